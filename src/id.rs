@@ -1,0 +1,158 @@
+//! The identifiers that sessions and keys go by, and the one source of randomness.
+//!
+//! None of them is a credential: a session id names what logout revokes, a key id names a file. They are printed in
+//! lower-case hexadecimal, so that each can stand in a file name, a log line or a command without quoting.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// The identifier with exactly these bytes.
+            pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes, in the order in which they are printed.
+            pub const fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                let mut bytes = [0; $bytes];
+                decode_hex(text, &mut bytes).map_err(|()| NotAnId { digits: 2 * $bytes })?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// A session id: 128 random bits, fresh at each sign-in and change of privilege. What logout revokes.
+    Sid, 16
+);
+hex_id!(
+    /// A session nonce: 128 random bits, fresh at every sealing of one session.
+    SessionNonce, 16
+);
+hex_id!(
+    /// A key id: the first 8 bytes of `SHA-256("sealjar kid v1" ‖ key)`, so that the id commits to the key.
+    Kid, 8
+);
+hex_id!(
+    /// The host that a session belongs to: the first 8 bytes of `SHA-256(host)`, the host in lower case and without a
+    /// port (cookies do not tell ports apart, RFC 6265 section 8.5).
+    Site, 8
+);
+
+impl Sid {
+    /// A fresh session id.
+    pub fn random() -> Self {
+        Self(random())
+    }
+}
+
+/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see `SidHasher`).
+impl Hash for Sid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(leading(&self.0)));
+    }
+}
+
+impl Kid {
+    /// The id of the key with these bytes.
+    pub fn of_key(key: &[u8; 32]) -> Self {
+        Self(leading(&Sha256::new().chain_update(b"sealjar kid v1").chain_update(key).finalize()))
+    }
+}
+
+impl Site {
+    /// The site of `host`, which is a host name or address without a port, in any case.
+    pub fn of_host(host: &str) -> Self {
+        Self(leading(&Sha256::digest(host.to_ascii_lowercase())))
+    }
+}
+
+/// The text is not such an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id: expected {digits} lower-case hexadecimal digits")]
+pub struct NotAnId {
+    digits: usize,
+}
+
+/// `N` bytes from the kernel's random number generator, in one call.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .expect("getrandom(2) cannot fail once the kernel's pool is seeded, and waits until it is");
+    bytes
+}
+
+/// The first eight bytes.
+fn leading(bytes: &[u8]) -> [u8; 8] {
+    *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
+}
+
+fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), ()> {
+    if text.len() != 2 * out.len() {
+        return Err(());
+    }
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Ok(byte - b'0'),
+        b'a'..=b'f' => Ok(byte - b'a' + 10),
+        _ => Err(()),
+    };
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_printing() {
+        let sid = Sid::random();
+        assert_eq!(sid.to_string().parse(), Ok(sid));
+    }
+
+    #[test]
+    fn refuses_what_is_not_lower_case_hexadecimal_of_the_right_length() {
+        for text in ["", "00", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0", "0123456789abcde\u{e9}"] {
+            assert!(text.parse::<Kid>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_is_that_of_the_host_in_any_case() {
+        assert_eq!(Site::of_host("Example.COM"), Site::of_host("example.com"));
+        assert_ne!(Site::of_host("example.com"), Site::of_host("example.org"));
+    }
+}

@@ -1,0 +1,247 @@
+//! The key ring: which key seals, which keys open.
+//!
+//! A key's state is a function of the ring and the clock, so that nodes which see the same files agree without talking:
+//!
+//! * **published**: not yet active. It opens, so that a node which seals with it early is understood everywhere;
+//! * **active**: the unrevoked key with the greatest (activates_at ≤ now, kid). It seals, and opens;
+//! * **retired**: a later activation replaced it. It opens, and becomes active again if its successor is revoked;
+//! * **revoked**: opens nothing, whatever the clock.
+
+pub mod file;
+pub mod rotate;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock::UnixTime;
+use crate::id::Kid;
+use crate::seal::Sealer;
+use crate::secret::Secret;
+pub use file::RingError;
+
+/// One key and its way through life.
+#[derive(Debug)]
+pub struct Key {
+    secret: Secret,
+    sealer: Sealer,
+    dates: Dates,
+}
+
+/// What a key file says besides the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// When the key was made.
+    pub created_at: UnixTime,
+    /// From when it seals; absent while it is published and not scheduled.
+    pub activates_at: Option<UnixTime>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<UnixTime>,
+    /// No token sealed with it lives longer than this.
+    pub max_lifetime: Duration,
+}
+
+impl Key {
+    /// The key with this secret and these dates.
+    pub fn new(secret: Secret, dates: Dates) -> Self {
+        Self { sealer: Sealer::new(&secret), secret, dates }
+    }
+
+    /// Its id.
+    pub const fn kid(&self) -> Kid {
+        self.sealer.kid()
+    }
+
+    /// Its dates.
+    pub const fn dates(&self) -> &Dates {
+        &self.dates
+    }
+
+    /// Its ciphers.
+    pub const fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Whether it would seal at `now`, were there no later key.
+    fn may_seal(&self, now: UnixTime) -> bool {
+        self.dates.revoked_at.is_none() && self.dates.activates_at.is_some_and(|instant| instant <= now)
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.dates == other.dates && self.secret == other.secret
+    }
+}
+
+/// Where a key is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Opens; will seal later.
+    Published,
+    /// Seals and opens.
+    Active,
+    /// Opens; a later key seals.
+    Retired,
+    /// Opens nothing.
+    Revoked,
+}
+
+impl KeyState {
+    /// The state's name, as the command line prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Why the ring has no key to open a token with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKey {
+    /// No key of this id is held.
+    Unknown,
+    /// The key of this id was revoked.
+    Revoked,
+}
+
+/// All keys held, the latest activation first.
+#[derive(Debug, PartialEq)]
+pub struct KeyRing {
+    keys: Vec<Key>,
+}
+
+impl KeyRing {
+    /// A ring of these keys.
+    pub fn new(mut keys: Vec<Key>) -> Self {
+        keys.sort_by_key(|key| std::cmp::Reverse((key.dates.activates_at, key.kid())));
+        Self { keys }
+    }
+
+    /// Reads every `*.key` file of the directory.
+    ///
+    /// # Errors
+    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too.
+    pub fn load(directory: &Path) -> Result<Self, RingError> {
+        let ring = Self::new(file::read_all(directory)?);
+        if ring.keys.is_empty() {
+            return Err(RingError::Empty { directory: directory.to_owned() });
+        }
+        Ok(ring)
+    }
+
+    /// All keys, the latest activation first.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// The key to open a token of this id with.
+    ///
+    /// # Errors
+    /// [`NoKey`] if it is not held, or revoked.
+    pub fn opening_key(&self, kid: Kid) -> Result<&Key, NoKey> {
+        let key = self.keys.iter().find(|key| key.kid() == kid).ok_or(NoKey::Unknown)?;
+        if key.dates.revoked_at.is_some() { Err(NoKey::Revoked) } else { Ok(key) }
+    }
+
+    /// The active key, if there is one.
+    pub fn sealing_key(&self, now: UnixTime) -> Option<&Key> {
+        self.keys.iter().find(|key| key.may_seal(now))
+    }
+
+    /// Where a key of this ring is in its life.
+    pub fn state(&self, key: &Key, now: UnixTime) -> KeyState {
+        if key.dates.revoked_at.is_some() {
+            KeyState::Revoked
+        } else if !key.may_seal(now) {
+            KeyState::Published
+        } else if self.sealing_key(now).is_some_and(|active| active.kid() == key.kid()) {
+            KeyState::Active
+        } else {
+            KeyState::Retired
+        }
+    }
+
+    /// When the first unrevoked successor replaced a retired key.
+    pub fn retired_at(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
+        let order = |key: &Key| (key.dates.activates_at, key.kid());
+        (self.state(key, now) == KeyState::Retired)
+            .then(|| {
+                let successors = self.keys.iter().filter(|other| other.may_seal(now) && order(other) > order(key));
+                successors.filter_map(|other| other.dates.activates_at).min()
+            })
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8, activates_at: Option<u64>, revoked_at: Option<u64>) -> Key {
+        let dates = Dates {
+            created_at: UnixTime(0),
+            activates_at: activates_at.map(UnixTime),
+            revoked_at: revoked_at.map(UnixTime),
+            max_lifetime: Duration::from_secs(100),
+        };
+        Key::new(Secret::from_bytes([number; 32]), dates)
+    }
+
+    fn kid(number: u8) -> Kid {
+        Kid::of_key(&[number; 32])
+    }
+
+    fn states(ring: &KeyRing, now: u64) -> Vec<(Kid, &'static str)> {
+        let mut states: Vec<_> =
+            ring.keys().iter().map(|key| (key.kid(), ring.state(key, UnixTime(now)).name())).collect();
+        states.sort_by_key(|(id, _)| (1..=9).find(|number| kid(*number) == *id));
+        states
+    }
+
+    #[test]
+    fn a_key_goes_from_published_to_active_to_retired_by_the_clock_alone() {
+        let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None), key(3, None, None)]);
+        let name = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(name(9), ["published", "published", "published"]);
+        assert_eq!(name(10), ["active", "published", "published"]);
+        assert_eq!(name(20), ["retired", "active", "published"]);
+        assert_eq!(ring.sealing_key(UnixTime(9)).map(Key::kid), None);
+        assert_eq!(ring.sealing_key(UnixTime(25)).map(Key::kid), Some(kid(2)));
+        assert_eq!(ring.retired_at(&ring.keys()[1], UnixTime(25)), Some(UnixTime(20)));
+    }
+
+    #[test]
+    fn every_key_opens_but_a_revoked_one() {
+        let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(30)), key(3, None, None)]);
+        assert!(ring.opening_key(kid(1)).is_ok() && ring.opening_key(kid(3)).is_ok());
+        assert_eq!(ring.opening_key(kid(2)).err(), Some(NoKey::Revoked));
+        assert_eq!(ring.opening_key(kid(4)).err(), Some(NoKey::Unknown));
+    }
+
+    #[test]
+    fn a_retired_key_is_active_again_when_its_successor_is_revoked_whatever_the_clock() {
+        let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(99))]);
+        for now in [25, 1_000] {
+            assert_eq!(ring.sealing_key(UnixTime(now)).map(Key::kid), Some(kid(1)), "at {now}");
+        }
+    }
+
+    #[test]
+    fn of_two_keys_that_activate_at_once_the_greater_id_seals_on_every_node() {
+        let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(10), None)]);
+        let reversed = KeyRing::new(vec![key(2, Some(10), None), key(1, Some(10), None)]);
+        assert_eq!(ring.sealing_key(UnixTime(10)).map(Key::kid), Some(kid(1).max(kid(2))));
+        assert_eq!(ring, reversed);
+    }
+
+    #[test]
+    fn retirement_counts_from_the_first_unrevoked_successor() {
+        let ring = KeyRing::new(vec![key(1, Some(0), None), key(2, Some(10), Some(20)), key(3, Some(30), None)]);
+        let oldest = ring.keys().last().expect("three keys");
+        assert_eq!(ring.retired_at(oldest, UnixTime(40)), Some(UnixTime(30)));
+        assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "active again meanwhile");
+    }
+}

@@ -1,0 +1,312 @@
+//! One file a key: `<kid>.key`, TOML, mode 0600, written whole or not at all.
+//!
+//! ```toml
+//! created_at = 2026-11-23T22:00:00Z
+//! activates_at = 2026-11-23T22:02:00Z   # absent: published, not scheduled
+//! revoked_at = 2026-11-24T08:00:00Z     # absent: not revoked
+//! max_lifetime_secs = 7776000           # no token sealed with this key lives longer
+//! secret = "43 characters: 32 bytes in base64url without padding"
+//! ```
+//!
+//! A file is accepted unless others can read it or the group can write it: a Kubernetes Secret is 0440 behind symbolic links.
+//! Names that begin with a dot, and those that do not end in `.key`, are none of ours.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use toml::value::Datetime;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Dates, Key};
+use crate::clock::UnixTime;
+use crate::id::Kid;
+use crate::secret::Secret;
+
+const EXTENSION: &str = "key";
+/// A key file is about 250 bytes; this leaves room for comments.
+const MAX_FILE_BYTES: u64 = 4096;
+/// Others read or write, group writes.
+const TOO_OPEN: u32 = 0o026;
+
+/// A ring or a key file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The directory cannot be read.
+    #[error("cannot read the key directory {}: {source}", directory.display())]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory holds no key.
+    #[error("there is no key in {}", directory.display())]
+    Empty {
+        /// Which.
+        directory: PathBuf,
+    },
+    /// A key file is refused, and with it the ring.
+    #[error("key file {}: {reason}", path.display())]
+    KeyFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: KeyFileError,
+    },
+}
+
+/// Why a key file is refused. The text of the file is never repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A directory, a pipe or a device.
+    #[error("not a regular file")]
+    NotAFile,
+    /// Too open.
+    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {name}")]
+    TooOpen {
+        /// The permission bits.
+        mode: u32,
+        /// The file's name.
+        name: String,
+    },
+    /// Far longer than a key file.
+    #[error("longer than {MAX_FILE_BYTES} bytes")]
+    TooLong,
+    /// Not TOML, or not these fields.
+    #[error("line {line}: {message}")]
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A date that is no instant.
+    #[error("{field} is not a date with time and offset, such as 2026-11-23T22:00:00Z")]
+    NotAnInstant {
+        /// Which.
+        field: &'static str,
+    },
+    /// The secret does not decode to 32 bytes.
+    #[error("secret is not 32 bytes in base64url without padding (43 characters)")]
+    SecretLength,
+    /// The name is not that of the key: a copy, or a file that was renamed or changed.
+    #[error("its secret belongs to {expected}.key: the file is a copy, was renamed, or its secret was changed")]
+    WrongName {
+        /// The id of the key within.
+        expected: Kid,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    created_at: Datetime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activates_at: Option<Datetime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Datetime>,
+    max_lifetime_secs: u64,
+    secret: String,
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+/// Reads a key from a file's text. The name is the caller's to check.
+///
+/// # Errors
+/// [`KeyFileError`] says which rule the text breaks.
+pub fn parse(text: &str) -> Result<Key, KeyFileError> {
+    let fields: Fields = toml::from_str(text).map_err(|error| KeyFileError::Syntax {
+        line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
+        // The parser's whole message would quote the line, and with it the secret.
+        message: error.message().lines().next().unwrap_or_default().to_owned(),
+    })?;
+    let mut secret = Zeroizing::new([0; 33]);
+    let length = URL_SAFE_NO_PAD.decode_slice(&fields.secret, secret.as_mut());
+    let secret = match (length, secret.first_chunk()) {
+        (Ok(32), Some(bytes)) => Secret::from_bytes(*bytes),
+        _ => return Err(KeyFileError::SecretLength),
+    };
+    let dates = Dates {
+        created_at: instant("created_at", fields.created_at)?,
+        activates_at: fields.activates_at.map(|date| instant("activates_at", date)).transpose()?,
+        revoked_at: fields.revoked_at.map(|date| instant("revoked_at", date)).transpose()?,
+        max_lifetime: Duration::from_secs(fields.max_lifetime_secs),
+    };
+    Ok(Key::new(secret, dates))
+}
+
+/// The text of a key's file.
+pub fn render(key: &Key) -> Zeroizing<String> {
+    let date = |instant: UnixTime| instant.to_string().parse::<Datetime>().expect("an instant prints as RFC 3339");
+    let fields = Fields {
+        created_at: date(key.dates.created_at),
+        activates_at: key.dates.activates_at.map(date),
+        revoked_at: key.dates.revoked_at.map(date),
+        max_lifetime_secs: key.dates.max_lifetime.as_secs(),
+        secret: URL_SAFE_NO_PAD.encode(key.secret.expose()),
+    };
+    let body = Zeroizing::new(toml::to_string(&fields).expect("five plain fields are always valid TOML"));
+    Zeroizing::new(format!("# A sealjar key. Whoever can read this file can make sessions for anybody.\n{}", *body))
+}
+
+/// Reads every key file of a directory; all of them or none.
+pub(super) fn read_all(directory: &Path) -> Result<Vec<Key>, RingError> {
+    let failed = |source| RingError::Directory { directory: directory.to_owned(), source };
+    let mut keys = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
+            keys.push(read(&path).map_err(|reason| RingError::KeyFile { path, reason })?);
+        }
+    }
+    Ok(keys)
+}
+
+fn read(path: &Path) -> Result<Key, KeyFileError> {
+    // Not opened before it is known to be a file: opening a pipe would wait for a writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(KeyFileError::NotAFile);
+    }
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mode = metadata.permissions().mode() & 0o777;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if mode & TOO_OPEN != 0 {
+        return Err(KeyFileError::TooOpen { mode, name: name.into_owned() });
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(KeyFileError::TooLong);
+    }
+    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
+    Read::take(&mut file, MAX_FILE_BYTES).read_to_string(&mut text)?;
+    let key = parse(&text)?;
+    let expected = key.kid();
+    if name != file_name(expected) { Err(KeyFileError::WrongName { expected }) } else { Ok(key) }
+}
+
+/// Writes a key's file durably: a reader sees the old one or the new one, never a part.
+pub(super) fn write(directory: &Path, key: &Key) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(directory)?;
+    file.write_all(render(key).as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(directory.join(file_name(key.kid()))).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Removes a key's file.
+pub(super) fn remove(directory: &Path, kid: Kid) -> io::Result<()> {
+    fs::remove_file(directory.join(file_name(kid)))?;
+    File::open(directory)?.sync_all()
+}
+
+fn file_name(kid: Kid) -> String {
+    format!("{kid}.{EXTENSION}")
+}
+
+fn instant(field: &'static str, date: Datetime) -> Result<UnixTime, KeyFileError> {
+    UnixTime::parse_rfc3339(&date.to_string()).ok_or(KeyFileError::NotAnInstant { field })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some_key() -> Key {
+        let dates = Dates {
+            created_at: UnixTime(1_000),
+            activates_at: Some(UnixTime(2_000)),
+            revoked_at: None,
+            max_lifetime: Duration::from_secs(60),
+        };
+        Key::new(Secret::random(), dates)
+    }
+
+    fn write_text(directory: &Path, name: &str, text: &str, mode: u32) {
+        let path = directory.join(name);
+        fs::write(&path, text).expect("writes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changes the mode");
+    }
+
+    fn refusal(directory: &Path) -> String {
+        read_all(directory).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_key_survives_its_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = some_key();
+        write(directory.path(), &key).expect("writes");
+        let mode = fs::metadata(directory.path().join(file_name(key.kid()))).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(read_all(directory.path()).expect("reads"), [key]);
+    }
+
+    #[test]
+    fn names_the_file_and_the_reason() {
+        let key = some_key();
+        let (text, name) = (render(&key), file_name(key.kid()));
+        let longer = text.replace("secret = \"", "secret = \"AAAA");
+        let cases: [(&str, &str, u32, &str); 8] = [
+            (&name, &text, 0o644, "its mode is 0644"),
+            (&name, &text, 0o660, "its mode is 0660"),
+            ("copy.key", &text, 0o600, "its secret belongs to"),
+            (&name, &longer, 0o600, "not 32 bytes"),
+            (&name, &text.replace("secret", "secrets"), 0o600, "unknown field"),
+            (&name, &text.replace("T00:16:40Z", ""), 0o600, "created_at is not a date with time and offset"),
+            (&name, "", 0o600, "missing field"),
+            (&name, &" ".repeat(5000), 0o600, "longer than 4096 bytes"),
+        ];
+        for (name, text, mode, reason) in cases {
+            let directory = tempfile::tempdir().expect("a directory");
+            write_text(directory.path(), name, text, mode);
+            let message = refusal(directory.path());
+            assert!(message.contains(name) && message.contains(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn refuses_every_truncation_and_never_prints_the_secret() {
+        let key = some_key();
+        let text = render(&key);
+        let secret = URL_SAFE_NO_PAD.encode(key.secret.expose());
+        for end in 0..text.trim_end().len() {
+            let message = parse(&text[..end]).expect_err("refused").to_string();
+            assert!(!message.contains(&secret[..8]), "{message}");
+        }
+    }
+
+    #[test]
+    fn accepts_a_kubernetes_secret_and_passes_over_what_is_not_a_key() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (key, data) = (some_key(), directory.path().join("..data"));
+        fs::create_dir(&data).expect("makes");
+        write_text(&data, "real", &render(&key), 0o440);
+        std::os::unix::fs::symlink("..data/real", directory.path().join(file_name(key.kid()))).expect("links");
+        write_text(directory.path(), ".hidden.key", "not a key", 0o644);
+        write_text(directory.path(), "README.md", "not a key", 0o644);
+        assert_eq!(read_all(directory.path()).expect("reads"), [key]);
+    }
+
+    #[test]
+    fn refuses_a_pipe_without_waiting_for_a_writer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = std::process::Command::new("mkfifo").arg(directory.path().join("0000000000000000.key")).status();
+        assert!(made.expect("mkfifo runs").success());
+        assert!(refusal(directory.path()).contains("not a regular file"));
+    }
+}

@@ -1,0 +1,231 @@
+//! Changing the ring: the only code that makes, revokes or removes a key.
+//!
+//! Every change runs under a lock on the directory and reads the ring again under it, so that two operators, or an operator
+//! and the scheduled rotation, never decide from an old view. **A key is never made because a read failed.**
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Dates, Key, KeyRing, KeyState, RingError, file};
+use crate::clock::{CLOCK_SKEW, UnixTime};
+use crate::id::Kid;
+use crate::secret::Secret;
+
+/// A dot-name, so it is never taken for a key.
+const LOCK_NAME: &str = ".lock";
+
+/// Why the ring was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The ring as it is cannot be read.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The directory cannot be written.
+    #[error("cannot write in the key directory {}: {source}", directory.display())]
+    Write {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `init` where there are keys already.
+    #[error("there are keys in {} already", .0.display())]
+    NotEmpty(PathBuf),
+    /// No key of that id.
+    #[error("there is no key {0} in the ring")]
+    NoSuchKey(Kid),
+    /// Revoking it would leave no key to seal with.
+    #[error("{0} is the only key that can seal: without it nobody could sign in")]
+    OnlyActive(Kid),
+}
+
+/// A key directory, locked against other changes for as long as this lives.
+#[derive(Debug)]
+pub struct LockedRing {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl LockedRing {
+    /// Locks the directory, waiting for whoever changes it now. Makes nothing but the lock file.
+    ///
+    /// # Errors
+    /// [`ChangeError::Write`] if the directory is missing or read-only.
+    pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
+        let lock = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK_NAME));
+        let lock = lock.and_then(|file| file.lock().map(|()| file));
+        match lock {
+            Ok(lock) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Err(source) => Err(ChangeError::Write { directory: directory.to_owned(), source }),
+        }
+    }
+
+    /// Makes the directory (mode 0700) if need be, and in it the first key, active at once.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read.
+    pub fn init(directory: &Path, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
+        let ring = Self::lock(directory)?;
+        match ring.read() {
+            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(now, max_lifetime, now),
+            Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The ring as it is now, which no one else changes meanwhile.
+    ///
+    /// # Errors
+    /// [`ChangeError::Ring`].
+    pub fn read(&self) -> Result<KeyRing, ChangeError> {
+        Ok(KeyRing::load(&self.directory)?)
+    }
+
+    /// Publishes a new key that activates at `activates_at`, or just after the latest key if that is later.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; an empty ring is refused, because its keys may only be out of sight.
+    pub fn rotate(
+        &self,
+        activates_at: UnixTime,
+        max_lifetime: Duration,
+        now: UnixTime,
+    ) -> Result<(Kid, UnixTime), ChangeError> {
+        let unrevoked = |key: &&Key| key.dates.revoked_at.is_none();
+        let latest = self.read()?.keys().iter().filter(unrevoked).filter_map(|key| key.dates.activates_at).max();
+        let activates_at = latest.map_or(activates_at, |latest| activates_at.max(latest.plus(Duration::from_secs(1))));
+        Ok((self.make(activates_at, max_lifetime, now)?, activates_at))
+    }
+
+    /// Revokes a key: it opens nothing from now on. With `replace`, a new key that seals at once is made first, with the
+    /// lifetime of the old one; its id is returned.
+    ///
+    /// # Errors
+    /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
+    pub fn revoke(&self, kid: Kid, replace: bool, now: UnixTime) -> Result<Option<Kid>, ChangeError> {
+        let ring = self.read()?;
+        let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
+        if key.dates.revoked_at.is_some() {
+            return Ok(None);
+        }
+        let others_seal = ring.keys().iter().any(|other| other.kid() != kid && other.may_seal(now));
+        if !others_seal && !replace {
+            return Err(ChangeError::OnlyActive(kid));
+        }
+        let successor = replace.then(|| self.make(now, key.dates.max_lifetime, now)).transpose()?;
+        self.write(&Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }))?;
+        Ok(successor)
+    }
+
+    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; what was removed before it stays removed.
+    pub fn prune(&self, now: UnixTime) -> Result<Vec<Kid>, ChangeError> {
+        let ring = self.read()?;
+        let mut removed = Vec::new();
+        for key in ring.keys() {
+            let last_sealed = match ring.state(key, now) {
+                KeyState::Retired => ring.retired_at(key, now),
+                KeyState::Revoked => key.dates.revoked_at,
+                KeyState::Published | KeyState::Active => None,
+            };
+            // A node whose clock is slow, or that read the ring late, sealed with it a little longer.
+            let grace = key.dates.max_lifetime + CLOCK_SKEW;
+            if last_sealed.is_some_and(|instant| instant.plus(grace) < now) {
+                file::remove(&self.directory, key.kid()).map_err(|source| self.failed(source))?;
+                removed.push(key.kid());
+            }
+        }
+        Ok(removed)
+    }
+
+    fn make(&self, activates_at: UnixTime, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
+        let dates = Dates { created_at: now, activates_at: Some(activates_at), revoked_at: None, max_lifetime };
+        let key = Key::new(Secret::random(), dates);
+        self.write(&key)?;
+        Ok(key.kid())
+    }
+
+    fn write(&self, key: &Key) -> Result<(), ChangeError> {
+        file::write(&self.directory, key).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> ChangeError {
+        ChangeError::Write { directory: self.directory.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(1000);
+
+    fn ring_at(now: u64) -> (tempfile::TempDir, LockedRing, Kid) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let kid = LockedRing::init(directory.path(), LIFETIME, UnixTime(now)).expect("an empty directory");
+        let ring = LockedRing::lock(directory.path()).expect("writable");
+        (directory, ring, kid)
+    }
+
+    #[test]
+    fn init_makes_one_active_key_and_never_a_second() {
+        let (directory, ring, kid) = ring_at(100);
+        assert_eq!(ring.read().expect("reads").sealing_key(UnixTime(100)).map(Key::kid), Some(kid));
+        drop(ring);
+        let again = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
+        assert!(matches!(again, Err(ChangeError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn init_makes_no_key_beside_one_that_cannot_be_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("broken.key"), "").expect("writes");
+        let outcome = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
+        assert!(matches!(outcome, Err(ChangeError::Ring(RingError::KeyFile { .. }))));
+    }
+
+    #[test]
+    fn rotation_refuses_an_empty_ring() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ring = LockedRing::lock(directory.path()).expect("writable");
+        let outcome = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100));
+        assert!(matches!(outcome, Err(ChangeError::Ring(RingError::Empty { .. }))));
+    }
+
+    #[test]
+    fn a_rotated_key_wins_even_when_it_is_to_activate_within_the_same_second() {
+        let (_directory, ring, _) = ring_at(100);
+        for _ in 0..8 {
+            let (kid, activates_at) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
+            assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
+        }
+    }
+
+    #[test]
+    fn the_only_active_key_is_revoked_only_with_a_replacement() {
+        let (_directory, ring, kid) = ring_at(100);
+        assert!(matches!(ring.revoke(kid, false, UnixTime(110)), Err(ChangeError::OnlyActive(_))));
+        let successor = ring.revoke(kid, true, UnixTime(110)).expect("revokes");
+        let read = ring.read().expect("reads");
+        assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
+        assert!(read.opening_key(kid).is_err());
+        assert!(matches!(ring.revoke(Kid::from_bytes([0; 8]), true, UnixTime(110)), Err(ChangeError::NoSuchKey(_))));
+    }
+
+    #[test]
+    fn prunes_a_retired_key_once_its_last_token_is_dead_and_not_a_second_earlier() {
+        let (_directory, ring, old) = ring_at(100);
+        ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
+        let dead = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
+        assert_eq!(ring.prune(UnixTime(dead)).expect("prunes"), []);
+        assert_eq!(ring.prune(UnixTime(dead + 1)).expect("prunes"), [old]);
+        assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
+    }
+}

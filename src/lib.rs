@@ -1,0 +1,27 @@
+//! Sealjar: a session server with no session table.
+//!
+//! A session lives in the browser, sealed in one cookie with XChaCha20-Poly1305; the server remembers only what it must
+//! *refuse*: a small list of revoked sessions whose entries die with the cookies they refuse.
+//!
+//! Modules import downwards only:
+//!
+//! | floor | modules | know |
+//! |---|---|---|
+//! | 0 values | [`id`], [`clock`], [`secret`] | nothing |
+//! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
+//! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
+//! | 3 stores | `store`, `account`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
+//! | 4 http | `http` | Salvo |
+//! | 5 process | `config`, `server`, [`cli`] | the machine |
+//!
+//! Floors 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
+
+pub mod clock;
+pub mod id;
+pub mod secret;
+
+pub mod keyring;
+pub mod seal;
+
+pub mod revocation;
+pub mod session;

