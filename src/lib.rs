@@ -25,3 +25,6 @@ pub mod seal;
 
 pub mod revocation;
 pub mod session;
+
+mod account;
+mod store;

@@ -8,9 +8,9 @@
 //! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
-//COMMIT
+pub(crate) mod commit;
 pub mod retention;
-//TAIL
+pub(crate) mod tail;
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

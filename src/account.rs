@@ -1,0 +1,172 @@
+//! Accounts: who may sign in, and the types that their fields are checked into.
+
+pub(crate) mod password;
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::id;
+
+/// A field of an account that breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadField(&'static str);
+
+/// `[a-z0-9][a-z0-9._@-]{0,63}`, after ASCII lower-casing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoginName(String);
+
+impl LoginName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LoginName {
+    type Err = BadField;
+
+    fn from_str(text: &str) -> Result<Self, BadField> {
+        let name = text.to_ascii_lowercase();
+        let ordinary = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let starts_well = name.bytes().next().is_some_and(ordinary);
+        if starts_well && name.len() <= 64 && name.bytes().all(|byte| ordinary(byte) || b"._@-".contains(&byte)) {
+            Ok(Self(name))
+        } else {
+            Err(BadField(
+                "a login name is 1 to 64 letters, digits, dots, underscores, at signs or hyphens, and begins with a letter or digit",
+            ))
+        }
+    }
+}
+
+impl fmt::Display for LoginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Roles, each `[A-Za-z0-9_.:-]{1,64}`, sorted and joined by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Roles(String);
+
+impl Roles {
+    /// The longest list, joined, that a token's claims accept.
+    const MAX_BYTES: usize = 1024;
+
+    pub(crate) fn new(roles: &[String]) -> Result<Self, BadField> {
+        let fits = |role: &String| {
+            (1..=64).contains(&role.len())
+                && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+        };
+        if !roles.iter().all(fits) {
+            return Err(BadField("a role is 1 to 64 letters, digits, underscores, dots, colons or hyphens"));
+        }
+        let mut sorted: Vec<&str> = roles.iter().map(String::as_str).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let joined = sorted.join(",");
+        if joined.len() > Self::MAX_BYTES {
+            return Err(BadField("the roles of an account, joined by commas, have at most 1024 bytes"));
+        }
+        Ok(Self(joined))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// At most 256 bytes of text without control characters; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct DisplayName(String);
+
+impl DisplayName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DisplayName {
+    type Err = BadField;
+
+    fn from_str(text: &str) -> Result<Self, BadField> {
+        if text.len() <= 256 && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadField("a display name has at most 256 bytes and no control characters"))
+        }
+    }
+}
+
+/// An address of visible ASCII with an `@` inside, at most 254 bytes; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Email(String);
+
+impl Email {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Email {
+    type Err = BadField;
+
+    fn from_str(text: &str) -> Result<Self, BadField> {
+        let parts = text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        if text.is_empty() || (parts && text.len() <= 254 && text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadField("an email address is visible ASCII with an @ inside, at most 254 bytes"))
+        }
+    }
+}
+
+/// What an account is made of, besides its password.
+#[derive(Debug, Clone)]
+pub(crate) struct Profile {
+    pub(crate) login_name: LoginName,
+    pub(crate) display_name: DisplayName,
+    pub(crate) email: Email,
+    pub(crate) roles: Roles,
+}
+
+/// A new account's subject: 128 random bits, so that an account made again under the same name is another subject.
+pub(crate) fn new_subject() -> String {
+    URL_SAFE_NO_PAD.encode(id::random::<16>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_name_is_lower_cased_and_checked() {
+        assert_eq!("Alice.B@x-1_".parse::<LoginName>().map(|name| name.to_string()).as_deref(), Ok("alice.b@x-1_"));
+        for bad in ["", ".a", "-a", "a b", "a,b", "\u{e4}", "a\n", &"a".repeat(65)] {
+            assert!(bad.parse::<LoginName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_sorted_and_never_hold_a_comma() {
+        let roles = |list: &[&str]| Roles::new(&list.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>());
+        assert_eq!(roles(&["b", "a", "b"]).map(|roles| roles.0).as_deref(), Ok("a,b"));
+        for bad in [&["a,b"][..], &[""], &["a b"], &["\u{e9}"]] {
+            assert!(roles(bad).is_err(), "{bad:?}");
+        }
+        assert!(Roles::new(&(0..40).map(|n| format!("{n:060}")).collect::<Vec<_>>()).is_err(), "too long together");
+    }
+
+    #[test]
+    fn an_email_and_a_display_name_may_be_empty_but_not_dangerous() {
+        assert!("".parse::<Email>().is_ok() && "a@b".parse::<Email>().is_ok());
+        assert!("".parse::<DisplayName>().is_ok() && "J\u{f6}rg Ng\u{1ecd}z\u{1ecb}".parse::<DisplayName>().is_ok());
+        for bad in ["a", "@b", "a@", "a@b\r\nX: y", "\u{e4}@b"] {
+            assert!(bad.parse::<Email>().is_err(), "{bad:?}");
+        }
+        assert!("a\nb".parse::<DisplayName>().is_err());
+    }
+}

@@ -1,0 +1,362 @@
+//! Passwords: Argon2id (RFC 9106), on threads of its own.
+//!
+//! * Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with
+//!   its own memory; the queue before them is short, and a full queue is an answer ([`Overloaded`]). A thread *is* the permit:
+//!   whoever asked may hang up, but the thread is free only when the work is done.
+//! * A wrong password, an unknown account and a disabled one do the same work. A stored hash of weaker cost is brought up to
+//!   today's cost at the next sign-in, and a failed check of one does the work that is missing.
+//! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
+
+use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::id;
+
+/// Below ordinary work, so that sign-ins do not slow down requests that only verify.
+const NICENESS: i32 = 10;
+const SALT_BYTES: usize = 16;
+const OUTPUT_BYTES: usize = 32;
+
+/// A password as given: zeroed when dropped, never printed.
+pub(crate) struct Password(Zeroizing<String>);
+
+impl Password {
+    pub(crate) const fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// Its length in characters.
+    pub(crate) fn chars(&self) -> usize {
+        self.0.chars().count()
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// The cost of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Memory in KiB.
+    pub(crate) memory_kib: u32,
+    /// Passes over it.
+    pub(crate) passes: u32,
+    /// Lanes; they are computed one after the other.
+    pub(crate) lanes: u32,
+}
+
+impl Cost {
+    /// The weakest that a configuration may ask for (OWASP's recommendation of equal strength, with the least memory).
+    pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
+    /// What a stored hash may cost at most: a mistake, or an attack by whoever can write the database.
+    const MOST_MEMORY_KIB: u32 = 1 << 18;
+    const MOST_WORK: u64 = 1 << 21;
+    const MOST_LANES: u32 = 16;
+
+    /// Block computations, which is what takes the time.
+    fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
+    /// Whether this server is willing to compute it.
+    pub(crate) fn is_bearable(self) -> bool {
+        self.memory_kib <= Self::MOST_MEMORY_KIB
+            && self.work() <= Self::MOST_WORK
+            && (1..=Self::MOST_LANES).contains(&self.lanes)
+            && self.params().is_ok()
+    }
+
+    fn is_weaker_than(self, other: Self) -> bool {
+        self.work() < other.work() || self.memory_kib < other.memory_kib
+    }
+
+    /// What is left to do of `self` after `done`; none if that is too little to be told.
+    fn missing_after(self, done: Self) -> Option<Self> {
+        let missing = self.work().checked_sub(done.work())? / u64::from(self.passes);
+        let rest = Self { memory_kib: u32::try_from(missing).ok()?, passes: self.passes, lanes: 1 };
+        rest.params().is_ok().then_some(rest)
+    }
+
+    fn params(self) -> Result<Params, argon2::Error> {
+        Params::new(self.memory_kib, self.passes, self.lanes, None)
+    }
+}
+
+/// One thread's hashing: the cost of new hashes, and the memory that is used again and again.
+struct Argon2id {
+    cost: Cost,
+    memory: Vec<Block>,
+}
+
+impl Argon2id {
+    const fn new(cost: Cost) -> Self {
+        Self { cost, memory: Vec::new() }
+    }
+
+    /// A PHC string with a fresh salt.
+    fn hash(&mut self, password: &Password) -> String {
+        let salt: [u8; SALT_BYTES] = id::random();
+        let mut output = [0; OUTPUT_BYTES];
+        self.compute(self.cost, password, &salt, &mut output);
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+        format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
+    }
+
+    /// Whether the password is that of `stored`; `welcome` is false for an account that may not sign in whatever it knows.
+    fn verify(&mut self, password: &Password, stored: Option<&Stored>, welcome: bool) -> Verdict {
+        let Some(Stored { cost, salt, output: expected }) = stored else {
+            self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+            return Verdict::Refused;
+        };
+        let mut output = vec![0; expected.len()];
+        self.compute(*cost, password, salt, &mut output);
+        let accepted = bool::from(output.ct_eq(expected)) && welcome;
+        if !accepted {
+            if let Some(rest) = self.cost.missing_after(*cost) {
+                self.compute(rest, password, salt, &mut output);
+            }
+            return Verdict::Refused;
+        }
+        Verdict::Accepted { rehashed: cost.is_weaker_than(self.cost).then(|| self.hash(password)) }
+    }
+
+    fn compute(&mut self, cost: Cost, password: &Password, salt: &[u8], output: &mut [u8]) {
+        let params = cost.params().expect("a configured or stored cost was checked to be bearable");
+        let blocks = params.block_count();
+        if self.memory.len() < blocks {
+            self.memory.resize(blocks, Block::default());
+        }
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(password.0.as_bytes(), salt, output, &mut self.memory[..blocks])
+            .expect("lengths of password, salt and output are within Argon2's, and the memory is as large as it asks");
+        // A stored hash may have asked for more than this server's own: do not keep that for good.
+        let own = self.cost.params().map_or(0, |params| params.block_count());
+        self.memory.truncate(own);
+        self.memory.shrink_to(own);
+    }
+}
+
+/// A stored hash that this server can and will check.
+struct Stored {
+    cost: Cost,
+    salt: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Stored {
+    fn parse(phc: &str) -> Option<Self> {
+        let hash = PasswordHash::new(phc).ok()?;
+        let known = hash.params.iter().all(|(name, _)| ["m", "t", "p"].contains(&name.as_str()));
+        if hash.algorithm.as_str() != "argon2id" || hash.version != Some(19) || !known {
+            return None;
+        }
+        let number = |name: &str| hash.params.get_decimal(name);
+        let cost = Cost { memory_kib: number("m")?, passes: number("t")?, lanes: number("p")? };
+        let (salt, output) = (hash.salt?.to_vec(), hash.hash?.as_bytes().to_vec());
+        let sound = cost.is_bearable() && (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
+        sound.then_some(Self { cost, salt, output })
+    }
+}
+
+/// The outcome of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The password is right; a new hash if the stored one was of weaker cost.
+    Accepted { rehashed: Option<String> },
+    /// Wrong password, no account, no welcome, or a stored hash that cannot be checked.
+    Refused,
+}
+
+/// All threads are busy and the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be checked")]
+pub(crate) struct Overloaded;
+
+enum Job {
+    Verify { password: Password, stored: Option<String>, welcome: bool, reply: oneshot::Sender<Verdict> },
+}
+
+/// The threads that check passwords.
+#[derive(Debug, Clone)]
+pub(crate) struct Checker {
+    jobs: SyncSender<Job>,
+}
+
+impl Checker {
+    /// Starts the threads; they end when the last handle is dropped.
+    pub(crate) fn start(cost: Cost, threads: usize, queue: usize) -> std::io::Result<Self> {
+        let (jobs, waiting) = sync_channel(queue);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..threads {
+            let waiting = waiting.clone();
+            let name = format!("password-{number}");
+            std::thread::Builder::new().name(name).spawn(move || work(&waiting, Argon2id::new(cost)))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Checks a password against a stored hash, or against nothing in the same time.
+    pub(crate) async fn verify(
+        &self,
+        password: Password,
+        stored: Option<String>,
+        welcome: bool,
+    ) -> Result<Verdict, Overloaded> {
+        let (reply, verdict) = oneshot::channel();
+        self.jobs.try_send(Job::Verify { password, stored, welcome, reply }).map_err(|_| Overloaded)?;
+        verdict.await.map_err(|_| Overloaded)
+    }
+}
+
+fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "password threads run at ordinary priority");
+    }
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job::Verify { password, stored, welcome, reply }) = job else {
+            return;
+        };
+        if reply.is_closed() {
+            continue;
+        }
+        let parsed = stored.as_deref().and_then(Stored::parse);
+        if stored.is_some() && parsed.is_none() {
+            tracing::error!(
+                "a stored password hash cannot be checked; set that password again with: sealjar users passwd"
+            );
+        }
+        // The receiver may be gone by now: the work was done all the same.
+        let _ = reply.send(argon2id.verify(&password, parsed.as_ref(), welcome));
+    }
+}
+
+/// Hashes a new password, on this thread.
+pub(crate) fn hash(cost: Cost, password: &Password) -> String {
+    Argon2id::new(cost).hash(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
+
+    fn password(text: &str) -> Password {
+        Password::new(Zeroizing::new(text.to_owned()))
+    }
+
+    fn check(cost: Cost, text: &str, stored: &str, welcome: bool) -> Verdict {
+        Argon2id::new(cost).verify(&password(text), Stored::parse(stored).as_ref(), welcome)
+    }
+
+    #[test]
+    fn accepts_the_right_password_of_a_welcome_account_only() {
+        let stored = hash(CHEAP, &password("correct horse"));
+        assert_eq!(check(CHEAP, "correct horse", &stored, true), Verdict::Accepted { rehashed: None });
+        assert_eq!(check(CHEAP, "correct horse", &stored, false), Verdict::Refused);
+        assert_eq!(check(CHEAP, "correct horsf", &stored, true), Verdict::Refused);
+        assert_eq!(check(CHEAP, "", "not a hash", true), Verdict::Refused);
+    }
+
+    #[test]
+    fn brings_a_weaker_hash_up_to_cost() {
+        let stored = hash(Cost { memory_kib: 32, ..CHEAP }, &password("correct horse"));
+        let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
+            panic!("accepted and hashed again");
+        };
+        assert!(new.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{new}");
+        assert_eq!(check(CHEAP, "correct horse", &new, true), Verdict::Accepted { rehashed: None });
+    }
+
+    #[test]
+    fn the_missing_work_adds_up_to_the_whole() {
+        let full = Cost { memory_kib: 19_456, passes: 2, lanes: 1 };
+        let weak = Cost { memory_kib: 4_096, passes: 3, lanes: 1 };
+        let rest = full.missing_after(weak).expect("there is work missing");
+        assert_eq!(rest.work() + weak.work(), full.work());
+        assert_eq!(full.missing_after(full), None);
+        assert_eq!(weak.missing_after(full), None);
+    }
+
+    #[test]
+    fn refuses_to_compute_what_a_stored_hash_should_not_ask_for() {
+        let of = |parameters: &str| {
+            format!("$argon2id$v=19${parameters}$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+        };
+        assert!(Stored::parse(&of("m=19456,t=2,p=1")).is_some());
+        for parameters in [
+            "m=4294967295,t=1,p=1",
+            "m=19456,t=4294967295,p=1",
+            "m=19456,t=0,p=1",
+            "m=19456,t=2,p=64",
+            "m=1,t=1,p=1",
+            "t=2,p=1",
+        ] {
+            assert!(Stored::parse(&of(parameters)).is_none(), "{parameters}");
+        }
+        for other in [
+            of("m=64,t=2,p=1").replace("argon2id", "argon2d"),
+            of("m=64,t=2,p=1").replace("v=19", "v=16"),
+            "$2b$10$abc".to_owned(),
+        ] {
+            assert!(Stored::parse(&other).is_none(), "{other}");
+        }
+    }
+
+    /// RFC 9106 section 5.3, with its secret and associated data, through the crate that this module relies on.
+    #[test]
+    fn agrees_with_rfc_9106() {
+        let expected = [
+            0x0d, 0x64, 0x0d, 0xf5, 0x8d, 0x78, 0x76, 0x6c, 0x08, 0xc0, 0x37, 0xa3, 0x4a, 0x8b, 0x53, 0xc9, 0xd0, 0x1e,
+            0xf0, 0x45, 0x2d, 0x75, 0xb6, 0x5e, 0xb5, 0x25, 0x20, 0xe9, 0x6b, 0x01, 0xe6, 0x59,
+        ];
+        let data = argon2::AssociatedData::new(&[4; 12]).expect("12 bytes");
+        let params = argon2::ParamsBuilder::new().m_cost(32).t_cost(3).p_cost(4).data(data).build().expect("valid");
+        let mut output = [0; 32];
+        Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params)
+            .expect("a short secret")
+            .hash_password_into(&[1; 32], &[2; 16], &mut output)
+            .expect("computes");
+        assert_eq!(output, expected);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_an_answer() {
+        let checker = Checker::start(CHEAP, 0, 1).expect("starts");
+        let first = tokio::spawn({
+            let checker = checker.clone();
+            async move { checker.verify(password("x"), None, true).await }
+        });
+        while checker.jobs.try_send(dead_job()).is_ok() {}
+        assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded));
+        first.abort();
+    }
+
+    fn dead_job() -> Job {
+        Job::Verify { password: password(""), stored: None, welcome: true, reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn never_prints() {
+        assert_eq!(format!("{:?}", password("hunter2")), "Password(..)");
+    }
+}

@@ -1,0 +1,110 @@
+//! Following the store: the whole list before the server is ready, then whatever is new, and pruning what is dead.
+//!
+//! The log is read again from where the last poll ended; entries written by this process come back and change nothing. That is
+//! how `sealjar revoke` and `sealjar users` reach a running server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RevocationList;
+use crate::clock::{Now, StepGuard};
+use crate::store::{Sealing, Store, StoreError};
+
+/// Between two polls: well within the second that the command line promises.
+pub(crate) const POLL: Duration = Duration::from_millis(250);
+/// Between two prunings, by the boot clock.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
+const SEALING_AHEAD: Duration = Duration::from_secs(3600);
+/// Entries read at once.
+const PAGE: usize = 10_000;
+
+/// Keeps a list like the store's.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    store: Store,
+    list: Arc<RevocationList>,
+    sealing: Sealing,
+    seq: i64,
+    steps: StepGuard,
+    next_prune: Duration,
+    failing: bool,
+}
+
+impl Follower {
+    /// Loads the whole list, and records what this server is going to seal.
+    pub(crate) async fn load(store: Store, list: Arc<RevocationList>, sealing: Sealing) -> Result<Self, StoreError> {
+        let now = Now::read();
+        let next_prune = now.boot + PRUNE_EVERY;
+        let mut follower =
+            Self { store, list, sealing, seq: 0, steps: StepGuard::new(now), next_prune, failing: false };
+        follower.poll().await?;
+        follower.record_sealing(now).await?;
+        Ok(follower)
+    }
+
+    /// Polls and prunes for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            tokio::time::sleep(POLL).await;
+            let outcome = self.round().await;
+            match (&outcome, self.failing) {
+                (Err(error), false) => tracing::error!(%error, "cannot follow the store; trying again"),
+                (Ok(()), true) => tracing::info!("following the store again"),
+                _ => {}
+            }
+            self.failing = outcome.is_err();
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), StoreError> {
+        self.poll().await?;
+        let now = Now::read();
+        let may_prune = self.steps.may_prune(now);
+        if now.boot >= self.next_prune {
+            self.next_prune = now.boot + PRUNE_EVERY;
+            self.record_sealing(now).await?;
+            if may_prune {
+                self.prune(now).await?;
+            } else {
+                tracing::warn!("the clock was set: nothing is pruned until it has been steady for a day");
+            }
+        }
+        Ok(())
+    }
+
+    async fn poll(&mut self) -> Result<(), StoreError> {
+        let started = Now::read();
+        let state = self.store.state().await?;
+        self.list.raise_global_generation(state.global_generation);
+        self.list.raise_pruned_through(state.pruned_through);
+        loop {
+            let page = self.store.entries_after(self.seq, PAGE).await?;
+            for (seq, entry) in &page {
+                self.list.add_durable(entry);
+                self.seq = *seq;
+            }
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        self.list.mark_synced(started);
+        Ok(())
+    }
+
+    async fn record_sealing(&self, now: Now) -> Result<(), StoreError> {
+        self.store.record_sealing(&self.sealing, self.list.time(now).plus(SEALING_AHEAD)).await
+    }
+
+    /// The store first: time must have moved, durably, before any entry is gone.
+    async fn prune(&self, now: Now) -> Result<(), StoreError> {
+        let instant = self.list.time(now);
+        self.store.record_pruned_through(instant).await?;
+        let list = self.list.clone();
+        tokio::task::spawn_blocking(move || list.prune(instant))
+            .await
+            .expect("pruning compares numbers and removes entries, which cannot panic");
+        while self.store.delete_expired(instant).await? {}
+        Ok(())
+    }
+}
