@@ -28,3 +28,9 @@ pub mod session;
 
 mod account;
 mod store;
+
+pub mod http;
+
+pub mod cli;
+mod config;
+mod server;

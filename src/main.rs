@@ -1,2 +1,5 @@
-//! bin
-fn main() {}
+//! The `sealjar` command; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    sealjar::cli::run()
+}

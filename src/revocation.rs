@@ -79,9 +79,13 @@ pub struct RevocationList {
     freshness: Freshness,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct SubjectEntry {
+    /// Refuses generations below this.
     below: u64,
+    /// Up to which generation the store has committed that; lower than `below` while an entry is pending.
+    durable: u64,
+    /// When the committed part may go.
     expires_at: UnixTime,
 }
 
@@ -102,13 +106,19 @@ impl RevocationList {
 
     /// Whether a token with these claims is revoked.
     pub fn refuses(&self, claims: &Claims<'_>) -> bool {
-        self.refuses_session(claims.sid) || self.refuses_generation(claims)
+        self.refuses_session(claims.sid)
+            || self.refuses_generation(claims.sub, claims.account_generation, claims.global_generation)
     }
 
-    /// Whether the sign-in that these claims come from is of a generation that was ended.
-    pub fn refuses_generation(&self, claims: &Claims<'_>) -> bool {
-        claims.global_generation < self.global_generation.load(Ordering::Acquire)
-            || self.subjects.get(claims.sub).is_some_and(|entry| claims.account_generation < entry.below)
+    /// Whether sign-ins of this subject in these generations were ended.
+    pub fn refuses_generation(&self, sub: &str, account_generation: u64, global_generation: u64) -> bool {
+        global_generation < self.global_generation.load(Ordering::Acquire)
+            || self.refuses_account(sub, account_generation)
+    }
+
+    /// Whether this subject's sign-ins in this generation were ended, the store's generation aside.
+    pub fn refuses_account(&self, sub: &str, account_generation: u64) -> bool {
+        self.subjects.get(sub).is_some_and(|entry| account_generation < entry.below)
     }
 
     fn refuses_session(&self, sid: Sid) -> bool {
@@ -122,12 +132,23 @@ impl RevocationList {
         self.sessions.contains_key(&sid)
     }
 
+    /// Whether the store has committed that this subject's generations below `below` are dead.
+    pub fn is_durable_below(&self, sub: &str, below: u64) -> bool {
+        self.subjects.get(sub).is_some_and(|entry| entry.durable >= below)
+    }
+
     /// Refuses a session from now on, before the store has committed the entry.
     pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) {
         self.pending.fetch_add(1, Ordering::AcqRel);
         if self.pending_sessions.insert(sid, seconds(keep_until)).is_some() {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// Refuses a subject's lower generations from now on, before the store has committed the entry.
+    pub fn add_pending_below(&self, sub: &str, below: u64) {
+        let mut held = self.subjects.entry(sub.into()).or_default();
+        held.below = held.below.max(below);
     }
 
     /// Takes an entry that the store has committed. Of two for the same thing the wider and longer one holds.
@@ -141,9 +162,9 @@ impl RevocationList {
                 }
             }
             Entry::Subject { sub, below, expires_at } => {
-                let mut held =
-                    self.subjects.entry(sub.clone()).or_insert(SubjectEntry { below: *below, expires_at: *expires_at });
+                let mut held = self.subjects.entry(sub.clone()).or_default();
                 held.below = held.below.max(*below);
+                held.durable = held.durable.max(*below);
                 held.expires_at = held.expires_at.max(*expires_at);
             }
         }
@@ -170,7 +191,7 @@ impl RevocationList {
         self.raise_pruned_through(instant);
         let limit = seconds(instant);
         self.sessions.retain(|_, expires_at| *expires_at >= limit);
-        self.subjects.retain(|_, entry| entry.expires_at >= instant);
+        self.subjects.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
         self.pending_sessions.retain(|_, keep_until| {
             let keep = *keep_until >= limit;
             if !keep {
@@ -268,6 +289,20 @@ mod tests {
         list.add_durable(&session(1, 100));
         assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
         assert_eq!(list.pending.load(Ordering::Acquire), 0);
+    }
+
+    #[test]
+    fn a_pending_generation_is_refused_and_kept_until_it_is_committed() {
+        let list = list();
+        list.add_pending_below("s", 5);
+        assert!(list.refuses_generation("s", 4, 0) && !list.refuses_generation("s", 5, 0));
+        assert!(!list.is_durable_below("s", 5));
+        list.prune(UnixTime(1_000));
+        assert!(list.refuses_generation("s", 4, 0), "pending ones are not pruned");
+        list.add_durable(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(2_000) });
+        assert!(list.is_durable_below("s", 5) && !list.is_durable_below("s", 6));
+        list.prune(UnixTime(2_001));
+        assert!(!list.refuses_generation("s", 4, 0));
     }
 
     #[test]

@@ -98,6 +98,21 @@ pub enum Cause {
     FromTheFuture,
 }
 
+impl Cause {
+    /// The cause in words, for an operator who holds the keys.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Malformed => "not a token's bytes: cut short, changed, or encoded in another way",
+            Self::UnknownKey => "sealed with a key that is not in the ring",
+            Self::RevokedKey => "sealed with a key that was revoked",
+            Self::NotAuthentic => "changed, or sealed for another purpose or cookie",
+            Self::BadClaims => "authentic, but not claims as this version writes them",
+            Self::WrongSite => "issued on another host",
+            Self::FromTheFuture => "sealed more than a minute in the future: look at the clocks",
+        }
+    }
+}
+
 /// Why no token was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -124,13 +139,24 @@ impl<'a> Verified<'a> {
     pub const fn claims(&self) -> &Claims<'a> {
         &self.claims
     }
+
+    /// When it ends.
+    pub const fn deadlines(&self) -> Deadlines {
+        deadlines(&self.claims)
+    }
 }
 
 /// A token that opened and is before its absolute deadline, whatever else: what a sign-out or sign-in must revoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
     /// The session.
     pub sid: Sid,
+    /// Whose it is.
+    pub sub: Box<str>,
+    /// The account's generation when it signed in.
+    pub account_generation: u64,
+    /// Whether the account's sign-ins of that generation were ended.
+    pub generation_ended: bool,
     /// When it ends in any case.
     pub absolute_deadline: UnixTime,
     /// Its kind.
@@ -233,11 +259,14 @@ impl Sessions {
             .filter_map(UntrustedToken::from_cookie_value)
             .take(MAX_TRIED)
         {
-            let Ok(Claims { sid, absolute_deadline, flags, .. }) = self.open_with(&ring, token, &mut buffer) else {
+            let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
+            let Claims { sid, sub, account_generation, absolute_deadline, flags, .. } = claims;
             if time < absolute_deadline && found.iter().all(|other| other.sid != sid) {
-                found.push(Presented { sid, absolute_deadline, flags });
+                let generation_ended = self.revocations.refuses_account(sub, account_generation);
+                let sub = sub.into();
+                found.push(Presented { sid, sub, account_generation, generation_ended, absolute_deadline, flags });
             }
         }
         found

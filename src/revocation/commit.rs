@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entry, RevocationList, retention};
+use super::{RevocationList, retention};
 use crate::clock::{Now, UnixTime};
 use crate::store::{Revoke, Store};
 
@@ -37,31 +37,24 @@ struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     list: Arc<RevocationList>,
-    /// The longest that a session lives, and so that a refusal without a deadline of its own is pending.
-    longest: Duration,
     requests: mpsc::Sender<Request>,
 }
 
 impl Committer {
     /// Starts the task that commits. It ends, its queue empty, when the last handle is dropped.
-    pub(crate) fn start(
-        list: Arc<RevocationList>,
-        store: Store,
-        longest: Duration,
-    ) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, tokio::task::JoinHandle<()>) {
         let (requests, waiting) = mpsc::channel(QUEUE);
         let task = tokio::spawn(run(list.clone(), store, waiting));
-        (Self { list, longest, requests }, task)
+        (Self { list, requests }, task)
     }
 
     /// Refuses at once, and returns when the store has it.
-    pub(crate) async fn revoke(&self, revokes: Vec<Revoke>, now: Now) -> Result<(), NotDurable> {
-        let time = self.list.time(now);
+    pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Result<(), NotDurable> {
         let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !self.is_durable(revoke)).collect();
         if revokes.is_empty() {
             return Ok(());
         }
-        revokes.iter().for_each(|revoke| self.refuse(revoke, time));
+        revokes.iter().for_each(|revoke| self.refuse(revoke));
         let (reply, outcome) = oneshot::channel();
         let answer = async {
             self.requests.send(Request { revokes, reply }).await.map_err(|_| NotDurable)?;
@@ -71,20 +64,19 @@ impl Committer {
     }
 
     fn is_durable(&self, revoke: &Revoke) -> bool {
-        matches!(revoke, Revoke::Session { sid, .. } if self.list.is_durable(*sid))
+        match revoke {
+            Revoke::Session { sid, .. } => self.list.is_durable(*sid),
+            Revoke::Subject { sub, below } => self.list.is_durable_below(sub, *below),
+        }
     }
 
-    fn refuse(&self, revoke: &Revoke, now: UnixTime) {
-        let longest = now.plus(self.longest);
+    fn refuse(&self, revoke: &Revoke) {
         match revoke {
             Revoke::Session { sid, token } => {
-                let deadline = token.map_or(longest, |token| token.absolute_deadline);
+                let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
                 self.list.add_pending(*sid, retention::pending_until(deadline));
             }
-            Revoke::Subject { sub, below } => {
-                let expires_at = retention::pending_until(longest);
-                self.list.add_durable(&Entry::Subject { sub: sub.clone(), below: *below, expires_at });
-            }
+            Revoke::Subject { sub, below } => self.list.add_pending_below(sub, *below),
         }
     }
 }
@@ -116,7 +108,9 @@ async fn run(list: Arc<RevocationList>, store: Store, mut waiting: mpsc::Receive
         }
         let outcome = commit(&list, &store, &mut unsettled).await;
         // A waiter may have lost patience; its refusal is committed, or kept, all the same.
-        replies.into_iter().for_each(|reply| drop(reply.send(outcome)));
+        for reply in replies {
+            let _ = reply.send(outcome);
+        }
         if closing {
             if !unsettled.is_empty() {
                 tracing::error!(

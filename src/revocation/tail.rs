@@ -74,21 +74,7 @@ impl Follower {
     }
 
     async fn poll(&mut self) -> Result<(), StoreError> {
-        let started = Now::read();
-        let state = self.store.state().await?;
-        self.list.raise_global_generation(state.global_generation);
-        self.list.raise_pruned_through(state.pruned_through);
-        loop {
-            let page = self.store.entries_after(self.seq, PAGE).await?;
-            for (seq, entry) in &page {
-                self.list.add_durable(entry);
-                self.seq = *seq;
-            }
-            if page.len() < PAGE {
-                break;
-            }
-        }
-        self.list.mark_synced(started);
+        self.seq = catch_up(&self.store, &self.list, self.seq).await?;
         Ok(())
     }
 
@@ -106,5 +92,29 @@ impl Follower {
             .expect("pruning compares numbers and removes entries, which cannot panic");
         while self.store.delete_expired(instant).await? {}
         Ok(())
+    }
+}
+
+/// Loads the whole list once.
+pub(crate) async fn load(store: &Store, list: &RevocationList) -> Result<(), StoreError> {
+    catch_up(store, list, 0).await.map(drop)
+}
+
+/// Reads the log after `seq` to its end; returns where that is.
+async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64) -> Result<i64, StoreError> {
+    let started = Now::read();
+    let state = store.state().await?;
+    list.raise_global_generation(state.global_generation);
+    list.raise_pruned_through(state.pruned_through);
+    loop {
+        let page = store.entries_after(seq, PAGE).await?;
+        for (number, entry) in &page {
+            list.add_durable(entry);
+            seq = *number;
+        }
+        if page.len() < PAGE {
+            list.mark_synced(started);
+            return Ok(seq);
+        }
     }
 }

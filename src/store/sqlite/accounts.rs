@@ -44,6 +44,11 @@ impl Store {
         query.fetch_optional(&self.read).await?.as_ref().map(account).transpose()
     }
 
+    /// Fails if there is no account of this name.
+    pub(crate) async fn require(&self, name: &LoginName) -> Result<(), StoreError> {
+        self.account(name).await?.map(drop).ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
+    }
+
     /// All accounts, by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let rows = sqlx::query("SELECT * FROM account ORDER BY login_name").fetch_all(&self.read).await?;

@@ -1,0 +1,245 @@
+//! The command line: data on standard output, talk on standard error, documented exit codes.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | it failed; for `inspect`, the token is refused |
+//! | 2 | usage |
+//! | 74 | a file, a database or a socket could not be used |
+//! | 78 | the configuration cannot be used |
+
+mod inspect;
+mod keys;
+mod revoke;
+mod serve;
+mod users;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::layers::{Flag, Layers};
+use crate::config::{Config, ConfigError};
+use crate::keyring::RingError;
+use crate::keyring::rotate::ChangeError;
+use crate::server::ServeError;
+use crate::store::{Store, StoreError};
+
+/// A session server with no session table
+#[derive(Parser, Debug)]
+#[command(name = "sealjar", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug, Default)]
+struct Settings {
+    /// Read settings from this TOML file [env: SEALJAR_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The key ring's directory (keys.dir)
+    #[arg(long, global = true, value_name = "DIR")]
+    keys: Option<String>,
+    /// The store, such as sqlite://sealjar.db
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+    /// Any setting, such as session.idle=15m; `sealjar config` lists them
+    #[arg(long, global = true, value_name = "SETTING=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve sign-in, status and sign-out
+    Serve(serve::Serve),
+    /// Make, rotate and revoke sealing keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Manage accounts; a running server follows within a second
+    #[command(subcommand)]
+    Users(users::Users),
+    /// End sessions; a running server follows within a second
+    Revoke(revoke::Revoke),
+    /// Tell what a token from standard input holds, and whether it would be accepted
+    Inspect(inspect::Inspect),
+    /// Print the settings in force and where each value came from
+    Config,
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("sealjar: {}", failure.message);
+            if let Some(hint) = failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<ExitCode, Failure> {
+        let mut flags = self.settings.flags()?;
+        if let Command::Serve(serve) = &self.command {
+            flags.extend(serve.flags());
+        }
+        let demo = match &self.command {
+            Command::Serve(serve) => serve.demo_home()?,
+            _ => None,
+        };
+        if let Some(home) = &demo {
+            flags.extend(home.flags());
+        }
+        // Names and values that are not UTF-8 are none of ours.
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let layers = Layers::read(self.settings.config.as_deref(), environment, &flags)?;
+        let config = layers.config()?;
+        config.check(&layers)?;
+        match self.command {
+            Command::Serve(_) => serve::run(&config, demo),
+            Command::Keys(keys) => keys.run(&config),
+            Command::Users(users) => block_on(users.run(&config)),
+            Command::Revoke(revoke) => block_on(revoke.run(&config)),
+            Command::Inspect(inspect) => block_on(inspect.run(&config)),
+            Command::Config => {
+                layers.lines().for_each(|line| println!("{line}"));
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl Settings {
+    fn flags(&self) -> Result<Vec<Flag>, Failure> {
+        let named = [("--keys", "keys.dir", &self.keys), ("--store", "store", &self.store)];
+        let mut flags: Vec<Flag> = named
+            .into_iter()
+            .filter_map(|(flag, setting, text)| Some(self::flag(flag, setting, text.as_ref()?)))
+            .collect();
+        for assignment in &self.set {
+            let (setting, text) = assignment
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("--set {assignment}: expected SETTING=VALUE")))?;
+            flags.push(flag("--set", setting, text));
+        }
+        Ok(flags)
+    }
+}
+
+fn flag(flag: &str, setting: &str, text: &str) -> Flag {
+    Flag { flag: flag.to_owned(), setting: setting.to_owned(), text: text.to_owned() }
+}
+
+/// Runs a command that needs the store, on one thread.
+fn block_on<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?.block_on(task)
+}
+
+/// The store, which must exist.
+async fn open_store(config: &Config) -> Result<Store, Failure> {
+    Ok(Store::open(&config.store_url()).await?)
+}
+
+/// A command that did not do what it was asked.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    const FAILED: u8 = 1;
+    const USAGE: u8 = 2;
+    const IO: u8 = 74;
+    const CONFIG: u8 = 78;
+
+    fn new(code: u8, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string(), hint: None }
+    }
+
+    fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Self::FAILED, message)
+    }
+
+    fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Self::USAGE, message)
+    }
+
+    fn io(message: impl fmt::Display) -> Self {
+        Self::new(Self::IO, message)
+    }
+
+    fn hint(self, hint: impl fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Self::CONFIG, error).hint("`sealjar config` lists the settings; the README explains them")
+    }
+}
+
+impl From<RingError> for Failure {
+    fn from(error: RingError) -> Self {
+        let failure = Self::io(&error);
+        match error {
+            RingError::Empty { .. } => failure.hint("make the first key with: sealjar keys init"),
+            RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                failure.hint("make it, and the first key, with: sealjar keys init; or name another with --keys")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Ring(error) => error.into(),
+            ChangeError::Write { .. } => {
+                Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
+            }
+            ChangeError::NotEmpty(_) => Self::failed(&error).hint("add another key with: sealjar keys rotate"),
+            ChangeError::NoSuchKey(_) => Self::failed(&error).hint("`sealjar keys list` shows the keys"),
+            ChangeError::OnlyActive(_) => Self::failed(&error).hint("make a successor in the same step with --replace"),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing(_) => Self::io(&error)
+                .hint("`sealjar users add NAME` makes it, with the first account; or name another with --store"),
+            StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),
+            StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),
+            _ => Self::io(&error),
+        }
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Ring(error) => error.into(),
+            ServeError::Store(error) => error.into(),
+            ServeError::Listen { setting, .. } => {
+                let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
+                Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
+            }
+            ServeError::System(_) => Self::io(&error),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `sealjar inspect`: what a token holds, and what a server with this ring and this store would say of it.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, open_store};
+use crate::clock::Now;
+use crate::config::Config;
+use crate::http::cookie;
+use crate::keyring::KeyRing;
+use crate::revocation::RevocationList;
+use crate::revocation::tail;
+use crate::seal::CookieName;
+use crate::seal::token::{UntrustedToken, token_buffer};
+use crate::session::{Refusal, Sessions};
+
+/// More than any cookie; a longer input is no token.
+const MAX_INPUT_BYTES: u64 = 64 * 1024;
+
+#[derive(Args, Debug)]
+pub(super) struct Inspect {}
+
+impl Inspect {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        let mut input = Vec::new();
+        let read = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_end(&mut input);
+        read.map_err(|error| Failure::io(format!("cannot read standard input: {error}")))?;
+        let prefix = format!("{}=", cookie::NAME);
+        let text = input.trim_ascii();
+        let text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
+
+        let store = open_store(config).await?;
+        let list = Arc::new(RevocationList::new(config.freshness()));
+        tail::load(&store, &list).await?;
+        let cookie = CookieName::new(cookie::NAME).expect("a constant that is a token");
+        let sessions = Sessions::new(KeyRing::load(&config.keys.dir)?, list.clone(), cookie, config.lifetimes());
+
+        let mut buffer = token_buffer();
+        let token = UntrustedToken::from_cookie_value(text)
+            .ok_or_else(|| Failure::failed("refused: invalid (not of a token's length)"))?;
+        let claims = sessions.open(token, &mut buffer).map_err(|refusal| Failure::failed(verdict(refusal)))?;
+        let now = Now::read();
+        // The host is not known here: the token is asked about the site that it names itself.
+        let outcome = sessions.check(&claims, claims.site, now);
+        let view = json!({
+            "sid": claims.sid.to_string(),
+            "site": claims.site.to_string(),
+            "sub": claims.sub,
+            "account_generation": claims.account_generation,
+            "global_generation": claims.global_generation,
+            "login_name": claims.login_name,
+            "display_name": claims.display_name,
+            "email": claims.email,
+            "roles": claims.roles().collect::<Vec<_>>(),
+            "authenticated_at": claims.authenticated_at.to_string(),
+            "sealed_at": claims.sealed_at.to_string(),
+            "idle_deadline": claims.idle_deadline.to_string(),
+            "absolute_deadline": claims.absolute_deadline.to_string(),
+            "remembered": claims.flags.remembered(),
+            "app_data_bytes": claims.app_data.len(),
+            "accepted": outcome.is_ok(),
+        });
+        println!("{view:#}");
+        match outcome {
+            Ok(_) => {
+                eprintln!("accepted, on a host of site {}", claims.site);
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(refusal) => Err(Failure::failed(verdict(refusal))),
+        }
+    }
+}
+
+fn verdict(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Missing => "refused: missing".to_owned(),
+        Refusal::Invalid(cause) => format!("refused: invalid ({})", cause.describe()),
+        Refusal::Expired => "refused: expired (past its idle or absolute deadline)".to_owned(),
+        Refusal::Revoked => "refused: revoked (signed out, or ended by a change of the account)".to_owned(),
+        Refusal::Stale => "refused: the revocation list is stale".to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! `sealjar keys`: the ring, on the machine that may write it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Failure;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::id::Kid;
+use crate::keyring::rotate::LockedRing;
+use crate::keyring::{Key, KeyRing};
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Keys {
+    /// Make the key directory and the first key
+    Init,
+    /// Publish a new key that seals from a later moment on; nobody is signed out
+    Rotate {
+        /// How long until it seals, such as 10m; 0s for at once (keys.activate_after)
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        activate_in: Option<Duration>,
+    },
+    /// Show the keys and their states
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key: every session sealed with it is over
+    Revoke {
+        /// The key's id
+        kid: Kid,
+        /// Make a successor first, which seals at once
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove the keys that no live session can need
+    Prune,
+}
+
+impl Keys {
+    pub(super) fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        let (directory, now) = (&config.keys.dir, Now::read().wall);
+        let max_lifetime = config.lifetimes().longest();
+        match self {
+            Self::Init => {
+                let kid = LockedRing::init(directory, max_lifetime, now)?;
+                eprintln!("made the first key in {}; it is active", directory.display());
+                println!("{kid}");
+            }
+            Self::Rotate { activate_in } => {
+                let activates_at = now.plus(activate_in.unwrap_or(config.keys.activate_after.0));
+                let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
+                eprintln!("published a new key; it seals from {activates_at} on");
+                println!("{kid}");
+            }
+            Self::List { json } => list(&KeyRing::load(directory)?, json),
+            Self::Revoke { kid, replace } => {
+                let successor = LockedRing::lock(directory)?.revoke(kid, replace, now)?;
+                eprintln!("revoked {kid}: every session sealed with it is over");
+                if let Some(successor) = successor {
+                    eprintln!("made a successor; it is active");
+                    println!("{successor}");
+                }
+            }
+            Self::Prune => {
+                let removed = LockedRing::lock(directory)?.prune(now)?;
+                eprintln!("removed {} of the keys in {}", removed.len(), directory.display());
+                removed.iter().for_each(|kid| println!("{kid}"));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(ring: &KeyRing, as_json: bool) {
+    let now = Now::read().wall;
+    let state = |key: &Key| ring.state(key, now).name();
+    if as_json {
+        let keys: Vec<_> = ring
+            .keys()
+            .iter()
+            .map(|key| {
+                let dates = key.dates();
+                json!({
+                    "kid": key.kid().to_string(),
+                    "state": state(key),
+                    "created_at": dates.created_at,
+                    "activates_at": dates.activates_at,
+                    "retired_at": ring.retired_at(key, now),
+                    "revoked_at": dates.revoked_at,
+                    "max_lifetime_secs": dates.max_lifetime.as_secs(),
+                })
+            })
+            .collect();
+        println!("{}", json!(keys));
+        return;
+    }
+    println!("{:16}  {:9}  {:20}  {:20}", "KID", "STATE", "CREATED", "ACTIVATES");
+    for key in ring.keys() {
+        let dates = key.dates();
+        let activates = dates.activates_at.map_or_else(|| "not scheduled".to_owned(), |instant| instant.to_string());
+        println!("{}  {:9}  {:20}  {activates}", key.kid(), state(key), dates.created_at.to_string());
+    }
+}

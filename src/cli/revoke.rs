@@ -1,0 +1,54 @@
+//! `sealjar revoke`: ends sessions by writing to the store; running servers follow within a second.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, open_store};
+use crate::account::LoginName;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::id::Sid;
+use crate::store::{self, Change};
+
+#[derive(Args, Debug)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// End one session, by its sid
+    #[arg(long, value_name = "SID")]
+    session: Option<Sid>,
+    /// End all sessions of an account
+    #[arg(long, value_name = "LOGIN")]
+    user: Option<LoginName>,
+    /// End every session there is
+    #[arg(long)]
+    everyone: bool,
+}
+
+impl Revoke {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        let (store, now) = (open_store(config).await?, Now::read().wall);
+        match self.what {
+            What { session: Some(sid), .. } => {
+                store.revoke(&[store::Revoke::Session { sid, token: None }], now).await?;
+                eprintln!("session {sid} is over");
+            }
+            What { user: Some(login), .. } => {
+                store.change_account(&login, &Change::EndSessions, now).await?;
+                eprintln!("the sessions of {login} are over");
+            }
+            What { everyone: true, .. } => {
+                store.revoke_everyone().await?;
+                eprintln!("every session is over");
+            }
+            What { .. } => return Err(Failure::usage("say which sessions: --session, --user or --everyone")),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

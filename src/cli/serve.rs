@@ -1,0 +1,173 @@
+//! `sealjar serve`, and the demo that needs nothing prepared.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
+use tempfile::TempDir;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+use zeroize::Zeroizing;
+
+use super::{Failure, flag};
+use crate::account::password::{self, Password};
+use crate::account::{DisplayName, Email, Profile, Roles, new_subject};
+use crate::clock::Now;
+use crate::config::layers::Flag;
+use crate::config::{Config, LogFormat};
+use crate::id;
+use crate::keyring::rotate::LockedRing;
+use crate::server::{self, Ready};
+use crate::store::{Store, StoreUrl};
+
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    /// Try it out: temporary keys and accounts, gone when it stops
+    #[arg(long)]
+    demo: bool,
+    /// Where the public routes listen (http.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where /healthz and /readyz listen (http.admin_listen)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
+    #[arg(long, value_name = "ORIGIN")]
+    public_origin: Vec<String>,
+}
+
+impl Serve {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
+        [
+            ("--listen", "http.listen", self.listen.clone()),
+            ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
+            ("--public-origin", "http.public_origins", origins),
+        ]
+        .into_iter()
+        .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
+        .collect()
+    }
+
+    /// The demo's directory, if this is to be one.
+    pub(super) fn demo_home(&self) -> Result<Option<DemoHome>, Failure> {
+        let make = || TempDir::with_prefix("sealjar-demo-");
+        let home = self.demo.then(make).transpose();
+        Ok(home.map_err(|error| Failure::io(format!("cannot make a temporary directory: {error}")))?.map(DemoHome))
+    }
+}
+
+/// Where the demo keeps its keys and accounts; removed when dropped.
+#[derive(Debug)]
+pub(super) struct DemoHome(TempDir);
+
+impl DemoHome {
+    const LOGIN: &str = "demo";
+
+    pub(super) fn flags(&self) -> [Flag; 2] {
+        let store = format!("sqlite://{}", self.store().display());
+        [flag("--demo", "keys.dir", &self.keys().to_string_lossy()), flag("--demo", "store", &store)]
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.0.path().join("keys")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.path().join("sealjar.db")
+    }
+
+    /// Makes the key and the account; returns the account's password.
+    async fn prepare(&self, config: &Config) -> Result<Zeroizing<String>, Failure> {
+        let now = Now::read().wall;
+        LockedRing::init(&self.keys(), config.lifetimes().longest(), now)?;
+        let (store, _) = Store::open_or_create(&StoreUrl::file(self.store())).await?;
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(id::random::<15>()));
+        let hash = password::hash(config.cost(), &Password::new(text.clone()));
+        let profile = Profile {
+            login_name: Self::LOGIN.parse().expect("a constant that is a login name"),
+            display_name: DisplayName::default(),
+            email: Email::default(),
+            roles: Roles::default(),
+        };
+        store.add_account(&new_subject(), &profile, &hash, now).await?;
+        store.close().await;
+        Ok(text)
+    }
+}
+
+pub(super) fn run(config: &Config, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
+    start_log(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        match demo {
+            Some(home) => {
+                let password = home.prepare(config).await?;
+                server::serve(config, |ready| print_demo(&home, &password, &ready)).await?;
+            }
+            None => server::serve(config, |ready| warn_without_accounts(&ready)).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn warn_without_accounts(ready: &Ready<'_>) {
+    if !ready.has_accounts {
+        tracing::warn!("nobody can sign in yet; add an account with: sealjar users add NAME");
+    }
+}
+
+fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
+    let (login, home) = (DemoHome::LOGIN, home.0.path());
+    let Some(origin) = ready.origins.first() else {
+        return;
+    };
+    println!(
+        "\
+sealjar demo at {origin}
+Keys and accounts live in {home} and go when this stops.
+
+  login     {login}
+  password  {password}
+
+Sign in, use the session, look at it, end it, try it again:
+
+  curl -c jar -H 'Content-Type: application/json' -d '{{\"login\":\"{login}\",\"password\":\"{password}\"}}' {origin}/auth/login
+  curl -b jar -c jar {origin}/protected
+  curl -b jar -c jar {origin}/auth/status
+  cp jar copy
+  curl -b jar -c jar -X POST {origin}/auth/logout
+  curl -b copy {origin}/auth/status
+
+Rotate the key under a live session:
+
+  {program} --keys {keys} keys rotate --activate-in 0s
+
+Stop with Ctrl-C.",
+        home = home.display(),
+        keys = home.join("keys").display(),
+        program = std::env::args_os().next().map_or_else(|| "sealjar".into(), |path| Path::new(&path).display().to_string()),
+    );
+}
+
+/// Logs go to standard error.
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let json = match config.log.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = if json { layer.json().flatten_event(true).boxed() } else { layer.with_ansi(colours).boxed() };
+    let targets: Targets =
+        config.log.level.parse().map_err(|_| Failure::new(Failure::CONFIG, "log.level is not a level"))?;
+    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! The settings: what each means, its unit, its default, and what is dangerous about it.
+//!
+//! Durations are texts such as `30m`, `12h`, `14d`. Names in the environment: `SEALJAR_SESSION__IDLE` is `session.idle`.
+
+pub(crate) mod layers;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::account::password::Cost;
+use crate::http::origin::{Origin, Origins};
+use crate::revocation::{Freshness, WhenStale};
+use crate::session::Lifetimes;
+use crate::session::lifetime::Lifetime;
+use crate::store::StoreUrl;
+use layers::{Layers, Source};
+
+/// Every setting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Accounts and revocations: `sqlite://PATH`. Losing it loses the accounts; sessions signed out before stay signed out,
+    /// because a new store refuses all sessions of the old one.
+    pub(crate) store: String,
+    pub(crate) http: Http,
+    pub(crate) keys: Keys,
+    pub(crate) session: Session,
+    pub(crate) revocation: Revocation,
+    pub(crate) password: PasswordCost,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    /// Where the public routes listen, in the clear: put a proxy with TLS in front of anything but loopback.
+    pub(crate) listen: SocketAddr,
+    /// Where `/healthz` and `/readyz` listen. Keep it private: it asks nobody who they are.
+    pub(crate) admin_listen: SocketAddr,
+    /// The origins under which browsers reach the public routes, such as `https://app.example.com`. A request for another
+    /// host is refused. Empty: the loopback addresses at the port of `http.listen`.
+    pub(crate) public_origins: Vec<String>,
+    /// The largest request body, in bytes.
+    pub(crate) max_body_bytes: u32,
+    /// Open connections at most; further ones wait to be accepted.
+    pub(crate) max_connections: u32,
+    /// How long a client may take to send a request's head; idle connections are kept for as long.
+    pub(crate) idle_timeout: Span,
+    /// After the signal to stop, how long to answer `/readyz` with 503 before new connections are refused.
+    pub(crate) shutdown_delay: Span,
+    /// How long requests under way may then take.
+    pub(crate) shutdown_timeout: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keys {
+    /// The key ring's directory. Whoever can read it can make sessions for anybody.
+    pub(crate) dir: PathBuf,
+    /// How long after its publication a key from `keys rotate` begins to seal: long enough for every node to read it.
+    pub(crate) activate_after: Span,
+    /// Make a new key whenever the latest is this old; `0s` for never. Needs a writable key directory.
+    pub(crate) rotate_every: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Session {
+    /// A session unused for this long is over. A stolen cookie is good for as long as the thief keeps using it, up to
+    /// `session.absolute`.
+    pub(crate) idle: Span,
+    /// A session older than this is over. Raising it has no effect on sessions that exist, and none beyond the
+    /// `max_lifetime_secs` of the active key.
+    pub(crate) absolute: Span,
+    /// The same two for sessions whose user asked to be remembered.
+    pub(crate) remembered_idle: Span,
+    pub(crate) remembered_absolute: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revocation {
+    /// How long sessions are accepted after the store could last be read.
+    pub(crate) max_staleness: Span,
+    /// What happens then: `refuse` answers 503; `allow` goes on, so that sessions revoked elsewhere may live on here.
+    pub(crate) when_stale: StaleChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StaleChoice {
+    Refuse,
+    Allow,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordCost {
+    /// Argon2id's memory for one password, in KiB.
+    pub(crate) memory_kib: u32,
+    /// Argon2id's passes over it.
+    pub(crate) passes: u32,
+    /// Argon2id's lanes.
+    pub(crate) lanes: u32,
+    /// Threads that hash; 0 for one per core. Each has its own memory.
+    pub(crate) threads: u32,
+    /// Sign-ins that may wait for a thread; further ones get 503.
+    pub(crate) queue: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `auto` (text on a terminal, else JSON), `text` or `json`. Logs go to standard error.
+    pub(crate) format: LogFormat,
+    /// The least level, or targets with levels: `info`, `sealjar=debug,salvo_core=warn`.
+    pub(crate) level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let minutes = |count: u64| Span(Duration::from_secs(60 * count));
+        let days = |count: u64| Span(Duration::from_secs(24 * 3600 * count));
+        Self {
+            store: "sqlite://sealjar.db".to_owned(),
+            http: Http {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+                public_origins: Vec::new(),
+                max_body_bytes: 16 * 1024,
+                max_connections: 10_000,
+                idle_timeout: Span(Duration::from_secs(75)),
+                shutdown_delay: Span(Duration::ZERO),
+                shutdown_timeout: Span(Duration::from_secs(20)),
+            },
+            keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },
+            session: Session {
+                idle: minutes(30),
+                absolute: minutes(12 * 60),
+                remembered_idle: days(14),
+                remembered_absolute: days(90),
+            },
+            revocation: Revocation { max_staleness: Span(Duration::from_secs(10)), when_stale: StaleChoice::Refuse },
+            password: PasswordCost { memory_kib: 19_456, passes: 2, lanes: 1, threads: 0, queue: 16 },
+            log: Log { format: LogFormat::Auto, level: "info,salvo_core=warn".to_owned() },
+        }
+    }
+}
+
+/// A configuration that cannot be used. Each message names the setting and where its value came from.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("unknown setting {setting} ({from})")]
+    Unknown { setting: String, from: Source },
+    #[error("setting {setting} ({from}): {reason}")]
+    BadValue { setting: String, from: Source, reason: String },
+}
+
+impl Config {
+    /// Refuses settings that contradict each other or a rule of safety.
+    pub(crate) fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
+        let bad = |setting: &str, reason: &str| {
+            Err(ConfigError::BadValue {
+                setting: setting.to_owned(),
+                from: layers.source(setting).clone(),
+                reason: reason.to_owned(),
+            })
+        };
+        if StoreUrl::parse(&self.store).is_none() {
+            return bad("store", "it must be sqlite:// and the path of a file");
+        }
+        for (name, idle, absolute) in [
+            ("session.idle", self.session.idle, self.session.absolute),
+            ("session.remembered_idle", self.session.remembered_idle, self.session.remembered_absolute),
+        ] {
+            if idle.0 < Duration::from_secs(10) {
+                return bad(name, "it must be at least 10s");
+            }
+            if idle.0 > absolute.0 {
+                return bad(name, &format!("it is longer than {}", name.replace("idle", "absolute")));
+            }
+        }
+        if self.revocation.max_staleness.0 < Duration::from_secs(1) {
+            return bad("revocation.max_staleness", "it must be at least 1s");
+        }
+        let cost = self.cost();
+        if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
+            return bad(
+                "password.memory_kib",
+                "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes",
+            );
+        }
+        if self.http.admin_listen == self.http.listen && self.http.listen.port() != 0 {
+            return bad(
+                "http.admin_listen",
+                "it is the same as http.listen; /healthz and /readyz need an address of their own",
+            );
+        }
+        if self.http.public_origins.is_empty() && !self.http.listen.ip().is_loopback() {
+            return bad(
+                "http.public_origins",
+                "it must name the origins that browsers use, because http.listen is not a loopback address",
+            );
+        }
+        for origin in &self.http.public_origins {
+            let Some(origin) = Origin::parse(origin) else {
+                return bad(
+                    "http.public_origins",
+                    &format!("{origin:?} is not an origin such as https://app.example.com"),
+                );
+            };
+            if !origin.keeps_secure_cookies() {
+                return bad(
+                    "http.public_origins",
+                    &format!(
+                        "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
+                    ),
+                );
+            }
+        }
+        if self.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            return bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn");
+        }
+        Ok(())
+    }
+
+    /// The origins to serve, given the port that is really listened on.
+    pub(crate) fn origins(&self, port: u16) -> Origins {
+        let loopback = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
+        let named = if self.http.public_origins.is_empty() { &loopback[..] } else { &self.http.public_origins };
+        Origins::new(named.iter().filter_map(|origin| Origin::parse(origin)).collect())
+    }
+
+    pub(crate) fn store_url(&self) -> StoreUrl {
+        StoreUrl::parse(&self.store).expect("checked when the configuration was read")
+    }
+
+    pub(crate) const fn lifetimes(&self) -> Lifetimes {
+        let Session { idle, absolute, remembered_idle, remembered_absolute } = self.session;
+        Lifetimes {
+            ordinary: Lifetime { idle: idle.0, absolute: absolute.0 },
+            remembered: Lifetime { idle: remembered_idle.0, absolute: remembered_absolute.0 },
+        }
+    }
+
+    pub(crate) const fn freshness(&self) -> Freshness {
+        let when_stale = match self.revocation.when_stale {
+            StaleChoice::Refuse => WhenStale::Refuse,
+            StaleChoice::Allow => WhenStale::Allow,
+        };
+        Freshness { max_staleness: self.revocation.max_staleness.0, when_stale }
+    }
+
+    pub(crate) const fn cost(&self) -> Cost {
+        let PasswordCost { memory_kib, passes, lanes, .. } = self.password;
+        Cost { memory_kib, passes, lanes }
+    }
+}
+
+/// A duration, written as `30m` or `12h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// In the largest unit that is exact, so that it reads back as it was written.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+        match units.into_iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+            Some((unit, name)) => write!(f, "{}{name}", ms / unit),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let span = humantime::parse_duration(&text)
+            .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a duration such as 30m, 12h or 14d")))?;
+        Ok(Self(span))
+    }
+}

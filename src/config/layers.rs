@@ -1,0 +1,243 @@
+//! Where a setting's value comes from: a flag wins over the environment, the environment over the file, the file over the default.
+//!
+//! The defaults name every setting there is and its type; whatever a layer says beyond them is an error that names it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigError};
+
+/// Variables of this prefix are settings: `SEALJAR_HTTP__LISTEN` is `http.listen`.
+const ENV_PREFIX: &str = "SEALJAR_";
+/// The file to read, if no flag says.
+const ENV_FILE: &str = "SEALJAR_CONFIG";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Default,
+    File(PathBuf),
+    Env(String),
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Env(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// A setting given on the command line: the flag as the user wrote it, the setting, its text.
+#[derive(Debug, Clone)]
+pub(crate) struct Flag {
+    pub(crate) flag: String,
+    pub(crate) setting: String,
+    pub(crate) text: String,
+}
+
+/// All settings with their sources, by dotted name.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    settings: BTreeMap<String, (Value, Source)>,
+}
+
+impl Layers {
+    /// Puts the layers one over the other. `file` is the path that a flag gave.
+    pub(crate) fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        let mut environment: Vec<_> =
+            environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+        environment.sort();
+        let defaults = Table::try_from(Config::default()).expect("the defaults are plain tables of plain values");
+        let mut layers = Self { settings: BTreeMap::new() };
+        for (name, value) in leaves(defaults) {
+            layers.settings.insert(name, (value, Source::Default));
+        }
+        let from_env = environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| PathBuf::from(path));
+        if let Some(path) = file.map(Path::to_owned).or(from_env) {
+            layers.add_file(&path)?;
+        }
+        for (name, text) in environment.into_iter().filter(|(name, _)| name != ENV_FILE && !is_kubernetes_link(name)) {
+            let setting = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+            layers.set_text(&setting, &text, Source::Env(name))?;
+        }
+        for Flag { flag, setting, text } in flags {
+            layers.set_text(setting, text, Source::Flag(flag.clone()))?;
+        }
+        Ok(layers)
+    }
+
+    /// The configuration that these values make.
+    pub(crate) fn config(&self) -> Result<Config, ConfigError> {
+        build(self.settings.iter().map(|(name, (value, _))| (name, value))).map_err(|_| self.find_bad_value())
+    }
+
+    /// Where a setting's value came from.
+    pub(crate) fn source(&self, setting: &str) -> &Source {
+        self.settings.get(setting).map_or(&Source::Default, |(_, source)| source)
+    }
+
+    /// `name = value  # source`, one a line.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.settings.iter().map(|(name, (value, source))| format!("{name} = {value}  # {source}"))
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+        for (name, value) in leaves(table) {
+            self.set(&name, value, Source::File(path.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a text as the setting's type; a list is separated by commas.
+    fn set_text(&mut self, setting: &str, text: &str, source: Source) -> Result<(), ConfigError> {
+        let bad =
+            |expected| ConfigError::BadValue { setting: setting.to_owned(), from: source.clone(), reason: expected };
+        let value = match self.settings.get(setting).map(|(value, _)| value) {
+            Some(Value::Integer(_)) => {
+                Value::Integer(text.parse().map_err(|_| bad("it must be a whole number".to_owned()))?)
+            }
+            Some(Value::Boolean(_)) => {
+                Value::Boolean(text.parse().map_err(|_| bad("it must be true or false".to_owned()))?)
+            }
+            Some(Value::Array(_)) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
+            _ => Value::String(text.to_owned()),
+        };
+        self.set(setting, value, source)
+    }
+
+    fn set(&mut self, setting: &str, value: Value, source: Source) -> Result<(), ConfigError> {
+        let Some(held) = self.settings.get_mut(setting) else {
+            return Err(ConfigError::Unknown { setting: setting.to_owned(), from: source });
+        };
+        if !held.0.same_type(&value) {
+            let reason = format!("it must be a {}, not a {}", held.0.type_str(), value.type_str());
+            return Err(ConfigError::BadValue { setting: setting.to_owned(), from: source, reason });
+        }
+        *held = (value, source);
+        Ok(())
+    }
+
+    /// Which value it is that does not fit: each is tried alone over the defaults.
+    fn find_bad_value(&self) -> ConfigError {
+        let defaults = Layers::read(None, [], &[]).expect("the defaults alone are well formed");
+        for (name, (value, source)) in &self.settings {
+            let alone = defaults
+                .settings
+                .iter()
+                .map(|(other, (default, _))| (other, if other == name { value } else { default }));
+            if let Err(reason) = build(alone) {
+                return ConfigError::BadValue { setting: name.clone(), from: source.clone(), reason };
+            }
+        }
+        unreachable!("every setting is read on its own, so one of them fails on its own")
+    }
+}
+
+fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<Config, String> {
+    let mut root = Table::new();
+    for (name, value) in settings {
+        let mut table = &mut root;
+        let mut parts = name.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                table.insert(part.to_owned(), value.clone());
+                break;
+            }
+            let inner = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            table = inner.as_table_mut().expect("no setting's name is the beginning of another's");
+        }
+    }
+    Value::Table(root).try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+fn leaves(table: Table) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(inner) => {
+                found.extend(leaves(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)));
+            }
+            value => found.push((name, value)),
+        }
+    }
+    found
+}
+
+/// Kubernetes sets `SEALJAR_PORT`, `SEALJAR_SERVICE_HOST` and the like in every pod beside a Service called sealjar.
+fn is_kubernetes_link(name: &str) -> bool {
+    let rest = &name[ENV_PREFIX.len()..];
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn flag(setting: &str, text: &str) -> Flag {
+        Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_default() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("sealjar.toml");
+        std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n")
+            .expect("writes");
+        let environment = env(&[("SEALJAR_SESSION__IDLE", "12m"), ("SEALJAR_SESSION__ABSOLUTE", "3h")]);
+        let layers = Layers::read(Some(&path), environment, &[flag("session.idle", "13m")]).expect("reads");
+        let line = |setting: &str| layers.lines().find(|line| line.starts_with(setting)).expect("listed");
+        assert_eq!(line("session.idle "), "session.idle = \"13m\"  # flag --set");
+        assert_eq!(line("session.absolute "), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
+        assert_eq!(
+            line("session.remembered_idle "),
+            format!("session.remembered_idle = \"3d\"  # file {}", path.display())
+        );
+        assert_eq!(line("session.remembered_absolute "), "session.remembered_absolute = \"90d\"  # default");
+    }
+
+    #[test]
+    fn names_the_setting_that_is_unknown_or_does_not_fit() {
+        let cases = [
+            (flag("http.lisen", "x"), "http.lisen"),
+            (flag("session", "x"), "session"),
+            (flag("session.idle", "soon"), "session.idle"),
+            (flag("password.threads", "many"), "password.threads"),
+            (flag("revocation.when_stale", "maybe"), "revocation.when_stale"),
+            (flag("http.listen", "nowhere"), "http.listen"),
+        ];
+        for (flag, setting) in cases {
+            let outcome = Layers::read(None, [], &[flag]).and_then(|layers| layers.config());
+            let message = outcome.expect_err("refused").to_string();
+            assert!(message.contains(setting) && message.contains("flag --set"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_unless_kubernetes_made_it() {
+        assert!(Layers::read(None, env(&[("SEALJAR_HTP__LISTEN", "x")]), &[]).is_err());
+        let links = env(&[("SEALJAR_PORT", "tcp://10.0.0.1:80"), ("SEALJAR_SERVICE_HOST", "10.0.0.1"), ("OTHER", "x")]);
+        assert!(Layers::read(None, links, &[]).is_ok());
+    }
+}

@@ -1,0 +1,219 @@
+//! The process: from a configuration to two listeners, and an orderly end.
+
+pub(crate) mod ring;
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use salvo::conn::tcp::TcpAcceptor;
+use salvo::fuse::FuseConfig;
+use salvo::prelude::Service;
+use salvo::server::ServerHandle;
+use socket2::SockRef;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use crate::account::password::Checker;
+use crate::config::Config;
+use crate::http::origin::Origins;
+use crate::http::{self, App, cookie};
+use crate::keyring::{KeyRing, RingError};
+use crate::revocation::commit::Committer;
+use crate::revocation::tail::{self, Follower};
+use crate::revocation::{RevocationList, WhenStale};
+use crate::seal::CookieName;
+use crate::session::Sessions;
+use crate::store::{Sealing, Store, StoreError};
+use ring::Schedule;
+
+/// A request's head may have this many bytes, and this many fields.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_FIELDS: usize = 64;
+const MAX_STREAMS: u32 = 100;
+/// How long the last sign-outs may take to reach the disk after the last request.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the server did not start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {address} ({setting}): {source}")]
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Where the server can be reached, once it can.
+#[derive(Debug)]
+pub(crate) struct Ready<'a> {
+    pub(crate) origins: &'a Origins,
+    pub(crate) has_accounts: bool,
+}
+
+/// Serves until a signal to stop. `on_ready` is called when the whole revocation list is loaded and both listeners are open.
+pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> Result<(), ServeError> {
+    let ring = KeyRing::load(&config.keys.dir)?;
+    let store = Store::open(&config.store_url()).await?;
+    let list = Arc::new(RevocationList::new(config.freshness()));
+    let sealing = Sealing {
+        lifetimes: config.lifetimes(),
+        lag: config.freshness().max_staleness + tail::POLL,
+        fail_open: config.freshness().when_stale == WhenStale::Allow,
+    };
+    let follower = Follower::load(store.clone(), list.clone(), sealing).await?;
+    let public = Listener::open("http.listen", config.http.listen)?;
+    let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
+
+    let (committer, committing) = Committer::start(list.clone(), store.clone());
+    let cookie = CookieName::new(cookie::NAME).expect("a constant that is a token");
+    let app = Arc::new(App {
+        sessions: Sessions::new(ring, list, cookie, config.lifetimes()),
+        store: store.clone(),
+        committer,
+        passwords: Checker::start(config.cost(), threads(config), config.password.queue as usize)?,
+        origins: config.origins(public.address.port()),
+        max_body_bytes: config.http.max_body_bytes,
+        reread_ring: tokio::sync::Notify::new(),
+        stopping: AtomicBool::new(false),
+    });
+    let mut background = vec![
+        tokio::spawn(follower.run()),
+        tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone())),
+        tokio::spawn(reread_on_hangup(app.clone())?),
+    ];
+    if !config.keys.rotate_every.0.is_zero() {
+        let schedule = Schedule {
+            directory: config.keys.dir.clone(),
+            every: config.keys.rotate_every.0,
+            activate_after: config.keys.activate_after.0,
+            max_lifetime: config.lifetimes().longest(),
+        };
+        background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
+    }
+    let public = public.start(config, http::public(app.clone()))?;
+    let admin = admin.start(config, http::admin(app.clone()))?;
+    let mut stop = Stop::listen()?;
+    tracing::info!(public = %public.address, admin = %admin.address, "listening");
+    on_ready(Ready { origins: &app.origins, has_accounts: store.has_accounts().await? });
+
+    stop.signal().await;
+    tracing::info!("stopping: new connections are refused, requests under way are finished");
+    app.stopping.store(true, Ordering::Release);
+    tokio::select! {
+        () = tokio::time::sleep(config.http.shutdown_delay.0) => {}
+        () = stop.signal() => {}
+    }
+    let timeout = config.http.shutdown_timeout.0;
+    let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
+    tokio::select! {
+        (public, admin) = drained => public.and(admin)?,
+        () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
+    }
+    // The committer ends when nobody can ask it any more.
+    for task in &background {
+        task.abort();
+    }
+    for task in background {
+        let _ = task.await;
+    }
+    drop(app);
+    if tokio::time::timeout(FLUSH_TIMEOUT, committing).await.is_err() {
+        tracing::error!("the last sign-outs did not reach the disk in time");
+    }
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn threads(config: &Config) -> usize {
+    match config.password.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads as usize,
+    }
+}
+
+fn reread_on_hangup(app: Arc<App>) -> io::Result<impl Future<Output = ()>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("reading the key ring again; other settings need a restart");
+            app.reread_ring.notify_one();
+        }
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A bound socket.
+struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    fn open(setting: &'static str, address: SocketAddr) -> Result<Self, ServeError> {
+        let bind = || {
+            let socket = TcpListener::bind(address)?;
+            socket.set_nonblocking(true)?;
+            // Linux lets accepted connections inherit it; Salvo has no setting of its own.
+            SockRef::from(&socket).set_tcp_nodelay(true)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        bind().map_err(|source| ServeError::Listen { setting, address, source })
+    }
+
+    fn start(self, config: &Config, service: Service) -> Result<Running, ServeError> {
+        let socket = self.socket.try_clone()?;
+        let acceptor = TcpAcceptor::try_from(tokio::net::TcpListener::from_std(self.socket)?)?;
+        let idle = config.http.idle_timeout.0;
+        let fuse = FuseConfig::strict().with_http1_header_timeout(idle).with_connection_idle_timeout(idle);
+        let connections = config.http.max_connections as usize;
+        let mut server = salvo::Server::new(acceptor).max_connections(connections).fuse_config(fuse);
+        server.http1_mut().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_FIELDS);
+        let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
+        server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
+        let handle = server.handle();
+        Ok(Running { address: self.address, socket, handle, task: tokio::spawn(server.try_serve(service)) })
+    }
+}
+
+/// A listener that serves.
+struct Running {
+    address: SocketAddr,
+    socket: TcpListener,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    async fn stop(self, timeout: Duration) -> io::Result<()> {
+        self.handle.stop_graceful(timeout);
+        // Else the kernel goes on accepting connections that nobody will ever serve.
+        SockRef::from(&self.socket).shutdown(Shutdown::Both)?;
+        self.task.await.map_err(io::Error::other)?
+    }
+}
