@@ -238,6 +238,7 @@ fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
         if reply.is_closed() {
             continue;
         }
+        tracing::debug!("checking a password");
         let parsed = stored.as_deref().and_then(Stored::parse);
         if stored.is_some() && parsed.is_none() {
             tracing::error!(

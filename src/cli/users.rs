@@ -125,7 +125,7 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
         println!("{}", json!(accounts.iter().map(view).collect::<Vec<_>>()));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:24}  {:8}  {:20}  {}", "LOGIN", "STATE", "CREATED", "ROLES");
+    println!("{:24}  {:8}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
     for Account { profile, disabled, created_at, .. } in &accounts {
         let state = if *disabled { "disabled" } else { "enabled" };
         println!(

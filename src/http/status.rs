@@ -21,7 +21,7 @@ pub(crate) struct Status(pub(crate) Arc<App>);
 impl Status {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
         let now = Now::read();
-        let outcome = with_session(&self.0, request, now, |session, deadlines| SessionView::of(session, deadlines));
+        let outcome = with_session(&self.0, request, now, SessionView::of);
         respond(&self.0, now, outcome, response);
     }
 }

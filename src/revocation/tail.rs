@@ -91,6 +91,7 @@ impl Follower {
             .await
             .expect("pruning compares numbers and removes entries, which cannot panic");
         while self.store.delete_expired(instant).await? {}
+        tracing::debug!(through = %instant, left = self.list.len(), "pruned the revocation list");
         Ok(())
     }
 }

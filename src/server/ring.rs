@@ -4,7 +4,7 @@
 //! times a second). Contents are compared, not times or events: that works on network file systems and with the links that
 //! Kubernetes swaps. The whole ring is swapped at once; one that fails to load leaves the old one serving.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
     }
 }
 
-async fn load(directory: &PathBuf) -> Result<KeyRing, RingError> {
-    let directory = directory.clone();
+async fn load(directory: &Path) -> Result<KeyRing, RingError> {
+    let directory = directory.to_owned();
     tokio::task::spawn_blocking(move || KeyRing::load(&directory))
         .await
         .expect("reading files returns its errors and does not panic")

@@ -8,9 +8,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use sqlx::Sqlite;
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
 
 use super::{State, StoreError, StoreUrl};
 use crate::clock::UnixTime;
@@ -74,8 +75,34 @@ impl Store {
     }
 
     /// A transaction that is the only writer from its start, so that it never fails half-way for another's sake.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    async fn begin(&self) -> Result<Writing, StoreError> {
+        let mut connection = self.write.acquire().await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        Ok(Writing { connection, committed: false })
+    }
+}
+
+/// A transaction under way. Its connection is thrown away unless it commits: after a failed COMMIT, SQLite may have rolled back
+/// by itself or not, and closing is the one thing that is right in both cases. (sqlx's own `Transaction` keeps such a
+/// connection, and refuses every later BEGIN on it.)
+struct Writing {
+    connection: PoolConnection<Sqlite>,
+    committed: bool,
+}
+
+impl Writing {
+    async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.connection.close_on_drop();
+        }
     }
 }
 

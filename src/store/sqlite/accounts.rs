@@ -1,7 +1,7 @@
 //! Accounts in SQLite. A change that ends sessions raises the account's generation and writes the revocation in one transaction.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, SqliteConnection};
 
 use super::{Store, signed, unsigned};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
@@ -69,15 +69,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let query = sqlx::query_as("SELECT sub, generation FROM account WHERE login_name = ?").bind(name.as_str());
-        let found: Option<(String, i64)> = query.fetch_optional(&mut *transaction).await?;
+        let found: Option<(String, i64)> = query.fetch_optional(&mut *transaction.connection).await?;
         let (sub, generation) = found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
         if !matches!(change, Change::Enable) {
             let below = unsigned(generation)? + 1;
             let end = Revoke::Subject { sub: sub.as_str().into(), below };
-            super::revocations::write(&mut transaction, &[end], now).await?;
+            super::revocations::write(&mut transaction.connection, &[end], now).await?;
         }
-        apply(&mut transaction, &sub, change).await?;
-        Ok(transaction.commit().await?)
+        apply(&mut transaction.connection, &sub, change).await?;
+        transaction.commit().await
     }
 
     /// Replaces a password's hash by one of the same password, if it is still the same. Sessions live on.
@@ -88,7 +88,7 @@ impl Store {
     }
 }
 
-async fn apply(transaction: &mut Transaction<'_, Sqlite>, sub: &str, change: &Change) -> Result<(), StoreError> {
+async fn apply(transaction: &mut SqliteConnection, sub: &str, change: &Change) -> Result<(), StoreError> {
     let query = match change {
         Change::Password { hash } => sqlx::query("UPDATE account SET password_hash = ? WHERE sub = ?").bind(hash),
         Change::Roles(roles) => sqlx::query("UPDATE account SET roles = ? WHERE sub = ?").bind(roles.as_str()),
@@ -97,7 +97,7 @@ async fn apply(transaction: &mut Transaction<'_, Sqlite>, sub: &str, change: &Ch
         Change::Delete => sqlx::query("DELETE FROM account WHERE sub = ?"),
         Change::EndSessions => return Ok(()),
     };
-    query.bind(sub).execute(&mut **transaction).await?;
+    query.bind(sub).execute(&mut *transaction).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, SqliteConnection};
 
 use super::{Store, signed, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
@@ -18,7 +18,7 @@ impl Store {
     /// Commits a batch of refusals in one transaction. Durable when this returns.
     pub(crate) async fn revoke(&self, batch: &[Revoke], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
         let mut transaction = self.begin().await?;
-        let entries = write(&mut transaction, batch, now).await?;
+        let entries = write(&mut transaction.connection, batch, now).await?;
         transaction.commit().await?;
         Ok(entries)
     }
@@ -66,13 +66,14 @@ impl Store {
             .bind(remembered)
             .bind(signed(lifetime.idle.as_secs()))
             .bind(signed(lifetime.absolute.as_secs()))
-            .bind(signed(sealing.lag.as_secs()))
+            // Rounded up: an entry must not go a fraction of a second too early.
+            .bind(signed(sealing.lag.as_secs() + u64::from(sealing.lag.subsec_nanos() > 0)))
             .bind(sealing.fail_open)
             .bind(signed(until.0))
-            .execute(&mut *transaction)
+            .execute(&mut *transaction.connection)
             .await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Records that time has come to `instant`: after this, what expired before may go.
@@ -94,12 +95,12 @@ impl Store {
 
 /// Writes refusals, with the expiry that this transaction fixes, and raises the generations of the accounts among them.
 pub(super) async fn write(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut SqliteConnection,
     batch: &[Revoke],
     now: UnixTime,
 ) -> Result<Vec<Entry>, StoreError> {
     let query = sqlx::query_scalar("SELECT pruned_through FROM state");
-    let committed_at = now.max(UnixTime(unsigned(query.fetch_one(&mut **transaction).await?)?));
+    let committed_at = now.max(UnixTime(unsigned(query.fetch_one(&mut *transaction).await?)?));
     let ordinary = longest(transaction, Some(false), committed_at).await?;
     let remembered = longest(transaction, Some(true), committed_at).await?;
     let either = longest(transaction, None, committed_at).await?;
@@ -118,7 +119,7 @@ pub(super) async fn write(
             }
             Revoke::Subject { sub, below } => {
                 let query = sqlx::query("UPDATE account SET generation = max(generation, ?) WHERE sub = ?");
-                query.bind(signed(*below)).bind(&**sub).execute(&mut **transaction).await?;
+                query.bind(signed(*below)).bind(&**sub).execute(&mut *transaction).await?;
                 let expires_at = retention::expiry(committed_at, None, either);
                 Entry::Subject { sub: sub.clone(), below: *below, expires_at }
             }
@@ -129,7 +130,7 @@ pub(super) async fn write(
     Ok(entries)
 }
 
-async fn insert(transaction: &mut Transaction<'_, Sqlite>, entry: &Entry) -> Result<(), StoreError> {
+async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
     let query = match entry {
         Entry::Session { sid, expires_at } => {
             let query = sqlx::query("INSERT INTO revocation (sid, expires_at) VALUES (?, ?)");
@@ -140,13 +141,13 @@ async fn insert(transaction: &mut Transaction<'_, Sqlite>, entry: &Entry) -> Res
             query.bind(&**sub).bind(signed(*below)).bind(signed(expires_at.0))
         }
     };
-    query.execute(&mut **transaction).await?;
+    query.execute(&mut *transaction).await?;
     Ok(())
 }
 
 /// The longest that live tokens of a kind (or of either) may still be good for, over all configurations recorded.
 async fn longest(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut SqliteConnection,
     remembered: Option<bool>,
     now: UnixTime,
 ) -> Result<Longest, StoreError> {
@@ -158,7 +159,7 @@ async fn longest(
         .bind(remembered)
         .bind(signed(2 * CLOCK_SKEW.as_secs()))
         .bind(signed(now.0))
-        .fetch_one(&mut **transaction)
+        .fetch_one(&mut *transaction)
         .await?;
     let span = |secs: Option<i64>| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs.unwrap_or(0))?));
     Ok(Longest { idle: span(row.0)?, absolute: span(row.1)?, lag: span(row.2)?, fail_open: row.3.unwrap_or(false) })

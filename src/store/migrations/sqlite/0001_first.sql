@@ -41,5 +41,6 @@ CREATE TABLE state (
     pruned_through    INTEGER NOT NULL
 ) STRICT;
 
--- A store that replaces a lost one begins above any generation of the old: what was signed out there stays signed out.
-INSERT INTO state (id, global_generation, pruned_through) VALUES (1, unixepoch(), 0);
+-- A store that replaces a lost one begins above any generation of the old (milliseconds, and `revoke --everyone` adds one):
+-- what was signed out there stays signed out.
+INSERT INTO state (id, global_generation, pruned_through) VALUES (1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);

@@ -1,0 +1,103 @@
+//! A wall clock that is set, by libfaketime: two hours forward and back bring no ended session to life.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::harness::{Home, Server};
+
+/// The variables under which a process sees the wall clock moved as the file says. The clocks that measure spans stay true.
+pub fn faketime(offset: &str, home: &Home) -> [(&'static str, &'static OsStr); 4] {
+    set_clock(home, offset);
+    // Variables live as long as the process that is started with them; a test's few strings may live as long as the test.
+    let leak = |path: PathBuf| -> &'static OsStr { Box::leak(path.into_os_string().into_boxed_os_str()) };
+    [
+        ("LD_PRELOAD", leak(library())),
+        ("FAKETIME_TIMESTAMP_FILE", leak(home.path("clock"))),
+        ("FAKETIME_NO_CACHE", OsStr::new("1")),
+        ("DONT_FAKE_MONOTONIC", OsStr::new("1")),
+    ]
+}
+
+fn library() -> PathBuf {
+    let folders = ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
+    let found =
+        folders.iter().map(|folder| PathBuf::from(folder).join("libfaketimeMT.so.1")).find(|path| path.exists());
+    found.expect("this test needs libfaketime; `make test` installs it (Debian: apt-get install faketime)")
+}
+
+fn set_clock(home: &Home, offset: &str) {
+    let new = home.path("clock.new");
+    std::fs::write(&new, offset).expect("writes");
+    std::fs::rename(new, home.path("clock")).expect("renames");
+}
+
+fn start_with_clock(home: &Home) -> Server<'_> {
+    home.start_with(&[], &faketime("+0s", home))
+}
+
+#[tokio::test]
+async fn steps_of_two_hours_bring_no_revoked_session_back() {
+    let home = Home::with_settings(&["session.absolute=12h", "session.idle=6h"]);
+    let server = start_with_clock(&home);
+    let (ended, live) = (server.login("alice").await, server.login("alice").await);
+    assert_eq!(server.logout(&ended).await, "200");
+    // Set back, the token was sealed in the future, which is refused before anything else is asked.
+    for (offset, verdict) in
+        [("-2h", "401 invalid"), ("+2h", "401 revoked"), ("-2h", "401 invalid"), ("+0s", "401 revoked")]
+    {
+        set_clock(&home, offset);
+        assert_eq!(server.status(&ended).await, verdict, "{offset}");
+    }
+    assert_eq!(server.status(&live).await, "200", "and cost nobody a session");
+    set_clock(&home, "-2h");
+    assert_eq!(
+        server.status(&live).await,
+        "401 invalid",
+        "sealed two hours in the future: refused while the clock is wrong"
+    );
+    set_clock(&home, "+2h");
+    server.kill();
+    let server = home.start_with(&[], &faketime("+2h", &home));
+    assert_eq!(server.status(&ended).await, "401 revoked", "restarted under the wrong clock");
+    set_clock(&home, "+0s");
+    assert_eq!(server.status(&ended).await, "401 revoked");
+}
+
+#[tokio::test]
+async fn what_was_pruned_under_a_wrong_clock_stays_dead_when_the_clock_is_set_right() {
+    let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
+    let server = start_with_clock(&home);
+    let ended = server.login("alice").await;
+    assert_eq!(server.logout(&ended).await, "200");
+    server.kill();
+    // Started under a clock that is two hours fast, a server prunes after a minute; nothing tells it that the clock is wrong.
+    let mut server = home.start_with(&[], &faketime("+2h", &home));
+    assert_eq!(server.status(&ended).await, "401 expired");
+    server.wait_for("pruned");
+    let readyz = reqwest::get(format!("http://{}/readyz", server.admin)).await.expect("an answer");
+    let readyz: serde_json::Value = serde_json::from_str(&readyz.text().await.expect("a body")).expect("JSON");
+    assert_eq!(readyz["revocations"], 0, "the entry is gone");
+    set_clock(&home, "+0s");
+    assert_eq!(server.status(&ended).await, "401 expired");
+    server.kill();
+    let server = home.start();
+    assert_eq!(server.status(&ended).await, "401 expired", "also after a restart under the right clock");
+    assert_eq!(server.status(&server.login("alice").await).await, "200", "and new sessions can begin");
+}
+
+#[tokio::test]
+async fn deadlines_hold_to_the_second_of_the_wall_clock() {
+    let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
+    let server = start_with_clock(&home);
+    let session = server.login("alice").await;
+    set_clock(&home, "+9m");
+    let renewed = server.get("/auth/status", &session.cookie()).await.session.expect("renewed");
+    set_clock(&home, "+11m");
+    assert_eq!(server.status(&session).await, "401 expired", "the old token's idle deadline has passed");
+    assert_eq!(server.status(&renewed).await, "200", "idle is extended by use");
+    let last = server.get("/auth/status", &renewed.cookie()).await.session.unwrap_or(renewed);
+    set_clock(&home, "+19m");
+    let last = server.get("/auth/status", &last.cookie()).await.session.unwrap_or(last);
+    set_clock(&home, "+21m");
+    assert_eq!(server.status(&last).await, "401 expired", "the absolute deadline never moves");
+}

@@ -1,0 +1,161 @@
+//! Keys rotated, revoked and broken under a running server.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::harness::{Home, Session, client, text};
+
+fn active(keys: &[Value]) -> String {
+    let mut active = keys.iter().filter(|key| key["state"] == "active");
+    let kid = active.next().expect("one is active")["kid"].as_str().expect("text").to_owned();
+    assert!(active.next().is_none(), "one at most");
+    kid
+}
+
+/// The kid in a token: bytes 1 to 8.
+fn kid_of(session: &Session) -> String {
+    let digits = session.0[..12].bytes().map(|byte| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'-' => 62,
+        _ => 63,
+    });
+    let bits: Vec<u8> = digits.flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1)).collect();
+    let bytes: Vec<u8> = bits.chunks(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect();
+    bytes[1..9].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
+    const ROTATIONS: usize = 30;
+    let home = Home::with_settings(&["session.idle=10s", "session.absolute=1h"]);
+    let server = home.start();
+    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut users = Vec::new();
+    for _ in 0..4 {
+        let (stop, requests, url) = (stop.clone(), requests.clone(), server.url("/auth/status"));
+        let mut session = server.login("alice").await;
+        users.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Acquire) {
+                let response = client().get(&url).header("cookie", session.cookie()).send().await.expect("an answer");
+                assert_eq!(response.status(), 200, "signed out by a rotation");
+                requests.fetch_add(1, Ordering::AcqRel);
+                session = Session::of(&response).unwrap_or(session);
+            }
+            session
+        }));
+    }
+    let mut sealed_by = Vec::new();
+    for rotation in 0..ROTATIONS {
+        let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+        while active(&home.keys()) != kid {}
+        // Sign in until the server itself seals with the new key.
+        let fresh = loop {
+            let fresh = server.login("alice").await;
+            if kid_of(&fresh) == kid {
+                break fresh;
+            }
+        };
+        assert_eq!(server.status(&fresh).await, "200", "rotation {rotation}");
+        sealed_by.push(kid);
+    }
+    stop.store(true, Ordering::Release);
+    for user in users {
+        let last = user.await.expect("no request was refused");
+        assert!(sealed_by.contains(&kid_of(&last)), "renewal moved the session to a newer key");
+    }
+    assert_eq!(home.keys().len(), ROTATIONS + 1);
+    println!("{} requests during {ROTATIONS} rotations, none refused", requests.load(Ordering::Acquire));
+}
+
+#[tokio::test]
+async fn a_revoked_key_ends_its_sessions_within_a_second_and_no_others() {
+    let home = Home::new();
+    let server = home.start();
+    let old = server.login("alice").await;
+    let first = active(&home.keys());
+    let refused = home.run(&["keys", "revoke", &first]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("--replace"), "{}", text(&refused.stderr));
+    let successor = home.ok(&["keys", "revoke", &first, "--replace"]).trim().to_owned();
+    let took = server.until_status(&old, "401 invalid").await;
+    println!("the server followed after {took:?}");
+    let fresh = server.login("alice").await;
+    assert_eq!(kid_of(&fresh), successor);
+    assert_eq!(server.status(&fresh).await, "200");
+}
+
+#[tokio::test]
+async fn a_published_key_opens_before_it_seals() {
+    let home = Home::new();
+    let server = home.start();
+    let published = home.ok(&["keys", "rotate", "--activate-in", "1h"]).trim().to_owned();
+    assert_ne!(active(&home.keys()), published);
+    // A node whose clock is an hour ahead: the same files, sealing with the published key already.
+    let sealed = {
+        let ahead = home.start_with(&[], &crate::clock::faketime("+61m", &home));
+        ahead.login("alice").await
+    };
+    assert_eq!(kid_of(&sealed), published);
+    // Sealed an hour in the future: it is refused for that, and not for its key.
+    let output = home.run_with_input(&["inspect"], &sealed.0);
+    assert!(text(&output.stderr).contains("in the future"), "{}", text(&output.stderr));
+    assert_eq!(server.status(&sealed).await, "401 invalid");
+}
+
+#[tokio::test]
+async fn a_ring_that_cannot_be_read_leaves_the_old_one_serving_and_stops_a_start() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    let whole = std::fs::read_to_string(&key).expect("reads");
+    let chmod = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("changes the mode");
+    let copy = home.path("keys/copy.key");
+    let start_fails_with = |reason: &str| {
+        let output = home.run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        assert_eq!(output.status.code(), Some(74));
+        assert!(text(&output.stderr).contains(reason), "{}", text(&output.stderr));
+    };
+
+    chmod(0o644);
+    server.wait_for("the key ring cannot be read");
+    start_fails_with("its mode is 0644");
+    chmod(0o600);
+    server.wait_for("can be read again");
+
+    std::fs::write(&key, &whole[..whole.len() / 2]).expect("writes");
+    server.wait_for("the key ring cannot be read");
+    start_fails_with(".key: line");
+    std::fs::write(&key, &whole).expect("writes");
+    server.wait_for("can be read again");
+
+    std::fs::copy(&key, &copy).expect("copies");
+    server.wait_for("the key ring cannot be read");
+    start_fails_with("copy.key: its secret belongs to");
+    std::fs::remove_file(&copy).expect("removes");
+    server.wait_for("can be read again");
+
+    std::fs::rename(&key, home.path("hidden")).expect("renames");
+    server.wait_for("the key ring cannot be read");
+    start_fails_with("sealjar keys init");
+    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a key is never made because a read failed");
+    assert_eq!(server.status(&session).await, "200");
+    assert_eq!(server.status(&server.login("alice").await).await, "200");
+}
+
+#[tokio::test]
+async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old_enough() {
+    let home = Home::with_settings(&["keys.rotate_every=1s", "keys.activate_after=0s"]);
+    let first = active(&home.keys());
+    // For this server it is an hour later.
+    let mut server = home.start_with(&[], &crate::clock::faketime("+1h", &home));
+    assert!(server.wait_for("new key by schedule")["kid"].is_string());
+    let kid = server.wait_for("the key ring changed");
+    assert!(kid["keys"].as_str().is_some_and(|keys| keys.contains(&first)), "the old key still opens");
+    assert_eq!(home.keys().len(), 2);
+}

@@ -1,0 +1,171 @@
+//! Starting, being ready, stopping.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::harness::{Home, PASSWORD, Server, client, text};
+
+#[tokio::test]
+async fn healthz_and_readyz_answer_on_the_admin_listener_only() {
+    let home = Home::new();
+    let server = home.start();
+    for path in ["/healthz", "/readyz"] {
+        let url = format!("http://{}{path}", server.admin);
+        assert_eq!(client().get(&url).send().await.expect("an answer").status(), 200);
+        assert_eq!(client().head(&url).send().await.expect("an answer").status(), 200);
+        assert_eq!(server.get(path, "").await.verdict(), "404 not-found");
+    }
+    let status = client().get(format!("http://{}/auth/status", server.admin)).send().await.expect("an answer").status();
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    let kid = home.keys()[0]["kid"].as_str().expect("text").to_owned();
+    // By hand, because the command refuses it.
+    let path = home.path(&format!("keys/{kid}.key"));
+    let revoked = std::fs::read_to_string(&path)
+        .expect("reads")
+        .replace("max_life", "revoked_at = 2026-01-01T00:00:00Z\nmax_life");
+    std::fs::write(&path, revoked).expect("writes");
+    server.until_status(&session, "401 invalid").await;
+    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    assert_eq!(response.status(), 503);
+    assert!(response.text().await.expect("a body").contains("no key is active"));
+    let body = Server::login_body("alice", PASSWORD);
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    assert_eq!(crate::harness::Answer::of(response).await.verdict(), "503 no-active-key");
+}
+
+#[tokio::test]
+async fn a_stop_finishes_the_request_under_way_and_refuses_new_connections() {
+    for signal in ["TERM", "INT"] {
+        let home = Home::new();
+        let mut server = home.start();
+        let body = Server::login_body("alice", PASSWORD).to_string();
+        let mut under_way = TcpStream::connect(&server.public).expect("connects");
+        let head = format!(
+            "POST /auth/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            server.public,
+            body.len()
+        );
+        under_way.write_all(head.as_bytes()).expect("writes");
+        // An answer on another connection shows that the first was accepted before.
+        assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+        server.signal(signal);
+        server.wait_for("stopping");
+        while TcpStream::connect(&server.public).is_ok() {}
+        under_way.write_all(body.as_bytes()).expect("writes");
+        let mut answer = Vec::new();
+        under_way.read_to_end(&mut answer).expect("reads to the end");
+        assert!(text(&answer).starts_with("HTTP/1.1 200 "), "{signal}: {}", text(&answer));
+        assert_eq!(server.exit_code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn is_unready_during_the_shutdown_delay_and_a_second_signal_ends_it() {
+    let home = Home::with_settings(&["http.shutdown_delay=1h"]);
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    server.signal("TERM");
+    server.wait_for("stopping");
+    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    assert_eq!(response.status(), 503);
+    assert_eq!(server.status(&session).await, "200", "requests are served until the delay is over");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_up_a_second_signal() {
+    let home = Home::with_settings(&["http.shutdown_timeout=1h"]);
+    let mut server = home.start();
+    let _silent = TcpStream::connect(&server.public).expect("connects");
+    assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+    server.signal("TERM");
+    server.wait_for("stopping");
+    server.signal("TERM");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_plain_serve_makes_nothing_and_says_which_command_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let serve = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sealjar"));
+        command.current_dir(directory.path()).args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ]);
+        let output = command.output().expect("the binary runs");
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, message) = serve();
+    assert!(code == Some(74) && message.contains("sealjar keys init"), "{message}");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 0, "nothing was made");
+    let init = std::process::Command::new(env!("CARGO_BIN_EXE_sealjar"))
+        .current_dir(directory.path())
+        .args(["keys", "init"])
+        .output();
+    assert!(init.expect("the binary runs").status.success());
+    let (code, message) = serve();
+    assert!(code == Some(74) && message.contains("sealjar users add"), "{message}");
+}
+
+#[tokio::test]
+async fn a_flood_of_sign_ins_is_answered_with_503_and_live_sessions_go_on() {
+    let home = Home::with_settings(&["password.queue=1", "password.threads=1", "password.memory_kib=19456"]);
+    let server = home.start();
+    let session = server.login("alice").await;
+    let body = Server::login_body("alice", "wrong password");
+    let tries: Vec<_> =
+        (0..50).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
+    let mut verdicts = Vec::new();
+    for attempt in tries {
+        let response = attempt.await.expect("it ran").expect("an answer");
+        if response.status() == 503 {
+            assert_eq!(response.headers()["retry-after"], "1");
+        }
+        verdicts.push(response.status().as_u16());
+        assert_eq!(server.status(&session).await, "200");
+    }
+    assert!(verdicts.contains(&503) && verdicts.iter().all(|status| [401, 503].contains(status)), "{verdicts:?}");
+}
+
+#[tokio::test]
+async fn the_list_goes_stale_when_the_store_cannot_be_read_and_sessions_are_refused_or_allowed_as_configured() {
+    for (choice, verdict) in [("refuse", "503 stale"), ("allow", "200")] {
+        let home = Home::with_settings(&["revocation.max_staleness=1s", &format!("revocation.when_stale={choice}")]);
+        let mut server = home.start();
+        let session = server.login("alice").await;
+        // A page of the file that is no page: reading fails until it is put back.
+        let database = home.path("sealjar.db");
+        let tables = std::process::Command::new("python3")
+            .args(["-c", "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute('ALTER TABLE state RENAME TO lost'); d.commit()"])
+            .arg(&database)
+            .status();
+        assert!(tables.expect("python3 runs").success());
+        server.wait_for("cannot follow the store");
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(1500);
+        while tokio::time::Instant::now() < deadline {
+            let found = server.status(&session).await;
+            assert!(found == "200" || found == verdict, "{found}");
+        }
+        assert_eq!(server.status(&session).await, verdict);
+        assert_eq!(
+            server.logout(&session).await,
+            "503 not-durable",
+            "signing out works on a stale list, and fails with the store"
+        );
+        assert_eq!(server.status(&session).await, "401 revoked");
+    }
+}

@@ -1,0 +1,13 @@
+//! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
+
+mod bad_cookies;
+mod clock;
+mod durability;
+mod harness;
+mod keys;
+mod lifecycle;
+mod login;
+mod logout;
+mod protocol;
+mod status;
+mod users;

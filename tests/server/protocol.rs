@@ -1,0 +1,116 @@
+//! The wire: hosts, headers, HTTP/2, limits. Raw bytes where a client would not send them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::{Answer, Home, Server, Session, text};
+
+/// Sends bytes, reads to the end of the connection.
+fn raw(address: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    // The server may refuse and close before it has read everything.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    text(&answer)
+}
+
+/// One request with these header lines; the status code.
+fn ask(server: &Server<'_>, headers: &[&[u8]]) -> u16 {
+    let lines = headers.iter().flat_map(|line| [line, b"\r\n".as_slice()].concat()).collect::<Vec<u8>>();
+    let request = [b"GET /auth/status HTTP/1.1\r\nConnection: close\r\n".as_slice(), &lines, b"\r\n"].concat();
+    let answer = raw(&server.public, &request);
+    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
+}
+
+fn host(server: &Server<'_>) -> Vec<u8> {
+    format!("Host: {}", server.public).into_bytes()
+}
+
+fn cookie(session: &Session) -> Vec<u8> {
+    format!("Cookie: {}", session.cookie()).into_bytes()
+}
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host_that_is_served() {
+    let home = Home::new();
+    let server = home.start();
+    let (good, session) = (host(&server), cookie(&server.login("alice").await));
+    let port = server.public.rsplit_once(':').expect("a port").1;
+    let localhost = format!("hOST: LocalHost:{port}").into_bytes();
+    let cases: [(&[&[u8]], u16); 7] = [
+        (&[&good, &session], 200),
+        (&[&localhost, &session], 401),
+        (&[&session], 400),
+        (&[&good, &good, &session], 400),
+        (&[b"Host: evil.example", &session], 421),
+        (&[b"Host: ", &session], 421),
+        (&[b"Host: 127.0.0.1", &session], 421),
+    ];
+    for (headers, status) in cases {
+        assert_eq!(ask(&server, headers), status, "{}", text(&headers.concat()));
+    }
+    let absolute =
+        format!("GET http://evil.example/auth/status HTTP/1.1\r\nConnection: close\r\nHost: {}\r\n\r\n", server.public);
+    assert!(raw(&server.public, absolute.as_bytes()).starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn finds_the_session_among_any_other_cookies_in_any_number_of_fields() {
+    let home = Home::new();
+    let server = home.start();
+    let (good, session) = (host(&server), server.login("alice").await);
+    let ours = session.cookie().into_bytes();
+    let around = "a=0123456789; ".repeat(600).into_bytes();
+    let cases: [Vec<Vec<u8>>; 6] = [
+        vec![[b"Cookie: ".as_slice(), &ours].concat()],
+        vec![[b"Cookie: x=\xff\xfe; ".as_slice(), &ours, b";y=\x80"].concat()],
+        vec![b"Cookie: a=1".to_vec(), [b"cookie: ".as_slice(), &ours].concat(), b"Cookie: b=2".to_vec()],
+        vec![[b"Cookie: ".as_slice(), &around, &ours, b"; ", &around].concat()],
+        vec![[b"Cookie: __Host-sealjar=bad; ".as_slice(), &ours].concat()],
+        vec![b"Cookie: __Host-sealjar=".to_vec(), [b"Cookie: ;;; ".as_slice(), &ours].concat()],
+    ];
+    for lines in cases {
+        let headers: Vec<&[u8]> = [good.as_slice()].into_iter().chain(lines.iter().map(Vec::as_slice)).collect();
+        assert_eq!(ask(&server, &headers), 200, "{:.120}", text(&lines.concat()));
+    }
+    let posing = session.cookie().replace("__Host", "__%48ost");
+    assert_eq!(ask(&server, &[&good, format!("Cookie: {posing}").as_bytes()]), 401);
+}
+
+#[tokio::test]
+async fn speaks_cleartext_http_2_on_the_same_port_with_cookies_split_over_fields() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let request = client.get(server.url("/auth/status")).header("cookie", "a=1").header("cookie", session.cookie());
+    let response = request.header("cookie", "b=2").send().await.expect("an answer");
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    assert_eq!(Answer::of(response).await.verdict(), "200");
+    let response = client.post(server.url("/auth/logout")).header("cookie", session.cookie()).send().await;
+    assert_eq!(response.expect("an answer").status(), 200);
+    assert_eq!(server.status(&session).await, "401 revoked");
+}
+
+#[tokio::test]
+async fn a_head_or_body_over_its_limit_is_refused_and_the_server_goes_on() {
+    let home = Home::new();
+    let server = home.start();
+    let good = host(&server);
+    let huge = [b"X: ".as_slice(), &vec![b'x'; 100_000]].concat();
+    assert_eq!(ask(&server, &[&good, &huge]), 431);
+    let many: Vec<&[u8]> =
+        std::iter::once(good.as_slice()).chain(std::iter::repeat_n(b"X: y".as_slice(), 200)).collect();
+    assert_eq!(ask(&server, &many), 431);
+    let chunk = format!("{:x}\r\n{}\r\n", 40_000, "x".repeat(40_000));
+    let chunked = format!(
+        "POST /auth/login HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n",
+        server.public
+    );
+    assert!(raw(&server.public, chunked.as_bytes()).starts_with("HTTP/1.1 413 "));
+    let announced = chunked.replace("Transfer-Encoding: chunked", "Content-Length: 999999999999");
+    assert!(raw(&server.public, announced.as_bytes()).starts_with("HTTP/1.1 413 "));
+    let session = server.login("alice").await;
+    assert_eq!(server.status(&session).await, "200");
+}

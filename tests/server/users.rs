@@ -1,0 +1,135 @@
+//! Accounts changed, and sessions ended, by the command line under a running server.
+
+use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
+
+async fn sign_in(server: &Server<'_>, login: &str, password: &str) -> String {
+    let body = Server::login_body(login, password);
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    Answer::of(response).await.verdict()
+}
+
+#[tokio::test]
+async fn every_change_that_ends_sessions_is_followed_within_a_second() {
+    let home = Home::new();
+    home.add_user("bob");
+    let server = home.start();
+    let bob = server.login("bob").await;
+    let changes: [(&[&str], &str); 6] = [
+        (&["users", "passwd", "alice"], "correct horse battery\n"),
+        (&["users", "roles", "alice", "admin", "staff"], ""),
+        (&["users", "disable", "alice"], ""),
+        (&["revoke", "--user", "ALICE"], ""),
+        (&["users", "roles", "alice"], ""),
+        (&["users", "delete", "alice"], ""),
+    ];
+    for (change, input) in changes {
+        let session = server.login("alice").await;
+        let output = home.run_with_input(change, input);
+        assert!(output.status.success(), "{change:?}: {}", text(&output.stderr));
+        println!("{change:?} followed after {:?}", server.until_status(&session, "401 revoked").await);
+        assert_eq!(server.status(&bob).await, "200", "{change:?}");
+        if change[1] == "disable" {
+            assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
+            home.ok(&["users", "enable", "alice"]);
+        }
+    }
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
+    home.add_user("alice");
+    assert_eq!(server.status(&server.login("alice").await).await, "200", "made again, it is another account");
+}
+
+#[tokio::test]
+async fn a_new_password_replaces_the_old_one() {
+    let home = Home::new();
+    let server = home.start();
+    assert!(home.run_with_input(&["users", "passwd", "alice"], "another password\r\n").status.success());
+    assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
+    assert_eq!(sign_in(&server, "alice", "another password").await, "200");
+}
+
+#[tokio::test]
+async fn one_session_or_every_session_is_revoked_and_later_ones_live() {
+    let home = Home::new();
+    let server = home.start();
+    let (first, second) = (server.login("alice").await, server.login("alice").await);
+    let sid = server.get("/auth/status", &first.cookie()).await.json()["sid"].as_str().expect("a sid").to_owned();
+    home.ok(&["revoke", "--session", &sid]);
+    server.until_status(&first, "401 revoked").await;
+    assert_eq!(server.status(&second).await, "200");
+    home.ok(&["revoke", "--everyone"]);
+    server.until_status(&second, "401 revoked").await;
+    let third = server.login("alice").await;
+    assert_eq!(server.status(&third).await, "200");
+    server.kill();
+    let server = home.start();
+    for (session, verdict) in [(first, "401 revoked"), (second, "401 revoked"), (third, "200")] {
+        assert_eq!(server.status(&session).await, verdict, "after a restart");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_lost_and_made_anew_brings_no_session_back() {
+    let home = Home::new();
+    let server = home.start();
+    let (ended, live) = (server.login("alice").await, server.login("alice").await);
+    assert_eq!(server.logout(&ended).await, "200");
+    server.kill();
+    for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
+        let _ = std::fs::remove_file(home.path(file));
+    }
+    let refused = home.run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(refused.status.code(), Some(74), "a server never makes a database");
+    home.add_user("alice");
+    let server = home.start();
+    for session in [&ended, &live] {
+        assert_eq!(server.status(session).await, "401 revoked");
+    }
+}
+
+#[tokio::test]
+async fn inspect_tells_what_a_token_holds_and_why_it_is_refused() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    let output = home.run_with_input(&["inspect"], &format!("{}\n", session.cookie()));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let view: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&view["login_name"], &view["accepted"]), (&"alice".into(), &true.into()));
+    assert_eq!(server.logout(&session).await, "200");
+    let output = home.run_with_input(&["inspect"], &session.0);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("revoked"));
+    let flipped = format!("{}{}", &session.0[..100], session.0[100..].replace('A', "B").replace('a', "b"));
+    for (input, reason) in [(flipped.as_str(), "invalid (changed"), ("garbage", "invalid"), ("", "invalid")] {
+        let output = home.run_with_input(&["inspect"], input);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(reason), "{input}: {}", text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn the_database_and_the_keys_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let server = home.start();
+    server.login("alice").await;
+    let mode = |name: &str| std::fs::metadata(home.path(name)).expect("there").permissions().mode() & 0o777;
+    assert_eq!((mode("sealjar.db"), mode("sealjar.db-wal"), mode("keys")), (0o600, 0o600, 0o700));
+    assert_eq!(mode(&format!("keys/{}.key", home.keys()[0]["kid"].as_str().expect("text"))), 0o600);
+}
+
+#[tokio::test]
+async fn a_password_is_rehashed_at_the_next_sign_in_when_the_cost_was_raised() {
+    let home = Home::new();
+    let stored = || {
+        let database = std::fs::read(home.path("sealjar.db")).expect("reads");
+        let log = std::fs::read(home.path("sealjar.db-wal")).unwrap_or_default();
+        text(&[database, log].concat())
+    };
+    let server = home.start_with(&["--set", "password.memory_kib=8192"], &[]);
+    assert!(!stored().contains("m=8192"));
+    let before = server.login("alice").await;
+    assert!(stored().contains("$argon2id$v=19$m=8192,t=1,p=1$"));
+    assert_eq!(server.status(&before).await, "200", "a new hash of the same password ends nothing");
+    assert_eq!(server.status(&server.login("alice").await).await, "200");
+}
