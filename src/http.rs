@@ -1,6 +1,6 @@
 //! HTTP: every route and the order of the hoops, on one page.
 //!
-//! Handlers extract, act, choose the change of the cookie and respond; [`respond`] writes the answer. The public listener and the
+//! Handlers extract, act, choose the change of the cookie and respond; `respond` writes the answer. The public listener and the
 //! admin listener are two services, so that nothing of one can be reached at the other.
 
 pub mod credentials;

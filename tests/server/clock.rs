@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::harness::{Home, Server};
 
 /// The variables under which a process sees the wall clock moved as the file says. The clocks that measure spans stay true.
-pub fn faketime(offset: &str, home: &Home) -> [(&'static str, &'static OsStr); 4] {
+pub(crate) fn faketime(offset: &str, home: &Home) -> [(&'static str, &'static OsStr); 4] {
     set_clock(home, offset);
     // Variables live as long as the process that is started with them; a test's few strings may live as long as the test.
     let leak = |path: PathBuf| -> &'static OsStr { Box::leak(path.into_os_string().into_boxed_os_str()) };

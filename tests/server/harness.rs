@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -11,23 +12,23 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Long enough for a loaded machine; a test that gets what it waits for never waits this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A directory with a key ring and a database with the account `alice`.
-pub struct Home {
+pub(crate) struct Home {
     directory: TempDir,
     settings: Vec<String>,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_settings(&[])
     }
 
     /// Settings for every command run here, such as `session.idle=10s`. Hashing is as cheap as the server allows.
-    pub fn with_settings(settings: &[&str]) -> Self {
+    pub(crate) fn with_settings(settings: &[&str]) -> Self {
         let mut all = vec!["password.memory_kib=7168", "password.passes=1", "password.queue=256"];
         all.extend_from_slice(settings);
         let settings = all.into_iter().map(str::to_owned).collect();
@@ -37,17 +38,17 @@ impl Home {
         home
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn add_user(&self, login: &str) {
+    pub(crate) fn add_user(&self, login: &str) {
         let output = self.run_with_input(&["users", "add", login, "--role", "staff"], &format!("{PASSWORD}\n"));
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
     /// The home's settings come before the flags among the arguments, which so win over them.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let flags = arguments.iter().position(|argument| argument.starts_with("--")).unwrap_or(arguments.len());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
         command.current_dir(self.directory.path()).env_remove("SEALJAR_CONFIG").args(&arguments[..flags]);
@@ -55,7 +56,7 @@ impl Home {
         command
     }
 
-    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = self.command(arguments);
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().expect("the binary runs");
@@ -64,35 +65,35 @@ impl Home {
         child.wait_with_output().expect("the command ends")
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.run_with_input(arguments, "")
     }
 
     /// Runs a command that must succeed; returns its standard output.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    pub fn keys(&self) -> Vec<Value> {
+    pub(crate) fn keys(&self) -> Vec<Value> {
         let listed: Value = serde_json::from_str(&self.ok(&["keys", "list", "--json"])).expect("JSON");
         listed.as_array().expect("a list").clone()
     }
 
-    pub fn start(&self) -> Server<'_> {
+    pub(crate) fn start(&self) -> Server<'_> {
         self.start_with(&[], &[])
     }
 
     /// Starts a server with these arguments and variables besides the home's own.
-    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Server<'_> {
+    pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Server<'_> {
         let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let mut command = self.command(&[&listen, arguments].concat());
         command.args(["--set", "log.format=json", "--set", "log.level=sealjar=debug"]);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let log = follow(child.stderr.take().expect("piped"));
-        let mut server = Server { home: self, child, log, public: String::new(), admin: String::new() };
+        let mut server = Server { _home: PhantomData, child, log, public: String::new(), admin: String::new() };
         let line = server.wait_for("listening");
         let address = |name: &str| line[name].as_str().expect("an address").to_owned();
         (server.public, server.admin) = (address("public"), address("admin"));
@@ -100,7 +101,7 @@ impl Home {
     }
 
     /// The library to load so that the disk can be made to fail, built once per run.
-    pub fn disk_faults() -> &'static Path {
+    pub(crate) fn disk_faults() -> &'static Path {
         static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
         let (_, library) = LIBRARY.get_or_init(|| {
             let directory = tempfile::tempdir().expect("a directory");
@@ -115,14 +116,14 @@ impl Home {
     }
 
     /// Starts a server whose disk fails as [`Home::set_disk`] says.
-    pub fn start_on_faulty_disk(&self) -> Server<'_> {
+    pub(crate) fn start_on_faulty_disk(&self) -> Server<'_> {
         let fault = self.path("disk-fault");
         let library = Self::disk_faults();
         self.start_with(&[], &[("LD_PRELOAD", library.as_os_str()), ("DISK_FAULT", fault.as_os_str())])
     }
 
     /// `fail`, `full`, `hang` or `works`; the file changes at once as a whole.
-    pub fn set_disk(&self, fault: &str) {
+    pub(crate) fn set_disk(&self, fault: &str) {
         let new = self.path("disk-fault.new");
         std::fs::write(&new, fault).expect("writes");
         std::fs::rename(new, self.path("disk-fault")).expect("renames");
@@ -130,21 +131,21 @@ impl Home {
 }
 
 /// A running server; killed when dropped.
-pub struct Server<'h> {
-    pub home: &'h Home,
+pub(crate) struct Server<'h> {
+    _home: PhantomData<&'h Home>,
     child: Child,
     log: Receiver<Value>,
-    pub public: String,
-    pub admin: String,
+    pub(crate) public: String,
+    pub(crate) admin: String,
 }
 
 impl Server<'_> {
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.public)
     }
 
     /// Waits for a log line whose message contains `text`.
-    pub fn wait_for(&mut self, text: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, text: &str) -> Value {
         loop {
             match self.log.recv_timeout(PATIENCE) {
                 Ok(line) if line["message"].as_str().is_some_and(|message| message.contains(text)) => return line,
@@ -157,53 +158,53 @@ impl Server<'_> {
         }
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(sent.expect("kill runs").success());
     }
 
     /// `kill -9`, and waits until it is gone.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// Waits for the process to end by itself.
-    pub fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().expect("it ends").code()
     }
 
-    pub fn login_body(login: &str, password: &str) -> Value {
+    pub(crate) fn login_body(login: &str, password: &str) -> Value {
         json!({ "login": login, "password": password })
     }
 
-    pub async fn login(&self, login: &str) -> Session {
+    pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
         let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("an answer");
         assert_eq!(response.status(), 200);
         Session::of(&response).expect("a session cookie")
     }
 
-    pub async fn get(&self, path: &str, cookie: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, cookie: &str) -> Answer {
         Answer::of(client().get(self.url(path)).header("cookie", cookie).send().await.expect("an answer")).await
     }
 
-    pub async fn post(&self, path: &str, cookie: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, cookie: &str) -> Answer {
         Answer::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("an answer")).await
     }
 
     /// `200`, or the status and reason of a refusal.
-    pub async fn status(&self, session: &Session) -> String {
+    pub(crate) async fn status(&self, session: &Session) -> String {
         self.get("/auth/status", &session.cookie()).await.verdict()
     }
 
-    pub async fn logout(&self, session: &Session) -> String {
+    pub(crate) async fn logout(&self, session: &Session) -> String {
         self.post("/auth/logout", &session.cookie()).await.verdict()
     }
 
     /// Asks again and again until the session's verdict is this; the promise is one second, the test's patience is longer so
     /// that a loaded machine does not fail it, and the time taken is returned.
-    pub async fn until_status(&self, session: &Session, verdict: &str) -> Duration {
+    pub(crate) async fn until_status(&self, session: &Session, verdict: &str) -> Duration {
         let started = tokio::time::Instant::now();
         loop {
             let found = self.status(session).await;
@@ -224,11 +225,11 @@ impl Drop for Server<'_> {
 
 /// A session's cookie, as a browser would keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session(pub String);
+pub(crate) struct Session(pub(crate) String);
 
 impl Session {
     /// The session that a response sets.
-    pub fn of(response: &reqwest::Response) -> Option<Self> {
+    pub(crate) fn of(response: &reqwest::Response) -> Option<Self> {
         let mut set = response.headers().get_all("set-cookie").iter();
         let value = set.next()?.to_str().expect("ASCII").to_owned();
         assert!(set.next().is_none(), "one Set-Cookie at most");
@@ -236,37 +237,37 @@ impl Session {
         (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 
-    pub fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         format!("__Host-sealjar={}", self.0)
     }
 }
 
 /// A response, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
-    pub session: Option<Session>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+    pub(crate) session: Option<Session>,
 }
 
 impl Answer {
-    pub async fn of(response: reqwest::Response) -> Self {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let session = Session::of(&response);
         Self { status, headers, session, body: response.text().await.expect("a body") }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
     /// `200`, or status and reason of a problem.
-    pub fn verdict(&self) -> String {
+    pub(crate) fn verdict(&self) -> String {
         if self.status < 400 {
             return self.status.to_string();
         }
@@ -277,7 +278,7 @@ impl Answer {
     }
 }
 
-pub fn client() -> &'static reqwest::Client {
+pub(crate) fn client() -> &'static reqwest::Client {
     thread_local! {
         // One per test: a client's connections belong to the runtime that made them.
         static CLIENT: &'static reqwest::Client = Box::leak(Box::new(
@@ -287,7 +288,7 @@ pub fn client() -> &'static reqwest::Client {
     CLIENT.with(|client| *client)
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -1,0 +1,31 @@
+# The targets that the README names. FUZZ_SECS is the time per fuzz target.
+FUZZ_SECS ?= 5
+CARGO ?= cargo
+FUZZ_TARGETS = cookie_header open key_file login_body
+FUZZ = $(CARGO) fuzz run --sanitizer none
+
+.PHONY: run test lint fuzz bench doc
+
+run:
+	$(CARGO) run --release --locked -- serve --demo
+
+# Everything: the unit and property tests, the binary driven over HTTP, through faults and set clocks, the test vectors, the
+# command line's transcripts, the README's own transcript, the bench at a tiny size, and every fuzz target for a few seconds.
+test:
+	tests/run
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+	@# The cookie jar decodes names, so nothing may bring it in.
+	! $(CARGO) tree --locked --edges normal --invert cookie 2>/dev/null | grep .
+
+fuzz:
+	for target in $(FUZZ_TARGETS); do $(FUZZ) $$target -- -max_total_time=$(FUZZ_SECS) || exit 1; done
+
+bench:
+	$(CARGO) bench --locked
+
+doc:
+	$(CARGO) doc --locked --no-deps --open
