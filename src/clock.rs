@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// S: how far the clocks of two nodes may be apart. Tokens sealed further than this in the future are refused, and a step of
 /// the wall clock by more than this stops pruning.
@@ -34,9 +34,9 @@ impl UnixTime {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// The instant that an RFC 3339 text names, if it is one and not before 1970.
+    /// The instant that an RFC 3339 text names, if it is one, not before 1970 and, in UTC, not past the year 9999.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
         u64::try_from(instant.unix_timestamp()).ok().map(Self)
     }
 }
@@ -125,6 +125,7 @@ mod tests {
         assert_eq!(instant.to_string(), "2025-11-24T16:00:00Z");
         assert_eq!(UnixTime::parse_rfc3339("2025-11-24T17:00:00+01:00"), Some(instant));
         assert_eq!(UnixTime::parse_rfc3339("1969-12-31T23:59:59Z"), None);
+        assert_eq!(UnixTime::parse_rfc3339("9999-12-31T23:59:59-00:01"), None, "the year 10000 in UTC");
         assert_eq!(UnixTime(u64::MAX).to_string(), u64::MAX.to_string());
     }
 

@@ -131,8 +131,7 @@ impl Drop for Fields {
 pub fn parse(text: &str) -> Result<Key, KeyFileError> {
     let fields: Fields = toml::from_str(text).map_err(|error| KeyFileError::Syntax {
         line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-        // The parser's whole message would quote the line, and with it the secret.
-        message: error.message().lines().next().unwrap_or_default().to_owned(),
+        message: without_quotations(error.message()),
     })?;
     let mut secret = Zeroizing::new([0; 33]);
     let length = URL_SAFE_NO_PAD.decode_slice(&fields.secret, secret.as_mut());
@@ -147,6 +146,17 @@ pub fn parse(text: &str) -> Result<Key, KeyFileError> {
         max_lifetime: Duration::from_secs(fields.max_lifetime_secs),
     };
     Ok(Key::new(secret, dates))
+}
+
+/// What the parser says, without what it quotes from the file: that may be the secret, put in a wrong place.
+fn without_quotations(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            let what = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("{what}, expected {expected}")
+        }
+        None => message.lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// The text of a key's file.
@@ -288,6 +298,36 @@ mod tests {
             let message = parse(&text[..end]).expect_err("refused").to_string();
             assert!(!message.contains(&secret[..8]), "{message}");
         }
+    }
+
+    #[test]
+    fn never_prints_a_secret_that_was_put_in_a_wrong_place() {
+        let text = render(&some_key());
+        let (secret, lifetime) = ("A".repeat(43), "max_lifetime_secs = 60");
+        let cases = [
+            (
+                text.replace(lifetime, &format!("max_lifetime_secs = \"{secret}\"")),
+                "invalid type: string, expected u64",
+            ),
+            (text.replace("1970-01-01T00:16:40Z", &format!("\"{secret}\"")), "invalid type: string, expected"),
+            (format!("{}{secret} = 1", *text), "unknown field, expected one of `created_at`"),
+            (format!("{}\"\\n`\\\"{secret}\" = 1", *text), "unknown field, expected one of `created_at`"),
+            (format!("{}[{secret}]", *text), "unknown field, expected one of `created_at`"),
+            (text.replace("secret = \"", &format!("secret = {secret}\"")), "line 5"),
+        ];
+        for (text, reason) in cases {
+            let message = parse(&text).expect_err("refused").to_string();
+            assert!(!message.contains("AAAA") && message.contains(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn refuses_an_instant_that_could_not_be_written_again() {
+        let text = render(&some_key());
+        let last = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59Z");
+        assert!(parse(&render(&parse(&last).expect("the last second"))).is_ok());
+        let past = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59-00:01");
+        assert!(matches!(parse(&past), Err(KeyFileError::NotAnInstant { field: "created_at" })));
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl LockedRing {
                 KeyState::Published | KeyState::Active => None,
             };
             // A node whose clock is slow, or that read the ring late, sealed with it a little longer.
-            let grace = key.dates.max_lifetime + CLOCK_SKEW;
+            let grace = key.dates.max_lifetime.saturating_add(CLOCK_SKEW);
             if last_sealed.is_some_and(|instant| instant.plus(grace) < now) {
                 file::remove(&self.directory, key.kid()).map_err(|source| self.failed(source))?;
                 removed.push(key.kid());
@@ -227,5 +227,14 @@ mod tests {
         assert_eq!(ring.prune(UnixTime(dead)).expect("prunes"), []);
         assert_eq!(ring.prune(UnixTime(dead + 1)).expect("prunes"), [old]);
         assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
+    }
+
+    #[test]
+    fn prunes_no_key_of_endless_lifetime() {
+        let directory = tempfile::tempdir().expect("a directory");
+        LockedRing::init(directory.path(), Duration::from_secs(u64::MAX), UnixTime(100)).expect("an empty directory");
+        let ring = LockedRing::lock(directory.path()).expect("writable");
+        ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
+        assert_eq!(ring.prune(UnixTime(9_000_000_000)).expect("prunes"), []);
     }
 }

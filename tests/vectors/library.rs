@@ -1,0 +1,97 @@
+//! The library, asked as the reference is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealjar::clock::{Now, UnixTime};
+use sealjar::id::Site;
+use sealjar::keyring::{self, Dates, KeyRing};
+use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
+use sealjar::seal::CookieName;
+use sealjar::secret::Secret;
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Cause, Lifetimes, Refusal, Sessions, claims};
+
+use super::reference::{Claims, Key, Revocations};
+
+/// The library's verdict on a request with this one cookie.
+pub(crate) fn verify(
+    token: &str,
+    ring: &[Key],
+    name: &str,
+    site_host: &str,
+    now: u64,
+    revocations: &Revocations,
+) -> Result<Claims, Refusal> {
+    let list = RevocationList::new(Freshness { max_staleness: Duration::ZERO, when_stale: WhenStale::Refuse });
+    for sid in &revocations.sids {
+        let sid = sid.parse().expect("32 hexadecimal digits");
+        list.add_durable(&Entry::Session { sid, expires_at: UnixTime(u64::MAX) });
+    }
+    for subject in &revocations.subjects {
+        let (sub, below) = (subject.sub.as_str().into(), subject.below);
+        list.add_durable(&Entry::Subject { sub, below, expires_at: UnixTime(u64::MAX) });
+    }
+    list.raise_global_generation(revocations.global_generation);
+    let keys = ring.iter().map(|Key { key, revoked }| {
+        let dates = Dates {
+            created_at: UnixTime(0),
+            activates_at: Some(UnixTime(0)),
+            revoked_at: revoked.then_some(UnixTime(0)),
+            max_lifetime: Duration::MAX,
+        };
+        keyring::Key::new(secret(key), dates)
+    });
+    // Sealing's business, and not looked at here.
+    let lifetime = Lifetime { idle: Duration::ZERO, absolute: Duration::ZERO };
+    let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
+    let sessions = Sessions::new(KeyRing::new(keys.collect()), Arc::new(list), cookie(name), lifetimes);
+    let field = format!("{name}={token}");
+    let now = Now { wall: UnixTime(now), boot: Duration::ZERO };
+    sessions.verify([field.as_bytes()], Site::of_host(site_host), now, |verified| plain(verified.claims()))
+}
+
+fn plain(claims: &claims::Claims<'_>) -> Claims {
+    Claims {
+        sid: claims.sid.as_bytes().to_vec(),
+        session_nonce: claims.session_nonce.as_bytes().to_vec(),
+        site: claims.site.as_bytes().to_vec(),
+        sub: claims.sub.to_owned(),
+        account_generation: claims.account_generation,
+        global_generation: claims.global_generation,
+        login_name: claims.login_name.to_owned(),
+        display_name: claims.display_name.to_owned(),
+        email: claims.email.to_owned(),
+        roles: claims.roles.to_owned(),
+        authenticated_at: claims.authenticated_at.0,
+        sealed_at: claims.sealed_at.0,
+        idle_deadline: claims.idle_deadline.0,
+        absolute_deadline: claims.absolute_deadline.0,
+        flags: u8::from(claims.flags.remembered()),
+        app_data: claims.app_data.to_vec(),
+    }
+}
+
+pub(crate) const fn word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Missing => "missing",
+        Refusal::Invalid(Cause::Malformed) => "malformed",
+        Refusal::Invalid(Cause::UnknownKey) => "unknown key",
+        Refusal::Invalid(Cause::RevokedKey) => "revoked key",
+        Refusal::Invalid(Cause::NotAuthentic) => "not authentic",
+        Refusal::Invalid(Cause::BadClaims) => "bad claims",
+        Refusal::Invalid(Cause::WrongSite) => "wrong site",
+        Refusal::Invalid(Cause::FromTheFuture) => "from the future",
+        Refusal::Expired => "expired",
+        Refusal::Revoked => "revoked",
+        Refusal::Stale => "stale",
+    }
+}
+
+pub(crate) fn secret(key: &[u8]) -> Secret {
+    Secret::from_bytes(key.try_into().expect("32 bytes"))
+}
+
+pub(crate) fn cookie(name: &str) -> CookieName {
+    CookieName::new(name).expect("a cookie name")
+}
