@@ -1,0 +1,122 @@
+//! A list, sessions under it, and their tokens: as a browser sends them, and taken apart for the raw cipher.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sealjar::clock::{Now, UnixTime};
+use sealjar::id::{Kid, Sid, Site};
+use sealjar::keyring::{Dates, Key, KeyRing};
+use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
+use sealjar::seal::CookieName;
+use sealjar::seal::token::UntrustedToken;
+use sealjar::secret::Secret;
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Identity, Lifetimes, Sessions};
+use sha2::Sha256;
+
+use crate::HOUR;
+
+const COOKIE: &str = "__Host-sealjar";
+const OTHER_COOKIES: &str = "theme=dark; lang=en-GB; ";
+const SECRET: [u8; 32] = [7; 32];
+
+/// A session's token. Its parts are found by the format's description, not with the code under test.
+pub(crate) struct Token {
+    pub(crate) header: Vec<u8>,
+    pub(crate) sid: Sid,
+    pub(crate) nonce: XNonce,
+    pub(crate) associated_data: Vec<u8>,
+    pub(crate) claims: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) tag: Tag,
+}
+
+impl Token {
+    /// The token of a new session.
+    pub(crate) fn sealed_by(sessions: &Sessions, now: Now) -> Self {
+        let sealed = sessions.sign_in(&alice(), false, b"", site(), now).expect("a short session");
+        let bytes = URL_SAFE_NO_PAD.decode(sealed.token.expose()).expect("base64url");
+        let (fields, tag) = bytes.split_last_chunk::<16>().expect("a tag");
+        let (nonce, ciphertext) = fields[9..].split_first_chunk::<24>().expect("a nonce");
+        let (nonce, tag) = (XNonce::from(*nonce), Tag::from(*tag));
+        let kid = Kid::of_key(&SECRET);
+        let parts = [&[1], kid.as_bytes().as_slice(), b"session", COOKIE.as_bytes()];
+        let associated_data: Vec<u8> =
+            parts.iter().flat_map(|part| [&[u8::try_from(part.len()).expect("short")], *part].concat()).collect();
+        let mut claims = ciphertext.to_vec();
+        let opened = raw_cipher().decrypt_inout_detached(&nonce, &associated_data, claims.as_mut_slice().into(), &tag);
+        opened.expect("the raw cipher opens what was sealed");
+        let (header, ciphertext) = (Self::header(sealed.token.expose()), ciphertext.to_vec());
+        Self { header, sid: sealed.sid, nonce, associated_data, claims, ciphertext, tag }
+    }
+
+    /// A `Cookie` field with this token among others' cookies.
+    pub(crate) fn header(token: &str) -> Vec<u8> {
+        format!("{OTHER_COOKIES}{COOKIE}={token}").into_bytes()
+    }
+
+    /// The token's text.
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.header[OTHER_COOKIES.len() + COOKIE.len() + 1..]
+    }
+
+    /// The same, as `open` takes it.
+    pub(crate) fn untrusted(&self) -> UntrustedToken<'_> {
+        UntrustedToken::from_cookie_value(self.value()).expect("of a plausible length")
+    }
+
+    /// Touches every byte, so that it is in the cache.
+    pub(crate) fn read_all(&self) {
+        for part in [&self.header, &self.associated_data, &self.claims, &self.ciphertext] {
+            black_box(part.iter().fold(0, |sum, byte| sum ^ byte));
+        }
+    }
+}
+
+/// The session purpose's cipher, by the format's description.
+pub(crate) fn raw_cipher() -> XChaCha20Poly1305 {
+    let mut key = [0; 32];
+    Hkdf::<Sha256>::new(None, &SECRET).expand(b"sealjar v1 session", &mut key).expect("32 bytes");
+    XChaCha20Poly1305::new(&key.into())
+}
+
+/// A list that refuses these sessions.
+pub(crate) fn list_of(sids: &[Sid], expires_at: UnixTime, now: Now) -> RevocationList {
+    let list = RevocationList::new(Freshness { max_staleness: 24 * HOUR, when_stale: WhenStale::Refuse });
+    list.mark_synced(now);
+    sids.iter().for_each(|sid| list.add_durable(&Entry::Session { sid: *sid, expires_at }));
+    list
+}
+
+/// Sessions under this list and the one key, which has always been active.
+pub(crate) fn sessions_under(list: Arc<RevocationList>) -> Sessions {
+    let epoch = UnixTime(0);
+    let dates = Dates { created_at: epoch, activates_at: Some(epoch), revoked_at: None, max_lifetime: 24 * HOUR };
+    let ring = KeyRing::new(vec![Key::new(Secret::from_bytes(SECRET), dates)]);
+    let lifetime = Lifetime { idle: HOUR, absolute: 12 * HOUR };
+    let cookie = CookieName::new(COOKIE).expect("a token");
+    Sessions::new(ring, list, cookie, Lifetimes { ordinary: lifetime, remembered: lifetime })
+}
+
+/// The site of every session here.
+pub(crate) fn site() -> Site {
+    Site::from_bytes([3; 8])
+}
+
+/// Somebody with a name of every kind.
+pub(crate) fn alice() -> Identity<'static> {
+    Identity {
+        sub: "0123456789abcdef0123456789abcdef",
+        account_generation: 1,
+        global_generation: 0,
+        login_name: "alice",
+        display_name: "Alice Example",
+        email: "alice@example.org",
+        roles: "admin,ops",
+    }
+}

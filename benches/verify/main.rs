@@ -1,0 +1,162 @@
+//! What a session check costs, beside the one thing that no sealed cookie can do without: opening the AEAD.
+//!
+//! All cases take turns in short batches within one run, and ratios and differences are medians over the rounds, so that a
+//! busy machine slows both sides alike: read the ratios, not the figures. The raw side is the same `chacha20poly1305`, key at
+//! hand, on the same bytes.
+//!
+//! `cargo bench` measures. `cargo bench -- --test`, `SEALJAR_BENCH_QUICK=1` and `cargo test --benches` run the same code at a
+//! tiny size: the verdicts are checked there too, and the figures mean nothing.
+
+mod fixture;
+mod harness;
+mod pruning;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::AeadInOut;
+use sealjar::clock::Now;
+use sealjar::id::Sid;
+use sealjar::revocation::Entry;
+use sealjar::seal::Purpose;
+use sealjar::seal::token::token_buffer;
+use sealjar::session::claims::Claims;
+use sealjar::session::{Cause, Refusal, Sessions};
+
+use fixture::{Token, alice, list_of, raw_cipher, sessions_under, site};
+use harness::{Case, median, resident_bytes, take_turns};
+
+/// What the whole check may cost over the raw open.
+const AIM_NS: f64 = 250.0;
+/// What a live revocation may weigh.
+const AIM_BYTES: f64 = 48.0;
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Size {
+    /// Live entries of the list.
+    revocations: usize,
+    /// Different tokens that are verified, so that the list is not looked up where it was looked up just before.
+    tokens: usize,
+    rounds: usize,
+    /// Operations of a case in a round.
+    batch: usize,
+    prunings: usize,
+}
+
+const FULL: Size = Size { revocations: 1_000_000, tokens: 16_384, rounds: 4_000, batch: 64, prunings: 15 };
+const QUICK: Size = Size { revocations: 10_000, tokens: 64, rounds: 5, batch: 16, prunings: 1 };
+
+fn main() {
+    // Cargo passes `--bench` when it benches and not when it tests.
+    let told = |word: &str| std::env::args().any(|argument| argument == word);
+    let quick = told("--test") || !told("--bench") || std::env::var_os("SEALJAR_BENCH_QUICK").is_some();
+    let size = if quick { QUICK } else { FULL };
+    let now = Now::read();
+    let sids = |count| (0..count).map(|_| Sid::random()).collect::<Vec<_>>();
+    let (revoked, strangers) = (sids(size.revocations), sids(size.revocations));
+
+    let before = resident_bytes();
+    let list = Arc::new(list_of(&revoked, now.wall.plus(HOUR), now));
+    let grown = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
+
+    for sub in strangers.iter().step_by(100).map(Sid::to_string) {
+        list.add_durable(&Entry::Subject { sub: sub.into(), below: 1, expires_at: now.wall.plus(HOUR) });
+    }
+    let sessions = sessions_under(list);
+    let tokens: Vec<Token> = (0..size.tokens).map(|_| Token::sealed_by(&sessions, now)).collect();
+    check_verdicts(&sessions, &tokens, now);
+    print_costs(&sessions, &tokens, &revoked, &strangers, &size);
+    println!("\nAim: verify within the raw open + {AIM_NS} ns.");
+    if let Some(grown) = grown {
+        let each = grown as f64 / size.revocations as f64;
+        println!("A live revocation weighs {each:.1} bytes of resident memory (aim: at most {AIM_BYTES}).\n");
+    }
+    pruning::print_longest_verify(&tokens, &revoked, size.prunings);
+}
+
+/// Whatever is timed below gives the right answer, and both sides open the same bytes.
+fn check_verdicts(sessions: &Sessions, tokens: &[Token], now: Now) {
+    let verify = |header: &[u8], now| sessions.verify([header], site(), now, |session| session.claims().sid);
+    for token in tokens {
+        assert_eq!(verify(&token.header, now), Ok(token.sid));
+        let mut buffer = token_buffer();
+        let opened = sessions.open(token.untrusted(), &mut buffer);
+        assert_eq!(opened.map(|claims| claims.encode().expect("well formed")), Ok(token.claims.clone()));
+    }
+    let mut forged = URL_SAFE_NO_PAD.decode(tokens[0].value()).expect("base64url");
+    forged[50] ^= 1;
+    let forged = Token::header(&URL_SAFE_NO_PAD.encode(forged));
+    let leaver = Token::sealed_by(sessions, now);
+    sessions.revocations().add_durable(&Entry::Session { sid: leaver.sid, expires_at: now.wall.plus(HOUR) });
+    let expired = Now { wall: now.wall.plus(HOUR), ..now };
+    assert_eq!(verify(b"theme=dark", now), Err(Refusal::Missing));
+    assert_eq!(verify(&forged, now), Err(Refusal::Invalid(Cause::NotAuthentic)));
+    assert_eq!(verify(&tokens[0].header, expired), Err(Refusal::Expired));
+    assert_eq!(verify(&leaver.header, now), Err(Refusal::Revoked));
+}
+
+fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers: &[Sid], size: &Size) {
+    let (cipher, ring, list) = (raw_cipher(), sessions.ring(), sessions.revocations());
+    let (mut opening, mut sealing, mut buffer) = (token_buffer(), token_buffer(), token_buffer());
+    let claims = Claims::decode(&tokens[0].claims).expect("claims");
+    let (mut missing, mut hit) = (claims.clone(), claims);
+    let pick = |number: usize| &tokens[number % tokens.len()];
+
+    let cases = [
+        Case::raw("raw AEAD open", |number| {
+            let Token { nonce, associated_data, ciphertext, tag, .. } = pick(number);
+            let text = &mut opening[..ciphertext.len()];
+            text.copy_from_slice(ciphertext);
+            cipher.decrypt_inout_detached(nonce, associated_data, text.into(), tag).expect("authentic");
+        }),
+        Case::beside("raw AEAD open", "open: base64, AEAD, claims", |number| {
+            sessions.open(pick(number).untrusted(), &mut buffer).expect("ours").sid
+        }),
+        Case::beside("raw AEAD open", "revocation check, miss", |number| {
+            missing.sid = strangers[number % strangers.len()];
+            assert!(!list.refuses(&missing));
+        }),
+        Case::beside("raw AEAD open", "revocation check, hit", |number| {
+            hit.sid = revoked[number % revoked.len()];
+            assert!(list.refuses(&hit));
+        }),
+        Case::beside("raw AEAD open", "reading the clocks", |_| Now::read()),
+        Case::beside("raw AEAD open", "**verify: all of these, from the header**", |number| {
+            let fields = [pick(number).header.as_slice()];
+            sessions.verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
+        }),
+        Case::raw("raw AEAD seal", |number| {
+            let Token { nonce, associated_data, claims, .. } = pick(number);
+            let text = &mut sealing[..claims.len()];
+            text.copy_from_slice(claims);
+            cipher.encrypt_inout_detached(nonce, associated_data, text.into()).expect("short")
+        }),
+        Case::beside("raw AEAD seal", "seal: AEAD, base64", |number| {
+            let Token { nonce, claims, .. } = pick(number);
+            let sealer = ring.keys()[0].sealer();
+            sealer.seal(Purpose::Session, sessions.cookie(), nonce.as_ref(), claims).expect("short")
+        }),
+        Case::beside("raw AEAD seal", "sign in: 56 random bytes, claims, seal", |_| {
+            sessions.sign_in(&alice(), false, b"", site(), Now::read()).expect("short")
+        }),
+    ];
+    let measured = take_turns(cases, size.rounds, size.batch, |number| pick(number).read_all());
+
+    println!("{} bytes of claims, {} live revocations.\n", tokens[0].claims.len(), size.revocations);
+    println!("| what | ns | beside the raw AEAD's, ns | ratio | difference, ns |");
+    println!("|---|---:|---:|---:|---:|");
+    for (case, samples) in &measured {
+        let Some(raw) = measured.iter().find(|(raw, _)| Some(raw.name) == case.beside).map(|(_, samples)| samples)
+        else {
+            println!("| {} | {:.0} | | | |", case.name, median(samples.clone()));
+            continue;
+        };
+        let paired =
+            |of: fn(f64, f64) -> f64| median(samples.iter().zip(raw).map(|(case, raw)| of(*case, *raw)).collect());
+        let (ns, raw_ns) = (median(samples.clone()), median(raw.clone()));
+        let (ratio, difference) = (paired(|case, raw| case / raw), paired(|case, raw| case - raw));
+        println!("| {} | {ns:.0} | {raw_ns:.0} | {ratio:.2} | {difference:+.0} |", case.name);
+    }
+}
