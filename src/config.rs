@@ -19,6 +19,9 @@ use crate::session::lifetime::Lifetime;
 use crate::store::StoreUrl;
 use layers::{Layers, Source};
 
+/// Ten years: longer is a slip of the keyboard.
+pub(crate) const MAX_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);
+
 /// Every setting.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,6 +195,17 @@ impl Config {
             }
             if idle.0 > absolute.0 {
                 return bad(name, &format!("it is longer than {}", name.replace("idle", "absolute")));
+            }
+        }
+        for (name, span) in [
+            ("session.absolute", self.session.absolute),
+            ("session.remembered_absolute", self.session.remembered_absolute),
+            ("keys.activate_after", self.keys.activate_after),
+            ("keys.rotate_every", self.keys.rotate_every),
+            ("revocation.max_staleness", self.revocation.max_staleness),
+        ] {
+            if span.0 > MAX_SPAN {
+                return bad(name, "it must be at most 3650d");
             }
         }
         if self.revocation.max_staleness.0 < Duration::from_secs(1) {

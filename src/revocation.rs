@@ -20,7 +20,6 @@ use dashmap::DashMap;
 
 use crate::clock::{Now, UnixTime};
 use crate::id::Sid;
-use crate::session::claims::Claims;
 
 /// Shards of the list: small ones, so that pruning holds no lock for long.
 const SHARDS: usize = 256;
@@ -104,13 +103,12 @@ impl RevocationList {
         }
     }
 
-    /// Whether a token with these claims is revoked.
-    pub fn refuses(&self, claims: &Claims<'_>) -> bool {
-        self.refuses_session(claims.sid)
-            || self.refuses_generation(claims.sub, claims.account_generation, claims.global_generation)
+    /// Whether a session is refused: by itself, or with its account's or everybody's sign-ins of that generation.
+    pub fn refuses(&self, sid: Sid, sub: &str, account_generation: u64, global_generation: u64) -> bool {
+        self.refuses_session(sid) || self.refuses_generation(sub, account_generation, global_generation)
     }
 
-    /// Whether sign-ins of this subject in these generations were ended.
+    /// Whether this subject's sign-ins in these generations were ended.
     pub fn refuses_generation(&self, sub: &str, account_generation: u64, global_generation: u64) -> bool {
         global_generation < self.global_generation.load(Ordering::Acquire)
             || self.refuses_account(sub, account_generation)

@@ -63,7 +63,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let list = Arc::new(RevocationList::new(config.freshness()));
     let sealing = Sealing {
         lifetimes: config.lifetimes(),
-        lag: config.freshness().max_staleness + tail::POLL,
+        lag: config.freshness().max_staleness.saturating_add(tail::POLL),
         fail_open: config.freshness().when_stale == WhenStale::Allow,
     };
     let follower = Follower::load(store.clone(), list.clone(), sealing).await?;

@@ -306,7 +306,7 @@ impl Sessions {
     /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
     pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
         // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
-        let revoked = self.revocations.refuses(claims);
+        let revoked = self.is_revoked(claims);
         let time = self.revocations.time(now);
         if claims.site != site {
             return Err(Refusal::Invalid(Cause::WrongSite));
@@ -324,6 +324,11 @@ impl Sessions {
             return Err(Refusal::Stale);
         }
         Ok(time)
+    }
+
+    fn is_revoked(&self, claims: &Claims<'_>) -> bool {
+        let Claims { sid, sub, account_generation, global_generation, .. } = claims;
+        self.revocations.refuses(*sid, sub, *account_generation, *global_generation)
     }
 
     /// Begins a session, always under a fresh sid.
@@ -391,7 +396,7 @@ impl Sessions {
 
     fn reseal(&self, verified: &Verified<'_>, app_data: &[u8]) -> Result<Option<SealedSession>, SealError> {
         let Verified { claims, checked_at } = verified;
-        if self.revocations.refuses(claims) {
+        if self.is_revoked(claims) {
             return Ok(None);
         }
         let sealed = self.seal(*checked_at, |cap| {

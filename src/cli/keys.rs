@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Failure;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, MAX_SPAN};
 use crate::id::Kid;
 use crate::keyring::rotate::LockedRing;
 use crate::keyring::{Key, KeyRing};
@@ -20,7 +20,7 @@ pub(super) enum Keys {
     /// Publish a new key that seals from a later moment on; nobody is signed out
     Rotate {
         /// How long until it seals, such as 10m; 0s for at once (keys.activate_after)
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DURATION", value_parser = within_ten_years)]
         activate_in: Option<Duration>,
     },
     /// Show the keys and their states
@@ -73,6 +73,14 @@ impl Keys {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn within_ten_years(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span <= MAX_SPAN => Ok(span),
+        Ok(_) => Err("it must be at most 3650d".to_owned()),
+        Err(_) => Err("expected a duration such as 0s, 10m or 1h".to_owned()),
     }
 }
 
