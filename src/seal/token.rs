@@ -11,8 +11,10 @@
 //!      16  Poly1305 tag
 //! ```
 
+use std::sync::LazyLock;
+
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{Simd, general_purpose::NO_PAD};
 
 use crate::id::Kid;
 
@@ -32,6 +34,13 @@ const MIN_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
 const MAX_BYTES: usize = MAX_COOKIE_BYTES / 4 * 3;
 /// base64 without padding: every 3 bytes are 4 characters, rounded up.
 const MIN_CHARS: usize = (MIN_BYTES * 4).div_ceil(3);
+
+/// base64url with one spelling for everything: no padding, no spare bits. A third of the time where the machine has AVX2 or
+/// NEON.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Where a token is decoded and opened, in place: as large as any token that fits a cookie.
 pub type TokenBuffer = [u8; MAX_BYTES];
@@ -56,7 +65,7 @@ impl<'a> UntrustedToken<'a> {
     /// # Errors
     /// [`Malformed`] if the text is not the one spelling of some bytes, or these are not of version 1.
     pub fn decode(self, buffer: &mut TokenBuffer) -> Result<Envelope<'_>, Malformed> {
-        let length = URL_SAFE_NO_PAD.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
+        let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
         let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
         let (&mut version, fields) = header.split_first_mut().ok_or(Malformed)?;
@@ -103,5 +112,29 @@ pub(super) fn body_of(bytes: &mut [u8]) -> &mut [u8] {
 
 /// The token's text.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    BASE64.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn accepts_and_reads_what_the_engine_without_vectors_does(
+            mut text in "[A-Za-z0-9_-]{0,400}", noise in "\\PC{0,2}", at: usize,
+        ) {
+            text.insert_str(at % (text.len() + 1), &noise);
+            prop_assert_eq!(BASE64.decode(&text).ok(), URL_SAFE_NO_PAD.decode(&text).ok());
+        }
+
+        #[test]
+        fn a_text_is_the_one_spelling_of_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let text = encode(&bytes);
+            prop_assert_eq!(&text, &URL_SAFE_NO_PAD.encode(&bytes));
+            prop_assert_eq!(BASE64.decode(&text).ok(), Some(bytes));
+        }
+    }
 }

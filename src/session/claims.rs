@@ -12,7 +12,7 @@ use crate::clock::UnixTime;
 use crate::id::{SessionNonce, Sid, Site};
 
 /// The content of a session's token.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims<'a> {
     /// The session: what logout revokes.
     pub sid: Sid,
@@ -78,8 +78,31 @@ impl<'a> Claims<'a> {
     /// # Errors
     /// [`BadClaims`] if the bytes are not exactly one set of claims.
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
-        match postcard::take_from_bytes::<Self>(plaintext) {
-            Ok((claims, [])) if claims.is_well_formed() => Ok(claims),
+        // By hand, because postcard would read the identifiers byte by byte: a third of the time.
+        let (sid, rest) = plaintext.split_first_chunk().ok_or(BadClaims)?;
+        let (session_nonce, rest) = rest.split_first_chunk().ok_or(BadClaims)?;
+        let (site, rest) = rest.split_first_chunk().ok_or(BadClaims)?;
+        let mut fields = postcard::Deserializer::from_bytes(rest);
+        let claims = Self {
+            sid: Sid::from_bytes(*sid),
+            session_nonce: SessionNonce::from_bytes(*session_nonce),
+            site: Site::from_bytes(*site),
+            sub: next(&mut fields)?,
+            account_generation: next(&mut fields)?,
+            global_generation: next(&mut fields)?,
+            login_name: next(&mut fields)?,
+            display_name: next(&mut fields)?,
+            email: next(&mut fields)?,
+            roles: next(&mut fields)?,
+            authenticated_at: next(&mut fields)?,
+            sealed_at: next(&mut fields)?,
+            idle_deadline: next(&mut fields)?,
+            absolute_deadline: next(&mut fields)?,
+            flags: next(&mut fields)?,
+            app_data: next(&mut fields)?,
+        };
+        match fields.finalize() {
+            Ok([]) if claims.is_well_formed() => Ok(claims),
             _ => Err(BadClaims),
         }
     }
@@ -102,7 +125,7 @@ impl<'a> Claims<'a> {
 
     fn is_well_formed(&self) -> bool {
         (1..=MAX_SUB).contains(&self.sub.len())
-            && self.sub.bytes().all(|byte| byte.is_ascii_graphic())
+            && self.sub.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic())
             && self.login_name.len() <= MAX_LOGIN_NAME
             && self.display_name.len() <= MAX_DISPLAY_NAME
             && self.email.len() <= MAX_EMAIL
@@ -110,6 +133,12 @@ impl<'a> Claims<'a> {
             && self.flags.0 & !Flags::KNOWN == 0
             && self.idle_deadline <= self.absolute_deadline
     }
+}
+
+type Fields<'de> = postcard::Deserializer<'de, postcard::de_flavors::Slice<'de>>;
+
+fn next<'de, T: Deserialize<'de>>(fields: &mut Fields<'de>) -> Result<T, BadClaims> {
+    T::deserialize(fields).map_err(|_| BadClaims)
 }
 
 /// The sid is no credential; the rest is the user's business, and not the log's.
