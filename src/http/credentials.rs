@@ -82,11 +82,13 @@ impl Credentials {
 }
 
 fn parse_json(body: &[u8]) -> Result<Fields, BadBody> {
+    // JSON is UTF-8 (RFC 8259 section 8.1); what is ignored would not be looked at for that.
+    let text = str::from_utf8(body).map_err(|_| BadBody::NotJson)?;
     // A list of the fields' values would pass for the object.
-    let object = body.trim_ascii_start().starts_with(b"{");
-    match serde_json::from_slice::<Fields>(body) {
+    let object = text.trim_ascii_start().starts_with('{');
+    match serde_json::from_str::<Fields>(text) {
         Ok(fields) if object => Ok(fields),
-        _ if serde_json::from_slice::<IgnoredAny>(body).is_ok() => Err(BadBody::Fields),
+        _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(BadBody::Fields),
         _ => Err(BadBody::NotJson),
     }
 }
