@@ -51,7 +51,8 @@ pub(crate) fn verify(
     sessions.verify([field.as_bytes()], Site::of_host(site_host), now, |verified| plain(verified.claims()))
 }
 
-fn plain(claims: &claims::Claims<'_>) -> Claims {
+/// The library's claims as the reference has them.
+pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
     Claims {
         sid: claims.sid.as_bytes().to_vec(),
         session_nonce: claims.session_nonce.as_bytes().to_vec(),
@@ -72,6 +73,7 @@ fn plain(claims: &claims::Claims<'_>) -> Claims {
     }
 }
 
+/// The reason, as the files name it.
 pub(crate) const fn word(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Missing => "missing",

@@ -1,0 +1,148 @@
+//! Whatever stands in the `Cookie` fields, our cookies are found as a naive reader finds them, none of them is believed, and a
+//! genuine one among at most three others of our name is found.
+//!
+//! The input is the fields, one a line; `@` stands for our cookie's name. The first byte says where the genuine cookie goes.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use sealjar::clock::{Now, UnixTime};
+use sealjar::id::Site;
+use sealjar::keyring::{Dates, Key, KeyRing};
+use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+use sealjar::seal::CookieName;
+use sealjar::secret::Secret;
+use sealjar::session::cookie_header::values;
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Cause, Identity, Lifetimes, Refusal, SealedSession, Sessions};
+
+const NAME: &str = "__Host-sealjar";
+const NOW: Now = Now { wall: UnixTime(1_764_000_000), boot: Duration::ZERO };
+
+static SESSIONS: LazyLock<Sessions> = LazyLock::new(|| {
+    let dates = Dates {
+        created_at: UnixTime(0),
+        activates_at: Some(UnixTime(0)),
+        revoked_at: None,
+        max_lifetime: Duration::from_secs(3600),
+    };
+    let ring = KeyRing::new(vec![Key::new(Secret::from_bytes([7; 32]), dates)]);
+    let freshness = Freshness { max_staleness: Duration::from_secs(10), when_stale: WhenStale::Refuse };
+    let lifetime = Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(3600) };
+    let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
+    let name = CookieName::new(NAME).expect("a cookie name");
+    Sessions::new(ring, Arc::new(RevocationList::new(freshness)), name, lifetimes)
+});
+
+static GENUINE: LazyLock<SealedSession> = LazyLock::new(|| {
+    let identity = Identity {
+        sub: "1",
+        account_generation: 0,
+        global_generation: 0,
+        login_name: "alice",
+        display_name: "",
+        email: "",
+        roles: "",
+    };
+    SESSIONS.sign_in(&identity, false, b"", site(), NOW).expect("seals")
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&place, text)) = data.split_first() else { return };
+    let fields: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(with_name).collect();
+
+    let found: Vec<&[u8]> = values(slices(&fields), SESSIONS.cookie()).collect();
+    let expected: Vec<Vec<u8>> = fields.iter().flat_map(|field| naive_values(field)).collect();
+    assert_eq!(found, expected);
+
+    let refusal = verify(&fields).expect_err("nobody sealed these");
+    match refusal {
+        Refusal::Missing => assert!(expected.is_empty()),
+        Refusal::Invalid(Cause::Malformed) => assert!(!expected.is_empty()),
+        // 67 characters are the shortest token.
+        Refusal::Invalid(Cause::UnknownKey | Cause::NotAuthentic) => {
+            assert!(expected.iter().any(|value| value.len() >= 67))
+        }
+        refusal => panic!("{refusal:?} needs a token that opens"),
+    }
+    assert_eq!(SESSIONS.presented(slices(&fields), NOW), []);
+
+    let fields = with_genuine(&fields, usize::from(place));
+    let sid = verify(&fields).expect("a genuine token among at most three others is found");
+    assert_eq!(sid, GENUINE.sid);
+    let presented = SESSIONS.presented(slices(&fields), NOW);
+    assert_eq!(presented.iter().map(|presented| presented.sid).collect::<Vec<_>>(), [sid]);
+});
+
+fn verify(fields: &[Vec<u8>]) -> Result<sealjar::id::Sid, Refusal> {
+    SESSIONS.verify(slices(fields), site(), NOW, |verified| verified.claims().sid)
+}
+
+fn slices(fields: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
+    fields.iter().map(Vec::as_slice)
+}
+
+fn site() -> Site {
+    Site::of_host("app.example.com")
+}
+
+/// The field with our cookie's name wherever it has the mark.
+fn with_name(field: &[u8]) -> Vec<u8> {
+    let spell = |byte: &u8| if *byte == b'@' { NAME.as_bytes().to_vec() } else { vec![*byte] };
+    field.iter().flat_map(spell).collect()
+}
+
+/// What a reader with a pencil finds: byte by byte, no iterators' tricks.
+fn naive_values(field: &[u8]) -> Vec<Vec<u8>> {
+    let space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c);
+    let mut found = Vec::new();
+    let mut start = 0;
+    while start <= field.len() {
+        let mut end = start;
+        while end < field.len() && field[end] != b';' {
+            end += 1;
+        }
+        let (mut from, mut to) = (start, end);
+        while from < to && space(field[from]) {
+            from += 1;
+        }
+        let wanted = format!("{NAME}=");
+        if field[from..to].len() >= wanted.len() && field[from..from + wanted.len()] == *wanted.as_bytes() {
+            from += wanted.len();
+            while from < to && space(field[to - 1]) {
+                to -= 1;
+            }
+            found.push(field[from..to].to_vec());
+        }
+        start = end + 1;
+    }
+    found
+}
+
+/// The fields with the genuine cookie before their `place`-th pair, and without our cookies after the third.
+fn with_genuine(fields: &[Vec<u8>], place: usize) -> Vec<Vec<u8>> {
+    let pairs = |field: &Vec<u8>| field.split(|byte| *byte == b';').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let mut fields: Vec<Vec<Vec<u8>>> = fields.iter().map(pairs).collect();
+    let mut ours = 0;
+    for field in &mut fields {
+        field.retain(|pair| {
+            let is_ours = !naive_values(pair).is_empty();
+            ours += usize::from(is_ours);
+            !is_ours || ours <= 3
+        });
+    }
+    let genuine = format!(" {NAME}={}", GENUINE.token.expose()).into_bytes();
+    let count: usize = fields.iter().map(Vec::len).sum();
+    let mut place = place % (count + 1);
+    for field in &mut fields {
+        if place <= field.len() {
+            field.insert(place, genuine);
+            break;
+        }
+        place -= field.len();
+    }
+    fields.iter().map(|pairs| pairs.join(&b';')).collect()
+}

@@ -1,0 +1,252 @@
+//! Tokens sealed with a key of the ring: of well-formed claims, of claims that break a rule, of any bytes. The library and the
+//! second decoder of the test vectors must agree on every one: on the claims, or on the reason for refusing them. One byte
+//! changed, and a token never opens.
+//!
+//! The input is a [`World`] and then the plaintext: bytes as they are, or made into claims.
+
+#![no_main]
+
+#[path = "../../tests/vectors/encoding.rs"]
+mod encoding;
+#[path = "../../tests/vectors/library.rs"]
+#[allow(dead_code)]
+mod library;
+#[path = "../../tests/vectors/reference.rs"]
+mod reference;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use encoding::{base64url, from_base64url, hex};
+use libfuzzer_sys::fuzz_target;
+use library::{cookie, plain, secret, word};
+use reference::{Bad, Claims, Revocations, Subject};
+use sealjar::clock::{Now, UnixTime};
+use sealjar::id::{Sid, Site};
+use sealjar::keyring::{Dates, Key, KeyRing};
+use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
+use sealjar::seal::token::{UntrustedToken, token_buffer};
+use sealjar::seal::{Purpose, Sealer};
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Cause, Lifetimes, Refusal, SealError, Sessions, Verified, claims};
+
+const NAME: &str = "__Host-sealjar";
+const HOST: &str = "app.example.com";
+const KEY: [u8; 32] = [7; 32];
+const MAX_STALENESS_SECS: u8 = 100;
+/// With 49 bytes more, in base64, and the name: 4096.
+const MAX_PLAINTEXT_BYTES: usize = 3012;
+
+/// All that a verdict depends on besides the plaintext.
+#[derive(Arbitrary, Debug)]
+struct World {
+    /// Whether the plaintext is made into claims.
+    made: bool,
+    /// Seconds after `sealed_at` that it is, and that entries were thrown away.
+    now: i32,
+    pruned_through: i32,
+    /// Bit 0: not held; bit 1: revoked; bit 2: the sid is refused by a pending entry; bit 3: by a durable one;
+    /// bit 4: the account's entry is pending.
+    refusals: u8,
+    /// Generations refused, as far above the token's own.
+    account: i8,
+    global: i8,
+    staleness_secs: u8,
+    nonce: [u8; 24],
+    /// Where to change the token, and how.
+    place: u16,
+    change: u8,
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Unstructured::new(data);
+    let Ok(world) = World::arbitrary(&mut input) else { return };
+    let plaintext = if world.made {
+        let Ok(claims) = made(&mut input) else { return };
+        let bytes = reference::encode(&claims);
+        assert!(reference::decode(&bytes).map_or(true, |decoded| decoded == claims));
+        bytes
+    } else {
+        input.take_rest().to_vec()
+    };
+    let decoded = decodes_alike(&plaintext);
+
+    let sealer = Sealer::new(&secret(&KEY));
+    let sealed = sealer.seal(Purpose::Session, &cookie(NAME), &world.nonce, &plaintext);
+    assert_eq!(sealed.is_err(), plaintext.len() > MAX_PLAINTEXT_BYTES);
+    let Ok(token) = sealed else { return };
+    assert_eq!(token.expose(), reference::seal(&KEY, "session", NAME, &world.nonce, &plaintext));
+
+    verifies_alike(&world, token.expose(), decoded.as_ref());
+    never_opens_changed(&world, token.expose(), decoded.as_ref());
+});
+
+/// The claims in `plaintext`, if both decoders find some.
+fn decodes_alike(plaintext: &[u8]) -> Option<Claims> {
+    let expected = reference::decode(plaintext).ok();
+    let decoded = claims::Claims::decode(plaintext).ok();
+    assert_eq!(decoded.as_ref().map(plain), expected);
+    if let Some(claims) = &decoded {
+        let bytes = claims.encode().expect("what was decoded keeps every rule");
+        assert_eq!(claims::Claims::decode(&bytes).as_ref(), Ok(claims));
+        assert_eq!(Some(bytes), expected.as_ref().map(reference::encode));
+    }
+    expected
+}
+
+/// Holds the library's verdict against that of the second decoder, which knows neither staleness nor `pruned_through`.
+fn verifies_alike(world: &World, token: &str, decoded: Option<&Claims>) {
+    let (sessions, revocations) = sessions(world, decoded);
+    let (now, time) = times(world, decoded);
+    let ring =
+        (world.refusals & 1 == 0).then(|| reference::Key { key: KEY.to_vec(), revoked: world.refusals & 2 != 0 });
+    let expected = match reference::verify(token, ring.as_slice(), NAME, HOST, time, &revocations) {
+        Ok(_) if world.staleness_secs > MAX_STALENESS_SECS => Err("stale"),
+        Ok(claims) => Ok(claims),
+        Err(Bad(reason, _)) => Err(reason),
+    };
+    let field = format!("{NAME}={token}");
+    let verdict = sessions.verify([field.as_bytes()], Site::of_host(HOST), now, |verified| {
+        renews_within_the_deadlines(&sessions, verified, now);
+        plain(verified.claims())
+    });
+    assert_eq!(verdict.map_err(word), expected);
+
+    let opens = world.refusals & 3 == 0 && decoded.is_some_and(|claims| time < claims.absolute_deadline);
+    let presented = sessions.presented([field.as_bytes()], now);
+    let sids: Vec<&[u8]> = presented.iter().map(|presented| presented.sid.as_bytes().as_slice()).collect();
+    let expected: Vec<&[u8]> = decoded.filter(|_| opens).iter().map(|claims| claims.sid.as_slice()).collect();
+    assert_eq!(sids, expected);
+}
+
+/// A renewal is of the same session, fresh, and dies no later.
+fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now: Now) {
+    let before = verified.claims();
+    let sealed = match sessions.replace_app_data(verified, b"new") {
+        Err(SealError::TooLarge(_)) => return,
+        outcome => outcome.expect("good claims, an active key").expect("not revoked"),
+    };
+    assert_eq!(sealed.sid, before.sid);
+    assert!(sealed.deadlines.absolute <= before.absolute_deadline);
+    let mut buffer = token_buffer();
+    let token = UntrustedToken::from_cookie_value(sealed.token.expose().as_bytes()).expect("as long as a token");
+    let after = sessions.open(token, &mut buffer).expect("just sealed");
+    assert_ne!(after.session_nonce, before.session_nonce);
+    let expected = claims::Claims {
+        session_nonce: after.session_nonce,
+        sealed_at: sealed.sealed_at,
+        idle_deadline: sealed.deadlines.idle,
+        absolute_deadline: sealed.deadlines.absolute,
+        app_data: b"new",
+        ..before.clone()
+    };
+    assert_eq!(plain(&after), plain(&expected));
+    assert_eq!(sessions.check(&after, Site::of_host(HOST), now), Ok(sealed.sealed_at));
+}
+
+/// Changes one byte beneath the base64url, and one character of it.
+fn never_opens_changed(world: &World, token: &str, decoded: Option<&Claims>) {
+    if world.change == 0 {
+        return;
+    }
+    let (sessions, _) = sessions(&World { refusals: 0, ..*world }, decoded);
+    let opens = |token: &[u8]| {
+        let mut buffer = token_buffer();
+        UntrustedToken::from_cookie_value(token).map(|token| match sessions.open(token, &mut buffer) {
+            Err(Refusal::Invalid(Cause::Malformed | Cause::UnknownKey | Cause::NotAuthentic)) => false,
+            Ok(_) | Err(_) => true,
+        })
+    };
+    let mut bytes = from_base64url(token).expect("sealed by us");
+    let place = usize::from(world.place) % bytes.len();
+    bytes[place] ^= world.change;
+    assert_ne!(opens(base64url(&bytes).as_bytes()), Some(true), "byte {place} ^ {:#04x}", world.change);
+    let mut text = token.as_bytes().to_vec();
+    let place = usize::from(world.place) % text.len();
+    text[place] ^= world.change;
+    assert_ne!(opens(&text), Some(true), "character {place} ^ {:#04x}", world.change);
+}
+
+/// Claims of any content, more often than not within the rules.
+fn made(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
+    let sealed_at: u64 = input.arbitrary()?;
+    let later = |input: &mut Unstructured<'_>, from: u64| -> arbitrary::Result<u64> {
+        Ok(if input.ratio(7, 8)? {
+            from.saturating_add(u64::from(input.arbitrary::<u16>()?))
+        } else {
+            input.arbitrary()?
+        })
+    };
+    let idle_deadline = later(input, sealed_at)?;
+    let site = if input.ratio(7, 8)? { Site::of_host(HOST) } else { Site::from_bytes(input.arbitrary()?) };
+    Ok(Claims {
+        sid: input.arbitrary::<[u8; 16]>()?.to_vec(),
+        session_nonce: input.arbitrary::<[u8; 16]>()?.to_vec(),
+        site: site.as_bytes().to_vec(),
+        account_generation: input.arbitrary()?,
+        global_generation: input.arbitrary()?,
+        authenticated_at: input.arbitrary()?,
+        sealed_at,
+        idle_deadline,
+        absolute_deadline: later(input, idle_deadline)?,
+        flags: if input.ratio(7, 8)? { input.int_in_range(0..=1)? } else { input.arbitrary()? },
+        sub: if input.ratio(7, 8)? { format!("u{}", input.arbitrary::<u64>()?) } else { input.arbitrary()? },
+        login_name: input.arbitrary()?,
+        display_name: input.arbitrary()?,
+        email: input.arbitrary()?,
+        roles: input.arbitrary()?,
+        app_data: input.arbitrary()?,
+    })
+}
+
+/// The library's side of the world, and the reference's.
+fn sessions(world: &World, decoded: Option<&Claims>) -> (Sessions, Revocations) {
+    let when_stale = WhenStale::Refuse;
+    let list =
+        RevocationList::new(Freshness { max_staleness: Duration::from_secs(MAX_STALENESS_SECS.into()), when_stale });
+    let mut revocations = Revocations::default();
+    if let Some(claims) = decoded {
+        let sid = Sid::from_bytes(claims.sid.as_slice().try_into().expect("16 bytes"));
+        let expires_at = UnixTime(u64::MAX);
+        if world.refusals & 4 != 0 {
+            list.add_pending(sid, expires_at);
+        }
+        if world.refusals & 8 != 0 {
+            list.add_durable(&Entry::Session { sid, expires_at });
+        }
+        if world.refusals & 12 != 0 {
+            revocations.sids.push(hex::of(&claims.sid));
+        }
+        let below = claims.account_generation.saturating_add_signed(world.account.into());
+        if world.refusals & 16 == 0 {
+            list.add_durable(&Entry::Subject { sub: claims.sub.as_str().into(), below, expires_at });
+        } else {
+            list.add_pending_below(&claims.sub, below);
+        }
+        revocations.subjects.push(Subject { sub: claims.sub.clone(), below });
+        revocations.global_generation = claims.global_generation.saturating_add_signed(world.global.into());
+        list.raise_global_generation(revocations.global_generation);
+        list.raise_pruned_through(UnixTime(claims.sealed_at.saturating_add_signed(world.pruned_through.into())));
+    }
+    let dates = Dates {
+        created_at: UnixTime(0),
+        activates_at: Some(UnixTime(0)),
+        revoked_at: (world.refusals & 2 != 0).then_some(UnixTime(0)),
+        max_lifetime: Duration::from_secs(50_000),
+    };
+    let keys = if world.refusals & 1 == 0 { vec![Key::new(secret(&KEY), dates)] } else { Vec::new() };
+    let lifetime =
+        |idle, absolute| Lifetime { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) };
+    let lifetimes = Lifetimes { ordinary: lifetime(1800, 43_200), remembered: lifetime(20_000, 60_000) };
+    (Sessions::new(KeyRing::new(keys), Arc::new(list), cookie(NAME), lifetimes), revocations)
+}
+
+/// The clocks, and the time that counts.
+fn times(world: &World, decoded: Option<&Claims>) -> (Now, u64) {
+    let sealed_at = decoded.map_or(0, |claims| claims.sealed_at);
+    let wall = sealed_at.saturating_add_signed(world.now.into());
+    let floor = decoded.map_or(0, |_| sealed_at.saturating_add_signed(world.pruned_through.into()));
+    let boot = Duration::from_secs(world.staleness_secs.into());
+    (Now { wall: UnixTime(wall), boot }, wall.max(floor))
+}
