@@ -2,14 +2,15 @@
 //!
 //! Durations are texts such as `30m`, `12h`, `14d`. Names in the environment: `SEALJAR_SESSION__IDLE` is `session.idle`.
 
+mod check;
 pub(crate) mod layers;
+mod span;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::account::password::Cost;
 use crate::http::origin::{Origin, Origins};
@@ -17,10 +18,8 @@ use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
 use crate::store::StoreUrl;
-use layers::{Layers, Source};
-
-/// Ten years: longer is a slip of the keyboard.
-pub(crate) const MAX_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);
+pub(crate) use check::{ConfigError, MAX_SPAN};
+pub(crate) use span::Span;
 
 /// Every setting.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -162,96 +161,7 @@ impl Default for Config {
     }
 }
 
-/// A configuration that cannot be used. Each message names the setting and where its value came from.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("cannot read the configuration file {}: {reason}", path.display())]
-    File { path: PathBuf, reason: String },
-    #[error("unknown setting {setting} ({from})")]
-    Unknown { setting: String, from: Source },
-    #[error("setting {setting} ({from}): {reason}")]
-    BadValue { setting: String, from: Source, reason: String },
-}
-
 impl Config {
-    /// Refuses settings that contradict each other or a rule of safety.
-    pub(crate) fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
-        let bad = |setting: &str, reason: &str| {
-            Err(ConfigError::BadValue {
-                setting: setting.to_owned(),
-                from: layers.source(setting).clone(),
-                reason: reason.to_owned(),
-            })
-        };
-        if StoreUrl::parse(&self.store).is_none() {
-            return bad("store", "it must be sqlite:// and the path of a file");
-        }
-        for (name, idle, absolute) in [
-            ("session.idle", self.session.idle, self.session.absolute),
-            ("session.remembered_idle", self.session.remembered_idle, self.session.remembered_absolute),
-        ] {
-            if idle.0 < Duration::from_secs(10) {
-                return bad(name, "it must be at least 10s");
-            }
-            if idle.0 > absolute.0 {
-                return bad(name, &format!("it is longer than {}", name.replace("idle", "absolute")));
-            }
-        }
-        for (name, span) in [
-            ("session.absolute", self.session.absolute),
-            ("session.remembered_absolute", self.session.remembered_absolute),
-            ("keys.activate_after", self.keys.activate_after),
-            ("keys.rotate_every", self.keys.rotate_every),
-            ("revocation.max_staleness", self.revocation.max_staleness),
-        ] {
-            if span.0 > MAX_SPAN {
-                return bad(name, "it must be at most 3650d");
-            }
-        }
-        if self.revocation.max_staleness.0 < Duration::from_secs(1) {
-            return bad("revocation.max_staleness", "it must be at least 1s");
-        }
-        let cost = self.cost();
-        if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
-            return bad(
-                "password.memory_kib",
-                "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes",
-            );
-        }
-        if self.http.admin_listen == self.http.listen && self.http.listen.port() != 0 {
-            return bad(
-                "http.admin_listen",
-                "it is the same as http.listen; /healthz and /readyz need an address of their own",
-            );
-        }
-        if self.http.public_origins.is_empty() && !self.http.listen.ip().is_loopback() {
-            return bad(
-                "http.public_origins",
-                "it must name the origins that browsers use, because http.listen is not a loopback address",
-            );
-        }
-        for origin in &self.http.public_origins {
-            let Some(origin) = Origin::parse(origin) else {
-                return bad(
-                    "http.public_origins",
-                    &format!("{origin:?} is not an origin such as https://app.example.com"),
-                );
-            };
-            if !origin.keeps_secure_cookies() {
-                return bad(
-                    "http.public_origins",
-                    &format!(
-                        "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
-                    ),
-                );
-            }
-        }
-        if self.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
-            return bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn");
-        }
-        Ok(())
-    }
-
     /// The origins to serve, given the port that is really listened on.
     pub(crate) fn origins(&self, port: u16) -> Origins {
         let loopback = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
@@ -282,36 +192,5 @@ impl Config {
     pub(crate) const fn cost(&self) -> Cost {
         let PasswordCost { memory_kib, passes, lanes, .. } = self.password;
         Cost { memory_kib, passes, lanes }
-    }
-}
-
-/// A duration, written as `30m` or `12h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) Duration);
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// In the largest unit that is exact, so that it reads back as it was written.
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0.as_millis();
-        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-        match units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {
-            Some((unit, name)) => write!(f, "{}{name}", ms / unit),
-            None => f.write_str("0s"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let span = humantime::parse_duration(&text)
-            .map_err(|_| serde::de::Error::custom(format!("{text:?} is not a duration such as 30m, 12h or 14d")))?;
-        Ok(Self(span))
     }
 }

@@ -27,7 +27,7 @@ use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
 use serde::Serialize;
 
-use crate::account::password::Checker;
+use crate::account::password::checker::Checker;
 use crate::clock::Now;
 use crate::id::Site;
 use crate::revocation::commit::Committer;

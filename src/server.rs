@@ -16,7 +16,7 @@ use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::account::password::Checker;
+use crate::account::password::checker::Checker;
 use crate::config::Config;
 use crate::http::origin::Origins;
 use crate::http::{self, App, cookie};

@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod cookie_header;
 pub mod lifetime;
+mod refusal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,33 +18,14 @@ use crate::id::{self, SessionNonce, Sid, Site};
 use crate::keyring::{KeyRing, NoKey};
 use crate::revocation::RevocationList;
 use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
-use crate::seal::{CookieName, Purpose, SealedToken, TooLarge};
+use crate::seal::{CookieName, Purpose, SealedToken};
 use claims::{BadClaims, Claims, Flags};
-use lifetime::{Deadlines, Lifetime};
+use lifetime::Deadlines;
+pub use lifetime::Lifetimes;
+pub use refusal::{Cause, Refusal, SealError};
 
 /// Of several cookies with our name at most this many are tried.
 const MAX_TRIED: usize = 4;
-
-/// The lifetimes of both kinds of session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// An ordinary session.
-    pub ordinary: Lifetime,
-    /// A remembered one.
-    pub remembered: Lifetime,
-}
-
-impl Lifetimes {
-    /// The lifetime of the sessions with these flags.
-    pub const fn of(&self, flags: Flags) -> Lifetime {
-        if flags.remembered() { self.remembered } else { self.ordinary }
-    }
-
-    /// The longest that any session lives.
-    pub fn longest(&self) -> Duration {
-        self.ordinary.absolute.max(self.remembered.absolute)
-    }
-}
 
 /// Whom a new session speaks for, as its account says; both generations as read before the password was hashed.
 #[derive(Debug, Clone, Copy)]
@@ -62,69 +44,6 @@ pub struct Identity<'a> {
     pub email: &'a str,
     /// Roles joined by commas, or empty.
     pub roles: &'a str,
-}
-
-/// Why there is no session. The order is how far the token came: of several tokens the furthest counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// No cookie of our name.
-    Missing,
-    /// No token of ours. The cause is for the log, never for the client: it would help a forger.
-    Invalid(Cause),
-    /// Past a deadline.
-    Expired,
-    /// Signed out, or ended by a change of the account.
-    Revoked,
-    /// A good token, but the list is too old to know whether it was revoked meanwhile.
-    Stale,
-}
-
-/// What exactly made a token invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Not a token's bytes.
-    Malformed,
-    /// Sealed with a key that is not held.
-    UnknownKey,
-    /// Sealed with a key that was revoked.
-    RevokedKey,
-    /// Changed, or sealed for another purpose or cookie.
-    NotAuthentic,
-    /// Authentic, but not claims as this version writes them.
-    BadClaims,
-    /// Issued on another host.
-    WrongSite,
-    /// Sealed further in the future than clocks may be apart.
-    FromTheFuture,
-}
-
-impl Cause {
-    /// The cause in words, for an operator who holds the keys.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Malformed => "not a token's bytes: cut short, changed, or encoded in another way",
-            Self::UnknownKey => "sealed with a key that is not in the ring",
-            Self::RevokedKey => "sealed with a key that was revoked",
-            Self::NotAuthentic => "changed, or sealed for another purpose or cookie",
-            Self::BadClaims => "authentic, but not claims as this version writes them",
-            Self::WrongSite => "issued on another host",
-            Self::FromTheFuture => "sealed more than a minute in the future: look at the clocks",
-        }
-    }
-}
-
-/// Why no token was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SealError {
-    /// No key is active.
-    #[error("no key of the ring is active")]
-    NoActiveKey,
-    /// A claim breaks its format.
-    #[error(transparent)]
-    BadClaims(#[from] BadClaims),
-    /// The cookie would be too long.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
 }
 
 /// A session whose token passed every check. Only [`Sessions::verify`] makes one.

@@ -1,28 +1,22 @@
-//! Passwords: Argon2id (RFC 9106), on threads of its own.
+//! Passwords: Argon2id (RFC 9106). The threads that check them are in [`checker`].
 //!
-//! * Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with
-//!   its own memory; the queue before them is short, and a full queue is an answer ([`Overloaded`]). A thread *is* the permit:
-//!   whoever asked may hang up, but the thread is free only when the work is done.
 //! * A wrong password, an unknown account and a disabled one do the same work. A stored hash of weaker cost is brought up to
 //!   today's cost at the next sign-in, and a failed check of one does the work that is missing.
 //! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
 
+pub(crate) mod checker;
+
 use std::fmt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
-use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::id;
 
-/// Below ordinary work, so that sign-ins do not slow down requests that only verify.
-const NICENESS: i32 = 10;
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 
@@ -185,71 +179,6 @@ pub(crate) enum Verdict {
     Refused,
 }
 
-/// All threads are busy and the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords wait to be checked")]
-pub(crate) struct Overloaded;
-
-enum Job {
-    Verify { password: Password, stored: Option<String>, welcome: bool, reply: oneshot::Sender<Verdict> },
-}
-
-/// The threads that check passwords.
-#[derive(Debug, Clone)]
-pub(crate) struct Checker {
-    jobs: SyncSender<Job>,
-}
-
-impl Checker {
-    /// Starts the threads; they end when the last handle is dropped.
-    pub(crate) fn start(cost: Cost, threads: usize, queue: usize) -> std::io::Result<Self> {
-        let (jobs, waiting) = sync_channel(queue);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for number in 0..threads {
-            let waiting = waiting.clone();
-            let name = format!("password-{number}");
-            std::thread::Builder::new().name(name).spawn(move || work(&waiting, Argon2id::new(cost)))?;
-        }
-        Ok(Self { jobs })
-    }
-
-    /// Checks a password against a stored hash, or against nothing in the same time.
-    pub(crate) async fn verify(
-        &self,
-        password: Password,
-        stored: Option<String>,
-        welcome: bool,
-    ) -> Result<Verdict, Overloaded> {
-        let (reply, verdict) = oneshot::channel();
-        self.jobs.try_send(Job::Verify { password, stored, welcome, reply }).map_err(|_| Overloaded)?;
-        verdict.await.map_err(|_| Overloaded)
-    }
-}
-
-fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "password threads run at ordinary priority");
-    }
-    loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job::Verify { password, stored, welcome, reply }) = job else {
-            return;
-        };
-        if reply.is_closed() {
-            continue;
-        }
-        tracing::debug!("checking a password");
-        let parsed = stored.as_deref().and_then(Stored::parse);
-        if stored.is_some() && parsed.is_none() {
-            tracing::error!(
-                "a stored password hash cannot be checked; set that password again with: sealjar users passwd"
-            );
-        }
-        // The receiver may be gone by now: the work was done all the same.
-        let _ = reply.send(argon2id.verify(&password, parsed.as_ref(), welcome));
-    }
-}
-
 /// Hashes a new password, on this thread.
 pub(crate) fn hash(cost: Cost, password: &Password) -> String {
     Argon2id::new(cost).hash(password)
@@ -338,22 +267,6 @@ mod tests {
             .hash_password_into(&[1; 32], &[2; 16], &mut output)
             .expect("computes");
         assert_eq!(output, expected);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_is_an_answer() {
-        let checker = Checker::start(CHEAP, 0, 1).expect("starts");
-        let first = tokio::spawn({
-            let checker = checker.clone();
-            async move { checker.verify(password("x"), None, true).await }
-        });
-        while checker.jobs.try_send(dead_job()).is_ok() {}
-        assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded));
-        first.abort();
-    }
-
-    fn dead_job() -> Job {
-        Job::Verify { password: password(""), stored: None, welcome: true, reply: oneshot::channel().0 }
     }
 
     #[test]

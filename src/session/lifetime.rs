@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::claims::Flags;
 use crate::clock::UnixTime;
 
 /// How long sessions of one kind live.
@@ -12,6 +13,27 @@ pub struct Lifetime {
     pub idle: Duration,
     /// A session older than this is dead.
     pub absolute: Duration,
+}
+
+/// The lifetimes of both kinds of session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An ordinary session.
+    pub ordinary: Lifetime,
+    /// A remembered one.
+    pub remembered: Lifetime,
+}
+
+impl Lifetimes {
+    /// The lifetime of the sessions with these flags.
+    pub const fn of(&self, flags: Flags) -> Lifetime {
+        if flags.remembered() { self.remembered } else { self.ordinary }
+    }
+
+    /// The longest that any session lives.
+    pub fn longest(&self) -> Duration {
+        self.ordinary.absolute.max(self.remembered.absolute)
+    }
 }
 
 /// The deadlines in a token. At the second of a deadline the token is dead.

@@ -1,0 +1,108 @@
+//! Threads that check passwords.
+//!
+//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with its own
+//! memory; the queue before them is short, and a full queue is an answer ([`Overloaded`]). A thread *is* the permit: whoever
+//! asked may hang up, but the thread is free only when the work is done.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{Argon2id, Cost, Password, Stored, Verdict};
+
+/// Below ordinary work, so that sign-ins do not slow down requests that only verify.
+const NICENESS: i32 = 10;
+
+/// All threads are busy and the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be checked")]
+pub(crate) struct Overloaded;
+
+enum Job {
+    Verify { password: Password, stored: Option<String>, welcome: bool, reply: oneshot::Sender<Verdict> },
+}
+
+/// The threads that check passwords.
+#[derive(Debug, Clone)]
+pub(crate) struct Checker {
+    jobs: SyncSender<Job>,
+}
+
+impl Checker {
+    /// Starts the threads; they end when the last handle is dropped.
+    pub(crate) fn start(cost: Cost, threads: usize, queue: usize) -> std::io::Result<Self> {
+        let (jobs, waiting) = sync_channel(queue);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..threads {
+            let waiting = waiting.clone();
+            let name = format!("password-{number}");
+            std::thread::Builder::new().name(name).spawn(move || work(&waiting, Argon2id::new(cost)))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Checks a password against a stored hash, or against nothing in the same time.
+    pub(crate) async fn verify(
+        &self,
+        password: Password,
+        stored: Option<String>,
+        welcome: bool,
+    ) -> Result<Verdict, Overloaded> {
+        let (reply, verdict) = oneshot::channel();
+        self.jobs.try_send(Job::Verify { password, stored, welcome, reply }).map_err(|_| Overloaded)?;
+        verdict.await.map_err(|_| Overloaded)
+    }
+}
+
+fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "password threads run at ordinary priority");
+    }
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job::Verify { password, stored, welcome, reply }) = job else {
+            return;
+        };
+        if reply.is_closed() {
+            continue;
+        }
+        tracing::debug!("checking a password");
+        let parsed = stored.as_deref().and_then(Stored::parse);
+        if stored.is_some() && parsed.is_none() {
+            tracing::error!(
+                "a stored password hash cannot be checked; set that password again with: sealjar users passwd"
+            );
+        }
+        // The receiver may be gone by now: the work was done all the same.
+        let _ = reply.send(argon2id.verify(&password, parsed.as_ref(), welcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
+
+    fn password(text: &str) -> Password {
+        Password::new(Zeroizing::new(text.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_an_answer() {
+        let checker = Checker::start(CHEAP, 0, 1).expect("starts");
+        let first = tokio::spawn({
+            let checker = checker.clone();
+            async move { checker.verify(password("x"), None, true).await }
+        });
+        while checker.jobs.try_send(dead_job()).is_ok() {}
+        assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded));
+        first.abort();
+    }
+
+    fn dead_job() -> Job {
+        Job::Verify { password: password(""), stored: None, welcome: true, reply: oneshot::channel().0 }
+    }
+}

@@ -1,0 +1,119 @@
+//! Settings that contradict each other or a rule of safety stop the start; the message names the setting and its source.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+use super::Config;
+use super::layers::{Layers, Source};
+use crate::account::password::Cost;
+use crate::http::origin::Origin;
+use crate::store::StoreUrl;
+
+/// Ten years: longer is a slip of the keyboard.
+pub(crate) const MAX_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// A configuration that cannot be used. Each message names the setting and where its value came from.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file {}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error("unknown setting {setting} ({from})")]
+    Unknown { setting: String, from: Source },
+    #[error("setting {setting} ({from}): {reason}")]
+    BadValue { setting: String, from: Source, reason: String },
+}
+
+impl Config {
+    /// Refuses settings that contradict each other or a rule of safety.
+    pub(crate) fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
+        let bad = |setting: &str, reason: &str| {
+            Err(ConfigError::BadValue {
+                setting: setting.to_owned(),
+                from: layers.source(setting).clone(),
+                reason: reason.to_owned(),
+            })
+        };
+        if StoreUrl::parse(&self.store).is_none() {
+            return bad("store", "it must be sqlite:// and the path of a file");
+        }
+        for (name, idle, absolute) in [
+            ("session.idle", self.session.idle, self.session.absolute),
+            ("session.remembered_idle", self.session.remembered_idle, self.session.remembered_absolute),
+        ] {
+            if idle.0 < Duration::from_secs(10) {
+                return bad(name, "it must be at least 10s");
+            }
+            if idle.0 > absolute.0 {
+                return bad(name, &format!("it is longer than {}", name.replace("idle", "absolute")));
+            }
+        }
+        for (name, span) in [
+            ("session.absolute", self.session.absolute),
+            ("session.remembered_absolute", self.session.remembered_absolute),
+            ("keys.activate_after", self.keys.activate_after),
+            ("keys.rotate_every", self.keys.rotate_every),
+            ("revocation.max_staleness", self.revocation.max_staleness),
+        ] {
+            if span.0 > MAX_SPAN {
+                return bad(name, "it must be at most 3650d");
+            }
+        }
+        for (name, span) in
+            [("revocation.max_staleness", self.revocation.max_staleness), ("http.idle_timeout", self.http.idle_timeout)]
+        {
+            if span.0 < Duration::from_secs(1) {
+                return bad(name, "it must be at least 1s");
+            }
+        }
+        for (name, number, least) in [
+            ("http.max_connections", self.http.max_connections, 1),
+            ("http.max_body_bytes", self.http.max_body_bytes, 2048),
+            ("password.queue", self.password.queue, 1),
+        ] {
+            if number < least {
+                return bad(name, &format!("it must be at least {least}"));
+            }
+        }
+        let cost = self.cost();
+        if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
+            return bad(
+                "password.memory_kib",
+                "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes",
+            );
+        }
+        if self.http.admin_listen == self.http.listen && self.http.listen.port() != 0 {
+            return bad(
+                "http.admin_listen",
+                "it is the same as http.listen; /healthz and /readyz need an address of their own",
+            );
+        }
+        if self.http.public_origins.is_empty() && !self.http.listen.ip().is_loopback() {
+            return bad(
+                "http.public_origins",
+                "it must name the origins that browsers use, because http.listen is not a loopback address",
+            );
+        }
+        for origin in &self.http.public_origins {
+            let Some(origin) = Origin::parse(origin) else {
+                return bad(
+                    "http.public_origins",
+                    &format!("{origin:?} is not an origin such as https://app.example.com"),
+                );
+            };
+            if !origin.keeps_secure_cookies() {
+                return bad(
+                    "http.public_origins",
+                    &format!(
+                        "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
+                    ),
+                );
+            }
+        }
+        if self.log.level.parse::<Targets>().is_err() {
+            return bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn");
+        }
+        Ok(())
+    }
+}

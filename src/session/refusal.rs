@@ -1,0 +1,67 @@
+//! Verdicts: why there is no session, and why none was sealed.
+
+use super::claims::BadClaims;
+use crate::seal::TooLarge;
+
+/// Why there is no session. The order is how far the token came: of several tokens the furthest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// No cookie of our name.
+    Missing,
+    /// No token of ours. The cause is for the log, never for the client: it would help a forger.
+    Invalid(Cause),
+    /// Past a deadline.
+    Expired,
+    /// Signed out, or ended by a change of the account.
+    Revoked,
+    /// A good token, but the list is too old to know whether it was revoked meanwhile.
+    Stale,
+}
+
+/// What exactly made a token invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Not a token's bytes.
+    Malformed,
+    /// Sealed with a key that is not held.
+    UnknownKey,
+    /// Sealed with a key that was revoked.
+    RevokedKey,
+    /// Changed, or sealed for another purpose or cookie.
+    NotAuthentic,
+    /// Authentic, but not claims as this version writes them.
+    BadClaims,
+    /// Issued on another host.
+    WrongSite,
+    /// Sealed further in the future than clocks may be apart.
+    FromTheFuture,
+}
+
+impl Cause {
+    /// The cause in words, for an operator who holds the keys.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Malformed => "not a token's bytes: cut short, changed, or encoded in another way",
+            Self::UnknownKey => "sealed with a key that is not in the ring",
+            Self::RevokedKey => "sealed with a key that was revoked",
+            Self::NotAuthentic => "changed, or sealed for another purpose or cookie",
+            Self::BadClaims => "authentic, but not claims as this version writes them",
+            Self::WrongSite => "issued on another host",
+            Self::FromTheFuture => "sealed more than a minute in the future: look at the clocks",
+        }
+    }
+}
+
+/// Why no token was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// No key is active.
+    #[error("no key of the ring is active")]
+    NoActiveKey,
+    /// A claim breaks its format.
+    #[error(transparent)]
+    BadClaims(#[from] BadClaims),
+    /// The cookie would be too long.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
