@@ -82,27 +82,29 @@ fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use zeroize::Zeroizing;
-
-    const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
 
     fn password(text: &str) -> Password {
         Password::new(Zeroizing::new(text.to_owned()))
     }
 
     #[tokio::test]
-    async fn a_full_queue_is_an_answer() {
-        let checker = Checker::start(CHEAP, 0, 1).expect("starts");
-        let first = tokio::spawn({
-            let checker = checker.clone();
-            async move { checker.verify(password("x"), None, true).await }
-        });
-        while checker.jobs.try_send(dead_job()).is_ok() {}
+    async fn a_full_queue_is_an_answer_and_a_place_in_it_is_kept_until_a_thread_takes_it() {
+        let (jobs, waiting) = sync_channel(1);
+        let checker = Checker { jobs };
+        let mut first = Box::pin(checker.verify(password("x"), None, true));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err(), "it waits for a thread");
         assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded));
-        first.abort();
-    }
-
-    fn dead_job() -> Job {
-        Job::Verify { password: password(""), stored: None, welcome: true, reply: oneshot::channel().0 }
+        drop(first);
+        assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded), "hanging up frees nothing");
+        let Job::Verify { reply, .. } = waiting.recv().expect("the first is still queued");
+        assert!(reply.is_closed());
+        let second = checker.verify(password("x"), None, true);
+        let answer = async {
+            let Job::Verify { reply, .. } = waiting.recv().expect("the second is queued");
+            reply.send(Verdict::Refused).expect("somebody waits");
+        };
+        assert_eq!(tokio::join!(second, answer).0, Ok(Verdict::Refused));
     }
 }
