@@ -1,0 +1,168 @@
+//! Clocks that differ, stand still, or are set: what is refused, and that nothing comes back to life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealjar::clock::{CLOCK_SKEW, StepGuard};
+use sealjar::keyring::KeyRing;
+use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+use sealjar::session::{Cause, Refusal, Sessions};
+
+use crate::fixture::{LIFETIMES, MAX_STALENESS, MINUTE, ORDINARY, SITE, World, cookie, field, key};
+
+#[test]
+fn a_token_sealed_up_to_sixty_seconds_ahead_is_accepted_and_one_of_sixty_one_is_not() {
+    for (behind, accepted) in
+        [(0, true), (1, true), (59, true), (60, true), (61, false), (3600, false), (86_400, false)]
+    {
+        let mut world = World::new();
+        let session = world.sign_in();
+        world.step(-behind);
+        let expected = if accepted { Ok(session.sid) } else { Err(Refusal::Invalid(Cause::FromTheFuture)) };
+        assert_eq!(world.verify(&session.token), expected, "{behind} s behind");
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_does_not_renew_sooner_and_one_ahead_does() {
+    for (step, due) in [(-60, false), (0, false), (ORDINARY.idle.as_secs() as i64 / 10, true)] {
+        let mut world = World::new();
+        let session = world.sign_in();
+        world.step(step);
+        assert_eq!(world.renew(&session.token).expect("live").is_some(), due, "{step} s");
+    }
+}
+
+#[test]
+fn a_list_older_than_the_longest_staleness_refuses_everybody_or_nobody_as_configured() {
+    let millisecond = Duration::from_millis(1);
+    for (age, fresh) in [
+        (Duration::ZERO, true),
+        (MAX_STALENESS, true),
+        (MAX_STALENESS + millisecond, false),
+        (2 * MAX_STALENESS, false),
+    ] {
+        for (when_stale, accepted) in [(WhenStale::Refuse, fresh), (WhenStale::Allow, true)] {
+            let mut world = World::with(KeyRing::new(vec![key(1)]), LIFETIMES, when_stale);
+            let (session, signed_out) = (world.sign_in(), world.sign_in());
+            world.revoke(&signed_out);
+            world.pass_without_news(age);
+            let expected = if accepted { Ok(session.sid) } else { Err(Refusal::Stale) };
+            assert_eq!(world.verify(&session.token), expected, "{age:?}, {when_stale:?}");
+            assert_eq!(world.verify(&signed_out.token), Err(Refusal::Revoked), "{age:?}, {when_stale:?}");
+            assert!(accepted || world.renew(&session.token).is_err(), "{age:?}, {when_stale:?}");
+            world.list().mark_synced(world.now);
+            assert_eq!(world.verify(&session.token), Ok(session.sid), "news came");
+        }
+    }
+}
+
+#[test]
+fn setting_the_wall_clock_makes_no_list_stale_and_no_stale_list_fresh() {
+    for step in [-7200, -61, 61, 1200] {
+        let mut world = World::new();
+        let fresh = world.sign_in();
+        world.step(step);
+        assert_ne!(world.verify(&fresh.token), Err(Refusal::Stale), "{step} s");
+        world.pass_without_news(MAX_STALENESS + Duration::from_secs(1));
+        world.step(-step);
+        assert_eq!(world.verify(&fresh.token), Err(Refusal::Stale), "{step} s and back");
+    }
+}
+
+#[test]
+fn a_list_that_was_never_read_is_stale() {
+    let world = World::new();
+    let session = world.sign_in();
+    let never_read = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
+    let list = Arc::new(RevocationList::new(never_read));
+    let sessions = Sessions::new(KeyRing::new(vec![key(1)]), list, cookie(), LIFETIMES);
+    let fields = [field(session.token.expose())];
+    let outcome = sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |_| ());
+    assert_eq!(outcome, Err(Refusal::Stale));
+}
+
+const STEPS: [&[i64]; 6] =
+    [&[-7200], &[7200], &[-7200, 7200], &[7200, -7200], &[7200, -7200, -7200, 7200], &[-7200, 7200, 7200, -7200]];
+
+#[test]
+fn a_revoked_session_stays_refused_while_the_clock_is_set_two_hours_back_and_forward() {
+    for steps in STEPS {
+        for (guarded, remember) in [(true, false), (true, true), (false, false), (false, true)] {
+            let name = format!("{steps:?}, guarded: {guarded}, remembered: {remember}");
+            let mut world = World::new();
+            let session = if remember { world.remember() } else { world.sign_in() };
+            let mut guard = StepGuard::new(world.now);
+            world.revoke(&session);
+            for step in steps {
+                world.step(*step);
+                // Unguarded, it prunes by the wrong clock: time then stays where it was moved.
+                if guarded {
+                    world.prune(&mut guard);
+                } else {
+                    world.list().prune(world.now.wall);
+                }
+                for minutes in [0, 1, 28, 1, 1, 29, 60, 1] {
+                    world.pass(minutes * MINUTE);
+                    assert!(world.verify(&session.token).is_err(), "{name}, after {step}");
+                    assert!(world.renew(&session.token).is_err(), "{name}, after {step}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_pruned_by_a_clock_that_was_ahead_does_not_live_again_when_it_is_set_back() {
+    let mut world = World::new();
+    let (revoked, other) = (world.sign_in(), world.sign_in());
+    world.revoke(&revoked);
+    world.step(7200);
+    world.list().prune(world.now.wall);
+    assert!(world.list().is_empty(), "the entry is gone");
+    world.step(-7200);
+    for session in [revoked, other] {
+        assert_eq!(world.verify(&session.token), Err(Refusal::Expired), "time does not go back behind what was pruned");
+    }
+    let fresh = world.sign_in();
+    assert_eq!(fresh.deadlines.idle, world.list().time(world.now).plus(ORDINARY.idle));
+    assert_eq!(world.verify(&fresh.token), Ok(fresh.sid), "and who signs in now is in");
+}
+
+#[test]
+fn a_clock_set_forward_and_back_without_pruning_costs_nobody_a_session() {
+    let mut world = World::new();
+    let session = world.sign_in();
+    let mut guard = StepGuard::new(world.now);
+    world.step(7200);
+    world.prune(&mut guard);
+    assert_eq!(world.verify(&session.token), Err(Refusal::Expired));
+    world.step(-7200);
+    assert_eq!(world.verify(&session.token), Ok(session.sid));
+}
+
+#[test]
+fn an_entry_outlives_the_last_token_that_a_late_and_fast_node_seals_as_a_slow_node_sees_it_and_no_more() {
+    for (remember, kind) in [(false, LIFETIMES.ordinary), (true, LIFETIMES.remembered)] {
+        let (mut here, mut fast, mut slow) = (World::new(), World::new(), World::new());
+        let session = if remember { here.remember() } else { here.sign_in() };
+        here.pass(kind.idle.as_secs() / 2);
+        here.revoke(&session);
+        fast.now = here.now;
+        fast.pass((MAX_STALENESS + CLOCK_SKEW).as_secs());
+        let last = fast.renew(&session.token).expect("not heard of there").expect("due").token;
+        here.pass(kind.idle.as_secs());
+        here.list().prune(here.now.wall);
+        assert_eq!(here.verify(&last), Err(Refusal::Revoked), "remembered: {remember}");
+        while !here.list().is_empty() {
+            here.pass(1);
+            here.list().prune(here.now.wall);
+        }
+        slow.now = here.now;
+        slow.step(-(CLOCK_SKEW.as_secs() as i64));
+        slow.list().mark_synced(slow.now);
+        assert_eq!(slow.verify(&last), Err(Refusal::Expired), "remembered: {remember}");
+        slow.step(-2);
+        assert_eq!(slow.verify(&last), Ok(session.sid), "two seconds ago it was needed; remembered: {remember}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Several cookies of our name, over several fields, among others' cookies.
+
+use std::time::Duration;
+
+use sealjar::clock::UnixTime;
+use sealjar::id::Site;
+use sealjar::keyring::KeyRing;
+use sealjar::revocation::WhenStale;
+use sealjar::seal::Purpose;
+use sealjar::session::claims::Claims;
+use sealjar::session::{Cause, Refusal};
+
+use crate::fixture::{COOKIE, HOUR, LIFETIMES, World, field, forge, key, key_with};
+
+/// Four values of a token's length that are none.
+fn bad(world: &World) -> [String; 4] {
+    let token = world.sign_in().token.expose().to_owned();
+    let unknown = forge(9, Purpose::Session, COOKIE, b"no claims");
+    let changed = format!("{}AAAA", &token[..token.len() / 4 * 4 - 4]);
+    ["A".repeat(100), unknown, changed, format!("{token}!")]
+}
+
+/// The same cookies in one field, each in its own, and in two.
+fn spread(values: &[String]) -> [Vec<Vec<u8>>; 3] {
+    let pairs: Vec<String> = values.iter().map(|value| format!("{COOKIE}={value}")).collect();
+    let (first, rest) = pairs.split_at(pairs.len() / 2);
+    [
+        vec![pairs.join("; ").into_bytes()],
+        pairs.iter().map(|pair| pair.clone().into_bytes()).collect(),
+        vec![first.join("; ").into_bytes(), rest.join(";").into_bytes()],
+    ]
+}
+
+#[test]
+fn finds_the_session_behind_up_to_three_cookies_that_are_none_and_not_behind_four() {
+    let world = World::new();
+    let session = world.sign_in();
+    let bad = bad(&world);
+    for before in 0..=4 {
+        for after in 0..=4 - before {
+            let good = [session.token.expose().to_owned()];
+            let values = [&bad[..before], &good, &bad[..after]].concat();
+            let expected = if before < 4 { Ok(session.sid) } else { Err(Refusal::Invalid(Cause::NotAuthentic)) };
+            for fields in spread(&values) {
+                assert_eq!(world.verify_fields(&fields), expected, "{before} before, {after} after");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_cannot_be_tokens_for_their_length_are_not_counted() {
+    let world = World::new();
+    let session = world.sign_in();
+    for filler in [String::new(), "x".into(), "A".repeat(66), "A".repeat(4097)] {
+        let mut values = vec![filler.clone(); 20];
+        values.push(session.token.expose().to_owned());
+        for fields in spread(&values) {
+            assert_eq!(world.verify_fields(&fields), Ok(session.sid), "20 of {} characters", filler.len());
+        }
+    }
+}
+
+#[test]
+fn of_two_live_sessions_the_first_counts_and_the_other_only_once_that_is_dead() {
+    let world = World::new();
+    let sessions = [world.sign_in(), world.sign_in()];
+    let values = sessions.each_ref().map(|session| session.token.expose().to_owned());
+    for (count, expected) in [Ok(sessions[0].sid), Ok(sessions[1].sid), Err(Refusal::Revoked)].into_iter().enumerate() {
+        for fields in spread(&values) {
+            assert_eq!(world.verify_fields(&fields), expected, "{count} revoked");
+        }
+        sessions.get(count).into_iter().for_each(|session| world.revoke(session));
+    }
+}
+
+#[test]
+fn reports_the_failure_that_came_furthest_whatever_the_order() {
+    let revoked_key = key_with(2, |dates| dates.revoked_at = Some(UnixTime(1)));
+    let mut world = World::with(KeyRing::new(vec![key(1), revoked_key]), LIFETIMES, WhenStale::Refuse);
+    let (stale, revoked) = (world.sign_in(), world.sign_in());
+    world.revoke(&revoked);
+    world.pass_without_news(Duration::from_secs(11));
+    let altered = |number, change: fn(&mut Claims<'_>)| {
+        world.read(&stale.token, |claims| {
+            let mut claims = claims.clone();
+            change(&mut claims);
+            forge(number, Purpose::Session, COOKIE, &claims.encode().expect("well formed"))
+        })
+    };
+    let text = |text: &str| text.to_owned();
+    // From the least far to the furthest.
+    let table = [
+        (Refusal::Missing, None),
+        (Refusal::Invalid(Cause::Malformed), Some("A".repeat(100))),
+        (Refusal::Invalid(Cause::UnknownKey), Some(altered(3, |_| ()))),
+        (Refusal::Invalid(Cause::RevokedKey), Some(altered(2, |_| ()))),
+        (Refusal::Invalid(Cause::NotAuthentic), Some(forge(1, Purpose::LoginForm, COOKIE, b"x"))),
+        (Refusal::Invalid(Cause::BadClaims), Some(forge(1, Purpose::Session, COOKIE, b"x"))),
+        (Refusal::Invalid(Cause::WrongSite), Some(altered(1, |claims| claims.site = Site::of_host("elsewhere")))),
+        (Refusal::Invalid(Cause::FromTheFuture), Some(altered(1, |claims| claims.sealed_at.0 += HOUR))),
+        (Refusal::Expired, Some(altered(1, |claims| claims.idle_deadline = UnixTime(1)))),
+        (Refusal::Revoked, Some(text(revoked.token.expose()))),
+        (Refusal::Stale, Some(text(stale.token.expose()))),
+    ];
+    for (one, (nearer, first)) in table.iter().enumerate() {
+        for (other, (further, second)) in table.iter().enumerate() {
+            let values: Vec<String> = [first, second].into_iter().flatten().cloned().collect();
+            let expected = if one < other { further } else { nearer };
+            for fields in spread(&values) {
+                assert_eq!(world.verify_fields(&fields), Err(*expected), "{nearer:?} and {further:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn finds_the_session_among_eight_thousand_bytes_of_cookies_that_are_not_ours() {
+    let world = World::new();
+    let session = world.sign_in();
+    let ours = field(session.token.expose());
+    let others: [(&str, Vec<u8>); 6] = [
+        ("many", (0..400).map(|number| format!("cookie{number:04}=some value; ")).collect::<String>().into_bytes()),
+        ("one long", [b"big=".to_vec(), vec![b'x'; 8000], b"; ".to_vec()].concat()),
+        ("any byte but a semicolon", (0..=255).filter(|byte| *byte != b';').cycle().take(8000).chain(*b";").collect()),
+        ("semicolons", vec![b';'; 8000]),
+        ("nearly our name", format!("x{COOKIE}=x; {COOKIE}x=x; {COOKIE}").repeat(180).into_bytes()),
+        ("ours, quoted in another", format!("q=\"{COOKIE}=x\"; ").repeat(400).into_bytes()),
+    ];
+    for (name, others) in others {
+        assert!(others.len() >= 7990, "{name}: {}", others.len());
+        let others = [&others[..], b"; "].concat();
+        let before = vec![[&others[..], &ours].concat()];
+        let around = vec![[&others[..], &ours, b"; ", &others].concat()];
+        let apart = vec![others.clone(), ours.clone(), others.clone()];
+        for fields in [before, around, apart] {
+            assert_eq!(world.verify_fields(&fields), Ok(session.sid), "{name}");
+        }
+        assert_eq!(world.verify_fields(&[others]), Err(Refusal::Missing), "{name}, without ours");
+    }
+}

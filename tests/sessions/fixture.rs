@@ -1,0 +1,173 @@
+//! Sessions under keys that a test chooses, a list, and a clock that it moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealjar::clock::{Now, StepGuard, UnixTime};
+use sealjar::id::{self, Sid, Site};
+use sealjar::keyring::{Dates, Key, KeyRing};
+use sealjar::revocation::retention::{self, Longest};
+use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
+use sealjar::seal::token::{UntrustedToken, token_buffer};
+use sealjar::seal::{CookieName, Purpose, SealedToken, Sealer};
+use sealjar::secret::Secret;
+use sealjar::session::claims::Claims;
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Identity, Lifetimes, Refusal, SealedSession, Sessions};
+
+pub(crate) const COOKIE: &str = "__Host-sealjar";
+pub(crate) const MINUTE: u64 = 60;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
+pub(crate) const ORDINARY: Lifetime = lifetime(30 * MINUTE, 12 * HOUR);
+pub(crate) const REMEMBERED: Lifetime = lifetime(14 * DAY, 90 * DAY);
+pub(crate) const LIFETIMES: Lifetimes = Lifetimes { ordinary: ORDINARY, remembered: REMEMBERED };
+pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(10);
+pub(crate) const SITE: Site = Site::from_bytes([7; 8]);
+pub(crate) const ALICE: Identity<'static> = Identity {
+    sub: "0123456789abcdef",
+    account_generation: 5,
+    global_generation: 3,
+    login_name: "alice",
+    display_name: "Alice Example",
+    email: "alice@example.org",
+    roles: "admin,ops",
+};
+
+/// One server at one moment.
+pub(crate) struct World {
+    pub(crate) sessions: Sessions,
+    pub(crate) now: Now,
+    lifetimes: Lifetimes,
+}
+
+impl World {
+    /// Under one key, with the usual lifetimes, refusing when stale.
+    pub(crate) fn new() -> Self {
+        Self::with(KeyRing::new(vec![key(1)]), LIFETIMES, WhenStale::Refuse)
+    }
+
+    pub(crate) fn with(ring: KeyRing, lifetimes: Lifetimes, when_stale: WhenStale) -> Self {
+        let list = RevocationList::new(Freshness { max_staleness: MAX_STALENESS, when_stale });
+        let now = Now { wall: UnixTime(1_800_000_000), boot: Duration::from_secs(1_000) };
+        list.mark_synced(now);
+        Self { sessions: Sessions::new(ring, Arc::new(list), cookie(), lifetimes), now, lifetimes }
+    }
+
+    pub(crate) fn list(&self) -> &RevocationList {
+        self.sessions.revocations()
+    }
+
+    /// Both clocks go on, and the list is up to date again.
+    pub(crate) fn pass(&mut self, secs: u64) {
+        self.pass_without_news(Duration::from_secs(secs));
+        self.list().mark_synced(self.now);
+    }
+
+    /// Both clocks go on, and nothing is heard from the store.
+    pub(crate) fn pass_without_news(&mut self, span: Duration) {
+        self.now.wall = self.now.wall.plus(span);
+        self.now.boot += span;
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn step(&mut self, secs: i64) {
+        self.now.wall = UnixTime(self.now.wall.0.saturating_add_signed(secs));
+    }
+
+    pub(crate) fn sign_in(&self) -> SealedSession {
+        self.sessions.sign_in(&ALICE, false, b"app", SITE, self.now).expect("signs in")
+    }
+
+    pub(crate) fn remember(&self) -> SealedSession {
+        self.sessions.sign_in(&ALICE, true, b"app", SITE, self.now).expect("signs in")
+    }
+
+    pub(crate) fn verify(&self, token: &SealedToken) -> Result<Sid, Refusal> {
+        self.verify_fields(&[field(token.expose())])
+    }
+
+    /// The verdict on these `Cookie` fields.
+    pub(crate) fn verify_fields(&self, fields: &[Vec<u8>]) -> Result<Sid, Refusal> {
+        self.sessions.verify(fields.iter().map(Vec::as_slice), SITE, self.now, |session| session.claims().sid)
+    }
+
+    /// Verifies, and renews if it is time.
+    pub(crate) fn renew(&self, token: &SealedToken) -> Result<Option<SealedSession>, Refusal> {
+        let fields = [field(token.expose())];
+        self.sessions.verify(fields.iter().map(Vec::as_slice), SITE, self.now, |session| {
+            self.sessions.renew(session).expect("what opened can be sealed")
+        })
+    }
+
+    /// When the store would let go of an entry: for one session, or for all of an account.
+    pub(crate) fn expiry(&self, session: Option<&SealedSession>) -> UnixTime {
+        let Lifetime { idle, absolute } =
+            session.map_or(self.lifetimes.remembered, |session| self.lifetimes.of(session.flags));
+        let longest = Longest { idle, absolute, lag: MAX_STALENESS, fail_open: false };
+        let absolute_deadline = session.map(|session| session.deadlines.absolute);
+        retention::expiry(self.list().time(self.now), absolute_deadline, longest)
+    }
+
+    /// Refuses a session, for as long as the store would.
+    pub(crate) fn revoke(&self, session: &SealedSession) {
+        self.list().add_durable(&Entry::Session { sid: session.sid, expires_at: self.expiry(Some(session)) });
+    }
+
+    /// Prunes if the follower of the store would, and says whether.
+    pub(crate) fn prune(&self, guard: &mut StepGuard) -> bool {
+        let may_prune = guard.may_prune(self.now);
+        if may_prune {
+            self.list().prune(self.list().time(self.now));
+        }
+        may_prune
+    }
+
+    /// What a token holds, whatever its deadlines say.
+    pub(crate) fn read<R>(&self, token: &SealedToken, look: impl FnOnce(&Claims<'_>) -> R) -> R {
+        let mut buffer = token_buffer();
+        let token = UntrustedToken::from_cookie_value(token.expose().as_bytes()).expect("of a plausible length");
+        look(&self.sessions.open(token, &mut buffer).expect("opens"))
+    }
+}
+
+/// A key that has always been active, and of several the same one on every run.
+pub(crate) fn key(number: u8) -> Key {
+    key_with(number, |_| ())
+}
+
+/// The same key with other dates.
+pub(crate) fn key_with(number: u8, change: impl FnOnce(&mut Dates)) -> Key {
+    let mut dates = Dates {
+        created_at: UnixTime(0),
+        activates_at: Some(UnixTime(0)),
+        revoked_at: None,
+        max_lifetime: Duration::from_secs(90 * DAY),
+    };
+    change(&mut dates);
+    Key::new(secret(number), dates)
+}
+
+pub(crate) const fn secret(number: u8) -> Secret {
+    Secret::from_bytes([number; 32])
+}
+
+pub(crate) const fn lifetime(idle_secs: u64, absolute_secs: u64) -> Lifetime {
+    Lifetime { idle: Duration::from_secs(idle_secs), absolute: Duration::from_secs(absolute_secs) }
+}
+
+pub(crate) fn cookie() -> CookieName {
+    CookieName::new(COOKIE).expect("a token")
+}
+
+/// A `Cookie` field with this value of our cookie and nothing else.
+pub(crate) fn field(value: &str) -> Vec<u8> {
+    format!("{COOKIE}={value}").into_bytes()
+}
+
+/// Any plaintext, sealed with any key for any purpose and cookie: what only who holds the key can make.
+pub(crate) fn forge(number: u8, purpose: Purpose, cookie: &str, plaintext: &[u8]) -> String {
+    let cookie = CookieName::new(cookie).expect("a token");
+    let sealed = Sealer::new(&secret(number)).seal(purpose, &cookie, &id::random(), plaintext);
+    sealed.expect("short").expose().to_owned()
+}

@@ -1,0 +1,13 @@
+//! Sessions as an application sees them: the public interface, and a clock that the tests move.
+
+#![allow(missing_docs)]
+
+mod clocks;
+mod cookies;
+mod fixture;
+mod lifetimes;
+mod model;
+mod presented;
+mod refusals;
+mod renewal;
+mod rotation;

@@ -1,0 +1,109 @@
+//! What a sign-out or a sign-in revokes: every token presented that could still live somewhere.
+
+use std::time::Duration;
+
+use sealjar::clock::UnixTime;
+use sealjar::id::{Sid, Site};
+use sealjar::keyring::KeyRing;
+use sealjar::seal::Purpose;
+use sealjar::session::Identity;
+
+use crate::fixture::{ALICE, COOKIE, DAY, ORDINARY, SITE, World, field, forge, key_with};
+
+/// What happens to a world before a token is looked at in it.
+type Change<S> = (&'static str, fn(&mut World, S));
+
+fn sids(world: &World, values: &[&str]) -> Vec<Sid> {
+    let fields: Vec<Vec<u8>> = values.iter().map(|value| field(value)).collect();
+    world.sessions.presented(fields.iter().map(Vec::as_slice), world.now).into_iter().map(|found| found.sid).collect()
+}
+
+#[test]
+fn a_token_counts_until_its_absolute_deadline_whatever_else_ended_it() {
+    let changes: [Change<Sid>; 7] = [
+        ("live", |_, _| ()),
+        ("idle-expired", |world, _| world.pass(ORDINARY.idle.as_secs())),
+        ("a second before the absolute deadline", |world, _| world.pass(ORDINARY.absolute.as_secs() - 1)),
+        ("signed out already", |world, sid| world.list().add_pending(sid, UnixTime(u64::MAX))),
+        ("of an ended time", |world, _| world.list().raise_global_generation(100)),
+        ("and the list is stale", |world, _| world.pass_without_news(Duration::from_secs(60))),
+        ("from the future", |world, _| world.step(-2 * 3600)),
+    ];
+    for (name, change) in changes {
+        let mut world = World::new();
+        let session = world.sign_in();
+        change(&mut world, session.sid);
+        assert_eq!(sids(&world, &[session.token.expose()]), [session.sid], "{name}");
+    }
+}
+
+#[test]
+fn a_token_of_another_host_counts() {
+    let world = World::new();
+    let session = world.sessions.sign_in(&ALICE, false, b"", Site::of_host("elsewhere"), world.now).expect("signs in");
+    assert_eq!(sids(&world, &[session.token.expose()]), [session.sid]);
+}
+
+#[test]
+fn a_token_past_its_absolute_deadline_or_that_does_not_open_counts_for_nothing() {
+    let changes: [Change<()>; 4] = [
+        ("absolute-expired", |world, ()| world.pass(ORDINARY.absolute.as_secs())),
+        ("absolute-expired by what was pruned", |world, ()| {
+            let past = world.now.wall.plus(ORDINARY.absolute);
+            world.list().raise_pruned_through(past);
+        }),
+        ("its key is revoked", |world, ()| {
+            let revoked = key_with(1, |dates| dates.revoked_at = Some(UnixTime(1)));
+            world.sessions.replace_ring(KeyRing::new(vec![revoked]));
+        }),
+        ("its key is gone", |world, ()| world.sessions.replace_ring(KeyRing::new(vec![]))),
+    ];
+    for (name, change) in changes {
+        let mut world = World::new();
+        let session = world.sign_in();
+        change(&mut world, ());
+        assert_eq!(sids(&world, &[session.token.expose()]), [], "{name}");
+    }
+    let world = World::new();
+    let token = world.sign_in().token.expose().to_owned();
+    let for_a_form = forge(1, Purpose::LoginForm, COOKIE, b"x");
+    for other in
+        ["", "x", &token[1..], &token[..token.len() - 1], &for_a_form, &forge(2, Purpose::Session, COOKIE, b"x")]
+    {
+        assert_eq!(sids(&world, &[other]), [], "{other}");
+    }
+    let elsewhere = [format!("__Secure-sealjar={token}").into_bytes()];
+    assert_eq!(world.sessions.presented(elsewhere.iter().map(Vec::as_slice), world.now), []);
+}
+
+#[test]
+fn all_sessions_among_four_tokens_are_told_once_each() {
+    let mut world = World::new();
+    let (first, second) = (world.sign_in(), world.remember());
+    world.pass(ORDINARY.idle.as_secs() / 2);
+    let renewed = world.renew(&first.token).expect("live").expect("due");
+    let [first_token, renewed, second_token] = [&first, &renewed, &second].map(|session| session.token.expose());
+    assert_eq!(sids(&world, &[first_token, renewed, second_token, first_token]), [first.sid, second.sid]);
+    let junk = "A".repeat(100);
+    assert_eq!(sids(&world, &[&junk, &junk, &junk, first_token, second_token]), [first.sid], "four are tried");
+    assert_eq!(sids(&world, &["x", "x", "x", "x", "x", first_token]), [first.sid], "what is too short is not");
+}
+
+#[test]
+fn tells_what_the_store_must_know_to_keep_the_entry_long_enough() {
+    let world = World::new();
+    world.list().add_pending_below("another", 7);
+    for (sub, account_generation, remember, ended) in
+        [("mine", 6, false, false), ("mine", 6, true, false), ("another", 6, false, true), ("another", 7, true, false)]
+    {
+        let identity = Identity { sub, account_generation, ..ALICE };
+        let session = world.sessions.sign_in(&identity, remember, b"", SITE, world.now).expect("signs in");
+        let fields = [field(session.token.expose())];
+        let found = world.sessions.presented(fields.iter().map(Vec::as_slice), world.now);
+        let [found] = &found[..] else { panic!("one session, not {found:?}") };
+        assert_eq!((found.sid, &*found.sub, found.account_generation), (session.sid, sub, account_generation));
+        assert_eq!((found.generation_ended, found.flags.remembered()), (ended, remember), "{sub} {account_generation}");
+        let life = if remember { 90 * DAY } else { DAY / 2 };
+        assert_eq!(found.absolute_deadline, world.now.wall.plus(Duration::from_secs(life)));
+    }
+}

@@ -1,0 +1,250 @@
+//! Every way in which a cookie is not a session, and what is said of each.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use sealjar::clock::UnixTime;
+use sealjar::id::Site;
+use sealjar::keyring::KeyRing;
+use sealjar::revocation::{Entry, WhenStale};
+use sealjar::seal::Purpose;
+use sealjar::session::claims::Claims;
+use sealjar::session::{Cause, Identity, Refusal};
+
+use crate::fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, field, forge, key, key_with};
+
+use Cause::{BadClaims, FromTheFuture, Malformed, NotAuthentic, RevokedKey, UnknownKey, WrongSite};
+use Refusal::{Expired, Invalid, Missing, Revoked, Stale};
+
+/// A world with key 1 active and key 2 revoked, and a live session's token in it.
+fn world() -> (World, String) {
+    let revoked = key_with(2, |dates| dates.revoked_at = Some(UnixTime(1)));
+    let world = World::with(KeyRing::new(vec![key(1), revoked]), LIFETIMES, WhenStale::Refuse);
+    let token = world.sign_in().token.expose().to_owned();
+    assert!(world.verify_fields(&[field(&token)]).is_ok());
+    (world, token)
+}
+
+fn verdict(world: &World, value: &str) -> Refusal {
+    world.verify_fields(&[field(value)]).expect_err("refused")
+}
+
+/// The token's bytes changed and encoded again.
+fn changed(token: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("ours");
+    change(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[test]
+fn says_missing_where_there_is_no_cookie_of_the_exact_name() {
+    let (world, token) = world();
+    let none: Vec<Vec<u8>> = Vec::new();
+    assert_eq!(world.verify_fields(&none), Err(Missing));
+    for field in [
+        String::new(),
+        ";;; ;".into(),
+        "theme=dark; lang=en".into(),
+        COOKIE.into(),
+        format!("{COOKIE}x={token}"),
+        format!("x{COOKIE}={token}"),
+        format!("{COOKIE} ={token}"),
+        format!("\"{COOKIE}\"={token}"),
+        format!("${COOKIE}={token}"),
+        format!("__host-sealjar={token}"),
+        format!("__Secure-sealjar={token}"),
+        format!("sealjar={token}"),
+        format!("__%48ost-sealjar={token}"),
+        format!("%5F%5FHost-sealjar={token}"),
+        format!("theme={COOKIE}={token}"),
+        format!("{COOKIE},{COOKIE}={token}"),
+        format!("={token}"),
+        token.clone(),
+    ] {
+        assert_eq!(world.verify_fields(&[field.clone().into_bytes()]), Err(Missing), "{field}");
+    }
+}
+
+#[test]
+fn refuses_a_token_cut_at_every_length_from_either_end() {
+    let (world, token) = world();
+    for end in 0..token.len() {
+        assert!(matches!(verdict(&world, &token[..end]), Invalid(Malformed | NotAuthentic)), "cut to {end}");
+        assert!(matches!(verdict(&world, &token[end + 1..]), Invalid(Malformed | UnknownKey)), "cut from {end}");
+    }
+}
+
+#[test]
+fn refuses_a_token_with_any_bit_of_its_bytes_flipped() {
+    let (world, token) = world();
+    let length = URL_SAFE_NO_PAD.decode(&token).expect("ours").len();
+    for index in 0..length {
+        let expected = match index {
+            0 => Malformed,
+            1..9 => UnknownKey,
+            _ => NotAuthentic,
+        };
+        for bit in 0..8 {
+            let flipped = changed(&token, |bytes| bytes[index] ^= 1 << bit);
+            assert_eq!(verdict(&world, &flipped), Invalid(expected), "bit {bit} of byte {index}");
+        }
+    }
+}
+
+#[test]
+fn refuses_a_token_with_any_bit_of_its_text_flipped() {
+    let (world, token) = world();
+    for index in 0..token.len() {
+        for bit in 0..8 {
+            let mut field = field(&token);
+            let start = field.len() - token.len();
+            field[start + index] ^= 1 << bit;
+            let refusal = world.verify_fields(&[field]).expect_err("refused");
+            assert!(matches!(refusal, Invalid(_)), "bit {bit} of character {index}: {refusal:?}");
+        }
+    }
+}
+
+#[test]
+fn refuses_every_other_spelling_of_a_token() {
+    // The length of the application's data runs over all three remainders, so that padding and spare bits occur.
+    for length in 0..3 {
+        let (world, _) = world();
+        let spelled = |text: &str| text.contains(['-', '_']);
+        let seal = || world.sessions.sign_in(&ALICE, false, &b"app"[..length], SITE, world.now).expect("short").token;
+        let token = std::iter::repeat_with(seal).find(|token| spelled(token.expose())).expect("soon");
+        let token = token.expose();
+        let bytes = URL_SAFE_NO_PAD.decode(token).expect("ours");
+        let padding = "=".repeat((3 - bytes.len() % 3) % 3);
+        let mut others = vec![
+            ("percent-encoded", token.replace('-', "%2D").replace('_', "%5F")),
+            ("percent-encoded letter", format!("%{:02X}{}", token.as_bytes()[0], &token[1..])),
+            ("the standard alphabet", STANDARD_NO_PAD.encode(&bytes)),
+            ("the standard alphabet, padded", STANDARD.encode(&bytes)),
+            ("padding that is not due", format!("{token}{}", "=".repeat(3 - padding.len()))),
+            ("quoted", format!("\"{token}\"")),
+            ("quoted at the end", format!("{token}\"")),
+            ("a space before it", format!(" {token}")),
+            ("a space within it", format!("{} {}", &token[..70], &token[70..])),
+            ("a line break within it", format!("{}\r\n{}", &token[..70], &token[70..])),
+            ("a NUL after it", format!("{token}\0")),
+            ("a letter beyond ASCII", format!("{}\u{e9}{}", &token[..70], &token[70..])),
+            ("twice, with a comma", format!("{token},{token}")),
+        ];
+        if !padding.is_empty() {
+            others.push(("padded", URL_SAFE.encode(&bytes)));
+            let alphabet = base64::alphabet::URL_SAFE.as_str();
+            let last = alphabet.find(&token[token.len() - 1..]).expect("in the alphabet");
+            let spare = format!("{}{}", &token[..token.len() - 1], &alphabet[last + 1..last + 2]);
+            others.push(("a spare bit set", spare));
+        }
+        for text in [token.to_ascii_uppercase(), token.repeat(2)] {
+            assert!(matches!(verdict(&world, &text), Invalid(_)), "{text}");
+        }
+        for (name, text) in others {
+            assert_ne!(text, token, "{name}");
+            assert_eq!(verdict(&world, &text), Invalid(Malformed), "{name}, data of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn refuses_values_that_are_too_short_or_too_long_to_be_tokens() {
+    let (world, token) = world();
+    for value in [String::new(), "A".repeat(66), "A".repeat(4097), "A".repeat(100_000), token.repeat(20)] {
+        assert_eq!(verdict(&world, &value), Invalid(Malformed), "{} characters", value.len());
+    }
+}
+
+/// What is wrong with a token is for the log; the client hears one of four words.
+#[test]
+fn tells_the_log_what_is_wrong_with_a_token() {
+    let (mut world, token) = world();
+    let mut plaintext = Vec::new();
+    let live = world.sign_in();
+    world.read(&live.token, |claims| plaintext = claims.encode().expect("well formed"));
+    let flags = plaintext.len() - b"app".len() - 2;
+    let altered = |change: fn(&mut Claims<'_>)| {
+        world.read(&live.token, |claims| {
+            let mut claims = claims.clone();
+            change(&mut claims);
+            forge(1, Purpose::Session, COOKIE, &claims.encode().expect("well formed"))
+        })
+    };
+    let mut with_unknown_flag = plaintext.clone();
+    with_unknown_flag[flags] |= 0x80;
+    let sealed = |number, plaintext: &[u8]| forge(number, Purpose::Session, COOKIE, plaintext);
+    let revoked = world.sign_in();
+    let expires_at = revoked.deadlines.absolute;
+    world.list().add_durable(&Entry::Session { sid: revoked.sid, expires_at });
+    let below = Identity { sub: "below", ..ALICE };
+    let below = world.sessions.sign_in(&below, false, b"", SITE, world.now).expect("signs in").token;
+    world.list().add_durable(&Entry::Subject { sub: "below".into(), below: ALICE.account_generation + 1, expires_at });
+
+    let cases = [
+        ("version 0", changed(&token, |bytes| bytes[0] = 0), Invalid(Malformed)),
+        ("version 2", changed(&token, |bytes| bytes[0] = 2), Invalid(Malformed)),
+        ("no ciphertext", changed(&token, |bytes| bytes.truncate(49)), Invalid(Malformed)),
+        ("a key that is not held", sealed(3, &plaintext), Invalid(UnknownKey)),
+        ("a revoked key", sealed(2, &plaintext), Invalid(RevokedKey)),
+        ("another purpose", forge(1, Purpose::LoginForm, COOKIE, &plaintext), Invalid(NotAuthentic)),
+        ("another cookie", forge(1, Purpose::Session, "__Secure-sealjar", &plaintext), Invalid(NotAuthentic)),
+        ("a byte appended", changed(&token, |bytes| bytes.push(0)), Invalid(NotAuthentic)),
+        ("another token's nonce", changed(&token, |bytes| bytes[9..33].fill(7)), Invalid(NotAuthentic)),
+        (
+            "another token's tag",
+            changed(&token, |bytes| bytes.iter_mut().rev().take(16).for_each(|byte| *byte = 7)),
+            Invalid(NotAuthentic),
+        ),
+        ("claims cut short", sealed(1, &plaintext[..plaintext.len() - 1]), Invalid(BadClaims)),
+        ("something after the claims", sealed(1, &[&plaintext[..], b"x"].concat()), Invalid(BadClaims)),
+        ("no claims", sealed(1, b"x"), Invalid(BadClaims)),
+        ("an unknown flag", sealed(1, &with_unknown_flag), Invalid(BadClaims)),
+        ("another site", altered(|claims| claims.site = Site::from_bytes([8; 8])), Invalid(WrongSite)),
+        ("sealed too far ahead", altered(|claims| claims.sealed_at.0 += HOUR), Invalid(FromTheFuture)),
+        ("past the idle deadline", altered(|claims| claims.idle_deadline.0 -= ORDINARY.idle.as_secs()), Expired),
+        (
+            "past both deadlines",
+            altered(|claims| (claims.idle_deadline, claims.absolute_deadline) = (UnixTime(1), UnixTime(1))),
+            Expired,
+        ),
+        ("signed out", revoked.token.expose().to_owned(), Revoked),
+        ("of an ended generation", below.expose().to_owned(), Revoked),
+        ("of an ended time", altered(|claims| claims.global_generation = 0), Revoked),
+    ];
+    world.list().raise_global_generation(1);
+    assert_eq!(verdict_of(&world, &altered(|_| ())), None, "what is forged unaltered is a session");
+    for (name, token, expected) in &cases {
+        assert_eq!(verdict_of(&world, token), Some(*expected), "{name}");
+    }
+    world.pass_without_news(std::time::Duration::from_secs(11));
+    for (name, token, expected) in &cases {
+        assert_eq!(verdict_of(&world, token), Some(*expected), "{name}, and the list is stale");
+    }
+    assert_eq!(verdict(&world, &token), Stale, "only a good token is refused for the list's age");
+}
+
+fn verdict_of(world: &World, token: &str) -> Option<Refusal> {
+    world.verify_fields(&[field(token)]).err()
+}
+
+#[test]
+fn a_session_of_one_host_is_refused_at_every_other() {
+    let (world, token) = world();
+    let fields = [field(&token)];
+    for host in ["example.com", "example.org", ""] {
+        let verdict = world.sessions.verify(fields.iter().map(Vec::as_slice), Site::of_host(host), world.now, |_| ());
+        assert_eq!(verdict, Err(Invalid(WrongSite)), "{host}");
+    }
+}
+
+#[test]
+fn the_key_is_looked_at_before_anything_that_the_token_says() {
+    let (mut world, token) = world();
+    world.pass(24 * HOUR);
+    assert_eq!(verdict(&world, &token), Expired);
+    world.sessions.replace_ring(KeyRing::new(vec![key_with(1, |dates| dates.revoked_at = Some(UnixTime(1)))]));
+    assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
+    world.sessions.replace_ring(KeyRing::new(vec![key(3)]));
+    assert_eq!(verdict(&world, &token), Invalid(UnknownKey));
+    assert_eq!(verdict(&world, &changed(&token, |bytes| bytes[0] = 0)), Invalid(Malformed));
+}

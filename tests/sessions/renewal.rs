@@ -1,0 +1,197 @@
+//! Sealing: what a sign-in and a renewal change, when a renewal happens, and when nothing is sealed.
+
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sealjar::clock::UnixTime;
+use sealjar::keyring::{Key, KeyRing};
+use sealjar::revocation::{Entry, WhenStale};
+use sealjar::session::claims::Claims;
+use sealjar::session::{Identity, Refusal, SealError};
+
+use crate::fixture::{ALICE, COOKIE, LIFETIMES, MINUTE, ORDINARY, REMEMBERED, SITE, World, field, key, key_with};
+
+#[test]
+fn renews_once_a_tenth_of_the_idle_time_has_gone_since_the_last_sealing_and_not_a_second_before() {
+    for (remember, kind) in [(false, ORDINARY), (true, REMEMBERED)] {
+        let mut world = World::new();
+        let mut session = if remember { world.remember() } else { world.sign_in() };
+        for sealing in 0..5 {
+            world.pass(kind.idle.as_secs() / 10 - 1);
+            assert_eq!(world.renew(&session.token), Ok(None), "remembered: {remember}, sealing {sealing}");
+            world.pass(1);
+            let renewed = world.renew(&session.token).expect("live");
+            session = renewed.unwrap_or_else(|| panic!("remembered: {remember}, sealing {sealing}"));
+            assert_eq!(session.sealed_at, world.now.wall);
+        }
+    }
+}
+
+#[test]
+fn a_renewed_token_is_the_same_session_under_a_fresh_nonce_in_another_ciphertext() {
+    let mut world = World::new();
+    let first = world.remember();
+    world.pass(REMEMBERED.idle.as_secs() / 2);
+    let renewed = world.renew(&first.token).expect("live").expect("due");
+    assert_eq!((renewed.sid, renewed.flags), (first.sid, first.flags));
+    world.read(&first.token, |before| {
+        world.read(&renewed.token, |after| {
+            assert_ne!(before.session_nonce, after.session_nonce);
+            let Claims { session_nonce, sealed_at, idle_deadline, .. } = before.clone();
+            assert_eq!(Claims { session_nonce, sealed_at, idle_deadline, ..after.clone() }, *before);
+        });
+    });
+    let [before, after] =
+        [&first, &renewed].map(|session| URL_SAFE_NO_PAD.decode(session.token.expose()).expect("ours"));
+    assert_eq!(before[..9], after[..9], "version and key id");
+    let same = before[9..].iter().zip(&after[9..]).filter(|(one, other)| one == other).count();
+    assert!(same < 16, "nonce, ciphertext and tag agree in {same} of {} bytes", before.len() - 9);
+}
+
+#[test]
+fn every_sign_in_has_a_session_id_a_session_nonce_and_a_token_of_its_own() {
+    let world = World::new();
+    let sessions: Vec<_> = (0..500).map(|_| world.sign_in()).collect();
+    let sids: HashSet<_> = sessions.iter().map(|session| *session.sid.as_bytes()).collect();
+    let tokens: HashSet<_> = sessions.iter().map(|session| session.token.expose()).collect();
+    let nonces: HashSet<_> =
+        sessions.iter().map(|session| world.read(&session.token, |claims| *claims.session_nonce.as_bytes())).collect();
+    assert_eq!((sids.len(), tokens.len(), nonces.len()), (500, 500, 500));
+}
+
+/// A way to end a session.
+type Ending = (&'static str, fn(&World, &Claims<'_>));
+
+const ENDINGS: [Ending; 4] = [
+    ("a sign-out that is not yet on disk", |world, claims| {
+        world.list().add_pending(claims.sid, claims.absolute_deadline)
+    }),
+    ("a sign-out", |world, claims| {
+        world.list().add_durable(&Entry::Session { sid: claims.sid, expires_at: claims.absolute_deadline });
+    }),
+    ("the end of the account's generation", |world, claims| {
+        let (sub, below) = (claims.sub.into(), claims.account_generation + 1);
+        world.list().add_durable(&Entry::Subject { sub, below, expires_at: claims.absolute_deadline });
+    }),
+    ("the end of every session", |world, claims| world.list().raise_global_generation(claims.global_generation + 1)),
+];
+
+#[test]
+fn a_session_that_ends_between_its_check_and_its_renewal_gets_no_token() {
+    for (ending, end) in ENDINGS {
+        let mut world = World::new();
+        let session = world.sign_in();
+        world.pass(ORDINARY.idle.as_secs() / 2);
+        let fields = [field(session.token.expose())];
+        let fields = fields.iter().map(Vec::as_slice);
+        let outcome = world.sessions.verify(fields, SITE, world.now, |verified| {
+            end(&world, verified.claims());
+            (world.sessions.renew(verified), world.sessions.replace_app_data(verified, b"new"))
+        });
+        assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{ending}");
+        assert_eq!(world.verify(&session.token), Err(Refusal::Revoked), "{ending}");
+    }
+}
+
+#[test]
+fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
+    let mut world = World::new();
+    let mut tokens = vec![world.sign_in()];
+    for _ in 0..4 {
+        world.pass(5 * MINUTE);
+        let newest = &tokens[tokens.len() - 1];
+        let renewed = world.renew(&newest.token).expect("live").expect("due");
+        tokens.push(renewed);
+    }
+    world.revoke(&tokens[2]);
+    for (number, session) in tokens.iter().enumerate() {
+        assert_eq!(world.verify(&session.token), Err(Refusal::Revoked), "token {number}");
+    }
+}
+
+#[test]
+fn a_generation_ends_the_sessions_below_it_of_that_account_alone() {
+    let world = World::new();
+    let sign_in = |identity| world.sessions.sign_in(&identity, false, b"", SITE, world.now).expect("signs in").token;
+    let (old, new) = (sign_in(ALICE), sign_in(Identity { account_generation: 6, ..ALICE }));
+    let bob = sign_in(Identity { sub: "another", account_generation: 0, ..ALICE });
+    let end = Entry::Subject { sub: ALICE.sub.into(), below: 6, expires_at: UnixTime(u64::MAX) };
+    world.list().add_durable(&end);
+    assert_eq!(world.verify(&old), Err(Refusal::Revoked));
+    assert!(world.verify(&new).is_ok() && world.verify(&bob).is_ok());
+    world.list().raise_global_generation(ALICE.global_generation + 1);
+    for token in [old, new, bob] {
+        assert_eq!(world.verify(&token), Err(Refusal::Revoked), "everyone's");
+    }
+}
+
+#[test]
+fn other_application_data_is_sealed_at_once_and_nothing_else_of_the_session_changes() {
+    let mut world = World::new();
+    let session = world.sign_in();
+    world.pass(1);
+    let fields = [field(session.token.expose())];
+    let replaced = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
+        world.sessions.replace_app_data(verified, b"other").expect("short").expect("live")
+    });
+    let replaced = replaced.expect("live");
+    assert_eq!((replaced.sid, replaced.deadlines.absolute), (session.sid, session.deadlines.absolute));
+    assert_eq!(world.read(&replaced.token, |claims| claims.app_data.to_vec()), b"other");
+    assert_eq!(world.read(&session.token, |claims| claims.app_data.to_vec()), b"app", "the older token keeps its own");
+}
+
+#[test]
+fn seals_nothing_without_an_active_key() {
+    let rings: [(&str, Vec<Key>); 4] = [
+        ("none", vec![]),
+        ("not scheduled", vec![key_with(1, |dates| dates.activates_at = None)]),
+        ("active later", vec![key_with(1, |dates| dates.activates_at = Some(UnixTime(u64::MAX)))]),
+        ("revoked", vec![key_with(1, |dates| dates.revoked_at = Some(UnixTime(0)))]),
+    ];
+    for (name, keys) in rings {
+        let world = World::with(KeyRing::new(keys), LIFETIMES, WhenStale::Refuse);
+        let outcome = world.sessions.sign_in(&ALICE, false, b"", SITE, world.now);
+        assert_eq!(outcome, Err(SealError::NoActiveKey), "{name}");
+    }
+}
+
+#[test]
+fn seals_no_claims_that_would_not_open_and_no_cookie_that_a_browser_drops() {
+    let world = World::new();
+    let long = "x".repeat(4096);
+    let seal = |identity: Identity<'_>, app_data: &[u8]| {
+        world.sessions.sign_in(&identity, false, app_data, SITE, world.now).map(|_| ())
+    };
+    for identity in [
+        Identity { sub: "", ..ALICE },
+        Identity { sub: "a b", ..ALICE },
+        Identity { sub: &long[..65], ..ALICE },
+        Identity { login_name: &long[..65], ..ALICE },
+        Identity { display_name: &long[..257], ..ALICE },
+        Identity { email: &long[..255], ..ALICE },
+        Identity { roles: &long[..1025], ..ALICE },
+    ] {
+        assert!(matches!(seal(identity, b""), Err(SealError::BadClaims(_))), "{identity:?}");
+    }
+    assert!(matches!(seal(ALICE, long.as_bytes()), Err(SealError::TooLarge(_))));
+    let longest = (0..3000).rev().find(|length| seal(ALICE, &long.as_bytes()[..*length]).is_ok()).expect("some fit");
+    let session = world.sessions.sign_in(&ALICE, false, &long.as_bytes()[..longest], SITE, world.now).expect("fits");
+    assert_eq!(world.verify(&session.token), Ok(session.sid), "the longest that is sealed is read again");
+    assert_eq!(COOKIE.len() + session.token.expose().len(), 4096);
+}
+
+#[test]
+fn a_session_of_a_retired_key_is_renewed_under_the_active_one() {
+    let mut world = World::new();
+    let session = world.sign_in();
+    let next = key_with(2, |dates| dates.activates_at = Some(world.now.wall));
+    let kid = next.kid();
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), next]));
+    world.pass(ORDINARY.idle.as_secs() / 2);
+    let renewed = world.renew(&session.token).expect("live").expect("due");
+    assert_eq!(URL_SAFE_NO_PAD.decode(renewed.token.expose()).expect("ours")[1..9], *kid.as_bytes());
+    world.sessions.replace_ring(KeyRing::new(vec![key_with(2, |dates| dates.activates_at = Some(session.sealed_at))]));
+    assert_eq!(world.verify(&renewed.token), Ok(session.sid));
+    assert!(world.verify(&session.token).is_err(), "its own key is gone");
+}

@@ -1,0 +1,136 @@
+//! Keys that come and go under sessions in use.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sealjar::clock::UnixTime;
+use sealjar::id::Kid;
+use sealjar::keyring::{Key, KeyRing};
+use sealjar::revocation::WhenStale;
+use sealjar::seal::SealedToken;
+use sealjar::session::{Cause, Lifetimes, Refusal, SealedSession, Sessions};
+
+use crate::fixture::{HOUR, LIFETIMES, MINUTE, ORDINARY, SITE, World, cookie, field, key, key_with, lifetime};
+
+const ROTATIONS: u8 = 30;
+
+/// Which key sealed it.
+fn sealed_by(token: &SealedToken) -> Kid {
+    let bytes = URL_SAFE_NO_PAD.decode(token.expose()).expect("ours");
+    Kid::from_bytes(*bytes[1..].first_chunk().expect("a key id"))
+}
+
+/// Keys 1 to `last`: the first has always been active, and each later one follows an hour after the one before.
+fn ring(start: UnixTime, last: u8) -> Vec<Key> {
+    let activates_at = |number: u8| match number {
+        1 => UnixTime(0),
+        _ => start.plus(Duration::from_secs(HOUR * u64::from(number - 1))),
+    };
+    (1..=last).map(|number| key_with(number, |dates| dates.activates_at = Some(activates_at(number)))).collect()
+}
+
+#[test]
+fn thirty_rotations_refuse_nobody_on_two_nodes_that_read_the_new_key_at_different_times() {
+    let longer = Lifetimes { ordinary: lifetime(30 * MINUTE, 48 * HOUR), ..LIFETIMES };
+    let mut here = World::with(KeyRing::new(vec![key(1)]), longer, WhenStale::Refuse);
+    let start = here.now.wall;
+    let list = Arc::clone(here.sessions.revocations());
+    let there = Sessions::new(KeyRing::new(vec![key(1)]), list, cookie(), longer);
+    let never_renewed = here.remember();
+    let mut sessions: Vec<SealedSession> = (0..6).map(|_| here.sign_in()).collect();
+    let mut sealers = vec![sealed_by(&sessions[0].token)];
+    for minute in 1..=u64::from(ROTATIONS) * 60 + 30 {
+        here.pass(MINUTE);
+        let next = u8::try_from(minute / 60).expect("30 hours") + 2;
+        match minute % 60 {
+            50 => here.sessions.replace_ring(KeyRing::new(ring(start, next))),
+            59 => there.replace_ring(KeyRing::new(ring(start, next))),
+            _ => {}
+        }
+        let active = ring(start, next - 1).pop().expect("at least one").kid();
+        let on = |node: &Sessions, token: &SealedToken| {
+            node.verify([field(token.expose()).as_slice()], SITE, here.now, |session| node.renew(session))
+        };
+        for (number, session) in (0..).zip(&mut sessions) {
+            let nodes = if (minute + number) % 2 == 0 { [&here.sessions, &there] } else { [&there, &here.sessions] };
+            for node in nodes {
+                let renewed =
+                    on(node, &session.token).unwrap_or_else(|refusal| panic!("{refusal:?} in minute {minute}"));
+                let Some(renewed) = renewed.expect("a key is active") else { continue };
+                assert_eq!(sealed_by(&renewed.token), active, "minute {minute}");
+                if sealers.last() != Some(&active) {
+                    sealers.push(active);
+                }
+                *session = renewed;
+            }
+        }
+        assert!(on(&there, &never_renewed.token).is_ok(), "minute {minute}");
+    }
+    assert_eq!(sealers.len(), usize::from(ROTATIONS) + 1, "every key has sealed, each in its turn");
+}
+
+#[test]
+fn swapping_the_ring_under_requests_refuses_none_of_them() {
+    let world = World::new();
+    let all_held = |active: u8| {
+        let published = |number| {
+            key_with(number, |dates| dates.activates_at = (number <= active).then_some(UnixTime(number.into())))
+        };
+        KeyRing::new((1..=ROTATIONS).map(published).collect())
+    };
+    let session = world.sign_in();
+    world.sessions.replace_ring(all_held(1));
+    let done = AtomicBool::new(false);
+    let swaps = std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let mut swaps = 0;
+            while !done.load(Ordering::Acquire) {
+                (1..=ROTATIONS).for_each(|active| world.sessions.replace_ring(all_held(active)));
+                swaps += 1;
+            }
+            swaps
+        });
+        let mut sealers = HashSet::new();
+        while sealers.len() < 3 {
+            let fresh = world.sign_in();
+            sealers.insert(*sealed_by(&fresh.token).as_bytes());
+            assert_eq!(world.verify(&fresh.token), Ok(fresh.sid));
+            assert_eq!(world.verify(&session.token), Ok(session.sid));
+        }
+        done.store(true, Ordering::Release);
+        swapper.join().expect("swaps")
+    });
+    assert!(swaps > 0);
+}
+
+#[test]
+fn a_token_of_a_key_that_is_published_and_not_yet_active_opens() {
+    let mut world = World::new();
+    world.sessions.replace_ring(KeyRing::new(vec![key(2)]));
+    let early = world.sign_in();
+    let unscheduled = key_with(2, |dates| dates.activates_at = None);
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), unscheduled]));
+    assert_eq!(world.verify(&early.token), Ok(early.sid), "another node sealed with it early");
+    world.pass(ORDINARY.idle.as_secs() / 2);
+    let renewed = world.renew(&early.token).expect("live").expect("due");
+    assert_eq!(sealed_by(&renewed.token), key(1).kid(), "and this one does not");
+}
+
+#[test]
+fn revoking_a_key_refuses_its_tokens_at_once_and_those_of_no_other_key() {
+    let mut world = World::new();
+    let first = world.sign_in();
+    let second = || key_with(2, |dates| dates.activates_at = Some(UnixTime(1)));
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), second()]));
+    let other = world.sign_in();
+    world.pass(ORDINARY.idle.as_secs() / 2);
+    let revoked = key_with(2, |dates| (dates.activates_at, dates.revoked_at) = (Some(UnixTime(1)), Some(UnixTime(2))));
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), revoked]));
+    assert_eq!(world.verify(&other.token), Err(Refusal::Invalid(Cause::RevokedKey)));
+    let renewed = world.renew(&first.token).expect("live").expect("due");
+    assert_eq!(sealed_by(&renewed.token), key(1).kid(), "the retired key is active again");
+}
