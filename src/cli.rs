@@ -239,6 +239,9 @@ impl From<ServeError> for Failure {
                 let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
                 Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
             }
+            ServeError::NotFlushed => {
+                Self::io(&error).hint("once the disk works, end them with: sealjar revoke --everyone")
+            }
             ServeError::System(_) => Self::io(&error),
         }
     }

@@ -45,6 +45,8 @@ pub(crate) enum ServeError {
     Store(#[from] StoreError),
     #[error("cannot listen on {address} ({setting}): {source}")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error("the last sign-outs did not reach the disk: these sessions live again at the next start")]
+    NotFlushed,
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -123,12 +125,12 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         let _ = task.await;
     }
     drop(app);
-    if tokio::time::timeout(FLUSH_TIMEOUT, committing).await.is_err() {
-        tracing::error!("the last sign-outs did not reach the disk in time");
+    let flushed = matches!(tokio::time::timeout(FLUSH_TIMEOUT, committing).await, Ok(Ok(0)));
+    if tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await.is_err() {
+        tracing::error!("the database did not close in time");
     }
-    store.close().await;
     tracing::info!("stopped");
-    Ok(())
+    if flushed { Ok(()) } else { Err(ServeError::NotFlushed) }
 }
 
 fn threads(config: &Config) -> usize {

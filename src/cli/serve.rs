@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,6 +24,9 @@ use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::{self, Ready};
 use crate::store::{Store, StoreUrl};
+
+/// How long work on files may go on after the server has stopped.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Serve {
@@ -104,7 +108,7 @@ pub(super) fn run(config: &Config, demo: Option<DemoHome>) -> Result<ExitCode, F
     start_log(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match demo {
             Some(home) => {
                 let password = home.prepare(config).await?;
@@ -113,7 +117,10 @@ pub(super) fn run(config: &Config, demo: Option<DemoHome>) -> Result<ExitCode, F
             None => server::serve(config, |ready| warn_without_accounts(&ready)).await?,
         }
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A file that cannot be read or written must not hold up the end.
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome
 }
 
 fn warn_without_accounts(ready: &Ready<'_>) {

@@ -41,8 +41,9 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Starts the task that commits. It ends, its queue empty, when the last handle is dropped.
-    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Starts the task that commits. It ends, its queue empty, when the last handle is dropped, and returns how many
+    /// revocations it could not commit.
+    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, tokio::task::JoinHandle<usize>) {
         let (requests, waiting) = mpsc::channel(QUEUE);
         let task = tokio::spawn(run(list.clone(), store, waiting));
         (Self { list, requests }, task)
@@ -81,7 +82,7 @@ impl Committer {
     }
 }
 
-async fn run(list: Arc<RevocationList>, store: Store, mut waiting: mpsc::Receiver<Request>) {
+async fn run(list: Arc<RevocationList>, store: Store, mut waiting: mpsc::Receiver<Request>) -> usize {
     let mut unsettled: HashSet<Revoke> = HashSet::new();
     loop {
         let next = if unsettled.is_empty() {
@@ -112,13 +113,7 @@ async fn run(list: Arc<RevocationList>, store: Store, mut waiting: mpsc::Receive
             let _ = reply.send(outcome);
         }
         if closing {
-            if !unsettled.is_empty() {
-                tracing::error!(
-                    revocations = unsettled.len(),
-                    "stopping with revocations that are not on disk: these sessions live again after a restart"
-                );
-            }
-            return;
+            return unsettled.len();
         }
     }
 }

@@ -146,6 +146,18 @@ async fn a_disk_that_hangs_is_a_503_after_a_while_and_never_a_success() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_does_not_keep_the_server_from_stopping() {
+    let home = Home::new();
+    let mut server = home.start_on_faulty_disk();
+    let session = server.login("alice").await;
+    home.set_disk("hang");
+    assert_eq!(server.logout(&session).await, "503 not-durable");
+    server.signal("TERM");
+    server.wait_for("the last sign-outs did not reach the disk");
+    assert_eq!(server.exit_code(), Some(74), "and the failure is told to whoever started it");
+}
+
+#[tokio::test]
 async fn a_sign_in_that_cannot_revoke_the_old_session_durably_begins_none() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
