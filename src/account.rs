@@ -1,5 +1,7 @@
 //! Accounts: who may sign in, and the types that their fields are checked into.
 
+pub mod credentials;
+#[cfg(feature = "server")]
 pub(crate) mod password;
 
 use std::fmt;
@@ -7,20 +9,22 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
 
 use crate::id;
 
 /// A field of an account that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct BadField(&'static str);
+pub struct BadField(&'static str);
 
 /// `[a-z0-9][a-z0-9._@-]{0,63}`, after ASCII lower-casing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LoginName(String);
+pub struct LoginName(String);
 
 impl LoginName {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -50,13 +54,17 @@ impl fmt::Display for LoginName {
 
 /// Roles, each `[A-Za-z0-9_.:-]{1,64}`, sorted and joined by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Roles(String);
+pub struct Roles(String);
 
 impl Roles {
     /// The longest list, joined, that a token's claims accept.
     const MAX_BYTES: usize = 1024;
 
-    pub(crate) fn new(roles: &[String]) -> Result<Self, BadField> {
+    /// The roles of an account, in any order.
+    ///
+    /// # Errors
+    /// [`BadField`] if one breaks the rule, or they are too long together.
+    pub fn new(roles: &[String]) -> Result<Self, BadField> {
         let fits = |role: &String| {
             (1..=64).contains(&role.len())
                 && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
@@ -74,17 +82,19 @@ impl Roles {
         Ok(Self(joined))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// At most 256 bytes of text without control characters; may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct DisplayName(String);
+pub struct DisplayName(String);
 
 impl DisplayName {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -103,10 +113,11 @@ impl FromStr for DisplayName {
 
 /// An address of visible ASCII with an `@` inside, at most 254 bytes; may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Email(String);
+pub struct Email(String);
 
 impl Email {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -124,23 +135,64 @@ impl FromStr for Email {
     }
 }
 
+/// A password as given: zeroed when dropped, never printed.
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// The password with this text.
+    pub const fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// Its length in characters.
+    pub fn chars(&self) -> usize {
+        self.0.chars().count()
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The bytes, for hashing.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
 /// What an account is made of, besides its password.
 #[derive(Debug, Clone)]
-pub(crate) struct Profile {
-    pub(crate) login_name: LoginName,
-    pub(crate) display_name: DisplayName,
-    pub(crate) email: Email,
-    pub(crate) roles: Roles,
+pub struct Profile {
+    /// The name to sign in with.
+    pub login_name: LoginName,
+    /// What to call the user.
+    pub display_name: DisplayName,
+    /// An address.
+    pub email: Email,
+    /// Its roles.
+    pub roles: Roles,
 }
 
 /// A new account's subject: 128 random bits, so that an account made again under the same name is another subject.
-pub(crate) fn new_subject() -> String {
+pub fn new_subject() -> String {
     URL_SAFE_NO_PAD.encode(id::random::<16>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_never_prints() {
+        let password = Password::new(Zeroizing::new("hunter2".to_owned()));
+        assert_eq!(format!("{password:?}"), "Password(..)");
+    }
 
     #[test]
     fn a_login_name_is_lower_cased_and_checked() {

@@ -3,8 +3,6 @@
 //! Handlers extract, act, choose the change of the cookie and respond; `respond` writes the answer. The public listener and the
 //! admin listener are two services, so that nothing of one can be reached at the other.
 
-pub mod credentials;
-
 pub(crate) mod body;
 pub(crate) mod cookie;
 pub(crate) mod csrf;

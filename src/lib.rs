@@ -10,11 +10,14 @@
 //! | 0 values | [`id`], [`clock`], [`secret`] | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
-//! | 3 stores | `store`, `account`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
+//! | 3 stores | [`account`], `account::password`, `store`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
 //! | 4 http | `http` | Salvo |
-//! | 5 process | `config`, `server`, [`cli`] | the machine |
+//! | 5 process | `config`, `server`, `cli` | the machine |
 //!
 //! Floors 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
+//!
+//! The feature `server`, on by default, brings in floors 3 to 5, but for the types of an account's fields: the `sealjar` command,
+//! and all that it needs and an application that only seals and verifies sessions does not.
 
 pub mod clock;
 pub mod id;
@@ -26,11 +29,16 @@ pub mod seal;
 pub mod revocation;
 pub mod session;
 
-mod account;
+pub mod account;
+#[cfg(feature = "server")]
 mod store;
 
-pub mod http;
+#[cfg(feature = "server")]
+mod http;
 
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "server")]
 mod config;
+#[cfg(feature = "server")]
 mod server;

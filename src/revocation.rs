@@ -8,8 +8,10 @@
 //! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
+#[cfg(feature = "server")]
 pub(crate) mod commit;
 pub mod retention;
+#[cfg(feature = "server")]
 pub(crate) mod tail;
 
 use std::hash::{BuildHasherDefault, Hasher};

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sealjar::http::credentials::{BadBody, Credentials, MediaType};
+use sealjar::account::credentials::{BadBody, Credentials, MediaType};
 use serde_json::{Map, Value};
 
 fuzz_target!(|input: &[u8]| {
@@ -24,7 +24,7 @@ fn json(body: &[u8]) {
             check(credentials, fields);
             assert!(fields.get("remember").is_none_or(Value::is_boolean));
             let again = Credentials::parse(MediaType::Json, Value::Object(fields.clone()).to_string().as_bytes());
-            assert_eq!(again.expect("the same fields").login_name(), credentials.login_name());
+            assert_eq!(again.expect("the same fields").login_name.as_str(), credentials.login_name.as_str());
         }
         (Ok(_), other) => panic!("accepted what is no object: {other:?}"),
         // A number too large for any type is well-formed JSON that the plain reader gives up on.
@@ -49,7 +49,7 @@ fn form(body: &[u8]) {
 fn check(credentials: &Credentials, fields: &Map<String, Value>) {
     assert!(fields.keys().all(|name| ["login", "password", "remember"].contains(&name.as_str())));
     let text = |name: &str| fields[name].as_str().expect("a text");
-    assert_eq!(credentials.login_name(), text("login").to_ascii_lowercase());
+    assert_eq!(credentials.login_name.as_str(), text("login").to_ascii_lowercase());
     assert!(is_a_login_name(text("login")));
     assert!(text("password").len() <= 1024);
     let remember = fields.get("remember").is_some_and(|value| *value == true || value == "true");

@@ -15,8 +15,8 @@ use tracing_subscriber::{Layer, fmt};
 use zeroize::Zeroizing;
 
 use super::{Failure, flag};
-use crate::account::password::{self, Password};
-use crate::account::{DisplayName, Email, Profile, Roles, new_subject};
+use crate::account::password;
+use crate::account::{DisplayName, Email, Password, Profile, Roles, new_subject};
 use crate::clock::Now;
 use crate::config::layers::Flag;
 use crate::config::{Config, LogFormat};

@@ -8,8 +8,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Failure, open_store};
-use crate::account::password::{self, Password};
-use crate::account::{BadField, DisplayName, Email, LoginName, Profile, Roles, new_subject};
+use crate::account::password;
+use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles, new_subject};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::store::{Account, Change, Store};

@@ -4,15 +4,7 @@ use salvo::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
 
 use super::problem::Problem;
-
-/// A body that is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaType {
-    /// `application/json`
-    Json,
-    /// `application/x-www-form-urlencoded`
-    Form,
-}
+pub(crate) use crate::account::credentials::MediaType;
 
 /// The media type that the headers name, parameters aside; `None` for any other, for none and for several.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {

@@ -11,10 +11,10 @@ use salvo::prelude::{Response, handler};
 
 use super::body::{self, MediaType};
 use super::cookie::{self, CookieChange};
-use super::credentials::{BadBody, Credentials};
 use super::problem::Problem;
 use super::status::SessionView;
 use super::{App, Reply, respond};
+use crate::account::credentials::{BadBody, Credentials};
 use crate::account::password::Verdict;
 use crate::clock::Now;
 use crate::session::Identity;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Argon2id, Cost, Password, Stored, Verdict};
+use super::super::Password;
+use super::{Argon2id, Cost, Stored, Verdict};
 
 /// Below ordinary work, so that sign-ins do not slow down requests that only verify.
 const NICENESS: i32 = 10;

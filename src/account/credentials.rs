@@ -6,19 +6,29 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-pub use super::body::MediaType;
-use crate::account::LoginName;
-use crate::account::password::Password;
+use super::{LoginName, Password};
 
 /// Longer passwords are refused, so that hashing one costs no more than another. In bytes.
 const MAX_PASSWORD_BYTES: usize = 1024;
 
+/// How a sign-in is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/json`
+    Json,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
+
 /// A well-formed sign-in, not checked against any account.
 #[derive(Debug)]
 pub struct Credentials {
-    pub(crate) login_name: LoginName,
-    pub(crate) password: Password,
-    pub(crate) remember: bool,
+    /// Who.
+    pub login_name: LoginName,
+    /// The password as given.
+    pub password: Password,
+    /// Whether the session is to be a remembered one.
+    pub remember: bool,
 }
 
 /// Why a body is no sign-in. What it held is never repeated.
@@ -74,11 +84,6 @@ impl Credentials {
         }
         Ok(Self { login_name, password: Password::new(password), remember })
     }
-
-    /// The login name, in lower case.
-    pub fn login_name(&self) -> &str {
-        self.login_name.as_str()
-    }
 }
 
 fn parse_json(body: &[u8]) -> Result<Fields, BadBody> {
@@ -104,13 +109,11 @@ mod tests {
     use super::*;
 
     fn json(body: &str) -> Result<(String, bool), BadBody> {
-        Credentials::parse(MediaType::Json, body.as_bytes())
-            .map(|found| (found.login_name().to_owned(), found.remember))
+        Credentials::parse(MediaType::Json, body.as_bytes()).map(|found| (found.login_name.to_string(), found.remember))
     }
 
     fn form(body: &str) -> Result<(String, bool), BadBody> {
-        Credentials::parse(MediaType::Form, body.as_bytes())
-            .map(|found| (found.login_name().to_owned(), found.remember))
+        Credentials::parse(MediaType::Form, body.as_bytes()).map(|found| (found.login_name.to_string(), found.remember))
     }
 
     #[test]
