@@ -99,14 +99,21 @@ impl StepGuard {
         Self { last: now, held_until: Duration::ZERO }
     }
 
-    /// Whether pruning may go on at `now`. To be asked regularly: a step shows between two calls.
-    pub fn may_prune(&mut self, now: Now) -> bool {
+    /// Looks at the clocks; to be asked regularly, because a step shows between two looks. Returns the wall clock as it was just
+    /// before, if it was set since.
+    pub fn look(&mut self, now: Now) -> Option<UnixTime> {
         let walls = i128::from(now.wall.0) - i128::from(self.last.wall.0);
         let boots = i128::from(now.boot.saturating_sub(self.last.boot).as_secs());
-        if (walls - boots).unsigned_abs() > u128::from(CLOCK_SKEW.as_secs()) {
+        let before = std::mem::replace(&mut self.last, now).wall;
+        let stepped = (walls - boots).unsigned_abs() > u128::from(CLOCK_SKEW.as_secs());
+        if stepped {
             self.held_until = now.boot.saturating_add(Self::HOLD);
         }
-        self.last = now;
+        stepped.then_some(before)
+    }
+
+    /// Whether pruning may go on at `now`.
+    pub fn may_prune(&self, now: Now) -> bool {
         now.boot >= self.held_until
     }
 }
@@ -132,13 +139,14 @@ mod tests {
     #[test]
     fn a_step_either_way_holds_pruning_and_a_suspend_does_not() {
         let mut guard = StepGuard::new(at(10_000, 100));
-        assert!(guard.may_prune(at(10_060, 160)), "time passes");
-        assert!(guard.may_prune(at(17_260, 7_360)), "both clocks ran through a suspend");
-        assert!(guard.may_prune(at(17_380, 7_420)), "a step of the skew itself is tolerated");
-        assert!(!guard.may_prune(at(24_640, 7_480)), "two hours forward");
-        assert!(!guard.may_prune(at(17_500, 7_540)), "and back");
+        let mut ask = |wall, boot| (guard.look(at(wall, boot)), guard.may_prune(at(wall, boot)));
+        assert_eq!(ask(10_060, 160), (None, true), "time passes");
+        assert_eq!(ask(17_260, 7_360), (None, true), "both clocks ran through a suspend");
+        assert_eq!(ask(17_380, 7_420), (None, true), "a step of the skew itself is tolerated");
+        assert_eq!(ask(24_640, 7_480), (Some(UnixTime(17_380)), false), "two hours forward");
+        assert_eq!(ask(17_500, 7_540), (Some(UnixTime(24_640)), false), "and back");
         let hold = StepGuard::HOLD.as_secs();
-        assert!(!guard.may_prune(at(17_500 + hold - 1, 7_540 + hold - 1)));
-        assert!(guard.may_prune(at(17_500 + hold, 7_540 + hold)));
+        assert_eq!(ask(17_500 + hold - 1, 7_540 + hold - 1), (None, false));
+        assert_eq!(ask(17_500 + hold, 7_540 + hold), (None, true));
     }
 }

@@ -24,7 +24,7 @@ use crate::clock::{Now, UnixTime};
 use crate::id::Sid;
 
 /// Shards of the list: small ones, so that pruning holds no lock for long.
-const SHARDS: usize = 256;
+const SHARDS: usize = 128;
 
 /// What to do with a session when the list has not been brought up to date for longer than [`Freshness::max_staleness`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct RevocationList {
     pending: AtomicUsize,
     global_generation: AtomicU64,
     pruned_through: AtomicU64,
-    /// The boot clock, in milliseconds, at the start of the last successful poll.
+    /// The boot clock, in milliseconds, at the start of the last successful poll; 0 before the first.
     synced: AtomicU64,
     freshness: Freshness,
 }
@@ -206,9 +206,12 @@ impl RevocationList {
         self.synced.fetch_max(milliseconds(started.boot), Ordering::AcqRel);
     }
 
-    /// How long ago the last successful poll began.
+    /// How long ago the last successful poll began; for ever, before the first.
     pub fn staleness(&self, now: Now) -> Duration {
-        Duration::from_millis(milliseconds(now.boot).saturating_sub(self.synced.load(Ordering::Acquire)))
+        match self.synced.load(Ordering::Acquire) {
+            0 => Duration::MAX,
+            synced => Duration::from_millis(milliseconds(now.boot).saturating_sub(synced)),
+        }
     }
 
     /// Whether sessions may be accepted on what the list knows.
@@ -322,6 +325,7 @@ mod tests {
     #[test]
     fn is_trusted_until_max_staleness_by_the_boot_clock() {
         let list = list();
+        assert!(!list.may_be_trusted(at(0, 1)), "never read");
         list.mark_synced(at(0, 1000));
         assert!(list.may_be_trusted(at(9_999, 1010)));
         assert!(!list.may_be_trusted(at(0, 1011)));

@@ -117,15 +117,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         (public, admin) = drained => public.and(admin)?,
         () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
     }
-    // The committer ends when nobody can ask it any more.
-    for task in &background {
-        task.abort();
-    }
-    for task in background {
-        let _ = task.await;
-    }
-    drop(app);
-    let flushed = matches!(tokio::time::timeout(FLUSH_TIMEOUT, committing).await, Ok(Ok(0)));
+    background.iter().for_each(JoinHandle::abort);
+    let flushed = committing.finish(FLUSH_TIMEOUT).await;
     if tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await.is_err() {
         tracing::error!("the database did not close in time");
     }

@@ -17,7 +17,7 @@ use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, SessionNonce, Sid, Site};
 use crate::keyring::{KeyRing, NoKey};
 use crate::revocation::RevocationList;
-use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::token::{NONCE_BYTES, TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose, SealedToken};
 use claims::{BadClaims, Claims, Flags};
 use lifetime::Deadlines;
@@ -264,11 +264,11 @@ impl Sessions {
     ) -> Result<SealedSession, SealError> {
         let flags = if remember { Flags::REMEMBERED } else { Flags::default() };
         let time = self.revocations.time(now);
-        self.seal(time, |cap| {
+        self.seal(time, |cap, fresh| {
             let deadlines = Deadlines::at_sign_in(time, self.lifetimes.of(flags), cap);
             Claims {
-                sid: Sid::random(),
-                session_nonce: SessionNonce::from_bytes(id::random()),
+                sid: fresh.sid,
+                session_nonce: fresh.session_nonce,
                 site,
                 sub: identity.sub,
                 account_generation: identity.account_generation,
@@ -318,10 +318,10 @@ impl Sessions {
         if self.is_revoked(claims) {
             return Ok(None);
         }
-        let sealed = self.seal(*checked_at, |cap| {
+        let sealed = self.seal(*checked_at, |cap, fresh| {
             let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
             Claims {
-                session_nonce: SessionNonce::from_bytes(id::random()),
+                session_nonce: fresh.session_nonce,
                 sealed_at: *checked_at,
                 idle_deadline: renewed.idle,
                 absolute_deadline: renewed.absolute,
@@ -332,12 +332,17 @@ impl Sessions {
         Ok(Some(sealed))
     }
 
-    /// Seals the claims that `claims` makes of the longest lifetime that the active key allows.
-    fn seal<'c>(&self, now: UnixTime, claims: impl FnOnce(Duration) -> Claims<'c>) -> Result<SealedSession, SealError> {
+    /// Seals the claims that `claims` makes of the longest lifetime that the active key allows, and of fresh random values.
+    fn seal<'c>(
+        &self,
+        now: UnixTime,
+        claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
+    ) -> Result<SealedSession, SealError> {
         let ring = self.ring.load();
         let key = ring.sealing_key(now).ok_or(SealError::NoActiveKey)?;
-        let claims = claims(key.dates().max_lifetime);
-        let token = key.sealer().seal(Purpose::Session, &self.cookie, &id::random(), &claims.encode()?)?;
+        let fresh = Fresh::random();
+        let claims = claims(key.dates().max_lifetime, &fresh);
+        let token = key.sealer().seal(Purpose::Session, &self.cookie, &fresh.nonce, &claims.encode()?)?;
         Ok(SealedSession {
             token,
             sid: claims.sid,
@@ -350,4 +355,21 @@ impl Sessions {
 
 const fn deadlines(claims: &Claims<'_>) -> Deadlines {
     Deadlines { idle: claims.idle_deadline, absolute: claims.absolute_deadline }
+}
+
+/// The random values of one sealing, by one call of the system: that call is much of what sealing costs.
+struct Fresh {
+    sid: Sid,
+    session_nonce: SessionNonce,
+    nonce: [u8; NONCE_BYTES],
+}
+
+impl Fresh {
+    fn random() -> Self {
+        let bytes: [u8; 16 + 16 + NONCE_BYTES] = id::random();
+        let (sid, rest) = bytes.split_first_chunk().expect("the first 16 of 56 bytes");
+        let (session_nonce, rest) = rest.split_first_chunk().expect("the next 16 of 40 bytes");
+        let nonce = *rest.first_chunk().expect("the 24 bytes that are left");
+        Self { sid: Sid::from_bytes(*sid), session_nonce: SessionNonce::from_bytes(*session_nonce), nonce }
+    }
 }

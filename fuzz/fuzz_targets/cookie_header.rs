@@ -20,7 +20,7 @@ use sealjar::session::lifetime::Lifetime;
 use sealjar::session::{Cause, Identity, Lifetimes, Refusal, SealedSession, Sessions};
 
 const NAME: &str = "__Host-sealjar";
-const NOW: Now = Now { wall: UnixTime(1_764_000_000), boot: Duration::ZERO };
+const NOW: Now = Now { wall: UnixTime(1_764_000_000), boot: Duration::from_secs(1) };
 
 static SESSIONS: LazyLock<Sessions> = LazyLock::new(|| {
     let dates = Dates {
@@ -34,7 +34,9 @@ static SESSIONS: LazyLock<Sessions> = LazyLock::new(|| {
     let lifetime = Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(3600) };
     let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
     let name = CookieName::new(NAME).expect("a cookie name");
-    Sessions::new(ring, Arc::new(RevocationList::new(freshness)), name, lifetimes)
+    let list = RevocationList::new(freshness);
+    list.mark_synced(NOW);
+    Sessions::new(ring, Arc::new(list), name, lifetimes)
 });
 
 static GENUINE: LazyLock<SealedSession> = LazyLock::new(|| {

@@ -200,11 +200,15 @@ fn made(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
     })
 }
 
+/// When the list was last read.
+const SYNCED: Now = Now { wall: UnixTime(0), boot: Duration::from_secs(1) };
+
 /// The library's side of the world, and the reference's.
 fn sessions(world: &World, decoded: Option<&Claims>) -> (Sessions, Revocations) {
     let when_stale = WhenStale::Refuse;
     let list =
         RevocationList::new(Freshness { max_staleness: Duration::from_secs(MAX_STALENESS_SECS.into()), when_stale });
+    list.mark_synced(SYNCED);
     let mut revocations = Revocations::default();
     if let Some(claims) = decoded {
         let sid = Sid::from_bytes(claims.sid.as_slice().try_into().expect("16 bytes"));
@@ -247,6 +251,6 @@ fn times(world: &World, decoded: Option<&Claims>) -> (Now, u64) {
     let sealed_at = decoded.map_or(0, |claims| claims.sealed_at);
     let wall = sealed_at.saturating_add_signed(world.now.into());
     let floor = decoded.map_or(0, |_| sealed_at.saturating_add_signed(world.pruned_through.into()));
-    let boot = Duration::from_secs(world.staleness_secs.into());
+    let boot = SYNCED.boot + Duration::from_secs(world.staleness_secs.into());
     (Now { wall: UnixTime(wall), boot }, wall.max(floor))
 }

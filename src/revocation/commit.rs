@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{RevocationList, retention};
 use crate::clock::{Now, UnixTime};
@@ -41,12 +42,12 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Starts the task that commits. It ends, its queue empty, when the last handle is dropped, and returns how many
-    /// revocations it could not commit.
-    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, tokio::task::JoinHandle<usize>) {
+    /// Starts the task that commits.
+    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, Committing) {
         let (requests, waiting) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(run(list.clone(), store, waiting));
-        (Self { list, requests }, task)
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(run(list.clone(), store, waiting, stopped));
+        (Self { list, requests }, Committing { stop, task })
     }
 
     /// Refuses at once, and returns when the store has it.
@@ -82,15 +83,37 @@ impl Committer {
     }
 }
 
-async fn run(list: Arc<RevocationList>, store: Store, mut waiting: mpsc::Receiver<Request>) -> usize {
+/// The task that commits.
+#[derive(Debug)]
+pub(crate) struct Committing {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<usize>,
+}
+
+impl Committing {
+    /// Takes no further requests, commits those there are, and says whether all of them are on disk within `patience`.
+    pub(crate) async fn finish(self, patience: Duration) -> bool {
+        let _ = self.stop.send(());
+        matches!(tokio::time::timeout(patience, self.task).await, Ok(Ok(0)))
+    }
+}
+
+/// Commits until it is stopped and the queue is empty; returns how many refusals it could not commit.
+async fn run(
+    list: Arc<RevocationList>,
+    store: Store,
+    mut waiting: mpsc::Receiver<Request>,
+    mut stop: oneshot::Receiver<()>,
+) -> usize {
     let mut unsettled: HashSet<Revoke> = HashSet::new();
     loop {
-        let next = if unsettled.is_empty() {
-            waiting.recv().await
-        } else {
-            tokio::select! {
-                next = waiting.recv() => next,
-                () = tokio::time::sleep(RETRY) => Some(Request { revokes: Vec::new(), reply: oneshot::channel().0 }),
+        let retry = tokio::time::sleep(RETRY);
+        let next = tokio::select! {
+            next = waiting.recv() => next,
+            () = retry, if !unsettled.is_empty() => Some(Request { revokes: Vec::new(), reply: oneshot::channel().0 }),
+            _ = &mut stop, if !waiting.is_closed() => {
+                waiting.close();
+                continue;
             }
         };
         let closing = next.is_none();

@@ -7,7 +7,7 @@
 //!
 //! *Claim.* No node accepts a token that the entry refuses after the entry has gone.
 //!
-//! *Proof.* C is read in the committing transaction from a clock within S of any other. Take a token T that the entry refuses.
+//! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a token T that the entry refuses.
 //!
 //! 1. T dies at A at the latest: sealing never puts a deadline later (`Deadlines::renewed`). A node whose clock is slow by at
 //!    most S believes in it until A + S by the committing clock.
@@ -41,6 +41,19 @@ pub struct Longest {
     pub fail_open: bool,
 }
 
+/// How often at least a server records what its clock has reached.
+pub const CLOCK_RECORDED_EVERY: Duration = Duration::from_secs(60);
+
+/// C: the clock of the committing transaction, but never earlier than what tokens may have been sealed under.
+///
+/// A clock that ran fast and was set back has left tokens whose deadlines count from the wrong time. Servers record what their
+/// clock has reached, regularly and at every step; where that is ahead of now, C is that, and as much later as a server may
+/// have gone on before it was stopped.
+pub fn commit_time(now: UnixTime, pruned_through: UnixTime, clock_reached: UnixTime) -> UnixTime {
+    let sealed = if clock_reached > now { clock_reached.plus(CLOCK_RECORDED_EVERY) } else { now };
+    sealed.max(pruned_through)
+}
+
 /// When an entry committed at `committed_at` may be thrown away; `absolute_deadline` where the token is at hand.
 pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: Longest) -> UnixTime {
     let absolute = absolute_deadline.unwrap_or_else(|| committed_at.plus(longest.absolute).plus(CLOCK_SKEW));
@@ -72,6 +85,13 @@ mod tests {
         assert_eq!(expiry(committed, Some(UnixTime(1_040_000)), LONGEST), idle_bound);
         assert_eq!(expiry(committed, None, LONGEST), idle_bound);
         assert_eq!(expiry(committed, Some(UnixTime(1_000_010)), LONGEST), UnixTime(1_000_070));
+    }
+
+    #[test]
+    fn counts_from_the_latest_time_that_tokens_may_have_been_sealed_under() {
+        assert_eq!(commit_time(UnixTime(500), UnixTime(0), UnixTime(500)), UnixTime(500));
+        assert_eq!(commit_time(UnixTime(500), UnixTime(700), UnixTime(0)), UnixTime(700));
+        assert_eq!(commit_time(UnixTime(500), UnixTime(0), UnixTime(7_700)), UnixTime(7_760));
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RevocationList;
-use crate::clock::{Now, StepGuard};
+use super::{RevocationList, retention};
+use crate::clock::{Now, StepGuard, UnixTime};
 use crate::store::{Sealing, Store, StoreError};
 
 /// Between two polls: well within the second that the command line promises.
 pub(crate) const POLL: Duration = Duration::from_millis(250);
 /// Between two prunings, by the boot clock.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 /// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
 /// Entries read at once.
@@ -39,7 +39,7 @@ impl Follower {
         let mut follower =
             Self { store, list, sealing, seq: 0, steps: StepGuard::new(now), next_prune, failing: false };
         follower.poll().await?;
-        follower.record_sealing(now).await?;
+        follower.record_sealing(now, now.wall).await?;
         Ok(follower)
     }
 
@@ -60,14 +60,16 @@ impl Follower {
     async fn round(&mut self) -> Result<(), StoreError> {
         self.poll().await?;
         let now = Now::read();
-        let may_prune = self.steps.may_prune(now);
+        if let Some(before) = self.steps.look(now) {
+            tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
+            // Tokens were sealed under the time before; revocations must outlive them.
+            self.record_sealing(now, before.max(now.wall)).await?;
+        }
         if now.boot >= self.next_prune {
             self.next_prune = now.boot + PRUNE_EVERY;
-            self.record_sealing(now).await?;
-            if may_prune {
+            self.record_sealing(now, now.wall).await?;
+            if self.steps.may_prune(now) {
                 self.prune(now).await?;
-            } else {
-                tracing::warn!("the clock was set: nothing is pruned until it has been steady for a day");
             }
         }
         Ok(())
@@ -78,8 +80,8 @@ impl Follower {
         Ok(())
     }
 
-    async fn record_sealing(&self, now: Now) -> Result<(), StoreError> {
-        self.store.record_sealing(&self.sealing, self.list.time(now).plus(SEALING_AHEAD)).await
+    async fn record_sealing(&self, now: Now, reached: UnixTime) -> Result<(), StoreError> {
+        self.store.record_sealing(&self.sealing, reached, self.list.time(now).plus(SEALING_AHEAD)).await
     }
 
     /// The store first: time must have moved, durably, before any entry is gone.

@@ -86,6 +86,24 @@ async fn what_was_pruned_under_a_wrong_clock_stays_dead_when_the_clock_is_set_ri
 }
 
 #[tokio::test]
+async fn a_session_sealed_under_a_fast_clock_stays_revoked_for_as_long_as_its_token_lives() {
+    let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
+    let mut server = start_with_clock(&home);
+    set_clock(&home, "+2h");
+    server.wait_for("the clock was set");
+    let ended = server.login("alice").await;
+    set_clock(&home, "+0s");
+    server.wait_for("the clock was set");
+    assert_eq!(server.logout(&ended).await, "200");
+    server.kill();
+    // Two hours later, truly: the token has five minutes to live, and a server that was started since has pruned.
+    let mut server = home.start_with(&[], &faketime("+125m", &home));
+    assert_eq!(server.status(&ended).await, "401 revoked");
+    server.wait_for("pruned");
+    assert_eq!(server.status(&ended).await, "401 revoked");
+}
+
+#[tokio::test]
 async fn deadlines_hold_to_the_second_of_the_wall_clock() {
     let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
     let server = start_with_clock(&home);

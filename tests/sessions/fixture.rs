@@ -116,6 +116,7 @@ impl World {
 
     /// Prunes if the follower of the store would, and says whether.
     pub(crate) fn prune(&self, guard: &mut StepGuard) -> bool {
+        guard.look(self.now);
         let may_prune = guard.may_prune(self.now);
         if may_prune {
             self.list().prune(self.list().time(self.now));

@@ -164,7 +164,7 @@ impl Model {
             }
         }
         // The follower asks several times a second.
-        self.guard.may_prune(self.world.now);
+        self.guard.look(self.world.now);
     }
 
     fn check(&self, when: &str) {

@@ -33,6 +33,8 @@ pub(crate) fn verify(
         list.add_durable(&Entry::Subject { sub, below, expires_at: UnixTime(u64::MAX) });
     }
     list.raise_global_generation(revocations.global_generation);
+    let now = Now { wall: UnixTime(now), boot: Duration::from_secs(1) };
+    list.mark_synced(now);
     let keys = ring.iter().map(|Key { key, revoked }| {
         let dates = Dates {
             created_at: UnixTime(0),
@@ -47,7 +49,6 @@ pub(crate) fn verify(
     let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
     let sessions = Sessions::new(KeyRing::new(keys.collect()), Arc::new(list), cookie(name), lifetimes);
     let field = format!("{name}={token}");
-    let now = Now { wall: UnixTime(now), boot: Duration::ZERO };
     sessions.verify([field.as_bytes()], Site::of_host(site_host), now, |verified| plain(verified.claims()))
 }
 

@@ -54,9 +54,18 @@ impl Store {
             .collect()
     }
 
-    /// Records what this server seals from now until `until`.
-    pub(crate) async fn record_sealing(&self, sealing: &Sealing, until: UnixTime) -> Result<(), StoreError> {
+    /// Records what this server seals from now until `until`, and that its clock has reached `reached`.
+    pub(crate) async fn record_sealing(
+        &self,
+        sealing: &Sealing,
+        reached: UnixTime,
+        until: UnixTime,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE state SET clock_reached = max(clock_reached, ?)")
+            .bind(signed(reached.0))
+            .execute(&mut *transaction.connection)
+            .await?;
         for (remembered, lifetime) in [(false, sealing.lifetimes.ordinary), (true, sealing.lifetimes.remembered)] {
             sqlx::query(
                 "INSERT INTO lifetime_in_use (remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until)
@@ -99,8 +108,9 @@ pub(super) async fn write(
     batch: &[Revoke],
     now: UnixTime,
 ) -> Result<Vec<Entry>, StoreError> {
-    let query = sqlx::query_scalar("SELECT pruned_through FROM state");
-    let committed_at = now.max(UnixTime(unsigned(query.fetch_one(&mut *transaction).await?)?));
+    let query = sqlx::query_as("SELECT pruned_through, clock_reached FROM state");
+    let (pruned, reached): (i64, i64) = query.fetch_one(&mut *transaction).await?;
+    let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
     let ordinary = longest(transaction, Some(false), committed_at).await?;
     let remembered = longest(transaction, Some(true), committed_at).await?;
     let either = longest(transaction, None, committed_at).await?;

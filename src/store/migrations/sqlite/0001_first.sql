@@ -38,9 +38,11 @@ CREATE TABLE lifetime_in_use (
 CREATE TABLE state (
     id                INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     global_generation INTEGER NOT NULL,
-    pruned_through    INTEGER NOT NULL
+    pruned_through    INTEGER NOT NULL,
+    clock_reached     INTEGER NOT NULL   -- the latest that a server has taken for now
 ) STRICT;
 
 -- A store that replaces a lost one begins above any generation of the old (milliseconds, and `revoke --everyone` adds one):
 -- what was signed out there stays signed out.
-INSERT INTO state (id, global_generation, pruned_through) VALUES (1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
+INSERT INTO state (id, global_generation, pruned_through, clock_reached)
+VALUES (1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0, 0);
