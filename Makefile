@@ -21,8 +21,12 @@ lint:
 	@# The cookie jar decodes names, so nothing may bring it in.
 	! $(CARGO) tree --locked --edges normal --invert cookie 2>/dev/null | grep .
 
+# New inputs go to the first folder; the committed corpus is only read.
 fuzz:
-	for target in $(FUZZ_TARGETS); do $(FUZZ) $$target -- -max_total_time=$(FUZZ_SECS) || exit 1; done
+	for target in $(FUZZ_TARGETS); do \
+		found=fuzz/target/corpus/$$target; mkdir -p $$found; \
+		$(FUZZ) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECS) || exit 1; \
+	done
 
 bench:
 	$(CARGO) bench --locked

@@ -67,7 +67,9 @@ fn readme_transcript_is_what_happens() {
         let expected: Vec<String> = expected.iter().map(|line| comparable(line)).collect();
         assert_eq!(printed, expected, "{command}");
     }
-    server.kill().expect("it runs");
+    // By the signal of Ctrl-C, so that the demo's directory goes.
+    let stopped = Command::new("kill").arg("-INT").arg(server.id().to_string()).status();
+    assert!(stopped.expect("kill runs").success());
     server.wait().expect("it ends");
 }
 

@@ -38,7 +38,8 @@ fn form(body: &[u8]) {
     if let Ok(credentials) = Credentials::parse(MediaType::Form, body) {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).expect("read before as a sign-in");
         assert!(pairs.len() <= 3);
-        let fields: Map<String, Value> = pairs.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        let fields: Map<String, Value> =
+            pairs.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         assert_eq!(fields.len(), pairs.len(), "a name came twice");
         check(&credentials, &fields);
         assert!(fields.get("remember").is_none_or(|value| value == "true" || value == "false"));

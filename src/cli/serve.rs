@@ -1,5 +1,6 @@
 //! `sealjar serve`, and the demo that needs nothing prepared.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -134,7 +135,9 @@ fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     let Some(origin) = ready.origins.first() else {
         return;
     };
-    println!(
+    // Whoever closed standard output does not want to know.
+    let _ = writeln!(
+        std::io::stdout(),
         "\
 sealjar demo at {origin}
 Keys and accounts live in {home} and go when this stops.

@@ -97,11 +97,11 @@ impl Users {
 }
 
 async fn add(config: &Config, profile: Profile) -> Result<ExitCode, Failure> {
+    let hash = password::hash(config.cost(), &new_password(&profile.login_name)?);
     let (store, made) = Store::open_or_create(&config.store_url()).await?;
     if made {
         eprintln!("made the database {}", config.store);
     }
-    let hash = password::hash(config.cost(), &new_password(&profile.login_name)?);
     store.add_account(&new_subject(), &profile, &hash, Now::read().wall).await?;
     eprintln!("added {}", profile.login_name);
     Ok(ExitCode::SUCCESS)

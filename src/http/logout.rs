@@ -43,7 +43,7 @@ impl LogoutAll {
         let now = Now::read();
         let presented = presented(&self.0, request, now);
         let outcome = match subject(&self.0, request, &presented, now) {
-            Ok(all) => end(&self.0, request, presented.iter().map(Revoke::from).chain([all]).collect()).await,
+            Ok(all) => end(&self.0, request, presented.iter().map(Revoke::from).chain(all).collect()).await,
             Err(problem) => Err(problem),
         };
         respond(&self.0, now, outcome, response);
@@ -51,16 +51,23 @@ impl LogoutAll {
 }
 
 /// The refusal of all sessions of the subject.
-fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> Result<Revoke, Problem> {
+fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> Result<Vec<Revoke>, Problem> {
     let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
     let live = app.sessions.verify(cookie::fields(request.headers()), app.site(request)?, now, |session| {
         let claims = session.claims();
         all(claims.sub, claims.account_generation)
     });
-    live.or_else(|refusal| {
-        // Ended already, but perhaps not on disk: the committer knows.
-        let ended = presented.iter().find(|token| refusal == Refusal::Revoked && token.generation_ended);
-        ended.map(|token| all(&token.sub, token.account_generation)).ok_or_else(|| app.refused(refusal))
+    live.map(|all| vec![all]).or_else(|refusal| {
+        let tried_again = |token: &&Presented| match refusal {
+            // Ended already, but perhaps not on disk: the committer knows.
+            Refusal::Revoked => token.generation_ended,
+            // Signing out works on old knowledge too.
+            Refusal::Stale => true,
+            Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => false,
+        };
+        let found: Vec<_> =
+            presented.iter().filter(tried_again).map(|token| all(&token.sub, token.account_generation)).collect();
+        if found.is_empty() { Err(app.refused(refusal)) } else { Ok(found) }
     })
 }
 

@@ -98,7 +98,7 @@ impl Problem {
             ),
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => (
                 S::INTERNAL_SERVER_ERROR,
-                "too-large",
+                "does-not-fit",
                 "what the account holds does not fit a cookie; the operator gives it fewer roles or a shorter name",
             ),
             Self::NotJson => (S::BAD_REQUEST, "malformed", "the body is not well-formed JSON"),

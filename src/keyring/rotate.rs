@@ -86,19 +86,20 @@ impl LockedRing {
         Ok(KeyRing::load(&self.directory)?)
     }
 
-    /// Publishes a new key that activates at `activates_at`, or just after the latest key if that is later.
+    /// Publishes a new key that activates at `activates_at`, or at the next second at which no other does, so that it then seals.
     ///
     /// # Errors
     /// [`ChangeError`]; an empty ring is refused, because its keys may only be out of sight.
     pub fn rotate(
         &self,
-        activates_at: UnixTime,
+        mut activates_at: UnixTime,
         max_lifetime: Duration,
         now: UnixTime,
     ) -> Result<(Kid, UnixTime), ChangeError> {
-        let unrevoked = |key: &&Key| key.dates.revoked_at.is_none();
-        let latest = self.read()?.keys().iter().filter(unrevoked).filter_map(|key| key.dates.activates_at).max();
-        let activates_at = latest.map_or(activates_at, |latest| activates_at.max(latest.plus(Duration::from_secs(1))));
+        let ring = self.read()?;
+        while ring.keys().iter().any(|key| key.dates.activates_at == Some(activates_at)) {
+            activates_at = activates_at.plus(Duration::from_secs(1));
+        }
         Ok((self.make(activates_at, max_lifetime, now)?, activates_at))
     }
 
@@ -206,6 +207,17 @@ mod tests {
             let (kid, activates_at) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
             assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
         }
+    }
+
+    #[test]
+    fn a_key_to_activate_at_once_is_active_although_another_will_take_over_later() {
+        let (_directory, ring, _) = ring_at(100);
+        let (later, _) = ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(200)).expect("rotates");
+        let (kid, activates_at) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
+        let read = ring.read().expect("reads");
+        assert_eq!(activates_at, UnixTime(200));
+        assert_eq!(read.sealing_key(UnixTime(200)).map(Key::kid), Some(kid));
+        assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(later));
     }
 
     #[test]

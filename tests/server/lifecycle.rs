@@ -160,6 +160,8 @@ async fn the_list_goes_stale_when_the_store_cannot_be_read_and_sessions_are_refu
             assert!(found == "200" || found == verdict, "{found}");
         }
         assert_eq!(server.status(&session).await, verdict);
+        let everywhere = server.post("/auth/logout/all", &session.cookie()).await.verdict();
+        assert_eq!(everywhere, "503 not-durable", "it is tried, and fails with the store");
         assert_eq!(
             server.logout(&session).await,
             "503 not-durable",
