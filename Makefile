@@ -25,7 +25,7 @@ lint:
 fuzz:
 	for target in $(FUZZ_TARGETS); do \
 		found=fuzz/target/corpus/$$target; mkdir -p $$found; \
-		$(FUZZ) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECS) || exit 1; \
+		$(FUZZ) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECS) -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
 bench:
