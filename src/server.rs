@@ -113,17 +113,20 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     }
     let timeout = config.http.shutdown_timeout.0;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
-    tokio::select! {
-        (public, admin) = drained => public.and(admin)?,
-        () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
-    }
+    let drained = tokio::select! {
+        (public, admin) = drained => public.and(admin),
+        () = stop.signal() => {
+            tracing::warn!("stopping at once: requests under way are dropped");
+            Ok(())
+        }
+    };
     background.iter().for_each(JoinHandle::abort);
     let flushed = committing.finish(FLUSH_TIMEOUT).await;
     if tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await.is_err() {
         tracing::error!("the database did not close in time");
     }
     tracing::info!("stopped");
-    if flushed { Ok(()) } else { Err(ServeError::NotFlushed) }
+    if flushed { Ok(drained?) } else { Err(ServeError::NotFlushed) }
 }
 
 fn threads(config: &Config) -> usize {

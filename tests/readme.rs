@@ -68,8 +68,8 @@ fn readme_transcript_is_what_happens() {
         assert_eq!(printed, expected, "{command}");
     }
     // By the signal of Ctrl-C, so that the demo's directory goes.
-    let stopped = Command::new("kill").arg("-INT").arg(server.id().to_string()).status();
-    assert!(stopped.expect("kill runs").success());
+    let stopped = Command::new("sh").arg("-c").arg(format!("kill -INT {}", server.id())).status();
+    assert!(stopped.expect("sh runs").success());
     server.wait().expect("it ends");
 }
 
