@@ -156,7 +156,7 @@ async fn a_browser_is_let_in_from_our_own_origin_with_json_only() {
 /// The hash of this account takes seconds, so that something can happen while it is checked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_with_the_old_password_that_is_still_hashing_when_the_account_changes_does_not_live() {
-    let slow = ["--set", "password.memory_kib=131072", "--set", "password.passes=8"];
+    let slow = ["--set", "password.memory_kib=131072", "--set", "password.passes=16"];
     let home = Home::new();
     let passwd = [&["users", "passwd", "alice"][..], &slow].concat();
     let set_slow = || assert!(home.run_with_input(&passwd, &format!("{PASSWORD}\n")).status.success());
