@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use salvo::http::Request;
+use salvo::http::header::CONTENT_TYPE;
 use salvo::prelude::{Response, handler};
 use serde_json::json;
 
@@ -76,6 +77,10 @@ fn presented(app: &App, request: &Request, now: Now) -> Vec<Presented> {
 }
 
 async fn end(app: &App, request: &Request, revokes: Vec<Revoke>) -> Result<Reply, Problem> {
+    let media_type = body::media_type(request.headers());
+    if media_type.is_none() && request.headers().contains_key(CONTENT_TYPE) {
+        return Err(Problem::MediaType);
+    }
     for revoke in &revokes {
         match revoke {
             Revoke::Session { sid, .. } => tracing::info!(%sid, "signing out"),
@@ -83,7 +88,7 @@ async fn end(app: &App, request: &Request, revokes: Vec<Revoke>) -> Result<Reply
         }
     }
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
-    let reply = match body::media_type(request.headers()) {
+    let reply = match media_type {
         Some(MediaType::Form) => Reply::see_other(AFTER_SIGN_OUT),
         _ => Reply::json(&json!({ "signed_out": true })),
     };

@@ -55,6 +55,22 @@ async fn a_form_goes_on_to_another_page() {
 }
 
 #[tokio::test]
+async fn a_body_of_another_type_is_refused_and_ends_nothing() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    for path in ["/auth/logout", "/auth/logout/all"] {
+        for content_type in ["text/plain", "multipart/form-data; boundary=x", ""] {
+            let request = client().post(server.url(path)).header("cookie", session.cookie());
+            let request = request.header("content-type", content_type).body("x");
+            let answer = crate::harness::Answer::of(request.send().await.expect("an answer")).await;
+            assert_eq!(answer.verdict(), "415 media-type", "{path} {content_type}");
+        }
+    }
+    assert_eq!(server.status(&session).await, "200");
+}
+
+#[tokio::test]
 async fn logout_all_ends_every_session_of_the_subject_and_no_one_elses() {
     let home = Home::new();
     home.add_user("bob");
