@@ -6,13 +6,14 @@
 
 pub(crate) mod checker;
 
-use super::Password;
-use crate::id;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
+
+use super::Password;
+use crate::id;
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;

@@ -34,8 +34,8 @@ impl Logout {
     }
 }
 
-/// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, or one that was ended in this very way, so
-/// that it can be tried again.
+/// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
+/// ended in this very way, so that it can be tried again.
 pub(crate) struct LogoutAll(pub(crate) Arc<App>);
 
 #[handler]

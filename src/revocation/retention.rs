@@ -7,7 +7,8 @@
 //!
 //! *Claim.* No node accepts a token that the entry refuses after the entry has gone.
 //!
-//! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a token T that the entry refuses.
+//! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a
+//! token T that the entry refuses.
 //!
 //! 1. T dies at A at the latest: sealing never puts a deadline later (`Deadlines::renewed`). A node whose clock is slow by at
 //!    most S believes in it until A + S by the committing clock.

@@ -12,8 +12,8 @@ use crate::store::{Sealing, Store, StoreError};
 
 /// Between two polls: well within the second that the command line promises.
 pub(crate) const POLL: Duration = Duration::from_millis(250);
-/// Between two prunings, by the boot clock.
-const PRUNE_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
+/// Between two records of what is sealed and what the clock has reached, each followed by pruning; by the boot clock.
+const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 /// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
 /// Entries read at once.
@@ -27,7 +27,9 @@ pub(crate) struct Follower {
     sealing: Sealing,
     seq: i64,
     steps: StepGuard,
-    next_prune: Duration,
+    /// The latest that this server has taken for now.
+    reached: UnixTime,
+    next_record: Duration,
     failing: bool,
 }
 
@@ -35,11 +37,11 @@ impl Follower {
     /// Loads the whole list, and records what this server is going to seal.
     pub(crate) async fn load(store: Store, list: Arc<RevocationList>, sealing: Sealing) -> Result<Self, StoreError> {
         let now = Now::read();
-        let next_prune = now.boot + PRUNE_EVERY;
-        let mut follower =
-            Self { store, list, sealing, seq: 0, steps: StepGuard::new(now), next_prune, failing: false };
+        let steps = StepGuard::new(now);
+        let (reached, next_record) = (now.wall, now.boot + RECORD_EVERY);
+        let mut follower = Self { store, list, sealing, seq: 0, steps, reached, next_record, failing: false };
         follower.poll().await?;
-        follower.record_sealing(now, now.wall).await?;
+        follower.record_sealing(now).await?;
         Ok(follower)
     }
 
@@ -58,16 +60,18 @@ impl Follower {
     }
 
     async fn round(&mut self) -> Result<(), StoreError> {
-        self.poll().await?;
+        // The clocks first: a step is noticed while the store cannot be used, too, and recorded when it can.
         let now = Now::read();
         if let Some(before) = self.steps.look(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
             // Tokens were sealed under the time before; revocations must outlive them.
-            self.record_sealing(now, before.max(now.wall)).await?;
+            self.reached = self.reached.max(before);
+            self.next_record = now.boot;
         }
-        if now.boot >= self.next_prune {
-            self.next_prune = now.boot + PRUNE_EVERY;
-            self.record_sealing(now, now.wall).await?;
+        self.poll().await?;
+        if now.boot >= self.next_record {
+            self.record_sealing(now).await?;
+            self.next_record = now.boot + RECORD_EVERY;
             if self.steps.may_prune(now) {
                 self.prune(now).await?;
             }
@@ -80,8 +84,9 @@ impl Follower {
         Ok(())
     }
 
-    async fn record_sealing(&self, now: Now, reached: UnixTime) -> Result<(), StoreError> {
-        self.store.record_sealing(&self.sealing, reached, self.list.time(now).plus(SEALING_AHEAD)).await
+    async fn record_sealing(&mut self, now: Now) -> Result<(), StoreError> {
+        self.reached = self.reached.max(now.wall);
+        self.store.record_sealing(&self.sealing, self.reached, self.list.time(now).plus(SEALING_AHEAD)).await
     }
 
     /// The store first: time must have moved, durably, before any entry is gone.

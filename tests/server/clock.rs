@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
-use crate::harness::{Home, Server};
+use crate::harness::{Home, Server, text};
 
 /// The variables under which a process sees the wall clock moved as the file says. The clocks that measure spans stay true.
 pub(crate) fn faketime(offset: &str, home: &Home) -> [(&'static str, &'static OsStr); 4] {
@@ -101,6 +102,40 @@ async fn a_session_sealed_under_a_fast_clock_stays_revoked_for_as_long_as_its_to
     assert_eq!(server.status(&ended).await, "401 revoked");
     server.wait_for("pruned");
     assert_eq!(server.status(&ended).await, "401 revoked");
+}
+
+#[tokio::test]
+async fn a_step_while_the_store_is_away_is_recorded_when_it_is_back() {
+    let home = Home::new();
+    let mut server = start_with_clock(&home);
+    rename_table(&home, "state", "away");
+    server.wait_for("cannot follow the store");
+    for offset in ["+2h", "+0s"] {
+        set_clock(&home, offset);
+        server.wait_for("the clock was set");
+    }
+    let now = sealjar::clock::Now::read().wall.0;
+    rename_table(&home, "away", "state");
+    server.wait_for("following the store again");
+    let reached = sql(&home, "SELECT clock_reached FROM state");
+    assert!(reached.trim().parse::<u64>().expect("an instant") > now + 7000, "{reached} is not two hours after {now}");
+}
+
+fn rename_table(home: &Home, from: &str, to: &str) {
+    sql(home, &format!("ALTER TABLE {from} RENAME TO {to}"));
+}
+
+/// Runs a statement on the database, as another process; returns the first value.
+fn sql(home: &Home, statement: &str) -> String {
+    const PROGRAM: &str = "import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+print((database.execute(sys.argv[2]).fetchone() or [''])[0])
+database.commit()";
+    let mut python = Command::new("python3");
+    let output =
+        python.args(["-c", PROGRAM]).arg(home.path("sealjar.db")).arg(statement).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
 }
 
 #[tokio::test]
