@@ -61,6 +61,10 @@ hex_id!(
     SessionNonce, 16
 );
 hex_id!(
+    /// A sign-in form before anybody is signed in: 128 random bits in a cookie of its own.
+    FormId, 16
+);
+hex_id!(
     /// A key id: the first 8 bytes of `SHA-256("sealjar kid v1" ‖ key)`, so that the id commits to the key.
     Kid, 8
 );
@@ -72,6 +76,13 @@ hex_id!(
 
 impl Sid {
     /// A fresh session id.
+    pub fn random() -> Self {
+        Self(random())
+    }
+}
+
+impl FormId {
+    /// A fresh form.
     pub fn random() -> Self {
         Self(random())
     }

@@ -28,6 +28,8 @@ pub enum Purpose {
     Session,
     /// The sign-in form's own cookie, before anybody is signed in.
     LoginForm,
+    /// The hidden field of a form, against cross-site request forgery.
+    FormToken,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
         match self {
             Self::Session => "session",
             Self::LoginForm => "login form",
+            Self::FormToken => "form token",
         }
     }
 }
@@ -65,6 +68,7 @@ pub struct Sealer {
     kid: Kid,
     session: XChaCha20Poly1305,
     login_form: XChaCha20Poly1305,
+    form_token: XChaCha20Poly1305,
 }
 
 impl Sealer {
@@ -81,6 +85,7 @@ impl Sealer {
             kid: Kid::of_key(secret.expose()),
             session: cipher(Purpose::Session),
             login_form: cipher(Purpose::LoginForm),
+            form_token: cipher(Purpose::FormToken),
         }
     }
 
@@ -134,6 +139,7 @@ impl Sealer {
         match purpose {
             Purpose::Session => &self.session,
             Purpose::LoginForm => &self.login_form,
+            Purpose::FormToken => &self.form_token,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod claims;
 pub mod cookie_header;
+pub mod form;
 mod issue;
 pub mod lifetime;
 mod refusal;

@@ -1,0 +1,141 @@
+//! Forms: what binds a form to whom it was rendered for, so that no other site can have sent it.
+//!
+//! A form's hidden field is a *form token*: the id that the form is bound to, sealed. It opens only under a key that is held, is
+//! good for that id alone, and differs at each rendering, so that compression cannot leak it (BREACH). After sign-in the id is
+//! the session's, so the token dies with the session. Before sign-in there is none, so the sign-in form has a cookie of its own
+//! with a random [`FormId`]:
+//!
+//! ```text
+//! plaintext of a form token          1 byte  kind: 0 session, 1 sign-in form
+//!                                   16 bytes the sid or form id
+//! plaintext of the form's cookie    16 bytes form id
+//!                                    8 bytes deadline, Unix seconds, big-endian
+//! ```
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+
+use super::{SealError, Sessions, cookie_header};
+use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::id::{self, FormId, Sid};
+use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::{CookieName, Purpose, SealedToken};
+
+/// How long a sign-in form may stay open.
+pub const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Of several cookies with the form's name at most this many are tried.
+const MAX_TRIED: usize = 4;
+
+/// What a form is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// A form of a signed-in user.
+    Session(Sid),
+    /// A form to sign in with.
+    SignIn(FormId),
+}
+
+impl Bound {
+    fn bytes(self) -> [u8; 17] {
+        let (kind, id) = match self {
+            Self::Session(sid) => (0, *sid.as_bytes()),
+            Self::SignIn(form) => (1, *form.as_bytes()),
+        };
+        let mut bytes = [kind; 17];
+        bytes[1..].copy_from_slice(&id);
+        bytes
+    }
+}
+
+/// What a form token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormToken {
+    /// Made for exactly this.
+    Holds,
+    /// Made by us, for something else: an earlier session, another sign-in form.
+    Stale,
+    /// Not made by us.
+    Foreign,
+}
+
+impl Sessions {
+    /// A fresh token for a form that is bound to `bound`.
+    ///
+    /// # Errors
+    /// [`SealError::NoActiveKey`].
+    pub fn form_token(&self, bound: Bound, now: Now) -> Result<SealedToken, SealError> {
+        self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
+    }
+
+    /// Holds a form's token against what the form must be bound to.
+    pub fn check_form_token(&self, token: &[u8], bound: Bound) -> FormToken {
+        let mut buffer = token_buffer();
+        let opened = UntrustedToken::from_cookie_value(token)
+            .and_then(|token| self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer));
+        match opened {
+            Some(bytes) if bool::from(bytes.ct_eq(&bound.bytes())) => FormToken::Holds,
+            Some(_) => FormToken::Stale,
+            None => FormToken::Foreign,
+        }
+    }
+
+    /// The value of the sign-in form's cookie, good for [`SIGN_IN_FORM_LIFETIME`] from now.
+    ///
+    /// # Errors
+    /// [`SealError::NoActiveKey`].
+    pub fn seal_sign_in_form(&self, form: FormId, cookie: &CookieName, now: Now) -> Result<SealedToken, SealError> {
+        let deadline = self.revocations.time(now).plus(SIGN_IN_FORM_LIFETIME);
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(form.as_bytes());
+        bytes[16..].copy_from_slice(&deadline.0.to_be_bytes());
+        self.seal_bytes(Purpose::LoginForm, cookie, &bytes, now)
+    }
+
+    /// The sign-in form whose cookie came with the request, if it is still good.
+    pub fn sign_in_form<'h>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        cookie: &CookieName,
+        now: Now,
+    ) -> Option<FormId> {
+        let mut buffer = token_buffer();
+        let time = self.revocations.time(now);
+        cookie_header::values(cookie_fields, cookie)
+            .filter_map(UntrustedToken::from_cookie_value)
+            .take(MAX_TRIED)
+            .find_map(|token| {
+                let bytes = self.open_bytes(Purpose::LoginForm, cookie, token, &mut buffer)?;
+                let (form, deadline) = bytes.split_first_chunk()?;
+                let deadline = UnixTime(u64::from_be_bytes(deadline.try_into().ok()?));
+                let sealed_in_time = deadline <= time.plus(SIGN_IN_FORM_LIFETIME + CLOCK_SKEW);
+                (time < deadline && sealed_in_time).then(|| FormId::from_bytes(*form))
+            })
+    }
+
+    fn seal_bytes(
+        &self,
+        purpose: Purpose,
+        cookie: &CookieName,
+        plaintext: &[u8],
+        now: Now,
+    ) -> Result<SealedToken, SealError> {
+        let ring = self.ring.load();
+        let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
+        Ok(key.sealer().seal(purpose, cookie, &id::random(), plaintext)?)
+    }
+
+    fn open_bytes<'b>(
+        &self,
+        purpose: Purpose,
+        cookie: &CookieName,
+        token: UntrustedToken<'_>,
+        buffer: &'b mut TokenBuffer,
+    ) -> Option<&'b [u8]> {
+        let ring = self.ring.load();
+        let envelope = token.decode(buffer).ok()?;
+        let key = ring.opening_key(envelope.kid).ok()?;
+        key.sealer().open(purpose, cookie, envelope).ok()
+    }
+}
