@@ -1,0 +1,279 @@
+"""What the tests in this folder stand on: a real Sealjar with accounts, an app that tells what it received, and a client that
+says exactly what it is told to say.
+
+Nothing here sleeps to wait: a server is ready when its log or its socket says so. Everything listens on 127.0.0.1 only, and
+every wait has an end.
+"""
+
+import http.client
+import json
+import os
+import queue
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST, OTHER_HOST = "app.example.com", "other.example.com"
+PASSWORD = "correct horse battery"
+DISPLAY_NAME = "Ålice 100% Łęcka"
+EMAIL = "alice@example.com"
+# Longer than any wait of a test that passes, also on a loaded machine.
+PATIENCE = 60
+
+# What browsers and programs send.
+NAVIGATION = [
+    ("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Site", "none"),
+]
+API = [("Accept", "application/json")]
+
+
+class Sealjar:
+    """A home with a key, a database, and the accounts `alice` (role staff) and `bob` (no role); and the server over it.
+
+    Settings are texts such as `"session.idle=10s"`. `start` and `stop` may alternate: sessions and the port survive.
+    """
+
+    def __init__(self, home: Path, *settings: str):
+        self.home, self.process, self.port, self.admin_port = home, None, 0, 0
+        self.binary = Path(os.environ.get("SEALJAR_BIN", ROOT / "target/debug/sealjar")).resolve()
+        cheap = ["password.memory_kib=7168", "password.passes=1", "password.queue=64"]
+        self.settings = [word for setting in [*cheap, *settings] for word in ("--set", setting)]
+        self.command("keys", "init")
+        self.add_user("alice", "--role", "staff", "--display-name", DISPLAY_NAME, "--email", EMAIL)
+        self.add_user("bob")
+
+    def command(self, *arguments: str, stdin: str = "") -> str:
+        """Runs a command that must succeed; returns its standard output."""
+        command = [self.binary, *arguments, *self.settings]
+        done = subprocess.run(
+            command, cwd=self.home, env=self._environment(), input=stdin, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
+    def add_user(self, login: str, *arguments: str):
+        self.command("users", "add", login, *arguments, stdin=PASSWORD + "\n")
+
+    def start(self, *settings: str) -> "Sealjar":
+        more = [word for setting in ["log.format=json", *settings] for word in ("--set", setting)]
+        listen = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", "127.0.0.1:0"]
+        command = [self.binary, "serve", *listen, *self.settings, *more]
+        self.process = subprocess.Popen(
+            command, cwd=self.home, env=self._environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self.log, lines = [], queue.SimpleQueue()
+        threading.Thread(target=self._follow, args=(self.process.stderr, self.log, lines), daemon=True).start()
+        while (line := lines.get(timeout=PATIENCE)) is not None:
+            if line.get("message") == "listening":
+                self.port, self.admin_port = (int(line[name].rpartition(":")[2]) for name in ("public", "admin"))
+                return self
+        raise AssertionError(f"sealjar ended before it listened: {self.log}")
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM):
+        """Stops the server, or kills it with `SIGKILL`, and waits until it is gone."""
+        if self.process:
+            self.process.send_signal(sign)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def sign_in(self, login: str = "alice", host: str = HOST) -> str:
+        """Signs in past every proxy; returns the session's cookie as a browser would send it."""
+        body = json.dumps({"login": login, "password": PASSWORD}).encode()
+        answer = self.request("POST", "/auth/login", [("Content-Type", "application/json")], body, host=host)
+        assert answer.status == 200, answer
+        return answer.cookies()[0]
+
+    def request(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST) -> "Answer":
+        return send("127.0.0.1", self.port, None, method, path, headers, body, host)
+
+    @staticmethod
+    def _environment() -> dict:
+        return {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
+
+    @staticmethod
+    def _follow(stream, log: list, lines: queue.SimpleQueue):
+        for text in stream:
+            line = json.loads(text) if text.startswith("{") else {"message": text.strip()}
+            log.append(line)
+            lines.put(line)
+        lines.put(None)
+
+
+@dataclass
+class Seen:
+    """A request as the app received it: every header as (name, value), in order, spelt as it came."""
+
+    method: str
+    path: str
+    headers: list
+    length: int
+
+    def values(self, name: str) -> list:
+        """The values of all headers that a program could take for `name`: CGI and WSGI read `_` and `-` alike."""
+        wanted = name.lower().replace("_", "-")
+        return [value for key, value in self.headers if key.lower().replace("_", "-") == wanted]
+
+
+class App:
+    """The application behind the proxy. It answers with what it received, keeps a list of it in `seen`, and says `HELLO` and
+    then each byte again over an upgraded connection."""
+
+    def __init__(self):
+        self.seen = []
+        seen = self.seen
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                    length = sum(len(chunk) for chunk in iter(self.read_chunk, b""))
+                else:
+                    length = len(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+                request = Seen(self.command, self.path, list(self.headers.items()), length)
+                seen.append(request)
+                if self.headers.get("Upgrade", "").lower() == "websocket":
+                    return self.upgrade()
+                body = json.dumps(vars(request)).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            def read_chunk(self) -> bytes:
+                data = self.rfile.read(int(self.rfile.readline().split(b";")[0], 16))
+                self.rfile.readline()
+                return data
+
+            def upgrade(self):
+                self.close_connection = True
+                self.send_response(101)
+                self.send_header("Connection", "Upgrade")
+                self.send_header("Upgrade", "websocket")
+                # The answer to the key of RFC 6455, section 1.3, which `upgrade` below sends.
+                self.send_header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+                self.end_headers()
+                self.wfile.write(b"HELLO")
+                while data := self.connection.recv(4096):
+                    self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: list
+    body: bytes = field(repr=False)
+
+    def values(self, name: str) -> list:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    @property
+    def location(self) -> str:
+        (value,) = self.values("location")
+        return value
+
+    def json(self):
+        return json.loads(self.body)
+
+    def reason(self) -> str:
+        """The reason in a refusal of Sealjar's."""
+        return self.json()["reason"]
+
+    def app_saw(self) -> Seen:
+        """The request as the app behind the proxy received it."""
+        assert self.status == 200, self
+        return Seen(**self.json())
+
+    def cookies(self) -> list:
+        """`name=value` of each cookie that is set."""
+        return [value.partition(";")[0] for value in self.values("set-cookie")]
+
+
+class Client:
+    """A client of one HTTPS server at 127.0.0.1, which it addresses by another name."""
+
+    def __init__(self, port: int, certificate: Path):
+        self.port, self.context = port, ssl.create_default_context(cafile=certificate)
+        self.context.set_alpn_protocols(["http/1.1"])
+
+    def __call__(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST) -> Answer:
+        return send("127.0.0.1", self.port, self.context, method, path, headers, body, host)
+
+    def upgrade(self, path: str, headers=(), host: str = HOST) -> tuple:
+        """Asks for a WebSocket; returns the status, and what came over the upgraded connection after `ping` was sent."""
+        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        upgrade += [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+        with connect("127.0.0.1", self.port, self.context, host) as connection:
+            connection.sendall(head("GET", path, [*upgrade, *headers], b"", host))
+            stream = connection.makefile("rb")
+            status = int(stream.readline().split()[1])
+            while stream.readline().strip():
+                pass
+            if status != 101:
+                return status, b""
+            connection.sendall(b"ping")
+            return status, stream.read(len(b"HELLOping"))
+
+
+def send(address, port, context, method, path, headers, body, host) -> Answer:
+    """Sends one request, its headers spelt and repeated as given, and reads the answer."""
+    if not any(name.lower() == "connection" for name, _ in headers):
+        headers = [*headers, ("Connection", "close")]
+    with connect(address, port, context, host) as connection:
+        connection.sendall(head(method, path, headers, body, host) + body)
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return Answer(response.status, response.getheaders(), response.read())
+
+
+def connect(address, port, context, host) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=PATIENCE)
+    return context.wrap_socket(connection, server_hostname=host.partition(":")[0]) if context else connection
+
+
+def head(method, path, headers, body, host) -> bytes:
+    length = [("Content-Length", str(len(body)))] if body or method in ("POST", "PUT") else []
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in [*headers, *length])]
+    return "".join(line + "\r\n" for line in [*lines, ""]).encode("latin-1")
+
+
+def make_certificate(directory: Path) -> tuple:
+    """A self-signed certificate and its key, for the names that the tests use."""
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    names = ",".join(f"DNS:{name}" for name in (HOST, OTHER_HOST, "localhost"))
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    made = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName={names},IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*new, *made], check=True, capture_output=True, timeout=PATIENCE)
+    return certificate, key
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for servers that cannot tell which one they were given."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
