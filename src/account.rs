@@ -18,6 +18,13 @@ use crate::id;
 #[error("{0}")]
 pub struct BadField(&'static str);
 
+impl BadField {
+    /// The rule, in words.
+    pub const fn rule(self) -> &'static str {
+        self.0
+    }
+}
+
 /// `[a-z0-9][a-z0-9._@-]{0,63}`, after ASCII lower-casing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginName(String);
@@ -139,19 +146,26 @@ impl FromStr for Email {
 pub struct Password(Zeroizing<String>);
 
 impl Password {
+    /// Longer ones are refused, so that hashing one costs no more than another.
+    pub const MAX_BYTES: usize = 1024;
+
     /// The password with this text.
     pub const fn new(text: Zeroizing<String>) -> Self {
         Self(text)
     }
 
-    /// Its length in characters.
-    pub fn chars(&self) -> usize {
-        self.0.chars().count()
-    }
-
-    /// Its length in bytes.
-    pub fn bytes(&self) -> usize {
-        self.0.len()
+    /// Whether it may be set: at least eight characters and no rules of composition (NIST SP 800-63B section 3.1.1).
+    ///
+    /// # Errors
+    /// [`BadField`] if it is too short or too long.
+    pub fn check_new(&self) -> Result<(), BadField> {
+        if self.0.chars().count() < 8 {
+            return Err(BadField("a password has at least 8 characters"));
+        }
+        if self.0.len() > Self::MAX_BYTES {
+            return Err(BadField("a password has at most 1024 bytes"));
+        }
+        Ok(())
     }
 
     /// The bytes, for hashing.

@@ -13,7 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::account::password::Cost;
-use crate::http::origin::{Origin, Origins};
+use crate::http::cookie::Cookies;
+use crate::http::forwarded::TrustedProxies;
+use crate::http::hosts::{Domain, Hosts};
+use crate::http::origin::Origin;
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
@@ -29,6 +32,7 @@ pub(crate) struct Config {
     /// because a new store refuses all sessions of the old one.
     pub(crate) store: String,
     pub(crate) http: Http,
+    pub(crate) cookie: Cookie,
     pub(crate) keys: Keys,
     pub(crate) session: Session,
     pub(crate) revocation: Revocation,
@@ -46,6 +50,12 @@ pub(crate) struct Http {
     /// The origins under which browsers reach the public routes, such as `https://app.example.com`. A request for another
     /// host is refused. Empty: the loopback addresses at the port of `http.listen`.
     pub(crate) public_origins: Vec<String>,
+    /// Proxies, as addresses or networks such as `10.0.0.0/8`, whose `X-Forwarded-*` and `X-Original-*` fields are believed. Only
+    /// list what overwrites these fields: whoever is listed can say for which host and by which method a request is made.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Under which `host:port` proxies address `/auth/verify`, besides the public origins. Empty: the loopback names and
+    /// addresses, and the address of `http.listen`, at its port.
+    pub(crate) verify_authorities: Vec<String>,
     /// The largest request body, in bytes.
     pub(crate) max_body_bytes: u32,
     /// Open connections at most; further ones wait to be accepted.
@@ -56,6 +66,17 @@ pub(crate) struct Http {
     pub(crate) shutdown_delay: Span,
     /// How long requests under way may then take.
     pub(crate) shutdown_timeout: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cookie {
+    /// A domain whose hosts share one session; empty: each host has its own. Every host below it is sent the cookie, and any of
+    /// them can plant one.
+    pub(crate) domain: String,
+    /// Development only: cookies without Secure, for clients that drop those over plain HTTP. Whoever sees the traffic can take
+    /// the session.
+    pub(crate) plain_http: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -141,12 +162,15 @@ impl Default for Config {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
                 public_origins: Vec::new(),
+                trusted_proxies: Vec::new(),
+                verify_authorities: Vec::new(),
                 max_body_bytes: 16 * 1024,
                 max_connections: 10_000,
                 idle_timeout: Span(Duration::from_secs(75)),
                 shutdown_delay: Span(Duration::ZERO),
                 shutdown_timeout: Span(Duration::from_secs(20)),
             },
+            cookie: Cookie { domain: String::new(), plain_http: false },
             keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },
             session: Session {
                 idle: minutes(30),
@@ -162,11 +186,32 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The origins to serve, given the port that is really listened on.
-    pub(crate) fn origins(&self, port: u16) -> Origins {
-        let loopback = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"));
+    /// The hosts to serve, given the port that is really listened on.
+    pub(crate) fn hosts(&self, port: u16) -> Hosts {
+        const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+        let loopback = LOOPBACK.map(|host| format!("http://{host}:{port}"));
         let named = if self.http.public_origins.is_empty() { &loopback[..] } else { &self.http.public_origins };
-        Origins::new(named.iter().filter_map(|origin| Origin::parse(origin)).collect())
+        let origins = named.iter().filter_map(|origin| Origin::parse(origin)).collect();
+        let mut verify_authorities = self.http.verify_authorities.clone();
+        if verify_authorities.is_empty() {
+            verify_authorities.extend(LOOPBACK.map(|host| format!("{host}:{port}")));
+            verify_authorities.push(SocketAddr::new(self.http.listen.ip(), port).to_string());
+        }
+        Hosts::new(origins, self.cookie_domain(), verify_authorities)
+    }
+
+    pub(crate) fn cookie_domain(&self) -> Option<Domain> {
+        Domain::parse(&self.cookie.domain)
+    }
+
+    pub(crate) fn cookies(&self) -> Cookies {
+        Cookies::new(self.cookie_domain().as_ref(), self.cookie.plain_http)
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::new(
+            self.http.trusted_proxies.iter().filter_map(|text| TrustedProxies::parse_one(text)).collect(),
+        )
     }
 
     pub(crate) fn store_url(&self) -> StoreUrl {

@@ -4,14 +4,26 @@
 //! admin listener are two services, so that nothing of one can be reached at the other.
 
 pub(crate) mod body;
+pub(crate) mod browser;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
+pub(crate) mod forwarded;
 pub(crate) mod health;
+pub(crate) mod hosts;
+pub(crate) mod identity;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod origin;
+pub(crate) mod pages;
+pub(crate) mod password;
 pub(crate) mod problem;
+pub(crate) mod reauthenticate;
+pub(crate) mod renew;
+pub(crate) mod reply;
+pub(crate) mod return_url;
+pub(crate) mod rules;
 pub(crate) mod status;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,21 +31,23 @@ use std::sync::atomic::AtomicBool;
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
 use salvo::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
-use serde::Serialize;
 
 use crate::account::password::checker::Checker;
-use crate::clock::Now;
 use crate::id::Site;
 use crate::revocation::commit::Committer;
 use crate::session::{Cause, Refusal, Sessions};
 use crate::store::Store;
-use cookie::CookieChange;
-use origin::{BadAuthority, Origins};
+use cookie::Cookies;
+use forwarded::TrustedProxies;
+use hosts::{BadAuthority, Hosts, Served};
+use pages::Shell;
 use problem::Problem;
+use verify::Shape;
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -42,7 +56,10 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) committer: Committer,
     pub(crate) passwords: Checker,
-    pub(crate) origins: Origins,
+    pub(crate) hosts: Hosts,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) cookies: Cookies,
+    pub(crate) shell: Shell,
     pub(crate) max_body_bytes: u32,
     /// Asks for the key ring to be read again.
     pub(crate) reread_ring: tokio::sync::Notify,
@@ -50,30 +67,79 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
 }
 
-/// The public routes.
+/// The public routes. The edge is outermost, so that its fields are on every answer, those to a panic included. The verify routes
+/// pass another gate: they answer for requests of any method and length, which are not their own.
 pub(crate) fn public(app: Arc<App>) -> Service {
-    let router = Router::new()
+    let verify = |shape| verify::Verify { app: app.clone(), shape };
+    let verify = Router::with_path("auth/verify")
+        .goal(verify(Shape::Plain))
+        .push(Router::with_path("redirect").goal(verify(Shape::Redirect)))
+        .push(Router::with_path("envoy/{**path}").goal(verify(Shape::Envoy)));
+    let logout = Router::with_path("logout")
+        .post(logout::Logout(app.clone()))
+        .push(Router::with_path("all").post(logout::LogoutAll(app.clone())));
+    let auth = Router::with_path("auth")
+        .push(read("login", || login::page::SignIn(app.clone())).post(login::Login(app.clone())))
+        .push(read("status", || status::Status(app.clone())))
+        .push(logout)
+        .push(read("password", || password::Page(app.clone())).post(password::Change(app.clone())))
         .push(
-            Router::with_path("auth")
-                .push(Router::with_path("login").post(login::Login(app.clone())))
-                .push(Router::with_path("status").get(status::Status(app.clone())).head(status::Status(app.clone())))
-                .push(
-                    Router::with_path("logout")
-                        .post(logout::Logout(app.clone()))
-                        .push(Router::with_path("all").post(logout::LogoutAll(app.clone()))),
-                ),
+            read("reauthenticate", || reauthenticate::Page(app.clone()))
+                .post(reauthenticate::Reauthenticate(app.clone())),
         )
-        .push(Router::with_path("protected").get(status::Protected(app.clone())).head(status::Protected(app.clone())));
-    // The gate is outermost, so that its fields are on every answer, those to a panic included.
-    Service::new(router).hoop(Gate(app.clone())).hoop(CatchPanic::new()).catcher(catcher(app))
+        .push(read("renew", || renew::Renew(app.clone())))
+        .push(read("style.css", || pages::style));
+    let own =
+        Router::new().hoop(Gate(app.clone())).push(auth).push(read("protected", || status::Protected(app.clone())));
+    Service::new(Router::new().push(verify).push(own))
+        .hoop(Edge::new(&app.hosts))
+        .hoop(CatchPanic::new())
+        .catcher(catcher(app, true))
 }
 
 /// The operator's routes.
 pub(crate) fn admin(app: Arc<App>) -> Service {
-    let router = Router::new()
-        .push(Router::with_path("healthz").get(health::healthz).head(health::healthz))
-        .push(Router::with_path("readyz").get(health::Ready(app.clone())).head(health::Ready(app.clone())));
-    Service::new(router).hoop(CatchPanic::new()).catcher(catcher(app))
+    let router =
+        Router::new().push(read("healthz", || health::healthz)).push(read("readyz", || health::Ready(app.clone())));
+    Service::new(router).hoop(CatchPanic::new()).catcher(catcher(app, false))
+}
+
+/// A route for GET and, as everywhere, HEAD.
+fn read<H: Handler>(path: &str, handler: impl Fn() -> H) -> Router {
+    Router::with_path(path).get(handler()).head(handler())
+}
+
+/// Puts on every answer what keeps it where it belongs: nothing is stored unless it says so itself, nothing is framed, nothing
+/// but what the policy names is loaded.
+struct Edge([(HeaderName, HeaderValue); 6]);
+
+impl Edge {
+    fn new(hosts: &Hosts) -> Self {
+        let fixed = HeaderValue::from_static;
+        Self([
+            (CONTENT_SECURITY_POLICY, pages::policy(hosts)),
+            (REFERRER_POLICY, fixed("same-origin")),
+            (X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+            (X_FRAME_OPTIONS, fixed("DENY")),
+            (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
+            (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
+        ])
+    }
+}
+
+#[async_trait]
+impl Handler for Edge {
+    async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
+        ctrl.call_next(request, depot, response).await;
+        let headers = response.headers_mut();
+        for (name, value) in &self.0 {
+            headers.insert(name, value.clone());
+        }
+        if !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        }
+    }
 }
 
 /// Lets a request in or not, in this order: the host it names (nothing else means anything before that), the length it announces,
@@ -83,37 +149,39 @@ struct Gate(Arc<App>);
 #[async_trait]
 impl Handler for Gate {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        match self.0.admit(request) {
-            Ok(()) => {
+        let app = &self.0;
+        match app.admit(request) {
+            Ok(served) => {
+                if served.origin.is_secure() {
+                    let year = HeaderValue::from_static("max-age=31536000");
+                    response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, year);
+                }
                 ctrl.call_next(request, depot, response).await;
             }
             Err(problem) => {
-                problem.render(self.0.sessions.cookie(), response);
+                reply::refuse(app, request.headers(), problem, response);
                 ctrl.skip_rest();
             }
         }
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(VARY, HeaderValue::from_static("Cookie"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 }
 
 impl App {
-    fn admit(&self, request: &Request) -> Result<(), Problem> {
-        self.site(request)?;
+    fn admit(&self, request: &Request) -> Result<&Served, Problem> {
+        let served = self.served(request)?;
         body::check_length(request.headers(), u64::from(self.max_body_bytes))?;
-        csrf::check(request.method(), request.headers(), &self.origins)
+        csrf::check(request.method(), request.headers(), &self.hosts)?;
+        Ok(served)
+    }
+
+    /// The origin that the request names, and its site.
+    fn served(&self, request: &Request) -> Result<&Served, Problem> {
+        self.hosts.of_request(request.uri(), request.headers()).map_err(Problem::from)
     }
 
     /// The site of the host that the request names.
     pub(crate) fn site(&self, request: &Request) -> Result<Site, Problem> {
-        match self.origins.of_request(request.uri(), request.headers()) {
-            Ok(origin) => Ok(origin.site()),
-            Err(BadAuthority::NotOne) => Err(Problem::Authority),
-            Err(BadAuthority::Foreign) => Err(Problem::Misdirected),
-        }
+        self.served(request).map(|served| served.site)
     }
 
     /// What the client is told of a refusal; the cause goes to the log.
@@ -128,62 +196,34 @@ impl App {
     }
 }
 
-/// A successful answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    status: StatusCode,
-    body: Vec<u8>,
-    location: Option<&'static str>,
-    cookie: CookieChange,
-}
-
-impl Reply {
-    /// 200 with JSON.
-    pub(crate) fn json(body: &impl Serialize) -> Self {
-        let mut body = serde_json::to_vec(body).expect("our own views have text keys and plain values");
-        body.push(b'\n');
-        Self { status: StatusCode::OK, body, location: None, cookie: CookieChange::Keep }
-    }
-
-    /// 303 for a form, which is shown another page.
-    pub(crate) const fn see_other(location: &'static str) -> Self {
-        let cookie = CookieChange::Keep;
-        Self { status: StatusCode::SEE_OTHER, body: Vec::new(), location: Some(location), cookie }
-    }
-
-    pub(crate) fn cookie(self, cookie: CookieChange) -> Self {
-        Self { cookie, ..self }
-    }
-}
-
-/// Writes what a handler decided.
-pub(crate) fn respond(app: &App, now: Now, outcome: Result<Reply, Problem>, response: &mut Response) {
-    match outcome {
-        Ok(Reply { status, body, location, cookie }) => {
-            response.status_code(status);
-            if let Some(location) = location {
-                response.headers_mut().insert(LOCATION, HeaderValue::from_static(location));
-            } else {
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response.body(body);
-            }
-            cookie.write(app.sessions.cookie(), app.sessions.revocations().time(now), response);
+impl From<BadAuthority> for Problem {
+    fn from(bad: BadAuthority) -> Self {
+        match bad {
+            BadAuthority::NotOne => Self::Authority,
+            BadAuthority::Foreign => Self::Misdirected,
         }
-        Err(problem) => problem.render(app.sessions.cookie(), response),
     }
 }
 
 /// Salvo's own errors in our words.
-fn catcher(app: Arc<App>) -> Catcher {
-    Catcher::new(Catch(app))
+fn catcher(app: Arc<App>, pages: bool) -> Catcher {
+    Catcher::new(Catch { app, pages })
 }
 
-struct Catch(Arc<App>);
+struct Catch {
+    app: Arc<App>,
+    /// Whether people see these errors.
+    pages: bool,
+}
 
 #[handler]
 impl Catch {
-    async fn handle(&self, response: &mut Response) {
-        let status = response.status_code.unwrap_or(StatusCode::NOT_FOUND);
-        Problem::Status(status).render(self.0.sessions.cookie(), response);
+    async fn handle(&self, request: &Request, response: &mut Response) {
+        let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::NOT_FOUND));
+        if self.pages {
+            reply::refuse(&self.app, request.headers(), problem, response);
+        } else {
+            problem.render(self.app.cookies.session(), response);
+        }
     }
 }

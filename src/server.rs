@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
 use crate::config::Config;
-use crate::http::origin::Origins;
-use crate::http::{self, App, cookie};
+use crate::http::hosts::Hosts;
+use crate::http::pages::Shell;
+use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::commit::Committer;
 use crate::revocation::tail::{self, Follower};
 use crate::revocation::{RevocationList, WhenStale};
-use crate::seal::CookieName;
 use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
 use ring::Schedule;
@@ -54,7 +54,7 @@ pub(crate) enum ServeError {
 /// Where the server can be reached, once it can.
 #[derive(Debug)]
 pub(crate) struct Ready<'a> {
-    pub(crate) origins: &'a Origins,
+    pub(crate) hosts: &'a Hosts,
     pub(crate) has_accounts: bool,
 }
 
@@ -73,13 +73,16 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
 
     let (committer, committing) = Committer::start(list.clone(), store.clone());
-    let cookie = CookieName::new(cookie::NAME).expect("a constant that is a token");
+    let cookies = config.cookies();
     let app = Arc::new(App {
-        sessions: Sessions::new(ring, list, cookie, config.lifetimes()),
+        sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
         store: store.clone(),
         committer,
         passwords: Checker::start(config.cost(), threads(config), config.password.queue as usize)?,
-        origins: config.origins(public.address.port()),
+        hosts: config.hosts(public.address.port()),
+        trusted_proxies: config.trusted_proxies(),
+        cookies,
+        shell: Shell::new(config.cookie.plain_http),
         max_body_bytes: config.http.max_body_bytes,
         reread_ring: tokio::sync::Notify::new(),
         stopping: AtomicBool::new(false),
@@ -101,8 +104,13 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let public = public.start(config, http::public(app.clone()))?;
     let admin = admin.start(config, http::admin(app.clone()))?;
     let mut stop = Stop::listen()?;
+    if config.cookie.plain_http {
+        tracing::warn!(
+            "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
+        );
+    }
     tracing::info!(public = %public.address, admin = %admin.address, "listening");
-    on_ready(Ready { origins: &app.origins, has_accounts: store.has_accounts().await? });
+    on_ready(Ready { hosts: &app.hosts, has_accounts: store.has_accounts().await? });
 
     stop.signal().await;
     tracing::info!("stopping: new connections are refused, requests under way are finished");

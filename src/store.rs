@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
 use crate::id::Sid;
+use crate::revocation::Entry;
 use crate::session::Lifetimes;
 use crate::session::claims::Flags;
 pub(crate) use sqlite::Store;
@@ -74,6 +75,15 @@ pub(crate) enum Change {
     Enable,
     EndSessions,
     Delete,
+}
+
+/// A password was changed by its owner.
+#[derive(Debug, Clone)]
+pub(crate) struct PasswordChanged {
+    /// The account's generation from now on.
+    pub(crate) generation: u64,
+    /// The refusal of all sessions before.
+    pub(crate) ended: Entry,
 }
 
 /// The store's own counters.

@@ -1,17 +1,17 @@
-//! The body of a sign-in, as JSON or as a form: `login`, `password`, and optionally `remember`.
+//! The bodies that carry passwords, as JSON or as a form: a sign-in (`login`, `password`, and optionally `remember`), a step-up
+//! (`password`) and a change of the password (`old_password`, `new_password`).
+//!
+//! A form's own fields, `csrf_token` and `rd`, may stand beside these; any other is refused.
 
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
 use super::{LoginName, Password};
 
-/// Longer passwords are refused, so that hashing one costs no more than another. In bytes.
-const MAX_PASSWORD_BYTES: usize = 1024;
-
-/// How a sign-in is written.
+/// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {
     /// `application/json`
@@ -31,13 +31,29 @@ pub struct Credentials {
     pub remember: bool,
 }
 
-/// Why a body is no sign-in. What it held is never repeated.
+/// A step-up: the password again.
+#[derive(Debug)]
+pub struct Reauthentication {
+    /// The password as given.
+    pub password: Password,
+}
+
+/// A change of the own password. Whether the new one is good enough is not looked at.
+#[derive(Debug)]
+pub struct PasswordChange {
+    /// The password until now, as given.
+    pub old_password: Password,
+    /// The one from now on.
+    pub new_password: Password,
+}
+
+/// Why a body is not what it should be. What it held is never repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadBody {
     /// Not JSON.
     NotJson,
-    /// Other fields than those of a sign-in, or of other types.
-    Fields,
+    /// Other fields than these, or of other types.
+    Fields(&'static str),
     /// Not a login name.
     LoginName,
     /// A password over 1024 bytes.
@@ -49,7 +65,7 @@ impl BadBody {
     pub const fn hint(self) -> &'static str {
         match self {
             Self::NotJson => "the body is not well-formed JSON",
-            Self::Fields => "the fields are login and password, both texts, and optionally remember, true or false",
+            Self::Fields(expected) => expected,
             Self::LoginName => {
                 "login must be 1 to 64 letters, digits, dots, underscores, at signs or hyphens, and begin with a letter or digit"
             }
@@ -58,42 +74,94 @@ impl BadBody {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    login: Zeroizing<String>,
-    password: Zeroizing<String>,
-    #[serde(default)]
-    remember: bool,
-}
-
 impl Credentials {
-    /// Parses a body.
+    const FIELDS: &str = "the fields are login and password, both texts, and optionally remember, true or false";
+
+    /// Parses the body of a sign-in.
     ///
     /// # Errors
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let fields = match media_type {
-            MediaType::Json => parse_json(body)?,
-            MediaType::Form => serde_urlencoded::from_bytes(body).map_err(|_| BadBody::Fields)?,
-        };
-        let Fields { login, password, remember } = fields;
-        let login_name = login.parse().map_err(|_| BadBody::LoginName)?;
-        if password.len() > MAX_PASSWORD_BYTES {
-            return Err(BadBody::PasswordLength);
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            login: Zeroizing<String>,
+            password: Zeroizing<String>,
+            #[serde(default)]
+            remember: bool,
+            #[serde(default, rename = "csrf_token")]
+            _csrf_token: IgnoredAny,
+            #[serde(default, rename = "rd")]
+            _rd: IgnoredAny,
         }
-        Ok(Self { login_name, password: Password::new(password), remember })
+        let Fields { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
+        let login_name = login.parse().map_err(|_| BadBody::LoginName)?;
+        Ok(Self { login_name, password: bounded(password)?, remember })
     }
 }
 
-fn parse_json(body: &[u8]) -> Result<Fields, BadBody> {
+impl Reauthentication {
+    const FIELDS: &str = "the field is password, a text";
+
+    /// Parses the body of a step-up.
+    ///
+    /// # Errors
+    /// [`BadBody`].
+    pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            password: Zeroizing<String>,
+            #[serde(default, rename = "csrf_token")]
+            _csrf_token: IgnoredAny,
+            #[serde(default, rename = "rd")]
+            _rd: IgnoredAny,
+        }
+        let Fields { password, .. } = fields(media_type, body, Self::FIELDS)?;
+        Ok(Self { password: bounded(password)? })
+    }
+}
+
+impl PasswordChange {
+    const FIELDS: &str = "the fields are old_password and new_password, both texts";
+
+    /// Parses the body of a change of the password.
+    ///
+    /// # Errors
+    /// [`BadBody`].
+    pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            old_password: Zeroizing<String>,
+            new_password: Zeroizing<String>,
+            #[serde(default, rename = "csrf_token")]
+            _csrf_token: IgnoredAny,
+        }
+        let Fields { old_password, new_password, .. } = fields(media_type, body, Self::FIELDS)?;
+        Ok(Self { old_password: bounded(old_password)?, new_password: Password::new(new_password) })
+    }
+}
+
+fn bounded(password: Zeroizing<String>) -> Result<Password, BadBody> {
+    if password.len() > Password::MAX_BYTES { Err(BadBody::PasswordLength) } else { Ok(Password::new(password)) }
+}
+
+fn fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
+    match media_type {
+        MediaType::Json => parse_json(body, expected),
+        MediaType::Form => serde_urlencoded::from_bytes(body).map_err(|_| BadBody::Fields(expected)),
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8], expected: &'static str) -> Result<T, BadBody> {
     // JSON is UTF-8 (RFC 8259 section 8.1); what is ignored would not be looked at for that.
     let text = str::from_utf8(body).map_err(|_| BadBody::NotJson)?;
     // A list of the fields' values would pass for the object.
     let object = text.trim_ascii_start().starts_with('{');
-    match serde_json::from_str::<Fields>(text) {
+    match serde_json::from_str(text) {
         Ok(fields) if object => Ok(fields),
-        _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(BadBody::Fields),
+        _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(BadBody::Fields(expected)),
         _ => Err(BadBody::NotJson),
     }
 }
@@ -121,6 +189,11 @@ mod tests {
         assert_eq!(json(r#"{"login":"Alice","password":"x"}"#), Ok(("alice".to_owned(), false)));
         assert_eq!(json(r#" {"password":"","login":"a","remember":true} "#), Ok(("a".to_owned(), true)));
         assert_eq!(form("login=Alice%40x.y&password=a+b%26&remember=true"), Ok(("alice@x.y".to_owned(), true)));
+        assert_eq!(form("login=a&password=b&csrf_token=x&rd=%2Fy"), Ok(("a".to_owned(), false)));
+        let step_up = |body: &str| Reauthentication::parse(MediaType::Form, body.as_bytes());
+        assert!(step_up("password=x&csrf_token=y&rd=z").is_ok() && step_up("password=x&login=a").is_err());
+        let change = |body: &str| PasswordChange::parse(MediaType::Form, body.as_bytes());
+        assert!(change("old_password=x&new_password=y&csrf_token=z").is_ok() && change("new_password=y").is_err());
     }
 
     #[test]
@@ -142,7 +215,7 @@ mod tests {
             r#"{"login":"a","password":"b","password":"c"}"#,
             r#"{"login":"a","password":"b","remember":"true"}"#,
         ] {
-            assert_eq!(json(body), Err(BadBody::Fields), "{body}");
+            assert_eq!(json(body), Err(BadBody::Fields(Credentials::FIELDS)), "{body}");
         }
         assert_eq!(Credentials::parse(MediaType::Json, b"{\"login\":\"\xff\"}").err(), Some(BadBody::NotJson));
         assert_eq!(json(r#"{"login":"a b","password":"x"}"#), Err(BadBody::LoginName));
@@ -162,7 +235,7 @@ mod tests {
             "login=a&password=b&remember=on",
             "%ff=1",
         ] {
-            assert_eq!(form(body), Err(BadBody::Fields), "{body}");
+            assert_eq!(form(body), Err(BadBody::Fields(Credentials::FIELDS)), "{body}");
         }
     }
 

@@ -10,11 +10,9 @@ use serde_json::json;
 use super::{Failure, open_store};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::http::cookie;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
 use crate::revocation::tail;
-use crate::seal::CookieName;
 use crate::seal::token::{UntrustedToken, token_buffer};
 use crate::session::{Refusal, Sessions};
 
@@ -29,14 +27,14 @@ impl Inspect {
         let mut input = Vec::new();
         let read = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_end(&mut input);
         read.map_err(|error| Failure::io(format!("cannot read standard input: {error}")))?;
-        let prefix = format!("{}=", cookie::NAME);
+        let cookie = config.cookies().session().clone();
+        let prefix = format!("{}=", cookie.as_str());
         let text = input.trim_ascii();
         let text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
 
         let store = open_store(config).await?;
         let list = Arc::new(RevocationList::new(config.freshness()));
         tail::load(&store, &list).await?;
-        let cookie = CookieName::new(cookie::NAME).expect("a constant that is a token");
         let sessions = Sessions::new(KeyRing::load(&config.keys.dir)?, list.clone(), cookie, config.lifetimes());
 
         let mut buffer = token_buffer();

@@ -132,7 +132,7 @@ fn warn_without_accounts(ready: &Ready<'_>) {
 
 fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     let (login, home) = (DemoHome::LOGIN, home.0.path());
-    let Some(origin) = ready.origins.first() else {
+    let Some(origin) = ready.hosts.first() else {
         return;
     };
     // Whoever closed standard output does not want to know.
@@ -145,7 +145,9 @@ Keys and accounts live in {home} and go when this stops.
   login     {login}
   password  {password}
 
-Sign in, use the session, look at it, end it, try it again:
+In a browser: {origin}/auth/login
+
+By hand: sign in, use the session, look at it, end it, try it again:
 
   curl -c jar -H 'Content-Type: application/json' -d '{{\"login\":\"{login}\",\"password\":\"{password}\"}}' {origin}/auth/login
   curl -b jar -c jar {origin}/protected

@@ -14,10 +14,6 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::store::{Account, Change, Store};
 
-/// NIST SP 800-63B section 3.1.1: at least eight characters, no rules of composition.
-const MIN_PASSWORD_CHARS: usize = 8;
-const MAX_PASSWORD_BYTES: usize = 1024;
-
 #[derive(Subcommand, Debug)]
 pub(super) enum Users {
     /// Add an account; its password is asked for, or read from standard input
@@ -156,14 +152,7 @@ fn new_password(login: &LoginName) -> Result<Password, Failure> {
         )
     };
     let password = Password::new(text);
-    if password.chars() < MIN_PASSWORD_CHARS {
-        return Err(Failure::failed(format!(
-            "a password has at least {MIN_PASSWORD_CHARS} characters; nothing was changed"
-        )));
-    }
-    if password.bytes() > MAX_PASSWORD_BYTES {
-        return Err(Failure::failed(format!("a password has at most {MAX_PASSWORD_BYTES} bytes; nothing was changed")));
-    }
+    password.check_new().map_err(|rule| Failure::failed(format!("{rule}; nothing was changed")))?;
     Ok(password)
 }
 

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::Targets;
 use super::Config;
 use super::layers::{Layers, Source};
 use crate::account::password::Cost;
+use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::Origin;
 use crate::store::StoreUrl;
 
@@ -95,19 +96,54 @@ impl Config {
                 "it must name the origins that browsers use, because http.listen is not a loopback address",
             );
         }
-        for origin in &self.http.public_origins {
-            let Some(origin) = Origin::parse(origin) else {
+        let domain = self.cookie_domain();
+        if domain.is_none() && !self.cookie.domain.is_empty() {
+            return bad("cookie.domain", "it must be a name such as example.com, without a dot in front; or empty");
+        }
+        if domain.is_some() && self.http.public_origins.is_empty() {
+            return bad("cookie.domain", "it needs http.public_origins, each on a host of that domain");
+        }
+        if domain.is_some() && self.cookie.plain_http {
+            return bad("cookie.plain_http", "it cannot be combined with cookie.domain");
+        }
+        for text in &self.http.public_origins {
+            let Some(origin) = Origin::parse(text) else {
                 return bad(
                     "http.public_origins",
-                    &format!("{origin:?} is not an origin such as https://app.example.com"),
+                    &format!("{text:?} is not an origin such as https://app.example.com"),
                 );
             };
-            if !origin.keeps_secure_cookies() {
+            if !origin.is_secure() && !origin.is_loopback() {
                 return bad(
                     "http.public_origins",
                     &format!(
                         "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
                     ),
+                );
+            }
+            if self.cookie.plain_http && !origin.is_loopback() {
+                return bad(
+                    "cookie.plain_http",
+                    &format!("it is for development on this machine, and http.public_origins names {origin}"),
+                );
+            }
+            if domain.as_ref().is_some_and(|domain| !domain.covers(origin.host())) {
+                return bad("cookie.domain", &format!("{origin} of http.public_origins is not below it"));
+            }
+        }
+        for text in &self.http.trusted_proxies {
+            if TrustedProxies::parse_one(text).is_none() {
+                return bad(
+                    "http.trusted_proxies",
+                    &format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"),
+                );
+            }
+        }
+        for text in &self.http.verify_authorities {
+            if Origin::parse(&format!("https://{text}")).is_none() {
+                return bad(
+                    "http.verify_authorities",
+                    &format!("{text:?} is not a host and port such as sealjar:8080"),
                 );
             }
         }

@@ -1,10 +1,64 @@
 //! Request bodies: of two media types, up to a limit.
 
+use std::borrow::Cow;
+
 use salvo::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
+use salvo::hyper::body::Bytes;
 
+use super::App;
+use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
+
+/// The body of a request that changes something, read whole.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    /// `None` if none was named.
+    pub(crate) media_type: Option<MediaType>,
+    pub(crate) body: Bytes,
+    /// Whether a form token must prove that it comes from a page of ours.
+    pub(super) needs_token: bool,
+    pub(super) header_token: Option<Vec<u8>>,
+}
+
+impl Submission {
+    /// Reads the body, which may come in chunks, and may be missing.
+    pub(crate) async fn read(app: &App, request: &mut Request) -> Result<Self, Problem> {
+        let headers = request.headers();
+        let media_type = media_type(headers);
+        if media_type.is_none() && headers.contains_key(CONTENT_TYPE) {
+            return Err(Problem::MediaType);
+        }
+        let from_browser = csrf::sender(headers, &app.hosts)? == Sender::OurPage;
+        let needs_token = from_browser && media_type != Some(MediaType::Json);
+        let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
+        let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
+        let body = match request.payload_with_max_size(limit).await {
+            Ok(bytes) => bytes.clone(),
+            Err(ParseError::PayloadTooLarge) => return Err(Problem::TooLarge),
+            Err(_) => return Err(Problem::Incomplete),
+        };
+        Ok(Self { media_type, body, needs_token, header_token })
+    }
+
+    /// The media type, of which there must be one.
+    pub(crate) fn required_type(&self) -> Result<MediaType, Problem> {
+        self.media_type.ok_or(Problem::MediaType)
+    }
+
+    /// A field of the form, as text; `None` if this is no form or has no such field.
+    pub(crate) fn field(&self, name: &str) -> Option<Cow<'_, str>> {
+        if self.media_type != Some(MediaType::Form) {
+            return None;
+        }
+        form_urlencoded::parse(&self.body).find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    pub(crate) fn is_form(&self) -> bool {
+        self.media_type == Some(MediaType::Form)
+    }
+}
 
 /// The media type that the headers name, parameters aside; `None` for any other, for none and for several.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
@@ -26,13 +80,4 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
 pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit) { Err(Problem::TooLarge) } else { Ok(()) }
-}
-
-/// Reads the whole body, which may come in chunks.
-pub(crate) async fn read(request: &mut Request, limit: usize) -> Result<&[u8], Problem> {
-    match request.payload_with_max_size(limit).await {
-        Ok(bytes) => Ok(bytes),
-        Err(ParseError::PayloadTooLarge) => Err(Problem::TooLarge),
-        Err(_) => Err(Problem::Incomplete),
-    }
 }

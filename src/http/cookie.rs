@@ -1,16 +1,46 @@
-//! The session cookie on the wire: the only reader of `Cookie` and the only writer of `Set-Cookie`.
+//! Our cookies on the wire: the only reader of `Cookie` and the only writer of `Set-Cookie`.
 
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use salvo::prelude::Response;
 
+use super::hosts::Domain;
 use crate::clock::UnixTime;
-use crate::seal::CookieName;
+use crate::seal::{CookieName, SealedToken};
 use crate::session::SealedSession;
+use crate::session::form::SIGN_IN_FORM_LIFETIME;
 
-/// The session cookie's name. `__Host-` makes browsers insist on Secure, Path=/ and no Domain.
-pub(crate) const NAME: &str = "__Host-sealjar";
+/// How our cookies are called and where browsers send them.
+#[derive(Debug, Clone)]
+pub(crate) struct Cookies {
+    session: CookieName,
+    /// Of the sign-in form; never leaves the host.
+    pub(crate) form: CookieName,
+    session_scope: String,
+    form_scope: String,
+}
 
-/// What a response does to the session cookie. There is one per response, so there is at most one `Set-Cookie`.
+impl Cookies {
+    /// `__Host-` makes browsers insist on Secure, Path=/ and no Domain; `__Secure-` on Secure. Over plain HTTP, for development,
+    /// there is neither, and the name says so.
+    pub(crate) fn new(domain: Option<&Domain>, plain_http: bool) -> Self {
+        let (session, form, secure) = match (plain_http, domain) {
+            (true, _) => ("sealjar-insecure", "sealjar-insecure-form", ""),
+            (false, None) => ("__Host-sealjar", "__Host-sealjar-form", "; Secure"),
+            (false, Some(_)) => ("__Secure-sealjar", "__Host-sealjar-form", "; Secure"),
+        };
+        let name = |text| CookieName::new(text).expect("a constant that is a token");
+        let form_scope = format!("; Path=/{secure}; HttpOnly; SameSite=Lax");
+        let domain = domain.map_or_else(String::new, |domain| format!("; Domain={}", domain.as_str()));
+        Self { session: name(session), form: name(form), session_scope: format!("{form_scope}{domain}"), form_scope }
+    }
+
+    /// The session cookie's name.
+    pub(crate) const fn session(&self) -> &CookieName {
+        &self.session
+    }
+}
+
+/// What a response does to the session cookie. There is one per response, so there is at most one `Set-Cookie` for it.
 #[derive(Debug, Default)]
 pub(crate) enum CookieChange {
     /// Leaves it alone.
@@ -27,19 +57,29 @@ pub(crate) fn fields(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
-impl CookieChange {
-    pub(crate) fn write(self, name: &CookieName, now: UnixTime, response: &mut Response) {
-        let name = name.as_str();
-        let cookie = match self {
-            Self::Keep => return,
-            Self::Set(session) => {
-                let age = session.deadlines.idle.since(now).as_secs();
-                let age = if session.flags.remembered() { format!("; Max-Age={age}") } else { String::new() };
-                format!("{name}={}; Path=/; Secure; HttpOnly; SameSite=Lax{age}", session.token.expose())
+impl Cookies {
+    /// Writes the change of the session's cookie.
+    pub(crate) fn write(&self, change: CookieChange, now: UnixTime, response: &mut Response) {
+        let Self { session: name, session_scope: scope, .. } = self;
+        match change {
+            CookieChange::Keep => {}
+            CookieChange::Set(session) => {
+                let age = session.flags.remembered().then(|| session.deadlines.idle.since(now).as_secs());
+                append(response, name, session.token.expose(), scope, age);
             }
-            Self::Clear => format!("{name}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"),
-        };
-        let value = HeaderValue::try_from(cookie).expect("a name, base64url and our own attributes are visible ASCII");
-        response.headers_mut().insert(SET_COOKIE, value);
+            CookieChange::Clear => append(response, name, "", scope, Some(0)),
+        }
     }
+
+    /// Writes the cookie of the sign-in form.
+    pub(crate) fn write_form(&self, token: &SealedToken, response: &mut Response) {
+        append(response, &self.form, token.expose(), &self.form_scope, Some(SIGN_IN_FORM_LIFETIME.as_secs()));
+    }
+}
+
+fn append(response: &mut Response, name: &CookieName, value: &str, scope: &str, max_age: Option<u64>) {
+    let age = max_age.map_or_else(String::new, |secs| format!("; Max-Age={secs}"));
+    let cookie = format!("{}={value}{scope}{age}", name.as_str());
+    let cookie = HeaderValue::try_from(cookie).expect("a name, base64url and our own attributes are visible ASCII");
+    response.headers_mut().append(SET_COOKIE, cookie);
 }

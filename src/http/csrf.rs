@@ -4,96 +4,155 @@
 //!
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
-//! 3. either is there and the body is not JSON: a form, which needs the token of its page. There are no pages yet, so no token
-//!    is good, and it is refused;
+//! 3. either is there and the body is not JSON: a form, which needs the token of its page ([`check_token`]);
 //! 4. neither is there: not a browser, so that curl needs no token.
+//!
+//! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
 
 use salvo::http::Method;
-use salvo::http::header::{HeaderMap, HeaderName, ORIGIN};
+use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 
-use super::body::{self, MediaType};
-use super::origin::Origins;
+use super::App;
+use super::body::Submission;
+use super::hosts::Hosts;
+use super::origin::Origin;
 use super::problem::Problem;
+use crate::session::form::Bound;
+
+/// Where a script puts the form token, if its body is no form.
+pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
+/// The form's hidden field.
+pub(crate) const TOKEN_FIELD: &str = "csrf_token";
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses what another site may have sent.
-pub(crate) fn check(method: &Method, headers: &HeaderMap, origins: &Origins) -> Result<(), Problem> {
-    if method.is_safe() {
+/// Who sent a request, as far as its headers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// No browser says where it comes from.
+    Program,
+    /// A page of one of our origins, or the user (`none`).
+    OurPage,
+}
+
+/// Refuses what another site may have sent (rules 1 and 2).
+pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), Problem> {
+    if method.is_safe() { Ok(()) } else { sender(headers, hosts).map(drop) }
+}
+
+/// Who sent a request with an unsafe method.
+pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, Problem> {
+    sender_among(headers, |value| hosts.is_origin(value))
+}
+
+/// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
+/// WebSocket's handshake is a GET that other sites may send, with the user's cookies.
+pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), Problem> {
+    if method.is_safe() && !headers.contains_key(UPGRADE) {
         return Ok(());
     }
+    let own = origin.to_string();
+    sender_among(headers, |value| value == own.as_bytes()).map(drop)
+}
+
+fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<Sender, Problem> {
     let mut site = headers.get_all(SEC_FETCH_SITE).iter().peekable();
     let mut origin = headers.get_all(ORIGIN).iter().peekable();
     let from_browser = site.peek().is_some() || origin.peek().is_some();
     let same = if site.peek().is_some() {
         site.all(|value| ["same-origin", "none"].iter().any(|good| value == good))
     } else {
-        origin.all(|value| origins.contains(value.as_bytes()))
+        origin.all(|value| is_ours(value.as_bytes()))
     };
     match (from_browser, same) {
+        (false, _) => Ok(Sender::Program),
+        (true, true) => Ok(Sender::OurPage),
         (true, false) => Err(Problem::CrossSite),
-        (true, true) if body::media_type(headers) != Some(MediaType::Json) => Err(Problem::FormToken),
-        _ => Ok(()),
+    }
+}
+
+/// Holds a form against one of the things that it may be bound to (rule 3). With nothing that it could be bound to, any token
+/// of ours will do: there is nothing that the form could act on.
+pub(crate) fn check_token(app: &App, submission: &Submission, bounds: &[Bound]) -> Result<(), Problem> {
+    if !submission.needs_token {
+        return Ok(());
+    }
+    let field = submission.field(TOKEN_FIELD);
+    let token = field.as_deref().map(str::as_bytes).or(submission.header_token.as_deref()).unwrap_or_default();
+    match app.sessions.open_form_token(token) {
+        Some(bound) if bounds.is_empty() || bounds.contains(&bound) => Ok(()),
+        _ => Err(Problem::FormToken),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::origin::Origin;
 
     const OURS: &str = "https://app.example";
 
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().expect("a header value"));
+        }
+        headers
+    }
+
+    fn hosts() -> Hosts {
+        Hosts::new(vec![Origin::parse(OURS).expect("valid")], None, Vec::new())
+    }
+
+    /// The rest of the table, with hosts, tokens and the answers as clients see them, is in `tests/server/csrf.rs`.
     #[test]
-    fn decides_by_the_table() {
-        const FORM: &str = "application/x-www-form-urlencoded";
-        const JSON: &str = "application/json";
+    fn tells_the_sender_by_the_table() {
         let cases = [
-            // Sec-Fetch-Site, Origin, Content-Type, outcome
-            (None, None, FORM, Ok(())),
-            (None, None, JSON, Ok(())),
-            (None, None, "", Ok(())),
-            (Some("same-origin"), None, JSON, Ok(())),
-            (Some("same-origin"), Some("https://evil.example"), JSON, Ok(())),
-            (Some("none"), None, JSON, Ok(())),
-            (None, Some(OURS), JSON, Ok(())),
-            (Some("same-origin"), Some(OURS), FORM, Err(Problem::FormToken)),
-            (Some("same-origin"), Some(OURS), "", Err(Problem::FormToken)),
-            (Some("same-origin"), Some(OURS), "text/plain; x=application/json", Err(Problem::FormToken)),
-            (None, Some(OURS), FORM, Err(Problem::FormToken)),
-            (Some("same-site"), Some(OURS), JSON, Err(Problem::CrossSite)),
-            (Some("cross-site"), None, JSON, Err(Problem::CrossSite)),
-            (Some(""), None, JSON, Err(Problem::CrossSite)),
-            (Some("SAME-ORIGIN"), None, JSON, Err(Problem::CrossSite)),
-            (None, Some("null"), JSON, Err(Problem::CrossSite)),
-            (None, Some("https://app.example:443"), JSON, Err(Problem::CrossSite)),
-            (None, Some("https://app.example.evil"), JSON, Err(Problem::CrossSite)),
-            (None, Some(""), JSON, Err(Problem::CrossSite)),
+            // Sec-Fetch-Site, Origin, outcome
+            (None, None, Ok(Sender::Program)),
+            (Some("same-origin"), None, Ok(Sender::OurPage)),
+            (Some("same-origin"), Some("https://evil.example"), Ok(Sender::OurPage)),
+            (Some("none"), None, Ok(Sender::OurPage)),
+            (None, Some(OURS), Ok(Sender::OurPage)),
+            (Some("same-site"), Some(OURS), Err(Problem::CrossSite)),
+            (Some("cross-site"), None, Err(Problem::CrossSite)),
+            (Some(""), None, Err(Problem::CrossSite)),
+            (Some("SAME-ORIGIN"), None, Err(Problem::CrossSite)),
+            (None, Some("null"), Err(Problem::CrossSite)),
+            (None, Some("https://app.example:443"), Err(Problem::CrossSite)),
+            (None, Some("https://app.example.evil"), Err(Problem::CrossSite)),
+            (None, Some("http://app.example"), Err(Problem::CrossSite)),
+            (None, Some(""), Err(Problem::CrossSite)),
         ];
-        let origins = Origins::new(vec![Origin::parse(OURS).expect("valid")]);
-        for (site, origin, content_type, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for (name, value) in [("sec-fetch-site", site), ("origin", origin), ("content-type", Some(content_type))] {
-                if let Some(value) = value {
-                    headers.insert(name, value.parse().expect("a header value"));
-                }
-            }
-            let found = check(&Method::POST, &headers, &origins);
-            assert_eq!(found, expected, "{site:?} {origin:?} {content_type}");
-            assert_eq!(check(&Method::GET, &headers, &origins), Ok(()));
+        for (site, origin, expected) in cases {
+            let fields: Vec<_> = [("sec-fetch-site", site), ("origin", origin)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect();
+            let headers = headers(&fields);
+            assert_eq!(sender(&headers, &hosts()), expected, "{site:?} {origin:?}");
+            assert_eq!(check(&Method::GET, &headers, &hosts()), Ok(()));
+            assert_eq!(check(&Method::POST, &headers, &hosts()), expected.map(drop));
         }
     }
 
     #[test]
     fn of_several_fields_one_bad_one_is_enough() {
-        let origins = Origins::new(vec![Origin::parse(OURS).expect("valid")]);
-        for (name, values) in [("sec-fetch-site", ["same-origin", "cross-site"]), ("origin", [OURS, "null"])] {
-            let mut headers = HeaderMap::new();
-            headers.insert("content-type", "application/json".parse().expect("a header value"));
-            for value in values {
-                headers.append(name, value.parse().expect("a header value"));
-            }
-            assert_eq!(check(&Method::POST, &headers, &origins), Err(Problem::CrossSite));
+        for (name, bad) in [("sec-fetch-site", "cross-site"), ("origin", "null")] {
+            let good = if name == "origin" { OURS } else { "same-origin" };
+            let fields = [(name, good), (name, bad)];
+            assert_eq!(sender(&headers(&fields), &hosts()), Err(Problem::CrossSite), "{name}");
         }
+    }
+
+    #[test]
+    fn an_app_is_asked_from_its_own_origin_and_a_websocket_is_no_safe_request() {
+        let app = Origin::parse("https://b.example").expect("valid");
+        let ask =
+            |method: Method, fields: &[(&'static str, &str)]| check_for_app(&method, &headers(fields), &app).is_ok();
+        let other = ("origin", OURS);
+        assert!(ask(Method::POST, &[("origin", "https://b.example")]) && ask(Method::POST, &[]));
+        assert!(!ask(Method::POST, &[other]), "another host of ours is another site to the app");
+        assert!(ask(Method::GET, &[other]) && !ask(Method::GET, &[other, ("upgrade", "websocket")]));
+        assert!(!ask(Method::DELETE, &[("sec-fetch-site", "same-site"), ("origin", "https://b.example")]));
     }
 }

@@ -4,24 +4,27 @@
 //! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
 //! cookie gains nothing, and the new sid is always fresh.
 
+pub(crate) mod page;
+
 use std::sync::Arc;
 
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
-use super::body::{self, MediaType};
+use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
+use super::reply::{Reply, respond};
 use super::status::SessionView;
-use super::{App, Reply, respond};
+use super::{App, browser, csrf};
 use crate::account::credentials::{BadBody, Credentials};
 use crate::account::password::Verdict;
+use crate::account::{LoginName, Password};
 use crate::clock::Now;
-use crate::session::Identity;
+use crate::session::form::Bound;
+use crate::session::{Identity, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
-
-/// Where a form goes on to.
-const AFTER_SIGN_IN: &str = "/auth/status";
+use page::Entry;
 
 /// `POST /auth/login`.
 pub(crate) struct Login(pub(crate) Arc<App>);
@@ -29,21 +32,51 @@ pub(crate) struct Login(pub(crate) Arc<App>);
 #[handler]
 impl Login {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let outcome = sign_in(&self.0, request).await;
-        respond(&self.0, Now::read(), outcome, response);
+        let app = &*self.0;
+        let mut entry = Entry::default();
+        let outcome = match sign_in(app, request, &mut entry).await {
+            Err(problem) if browser::is_navigation(request.headers()) => {
+                page::again(app, request, Now::read(), &entry, problem)
+            }
+            outcome => outcome,
+        };
+        respond(app, request.headers(), Now::read(), outcome, response);
     }
 }
 
-async fn sign_in(app: &App, request: &mut Request) -> Result<Reply, Problem> {
+/// Signs in; `entry` is filled with what the form is to show again if it fails.
+async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
+    let submission = Submission::read(app, request).await?;
+    *entry = Entry::of_submission(&submission, &app.hosts);
+    let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
+    let bound = form.map(Bound::SignIn).ok_or(Problem::FormToken);
+    if submission.needs_token {
+        csrf::check_token(app, &submission, &[bound?])?;
+    }
+    let Credentials { login_name, password, remember } =
+        Credentials::parse(submission.required_type()?, &submission.body)?;
+    let (account, state) = authenticate(app, login_name, password).await?;
+    let (session, view) = begin(app, request, &account, state, Manner { remember, app_data: &[] }).await?;
+    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
+    Ok(reply.cookie(CookieChange::Set(session)))
+}
+
+/// What of a session its owner or the application chose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner<'a> {
+    pub(super) remember: bool,
+    pub(super) app_data: &'a [u8],
+}
+
+/// Ends the sessions that came with the request, for good, and begins a fresh one.
+pub(super) async fn begin(
+    app: &App,
+    request: &Request,
+    account: &Account,
+    state: State,
+    manner: Manner<'_>,
+) -> Result<(SealedSession, SessionView), Problem> {
     let site = app.site(request)?;
-    let media_type = body::media_type(request.headers()).ok_or(Problem::MediaType)?;
-    let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
-    let credentials = Credentials::parse(media_type, body::read(request, limit).await?).map_err(|bad| match bad {
-        BadBody::NotJson => Problem::NotJson,
-        other => Problem::Fields(other.hint()),
-    })?;
-    let remember = credentials.remember;
-    let (account, state) = authenticate(app, credentials).await?;
     let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
     let revokes = presented.iter().map(Revoke::from).collect();
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
@@ -61,21 +94,24 @@ async fn sign_in(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     if app.sessions.revocations().refuses_generation(&account.sub, account.generation, state.global_generation) {
         return Err(Problem::Overtaken);
     }
-    let session = app.sessions.sign_in(&identity, remember, &[], site, Now::read()).map_err(|error| {
+    let sealed = |error| {
         tracing::error!(%error, "a sign-in could not be sealed");
         Problem::Seal(error)
-    })?;
-    tracing::info!(sub = %account.sub, sid = %session.sid, "signed in");
-    let reply = match media_type {
-        MediaType::Json => Reply::json(&SessionView::of_sign_in(&identity, &session)),
-        MediaType::Form => Reply::see_other(AFTER_SIGN_IN),
     };
-    Ok(reply.cookie(CookieChange::Set(session)))
+    let now = Now::read();
+    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
+    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
+    tracing::info!(sub = %account.sub, sid = %session.sid, "signed in");
+    let view = SessionView::of_sign_in(&identity, &session, &csrf_token);
+    Ok((session, view))
 }
 
 /// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
-async fn authenticate(app: &App, credentials: Credentials) -> Result<(Account, State), Problem> {
-    let Credentials { login_name, password, .. } = credentials;
+pub(super) async fn authenticate(
+    app: &App,
+    login_name: LoginName,
+    password: Password,
+) -> Result<(Account, State), Problem> {
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(&login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
@@ -100,7 +136,17 @@ async fn authenticate(app: &App, credentials: Credentials) -> Result<(Account, S
     Ok((account, state))
 }
 
-fn store_failed(error: StoreError) -> Problem {
-    tracing::error!(%error, "a sign-in needs the store");
+pub(super) fn store_failed(error: StoreError) -> Problem {
+    tracing::error!(%error, "a request about an account needs the store");
     Problem::Store
+}
+
+impl From<BadBody> for Problem {
+    fn from(bad: BadBody) -> Self {
+        match bad {
+            BadBody::NotJson => Self::NotJson,
+            BadBody::LoginName => Self::LoginName(bad.hint()),
+            BadBody::Fields(_) | BadBody::PasswordLength => Self::Fields(bad.hint()),
+        }
+    }
 }

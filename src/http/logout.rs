@@ -6,20 +6,22 @@
 use std::sync::Arc;
 
 use salvo::http::Request;
-use salvo::http::header::CONTENT_TYPE;
 use salvo::prelude::{Response, handler};
 use serde_json::json;
 
-use super::body::{self, MediaType};
+use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
-use super::{App, Reply, respond};
+use super::reply::{Reply, respond};
+use super::return_url::ReturnUrl;
+use super::{App, csrf};
 use crate::clock::Now;
+use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
 use crate::store::Revoke;
 
 /// Where a form goes on to.
-const AFTER_SIGN_OUT: &str = "/auth/status";
+const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
 
 /// `POST /auth/logout`: ends this session; idempotent.
 pub(crate) struct Logout(pub(crate) Arc<App>);
@@ -27,11 +29,15 @@ pub(crate) struct Logout(pub(crate) Arc<App>);
 #[handler]
 impl Logout {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let now = Now::read();
-        let presented = presented(&self.0, request, now);
-        let revokes = presented.iter().map(Revoke::from).collect();
-        respond(&self.0, now, end(&self.0, request, revokes).await, response);
+        let app = &*self.0;
+        let outcome = sign_out(app, request).await;
+        respond(app, request.headers(), Now::read(), outcome, response);
     }
+}
+
+async fn sign_out(app: &App, request: &mut Request) -> Result<Reply, Problem> {
+    let (submission, presented) = read(app, request).await?;
+    end(app, &submission, presented.iter().map(Revoke::from).collect()).await
 }
 
 /// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
@@ -41,14 +47,16 @@ pub(crate) struct LogoutAll(pub(crate) Arc<App>);
 #[handler]
 impl LogoutAll {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let now = Now::read();
-        let presented = presented(&self.0, request, now);
-        let outcome = match subject(&self.0, request, &presented, now) {
-            Ok(all) => end(&self.0, request, presented.iter().map(Revoke::from).chain(all).collect()).await,
-            Err(problem) => Err(problem),
-        };
-        respond(&self.0, now, outcome, response);
+        let app = &*self.0;
+        let outcome = sign_out_everywhere(app, request).await;
+        respond(app, request.headers(), Now::read(), outcome, response);
     }
+}
+
+async fn sign_out_everywhere(app: &App, request: &mut Request) -> Result<Reply, Problem> {
+    let (submission, presented) = read(app, request).await?;
+    let all = subject(app, request, &presented, Now::read())?;
+    end(app, &submission, presented.iter().map(Revoke::from).chain(all).collect()).await
 }
 
 /// The refusal of all sessions of the subject.
@@ -72,15 +80,17 @@ fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> R
     })
 }
 
-fn presented(app: &App, request: &Request, now: Now) -> Vec<Presented> {
-    app.sessions.presented(cookie::fields(request.headers()), now)
+/// The body, and the sessions that came with the request. A form must be bound to one of them; the form of a page that was open
+/// while its session was signed out elsewhere has nothing left to act on, and passes.
+async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
+    let submission = Submission::read(app, request).await?;
+    let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
+    let bounds: Vec<Bound> = presented.iter().map(|token| Bound::Session(token.sid)).collect();
+    csrf::check_token(app, &submission, &bounds)?;
+    Ok((submission, presented))
 }
 
-async fn end(app: &App, request: &Request, revokes: Vec<Revoke>) -> Result<Reply, Problem> {
-    let media_type = body::media_type(request.headers());
-    if media_type.is_none() && request.headers().contains_key(CONTENT_TYPE) {
-        return Err(Problem::MediaType);
-    }
+async fn end(app: &App, submission: &Submission, revokes: Vec<Revoke>) -> Result<Reply, Problem> {
     for revoke in &revokes {
         match revoke {
             Revoke::Session { sid, .. } => tracing::info!(%sid, "signing out"),
@@ -88,9 +98,11 @@ async fn end(app: &App, request: &Request, revokes: Vec<Revoke>) -> Result<Reply
         }
     }
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
-    let reply = match media_type {
-        Some(MediaType::Form) => Reply::see_other(AFTER_SIGN_OUT),
-        _ => Reply::json(&json!({ "signed_out": true })),
+    let reply = if submission.is_form() {
+        let rd = submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, &app.hosts));
+        Reply::see_other(rd.as_ref().map_or(AFTER_SIGN_OUT, ReturnUrl::as_str))
+    } else {
+        Reply::json(&json!({ "signed_out": true }))
     };
     Ok(reply.cookie(CookieChange::Clear))
 }

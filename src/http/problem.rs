@@ -1,13 +1,14 @@
-//! Every error that a client can see, on one page: RFC 9457 `application/problem+json`, with a stable `reason` and a `detail` that
-//! says what to do. The precise cause of a refusal is for the log only.
+//! Every error that a client can see, on one page: RFC 9457 `application/problem+json` for programs, a page for people, with a
+//! stable `reason` and a `detail` that says what to do. The precise cause of a refusal is for the log only.
 
-use std::fmt::Write;
-
+use askama::Template;
 use salvo::http::StatusCode;
 use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::Response;
 use serde_json::json;
 
+use super::pages::{Action, ErrorPage, Shell};
+use super::reply;
 use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
 
@@ -20,6 +21,10 @@ pub(crate) enum Problem {
     Credentials,
     /// A password was right when it was given, and the account changed while it was checked.
     Overtaken,
+    /// The password must be given again: it was given too long ago for what is asked for.
+    StepUp,
+    /// A live session without the role that the route asks for.
+    Role,
     /// Password checks queue up.
     Busy,
     /// The store cannot be read or written.
@@ -32,6 +37,10 @@ pub(crate) enum Problem {
     NotJson,
     /// The body's fields are wrong.
     Fields(&'static str),
+    /// The login name cannot be one.
+    LoginName(&'static str),
+    /// The new password cannot be one.
+    NewPassword(&'static str),
     /// The body is of a type that is not taken.
     MediaType,
     /// The body is too large.
@@ -44,17 +53,44 @@ pub(crate) enum Problem {
     Misdirected,
     /// A request that another site made the browser send.
     CrossSite,
-    /// A form without its token.
+    /// A form without its token, or with that of another session or sign-in.
     FormToken,
+    /// A route's rule cannot be read.
+    Rule,
+    /// What a proxy should have said is missing or contradicts itself.
+    Forwarded(&'static str),
     /// Salvo's own: 404, 405, 500 and the like.
     Status(StatusCode),
 }
 
 impl Problem {
+    pub(crate) fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// Whether there is no session, and a sign-in would change that.
+    pub(crate) fn is_cured_by_sign_in(self) -> bool {
+        matches!(self, Self::Session(refusal) if refusal != Refusal::Stale)
+    }
+
+    /// Whether the password that was given is not the account's.
+    pub(crate) const fn is_about_the_password(self) -> bool {
+        matches!(self, Self::Credentials | Self::Overtaken)
+    }
+
+    /// Whether the form that failed can be shown again: its session is live.
+    pub(crate) const fn is_shown_in_form(self) -> bool {
+        !matches!(self, Self::Session(_) | Self::CrossSite | Self::Authority | Self::Misdirected)
+    }
+
+    pub(crate) fn detail(self) -> &'static str {
+        self.parts().2
+    }
+
     /// Status, reason, detail.
-    fn parts(self) -> (StatusCode, &'static str, String) {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
-        let (status, reason, detail) = match self {
+        match self {
             Self::Session(Refusal::Missing) => (
                 S::UNAUTHORIZED,
                 "missing",
@@ -80,6 +116,12 @@ impl Problem {
             Self::Overtaken => {
                 (S::UNAUTHORIZED, "credentials", "the account was changed during this sign-in; try again")
             }
+            Self::StepUp => (
+                S::UNAUTHORIZED,
+                "step-up",
+                "this asks for a password given more recently; send it to POST /auth/reauthenticate",
+            ),
+            Self::Role => (S::FORBIDDEN, "forbidden", "the session has not the role that this asks for"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "too many sign-ins at once; try again in a moment"),
             Self::Store => (
                 S::SERVICE_UNAVAILABLE,
@@ -102,7 +144,9 @@ impl Problem {
                 "what the account holds does not fit a cookie; the operator gives it fewer roles or a shorter name",
             ),
             Self::NotJson => (S::BAD_REQUEST, "malformed", "the body is not well-formed JSON"),
-            Self::Fields(expected) => (S::UNPROCESSABLE_ENTITY, "fields", expected),
+            Self::Fields(expected) | Self::LoginName(expected) | Self::NewPassword(expected) => {
+                (S::UNPROCESSABLE_ENTITY, "fields", expected)
+            }
             Self::MediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "media-type", "send application/json or application/x-www-form-urlencoded")
             }
@@ -121,9 +165,17 @@ impl Problem {
                 "cross-site",
                 "the browser says that another site sent this request; open the page of this site and send it from there",
             ),
-            Self::FormToken => {
-                (S::FORBIDDEN, "form-token", "a form sent by a browser needs the token of its page; send JSON instead")
-            }
+            Self::FormToken => (
+                S::FORBIDDEN,
+                "form-token",
+                "a form sent by a browser needs the csrf_token of its page, which is good for one session; load the page again, or send JSON",
+            ),
+            Self::Rule => (
+                S::FORBIDDEN,
+                "rule",
+                "a rule of this route cannot be read; if you did not add role, max_age or csrf to the address yourself, tell the operator",
+            ),
+            Self::Forwarded(what) => (S::FORBIDDEN, "forwarded", what),
             Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, "not-found", "there is nothing here"),
             Self::Status(S::METHOD_NOT_ALLOWED) => {
                 (S::METHOD_NOT_ALLOWED, "method", "the Allow field lists the methods of this resource")
@@ -131,11 +183,10 @@ impl Problem {
             Self::Status(status) => {
                 (status, "error", "the server could not answer; the operator finds the cause in its log")
             }
-        };
-        (status, reason, detail.to_owned())
+        }
     }
 
-    /// Writes the response. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
+    /// Writes the response for a program. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
     pub(crate) fn render(self, cookie: &CookieName, response: &mut Response) {
         let (status, reason, detail) = self.parts();
         let body = json!({
@@ -144,18 +195,69 @@ impl Problem {
             "reason": reason,
             "detail": detail,
         });
+        self.write_fields(status, cookie, response);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.body(format!("{body}\n"));
+    }
+
+    fn write_fields(self, status: StatusCode, cookie: &CookieName, response: &mut Response) {
         response.status_code(status);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
-            let mut challenge = String::from("Cookie realm=\"sealjar\", form-action=\"/auth/login\", cookie-name=\"");
-            let _ = write!(challenge, "{}\"", cookie.as_str());
+            let form = if self == Self::StepUp { "/auth/reauthenticate" } else { "/auth/login" };
+            let name = cookie.as_str();
+            let challenge = format!("Cookie realm=\"sealjar\", form-action=\"{form}\", cookie-name=\"{name}\"");
             headers
                 .insert(WWW_AUTHENTICATE, challenge.parse().expect("a cookie's name is visible ASCII without quotes"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        response.body(format!("{body}\n"));
     }
+
+    /// Writes the response as a page.
+    pub(crate) fn render_page(self, shell: Shell, cookie: &CookieName, response: &mut Response) {
+        let (status, _, detail) = self.parts();
+        let (title, detail, action) = self
+            .for_people()
+            .unwrap_or_else(|| (status.canonical_reason().unwrap_or("Error").to_owned(), sentence(detail), None));
+        let page = ErrorPage { shell, status: status.as_u16(), title, detail, action };
+        self.write_fields(status, cookie, response);
+        reply::write_page(page.render().expect("writing to memory cannot fail"), response);
+    }
+
+    /// Title, detail and way out, where a person needs other words than a program.
+    fn for_people(self) -> Option<(String, String, Option<Action>)> {
+        const SIGN_IN: Option<Action> = Some(Action { href: "/auth/login", label: "Sign in" });
+        const SESSION: Option<Action> = Some(Action { href: "/auth/status", label: "Your session" });
+        let (title, detail, action) = match self {
+            Self::Session(Refusal::Missing) => ("You are not signed in", "Sign in to go on.", SIGN_IN),
+            Self::Session(Refusal::Invalid(_)) => {
+                ("You are not signed in", "Your session is not good here. Sign in to go on.", SIGN_IN)
+            }
+            Self::Session(Refusal::Expired) => {
+                ("Your session has ended", "It was not used for too long. Sign in to go on.", SIGN_IN)
+            }
+            Self::Session(Refusal::Revoked) => {
+                ("Your session has ended", "It was signed out. Sign in to go on.", SIGN_IN)
+            }
+            Self::StepUp => ("Confirm that it is you", "This asks for your password again.", SESSION),
+            Self::Role => ("You may not see this", "Your account has not the role that this asks for.", SESSION),
+            Self::FormToken => {
+                ("This form is out of date", "You signed in or out since it was opened. Nothing was done.", SESSION)
+            }
+            Self::CrossSite => ("Refused", "Another site sent this request. Nothing was done.", None),
+            Self::Status(StatusCode::NOT_FOUND) => {
+                ("There is nothing here", "Look at the address for a mistake.", None)
+            }
+            _ => return None,
+        };
+        Some((title.to_owned(), detail.to_owned(), action))
+    }
+}
+
+/// A detail as a sentence: capital first, full stop last.
+pub(crate) fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }

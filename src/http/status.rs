@@ -7,37 +7,70 @@ use salvo::prelude::{Response, handler};
 use serde::Serialize;
 
 use super::cookie::{self, CookieChange};
+use super::pages::SessionPage;
 use super::problem::Problem;
-use super::{App, Reply, respond};
+use super::reply::{Reply, respond};
+use super::return_url::ReturnUrl;
+use super::{App, browser};
 use crate::clock::{Now, UnixTime};
+use crate::seal::SealedToken;
 use crate::session::claims::Claims;
+use crate::session::form::Bound;
 use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, SealedSession, Verified};
 
-/// `GET /auth/status`: the session, or why there is none.
+/// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
 pub(crate) struct Status(pub(crate) Arc<App>);
 
 #[handler]
 impl Status {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let now = Now::read();
-        let outcome = with_session(&self.0, request, now, SessionView::of);
-        respond(&self.0, now, outcome, response);
+        let (app, now) = (&*self.0, Now::read());
+        let as_page = browser::is_navigation(request.headers());
+        let notice = request.uri().query().and_then(notice);
+        let outcome = with_session(app, request, now, |claims, deadlines| {
+            let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+            if as_page {
+                Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)))
+            } else {
+                Ok(Reply::json(&SessionView::of(claims, deadlines, &csrf_token)))
+            }
+        });
+        respond(app, request.headers(), now, outcome, response);
     }
 }
 
-/// `GET /protected`: the sample of a resource that only a live session sees.
+/// What a form that led here has done.
+fn notice(query: &str) -> Option<&'static str> {
+    match query {
+        "password-changed" => Some("Your password is changed. Your other sessions have ended."),
+        _ => None,
+    }
+}
+
+/// `GET /protected`: the sample of a resource that only a live session sees. A browser without one is sent to sign in.
 pub(crate) struct Protected(pub(crate) Arc<App>);
 
 #[handler]
 impl Protected {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let now = Now::read();
-        let outcome = with_session(&self.0, request, now, |session, _| Sample {
-            message: "only a live session sees this",
-            login_name: session.login_name.to_owned(),
+        let (app, now) = (&*self.0, Now::read());
+        let outcome = with_session(app, request, now, |session, _| {
+            let login_name = session.login_name.to_owned();
+            Ok(Reply::json(&Sample { message: "only a live session sees this", login_name }))
         });
-        respond(&self.0, now, outcome, response);
+        let outcome = or_sign_in(request, "/protected", outcome);
+        respond(app, request.headers(), now, outcome, response);
+    }
+}
+
+/// Sends a browser that has no live session to the sign-in page, and from there back `here`.
+pub(super) fn or_sign_in(request: &Request, here: &str, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+    match outcome {
+        Err(problem) if problem.is_cured_by_sign_in() && browser::is_navigation(request.headers()) => {
+            Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here)))
+        }
+        outcome => outcome,
     }
 }
 
@@ -60,10 +93,12 @@ pub(crate) struct SessionView {
     idle_deadline: UnixTime,
     absolute_deadline: UnixTime,
     remembered: bool,
+    /// What forms of this session must carry.
+    csrf_token: String,
 }
 
 impl SessionView {
-    fn of(claims: &Claims<'_>, deadlines: Deadlines) -> Self {
+    fn of(claims: &Claims<'_>, deadlines: Deadlines, csrf_token: &SealedToken) -> Self {
         Self {
             sid: claims.sid.to_string(),
             sub: claims.sub.to_owned(),
@@ -75,11 +110,12 @@ impl SessionView {
             idle_deadline: deadlines.idle,
             absolute_deadline: deadlines.absolute,
             remembered: claims.flags.remembered(),
+            csrf_token: csrf_token.expose().to_owned(),
         }
     }
 
     /// The session that was just begun.
-    pub(crate) fn of_sign_in(identity: &Identity<'_>, session: &SealedSession) -> Self {
+    pub(crate) fn of_sign_in(identity: &Identity<'_>, session: &SealedSession, csrf_token: &SealedToken) -> Self {
         Self {
             sid: session.sid.to_string(),
             sub: identity.sub.to_owned(),
@@ -91,27 +127,56 @@ impl SessionView {
             idle_deadline: session.deadlines.idle,
             absolute_deadline: session.deadlines.absolute,
             remembered: session.flags.remembered(),
+            csrf_token: csrf_token.expose().to_owned(),
         }
     }
 }
 
-/// Answers with a view of the live session and its deadlines, renewing it if it is time.
-fn with_session<V: Serialize>(
+fn session_page<'a>(
+    app: &App,
+    claims: &Claims<'a>,
+    deadlines: Deadlines,
+    csrf_token: &'a SealedToken,
+    notice: Option<&'static str>,
+) -> SessionPage<'a> {
+    SessionPage {
+        shell: app.shell,
+        csrf_token: csrf_token.expose(),
+        login_name: claims.login_name,
+        display_name: claims.display_name,
+        email: claims.email,
+        roles: claims.roles().collect(),
+        authenticated_at: claims.authenticated_at.into(),
+        idle_deadline: deadlines.idle.into(),
+        absolute_deadline: deadlines.absolute.into(),
+        remembered: claims.flags.remembered(),
+        notice,
+    }
+}
+
+/// Answers with what `answer` makes of the live session and its deadlines, renewing it if it is time.
+pub(super) fn with_session(
     app: &App,
     request: &Request,
     now: Now,
-    view: impl FnOnce(&Claims<'_>, Deadlines) -> V,
+    answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
 ) -> Result<Reply, Problem> {
     let site = app.site(request)?;
     let answer = |session: &Verified<'_>| {
-        let claims = session.claims();
-        let renewed = app.sessions.renew(session).unwrap_or_else(|error| {
-            tracing::error!(%error, "a session could not be renewed and goes on as it is");
-            None
-        });
+        let renewed = renewed(app, session);
         let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
-        let cookie = renewed.map_or(CookieChange::Keep, CookieChange::Set);
-        Reply::json(&view(claims, deadlines)).cookie(cookie)
+        let reply = answer(session.claims(), deadlines)?;
+        Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
     };
-    app.sessions.verify(cookie::fields(request.headers()), site, now, answer).map_err(|refusal| app.refused(refusal))
+    app.sessions
+        .verify(cookie::fields(request.headers()), site, now, answer)
+        .unwrap_or_else(|refusal| Err(app.refused(refusal)))
+}
+
+/// The session renewed, if it is time. One that cannot be goes on as it is.
+pub(super) fn renewed(app: &App, session: &Verified<'_>) -> Option<SealedSession> {
+    app.sessions.renew(session).unwrap_or_else(|error| {
+        tracing::error!(%error, "a session could not be renewed and goes on as it is");
+        None
+    })
 }

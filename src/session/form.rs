@@ -14,8 +14,6 @@
 
 use std::time::Duration;
 
-use subtle::ConstantTimeEq;
-
 use super::{SealError, Sessions, cookie_header};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, FormId, Sid};
@@ -47,17 +45,16 @@ impl Bound {
         bytes[1..].copy_from_slice(&id);
         bytes
     }
-}
 
-/// What a form token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormToken {
-    /// Made for exactly this.
-    Holds,
-    /// Made by us, for something else: an earlier session, another sign-in form.
-    Stale,
-    /// Not made by us.
-    Foreign,
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, id) = bytes.split_first()?;
+        let id = id.try_into().ok()?;
+        match kind {
+            0 => Some(Self::Session(Sid::from_bytes(id))),
+            1 => Some(Self::SignIn(FormId::from_bytes(id))),
+            _ => None,
+        }
+    }
 }
 
 impl Sessions {
@@ -69,16 +66,11 @@ impl Sessions {
         self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
     }
 
-    /// Holds a form's token against what the form must be bound to.
-    pub fn check_form_token(&self, token: &[u8], bound: Bound) -> FormToken {
+    /// What a form's token is bound to, if it is one of ours. Whether that is what the form acts on is the caller's to compare.
+    pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
         let mut buffer = token_buffer();
-        let opened = UntrustedToken::from_cookie_value(token)
-            .and_then(|token| self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer));
-        match opened {
-            Some(bytes) if bool::from(bytes.ct_eq(&bound.bytes())) => FormToken::Holds,
-            Some(_) => FormToken::Stale,
-            None => FormToken::Foreign,
-        }
+        let token = UntrustedToken::from_cookie_value(token)?;
+        Bound::from_bytes(self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer)?)
     }
 
     /// The value of the sign-in form's cookie, good for [`SIGN_IN_FORM_LIFETIME`] from now.

@@ -65,6 +65,12 @@ impl Deadlines {
         self.idle < self.absolute && now.since(sealed_at) >= self.idle.since(sealed_at) / 10
     }
 
+    /// Whether more than half of the idle time has gone since the token was sealed, and a renewal could still move its idle
+    /// deadline.
+    pub fn is_half_spent(self, sealed_at: UnixTime, now: UnixTime) -> bool {
+        self.idle < self.absolute && now.since(sealed_at) * 2 > self.idle.since(sealed_at)
+    }
+
     /// Whether the token is dead at `now`.
     pub fn passed(self, now: UnixTime) -> bool {
         now >= self.idle || now >= self.absolute

@@ -49,7 +49,7 @@ async fn a_form_goes_on_to_another_page() {
     let response = request.send().await.expect("an answer");
     assert_eq!(
         (response.status().as_u16(), &response.headers()["location"]),
-        (303, &"/auth/status".parse().expect("a value"))
+        (303, &"/auth/login?signed-out".parse().expect("a value"))
     );
     assert_eq!(server.status(&session).await, "401 revoked");
 }

@@ -75,7 +75,7 @@ async fn other_methods_are_405_with_allow_and_other_paths_404() {
     let home = Home::new();
     let server = home.start();
     let cases = [
-        ("DELETE", "/auth/login", "405 method", Some("POST")),
+        ("DELETE", "/auth/login", "405 method", Some("GET, HEAD, POST")),
         ("GET", "/auth/logout", "405 method", Some("POST")),
         ("GET", "/auth/logout/all", "405 method", Some("POST")),
         ("PUT", "/auth/status", "405 method", Some("GET, HEAD")),

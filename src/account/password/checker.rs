@@ -22,6 +22,7 @@ pub(crate) struct Overloaded;
 
 enum Job {
     Verify { password: Password, stored: Option<String>, welcome: bool, reply: oneshot::Sender<Verdict> },
+    Hash { password: Password, reply: oneshot::Sender<String> },
 }
 
 /// The threads that check passwords.
@@ -54,6 +55,13 @@ impl Checker {
         self.jobs.try_send(Job::Verify { password, stored, welcome, reply }).map_err(|_| Overloaded)?;
         verdict.await.map_err(|_| Overloaded)
     }
+
+    /// Hashes a new password.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Overloaded> {
+        let (reply, hash) = oneshot::channel();
+        self.jobs.try_send(Job::Hash { password, reply }).map_err(|_| Overloaded)?;
+        hash.await.map_err(|_| Overloaded)
+    }
 }
 
 fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
@@ -62,22 +70,27 @@ fn work(waiting: &Mutex<Receiver<Job>>, mut argon2id: Argon2id) {
     }
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job::Verify { password, stored, welcome, reply }) = job else {
-            return;
-        };
-        if reply.is_closed() {
-            continue;
+        // The receiver may be gone by the time the work is done: it was done all the same.
+        match job {
+            Ok(Job::Verify { password, stored, welcome, reply }) if !reply.is_closed() => {
+                let _ = reply.send(verify(&mut argon2id, &password, stored.as_deref(), welcome));
+            }
+            Ok(Job::Hash { password, reply }) if !reply.is_closed() => {
+                let _ = reply.send(argon2id.hash(&password));
+            }
+            Ok(_) => {}
+            Err(_) => return,
         }
-        tracing::debug!("checking a password");
-        let parsed = stored.as_deref().and_then(Stored::parse);
-        if stored.is_some() && parsed.is_none() {
-            tracing::error!(
-                "a stored password hash cannot be checked; set that password again with: sealjar users passwd"
-            );
-        }
-        // The receiver may be gone by now: the work was done all the same.
-        let _ = reply.send(argon2id.verify(&password, parsed.as_ref(), welcome));
     }
+}
+
+fn verify(argon2id: &mut Argon2id, password: &Password, stored: Option<&str>, welcome: bool) -> Verdict {
+    tracing::debug!("checking a password");
+    let parsed = stored.and_then(Stored::parse);
+    if stored.is_some() && parsed.is_none() {
+        tracing::error!("a stored password hash cannot be checked; set that password again with: sealjar users passwd");
+    }
+    argon2id.verify(password, parsed.as_ref(), welcome)
 }
 
 #[cfg(test)]
@@ -99,11 +112,11 @@ mod tests {
         assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded));
         drop(first);
         assert_eq!(checker.verify(password("x"), None, true).await, Err(Overloaded), "hanging up frees nothing");
-        let Job::Verify { reply, .. } = waiting.recv().expect("the first is still queued");
+        let Ok(Job::Verify { reply, .. }) = waiting.recv() else { panic!("the first is still queued") };
         assert!(reply.is_closed());
         let second = checker.verify(password("x"), None, true);
         let answer = async {
-            let Job::Verify { reply, .. } = waiting.recv().expect("the second is queued");
+            let Ok(Job::Verify { reply, .. }) = waiting.recv() else { panic!("the second is queued") };
             reply.send(Verdict::Refused).expect("somebody waits");
         };
         assert_eq!(tokio::join!(second, answer).0, Ok(Verdict::Refused));

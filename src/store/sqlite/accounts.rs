@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 use super::{Store, signed, unsigned};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
-use crate::store::{Account, Change, Revoke, StoreError};
+use crate::store::{Account, Change, PasswordChanged, Revoke, StoreError};
 
 impl Store {
     /// Adds an account.
@@ -78,6 +78,27 @@ impl Store {
         }
         apply(&mut transaction.connection, &sub, change).await?;
         transaction.commit().await
+    }
+
+    /// Replaces the password of an account that is as it was read, and ends all its sessions.
+    pub(crate) async fn change_own_password(
+        &self,
+        account: &Account,
+        hash: &str,
+        now: UnixTime,
+    ) -> Result<PasswordChanged, StoreError> {
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query_scalar("SELECT generation FROM account WHERE sub = ? AND disabled = 0");
+        let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *transaction.connection).await?;
+        if found.map(unsigned).transpose()? != Some(account.generation) {
+            return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
+        }
+        let generation = account.generation + 1;
+        let end = Revoke::Subject { sub: account.sub.as_str().into(), below: generation };
+        let ended = super::revocations::write(&mut transaction.connection, &[end], now).await?;
+        apply(&mut transaction.connection, &account.sub, &Change::Password { hash: hash.to_owned() }).await?;
+        transaction.commit().await?;
+        Ok(PasswordChanged { generation, ended: ended.into_iter().next().expect("one entry for the one refusal") })
     }
 
     /// Replaces a password's hash by one of the same password, if it is still the same. Sessions live on.

@@ -1,0 +1,225 @@
+//! Hosts: which authority a request may name, and which site its sessions belong to.
+//!
+//! A request names one authority: the `Host` field, or `:authority` in HTTP/2 (RFC 9110 section 7.2). On public routes it must be
+//! that of a configured origin, exactly; Salvo checks neither their number nor their value. On the verify routes it may also be
+//! the name under which a proxy addresses us.
+
+use std::borrow::Cow;
+
+use salvo::http::header::{HOST, HeaderMap};
+use salvo::http::uri::Uri;
+
+use super::origin::Origin;
+use crate::id::Site;
+
+/// A domain whose hosts share one session (`cookie.domain`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Domain(String);
+
+impl Domain {
+    /// Takes a name of two labels at least, so that it is no public suffix such as `com`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let name = text.to_ascii_lowercase();
+        let label = |label: &str| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let address = name.parse::<std::net::IpAddr>().is_ok();
+        (name.contains('.') && name.len() <= 253 && name.split('.').all(label) && !address).then_some(Self(name))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the host is the domain or below it.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        host.strip_suffix(&self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+/// The hosts that are served.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosts {
+    origins: Vec<Served>,
+    domain: Option<Domain>,
+    /// Besides those of the origins.
+    verify_authorities: Vec<String>,
+}
+
+/// An origin, and the site of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) origin: Origin,
+    pub(crate) site: Site,
+}
+
+/// Why a request's authority is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadAuthority {
+    /// None, several, or two that differ.
+    NotOne,
+    /// Not one that is served here.
+    Foreign,
+}
+
+impl Hosts {
+    pub(crate) fn new(origins: Vec<Origin>, domain: Option<Domain>, verify_authorities: Vec<String>) -> Self {
+        let site = |origin: &Origin| Site::of_host(domain.as_ref().map_or_else(|| origin.host(), Domain::as_str));
+        let origins = origins.into_iter().map(|origin| Served { site: site(&origin), origin }).collect();
+        Self { origins, domain, verify_authorities }
+    }
+
+    /// The first origin: for showing, and the one that signs in where a host has no sign-in of its own.
+    pub(crate) fn first(&self) -> Option<&Origin> {
+        self.origins.first().map(|served| &served.origin)
+    }
+
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.origins.iter().map(|served| &served.origin)
+    }
+
+    pub(crate) const fn domain(&self) -> Option<&Domain> {
+        self.domain.as_ref()
+    }
+
+    /// The origin whose authority a request for a public route names.
+    pub(crate) fn of_request(&self, uri: &Uri, headers: &HeaderMap) -> Result<&Served, BadAuthority> {
+        let authority = authority(uri, headers)?;
+        self.origins.iter().find(|served| served.origin.is_named_by(authority)).ok_or(BadAuthority::Foreign)
+    }
+
+    /// The authority that a request for a verify route names.
+    pub(crate) fn of_verify_request<'r>(&self, uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
+        let authority = authority(uri, headers)?;
+        let named = |name: &String| authority.eq_ignore_ascii_case(name.as_bytes());
+        let known = self.verify_authorities.iter().any(named) || self.protected(authority).is_some();
+        known.then_some(authority).ok_or(BadAuthority::Foreign)
+    }
+
+    /// The origin of a host that visitors ask for: a configured one, or any below the cookie's domain.
+    pub(crate) fn protected(&self, authority: &[u8]) -> Option<Cow<'_, Served>> {
+        if let Some(served) = self.origins.iter().find(|served| served.origin.is_named_by(authority)) {
+            return Some(Cow::Borrowed(served));
+        }
+        let domain = self.domain.as_ref()?;
+        let origin = Origin::parse(&format!("https://{}", str::from_utf8(authority).ok()?))?;
+        let site = Site::of_host(domain.as_str());
+        domain.covers(origin.host()).then_some(Cow::Owned(Served { origin, site }))
+    }
+
+    /// Whether an `Origin` field's value is exactly one of the configured origins.
+    pub(crate) fn is_origin(&self, value: &[u8]) -> bool {
+        self.origins().any(|origin| origin.to_string().as_bytes() == value)
+    }
+}
+
+fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (uri.authority(), hosts.next(), hosts.next()) {
+        (None, Some(host), None) => Ok(host.as_bytes()),
+        (Some(authority), None, None) => Ok(authority.as_str().as_bytes()),
+        (Some(authority), Some(host), None) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+            Ok(host.as_bytes())
+        }
+        _ => Err(BadAuthority::NotOne),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(origins: &[&str], domain: Option<&str>) -> Hosts {
+        let origins = origins.iter().map(|text| Origin::parse(text).expect("valid")).collect();
+        Hosts::new(origins, domain.and_then(Domain::parse), vec!["sealjar:8080".to_owned()])
+    }
+
+    fn headers(hosts: &[&str]) -> HeaderMap {
+        hosts.iter().map(|host| (HOST, host.parse().expect("a header value"))).collect()
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_authority_that_is_served() {
+        let served = hosts(&["https://app.example.com", "http://localhost:8080"], None);
+        let ask = |uri: &str, names: &[&str]| {
+            let found = served.of_request(&uri.parse().expect("a target"), &headers(names)).cloned();
+            found.map(|served| served.origin.to_string())
+        };
+        let app = Ok("https://app.example.com".to_owned());
+        assert_eq!(ask("/x", &["app.example.com"]), app);
+        assert_eq!(ask("/x", &["APP.example.com:443"]), app);
+        assert_eq!(ask("https://app.example.com/x", &[]), app);
+        assert_eq!(ask("https://app.example.com/x", &["app.example.com"]), app);
+        assert_eq!(ask("/x", &["localhost:8080"]), Ok("http://localhost:8080".to_owned()));
+        for (uri, names) in [
+            ("/x", &[][..]),
+            ("/x", &["app.example.com", "app.example.com"]),
+            ("https://app.example.com/x", &["localhost:8080"]),
+        ] {
+            assert_eq!(ask(uri, names), Err(BadAuthority::NotOne), "{uri} {names:?}");
+        }
+        for host in [
+            "",
+            "app.example.com:80",
+            "app.example.com:0443",
+            "app.example.com.",
+            "localhost",
+            "localhost:808",
+            "localhost:80800",
+            "xapp.example.com",
+            "sealjar:8080",
+        ] {
+            assert_eq!(ask("/x", &[host]), Err(BadAuthority::Foreign), "{host}");
+        }
+    }
+
+    #[test]
+    fn verify_routes_have_names_of_their_own() {
+        let served = hosts(&["https://app.example.com"], None);
+        let ask = |host: &str| served.of_verify_request(&"/x".parse().expect("a target"), &headers(&[host])).is_ok();
+        assert!(ask("sealjar:8080") && ask("SEALJAR:8080") && ask("app.example.com"));
+        assert!(!ask("sealjar") && !ask("sealjar:80") && !ask("other.example.com") && !ask(""));
+    }
+
+    #[test]
+    fn a_cookie_domain_makes_one_site_of_all_hosts_below_it() {
+        let served = hosts(&["https://a.example.com"], Some("Example.com"));
+        let find = |authority: &str| served.protected(authority.as_bytes()).map(|found| found.into_owned());
+        let (listed, below) = (find("a.example.com").expect("listed"), find("b.example.com:8443").expect("below"));
+        assert_eq!(listed.site, below.site);
+        assert_eq!(below.origin.to_string(), "https://b.example.com:8443");
+        assert!(find("example.com").is_some());
+        for foreign in ["badexample.com", "example.com.evil", "evil", "u@a.example.com", "a.example.com/", "", ".com"] {
+            assert_eq!(find(foreign), None, "{foreign}");
+        }
+        let without = hosts(&["https://a.example.com", "https://b.example.com"], None);
+        let site = |host: &str| without.protected(host.as_bytes()).map(|found| found.site);
+        assert_ne!(site("a.example.com"), site("b.example.com"));
+        assert_eq!(site("c.example.com"), None);
+    }
+
+    #[test]
+    fn a_domain_is_a_name_of_two_labels_at_least() {
+        for good in ["example.com", "a.b.c", "test.localhost"] {
+            assert!(Domain::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "com", "localhost", ".example.com", "example.com.", "a..b", "127.0.0.1", "ex ample.com", "-a.b"]
+        {
+            assert!(Domain::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_field_must_match_to_the_byte() {
+        let served = hosts(&["https://a.example"], None);
+        assert!(served.is_origin(b"https://a.example"));
+        for value in
+            ["null", "", "https://a.example:443", "https://a.example/", "http://a.example", "https://A.example"]
+        {
+            assert!(!served.is_origin(value.as_bytes()), "{value}");
+        }
+    }
+}

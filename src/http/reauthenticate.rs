@@ -1,0 +1,117 @@
+//! `/auth/reauthenticate`: step-up. The password again makes a fresh session with a fresh `authenticated_at`; the old one is dead.
+
+use std::sync::Arc;
+
+use salvo::http::Request;
+use salvo::prelude::{Response, handler};
+
+use super::body::Submission;
+use super::cookie::{self, CookieChange};
+use super::login::{self, Manner};
+use super::pages::ReauthenticatePage;
+use super::problem::{Problem, sentence};
+use super::reply::{Reply, respond};
+use super::return_url::ReturnUrl;
+use super::status::{or_sign_in, with_session};
+use super::{App, browser, csrf};
+use crate::account::LoginName;
+use crate::account::credentials::Reauthentication;
+use crate::clock::Now;
+use crate::id::Sid;
+use crate::session::form::Bound;
+
+/// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
+pub(crate) struct Page(pub(crate) Arc<App>);
+
+#[handler]
+impl Page {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let (app, now) = (&*self.0, Now::read());
+        let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts).unwrap_or_else(ReturnUrl::session_page);
+        let here = ReturnUrl::at_page("/auth/reauthenticate", rd.as_str());
+        let outcome = or_sign_in(request, &here, page(app, request, now, &rd, None));
+        respond(app, request.headers(), now, outcome, response);
+    }
+}
+
+/// `POST /auth/reauthenticate`: JSON or form with `password`.
+pub(crate) struct Reauthenticate(pub(crate) Arc<App>);
+
+#[handler]
+impl Reauthenticate {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let app = &*self.0;
+        let mut rd = ReturnUrl::session_page();
+        let outcome = match reauthenticate(app, request, &mut rd).await {
+            Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {
+                page(app, request, Now::read(), &rd, Some(problem)).map(|reply| reply.status(problem.status()))
+            }
+            outcome => outcome,
+        };
+        respond(app, request.headers(), Now::read(), outcome, response);
+    }
+}
+
+async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) -> Result<Reply, Problem> {
+    let submission = Submission::read(app, request).await?;
+    if let Some(url) = submission.field("rd").and_then(|url| ReturnUrl::parse(&url, &app.hosts)) {
+        *rd = url;
+    }
+    let current = Current::of(app, request, Now::read())?;
+    csrf::check_token(app, &submission, &[Bound::Session(current.sid)])?;
+    let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
+    let (account, state) = login::authenticate(app, current.login_name, given.password).await?;
+    if *account.sub != *current.sub {
+        return Err(Problem::Overtaken);
+    }
+    let manner = Manner { remember: current.remembered, app_data: &current.app_data };
+    let (session, view) = login::begin(app, request, &account, state, manner).await?;
+    let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };
+    Ok(reply.cookie(CookieChange::Set(session)))
+}
+
+/// The live session behind a request, as far as it concerns a change of its privilege.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) sid: Sid,
+    pub(super) sub: Box<str>,
+    pub(super) login_name: LoginName,
+    pub(super) remembered: bool,
+    pub(super) app_data: Box<[u8]>,
+}
+
+impl Current {
+    pub(super) fn of(app: &App, request: &Request, now: Now) -> Result<Self, Problem> {
+        let site = app.site(request)?;
+        let found = app.sessions.verify(cookie::fields(request.headers()), site, now, |session| {
+            let claims = session.claims();
+            let login_name = claims.login_name.parse().ok()?;
+            Some(Self {
+                sid: claims.sid,
+                sub: claims.sub.into(),
+                login_name,
+                remembered: claims.flags.remembered(),
+                app_data: claims.app_data.into(),
+            })
+        });
+        // A login name that no account can have: sealed by an application of its own.
+        found.map_err(|refusal| app.refused(refusal))?.ok_or(Problem::Overtaken)
+    }
+}
+
+fn page(app: &App, request: &Request, now: Now, rd: &ReturnUrl, problem: Option<Problem>) -> Result<Reply, Problem> {
+    with_session(app, request, now, |claims, _| {
+        let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+        let text = problem.map(|problem| sentence(problem.detail()));
+        let at_password = problem.is_some_and(Problem::is_about_the_password);
+        let (password_error, form_error) = if at_password { (text, None) } else { (None, text) };
+        Ok(Reply::page(&ReauthenticatePage {
+            shell: app.shell,
+            csrf_token: csrf_token.expose(),
+            login_name: claims.login_name,
+            rd: rd.as_str(),
+            password_error: password_error.as_deref(),
+            form_error: form_error.as_deref(),
+        }))
+    })
+}

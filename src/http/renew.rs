@@ -1,0 +1,73 @@
+//! `GET /auth/renew`: renews and returns to the checked return URL, for browsers behind proxies that drop the `Set-Cookie` of a
+//! verify answer. Without a return URL it is the status, for scripts of pages that only fetch.
+
+use std::sync::Arc;
+
+use salvo::http::Request;
+use salvo::prelude::{Response, handler};
+use serde_json::json;
+
+use super::App;
+use super::reply::{Reply, respond};
+use super::return_url::ReturnUrl;
+use super::status::{or_sign_in, with_session};
+use crate::clock::Now;
+
+/// What the return URL's query carries after a renewal, so that there is one round trip at most. The verify route takes it away.
+const MARKER: &str = "sealjar-renewed";
+
+/// `GET /auth/renew`. `rd` in the query is the return URL.
+pub(crate) struct Renew(pub(crate) Arc<App>);
+
+#[handler]
+impl Renew {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let (app, now) = (&*self.0, Now::read());
+        let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts);
+        let outcome = with_session(app, request, now, |_, deadlines| match &rd {
+            Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
+            None => Ok(Reply::json(&json!({
+                "idle_deadline": deadlines.idle,
+                "absolute_deadline": deadlines.absolute,
+            }))),
+        });
+        let here = rd.as_ref().map_or("/auth/status", ReturnUrl::as_str);
+        let outcome = or_sign_in(request, here, outcome);
+        respond(app, request.headers(), now, outcome, response);
+    }
+}
+
+fn marked(url: &str) -> String {
+    let (before_fragment, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
+    let separator = if before_fragment.contains('?') { '&' } else { '?' };
+    format!("{before_fragment}{separator}{MARKER}{fragment}")
+}
+
+/// A target without the marker, if it has it.
+pub(super) fn unmarked(target: &str) -> Option<String> {
+    let (path, query) = target.split_once('?')?;
+    if !query.split('&').any(|pair| pair == MARKER) {
+        return None;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| *pair != MARKER).collect();
+    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_comes_off_as_it_went_on() {
+        for url in ["/", "/a", "/a?b", "/a?b=c&d=%20", "/?", "/a?b=1;2,3", "/a??"] {
+            let marked = marked(url);
+            let back = unmarked(&marked).expect("it is marked");
+            // An empty query goes with the marker.
+            assert_eq!(back.trim_end_matches('?'), url.trim_end_matches('?'), "{marked}");
+            assert_eq!(unmarked(&back), None);
+        }
+        assert_eq!(marked("/a#b?c"), "/a?sealjar-renewed#b?c");
+        assert_eq!(unmarked("/a?sealjar-renewed&b=1&sealjar-renewed"), Some("/a?b=1".to_owned()));
+        assert_eq!(unmarked("/a?sealjar-renewedx&xsealjar-renewed"), None);
+    }
+}

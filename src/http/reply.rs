@@ -1,0 +1,134 @@
+//! What a handler decided, and the one place that writes it.
+
+use askama::Template;
+use salvo::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use salvo::http::{HeaderMap, StatusCode};
+use salvo::prelude::Response;
+use serde::Serialize;
+
+use super::App;
+use super::browser;
+use super::cookie::CookieChange;
+use super::problem::Problem;
+use crate::clock::Now;
+use crate::seal::SealedToken;
+
+/// An answer other than a problem.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    content: Content,
+    cookie: CookieChange,
+    form_cookie: Option<SealedToken>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Json(Vec<u8>),
+    Page(String),
+    Text(&'static str),
+    Elsewhere(HeaderValue),
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub(crate) fn json(body: &impl Serialize) -> Self {
+        let mut body = serde_json::to_vec(body).expect("our own views have text keys and plain values");
+        body.push(b'\n');
+        Self::new(StatusCode::OK, Content::Json(body))
+    }
+
+    /// 200 with a page.
+    pub(crate) fn page(page: &impl Template) -> Self {
+        Self::new(StatusCode::OK, Content::Page(page.render().expect("writing to memory cannot fail")))
+    }
+
+    /// 200 for a proxy, which wants no more. With a body, because some want one.
+    pub(crate) const fn passed() -> Self {
+        Self::new(StatusCode::OK, Content::Text("ok\n"))
+    }
+
+    /// 303: a form was dealt with, and its user is shown another page.
+    pub(crate) fn see_other(location: &str) -> Self {
+        Self::new(StatusCode::SEE_OTHER, Content::elsewhere(location))
+    }
+
+    /// 302: what was asked for is to be found there for the moment.
+    pub(crate) fn found(location: &str) -> Self {
+        Self::new(StatusCode::FOUND, Content::elsewhere(location))
+    }
+
+    const fn new(status: StatusCode, content: Content) -> Self {
+        Self { status, content, cookie: CookieChange::Keep, form_cookie: None }
+    }
+
+    pub(crate) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(crate) fn cookie(self, cookie: CookieChange) -> Self {
+        Self { cookie, ..self }
+    }
+
+    pub(crate) fn form_cookie(self, token: SealedToken) -> Self {
+        Self { form_cookie: Some(token), ..self }
+    }
+}
+
+impl Content {
+    fn elsewhere(location: &str) -> Self {
+        Self::Elsewhere(self::location(location))
+    }
+}
+
+/// The value of a `Location` field.
+pub(super) fn location(url: &str) -> HeaderValue {
+    HeaderValue::try_from(url).expect("locations are checked, or made by us, of visible ASCII")
+}
+
+/// Writes what a handler decided; `headers` are the request's.
+pub(crate) fn respond(
+    app: &App,
+    headers: &HeaderMap,
+    now: Now,
+    outcome: Result<Reply, Problem>,
+    response: &mut Response,
+) {
+    let Reply { status, content, cookie, form_cookie } = match outcome {
+        Ok(reply) => reply,
+        Err(problem) => return refuse(app, headers, problem, response),
+    };
+    response.status_code(status);
+    match content {
+        Content::Json(body) => {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.body(body);
+        }
+        Content::Page(body) => write_page(body, response),
+        Content::Text(body) => {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            response.body(body);
+        }
+        Content::Elsewhere(location) => {
+            response.headers_mut().insert(LOCATION, location);
+        }
+    }
+    app.cookies.write(cookie, app.sessions.revocations().time(now), response);
+    if let Some(token) = form_cookie {
+        app.cookies.write_form(&token, response);
+    }
+}
+
+/// Writes a problem, as a page where the answer will be shown as one.
+pub(crate) fn refuse(app: &App, headers: &HeaderMap, problem: Problem, response: &mut Response) {
+    if browser::is_navigation(headers) {
+        problem.render_page(app.shell, app.cookies.session(), response);
+    } else {
+        problem.render(app.cookies.session(), response);
+    }
+}
+
+pub(super) fn write_page(body: String, response: &mut Response) {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.body(body);
+}

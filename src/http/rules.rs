@@ -1,0 +1,206 @@
+//! Rules of a protected route: `role=`, `max_age=`, `csrf=`.
+//!
+//! Every rule only narrows, because some proxies append the client's own query to ours: repeated ones all apply, a malformed one
+//! refuses, nothing loosens, and what is unknown is passed over.
+
+use std::borrow::Cow;
+
+use crate::clock::UnixTime;
+use crate::session::claims::Claims;
+
+/// What a route asks of a session.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules<'q> {
+    /// Each must hold: the session has one of these roles, separated by commas.
+    roles: Vec<Cow<'q, str>>,
+    /// How long ago the password may have been given, in seconds.
+    max_age: Option<u64>,
+    /// The app behind wants cross-site requests refused.
+    pub(crate) csrf: bool,
+    /// Renewal by a round trip of the browser (`renew=redirect`). Asks nothing of the session.
+    pub(crate) renew_by_redirect: bool,
+}
+
+/// A rule that cannot be read. It refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadRule;
+
+/// Why a live session is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmet {
+    /// A role is missing.
+    Role,
+    /// The password was given too long ago.
+    Age,
+}
+
+/// More `role=` rules than this are refused.
+const MAX_ROLE_RULES: usize = 32;
+
+impl<'q> Rules<'q> {
+    /// The rules among the pairs of a query.
+    pub(crate) fn of_query(query: Option<&'q str>) -> Result<Self, BadRule> {
+        let mut rules = Self::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            rules.add(&name, value)?;
+        }
+        Ok(rules)
+    }
+
+    /// The rules in the segments of a path, up to the segment `-`; and the rest of the path after that, with its slash.
+    pub(crate) fn of_segments(path: &'q str) -> Result<(Self, &'q str), BadRule> {
+        let mut rules = Self::default();
+        let mut rest = path;
+        loop {
+            let (segment, after) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if segment == "-" {
+                return Ok((rules, after));
+            }
+            // A segment that is no rule would be one that the operator misspelt.
+            let (name, value) = segment.split_once('=').ok_or(BadRule)?;
+            rules.add(name, Cow::Borrowed(value))?;
+            rest = after.strip_prefix('/').ok_or(BadRule)?;
+        }
+    }
+
+    fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<(), BadRule> {
+        match name {
+            "role" if value.split(',').all(is_role) && self.roles.len() < MAX_ROLE_RULES => self.roles.push(value),
+            "max_age" => {
+                let secs = parse_secs(&value).ok_or(BadRule)?;
+                self.max_age = Some(self.max_age.map_or(secs, |other| other.min(secs)));
+            }
+            "csrf" if ["", "1", "true", "on"].contains(&&*value) => self.csrf = true,
+            "role" | "csrf" => return Err(BadRule),
+            "renew" => self.renew_by_redirect |= value == "redirect",
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Holds the rules against a live session.
+    pub(crate) fn check(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Unmet> {
+        let has = |role: &str| claims.roles().any(|held| held == role);
+        if !self.roles.iter().all(|any_of| any_of.split(',').any(has)) {
+            return Err(Unmet::Role);
+        }
+        let age = now.since(claims.authenticated_at).as_secs();
+        if self.max_age.is_some_and(|most| age > most) { Err(Unmet::Age) } else { Ok(()) }
+    }
+}
+
+/// `[A-Za-z0-9_.:-]{1,64}`, as accounts have them.
+fn is_role(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+}
+
+/// Whole seconds, one at least: with none, nobody could ever come in.
+fn parse_secs(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|secs| *secs > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{SessionNonce, Sid, Site};
+    use crate::session::claims::Flags;
+
+    fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
+        Claims {
+            sid: Sid::from_bytes([1; 16]),
+            session_nonce: SessionNonce::from_bytes([2; 16]),
+            site: Site::from_bytes([3; 8]),
+            sub: "s",
+            account_generation: 1,
+            global_generation: 1,
+            login_name: "alice",
+            display_name: "",
+            email: "",
+            roles,
+            authenticated_at: UnixTime(authenticated_at),
+            sealed_at: UnixTime(authenticated_at),
+            idle_deadline: UnixTime(u64::MAX),
+            absolute_deadline: UnixTime(u64::MAX),
+            flags: Flags::default(),
+            app_data: &[],
+        }
+    }
+
+    #[test]
+    fn every_rule_holds_and_nothing_that_is_appended_loosens() {
+        let session = claims("admin,staff", 1000);
+        let cases = [
+            ("", Ok(())),
+            ("role=admin", Ok(())),
+            ("role=ops,staff", Ok(())),
+            ("role=admin&role=staff", Ok(())),
+            ("role=%61dmin&ROLE=ops&role[]=ops", Ok(())),
+            ("role=ops", Err(Unmet::Role)),
+            ("role=admi", Err(Unmet::Role)),
+            ("role=Admin", Err(Unmet::Role)),
+            ("role=ops&role=admin", Err(Unmet::Role)),
+            ("role=admin&role=ops", Err(Unmet::Role)),
+            ("%72ole=ops", Err(Unmet::Role)),
+            ("max_age=100", Ok(())),
+            ("max_age=99", Err(Unmet::Age)),
+            ("max_age=99&max_age=999999", Err(Unmet::Age)),
+            ("max_age=999999&max_age=99", Err(Unmet::Age)),
+            ("role=ops&max_age=99", Err(Unmet::Role)),
+            ("x=1&maxage=1&unknown", Ok(())),
+        ];
+        for (query, expected) in cases {
+            let rules = Rules::of_query(Some(query)).expect("well formed");
+            assert_eq!(rules.check(&session, UnixTime(1100)), expected, "{query}");
+        }
+        let ahead = claims("", 1150);
+        assert_eq!(Rules::of_query(Some("max_age=1")).expect("well formed").check(&ahead, UnixTime(1100)), Ok(()));
+    }
+
+    #[test]
+    fn a_malformed_rule_refuses() {
+        let many = "role=a&".repeat(MAX_ROLE_RULES + 1);
+        for query in [
+            "role=",
+            "role",
+            "role=a,",
+            "role=,a",
+            "role=a%20b",
+            "role=%ff",
+            "max_age=",
+            "max_age=0",
+            "max_age=-1",
+            "max_age=1e9",
+            "max_age=+5",
+            "max_age=1m",
+            "max_age=18446744073709551616",
+            "max_age=100&max_age=x",
+            "csrf=0",
+            "csrf=1&csrf=false",
+            "csrf=no",
+            &many,
+        ] {
+            assert_eq!(Rules::of_query(Some(query)), Err(BadRule), "{query}");
+        }
+    }
+
+    #[test]
+    fn segments_end_at_the_hyphen_and_the_path_behind_is_not_looked_at() {
+        for (path, rest) in [
+            ("-", ""),
+            ("-/", "/"),
+            ("-/app/role=x/-/y", "/app/role=x/-/y"),
+            ("role=admin/max_age=60/-//x", "//x"),
+            ("role=admin,ops/csrf=1/-/%ff", "/%ff"),
+        ] {
+            assert_eq!(Rules::of_segments(path).expect("well formed").1, rest, "{path}");
+        }
+        let (rules, _) = Rules::of_segments("role=ops/-/").expect("well formed");
+        assert_eq!(rules.check(&claims("staff", 0), UnixTime(0)), Err(Unmet::Role));
+        for path in
+            ["", "/", "/-", "x", "role=a", "role=a/", "admin/-/", "role=/-/", "role=a//-/", "--/", "max_age=x/-"]
+        {
+            assert_eq!(Rules::of_segments(path), Err(BadRule), "{path}");
+        }
+    }
+}

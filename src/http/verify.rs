@@ -1,0 +1,196 @@
+//! `/auth/verify`: a reverse proxy asks whether a request may pass to the app behind it, and who sent it.
+//!
+//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, HAProxy, Apache): 200, 401 or 403 and
+//! never a redirect; a 401 says in `Location` where to sign in. *Redirect* (Traefik, Caddy): a navigation that needs a sign-in is
+//! answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the request
+//! itself, behind a prefix that carries the rules.
+//!
+//! No body is read, any method will do, and nothing on the way waits.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use salvo::http::header::LOCATION;
+use salvo::http::{Method, Request};
+use salvo::prelude::{Response, handler};
+
+use super::cookie::{self, CookieChange};
+use super::forwarded::{Contradiction, Forwarded};
+use super::hosts::Served;
+use super::problem::Problem;
+use super::reply::{self, Reply, respond};
+use super::return_url::ReturnUrl;
+use super::rules::{BadRule, Rules, Unmet};
+use super::{App, browser, csrf, identity, renew, status};
+use crate::clock::Now;
+use crate::session::Verified;
+
+/// What the proxy can do with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Plain,
+    Redirect,
+    Envoy,
+}
+
+/// Any method on `/auth/verify`, `/auth/verify/redirect` and below `/auth/verify/envoy/`.
+pub(crate) struct Verify {
+    pub(crate) app: Arc<App>,
+    pub(crate) shape: Shape,
+}
+
+#[handler]
+impl Verify {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let (app, now) = (&*self.app, Now::read());
+        let outcome = match Asked::of(app, request, self.shape) {
+            Ok(asked) => asked.answer(app, request, now, response),
+            Err(problem) => Err(problem),
+        };
+        respond(app, request.headers(), now, outcome, response);
+    }
+}
+
+/// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.
+struct Asked<'r> {
+    shape: Shape,
+    rules: Rules<'r>,
+    /// The host that the visitor asked for.
+    served: Cow<'r, Served>,
+    method: Option<Method>,
+    /// Path and query.
+    target: Option<&'r str>,
+}
+
+/// Why a live session does not pass.
+enum Stop {
+    Problem(Problem),
+    /// The browser is to go there first.
+    Detour(String),
+}
+
+impl<'r> Asked<'r> {
+    fn of(app: &'r App, request: &'r Request, shape: Shape) -> Result<Self, Problem> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let own_host = app.hosts.of_verify_request(uri, headers)?;
+        let (rules, own_target) = match shape {
+            Shape::Plain | Shape::Redirect => (Rules::of_query(uri.query())?, None),
+            // From the raw target: the router's own idea of it is decoded. The query is the visitor's.
+            Shape::Envoy => {
+                let target = uri.path_and_query().map_or("", |target| target.as_str());
+                let behind = target.strip_prefix("/auth/verify/envoy/").ok_or(BadRule)?;
+                let (rules, target) = Rules::of_segments(behind)?;
+                (rules, Some(target))
+            }
+        };
+        let peer = request.remote_addr().ip();
+        let forwarded = match (app.trusted_proxies.contains(peer), own_target) {
+            (false, _) => Forwarded::default(),
+            (true, None) => Forwarded::read(headers)?,
+            (true, Some(target)) => {
+                Forwarded { method: Some(request.method().clone()), host: None, target: Some(target.as_bytes()) }
+            }
+        };
+        let served = app.hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
+            tracing::warn!(believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
+            Problem::Forwarded(HOST_UNKNOWN)
+        })?;
+        let target = forwarded.target.and_then(|target| str::from_utf8(target).ok());
+        Ok(Self { shape, rules, served, method: forwarded.method, target })
+    }
+
+    /// 200 with all identity fields, or what stands in the way.
+    fn answer(&self, app: &App, request: &Request, now: Now, response: &mut Response) -> Result<Reply, Problem> {
+        if self.rules.csrf {
+            let method = self.method.as_ref().ok_or_else(|| {
+                tracing::warn!("a route asks for csrf, but no trusted proxy said what the method is");
+                Problem::Forwarded(METHOD_UNKNOWN)
+            })?;
+            csrf::check_for_app(method, request.headers(), &self.served.origin)?;
+        }
+        let navigates = self.shape != Shape::Plain && browser::is_navigation(request.headers());
+        let passed = app.sessions.verify(cookie::fields(request.headers()), self.served.site, now, |session| {
+            self.check(app, session, now, navigates)?;
+            identity::write(session.claims(), response.headers_mut());
+            let in_place = if self.rules.renew_by_redirect { None } else { status::renewed(app, session) };
+            Ok(in_place.map_or(CookieChange::Keep, CookieChange::Set))
+        });
+        let problem = match passed {
+            Ok(Ok(cookie)) => return Ok(Reply::passed().cookie(cookie)),
+            Ok(Err(Stop::Detour(location))) => return Ok(Reply::found(&location)),
+            Ok(Err(Stop::Problem(problem))) => problem,
+            Err(refusal) => app.refused(refusal),
+        };
+        let page = match problem {
+            Problem::StepUp => "/auth/reauthenticate",
+            _ if problem.is_cured_by_sign_in() => "/auth/login",
+            _ => return Err(problem),
+        };
+        let location = self.by_way_of(app, page);
+        if !navigates {
+            response.headers_mut().insert(LOCATION, reply::location(&location));
+            return Err(problem);
+        }
+        match self.method {
+            None | Some(Method::GET | Method::HEAD) => Ok(Reply::found(&location)),
+            Some(_) => Ok(Reply::see_other(&location)),
+        }
+    }
+
+    /// Holds a live session against the route's rules, and sends the browser round by the renewal if that is asked for and due.
+    fn check(&self, app: &App, session: &Verified<'_>, now: Now, navigates: bool) -> Result<(), Stop> {
+        let (claims, now) = (session.claims(), app.sessions.revocations().time(now));
+        self.rules.check(claims, now).map_err(|unmet| {
+            Stop::Problem(match unmet {
+                Unmet::Role => Problem::Role,
+                Unmet::Age => Problem::StepUp,
+            })
+        })?;
+        let renews = self.shape == Shape::Redirect && self.rules.renew_by_redirect && navigates;
+        let (true, Some(&Method::GET), Some(target)) = (renews, self.method.as_ref(), self.target) else {
+            return Ok(());
+        };
+        let clean = renew::unmarked(target);
+        let due = session.deadlines().is_half_spent(claims.sealed_at, now);
+        match clean.as_deref().map(|clean| ReturnUrl::parse(clean, &app.hosts)) {
+            None if due && ReturnUrl::parse(target, &app.hosts).is_some() => {
+                Err(Stop::Detour(self.by_way_of(app, "/auth/renew")))
+            }
+            // It arrived, and the cookie with it.
+            Some(Some(clean)) if !due => Err(Stop::Detour(format!("{}{clean}", self.served.origin))),
+            // It arrived without the cookie: once is enough.
+            _ => Ok(()),
+        }
+    }
+
+    /// The address of a page of ours that leads back to what was asked for: on the same host, or on the first of ours for a host
+    /// that is only known to be below the cookie's domain.
+    fn by_way_of(&self, app: &App, page: &str) -> String {
+        let target = self.target.map(|target| renew::unmarked(target).unwrap_or_else(|| target.to_owned()));
+        let target = target.filter(|target| ReturnUrl::parse(target, &app.hosts).is_some());
+        let target = target.as_deref().unwrap_or("/");
+        let own = &self.served.origin;
+        match (&self.served, app.hosts.first()) {
+            (Cow::Owned(_), Some(first)) => ReturnUrl::at_page(&format!("{first}{page}"), &format!("{own}{target}")),
+            _ => ReturnUrl::at_page(&format!("{own}{page}"), target),
+        }
+    }
+}
+
+impl From<BadRule> for Problem {
+    fn from(BadRule: BadRule) -> Self {
+        Self::Rule
+    }
+}
+
+impl From<Contradiction> for Problem {
+    fn from(Contradiction(what): Contradiction) -> Self {
+        tracing::warn!(what, "the forwarded fields of a trusted proxy contradict each other");
+        Self::Forwarded(
+            "the proxy's forwarded fields contradict each other; the operator lets the proxy overwrite those that it does not set",
+        )
+    }
+}
+
+const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
+const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
