@@ -1,10 +1,12 @@
 //! Request bodies: of two media types, up to a limit.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::time::Duration;
 
 use salvo::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
-use salvo::hyper::body::Bytes;
+use salvo::hyper::body::{Body, Bytes};
 
 use super::App;
 use super::csrf::{self, Sender};
@@ -58,6 +60,25 @@ impl Submission {
     pub(crate) fn is_form(&self) -> bool {
         self.media_type == Some(MediaType::Form)
     }
+}
+
+/// Takes a body in and throws it away beside the answer, within limits: a client that is still sending when the connection is
+/// closed under it may lose the answer.
+pub(crate) fn discard(request: &mut Request) {
+    const MOST_BYTES: usize = 1 << 20;
+    const MOST_TIME: Duration = Duration::from_secs(5);
+    let mut body = request.take_body();
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
+        let mut taken = 0;
+        while taken < MOST_BYTES
+            && let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+        }
+    }));
 }
 
 /// The media type that the headers name, parameters aside; `None` for any other, for none and for several.

@@ -5,7 +5,7 @@
 //! answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the request
 //! itself, behind a prefix that carries the rules.
 //!
-//! No body is read, any method will do, and nothing on the way waits.
+//! No body is looked at, any method will do, and nothing on the way waits.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::reply::{self, Reply, respond};
 use super::return_url::ReturnUrl;
 use super::rules::{BadRule, Rules, Unmet};
-use super::{App, browser, csrf, identity, renew, status};
+use super::{App, body, browser, csrf, identity, renew, status};
 use crate::clock::Now;
 use crate::session::Verified;
 
@@ -48,6 +48,7 @@ impl Verify {
             Err(problem) => Err(problem),
         };
         respond(app, request.headers(), now, outcome, response);
+        body::discard(request);
     }
 }
 

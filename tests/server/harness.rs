@@ -230,10 +230,10 @@ pub(crate) struct Session(pub(crate) String);
 impl Session {
     /// The session that a response sets.
     pub(crate) fn of(response: &reqwest::Response) -> Option<Self> {
-        let mut set = response.headers().get_all("set-cookie").iter();
-        let value = set.next()?.to_str().expect("ASCII").to_owned();
-        assert!(set.next().is_none(), "one Set-Cookie at most");
-        let (token, _) = value.strip_prefix("__Host-sealjar=")?.split_once(';')?;
+        let set = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
+        let (token, _) = ours.next()?.split_once(';')?;
+        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
         (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 
@@ -264,6 +264,19 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// The value of a page's hidden field.
+    pub(crate) fn hidden(&self, name: &str) -> String {
+        let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+        let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
+        rest.split_once('"').expect("the value ends").0.to_owned()
+    }
+
+    /// Status and body of an answer that is a page.
+    pub(crate) fn page(&self) -> (u16, &str) {
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
+        (self.status, &self.body)
     }
 
     /// `200`, or status and reason of a problem.

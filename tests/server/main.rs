@@ -2,6 +2,7 @@
 
 mod bad_cookies;
 mod clock;
+mod csrf;
 mod durability;
 mod harness;
 mod keys;
@@ -11,3 +12,4 @@ mod logout;
 mod protocol;
 mod status;
 mod users;
+mod verify;

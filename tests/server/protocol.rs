@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::harness::{Answer, Home, Server, Session, text};
 
 /// Sends bytes, reads to the end of the connection.
-fn raw(address: &str, request: &[u8]) -> String {
+pub(crate) fn raw(address: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
     // The server may refuse and close before it has read everything.
     let _ = stream.write_all(request);
