@@ -10,7 +10,7 @@ use super::body::Submission;
 use super::cookie::CookieChange;
 use super::login::{self, Manner};
 use super::pages::PasswordPage;
-use super::problem::{Problem, sentence};
+use super::problem::Problem;
 use super::reauthenticate::Current;
 use super::reply::{Reply, respond};
 use super::status::{or_sign_in, with_session};
@@ -85,7 +85,7 @@ async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
 fn page(app: &App, request: &Request, now: Now, problem: Option<Problem>) -> Result<Reply, Problem> {
     with_session(app, request, now, |claims, _| {
         let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let text = problem.map(|problem| sentence(problem.detail()));
+        let text = problem.map(Problem::words);
         let (old_error, new_error, form_error) = match problem {
             Some(problem) if problem.is_about_the_password() => (text, None, None),
             Some(Problem::NewPassword(_)) => (None, text, None),

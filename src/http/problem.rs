@@ -83,8 +83,9 @@ impl Problem {
         !matches!(self, Self::Session(_) | Self::CrossSite | Self::Authority | Self::Misdirected)
     }
 
-    pub(crate) fn detail(self) -> &'static str {
-        self.parts().2
+    /// What went wrong and what to do, in words for people.
+    pub(crate) fn words(self) -> String {
+        self.for_people().map_or_else(|| sentence(self.parts().2), |(_, words, _)| words)
     }
 
     /// Status, reason, detail.
@@ -257,7 +258,7 @@ impl Problem {
 }
 
 /// A detail as a sentence: capital first, full stop last.
-pub(crate) fn sentence(detail: &str) -> String {
+fn sentence(detail: &str) -> String {
     let mut letters = detail.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }

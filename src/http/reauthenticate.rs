@@ -9,7 +9,7 @@ use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::login::{self, Manner};
 use super::pages::ReauthenticatePage;
-use super::problem::{Problem, sentence};
+use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
@@ -102,7 +102,7 @@ impl Current {
 fn page(app: &App, request: &Request, now: Now, rd: &ReturnUrl, problem: Option<Problem>) -> Result<Reply, Problem> {
     with_session(app, request, now, |claims, _| {
         let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let text = problem.map(|problem| sentence(problem.detail()));
+        let text = problem.map(Problem::words);
         let at_password = problem.is_some_and(Problem::is_about_the_password);
         let (password_error, form_error) = if at_password { (text, None) } else { (None, text) };
         Ok(Reply::page(&ReauthenticatePage {

@@ -46,7 +46,9 @@ const SAME: Option<&str> = Some("same-origin");
 const OURS: Option<&str> = Some("{ours}");
 
 /// Method, `Sec-Fetch-Site`, `Origin`, `Host`, body: what becomes of it.
-const TABLE: &[(&str, Option<&str>, Option<&str>, &str, Body, Expected)] = &[
+type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Body, Expected);
+
+const TABLE: &[Row<'_>] = &[
     // 1. Sec-Fetch-Site decides where it is there, whatever the origin and the token.
     ("POST", Some("cross-site"), None, "{host}", Form(Right), CrossSite),
     ("POST", Some("cross-site"), OURS, "{host}", Form(Right), CrossSite),
@@ -161,7 +163,7 @@ async fn send(
     target: &Target,
     browser: &Browser,
     others: [&str; 2],
-    row: &(&str, Option<&str>, Option<&str>, &str, Body, Expected),
+    row: &Row<'_>,
 ) -> String {
     let (method, site, origin, host, body, _) = row;
     let method = Method::from_bytes(method.as_bytes()).expect("a method");

@@ -279,6 +279,11 @@ impl Answer {
         (self.status, &self.body)
     }
 
+    pub(crate) fn page_owned(self) -> (u16, String) {
+        let (status, html) = self.page();
+        (status, html.to_owned())
+    }
+
     /// `200`, or status and reason of a problem.
     pub(crate) fn verdict(&self) -> String {
         if self.status < 400 {

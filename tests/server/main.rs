@@ -9,6 +9,8 @@ mod keys;
 mod lifecycle;
 mod login;
 mod logout;
+mod pages;
+mod password;
 mod protocol;
 mod status;
 mod users;

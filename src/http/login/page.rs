@@ -9,7 +9,7 @@ use super::super::body::Submission;
 use super::super::cookie;
 use super::super::hosts::Hosts;
 use super::super::pages::SignInPage;
-use super::super::problem::{Problem, sentence};
+use super::super::problem::Problem;
 use super::super::reply::{Reply, respond};
 use super::super::return_url::ReturnUrl;
 use super::App;
@@ -72,7 +72,7 @@ impl Remarks {
     }
 
     fn of_problem(problem: Problem, has_form_cookie: bool) -> Self {
-        let text = Some(sentence(problem.detail()));
+        let text = Some(problem.words());
         match problem {
             Problem::Credentials | Problem::Overtaken => Self { password_error: text, ..Self::default() },
             Problem::LoginName(_) => Self { login_error: text, ..Self::default() },
