@@ -29,7 +29,7 @@ fn comparable(line: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else {
         return line.to_owned();
     };
-    for name in ["sid", "sub", "authenticated_at", "idle_deadline", "absolute_deadline"] {
+    for name in ["sid", "sub", "authenticated_at", "idle_deadline", "absolute_deadline", "csrf_token"] {
         if let Some(value) = fields.get_mut(name) {
             assert!(value.is_u64() || value.as_str().is_some_and(|text| !text.is_empty()), "{name} is {value}");
             *value = Value::Null;

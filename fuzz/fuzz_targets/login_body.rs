@@ -9,6 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use sealjar::account::credentials::{BadBody, Credentials, MediaType};
 use serde_json::{Map, Value};
 
+/// The fields of a sign-in, and those that its form has besides.
+const FIELDS: [&str; 5] = ["login", "password", "remember", "csrf_token", "rd"];
+
 fuzz_target!(|input: &[u8]| {
     let Some((choice, body)) = input.split_first() else {
         return;
@@ -37,7 +40,7 @@ fn json(body: &[u8]) {
 fn form(body: &[u8]) {
     if let Ok(credentials) = Credentials::parse(MediaType::Form, body) {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).expect("read before as a sign-in");
-        assert!(pairs.len() <= 3);
+        assert!(pairs.len() <= FIELDS.len());
         let fields: Map<String, Value> =
             pairs.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         assert_eq!(fields.len(), pairs.len(), "a name came twice");
@@ -48,7 +51,7 @@ fn form(body: &[u8]) {
 
 /// What is accepted are these fields and no others, each within its rule, and nothing of the password shows.
 fn check(credentials: &Credentials, fields: &Map<String, Value>) {
-    assert!(fields.keys().all(|name| ["login", "password", "remember"].contains(&name.as_str())));
+    assert!(fields.keys().all(|name| FIELDS.contains(&name.as_str())));
     let text = |name: &str| fields[name].as_str().expect("a text");
     assert_eq!(credentials.login_name.as_str(), text("login").to_ascii_lowercase());
     assert!(is_a_login_name(text("login")));
@@ -65,7 +68,7 @@ fn has_a_fault(value: &Value) -> bool {
         return true;
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let good = fields.keys().all(|name| ["login", "password", "remember"].contains(&name.as_str()))
+    let good = fields.keys().all(|name| FIELDS.contains(&name.as_str()))
         && text("login").is_some_and(is_a_login_name)
         && text("password").is_some_and(|password| password.len() <= 1024)
         && fields.get("remember").is_none_or(Value::is_boolean);

@@ -14,6 +14,7 @@ use salvo::prelude::{Response, handler};
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
+use super::reauthenticate::Current;
 use super::reply::{Reply, respond};
 use super::status::SessionView;
 use super::{App, browser, csrf};
@@ -134,6 +135,19 @@ pub(super) async fn authenticate(
         tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
     }
     Ok((account, state))
+}
+
+/// The account of a live session, if the password is its own.
+pub(super) async fn reauthenticate(
+    app: &App,
+    current: &Current,
+    password: Password,
+) -> Result<(Account, State), Problem> {
+    match authenticate(app, current.login_name.clone(), password).await {
+        Ok((account, _)) if *account.sub != *current.sub => Err(Problem::Overtaken),
+        Err(Problem::Credentials) => Err(Problem::Password),
+        outcome => outcome,
+    }
 }
 
 pub(super) fn store_failed(error: StoreError) -> Problem {

@@ -13,6 +13,7 @@ use super::pages::PasswordPage;
 use super::problem::Problem;
 use super::reauthenticate::Current;
 use super::reply::{Reply, respond};
+use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use super::{App, browser, csrf};
 use crate::account::credentials::PasswordChange;
@@ -20,7 +21,6 @@ use crate::clock::Now;
 use crate::session::form::Bound;
 use crate::store::StoreError;
 
-const PATH: &str = "/auth/password";
 /// Where a form goes on to.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
@@ -31,7 +31,7 @@ pub(crate) struct Page(pub(crate) Arc<App>);
 impl Page {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
         let (app, now) = (&*self.0, Now::read());
-        let outcome = or_sign_in(request, PATH, page(app, request, now, None));
+        let outcome = or_sign_in(request, &ReturnUrl::own("/auth/password"), page(app, request, now, None));
         respond(app, request.headers(), now, outcome, response);
     }
 }
@@ -60,10 +60,7 @@ async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     let PasswordChange { old_password, new_password } =
         PasswordChange::parse(submission.required_type()?, &submission.body)?;
     new_password.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;
-    let (mut account, state) = login::authenticate(app, current.login_name, old_password).await?;
-    if *account.sub != *current.sub {
-        return Err(Problem::Overtaken);
-    }
+    let (mut account, state) = login::reauthenticate(app, &current, old_password).await?;
     let hash = app.passwords.hash(new_password).await.map_err(|_| Problem::Busy)?;
     let revocations = app.sessions.revocations();
     let changed = app.store.change_own_password(&account, &hash, revocations.time(Now::read())).await.map_err(

@@ -19,6 +19,8 @@ pub(crate) enum Problem {
     Session(Refusal),
     /// Unknown account, wrong password or disabled account: all alike.
     Credentials,
+    /// Not the password of the account that is signed in.
+    Password,
     /// A password was right when it was given, and the account changed while it was checked.
     Overtaken,
     /// The password must be given again: it was given too long ago for what is asked for.
@@ -75,7 +77,7 @@ impl Problem {
 
     /// Whether the password that was given is not the account's.
     pub(crate) const fn is_about_the_password(self) -> bool {
-        matches!(self, Self::Credentials | Self::Overtaken)
+        matches!(self, Self::Credentials | Self::Password | Self::Overtaken)
     }
 
     /// Whether the form that failed can be shown again: its session is live.
@@ -114,6 +116,7 @@ impl Problem {
             Self::Credentials => {
                 (S::UNAUTHORIZED, "credentials", "the login name and the password do not belong together; try again")
             }
+            Self::Password => (S::UNAUTHORIZED, "credentials", "that is not the password of this account; try again"),
             Self::Overtaken => {
                 (S::UNAUTHORIZED, "credentials", "the account was changed during this sign-in; try again")
             }
@@ -242,6 +245,7 @@ impl Problem {
             Self::Session(Refusal::Revoked) => {
                 ("Your session has ended", "It was signed out. Sign in to go on.", SIGN_IN)
             }
+            Self::Password => ("Wrong password", "That is not your password. Try again.", None),
             Self::StepUp => ("Confirm that it is you", "This asks for your password again.", SESSION),
             Self::Role => ("You may not see this", "Your account has not the role that this asks for.", SESSION),
             Self::FormToken => {

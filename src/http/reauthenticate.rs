@@ -27,9 +27,9 @@ pub(crate) struct Page(pub(crate) Arc<App>);
 impl Page {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
         let (app, now) = (&*self.0, Now::read());
-        let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts).unwrap_or_else(ReturnUrl::session_page);
-        let here = ReturnUrl::at_page("/auth/reauthenticate", rd.as_str());
-        let outcome = or_sign_in(request, &here, page(app, request, now, &rd, None));
+        let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts).unwrap_or_default();
+        // Whoever has to sign in first has given the password by then.
+        let outcome = or_sign_in(request, &rd, page(app, request, now, &rd, None));
         respond(app, request.headers(), now, outcome, response);
     }
 }
@@ -41,7 +41,7 @@ pub(crate) struct Reauthenticate(pub(crate) Arc<App>);
 impl Reauthenticate {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
         let app = &*self.0;
-        let mut rd = ReturnUrl::session_page();
+        let mut rd = ReturnUrl::default();
         let outcome = match reauthenticate(app, request, &mut rd).await {
             Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {
                 page(app, request, Now::read(), &rd, Some(problem)).map(|reply| reply.status(problem.status()))
@@ -60,10 +60,7 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
     let current = Current::of(app, request, Now::read())?;
     csrf::check_token(app, &submission, &[Bound::Session(current.sid)])?;
     let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = login::authenticate(app, current.login_name, given.password).await?;
-    if *account.sub != *current.sub {
-        return Err(Problem::Overtaken);
-    }
+    let (account, state) = login::reauthenticate(app, &current, given.password).await?;
     let manner = Manner { remember: current.remembered, app_data: &current.app_data };
     let (session, view) = login::begin(app, request, &account, state, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };

@@ -31,8 +31,7 @@ impl Renew {
                 "absolute_deadline": deadlines.absolute,
             }))),
         });
-        let here = rd.as_ref().map_or("/auth/status", ReturnUrl::as_str);
-        let outcome = or_sign_in(request, here, outcome);
+        let outcome = or_sign_in(request, &rd.unwrap_or_default(), outcome);
         respond(app, request.headers(), now, outcome, response);
     }
 }

@@ -14,10 +14,17 @@ const MAX_BYTES: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReturnUrl(String);
 
-impl ReturnUrl {
-    /// Where a browser goes that said nothing: the session's own page.
-    pub(crate) fn session_page() -> Self {
+/// Where a browser goes that said nothing: the session's own page.
+impl Default for ReturnUrl {
+    fn default() -> Self {
         Self("/auth/status".to_owned())
+    }
+}
+
+impl ReturnUrl {
+    /// A page of ours.
+    pub(crate) fn own(path: &'static str) -> Self {
+        Self(path.to_owned())
     }
 
     /// The one in a query, as `rd`.

@@ -59,16 +59,21 @@ impl Protected {
             let login_name = session.login_name.to_owned();
             Ok(Reply::json(&Sample { message: "only a live session sees this", login_name }))
         });
-        let outcome = or_sign_in(request, "/protected", outcome);
+        let here = request.uri().path_and_query().and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
+        let outcome = or_sign_in(request, &here.unwrap_or_default(), outcome);
         respond(app, request.headers(), now, outcome, response);
     }
 }
 
 /// Sends a browser that has no live session to the sign-in page, and from there back `here`.
-pub(super) fn or_sign_in(request: &Request, here: &str, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+pub(super) fn or_sign_in(
+    request: &Request,
+    here: &ReturnUrl,
+    outcome: Result<Reply, Problem>,
+) -> Result<Reply, Problem> {
     match outcome {
         Err(problem) if problem.is_cured_by_sign_in() && browser::is_navigation(request.headers()) => {
-            Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here)))
+            Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here.as_str())))
         }
         outcome => outcome,
     }

@@ -158,13 +158,7 @@ impl Browser {
     }
 }
 
-async fn send(
-    server: &Server<'_>,
-    target: &Target,
-    browser: &Browser,
-    others: [&str; 2],
-    row: &Row<'_>,
-) -> String {
+async fn send(server: &Server<'_>, target: &Target, browser: &Browser, others: [&str; 2], row: &Row<'_>) -> String {
     let (method, site, origin, host, body, _) = row;
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let mut request = client().request(method, server.url(target.path)).header("cookie", &browser.cookie);

@@ -202,8 +202,9 @@ async fn browsers_without_a_session_are_sent_to_sign_in_and_programs_get_401() {
     let server = home.start();
     for (path, there) in [
         ("/protected", "/auth/login?rd=%2Fprotected"),
+        ("/protected?view=all", "/auth/login?rd=%2Fprotected%3Fview%3Dall"),
         ("/auth/password", "/auth/login?rd=%2Fauth%2Fpassword"),
-        ("/auth/reauthenticate?rd=/x", "/auth/login?rd=%2Fauth%2Freauthenticate%3Frd%3D%252Fx"),
+        ("/auth/reauthenticate?rd=/x", "/auth/login?rd=%2Fx"),
     ] {
         let answer = open(&server, path, "").await;
         assert_eq!((answer.status, answer.header("location")), (302, Some(there)));

@@ -52,7 +52,7 @@ impl Entry {
     }
 
     pub(super) fn rd(&self) -> ReturnUrl {
-        self.rd.clone().unwrap_or_else(ReturnUrl::session_page)
+        self.rd.clone().unwrap_or_default()
     }
 }
 
