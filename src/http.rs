@@ -3,6 +3,7 @@
 //! Handlers extract, act, choose the change of the cookie and respond; `respond` writes the answer. The public listener and the
 //! admin listener are two services, so that nothing of one can be reached at the other.
 
+pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
 pub(crate) mod cookie;

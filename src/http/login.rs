@@ -1,8 +1,4 @@
-//! `POST /auth/login`: from a name and a password to a fresh session.
-//!
-//! The account's and the store's generation are read *before* the password is hashed, and sealed into the claims: a sign-in that
-//! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
-//! cookie gains nothing, and the new sid is always fresh.
+//! `POST /auth/login`: a name and a password, and a fresh session for them.
 
 pub(crate) mod page;
 
@@ -11,20 +7,15 @@ use std::sync::Arc;
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
+use super::authenticate::{Manner, authenticate, begin};
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
-use super::reauthenticate::Current;
 use super::reply::{Reply, respond};
-use super::status::SessionView;
 use super::{App, browser, csrf};
 use crate::account::credentials::{BadBody, Credentials};
-use crate::account::password::Verdict;
-use crate::account::{LoginName, Password};
 use crate::clock::Now;
 use crate::session::form::Bound;
-use crate::session::{Identity, SealedSession};
-use crate::store::{Account, Revoke, State, StoreError};
 use page::Entry;
 
 /// `POST /auth/login`.
@@ -60,99 +51,6 @@ async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<
     let (session, view) = begin(app, request, &account, state, Manner { remember, app_data: &[] }).await?;
     let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
-}
-
-/// What of a session its owner or the application chose.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manner<'a> {
-    pub(super) remember: bool,
-    pub(super) app_data: &'a [u8],
-}
-
-/// Ends the sessions that came with the request, for good, and begins a fresh one.
-pub(super) async fn begin(
-    app: &App,
-    request: &Request,
-    account: &Account,
-    state: State,
-    manner: Manner<'_>,
-) -> Result<(SealedSession, SessionView), Problem> {
-    let site = app.site(request)?;
-    let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
-    let revokes = presented.iter().map(Revoke::from).collect();
-    app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
-
-    let profile = &account.profile;
-    let identity = Identity {
-        sub: &account.sub,
-        account_generation: account.generation,
-        global_generation: state.global_generation,
-        login_name: profile.login_name.as_str(),
-        display_name: profile.display_name.as_str(),
-        email: profile.email.as_str(),
-        roles: profile.roles.as_str(),
-    };
-    if app.sessions.revocations().refuses_generation(&account.sub, account.generation, state.global_generation) {
-        return Err(Problem::Overtaken);
-    }
-    let sealed = |error| {
-        tracing::error!(%error, "a sign-in could not be sealed");
-        Problem::Seal(error)
-    };
-    let now = Now::read();
-    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
-    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
-    tracing::info!(sub = %account.sub, sid = %session.sid, "signed in");
-    let view = SessionView::of_sign_in(&identity, &session, &csrf_token);
-    Ok((session, view))
-}
-
-/// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
-pub(super) async fn authenticate(
-    app: &App,
-    login_name: LoginName,
-    password: Password,
-) -> Result<(Account, State), Problem> {
-    let state = app.store.state().await.map_err(store_failed)?;
-    let account = app.store.account(&login_name).await.map_err(store_failed)?;
-    let stored = account.as_ref().map(|account| account.password_hash.clone());
-    let welcome = account.as_ref().is_some_and(|account| !account.disabled);
-    let verdict = app.passwords.verify(password, stored, welcome).await.map_err(|_| Problem::Busy)?;
-    let (Verdict::Accepted { rehashed }, Some(account)) = (verdict, account) else {
-        tracing::info!("a sign-in was refused");
-        return Err(Problem::Credentials);
-    };
-    let current = app.store.account(&login_name).await.map_err(store_failed)?;
-    // Every change of the password raises the generation; a hash of the same password at another cost does not.
-    let unchanged =
-        |current: &Account| current.sub == account.sub && current.generation == account.generation && !current.disabled;
-    if !current.as_ref().is_some_and(unchanged) {
-        return Err(Problem::Overtaken);
-    }
-    if let Some(new) = rehashed
-        && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
-    {
-        tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
-    }
-    Ok((account, state))
-}
-
-/// The account of a live session, if the password is its own.
-pub(super) async fn reauthenticate(
-    app: &App,
-    current: &Current,
-    password: Password,
-) -> Result<(Account, State), Problem> {
-    match authenticate(app, current.login_name.clone(), password).await {
-        Ok((account, _)) if *account.sub != *current.sub => Err(Problem::Overtaken),
-        Err(Problem::Credentials) => Err(Problem::Password),
-        outcome => outcome,
-    }
-}
-
-pub(super) fn store_failed(error: StoreError) -> Problem {
-    tracing::error!(%error, "a request about an account needs the store");
-    Problem::Store
 }
 
 impl From<BadBody> for Problem {

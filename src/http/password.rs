@@ -6,12 +6,11 @@ use std::sync::Arc;
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
+use super::authenticate::{Current, Manner, authenticate_again, begin, store_failed};
 use super::body::Submission;
 use super::cookie::CookieChange;
-use super::login::{self, Manner};
 use super::pages::PasswordPage;
 use super::problem::Problem;
-use super::reauthenticate::Current;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
@@ -60,13 +59,13 @@ async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     let PasswordChange { old_password, new_password } =
         PasswordChange::parse(submission.required_type()?, &submission.body)?;
     new_password.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;
-    let (mut account, state) = login::reauthenticate(app, &current, old_password).await?;
+    let (mut account, state) = authenticate_again(app, &current, old_password).await?;
     let hash = app.passwords.hash(new_password).await.map_err(|_| Problem::Busy)?;
     let revocations = app.sessions.revocations();
     let changed = app.store.change_own_password(&account, &hash, revocations.time(Now::read())).await.map_err(
         |error| match error {
             StoreError::NoSuchAccount(_) => Problem::Overtaken,
-            error => login::store_failed(error),
+            error => store_failed(error),
         },
     )?;
     // Durable already; the log would bring it a moment later.
@@ -74,7 +73,7 @@ async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     account.generation = changed.generation;
     tracing::info!(sub = %account.sub, "changed the password");
     let manner = Manner { remember: current.remembered, app_data: &current.app_data };
-    let (session, view) = login::begin(app, request, &account, state, manner).await?;
+    let (session, view) = begin(app, request, &account, state, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(AFTER_CHANGE) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
 }

@@ -5,19 +5,17 @@ use std::sync::Arc;
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
+use super::authenticate::{Current, Manner, authenticate_again, begin};
 use super::body::Submission;
-use super::cookie::{self, CookieChange};
-use super::login::{self, Manner};
+use super::cookie::CookieChange;
 use super::pages::ReauthenticatePage;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use super::{App, browser, csrf};
-use crate::account::LoginName;
 use crate::account::credentials::Reauthentication;
 use crate::clock::Now;
-use crate::id::Sid;
 use crate::session::form::Bound;
 
 /// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
@@ -60,40 +58,11 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
     let current = Current::of(app, request, Now::read())?;
     csrf::check_token(app, &submission, &[Bound::Session(current.sid)])?;
     let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = login::reauthenticate(app, &current, given.password).await?;
+    let (account, state) = authenticate_again(app, &current, given.password).await?;
     let manner = Manner { remember: current.remembered, app_data: &current.app_data };
-    let (session, view) = login::begin(app, request, &account, state, manner).await?;
+    let (session, view) = begin(app, request, &account, state, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
-}
-
-/// The live session behind a request, as far as it concerns a change of its privilege.
-#[derive(Debug)]
-pub(super) struct Current {
-    pub(super) sid: Sid,
-    pub(super) sub: Box<str>,
-    pub(super) login_name: LoginName,
-    pub(super) remembered: bool,
-    pub(super) app_data: Box<[u8]>,
-}
-
-impl Current {
-    pub(super) fn of(app: &App, request: &Request, now: Now) -> Result<Self, Problem> {
-        let site = app.site(request)?;
-        let found = app.sessions.verify(cookie::fields(request.headers()), site, now, |session| {
-            let claims = session.claims();
-            let login_name = claims.login_name.parse().ok()?;
-            Some(Self {
-                sid: claims.sid,
-                sub: claims.sub.into(),
-                login_name,
-                remembered: claims.flags.remembered(),
-                app_data: claims.app_data.into(),
-            })
-        });
-        // A login name that no account can have: sealed by an application of its own.
-        found.map_err(|refusal| app.refused(refusal))?.ok_or(Problem::Overtaken)
-    }
 }
 
 fn page(app: &App, request: &Request, now: Now, rd: &ReturnUrl, problem: Option<Problem>) -> Result<Reply, Problem> {

@@ -1,0 +1,141 @@
+//! From a password to a fresh session: what sign-in, step-up and change of the password have in common.
+//!
+//! The account's and the store's generation are read *before* the password is hashed, and sealed into the claims: a sign-in that
+//! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
+//! cookie gains nothing, and the new sid is always fresh.
+
+use salvo::http::Request;
+
+use super::App;
+use super::cookie;
+use super::problem::Problem;
+use super::status::SessionView;
+use crate::account::password::Verdict;
+use crate::account::{LoginName, Password};
+use crate::clock::Now;
+use crate::id::Sid;
+use crate::session::form::Bound;
+use crate::session::{Identity, SealedSession};
+use crate::store::{Account, Revoke, State, StoreError};
+
+/// The live session behind a request, as far as it concerns a change of its privilege.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) sid: Sid,
+    pub(super) sub: Box<str>,
+    pub(super) login_name: LoginName,
+    pub(super) remembered: bool,
+    pub(super) app_data: Box<[u8]>,
+}
+
+impl Current {
+    pub(super) fn of(app: &App, request: &Request, now: Now) -> Result<Self, Problem> {
+        let site = app.site(request)?;
+        let found = app.sessions.verify(cookie::fields(request.headers()), site, now, |session| {
+            let claims = session.claims();
+            let login_name = claims.login_name.parse().ok()?;
+            Some(Self {
+                sid: claims.sid,
+                sub: claims.sub.into(),
+                login_name,
+                remembered: claims.flags.remembered(),
+                app_data: claims.app_data.into(),
+            })
+        });
+        // A login name that no account can have: sealed by an application of its own.
+        found.map_err(|refusal| app.refused(refusal))?.ok_or(Problem::Overtaken)
+    }
+}
+
+/// What of a session its owner or the application chose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner<'a> {
+    pub(super) remember: bool,
+    pub(super) app_data: &'a [u8],
+}
+
+/// Ends the sessions that came with the request, for good, and begins a fresh one.
+pub(super) async fn begin(
+    app: &App,
+    request: &Request,
+    account: &Account,
+    state: State,
+    manner: Manner<'_>,
+) -> Result<(SealedSession, SessionView), Problem> {
+    let site = app.site(request)?;
+    let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
+    let revokes = presented.iter().map(Revoke::from).collect();
+    app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
+
+    let profile = &account.profile;
+    let identity = Identity {
+        sub: &account.sub,
+        account_generation: account.generation,
+        global_generation: state.global_generation,
+        login_name: profile.login_name.as_str(),
+        display_name: profile.display_name.as_str(),
+        email: profile.email.as_str(),
+        roles: profile.roles.as_str(),
+    };
+    if app.sessions.revocations().refuses_generation(&account.sub, account.generation, state.global_generation) {
+        return Err(Problem::Overtaken);
+    }
+    let sealed = |error| {
+        tracing::error!(%error, "a sign-in could not be sealed");
+        Problem::Seal(error)
+    };
+    let now = Now::read();
+    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
+    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
+    tracing::info!(sub = %account.sub, sid = %session.sid, "signed in");
+    let view = SessionView::of_sign_in(&identity, &session, &csrf_token);
+    Ok((session, view))
+}
+
+/// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
+pub(super) async fn authenticate(
+    app: &App,
+    login_name: LoginName,
+    password: Password,
+) -> Result<(Account, State), Problem> {
+    let state = app.store.state().await.map_err(store_failed)?;
+    let account = app.store.account(&login_name).await.map_err(store_failed)?;
+    let stored = account.as_ref().map(|account| account.password_hash.clone());
+    let welcome = account.as_ref().is_some_and(|account| !account.disabled);
+    let verdict = app.passwords.verify(password, stored, welcome).await.map_err(|_| Problem::Busy)?;
+    let (Verdict::Accepted { rehashed }, Some(account)) = (verdict, account) else {
+        tracing::info!("a sign-in was refused");
+        return Err(Problem::Credentials);
+    };
+    let current = app.store.account(&login_name).await.map_err(store_failed)?;
+    // Every change of the password raises the generation; a hash of the same password at another cost does not.
+    let unchanged =
+        |current: &Account| current.sub == account.sub && current.generation == account.generation && !current.disabled;
+    if !current.as_ref().is_some_and(unchanged) {
+        return Err(Problem::Overtaken);
+    }
+    if let Some(new) = rehashed
+        && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
+    {
+        tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
+    }
+    Ok((account, state))
+}
+
+/// The account of a live session, if the password is its own.
+pub(super) async fn authenticate_again(
+    app: &App,
+    current: &Current,
+    password: Password,
+) -> Result<(Account, State), Problem> {
+    match authenticate(app, current.login_name.clone(), password).await {
+        Ok((account, _)) if *account.sub != *current.sub => Err(Problem::Overtaken),
+        Err(Problem::Credentials) => Err(Problem::Password),
+        outcome => outcome,
+    }
+}
+
+pub(super) fn store_failed(error: StoreError) -> Problem {
+    tracing::error!(%error, "a request about an account needs the store");
+    Problem::Store
+}
