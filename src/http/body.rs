@@ -12,6 +12,7 @@ use super::App;
 use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
+use crate::session::form::Bound;
 
 /// The body of a request that changes something, read whole.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct Submission {
     pub(crate) media_type: Option<MediaType>,
     pub(crate) body: Bytes,
     /// Whether a form token must prove that it comes from a page of ours.
-    pub(super) needs_token: bool,
-    pub(super) header_token: Option<Vec<u8>>,
+    needs_token: bool,
+    header_token: Option<Vec<u8>>,
 }
 
 impl Submission {
@@ -42,6 +43,16 @@ impl Submission {
             Err(_) => return Err(Problem::Incomplete),
         };
         Ok(Self { media_type, body, needs_token, header_token })
+    }
+
+    /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).
+    pub(crate) fn check_token(&self, app: &App, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
+        if !self.needs_token {
+            return Ok(());
+        }
+        let field = self.field(csrf::TOKEN_FIELD);
+        let token = field.as_deref().map(str::as_bytes).or(self.header_token.as_deref()).unwrap_or_default();
+        if app.sessions.open_form_token(token).is_some_and(may_act) { Ok(()) } else { Err(Problem::FormToken) }
     }
 
     /// The media type, of which there must be one.

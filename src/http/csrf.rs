@@ -4,7 +4,7 @@
 //!
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
-//! 3. either is there and the body is not JSON: a form, which needs the token of its page ([`check_token`]);
+//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`body.rs`);
 //! 4. neither is there: not a browser, so that curl needs no token.
 //!
 //! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
@@ -12,12 +12,9 @@
 use salvo::http::Method;
 use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 
-use super::App;
-use super::body::Submission;
 use super::hosts::Hosts;
 use super::origin::Origin;
 use super::problem::Problem;
-use crate::session::form::Bound;
 
 /// Where a script puts the form token, if its body is no form.
 pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -68,20 +65,6 @@ fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<
         (false, _) => Ok(Sender::Program),
         (true, true) => Ok(Sender::OurPage),
         (true, false) => Err(Problem::CrossSite),
-    }
-}
-
-/// Holds a form against one of the things that it may be bound to (rule 3). With nothing that it could be bound to, any token
-/// of ours will do: there is nothing that the form could act on.
-pub(crate) fn check_token(app: &App, submission: &Submission, bounds: &[Bound]) -> Result<(), Problem> {
-    if !submission.needs_token {
-        return Ok(());
-    }
-    let field = submission.field(TOKEN_FIELD);
-    let token = field.as_deref().map(str::as_bytes).or(submission.header_token.as_deref()).unwrap_or_default();
-    match app.sessions.open_form_token(token) {
-        Some(bound) if bounds.is_empty() || bounds.contains(&bound) => Ok(()),
-        _ => Err(Problem::FormToken),
     }
 }
 

@@ -12,7 +12,7 @@ use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
 use super::reply::{Reply, respond};
-use super::{App, browser, csrf};
+use super::{App, browser};
 use crate::account::credentials::{BadBody, Credentials};
 use crate::clock::Now;
 use crate::session::form::Bound;
@@ -41,10 +41,7 @@ async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<
     let submission = Submission::read(app, request).await?;
     *entry = Entry::of_submission(&submission, &app.hosts);
     let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
-    let bound = form.map(Bound::SignIn).ok_or(Problem::FormToken);
-    if submission.needs_token {
-        csrf::check_token(app, &submission, &[bound?])?;
-    }
+    submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
     let Credentials { login_name, password, remember } =
         Credentials::parse(submission.required_type()?, &submission.body)?;
     let (account, state) = authenticate(app, login_name, password).await?;

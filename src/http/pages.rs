@@ -46,6 +46,17 @@ pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
     HeaderValue::try_from(policy).expect("origins and domains are visible ASCII")
 }
 
+/// A page as text.
+pub(super) fn render(page: &impl Template) -> String {
+    page.render().expect("writing to memory cannot fail, and no template calls anything else that can")
+}
+
+/// Writes a page.
+pub(super) fn write(html: String, response: &mut Response) {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.body(html);
+}
+
 /// `GET /auth/style.css`.
 #[handler]
 pub(crate) async fn style(response: &mut Response) {

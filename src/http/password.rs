@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
-use super::{App, browser, csrf};
+use super::{App, browser};
 use crate::account::credentials::PasswordChange;
 use crate::clock::Now;
 use crate::session::form::Bound;
@@ -55,7 +55,7 @@ impl Change {
 async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     let submission = Submission::read(app, request).await?;
     let current = Current::of(app, request, Now::read())?;
-    csrf::check_token(app, &submission, &[Bound::Session(current.sid)])?;
+    submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
     let PasswordChange { old_password, new_password } =
         PasswordChange::parse(submission.required_type()?, &submission.body)?;
     new_password.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;

@@ -1,14 +1,12 @@
 //! Every error that a client can see, on one page: RFC 9457 `application/problem+json` for programs, a page for people, with a
 //! stable `reason` and a `detail` that says what to do. The precise cause of a refusal is for the log only.
 
-use askama::Template;
 use salvo::http::StatusCode;
 use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::Response;
 use serde_json::json;
 
-use super::pages::{Action, ErrorPage, Shell};
-use super::reply;
+use super::pages::{self, Action, ErrorPage, Shell};
 use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
 
@@ -227,7 +225,7 @@ impl Problem {
             .unwrap_or_else(|| (status.canonical_reason().unwrap_or("Error").to_owned(), sentence(detail), None));
         let page = ErrorPage { shell, status: status.as_u16(), title, detail, action };
         self.write_fields(status, cookie, response);
-        reply::write_page(page.render().expect("writing to memory cannot fail"), response);
+        pages::write(pages::render(&page), response);
     }
 
     /// Title, detail and way out, where a person needs other words than a program.

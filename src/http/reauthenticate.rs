@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
-use super::{App, browser, csrf};
+use super::{App, browser};
 use crate::account::credentials::Reauthentication;
 use crate::clock::Now;
 use crate::session::form::Bound;
@@ -56,7 +56,7 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
         *rd = url;
     }
     let current = Current::of(app, request, Now::read())?;
-    csrf::check_token(app, &submission, &[Bound::Session(current.sid)])?;
+    submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
     let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
     let (account, state) = authenticate_again(app, &current, given.password).await?;
     let manner = Manner { remember: current.remembered, app_data: &current.app_data };

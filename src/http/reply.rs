@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::App;
 use super::browser;
 use super::cookie::CookieChange;
+use super::pages;
 use super::problem::Problem;
 use crate::clock::Now;
 use crate::seal::SealedToken;
@@ -40,7 +41,7 @@ impl Reply {
 
     /// 200 with a page.
     pub(crate) fn page(page: &impl Template) -> Self {
-        Self::new(StatusCode::OK, Content::Page(page.render().expect("writing to memory cannot fail")))
+        Self::new(StatusCode::OK, Content::Page(pages::render(page)))
     }
 
     /// 200 for a proxy, which wants no more. With a body, because some want one.
@@ -104,7 +105,7 @@ pub(crate) fn respond(
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response.body(body);
         }
-        Content::Page(body) => write_page(body, response),
+        Content::Page(body) => pages::write(body, response),
         Content::Text(body) => {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             response.body(body);
@@ -126,9 +127,4 @@ pub(crate) fn refuse(app: &App, headers: &HeaderMap, problem: Problem, response:
     } else {
         problem.render(app.cookies.session(), response);
     }
-}
-
-pub(super) fn write_page(body: String, response: &mut Response) {
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response.body(body);
 }
