@@ -5,6 +5,7 @@
 mod clocks;
 mod cookies;
 mod fixture;
+mod forms;
 mod lifetimes;
 mod model;
 mod presented;

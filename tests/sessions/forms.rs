@@ -1,0 +1,136 @@
+//! Form tokens and the sign-in form's own cookie.
+
+use proptest::prelude::*;
+use sealjar::id::{FormId, Sid};
+use sealjar::keyring::KeyRing;
+use sealjar::seal::{CookieName, Purpose};
+use sealjar::session::SealError;
+use sealjar::session::form::{Bound, SIGN_IN_FORM_LIFETIME};
+
+use crate::fixture::{COOKIE, World, forge, key, key_with};
+
+const FORM: &str = "__Host-sealjar-form";
+
+fn form_cookie() -> CookieName {
+    CookieName::new(FORM).expect("a token")
+}
+
+fn found(world: &World, fields: &[String]) -> Option<FormId> {
+    world.sessions.sign_in_form(fields.iter().map(String::as_bytes), &form_cookie(), world.now)
+}
+
+#[test]
+fn a_token_opens_to_exactly_what_it_is_bound_to_and_differs_each_time() {
+    let world = World::new();
+    let id = [7; 16];
+    for bound in [Bound::Session(Sid::from_bytes(id)), Bound::SignIn(FormId::from_bytes(id))] {
+        let token = || world.sessions.form_token(bound, world.now).expect("seals");
+        assert_eq!(world.sessions.open_form_token(token().expose().as_bytes()), Some(bound));
+        assert_ne!(token().expose(), token().expose());
+    }
+}
+
+#[test]
+fn every_change_of_a_token_and_every_other_purpose_cookie_or_content_is_refused() {
+    let world = World::new();
+    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    let token = world.sessions.form_token(bound, world.now).expect("seals").expose().to_owned();
+    let open = |text: &[u8]| world.sessions.open_form_token(text);
+    for length in 0..token.len() {
+        assert_eq!(open(&token.as_bytes()[..length]), None);
+    }
+    for at in 0..token.len() {
+        let mut changed = token.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        assert_eq!(open(&changed), None, "character {at}");
+    }
+    let content = [&[0][..], &[7; 16]].concat();
+    assert_eq!(open(forge(1, Purpose::FormToken, COOKIE, &content).as_bytes()), Some(bound));
+    for forged in [
+        forge(1, Purpose::Session, COOKIE, &content),
+        forge(1, Purpose::LoginForm, COOKIE, &content),
+        forge(1, Purpose::FormToken, FORM, &content),
+        forge(2, Purpose::FormToken, COOKIE, &content),
+        forge(1, Purpose::FormToken, COOKIE, &content[..16]),
+        forge(1, Purpose::FormToken, COOKIE, &[&content[..], &[0]].concat()),
+        forge(1, Purpose::FormToken, COOKIE, &[&[2][..], &[7; 16]].concat()),
+        world.sign_in().token.expose().to_owned(),
+    ] {
+        assert_eq!(open(forged.as_bytes()), None);
+    }
+}
+
+#[test]
+fn a_sign_in_form_is_good_for_ten_minutes_and_not_a_second_more() {
+    let mut world = World::new();
+    let form = FormId::from_bytes([9; 16]);
+    let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("seals");
+    let cookie = [format!("a=1; {FORM}=bad; {FORM}={}", token.expose()), "b=2".to_owned()];
+    assert_eq!(found(&world, &cookie), Some(form));
+    world.pass(SIGN_IN_FORM_LIFETIME.as_secs() - 1);
+    assert_eq!(found(&world, &cookie), Some(form));
+    world.pass(1);
+    assert_eq!(found(&world, &cookie), None);
+}
+
+#[test]
+fn a_form_sealed_under_a_clock_that_was_fast_is_not_good_for_longer() {
+    let mut world = World::new();
+    let form = FormId::from_bytes([9; 16]);
+    let sealed = |world: &World| {
+        let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("seals");
+        [format!("{FORM}={}", token.expose())]
+    };
+    world.step(60);
+    let (within, _) = (sealed(&world), world.step(1));
+    let beyond = sealed(&world);
+    world.step(-61);
+    assert_eq!((found(&world, &within), found(&world, &beyond)), (Some(form), None));
+}
+
+#[test]
+fn no_other_cookie_is_a_sign_in_form() {
+    let world = World::new();
+    let far = [&[9; 16][..], &(world.now.wall.0 + 60).to_be_bytes()].concat();
+    assert!(found(&world, &[format!("{FORM}={}", forge(1, Purpose::LoginForm, FORM, &far))]).is_some());
+    for forged in [
+        forge(1, Purpose::LoginForm, COOKIE, &far),
+        forge(1, Purpose::Session, FORM, &far),
+        forge(1, Purpose::FormToken, FORM, &far),
+        forge(2, Purpose::LoginForm, FORM, &far),
+        forge(1, Purpose::LoginForm, FORM, &far[..23]),
+        forge(1, Purpose::LoginForm, FORM, &[&far[..], &[0]].concat()),
+        world.sign_in().token.expose().to_owned(),
+    ] {
+        assert_eq!(found(&world, &[format!("{FORM}={forged}")]), None);
+    }
+    let posing = forge(1, Purpose::LoginForm, FORM, &far);
+    assert_eq!(found(&world, &[format!("__%48ost-sealjar-form={posing}"), format!("{COOKIE}={posing}")]), None);
+}
+
+#[test]
+fn forms_follow_the_ring() {
+    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    let mut world = World::new();
+    let old = world.sessions.form_token(bound, world.now).expect("seals");
+    let now = world.now.wall;
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = Some(now))]));
+    let new = world.sessions.form_token(bound, world.now).expect("seals");
+    for token in [&old, &new] {
+        assert_eq!(world.sessions.open_form_token(token.expose().as_bytes()), Some(bound), "a rotation costs no form");
+    }
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.revoked_at = Some(now))]));
+    assert_eq!(world.sessions.open_form_token(new.expose().as_bytes()), None);
+    world.sessions.replace_ring(KeyRing::new(vec![key_with(1, |dates| dates.revoked_at = Some(now))]));
+    world.pass(1);
+    assert_eq!(world.sessions.form_token(bound, world.now), Err(SealError::NoActiveKey));
+    let form = FormId::random();
+    assert_eq!(world.sessions.seal_sign_in_form(form, &form_cookie(), world.now), Err(SealError::NoActiveKey));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_no_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert_eq!(World::new().sessions.open_form_token(&bytes), None);
+    }
+}
