@@ -1,0 +1,3 @@
+module sealjar/strip
+
+go 1.21
