@@ -125,7 +125,7 @@ class Seen:
 
 class App:
     """The application behind the proxy. It answers with what it received, keeps a list of it in `seen`, and says `HELLO` and
-    then each byte again over an upgraded connection."""
+    then each byte again over an upgraded connection. `/set-cookie` sets one of its own."""
 
     def __init__(self):
         self.seen = []
@@ -133,6 +133,7 @@ class App:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def answer(self):
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -147,6 +148,8 @@ class App:
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
+                if self.path.startswith("/set-cookie"):
+                    self.send_header("Set-Cookie", "theme=dark; Path=/")
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
@@ -221,8 +224,14 @@ class Client:
         self.port, self.context = port, ssl.create_default_context(cafile=certificate)
         self.context.set_alpn_protocols(["http/1.1"])
 
-    def __call__(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST) -> Answer:
-        return send("127.0.0.1", self.port, self.context, method, path, headers, body, host)
+    def __call__(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST, sni: str = "") -> Answer:
+        return send("127.0.0.1", self.port, self.context, method, path, headers, body, host, sni)
+
+    def raw(self, request: bytes, host: str = HOST) -> bytes:
+        """Sends these bytes and reads until the server closes the connection."""
+        with connect("127.0.0.1", self.port, self.context, host) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def upgrade(self, path: str, headers=(), host: str = HOST) -> tuple:
         """Asks for a WebSocket; returns the status, and what came over the upgraded connection after `ping` was sent."""
@@ -240,11 +249,11 @@ class Client:
             return status, stream.read(len(b"HELLOping"))
 
 
-def send(address, port, context, method, path, headers, body, host) -> Answer:
+def send(address, port, context, method, path, headers, body, host, sni="") -> Answer:
     """Sends one request, its headers spelt and repeated as given, and reads the answer."""
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
-    with connect(address, port, context, host) as connection:
+    with connect(address, port, context, sni or host) as connection:
         connection.sendall(head(method, path, headers, body, host) + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()

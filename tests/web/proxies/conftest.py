@@ -1,0 +1,83 @@
+"""One Sealjar, one application, and each proxy in turn, once as its file is and once for each way in which the tests vary it."""
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from harness import HOST, OTHER_HOST, App, Sealjar, make_certificate
+from servers import KINDS, Proxy
+
+SETTINGS = [f"http.public_origins=https://{HOST},https://{OTHER_HOST}", "http.trusted_proxies=127.0.0.1"]
+
+
+@pytest.fixture(scope="session")
+def certificate():
+    with tempfile.TemporaryDirectory(prefix="sealjar-tls-") as directory:
+        certificate, key = make_certificate(Path(directory))
+        shutil.copy(key, directory + "/cert.pem.key")  # where HAProxy looks for it
+        yield certificate
+
+
+@pytest.fixture(scope="session")
+def sealjar(tmp_path_factory):
+    server = Sealjar(tmp_path_factory.mktemp("sealjar"), *SETTINGS).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def brief_sealjar(tmp_path_factory):
+    """Its sessions are renewed after a second, and past half their idle time after five."""
+    server = Sealjar(tmp_path_factory.mktemp("brief"), *SETTINGS, "session.idle=10s").start()
+    yield server
+    server.stop()
+
+
+class Application(App):
+    @contextmanager
+    def sees_nothing(self):
+        before = len(self.seen)
+        yield
+        assert self.seen[before:] == []
+
+
+@pytest.fixture(scope="session")
+def app():
+    app = Application()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
+def kind(request):
+    return request.param
+
+
+def running(kind, certificate, sealjar, app, rules=""):
+    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy(kind, certificate, sealjar, app):
+    yield from running(kind, certificate, sealjar, app)
+
+
+@pytest.fixture(scope="session")
+def guarded(kind, certificate, sealjar, app):
+    """Lets only staff in, and no requests from other sites."""
+    yield from running(kind, certificate, sealjar, app, "role=staff&csrf=1")
+
+
+@pytest.fixture(scope="session")
+def wary(kind, certificate, sealjar, app):
+    """Lets in only who signed in within the last second."""
+    yield from running(kind, certificate, sealjar, app, "max_age=1")
+
+
+@pytest.fixture(scope="session")
+def brief(kind, certificate, brief_sealjar, app):
+    yield from running(kind, certificate, brief_sealjar, app)

@@ -1,0 +1,195 @@
+"""Starts each reverse proxy from the very files in `deploy/`, with nothing replaced in them but addresses and paths.
+
+Where a file is one to include from a main configuration, the main configuration here is the least that starts.
+"""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from harness import PATIENCE, ROOT, Client, free_port
+
+NGINX = """
+daemon off; user root; pid {here}/pid; error_log stderr; worker_processes 1; events {{}}
+http {{
+    access_log off; client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;
+    uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
+    include {here}/sealjar.conf;
+}}
+"""
+CADDY = """
+{{
+    admin off
+    auto_https disable_redirects
+    https_port {port}
+    default_bind 127.0.0.1
+}}
+import {here}/sealjar.caddy
+"""
+APACHE = """
+ServerRoot /usr/lib/apache2
+User www-data
+Group www-data
+ServerName localhost
+DefaultRuntimeDir {here}
+PidFile {here}/pid
+ErrorLog /dev/stderr
+StartServers 1
+LoadModule mpm_event_module modules/mod_mpm_event.so
+LoadModule authz_core_module modules/mod_authz_core.so
+LoadModule headers_module modules/mod_headers.so
+LoadModule lua_module modules/mod_lua.so
+LoadModule proxy_module modules/mod_proxy.so
+LoadModule proxy_http_module modules/mod_proxy_http.so
+LoadModule setenvif_module modules/mod_setenvif.so
+LoadModule ssl_module modules/mod_ssl.so
+Include {here}/sealjar.conf
+"""
+ADDRESSES = (("127.0.0.1:8080", "127.0.0.1:{sealjar}"), ("127.0.0.1:3000", "127.0.0.1:{app}"))
+WHEELS, DEBIAN = Path(sys.prefix) / "bin", "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one proxy is started: its folder in `deploy/`, its program, and what is replaced besides the common addresses."""
+
+    name: str
+    folder: str
+    program: str
+    where: str
+    arguments: tuple
+    replaced: tuple = ()
+    main: str = ""
+
+    def find(self) -> str:
+        """The program's path. A missing one is skipped loudly here, and fails where everything has to be tested."""
+        program = shutil.which(self.program, path=str(self.where))
+        if not program:
+            missing = f"{self.program} is not in {self.where}: nothing of {self.name} is tested"
+            pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+        return program
+
+
+KINDS = [
+    Kind(
+        "nginx", "nginx", "nginx", DEBIAN, ("-c", "{here}/main"),
+        (*ADDRESSES, ("listen 443", "listen 127.0.0.1:{port}")), NGINX,
+    ),
+    Kind("caddy-debian", "caddy", "caddy", DEBIAN, CADDY_ARGUMENTS, ADDRESSES, CADDY),
+    Kind("caddy-current", "caddy", "caddy", WHEELS, CADDY_ARGUMENTS, ADDRESSES, CADDY),
+    Kind(
+        "traefik", "traefik", "traefik", WHEELS, ("--configFile={here}/traefik.yml",),
+        (*ADDRESSES, ('":443"', '"127.0.0.1:{port}"'), ("/etc/traefik", "{here}")),
+    ),
+    Kind(
+        "haproxy", "haproxy", "haproxy", DEBIAN, ("-db", "-f", "{here}/haproxy.cfg"),
+        (*ADDRESSES, ("bind :443", "bind 127.0.0.1:{port}"), ("/etc/haproxy", "{here}")),
+    ),
+    Kind(
+        "envoy", "envoy", "envoy", WHEELS,
+        ("-c", "{here}/envoy.yaml", "--disable-hot-restart", "--concurrency", "1", "--log-level", "error"),
+        (("address: 0.0.0.0, port_value: 443", "address: 127.0.0.1, port_value: {port}"),
+         ("port_value: 8080", "port_value: {sealjar}"), ("port_value: 3000", "port_value: {app}")),
+    ),
+    Kind(
+        "apache", "apache", "apache2", DEBIAN, ("-DFOREGROUND", "-f", "{here}/main"),
+        (*ADDRESSES, ("Listen 443", "Listen 127.0.0.1:{port}"), ("*:443", "*:{port}"), ("/etc/apache2", "{here}")), APACHE,
+    ),
+]  # fmt: skip
+
+
+class Proxy:
+    """A running proxy. Called, it sends a request as [`Client`] does."""
+
+    def __init__(self, kind: Kind, certificate: Path, sealjar: int, app: int, rules: str = ""):
+        self.kind, self.port, program = kind, free_port(), kind.find()
+        # Apache and HAProxy read it as users that may not look into the tests' own directories.
+        self.directory = tempfile.TemporaryDirectory(prefix="sealjar-proxy-")
+        self.here = Path(self.directory.name)
+        self.here.chmod(0o755)
+        self._configure(certificate, dict(port=self.port, here=self.here, sealjar=sealjar, app=app), rules)
+        self.log = self.here / "log"
+        arguments = [argument.format(here=self.here) for argument in kind.arguments]
+        with self.log.open("wb") as log:
+            # A session of its own, so that a program that starts others can be ended with all of them.
+            self.process = subprocess.Popen(
+                [program, *arguments], cwd=self.here, env={**os.environ, "HOME": str(self.here)}, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.client = Client(self.port, certificate)
+        self._wait_until_ready()
+
+    def __call__(self, *arguments, **keywords):
+        return self.client(*arguments, **keywords)
+
+    def _configure(self, certificate: Path, places: dict, rules: str):
+        pairs = [(old, new.format(**places)) for old, new in self.kind.replaced]
+        pairs.append(("/etc/sealjar/tls", str(certificate.parent)))
+        missed = {old for old, _ in pairs}
+        shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
+        ruled = False
+        for path in [path for path in self.here.rglob("*") if path.is_file()]:
+            text = path.read_text()
+            if rules and "# With rules" in text:
+                text, ruled = with_rules(text, rules), True
+            for old, new in pairs:
+                if old in text:
+                    text = text.replace(old, new)
+                    missed.discard(old)
+            path.write_text(text)
+        assert not missed, f"deploy/{self.kind.folder} does not have {missed}"
+        assert ruled or not rules, f"deploy/{self.kind.folder} shows no rules"
+        if self.kind.main:
+            (self.here / "main").write_text(self.kind.main.format(**places))
+
+    def _wait_until_ready(self):
+        """Ready is who passes on Sealjar's sign-in page. The wait between two tries is for the process, which may end."""
+        tries = int(PATIENCE / 0.05)
+        for _ in range(tries):
+            try:
+                if self.client("GET", "/auth/login", [("Accept", "text/html")]).status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            try:
+                self.process.wait(0.05)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.stop()
+        raise AssertionError(f"{self.kind.name} is not ready: {self.log.read_text()}")
+
+    def stop(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
+        except ProcessLookupError:
+            self.process.wait(PATIENCE)
+
+
+def with_rules(text: str, rules: str) -> str:
+    """The file with the example that it shows in a comment, and these rules in the place of the example's."""
+    lines = text.splitlines(keepends=True)
+    (comment,) = [index for index, line in enumerate(lines) if "# With rules" in line]
+    shown, following = lines[comment + 1].replace("#", "", 1), lines[comment + 2]
+    varied = re.sub(r"role=staff([&/])max_age=900\1csrf=1", lambda found: rules.replace("&", found[1]), shown)
+    assert varied != shown, f"no example of rules in {shown}"
+    lines[comment + 1] = varied
+    # It takes the place of the line that it varies, if there is one.
+    if following.split()[:1] == shown.split()[:1]:
+        del lines[comment + 2]
+    return "".join(lines)

@@ -1,0 +1,122 @@
+"""Who gets through a proxy to the application: the owner of a live session of this host, and nobody else."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from harness import API, HOST, NAVIGATION, OTHER_HOST, PASSWORD
+
+# Old browsers send no Sec-Fetch-Mode.
+OLD_NAVIGATION = [("Accept", "text/html,*/*;q=0.8")]
+
+
+def assert_sent_to_sign_in(answer, target):
+    assert answer.status in (302, 303), answer
+    url = urlsplit(answer.location)
+    assert (url.scheme, url.netloc, url.path) == ("https", HOST, "/auth/login")
+    assert parse_qs(url.query)["rd"] == [target]
+
+
+@pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION])
+def test_a_visitor_without_a_session_is_sent_to_sign_in_and_back(proxy, app, headers):
+    target = "/reports/7?year=2026&q=a%20b%26c"
+    with app.sees_nothing():
+        assert_sent_to_sign_in(proxy("GET", target, headers), target)
+
+
+def test_a_form_sent_without_a_session_is_sent_to_sign_in_by_303(proxy, app):
+    with app.sees_nothing():
+        answer = proxy("POST", "/reports", NAVIGATION, b"a=1")
+        assert answer.status == 303
+        assert_sent_to_sign_in(answer, "/reports")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_a_program_without_a_session_is_told_401(proxy, app, method):
+    with app.sees_nothing():
+        assert proxy(method, "/reports", API).status == 401
+
+
+def test_a_script_in_a_page_is_told_401_although_it_accepts_html(proxy, app):
+    with app.sees_nothing():
+        assert proxy("GET", "/", [("Accept", "text/html"), ("Sec-Fetch-Mode", "cors")]).status == 401
+
+
+def test_a_signed_in_visitor_reaches_the_application(proxy, sealjar):
+    seen = proxy("GET", "/reports/7?year=2026&q=a%20b", [("Cookie", sealjar.sign_in())]).app_saw()
+    assert (seen.method, seen.path) == ("GET", "/reports/7?year=2026&q=a%20b")
+    assert seen.values("host") == [HOST]
+
+
+def test_a_large_body_arrives_whole(proxy, sealjar):
+    seen = proxy("POST", "/upload", [("Cookie", sealjar.sign_in())], b"x" * 100_000).app_saw()
+    assert (seen.method, seen.length) == ("POST", 100_000)
+
+
+def test_a_large_body_without_a_session_does_not_arrive(proxy, app):
+    with app.sees_nothing():
+        assert proxy("POST", "/upload", API, b"x" * 100_000).status == 401
+
+
+def test_a_damaged_cookie_is_refused(proxy, sealjar, app):
+    cookie = sealjar.sign_in()
+    middle = len(cookie) // 2
+    damaged = cookie[:middle] + ("A" if cookie[middle] != "A" else "B") + cookie[middle + 1 :]
+    with app.sees_nothing():
+        for refused in (damaged, cookie[:-1], cookie.lower(), cookie.split("=")[0] + "="):
+            assert proxy("GET", "/", [*API, ("Cookie", refused)]).status == 401
+
+
+def test_a_copy_of_the_cookie_is_refused_after_its_session_was_signed_out(proxy, sealjar, app):
+    cookie = sealjar.sign_in()
+    assert proxy("GET", "/", [("Cookie", cookie)]).status == 200
+    signed_out = proxy("POST", "/auth/logout", [("Cookie", cookie), ("Content-Type", "application/json")])
+    assert signed_out.status == 200
+    with app.sees_nothing():
+        assert proxy("GET", "/", [*API, ("Cookie", cookie)]).status == 401
+
+
+def test_a_cookie_of_another_host_is_refused(proxy, sealjar, app):
+    cookie = sealjar.sign_in(host=OTHER_HOST)
+    with app.sees_nothing():
+        assert proxy("GET", "/", [*API, ("Cookie", cookie)]).status == 401
+
+
+def test_another_host_name_leads_nowhere(proxy, sealjar, app):
+    """Neither a host that the proxy does not know, nor the other one's session under its name."""
+    elsewhere = [("Cookie", sealjar.sign_in(host=OTHER_HOST))]
+    here = [("Cookie", sealjar.sign_in())]
+    with app.sees_nothing():
+        for headers in (elsewhere, here):
+            proxy("GET", "/", headers, host="evil.example.com", sni=HOST)
+            proxy("GET", "/", [*headers, ("Host", "evil.example.com")])
+        proxy("GET", "/", here, host=OTHER_HOST, sni=HOST)
+
+
+def test_signing_in_and_out_works_through_the_proxy(proxy, app):
+    page = proxy("GET", "/auth/login?rd=%2Freports", NAVIGATION)
+    assert page.status == 200 and b"<form" in page.body
+
+    body = b'{"login":"alice","password":"%s"}' % PASSWORD.encode()
+    signed_in = proxy("POST", "/auth/login", [("Content-Type", "application/json")], body)
+    assert signed_in.status == 200
+    (cookie,) = signed_in.cookies()
+    assert cookie.startswith("__Host-sealjar=") and "Secure" in signed_in.values("set-cookie")[0]
+    assert proxy("GET", "/", [("Cookie", cookie)]).app_saw().values("Remote-User") == ["alice"]
+
+    signed_out = proxy("POST", "/auth/logout", [("Cookie", cookie), ("Content-Type", "application/json")])
+    assert signed_out.status == 200 and "Max-Age=0" in signed_out.values("set-cookie")[0]
+    with app.sees_nothing():
+        assert proxy("GET", "/", [*API, ("Cookie", cookie)]).status == 401
+
+
+def test_a_wrong_password_is_refused_through_the_proxy(proxy):
+    body = b'{"login":"alice","password":"wrong horse"}'
+    refused = proxy("POST", "/auth/login", [("Content-Type", "application/json")], body)
+    assert refused.status == 401 and refused.values("set-cookie") == []
+
+
+def test_a_websocket_is_opened_with_a_session_only(proxy, sealjar, app):
+    assert proxy.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
+    with app.sees_nothing():
+        status, _ = proxy.client.upgrade("/socket", API)
+        assert status == 401

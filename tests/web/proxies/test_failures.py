@@ -1,0 +1,140 @@
+"""A proxy that gets no answer from Sealjar, or none that says yes, lets nobody in; and nothing that names a path in another way
+leads past it."""
+
+import http.client
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from harness import API, HOST, NAVIGATION
+
+# What these take for a yes, as deploy/README.md says; the others take only 200, and Sealjar says nothing else.
+LENIENT = {"nginx": [200, 201, 202, 204], "traefik": [200, 201, 202, 204]}
+ANSWERS = [200, 201, 202, 204, 301, 302, 303, 400, 403, 404, 405, 421, 429, 500, 503, "rubbish", "nothing"]
+
+
+@contextmanager
+def away(sealjar):
+    sealjar.stop()
+    try:
+        yield
+    finally:
+        sealjar.start()
+
+
+class Impostor:
+    """Something else in Sealjar's place, which answers as `answer` says and calls everybody root."""
+
+    def __init__(self, port):
+        self.answer = 200
+        impostor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self):
+                if impostor.answer == "nothing":
+                    self.close_connection = True
+                elif impostor.answer == "rubbish":
+                    self.close_connection = True
+                    self.rfile.readline()
+                    self.wfile.write(b"200 OK, come in\r\n\r\n")
+                else:
+                    super().handle_one_request()
+
+            def do_GET(self):
+                self.send_response(impostor.answer)
+                self.send_header("Remote-User", "root")
+                if impostor.answer >= 300:
+                    self.send_header("Location", f"https://{HOST}/elsewhere")
+                self.end_headers()
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_nobody_gets_in_while_sealjar_is_away_and_everybody_again_afterwards(proxy, sealjar, app):
+    cookie = ("Cookie", sealjar.sign_in())
+    assert proxy("GET", "/", [cookie]).status == 200
+    requests = [(method, "/", [*headers, cookie]) for method in ("GET", "POST") for headers in (API, NAVIGATION)]
+    requests.append(("GET", "/auth/status", [cookie]))
+    # All at once, since a proxy may try for some seconds.
+    with away(sealjar), app.sees_nothing(), ThreadPoolExecutor(len(requests)) as pool:
+        answers = list(pool.map(lambda request: proxy(*request), requests))
+        assert all(answer.status >= 500 for answer in answers), answers
+    assert proxy("GET", "/", [cookie]).app_saw().values("Remote-User") == ["alice"]
+
+
+def test_nothing_but_a_yes_is_a_yes(proxy, sealjar, app):
+    lenient, let_in = LENIENT.get(proxy.kind.name, [200]), []
+    with away(sealjar), Impostor(sealjar.port) as impostor:
+        for answer in ANSWERS:
+            impostor.answer, before = answer, len(app.seen)
+            for method in ("GET", "POST"):
+                for headers in (API, NAVIGATION):
+                    assert (proxy(method, "/", headers).status == 200) == (answer in lenient), answer
+            if len(app.seen) > before:
+                let_in.append(answer)
+    assert let_in == lenient
+
+
+# A proxy may also close the connection.
+REFUSED = suppress(OSError, http.client.HTTPException)
+# Each could be an /auth/ to one and the application's to the other.
+PATHS = [
+    "//",
+    "//auth/../private",
+    "/auth/../private",
+    "/auth/..%2fprivate",
+    "/auth/%2e%2e/private",
+    "/auth%2f../private",
+    "/auth/.%2e/private",
+    "/auth\\..\\private",
+    "/auth/..;/private",
+    "/auth;/../private",
+    "/x/../auth/../private",
+    "/AUTH/../private",
+    "/auth",
+    "/auth//..//private",
+    "/./private",
+    "/%2e/private",
+    "/auth/verify/../../private",
+    "/.sealjar/",
+    "/.sealjar/role=staff",
+    "/sealjar",
+    "/private?/auth/",
+    "/private#/auth/",
+    "/private;/auth/",
+    f"https://{HOST}/private",
+    f"https://{HOST}/auth/../private",
+    "http://evil.example.com/private",
+    "*",
+    "private",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE", "CONNECT", "QUERY", "get"])
+def test_no_way_of_writing_a_path_leads_past_sealjar(proxy, app, method):
+    with app.sees_nothing():
+        for path in PATHS:
+            with REFUSED:
+                proxy(method, path, API)
+
+
+def test_other_versions_of_http_lead_past_nobody(proxy, app):
+    with app.sees_nothing():
+        for line in ("GET /private", "GET /private HTTP/1.0", "GET /private HTTP/0.9", "GET /private HTTP/3.0"):
+            with REFUSED:
+                proxy.client.raw(f"{line}\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())

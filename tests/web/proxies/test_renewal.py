@@ -1,0 +1,71 @@
+"""A session in use is renewed, whether or not a proxy can pass the renewed cookie on."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from conftest import running
+from harness import HOST, NAVIGATION
+from servers import KINDS
+from waiting import until
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_renewed_cookie_reaches_the_browser_beside_the_applications_own(brief, brief_sealjar, method):
+    cookie = brief_sealjar.sign_in()
+    answer = until(lambda: brief(method, "/set-cookie", [("Cookie", cookie)]), lambda answer: len(answer.cookies()) > 1)
+    renewed = [value for value in answer.cookies() if value.startswith("__Host-sealjar=")]
+    others = [value for value in answer.cookies() if value not in renewed]
+    assert (answer.status, len(renewed), others) == (200, 1, ["theme=dark"])
+    assert renewed != [cookie]
+    (attributes,) = [value.split("; ")[1:] for value in answer.values("set-cookie") if value.startswith(renewed[0])]
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} == set(attributes)
+    assert brief("GET", "/", [("Cookie", renewed[0])]).app_saw().values("Remote-User") == ["alice"]
+
+
+def test_a_session_that_is_not_let_in_is_not_renewed_either(brief, brief_sealjar, app):
+    cookie = brief_sealjar.sign_in()
+    until(lambda: brief("GET", "/", [("Cookie", cookie)]), lambda answer: answer.cookies() != [])
+    brief_sealjar.request("POST", "/auth/logout", [("Cookie", cookie), ("Content-Type", "application/json")])
+    with app.sees_nothing():
+        answer = brief("GET", "/", [*NAVIGATION, ("Cookie", cookie)])
+    assert answer.status in (302, 303) and answer.cookies() == []
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind.name == "traefik"], ids=["traefik"])
+def renewing_by_redirect(request, certificate, brief_sealjar, app):
+    yield from running(request.param, certificate, brief_sealjar, app, "renew=redirect")
+
+
+def test_where_no_cookie_can_be_passed_on_a_page_is_renewed_by_one_redirect(renewing_by_redirect, brief_sealjar):
+    """The proxy's own Set-Cookie is thrown away here, as a proxy would that cannot pass it on."""
+    proxy, cookie, target = renewing_by_redirect, brief_sealjar.sign_in(), "/reports/7?year=2026&q=a%20b"
+    visit = [*NAVIGATION, ("Cookie", cookie)]
+    answer = until(lambda: proxy("GET", target, visit), lambda answer: answer.status != 200)
+    url = urlsplit(answer.location)
+    assert (answer.status, url.scheme, url.netloc, url.path) == (302, "https", HOST, "/auth/renew")
+
+    # Only pages that are opened are sent there: neither what scripts fetch, nor forms.
+    assert proxy("GET", target, [("Sec-Fetch-Mode", "cors"), ("Cookie", cookie)]).status == 200
+    assert proxy("POST", target, visit, b"x").status == 200
+
+    renewed = proxy("GET", f"{url.path}?{url.query}", visit)
+    assert renewed.status == 303
+    (new,) = renewed.cookies()
+    back = urlsplit(renewed.location)
+    assert back.path == "/reports/7" and parse_qs(back.query)["year"] == ["2026"]
+    assert arrive(proxy, renewed.location, new).path == target
+
+    # A browser that keeps no cookies is let in all the same, and goes in no circle.
+    assert arrive(proxy, renewed.location, cookie).path == target
+
+
+def arrive(proxy, location, cookie):
+    """Follows redirects, two at most; returns what the application sees."""
+    for _ in range(3):
+        url = urlsplit(location)
+        assert url.path != "/auth/renew"
+        answer = proxy("GET", url.path + (f"?{url.query}" if url.query else ""), [*NAVIGATION, ("Cookie", cookie)])
+        if answer.status == 200:
+            return answer.app_saw()
+        location = answer.location
+    raise AssertionError(f"sent around in a circle: {location}")
