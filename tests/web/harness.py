@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -177,7 +178,7 @@ class App:
             do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # a proxy that stops resets its connections
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -254,7 +255,8 @@ def send(address, port, context, method, path, headers, body, host, sni="") -> A
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
     with connect(address, port, context, sni or host) as connection:
-        connection.sendall(head(method, path, headers, body, host) + body)
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):  # who refuses need not read the whole body
+            connection.sendall(head(method, path, headers, body, host) + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
         return Answer(response.status, response.getheaders(), response.read())
@@ -262,6 +264,7 @@ def send(address, port, context, method, path, headers, body, host, sni="") -> A
 
 def connect(address, port, context, host) -> socket.socket:
     connection = socket.create_connection((address, port), timeout=PATIENCE)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(connection, server_hostname=host.partition(":")[0]) if context else connection
 
 
