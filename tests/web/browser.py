@@ -1,0 +1,163 @@
+"""A real Chromium for the tests in this folder: its start, its profiles, and a look at a page as its users see it.
+
+`SCREENSHOTS` names a folder for pictures of every page that is looked at.
+"""
+
+import os
+import re
+import shutil
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from harness import PASSWORD
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+
+# Everything that would reach out to the network by itself is off.
+SWITCHES = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync""".split()
+LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280)]
+
+
+@contextmanager
+def chromium():
+    """Chromium; without one the tests are skipped, but not where all must run."""
+    binary = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not binary:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NO CHROMIUM HERE: the browser tests did not run")
+    with sync_playwright() as playwright:
+        # Playwright turns the back-forward cache off, and what that keeps after a sign-out is to be seen here.
+        off = ["--disable-back-forward-cache"]
+        browser = playwright.chromium.launch(executable_path=binary, args=SWITCHES, ignore_default_args=off)
+        yield browser
+        browser.close()
+
+
+class Profiles:
+    """Browser profiles that share nothing, and what their pages complained about: scripts, violated policies, failed loads."""
+
+    def __init__(self, browser):
+        self.browser, self.contexts, self.complaints = browser, [], []
+
+    def __call__(self, **options) -> BrowserContext:
+        context = self.browser.new_context(**options)
+        self.contexts.append(context)
+        context.on("console", lambda message: self._note(message.type, message.text))
+        context.on("weberror", lambda error: self._note("error", str(error.error)))
+        return context
+
+    def _note(self, kind: str, text: str):
+        # Chromium writes a line for every answer that is no success; the tests look at the statuses themselves.
+        a_status = re.match(r"Failed to load resource: the server responded with a status of 4\d\d", text)
+        if kind in ("error", "warning") and not a_status:
+            self.complaints.append(text)
+
+    def close(self):
+        for context in self.contexts:
+            context.close()
+        assert self.complaints == []
+
+
+def open_sign_in(page: Page, origin: str, query: str = ""):
+    page.goto(f"{origin}/auth/login{query}")
+    expect(page).to_have_title("Sign in")
+
+
+def submit_sign_in(page: Page, login: str, password: str = PASSWORD):
+    page.get_by_label("Login name").fill(login)
+    page.get_by_label("Password").fill(password)
+    press(page, "Sign in")
+
+
+def press(page: Page, button: str):
+    """Presses a button and waits for the page that comes of it."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=button, exact=True).click()
+
+
+def sign_in(page: Page, origin: str, login: str):
+    """Signs in and ends on the page of the session."""
+    open_sign_in(page, origin, "?rd=/auth/status")
+    submit_sign_in(page, login)
+    expect_signed_in(page, login)
+
+
+def expect_signed_in(page: Page, login: str):
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed in")
+    expect(page.locator("dd").first).to_have_text(login)
+
+
+def still_signed_in(page: Page, origin: str, login: str):
+    page.goto(f"{origin}/auth/status")
+    expect_signed_in(page, login)
+
+
+def expect_signed_out(page: Page, origin: str):
+    """No session is left in this profile, whatever the page that says so."""
+    page.goto(f"{origin}/auth/status")
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
+    expect(page.get_by_role("link", name="Sign in").or_(page.get_by_role("button", name="Sign in"))).to_have_count(1)
+
+
+def expect_error_at(page: Page, label: str, text: str | None = None):
+    """The field is marked as wrong, has the focus, and is described by an alert."""
+    field = page.get_by_label(label)
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_count(1)
+    assert alert.get_attribute("id") in field.get_attribute("aria-describedby").split()
+    if text:
+        expect(alert).to_have_text(text)
+
+
+def look(page: Page, name: str):
+    """Looks at a page in light and dark, narrow and wide: nothing to scroll sideways, nothing that axe finds, targets large
+    enough for a thumb."""
+    page.evaluate(AXE_SCRIPT)
+    for scheme, width in LOOKS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 720})
+        what = f"{name} in {scheme}, {width} px wide"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{what} scrolls sideways"
+        targets = page.locator("button, main a, input:not([type=hidden], [type=checkbox]), label:has(input)")
+        sizes = targets.evaluate_all("all => all.map(one => [one.getBoundingClientRect().height, one.outerHTML])")
+        assert [size for size in sizes if size[0] < 44] == [], f"{what}: too small for a thumb"
+        found = page.evaluate("axe.run({ resultTypes: ['violations', 'incomplete'] })")
+        # What axe could not decide counts too: else nobody would notice that contrast is no longer measured.
+        rules = found["violations"] + found["incomplete"]
+        assert [(rule["id"], node["html"]) for rule in rules for node in rule["nodes"]] == [], what
+        assert "color-contrast" in [rule["id"] for rule in found["passes"]], f"{what}: axe measured no contrast"
+        if folder := os.environ.get("SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=Path(folder, f"{name}-{scheme}-{width}.png"), full_page=True)
+
+
+class OtherSite:
+    """A site of somebody else, on 127.0.0.1 and so on every name of localhost too. `pages` are by path."""
+
+    def __init__(self):
+        self.pages = pages = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = pages.get(self.path.partition("?")[0])
+                self.send_response(404 if body is None else 200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.end_headers()
+                self.wfile.write((body or "").encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()

@@ -1,0 +1,79 @@
+"""What programs do with the cookie over plain http on localhost.
+
+It proves that curl needs no setting for it, because it takes localhost for secure; that requests and httpx, which do not, lose
+the cookie; and that `cookie.plain_http` is what helps them.
+"""
+
+import subprocess
+
+import httpx
+import pytest
+import requests
+from harness import PASSWORD, PATIENCE, Sealjar
+
+CREDENTIALS = {"login": "alice", "password": PASSWORD}
+CLIENTS = [requests.Session, httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return Sealjar(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def server(home):
+    yield home.start()
+    home.stop()
+
+
+@pytest.fixture
+def plain_server(home):
+    yield home.start("cookie.plain_http=true")
+    home.stop()
+
+
+def walk(client, server):
+    """Signs in and out; returns the statuses of what is asked between, and the names of the cookies that were sent."""
+    url = f"http://localhost:{server.port}/auth"
+    answers = [client.post(f"{url}/login", json=CREDENTIALS), client.get(f"{url}/status")]
+    answers += [client.post(f"{url}/logout"), client.get(f"{url}/status")]
+    sent = {answer.request.headers["Cookie"].partition("=")[0] for answer in answers if "Cookie" in answer.request.headers}
+    return [answer.status_code for answer in answers], sent
+
+
+@pytest.mark.parametrize("make", CLIENTS)
+def test_python_signs_in_and_out_over_plain_http_where_that_is_allowed(plain_server, make):
+    with make() as client:
+        assert walk(client, plain_server) == ([200, 200, 200, 401], {"sealjar-insecure"})
+
+
+@pytest.mark.parametrize("make", CLIENTS)
+def test_python_loses_the_cookie_over_plain_http_by_default(server, make):
+    with make() as client:
+        assert walk(client, server) == ([200, 401, 200, 401], set())
+        assert client.get(f"http://localhost:{server.port}/auth/status").json()["reason"] == "missing"
+
+
+@pytest.mark.parametrize("body", ["json", "form"])
+def test_curl_signs_in_and_out_over_plain_http_on_localhost_as_it_is(server, tmp_path, body):
+    jar = tmp_path / "jar"
+    url = f"http://localhost:{server.port}/auth"
+
+    def curl(*arguments):
+        command = ["curl", "-sS", "-o", tmp_path / "answer", "-w", "%{http_code}", "-c", jar, "-b", jar, *arguments]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout)
+
+    if body == "json":
+        form = ["-H", "Content-Type: application/json", "-d", f'{{"login":"alice","password":"{PASSWORD}"}}']
+    else:
+        form = ["--data-urlencode", "login=alice", "--data-urlencode", f"password={PASSWORD}"]
+    assert curl(*form, f"{url}/login") == (200 if body == "json" else 303)
+    cookies = [line.split("\t") for line in jar.read_text().splitlines() if "\t" in line]
+    ours = [fields for fields in cookies if fields[5] == "__Host-sealjar"]
+    assert [fields[:4] for fields in ours] == [["#HttpOnly_localhost", "FALSE", "/", "TRUE"]]
+    assert curl(f"{url}/status") == 200
+    copy = jar.read_text()
+    assert curl("-X", "POST", f"{url}/logout") == 200
+    assert "__Host-sealjar\t" not in jar.read_text()
+    jar.write_text(copy)
+    assert curl(f"{url}/status") == 401
