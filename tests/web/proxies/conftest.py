@@ -55,8 +55,8 @@ def kind(request):
     return request.param
 
 
-def running(kind, certificate, sealjar, app, rules=""):
-    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules)
+def running(kind, certificate, sealjar, app, rules="", edits=()):
+    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, edits)
     yield proxy
     proxy.stop()
 

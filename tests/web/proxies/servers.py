@@ -110,15 +110,16 @@ KINDS = [
 
 
 class Proxy:
-    """A running proxy. Called, it sends a request as [`Client`] does."""
+    """A running proxy. Called, it sends a request as a `Client` does. `rules` takes the place of the example's in its file, and
+    `edits` are further replacements that a test makes."""
 
-    def __init__(self, kind: Kind, certificate: Path, sealjar: int, app: int, rules: str = ""):
+    def __init__(self, kind: Kind, certificate: Path, sealjar: int, app: int, rules: str = "", edits: tuple = ()):
         self.kind, self.port, program = kind, free_port(), kind.find()
         # Apache and HAProxy read it as users that may not look into the tests' own directories.
         self.directory = tempfile.TemporaryDirectory(prefix="sealjar-proxy-")
         self.here = Path(self.directory.name)
         self.here.chmod(0o755)
-        self._configure(certificate, dict(port=self.port, here=self.here, sealjar=sealjar, app=app), rules)
+        self._configure(certificate, dict(port=self.port, here=self.here, sealjar=sealjar, app=app), rules, edits)
         self.log = self.here / "log"
         arguments = [argument.format(here=self.here) for argument in kind.arguments]
         with self.log.open("wb") as log:
@@ -133,9 +134,9 @@ class Proxy:
     def __call__(self, *arguments, **keywords):
         return self.client(*arguments, **keywords)
 
-    def _configure(self, certificate: Path, places: dict, rules: str):
+    def _configure(self, certificate: Path, places: dict, rules: str, edits: tuple):
         pairs = [(old, new.format(**places)) for old, new in self.kind.replaced]
-        pairs.append(("/etc/sealjar/tls", str(certificate.parent)))
+        pairs += [("/etc/sealjar/tls", str(certificate.parent)), *edits]
         missed = {old for old, _ in pairs}
         shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
         ruled = False

@@ -8,7 +8,9 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from conftest import running
 from harness import API, HOST, NAVIGATION
+from servers import KINDS
 
 # What these take for a yes, as deploy/README.md says; the others take only 200, and Sealjar says nothing else.
 LENIENT = {"nginx": [200, 201, 202, 204], "traefik": [200, 201, 202, 204]}
@@ -88,6 +90,18 @@ def test_nothing_but_a_yes_is_a_yes(proxy, sealjar, app):
             if len(app.seen) > before:
                 let_in.append(answer)
     assert let_in == lenient
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind.name in ("haproxy", "apache")], ids=lambda kind: kind.name)
+def broken(request, certificate, sealjar, app):
+    """Its Lua file fails before it has asked."""
+    yield from running(request.param, certificate, sealjar, app, edits=[("local question", 'error("broken") local question')])
+
+
+def test_an_error_in_a_lua_file_lets_nobody_in(broken, sealjar, app):
+    with app.sees_nothing():
+        for headers in (API, NAVIGATION):
+            assert broken("GET", "/", [*headers, ("Cookie", sealjar.sign_in())]).status >= 500
 
 
 # A proxy may also close the connection.

@@ -21,6 +21,11 @@ def test_the_role_lets_in(guarded, sealjar):
     assert seen.path == "/reports?role=admin&max_age=0"
 
 
+def test_a_query_of_the_client_makes_no_rules(proxy, sealjar):
+    path = "/?role=nobody&max_age=0&csrf=x"
+    assert proxy("GET", path, [("Cookie", sealjar.sign_in())]).app_saw().path == path
+
+
 @pytest.mark.parametrize("headers", [API, NAVIGATION])
 def test_without_the_role_nobody_gets_in(guarded, sealjar, app, headers):
     cookie = ("Cookie", sealjar.sign_in("bob"))
