@@ -23,6 +23,7 @@ use crate::store::{Account, Revoke, State, StoreError};
 pub(super) struct Current {
     pub(super) sid: Sid,
     pub(super) sub: Box<str>,
+    pub(super) account_generation: u64,
     pub(super) login_name: LoginName,
     pub(super) remembered: bool,
     pub(super) app_data: Box<[u8]>,
@@ -37,6 +38,7 @@ impl Current {
             Some(Self {
                 sid: claims.sid,
                 sub: claims.sub.into(),
+                account_generation: claims.account_generation,
                 login_name,
                 remembered: claims.flags.remembered(),
                 app_data: claims.app_data.into(),
@@ -122,14 +124,17 @@ pub(super) async fn authenticate(
     Ok((account, state))
 }
 
-/// The account of a live session, if the password is its own.
+/// The account of a live session, if the password is its own, and nothing ended the account's sessions that this server has not
+/// heard of yet.
 pub(super) async fn authenticate_again(
     app: &App,
     current: &Current,
     password: Password,
 ) -> Result<(Account, State), Problem> {
     match authenticate(app, current.login_name.clone(), password).await {
-        Ok((account, _)) if *account.sub != *current.sub => Err(Problem::Overtaken),
+        Ok((account, _)) if *account.sub != *current.sub || account.generation != current.account_generation => {
+            Err(Problem::Overtaken)
+        }
         Err(Problem::Credentials) => Err(Problem::Password),
         outcome => outcome,
     }

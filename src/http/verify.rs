@@ -1,7 +1,7 @@
 //! `/auth/verify`: a reverse proxy asks whether a request may pass to the app behind it, and who sent it.
 //!
-//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, HAProxy, Apache): 200, 401 or 403 and
-//! never a redirect; a 401 says in `Location` where to sign in. *Redirect* (Traefik, Caddy): a navigation that needs a sign-in is
+//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, Apache): 200, 401 or 403 and
+//! never a redirect; a 401 says in `Location` where to sign in. *Redirect* (Caddy, HAProxy, Traefik): a navigation that needs a sign-in is
 //! answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the request
 //! itself, behind a prefix that carries the rules.
 //!
