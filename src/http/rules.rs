@@ -70,7 +70,7 @@ impl<'q> Rules<'q> {
                 let secs = parse_secs(&value).ok_or(BadRule)?;
                 self.max_age = Some(self.max_age.map_or(secs, |other| other.min(secs)));
             }
-            "csrf" if ["", "1", "true", "on"].contains(&&*value) => self.csrf = true,
+            "csrf" if ["", "1", "true", "on", "yes", "enforce"].contains(&&*value) => self.csrf = true,
             "role" | "csrf" => return Err(BadRule),
             "renew" => self.renew_by_redirect |= value == "redirect",
             _ => {}
@@ -178,6 +178,7 @@ mod tests {
             "csrf=0",
             "csrf=1&csrf=false",
             "csrf=no",
+            "csrf=maybe",
             &many,
         ] {
             assert_eq!(Rules::of_query(Some(query)), Err(BadRule), "{query}");
