@@ -71,10 +71,13 @@ fuzz_target!(|data: &[u8]| {
         refusal => panic!("{refusal:?} needs a token that opens"),
     }
     assert_eq!(SESSIONS.presented(slices(&fields), NOW), []);
+    assert_eq!(SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW), None);
+    assert_eq!(SESSIONS.open_form_token(text), None);
 
     let fields = with_genuine(&fields, usize::from(place));
     let sid = verify(&fields).expect("a genuine token among at most three others is found");
     assert_eq!(sid, GENUINE.sid);
+    assert_eq!(SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW), None, "a session is no form");
     let presented = SESSIONS.presented(slices(&fields), NOW);
     assert_eq!(presented.iter().map(|presented| presented.sid).collect::<Vec<_>>(), [sid]);
 });

@@ -10,7 +10,7 @@
 //! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
 
 use salvo::http::Method;
-use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
+use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE};
 
 use super::hosts::Hosts;
 use super::origin::Origin;
@@ -21,6 +21,7 @@ pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-toke
 /// The form's hidden field.
 pub(crate) const TOKEN_FIELD: &str = "csrf_token";
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who sent a request, as far as its headers tell.
@@ -43,9 +44,13 @@ pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, Probl
 }
 
 /// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
-/// WebSocket's handshake is a GET that other sites may send, with the user's cookies.
+/// WebSocket's handshake is a GET that other sites may send, with the user's cookies; proxies differ in which of its fields they
+/// pass on.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), Problem> {
-    if method.is_safe() && !headers.contains_key(UPGRADE) {
+    let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
+        || headers.contains_key(UPGRADE)
+        || headers.contains_key(SEC_WEBSOCKET_KEY);
+    if method.is_safe() && !is_handshake {
         return Ok(());
     }
     let own = origin.to_string();
@@ -135,7 +140,11 @@ mod tests {
         let other = ("origin", OURS);
         assert!(ask(Method::POST, &[("origin", "https://b.example")]) && ask(Method::POST, &[]));
         assert!(!ask(Method::POST, &[other]), "another host of ours is another site to the app");
-        assert!(ask(Method::GET, &[other]) && !ask(Method::GET, &[other, ("upgrade", "websocket")]));
+        assert!(ask(Method::GET, &[other]));
+        for field in [("upgrade", "websocket"), ("sec-websocket-key", "x"), ("sec-fetch-mode", "websocket")] {
+            assert!(!ask(Method::GET, &[other, field]), "{field:?}");
+            assert!(ask(Method::GET, &[("origin", "https://b.example"), field]), "{field:?}");
+        }
         assert!(!ask(Method::DELETE, &[("sec-fetch-site", "same-site"), ("origin", "https://b.example")]));
     }
 }

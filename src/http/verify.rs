@@ -1,9 +1,9 @@
 //! `/auth/verify`: a reverse proxy asks whether a request may pass to the app behind it, and who sent it.
 //!
-//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, Apache): 200, 401 or 403 and
-//! never a redirect; a 401 says in `Location` where to sign in. *Redirect* (Caddy, HAProxy, Traefik): a navigation that needs a sign-in is
-//! answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the request
-//! itself, behind a prefix that carries the rules.
+//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, Apache): 200, 401 or 403 and never
+//! a redirect; a 401 says in `Location` where to sign in. *Redirect* (Caddy, HAProxy, Traefik): a navigation that needs a sign-in
+//! is answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the
+//! request itself, behind a prefix that carries the rules.
 //!
 //! No body is looked at, any method will do, and nothing on the way waits.
 

@@ -85,3 +85,14 @@ def test_who_signed_in_too_long_ago_is_sent_to_prove_it_again(wary, sealjar, app
     with app.sees_nothing():
         assert wary("GET", target, [*API, cookie]).status == 401
         assert wary("GET", "/", [*API, cookie, ("X-Forwarded-Uri", "/public")]).status == 401
+
+
+def test_a_websocket_of_another_site_is_refused(guarded, sealjar, app):
+    """Browsers send cookies along with it, and let any site ask."""
+    cookie, websocket = ("Cookie", sealjar.sign_in()), ("Sec-Fetch-Mode", "websocket")
+    with app.sees_nothing():
+        for headers in CROSS_SITE:
+            status, _ = guarded.client.upgrade("/socket", [cookie, websocket, *headers])
+            assert status == 403, headers
+    own = [("Sec-Fetch-Site", "same-origin"), ("Origin", f"https://{HOST}")]
+    assert guarded.client.upgrade("/socket", [cookie, websocket, *own]) == (101, b"HELLOping")
