@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness import HOST, OTHER_HOST, App, Sealjar, make_certificate
-from servers import KINDS, Proxy
+from servers import KINDS, running
 
 SETTINGS = [f"http.public_origins=https://{HOST},https://{OTHER_HOST}", "http.trusted_proxies=127.0.0.1"]
 
@@ -53,12 +53,6 @@ def app():
 @pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
 def kind(request):
     return request.param
-
-
-def running(kind, certificate, sealjar, app, rules="", edits=()):
-    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, edits)
-    yield proxy
-    proxy.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 Where a file is one to include from a main configuration, the main configuration here is the least that starts.
 """
 
+import glob
 import http.client
 import os
 import re
@@ -62,7 +63,8 @@ CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
 
 @dataclass(frozen=True)
 class Kind:
-    """How one proxy is started: its folder in `deploy/`, its program, and what is replaced besides the common addresses."""
+    """How one proxy is started: its folder in `deploy/`, its program, what is replaced there, the main
+    configuration that includes it, and a library that it needs."""
 
     name: str
     folder: str
@@ -71,14 +73,20 @@ class Kind:
     arguments: tuple
     replaced: tuple = ()
     main: str = ""
+    library: str = ""
 
     def find(self) -> str:
-        """The program's path. A missing one is skipped loudly here, and fails where everything has to be tested."""
+        """The program's path. A missing one is skipped loudly, and fails where everything has to be tested."""
         program = shutil.which(self.program, path=str(self.where))
         if not program:
-            missing = f"{self.program} is not in {self.where}: nothing of {self.name} is tested"
-            pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+            self._miss(f"{self.program} is not in {self.where}")
+        if self.library and not glob.glob(self.library):
+            self._miss(f"{self.library} is not there")
         return program
+
+    def _miss(self, what: str):
+        text = f"{what}: nothing of {self.name} is tested"
+        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
 
 
 KINDS = [
@@ -105,6 +113,7 @@ KINDS = [
     Kind(
         "apache", "apache", "apache2", DEBIAN, ("-DFOREGROUND", "-f", "{here}/main"),
         (*ADDRESSES, ("Listen 443", "Listen 127.0.0.1:{port}"), ("*:443", "*:{port}"), ("/etc/apache2", "{here}")), APACHE,
+        "/usr/lib/*/lua/5.3/socket/core.so",
     ),
 ]  # fmt: skip
 
@@ -180,6 +189,13 @@ class Proxy:
             self.process.wait(PATIENCE)
         except ProcessLookupError:
             self.process.wait(PATIENCE)
+
+
+def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", edits: tuple = ()):
+    """For fixtures: the proxy in front of these servers, until they are done with it."""
+    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, edits)
+    yield proxy
+    proxy.stop()
 
 
 def with_rules(text: str, rules: str) -> str:

@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import running
 from harness import API, HOST, NAVIGATION
-from servers import KINDS
+from servers import KINDS, running
 
 # What these take for a yes, as deploy/README.md says; the others take only 200, and Sealjar says nothing else.
 LENIENT = {"nginx": [200, 201, 202, 204], "traefik": [200, 201, 202, 204]}

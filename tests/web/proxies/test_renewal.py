@@ -3,9 +3,8 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import running
 from harness import HOST, NAVIGATION
-from servers import KINDS
+from servers import KINDS, running
 from waiting import until
 
 
