@@ -1,5 +1,6 @@
--- Asks Sealjar about a request, for haproxy.cfg beside this file. Only an answer of 200 lets the request go on, with the identity
--- headers of that answer and without Sealjar's cookies; any other answer becomes the client's, and none becomes 503.
+-- Asks Sealjar about a request, for haproxy.cfg beside this file. Only an answer of 200 lets the request go on, with the
+-- identity headers of that answer and without Sealjar's cookies; any other answer becomes the client's, and none becomes
+-- 503.
 
 local identity = {
     "remote-user", "remote-name", "remote-groups", "remote-email", "remote-session-deadline",

@@ -1,5 +1,5 @@
-"""What the tests in this folder stand on: a real Sealjar with accounts, an app that tells what it received, and a client that
-says exactly what it is told to say.
+"""What the tests in this folder stand on: a real Sealjar with accounts, an app that tells what it received, and a client
+that says exactly what it is told to say.
 
 Nothing here sleeps to wait: a server is ready when its log or its socket says so. Everything listens on 127.0.0.1 only, and
 every wait has an end.
@@ -228,6 +228,11 @@ class Client:
     def __call__(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST, sni: str = "") -> Answer:
         return send("127.0.0.1", self.port, self.context, method, path, headers, body, host, sni)
 
+    def in_turn(self, *requests, host: str = HOST) -> list:
+        """Sends requests, each a method, a path and headers, over one connection."""
+        with connect("127.0.0.1", self.port, self.context, host) as connection:
+            return [exchange(connection, method, path, headers, b"", host) for method, path, headers in requests]
+
     def raw(self, request: bytes, host: str = HOST) -> bytes:
         """Sends these bytes and reads until the server closes the connection."""
         with connect("127.0.0.1", self.port, self.context, host) as connection:
@@ -255,11 +260,15 @@ def send(address, port, context, method, path, headers, body, host, sni="") -> A
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
     with connect(address, port, context, sni or host) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):  # who refuses need not read the whole body
-            connection.sendall(head(method, path, headers, body, host) + body)
-        response = http.client.HTTPResponse(connection, method=method)
-        response.begin()
-        return Answer(response.status, response.getheaders(), response.read())
+        return exchange(connection, method, path, headers, body, host)
+
+
+def exchange(connection, method, path, headers, body, host) -> Answer:
+    with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):  # who refuses need not read the whole body
+        connection.sendall(head(method, path, headers, body, host) + body)
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    return Answer(response.status, response.getheaders(), response.read())
 
 
 def connect(address, port, context, host) -> socket.socket:

@@ -1,4 +1,4 @@
-"""One Sealjar, one application, and each proxy in turn, once as its file is and once for each way in which the tests vary it."""
+"""One Sealjar, one application, and each proxy in turn, as its file is and in each way in which the tests vary it."""
 
 import shutil
 import tempfile

@@ -120,6 +120,16 @@ def test_a_wrong_password_is_refused_through_the_proxy(proxy):
     assert refused.status == 401 and refused.values("set-cookie") == []
 
 
+def test_nothing_is_left_for_the_next_request_on_a_connection(proxy, sealjar):
+    alice, bob = ([*API, ("Cookie", sealjar.sign_in(login))] for login in ("alice", "bob"))
+    asked = [alice, API, bob, API, alice, bob, API]
+    answers = proxy.client.in_turn(*[("GET", "/", headers) for headers in asked])
+    assert [answer.status for answer in answers] == [401 if headers is API else 200 for headers in asked]
+    seen = [answer.app_saw() for answer in answers if answer.status == 200]
+    assert [request.values("Remote-User") for request in seen] == [["alice"], ["bob"], ["alice"], ["bob"]]
+    assert [request.values("Remote-Groups") or [""] for request in seen] == [["staff"], [""], ["staff"], [""]]
+
+
 def test_a_websocket_is_opened_with_a_session_only(proxy, sealjar, app):
     assert proxy.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
     with app.sees_nothing():

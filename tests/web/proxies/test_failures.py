@@ -1,5 +1,5 @@
-"""A proxy that gets no answer from Sealjar, or none that says yes, lets nobody in; and nothing that names a path in another way
-leads past it."""
+"""A proxy that gets no answer from Sealjar, or none that says yes, lets nobody in; and nothing that names a path in another
+way leads past it."""
 
 import http.client
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from harness import API, HOST, NAVIGATION
+from harness import API, HOST, NAVIGATION, OTHER_HOST
 from servers import KINDS, running
 
 # What these take for a yes, as deploy/README.md says; the others take only 200, and Sealjar says nothing else.
@@ -144,6 +144,26 @@ def test_no_way_of_writing_a_path_leads_past_sealjar(proxy, app, method):
         for path in PATHS:
             with REFUSED:
                 proxy(method, path, API)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_request_that_names_no_host_or_two_has_no_session(proxy, sealjar, app, version):
+    cookie, other = sealjar.sign_in(), sealjar.sign_in(host=OTHER_HOST)
+    heads = [
+        [f"Cookie: {cookie}"],
+        ["Host:", f"Cookie: {cookie}"],
+        [f"Host: {HOST}", f"Host: {OTHER_HOST}", f"Cookie: {other}"],
+        [f"Host: {OTHER_HOST}", f"Host: {HOST}", f"Cookie: {cookie}"],
+        [f"Host: {HOST}, {OTHER_HOST}", f"Cookie: {cookie}"],
+        [f"Host: {HOST}/", f"Cookie: {cookie}"],
+        [f"Host: {HOST}@{OTHER_HOST}", f"Cookie: {cookie}"],
+        [f"Host: {HOST}:444", f"Cookie: {cookie}"],
+    ]
+    with app.sees_nothing():
+        for head in heads:
+            lines = [f"GET / HTTP/{version}", *head, "Accept: application/json", "Connection: close"]
+            with REFUSED:
+                proxy.client.raw("".join(line + "\r\n" for line in [*lines, ""]).encode())
 
 
 def test_other_versions_of_http_lead_past_nobody(proxy, app):

@@ -1,5 +1,5 @@
-"""The same over HTTP/2, where every browser divides its cookies into several fields and names are lower-case. nginx and Apache
-speak it only when told to, and join the fields themselves."""
+"""The same over HTTP/2, where every browser divides its cookies into several fields and names are lower-case. nginx and
+Apache speak it only when told to, and join the fields themselves."""
 
 import json
 import ssl
