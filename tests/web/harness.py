@@ -234,10 +234,10 @@ class Client:
             return [exchange(connection, method, path, headers, b"", host) for method, path, headers in requests]
 
     def raw(self, request: bytes, host: str = HOST) -> bytes:
-        """Sends these bytes and reads until the server closes the connection."""
+        """Sends these bytes, and reads how the answer begins."""
         with connect("127.0.0.1", self.port, self.context, host) as connection:
             connection.sendall(request)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
+            return connection.recv(65536)
 
     def upgrade(self, path: str, headers=(), host: str = HOST) -> tuple:
         """Asks for a WebSocket; returns the status, and what came over the upgraded connection after `ping` was sent."""
