@@ -24,6 +24,7 @@ RUN_AXE = """axe.run({ resultTypes: ["violations", "incomplete"] }).then(({ viol
     [...violations, ...incomplete].flatMap(({ id, nodes }) => nodes.map(({ html }) => [id, html])),
     passes.map(({ id }) => id),
 ])"""
+SESSION, FORM = "__Host-sealjar", "__Host-sealjar-form"
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280)]
 
 
@@ -137,6 +138,19 @@ def look(page: Page, name: str):
         if folder := os.environ.get("SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             page.screenshot(path=Path(folder, f"{name}-{scheme}-{width}.png"), full_page=True)
+
+
+def cookie(context, name=SESSION):
+    """The one cookie of that name in the browser's store, or None."""
+    found = [cookie for cookie in context.cookies() if cookie["name"] == name]
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+
+def status_of(server, value, host=None):
+    """What the server says of a cookie's value."""
+    host = host or f"localhost:{server.port}"
+    return server.request("GET", "/auth/status", [("Cookie", f"{SESSION}={value}")], host=host).status
 
 
 class OtherSite:

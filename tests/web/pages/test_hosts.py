@@ -1,0 +1,86 @@
+"""Several hosts, with a session each or one for all; and plain HTTP for development."""
+
+import pytest
+from browser import (
+    cookie,
+    expect_signed_in,
+    expect_signed_out,
+    look,
+    open_sign_in,
+    press,
+    sign_in,
+    status_of,
+    still_signed_in,
+    submit_sign_in,
+)
+from harness import Sealjar, free_port
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """Starts a server for two hosts; returns it and their origins."""
+    sealjar = Sealjar(tmp_path)
+    sealjar.port = free_port()
+    origins = [f"http://{name}.test.localhost:{sealjar.port}" for name in "ab"]
+
+    def start(*settings):
+        return sealjar.start(f"http.public_origins={','.join(origins)}", *settings), *origins
+
+    yield start
+    sealjar.stop()
+
+
+def test_the_session_of_one_host_is_none_on_another(page, two_hosts):
+    server, a, b = two_hosts()
+    sign_in(page, a, "alice")
+    session = cookie(page.context)
+    assert session["domain"] == "a.test.localhost"
+    expect_signed_out(page, b)
+    hosts = [origin.removeprefix("http://") for origin in (a, b)]
+    assert [status_of(server, session["value"], host) for host in hosts] == [200, 401], "not even a copy of the cookie"
+    still_signed_in(page, a, "alice")
+
+
+def test_with_a_cookie_domain_one_session_is_good_on_both_hosts_and_ends_on_both(page, two_hosts):
+    _, a, b = two_hosts("cookie.domain=test.localhost")
+    sign_in(page, a, "alice")
+    session = cookie(page.context, "__Secure-sealjar")
+    assert (session["domain"], session["secure"], session["httpOnly"]) == (".test.localhost", True, True)
+    assert cookie(page.context) is None
+    still_signed_in(page, b, "alice")
+    press(page, "Sign out")
+    expect(page.get_by_text("You are signed out")).to_be_visible()
+    assert cookie(page.context, "__Secure-sealjar") is None
+    for origin in (a, b):
+        expect_signed_out(page, origin)
+
+
+def test_with_a_cookie_domain_a_sign_in_on_one_host_leads_back_to_the_other(page, two_hosts, other_site):
+    """The pages' policy covers where forms lead to in the end, and must let them go there."""
+    _, a, b = two_hosts("cookie.domain=test.localhost")
+    open_sign_in(page, a, f"?rd={b}/protected")
+    submit_sign_in(page, "alice")
+    assert page.url == f"{b}/protected"
+    other_site.pages["/"] = "<title>Elsewhere</title>"
+    open_sign_in(page, a, f"?rd=http://evil.localhost:{other_site.port}/")
+    submit_sign_in(page, "alice")
+    assert page.url.startswith(a + "/")
+
+
+def test_over_plain_http_the_pages_warn_and_work(profile, tmp_path):
+    server = Sealjar(tmp_path).start("cookie.plain_http=true")
+    try:
+        page = profile().new_page()
+        origin = f"http://localhost:{server.port}"
+        open_sign_in(page, origin, "?rd=/auth/status")
+        expect(page.get_by_role("banner")).to_contain_text("Never use this outside your own machine")
+        look(page, "plain-http")
+        submit_sign_in(page, "alice")
+        expect_signed_in(page, "alice")
+        session = cookie(page.context, "sealjar-insecure")
+        assert (session["secure"], session["httpOnly"], session["sameSite"]) == (False, True, "Lax")
+        press(page, "Sign out")
+        expect_signed_out(page, origin)
+    finally:
+        server.stop()

@@ -1,0 +1,196 @@
+"""Signing in: by hand, with the keyboard alone and without scripts; the way back to where one wanted to go; what the
+browser's own store says of the cookies; and forms in two tabs, out of date, or of somebody else's browser."""
+
+import json
+
+import pytest
+from browser import (
+    FORM,
+    cookie,
+    expect_error_at,
+    expect_signed_in,
+    expect_signed_out,
+    open_sign_in,
+    press,
+    sign_in,
+    status_of,
+    still_signed_in,
+    submit_sign_in,
+)
+from harness import PASSWORD
+from playwright.sync_api import expect
+
+NEW_PASSWORD = "another horse battery"
+
+
+def test_signing_in_leads_back_to_where_one_wanted_to_go_also_after_a_wrong_password(page, origin, login):
+    open_sign_in(page, origin, "?rd=/protected%3Fview%3Dall%26page%3D2")
+    page.get_by_role("checkbox", name="Keep me signed in").check()
+    submit_sign_in(page, login, "not the password")
+    expect(page).to_have_title("Error: Sign in")
+    expect_error_at(page, "Password")
+    expect(page.get_by_label("Login name")).to_have_value(login)
+    expect(page.get_by_label("Password")).to_have_value("")
+    expect(page.get_by_role("checkbox", name="Keep me signed in")).to_be_checked()
+    page.get_by_label("Password").fill(PASSWORD)
+    press(page, "Sign in")
+    page.wait_for_url(f"{origin}/protected?view=all&page=2")
+    assert json.loads(page.locator("body").inner_text())["login_name"] == login
+
+
+def test_what_cannot_be_seen_without_a_session_asks_for_sign_in_and_then_appears(page, origin, login):
+    page.goto(f"{origin}/protected?view=all")
+    expect(page).to_have_title("Sign in")
+    submit_sign_in(page, login)
+    assert page.url == f"{origin}/protected?view=all"
+
+
+@pytest.mark.parametrize("away", ["//{}/", "/\\{}/", "http://{}/", "/\t/{}/", "\\\\{}\\", "javascript:alert(1)", "/%2f{}/"])
+def test_nobody_is_led_away_to_another_site_after_signing_in(page, origin, other_site, login, away):
+    other_site.pages["/"] = "<title>Elsewhere</title>"
+    away = away.format(f"127.0.0.1:{other_site.port}")
+    page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", away))
+    if page.get_by_label("Login name").count():
+        submit_sign_in(page, login)
+    assert page.url.startswith(origin + "/"), page.url
+    still_signed = page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", away))
+    if still_signed.ok and (continue_link := page.get_by_role("link", name="Continue")).count():
+        with page.expect_navigation():
+            continue_link.click()
+        assert page.url.startswith(origin + "/"), page.url
+
+
+def test_the_cookie_of_a_sign_in_is_for_this_host_alone_and_for_no_script(page, origin, login):
+    sign_in(page, origin, login)
+    session = cookie(page.context)
+    assert {key: session[key] for key in ("domain", "path", "httpOnly", "secure", "sameSite")} == {
+        "domain": "localhost",
+        "path": "/",
+        "httpOnly": True,
+        "secure": True,
+        "sameSite": "Lax",
+    }
+    assert session["expires"] == -1, "it ends with the browser"
+    assert page.evaluate("document.cookie") == ""
+
+
+def test_the_cookie_of_somebody_who_wants_to_be_remembered_outlives_the_browser(page, origin, login):
+    open_sign_in(page, origin, "?rd=/auth/status")
+    page.get_by_role("checkbox", name="Keep me signed in").check()
+    submit_sign_in(page, login)
+    expect_signed_in(page, login)
+    expect(page.get_by_text("You stay signed in")).to_be_visible()
+    session = cookie(page.context)
+    remaining = session["expires"] - page.evaluate("Date.now() / 1000")
+    assert 13.9 * 86400 < remaining <= 14 * 86400 + 1
+    assert (session["httpOnly"], session["secure"], session["sameSite"]) == (True, True, "Lax")
+
+
+def test_two_tabs_with_a_sign_in_form_both_work(page, origin, login):
+    second = page.context.new_page()
+    for tab in (page, second):
+        open_sign_in(tab, origin, "?rd=/auth/status")
+    for tab in (page, second):
+        submit_sign_in(tab, login)
+        expect_signed_in(tab, login)
+    still_signed_in(page, origin, login)
+
+
+def test_a_sign_in_form_that_went_stale_comes_again_with_a_message_and_then_works(page, origin, login):
+    open_sign_in(page, origin, "?rd=/protected")
+    assert cookie(page.context, FORM)
+    page.context.clear_cookies(name=FORM)
+    submit_sign_in(page, login)
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert cookie(page.context) is None, "nobody was signed in by it"
+    expect(page.get_by_label("Login name")).to_have_value(login)
+    page.get_by_label("Password").fill(PASSWORD)
+    press(page, "Sign in")
+    page.wait_for_url(f"{origin}/protected")
+
+
+def test_the_form_of_another_browser_signs_nobody_in(profile, origin, login):
+    attacker, victim = profile().new_page(), profile().new_page()
+    for page in (attacker, victim):
+        open_sign_in(page, origin)
+    token = attacker.locator("[name=csrf_token]").input_value()
+    assert token != victim.locator("[name=csrf_token]").input_value()
+    victim.locator("[name=csrf_token]").evaluate("(field, token) => field.value = token", token)
+    submit_sign_in(victim, login)
+    expect(victim.get_by_role("alert")).to_be_visible()
+    assert cookie(victim.context) is None
+
+
+def test_who_is_signed_in_already_is_told_so_and_may_go_on(page, origin, login):
+    sign_in(page, origin, login)
+    before = cookie(page.context)["value"]
+    page.goto(f"{origin}/auth/login?rd=/protected")
+    expect(page.locator(".notice")).to_contain_text(login)
+    page.get_by_role("link", name="Continue").click()
+    page.wait_for_url(f"{origin}/protected")
+    assert cookie(page.context)["value"] == before
+
+
+def test_signing_in_as_somebody_else_ends_the_session_before(page, server, origin, login):
+    sign_in(page, origin, login)
+    before = cookie(page.context)["value"]
+    assert status_of(server, before) == 200
+    sign_in(page, origin, "bob")
+    assert status_of(server, before) == 401
+
+
+def test_signing_in_needs_no_more_than_a_keyboard(page, origin, login):
+    open_sign_in(page, origin, "?rd=/auth/status")
+    keys = page.keyboard
+
+    def tab_to(target):
+        keys.press("Tab")
+        expect(target).to_be_focused()
+        assert target.evaluate("element => getComputedStyle(element).outlineStyle") == "solid", "the focus is to be seen"
+
+    tab_to(page.get_by_label("Login name"))
+    keys.type(login)
+    tab_to(page.get_by_label("Password"))
+    keys.type(PASSWORD)
+    tab_to(page.get_by_role("checkbox"))
+    keys.press("Space")
+    tab_to(page.get_by_role("button", name="Sign in"))
+    keys.press("Enter")
+    expect_signed_in(page, login)
+    expect(page.get_by_text("You stay signed in")).to_be_visible()
+    tab_to(page.get_by_role("button", name="Sign out", exact=True))
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect_signed_out(page, origin)
+
+
+def test_everything_works_without_scripts(profile, origin, login):
+    page = profile(java_script_enabled=False).new_page()
+    sign_in(page, origin, login)
+    page.get_by_role("link", name="Change your password").click()
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_label("New password").fill(NEW_PASSWORD)
+    press(page, "Change password")
+    still_signed_in(page, origin, login)
+    page.goto(f"{origin}/auth/reauthenticate?rd=/auth/status")
+    page.get_by_label("Password").fill(NEW_PASSWORD)
+    press(page, "Confirm")
+    expect_signed_in(page, login)
+    press(page, "Sign out everywhere")
+    expect_signed_out(page, origin)
+
+
+def test_a_script_of_this_site_signs_in_and_out_with_json_and_no_token(profile, origin, login):
+    # The policy of the pages lets no script fetch anything, so here it is off; an app has one of its own.
+    page = profile(bypass_csp=True).new_page()
+    open_sign_in(page, origin)
+    ask = """async ([path, body]) => {
+        const headers = { "Content-Type": "application/json" }
+        return (await fetch(path, { method: "POST", headers, body: body && JSON.stringify(body) })).status
+    }"""
+    assert page.evaluate(ask, ["/auth/login", {"login": login, "password": "not the password"}]) == 401
+    assert page.evaluate(ask, ["/auth/login", {"login": login, "password": PASSWORD}]) == 200
+    still_signed_in(page, origin, login)
+    assert page.evaluate(ask, ["/auth/logout", None]) == 200
+    assert cookie(page.context) is None
+    expect_signed_out(page, origin)
