@@ -67,16 +67,18 @@ impl Roles {
     /// The longest list, joined, that a token's claims accept.
     const MAX_BYTES: usize = 1024;
 
+    /// Whether the text can be a role.
+    pub fn is_role(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+    }
+
     /// The roles of an account, in any order.
     ///
     /// # Errors
     /// [`BadField`] if one breaks the rule, or they are too long together.
     pub fn new(roles: &[String]) -> Result<Self, BadField> {
-        let fits = |role: &String| {
-            (1..=64).contains(&role.len())
-                && role.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
-        };
-        if !roles.iter().all(fits) {
+        if !roles.iter().all(|role| Self::is_role(role)) {
             return Err(BadField("a role is 1 to 64 letters, digits, underscores, dots, colons or hyphens"));
         }
         let mut sorted: Vec<&str> = roles.iter().map(String::as_str).collect();

@@ -113,8 +113,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     on_ready(Ready { hosts: &app.hosts, has_accounts: store.has_accounts().await? });
 
     stop.signal().await;
-    tracing::info!("stopping: new connections are refused, requests under way are finished");
     app.stopping.store(true, Ordering::Release);
+    tracing::info!("stopping: new connections are refused, requests under way are finished");
     tokio::select! {
         () = tokio::time::sleep(config.http.shutdown_delay.0) => {}
         () = stop.signal() => {}

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::account::Roles;
 use crate::clock::UnixTime;
 use crate::session::claims::Claims;
 
@@ -65,7 +66,9 @@ impl<'q> Rules<'q> {
 
     fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<(), BadRule> {
         match name {
-            "role" if value.split(',').all(is_role) && self.roles.len() < MAX_ROLE_RULES => self.roles.push(value),
+            "role" if value.split(',').all(Roles::is_role) && self.roles.len() < MAX_ROLE_RULES => {
+                self.roles.push(value)
+            }
             "max_age" => {
                 let secs = parse_secs(&value).ok_or(BadRule)?;
                 self.max_age = Some(self.max_age.map_or(secs, |other| other.min(secs)));
@@ -87,11 +90,6 @@ impl<'q> Rules<'q> {
         let age = now.since(claims.authenticated_at).as_secs();
         if self.max_age.is_some_and(|most| age > most) { Err(Unmet::Age) } else { Ok(()) }
     }
-}
-
-/// `[A-Za-z0-9_.:-]{1,64}`, as accounts have them.
-fn is_role(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
 }
 
 /// Whole seconds, one at least: with none, nobody could ever come in.
