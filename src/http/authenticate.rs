@@ -15,7 +15,7 @@ use crate::account::{LoginName, Password};
 use crate::clock::Now;
 use crate::id::Sid;
 use crate::session::form::Bound;
-use crate::session::{Identity, SealedSession};
+use crate::session::{Identity, Presented, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
 
 /// The live session behind a request, as far as it concerns a change of its privilege.
@@ -66,7 +66,11 @@ pub(super) async fn begin(
 ) -> Result<(SealedSession, SessionView), Problem> {
     let site = app.site(request)?;
     let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
-    let revokes = presented.iter().map(Revoke::from).collect();
+    // A change of the password has just ended its own sessions for good: no second commit that could fail after it.
+    let ended = |token: &&Presented| {
+        app.sessions.revocations().is_durable_below(&token.sub, token.account_generation.saturating_add(1))
+    };
+    let revokes = presented.iter().filter(|token| !ended(token)).map(Revoke::from).collect();
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
 
     let profile = &account.profile;

@@ -46,6 +46,20 @@ async fn a_change_ends_all_other_sessions_and_the_one_that_made_it_goes_on_with_
 }
 
 #[tokio::test]
+async fn a_change_is_one_commit() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    assert_eq!(change(&server, &session, PASSWORD, NEW).await.verdict(), "200");
+    let ready = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    let ready: Value = ready.json().await.expect("JSON");
+    assert_eq!(
+        ready["revocations"], 0,
+        "all sessions of the account are refused at once, and none once more by itself"
+    );
+}
+
+#[tokio::test]
 async fn a_change_that_is_refused_changes_nothing() {
     let home = Home::new();
     let server = home.start();
