@@ -17,6 +17,7 @@ use crate::http::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::{Domain, Hosts};
 use crate::http::origin::Origin;
+use crate::http::throttle::{Limits, Rate};
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) session: Session,
     pub(crate) revocation: Revocation,
     pub(crate) password: PasswordCost,
+    pub(crate) throttle: Throttle,
     pub(crate) log: Log,
 }
 
@@ -129,10 +131,27 @@ pub(crate) struct PasswordCost {
     pub(crate) passes: u32,
     /// Argon2id's lanes.
     pub(crate) lanes: u32,
-    /// Threads that hash; 0 for one per core. Each has its own memory.
+    /// Threads that hash; 0 for one per core, or as many as the memory budget allows. Each has its own memory.
     pub(crate) threads: u32,
+    /// What all threads may use together, in KiB. What their own memory leaves of it is for stored hashes that ask for more.
+    pub(crate) memory_budget_kib: u32,
     /// Sign-ins that may wait for a thread; further ones get 503.
     pub(crate) queue: u32,
+}
+
+/// Failed sign-ins: so many at once (0 for no limit), and one more each interval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Throttle {
+    /// From one client's network, whatever the account: an IPv4 address or an IPv6 /64.
+    pub(crate) network_burst: u32,
+    pub(crate) network_interval: Span,
+    /// For one account from one network.
+    pub(crate) account_and_network_burst: u32,
+    pub(crate) account_and_network_interval: Span,
+    /// For one account from all networks from which it was not signed in to before.
+    pub(crate) account_burst: u32,
+    pub(crate) account_interval: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -179,7 +198,22 @@ impl Default for Config {
                 remembered_absolute: days(90),
             },
             revocation: Revocation { max_staleness: Span(Duration::from_secs(10)), when_stale: StaleChoice::Refuse },
-            password: PasswordCost { memory_kib: 19_456, passes: 2, lanes: 1, threads: 0, queue: 16 },
+            password: PasswordCost {
+                memory_kib: 19_456,
+                passes: 2,
+                lanes: 1,
+                threads: 0,
+                memory_budget_kib: 256 * 1024,
+                queue: 16,
+            },
+            throttle: Throttle {
+                network_burst: 100,
+                network_interval: Span(Duration::from_secs(6)),
+                account_and_network_burst: 10,
+                account_and_network_interval: minutes(1),
+                account_burst: 100,
+                account_interval: minutes(1),
+            },
             log: Log { format: LogFormat::Auto, level: "info,salvo_core=warn".to_owned() },
         }
     }
@@ -232,6 +266,30 @@ impl Config {
             StaleChoice::Allow => WhenStale::Allow,
         };
         Freshness { max_staleness: self.revocation.max_staleness.0, when_stale }
+    }
+
+    /// How many threads hash.
+    pub(crate) fn password_threads(&self) -> u32 {
+        let PasswordCost { memory_kib, threads, memory_budget_kib, .. } = self.password;
+        let cores =
+            std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+        if threads == 0 { cores.min(memory_budget_kib / memory_kib).max(1) } else { threads }
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        let Throttle {
+            network_burst,
+            network_interval,
+            account_and_network_burst,
+            account_and_network_interval,
+            account_burst,
+            account_interval,
+        } = self.throttle;
+        Limits {
+            network: Rate { burst: network_burst, interval: network_interval.0 },
+            account_and_network: Rate { burst: account_and_network_burst, interval: account_and_network_interval.0 },
+            account: Rate { burst: account_burst, interval: account_interval.0 },
+        }
     }
 
     pub(crate) const fn cost(&self) -> Cost {

@@ -24,6 +24,7 @@ pub(crate) mod reply;
 pub(crate) mod return_url;
 pub(crate) mod rules;
 pub(crate) mod status;
+pub(crate) mod throttle;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -39,7 +40,10 @@ use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
 
 use crate::account::password::checker::Checker;
+use crate::audit;
+use crate::clock::Now;
 use crate::id::Site;
+use crate::network::Network;
 use crate::revocation::commit::Committer;
 use crate::session::{Cause, Refusal, Sessions};
 use crate::store::Store;
@@ -48,6 +52,7 @@ use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use pages::Shell;
 use problem::Problem;
+use throttle::Throttle;
 use verify::Shape;
 
 /// What the handlers work with.
@@ -57,6 +62,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) committer: Committer,
     pub(crate) passwords: Checker,
+    pub(crate) throttle: Throttle,
     pub(crate) hosts: Hosts,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cookies: Cookies,
@@ -185,13 +191,18 @@ impl App {
         self.served(request).map(|served| served.site)
     }
 
+    /// Where the request came from.
+    pub(crate) fn client(&self, request: &Request) -> Network {
+        self.trusted_proxies.client(request.remote_addr().ip(), request.headers())
+    }
+
     /// What the client is told of a refusal; the cause goes to the log.
-    pub(crate) fn refused(&self, refusal: Refusal) -> Problem {
-        if let Refusal::Invalid(cause) = refusal {
-            tracing::debug!(?cause, "refused a token");
-            if cause == Cause::UnknownKey {
-                self.reread_ring.notify_one();
-            }
+    pub(crate) fn refused(&self, request: &Request, refusal: Refusal) -> Problem {
+        if refusal == Refusal::Invalid(Cause::UnknownKey) {
+            self.reread_ring.notify_one();
+        }
+        if let Some(cause) = refusal.cause() {
+            audit::token_refused(cause, self.client(request), Now::read().boot);
         }
         Problem::Session(refusal)
     }

@@ -7,10 +7,10 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 values | [`id`], [`clock`], [`secret`] | nothing |
+//! | 0 values | [`id`], [`clock`], [`secret`], `network` | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
-//! | 3 stores | [`account`], `account::password`, `store`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
+//! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
 //! | 4 http | `http` | Salvo |
 //! | 5 process | `config`, `server`, `cli` | the machine |
 //!
@@ -21,6 +21,8 @@
 
 pub mod clock;
 pub mod id;
+#[cfg(feature = "server")]
+mod network;
 pub mod secret;
 
 pub mod keyring;
@@ -30,6 +32,8 @@ pub mod revocation;
 pub mod session;
 
 pub mod account;
+#[cfg(feature = "server")]
+mod audit;
 #[cfg(feature = "server")]
 mod store;
 

@@ -170,9 +170,22 @@ impl RevocationList {
         }
     }
 
+    /// Whether what the entry refuses is refused already, by it or by another.
+    pub fn holds(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Session { sid, .. } => self.refuses_session(*sid),
+            Entry::Subject { sub, below, .. } => self.subjects.get(&**sub).is_some_and(|held| held.below >= *below),
+        }
+    }
+
     /// Refuses every token of a lower global generation.
     pub fn raise_global_generation(&self, generation: u64) {
         self.global_generation.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    /// The generation of which a token must be at least.
+    pub fn global_generation(&self) -> u64 {
+        self.global_generation.load(Ordering::Acquire)
     }
 
     /// The instant to hold against deadlines: the wall clock, but never before `pruned_through`.

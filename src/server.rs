@@ -20,6 +20,7 @@ use crate::account::password::checker::Checker;
 use crate::config::Config;
 use crate::http::hosts::Hosts;
 use crate::http::pages::Shell;
+use crate::http::throttle::Throttle;
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::commit::Committer;
@@ -78,7 +79,13 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
         store: store.clone(),
         committer,
-        passwords: Checker::start(config.cost(), threads(config), config.password.queue as usize)?,
+        passwords: Checker::start(
+            config.cost(),
+            config.password_threads(),
+            config.password.queue as usize,
+            config.password.memory_budget_kib,
+        )?,
+        throttle: Throttle::new(config.limits()),
         hosts: config.hosts(public.address.port()),
         trusted_proxies: config.trusted_proxies(),
         cookies,
@@ -135,13 +142,6 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     }
     tracing::info!("stopped");
     if flushed { Ok(drained?) } else { Err(ServeError::NotFlushed) }
-}
-
-fn threads(config: &Config) -> usize {
-    match config.password.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads as usize,
-    }
 }
 
 fn reread_on_hangup(app: Arc<App>) -> io::Result<impl Future<Output = ()>> {

@@ -55,6 +55,8 @@ pub struct Presented {
     pub sid: Sid,
     /// Whose it is.
     pub sub: Box<str>,
+    /// The name that this account signs in with.
+    pub login_name: Box<str>,
     /// The account's generation when it signed in.
     pub account_generation: u64,
     /// Whether the account's sign-ins of that generation were ended.
@@ -149,11 +151,18 @@ impl Sessions {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
-            let Claims { sid, sub, account_generation, absolute_deadline, flags, .. } = claims;
+            let Claims { sid, sub, login_name, account_generation, absolute_deadline, flags, .. } = claims;
             if time < absolute_deadline && found.iter().all(|other| other.sid != sid) {
                 let generation_ended = self.revocations.refuses_account(sub, account_generation);
-                let sub = sub.into();
-                found.push(Presented { sid, sub, account_generation, generation_ended, absolute_deadline, flags });
+                found.push(Presented {
+                    sid,
+                    sub: sub.into(),
+                    login_name: login_name.into(),
+                    account_generation,
+                    generation_ended,
+                    absolute_deadline,
+                    flags,
+                });
             }
         }
         found

@@ -62,6 +62,8 @@ pub(crate) struct Account {
     pub(crate) profile: Profile,
     pub(crate) password_hash: String,
     pub(crate) disabled: bool,
+    /// The password must be changed before a session can begin.
+    pub(crate) must_change: bool,
     pub(crate) generation: u64,
     pub(crate) created_at: UnixTime,
 }
@@ -69,7 +71,7 @@ pub(crate) struct Account {
 /// What changes an account. Every one but `Enable` ends all its sessions.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Password { hash: String },
+    Password { hash: String, must_change: bool },
     Roles(Roles),
     Disable,
     Enable,

@@ -1,5 +1,6 @@
 //! The bodies that carry passwords, as JSON or as a form: a sign-in (`login`, `password`, and optionally `remember`), a step-up
-//! (`password`) and a change of the password (`old_password`, `new_password`).
+//! (`password`) and a change of the password (`old_password`, `new_password`; without a session also `login`, and optionally
+//! `remember`).
 //!
 //! A form's own fields, `csrf_token` and `rd`, may stand beside these; any other is refused.
 
@@ -41,6 +42,10 @@ pub struct Reauthentication {
 /// A change of the own password. Whether the new one is good enough is not looked at.
 #[derive(Debug)]
 pub struct PasswordChange {
+    /// Whose; `None` for that of the live session.
+    pub login_name: Option<LoginName>,
+    /// Whether the session that begins with it is to be a remembered one. Only looked at with a login name.
+    pub remember: bool,
     /// The password until now, as given.
     pub old_password: Password,
     /// The one from now on.
@@ -123,7 +128,7 @@ impl Reauthentication {
 }
 
 impl PasswordChange {
-    const FIELDS: &str = "the fields are old_password and new_password, both texts";
+    const FIELDS: &str = "the fields are old_password and new_password, both texts; without a session also login, a text, and optionally remember, true or false";
 
     /// Parses the body of a change of the password.
     ///
@@ -133,13 +138,20 @@ impl PasswordChange {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
+            login: Option<Zeroizing<String>>,
             old_password: Zeroizing<String>,
             new_password: Zeroizing<String>,
+            #[serde(default)]
+            remember: bool,
             #[serde(default, rename = "csrf_token")]
             _csrf_token: IgnoredAny,
+            #[serde(default, rename = "rd")]
+            _rd: IgnoredAny,
         }
-        let Fields { old_password, new_password, .. } = fields(media_type, body, Self::FIELDS)?;
-        Ok(Self { old_password: bounded(old_password)?, new_password: Password::new(new_password) })
+        let Fields { login, old_password, new_password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
+        let login_name = login.map(|login| login.parse()).transpose().map_err(|_| BadBody::LoginName)?;
+        let (old_password, new_password) = (bounded(old_password)?, Password::new(new_password));
+        Ok(Self { login_name, remember, old_password, new_password })
     }
 }
 

@@ -4,7 +4,9 @@
 //!   today's cost at the next sign-in, and a failed check of one does the work that is missing.
 //! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
 
+pub(crate) mod calibrate;
 pub(crate) mod checker;
+mod common;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -14,6 +16,7 @@ use subtle::ConstantTimeEq;
 
 use super::Password;
 use crate::id;
+pub(crate) use common::check_uncommon;
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
@@ -67,18 +70,18 @@ impl Cost {
 }
 
 /// One thread's hashing: the cost of new hashes, and the memory that is used again and again.
-struct Argon2id {
+pub(crate) struct Argon2id {
     cost: Cost,
     memory: Vec<Block>,
 }
 
 impl Argon2id {
-    const fn new(cost: Cost) -> Self {
+    pub(crate) const fn new(cost: Cost) -> Self {
         Self { cost, memory: Vec::new() }
     }
 
     /// A PHC string with a fresh salt.
-    fn hash(&mut self, password: &Password) -> String {
+    pub(crate) fn hash(&mut self, password: &Password) -> String {
         let salt: [u8; SALT_BYTES] = id::random();
         let mut output = [0; OUTPUT_BYTES];
         self.compute(self.cost, password, &salt, &mut output);

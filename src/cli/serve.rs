@@ -99,7 +99,7 @@ impl DemoHome {
             email: Email::default(),
             roles: Roles::default(),
         };
-        store.add_account(&new_subject(), &profile, &hash, now).await?;
+        store.add_account(&new_subject(), &profile, &hash, false, now).await?;
         store.close().await;
         Ok(text)
     }

@@ -1,7 +1,10 @@
 //! `sealjar users`: accounts. Every change but `add` and `enable` ends the account's sessions, everywhere, within a second.
 
+mod calibrate;
+
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -29,11 +32,17 @@ pub(super) enum Users {
         /// A role; may be repeated
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
+        /// The user must choose another password before the first session
+        #[arg(long)]
+        must_change: bool,
     },
     /// Set a new password, asked for or read from standard input
     Passwd {
         /// Whose
         login: LoginName,
+        /// The user must choose another password before the next session
+        #[arg(long)]
+        must_change: bool,
     },
     /// Refuse sign-ins, and end the sessions there are
     Disable {
@@ -57,6 +66,15 @@ pub(super) enum Users {
         /// Whose
         login: LoginName,
     },
+    /// Measure this machine, and propose a cost of passwords for the time that one may take
+    Calibrate {
+        /// How long hashing one password may take, such as 250ms
+        #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = humantime::parse_duration)]
+        target: Duration,
+        /// The most memory for one password, in KiB
+        #[arg(long, value_name = "KIB", default_value_t = 65_536)]
+        max_memory_kib: u32,
+    },
     /// Show the accounts
     List {
         /// As JSON
@@ -68,16 +86,24 @@ pub(super) enum Users {
 impl Users {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
         let (login, change, done) = match self {
-            Self::Add { login, display_name, email, roles } => {
+            Self::Add { login, display_name, email, roles, must_change } => {
                 let roles = Roles::new(&roles)?;
-                return add(config, Profile { login_name: login, display_name, email, roles }).await;
+                return add(config, Profile { login_name: login, display_name, email, roles }, must_change).await;
+            }
+            Self::Calibrate { target, max_memory_kib } => {
+                calibrate::run(target, max_memory_kib);
+                return Ok(ExitCode::SUCCESS);
             }
             Self::List { json } => return list(config, json).await,
-            Self::Passwd { login } => {
-                let store = open_store(config).await?;
-                store.require(&login).await?;
-                let hash = password::hash(config.cost(), &new_password(&login)?);
-                (login, Change::Password { hash }, "has a new password; its sessions are over")
+            Self::Passwd { login, must_change } => {
+                let account = open_store(config).await?.require(&login).await?;
+                let hash = password::hash(config.cost(), &new_password(&account.profile)?);
+                let done = if must_change {
+                    "has a new password and must change it at the next sign-in; its sessions are over"
+                } else {
+                    "has a new password; its sessions are over"
+                };
+                (login, Change::Password { hash, must_change }, done)
             }
             Self::Disable { login } => (login, Change::Disable, "is disabled; its sessions are over"),
             Self::Enable { login } => (login, Change::Enable, "is enabled"),
@@ -92,13 +118,13 @@ impl Users {
     }
 }
 
-async fn add(config: &Config, profile: Profile) -> Result<ExitCode, Failure> {
-    let hash = password::hash(config.cost(), &new_password(&profile.login_name)?);
+async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<ExitCode, Failure> {
+    let hash = password::hash(config.cost(), &new_password(&profile)?);
     let (store, made) = Store::open_or_create(&config.store_url()).await?;
     if made {
         eprintln!("made the database {}", config.store);
     }
-    store.add_account(&new_subject(), &profile, &hash, Now::read().wall).await?;
+    store.add_account(&new_subject(), &profile, &hash, must_change, Now::read().wall).await?;
     eprintln!("added {}", profile.login_name);
     Ok(ExitCode::SUCCESS)
 }
@@ -115,17 +141,22 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
                 "email": profile.email.as_str(),
                 "roles": profile.roles.as_str().split(',').filter(|role| !role.is_empty()).collect::<Vec<_>>(),
                 "disabled": account.disabled,
+                "must_change": account.must_change,
                 "created_at": account.created_at,
             })
         };
         println!("{}", json!(accounts.iter().map(view).collect::<Vec<_>>()));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:24}  {:8}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
-    for Account { profile, disabled, created_at, .. } in &accounts {
-        let state = if *disabled { "disabled" } else { "enabled" };
+    println!("{:24}  {:11}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
+    for Account { profile, disabled, must_change, created_at, .. } in &accounts {
+        let state = match (disabled, must_change) {
+            (true, _) => "disabled",
+            (false, true) => "must change",
+            (false, false) => "enabled",
+        };
         println!(
-            "{:24}  {state:8}  {:20}  {}",
+            "{:24}  {state:11}  {:20}  {}",
             profile.login_name.as_str(),
             created_at.to_string(),
             profile.roles.as_str()
@@ -135,7 +166,8 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Asks twice on a terminal, else reads one line of standard input.
-fn new_password(login: &LoginName) -> Result<Password, Failure> {
+fn new_password(profile: &Profile) -> Result<Password, Failure> {
+    let login = &profile.login_name;
     let failed = |error: io::Error| Failure::io(format!("cannot read the password: {error}"));
     let text = if io::stdin().is_terminal() {
         let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed);
@@ -152,7 +184,8 @@ fn new_password(login: &LoginName) -> Result<Password, Failure> {
         )
     };
     let password = Password::new(text);
-    password.check_new().map_err(|rule| Failure::failed(format!("{rule}; nothing was changed")))?;
+    let check = password.check_new().and_then(|()| password::check_uncommon(&password, profile));
+    check.map_err(|rule| Failure::failed(format!("{rule}; nothing was changed")))?;
     Ok(password)
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
-use super::Config;
 use super::layers::{Layers, Source};
+use super::{Config, PasswordCost};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::Origin;
@@ -54,6 +54,9 @@ impl Config {
             ("session.absolute", self.session.absolute),
             ("session.remembered_absolute", self.session.remembered_absolute),
             ("keys.activate_after", self.keys.activate_after),
+            ("throttle.network_interval", self.throttle.network_interval),
+            ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
+            ("throttle.account_interval", self.throttle.account_interval),
             ("keys.rotate_every", self.keys.rotate_every),
             ("revocation.max_staleness", self.revocation.max_staleness),
         ] {
@@ -61,9 +64,13 @@ impl Config {
                 return bad(name, "it must be at most 3650d");
             }
         }
-        for (name, span) in
-            [("revocation.max_staleness", self.revocation.max_staleness), ("http.idle_timeout", self.http.idle_timeout)]
-        {
+        for (name, span) in [
+            ("revocation.max_staleness", self.revocation.max_staleness),
+            ("http.idle_timeout", self.http.idle_timeout),
+            ("throttle.network_interval", self.throttle.network_interval),
+            ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
+            ("throttle.account_interval", self.throttle.account_interval),
+        ] {
             if span.0 < Duration::from_secs(1) {
                 return bad(name, "it must be at least 1s");
             }
@@ -82,6 +89,13 @@ impl Config {
             return bad(
                 "password.memory_kib",
                 "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes",
+            );
+        }
+        let PasswordCost { memory_kib, threads, memory_budget_kib, .. } = self.password;
+        if u64::from(threads.max(1)) * u64::from(memory_kib) > u64::from(memory_budget_kib) {
+            return bad(
+                "password.memory_budget_kib",
+                "it must be enough for password.memory_kib in each of password.threads",
             );
         }
         if self.http.admin_listen == self.http.listen && self.http.listen.port() != 0 {

@@ -2,7 +2,7 @@
 //!
 //! The account's and the store's generation are read *before* the password is hashed, and sealed into the claims: a sign-in that
 //! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
-//! cookie gains nothing, and the new sid is always fresh.
+//! cookie gains nothing, and the new sid is always fresh. An attempt is let in by the throttle before anything is looked up.
 
 use salvo::http::Request;
 
@@ -10,8 +10,10 @@ use super::App;
 use super::cookie;
 use super::problem::Problem;
 use super::status::SessionView;
+use super::throttle::Claimant;
 use crate::account::password::Verdict;
 use crate::account::{LoginName, Password};
+use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
 use crate::id::Sid;
 use crate::session::form::Bound;
@@ -45,13 +47,14 @@ impl Current {
             })
         });
         // A login name that no account can have: sealed by an application of its own.
-        found.map_err(|refusal| app.refused(refusal))?.ok_or(Problem::Overtaken)
+        found.map_err(|refusal| app.refused(request, refusal))?.ok_or(Problem::Overtaken)
     }
 }
 
-/// What of a session its owner or the application chose.
+/// What a session is begun for, and what of it its owner or the application chose.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner<'a> {
+    pub(super) purpose: Purpose,
     pub(super) remember: bool,
     pub(super) app_data: &'a [u8],
 }
@@ -64,14 +67,22 @@ pub(super) async fn begin(
     state: State,
     manner: Manner<'_>,
 ) -> Result<(SealedSession, SessionView), Problem> {
+    if account.must_change {
+        audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), app.client(request));
+        return Err(Problem::MustChange);
+    }
     let site = app.site(request)?;
     let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
     // A change of the password has just ended its own sessions for good: no second commit that could fail after it.
     let ended = |token: &&Presented| {
         app.sessions.revocations().is_durable_below(&token.sub, token.account_generation.saturating_add(1))
     };
-    let revokes = presented.iter().filter(|token| !ended(token)).map(Revoke::from).collect();
+    let replaced: Vec<&Presented> = presented.iter().filter(|token| !ended(token)).collect();
+    let revokes = replaced.iter().map(|token| Revoke::from(*token)).collect();
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
+    for Presented { sid, sub, .. } in replaced {
+        audit::session_replaced(manner.purpose, *sid, sub);
+    }
 
     let profile = &account.profile;
     let identity = Identity {
@@ -84,6 +95,7 @@ pub(super) async fn begin(
         roles: profile.roles.as_str(),
     };
     if app.sessions.revocations().refuses_generation(&account.sub, account.generation, state.global_generation) {
+        audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), app.client(request));
         return Err(Problem::Overtaken);
     }
     let sealed = |error| {
@@ -93,7 +105,7 @@ pub(super) async fn begin(
     let now = Now::read();
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
-    tracing::info!(sub = %account.sub, sid = %session.sid, "signed in");
+    audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, app.client(request));
     let view = SessionView::of_sign_in(&identity, &session, &csrf_token);
     Ok((session, view))
 }
@@ -101,41 +113,84 @@ pub(super) async fn begin(
 /// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
 pub(super) async fn authenticate(
     app: &App,
+    request: &Request,
+    purpose: Purpose,
     login_name: LoginName,
     password: Password,
 ) -> Result<(Account, State), Problem> {
+    let (network, now) = (app.client(request), Now::read());
+    let presented = app.sessions.presented(cookie::fields(request.headers()), now);
+    let session = presented.iter().find(|token| *token.login_name == *login_name.as_str()).map(|token| token.sid);
+    let claimant = Claimant { account: &login_name, network, session };
+    let attempt = app.throttle.admit(claimant, now.boot).map_err(|throttled| {
+        audit::throttled(purpose, throttled.by.name(), network, now.boot);
+        Problem::Throttled(throttled.wait)
+    })?;
+    match check(app, &login_name, password).await {
+        Ok(Ok(found)) => {
+            attempt.succeeded(Now::read().boot);
+            Ok(found)
+        }
+        Ok(Err((failure, sub))) => {
+            audit::password_refused(purpose, failure, sub.as_deref(), network);
+            Err(if failure == Failure::ChangedMeanwhile { Problem::Overtaken } else { Problem::Credentials })
+        }
+        Err(problem) => {
+            attempt.withdrawn();
+            if problem == Problem::Busy {
+                audit::overloaded(purpose, network, now.boot);
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// Why there is no session, and whose it would have been.
+type Refused = (Failure, Option<String>);
+
+/// Checks a password against the account of this name; an error means that it was not checked.
+async fn check(
+    app: &App,
+    login_name: &LoginName,
+    password: Password,
+) -> Result<Result<(Account, State), Refused>, Problem> {
     let state = app.store.state().await.map_err(store_failed)?;
-    let account = app.store.account(&login_name).await.map_err(store_failed)?;
+    let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let welcome = account.as_ref().is_some_and(|account| !account.disabled);
     let verdict = app.passwords.verify(password, stored, welcome).await.map_err(|_| Problem::Busy)?;
-    let (Verdict::Accepted { rehashed }, Some(account)) = (verdict, account) else {
-        tracing::info!("a sign-in was refused");
-        return Err(Problem::Credentials);
+    let Some(account) = account else {
+        return Ok(Err((Failure::UnknownAccount, None)));
     };
-    let current = app.store.account(&login_name).await.map_err(store_failed)?;
+    let Verdict::Accepted { rehashed } = verdict else {
+        let failure = if account.disabled { Failure::Disabled } else { Failure::WrongPassword };
+        return Ok(Err((failure, Some(account.sub))));
+    };
+    let current = app.store.account(login_name).await.map_err(store_failed)?;
     // Every change of the password raises the generation; a hash of the same password at another cost does not.
     let unchanged =
         |current: &Account| current.sub == account.sub && current.generation == account.generation && !current.disabled;
     if !current.as_ref().is_some_and(unchanged) {
-        return Err(Problem::Overtaken);
+        return Ok(Err((Failure::ChangedMeanwhile, Some(account.sub))));
     }
     if let Some(new) = rehashed
         && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
     {
         tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
     }
-    Ok((account, state))
+    Ok(Ok((account, state)))
 }
 
 /// The account of a live session, if the password is its own, and nothing ended the account's sessions that this server has not
 /// heard of yet.
 pub(super) async fn authenticate_again(
     app: &App,
+    request: &Request,
+    purpose: Purpose,
     current: &Current,
     password: Password,
 ) -> Result<(Account, State), Problem> {
-    match authenticate(app, current.login_name.clone(), password).await {
+    match authenticate(app, request, purpose, current.login_name.clone(), password).await {
         Ok((account, _)) if *account.sub != *current.sub || account.generation != current.account_generation => {
             Err(Problem::Overtaken)
         }

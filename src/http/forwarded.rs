@@ -1,14 +1,16 @@
-//! What a proxy says of the request that it asks about: its method, host and target.
+//! What a proxy says of the request that it asks about or passes on: its client, and its method, host and target.
 //!
 //! A client can send these fields too, so they count only from the configured proxies. Proxies write them in two families
 //! (`X-Forwarded-*`, `X-Original-*`), and a proxy that sets one may let the client's own of the other through. So a fact is
 //! believed only if all fields that state it agree.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use salvo::http::Method;
-use salvo::http::header::{HeaderMap, HeaderName};
+use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::network::Network;
 
 /// The peers whose forwarded fields are believed.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +30,34 @@ impl TrustedProxies {
     pub(crate) fn contains(&self, peer: Option<IpAddr>) -> bool {
         peer.is_some_and(|peer| self.0.iter().any(|network| network.contains(&peer.to_canonical())))
     }
+}
+
+impl TrustedProxies {
+    /// Of so many proxies in a row the addresses are read.
+    const MAX_HOPS: usize = 16;
+
+    /// Where the request came from: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not one of
+    /// theirs. Read from the right, because clients write at the left; what cannot be read ends the walk at whoever wrote it.
+    pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Network {
+        let Some(mut client) = peer else {
+            return Network::Unknown;
+        };
+        let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes);
+        let mut hops = fields.flat_map(|field| field.rsplit(|byte| *byte == b',')).take(Self::MAX_HOPS);
+        while self.contains(Some(client))
+            && let Some(hop) = hops.next().and_then(address)
+        {
+            client = hop;
+        }
+        client.into()
+    }
+}
+
+/// An element of `X-Forwarded-For`: an address, which some proxies write with a port.
+fn address(element: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(element.trim_ascii()).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// The facts that are stated.
@@ -87,6 +117,7 @@ fn split_url(url: &[u8]) -> (&[u8], &[u8]) {
     rest.split_at(memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len()))
 }
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
@@ -165,5 +196,37 @@ mod tests {
         for bad in ["", "10.0.0.0/33", "localhost", "10.0.0", "0.0.0.0/0x"] {
             assert_eq!(TrustedProxies::parse_one(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_not_a_trusted_proxy() {
+        let list = ["10.0.0.0/8", "2001:db8::/32"];
+        let trusted = TrustedProxies::new(list.into_iter().filter_map(TrustedProxies::parse_one).collect());
+        let network = |text: &str| text.parse::<IpAddr>().map_or(Network::Unknown, Network::from);
+        for (peer, fields, expected) in [
+            ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            ("::ffff:10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["198.51.100.1, 203.0.113.9 ,10.2.0.1", "10.0.0.2"], "203.0.113.9"),
+            ("10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
+            ("10.0.0.1", &["[2001:db9::1]:4711"], "2001:db9::1"),
+            ("10.0.0.1", &["[2001:db9::1]"], "2001:db9::1"),
+            ("10.0.0.1", &["2001:db9::1, 2001:db8::5"], "2001:db9::1"),
+            ("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9, , 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(X_FORWARDED_FOR, field.parse().expect("a header value"));
+            }
+            let peer = peer.parse().expect("an address");
+            assert_eq!(trusted.client(Some(peer), &headers), network(expected), "{peer} {fields:?}");
+        }
+        assert_eq!(trusted.client(None, &HeaderMap::new()), Network::Unknown);
     }
 }

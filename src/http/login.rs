@@ -12,8 +12,9 @@ use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::problem::Problem;
 use super::reply::{Reply, respond};
-use super::{App, browser};
+use super::{App, browser, password};
 use crate::account::credentials::{BadBody, Credentials};
+use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
 use page::Entry;
@@ -27,6 +28,10 @@ impl Login {
         let app = &*self.0;
         let mut entry = Entry::default();
         let outcome = match sign_in(app, request, &mut entry).await {
+            Err(Problem::MustChange) if browser::is_navigation(request.headers()) => {
+                let page = password::first_page(app, request, Now::read(), &entry, None);
+                page.map(|reply| reply.status(Problem::MustChange.status()))
+            }
             Err(problem) if browser::is_navigation(request.headers()) => {
                 page::again(app, request, Now::read(), &entry, problem)
             }
@@ -44,8 +49,9 @@ async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<
     submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
     let Credentials { login_name, password, remember } =
         Credentials::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = authenticate(app, login_name, password).await?;
-    let (session, view) = begin(app, request, &account, state, Manner { remember, app_data: &[] }).await?;
+    let (account, state) = authenticate(app, request, Purpose::SignIn, login_name, password).await?;
+    let manner = Manner { purpose: Purpose::SignIn, remember, app_data: &[] };
+    let (session, view) = begin(app, request, &account, state, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
 }

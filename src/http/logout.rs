@@ -15,6 +15,7 @@ use super::cookie::{self, CookieChange};
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
+use crate::audit;
 use crate::clock::Now;
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
@@ -37,7 +38,7 @@ impl Logout {
 
 async fn sign_out(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(app, request).await?;
-    end(app, &submission, presented.iter().map(Revoke::from).collect()).await
+    end(app, request, &submission, &presented, Vec::new()).await
 }
 
 /// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
@@ -56,7 +57,7 @@ impl LogoutAll {
 async fn sign_out_everywhere(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(app, request).await?;
     let all = subject(app, request, &presented, Now::read())?;
-    end(app, &submission, presented.iter().map(Revoke::from).chain(all).collect()).await
+    end(app, request, &submission, &presented, all).await
 }
 
 /// The refusal of all sessions of the subject.
@@ -76,7 +77,7 @@ fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> R
         };
         let found: Vec<_> =
             presented.iter().filter(tried_again).map(|token| all(&token.sub, token.account_generation)).collect();
-        if found.is_empty() { Err(app.refused(refusal)) } else { Ok(found) }
+        if found.is_empty() { Err(app.refused(request, refusal)) } else { Ok(found) }
     })
 }
 
@@ -91,13 +92,22 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
     Ok((submission, presented))
 }
 
-async fn end(app: &App, submission: &Submission, revokes: Vec<Revoke>) -> Result<Reply, Problem> {
-    for revoke in &revokes {
-        match revoke {
-            Revoke::Session { sid, .. } => tracing::info!(%sid, "signing out"),
-            Revoke::Subject { sub, .. } => tracing::info!(%sub, "signing out everywhere"),
+/// Ends the sessions that came with the request and `all` those of their subjects.
+async fn end(
+    app: &App,
+    request: &Request,
+    submission: &Submission,
+    presented: &[Presented],
+    all: Vec<Revoke>,
+) -> Result<Reply, Problem> {
+    let client = app.client(request);
+    presented.iter().for_each(|token| audit::signing_out(token.sid, &token.sub, client));
+    for revoke in &all {
+        if let Revoke::Subject { sub, .. } = revoke {
+            audit::signing_out_everywhere(sub, client);
         }
     }
+    let revokes = presented.iter().map(Revoke::from).chain(all).collect();
     app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {
         let rd = submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, &app.hosts));

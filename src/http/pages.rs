@@ -106,9 +106,18 @@ pub(crate) struct PasswordPage<'a> {
     pub(crate) shell: Shell,
     pub(crate) csrf_token: &'a str,
     pub(crate) login_name: &'a str,
+    /// Whether there is no session yet.
+    pub(crate) first: Option<FirstChange<'a>>,
     pub(crate) old_error: Option<&'a str>,
     pub(crate) new_error: Option<&'a str>,
     pub(crate) form_error: Option<&'a str>,
+}
+
+/// What goes with a change of the password that must be made before a session can begin.
+#[derive(Debug)]
+pub(crate) struct FirstChange<'a> {
+    pub(crate) rd: &'a str,
+    pub(crate) remember: bool,
 }
 
 /// `GET /auth/reauthenticate`.

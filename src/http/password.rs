@@ -1,24 +1,30 @@
 //! `/auth/password`: change of the own password. The old one is required; all other sessions of the account end, and the one that
 //! made the change goes on under a fresh sid.
+//!
+//! With a login name in the body no session is needed: the old password is proof enough. That is the way in for whoever must change
+//! the password first, so that no session exists before it is done.
 
 use std::sync::Arc;
 
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
-use super::authenticate::{Current, Manner, authenticate_again, begin, store_failed};
+use super::authenticate::{Current, Manner, authenticate, authenticate_again, begin, store_failed};
 use super::body::Submission;
-use super::cookie::CookieChange;
-use super::pages::PasswordPage;
+use super::cookie::{self, CookieChange};
+use super::login::page::{Entry, SignInForm};
+use super::pages::{FirstChange, PasswordPage};
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use super::{App, browser};
+use crate::account::Password;
 use crate::account::credentials::PasswordChange;
+use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
-use crate::store::StoreError;
+use crate::store::{Account, StoreError};
 
 /// Where a form goes on to.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
@@ -35,16 +41,23 @@ impl Page {
     }
 }
 
-/// `POST /auth/password`: JSON or form with `old_password` and `new_password`.
+/// `POST /auth/password`: JSON or form with `old_password` and `new_password`, and without a session `login`.
 pub(crate) struct Change(pub(crate) Arc<App>);
 
 #[handler]
 impl Change {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
         let app = &*self.0;
-        let outcome = match change(app, request).await {
+        let mut entry = Entry::default();
+        let outcome = match change(app, request, &mut entry).await {
             Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {
-                page(app, request, Now::read(), Some(problem)).map(|reply| reply.status(problem.status()))
+                let now = Now::read();
+                let again = if entry.has_login() {
+                    first_page(app, request, now, &entry, Some(problem))
+                } else {
+                    page(app, request, now, Some(problem))
+                };
+                again.map(|reply| reply.status(problem.status()))
             }
             outcome => outcome,
         };
@@ -52,17 +65,49 @@ impl Change {
     }
 }
 
-async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
+/// Changes the password; `entry` is filled with what the form of a change without a session is to show again if it fails.
+async fn change(app: &App, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
     let submission = Submission::read(app, request).await?;
-    let current = Current::of(app, request, Now::read())?;
-    submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
-    let PasswordChange { old_password, new_password } =
-        PasswordChange::parse(submission.required_type()?, &submission.body)?;
-    new_password.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;
-    let (mut account, state) = authenticate_again(app, &current, old_password).await?;
-    let hash = app.passwords.hash(new_password).await.map_err(|_| Problem::Busy)?;
+    *entry = Entry::of_submission(&submission, &app.hosts);
+    let given = PasswordChange::parse(submission.required_type()?, &submission.body)?;
+    let PasswordChange { login_name, remember, old_password, new_password } = given;
+    let purpose = Purpose::PasswordChange;
+    let Some(login_name) = login_name else {
+        let current = Current::of(app, request, Now::read())?;
+        submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
+        check_new(&old_password, &new_password)?;
+        let (mut account, state) = authenticate_again(app, request, purpose, &current, old_password).await?;
+        set(app, &mut account, new_password).await?;
+        let manner = Manner { purpose, remember: current.remembered, app_data: &current.app_data };
+        let (session, view) = begin(app, request, &account, state, manner).await?;
+        let reply = if submission.is_form() { Reply::see_other(AFTER_CHANGE) } else { Reply::json(&view) };
+        return Ok(reply.cookie(CookieChange::Set(session)));
+    };
+    let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
+    submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
+    check_new(&old_password, &new_password)?;
+    let (mut account, state) = authenticate(app, request, purpose, login_name, old_password).await?;
+    set(app, &mut account, new_password).await?;
+    let (session, view) = begin(app, request, &account, state, Manner { purpose, remember, app_data: &[] }).await?;
+    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
+    Ok(reply.cookie(CookieChange::Set(session)))
+}
+
+/// What can be said of a new password before the old one is checked.
+fn check_new(old: &Password, new: &Password) -> Result<(), Problem> {
+    new.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;
+    if new.expose() == old.expose() {
+        return Err(Problem::NewPassword("the new password is the old one; choose another"));
+    }
+    Ok(())
+}
+
+/// Replaces the password and ends all sessions of the account, in one transaction.
+async fn set(app: &App, account: &mut Account, new: Password) -> Result<(), Problem> {
+    let hashed = app.passwords.hash_new(new, account.profile.clone()).await.map_err(|_| Problem::Busy)?;
+    let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
-    let changed = app.store.change_own_password(&account, &hash, revocations.time(Now::read())).await.map_err(
+    let changed = app.store.change_own_password(account, &hash, revocations.time(Now::read())).await.map_err(
         |error| match error {
             StoreError::NoSuchAccount(_) => Problem::Overtaken,
             error => store_failed(error),
@@ -70,30 +115,66 @@ async fn change(app: &App, request: &mut Request) -> Result<Reply, Problem> {
     )?;
     // Durable already; the log would bring it a moment later.
     revocations.add_durable(&changed.ended);
-    account.generation = changed.generation;
-    tracing::info!(sub = %account.sub, "changed the password");
-    let manner = Manner { remember: current.remembered, app_data: &current.app_data };
-    let (session, view) = begin(app, request, &account, state, manner).await?;
-    let reply = if submission.is_form() { Reply::see_other(AFTER_CHANGE) } else { Reply::json(&view) };
-    Ok(reply.cookie(CookieChange::Set(session)))
+    (account.generation, account.must_change) = (changed.generation, false);
+    Ok(())
 }
 
 fn page(app: &App, request: &Request, now: Now, problem: Option<Problem>) -> Result<Reply, Problem> {
     with_session(app, request, now, |claims, _| {
         let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let text = problem.map(Problem::words);
-        let (old_error, new_error, form_error) = match problem {
-            Some(problem) if problem.is_about_the_password() => (text, None, None),
-            Some(Problem::NewPassword(_)) => (None, text, None),
-            _ => (None, None, text),
-        };
-        Ok(Reply::page(&PasswordPage {
-            shell: app.shell,
-            csrf_token: csrf_token.expose(),
-            login_name: claims.login_name,
-            old_error: old_error.as_deref(),
-            new_error: new_error.as_deref(),
-            form_error: form_error.as_deref(),
-        }))
+        let errors = Errors::of(problem);
+        Ok(Reply::page(&errors.page(app, csrf_token.expose(), claims.login_name, None)))
     })
+}
+
+/// The form of a change without a session, for whoever has to make one before signing in.
+pub(super) fn first_page(
+    app: &App,
+    request: &Request,
+    now: Now,
+    entry: &Entry,
+    problem: Option<Problem>,
+) -> Result<Reply, Problem> {
+    let SignInForm { cookie, csrf_token } = SignInForm::of(app, request, now)?;
+    let rd = entry.rd();
+    let first = FirstChange { rd: rd.as_str(), remember: entry.remember() };
+    let errors = Errors::of(problem);
+    Ok(Reply::page(&errors.page(app, csrf_token.expose(), entry.login(), Some(first))).form_cookie(cookie))
+}
+
+/// What the form says of an attempt that failed, and where.
+#[derive(Debug, Default)]
+struct Errors {
+    old: Option<String>,
+    new: Option<String>,
+    form: Option<String>,
+}
+
+impl Errors {
+    fn of(problem: Option<Problem>) -> Self {
+        let text = problem.map(Problem::words);
+        match problem {
+            Some(problem) if problem.is_about_the_password() => Self { old: text, ..Self::default() },
+            Some(Problem::NewPassword(_)) => Self { new: text, ..Self::default() },
+            _ => Self { form: text, ..Self::default() },
+        }
+    }
+
+    fn page<'a>(
+        &'a self,
+        app: &App,
+        csrf_token: &'a str,
+        login_name: &'a str,
+        first: Option<FirstChange<'a>>,
+    ) -> PasswordPage<'a> {
+        PasswordPage {
+            shell: app.shell,
+            csrf_token,
+            login_name,
+            first,
+            old_error: self.old.as_deref(),
+            new_error: self.new.as_deref(),
+            form_error: self.form.as_deref(),
+        }
+    }
 }

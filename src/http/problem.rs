@@ -1,6 +1,8 @@
 //! Every error that a client can see, on one page: RFC 9457 `application/problem+json` for programs, a page for people, with a
 //! stable `reason` and a `detail` that says what to do. The precise cause of a refusal is for the log only.
 
+use std::time::Duration;
+
 use salvo::http::StatusCode;
 use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::Response;
@@ -25,6 +27,10 @@ pub(crate) enum Problem {
     StepUp,
     /// A live session without the role that the route asks for.
     Role,
+    /// The password is right, and was set by somebody else: it leads nowhere but to the change of it.
+    MustChange,
+    /// Too many passwords were wrong; how long to wait.
+    Throttled(Duration),
     /// Password checks queue up.
     Busy,
     /// The store cannot be read or written.
@@ -124,6 +130,16 @@ impl Problem {
                 "this asks for a password given more recently; send it to POST /auth/reauthenticate",
             ),
             Self::Role => (S::FORBIDDEN, "forbidden", "the session has not the role that this asks for"),
+            Self::MustChange => (
+                S::FORBIDDEN,
+                "must-change",
+                "this password must be changed before a session can begin; send login, old_password and new_password to POST /auth/password",
+            ),
+            Self::Throttled(_) => (
+                S::TOO_MANY_REQUESTS,
+                "throttled",
+                "too many attempts failed; wait as many seconds as Retry-After says, and try again",
+            ),
             Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "too many sign-ins at once; try again in a moment"),
             Self::Store => (
                 S::SERVICE_UNAVAILABLE,
@@ -212,8 +228,14 @@ impl Problem {
             headers
                 .insert(WWW_AUTHENTICATE, challenge.parse().expect("a cookie's name is visible ASCII without quotes"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        match self {
+            Self::Throttled(wait) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
         }
     }
 
@@ -233,6 +255,15 @@ impl Problem {
         const SIGN_IN: Option<Action> = Some(Action { href: "/auth/login", label: "Sign in" });
         const SESSION: Option<Action> = Some(Action { href: "/auth/status", label: "Your session" });
         let (title, detail, action) = match self {
+            Self::Throttled(wait) => {
+                let wait = match whole_seconds(wait) {
+                    1 => "a second".to_owned(),
+                    seconds @ 2..=90 => format!("{seconds} seconds"),
+                    seconds => format!("{} minutes", seconds.div_ceil(60)),
+                };
+                let detail = format!("Too many attempts failed. Wait {wait}, and try again.");
+                return Some(("Too many attempts".to_owned(), detail, None));
+            }
             Self::Session(Refusal::Missing) => ("You are not signed in", "Sign in to go on.", SIGN_IN),
             Self::Session(Refusal::Invalid(_)) => {
                 ("You are not signed in", "Your session is not good here. Sign in to go on.", SIGN_IN)
@@ -257,6 +288,11 @@ impl Problem {
         };
         Some((title.to_owned(), detail.to_owned(), action))
     }
+}
+
+/// Rounded up: nobody is to come back too early.
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }
 
 /// A detail as a sentence: capital first, full stop last.

@@ -15,6 +15,7 @@ use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use super::{App, browser};
 use crate::account::credentials::Reauthentication;
+use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
 
@@ -58,8 +59,8 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
     let current = Current::of(app, request, Now::read())?;
     submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
     let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = authenticate_again(app, &current, given.password).await?;
-    let manner = Manner { remember: current.remembered, app_data: &current.app_data };
+    let (account, state) = authenticate_again(app, request, Purpose::StepUp, &current, given.password).await?;
+    let manner = Manner { purpose: Purpose::StepUp, remember: current.remembered, app_data: &current.app_data };
     let (session, view) = begin(app, request, &account, state, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))

@@ -175,7 +175,7 @@ pub(super) fn with_session(
     };
     app.sessions
         .verify(cookie::fields(request.headers()), site, now, answer)
-        .unwrap_or_else(|refusal| Err(app.refused(refusal)))
+        .unwrap_or_else(|refusal| Err(app.refused(request, refusal)))
 }
 
 /// The session renewed, if it is time. One that cannot be goes on as it is.

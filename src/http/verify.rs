@@ -120,7 +120,7 @@ impl<'r> Asked<'r> {
             Ok(Ok(cookie)) => return Ok(Reply::passed().cookie(cookie)),
             Ok(Err(Stop::Detour(location))) => return Ok(Reply::found(&location)),
             Ok(Err(Stop::Problem(problem))) => problem,
-            Err(refusal) => app.refused(refusal),
+            Err(refusal) => app.refused(request, refusal),
         };
         let page = match problem {
             Problem::StepUp => "/auth/reauthenticate",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{RevocationList, retention};
+use crate::audit;
 use crate::clock::{Now, StepGuard, UnixTime};
 use crate::store::{Sealing, Store, StoreError};
 
@@ -40,7 +41,7 @@ impl Follower {
         let steps = StepGuard::new(now);
         let (reached, next_record) = (now.wall, now.boot + RECORD_EVERY);
         let mut follower = Self { store, list, sealing, seq: 0, steps, reached, next_record, failing: false };
-        follower.poll().await?;
+        follower.poll(News::Old).await?;
         follower.record_sealing(now).await?;
         Ok(follower)
     }
@@ -68,7 +69,7 @@ impl Follower {
             self.reached = self.reached.max(before);
             self.next_record = now.boot;
         }
-        self.poll().await?;
+        self.poll(News::Fresh).await?;
         if now.boot >= self.next_record {
             self.record_sealing(now).await?;
             self.next_record = now.boot + RECORD_EVERY;
@@ -79,8 +80,8 @@ impl Follower {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<(), StoreError> {
-        self.seq = catch_up(&self.store, &self.list, self.seq).await?;
+    async fn poll(&mut self, news: News) -> Result<(), StoreError> {
+        self.seq = catch_up(&self.store, &self.list, self.seq, news).await?;
         Ok(())
     }
 
@@ -105,18 +106,31 @@ impl Follower {
 
 /// Loads the whole list once.
 pub(crate) async fn load(store: &Store, list: &RevocationList) -> Result<(), StoreError> {
-    catch_up(store, list, 0).await.map(drop)
+    catch_up(store, list, 0, News::Old).await.map(drop)
+}
+
+/// Whether what the log says is news, of which the audit events tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Fresh,
+    Old,
 }
 
 /// Reads the log after `seq` to its end; returns where that is.
-async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64) -> Result<i64, StoreError> {
+async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64, news: News) -> Result<i64, StoreError> {
     let started = Now::read();
     let state = store.state().await?;
+    if news == News::Fresh && list.global_generation() < state.global_generation {
+        audit::everyone_revoked(state.global_generation);
+    }
     list.raise_global_generation(state.global_generation);
     list.raise_pruned_through(state.pruned_through);
     loop {
         let page = store.entries_after(seq, PAGE).await?;
         for (number, entry) in &page {
+            if news == News::Fresh && !list.holds(entry) {
+                audit::revoked_elsewhere(entry);
+            }
             list.add_durable(entry);
             seq = *number;
         }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::{self, KeyChange};
 use crate::clock::Now;
 use crate::http::App;
+use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::keyring::{Key, KeyRing, RingError};
 
@@ -20,6 +22,7 @@ const ROTATION_CHECK_EVERY: Duration = Duration::from_secs(60);
 /// Keeps the ring in use like the directory, for ever.
 pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
     let mut reported = None;
+    let mut active = active_kid(&app);
     loop {
         // Whether time or a request wakes it makes no difference.
         let _ = tokio::time::timeout(REREAD_EVERY, app.reread_ring.notified()).await;
@@ -28,10 +31,10 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
                 if reported.take().is_some() {
                     tracing::info!(directory = %directory.display(), "the key ring can be read again");
                 }
-                if *app.sessions.ring() != ring {
-                    let kids: Vec<_> = ring.keys().iter().map(|key| key.kid().to_string()).collect();
-                    tracing::info!(keys = kids.join(" "), "the key ring changed");
+                let old = app.sessions.ring();
+                if *old != ring {
                     app.sessions.replace_ring(ring);
+                    report_changes(&old, &app.sessions.ring());
                 }
             }
             Err(error) => {
@@ -42,7 +45,35 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
                 }
             }
         }
+        let now_active = active_kid(&app);
+        if now_active != active {
+            now_active.iter().for_each(|kid| audit::key_changed(KeyChange::Activated, *kid));
+            active = now_active;
+        }
         tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
+    }
+}
+
+/// The key that seals.
+fn active_kid(app: &App) -> Option<Kid> {
+    app.sessions.ring().sealing_key(app.sessions.revocations().time(Now::read())).map(Key::kid)
+}
+
+fn report_changes(old: &KeyRing, new: &KeyRing) {
+    let kids: Vec<_> = new.keys().iter().map(|key| key.kid().to_string()).collect();
+    tracing::info!(keys = kids.join(" "), "the key ring changed");
+    let is_revoked = |key: &Key| key.dates().revoked_at.is_some();
+    let in_ring = |ring: &KeyRing, kid: Kid| ring.keys().iter().any(|key| key.kid() == kid);
+    for key in new.keys() {
+        if !in_ring(old, key.kid()) {
+            audit::key_changed(KeyChange::Published, key.kid());
+        }
+        if is_revoked(key) && !old.keys().iter().any(|held| held.kid() == key.kid() && is_revoked(held)) {
+            audit::key_changed(KeyChange::Revoked, key.kid());
+        }
+    }
+    for key in old.keys().iter().filter(|key| !in_ring(new, key.kid())) {
+        audit::key_changed(KeyChange::Removed, key.kid());
     }
 }
 
@@ -90,7 +121,7 @@ pub(crate) async fn rotate(app: Arc<App>, schedule: Schedule) {
 
 impl Schedule {
     /// Under the directory's lock, so that of several nodes one rotates: the others then find a young key.
-    fn rotate_if_due(&self) -> Result<Option<crate::id::Kid>, ChangeError> {
+    fn rotate_if_due(&self) -> Result<Option<Kid>, ChangeError> {
         let now = Now::read().wall;
         let ring = LockedRing::lock(&self.directory)?;
         let held = ring.read()?;

@@ -18,6 +18,24 @@ pub enum Refusal {
     Stale,
 }
 
+impl Refusal {
+    /// What exactly was wrong with a token, in a word for the log; `None` if there was none, or nothing was wrong with it.
+    pub const fn cause(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing | Self::Stale => return None,
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Invalid(Cause::Malformed) => "malformed",
+            Self::Invalid(Cause::UnknownKey) => "unknown-key",
+            Self::Invalid(Cause::RevokedKey) => "revoked-key",
+            Self::Invalid(Cause::NotAuthentic) => "not-authentic",
+            Self::Invalid(Cause::BadClaims) => "bad-claims",
+            Self::Invalid(Cause::WrongSite) => "wrong-site",
+            Self::Invalid(Cause::FromTheFuture) => "from-the-future",
+        })
+    }
+}
+
 /// What exactly made a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {

@@ -15,6 +15,7 @@ use super::super::return_url::ReturnUrl;
 use super::App;
 use crate::clock::Now;
 use crate::id::FormId;
+use crate::seal::SealedToken;
 use crate::session::form::Bound;
 
 /// `GET /auth/login`: the form. `rd` in the query is the return URL; one that leads away from here is passed over.
@@ -32,7 +33,7 @@ impl SignIn {
 
 /// What the form is filled with.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     login: String,
     remember: bool,
     rd: Option<ReturnUrl>,
@@ -42,7 +43,7 @@ impl Entry {
     /// A login name longer than any account's is not repeated.
     const MAX_LOGIN_BYTES: usize = 256;
 
-    pub(super) fn of_submission(submission: &Submission, hosts: &Hosts) -> Self {
+    pub(crate) fn of_submission(submission: &Submission, hosts: &Hosts) -> Self {
         let login = submission.field("login").filter(|login| login.len() <= Self::MAX_LOGIN_BYTES);
         Self {
             login: login.unwrap_or_default().into_owned(),
@@ -51,8 +52,20 @@ impl Entry {
         }
     }
 
-    pub(super) fn rd(&self) -> ReturnUrl {
+    pub(crate) fn rd(&self) -> ReturnUrl {
         self.rd.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn login(&self) -> &str {
+        &self.login
+    }
+
+    pub(crate) fn has_login(&self) -> bool {
+        !self.login.is_empty()
+    }
+
+    pub(crate) const fn remember(&self) -> bool {
+        self.remember
     }
 }
 
@@ -89,6 +102,23 @@ impl Remarks {
     }
 }
 
+/// What binds a form to the browser before there is a session.
+pub(crate) struct SignInForm {
+    pub(crate) cookie: SealedToken,
+    pub(crate) csrf_token: SealedToken,
+}
+
+impl SignInForm {
+    /// The same form while its cookie is good, so that two tabs work; its time begins anew.
+    pub(crate) fn of(app: &App, request: &Request, now: Now) -> Result<Self, Problem> {
+        let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, now);
+        let form = form.unwrap_or_else(FormId::random);
+        let cookie = app.sessions.seal_sign_in_form(form, &app.cookies.form, now).map_err(Problem::Seal)?;
+        let csrf_token = app.sessions.form_token(Bound::SignIn(form), now).map_err(Problem::Seal)?;
+        Ok(Self { cookie, csrf_token })
+    }
+}
+
 /// The form after an attempt that failed, with the problem's status.
 pub(super) fn again(app: &App, request: &Request, now: Now, entry: &Entry, problem: Problem) -> Result<Reply, Problem> {
     let has_form_cookie =
@@ -98,13 +128,10 @@ pub(super) fn again(app: &App, request: &Request, now: Now, entry: &Entry, probl
 }
 
 fn form(app: &App, request: &Request, now: Now, entry: &Entry, remarks: &Remarks) -> Result<Reply, Problem> {
-    let fields = || cookie::fields(request.headers());
     let site = app.site(request)?;
-    // The same form while its cookie is good, so that two tabs work; its time begins anew.
-    let form = app.sessions.sign_in_form(fields(), &app.cookies.form, now).unwrap_or_else(FormId::random);
-    let form_cookie = app.sessions.seal_sign_in_form(form, &app.cookies.form, now).map_err(Problem::Seal)?;
-    let csrf_token = app.sessions.form_token(Bound::SignIn(form), now).map_err(Problem::Seal)?;
-    let signed_in_as = app.sessions.verify(fields(), site, now, |session| session.claims().login_name.to_owned()).ok();
+    let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(app, request, now)?;
+    let fields = cookie::fields(request.headers());
+    let signed_in_as = app.sessions.verify(fields, site, now, |session| session.claims().login_name.to_owned()).ok();
     let rd = entry.rd();
     let page = SignInPage {
         shell: app.shell,

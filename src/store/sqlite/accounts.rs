@@ -9,17 +9,19 @@ use crate::clock::UnixTime;
 use crate::store::{Account, Change, PasswordChanged, Revoke, StoreError};
 
 impl Store {
-    /// Adds an account.
+    /// Adds an account; see [`Change::Password`] for what goes with the hash.
     pub(crate) async fn add_account(
         &self,
         sub: &str,
         profile: &Profile,
         password_hash: &str,
+        must_change: bool,
         now: UnixTime,
     ) -> Result<(), StoreError> {
         let added = sqlx::query(
-            "INSERT INTO account (sub, login_name, display_name, email, roles, password_hash, disabled, generation, created_at)
-             VALUES (?, ?, ?, ?, ?, ?, 0, 1, ?)",
+            "INSERT INTO account
+             (sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, 0, 1, ?)",
         )
         .bind(sub)
         .bind(profile.login_name.as_str())
@@ -27,6 +29,7 @@ impl Store {
         .bind(profile.email.as_str())
         .bind(profile.roles.as_str())
         .bind(password_hash)
+        .bind(must_change)
         .bind(signed(now.0))
         .execute(&self.write)
         .await;
@@ -44,9 +47,9 @@ impl Store {
         query.fetch_optional(&self.read).await?.as_ref().map(account).transpose()
     }
 
-    /// Fails if there is no account of this name.
-    pub(crate) async fn require(&self, name: &LoginName) -> Result<(), StoreError> {
-        self.account(name).await?.map(drop).ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
+    /// The account of this name; fails if there is none.
+    pub(crate) async fn require(&self, name: &LoginName) -> Result<Account, StoreError> {
+        self.account(name).await?.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
     }
 
     /// All accounts, by name.
@@ -96,7 +99,12 @@ impl Store {
         let generation = account.generation + 1;
         let end = Revoke::Subject { sub: account.sub.as_str().into(), below: generation };
         let ended = super::revocations::write(&mut transaction.connection, &[end], now).await?;
-        apply(&mut transaction.connection, &account.sub, &Change::Password { hash: hash.to_owned() }).await?;
+        apply(
+            &mut transaction.connection,
+            &account.sub,
+            &Change::Password { hash: hash.to_owned(), must_change: false },
+        )
+        .await?;
         transaction.commit().await?;
         Ok(PasswordChanged { generation, ended: ended.into_iter().next().expect("one entry for the one refusal") })
     }
@@ -111,7 +119,11 @@ impl Store {
 
 async fn apply(transaction: &mut SqliteConnection, sub: &str, change: &Change) -> Result<(), StoreError> {
     let query = match change {
-        Change::Password { hash } => sqlx::query("UPDATE account SET password_hash = ? WHERE sub = ?").bind(hash),
+        Change::Password { hash, must_change } => {
+            sqlx::query("UPDATE account SET password_hash = ?, must_change = ? WHERE sub = ?")
+                .bind(hash)
+                .bind(must_change)
+        }
         Change::Roles(roles) => sqlx::query("UPDATE account SET roles = ? WHERE sub = ?").bind(roles.as_str()),
         Change::Disable => sqlx::query("UPDATE account SET disabled = 1 WHERE sub = ?"),
         Change::Enable => sqlx::query("UPDATE account SET disabled = 0 WHERE sub = ?"),
@@ -137,6 +149,7 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
         profile,
         password_hash: text("password_hash")?,
         disabled: row.try_get("disabled")?,
+        must_change: row.try_get("must_change")?,
         generation: unsigned(row.try_get("generation")?)?,
         created_at: UnixTime(unsigned(row.try_get("created_at")?)?),
     })

@@ -1,0 +1,205 @@
+//! Audit events: what happened to sessions, accounts and keys, one log line each, under one target that a filter can pick.
+//!
+//! Every line has `event`; the README lists the events and their fields. Clients appear as shortened networks, accounts as `sub`
+//! and never by the name that was typed (some type their password there), sessions as `sid`, keys as `kid`. What a stranger can
+//! cause for nothing is logged ten times a second at most: the next line then says in `left_out` how many were not.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::id::{Kid, Sid};
+use crate::network::Network;
+use crate::revocation::Entry;
+
+macro_rules! event {
+    ($name:literal, $message:literal, $($fields:tt)+) => {
+        tracing::info!(target: "sealjar::audit", event = $name, $($fields)+, $message)
+    };
+}
+
+/// What a password was given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    SignIn,
+    StepUp,
+    PasswordChange,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::StepUp => "step-up",
+            Self::PasswordChange => "password-change",
+        }
+    }
+}
+
+/// Why a password did not lead to a session; the client is told less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    UnknownAccount,
+    WrongPassword,
+    Disabled,
+    /// The account changed while the password was checked.
+    ChangedMeanwhile,
+    /// The password is right and must be changed first.
+    MustChange,
+}
+
+impl Failure {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownAccount => "unknown-account",
+            Self::WrongPassword => "wrong-password",
+            Self::Disabled => "disabled",
+            Self::ChangedMeanwhile => "changed-meanwhile",
+            Self::MustChange => "must-change",
+        }
+    }
+}
+
+/// A fresh session was begun; the event is called after what the password was given for.
+pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: bool, client: Network) {
+    match purpose {
+        Purpose::SignIn => event!("sign-in", "signed in", sub, sid = %sid, remembered, client = %client),
+        Purpose::StepUp => event!("step-up", "gave the password again", sub, sid = %sid, remembered, client = %client),
+        Purpose::PasswordChange => {
+            event!("password-change", "changed the password", sub, sid = %sid, remembered, client = %client);
+        }
+    }
+}
+
+pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Network) {
+    let (during, reason) = (purpose.name(), failure.name());
+    event!("sign-in-failed", "a password led to no session", during, reason, sub, client = %client);
+}
+
+/// `limit` is the limit that stood in the way.
+pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network, now: Duration) {
+    static SAMPLE: Sample = Sample::new();
+    if let Some(left_out) = SAMPLE.take(now) {
+        let during = purpose.name();
+        event!("throttled", "too many failures", during, limit, client = %client, left_out);
+    }
+}
+
+/// All threads that hash were busy and the queue was full.
+pub(crate) fn overloaded(purpose: Purpose, client: Network, now: Duration) {
+    static SAMPLE: Sample = Sample::new();
+    if let Some(left_out) = SAMPLE.take(now) {
+        let during = purpose.name();
+        event!("overloaded", "too many passwords wait to be checked", during, client = %client, left_out);
+    }
+}
+
+/// A token was presented and refused.
+pub(crate) fn token_refused(cause: &'static str, client: Network, now: Duration) {
+    static SAMPLE: Sample = Sample::new();
+    if let Some(left_out) = SAMPLE.take(now) {
+        event!("token-refused", "refused a token", cause, client = %client, left_out);
+    }
+}
+
+pub(crate) fn signing_out(sid: Sid, sub: &str, client: Network) {
+    event!("sign-out", "signing out", sub, sid = %sid, client = %client);
+}
+
+pub(crate) fn signing_out_everywhere(sub: &str, client: Network) {
+    event!("sign-out-everywhere", "signing out everywhere", sub, client = %client);
+}
+
+/// A session that came with a request was ended because a fresh one begins.
+pub(crate) fn session_replaced(purpose: Purpose, sid: Sid, sub: &str) {
+    event!("revocation", "ended a session", kind = "session", cause = purpose.name(), sub, sid = %sid);
+}
+
+/// The store told of a refusal that this process did not make: of the command line, or of another server.
+pub(crate) fn revoked_elsewhere(entry: &Entry) {
+    match entry {
+        Entry::Session { sid, .. } => {
+            event!("revocation", "a session was ended", kind = "session", cause = "store", sid = %sid);
+        }
+        Entry::Subject { sub, below, .. } => {
+            let sub: &str = sub;
+            event!(
+                "revocation",
+                "all sessions of an account were ended",
+                kind = "account",
+                cause = "store",
+                sub,
+                below
+            );
+        }
+    }
+}
+
+/// The store's own generation was raised.
+pub(crate) fn everyone_revoked(below: u64) {
+    event!("revocation", "every session was ended", kind = "everyone", cause = "store", below);
+}
+
+/// What became of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyChange {
+    Published,
+    /// It seals from now on.
+    Activated,
+    Revoked,
+    Removed,
+}
+
+pub(crate) fn key_changed(change: KeyChange, kid: Kid) {
+    match change {
+        KeyChange::Published => event!("key-published", "there is a new key", kid = %kid),
+        KeyChange::Activated => event!("key-activated", "another key seals", kid = %kid),
+        KeyChange::Revoked => event!("key-revoked", "a key was revoked, and all its sessions with it", kid = %kid),
+        KeyChange::Removed => event!("key-removed", "a key is gone", kid = %kid),
+    }
+}
+
+/// Lets ten events a second through, and counts the others.
+struct Sample(Mutex<Window>);
+
+struct Window {
+    /// Whole seconds of the boot clock.
+    second: u64,
+    taken: u32,
+    left_out: u64,
+}
+
+impl Sample {
+    const A_SECOND: u32 = 10;
+
+    const fn new() -> Self {
+        Self(Mutex::new(Window { second: 0, taken: 0, left_out: 0 }))
+    }
+
+    /// Whether this one is to be logged: how many were left out since the last that was.
+    fn take(&self, now: Duration) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.second != now.as_secs() {
+            (window.second, window.taken) = (now.as_secs(), 0);
+        }
+        if window.taken == Self::A_SECOND {
+            window.left_out += 1;
+            return None;
+        }
+        window.taken += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_events_a_second_are_logged_and_the_others_counted() {
+        let sample = Sample::new();
+        let take = |millis| sample.take(Duration::from_millis(millis));
+        assert!((0..10).all(|_| take(5_000) == Some(0)));
+        assert!((0..7).all(|_| take(5_999).is_none()));
+        assert_eq!((take(6_000), take(6_001)), (Some(7), Some(0)));
+    }
+}
