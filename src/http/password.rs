@@ -10,7 +10,7 @@ use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
 use super::authenticate::{Current, Manner, authenticate, authenticate_again, begin, store_failed};
-use super::body::Submission;
+use super::body::{MediaType, Submission};
 use super::cookie::{self, CookieChange};
 use super::login::page::{Entry, SignInForm};
 use super::pages::{FirstChange, PasswordPage};
@@ -19,8 +19,8 @@ use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use super::{App, browser};
-use crate::account::Password;
 use crate::account::credentials::PasswordChange;
+use crate::account::{LoginName, Password};
 use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
@@ -69,28 +69,50 @@ impl Change {
 async fn change(app: &App, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
     let submission = Submission::read(app, request).await?;
     *entry = Entry::of_submission(&submission, &app.hosts);
+    check_form(app, request, &submission)?;
     let given = PasswordChange::parse(submission.required_type()?, &submission.body)?;
     let PasswordChange { login_name, remember, old_password, new_password } = given;
-    let purpose = Purpose::PasswordChange;
-    let Some(login_name) = login_name else {
-        let current = Current::of(app, request, Now::read())?;
-        submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
-        check_new(&old_password, &new_password)?;
-        let (mut account, state) = authenticate_again(app, request, purpose, &current, old_password).await?;
-        set(app, &mut account, new_password).await?;
-        let manner = Manner { purpose, remember: current.remembered, app_data: &current.app_data };
-        let (session, view) = begin(app, request, &account, state, manner).await?;
-        let reply = if submission.is_form() { Reply::see_other(AFTER_CHANGE) } else { Reply::json(&view) };
-        return Ok(reply.cookie(CookieChange::Set(session)));
-    };
-    let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
-    submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
     check_new(&old_password, &new_password)?;
-    let (mut account, state) = authenticate(app, request, purpose, login_name, old_password).await?;
+    let purpose = Purpose::PasswordChange;
+    let who = match login_name {
+        Some(login_name) => Who::Named(login_name),
+        None => Who::Session(Current::of(app, request, Now::read())?),
+    };
+    let (mut account, state) = match &who {
+        Who::Session(current) => authenticate_again(app, request, purpose, current, old_password).await?,
+        Who::Named(login_name) => authenticate(app, request, purpose, login_name.clone(), old_password).await?,
+    };
     set(app, &mut account, new_password).await?;
-    let (session, view) = begin(app, request, &account, state, Manner { purpose, remember, app_data: &[] }).await?;
-    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
+    let manner = match &who {
+        Who::Session(current) => Manner { purpose, remember: current.remembered, app_data: &current.app_data },
+        Who::Named(_) => Manner { purpose, remember, app_data: &[] },
+    };
+    let (session, view) = begin(app, request, &account, state, manner).await?;
+    let reply = match (submission.is_form(), &who) {
+        (false, _) => Reply::json(&view),
+        (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),
+        (true, Who::Named(_)) => Reply::see_other(entry.rd().as_str()),
+    };
     Ok(reply.cookie(CookieChange::Set(session)))
+}
+
+/// Whose password is changed.
+enum Who {
+    Session(Current),
+    Named(LoginName),
+}
+
+/// Refuses a form that is not bound to its session, or without one to the sign-in form.
+fn check_form(app: &App, request: &Request, submission: &Submission) -> Result<(), Problem> {
+    if submission.field("login").is_some() {
+        let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
+        return submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn));
+    }
+    if submission.media_type == Some(MediaType::Json) {
+        return Ok(());
+    }
+    let current = Current::of(app, request, Now::read())?;
+    submission.check_token(app, |bound| bound == Bound::Session(current.sid))
 }
 
 /// What can be said of a new password before the old one is checked.

@@ -146,13 +146,27 @@ impl Server<'_> {
 
     /// Waits for a log line whose message contains `text`.
     pub(crate) fn wait_for(&mut self, text: &str) -> Value {
+        self.wait_for_line(text, |line| line["message"].as_str().is_some_and(|message| message.contains(text)))
+    }
+
+    /// Waits for the next audit event of this name.
+    pub(crate) fn event(&mut self, name: &str) -> Value {
+        self.wait_for_line(name, |line| line["target"] == "sealjar::audit" && line["event"] == name)
+    }
+
+    /// The next audit event of this name, if it is there already.
+    pub(crate) fn event_so_far(&mut self, name: &str) -> Option<Value> {
+        self.log.try_iter().find(|line| line["target"] == "sealjar::audit" && line["event"] == name)
+    }
+
+    fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if line["message"].as_str().is_some_and(|message| message.contains(text)) => return line,
+                Ok(line) if is_it(&line) => return line,
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("no log line with {text:?}"),
+                Err(RecvTimeoutError::Timeout) => panic!("no log line with {what:?}"),
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the server ended before it logged {text:?}: {:?}", self.child.wait())
+                    panic!("the server ended before it logged {what:?}: {:?}", self.child.wait())
                 }
             }
         }

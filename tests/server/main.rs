@@ -1,5 +1,6 @@
 //! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
 
+mod audit;
 mod bad_cookies;
 mod clock;
 mod csrf;
@@ -9,9 +10,11 @@ mod keys;
 mod lifecycle;
 mod login;
 mod logout;
+mod must_change;
 mod pages;
 mod password;
 mod protocol;
 mod status;
+mod throttle;
 mod users;
 mod verify;

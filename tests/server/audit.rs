@@ -1,0 +1,132 @@
+//! The audit events that the README lists, and what they never hold.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Home, PASSWORD, Server, client};
+
+async fn post(server: &Server<'_>, path: &str, cookie: &str, body: Value) -> Answer {
+    let request = client().post(server.url(path)).header("cookie", cookie).json(&body);
+    Answer::of(request.send().await.expect("an answer")).await
+}
+
+/// The event without what every log line has.
+fn fields(mut event: Value) -> Value {
+    let line = event.as_object_mut().expect("an object");
+    assert_eq!(line.remove("level"), Some("INFO".into()));
+    for name in ["timestamp", "target", "message"] {
+        assert!(line.remove(name).is_some(), "{name}");
+    }
+    event
+}
+
+#[tokio::test]
+async fn a_session_from_its_beginning_to_its_end() {
+    let home = Home::new();
+    let mut server = home.start();
+    let client = "127.0.0.0/24";
+    let session = server.login("alice").await;
+    let view = server.get("/auth/status", &session.cookie()).await.json();
+    let (sub, sid) = (&view["sub"], &view["sid"]);
+    let expected = json!({ "event": "sign-in", "sub": sub, "sid": sid, "remembered": false, "client": client });
+    assert_eq!(fields(server.event("sign-in")), expected);
+
+    let answer = post(&server, "/auth/reauthenticate", &session.cookie(), json!({ "password": PASSWORD })).await;
+    let fresh = answer.session.clone().expect("a session");
+    let ended = json!({ "event": "revocation", "kind": "session", "cause": "step-up", "sub": sub, "sid": sid });
+    assert_eq!(fields(server.event("revocation")), ended);
+    let stepped_up = fields(server.event("step-up"));
+    assert_eq!((&stepped_up["sid"], &stepped_up["sub"]), (&answer.json()["sid"], sub));
+
+    let change = json!({ "old_password": PASSWORD, "new_password": "another password" });
+    let answer = post(&server, "/auth/password", &fresh.cookie(), change).await;
+    let changed = fields(server.event("password-change"));
+    assert_eq!((&changed["sid"], &changed["sub"]), (&answer.json()["sid"], sub));
+
+    let last = answer.session.expect("a session");
+    assert_eq!(server.logout(&last).await, "200");
+    let sid = &changed["sid"];
+    let expected = json!({ "event": "sign-out", "sub": sub, "sid": sid, "client": client });
+    assert_eq!(fields(server.event("sign-out")), expected);
+    assert_eq!(server.status(&last).await, "401 revoked");
+    let refused = json!({ "event": "token-refused", "cause": "revoked", "client": client, "left_out": 0 });
+    assert_eq!(fields(server.event("token-refused")), refused);
+
+    let answer = post(&server, "/auth/login", "", Server::login_body("alice", "another password")).await;
+    assert_eq!(post(&server, "/auth/logout/all", &answer.session.expect("one").cookie(), json!({})).await.status, 200);
+    let everywhere = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
+    assert_eq!(fields(server.event("sign-out-everywhere")), everywhere);
+}
+
+#[tokio::test]
+async fn a_failed_sign_in_with_the_reason_that_the_client_is_not_told() {
+    let home = Home::new();
+    for login in ["disabled", "temporary"] {
+        home.add_user(login);
+    }
+    home.ok(&["users", "disable", "disabled"]);
+    assert!(home.run_with_input(&["users", "passwd", "temporary", "--must-change"], "for one day\n").status.success());
+    let mut server = home.start();
+    for (login, password, reason) in [
+        ("nobody", PASSWORD, "unknown-account"),
+        ("alice", "hunter2hunter3", "wrong-password"),
+        ("disabled", PASSWORD, "disabled"),
+        ("temporary", "for one day", "must-change"),
+    ] {
+        assert!(post(&server, "/auth/login", "", Server::login_body(login, password)).await.session.is_none());
+        let event = fields(server.event("sign-in-failed"));
+        assert_eq!((&event["reason"], &event["during"]), (&json!(reason), &json!("sign-in")));
+        assert_eq!(event.get("sub").is_some(), login != "nobody", "{event}");
+        for secret in [login, password, "127.0.0.1"] {
+            assert!(!event.to_string().replace(reason, "").contains(secret), "{event}");
+        }
+    }
+    for _ in 0..9 {
+        post(&server, "/auth/login", "", Server::login_body("alice", "wrong")).await;
+    }
+    assert_eq!(post(&server, "/auth/login", "", Server::login_body("alice", "wrong")).await.status, 429);
+    let event = fields(server.event("throttled"));
+    assert_eq!((&event["limit"], &event["left_out"]), (&json!("account-and-network"), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_the_command_line_does_to_sessions_and_keys() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    let view = server.get("/auth/status", &session.cookie()).await.json();
+    home.ok(&["revoke", "--session", view["sid"].as_str().expect("text")]);
+    let event = fields(server.event("revocation"));
+    assert_eq!((&event["kind"], &event["cause"], &event["sid"]), (&json!("session"), &json!("store"), &view["sid"]));
+    home.ok(&["users", "disable", "alice"]);
+    let event = fields(server.event("revocation"));
+    assert_eq!((&event["kind"], &event["sub"]), (&json!("account"), &view["sub"]));
+    home.ok(&["revoke", "--everyone"]);
+    assert_eq!(fields(server.event("revocation"))["kind"], "everyone");
+
+    let first = home.keys()[0]["kid"].clone();
+    let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    assert_eq!(fields(server.event("key-published"))["kid"], second);
+    assert_eq!(fields(server.event("key-activated"))["kid"], second);
+    home.ok(&["keys", "revoke", first.as_str().expect("text")]);
+    assert_eq!(fields(server.event("key-revoked"))["kid"], first);
+    std::fs::remove_file(home.path(&format!("keys/{}.key", first.as_str().expect("text")))).expect("removes");
+    assert_eq!(fields(server.event("key-removed"))["kid"], first);
+}
+
+#[tokio::test]
+async fn a_token_is_refused_for_a_cause_and_a_flood_of_them_does_not_fill_the_log() {
+    let home = Home::new();
+    let mut server = home.start();
+    let (mut sent, mut logged, mut left_out) = (0, 0, 0);
+    // What is left out is counted in a line of a later second.
+    while left_out == 0 {
+        assert_eq!(server.get("/auth/status", "__Host-sealjar=garbage").await.verdict(), "401 invalid");
+        sent += 1;
+        while let Some(event) = server.event_so_far("token-refused") {
+            assert_eq!(event["cause"], "malformed");
+            logged += 1;
+            left_out += event["left_out"].as_u64().expect("a number");
+        }
+    }
+    assert!(logged + left_out <= sent && logged < sent, "{logged} logged and {left_out} left out of {sent}");
+}
