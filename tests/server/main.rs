@@ -1,5 +1,6 @@
 //! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
 
+mod asvs;
 mod audit;
 mod bad_cookies;
 mod clock;

@@ -122,3 +122,30 @@ def test_no_page_can_be_put_into_a_frame(profile, page, origin, other_site, logi
         assert frame.url.startswith("chrome-error:"), path
         assert "frame-ancestors" in profile.complaints.pop()
         assert profile.complaints == []
+
+
+# How a page takes in something of another origin.
+EMBEDDED = {
+    "image": "<img src='{}'>",
+    "script": "<script src='{}'></script>",
+    "stylesheet": "<link rel=stylesheet href='{}'>",
+    "media": "<video src='{}'></video>",
+    "object": "<object data='{}'></object>",
+}
+
+
+@pytest.mark.parametrize("element", EMBEDDED)
+def test_nothing_of_a_session_can_be_loaded_into_a_page_of_another_origin(profile, page, origin, other_site, login, element):
+    sign_in(page, origin, login)
+    for path in ("/auth/status", "/protected", "/auth/renew", "/auth/verify", "/auth/style.css"):
+        other_site.pages["/"] = EMBEDDED[element].format(origin + path)
+        # Another port of the same host: from there the session's cookie comes along.
+        with page.expect_event("requestfailed", lambda request: request.url == origin + path) as failed:
+            page.goto(f"http://localhost:{other_site.port}/")
+        # Of an object it is the policy on frames that is heard first.
+        why = "" if element == "object" else ".NotSameOrigin"
+        assert failed.value.failure == "net::ERR_BLOCKED_BY_RESPONSE" + why, path
+    still_signed_in(page, origin, login)
+    expected = ("ERR_BLOCKED_BY_RESPONSE", "frame-ancestors")
+    assert [text for text in profile.complaints if not any(word in text for word in expected)] == []
+    profile.complaints.clear()

@@ -88,6 +88,19 @@ def test_confirming_without_a_session_takes_one_sign_in_and_no_second_password(p
 # Signing out
 
 
+def test_from_every_page_of_a_session_one_can_sign_out(page, server, origin, login):
+    for path in ("/auth/status", "/auth/password", "/auth/reauthenticate?rd=/"):
+        sign_in(page, origin, login)
+        value = cookie(page.context)["value"]
+        page.goto(origin + path)
+        if path != "/auth/status":
+            # The button is one step away, on the page of the session.
+            page.get_by_role("link", name="your session").click()
+        press(page, "Sign out")
+        expect(page.get_by_text("You are signed out")).to_be_visible()
+        assert status_of(server, value) == 401, path
+
+
 def test_a_sign_out_in_one_tab_holds_in_the_other(page, server, origin, login):
     sign_in(page, origin, login)
     value = cookie(page.context)["value"]
