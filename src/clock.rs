@@ -80,6 +80,13 @@ impl Now {
     }
 }
 
+/// The processor's time that this thread has used: how much it has done, whoever else was let run meanwhile.
+#[cfg(feature = "server")]
+pub(crate) fn thread_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// Notices a step of the wall clock against the boot clock, which makes pruning wait.
 ///
 /// A wrong clock set right again must not have cost anybody a session, nor thrown away refusals that are still needed. So

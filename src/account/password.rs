@@ -1,20 +1,25 @@
 //! Passwords: Argon2id (RFC 9106). The threads that check them are in [`checker`].
 //!
-//! * A wrong password, an unknown account and a disabled one do the same work. A stored hash of weaker cost is brought up to
-//!   today's cost at the next sign-in, and a failed check of one does the work that is missing.
+//! * A wrong password, an unknown account and a disabled one take the same time. A stored hash of weaker cost is brought up to
+//!   today's cost at the next sign-in, and a failed check of one goes on until it took as long as a whole one. That is measured,
+//!   because a block of a smaller memory, which fits the caches better, costs less.
 //! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
 
 pub(crate) mod calibrate;
 pub(crate) mod checker;
 mod common;
 
+use std::time::Duration;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::Password;
+use crate::clock::thread_time;
 use crate::id;
 pub(crate) use common::check_uncommon;
 
@@ -39,6 +44,7 @@ impl Cost {
     const MOST_MEMORY_KIB: u32 = 1 << 18;
     const MOST_WORK: u64 = 1 << 21;
     const MOST_LANES: u32 = 16;
+    const FRACTIONS: u64 = 50;
 
     /// Block computations, which is what takes the time.
     fn work(self) -> u64 {
@@ -53,15 +59,17 @@ impl Cost {
             && self.params().is_ok()
     }
 
-    fn is_weaker_than(self, other: Self) -> bool {
-        self.work() < other.work() || self.memory_kib < other.memory_kib
+    /// A small part of this work, of which several fill what is missing.
+    fn fraction(self) -> Self {
+        Self {
+            memory_kib: (u32::try_from(self.work() / Self::FRACTIONS).unwrap_or(u32::MAX)).clamp(8, self.memory_kib),
+            passes: 1,
+            lanes: 1,
+        }
     }
 
-    /// What is left to do of `self` after `done`; none if that is too little to be told.
-    fn missing_after(self, done: Self) -> Option<Self> {
-        let missing = self.work().checked_sub(done.work())? / u64::from(self.passes);
-        let rest = Self { memory_kib: u32::try_from(missing).ok()?, passes: self.passes, lanes: 1 };
-        rest.params().is_ok().then_some(rest)
+    fn is_weaker_than(self, other: Self) -> bool {
+        self.work() < other.work() || self.memory_kib < other.memory_kib
     }
 
     fn params(self) -> Result<Params, argon2::Error> {
@@ -73,11 +81,23 @@ impl Cost {
 pub(crate) struct Argon2id {
     cost: Cost,
     memory: Vec<Block>,
+    /// The time of this thread that a hash of this cost took lately.
+    usual: Duration,
 }
 
 impl Argon2id {
     pub(crate) const fn new(cost: Cost) -> Self {
-        Self { cost, memory: Vec::new() }
+        Self { cost, memory: Vec::new(), usual: Duration::ZERO }
+    }
+
+    /// With the memory fetched and the usual time known.
+    fn warmed_up(cost: Cost) -> Self {
+        let mut argon2id = Self::new(cost);
+        let nobody = Password::new(Zeroizing::new(String::new()));
+        argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+        argon2id.usual = Duration::ZERO;
+        argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+        argon2id
     }
 
     /// A PHC string with a fresh salt.
@@ -96,12 +116,13 @@ impl Argon2id {
             self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
             return Verdict::Refused;
         };
+        let started = thread_time();
         let mut output = vec![0; expected.len()];
         self.compute(*cost, password, salt, &mut output);
         let accepted = bool::from(output.ct_eq(expected)) && welcome;
         if !accepted {
-            if let Some(rest) = self.cost.missing_after(*cost) {
-                self.compute(rest, password, salt, &mut output);
+            while thread_time().saturating_sub(started) < self.usual {
+                self.compute(self.cost.fraction(), password, salt, &mut output);
             }
             return Verdict::Refused;
         }
@@ -109,6 +130,7 @@ impl Argon2id {
     }
 
     fn compute(&mut self, cost: Cost, password: &Password, salt: &[u8], output: &mut [u8]) {
+        let started = thread_time();
         let params = cost.params().expect("a configured or stored cost was checked to be bearable");
         let blocks = params.block_count();
         if self.memory.len() < blocks {
@@ -117,6 +139,10 @@ impl Argon2id {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into_with_memory(password.expose(), salt, output, &mut self.memory[..blocks])
             .expect("lengths of password, salt and output are within Argon2's, and the memory is as large as it asks");
+        if cost == self.cost {
+            let took = thread_time().saturating_sub(started);
+            self.usual = if self.usual.is_zero() { took } else { (self.usual * 7 + took) / 8 };
+        }
         // A stored hash may have asked for more than this server's own: do not keep that for good.
         let own = self.cost.params().map_or(0, |params| params.block_count());
         self.memory.truncate(own);
@@ -163,7 +189,6 @@ pub(crate) fn hash(cost: Cost, password: &Password) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     const CHEAP: Cost = Cost { memory_kib: 64, passes: 2, lanes: 1 };
 
@@ -195,13 +220,24 @@ mod tests {
     }
 
     #[test]
-    fn the_missing_work_adds_up_to_the_whole() {
-        let full = Cost { memory_kib: 19_456, passes: 2, lanes: 1 };
-        let weak = Cost { memory_kib: 4_096, passes: 3, lanes: 1 };
-        let rest = full.missing_after(weak).expect("there is work missing");
-        assert_eq!(rest.work() + weak.work(), full.work());
-        assert_eq!(full.missing_after(full), None);
-        assert_eq!(weak.missing_after(full), None);
+    fn a_failed_check_of_a_weaker_hash_takes_the_time_of_a_whole_one() {
+        let full = Cost { memory_kib: 8_192, passes: 2, lanes: 1 };
+        let weak =
+            Stored::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
+        let mut argon2id = Argon2id::warmed_up(full);
+        let mut time = |stored: Option<&Stored>| {
+            let mut times: Vec<_> = (0..20)
+                .map(|_| {
+                    let started = thread_time();
+                    assert_eq!(argon2id.verify(&password("wrong"), stored, true), Verdict::Refused);
+                    thread_time().saturating_sub(started).as_secs_f64()
+                })
+                .collect();
+            times.sort_by(f64::total_cmp);
+            times[10]
+        };
+        let (unknown, weaker) = (time(None), time(Some(&weak)));
+        assert!((0.8..1.25).contains(&(weaker / unknown)), "{unknown} and {weaker} s; without more it is an eighth");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Checker {
         for number in 0..threads {
             let shared = shared.clone();
             let name = format!("password-{number}");
-            std::thread::Builder::new().name(name).spawn(move || work(&shared.0, &shared.1, Argon2id::new(cost)))?;
+            std::thread::Builder::new().name(name).spawn(move || work(&shared.0, &shared.1, cost))?;
         }
         Ok(Self { jobs })
     }
@@ -71,10 +71,11 @@ impl Checker {
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, spare: &Spare, mut argon2id: Argon2id) {
+fn work(waiting: &Mutex<Receiver<Job>>, spare: &Spare, cost: Cost) {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "password threads run at ordinary priority");
     }
+    let mut argon2id = Argon2id::warmed_up(cost);
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // The receiver may be gone by the time the work is done: it was done all the same.

@@ -1,0 +1,142 @@
+//! A flood of wrong sign-ins, at ten times what the server can hash, hurts nobody who is signed in.
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Home, PASSWORD, Server};
+use crate::{Wire, alone};
+
+/// The server has the first core, the load the second.
+const CORES: [&str; 2] = ["0", "1"];
+const BUDGET_KIB: u64 = 40_000;
+/// Status requests of a measurement, one each 2 ms.
+const SAMPLES: usize = 2_000;
+/// So many measurements at most, because others use this machine too: one must pass.
+const ROUNDS: usize = 3;
+const FLOODERS: usize = 64;
+
+#[test]
+fn live_sessions_keep_their_pace_under_a_flood_of_wrong_sign_ins() {
+    let _alone = alone();
+    // This thread and those that it starts.
+    let ours = std::process::id().to_string();
+    assert!(Command::new("taskset").args(["-apc", CORES[1], &ours]).output().expect("taskset runs").status.success());
+    let budget = format!("password.memory_budget_kib={BUDGET_KIB}");
+    let settings =
+        ["password.memory_kib=19456", "password.passes=2", "password.threads=1", "throttle.network_burst=10"];
+    let home = Home::with_settings(
+        &[&settings[..], &[&budget, "password.queue=16", "http.trusted_proxies=127.0.0.1"]].concat(),
+    );
+    let server = home.start();
+    let pid = server.pid().to_string();
+    assert!(Command::new("taskset").args(["-apc", CORES[0], &pid]).output().expect("taskset runs").status.success());
+    let host = server.public.as_str();
+    let rate = sign_ins_a_second(host);
+    let session = signed_in(host);
+    println!("the server hashes {rate:.0} passwords a second on its core; the flood has ten times as many");
+    let mut passed = false;
+    for round in 1..=ROUNDS {
+        let calm = p99(host, &session);
+        let (flooded, answers) = flood(host, rate * 10.0, || p99(host, &session));
+        let limit = (calm * 3).max(Duration::from_millis(5));
+        println!("round {round}: p99 of /auth/status {calm:?} without the flood, {flooded:?} with it; {answers:?}");
+        let Answers { refused, throttled, overloaded } = answers;
+        assert!(refused > 0 && overloaded > refused && throttled > 0, "{answers:?}");
+        passed = flooded <= limit;
+        if passed {
+            break;
+        }
+    }
+    let peak = peak_kib(&pid);
+    println!("at most {} MiB resident, of which {} MiB may be for passwords", peak / 1024, BUDGET_KIB / 1024);
+    assert!(peak <= BUDGET_KIB + 64 * 1024, "{peak} KiB");
+    assert!(passed, "p99 over the larger of three times its own and 5 ms, {ROUNDS} times");
+}
+
+/// What the flood was answered.
+#[derive(Debug, Default, Clone, Copy)]
+struct Answers {
+    refused: usize,
+    throttled: usize,
+    overloaded: usize,
+}
+
+/// Floods the server for as long as `measured` takes, from ever new networks at ever new accounts but for a tenth, which comes from
+/// one network.
+fn flood<R>(host: &str, a_second: f64, measured: impl FnOnce() -> R) -> (R, Answers) {
+    let (stop, sent, answers) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Answers::default()));
+    let started = Instant::now();
+    let flooder = || {
+        // Those who measure come first.
+        rustix::process::setpriority_process(None, 10).expect("it may be nicer");
+        let mut wire = Wire::to(host);
+        while !stop.load(Ordering::Relaxed) {
+            let number = sent.fetch_add(1, Ordering::Relaxed);
+            let due = started + Duration::from_secs_f64(number as f64 / a_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let client = if number % 10 == 0 { 7 } else { number + 256 };
+            let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(client).expect("small"));
+            let body = Server::login_body(&format!("user{number}"), "wrong password");
+            let status = wire.sign_in(&client.to_string(), &body).status;
+            let mut answers = answers.lock().expect("no flooder panics");
+            match status {
+                401 => answers.refused += 1,
+                429 => answers.throttled += 1,
+                503 => answers.overloaded += 1,
+                other => panic!("a sign-in was answered {other}"),
+            }
+        }
+    };
+    let measured = std::thread::scope(|scope| {
+        for _ in 0..FLOODERS {
+            scope.spawn(flooder);
+        }
+        let measured = measured();
+        stop.store(true, Ordering::Relaxed);
+        measured
+    });
+    (measured, answers.into_inner().expect("no flooder panicked"))
+}
+
+/// The time within which 99 of 100 status requests of a live session are answered. Each must be 200.
+fn p99(host: &str, cookie: &str) -> Duration {
+    let mut wire = Wire::to(host);
+    let mut times: Vec<Duration> = (0..SAMPLES)
+        .map(|_| {
+            // The pace of the load, and nothing that is waited for.
+            std::thread::sleep(Duration::from_millis(2));
+            let started = Instant::now();
+            let reply = wire.get("/auth/status", cookie);
+            let time = started.elapsed();
+            assert_eq!(reply.status, 200, "{}", reply.body);
+            time
+        })
+        .collect();
+    times.sort();
+    times[SAMPLES * 99 / 100]
+}
+
+fn signed_in(host: &str) -> String {
+    let reply = Wire::to(host).sign_in("192.0.2.1", &Server::login_body("alice", PASSWORD));
+    let cookie = reply.fields.iter().find_map(|field| field.strip_prefix("set-cookie: "));
+    cookie.expect("a session").split(';').next().expect("a cookie").to_owned()
+}
+
+fn sign_ins_a_second(host: &str) -> f64 {
+    let mut wire = Wire::to(host);
+    let started = Instant::now();
+    for number in 0..20 {
+        let reply = wire.sign_in(&format!("192.0.2.{number}"), &Server::login_body("alice", PASSWORD));
+        assert_eq!(reply.status, 200);
+    }
+    20.0 / started.elapsed().as_secs_f64()
+}
+
+/// The most memory that the process ever had resident.
+fn peak_kib(pid: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
