@@ -248,6 +248,12 @@ impl Config {
         )
     }
 
+    /// Whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
+    pub(crate) fn hides_clients(&self) -> bool {
+        self.http.trusted_proxies.is_empty()
+            && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
+    }
+
     pub(crate) fn store_url(&self) -> StoreUrl {
         StoreUrl::parse(&self.store).expect("checked when the configuration was read")
     }

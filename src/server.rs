@@ -116,6 +116,11 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
             "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
         );
     }
+    if config.hides_clients() {
+        tracing::warn!(
+            "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
+        );
+    }
     tracing::info!(public = %public.address, admin = %admin.address, "listening");
     on_ready(Ready { hosts: &app.hosts, has_accounts: store.has_accounts().await? });
 

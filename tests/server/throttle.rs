@@ -184,6 +184,21 @@ async fn a_session_is_no_way_to_guess_the_password() {
 }
 
 #[tokio::test]
+async fn a_change_without_a_session_is_a_try_like_a_sign_in() {
+    let home = Home::new();
+    let server = home.start();
+    let change = async |old: &str| {
+        let body = json!({ "login": "alice", "old_password": old, "new_password": "a new password" });
+        let request = client().post(server.url("/auth/password")).json(&body);
+        Answer::of(request.send().await.expect("an answer")).await.verdict()
+    };
+    fails(&server, client(), "alice", BURST - 1).await;
+    assert_eq!(change(WRONG).await, "401 credentials");
+    assert_eq!(change(PASSWORD).await, "429 throttled");
+    assert_eq!(sign_in(&server, client(), "alice", PASSWORD).await.verdict(), "429 throttled");
+}
+
+#[tokio::test]
 async fn a_browser_is_told_how_long_to_wait() {
     let home = Home::with_settings(&["throttle.account_and_network_interval=1h"]);
     let server = home.start();

@@ -140,3 +140,23 @@ async fn a_password_is_rehashed_at_the_next_sign_in_when_the_cost_was_raised() {
     assert!(stored().contains("$argon2id$v=19$m=8192,t=1,p=1$"));
     assert_eq!(server.status(&server.login("alice").await).await, "200");
 }
+
+#[test]
+fn calibrate_prints_settings_that_a_server_takes() {
+    let home = Home::new();
+    let output = home.run(&["users", "calibrate", "--target", "60ms", "--max-memory-kib", "30000"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    std::fs::write(home.path("sealjar.toml"), &output.stdout).expect("writes");
+    let mut config = std::process::Command::new(env!("CARGO_BIN_EXE_sealjar"));
+    config.current_dir(home.path("")).args(["--config", "sealjar.toml", "config"]);
+    let settings = text(&config.output().expect("the binary runs").stdout);
+    let setting = |name: &str| -> u64 {
+        let line = settings.lines().find_map(|line| line.strip_prefix(&format!("password.{name} = ")));
+        let line = line.unwrap_or_else(|| panic!("{settings}"));
+        assert!(line.contains("sealjar.toml"), "{line}");
+        line.split(' ').next().expect("a value").parse().expect("a number")
+    };
+    let (memory_kib, passes) = (setting("memory_kib"), setting("passes"));
+    assert!((19_456..=30_000).contains(&memory_kib) && passes >= 2, "{settings}");
+    assert!(text(&output.stderr).contains("sign-ins a second"));
+}
