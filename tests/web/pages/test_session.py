@@ -7,6 +7,7 @@ from browser import (
     expect_error_at,
     expect_signed_in,
     expect_signed_out,
+    look,
     open_sign_in,
     press,
     sign_in,
@@ -59,6 +60,31 @@ def test_a_change_of_password_ends_the_sessions_elsewhere_and_goes_on_here(profi
     expect_error_at(elsewhere, "Password")
     submit_sign_in(elsewhere, login, NEW_PASSWORD)
     expect_signed_in(elsewhere, login)
+
+
+def test_a_password_that_somebody_else_set_leads_only_to_the_change(page, server, origin, login):
+    server.command("users", "passwd", login, "--must-change", stdin="for one day only\n")
+
+    def choose(new):
+        page.get_by_label("Current password").fill("for one day only")
+        page.get_by_label("New password").fill(new)
+        press(page, "Change password")
+
+    open_sign_in(page, origin, "?rd=/protected")
+    submit_sign_in(page, login, "for one day only")
+    expect(page).to_have_title("Choose a new password")
+    look(page, "must-change")
+    assert cookie(page.context) is None
+    choose("password1")
+    expect_error_at(page, "New password")
+    look(page, "must-change-common")
+    assert cookie(page.context) is None
+    expect_signed_out(page, origin)
+    open_sign_in(page, origin, "?rd=/protected")
+    submit_sign_in(page, login, "for one day only")
+    choose(NEW_PASSWORD)
+    expect(page).to_have_url(f"{origin}/protected")
+    still_signed_in(page, origin, login)
 
 
 def test_confirming_takes_the_password_and_makes_a_fresh_session(page, server, origin, login):
