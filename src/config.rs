@@ -135,7 +135,7 @@ pub(crate) struct PasswordCost {
     pub(crate) threads: u32,
     /// What all threads may use together, in KiB. What their own memory leaves of it is for stored hashes that ask for more.
     pub(crate) memory_budget_kib: u32,
-    /// Sign-ins that may wait for a thread; further ones get 503.
+    /// Sign-ins that may wait for a thread: so many of strangers to their account, and so many of others. Further ones get 503.
     pub(crate) queue: u32,
 }
 

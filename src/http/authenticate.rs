@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::status::SessionView;
 use super::throttle::Claimant;
 use crate::account::password::Verdict;
+use crate::account::password::checker::queue::Lane;
 use crate::account::{LoginName, Password};
 use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
@@ -126,7 +127,8 @@ pub(super) async fn authenticate(
         audit::throttled(purpose, throttled.by.name(), network, now.boot);
         Problem::Throttled(throttled.wait)
     })?;
-    match check(app, &login_name, password).await {
+    let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
+    match check(app, lane, &login_name, password).await {
         Ok(Ok(found)) => {
             attempt.succeeded(Now::read().boot);
             Ok(found)
@@ -151,6 +153,7 @@ type Refused = (Failure, Option<String>);
 /// Checks a password against the account of this name; an error means that it was not checked.
 async fn check(
     app: &App,
+    lane: Lane,
     login_name: &LoginName,
     password: Password,
 ) -> Result<Result<(Account, State), Refused>, Problem> {
@@ -158,7 +161,7 @@ async fn check(
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let welcome = account.as_ref().is_some_and(|account| !account.disabled);
-    let verdict = app.passwords.verify(password, stored, welcome).await.map_err(|_| Problem::Busy)?;
+    let verdict = app.passwords.verify(lane, password, stored, welcome).await.map_err(|_| Problem::Busy)?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));
     };

@@ -150,6 +150,11 @@ impl Throttle {
 }
 
 impl Attempt<'_> {
+    /// Whether whoever makes it is a stranger to the account.
+    pub(crate) const fn is_stranger(&self) -> bool {
+        self.is_stranger
+    }
+
     /// The password was right.
     pub(crate) fn succeeded(self, now: Duration) {
         let known_until = millis(now.saturating_add(KNOWN_FOR));

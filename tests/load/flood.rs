@@ -16,6 +16,8 @@ const SAMPLES: usize = 2_000;
 /// So many measurements at most, because others use this machine too: one must pass.
 const ROUNDS: usize = 3;
 const FLOODERS: usize = 64;
+/// Where the account's own user is.
+const HOME: &str = "192.0.2.1";
 
 #[test]
 fn live_sessions_keep_their_pace_under_a_flood_of_wrong_sign_ins() {
@@ -39,7 +41,9 @@ fn live_sessions_keep_their_pace_under_a_flood_of_wrong_sign_ins() {
     let mut passed = false;
     for round in 1..=ROUNDS {
         let calm = p99(host, &session);
-        let (flooded, answers) = flood(host, rate * 10.0, || p99(host, &session));
+        let ((flooded, longest), answers) =
+            flood(host, rate * 10.0, || (p99(host, &session), longest_sign_in_of_a_known_user(host)));
+        println!("round {round}: under the flood the account's own user signs in within {longest:?}, ten times of ten");
         let limit = (calm * 3).max(Duration::from_millis(5));
         println!("round {round}: p99 of /auth/status {calm:?} without the flood, {flooded:?} with it; {answers:?}");
         let Answers { refused, throttled, overloaded } = answers;
@@ -118,8 +122,20 @@ fn p99(host: &str, cookie: &str) -> Duration {
     times[SAMPLES * 99 / 100]
 }
 
+/// From a network that is known to the account, because she signed in from there before. Each must succeed.
+fn longest_sign_in_of_a_known_user(host: &str) -> Duration {
+    let mut wire = Wire::to(host);
+    let sign_in = |_| {
+        let started = Instant::now();
+        let reply = wire.sign_in(HOME, &Server::login_body("alice", PASSWORD));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        started.elapsed()
+    };
+    (0..10).map(sign_in).max().expect("ten")
+}
+
 fn signed_in(host: &str) -> String {
-    let reply = Wire::to(host).sign_in("192.0.2.1", &Server::login_body("alice", PASSWORD));
+    let reply = Wire::to(host).sign_in(HOME, &Server::login_body("alice", PASSWORD));
     let cookie = reply.fields.iter().find_map(|field| field.strip_prefix("set-cookie: "));
     cookie.expect("a session").split(';').next().expect("a cookie").to_owned()
 }

@@ -1,0 +1,101 @@
+//! What waits for a thread: two short lanes, of which that of known claimants is served first. So strangers who fill theirs do not
+//! keep out whoever signs in from where that account was signed in to before.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Overloaded;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// From a network that is known to the account, or with a token of it.
+    Known,
+    Strange,
+}
+
+/// A queue of jobs, each lane of a bounded length.
+pub(super) struct Queue<J> {
+    lanes: Mutex<Lanes<J>>,
+    arrived: Condvar,
+    /// Of each lane.
+    capacity: usize,
+}
+
+struct Lanes<J> {
+    known: VecDeque<J>,
+    strange: VecDeque<J>,
+    closed: bool,
+}
+
+impl<J> Queue<J> {
+    pub(super) const fn new(capacity: usize) -> Self {
+        let lanes = Lanes { known: VecDeque::new(), strange: VecDeque::new(), closed: false };
+        Self { lanes: Mutex::new(lanes), arrived: Condvar::new(), capacity }
+    }
+
+    /// Puts a job at the end of its lane.
+    pub(super) fn push(&self, lane: Lane, job: J) -> Result<(), Overloaded> {
+        let mut lanes = self.lanes();
+        let lane = match lane {
+            Lane::Known => &mut lanes.known,
+            Lane::Strange => &mut lanes.strange,
+        };
+        if lane.len() >= self.capacity {
+            return Err(Overloaded);
+        }
+        lane.push_back(job);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The next job; waits for one. `None` once the queue is closed and empty.
+    pub(super) fn pop(&self) -> Option<J> {
+        let nothing = |lanes: &mut Lanes<J>| lanes.known.is_empty() && lanes.strange.is_empty() && !lanes.closed;
+        let mut lanes = self.arrived.wait_while(self.lanes(), nothing).unwrap_or_else(PoisonError::into_inner);
+        lanes.known.pop_front().or_else(|| lanes.strange.pop_front())
+    }
+
+    /// Lets those who wait for jobs go.
+    pub(super) fn close(&self) {
+        self.lanes().closed = true;
+        self.arrived.notify_all();
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes<J>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without the jobs, which hold passwords and hashes.
+impl<J> fmt::Debug for Queue<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_claimants_come_first_and_have_places_of_their_own() {
+        let queue = Queue::new(2);
+        assert_eq!([1, 2, 3].map(|job| queue.push(Lane::Strange, job)), [Ok(()), Ok(()), Err(Overloaded)]);
+        assert_eq!([4, 5, 6].map(|job| queue.push(Lane::Known, job)), [Ok(()), Ok(()), Err(Overloaded)]);
+        queue.close();
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [4, 5, 1, 2]);
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_a_job_and_by_the_end() {
+        let queue = Queue::new(1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| (queue.pop(), queue.pop()));
+            queue.push(Lane::Known, 1).expect("there is a place");
+            queue.close();
+            assert_eq!(waiting.join().expect("it runs"), (Some(1), None));
+        });
+    }
+}
