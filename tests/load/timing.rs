@@ -20,7 +20,7 @@ fn refused_sign_ins_take_the_same_time_and_say_the_same() {
     let _alone = alone();
     let settings = ["throttle.network_burst=0", "throttle.account_and_network_burst=0", "throttle.account_burst=0"];
     let home = Home::with_settings(&settings);
-    let cost = ["--set", "password.memory_kib=9728", "--set", "password.passes=2"];
+    let cost = ["--set", "password.memory_kib=19456", "--set", "password.passes=2"];
     for login in ["alice", "mallory"] {
         let _ = home.run(&["users", "delete", login]);
         let add = home.run_with_input(&[&["users", "add", login][..], &cost].concat(), &format!("{PASSWORD}\n"));
