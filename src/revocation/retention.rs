@@ -10,7 +10,7 @@
 //! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a
 //! token T that the entry refuses.
 //!
-//! 1. T dies at A at the latest: sealing never puts a deadline later (`Deadlines::renewed`). A node whose clock is slow by at
+//! 1. T dies at A at the latest, whichever of the session's tokens told A: they all have the same (`Deadlines::renewed`). A node whose clock is slow by at
 //!    most S believes in it until A + S by the committing clock.
 //! 2. A token is sealed only by a node that found the session in no entry just before, and its idle deadline counts from the
 //!    instant at which that check was made, not from the sealing. A node that has not yet heard of the entry made its last

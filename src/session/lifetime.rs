@@ -53,11 +53,11 @@ impl Deadlines {
     }
 
     /// The deadlines after a renewal, which count from the instant at which the revocation list was checked. The absolute one
-    /// never moves later, and moves earlier only if the sealing key allows less.
+    /// never moves, so that every token of a session tells the same: a sign-out that presents the one is kept long enough for
+    /// all. A key that allows less moves the idle one nearer.
     #[must_use]
     pub fn renewed(self, checked_at: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
-        let absolute = self.absolute.min(checked_at.plus(cap));
-        Self { idle: checked_at.plus(lifetime.idle).min(absolute), absolute }
+        Self { idle: checked_at.plus(lifetime.idle.min(cap)).min(self.absolute), ..self }
     }
 
     /// Whether a tenth of the idle time has gone since the token was sealed, and a renewal could still move its idle deadline.

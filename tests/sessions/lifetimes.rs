@@ -145,19 +145,37 @@ fn the_key_that_seals_caps_both_deadlines() {
 }
 
 #[test]
-fn the_absolute_deadline_moves_only_nearer_whatever_the_keys_of_later_renewals_allow() {
+fn the_absolute_deadline_never_moves_and_no_token_outlives_its_key_whatever_the_keys_of_renewals_allow() {
     let mut world = World::new();
     let session = world.sign_in();
-    let shorter = || {
-        key_with(2, |dates| (dates.activates_at, dates.max_lifetime) = (Some(UnixTime(1)), Duration::from_secs(HOUR)))
-    };
-    world.sessions.replace_ring(KeyRing::new(vec![key(1), shorter()]));
-    world.pass(10 * MINUTE);
-    let renewed = world.renew(&session.token).expect("live").expect("due");
-    assert_eq!(renewed.deadlines.absolute, world.now.wall.plus(Duration::from_secs(HOUR)));
-    let longer = key_with(3, |dates| dates.activates_at = Some(UnixTime(2)));
-    world.sessions.replace_ring(KeyRing::new(vec![key(1), shorter(), longer]));
-    world.pass(10 * MINUTE);
-    let again = world.renew(&renewed.token).expect("live").expect("due");
-    assert_eq!(again.deadlines.absolute, renewed.deadlines.absolute);
+    let hour = Duration::from_secs(HOUR);
+    for (number, cap) in [(2, Duration::from_secs(10 * MINUTE)), (3, hour), (4, 5 * hour), (5, Duration::ZERO)] {
+        let next = key_with(number, |dates| {
+            (dates.activates_at, dates.max_lifetime) = (Some(UnixTime(number.into())), cap);
+        });
+        world.sessions.replace_ring(KeyRing::new(vec![key(1), next]));
+        world.pass(10 * MINUTE);
+        let renewed = world.renew(&session.token).expect("live").expect("due").deadlines;
+        assert_eq!(renewed.absolute, session.deadlines.absolute, "{cap:?}");
+        assert_eq!(renewed.idle, world.now.wall.plus(ORDINARY.idle.min(cap)), "{cap:?}");
+        world.sessions.replace_ring(KeyRing::new(vec![key(1)]));
+        world.now.wall = session.sealed_at;
+    }
+}
+
+#[test]
+fn a_sign_out_that_presents_a_token_of_a_key_that_allows_less_ends_the_older_ones_too() {
+    let mut world = World::new();
+    let older = world.remember();
+    let shorter =
+        key_with(2, |dates| (dates.activates_at, dates.max_lifetime) = (Some(UnixTime(1)), Duration::from_secs(HOUR)));
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), shorter]));
+    world.pass(2 * DAY);
+    let renewed = world.renew(&older.token).expect("live").expect("due");
+    world.revoke(&renewed);
+    for _ in 0..14 {
+        world.pass(DAY);
+        world.list().prune(world.now.wall);
+        assert!(world.verify(&older.token).is_err(), "a copy of the older token is alive after the sign-out");
+    }
 }
