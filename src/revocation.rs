@@ -232,6 +232,12 @@ impl RevocationList {
         self.freshness.when_stale == WhenStale::Allow || self.staleness(now) <= self.freshness.max_staleness
     }
 
+    /// Whether a sign-in may act on what the store said when it was asked at `read`. However the list may lag, a sign-in may
+    /// not lag further, else it would begin a session that was ended so long ago that the entry is gone.
+    pub fn is_recent(&self, read: Now, now: Now) -> bool {
+        now.boot.saturating_sub(read.boot) <= self.freshness.max_staleness
+    }
+
     /// How many sessions are refused, pending ones included.
     pub fn len(&self) -> usize {
         self.sessions.len() + self.pending_sessions.len()
@@ -342,6 +348,15 @@ mod tests {
         list.mark_synced(at(0, 1000));
         assert!(list.may_be_trusted(at(9_999, 1010)));
         assert!(!list.may_be_trusted(at(0, 1011)));
+    }
+
+    #[test]
+    fn what_was_read_is_recent_for_as_long_as_the_list_would_be_whatever_the_wall_clock_says() {
+        let list = list();
+        assert!(list.is_recent(at(0, 1000), at(9_999, 1010)));
+        assert!(!list.is_recent(at(0, 1000), at(0, 1011)));
+        let open = RevocationList::new(Freshness { when_stale: WhenStale::Allow, ..list.freshness });
+        assert!(!open.is_recent(at(0, 1000), at(0, 1011)));
     }
 
     proptest! {

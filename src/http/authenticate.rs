@@ -60,14 +60,24 @@ pub(super) struct Manner<'a> {
     pub(super) app_data: &'a [u8],
 }
 
+/// An account to begin a session for, as the store has it.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) account: Account,
+    /// As it was before the password was hashed.
+    pub(super) state: State,
+    /// When the store was last asked whether the account is still so.
+    pub(super) read: Now,
+}
+
 /// Ends the sessions that came with the request, for good, and begins a fresh one.
 pub(super) async fn begin(
     app: &App,
     request: &Request,
-    account: &Account,
-    state: State,
+    checked: &Checked,
     manner: Manner<'_>,
 ) -> Result<(SealedSession, SessionView), Problem> {
+    let Checked { account, state, read } = checked;
     if account.must_change {
         audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), app.client(request));
         return Err(Problem::MustChange);
@@ -95,7 +105,10 @@ pub(super) async fn begin(
         email: profile.email.as_str(),
         roles: profile.roles.as_str(),
     };
-    if app.sessions.revocations().refuses_generation(&account.sub, account.generation, state.global_generation) {
+    // Ended since the store was asked: the list knows of it, or has had no time to.
+    let (now, list) = (Now::read(), app.sessions.revocations());
+    if !list.is_recent(*read, now) || list.refuses_generation(&account.sub, account.generation, state.global_generation)
+    {
         audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), app.client(request));
         return Err(Problem::Overtaken);
     }
@@ -103,7 +116,6 @@ pub(super) async fn begin(
         tracing::error!(%error, "a sign-in could not be sealed");
         Problem::Seal(error)
     };
-    let now = Now::read();
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
     audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, app.client(request));
@@ -118,7 +130,7 @@ pub(super) async fn authenticate(
     purpose: Purpose,
     login_name: LoginName,
     password: Password,
-) -> Result<(Account, State), Problem> {
+) -> Result<Checked, Problem> {
     let (network, now) = (app.client(request), Now::read());
     let presented = app.sessions.presented(cookie::fields(request.headers()), now);
     let session = presented.iter().find(|token| *token.login_name == *login_name.as_str()).map(|token| token.sid);
@@ -156,7 +168,7 @@ async fn check(
     lane: Lane,
     login_name: &LoginName,
     password: Password,
-) -> Result<Result<(Account, State), Refused>, Problem> {
+) -> Result<Result<Checked, Refused>, Problem> {
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
@@ -169,6 +181,7 @@ async fn check(
         let failure = if account.disabled { Failure::Disabled } else { Failure::WrongPassword };
         return Ok(Err((failure, Some(account.sub))));
     };
+    let read = Now::read();
     let current = app.store.account(login_name).await.map_err(store_failed)?;
     // Every change of the password raises the generation; a hash of the same password at another cost does not.
     let unchanged =
@@ -181,7 +194,7 @@ async fn check(
     {
         tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
     }
-    Ok(Ok((account, state)))
+    Ok(Ok(Checked { account, state, read }))
 }
 
 /// The account of a live session, if the password is its own, and nothing ended the account's sessions that this server has not
@@ -192,9 +205,11 @@ pub(super) async fn authenticate_again(
     purpose: Purpose,
     current: &Current,
     password: Password,
-) -> Result<(Account, State), Problem> {
+) -> Result<Checked, Problem> {
     match authenticate(app, request, purpose, current.login_name.clone(), password).await {
-        Ok((account, _)) if *account.sub != *current.sub || account.generation != current.account_generation => {
+        Ok(Checked { account, .. })
+            if *account.sub != *current.sub || account.generation != current.account_generation =>
+        {
             Err(Problem::Overtaken)
         }
         Err(Problem::Credentials) => Err(Problem::Password),

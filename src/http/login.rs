@@ -49,9 +49,9 @@ async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<
     submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
     let Credentials { login_name, password, remember } =
         Credentials::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = authenticate(app, request, Purpose::SignIn, login_name, password).await?;
+    let checked = authenticate(app, request, Purpose::SignIn, login_name, password).await?;
     let manner = Manner { purpose: Purpose::SignIn, remember, app_data: &[] };
-    let (session, view) = begin(app, request, &account, state, manner).await?;
+    let (session, view) = begin(app, request, &checked, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
 }

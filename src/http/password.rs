@@ -9,7 +9,7 @@ use std::sync::Arc;
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
-use super::authenticate::{Current, Manner, authenticate, authenticate_again, begin, store_failed};
+use super::authenticate::{Checked, Current, Manner, authenticate, authenticate_again, begin, store_failed};
 use super::body::{MediaType, Submission};
 use super::cookie::{self, CookieChange};
 use super::login::page::{Entry, SignInForm};
@@ -24,7 +24,7 @@ use crate::account::{LoginName, Password};
 use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
-use crate::store::{Account, StoreError};
+use crate::store::StoreError;
 
 /// Where a form goes on to.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
@@ -78,16 +78,16 @@ async fn change(app: &App, request: &mut Request, entry: &mut Entry) -> Result<R
         Some(login_name) => Who::Named(login_name),
         None => Who::Session(Current::of(app, request, Now::read())?),
     };
-    let (mut account, state) = match &who {
+    let mut checked = match &who {
         Who::Session(current) => authenticate_again(app, request, purpose, current, old_password).await?,
         Who::Named(login_name) => authenticate(app, request, purpose, login_name.clone(), old_password).await?,
     };
-    set(app, &mut account, new_password).await?;
+    set(app, &mut checked, new_password).await?;
     let manner = match &who {
         Who::Session(current) => Manner { purpose, remember: current.remembered, app_data: &current.app_data },
         Who::Named(_) => Manner { purpose, remember, app_data: &[] },
     };
-    let (session, view) = begin(app, request, &account, state, manner).await?;
+    let (session, view) = begin(app, request, &checked, manner).await?;
     let reply = match (submission.is_form(), &who) {
         (false, _) => Reply::json(&view),
         (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),
@@ -125,19 +125,19 @@ fn check_new(old: &Password, new: &Password) -> Result<(), Problem> {
 }
 
 /// Replaces the password and ends all sessions of the account, in one transaction.
-async fn set(app: &App, account: &mut Account, new: Password) -> Result<(), Problem> {
-    let hashed = app.passwords.hash_new(new, account.profile.clone()).await.map_err(|_| Problem::Busy)?;
+async fn set(app: &App, checked: &mut Checked, new: Password) -> Result<(), Problem> {
+    let hashed = app.passwords.hash_new(new, checked.account.profile.clone()).await.map_err(|_| Problem::Busy)?;
     let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
-    let changed = app.store.change_own_password(account, &hash, revocations.time(Now::read())).await.map_err(
-        |error| match error {
-            StoreError::NoSuchAccount(_) => Problem::Overtaken,
-            error => store_failed(error),
-        },
-    )?;
+    checked.read = Now::read();
+    let now = revocations.time(checked.read);
+    let changed = app.store.change_own_password(&checked.account, &hash, now).await.map_err(|error| match error {
+        StoreError::NoSuchAccount(_) => Problem::Overtaken,
+        error => store_failed(error),
+    })?;
     // Durable already; the log would bring it a moment later.
     revocations.add_durable(&changed.ended);
-    (account.generation, account.must_change) = (changed.generation, false);
+    (checked.account.generation, checked.account.must_change) = (changed.generation, false);
     Ok(())
 }
 

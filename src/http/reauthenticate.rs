@@ -59,9 +59,9 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
     let current = Current::of(app, request, Now::read())?;
     submission.check_token(app, |bound| bound == Bound::Session(current.sid))?;
     let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
-    let (account, state) = authenticate_again(app, request, Purpose::StepUp, &current, given.password).await?;
+    let checked = authenticate_again(app, request, Purpose::StepUp, &current, given.password).await?;
     let manner = Manner { purpose: Purpose::StepUp, remember: current.remembered, app_data: &current.app_data };
-    let (session, view) = begin(app, request, &account, state, manner).await?;
+    let (session, view) = begin(app, request, &checked, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };
     Ok(reply.cookie(CookieChange::Set(session)))
 }

@@ -10,20 +10,21 @@
 //! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a
 //! token T that the entry refuses.
 //!
-//! 1. T dies at A at the latest, whichever of the session's tokens told A: they all have the same (`Deadlines::renewed`). A node whose clock is slow by at
-//!    most S believes in it until A + S by the committing clock.
+//! 1. T dies at A at the latest, whichever of the session's tokens told A: they all have the same (`Deadlines::renewed`). A
+//!    node whose clock is slow by at most S believes in it until A + S by the committing clock.
 //! 2. A token is sealed only by a node that found the session in no entry just before, and its idle deadline counts from the
 //!    instant at which that check was made, not from the sealing. A node that has not yet heard of the entry made its last
 //!    check at C + L at the latest: after `max_staleness` without a successful poll it accepts nothing (it fails closed), and
-//!    a poll that began after C delivers the entry. Its clock may be fast by S. So T's idle deadline is at most
-//!    C + L + S + I, by the sealing node's own clock; a slow node believes in it for S longer.
+//!    a poll that began after C delivers the entry. The same holds for a sign-in that was waiting: it seals only within
+//!    `max_staleness` of having read the account ([`super::RevocationList::is_recent`]). Its clock may be fast by S. So T's
+//!    idle deadline is at most C + L + S + I, by the sealing node's own clock; a slow node believes in it for S longer.
 //! 3. T is believed until the lesser of both, so until E at the latest. Entries are thrown away only when the pruning clock is
 //!    *past* E, and then `pruned_through` makes that instant a floor under every later "now" of this store, which covers a
 //!    clock that is set back. ∎
 //!
 //! Step 2 needs nodes that fail closed. Where a node may fail open, entries are kept to A + S; so are pending ones, whose C is
-//! not known yet. For an account's generation or a session whose token is not at hand, A is taken as C plus the longest
-//! absolute lifetime, which matters only then.
+//! not known yet. For an account's generation or a session whose token is not at hand, A is taken as C + L + S plus the longest
+//! absolute lifetime: a sign-in that was waiting may still begin a session until then.
 
 use std::time::Duration;
 
@@ -57,8 +58,9 @@ pub fn commit_time(now: UnixTime, pruned_through: UnixTime, clock_reached: UnixT
 
 /// When an entry committed at `committed_at` may be thrown away; `absolute_deadline` where the token is at hand.
 pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: Longest) -> UnixTime {
-    let absolute = absolute_deadline.unwrap_or_else(|| committed_at.plus(longest.absolute).plus(CLOCK_SKEW));
-    let idle = committed_at.plus(longest.idle).plus(longest.lag).plus(CLOCK_SKEW);
+    let last_sealing = committed_at.plus(longest.lag).plus(CLOCK_SKEW);
+    let absolute = absolute_deadline.unwrap_or_else(|| last_sealing.plus(longest.absolute));
+    let idle = last_sealing.plus(longest.idle);
     let last = if longest.fail_open { absolute } else { absolute.min(idle) };
     last.plus(CLOCK_SKEW)
 }
@@ -99,6 +101,6 @@ mod tests {
     fn keeps_an_entry_to_the_absolute_deadline_where_a_node_may_fail_open() {
         let open = Longest { fail_open: true, ..LONGEST };
         assert_eq!(expiry(UnixTime(1_000_000), Some(UnixTime(1_040_000)), open), UnixTime(1_040_060));
-        assert_eq!(expiry(UnixTime(1_000_000), None, open), UnixTime(1_000_000 + 43_200 + 120));
+        assert_eq!(expiry(UnixTime(1_000_000), None, open), UnixTime(1_000_000 + 11 + 43_200 + 120));
     }
 }
