@@ -116,15 +116,10 @@ enum News {
     Old,
 }
 
-/// Reads the log after `seq` to its end; returns where that is.
+/// Reads the log after `seq` to its end; returns where that is. The counters come last: what another server threw away before
+/// it was read here is then covered by the `pruned_through` that it had recorded first.
 async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64, news: News) -> Result<i64, StoreError> {
     let started = Now::read();
-    let state = store.state().await?;
-    if news == News::Fresh && list.global_generation() < state.global_generation {
-        audit::everyone_revoked(state.global_generation);
-    }
-    list.raise_global_generation(state.global_generation);
-    list.raise_pruned_through(state.pruned_through);
     loop {
         let page = store.entries_after(seq, PAGE).await?;
         for (number, entry) in &page {
@@ -135,8 +130,15 @@ async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64, news: News
             seq = *number;
         }
         if page.len() < PAGE {
-            list.mark_synced(started);
-            return Ok(seq);
+            break;
         }
     }
+    let state = store.state().await?;
+    if news == News::Fresh && list.global_generation() < state.global_generation {
+        audit::everyone_revoked(state.global_generation);
+    }
+    list.raise_global_generation(state.global_generation);
+    list.raise_pruned_through(state.pruned_through);
+    list.mark_synced(started);
+    Ok(seq)
 }
