@@ -155,7 +155,8 @@ async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(),
     Ok(())
 }
 
-/// The longest that live tokens of a kind (or of either) may still be good for, over all configurations recorded.
+/// The longest that live tokens of a kind (or of either) may still be good for, over all configurations recorded. What was
+/// recorded last counts in any case: a server whose disk was full seals on, and cannot say so.
 async fn longest(
     transaction: &mut SqliteConnection,
     remembered: Option<bool>,
@@ -163,7 +164,8 @@ async fn longest(
 ) -> Result<Longest, StoreError> {
     let query = sqlx::query_as(
         "SELECT max(idle_secs), max(absolute_secs), max(lag_secs), max(fail_open) FROM lifetime_in_use
-         WHERE remembered = ifnull(?, remembered) AND used_until + absolute_secs + ? >= ?",
+         WHERE remembered = ifnull(?, remembered)
+           AND (used_until + absolute_secs + ? >= ? OR used_until = (SELECT max(used_until) FROM lifetime_in_use))",
     );
     let row: (Option<i64>, Option<i64>, Option<i64>, Option<bool>) = query
         .bind(remembered)
@@ -173,4 +175,39 @@ async fn longest(
         .await?;
     let span = |secs: Option<i64>| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs.unwrap_or(0))?));
     Ok(Longest { idle: span(row.0)?, absolute: span(row.1)?, lag: span(row.2)?, fail_open: row.3.unwrap_or(false) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Lifetimes;
+    use crate::session::lifetime::Lifetime;
+    use crate::store::StoreUrl;
+
+    const SEALING: Sealing = Sealing { lifetimes: lifetimes(1800), lag: Duration::from_secs(11), fail_open: false };
+
+    const fn lifetimes(idle_secs: u64) -> Lifetimes {
+        let both = Lifetime { idle: Duration::from_secs(idle_secs), absolute: Duration::from_secs(43_200) };
+        Lifetimes { ordinary: both, remembered: both }
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_last_counts_however_long_ago_and_what_was_before_until_its_tokens_are_dead() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (store, _) =
+            Store::open_or_create(&StoreUrl::file(home.path().join("test.db"))).await.expect("a new database");
+        let longer = Sealing { lifetimes: lifetimes(7200), ..SEALING };
+        store.record_sealing(&longer, UnixTime(1_000), UnixTime(4_600)).await.expect("recorded");
+        store.record_sealing(&SEALING, UnixTime(2_000), UnixTime(5_600)).await.expect("recorded");
+        let last = 4_600 + 43_200 + 2 * CLOCK_SKEW.as_secs();
+        for (now, idle) in [(3_000, 7200), (last, 7200), (last + 1, 1800), (100 * last, 1800)] {
+            for remembered in [false, true] {
+                let token = TokenFacts { absolute_deadline: UnixTime(u64::MAX), remembered };
+                let revoke = Revoke::Session { sid: Sid::from_bytes([1; 16]), token: Some(token) };
+                let entries = store.revoke(&[revoke], UnixTime(now)).await.expect("committed");
+                let expires_at = UnixTime(now + idle + 11 + 2 * CLOCK_SKEW.as_secs());
+                assert_eq!(entries, [Entry::Session { sid: Sid::from_bytes([1; 16]), expires_at }], "at {now}");
+            }
+        }
+    }
 }
