@@ -229,7 +229,13 @@ impl RevocationList {
 
     /// Whether sessions may be accepted on what the list knows.
     pub fn may_be_trusted(&self, now: Now) -> bool {
-        self.freshness.when_stale == WhenStale::Allow || self.staleness(now) <= self.freshness.max_staleness
+        self.freshness.when_stale == WhenStale::Allow || self.is_current(now)
+    }
+
+    /// Whether the list is no older than it may be, whatever happens if it is. Only then sessions begin: a server that has slept
+    /// hears first what it missed, and tells the store what it seals and where its clock is.
+    pub fn is_current(&self, now: Now) -> bool {
+        self.staleness(now) <= self.freshness.max_staleness
     }
 
     /// Whether a sign-in may act on what the store said when it was asked at `read`. However the list may lag, a sign-in may

@@ -18,7 +18,7 @@ use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
 use crate::id::Sid;
 use crate::session::form::Bound;
-use crate::session::{Identity, Presented, SealedSession};
+use crate::session::{Identity, Presented, Refusal, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
 
 /// The live session behind a request, as far as it concerns a change of its privilege.
@@ -105,8 +105,11 @@ pub(super) async fn begin(
         email: profile.email.as_str(),
         roles: profile.roles.as_str(),
     };
-    // Ended since the store was asked: the list knows of it, or has had no time to.
+    // Ended since the store was asked: a list that is current knows of it, or has had no time to.
     let (now, list) = (Now::read(), app.sessions.revocations());
+    if !list.is_current(now) {
+        return Err(app.refused(Refusal::Stale));
+    }
     if !list.is_recent(*read, now) || list.refuses_generation(&account.sub, account.generation, state.global_generation)
     {
         audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), app.client(request));

@@ -15,9 +15,10 @@
 //! 2. A token is sealed only by a node that found the session in no entry just before, and its idle deadline counts from the
 //!    instant at which that check was made, not from the sealing. A node that has not yet heard of the entry made its last
 //!    check at C + L at the latest: after `max_staleness` without a successful poll it accepts nothing (it fails closed), and
-//!    a poll that began after C delivers the entry. The same holds for a sign-in that was waiting: it seals only within
-//!    `max_staleness` of having read the account ([`super::RevocationList::is_recent`]). Its clock may be fast by S. So T's
-//!    idle deadline is at most C + L + S + I, by the sealing node's own clock; a slow node believes in it for S longer.
+//!    a poll that began after C delivers the entry. A sign-in that was waiting is no later: it seals only on a list that is
+//!    current, and within `max_staleness` of having read the account ([`super::RevocationList::is_recent`]). The node's clock
+//!    may be fast by S. So T's idle deadline is at most C + L + S + I, by the sealing node's own clock; a slow node believes in
+//!    it for S longer.
 //! 3. T is believed until the lesser of both, so until E at the latest. Entries are thrown away only when the pruning clock is
 //!    *past* E, and then `pruned_through` makes that instant a floor under every later "now" of this store, which covers a
 //!    clock that is set back. ∎
