@@ -108,7 +108,7 @@ pub(super) async fn begin(
     // Ended since the store was asked: a list that is current knows of it, or has had no time to.
     let (now, list) = (Now::read(), app.sessions.revocations());
     if !list.is_current(now) {
-        return Err(app.refused(Refusal::Stale));
+        return Err(Problem::Session(Refusal::Stale));
     }
     if !list.is_recent(*read, now) || list.refuses_generation(&account.sub, account.generation, state.global_generation)
     {
