@@ -1,0 +1,51 @@
+//! What was ended, and when, without expiries: the truth, which forgets nothing, or as much of it as a node has heard.
+
+use std::collections::HashMap;
+
+use sealjar::id::Sid;
+use sealjar::revocation::Entry;
+use sealjar::session::claims::Claims;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ended {
+    sessions: HashMap<Sid, u64>,
+    subjects: Vec<(Box<str>, u64, u64)>,
+    /// Generations below which everybody's sessions are dead.
+    pub(super) everyone: Vec<(u64, u64)>,
+}
+
+impl Ended {
+    pub(super) fn add(&mut self, entry: &Entry, at: u64) {
+        match entry {
+            Entry::Session { sid, .. } => {
+                self.sessions.entry(*sid).or_insert(at);
+            }
+            Entry::Subject { sub, below, .. } => self.subjects.push((sub.clone(), *below, at)),
+        }
+    }
+
+    pub(super) fn learn(&mut self, other: &Self) {
+        other.sessions.iter().for_each(|(sid, at)| _ = self.sessions.entry(*sid).or_insert(*at));
+        self.subjects.clone_from(&merged(&self.subjects, &other.subjects));
+        self.everyone.clone_from(&other.everyone);
+    }
+
+    /// When this session was ended, if it was.
+    pub(super) fn at(&self, claims: &Claims<'_>) -> Option<u64> {
+        let alone = self.sessions.get(&claims.sid).copied();
+        let all = self.generation_at(claims.sub, claims.account_generation, claims.global_generation);
+        alone.into_iter().chain(all).min()
+    }
+
+    /// When all sessions of these generations were.
+    pub(super) fn generation_at(&self, sub: &str, account_generation: u64, global_generation: u64) -> Option<u64> {
+        let subject = self.subjects.iter().filter(|(of, below, _)| **of == *sub && account_generation < *below);
+        let everyone = self.everyone.iter().filter(|(below, _)| global_generation < *below);
+        subject.map(|(_, _, at)| *at).chain(everyone.map(|(_, at)| *at)).min()
+    }
+}
+
+fn merged<T: Clone + PartialEq>(mine: &[T], theirs: &[T]) -> Vec<T> {
+    let new = theirs.iter().filter(|each| !mine.contains(each));
+    mine.iter().chain(new).cloned().collect()
+}
