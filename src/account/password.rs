@@ -100,6 +100,11 @@ impl Argon2id {
         argon2id
     }
 
+    /// A stored hash for those who have none.
+    fn decoy(&mut self) -> String {
+        self.hash(&Password::new(Zeroizing::new(String::new())))
+    }
+
     /// A PHC string with a fresh salt.
     pub(crate) fn hash(&mut self, password: &Password) -> String {
         let salt: [u8; SALT_BYTES] = id::random();
@@ -121,7 +126,7 @@ impl Argon2id {
         self.compute(*cost, password, salt, &mut output);
         let accepted = bool::from(output.ct_eq(expected)) && welcome;
         if !accepted {
-            while thread_time().saturating_sub(started) < self.usual {
+            while cost.is_weaker_than(self.cost) && thread_time().saturating_sub(started) < self.usual {
                 self.compute(self.cost.fraction(), password, salt, &mut output);
             }
             return Verdict::Refused;

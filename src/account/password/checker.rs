@@ -49,7 +49,7 @@ impl Checker {
         Ok(Self { jobs })
     }
 
-    /// Checks a password against a stored hash, or against nothing in the same time.
+    /// Checks a password against a stored hash, or against one that nobody has, in the same time; nobody is welcome with that.
     pub(crate) async fn verify(
         &self,
         lane: Lane,
@@ -86,11 +86,13 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
         tracing::warn!(%error, "password threads run at ordinary priority");
     }
     let mut argon2id = Argon2id::warmed_up(cost);
+    let decoy = argon2id.decoy();
     while let Some(job) = jobs.pop() {
         // The receiver may be gone by the time the work is done: it was done all the same.
         match job {
             Job::Verify { password, stored, welcome, reply } if !reply.is_closed() => {
-                let _ = reply.send(verify(&mut argon2id, spare, &password, stored.as_deref(), welcome));
+                let _ =
+                    reply.send(verify(&mut argon2id, spare, &password, stored.as_deref().unwrap_or(&decoy), welcome));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
                 let _ = reply.send(check_uncommon(&password, &profile).map(|()| argon2id.hash(&password)));
@@ -100,11 +102,11 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
     }
 }
 
-fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: Option<&str>, welcome: bool) -> Verdict {
+fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &str, welcome: bool) -> Verdict {
     tracing::debug!("checking a password");
     let more_kib = |stored: &Stored| stored.cost.memory_kib.saturating_sub(argon2id.cost.memory_kib);
-    let parsed = stored.and_then(Stored::parse).filter(|stored| more_kib(stored) <= spare.total_kib);
-    if stored.is_some() && parsed.is_none() {
+    let parsed = Stored::parse(stored).filter(|stored| more_kib(stored) <= spare.total_kib);
+    if parsed.is_none() {
         tracing::error!(
             "a stored password hash cannot be checked, or asks for more memory than password.memory_budget_kib leaves; raise that, or set the password again with: sealjar users passwd"
         );
@@ -145,9 +147,8 @@ mod tests {
     fn a_stored_hash_that_asks_for_more_than_the_budget_is_refused_and_not_computed() {
         let own = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let stored = super::super::hash(Cost { memory_kib: 128, ..own }, &password("correct horse"));
-        let check = |spare| {
-            verify(&mut Argon2id::new(own), &Spare::new(spare), &password("correct horse"), Some(&stored), true)
-        };
+        let check =
+            |spare| verify(&mut Argon2id::new(own), &Spare::new(spare), &password("correct horse"), &stored, true);
         assert_eq!(check(63), Verdict::Refused);
         assert_eq!(check(64), Verdict::Accepted { rehashed: None });
     }
