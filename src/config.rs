@@ -60,7 +60,10 @@ pub(crate) struct Http {
     pub(crate) verify_authorities: Vec<String>,
     /// The largest request body, in bytes.
     pub(crate) max_body_bytes: u32,
-    /// Open connections at most; further ones wait to be accepted.
+    /// How long a request's body may take to arrive.
+    pub(crate) body_timeout: Span,
+    /// Open connections at most. For another one, those that have waited longest are closed, but neither those of
+    /// `http.trusted_proxies` nor those whose request is being worked on.
     pub(crate) max_connections: u32,
     /// How long a client may take to send a request's head; idle connections are kept for as long.
     pub(crate) idle_timeout: Span,
@@ -184,6 +187,7 @@ impl Default for Config {
                 trusted_proxies: Vec::new(),
                 verify_authorities: Vec::new(),
                 max_body_bytes: 16 * 1024,
+                body_timeout: Span(Duration::from_secs(20)),
                 max_connections: 10_000,
                 idle_timeout: Span(Duration::from_secs(75)),
                 shutdown_delay: Span(Duration::ZERO),

@@ -6,6 +6,7 @@
 pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
+pub(crate) mod connections;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod forwarded;
@@ -29,6 +30,7 @@ pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
@@ -47,6 +49,7 @@ use crate::network::Network;
 use crate::revocation::commit::Committer;
 use crate::session::{Cause, Refusal, Sessions};
 use crate::store::Store;
+use connections::Connections;
 use cookie::Cookies;
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
@@ -68,6 +71,9 @@ pub(crate) struct App {
     pub(crate) cookies: Cookies,
     pub(crate) shell: Shell,
     pub(crate) max_body_bytes: u32,
+    pub(crate) body_timeout: Duration,
+    /// Those of the public listener.
+    pub(crate) connections: Arc<Connections>,
     /// Asks for the key ring to be read again.
     pub(crate) reread_ring: tokio::sync::Notify,
     /// The signal to stop has come.

@@ -1,5 +1,7 @@
 //! The process: from a configuration to two listeners, and an orderly end.
 
+mod admission;
+mod descriptors;
 pub(crate) mod ring;
 
 use std::io;
@@ -18,6 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
 use crate::config::Config;
+use crate::http::connections::Connections;
+use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
 use crate::http::pages::Shell;
 use crate::http::throttle::Throttle;
@@ -28,12 +32,15 @@ use crate::revocation::tail::{self, Follower};
 use crate::revocation::{RevocationList, WhenStale};
 use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
+use admission::{Admission, Door};
 use ring::Schedule;
 
 /// A request's head may have this many bytes, and this many fields.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_FIELDS: usize = 64;
 const MAX_STREAMS: u32 = 100;
+/// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
+const QUEUE: i32 = 4096;
 /// How long the last sign-outs may take to reach the disk after the last request.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,6 +80,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let public = Listener::open("http.listen", config.http.listen)?;
     let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
 
+    let places = descriptors::connections(config.http.max_connections as usize);
+    let connections = Connections::new(places, config.trusted_proxies());
     let (committer, committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
     let app = Arc::new(App {
@@ -91,6 +100,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         cookies,
         shell: Shell::new(config.cookie.plain_http),
         max_body_bytes: config.http.max_body_bytes,
+        body_timeout: config.http.body_timeout.0,
+        connections: connections.clone(),
         reread_ring: tokio::sync::Notify::new(),
         stopping: AtomicBool::new(false),
     });
@@ -108,8 +119,9 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         };
         background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
     }
-    let public = public.start(config, http::public(app.clone()))?;
-    let admin = admin.start(config, http::admin(app.clone()))?;
+    let public = public.start(config, connections, http::public(app.clone()))?;
+    let connections = Connections::new(places, TrustedProxies::default());
+    let admin = admin.start(config, connections, http::admin(app.clone()))?;
     let mut stop = Stop::listen()?;
     if config.cookie.plain_http {
         tracing::warn!(
@@ -188,6 +200,8 @@ impl Listener {
     fn open(setting: &'static str, address: SocketAddr) -> Result<Self, ServeError> {
         let bind = || {
             let socket = TcpListener::bind(address)?;
+            // As long a queue as the system allows, for those that come while others are made to give way.
+            SockRef::from(&socket).listen(QUEUE)?;
             socket.set_nonblocking(true)?;
             // Linux lets accepted connections inherit it; Salvo has no setting of its own.
             SockRef::from(&socket).set_tcp_nodelay(true)?;
@@ -197,13 +211,17 @@ impl Listener {
         bind().map_err(|source| ServeError::Listen { setting, address, source })
     }
 
-    fn start(self, config: &Config, service: Service) -> Result<Running, ServeError> {
+    fn start(self, config: &Config, connections: Arc<Connections>, service: Service) -> Result<Running, ServeError> {
         let socket = self.socket.try_clone()?;
         let acceptor = TcpAcceptor::try_from(tokio::net::TcpListener::from_std(self.socket)?)?;
         let idle = config.http.idle_timeout.0;
-        let fuse = FuseConfig::strict().with_http1_header_timeout(idle).with_connection_idle_timeout(idle);
-        let connections = config.http.max_connections as usize;
-        let mut server = salvo::Server::new(acceptor).max_connections(connections).fuse_config(fuse);
+        // Whoever reads a body gives it a time for the whole.
+        let fuse = FuseConfig::strict()
+            .with_http1_header_timeout(idle)
+            .with_connection_idle_timeout(idle)
+            .with_request_body_timeout(None);
+        let door = Door::new(acceptor, connections.clone());
+        let mut server = salvo::Server::new(door).fuse_policy(Admission::new(connections, fuse));
         server.http1_mut().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_FIELDS);
         let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
         server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);

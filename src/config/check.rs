@@ -70,6 +70,7 @@ impl Config {
             ("throttle.network_interval", self.throttle.network_interval),
             ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
             ("throttle.account_interval", self.throttle.account_interval),
+            ("http.body_timeout", self.http.body_timeout),
         ] {
             if span.0 < Duration::from_secs(1) {
                 return bad(name, "it must be at least 1s");

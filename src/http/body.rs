@@ -1,14 +1,16 @@
-//! Request bodies: of two media types, up to a limit.
+//! Request bodies: of two media types, up to a length, within a time.
 
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
+use salvo::conn::ConnCtrl;
 use salvo::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
 use salvo::hyper::body::{Body, Bytes};
 
 use super::App;
+use super::connections::Working;
 use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
@@ -23,6 +25,8 @@ pub(crate) struct Submission {
     /// Whether a form token must prove that it comes from a page of ours.
     needs_token: bool,
     header_token: Option<Vec<u8>>,
+    /// From here on the connection must not be closed to make room for others.
+    _working: Working,
 }
 
 impl Submission {
@@ -37,12 +41,18 @@ impl Submission {
         let needs_token = from_browser && media_type != Some(MediaType::Json);
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
-        let body = match request.payload_with_max_size(limit).await {
-            Ok(bytes) => bytes.clone(),
-            Err(ParseError::PayloadTooLarge) => return Err(Problem::TooLarge),
-            Err(_) => return Err(Problem::Incomplete),
+        let body = match tokio::time::timeout(app.body_timeout, request.payload_with_max_size(limit)).await {
+            Ok(Ok(bytes)) => bytes.clone(),
+            Ok(Err(ParseError::PayloadTooLarge)) => return Err(Problem::TooLarge),
+            Ok(Err(_)) => return Err(Problem::Incomplete),
+            Err(_) => {
+                // The rest of the body is not waited for.
+                request.extensions().get::<ConnCtrl>().inspect(|connection| connection.graceful_shutdown());
+                return Err(Problem::Slow);
+            }
         };
-        Ok(Self { media_type, body, needs_token, header_token })
+        let working = app.connections.work_for(request.remote_addr().clone().into_std());
+        Ok(Self { media_type, body, needs_token, header_token, _working: working })
     }
 
     /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).

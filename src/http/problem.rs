@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use salvo::http::StatusCode;
-use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::Response;
 use serde_json::json;
 
@@ -53,6 +53,8 @@ pub(crate) enum Problem {
     TooLarge,
     /// The body did not arrive.
     Incomplete,
+    /// The body did not arrive in time.
+    Slow,
     /// No single authority.
     Authority,
     /// An authority that is not served.
@@ -170,6 +172,9 @@ impl Problem {
             }
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "the body is larger than this server takes"),
             Self::Incomplete => (S::BAD_REQUEST, "incomplete", "the body ended before it was complete"),
+            Self::Slow => {
+                (S::REQUEST_TIMEOUT, "slow", "the body did not arrive in time; try again over a new connection")
+            }
             Self::Authority => {
                 (S::BAD_REQUEST, "authority", "the request must name exactly one host, in Host or :authority")
             }
@@ -228,6 +233,10 @@ impl Problem {
             headers
                 .insert(WWW_AUTHENTICATE, challenge.parse().expect("a cookie's name is visible ASCII without quotes"));
         }
+        // RFC 9110 section 15.5.9. HTTP/2 has no such field, and hyper leaves it out there.
+        if status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         match self {
             Self::Throttled(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
@@ -279,6 +288,9 @@ impl Problem {
             Self::Role => ("You may not see this", "Your account has not the role that this asks for.", SESSION),
             Self::FormToken => {
                 ("This form is out of date", "You signed in or out since it was opened. Nothing was done.", SESSION)
+            }
+            Self::Slow => {
+                ("That took too long", "What you sent did not arrive in time. Nothing was done. Try again.", None)
             }
             Self::CrossSite => ("Refused", "Another site sent this request. Nothing was done.", None),
             Self::Status(StatusCode::NOT_FOUND) => {

@@ -1,0 +1,201 @@
+//! The connections of one listener, and which of them gives way when there is no room for another.
+//!
+//! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
+//! connections that are merely held, by whatever kind of slowness, keep nobody out. Two kinds are never closed: those of trusted
+//! proxies, and those whose request is here whole and being worked on. Of that only requests with a body tell
+//! (`Submission::read`), because all others are answered without waiting for anything.
+//!
+//! Age is counted in connections, and not in seconds: nothing reads a clock, takes a lock or touches the heap when bytes come and
+//! go.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use salvo::conn::ConnCtrl;
+use salvo::fuse::{ArcConnObserver, ConnObserver};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::forwarded::TrustedProxies;
+
+/// The connections that a listener has open, and how many it may have.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limit: usize,
+    proxies: TrustedProxies,
+    /// How many were opened so far.
+    opened: AtomicU64,
+    open: Mutex<Open>,
+    /// A connection has ended, or may be closed from now on.
+    changed: Notify,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// By the peer's address, with a number: a connection that is about to end may have the same address as a new one.
+    slots: BTreeMap<(SocketAddr, u64), Arc<Slot>>,
+    /// How many of them were told to close.
+    closing: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    ctrl: ConnCtrl,
+    is_proxy: bool,
+    /// How many connections had been opened when this one was, or when something was last sent to it.
+    waits_since: AtomicU64,
+    /// Its requests that are being worked on.
+    working: AtomicU32,
+    /// Up to this many milliseconds after the start its last answer may be on the way; 0 if none is.
+    answer_due: AtomicU64,
+}
+
+/// Whether there is room for another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    /// So many are being closed to make some.
+    Closing(usize),
+    /// None can be closed.
+    None,
+}
+
+impl Connections {
+    /// How long an answer may take from the handler to the socket, and so the longest wait of [`Connections::change`].
+    const ANSWER: Duration = Duration::from_secs(1);
+    /// The most that are closed at once, so that a flood of connections does not look through all of them each time.
+    const MOST_AT_ONCE: usize = 64;
+
+    pub(crate) fn new(limit: usize, proxies: TrustedProxies) -> Arc<Self> {
+        let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
+        Arc::new(Self { limit, proxies, opened, open, changed, started: Instant::now() })
+    }
+
+    /// Asks for room, and begins to close connections if there is none.
+    pub(crate) fn room(&self) -> Room {
+        let mut open = self.lock();
+        if open.slots.len() < self.limit {
+            Room::Free
+        } else if open.closing > 0 {
+            Room::Closing(open.closing)
+        } else {
+            self.close_some(&mut open)
+        }
+    }
+
+    /// Begins to close those that have waited longest, a few at once.
+    pub(crate) fn close_longest_waiting(&self) -> Room {
+        self.close_some(&mut self.lock())
+    }
+
+    fn close_some(&self, open: &mut Open) -> Room {
+        let now = self.millis();
+        let age = |slot: &Arc<Slot>| slot.may_be_closed(now).then(|| slot.waits_since.load(Ordering::Relaxed));
+        let mut waiting: Vec<_> = open.slots.values().filter_map(|slot| Some((age(slot)?, slot))).collect();
+        let count = (self.limit / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE).min(waiting.len());
+        if count == 0 {
+            return Room::None;
+        }
+        waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+        waiting[..count].iter().for_each(|(_, slot)| slot.ctrl.abort());
+        open.closing += count;
+        Room::Closing(count)
+    }
+
+    /// Waits until it is worth asking for room again.
+    pub(crate) async fn change(&self) {
+        let _ = tokio::time::timeout(Self::ANSWER, self.changed.notified()).await;
+    }
+
+    /// Takes a connection in. It counts until the observer is dropped, which its stream does when it is closed.
+    pub(crate) fn add(self: &Arc<Self>, peer: SocketAddr, ctrl: &ConnCtrl) -> ArcConnObserver {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = Arc::new(Slot {
+            ctrl: ctrl.clone(),
+            is_proxy: self.proxies.contains(Some(peer.ip())),
+            waits_since: AtomicU64::new(number),
+            working: AtomicU32::new(0),
+            answer_due: AtomicU64::new(0),
+        });
+        self.lock().slots.insert((peer, number), slot.clone());
+        Arc::new(Observer { connections: self.clone(), key: (peer, number), slot })
+    }
+
+    /// Keeps the peer's connection from being closed until its request is dealt with.
+    pub(crate) fn work_for(self: &Arc<Self>, peer: Option<SocketAddr>) -> Working {
+        let open = self.lock();
+        let of_peer = |peer| open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone());
+        let slots: Vec<_> = peer.into_iter().flat_map(of_peer).collect();
+        for slot in &slots {
+            slot.working.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(open);
+        Working { connections: self.clone(), slots }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Slot {
+    fn may_be_closed(&self, now: u64) -> bool {
+        // In this order: an answer is due before the work on it ends.
+        let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
+        is_idle && !self.is_proxy && !self.ctrl.is_aborted()
+    }
+}
+
+/// What a connection's stream tells of it.
+struct Observer {
+    connections: Arc<Connections>,
+    key: (SocketAddr, u64),
+    slot: Arc<Slot>,
+}
+
+impl ConnObserver for Observer {
+    /// What is read counts for nothing: trickling a request must not look like life.
+    fn on_write(&self, _bytes: usize) {
+        let slot = &*self.slot;
+        slot.waits_since.store(self.connections.opened.load(Ordering::Relaxed), Ordering::Relaxed);
+        if slot.answer_due.load(Ordering::Relaxed) != 0 {
+            slot.answer_due.store(0, Ordering::Relaxed);
+            self.connections.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.slots.remove(&self.key);
+        open.closing = open.closing.saturating_sub(usize::from(self.slot.ctrl.is_aborted()));
+        drop(open);
+        self.connections.changed.notify_one();
+    }
+}
+
+/// A request is being worked on; dropped when its answer is known.
+#[derive(Debug)]
+pub(crate) struct Working {
+    connections: Arc<Connections>,
+    slots: Vec<Arc<Slot>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let answer = u64::try_from(Connections::ANSWER.as_millis()).unwrap_or(u64::MAX);
+        for slot in &self.slots {
+            slot.answer_due.store(self.connections.millis().saturating_add(answer), Ordering::Relaxed);
+            slot.working.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
