@@ -96,7 +96,7 @@ impl Connections {
         let now = self.millis();
         let age = |slot: &Arc<Slot>| slot.may_be_closed(now).then(|| slot.waits_since.load(Ordering::Relaxed));
         let mut waiting: Vec<_> = open.slots.values().filter_map(|slot| Some((age(slot)?, slot))).collect();
-        let count = (self.limit / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE).min(waiting.len());
+        let count = (open.slots.len() / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE).min(waiting.len());
         if count == 0 {
             return Room::None;
         }

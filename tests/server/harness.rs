@@ -87,17 +87,25 @@ impl Home {
 
     /// Starts a server with these arguments and variables besides the home's own.
     pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Server<'_> {
+        let mut command = self.serve(arguments);
+        command.envs(environment.iter().copied());
+        Server::run(command)
+    }
+
+    /// Starts a server that may open this many files.
+    pub(crate) fn start_with_open_files(&self, most: u32) -> Server<'_> {
+        let serve = self.serve(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
+        command.args(serve.get_args()).current_dir(self.directory.path());
+        Server::run(command)
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Command {
         let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let mut command = self.command(&[&listen, arguments].concat());
         command.args(["--set", "log.format=json", "--set", "log.level=sealjar=debug"]);
-        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
-        let log = follow(child.stderr.take().expect("piped"));
-        let mut server = Server { _home: PhantomData, child, log, public: String::new(), admin: String::new() };
-        let line = server.wait_for("listening");
-        let address = |name: &str| line[name].as_str().expect("an address").to_owned();
-        (server.public, server.admin) = (address("public"), address("admin"));
-        server
+        command
     }
 
     /// The library to load so that the disk can be made to fail, built once per run.
@@ -140,6 +148,22 @@ pub(crate) struct Server<'h> {
 }
 
 impl Server<'_> {
+    /// Runs a command that becomes a server, and waits until it listens.
+    fn run(mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let log = follow(child.stderr.take().expect("piped"));
+        let mut server = Self { _home: PhantomData, child, log, public: String::new(), admin: String::new() };
+        let line = server.wait_for("listening");
+        let address = |name: &str| line[name].as_str().expect("an address").to_owned();
+        (server.public, server.admin) = (address("public"), address("admin"));
+        server
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.public)
     }
@@ -174,6 +198,16 @@ impl Server<'_> {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The messages of all log lines up to one that contains `text`.
+    pub(crate) fn messages_until(&mut self, text: &str) -> Vec<String> {
+        let mut messages = Vec::new();
+        while !messages.last().is_some_and(|last: &String| last.contains(text)) {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line with {text:?}"));
+            messages.push(line["message"].as_str().unwrap_or_default().to_owned());
+        }
+        messages
     }
 
     pub(crate) fn signal(&self, name: &str) {

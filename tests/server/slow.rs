@@ -1,0 +1,240 @@
+//! Slow and heavy clients: whoever holds connections, by whatever kind of slowness, keeps nobody else out.
+
+mod bodies;
+mod many;
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{Home, PASSWORD, Server, Session, client};
+
+/// Places for connections in most of these tests.
+const PLACES: usize = 8;
+/// Less than a held connection would take to end by itself (75 s), and more than a loaded machine needs.
+const AT_ONCE: Duration = Duration::from_secs(30);
+
+fn home_with(places: usize, settings: &[&str]) -> Home {
+    let places = format!("http.max_connections={places}");
+    Home::with_settings(&[&[places.as_str()], settings].concat())
+}
+
+/// A connection and what to send over it.
+struct Peer {
+    stream: TcpStream,
+    head: String,
+}
+
+impl Peer {
+    fn connect(address: &str) -> Self {
+        Self::over(TcpStream::connect(address).expect("connects"), address)
+    }
+
+    /// From another address of this machine.
+    fn connect_from(source: Ipv4Addr, address: &str) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("binds");
+        socket.connect(&address.parse::<SocketAddr>().expect("an address").into()).expect("connects");
+        Self::over(TcpStream::from(socket), address)
+    }
+
+    fn over(stream: TcpStream, address: &str) -> Self {
+        stream.set_read_timeout(Some(AT_ONCE)).expect("sets");
+        let path = "/auth/style.css";
+        Self { stream, head: format!("HEAD {path} HTTP/1.1\r\nHost: {address}\r\n") }
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Reads until these bytes have come.
+    fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        let (mut read, mut byte) = (Vec::new(), [0]);
+        while !read.ends_with(end) {
+            self.stream.read_exact(&mut byte)?;
+            read.push(byte[0]);
+        }
+        Ok(read)
+    }
+
+    /// Sends a whole request; whether it is answered.
+    fn ask(&mut self) -> bool {
+        let request = format!("{}\r\n", self.head);
+        self.send(request).and_then(|()| self.until(b"\r\n\r\n")).is_ok_and(|head| head.starts_with(b"HTTP/1.1 200 "))
+    }
+
+    /// Whether the server has closed it, or does so within a while.
+    fn is_closed(&mut self) -> bool {
+        match self.stream.read_to_end(&mut Vec::new()) {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+/// A newcomer that is answered, and stays.
+fn newcomer(address: &str) -> Peer {
+    let mut peer = Peer::connect(address);
+    let started = Instant::now();
+    assert!(peer.ask(), "a newcomer was not answered within {:?}", started.elapsed());
+    peer
+}
+
+/// What to send at first, the end of what then comes, a little more to send, the rest, the end of what comes for it.
+type Holding<'a> = [&'a [u8]; 5];
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const SETTINGS_ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+
+#[tokio::test]
+async fn held_connections_of_every_kind_give_way_oldest_first_and_the_others_go_on() {
+    let home = home_with(PLACES, &[]);
+    let server = home.start();
+    let head = Peer::connect(&server.public).head.into_bytes();
+    let whole = [&head[..], b"\r\n"].concat();
+    let slow_head = [&head[..], b"X-"].concat();
+    let post = format!(
+        "POST /auth/logout HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n",
+        server.public
+    );
+    let end: &[u8] = b"\r\n\r\n";
+    let kinds: [(&str, Holding<'_>); 5] = [
+        ("silent", [b"", b"", b"", &whole, end]),
+        ("idle after an answer", [&whole, end, b"", &whole, end]),
+        ("trickling a head", [&slow_head, b"", b"a", b": b\r\n\r\n", end]),
+        ("trickling a body", [post.as_bytes(), b"", b"{", b"  }", b"{\"signed_out\":true}\n"]),
+        ("idle in HTTP/2", [PREFACE, SETTINGS_ACK, b"", PING, b"pingpong"]),
+    ];
+    for (kind, [first, end, more, rest, last]) in kinds {
+        let mut held: Vec<_> = (0..PLACES)
+            .map(|_| {
+                let mut peer = Peer::connect(&server.public);
+                peer.send(first).and_then(|()| peer.until(end)).expect("a place");
+                peer
+            })
+            .collect();
+        // A trickle does not make them younger.
+        for peer in &mut held[..2] {
+            peer.send(more).expect("sends");
+        }
+        let _newcomers = [newcomer(&server.public), newcomer(&server.public)];
+        assert!(held[..2].iter_mut().all(Peer::is_closed), "{kind}: the first two give way");
+        for peer in &mut held[2..] {
+            peer.send([more, rest].concat())
+                .and_then(|()| peer.until(last))
+                .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_answered_lately_stays_before_who_came_later_and_asked_nothing() {
+    let home = home_with(PLACES, &[]);
+    let server = home.start();
+    let mut held: Vec<_> = (0..PLACES).map(|_| Peer::connect(&server.public)).collect();
+    assert!(held[PLACES - 1].ask(), "all before it are in");
+    assert!(held[0].ask());
+    let _newcomers: Vec<_> = (0..PLACES - 2).map(|_| newcomer(&server.public)).collect();
+    assert!(held[1..PLACES - 1].iter_mut().all(Peer::is_closed));
+    assert!(held[0].ask() && held[PLACES - 1].ask());
+}
+
+#[tokio::test]
+async fn the_admin_listener_is_held_open_likewise_and_has_no_proxies() {
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.0/8"]);
+    let server = home.start();
+    let _held: Vec<_> = (0..PLACES).map(|_| Peer::connect(&server.admin)).collect();
+    let health = client().get(format!("http://{}/healthz", server.admin)).timeout(AT_ONCE).send().await;
+    assert_eq!(health.expect("an answer").status(), 200);
+}
+
+const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+#[tokio::test]
+async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_a_newcomer_waits() {
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let mut server = home.start();
+    let mut proxies: Vec<_> = (0..PLACES / 2).map(|_| Peer::connect_from(PROXY, &server.public)).collect();
+    let mut others: Vec<_> = (0..PLACES / 2).map(|_| Peer::connect(&server.public)).collect();
+    let newcomers: Vec<_> = (0..PLACES).map(|_| newcomer(&server.public)).collect();
+    assert!(others.iter_mut().all(Peer::is_closed), "these give way");
+    assert!(proxies.iter_mut().all(Peer::ask), "these do not");
+    proxies.extend((0..PLACES / 2).map(|_| Peer::connect_from(PROXY, &server.public)));
+    assert!(proxies.iter_mut().all(Peer::ask), "a proxy takes the places of others");
+    drop(newcomers);
+
+    let address = server.public.clone();
+    let waiting = std::thread::spawn(move || newcomer(&address));
+    server.wait_for("so new ones wait");
+    assert!(!waiting.is_finished());
+    drop(proxies.pop());
+    waiting.join().expect("it was let in when one left");
+    assert!(proxies.iter_mut().all(Peer::ask));
+}
+
+/// A password's check takes long enough for something to happen meanwhile.
+const SLOW_HASH: [&str; 3] = ["password.memory_kib=131072", "password.passes=6", "password.threads=2"];
+
+type SignIn = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
+
+fn sign_in(server: &mut Server<'_>, client: &reqwest::Client) -> SignIn {
+    let body = Server::login_body("alice", PASSWORD);
+    let sign_in = tokio::spawn(client.post(server.url("/auth/login")).json(&body).send());
+    server.wait_for("checking a password");
+    sign_in
+}
+
+async fn assert_signed_in(sign_in: SignIn) {
+    let response = sign_in.await.expect("it ran").expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert!(Session::of(&response).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_under_way_stays_however_many_come_after_it() {
+    let home = home_with(3, &SLOW_HASH);
+    let mut server = home.start();
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    for client in [client(), &http_2] {
+        let sign_in = sign_in(&mut server, client);
+        let mut held = [Peer::connect(&server.public), Peer::connect(&server.public)];
+        let newcomers: Vec<_> = (0..6).map(|_| newcomer(&server.public)).collect();
+        assert!(held.iter_mut().all(Peer::is_closed));
+        assert!(!sign_in.is_finished(), "it ended too early to prove anything");
+        drop(newcomers);
+        assert_signed_in(sign_in).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
+    let home = home_with(2, &SLOW_HASH);
+    let mut server = home.start();
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let sign_ins = [sign_in(&mut server, client()), sign_in(&mut server, &http_2)];
+    let address = server.public.clone();
+    let waiting = std::thread::spawn(move || newcomer(&address));
+    server.wait_for("so new ones wait");
+    assert!(!waiting.is_finished());
+    for sign_in in sign_ins {
+        assert_signed_in(sign_in).await;
+    }
+    waiting.join().expect("it was let in after them");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_room() {
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.shutdown_timeout=1s"]);
+    let mut server = home.start();
+    let mut proxies: Vec<_> = (0..PLACES).map(|_| Peer::connect_from(PROXY, &server.public)).collect();
+    let mut waiting = Peer::connect(&server.public);
+    server.wait_for("so new ones wait");
+    server.signal("TERM");
+    server.wait_for("stopping");
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(waiting.is_closed() && proxies.iter_mut().all(Peer::is_closed));
+}

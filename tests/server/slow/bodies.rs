@@ -1,0 +1,126 @@
+//! Bodies that take too long, and heads that are too large.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use salvo::hyper::body::{Body, Bytes, Frame};
+use tokio::time::Interval;
+
+use super::{AT_ONCE, PLACES, Peer, home_with, newcomer};
+use crate::harness::{Answer, Home, client, text};
+use crate::protocol::raw;
+
+/// How often a trickling client sends a byte.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// A body that never ends, a byte at a time.
+struct Trickle(Interval);
+
+impl Body for Trickle {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ready!(self.0.poll_tick(cx));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+    }
+}
+
+fn trickle() -> reqwest::Body {
+    reqwest::Body::wrap(Trickle(tokio::time::interval(EVERY)))
+}
+
+/// Sends a head, and then a byte of its body at a time until the server closes the connection; what it said.
+fn trickle_raw(address: &str, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(EVERY)).expect("sets");
+    let request = format!("{head}Host: {address}\r\nContent-Length: 2000\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("writes");
+    let (mut answer, mut chunk, started) = (Vec::new(), [0; 4096], Instant::now());
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return text(&answer),
+            Ok(count) => answer.extend_from_slice(&chunk[..count]),
+            // The answer is here, and nobody takes the body.
+            Err(_) if answer.ends_with(b"\n") => return text(&answer),
+            Err(_) => drop(stream.write_all(b"x")),
+        }
+        assert!(started.elapsed() < AT_ONCE, "the server waits: {}", text(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_gets_408_over_http_1_and_the_connection_ends() {
+    let home = Home::with_settings(&["http.body_timeout=1s"]);
+    let server = home.start();
+    let trickle = |path: &str| {
+        let started = Instant::now();
+        let answer =
+            trickle_raw(&server.public, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n"));
+        assert!(started.elapsed() >= Duration::from_secs(1), "{path}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
+        assert!(
+            answer.contains("\"reason\":\"slow\"") && answer.contains("\r\nconnection: close\r\n"),
+            "{path}: {answer}"
+        );
+    };
+    std::thread::scope(|scope| {
+        for path in ["/auth/login", "/auth/logout", "/auth/logout/all", "/auth/password", "/auth/reauthenticate"] {
+            scope.spawn(move || trickle(path));
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_browser_is_shown_the_sign_in_form_again_if_its_body_trickles() {
+    let home = Home::with_settings(&["http.body_timeout=1s"]);
+    let server = home.start();
+    let head = "POST /auth/login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\n";
+    let answer = trickle_raw(&server.public, head);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        answer.contains("did not arrive in time. Nothing was done.") && answer.contains("name=\"password\""),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_gets_408_over_http_2_too() {
+    let home = Home::with_settings(&["http.body_timeout=1s"]);
+    let server = home.start();
+    let client = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    let post = || client.post(server.url("/auth/login")).header("content-type", "application/json");
+    let started = Instant::now();
+    let response = post().body(trickle()).send().await.expect("an answer");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    assert_eq!(Answer::of(response).await.verdict(), "408 slow");
+    let response = post().body("{").send().await.expect("an answer, over another connection");
+    assert_eq!(Answer::of(response).await.verdict(), "400 malformed");
+}
+
+#[tokio::test]
+async fn heads_over_their_limits_are_refused_and_keep_nobody_out() {
+    let home = home_with(PLACES, &[]);
+    let server = home.start();
+    let start = format!("GET /auth/status HTTP/1.1\r\nHost: {}\r\n", server.public);
+    let long = format!("{start}X: {}\r\n\r\n", "x".repeat(40_000));
+    let many = format!("{start}{}\r\n", "X: y\r\n".repeat(65));
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    for _ in 0..2 * PLACES {
+        assert!(raw(&server.public, long.as_bytes()).starts_with("HTTP/1.1 431 "));
+        assert!(raw(&server.public, many.as_bytes()).starts_with("HTTP/1.1 431 "));
+        let response = http_2.get(server.url("/auth/status")).header("x", "x".repeat(40_000)).send().await;
+        assert!(response.map_or(true, |response| response.status() == 431));
+    }
+    let mut held: Vec<_> = (0..PLACES).map(|_| Peer::connect(&server.public)).collect();
+    for peer in &mut held {
+        peer.send(&long[..31_000]).expect("sends");
+    }
+    newcomer(&server.public);
+    assert_eq!(Answer::of(client().get(server.url("/auth/status")).send().await.expect("an answer")).await.status, 401);
+}
