@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use salvo::hyper::body::{Body, Bytes, Frame};
 use tokio::time::Interval;
 
-use super::{AT_ONCE, PLACES, Peer, home_with, newcomer};
+use super::{AT_ONCE, PLACES, PREFACE, Peer, home_with, newcomer};
 use crate::harness::{Answer, Home, client, text};
 use crate::protocol::raw;
 
@@ -101,6 +101,34 @@ async fn a_body_that_trickles_gets_408_over_http_2_too() {
     assert_eq!(Answer::of(response).await.verdict(), "408 slow");
     let response = post().body("{").send().await.expect("an answer, over another connection");
     assert_eq!(Answer::of(response).await.verdict(), "400 malformed");
+}
+
+/// A field of a head in HTTP/2 (RFC 7541 section 6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    [vec![0], text(name), text(value)].concat()
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("short");
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+#[tokio::test]
+async fn after_408_the_server_takes_leave_of_a_connection_of_http_2() {
+    let home = Home::with_settings(&["http.body_timeout=1s"]);
+    let server = home.start();
+    let mut peer = Peer::connect(&server.public);
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/auth/logout"), (":authority", &server.public)];
+    let head = fields.map(|(name, value)| field(name, value)).concat();
+    peer.send([PREFACE, &frame(1, 4, 1, &head)].concat()).expect("sends");
+    peer.until(b"\0\0\x08\x07\0\0\0\0\0").expect("GOAWAY");
+    peer.until(b"\0\0\x08\x06\0\0\0\0\0").expect("PING, by which it learns what is under way");
+    let mut payload = [0; 8];
+    peer.stream.read_exact(&mut payload).expect("eight bytes");
+    peer.send(frame(6, 1, 0, &payload)).expect("sends");
+    assert!(peer.is_closed());
 }
 
 #[tokio::test]
