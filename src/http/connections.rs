@@ -199,3 +199,58 @@ impl Drop for Working {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[test]
+    fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
+        let connections = Connections::new(2, TrustedProxies::default());
+        let (first, second) = (ConnCtrl::new(), ConnCtrl::new());
+        let observers = [connections.add(peer(1), &first), connections.add(peer(2), &second)];
+        assert_eq!(connections.room(), Room::Closing(1));
+        assert_eq!(connections.room(), Room::Closing(1), "the same one");
+        assert!(first.is_aborted() && !second.is_aborted());
+        let [first_observer, _second_observer] = observers;
+        drop(first_observer);
+        assert_eq!(connections.room(), Room::Free);
+        let _third = connections.add(peer(3), &ConnCtrl::new());
+        assert_eq!(connections.room(), Room::Closing(1));
+        assert!(second.is_aborted());
+    }
+
+    #[test]
+    fn an_answer_on_its_way_keeps_the_connection_until_it_is_written() {
+        let connections = Connections::new(1, TrustedProxies::default());
+        let observer = connections.add(peer(1), &ConnCtrl::new());
+        let working = [connections.work_for(Some(peer(1))), connections.work_for(Some(peer(1)))];
+        assert_eq!(connections.room(), Room::None);
+        let [one, other] = working;
+        drop(one);
+        observer.on_write(1);
+        assert_eq!(connections.room(), Room::None, "the other is worked on");
+        drop(other);
+        assert_eq!(connections.room(), Room::None, "its answer is on the way");
+        observer.on_write(1);
+        assert_eq!(connections.room(), Room::Closing(1));
+    }
+
+    #[test]
+    fn two_connections_with_one_address_are_both_kept_and_leave_one_by_one() {
+        let connections = Connections::new(2, TrustedProxies::default());
+        let old = connections.add(peer(1), &ConnCtrl::new());
+        let _new = connections.add(peer(1), &ConnCtrl::new());
+        let _working = connections.work_for(Some(peer(1)));
+        let _nobody = connections.work_for(None);
+        assert_eq!(connections.room(), Room::None);
+        drop(old);
+        assert_eq!(connections.room(), Room::Free);
+        let _third = connections.add(peer(2), &ConnCtrl::new());
+        assert_eq!(connections.room(), Room::Closing(1));
+    }
+}

@@ -92,11 +92,11 @@ impl Home {
         Server::run(command)
     }
 
-    /// Starts a server that may open this many files.
-    pub(crate) fn start_with_open_files(&self, most: u32) -> Server<'_> {
+    /// Starts a server whose open files are limited by this option of `ulimit`, such as `-n 1000`.
+    pub(crate) fn start_with_ulimit(&self, option: &str) -> Server<'_> {
         let serve = self.serve(&[]);
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
+        command.args(["-c", &format!("ulimit {option} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
         command.args(serve.get_args()).current_dir(self.directory.path());
         Server::run(command)
     }

@@ -5,9 +5,10 @@ mod many;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tokio::time::Instant;
 
 use crate::harness::{Home, PASSWORD, Server, Session, client};
 

@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use salvo::hyper::body::{Body, Bytes, Frame};
-use tokio::time::Interval;
+use tokio::time::{Instant, Interval};
 
 use super::{AT_ONCE, PLACES, PREFACE, Peer, home_with, newcomer};
 use crate::harness::{Answer, Home, client, text};

@@ -1,8 +1,7 @@
 //! As many connections as the default allows, and fewer file descriptors than are needed.
 
-use std::time::Instant;
-
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use tokio::time::Instant;
 
 use super::{PLACES, Peer, home_with, newcomer};
 use crate::harness::{Home, Server};
@@ -54,13 +53,21 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 async fn with_too_few_open_files_there_are_fewer_places() {
     let home = Home::new();
     // 64 for the rest, and half of what is left for each listener.
-    let mut server = home.start_with_open_files(64 + 2 * u32::try_from(PLACES).expect("a small number"));
+    let mut server = home.start_with_ulimit(&format!("-n {}", 64 + 2 * PLACES));
     let mut held: Vec<_> = (0..PLACES).map(|_| newcomer(&server.public)).collect();
     assert!(held.iter_mut().all(Peer::ask), "so many there are");
     newcomer(&server.public);
     server.wait_for("closing those that have waited longest");
     assert_eq!(held.iter_mut().filter_map(|peer| peer.ask().then_some(())).count(), PLACES - 1);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files_that_may_be_raised_is_raised() {
+    let home = Home::new();
+    let server = home.start_with_ulimit(&format!("-S -n {}", 64 + 2 * PLACES));
+    let mut held: Vec<_> = (0..4 * PLACES).map(|_| newcomer(&server.public)).collect();
+    assert!(held.iter_mut().all(Peer::ask));
 }
 
 #[tokio::test]
