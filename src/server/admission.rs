@@ -60,7 +60,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// The pause after a failure: of few kinds is nothing left in the socket's queue, so trying again at once may fail again.
+    /// The pause after a failure, because the next try may fail likewise at once.
     const PAUSE: Duration = Duration::from_millis(10);
 
     pub(super) fn new(socket: TcpAcceptor, connections: Arc<Connections>) -> Self {
@@ -97,7 +97,7 @@ impl Acceptor for Door {
 /// Whether file descriptors or the kernel's memory ran out.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let errno = rustix::io::Errno::from_io_error(error);
+    let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
 }
 
