@@ -196,10 +196,6 @@ impl Server<'_> {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The messages of all log lines up to one that contains `text`.
     pub(crate) fn messages_until(&mut self, text: &str) -> Vec<String> {
         let mut messages = Vec::new();
@@ -219,6 +215,14 @@ impl Server<'_> {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
+    }
+
+    /// Sends a signal again and again until the process ends: two that come at once may count as one.
+    pub(crate) fn exit_code_under(&mut self, signal: &str) -> Option<i32> {
+        while self.child.try_wait().expect("it runs").is_none() {
+            self.signal(signal);
+        }
+        self.exit_code()
     }
 
     /// Waits for the process to end by itself.
