@@ -44,7 +44,7 @@ impl Cost {
     const MOST_MEMORY_KIB: u32 = 1 << 18;
     const MOST_WORK: u64 = 1 << 21;
     const MOST_LANES: u32 = 16;
-    const FRACTIONS: u64 = 50;
+    const FRACTIONS: u64 = 200;
 
     /// Block computations, which is what takes the time.
     fn work(self) -> u64 {
