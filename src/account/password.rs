@@ -8,11 +8,12 @@
 pub(crate) mod calibrate;
 pub(crate) mod checker;
 mod common;
+mod cost;
 
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -22,60 +23,10 @@ use super::Password;
 use crate::clock::thread_time;
 use crate::id;
 pub(crate) use common::check_uncommon;
+pub(crate) use cost::Cost;
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
-
-/// The cost of a hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cost {
-    /// Memory in KiB.
-    pub(crate) memory_kib: u32,
-    /// Passes over it.
-    pub(crate) passes: u32,
-    /// Lanes; they are computed one after the other.
-    pub(crate) lanes: u32,
-}
-
-impl Cost {
-    /// The weakest that a configuration may ask for (OWASP's recommendation of equal strength, with the least memory).
-    pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
-    /// What a stored hash may cost at most: a mistake, or an attack by whoever can write the database.
-    const MOST_MEMORY_KIB: u32 = 1 << 18;
-    const MOST_WORK: u64 = 1 << 21;
-    const MOST_LANES: u32 = 16;
-    const FRACTIONS: u64 = 200;
-
-    /// Block computations, which is what takes the time.
-    fn work(self) -> u64 {
-        u64::from(self.memory_kib) * u64::from(self.passes)
-    }
-
-    /// Whether this server is willing to compute it.
-    pub(crate) fn is_bearable(self) -> bool {
-        self.memory_kib <= Self::MOST_MEMORY_KIB
-            && self.work() <= Self::MOST_WORK
-            && (1..=Self::MOST_LANES).contains(&self.lanes)
-            && self.params().is_ok()
-    }
-
-    /// A small part of this work, of which several fill what is missing.
-    fn fraction(self) -> Self {
-        Self {
-            memory_kib: (u32::try_from(self.work() / Self::FRACTIONS).unwrap_or(u32::MAX)).clamp(8, self.memory_kib),
-            passes: 1,
-            lanes: 1,
-        }
-    }
-
-    fn is_weaker_than(self, other: Self) -> bool {
-        self.work() < other.work() || self.memory_kib < other.memory_kib
-    }
-
-    fn params(self) -> Result<Params, argon2::Error> {
-        Params::new(self.memory_kib, self.passes, self.lanes, None)
-    }
-}
 
 /// One thread's hashing: the cost of new hashes, and the memory that is used again and again.
 pub(crate) struct Argon2id {

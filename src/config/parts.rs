@@ -1,0 +1,100 @@
+//! What the parts of the server are made from: the settings in their types.
+
+use std::net::SocketAddr;
+
+use super::{Config, PasswordCost, Session, StaleChoice, Throttle};
+use crate::account::password::Cost;
+use crate::http::cookie::Cookies;
+use crate::http::forwarded::TrustedProxies;
+use crate::http::hosts::{Domain, Hosts};
+use crate::http::origin::Origin;
+use crate::http::throttle::{Limits, Rate};
+use crate::revocation::{Freshness, WhenStale};
+use crate::session::Lifetimes;
+use crate::session::lifetime::Lifetime;
+use crate::store::StoreUrl;
+
+impl Config {
+    /// The hosts to serve, given the port that is really listened on.
+    pub(crate) fn hosts(&self, port: u16) -> Hosts {
+        const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+        let loopback = LOOPBACK.map(|host| format!("http://{host}:{port}"));
+        let named = if self.http.public_origins.is_empty() { &loopback[..] } else { &self.http.public_origins };
+        let origins = named.iter().filter_map(|origin| Origin::parse(origin)).collect();
+        let mut verify_authorities = self.http.verify_authorities.clone();
+        if verify_authorities.is_empty() {
+            verify_authorities.extend(LOOPBACK.map(|host| format!("{host}:{port}")));
+            verify_authorities.push(SocketAddr::new(self.http.listen.ip(), port).to_string());
+        }
+        Hosts::new(origins, self.cookie_domain(), verify_authorities)
+    }
+
+    pub(crate) fn cookie_domain(&self) -> Option<Domain> {
+        Domain::parse(&self.cookie.domain)
+    }
+
+    pub(crate) fn cookies(&self) -> Cookies {
+        Cookies::new(self.cookie_domain().as_ref(), self.cookie.plain_http)
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::new(
+            self.http.trusted_proxies.iter().filter_map(|text| TrustedProxies::parse_one(text)).collect(),
+        )
+    }
+
+    /// Whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
+    pub(crate) fn hides_clients(&self) -> bool {
+        self.http.trusted_proxies.is_empty()
+            && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
+    }
+
+    pub(crate) fn store_url(&self) -> StoreUrl {
+        StoreUrl::parse(&self.store).expect("checked when the configuration was read")
+    }
+
+    pub(crate) const fn lifetimes(&self) -> Lifetimes {
+        let Session { idle, absolute, remembered_idle, remembered_absolute } = self.session;
+        Lifetimes {
+            ordinary: Lifetime { idle: idle.0, absolute: absolute.0 },
+            remembered: Lifetime { idle: remembered_idle.0, absolute: remembered_absolute.0 },
+        }
+    }
+
+    pub(crate) const fn freshness(&self) -> Freshness {
+        let when_stale = match self.revocation.when_stale {
+            StaleChoice::Refuse => WhenStale::Refuse,
+            StaleChoice::Allow => WhenStale::Allow,
+        };
+        Freshness { max_staleness: self.revocation.max_staleness.0, when_stale }
+    }
+
+    /// How many threads hash.
+    pub(crate) fn password_threads(&self) -> u32 {
+        let PasswordCost { memory_kib, threads, memory_budget_kib, .. } = self.password;
+        let cores =
+            std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+        if threads == 0 { cores.min(memory_budget_kib / memory_kib).max(1) } else { threads }
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        let Throttle {
+            network_burst,
+            network_interval,
+            account_and_network_burst,
+            account_and_network_interval,
+            account_burst,
+            account_interval,
+        } = self.throttle;
+        Limits {
+            network: Rate { burst: network_burst, interval: network_interval.0 },
+            account_and_network: Rate { burst: account_and_network_burst, interval: account_and_network_interval.0 },
+            account: Rate { burst: account_burst, interval: account_interval.0 },
+        }
+    }
+
+    pub(crate) const fn cost(&self) -> Cost {
+        let PasswordCost { memory_kib, passes, lanes, .. } = self.password;
+        Cost { memory_kib, passes, lanes }
+    }
+}
