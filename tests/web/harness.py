@@ -225,8 +225,10 @@ class Client:
         self.port, self.context = port, ssl.create_default_context(cafile=certificate)
         self.context.set_alpn_protocols(["http/1.1"])
 
-    def __call__(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST, sni: str = "") -> Answer:
-        return send("127.0.0.1", self.port, self.context, method, path, headers, body, host, sni)
+    def __call__(
+        self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST, sni: str = "", source: str = ""
+    ) -> Answer:
+        return send("127.0.0.1", self.port, self.context, method, path, headers, body, host, sni, source)
 
     def in_turn(self, *requests, host: str = HOST) -> list:
         """Sends requests, each a method, a path and headers, over one connection."""
@@ -255,11 +257,11 @@ class Client:
             return status, stream.read(len(b"HELLOping"))
 
 
-def send(address, port, context, method, path, headers, body, host, sni="") -> Answer:
+def send(address, port, context, method, path, headers, body, host, sni="", source="") -> Answer:
     """Sends one request, its headers spelt and repeated as given, and reads the answer."""
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
-    with connect(address, port, context, sni or host) as connection:
+    with connect(address, port, context, sni or host, source) as connection:
         return exchange(connection, method, path, headers, body, host)
 
 
@@ -271,8 +273,9 @@ def exchange(connection, method, path, headers, body, host) -> Answer:
     return Answer(response.status, response.getheaders(), response.read())
 
 
-def connect(address, port, context, host) -> socket.socket:
-    connection = socket.create_connection((address, port), timeout=PATIENCE)
+def connect(address, port, context, host, source="") -> socket.socket:
+    """Connects, from the address `source` if one is given."""
+    connection = socket.create_connection((address, port), PATIENCE, (source, 0) if source else None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(connection, server_hostname=host.partition(":")[0]) if context else connection
 

@@ -1,6 +1,7 @@
 """Who gets through a proxy to the application: the owner of a live session of this host, and nobody else."""
 
 import http.client
+import json
 from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
@@ -135,3 +136,19 @@ def test_a_websocket_is_opened_with_a_session_only(proxy, sealjar, app):
     with app.sees_nothing():
         status, _ = proxy.client.upgrade("/socket", API)
         assert status == 401
+
+
+def test_failed_sign_ins_count_for_the_visitor_and_not_for_the_proxy(proxy, kind, sealjar):
+    login = f"guessed-{kind.name}"
+    sealjar.add_user(login)
+
+    def sign_in(password, visitor, claims="192.0.2.1"):
+        body = json.dumps({"login": login, "password": password}).encode()
+        fields = [("Content-Type", "application/json"), ("X-Forwarded-For", claims)]
+        return proxy("POST", "/auth/login", fields, body, source=visitor).status
+
+    for number in range(10):
+        # Whatever the visitor says of itself.
+        assert sign_in("not the password", "127.0.0.7", f"203.0.113.{number}") == 401, number
+    assert sign_in(PASSWORD, "127.0.0.7", "203.0.113.99") == 429
+    assert sign_in(PASSWORD, "127.0.0.8") == 200
