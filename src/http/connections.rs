@@ -1,8 +1,8 @@
 //! The connections of one listener, and which of them gives way when there is no room for another.
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
-//! connections that are merely held, by whatever kind of slowness, keep nobody out. Two kinds are never closed: those of trusted
-//! proxies, and those whose request is here whole and being worked on. Of that only requests with a body tell
+//! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
+//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with a body tell
 //! (`Submission::read`), because all others are answered without waiting for anything.
 //!
 //! Age is counted in connections, and not in seconds: nothing reads a clock, takes a lock or touches the heap when bytes come and
@@ -95,7 +95,14 @@ impl Connections {
     fn close_some(&self, open: &mut Open) -> Room {
         let now = self.millis();
         let age = |slot: &Arc<Slot>| slot.may_be_closed(now).then(|| slot.waits_since.load(Ordering::Relaxed));
-        let mut waiting: Vec<_> = open.slots.values().filter_map(|slot| Some((age(slot)?, slot))).collect();
+        let of_kind = |is_proxy: bool| {
+            let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy);
+            slots.filter_map(|slot| Some((age(slot)?, slot))).collect::<Vec<_>>()
+        };
+        let mut waiting = of_kind(false);
+        if waiting.is_empty() {
+            waiting = of_kind(true);
+        }
         let count = (open.slots.len() / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE).min(waiting.len());
         if count == 0 {
             return Room::None;
@@ -150,7 +157,7 @@ impl Slot {
     fn may_be_closed(&self, now: u64) -> bool {
         // In this order: an answer is due before the work on it ends.
         let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
-        is_idle && !self.is_proxy && !self.ctrl.is_aborted()
+        is_idle && !self.ctrl.is_aborted()
     }
 }
 

@@ -39,7 +39,7 @@ impl FusePolicy for Admission {
                 ),
                 Room::None if self.is_full.is_time() => tracing::warn!(
                     listener = %info.local_addr,
-                    "all connections are a proxy's or being worked for, so new ones wait; raise http.max_connections"
+                    "all connections are being worked for, so new ones wait; raise http.max_connections"
                 ),
                 Room::Closing(_) | Room::None => {}
             }

@@ -156,9 +156,9 @@ async fn the_admin_listener_is_held_open_likewise_and_has_no_proxies() {
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[tokio::test]
-async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_a_newcomer_waits() {
+async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_one_of_them_gives_way() {
     let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
-    let mut server = home.start();
+    let server = home.start();
     let mut proxies: Vec<_> = (0..PLACES / 2).map(|_| Peer::connect_from(PROXY, &server.public)).collect();
     let mut others: Vec<_> = (0..PLACES / 2).map(|_| Peer::connect(&server.public)).collect();
     let newcomers: Vec<_> = (0..PLACES).map(|_| newcomer(&server.public)).collect();
@@ -167,14 +167,8 @@ async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_a_newcom
     proxies.extend((0..PLACES / 2).map(|_| Peer::connect_from(PROXY, &server.public)));
     assert!(proxies.iter_mut().all(Peer::ask), "a proxy takes the places of others");
     drop(newcomers);
-
-    let address = server.public.clone();
-    let waiting = std::thread::spawn(move || newcomer(&address));
-    server.wait_for("so new ones wait");
-    assert!(!waiting.is_finished());
-    drop(proxies.pop());
-    waiting.join().expect("it was let in when one left");
-    assert!(proxies.iter_mut().all(Peer::ask));
+    let _newcomer = newcomer(&server.public);
+    assert_eq!(proxies.iter_mut().filter_map(|proxy| proxy.ask().then_some(())).count(), PLACES - 1);
 }
 
 /// A password's check takes long enough for something to happen meanwhile.
@@ -227,15 +221,16 @@ async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
     waiting.join().expect("it was let in after them");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_room() {
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.shutdown_timeout=1s"]);
+    let home = home_with(2, &[&SLOW_HASH[..], &["http.shutdown_timeout=1s"]].concat());
     let mut server = home.start();
-    let mut proxies: Vec<_> = (0..PLACES).map(|_| Peer::connect_from(PROXY, &server.public)).collect();
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let _sign_ins = [sign_in(&mut server, client()), sign_in(&mut server, &http_2)];
     let mut waiting = Peer::connect(&server.public);
     server.wait_for("so new ones wait");
     server.signal("TERM");
     server.wait_for("stopping");
     assert_eq!(server.exit_code(), Some(0));
-    assert!(waiting.is_closed() && proxies.iter_mut().all(Peer::is_closed));
+    assert!(waiting.is_closed());
 }
