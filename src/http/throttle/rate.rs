@@ -23,7 +23,7 @@ impl Rate {
         if self.burst == 0 {
             return 0;
         }
-        let most_ahead = u64::from(self.burst - 1) * self.step();
+        let most_ahead = u64::from(self.burst - 1).saturating_mul(self.step());
         deadline.saturating_sub(now).saturating_sub(most_ahead)
     }
 
@@ -69,6 +69,8 @@ mod tests {
     #[test]
     fn no_burst_is_no_limit() {
         assert_eq!(Rate { burst: 0, ..RATE }.wait(Millis::MAX, 0), 0);
+        let largest = Rate { burst: u32::MAX, interval: Duration::from_secs(3650 * 24 * 3600) };
+        assert_eq!(largest.wait(largest.charged(0, 1), 1), 0, "what the settings allow does not overflow");
     }
 
     proptest! {
