@@ -50,6 +50,11 @@ impl Current {
         // A login name that no account can have: sealed by an application of its own.
         found.map_err(|refusal| app.refused(request, refusal))?.ok_or(Problem::Overtaken)
     }
+
+    /// Whether it was signed out since, in another tab or by somebody else.
+    fn is_ended(&self, app: &App) -> bool {
+        app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, u64::MAX)
+    }
 }
 
 /// What a session is begun for, and what of it its owner or the application chose.
@@ -200,8 +205,8 @@ async fn check(
     Ok(Ok(Checked { account, state, read }))
 }
 
-/// The account of a live session, if the password is its own, and nothing ended the account's sessions that this server has not
-/// heard of yet.
+/// The account of a live session, if the password is its own, and nothing ended the session meanwhile, nor the account's sessions
+/// in a way that this server has not heard of yet.
 pub(super) async fn authenticate_again(
     app: &App,
     request: &Request,
@@ -215,6 +220,7 @@ pub(super) async fn authenticate_again(
         {
             Err(Problem::Overtaken)
         }
+        Ok(_) if current.is_ended(app) => Err(Problem::Session(Refusal::Revoked)),
         Err(Problem::Credentials) => Err(Problem::Password),
         outcome => outcome,
     }

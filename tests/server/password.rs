@@ -213,3 +213,27 @@ async fn forms_show_the_error_beside_its_field_and_lead_on() {
     let page = open("/auth/status?password-changed", done.session.expect("a session").cookie()).await;
     assert!(page.body.contains("Your password is changed."));
 }
+
+/// The hash of this account takes a second, so that something can happen while it is checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_signed_out_while_its_password_is_checked_gains_and_changes_nothing() {
+    let home = Home::new();
+    let slow = ["users", "passwd", "alice", "--set", "password.memory_kib=131072", "--set", "password.passes=16"];
+    assert!(home.run_with_input(&slow, &format!("{PASSWORD}\n")).status.success());
+    let mut server = home.start();
+    for (path, body) in [
+        ("/auth/reauthenticate", json!({ "password": PASSWORD })),
+        ("/auth/password", json!({ "old_password": PASSWORD, "new_password": NEW })),
+    ] {
+        let session = server.login("alice").await;
+        server.wait_for("checking a password");
+        let request = client().post(server.url(path)).header("cookie", session.cookie()).json(&body);
+        let checked = tokio::spawn(request.send());
+        server.wait_for("checking a password");
+        assert_eq!(server.logout(&session).await, "200");
+        assert!(!checked.is_finished(), "it ended too early to prove anything");
+        let answer = Answer::of(checked.await.expect("it ran").expect("an answer")).await;
+        assert_eq!((answer.verdict().as_str(), answer.session.is_none()), ("401 revoked", true), "{path}");
+    }
+    assert_eq!(sign_in(&server, PASSWORD).await, "200");
+}

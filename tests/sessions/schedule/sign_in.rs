@@ -49,6 +49,12 @@ impl World {
             self.count(Seen::Overtaken);
             return REFUSED;
         }
+        let list = self.nodes[request.node].sessions.revocations();
+        let is_ended = |old: &Claims<'_>| list.refuses(old.sid, old.sub, old.account_generation, u64::MAX);
+        if checked.current.as_deref().is_some_and(is_ended) {
+            self.count(Seen::Overtaken);
+            return REFUSED;
+        }
         let account = account.clone();
         checked.read = self.at;
         match request.ask {
