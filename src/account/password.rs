@@ -32,22 +32,26 @@ const OUTPUT_BYTES: usize = 32;
 pub(crate) struct Argon2id {
     cost: Cost,
     memory: Vec<Block>,
-    /// The time of this thread that a hash of this cost took lately.
-    usual: Duration,
+    /// How much time of this thread the last hashes of this cost took, as a ring.
+    whole: [Duration; 16],
+    hashed: usize,
+    /// How many of those times were used.
+    drawn: usize,
 }
 
 impl Argon2id {
     pub(crate) const fn new(cost: Cost) -> Self {
-        Self { cost, memory: Vec::new(), usual: Duration::ZERO }
+        Self { cost, memory: Vec::new(), whole: [Duration::ZERO; 16], hashed: 0, drawn: 0 }
     }
 
-    /// With the memory fetched and the usual time known.
+    /// With the memory fetched, and a time known that a hash takes.
     fn warmed_up(cost: Cost) -> Self {
         let mut argon2id = Self::new(cost);
         let nobody = Password::new(Zeroizing::new(String::new()));
         argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
-        argon2id.usual = Duration::ZERO;
+        argon2id.hashed = 0;
         argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+        argon2id.whole = [argon2id.whole[0]; 16];
         argon2id
     }
 
@@ -77,12 +81,21 @@ impl Argon2id {
         self.compute(*cost, password, salt, &mut output);
         let accepted = bool::from(output.ct_eq(expected)) && welcome;
         if !accepted {
-            while cost.is_weaker_than(self.cost) && thread_time().saturating_sub(started) < self.usual {
-                self.compute(self.cost.fraction(), password, salt, &mut output);
+            if cost.is_weaker_than(self.cost) {
+                let whole = self.draw();
+                while thread_time().saturating_sub(started) < whole {
+                    self.compute(self.cost.fraction(), password, salt, &mut output);
+                }
             }
             return Verdict::Refused;
         }
         Verdict::Accepted { rehashed: cost.is_weaker_than(self.cost).then(|| self.hash(password)) }
+    }
+
+    /// How long a whole hash took, another one each time: so what is made to last as long is spread like them, too.
+    fn draw(&mut self) -> Duration {
+        self.drawn = self.drawn.wrapping_add(1);
+        self.whole[self.drawn % self.whole.len()]
     }
 
     fn compute(&mut self, cost: Cost, password: &Password, salt: &[u8], output: &mut [u8]) {
@@ -96,8 +109,8 @@ impl Argon2id {
             .hash_password_into_with_memory(password.expose(), salt, output, &mut self.memory[..blocks])
             .expect("lengths of password, salt and output are within Argon2's, and the memory is as large as it asks");
         if cost == self.cost {
-            let took = thread_time().saturating_sub(started);
-            self.usual = if self.usual.is_zero() { took } else { (self.usual * 7 + took) / 8 };
+            self.whole[self.hashed % self.whole.len()] = thread_time().saturating_sub(started);
+            self.hashed = self.hashed.wrapping_add(1);
         }
         // A stored hash may have asked for more than this server's own: do not keep that for good.
         let own = self.cost.params().map_or(0, |params| params.block_count());

@@ -14,7 +14,7 @@ const BUDGET_KIB: u64 = 40_000;
 /// Status requests of a measurement, one each 2 ms.
 const SAMPLES: usize = 2_000;
 /// So many measurements at most, because others use this machine too: one must pass.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const FLOODERS: usize = 64;
 /// Where the account's own user is.
 const HOME: &str = "192.0.2.1";
