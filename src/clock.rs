@@ -80,6 +80,11 @@ impl Now {
     }
 }
 
+/// Whole milliseconds, saturating.
+pub(crate) fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The processor's time that this thread has used: how much it has done, whoever else was let run meanwhile.
 #[cfg(feature = "server")]
 pub(crate) fn thread_time() -> Duration {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use crate::clock::{Now, UnixTime};
+use crate::clock::{Now, UnixTime, milliseconds};
 use crate::id::Sid;
 
 /// Shards of the list: small ones, so that pruning holds no lock for long.
@@ -260,10 +260,6 @@ type Seconds = u32;
 
 fn seconds(instant: UnixTime) -> Seconds {
     Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
-}
-
-fn milliseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 type SidHash = BuildHasherDefault<SidHasher>;

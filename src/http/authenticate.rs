@@ -27,6 +27,7 @@ pub(super) struct Current {
     pub(super) sid: Sid,
     pub(super) sub: Box<str>,
     pub(super) account_generation: u64,
+    global_generation: u64,
     pub(super) login_name: LoginName,
     pub(super) remembered: bool,
     pub(super) app_data: Box<[u8]>,
@@ -42,6 +43,7 @@ impl Current {
                 sid: claims.sid,
                 sub: claims.sub.into(),
                 account_generation: claims.account_generation,
+                global_generation: claims.global_generation,
                 login_name,
                 remembered: claims.flags.remembered(),
                 app_data: claims.app_data.into(),
@@ -51,9 +53,9 @@ impl Current {
         found.map_err(|refusal| app.refused(request, refusal))?.ok_or(Problem::Overtaken)
     }
 
-    /// Whether it was signed out since, in another tab or by somebody else.
+    /// Whether it was ended since, in another tab or by somebody else.
     fn is_ended(&self, app: &App) -> bool {
-        app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, u64::MAX)
+        app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, self.global_generation)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
 //! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
-//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with a body tell
-//! (`Submission::read`), because all others are answered without waiting for anything.
+//! each other and when nobody else waits; those whose request is here whole and being worked on
+//! never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
+//! anything.
 //!
 //! Age is counted in connections, and not in seconds: nothing reads a clock, takes a lock or touches the heap when bytes come and
 //! go.
@@ -17,9 +18,9 @@ use std::time::Duration;
 use salvo::conn::ConnCtrl;
 use salvo::fuse::{ArcConnObserver, ConnObserver};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::forwarded::TrustedProxies;
+use crate::clock::{Now, milliseconds};
 
 /// The connections that a listener has open, and how many it may have.
 #[derive(Debug)]
@@ -31,7 +32,6 @@ pub(crate) struct Connections {
     open: Mutex<Open>,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
-    started: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ struct Slot {
     waits_since: AtomicU64,
     /// Its requests that are being worked on.
     working: AtomicU32,
-    /// Up to this many milliseconds after the start its last answer may be on the way; 0 if none is.
+    /// Until this instant of the boot clock, in milliseconds, its last answer may be on the way; 0 if none is.
     answer_due: AtomicU64,
 }
 
@@ -72,7 +72,7 @@ impl Connections {
 
     pub(crate) fn new(limit: usize, proxies: TrustedProxies) -> Arc<Self> {
         let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        Arc::new(Self { limit, proxies, opened, open, changed, started: Instant::now() })
+        Arc::new(Self { limit, proxies, opened, open, changed })
     }
 
     /// Asks for room, and begins to close connections if there is none.
@@ -93,7 +93,7 @@ impl Connections {
     }
 
     fn close_some(&self, open: &mut Open) -> Room {
-        let now = self.millis();
+        let now = milliseconds(Now::read().boot);
         let age = |slot: &Arc<Slot>| slot.may_be_closed(now).then(|| slot.waits_since.load(Ordering::Relaxed));
         let of_kind = |is_proxy: bool| {
             let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy);
@@ -133,7 +133,7 @@ impl Connections {
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.
-    pub(crate) fn work_for(self: &Arc<Self>, peer: Option<SocketAddr>) -> Working {
+    pub(crate) fn work_for(&self, peer: Option<SocketAddr>) -> Working {
         let open = self.lock();
         let of_peer = |peer| open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone());
         let slots: Vec<_> = peer.into_iter().flat_map(of_peer).collect();
@@ -141,15 +141,11 @@ impl Connections {
             slot.working.fetch_add(1, Ordering::Relaxed);
         }
         drop(open);
-        Working { connections: self.clone(), slots }
+        Working(slots)
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -192,16 +188,13 @@ impl Drop for Observer {
 
 /// A request is being worked on; dropped when its answer is known.
 #[derive(Debug)]
-pub(crate) struct Working {
-    connections: Arc<Connections>,
-    slots: Vec<Arc<Slot>>,
-}
+pub(crate) struct Working(Vec<Arc<Slot>>);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        let answer = u64::try_from(Connections::ANSWER.as_millis()).unwrap_or(u64::MAX);
-        for slot in &self.slots {
-            slot.answer_due.store(self.connections.millis().saturating_add(answer), Ordering::Relaxed);
+        let due = milliseconds(Now::read().boot.saturating_add(Connections::ANSWER));
+        for slot in &self.0 {
+            slot.answer_due.store(due, Ordering::Relaxed);
             slot.working.fetch_sub(1, Ordering::Release);
         }
     }

@@ -17,6 +17,9 @@ use crate::network::Network;
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
+    /// Of so many proxies in a row the addresses are read.
+    const MAX_HOPS: usize = 16;
+
     /// An address, or a network in CIDR notation.
     pub(crate) fn parse_one(text: &str) -> Option<IpNet> {
         text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
@@ -30,11 +33,6 @@ impl TrustedProxies {
     pub(crate) fn contains(&self, peer: Option<IpAddr>) -> bool {
         peer.is_some_and(|peer| self.0.iter().any(|network| network.contains(&peer.to_canonical())))
     }
-}
-
-impl TrustedProxies {
-    /// Of so many proxies in a row the addresses are read.
-    const MAX_HOPS: usize = 16;
 
     /// Where the request came from: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not one of
     /// theirs. Read from the right, because clients write at the left; what cannot be read ends the walk at whoever wrote it.

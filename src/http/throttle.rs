@@ -20,10 +20,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::account::LoginName;
+use crate::clock::milliseconds;
 use crate::id::Sid;
 use crate::network::Network;
 pub(crate) use rate::Rate;
-use table::{Table, millis};
+use table::Table;
 
 /// How long a network is known to an account after a sign-in.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -115,7 +116,7 @@ impl Throttle {
     /// Lets an attempt in and charges it, or says how long to wait. `now` is the boot clock's.
     pub(crate) fn admit(&self, claimant: Claimant<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
         let Claimant { account, network, session } = claimant;
-        let now = millis(now);
+        let now = milliseconds(now);
         let known = self.key((account.as_str(), network));
         let pair = session.map_or(known, |sid| self.key((account.as_str(), sid.as_bytes())));
         let (network, account) = (self.key(network), self.key(account.as_str()));
@@ -157,7 +158,7 @@ impl Attempt<'_> {
 
     /// The password was right.
     pub(crate) fn succeeded(self, now: Duration) {
-        let known_until = millis(now.saturating_add(KNOWN_FOR));
+        let known_until = milliseconds(now.saturating_add(KNOWN_FOR));
         let mut tables = self.refund();
         tables.pairs.update(self.pair, |_| 0);
         tables.known.update(self.known, |_| known_until);

@@ -8,8 +8,8 @@ use salvo::conn::tcp::TcpAcceptor;
 use salvo::conn::{Accepted, Acceptor, ConnCtrl, Holding};
 use salvo::fuse::{ArcConnObserver, ArcFusePolicy, FuseAction, FuseConfig, FuseInfo, FusePolicy};
 use salvo::prelude::async_trait;
-use tokio::time::Instant;
 
+use crate::clock::Now;
 use crate::http::connections::{Connections, Room};
 
 /// Waits for room before a connection is served. Salvo asks for one connection after the other, and takes in what was let in before
@@ -103,16 +103,17 @@ fn is_exhaustion(error: &io::Error) -> bool {
 
 /// Keeps a line that could come with every connection to one a minute.
 #[derive(Debug, Default)]
-struct Seldom(Mutex<Option<Instant>>);
+struct Seldom(Mutex<Option<Duration>>);
 
 impl Seldom {
     const EVERY: Duration = Duration::from_secs(60);
 
     fn is_time(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = last.is_none_or(|last| last.elapsed() >= Self::EVERY);
+        let now = Now::read().boot;
+        let is_time = last.is_none_or(|last| now.saturating_sub(last) >= Self::EVERY);
         if is_time {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         is_time
     }

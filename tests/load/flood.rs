@@ -47,7 +47,8 @@ fn live_sessions_keep_their_pace_under_a_flood_of_wrong_sign_ins() {
         let limit = (calm * 3).max(Duration::from_millis(5));
         println!("round {round}: p99 of /auth/status {calm:?} without the flood, {flooded:?} with it; {answers:?}");
         let Answers { refused, throttled, overloaded } = answers;
-        assert!(refused > 0 && overloaded > refused && throttled > 0, "{answers:?}");
+        assert!(refused > 0 && throttled > 0, "{answers:?}");
+        assert!(overloaded + throttled > 5 * refused, "this was no flood: {answers:?}");
         passed = flooded <= limit;
         if passed {
             break;
@@ -79,6 +80,7 @@ fn flood<R>(host: &str, a_second: f64, measured: impl FnOnce() -> R) -> (R, Answ
         while !stop.load(Ordering::Relaxed) {
             let number = sent.fetch_add(1, Ordering::Relaxed);
             let due = started + Duration::from_secs_f64(number as f64 / a_second);
+            // The pace of the flood, and nothing that is waited for.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let client = if number % 10 == 0 { 7 } else { number + 256 };
             let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(client).expect("small"));

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use super::table::{Millis, millis};
+use super::table::Millis;
+use crate::clock::milliseconds;
 
 /// A limit on failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Rate {
     }
 
     fn step(self) -> Millis {
-        millis(self.interval)
+        milliseconds(self.interval)
     }
 }
 

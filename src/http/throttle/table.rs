@@ -5,8 +5,6 @@
 //! that of the key which would have been forgotten first. So a flood of strangers, each seen once, only displaces its own kind,
 //! and who failed most is remembered best.
 
-use std::time::Duration;
-
 /// Places for a key.
 const WAYS: usize = 8;
 
@@ -59,10 +57,6 @@ impl Table {
         let start = usize::try_from(key).unwrap_or(usize::MAX) % sets * WAYS;
         start..start + WAYS
     }
-}
-
-pub(super) fn millis(span: Duration) -> Millis {
-    Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]

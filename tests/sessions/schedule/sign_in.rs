@@ -50,7 +50,7 @@ impl World {
             return REFUSED;
         }
         let list = self.nodes[request.node].sessions.revocations();
-        let is_ended = |old: &Claims<'_>| list.refuses(old.sid, old.sub, old.account_generation, u64::MAX);
+        let is_ended = |old: &Claims<'_>| list.refuses(old.sid, old.sub, old.account_generation, old.global_generation);
         if checked.current.as_deref().is_some_and(is_ended) {
             self.count(Seen::Overtaken);
             return REFUSED;
