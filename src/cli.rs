@@ -147,7 +147,7 @@ fn block_on<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 /// The store, which must exist.
 async fn open_store(config: &Config) -> Result<Store, Failure> {
-    Ok(Store::open(&config.store_url()).await?)
+    Ok(Store::open(&config.store_url(), config.store_limits()).await?)
 }
 
 /// A command that did not do what it was asked.
@@ -221,6 +221,12 @@ impl From<ChangeError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Connect { .. } => Self::io(&error).hint(
+                "the server must run and the database exist; the README says what the address may hold, and how to use TLS",
+            ),
+            StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
+            StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
+            StoreError::TooLate => Self::io(&error).hint("run it again: doing it twice does no harm"),
             StoreError::Missing(_) => Self::io(&error)
                 .hint("`sealjar users add NAME` makes it, with the first account; or name another with --store"),
             StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),
@@ -240,7 +246,7 @@ impl From<ServeError> for Failure {
                 Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
             }
             ServeError::NotFlushed => {
-                Self::io(&error).hint("once the disk works, end them with: sealjar revoke --everyone")
+                Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
             }
             ServeError::System(_) => Self::io(&error),
         }

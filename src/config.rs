@@ -20,9 +20,10 @@ pub(crate) use span::Span;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Accounts and revocations: `sqlite://PATH`. Losing it loses the accounts; sessions signed out before stay signed out,
-    /// because a new store refuses all sessions of the old one.
+    /// Accounts and revocations: `sqlite://PATH`, or `postgres://USER@HOST/DATABASE` for several nodes. Losing it loses the
+    /// accounts; sessions signed out before stay signed out, because a new store refuses all sessions of the old one.
     pub(crate) store: String,
+    pub(crate) postgres: Postgres,
     pub(crate) http: Http,
     pub(crate) cookie: Cookie,
     pub(crate) keys: Keys,
@@ -31,6 +32,18 @@ pub(crate) struct Config {
     pub(crate) password: PasswordCost,
     pub(crate) throttle: Throttle,
     pub(crate) log: Log,
+}
+
+/// How much of a PostgreSQL server one node may use.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    /// Connections for sign-ins at most. Five more are for sign-outs and for following them.
+    pub(crate) max_connections: u32,
+    /// How long the server may work on one statement, or wait for a lock.
+    pub(crate) statement_timeout: Span,
+    /// How long a new connection may take.
+    pub(crate) connect_timeout: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -171,6 +184,11 @@ impl Default for Config {
         let days = |count: u64| Span(Duration::from_secs(24 * 3600 * count));
         Self {
             store: "sqlite://sealjar.db".to_owned(),
+            postgres: Postgres {
+                max_connections: 8,
+                statement_timeout: Span(Duration::from_secs(3)),
+                connect_timeout: Span(Duration::from_secs(3)),
+            },
             http: Http {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),

@@ -47,6 +47,7 @@ use crate::clock::Now;
 use crate::id::Site;
 use crate::network::Network;
 use crate::revocation::commit::Committer;
+use crate::revocation::lag::Lag;
 use crate::session::{Cause, Refusal, Sessions};
 use crate::store::Store;
 use connections::Connections;
@@ -63,6 +64,8 @@ use verify::Shape;
 pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) store: Store,
+    /// How late other nodes' sign-outs are heard of.
+    pub(crate) lag: Arc<Lag>,
     pub(crate) committer: Committer,
     pub(crate) passwords: Checker,
     pub(crate) throttle: Throttle,
@@ -112,8 +115,10 @@ pub(crate) fn public(app: Arc<App>) -> Service {
 
 /// The operator's routes.
 pub(crate) fn admin(app: Arc<App>) -> Service {
-    let router =
-        Router::new().push(read("healthz", || health::healthz)).push(read("readyz", || health::Ready(app.clone())));
+    let router = Router::new()
+        .push(read("healthz", || health::healthz))
+        .push(read("readyz", || health::Ready(app.clone())))
+        .push(read("metrics", || health::Metrics(app.clone())));
     Service::new(router).hoop(CatchPanic::new()).catcher(catcher(app, false))
 }
 

@@ -10,6 +10,8 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod commit;
+#[cfg(feature = "server")]
+pub(crate) mod lag;
 pub mod retention;
 #[cfg(feature = "server")]
 pub(crate) mod tail;
@@ -63,6 +65,15 @@ pub enum Entry {
         /// When it may be thrown away.
         expires_at: UnixTime,
     },
+}
+
+impl Entry {
+    /// When it may be thrown away.
+    pub const fn expires_at(&self) -> UnixTime {
+        match self {
+            Self::Session { expires_at, .. } | Self::Subject { expires_at, .. } => *expires_at,
+        }
+    }
 }
 
 /// The list.
@@ -247,6 +258,11 @@ impl RevocationList {
     /// How many sessions are refused, pending ones included.
     pub fn len(&self) -> usize {
         self.sessions.len() + self.pending_sessions.len()
+    }
+
+    /// How many sessions are refused that the store has not committed yet.
+    pub fn pending(&self) -> usize {
+        self.pending_sessions.len()
     }
 
     /// Whether no session is refused one by one.

@@ -28,6 +28,8 @@ use crate::http::throttle::Throttle;
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::commit::Committer;
+use crate::revocation::lag::Lag;
+use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::revocation::tail::{self, Follower};
 use crate::revocation::{RevocationList, WhenStale};
 use crate::session::Sessions;
@@ -41,7 +43,7 @@ const MAX_FIELDS: usize = 64;
 const MAX_STREAMS: u32 = 100;
 /// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
 const QUEUE: i32 = 4096;
-/// How long the last sign-outs may take to reach the disk after the last request.
+/// How long the last sign-outs may take to reach the store after the last request.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the server did not start, or broke.
@@ -53,7 +55,9 @@ pub(crate) enum ServeError {
     Store(#[from] StoreError),
     #[error("cannot listen on {address} ({setting}): {source}")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
-    #[error("the last sign-outs did not reach the disk: these sessions live again at the next start")]
+    #[error(
+        "the last sign-outs did not reach the store: these sessions live on elsewhere, and here after the next start"
+    )]
     NotFlushed,
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
@@ -69,14 +73,15 @@ pub(crate) struct Ready<'a> {
 /// Serves until a signal to stop. `on_ready` is called when the whole revocation list is loaded and both listeners are open.
 pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> Result<(), ServeError> {
     let ring = KeyRing::load(&config.keys.dir)?;
-    let store = Store::open(&config.store_url()).await?;
+    let store = Store::open(&config.store_url(), config.store_limits()).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
     let sealing = Sealing {
         lifetimes: config.lifetimes(),
-        lag: config.freshness().max_staleness.saturating_add(tail::POLL),
+        lag: config.freshness().max_staleness.saturating_add(tail::POLL).saturating_add(COMMITTED_WITHIN),
         fail_open: config.freshness().when_stale == WhenStale::Allow,
     };
-    let follower = Follower::load(store.clone(), list.clone(), sealing).await?;
+    let lag = Arc::new(Lag::default());
+    let follower = Follower::load(store.clone(), list.clone(), lag.clone(), sealing).await?;
     let public = Listener::open("http.listen", config.http.listen)?;
     let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
 
@@ -87,6 +92,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let app = Arc::new(App {
         sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
         store: store.clone(),
+        lag,
         committer,
         passwords: Checker::start(
             config.cost(),

@@ -1,38 +1,28 @@
 //! The store: accounts, generations, the revocation log and the lifetimes in use. Nothing else is kept, and no request that only
 //! verifies waits for it.
 //!
-//! SQLite is the embedded engine; PostgreSQL, for several nodes, will stand beside it in `store/postgres.rs`.
+//! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both do the same: writers
+//! come one after the other, so that the log's numbers grow in the order of the commits, and whoever follows them misses nothing.
 
+mod accounts;
+mod log;
+mod postgres;
+pub(crate) mod records;
 mod sqlite;
+pub(crate) mod url;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::account::{Profile, Roles};
-use crate::clock::UnixTime;
-use crate::id::Sid;
+use crate::account::LoginName;
+use crate::clock::{Now, UnixTime};
 use crate::revocation::Entry;
-use crate::session::Lifetimes;
-use crate::session::claims::Flags;
-pub(crate) use sqlite::Store;
-
-/// Where the store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoreUrl {
-    path: PathBuf,
-}
-
-impl StoreUrl {
-    /// Parses `sqlite://PATH`; a path without a leading slash is relative to the working directory.
-    pub(crate) fn parse(url: &str) -> Option<Self> {
-        let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains(['?', '#']))?;
-        Some(Self { path: PathBuf::from(path) })
-    }
-
-    /// The store in this file.
-    pub(crate) fn file(path: PathBuf) -> Self {
-        Self { path }
-    }
-}
+use crate::revocation::retention::COMMITTED_WITHIN;
+pub(crate) use postgres::Limits;
+#[cfg(test)]
+pub(crate) use records::TokenFacts;
+pub(crate) use records::{Account, Change, Logged, Page, PasswordChanged, Revoke, Sealing, State};
+pub(crate) use url::StoreUrl;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +33,16 @@ pub(crate) enum StoreError {
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot create the database {}: {source}", path.display())]
     Create { path: PathBuf, source: std::io::Error },
+    #[error("cannot use PostgreSQL at {server}: {source}")]
+    Connect { server: String, source: sqlx::Error },
+    #[error("PostgreSQL at {0} only reads: it is a standby")]
+    Standby(String),
+    #[error("the database did not answer in time")]
+    TimedOut,
+    #[error("the database took too long to commit: the change may have been made or not")]
+    TooLate,
+    #[error("this machine's clock says {here}, the database's says {there}")]
+    ClocksApart { here: UnixTime, there: UnixTime },
     #[error("cannot bring the database up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database failed: {0}")]
@@ -55,74 +55,159 @@ pub(crate) enum StoreError {
     NoSuchAccount(String),
 }
 
-/// An account as stored.
+/// An open store.
 #[derive(Debug, Clone)]
-pub(crate) struct Account {
-    pub(crate) sub: String,
-    pub(crate) profile: Profile,
-    pub(crate) password_hash: String,
-    pub(crate) disabled: bool,
-    /// The password must be changed before a session can begin.
-    pub(crate) must_change: bool,
-    pub(crate) generation: u64,
-    pub(crate) created_at: UnixTime,
+pub(crate) enum Store {
+    Sqlite(sqlite::Store),
+    Postgres(postgres::Store),
 }
 
-/// What changes an account. Every one but `Enable` ends all its sessions.
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    Password { hash: String, must_change: bool },
-    Roles(Roles),
-    Disable,
-    Enable,
-    EndSessions,
-    Delete,
+/// The same question to whichever engine it is.
+macro_rules! ask {
+    ($store:expr, $engine:ident => $call:expr) => {
+        match $store {
+            Store::Sqlite($engine) => $call.await,
+            Store::Postgres($engine) => within(postgres::PATIENCE, $call).await,
+        }
+    };
 }
 
-/// A password was changed by its owner.
-#[derive(Debug, Clone)]
-pub(crate) struct PasswordChanged {
-    /// The account's generation from now on.
-    pub(crate) generation: u64,
-    /// The refusal of all sessions before.
-    pub(crate) ended: Entry,
+impl Store {
+    /// Opens a database that exists, and brings its tables up to date. Servers that do this at once take turns.
+    pub(crate) async fn open(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
+        Ok(match url {
+            StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path).await?),
+            StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits).await?),
+        })
+    }
+
+    /// Makes an SQLite database if it is missing, and opens the store. Says whether it made it.
+    pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
+        let made = match url {
+            StoreUrl::Sqlite(path) => sqlite::Store::create(path)?,
+            StoreUrl::Postgres(_) => false,
+        };
+        Ok((Self::open(url, limits).await?, made))
+    }
+
+    /// Finishes what is under way and closes it.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(engine) => engine.close().await,
+            Self::Postgres(engine) => engine.close(),
+        }
+    }
+
+    /// The counters.
+    pub(crate) async fn state(&self) -> Result<State, StoreError> {
+        ask!(self, engine => engine.state())
+    }
+
+    /// Adds an account.
+    pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
+        ask!(self, engine => engine.add_account(account))
+    }
+
+    /// The account of this name, if there is one.
+    pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
+        ask!(self, engine => engine.account(name))
+    }
+
+    /// The account of this name; fails if there is none.
+    pub(crate) async fn require(&self, name: &LoginName) -> Result<Account, StoreError> {
+        self.account(name).await?.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
+    }
+
+    /// All accounts, by name.
+    pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.accounts().await,
+            // However many there are.
+            Self::Postgres(engine) => engine.accounts().await,
+        }
+    }
+
+    /// Whether there is an account at all.
+    pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
+        ask!(self, engine => engine.has_accounts())
+    }
+
+    /// Changes an account; see [`Change`].
+    pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<(), StoreError> {
+        let began = Now::read();
+        in_time(began, ask!(self, engine => engine.change_account(name, change, began.wall)))
+    }
+
+    /// Replaces the password of an account that is as it was read, and ends all its sessions.
+    pub(crate) async fn change_own_password(
+        &self,
+        account: &Account,
+        hash: &str,
+    ) -> Result<PasswordChanged, StoreError> {
+        let began = Now::read();
+        in_time(began, ask!(self, engine => engine.change_own_password(account, hash, began.wall)))
+    }
+
+    /// Replaces a password's hash by one of the same password, if it is still the same. Sessions live on.
+    pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
+        ask!(self, engine => engine.rehash(sub, old, new))
+    }
+
+    /// Commits a batch of refusals in one transaction. Durable when this returns.
+    pub(crate) async fn revoke(&self, batch: &[Revoke]) -> Result<Vec<Entry>, StoreError> {
+        let began = Now::read();
+        in_time(began, ask!(self, engine => engine.revoke(batch, began.wall)))
+    }
+
+    /// Ends every session there is: raises the global generation, and returns it.
+    pub(crate) async fn revoke_everyone(&self) -> Result<u64, StoreError> {
+        ask!(self, engine => engine.revoke_everyone())
+    }
+
+    /// The log from `seq` on, at most `limit` rows.
+    pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
+        ask!(self, engine => engine.read_log(seq, limit))
+    }
+
+    /// Returns when another server may have written to the log; never, if the store cannot tell.
+    pub(crate) async fn news(&self) {
+        match self {
+            Self::Sqlite(_) => std::future::pending().await,
+            Self::Postgres(engine) => engine.news().await,
+        }
+    }
+
+    /// Records what this server seals from now until `until`, and that its clock has reached `reached`.
+    pub(crate) async fn record_sealing(
+        &self,
+        sealing: &Sealing,
+        reached: UnixTime,
+        until: UnixTime,
+    ) -> Result<(), StoreError> {
+        ask!(self, engine => engine.record_sealing(sealing, reached, until))
+    }
+
+    /// Records that time has come to `instant`: after this, what expired before may go.
+    pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
+        ask!(self, engine => engine.record_pruned_through(instant))
+    }
+
+    /// Deletes some of what expired before `instant`; says whether there may be more.
+    pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
+        ask!(self, engine => engine.delete_expired(instant))
+    }
 }
 
-/// The store's own counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) global_generation: u64,
-    pub(crate) pruned_through: UnixTime,
+/// Gives up on what takes too long. The connection under it is closed, and what it was doing is undone or done.
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(patience, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Something to refuse, before its expiry is fixed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Revoke {
-    /// One session; what its token says, where the token is at hand.
-    Session { sid: Sid, token: Option<TokenFacts> },
-    /// All sessions of an account that are below this generation.
-    Subject { sub: Box<str>, below: u64 },
-}
-
-/// What retention needs to know of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct TokenFacts {
-    pub(crate) absolute_deadline: UnixTime,
-    pub(crate) remembered: bool,
-}
-
-/// How this server seals and how it follows the log: recorded, so that entries are kept long enough whoever writes them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sealing {
-    pub(crate) lifetimes: Lifetimes,
-    pub(crate) lag: std::time::Duration,
-    pub(crate) fail_open: bool,
-}
-
-impl From<&crate::session::Presented> for Revoke {
-    fn from(presented: &crate::session::Presented) -> Self {
-        let remembered = Flags::remembered(presented.flags);
-        let token = TokenFacts { absolute_deadline: presented.absolute_deadline, remembered };
-        Self::Session { sid: presented.sid, token: Some(token) }
+/// A commit that fixed an expiry counts only if it is known soon: retention allows no more time for an entry to become visible.
+fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    match outcome {
+        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),
+        Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::TooLate),
+        Err(error) => Err(error),
     }
 }

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::{Failure, open_store};
 use crate::account::LoginName;
-use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Sid;
 use crate::store::{self, Change};
@@ -33,14 +32,14 @@ struct What {
 
 impl Revoke {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
-        let (store, now) = (open_store(config).await?, Now::read().wall);
+        let store = open_store(config).await?;
         match self.what {
             What { session: Some(sid), .. } => {
-                store.revoke(&[store::Revoke::Session { sid, token: None }], now).await?;
+                store.revoke(&[store::Revoke::Session { sid, token: None }]).await?;
                 eprintln!("session {sid} is over");
             }
             What { user: Some(login), .. } => {
-                store.change_account(&login, &Change::EndSessions, now).await?;
+                store.change_account(&login, &Change::EndSessions).await?;
                 eprintln!("the sessions of {login} are over");
             }
             What { everyone: true, .. } => {

@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 
 use super::{Failure, flag};
 use crate::account::password;
-use crate::account::{DisplayName, Email, Password, Profile, Roles, new_subject};
+use crate::account::{DisplayName, Email, Password, Profile, Roles};
 use crate::clock::Now;
 use crate::config::layers::Flag;
 use crate::config::{Config, LogFormat};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::{self, Ready};
-use crate::store::{Store, StoreUrl};
+use crate::store::{Account, Store, StoreUrl};
 
 /// How long work on files may go on after the server has stopped.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ impl DemoHome {
     async fn prepare(&self, config: &Config) -> Result<Zeroizing<String>, Failure> {
         let now = Now::read().wall;
         LockedRing::init(&self.keys(), config.lifetimes().longest(), now)?;
-        let (store, _) = Store::open_or_create(&StoreUrl::file(self.store())).await?;
+        let (store, _) = Store::open_or_create(&StoreUrl::file(self.store()), config.store_limits()).await?;
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(id::random::<15>()));
         let hash = password::hash(config.cost(), &Password::new(text.clone()));
         let profile = Profile {
@@ -99,7 +99,7 @@ impl DemoHome {
             email: Email::default(),
             roles: Roles::default(),
         };
-        store.add_account(&new_subject(), &profile, &hash, false, now).await?;
+        store.add_account(&Account::new(profile, hash, false, now)).await?;
         store.close().await;
         Ok(text)
     }

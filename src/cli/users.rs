@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Failure, open_store};
 use crate::account::password;
-use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles, new_subject};
+use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::store::{Account, Change, Store};
@@ -112,7 +112,7 @@ impl Users {
             }
             Self::Delete { login } => (login, Change::Delete, "is deleted; its sessions are over"),
         };
-        open_store(config).await?.change_account(&login, &change, Now::read().wall).await?;
+        open_store(config).await?.change_account(&login, &change).await?;
         eprintln!("{login} {done}");
         Ok(ExitCode::SUCCESS)
     }
@@ -120,12 +120,13 @@ impl Users {
 
 async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<ExitCode, Failure> {
     let hash = password::hash(config.cost(), &new_password(&profile)?);
-    let (store, made) = Store::open_or_create(&config.store_url()).await?;
+    let (store, made) = Store::open_or_create(&config.store_url(), config.store_limits()).await?;
     if made {
         eprintln!("made the database {}", config.store);
     }
-    store.add_account(&new_subject(), &profile, &hash, must_change, Now::read().wall).await?;
-    eprintln!("added {}", profile.login_name);
+    let name = profile.login_name.clone();
+    store.add_account(&Account::new(profile, hash, must_change, Now::read().wall)).await?;
+    eprintln!("added {name}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use super::{Config, PasswordCost};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::Origin;
+use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::store::StoreUrl;
 
 /// Ten years: longer is a slip of the keyboard.
@@ -36,8 +37,8 @@ impl Config {
                 reason: reason.to_owned(),
             })
         };
-        if StoreUrl::parse(&self.store).is_none() {
-            return bad("store", "it must be sqlite:// and the path of a file");
+        if let Err(reason) = StoreUrl::parse(&self.store) {
+            return bad("store", &reason);
         }
         for (name, idle, absolute) in [
             ("session.idle", self.session.idle, self.session.absolute),
@@ -66,6 +67,8 @@ impl Config {
         }
         for (name, span) in [
             ("revocation.max_staleness", self.revocation.max_staleness),
+            ("postgres.statement_timeout", self.postgres.statement_timeout),
+            ("postgres.connect_timeout", self.postgres.connect_timeout),
             ("http.idle_timeout", self.http.idle_timeout),
             ("throttle.network_interval", self.throttle.network_interval),
             ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
@@ -78,11 +81,20 @@ impl Config {
         }
         for (name, number, least) in [
             ("http.max_connections", self.http.max_connections, 1),
+            ("postgres.max_connections", self.postgres.max_connections, 1),
             ("http.max_body_bytes", self.http.max_body_bytes, 2048),
             ("password.queue", self.password.queue, 1),
         ] {
             if number < least {
                 return bad(name, &format!("it must be at least {least}"));
+            }
+        }
+        for (name, span) in [
+            ("postgres.statement_timeout", self.postgres.statement_timeout),
+            ("postgres.connect_timeout", self.postgres.connect_timeout),
+        ] {
+            if span.0 >= COMMITTED_WITHIN {
+                return bad(name, "it must be less than 5s, after which a commit does not count");
             }
         }
         let cost = self.cost();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
+use crate::store::url::without_password;
 
 /// Variables of this prefix are settings: `SEALJAR_HTTP__LISTEN` is `http.listen`.
 const ENV_PREFIX: &str = "SEALJAR_";
@@ -88,9 +89,14 @@ impl Layers {
         self.settings.get(setting).map_or(&Source::Default, |(_, source)| source)
     }
 
-    /// `name = value  # source`, one a line.
+    /// `name = value  # source`, one a line. A password in the store's address is not shown.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        self.settings.iter().map(|(name, (value, source))| format!("{name} = {value}  # {source}"))
+        self.settings.iter().map(|(name, (value, source))| match value {
+            Value::String(text) if name == "store" => {
+                format!("{name} = {}  # {source}", Value::String(without_password(text)))
+            }
+            value => format!("{name} = {value}  # {source}"),
+        })
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, PasswordCost, Session, StaleChoice, Throttle};
+use super::{Config, PasswordCost, Postgres, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
 use crate::http::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
@@ -12,6 +12,7 @@ use crate::http::throttle::{Limits, Rate};
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
+use crate::store;
 use crate::store::StoreUrl;
 
 impl Config {
@@ -51,6 +52,15 @@ impl Config {
 
     pub(crate) fn store_url(&self) -> StoreUrl {
         StoreUrl::parse(&self.store).expect("checked when the configuration was read")
+    }
+
+    pub(crate) const fn store_limits(&self) -> store::Limits {
+        let Postgres { max_connections, statement_timeout, connect_timeout } = self.postgres;
+        store::Limits {
+            connections: max_connections as usize,
+            statement_timeout: statement_timeout.0,
+            connect_timeout: connect_timeout.0,
+        }
     }
 
     pub(crate) const fn lifetimes(&self) -> Lifetimes {

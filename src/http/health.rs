@@ -1,7 +1,8 @@
-//! `/healthz` and `/readyz`, on the admin listener.
+//! `/healthz`, `/readyz` and `/metrics`, on the admin listener.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -9,7 +10,7 @@ use salvo::prelude::{Response, handler};
 use serde_json::json;
 
 use super::App;
-use crate::clock::Now;
+use crate::clock::{Now, milliseconds};
 
 /// Alive: the process answers. It depends on nothing.
 #[handler]
@@ -35,16 +36,63 @@ impl Ready {
         let body = json!({
             "status": if failed.is_empty() { "ready" } else { "not ready" },
             "reasons": failed,
-            "staleness_ms": u64::try_from(list.staleness(now).as_millis()).unwrap_or(u64::MAX),
+            "staleness_ms": milliseconds(list.staleness(now)),
+            "lag_ms": app.lag.last_ms(),
             "revocations": list.len(),
+            "pending": list.pending(),
         });
         answer(response, status, body.to_string());
     }
 }
 
+/// How the list of revocations is, in Prometheus' text format.
+pub(crate) struct Metrics(pub(crate) Arc<App>);
+
+#[handler]
+impl Metrics {
+    async fn handle(&self, response: &mut Response) {
+        let text = metrics(&self.0, Now::read());
+        write(response, StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text);
+    }
+}
+
+fn metrics(app: &App, now: Now) -> String {
+    let list = app.sessions.revocations();
+    let mut text = String::new();
+    let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
+        text += &format!("# HELP sealjar_{name} {help}\n# TYPE sealjar_{name} {kind}\n");
+        samples.iter().for_each(|(labels, value)| text += &format!("sealjar_{name}{labels} {value}\n"));
+    };
+    let mut gauge = |name: &str, help: &str, value: f64| family(name, "gauge", help, &[(String::new(), value)]);
+    gauge("revocations", "Sessions refused one by one.", list.len() as f64);
+    gauge("revocations_pending", "Of these, not in the store yet.", list.pending() as f64);
+    gauge(
+        "revocation_staleness_seconds",
+        "Time since the last successful poll of the store began.",
+        list.staleness(now).as_secs_f64(),
+    );
+    let seconds = |ms: u64| Duration::from_millis(ms).as_secs_f64();
+    let mut lag: Vec<(String, f64)> = app
+        .lag
+        .within()
+        .map(|(bound, count)| {
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), |ms| seconds(ms).to_string());
+            (format!("_bucket{{le=\"{bound}\"}}"), count as f64)
+        })
+        .collect();
+    let count = lag.last().map_or(0.0, |(_, count)| *count);
+    lag.extend([("_sum".to_owned(), seconds(app.lag.sum_ms())), ("_count".to_owned(), count)]);
+    family("revocation_lag_seconds", "histogram", "From the writing of another node's sign-out to its reading.", &lag);
+    text
+}
+
 fn answer(response: &mut Response, status: StatusCode, body: String) {
+    write(response, status, "application/json", body + "\n");
+}
+
+fn write(response: &mut Response, status: StatusCode, media_type: &'static str, body: String) {
     response.status_code(status);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.body(body + "\n");
+    response.body(body);
 }

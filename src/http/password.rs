@@ -130,8 +130,7 @@ async fn set(app: &App, checked: &mut Checked, new: Password) -> Result<(), Prob
     let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
     checked.read = Now::read();
-    let now = revocations.time(checked.read);
-    let changed = app.store.change_own_password(&checked.account, &hash, now).await.map_err(|error| match error {
+    let changed = app.store.change_own_password(&checked.account, &hash).await.map_err(|error| match error {
         StoreError::NoSuchAccount(_) => Problem::Overtaken,
         error => store_failed(error),
     })?;

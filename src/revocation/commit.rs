@@ -1,8 +1,8 @@
 //! Making refusals durable: many at once in one commit, and success only when the disk has them.
 //!
-//! A refusal is pending from the moment it is asked for, so the session is dead in this process whatever the disk does. Every
+//! A refusal is pending from the moment it is asked for, so the session is dead in this process whatever the store does. Every
 //! request for it waits for a commit of its own or joins the one under way; none is answered by finding the entry "already
-//! there" while it is pending. What could not be committed is kept and tried again until it is, and refuses meanwhile.
+//! there" while it is pending. What could not be committed is kept, all of it, and tried again until it is, and refuses meanwhile.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,19 +12,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{RevocationList, retention};
-use crate::clock::{Now, UnixTime};
-use crate::store::{Revoke, Store};
+use crate::clock::UnixTime;
+use crate::store::{Revoke, Store, StoreError};
 
 /// Refusals in one transaction at most.
 const MAX_BATCH: usize = 1024;
-/// Requests that wait for a commit at most; further ones wait to be let in.
-const QUEUE: usize = 4096;
-/// How long a request waits for the disk before it is told that it failed. The commit goes on.
+/// How long a request waits for the store before it is told that it failed. The commit goes on.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after a failed commit the next one is tried.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The refusal is in force in this process, but not on disk.
+/// The refusal is in force in this process, but not in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the revocation could not be made durable")]
 pub(crate) struct NotDurable;
@@ -38,13 +36,14 @@ struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     list: Arc<RevocationList>,
-    requests: mpsc::Sender<Request>,
+    /// Without a bound, because none may be lost: what waits is at most one refusal for each live session.
+    requests: mpsc::UnboundedSender<Request>,
 }
 
 impl Committer {
     /// Starts the task that commits.
     pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, Committing) {
-        let (requests, waiting) = mpsc::channel(QUEUE);
+        let (requests, waiting) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(list.clone(), store, waiting, stopped));
         (Self { list, requests }, Committing { stop, task })
@@ -59,7 +58,7 @@ impl Committer {
         revokes.iter().for_each(|revoke| self.refuse(revoke));
         let (reply, outcome) = oneshot::channel();
         let answer = async {
-            self.requests.send(Request { revokes, reply }).await.map_err(|_| NotDurable)?;
+            self.requests.send(Request { revokes, reply }).map_err(|_| NotDurable)?;
             outcome.await.map_err(|_| NotDurable)?
         };
         tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(NotDurable))
@@ -102,59 +101,60 @@ impl Committing {
 async fn run(
     list: Arc<RevocationList>,
     store: Store,
-    mut waiting: mpsc::Receiver<Request>,
+    mut waiting: mpsc::UnboundedReceiver<Request>,
     mut stop: oneshot::Receiver<()>,
 ) -> usize {
-    let mut unsettled: HashSet<Revoke> = HashSet::new();
+    // What was tried before and is not committed; nobody waits for it any more.
+    let mut backlog: HashSet<Revoke> = HashSet::new();
+    let mut failing = false;
     loop {
-        let retry = tokio::time::sleep(RETRY);
-        let next = tokio::select! {
-            next = waiting.recv() => next,
-            () = retry, if !unsettled.is_empty() => Some(Request { revokes: Vec::new(), reply: oneshot::channel().0 }),
+        let pause = if failing { RETRY } else { Duration::ZERO };
+        let (first, closing) = tokio::select! {
+            next = waiting.recv() => { let closing = next.is_none(); (next, closing) }
+            () = tokio::time::sleep(pause), if !backlog.is_empty() => (None, false),
             _ = &mut stop, if !waiting.is_closed() => {
                 waiting.close();
                 continue;
             }
         };
-        let closing = next.is_none();
-        let mut replies = Vec::new();
-        let mut take = |request: Request, unsettled: &mut HashSet<Revoke>| {
-            unsettled.extend(request.revokes);
-            replies.push(request.reply);
-        };
-        if let Some(request) = next {
-            take(request, &mut unsettled);
+        let (mut batch, mut replies) = (HashSet::new(), Vec::new());
+        let mut next = first;
+        while let Some(Request { revokes, reply }) = next {
+            batch.extend(revokes);
+            replies.push(reply);
+            next = if batch.len() < MAX_BATCH { waiting.try_recv().ok() } else { None };
         }
-        while unsettled.len() < MAX_BATCH
-            && let Ok(request) = waiting.try_recv()
-        {
-            take(request, &mut unsettled);
+        let room = MAX_BATCH.saturating_sub(batch.len());
+        batch.extend(backlog.iter().take(room).cloned());
+        let revokes: Vec<Revoke> = batch.iter().cloned().collect();
+        let outcome = commit(&list, &store, &revokes).await;
+        match &outcome {
+            Ok(()) => backlog.retain(|revoke| !batch.contains(revoke)),
+            Err(error) => {
+                if !failing {
+                    tracing::error!(%error, "sign-outs are in force here but not in the store; trying again until they are");
+                }
+                backlog.extend(batch);
+            }
         }
-        let outcome = commit(&list, &store, &mut unsettled).await;
+        if failing && outcome.is_ok() {
+            tracing::info!(left = backlog.len(), "the store takes sign-outs again");
+        }
+        failing = outcome.is_err();
         // A waiter may have lost patience; its refusal is committed, or kept, all the same.
         for reply in replies {
-            let _ = reply.send(outcome);
+            let _ = reply.send(if failing { Err(NotDurable) } else { Ok(()) });
         }
-        if closing {
-            return unsettled.len();
+        if closing && (failing || backlog.is_empty()) {
+            return backlog.len();
         }
     }
 }
 
-async fn commit(list: &RevocationList, store: &Store, unsettled: &mut HashSet<Revoke>) -> Result<(), NotDurable> {
-    if unsettled.is_empty() {
-        return Ok(());
+async fn commit(list: &RevocationList, store: &Store, batch: &[Revoke]) -> Result<(), StoreError> {
+    if !batch.is_empty() {
+        let entries = store.revoke(batch).await?;
+        entries.iter().for_each(|entry| list.add_durable(entry));
     }
-    let batch: Vec<Revoke> = unsettled.iter().cloned().collect();
-    match store.revoke(&batch, list.time(Now::read())).await {
-        Ok(entries) => {
-            entries.iter().for_each(|entry| list.add_durable(entry));
-            unsettled.clear();
-            Ok(())
-        }
-        Err(error) => {
-            tracing::error!(%error, revocations = batch.len(), "sign-outs are in force here but not on disk; trying again");
-            Err(NotDurable)
-        }
-    }
+    Ok(())
 }

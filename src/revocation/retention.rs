@@ -1,7 +1,7 @@
 //! How long an entry must be kept: longer than every token that it refuses, and not more.
 //!
 //! Let S be the clock skew, I the longest idle time that a token of the entry's kind may carry, and L the lag: `max_staleness`
-//! plus one poll. An entry committed at C, for sessions that end at the absolute deadline A, expires at
+//! plus one poll plus D, the longest that a commit takes ([`COMMITTED_WITHIN`]). An entry whose transaction began at C, for sessions that end at the absolute deadline A, expires at
 //!
 //! > **E = min(A, C + I + L + S) + S**
 //!
@@ -43,6 +43,23 @@ pub struct Longest {
     /// Whether a node may accept sessions while its list is stale.
     pub fail_open: bool,
 }
+
+impl Longest {
+    /// What holds for sessions of either kind.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            idle: self.idle.max(other.idle),
+            absolute: self.absolute.max(other.absolute),
+            lag: self.lag.max(other.lag),
+            fail_open: self.fail_open || other.fail_open,
+        }
+    }
+}
+
+/// D: how long after C a commit may become visible to others. One that took longer does not count and is made again, with a later
+/// C; so it does not matter what held it up: a lock, a disk, a paused database, a standby that must confirm it.
+pub const COMMITTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often at least a server records what its clock has reached.
 pub const CLOCK_RECORDED_EVERY: Duration = Duration::from_secs(60);

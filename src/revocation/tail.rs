@@ -1,63 +1,131 @@
 //! Following the store: the whole list before the server is ready, then whatever is new, and pruning what is dead.
 //!
-//! The log is read again from where the last poll ended; entries written by this process come back and change nothing. That is
-//! how `sealjar revoke` and `sealjar users` reach a running server.
+//! The log is read again from where the last poll ended, the row that was read last included. If that row is not there any more,
+//! or is another, then this is not the log that was followed: it was pruned, or a backup or a standby that lacked the last
+//! commits has taken its place, and numbers may have been given out twice. Then it is read again whole. Entries written by this
+//! process come back and change nothing. That is how other nodes, `sealjar revoke` and `sealjar users` reach a running server.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RevocationList, retention};
+use tokio::task::JoinSet;
+
+use super::lag::Lag;
+use super::{Entry, RevocationList, WhenStale, retention};
 use crate::audit;
-use crate::clock::{Now, StepGuard, UnixTime};
-use crate::store::{Sealing, Store, StoreError};
+use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
+use crate::id;
+use crate::store::{Sealing, State, Store, StoreError};
 
 /// Between two polls: well within the second that the command line promises.
 pub(crate) const POLL: Duration = Duration::from_millis(250);
+/// Between two polls that are made because there is news.
+const BREATH: Duration = Duration::from_millis(10);
+/// Between two attempts to reach a store that is away, at most.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 /// Between two records of what is sealed and what the clock has reached, each followed by pruning; by the boot clock.
 const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 /// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
-/// Entries read at once.
-const PAGE: usize = 10_000;
+/// Rows read at once.
+const PAGE: i64 = 10_000;
 
 /// Keeps a list like the store's.
 #[derive(Debug)]
 pub(crate) struct Follower {
     store: Store,
     list: Arc<RevocationList>,
+    lag: Arc<Lag>,
     sealing: Sealing,
-    seq: i64,
+    place: Place,
     steps: StepGuard,
     /// The latest that this server has taken for now.
     reached: UnixTime,
     next_record: Duration,
-    failing: bool,
+    /// Attempts that failed in a row.
+    failures: u32,
+    stale: bool,
+    /// The pruning under way, if there is one: the next poll does not wait for it.
+    pruning: JoinSet<()>,
 }
 
 impl Follower {
     /// Loads the whole list, and records what this server is going to seal.
-    pub(crate) async fn load(store: Store, list: Arc<RevocationList>, sealing: Sealing) -> Result<Self, StoreError> {
+    pub(crate) async fn load(
+        store: Store,
+        list: Arc<RevocationList>,
+        lag: Arc<Lag>,
+        sealing: Sealing,
+    ) -> Result<Self, StoreError> {
         let now = Now::read();
-        let steps = StepGuard::new(now);
-        let (reached, next_record) = (now.wall, now.boot + RECORD_EVERY);
-        let mut follower = Self { store, list, sealing, seq: 0, steps, reached, next_record, failing: false };
-        follower.poll(News::Old).await?;
-        follower.record_sealing(now).await?;
+        let mut place = None;
+        let state = catch_up(&store, &list, &mut place, News::Old).await?;
+        check_clocks(&state, now)?;
+        let follower = Self {
+            store,
+            list,
+            lag,
+            sealing,
+            place,
+            steps: StepGuard::new(now),
+            reached: now.wall,
+            next_record: now.boot + RECORD_EVERY,
+            failures: 0,
+            stale: false,
+            pruning: JoinSet::new(),
+        };
+        follower.tell_sealing(now).await?;
         Ok(follower)
     }
 
     /// Polls and prunes for ever.
     pub(crate) async fn run(mut self) {
         loop {
-            tokio::time::sleep(POLL).await;
-            let outcome = self.round().await;
-            match (&outcome, self.failing) {
-                (Err(error), false) => tracing::error!(%error, "cannot follow the store; trying again"),
-                (Ok(()), true) => tracing::info!("following the store again"),
-                _ => {}
+            self.wait().await;
+            match self.round().await {
+                Ok(()) => {
+                    if self.failures > 0 {
+                        tracing::info!("following the store again");
+                    }
+                    self.failures = 0;
+                }
+                Err(error) => {
+                    if self.failures == 0 {
+                        tracing::error!(%error, "cannot follow the store; trying again");
+                    }
+                    self.failures = self.failures.saturating_add(1);
+                }
             }
-            self.failing = outcome.is_err();
+            self.report_staleness(Now::read());
         }
+    }
+
+    /// Until the next poll is due, or there is news; longer and longer while the store is away, and not all nodes at once.
+    async fn wait(&self) {
+        if self.failures == 0 {
+            tokio::time::sleep(BREATH).await;
+            // Whether time or news ends it makes no difference.
+            let _ = tokio::time::timeout(POLL, self.store.news()).await;
+            return;
+        }
+        let [jitter] = id::random::<1>();
+        let backoff = POLL.saturating_mul(1 << self.failures.min(4)).min(LONGEST_BACKOFF);
+        tokio::time::sleep(backoff.mul_f64(0.5 + f64::from(jitter) / 512.0)).await;
+    }
+
+    /// Says once that the list is too old, and once that it is not any more.
+    fn report_staleness(&mut self, now: Now) {
+        let stale = !self.list.is_current(now);
+        if stale && !self.stale {
+            let what = match self.list.freshness.when_stale {
+                WhenStale::Refuse => "sessions are refused (503)",
+                WhenStale::Allow => "sessions are accepted on old knowledge (revocation.when_stale), and none begins,",
+            };
+            tracing::error!("the store could not be read for revocation.max_staleness: {what} until it can");
+        } else if self.stale && !stale {
+            tracing::info!("the revocation list is up to date again");
+        }
+        self.stale = stale;
     }
 
     async fn round(&mut self) -> Result<(), StoreError> {
@@ -69,76 +137,116 @@ impl Follower {
             self.reached = self.reached.max(before);
             self.next_record = now.boot;
         }
-        self.poll(News::Fresh).await?;
+        let state = catch_up(&self.store, &self.list, &mut self.place, News::Fresh(&self.lag)).await?;
         if now.boot >= self.next_record {
-            self.record_sealing(now).await?;
+            self.reached = self.reached.max(now.wall);
+            self.tell_sealing(now).await?;
             self.next_record = now.boot + RECORD_EVERY;
-            if self.steps.may_prune(now) {
-                self.prune(now).await?;
+            while self.pruning.try_join_next().is_some() {}
+            match check_clocks(&state, now) {
+                Ok(()) if self.steps.may_prune(now) && self.pruning.is_empty() => {
+                    self.pruning.spawn(prune(self.store.clone(), self.list.clone(), self.list.time(now)));
+                }
+                Ok(()) => {}
+                Err(error) => tracing::error!(%error, "nothing is pruned"),
             }
         }
         Ok(())
     }
 
-    async fn poll(&mut self, news: News) -> Result<(), StoreError> {
-        self.seq = catch_up(&self.store, &self.list, self.seq, news).await?;
-        Ok(())
-    }
-
-    async fn record_sealing(&mut self, now: Now) -> Result<(), StoreError> {
-        self.reached = self.reached.max(now.wall);
+    async fn tell_sealing(&self, now: Now) -> Result<(), StoreError> {
         self.store.record_sealing(&self.sealing, self.reached, self.list.time(now).plus(SEALING_AHEAD)).await
     }
+}
 
-    /// The store first: time must have moved, durably, before any entry is gone.
-    async fn prune(&self, now: Now) -> Result<(), StoreError> {
-        let instant = self.list.time(now);
-        self.store.record_pruned_through(instant).await?;
-        let list = self.list.clone();
-        tokio::task::spawn_blocking(move || list.prune(instant))
+/// The store first: time must have moved, durably, before any entry is gone.
+async fn prune(store: Store, list: Arc<RevocationList>, instant: UnixTime) {
+    let pruned = async {
+        store.record_pruned_through(instant).await?;
+        let here = list.clone();
+        tokio::task::spawn_blocking(move || here.prune(instant))
             .await
             .expect("pruning compares numbers and removes entries, which cannot panic");
-        while self.store.delete_expired(instant).await? {}
-        tracing::debug!(through = %instant, left = self.list.len(), "pruned the revocation list");
-        Ok(())
+        while store.delete_expired(instant).await? {}
+        Ok::<_, StoreError>(())
+    };
+    match pruned.await {
+        Ok(()) => tracing::debug!(through = %instant, left = list.len(), "pruned the revocation list"),
+        Err(error) => tracing::warn!(%error, "the revocation list was not pruned; tried again in a minute"),
+    }
+}
+
+/// Refuses a store whose clock is further from this machine's than two nodes' may be: what it prunes, the others lose.
+fn check_clocks(state: &State, read: Now) -> Result<(), StoreError> {
+    // The store was asked after `read`, and answered before now; both clocks count whole seconds.
+    let (earliest, latest) = (read.wall, Now::read().wall.plus(Duration::from_secs(1)));
+    match state.clock {
+        Some(clock)
+            if earliest > clock.plus(CLOCK_SKEW + Duration::from_secs(1)) || clock > latest.plus(CLOCK_SKEW) =>
+        {
+            Err(StoreError::ClocksApart { here: latest, there: clock })
+        }
+        _ => Ok(()),
     }
 }
 
 /// Loads the whole list once.
 pub(crate) async fn load(store: &Store, list: &RevocationList) -> Result<(), StoreError> {
-    catch_up(store, list, 0, News::Old).await.map(drop)
+    catch_up(store, list, &mut None, News::Old).await.map(drop)
 }
 
-/// Whether what the log says is news, of which the audit events tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
-    Fresh,
+/// The row of the log that was read last.
+type Place = Option<(i64, Entry)>;
+
+/// Whether what the log says is news, of which the audit events tell, and how late it came.
+#[derive(Debug, Clone, Copy)]
+enum News<'l> {
+    Fresh(&'l Lag),
     Old,
 }
 
-/// Reads the log after `seq` to its end; returns where that is. The counters come last: what another server threw away before
-/// it was read here is then covered by the `pruned_through` that it had recorded first.
-async fn catch_up(store: &Store, list: &RevocationList, mut seq: i64, news: News) -> Result<i64, StoreError> {
+/// Reads the log from `place` to its end, and moves `place` along. The counters are read after the last rows: what another server
+/// threw away before it was read here is then covered by the `pruned_through` that it had recorded first.
+async fn catch_up(
+    store: &Store,
+    list: &RevocationList,
+    place: &mut Place,
+    news: News<'_>,
+) -> Result<State, StoreError> {
     let started = Now::read();
-    loop {
-        let page = store.entries_after(seq, PAGE).await?;
-        for (number, entry) in &page {
-            if news == News::Fresh && !list.holds(entry) {
-                audit::revoked_elsewhere(entry);
+    let state = loop {
+        let page = store.read_log(place.as_ref().map_or(0, |(seq, _)| *seq), PAGE).await?;
+        let mut rows = page.rows.iter();
+        if let Some((seq, entry)) = place.as_ref()
+            && !rows.next().is_some_and(|row| row.seq == *seq && row.entry == *entry)
+        {
+            if entry.expires_at() >= page.state.pruned_through {
+                tracing::warn!(
+                    "the store lacks what was in it: if it was restored or failed over, run: sealjar store restored"
+                );
             }
-            list.add_durable(entry);
-            seq = *number;
+            *place = None;
+            continue;
         }
-        if page.len() < PAGE {
-            break;
+        for row in rows {
+            if let News::Fresh(lag) = news
+                && !list.holds(&row.entry)
+            {
+                audit::revoked_elsewhere(&row.entry);
+                row.age.iter().for_each(|age| lag.observe(*age));
+            }
+            list.add_durable(&row.entry);
+            *place = Some((row.seq, row.entry.clone()));
         }
-    }
-    let state = store.state().await?;
-    if news == News::Fresh && list.global_generation() < state.global_generation {
+        if !page.is_full(PAGE) {
+            break page.state;
+        }
+    };
+    if matches!(news, News::Fresh(_)) && list.global_generation() < state.global_generation {
         audit::everyone_revoked(state.global_generation);
     }
     list.raise_global_generation(state.global_generation);
     list.raise_pruned_through(state.pruned_through);
     list.mark_synced(started);
-    Ok(seq)
+    Ok(state)
 }

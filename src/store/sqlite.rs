@@ -1,19 +1,25 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
-mod accounts;
 mod revocations;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use sqlx::Sqlite;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite};
 
-use super::{State, StoreError, StoreUrl};
+use super::accounts::accounts;
+use super::log::{signed, unsigned};
+use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
+use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
@@ -31,47 +37,47 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens a database that exists, and brings its tables up to date.
-    pub(crate) async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
-        if !url.path.exists() {
-            return Err(StoreError::Missing(url.path.clone()));
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
         }
         let options = SqliteConnectOptions::new()
-            .filename(&url.path)
+            .filename(path)
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = async |size: u32| {
             let pool = SqlitePoolOptions::new().max_connections(size).connect_with(options.clone()).await;
-            pool.map_err(|source| StoreError::Open { path: url.path.clone(), source })
+            pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
         let write = pool(1).await?;
         MIGRATIONS.run(&write).await?;
         Ok(Self { write, read: pool(READERS).await? })
     }
 
-    /// Makes the database if it is missing, readable by its owner only, and opens it. Says whether it made it.
-    pub(crate) async fn open_or_create(url: &StoreUrl) -> Result<(Self, bool), StoreError> {
-        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&url.path) {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(source) => return Err(StoreError::Create { path: url.path.clone(), source }),
-        };
-        Ok((Self::open(url).await?, made))
+    /// Makes the file if it is missing, readable by its owner only. Says whether it made it.
+    pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(StoreError::Create { path: path.to_owned(), source }),
+        }
     }
 
-    /// Finishes what is under way and closes the file.
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
     }
 
-    /// The counters.
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
         let query = sqlx::query_as("SELECT global_generation, pruned_through FROM state");
         let (generation, pruned): (i64, i64) = query.fetch_one(&self.read).await?;
-        Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?) })
+        Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
+    }
+
+    async fn reading(&self) -> Result<Reading, StoreError> {
+        Ok(Reading { connection: self.read.acquire().await? })
     }
 
     /// A transaction that is the only writer from its start, so that it never fails half-way for another's sake.
@@ -80,6 +86,17 @@ impl Store {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
         Ok(Writing { connection, committed: false })
     }
+}
+
+accounts!(Store, SqliteConnection, SqliteRow);
+
+/// A connection that reads; it is good for the next one however its work ended.
+struct Reading {
+    connection: PoolConnection<Sqlite>,
+}
+
+impl Reading {
+    fn finish(self) {}
 }
 
 /// A transaction under way. Its connection is thrown away unless it commits: after a failed COMMIT, SQLite may have rolled back
@@ -104,13 +121,4 @@ impl Drop for Writing {
             self.connection.close_on_drop();
         }
     }
-}
-
-fn unsigned(value: i64) -> Result<u64, StoreError> {
-    u64::try_from(value).map_err(|_| StoreError::Corrupt("a negative counter or instant"))
-}
-
-/// For binding: instants and counters past SQLite's range count as its end.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

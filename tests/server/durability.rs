@@ -153,7 +153,7 @@ async fn a_disk_that_hangs_does_not_keep_the_server_from_stopping() {
     home.set_disk("hang");
     assert_eq!(server.logout(&session).await, "503 not-durable");
     server.signal("TERM");
-    server.wait_for("the last sign-outs did not reach the disk");
+    server.wait_for("the last sign-outs did not reach the store");
     assert_eq!(server.exit_code(), Some(74), "and the failure is told to whoever started it");
 }
 

@@ -1,0 +1,158 @@
+//! Accounts. A change that ends sessions raises the account's generation and writes the revocation in one transaction.
+//!
+//! The statements are the same for both engines, and so they are written once, as a macro: sqlx's types differ from engine to
+//! engine, and no generic function over them is readable. An engine has `reading` (a connection), `begin` (the transaction
+//! that is the only writer until it ends) and `revocations::write`.
+
+/// Gives an engine its accounts.
+macro_rules! accounts {
+    ($store:ident, $connection:ty, $row:ty) => {
+        impl $store {
+            pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
+                let Account { sub, profile, password_hash, disabled, must_change, generation, created_at } = account;
+                let mut writing = self.begin().await?;
+                let added = sqlx::query(
+                    "INSERT INTO account
+                     (sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation, created_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                )
+                .bind(sub)
+                .bind(profile.login_name.as_str())
+                .bind(profile.display_name.as_str())
+                .bind(profile.email.as_str())
+                .bind(profile.roles.as_str())
+                .bind(password_hash)
+                .bind(must_change)
+                .bind(disabled)
+                .bind(signed(*generation))
+                .bind(signed(created_at.0))
+                .execute(&mut *writing.connection)
+                .await;
+                match added {
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                        Err(StoreError::NameTaken(profile.login_name.to_string()))
+                    }
+                    Err(error) => Err(error.into()),
+                    Ok(_) => writing.commit().await,
+                }
+            }
+
+            pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
+                let mut reading = self.reading().await?;
+                let query = sqlx::query("SELECT * FROM account WHERE login_name = $1").bind(name.as_str());
+                let row = query.fetch_optional(&mut *reading.connection).await?;
+                reading.finish();
+                row.as_ref().map(account).transpose()
+            }
+
+            pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+                let mut reading = self.reading().await?;
+                let query = sqlx::query("SELECT * FROM account ORDER BY login_name");
+                let rows = query.fetch_all(&mut *reading.connection).await?;
+                reading.finish();
+                rows.iter().map(account).collect()
+            }
+
+            pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
+                let mut reading = self.reading().await?;
+                let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)");
+                let found = query.fetch_one(&mut *reading.connection).await?;
+                reading.finish();
+                Ok(found)
+            }
+
+            pub(crate) async fn change_account(
+                &self,
+                name: &LoginName,
+                change: &Change,
+                now: UnixTime,
+            ) -> Result<(), StoreError> {
+                let mut writing = self.begin().await?;
+                let query = sqlx::query_as("SELECT sub, generation FROM account WHERE login_name = $1");
+                let found = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
+                let (sub, generation): (String, i64) =
+                    found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
+                if !matches!(change, Change::Enable) {
+                    let below = unsigned(generation)? + 1;
+                    let end = Revoke::Subject { sub: sub.as_str().into(), below };
+                    revocations::write(&mut writing.connection, &[end], now).await?;
+                }
+                apply(&mut writing.connection, &sub, change).await?;
+                writing.commit().await
+            }
+
+            pub(crate) async fn change_own_password(
+                &self,
+                account: &Account,
+                hash: &str,
+                now: UnixTime,
+            ) -> Result<PasswordChanged, StoreError> {
+                let mut writing = self.begin().await?;
+                let query = sqlx::query_scalar("SELECT generation FROM account WHERE sub = $1 AND NOT disabled");
+                let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *writing.connection).await?;
+                if found.map(unsigned).transpose()? != Some(account.generation) {
+                    return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
+                }
+                let generation = account.generation + 1;
+                let end = Revoke::Subject { sub: account.sub.as_str().into(), below: generation };
+                let ended = revocations::write(&mut writing.connection, &[end], now).await?;
+                let change = Change::Password { hash: hash.to_owned(), must_change: false };
+                apply(&mut writing.connection, &account.sub, &change).await?;
+                writing.commit().await?;
+                let ended = ended.into_iter().next().expect("one entry for the one refusal");
+                Ok(PasswordChanged { generation, ended })
+            }
+
+            pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
+                let mut writing = self.begin().await?;
+                let query = sqlx::query("UPDATE account SET password_hash = $1 WHERE sub = $2 AND password_hash = $3");
+                query.bind(new).bind(sub).bind(old).execute(&mut *writing.connection).await?;
+                writing.commit().await
+            }
+        }
+
+        async fn apply(connection: &mut $connection, sub: &str, change: &Change) -> Result<(), StoreError> {
+            let query = match change {
+                Change::Password { hash, must_change } => {
+                    sqlx::query("UPDATE account SET password_hash = $2, must_change = $3 WHERE sub = $1")
+                        .bind(sub)
+                        .bind(hash)
+                        .bind(must_change)
+                }
+                Change::Roles(roles) => {
+                    sqlx::query("UPDATE account SET roles = $2 WHERE sub = $1").bind(sub).bind(roles.as_str())
+                }
+                Change::Disable => sqlx::query("UPDATE account SET disabled = TRUE WHERE sub = $1").bind(sub),
+                Change::Enable => sqlx::query("UPDATE account SET disabled = FALSE WHERE sub = $1").bind(sub),
+                Change::Delete => sqlx::query("DELETE FROM account WHERE sub = $1").bind(sub),
+                Change::EndSessions => return Ok(()),
+            };
+            query.execute(&mut *connection).await?;
+            Ok(())
+        }
+
+        fn account(row: &$row) -> Result<Account, StoreError> {
+            const CORRUPT: StoreError = StoreError::Corrupt("a name, address or role of an account breaks its rule");
+            let text = |column: &'static str| row.try_get::<String, _>(column);
+            let roles: Vec<String> =
+                text("roles")?.split(',').filter(|role| !role.is_empty()).map(str::to_owned).collect();
+            let profile = Profile {
+                login_name: text("login_name")?.parse::<LoginName>().map_err(|_| CORRUPT)?,
+                display_name: text("display_name")?.parse::<DisplayName>().map_err(|_| CORRUPT)?,
+                email: text("email")?.parse::<Email>().map_err(|_| CORRUPT)?,
+                roles: Roles::new(&roles).map_err(|_| CORRUPT)?,
+            };
+            Ok(Account {
+                sub: text("sub")?,
+                profile,
+                password_hash: text("password_hash")?,
+                disabled: row.try_get("disabled")?,
+                must_change: row.try_get("must_change")?,
+                generation: unsigned(row.try_get("generation")?)?,
+                created_at: UnixTime(unsigned(row.try_get("created_at")?)?),
+            })
+        }
+    };
+}
+
+pub(super) use accounts;

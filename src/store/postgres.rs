@@ -1,0 +1,145 @@
+//! PostgreSQL, which several nodes share. Plain SQL: tables, transactions and row locks; NOTIFY only makes followers quick.
+//!
+//! Every transaction that writes refusals begins by locking the one row of `state`, which also gives out the numbers of the log,
+//! and holds the lock to its commit. PostgreSQL lets a transaction be seen before it lets its locks go; so when a later number
+//! is given out, every row with an earlier one can be seen already, and a follower that reads from its last number on misses
+//! nothing, in whatever order the nodes began. A node that dies or freezes with the lock in its hand is cut off by
+//! `idle_in_transaction_session_timeout`.
+
+mod line;
+mod news;
+mod revocations;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+
+use super::accounts::accounts;
+use super::log::{signed, unsigned};
+use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
+use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
+use crate::clock::UnixTime;
+use crate::revocation::retention::COMMITTED_WITHIN;
+use line::{Line, Lines};
+use news::News;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+
+/// How long one question may take in all, with waiting for a connection and making it. A commit does not count after that.
+pub(super) const PATIENCE: Duration = COMMITTED_WITHIN;
+
+/// How much of the server this node may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections for sign-ins. There are five more: three for writing, one for following the log and one for notices.
+    pub(crate) connections: usize,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// Connections to a database, each kind for one purpose, so that a flood of sign-ins holds up no sign-out.
+#[derive(Debug, Clone)]
+pub(crate) struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    accounts: Lines,
+    write: Lines,
+    follow: Lines,
+    news: News,
+}
+
+impl Store {
+    pub(crate) async fn open(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
+        // What is slow is the server's to say.
+        let options = options.clone().disable_statement_logging();
+        let line =
+            Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout };
+        let mut connection = line.connect().await?;
+        // However long a change of the tables takes.
+        connection
+            .execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+            .await?;
+        MIGRATIONS.run(&mut connection).await?;
+        let news = News::start(&line, &mut connection).await;
+        // A word of farewell to the server; it would notice by itself.
+        let _ = connection.close().await;
+        Ok(Self(Arc::new(Inner {
+            accounts: Lines::new(line.clone(), limits.connections),
+            write: Lines::new(line.clone(), 3),
+            follow: Lines::new(line, 1),
+            news,
+        })))
+    }
+
+    /// Closes what is not in use.
+    pub(crate) fn close(&self) {
+        self.0.news.stop();
+        [&self.0.accounts, &self.0.write, &self.0.follow].into_iter().for_each(Lines::close);
+    }
+
+    pub(crate) async fn news(&self) {
+        self.0.news.wait().await;
+    }
+
+    pub(crate) async fn state(&self) -> Result<State, StoreError> {
+        let mut reading = self.reading().await?;
+        let state = state(&mut reading.connection).await?;
+        reading.finish();
+        Ok(state)
+    }
+
+    async fn reading(&self) -> Result<Reading<'_>, StoreError> {
+        Ok(Reading { connection: self.0.accounts.borrow().await? })
+    }
+
+    /// A transaction that is the only writer from its start.
+    async fn begin(&self) -> Result<Writing<'_>, StoreError> {
+        let mut borrowed = self.0.write.borrow().await?;
+        borrowed.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM state FOR UPDATE").await?;
+        Ok(Writing { connection: borrowed, notify: self.0.news.known })
+    }
+}
+
+async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
+    let query = sqlx::query_as(
+        "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT) FROM state",
+    );
+    let (generation, pruned, clock): (i64, i64, i64) = query.fetch_one(connection).await?;
+    Ok(State {
+        global_generation: unsigned(generation)?,
+        pruned_through: UnixTime(unsigned(pruned)?),
+        clock: Some(UnixTime(unsigned(clock)?)),
+    })
+}
+
+accounts!(Store, PgConnection, PgRow);
+
+/// A connection that reads; closed unless it has read to the end.
+struct Reading<'s> {
+    connection: line::Borrowed<'s>,
+}
+
+impl Reading<'_> {
+    fn finish(self) {
+        self.connection.finish();
+    }
+}
+
+/// A transaction under way. If it is not committed, its connection is closed, which rolls it back.
+struct Writing<'s> {
+    connection: line::Borrowed<'s>,
+    /// Whether to tell followers, who then hear of it once it is committed.
+    notify: bool,
+}
+
+impl Writing<'_> {
+    async fn commit(mut self) -> Result<(), StoreError> {
+        self.connection.execute(if self.notify { news::NOTIFY_AND_COMMIT } else { "COMMIT" }).await?;
+        self.connection.finish();
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Notices that the log has grown, by LISTEN and NOTIFY: they make followers quick, and nobody relies on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Executor;
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::line::Line;
+
+const CHANNEL: &str = "sealjar";
+/// In one message: whoever listens hears of it when the transaction is committed, and not before.
+pub(super) const NOTIFY_AND_COMMIT: &str = "NOTIFY sealjar; COMMIT";
+/// Between two attempts to listen.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Listens for as long as the store is open.
+#[derive(Debug)]
+pub(super) struct News {
+    /// Whether the server knows of notices at all.
+    pub(super) known: bool,
+    arrived: Arc<Notify>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl News {
+    /// Begins to listen, if the server lets us: some that speak PostgreSQL's protocol have no NOTIFY.
+    pub(super) async fn start(line: &Line, connection: &mut PgConnection) -> Self {
+        let known = connection.execute("NOTIFY sealjar").await.is_ok();
+        let arrived = Arc::new(Notify::new());
+        let task = known.then(|| tokio::spawn(listen(line.clone(), arrived.clone())));
+        if !known {
+            tracing::info!("the store has no NOTIFY: other nodes' sign-outs are found by polling alone");
+        }
+        Self { known, arrived, task }
+    }
+
+    /// Returns when there was a notice since the last time.
+    pub(super) async fn wait(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub(super) fn stop(&self) {
+        self.task.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn listen(line: Line, arrived: Arc<Notify>) {
+    loop {
+        if let Err(error) = hear(&line, &arrived).await {
+            tracing::debug!(%error, "not listening for notices; polling goes on");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Passes notices on until the connection is lost, or nothing was heard for so long that it may have been.
+async fn hear(line: &Line, arrived: &Notify) -> Result<(), sqlx::Error> {
+    /// A server that was restarted behind a network that swallows packets says nothing any more.
+    const SILENCE: Duration = Duration::from_secs(30);
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(line.connect_timeout);
+    let mut listener = PgListener::connect_with(&pool.connect_lazy_with(line.options.clone())).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    while let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
+        if heard?.is_none() {
+            break;
+        }
+        arrived.notify_one();
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The revocation log in PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::{Store, signed, state, unsigned};
+use crate::clock::{CLOCK_SKEW, UnixTime};
+use crate::revocation::{Entry, retention};
+use crate::store::log::{self, Facts, whole_secs};
+use crate::store::{Logged, Page, Revoke, Sealing, StoreError};
+
+/// Rows deleted in one transaction.
+const PRUNE_BATCH: i64 = 5_000;
+
+impl Store {
+    pub(crate) async fn revoke(&self, batch: &[Revoke], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
+        let mut writing = self.begin().await?;
+        let entries = write(&mut writing.connection, batch, now).await?;
+        writing.commit().await?;
+        Ok(entries)
+    }
+
+    pub(crate) async fn revoke_everyone(&self) -> Result<u64, StoreError> {
+        let mut writing = self.begin().await?;
+        let query = sqlx::query_scalar(
+            "UPDATE state SET global_generation = global_generation + 1 RETURNING global_generation",
+        );
+        let generation = query.fetch_one(&mut *writing.connection).await?;
+        writing.commit().await?;
+        unsigned(generation)
+    }
+
+    pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
+        let mut reading = self.0.follow.borrow().await?;
+        let query = sqlx::query(
+            "SELECT seq, sid, sub, below, expires_at,
+                    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - written_ms
+             FROM revocation WHERE seq >= $1 ORDER BY seq LIMIT $2",
+        );
+        let rows = query.bind(seq).bind(limit).fetch_all(&mut *reading).await?;
+        let state = state(&mut reading).await?;
+        reading.finish();
+        let logged = |row: &PgRow| {
+            let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
+            // Negative, if the server's clock was set back.
+            let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0));
+            Ok(Logged { seq: row.try_get(0)?, entry, age: Some(age) })
+        };
+        Ok(Page { rows: rows.iter().map(logged).collect::<Result<_, StoreError>>()?, state })
+    }
+
+    pub(crate) async fn record_sealing(
+        &self,
+        sealing: &Sealing,
+        reached: UnixTime,
+        until: UnixTime,
+    ) -> Result<(), StoreError> {
+        let mut writing = self.begin().await?;
+        sqlx::query("UPDATE state SET clock_reached = greatest(clock_reached, $1)")
+            .bind(signed(reached.0))
+            .execute(&mut *writing.connection)
+            .await?;
+        for (remembered, lifetime) in [(false, sealing.lifetimes.ordinary), (true, sealing.lifetimes.remembered)] {
+            sqlx::query(
+                "INSERT INTO lifetime_in_use (remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (remembered, idle_secs, absolute_secs, lag_secs, fail_open)
+                 DO UPDATE SET used_until = greatest(lifetime_in_use.used_until, excluded.used_until)",
+            )
+            .bind(remembered)
+            .bind(signed(lifetime.idle.as_secs()))
+            .bind(signed(lifetime.absolute.as_secs()))
+            .bind(whole_secs(sealing.lag))
+            .bind(sealing.fail_open)
+            .bind(signed(until.0))
+            .execute(&mut *writing.connection)
+            .await?;
+        }
+        writing.commit().await
+    }
+
+    pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
+        let mut writing = self.begin().await?;
+        sqlx::query("UPDATE state SET pruned_through = greatest(pruned_through, $1)")
+            .bind(signed(instant.0))
+            .execute(&mut *writing.connection)
+            .await?;
+        writing.commit().await
+    }
+
+    pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
+        // Nodes that do this at once share the rows out among them.
+        let query = sqlx::query(
+            "DELETE FROM revocation WHERE seq IN
+             (SELECT seq FROM revocation WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        );
+        let mut borrowed = self.0.write.borrow().await?;
+        let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&mut *borrowed).await?.rows_affected();
+        borrowed.finish();
+        Ok(deleted >= PRUNE_BATCH.unsigned_abs())
+    }
+}
+
+/// Writes refusals, with the expiry that this transaction fixes, and raises the generations of the accounts among them.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    batch: &[Revoke],
+    now: UnixTime,
+) -> Result<Vec<Entry>, StoreError> {
+    let count = i64::try_from(batch.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;
+    let query = sqlx::query_as(
+        "UPDATE state SET last_seq = last_seq + $1 RETURNING last_seq - $1, pruned_through, clock_reached",
+    );
+    let (before, pruned, reached): (i64, i64, i64) = query.bind(count).fetch_one(&mut *connection).await?;
+    let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
+    let facts = facts(connection, committed_at).await?;
+    for revoke in batch {
+        if let Revoke::Subject { sub, below } = revoke {
+            let query = sqlx::query("UPDATE account SET generation = greatest(generation, $1) WHERE sub = $2");
+            query.bind(signed(*below)).bind(&**sub).execute(&mut *connection).await?;
+        }
+    }
+    let entries: Vec<Entry> = batch.iter().map(|revoke| facts.entry(revoke)).collect();
+    insert(connection, before, &entries).await?;
+    Ok(entries)
+}
+
+/// Inserts all rows by one statement, numbered from `before` on.
+async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -> Result<(), StoreError> {
+    let seqs: Vec<i64> = (before + 1..).take(entries.len()).collect();
+    let (mut sids, mut subs, mut belows, mut expiries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        let (sid, sub, below, expires_at) = match entry {
+            Entry::Session { sid, expires_at } => (Some(sid.as_bytes().as_slice()), None, None, expires_at),
+            Entry::Subject { sub, below, expires_at } => (None, Some(&**sub), Some(signed(*below)), expires_at),
+        };
+        sids.push(sid);
+        subs.push(sub);
+        belows.push(below);
+        expiries.push(signed(expires_at.0));
+    }
+    let query = sqlx::query(
+        "INSERT INTO revocation (seq, sid, sub, below, expires_at)
+         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[])",
+    );
+    query.bind(seqs).bind(sids).bind(subs).bind(belows).bind(expiries).execute(connection).await?;
+    Ok(())
+}
+
+/// The longest that live tokens of each kind may still be good for, over all configurations recorded. What was recorded last
+/// counts in any case: a server whose store was away seals on for a while, and cannot say so.
+async fn facts(connection: &mut PgConnection, committed_at: UnixTime) -> Result<Facts, StoreError> {
+    let query = sqlx::query_as(
+        "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), bool_or(fail_open) FROM lifetime_in_use
+         WHERE used_until + absolute_secs + $1 >= $2 OR used_until = (SELECT max(used_until) FROM lifetime_in_use)
+         GROUP BY remembered",
+    );
+    let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(committed_at.0));
+    let mut facts = Facts::at(committed_at);
+    for (remembered, idle, absolute, lag, fail_open) in query.fetch_all(&mut *connection).await? {
+        facts.learn(remembered, (idle, absolute, lag, fail_open))?;
+    }
+    Ok(facts)
+}
