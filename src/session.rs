@@ -48,7 +48,7 @@ impl<'a> Verified<'a> {
     }
 }
 
-/// A token that opened and is before its absolute deadline, whatever else: what a sign-out or sign-in must revoke.
+/// A token that opened and may be before its absolute deadline on some node, whatever else: what a sign-out or sign-in must revoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
     /// The session.
@@ -137,8 +137,8 @@ impl Sessions {
         Err(furthest)
     }
 
-    /// Every presented token that opens and is before its absolute deadline: idle-expired ones too, and however stale the list
-    /// is, else a thief who kept renewing a copy would survive the owner's late sign-out.
+    /// Every presented token that opens and is before its absolute deadline, be it by the slowest node's clock: idle-expired ones
+    /// too, and however stale the list is, else a thief who kept renewing a copy would survive the owner's late sign-out.
     pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<Presented> {
         let ring = self.ring.load();
         let mut buffer = token_buffer();
@@ -152,7 +152,7 @@ impl Sessions {
                 continue;
             };
             let Claims { sid, sub, login_name, account_generation, absolute_deadline, flags, .. } = claims;
-            if time < absolute_deadline && found.iter().all(|other| other.sid != sid) {
+            if time < absolute_deadline.plus(CLOCK_SKEW) && found.iter().all(|other| other.sid != sid) {
                 let generation_ended = self.revocations.refuses_account(sub, account_generation);
                 found.push(Presented {
                     sid,

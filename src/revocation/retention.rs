@@ -1,24 +1,26 @@
 //! How long an entry must be kept: longer than every token that it refuses, and not more.
 //!
 //! Let S be the clock skew, I the longest idle time that a token of the entry's kind may carry, and L the lag: `max_staleness`
-//! plus one poll plus D, the longest that a commit takes ([`COMMITTED_WITHIN`]). An entry whose transaction began at C, for sessions that end at the absolute deadline A, expires at
+//! plus one poll plus D, the longest that a commit may take ([`COMMITTED_WITHIN`]). An entry whose transaction begins at C, for
+//! sessions that end at the absolute deadline A, expires at
 //!
 //! > **E = min(A, C + I + L + S) + S**
 //!
 //! *Claim.* No node accepts a token that the entry refuses after the entry has gone.
 //!
-//! *Proof.* C is read in the committing transaction from a clock within S of any other, now and before ([`commit_time`]). Take a
-//! token T that the entry refuses.
+//! *Proof.* C is read from a clock within S of any other, now and before ([`commit_time`]), just before the transaction begins.
+//! Whoever wrote the entry learned by C + D that it is committed; else it is written again, with a later C, and nobody was told
+//! that it holds. So by C + D every poll that begins finds it. Take a token T that the entry refuses.
 //!
 //! 1. T dies at A at the latest, whichever of the session's tokens told A: they all have the same (`Deadlines::renewed`). A
 //!    node whose clock is slow by at most S believes in it until A + S by the committing clock.
 //! 2. A token is sealed only by a node that found the session in no entry just before, and its idle deadline counts from the
 //!    instant at which that check was made, not from the sealing. A node that has not yet heard of the entry made its last
 //!    check at C + L at the latest: after `max_staleness` without a successful poll it accepts nothing (it fails closed), and
-//!    a poll that began after C delivers the entry. A sign-in that was waiting is no later: it seals only on a list that is
-//!    current, and within `max_staleness` of having read the account ([`super::RevocationList::is_recent`]). The node's clock
-//!    may be fast by S. So T's idle deadline is at most C + L + S + I, by the sealing node's own clock; a slow node believes in
-//!    it for S longer.
+//!    a poll that began after C + D delivers the entry. A sign-in that was waiting is no later: it seals only on a list that
+//!    is current, and within `max_staleness` of having read the account ([`super::RevocationList::is_recent`]). The node's
+//!    clock may be fast by S. So T's idle deadline is at most C + L + S + I, by the sealing node's own clock; a slow node
+//!    believes in it for S longer.
 //! 3. T is believed until the lesser of both, so until E at the latest. Entries are thrown away only when the pruning clock is
 //!    *past* E, and then `pruned_through` makes that instant a floor under every later "now" of this store, which covers a
 //!    clock that is set back. ∎

@@ -32,7 +32,7 @@ impl World {
         loop {
             if let Stage::Waiting(..) = request.stage {
                 self.requests.push(request);
-                self.commit(node, Commit::Done);
+                self.commit(node, Commit::Done, 0);
                 request = self.requests.pop().expect("pushed");
             }
             let (requests, replies) = (self.requests.len(), self.replies.len());

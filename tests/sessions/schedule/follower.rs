@@ -10,8 +10,9 @@ use super::node::{Node, RECORD_EVERY};
 use super::store::{Revoke, Store};
 use crate::fixture::{HOUR, MAX_STALENESS};
 
-/// `max_staleness` and one poll, in whole seconds as the store records it.
-pub(super) const LAG: Duration = Duration::from_secs(MAX_STALENESS.as_secs() + 1);
+/// `max_staleness`, one poll and the time of a commit, in whole seconds as the store records it.
+pub(super) const LAG: Duration =
+    Duration::from_secs(MAX_STALENESS.as_secs() + 1 + retention::COMMITTED_WITHIN.as_secs());
 const SEALING_AHEAD: Duration = Duration::from_secs(HOUR);
 
 /// A poll under way: what was read at its start.

@@ -1,5 +1,6 @@
 //! Requests at a node, in the stages between which the handlers of `src/http/` wait or may be held up.
 
+use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::Sid;
 use sealjar::session::claims::Claims;
 use sealjar::session::{Refusal, SealedSession};
@@ -199,7 +200,7 @@ impl World {
             assert_eq!(found, []);
             return Vec::new();
         };
-        if node.time(self.at) >= claims.absolute_deadline {
+        if node.time(self.at) >= claims.absolute_deadline.plus(CLOCK_SKEW) {
             assert_eq!(found, []);
             if START.0 + self.at < claims.absolute_deadline.0 && self.store.ended.at(&claims).is_none() {
                 self.count(Seen::SignedOutPastTheDeadlineOfAFastClock);

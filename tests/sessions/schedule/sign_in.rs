@@ -1,5 +1,6 @@
 //! From a password to a fresh session, as in `src/http/authenticate.rs` and `password.rs`.
 
+use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::SessionNonce;
 use sealjar::session::claims::Claims;
 use sealjar::session::{Identity, SealedSession};
@@ -95,7 +96,7 @@ impl World {
         let list = self.nodes[request.node].sessions.revocations();
         let ended = |claims: &Claims<'_>| list.is_durable_below(claims.sub, claims.account_generation + 1);
         let time = self.nodes[request.node].time(self.at);
-        let due = |token: &&Token| time < token.claims.absolute_deadline;
+        let due = |token: &&Token| time < token.claims.absolute_deadline.plus(CLOCK_SKEW);
         let replaced = self.cookie(request).filter(due).map(|token| token.claims.sid);
         let revokes = presented.into_iter().filter(|(_, claims)| !ended(claims)).map(|(session, _)| session).collect();
         let (global_generation, read) = (checked.global_generation, checked.read);

@@ -1,6 +1,7 @@
 //! What may happen, and how often each.
 
 use proptest::prelude::*;
+use sealjar::revocation::retention;
 
 use super::follower::Delivery;
 use super::node::Config;
@@ -47,6 +48,8 @@ pub(super) enum Step {
     Commit {
         node: usize,
         outcome: Commit,
+        /// How many seconds before the others can see it the transaction began, and read the clock.
+        began_before: u64,
     },
     LosePatience {
         request: usize,
@@ -153,7 +156,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         20 => index.clone().prop_map(|request| Step::Work { request }),
         6 => index.clone().prop_map(|reply| Step::Arrive { reply }),
         2 => index.clone().prop_map(|reply| Step::Lose { reply }),
-        5 => (node.clone(), commit).prop_map(|(node, outcome)| Step::Commit { node, outcome }),
+        5 => (node.clone(), commit, 0..=retention::COMMITTED_WITHIN.as_secs())
+            .prop_map(|(node, outcome, began_before)| Step::Commit { node, outcome, began_before }),
         1 => index.clone().prop_map(|request| Step::LosePatience { request }),
         2 => two.clone().prop_map(|(token, node)| Step::RenewWhileSignedOut { token, node }),
     ];

@@ -50,7 +50,7 @@ pub(super) enum Seen {
     AcceptedWithinLag,
     /// A step-up was under way while its session was signed out: the password was right, and the new session lives.
     StepUpOutlivedSignOut,
-    /// A sign-out that revoked nothing, because the node's clock was past the absolute deadline, and ahead of the right time.
+    /// A sign-out that revoked nothing, because the node's clock was past the absolute deadline, and far ahead of the right time.
     SignedOutPastTheDeadlineOfAFastClock,
 }
 

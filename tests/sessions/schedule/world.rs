@@ -114,7 +114,9 @@ impl World {
                     }
                 }
             }
-            Step::Commit { node, outcome } => self.commit(node % node_count, outcome),
+            Step::Commit { node, outcome, began_before } => {
+                self.commit(node % node_count, outcome, began_before);
+            }
             Step::LosePatience { request } => {
                 if let Some(request) = wrap(request, self.requests.len())
                     && let Stage::Waiting(..) = self.requests[request].stage
@@ -181,7 +183,7 @@ impl World {
         }
     }
 
-    pub(super) fn commit(&mut self, number: usize, outcome: Commit) {
+    pub(super) fn commit(&mut self, number: usize, outcome: Commit, began_before: u64) {
         let node = &mut self.nodes[number];
         if node.unsettled.is_empty() {
             return;
@@ -190,7 +192,10 @@ impl World {
         let batch = node.unsettled.clone();
         let entries = match outcome {
             Commit::Failed => Vec::new(),
-            Commit::Done | Commit::DoneUnknown => self.store.revoke(&batch, node.time(self.at), self.at),
+            Commit::Done | Commit::DoneUnknown => {
+                let began = UnixTime(node.time(self.at).0.saturating_sub(began_before));
+                self.store.revoke(&batch, began, self.at)
+            }
         };
         let done = matches!(outcome, Commit::Done);
         if done {
