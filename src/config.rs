@@ -51,7 +51,7 @@ pub(crate) struct Postgres {
 pub(crate) struct Http {
     /// Where the public routes listen, in the clear: put a proxy with TLS in front of anything but loopback.
     pub(crate) listen: SocketAddr,
-    /// Where `/healthz` and `/readyz` listen. Keep it private: it asks nobody who they are.
+    /// Where `/healthz`, `/readyz` and `/metrics` listen. Keep it private: it asks nobody who they are.
     pub(crate) admin_listen: SocketAddr,
     /// The origins under which browsers reach the public routes, such as `https://app.example.com`. A request for another
     /// host is refused. Empty: the loopback addresses at the port of `http.listen`.

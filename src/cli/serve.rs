@@ -37,7 +37,7 @@ pub(super) struct Serve {
     /// Where the public routes listen (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /healthz and /readyz listen (http.admin_listen)
+    /// Where /healthz, /readyz and /metrics listen (http.admin_listen)
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
     /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
