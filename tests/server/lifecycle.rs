@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::harness::{Home, PASSWORD, Server, client, text};
 
 #[tokio::test]
-async fn healthz_and_readyz_answer_on_the_admin_listener_only() {
+async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     let home = Home::new();
     let server = home.start();
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/metrics"] {
         let url = format!("http://{}{path}", server.admin);
         assert_eq!(client().get(&url).send().await.expect("an answer").status(), 200);
         assert_eq!(client().head(&url).send().await.expect("an answer").status(), 200);

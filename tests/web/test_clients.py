@@ -1,7 +1,7 @@
 """What programs do with the cookie over plain http on localhost.
 
 It proves that curl needs no setting for it, because it takes localhost for secure; that requests and httpx, which do not, lose
-the cookie; and that `cookie.plain_http` is what helps them.
+the cookie; and that `cookie.plain_http` is what helps them. And that Prometheus can read `/metrics`.
 """
 
 import subprocess
@@ -10,6 +10,7 @@ import httpx
 import pytest
 import requests
 from harness import PASSWORD, PATIENCE, Sealjar
+from prometheus_client.parser import text_string_to_metric_families
 
 CREDENTIALS = {"login": "alice", "password": PASSWORD}
 CLIENTS = [requests.Session, httpx.Client]
@@ -77,3 +78,17 @@ def test_curl_signs_in_and_out_over_plain_http_on_localhost_as_it_is(server, tmp
     assert "__Host-sealjar\t" not in jar.read_text()
     jar.write_text(copy)
     assert curl(f"{url}/status") == 401
+
+
+def test_prometheus_reads_the_metrics(home, server):
+    cookie = {"Cookie": home.sign_in(host=f"localhost:{server.port}")}
+    assert requests.post(f"http://localhost:{server.port}/auth/logout", headers=cookie, timeout=PATIENCE).ok
+    answer = requests.get(f"http://localhost:{server.admin_port}/metrics", timeout=PATIENCE)
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    value = {sample.name: sample.value for family in families.values() for sample in family.samples}
+    assert value["sealjar_revocations"] >= 1 and value["sealjar_revocations_pending"] == 0
+    assert 0 <= value["sealjar_revocation_staleness_seconds"] < 10
+    assert families["sealjar_revocation_lag_seconds"].type == "histogram"
+    assert value["sealjar_revocation_lag_seconds_count"] == value["sealjar_revocation_lag_seconds_bucket"] == 0
+    assert all(family.documentation for family in families.values())
