@@ -226,6 +226,9 @@ impl From<StoreError> for Failure {
             ),
             StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
+            StoreError::Migrate(_) => Self::io(&error).hint(
+                "the database's user must be allowed to make tables; what a newer version has brought up to date, an older one cannot use",
+            ),
             StoreError::TooLate => Self::io(&error).hint("run it again: doing it twice does no harm"),
             StoreError::Missing(_) => Self::io(&error)
                 .hint("`sealjar users add NAME` makes it, with the first account; or name another with --store"),

@@ -33,8 +33,8 @@ pub(crate) enum StoreError {
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot create the database {}: {source}", path.display())]
     Create { path: PathBuf, source: std::io::Error },
-    #[error("cannot use PostgreSQL at {server}: {source}")]
-    Connect { server: String, source: sqlx::Error },
+    #[error("cannot use PostgreSQL at {server}: {reason}")]
+    Connect { server: String, reason: String },
     #[error("PostgreSQL at {0} only reads: it is a standby")]
     Standby(String),
     #[error("the database did not answer in time")]
@@ -94,7 +94,7 @@ impl Store {
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(engine) => engine.close().await,
-            Self::Postgres(engine) => engine.close(),
+            Self::Postgres(engine) => engine.close().await,
         }
     }
 
@@ -120,9 +120,9 @@ impl Store {
 
     /// All accounts, by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        // However many there are, and so however long it takes.
         match self {
             Self::Sqlite(engine) => engine.accounts().await,
-            // However many there are.
             Self::Postgres(engine) => engine.accounts().await,
         }
     }

@@ -64,7 +64,7 @@ impl Store {
             .execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
             .await?;
         MIGRATIONS.run(&mut connection).await?;
-        let news = News::start(&line, &mut connection).await;
+        let news = News::new(line.clone(), &mut connection).await;
         // A word of farewell to the server; it would notice by itself.
         let _ = connection.close().await;
         Ok(Self(Arc::new(Inner {
@@ -76,9 +76,11 @@ impl Store {
     }
 
     /// Closes what is not in use.
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.0.news.stop();
-        [&self.0.accounts, &self.0.write, &self.0.follow].into_iter().for_each(Lines::close);
+        for lines in [&self.0.accounts, &self.0.write, &self.0.follow] {
+            lines.close().await;
+        }
     }
 
     pub(crate) async fn news(&self) {

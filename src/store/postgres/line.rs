@@ -32,7 +32,7 @@ pub(super) struct Line {
 impl Line {
     /// A connection to the primary, with the settings that we rely on.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let failed = |source| StoreError::Connect { server: self.server(), source };
+        let failed = |reason| StoreError::Connect { server: self.server(), reason };
         let connect = async {
             let mut connection = self.options.connect().await?;
             // An answer to a sign-out is a promise, whatever the server's default is.
@@ -47,7 +47,14 @@ impl Line {
             Ok((connection, row.try_get::<String, _>(0)?))
         };
         let outcome = tokio::time::timeout(self.connect_timeout, connect).await;
-        let (connection, read_only) = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
+        let (connection, read_only) = match outcome {
+            Ok(Ok(connected)) => connected,
+            // What the server itself says needs no preface.
+            Ok(Err(sqlx::Error::Database(error))) => return Err(failed(error.message().to_owned())),
+            Ok(Err(sqlx::Error::Io(error))) => return Err(failed(error.to_string())),
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("no answer within postgres.connect_timeout".to_owned())),
+        };
         if read_only == "on" { Err(StoreError::Standby(self.server())) } else { Ok(connection) }
     }
 
@@ -101,9 +108,13 @@ impl Lines {
     }
 
     /// Closes what is not in use, and lends nothing any more.
-    pub(super) fn close(&self) {
+    pub(super) async fn close(&self) {
         self.places.close();
-        self.idle().clear();
+        let idle = std::mem::take(&mut *self.idle());
+        for Idle { connection, .. } in idle {
+            // A farewell; the server would notice by itself.
+            let _ = connection.close().await;
+        }
     }
 
     /// A list of connections is whole between any two operations on it.

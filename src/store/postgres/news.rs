@@ -1,6 +1,6 @@
 //! Notices that the log has grown, by LISTEN and NOTIFY: they make followers quick, and nobody relies on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::Executor;
@@ -16,34 +16,32 @@ pub(super) const NOTIFY_AND_COMMIT: &str = "NOTIFY sealjar; COMMIT";
 /// Between two attempts to listen.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Listens for as long as the store is open.
+/// Listens from the first time that somebody waits, for as long as the store is open.
 #[derive(Debug)]
 pub(super) struct News {
-    /// Whether the server knows of notices at all.
+    /// Whether the server knows of notices at all: some that speak PostgreSQL's protocol do not.
     pub(super) known: bool,
+    line: Line,
     arrived: Arc<Notify>,
-    task: Option<JoinHandle<()>>,
+    listening: OnceLock<JoinHandle<()>>,
 }
 
 impl News {
-    /// Begins to listen, if the server lets us: some that speak PostgreSQL's protocol have no NOTIFY.
-    pub(super) async fn start(line: &Line, connection: &mut PgConnection) -> Self {
-        let known = connection.execute("NOTIFY sealjar").await.is_ok();
-        let arrived = Arc::new(Notify::new());
-        let task = known.then(|| tokio::spawn(listen(line.clone(), arrived.clone())));
-        if !known {
-            tracing::info!("the store has no NOTIFY: other nodes' sign-outs are found by polling alone");
-        }
-        Self { known, arrived, task }
+    pub(super) async fn new(line: Line, connection: &mut PgConnection) -> Self {
+        let known = connection.execute("LISTEN sealjar; UNLISTEN sealjar").await.is_ok();
+        Self { known, line, arrived: Arc::default(), listening: OnceLock::new() }
     }
 
     /// Returns when there was a notice since the last time.
     pub(super) async fn wait(&self) {
+        if self.known {
+            self.listening.get_or_init(|| tokio::spawn(listen(self.line.clone(), self.arrived.clone())));
+        }
         self.arrived.notified().await;
     }
 
     pub(super) fn stop(&self) {
-        self.task.iter().for_each(JoinHandle::abort);
+        self.listening.get().into_iter().for_each(JoinHandle::abort);
     }
 }
 
