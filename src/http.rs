@@ -22,6 +22,7 @@ pub(crate) mod problem;
 pub(crate) mod reauthenticate;
 pub(crate) mod renew;
 pub(crate) mod reply;
+pub(crate) mod reread;
 pub(crate) mod return_url;
 pub(crate) mod rules;
 pub(crate) mod status;
@@ -48,7 +49,7 @@ use crate::id::Site;
 use crate::network::Network;
 use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
-use crate::session::{Cause, Refusal, Sessions};
+use crate::session::{Refusal, Sessions};
 use crate::store::Store;
 use connections::Connections;
 use cookie::Cookies;
@@ -56,6 +57,7 @@ use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use pages::Shell;
 use problem::Problem;
+use reread::{Reread, RingReads};
 use throttle::Throttle;
 use verify::Shape;
 
@@ -77,17 +79,18 @@ pub(crate) struct App {
     pub(crate) body_timeout: Duration,
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
-    /// Asks for the key ring to be read again.
-    pub(crate) reread_ring: tokio::sync::Notify,
+    pub(crate) ring_reads: RingReads,
     /// The signal to stop has come.
     pub(crate) stopping: AtomicBool,
 }
 
 /// The public routes. The edge is outermost, so that its fields are on every answer, those to a panic included. The verify routes
-/// pass another gate: they answer for requests of any method and length, which are not their own.
+/// pass another gate: they answer for requests of any method and length, which are not their own. Keys are read again last, so that
+/// nobody waits for them who is not let in.
 pub(crate) fn public(app: Arc<App>) -> Service {
     let verify = |shape| verify::Verify { app: app.clone(), shape };
     let verify = Router::with_path("auth/verify")
+        .hoop(Reread(app.clone()))
         .goal(verify(Shape::Plain))
         .push(Router::with_path("redirect").goal(verify(Shape::Redirect)))
         .push(Router::with_path("envoy/{**path}").goal(verify(Shape::Envoy)));
@@ -105,8 +108,11 @@ pub(crate) fn public(app: Arc<App>) -> Service {
         )
         .push(read("renew", || renew::Renew(app.clone())))
         .push(read("style.css", || pages::style));
-    let own =
-        Router::new().hoop(Gate(app.clone())).push(auth).push(read("protected", || status::Protected(app.clone())));
+    let own = Router::new()
+        .hoop(Gate(app.clone()))
+        .hoop(Reread(app.clone()))
+        .push(auth)
+        .push(read("protected", || status::Protected(app.clone())));
     Service::new(Router::new().push(verify).push(own))
         .hoop(Edge::new(&app.hosts))
         .hoop(CatchPanic::new())
@@ -209,9 +215,6 @@ impl App {
 
     /// What the client is told of a refusal; the cause goes to the log.
     pub(crate) fn refused(&self, request: &Request, refusal: Refusal) -> Problem {
-        if refusal == Refusal::Invalid(Cause::UnknownKey) {
-            self.reread_ring.notify_one();
-        }
         if let Some(cause) = refusal.cause() {
             audit::token_refused(cause, self.client(request), Now::read().boot);
         }

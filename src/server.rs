@@ -24,6 +24,7 @@ use crate::http::connections::Connections;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
 use crate::http::pages::Shell;
+use crate::http::reread::RingReads;
 use crate::http::throttle::Throttle;
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
@@ -108,7 +109,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         max_body_bytes: config.http.max_body_bytes,
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
-        reread_ring: tokio::sync::Notify::new(),
+        ring_reads: RingReads::new(),
         stopping: AtomicBool::new(false),
     });
     let mut background = vec![
@@ -172,7 +173,7 @@ fn reread_on_hangup(app: Arc<App>) -> io::Result<impl Future<Output = ()>> {
     Ok(async move {
         while hangups.recv().await.is_some() {
             tracing::info!("reading the key ring again; other settings need a restart");
-            app.reread_ring.notify_one();
+            app.ring_reads.ask();
         }
     })
 }

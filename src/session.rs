@@ -102,6 +102,21 @@ impl Sessions {
         &self.cookie
     }
 
+    /// Whether one of the tokens that would be tried names a key that is not held: perhaps one that is in the ring's directory by now.
+    pub fn lacks_key_of_cookies<'h>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        cookie: &CookieName,
+    ) -> bool {
+        let tokens = cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value);
+        tokens.take(MAX_TRIED).any(|token| self.lacks_key_of(token))
+    }
+
+    /// Whether a token names a key that is not held.
+    pub fn lacks_key_of(&self, token: UntrustedToken<'_>) -> bool {
+        token.kid().is_some_and(|kid| self.ring.load().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown))
+    }
+
     /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use super::connections::Working;
 use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
+use crate::seal::token::UntrustedToken;
 use crate::session::form::Bound;
 
 /// The body of a request that changes something, read whole.
@@ -52,7 +53,14 @@ impl Submission {
             }
         };
         let working = app.connections.work_for(request.remote_addr().clone().into_std());
-        Ok(Self { media_type, body, needs_token, header_token, _working: working })
+        let submission = Self { media_type, body, needs_token, header_token, _working: working };
+        if needs_token
+            && UntrustedToken::from_cookie_value(&submission.token())
+                .is_some_and(|token| app.sessions.lacks_key_of(token))
+        {
+            app.ring_reads.next().await;
+        }
+        Ok(submission)
     }
 
     /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).
@@ -60,9 +68,16 @@ impl Submission {
         if !self.needs_token {
             return Ok(());
         }
-        let field = self.field(csrf::TOKEN_FIELD);
-        let token = field.as_deref().map(str::as_bytes).or(self.header_token.as_deref()).unwrap_or_default();
-        if app.sessions.open_form_token(token).is_some_and(may_act) { Ok(()) } else { Err(Problem::FormToken) }
+        if app.sessions.open_form_token(&self.token()).is_some_and(may_act) { Ok(()) } else { Err(Problem::FormToken) }
+    }
+
+    /// The form token as it was sent; empty if none was.
+    fn token(&self) -> Cow<'_, [u8]> {
+        match self.field(csrf::TOKEN_FIELD) {
+            Some(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
+            Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+            None => Cow::Borrowed(self.header_token.as_deref().unwrap_or_default()),
+        }
     }
 
     /// The media type, of which there must be one.

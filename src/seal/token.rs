@@ -28,6 +28,8 @@ pub const TAG_BYTES: usize = 16;
 pub const MAX_COOKIE_BYTES: usize = 4096;
 
 const KID_BYTES: usize = 8;
+/// Version and kid in base64, which end together: every 3 bytes are 4 characters.
+const HEAD_CHARS: usize = (1 + KID_BYTES) / 3 * 4;
 const HEADER_BYTES: usize = 1 + KID_BYTES + NONCE_BYTES;
 const MIN_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
 /// What the longest cookie value decodes to.
@@ -58,6 +60,14 @@ impl<'a> UntrustedToken<'a> {
     /// Takes a cookie value for a token if its length is plausible.
     pub fn from_cookie_value(value: &'a [u8]) -> Option<Self> {
         (MIN_CHARS..=MAX_COOKIE_BYTES).contains(&value.len()).then_some(Self(value))
+    }
+
+    /// The key that it names, if it is of version 1: these are the first characters, and the only ones looked at.
+    pub fn kid(self) -> Option<Kid> {
+        let mut head = [0; 1 + KID_BYTES];
+        let length = BASE64.decode_slice(self.0.get(..HEAD_CHARS)?, &mut head).ok()?;
+        let (version, kid) = head.get(..length)?.split_first()?;
+        (*version == VERSION).then_some(Kid::from_bytes(kid.try_into().ok()?))
     }
 
     /// Decodes the base64url into `buffer` and splits the fields.
@@ -128,6 +138,21 @@ mod tests {
         ) {
             text.insert_str(at % (text.len() + 1), &noise);
             prop_assert_eq!(BASE64.decode(&text).ok(), URL_SAFE_NO_PAD.decode(&text).ok());
+        }
+
+        #[test]
+        fn the_key_that_a_token_names_is_read_from_its_head_as_from_the_whole(
+            mut bytes in proptest::collection::vec(any::<u8>(), MIN_BYTES..200), is_ours: bool,
+        ) {
+            if is_ours {
+                bytes[0] = VERSION;
+            }
+            let text = encode(&bytes);
+            let token = UntrustedToken::from_cookie_value(text.as_bytes()).expect("a plausible length");
+            let mut buffer = token_buffer();
+            let whole = token.decode(&mut buffer).ok().map(|envelope| envelope.kid);
+            prop_assert_eq!(token.kid(), whole);
+            prop_assert!(whole.is_some() == (bytes[0] == VERSION));
         }
 
         #[test]

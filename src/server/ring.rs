@@ -25,7 +25,8 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
     let mut active = active_kid(&app);
     loop {
         // Whether time or a request wakes it makes no difference.
-        let _ = tokio::time::timeout(REREAD_EVERY, app.reread_ring.notified()).await;
+        let _ = tokio::time::timeout(REREAD_EVERY, app.ring_reads.asked()).await;
+        app.ring_reads.begin();
         match load(&directory).await {
             Ok(ring) => {
                 if reported.take().is_some() {
@@ -45,6 +46,7 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
                 }
             }
         }
+        app.ring_reads.end();
         let now_active = active_kid(&app);
         if now_active != active {
             now_active.iter().for_each(|kid| audit::key_changed(KeyChange::Activated, *kid));
@@ -104,7 +106,7 @@ pub(crate) async fn rotate(app: Arc<App>, schedule: Schedule) {
         match rotated {
             Ok(Some(kid)) => {
                 tracing::info!(%kid, "published a new key by schedule");
-                app.reread_ring.notify_one();
+                app.ring_reads.ask();
             }
             Ok(None) => reported = None,
             Err(error) => {

@@ -1,12 +1,14 @@
 //! Keys rotated, revoked and broken under a running server.
 
+mod unknown;
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{Home, Session, client, text};
+use crate::harness::{Home, Server, Session, client, text};
 
 fn active(keys: &[Value]) -> String {
     let mut active = keys.iter().filter(|key| key["state"] == "active");
@@ -27,6 +29,40 @@ fn kid_of(session: &Session) -> String {
     let bits: Vec<u8> = digits.flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1)).collect();
     let bytes: Vec<u8> = bits.chunks(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect();
     bytes[1..9].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes a key that seals at once; returns its id.
+fn rotate_at_once(home: &Home) -> String {
+    let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    while active(&home.keys()) != kid {}
+    kid
+}
+
+/// Signs in until the server seals with this key.
+async fn sealed_with(server: &Server<'_>, kid: &str) -> Session {
+    loop {
+        let fresh = server.login("alice").await;
+        if kid_of(&fresh) == kid {
+            return fresh;
+        }
+    }
+}
+
+/// A copy of the key directory for another node, which gets what is delivered and nothing else.
+fn copied_keys(home: &Home) -> String {
+    std::fs::create_dir(home.path("other-keys")).expect("makes");
+    for key in home.keys() {
+        deliver(home, key["kid"].as_str().expect("text"), "other-keys");
+    }
+    "other-keys".to_owned()
+}
+
+/// Copies a key's file as it is now; there it is whole or not at all.
+fn deliver(home: &Home, kid: &str, directory: &str) {
+    let name = format!("{kid}.key");
+    let new = home.path(directory).join(".new");
+    std::fs::copy(home.path("keys").join(&name), &new).expect("copies");
+    std::fs::rename(&new, home.path(directory).join(name)).expect("renames");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,15 +87,8 @@ async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
     }
     let mut sealed_by = Vec::new();
     for rotation in 0..ROTATIONS {
-        let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-        while active(&home.keys()) != kid {}
-        // Sign in until the server itself seals with the new key.
-        let fresh = loop {
-            let fresh = server.login("alice").await;
-            if kid_of(&fresh) == kid {
-                break fresh;
-            }
-        };
+        let kid = rotate_at_once(&home);
+        let fresh = sealed_with(&server, &kid).await;
         assert_eq!(server.status(&fresh).await, "200", "rotation {rotation}");
         sealed_by.push(kid);
     }
