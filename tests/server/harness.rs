@@ -94,11 +94,18 @@ impl Home {
 
     /// Starts a server whose open files are limited by this option of `ulimit`, such as `-n 1000`.
     pub(crate) fn start_with_ulimit(&self, option: &str) -> Server<'_> {
-        let serve = self.serve(&[]);
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit {option} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
-        command.args(serve.get_args()).current_dir(self.directory.path());
-        Server::run(command)
+        let limited = |serve: &Command| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("ulimit {option} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
+            command.args(serve.get_args()).current_dir(self.directory.path());
+            command
+        };
+        self.start_by(limited, &[])
+    }
+
+    /// Starts a server by another command that becomes it.
+    pub(crate) fn start_by(&self, by: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
+        Server::run(by(&self.serve(arguments)))
     }
 
     fn serve(&self, arguments: &[&str]) -> Command {

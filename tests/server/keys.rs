@@ -1,5 +1,6 @@
 //! Keys rotated, revoked and broken under a running server.
 
+mod read_only;
 mod unknown;
 
 use std::os::unix::fs::PermissionsExt;
