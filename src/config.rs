@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use check::{ConfigError, MAX_SPAN};
 pub(crate) use span::Span;
 
+/// The longest name of a node, in characters; no host's is longer.
+const MAX_NODE_NAME: usize = 64;
+
 /// Every setting.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) cookie: Cookie,
     pub(crate) keys: Keys,
+    pub(crate) node: Node,
     pub(crate) session: Session,
     pub(crate) revocation: Revocation,
     pub(crate) password: PasswordCost,
@@ -97,6 +101,13 @@ pub(crate) struct Keys {
     pub(crate) activate_after: Span,
     /// Make a new key whenever the latest is this old; `0s` for never. Needs a writable key directory.
     pub(crate) rotate_every: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Node {
+    /// How this server is called in what `keys status` and `keys rotate --wait` say; empty: by the host's name.
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,6 +215,7 @@ impl Default for Config {
             },
             cookie: Cookie { domain: String::new(), plain_http: false },
             keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },
+            node: Node { name: String::new() },
             session: Session {
                 idle: minutes(30),
                 absolute: minutes(12 * 60),

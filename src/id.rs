@@ -74,6 +74,18 @@ hex_id!(
     Site, 8
 );
 
+hex_id!(
+    /// A server's process, as it reports to the store: 128 random bits.
+    NodeId, 16
+);
+
+impl NodeId {
+    /// A fresh process.
+    pub fn random() -> Self {
+        Self(random())
+    }
+}
+
 impl Sid {
     /// A fresh session id.
     pub fn random() -> Self {

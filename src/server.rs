@@ -2,6 +2,7 @@
 
 mod admission;
 mod descriptors;
+mod report;
 pub(crate) mod ring;
 
 use std::io;
@@ -36,6 +37,7 @@ use crate::revocation::{RevocationList, WhenStale};
 use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
 use admission::{Admission, Door};
+use report::Reporting;
 use ring::Schedule;
 
 /// A request's head may have this many bytes, and this many fields.
@@ -112,9 +114,10 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         ring_reads: RingReads::new(),
         stopping: AtomicBool::new(false),
     });
+    let ring_changed = Arc::new(tokio::sync::Notify::new());
     let mut background = vec![
         tokio::spawn(follower.run()),
-        tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone())),
+        tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
         tokio::spawn(reread_on_hangup(app.clone())?),
     ];
     if !config.keys.rotate_every.0.is_zero() {
@@ -126,6 +129,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         };
         background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
     }
+    let reporting = Reporting::start(app.clone(), config.node_name(), ring_changed);
     let public = public.start(config, connections, http::public(app.clone()))?;
     let connections = Connections::new(places, TrustedProxies::default());
     let admin = admin.start(config, connections, http::admin(app.clone()))?;
@@ -161,6 +165,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     };
     background.iter().for_each(JoinHandle::abort);
     let flushed = committing.finish(FLUSH_TIMEOUT).await;
+    reporting.finish().await;
     if tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await.is_err() {
         tracing::error!("the database did not close in time");
     }

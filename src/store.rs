@@ -1,11 +1,12 @@
-//! The store: accounts, generations, the revocation log and the lifetimes in use. Nothing else is kept, and no request that only
-//! verifies waits for it.
+//! The store: accounts, generations, the revocation log, the lifetimes in use and what nodes say of their keys. Nothing else is kept,
+//! and no request that only verifies waits for it.
 //!
 //! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both do the same: writers
 //! come one after the other, so that the log's numbers grow in the order of the commits, and whoever follows them misses nothing.
 
 mod accounts;
 mod log;
+mod node;
 mod postgres;
 pub(crate) mod records;
 mod sqlite;
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use crate::account::LoginName;
 use crate::clock::{Now, UnixTime};
+use crate::id::NodeId;
 use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
+pub(crate) use node::{LIVE, Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]
 pub(crate) use records::TokenFacts;
@@ -190,6 +193,21 @@ impl Store {
     /// Records that time has come to `instant`: after this, what expired before may go.
     pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
         ask!(self, engine => engine.record_pruned_through(instant))
+    }
+
+    /// Records what a node says of its keys, and throws away what nobody has said for an hour.
+    pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
+        ask!(self, engine => engine.report_node(report))
+    }
+
+    /// What every node said last: the live ones, and those that have been silent for less than an hour.
+    pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        ask!(self, engine => engine.nodes())
+    }
+
+    /// Takes back what a node said, because it stops.
+    pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+        ask!(self, engine => engine.forget_node(id))
     }
 
     /// Deletes some of what expired before `instant`; says whether there may be more.

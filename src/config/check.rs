@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use super::layers::{Layers, Source};
-use super::{Config, PasswordCost};
+use super::{Config, MAX_NODE_NAME, PasswordCost};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::Origin;
@@ -96,6 +96,9 @@ impl Config {
             if span.0 >= COMMITTED_WITHIN {
                 return bad(name, "it must be less than 5s, after which a commit does not count");
             }
+        }
+        if self.node.name.len() > MAX_NODE_NAME || !self.node.name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return bad("node.name", "it must be at most 64 visible ASCII characters; empty for the host's name");
         }
         let cost = self.cost();
         if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, PasswordCost, Postgres, Session, StaleChoice, Throttle};
+use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
 use crate::http::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
@@ -48,6 +48,15 @@ impl Config {
     pub(crate) fn hides_clients(&self) -> bool {
         self.http.trusted_proxies.is_empty()
             && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
+    }
+
+    /// How this server is called in its reports: by its setting, or by the host's name, as far as that is fit to print.
+    pub(crate) fn node_name(&self) -> String {
+        if !self.node.name.is_empty() {
+            return self.node.name.clone();
+        }
+        let host = rustix::system::uname();
+        host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME).collect()
     }
 
     pub(crate) fn store_url(&self) -> StoreUrl {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::audit::{self, KeyChange};
 use crate::clock::Now;
 use crate::http::App;
@@ -19,8 +21,8 @@ const REREAD_EVERY: Duration = Duration::from_millis(500);
 const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 const ROTATION_CHECK_EVERY: Duration = Duration::from_secs(60);
 
-/// Keeps the ring in use like the directory, for ever.
-pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
+/// Keeps the ring in use like the directory, for ever. Says so when the ring changed, or another of its keys became active.
+pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notify>) {
     let mut reported = None;
     let mut active = active_kid(&app);
     loop {
@@ -36,6 +38,7 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
                 if *old != ring {
                     app.sessions.replace_ring(ring);
                     report_changes(&old, &app.sessions.ring());
+                    changed.notify_one();
                 }
             }
             Err(error) => {
@@ -51,13 +54,14 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf) {
         if now_active != active {
             now_active.iter().for_each(|kid| audit::key_changed(KeyChange::Activated, *kid));
             active = now_active;
+            changed.notify_one();
         }
         tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
     }
 }
 
 /// The key that seals.
-fn active_kid(app: &App) -> Option<Kid> {
+pub(super) fn active_kid(app: &App) -> Option<Kid> {
     app.sessions.ring().sealing_key(app.sessions.revocations().time(Now::read())).map(Key::kid)
 }
 

@@ -8,6 +8,7 @@
 
 mod line;
 mod news;
+mod nodes;
 mod revocations;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
+mod nodes;
 mod revocations;
 
 use std::fs;

@@ -1,0 +1,63 @@
+//! What a node says of its keys, and how long that counts. Instants are the store's: the clocks of nodes may differ.
+
+use std::time::Duration;
+
+use super::StoreError;
+use crate::id::{Kid, NodeId};
+
+/// A node that reported within this time is live.
+pub(crate) const LIVE: Duration = Duration::from_secs(30);
+/// Reports older than this are thrown away by whoever reports.
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// What a node says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeReport {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    /// The keys that it opens with: those that it holds and that are not revoked.
+    pub(crate) kids: Vec<Kid>,
+    /// The key that it seals with.
+    pub(crate) active: Option<Kid>,
+}
+
+/// A node's latest report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) report: NodeReport,
+    /// How old it is. One from the future, because the store's clock was set back, is as old as it is ahead.
+    pub(crate) age: Duration,
+}
+
+impl NodeReport {
+    /// The keys as they are stored.
+    pub(super) fn kids_as_text(&self) -> String {
+        self.kids.iter().map(Kid::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether the node opens tokens of this key.
+    pub(crate) fn opens_with(&self, kid: Kid) -> bool {
+        self.kids.contains(&kid)
+    }
+}
+
+impl Node {
+    /// Reads a row: id, name, kids, active, and how many milliseconds ago it was reported.
+    pub(super) fn of_row(
+        (id, name, kids, active, age_ms): (String, String, String, Option<String>, i64),
+    ) -> Result<Self, StoreError> {
+        let kid = |text: &str| text.parse::<Kid>().map_err(|_| StoreError::Corrupt("a key id that is none"));
+        let report = NodeReport {
+            id: id.parse().map_err(|_| StoreError::Corrupt("a node id that is none"))?,
+            name,
+            kids: kids.split_whitespace().map(kid).collect::<Result<_, _>>()?,
+            active: active.as_deref().map(kid).transpose()?,
+        };
+        Ok(Self { report, age: Duration::from_millis(age_ms.unsigned_abs()) })
+    }
+
+    /// Whether it is to be reckoned with.
+    pub(crate) fn is_live(&self) -> bool {
+        self.age <= LIVE
+    }
+}

@@ -1,0 +1,53 @@
+//! Node reports in PostgreSQL. They need no order among each other, so nobody waits for the lock of the log.
+
+use super::{Store, signed};
+use crate::clock::milliseconds;
+use crate::id::NodeId;
+use crate::store::StoreError;
+use crate::store::node::{self, Node, NodeReport};
+
+impl Store {
+    pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
+        let mut borrowed = self.0.write.borrow().await?;
+        sqlx::query(
+            "INSERT INTO node (id, name, kids, active, reported_at)
+             VALUES ($1, $2, $3, $4, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))
+             ON CONFLICT (id) DO UPDATE SET
+                name = excluded.name, kids = excluded.kids, active = excluded.active, reported_at = excluded.reported_at",
+        )
+        .bind(report.id.to_string())
+        .bind(&report.name)
+        .bind(report.kids_as_text())
+        .bind(report.active.map(|kid| kid.to_string()))
+        .execute(&mut *borrowed)
+        .await?;
+        sqlx::query(
+            "DELETE FROM node
+             WHERE abs(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at) > $1",
+        )
+        .bind(signed(milliseconds(node::FORGOTTEN)))
+        .execute(&mut *borrowed)
+        .await?;
+        borrowed.finish();
+        Ok(())
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        let mut reading = self.reading().await?;
+        let query = sqlx::query_as(
+            "SELECT id, name, kids, active,
+                    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at
+             FROM node ORDER BY name, id",
+        );
+        let rows = query.fetch_all(&mut *reading.connection).await?;
+        reading.finish();
+        rows.into_iter().map(Node::of_row).collect()
+    }
+
+    pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+        let mut borrowed = self.0.write.borrow().await?;
+        sqlx::query("DELETE FROM node WHERE id = $1").bind(id.to_string()).execute(&mut *borrowed).await?;
+        borrowed.finish();
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Node reports in SQLite. The store's clock is that of the machine, which all servers of one file share.
+
+use super::{Store, signed};
+use crate::clock::milliseconds;
+use crate::id::NodeId;
+use crate::store::StoreError;
+use crate::store::node::{self, Node, NodeReport};
+
+impl Store {
+    pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO node (id, name, kids, active, reported_at)
+             VALUES (?, ?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+             ON CONFLICT (id) DO UPDATE SET
+                name = excluded.name, kids = excluded.kids, active = excluded.active, reported_at = excluded.reported_at",
+        )
+        .bind(report.id.to_string())
+        .bind(&report.name)
+        .bind(report.kids_as_text())
+        .bind(report.active.map(|kid| kid.to_string()))
+        .execute(&mut *transaction.connection)
+        .await?;
+        sqlx::query("DELETE FROM node WHERE abs(CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at) > ?")
+            .bind(signed(milliseconds(node::FORGOTTEN)))
+            .execute(&mut *transaction.connection)
+            .await?;
+        transaction.commit().await
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        let query = sqlx::query_as(
+            "SELECT id, name, kids, active, CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at
+             FROM node ORDER BY name, id",
+        );
+        query.fetch_all(&self.read).await?.into_iter().map(Node::of_row).collect()
+    }
+
+    pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM node WHERE id = ?").bind(id.to_string()).execute(&self.write).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Kid;
+
+    const SECOND: i64 = 1_000;
+
+    fn report(name: &str, kids: &[u8], active: Option<u8>) -> NodeReport {
+        let kid = |number| Kid::from_bytes([number; 8]);
+        let kids = kids.iter().copied().map(kid).collect();
+        NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: active.map(kid) }
+    }
+
+    async fn new_store() -> (tempfile::TempDir, Store) {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("test.db");
+        assert!(Store::create(&path).expect("a new file"));
+        let store = Store::open(&path).await.expect("an empty database");
+        (home, store)
+    }
+
+    /// As if the report had come so many milliseconds earlier.
+    async fn age(store: &Store, node: &NodeReport, by: i64) {
+        let query = sqlx::query("UPDATE node SET reported_at = reported_at - ? WHERE id = ?");
+        query.bind(by).bind(node.id.to_string()).execute(&store.write).await.expect("a row");
+    }
+
+    #[tokio::test]
+    async fn the_last_report_of_each_node_counts_until_it_stops() {
+        let (_home, store) = new_store().await;
+        assert_eq!(store.nodes().await.expect("read"), []);
+        let (one, other) = (report("b", &[1, 2], Some(2)), report("a", &[], None));
+        store.report_node(&report("c", &[3], Some(3))).await.expect("recorded");
+        store.report_node(&NodeReport { kids: Vec::new(), active: None, ..one.clone() }).await.expect("recorded");
+        store.report_node(&other).await.expect("recorded");
+        store.report_node(&one).await.expect("recorded");
+        let nodes = store.nodes().await.expect("read");
+        assert!(nodes.iter().all(Node::is_live));
+        let reports: Vec<_> = nodes.into_iter().map(|node| node.report).collect();
+        assert_eq!(reports[..2], [other.clone(), one.clone()]);
+        assert_eq!(reports.len(), 3);
+        store.forget_node(one.id).await.expect("forgotten");
+        store.forget_node(reports[2].id).await.expect("forgotten");
+        let left: Vec<_> = store.nodes().await.expect("read").into_iter().map(|node| node.report).collect();
+        assert_eq!(left, [other]);
+    }
+
+    #[tokio::test]
+    async fn a_silent_node_is_not_live_after_half_a_minute_and_gone_after_an_hour_whichever_way_the_clock_went() {
+        let (_home, store) = new_store().await;
+        for sign in [1, -1] {
+            let silent = report("silent", &[1], Some(1));
+            store.report_node(&silent).await.expect("recorded");
+            for (more, live) in [(20, true), (20, false), (3_500, false)] {
+                age(&store, &silent, sign * more * SECOND).await;
+                let nodes = store.nodes().await.expect("read");
+                let node = nodes.iter().find(|node| node.report == silent).expect("it is there still");
+                assert_eq!(node.is_live(), live, "{:?}", node.age);
+            }
+            let other = report("other", &[1], Some(1));
+            store.report_node(&other).await.expect("recorded");
+            assert!(store.nodes().await.expect("read").iter().any(|node| node.report == silent), "not an hour yet");
+            age(&store, &silent, sign * 100 * SECOND).await;
+            store.report_node(&other).await.expect("recorded");
+            assert!(store.nodes().await.expect("read").iter().all(|node| node.report != silent));
+        }
+    }
+}
