@@ -1,12 +1,14 @@
 //! `sealjar keys`: the ring, on the machine that may write it.
 
+mod status;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, block_on, open_store};
 use crate::clock::Now;
 use crate::config::{Config, MAX_SPAN};
 use crate::id::Kid;
@@ -25,6 +27,12 @@ pub(super) enum Keys {
     },
     /// Show the keys and their states
     List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which keys each live node holds, and whether that is what is here
+    Status {
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -58,6 +66,7 @@ impl Keys {
                 println!("{kid}");
             }
             Self::List { json } => list(&KeyRing::load(directory)?, json),
+            Self::Status { json } => block_on(status::run(config, json))?,
             Self::Revoke { kid, replace } => {
                 let successor = LockedRing::lock(directory)?.revoke(kid, replace, now)?;
                 eprintln!("revoked {kid}: every session sealed with it is over");

@@ -1,0 +1,183 @@
+//! `sealjar keys status`: the ring of this directory against what every live node last reported.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Failure, open_store};
+use crate::clock::{Now, UnixTime, milliseconds};
+use crate::config::Config;
+use crate::id::Kid;
+use crate::keyring::{Key, KeyRing, KeyState};
+use crate::store::{LIVE, Node};
+
+/// Succeeds if every live node opens with all keys that are not revoked here, and with none that is.
+pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
+    // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
+    let ring = KeyRing::load(&config.keys.dir)?;
+    let store = open_store(config).await?;
+    let nodes = store.nodes().await?;
+    store.close().await;
+    let compared: Vec<Compared<'_>> = nodes.iter().map(|node| Compared::of(node, &ring, Now::read().wall)).collect();
+    if as_json {
+        let nodes: Vec<Value> = compared.iter().map(Compared::as_value).collect();
+        println!(
+            "{}",
+            json!({ "kids": ring.keys().iter().map(Key::kid).map(text).collect::<Vec<_>>(), "nodes": nodes })
+        );
+    } else {
+        print(&compared);
+    }
+
+    let live = compared.iter().filter(|compared| compared.node.is_live());
+    let faults: Vec<String> = live.clone().filter_map(Compared::fault).collect();
+    if !faults.is_empty() {
+        let hint = "nodes read their keys twice a second; if it stays like this, see in the node's log whether it can, and how the files come to it";
+        return Err(Failure::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
+    }
+    match live.count() {
+        0 => eprintln!("no node has reported within {} s, so there is none to hold the ring against", LIVE.as_secs()),
+        live => eprintln!("{live} of {live} live nodes hold this ring"),
+    }
+    Ok(())
+}
+
+fn print(compared: &[Compared<'_>]) {
+    let (live, silent): (Vec<_>, Vec<_>) = compared.iter().partition(|compared| compared.node.is_live());
+    let width = live.iter().map(|compared| compared.node.report.name.len()).max().unwrap_or(0).max("NODE".len());
+    if !live.is_empty() {
+        println!("{:width$}  {:8}  {:16}  {:9}  THERE", "NODE", "REPORTED", "KID", "HERE");
+    }
+    for Compared { node, keys, .. } in live {
+        let reported = format!("{}s ago", node.age.as_secs());
+        for (kid, here, there) in keys {
+            println!("{:width$}  {reported:8}  {kid}  {here:9}  {there}", node.report.name);
+        }
+    }
+    for Compared { node, .. } in silent {
+        let silence = humantime::format_duration(Duration::from_secs(node.age.as_secs()));
+        eprintln!("not counted, because it has been silent for {silence}: {}", node.report.name);
+    }
+}
+
+/// A node's report held against the ring.
+struct Compared<'a> {
+    node: &'a Node,
+    /// Each key with its state here and what the node does with it: those of the ring, then those that only the node has.
+    keys: Vec<(Kid, &'static str, &'static str)>,
+    /// Not revoked here, and not opening there.
+    lacks: Vec<Kid>,
+    /// Revoked here, and opening there.
+    revoked: Vec<Kid>,
+}
+
+impl<'a> Compared<'a> {
+    fn of(node: &'a Node, ring: &KeyRing, now: UnixTime) -> Self {
+        let report = &node.report;
+        let opens = |key: &Key| report.opens_with(key.kid());
+        let is_revoked = |key: &Key| ring.state(key, now) == KeyState::Revoked;
+        let there = |kid: Kid| match report.opens_with(kid) {
+            true if report.active == Some(kid) => "seals",
+            true => "opens",
+            false => "refuses",
+        };
+        let here = ring.keys().iter().map(|key| (key.kid(), ring.state(key, now).name(), there(key.kid())));
+        let only_there = report.kids.iter().filter(|kid| ring.keys().iter().all(|key| key.kid() != **kid));
+        let kids = |wanted: &dyn Fn(&Key) -> bool| ring.keys().iter().filter(|key| wanted(key)).map(Key::kid).collect();
+        Self {
+            node,
+            keys: here.chain(only_there.map(|kid| (*kid, "absent", there(*kid)))).collect(),
+            lacks: kids(&|key| !is_revoked(key) && !opens(key)),
+            revoked: kids(&|key| is_revoked(key) && opens(key)),
+        }
+    }
+
+    /// What is wrong with it, in words.
+    fn fault(&self) -> Option<String> {
+        let list = |kids: &[Kid]| kids.iter().copied().map(text).collect::<Vec<_>>().join(", ");
+        let lacks = (!self.lacks.is_empty()).then(|| format!("lacks {}", list(&self.lacks)));
+        let revoked =
+            (!self.revoked.is_empty()).then(|| format!("still opens with the revoked {}", list(&self.revoked)));
+        let both: Vec<String> = lacks.into_iter().chain(revoked).collect();
+        (!both.is_empty()).then(|| format!("{} {}", self.node.report.name, both.join(" and ")))
+    }
+
+    fn as_value(&self) -> Value {
+        let Self { node, lacks, revoked, .. } = self;
+        let texts = |kids: &[Kid]| kids.iter().copied().map(text).collect::<Vec<_>>();
+        json!({
+            "id": node.report.id.to_string(),
+            "name": node.report.name,
+            "live": node.is_live(),
+            "age_ms": milliseconds(node.age),
+            "active": node.report.active.map(text),
+            "kids": texts(&node.report.kids),
+            "lacks": texts(lacks),
+            "opens_with_revoked": texts(revoked),
+        })
+    }
+}
+
+fn text(kid: Kid) -> String {
+    kid.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeId;
+    use crate::keyring::Dates;
+    use crate::secret::Secret;
+    use crate::store::NodeReport;
+
+    fn kid(number: u8) -> Kid {
+        Kid::of_key(&[number; 32])
+    }
+
+    /// Key 1 is retired, 2 active, 3 published, 4 revoked.
+    fn ring() -> KeyRing {
+        let dates = [(Some(10), None), (Some(20), None), (None, None), (Some(30), Some(40))];
+        let key = |number: u8, (activates_at, revoked_at): (Option<u64>, Option<u64>)| {
+            let (created_at, max_lifetime) = (UnixTime(0), Duration::from_secs(100));
+            let (activates_at, revoked_at) = (activates_at.map(UnixTime), revoked_at.map(UnixTime));
+            Key::new(Secret::from_bytes([number; 32]), Dates { created_at, activates_at, revoked_at, max_lifetime })
+        };
+        KeyRing::new((1..).zip(dates).map(|(number, dates)| key(number, dates)).collect())
+    }
+
+    fn node(kids: &[u8], active: u8) -> Node {
+        let kids = kids.iter().copied().map(kid).collect();
+        let report = NodeReport { id: NodeId::random(), name: "a".to_owned(), kids, active: Some(kid(active)) };
+        Node { report, age: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_node_is_at_fault_if_it_lacks_a_key_or_opens_with_a_revoked_one_and_not_if_it_has_one_more() {
+        let cases: [(&[u8], u8, Option<String>); 5] = [
+            (&[1, 2, 3], 2, None),
+            (&[1, 2, 3, 9], 9, None),
+            (&[1, 2], 2, Some(format!("a lacks {}", kid(3)))),
+            (&[1, 2, 3, 4], 4, Some(format!("a still opens with the revoked {}", kid(4)))),
+            (&[1, 2, 4], 2, Some(format!("a lacks {} and still opens with the revoked {}", kid(3), kid(4)))),
+        ];
+        for (kids, active, fault) in cases {
+            let node = node(kids, active);
+            assert_eq!(Compared::of(&node, &ring(), UnixTime(50)).fault(), fault, "{kids:?}");
+        }
+    }
+
+    #[test]
+    fn says_of_each_key_what_it_is_here_and_there() {
+        let node = node(&[2, 4, 9], 2);
+        let mut keys = Compared::of(&node, &ring(), UnixTime(50)).keys;
+        keys.sort_by_key(|(id, ..)| (1..=9).find(|number| kid(*number) == *id));
+        let expected = [
+            (kid(1), "retired", "refuses"),
+            (kid(2), "active", "seals"),
+            (kid(3), "published", "refuses"),
+            (kid(4), "revoked", "opens"),
+            (kid(9), "absent", "opens"),
+        ];
+        assert_eq!(keys, expected);
+    }
+}
