@@ -212,7 +212,9 @@ impl From<ChangeError> for Failure {
                 Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
             }
             ChangeError::NotEmpty(_) => Self::failed(&error).hint("add another key with: sealjar keys rotate"),
-            ChangeError::NoSuchKey(_) => Self::failed(&error).hint("`sealjar keys list` shows the keys"),
+            ChangeError::NoSuchKey(_) | ChangeError::Revoked(_) => {
+                Self::failed(&error).hint("`sealjar keys list` shows the keys")
+            }
             ChangeError::OnlyActive(_) => Self::failed(&error).hint("make a successor in the same step with --replace"),
         }
     }

@@ -1,6 +1,7 @@
 //! `sealjar keys`: the ring, on the machine that may write it.
 
 mod status;
+mod wait;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,6 +25,12 @@ pub(super) enum Keys {
         /// How long until it seals, such as 10m; 0s for at once (keys.activate_after)
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years)]
         activate_in: Option<Duration>,
+        /// Let it seal as soon as every live node holds it, and not before
+        #[arg(long, conflicts_with = "activate_in")]
+        wait: bool,
+        /// How long to wait for that at most
+        #[arg(long, value_name = "DURATION", value_parser = within_ten_years, requires = "wait", default_value = "2m")]
+        timeout: Duration,
     },
     /// Show the keys and their states
     List {
@@ -59,7 +66,8 @@ impl Keys {
                 eprintln!("made the first key in {}; it is active", directory.display());
                 println!("{kid}");
             }
-            Self::Rotate { activate_in } => {
+            Self::Rotate { wait: true, timeout, .. } => block_on(wait::rotate(config, timeout))?,
+            Self::Rotate { activate_in, .. } => {
                 let activates_at = now.plus(activate_in.unwrap_or(config.keys.activate_after.0));
                 let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
                 eprintln!("published a new key; it seals from {activates_at} on");

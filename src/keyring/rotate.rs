@@ -37,6 +37,9 @@ pub enum ChangeError {
     /// No key of that id.
     #[error("there is no key {0} in the ring")]
     NoSuchKey(Kid),
+    /// A key that is to seal was revoked before.
+    #[error("{0} was revoked: it never seals again")]
+    Revoked(Kid),
     /// Revoking it would leave no key to seal with.
     #[error("{0} is the only key that can seal: without it nobody could sign in")]
     OnlyActive(Kid),
@@ -72,7 +75,7 @@ impl LockedRing {
         made.map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
         let ring = Self::lock(directory)?;
         match ring.read() {
-            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(now, max_lifetime, now),
+            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(Some(now), max_lifetime, now),
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
         }
@@ -92,15 +95,46 @@ impl LockedRing {
     /// [`ChangeError`]; an empty ring is refused, because its keys may only be out of sight.
     pub fn rotate(
         &self,
-        mut activates_at: UnixTime,
+        activates_at: UnixTime,
         max_lifetime: Duration,
         now: UnixTime,
     ) -> Result<(Kid, UnixTime), ChangeError> {
+        let activates_at = free_second(&self.read()?, activates_at);
+        Ok((self.make(Some(activates_at), max_lifetime, now)?, activates_at))
+    }
+
+    /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind is
+    /// taken up instead; says whether there was none.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; an empty ring is refused, as by `rotate`.
+    pub fn publish(&self, max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
         let ring = self.read()?;
-        while ring.keys().iter().any(|key| key.dates.activates_at == Some(activates_at)) {
-            activates_at = activates_at.plus(Duration::from_secs(1));
+        let left_behind =
+            ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && key.dates.revoked_at.is_none());
+        match left_behind.max_by_key(|key| (key.dates.created_at, key.kid())) {
+            Some(key) => Ok((key.kid(), false)),
+            None => Ok((self.make(None, max_lifetime, now)?, true)),
         }
-        Ok((self.make(activates_at, max_lifetime, now)?, activates_at))
+    }
+
+    /// Lets a published key seal from `now` on, or from the next second at which no other begins; returns when. A key that was
+    /// scheduled meanwhile keeps its date.
+    ///
+    /// # Errors
+    /// [`ChangeError::Revoked`], [`ChangeError::NoSuchKey`], or that the ring cannot be read or written.
+    pub fn activate(&self, kid: Kid, now: UnixTime) -> Result<UnixTime, ChangeError> {
+        let ring = self.read()?;
+        let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
+        match key.dates {
+            Dates { revoked_at: Some(_), .. } => Err(ChangeError::Revoked(kid)),
+            Dates { activates_at: Some(scheduled), .. } => Ok(scheduled),
+            dates => {
+                let activates_at = free_second(&ring, now);
+                self.write(&Key::new(key.secret.clone(), Dates { activates_at: Some(activates_at), ..dates }))?;
+                Ok(activates_at)
+            }
+        }
     }
 
     /// Revokes a key: it opens nothing from now on. With `replace`, a new key that seals at once is made first, with the
@@ -118,7 +152,7 @@ impl LockedRing {
         if !others_seal && !replace {
             return Err(ChangeError::OnlyActive(kid));
         }
-        let successor = replace.then(|| self.make(now, key.dates.max_lifetime, now)).transpose()?;
+        let successor = replace.then(|| self.make(Some(now), key.dates.max_lifetime, now)).transpose()?;
         self.write(&Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }))?;
         Ok(successor)
     }
@@ -146,8 +180,8 @@ impl LockedRing {
         Ok(removed)
     }
 
-    fn make(&self, activates_at: UnixTime, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
-        let dates = Dates { created_at: now, activates_at: Some(activates_at), revoked_at: None, max_lifetime };
+    fn make(&self, activates_at: Option<UnixTime>, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
+        let dates = Dates { created_at: now, activates_at, revoked_at: None, max_lifetime };
         let key = Key::new(Secret::random(), dates);
         self.write(&key)?;
         Ok(key.kid())
@@ -160,6 +194,14 @@ impl LockedRing {
     fn failed(&self, source: io::Error) -> ChangeError {
         ChangeError::Write { directory: self.directory.clone(), source }
     }
+}
+
+/// The first second from this on at which no key begins to seal: of two that begin at once the greater id would win.
+fn free_second(ring: &KeyRing, mut instant: UnixTime) -> UnixTime {
+    while ring.keys().iter().any(|key| key.dates.activates_at == Some(instant)) {
+        instant = instant.plus(Duration::from_secs(1));
+    }
+    instant
 }
 
 #[cfg(test)]
@@ -218,6 +260,55 @@ mod tests {
         assert_eq!(activates_at, UnixTime(200));
         assert_eq!(read.sealing_key(UnixTime(200)).map(Key::kid), Some(kid));
         assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(later));
+    }
+
+    #[test]
+    fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
+        let (_directory, ring, first) = ring_at(100);
+        let (kid, made) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+        let read = ring.read().expect("reads");
+        assert!(made && read.opening_key(kid).is_ok());
+        assert_eq!(read.sealing_key(UnixTime(u64::MAX)).map(Key::kid), Some(first));
+        assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "it waits for as long as need be");
+        assert_eq!(ring.activate(kid, UnixTime(300)).expect("activates"), UnixTime(300));
+        let read = ring.read().expect("reads");
+        assert_eq!(read.sealing_key(UnixTime(299)).map(Key::kid), Some(first));
+        assert_eq!(read.sealing_key(UnixTime(300)).map(Key::kid), Some(kid));
+        assert_eq!(ring.activate(kid, UnixTime(400)).expect("is active"), UnixTime(300), "once is enough");
+    }
+
+    #[test]
+    fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
+        for _ in 0..8 {
+            let (_directory, ring, _) = ring_at(100);
+            let (kid, _) = ring.publish(LIFETIME, UnixTime(100)).expect("publishes");
+            let activates_at = ring.activate(kid, UnixTime(100)).expect("activates");
+            assert_eq!(activates_at, UnixTime(101));
+            assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
+        }
+    }
+
+    #[test]
+    fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
+        let (_directory, ring, _) = ring_at(100);
+        let (left, _) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+        ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
+        assert_eq!(ring.publish(LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
+        ring.revoke(left, false, UnixTime(400)).expect("revokes");
+        assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
+        let (other, made) = ring.publish(LIFETIME, UnixTime(400)).expect("publishes");
+        assert!(made && other != left);
+        ring.activate(other, UnixTime(500)).expect("activates");
+        assert!(ring.publish(LIFETIME, UnixTime(500)).expect("publishes").1);
+        assert!(matches!(ring.activate(Kid::from_bytes([0; 8]), UnixTime(500)), Err(ChangeError::NoSuchKey(_))));
+    }
+
+    #[test]
+    fn publishing_refuses_an_empty_ring() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ring = LockedRing::lock(directory.path()).expect("writable");
+        let outcome = ring.publish(LIFETIME, UnixTime(100));
+        assert!(matches!(outcome, Err(ChangeError::Ring(RingError::Empty { .. }))));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Long enough for a loaded machine; a test that gets what it waits for never waits this long.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A directory with a key ring and a database with the account `alice`.
 pub(crate) struct Home {

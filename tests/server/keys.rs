@@ -1,5 +1,6 @@
 //! Keys rotated, revoked and broken under a running server.
 
+mod nodes;
 mod read_only;
 mod unknown;
 
@@ -35,8 +36,13 @@ fn kid_of(session: &Session) -> String {
 /// Makes a key that seals at once; returns its id.
 fn rotate_at_once(home: &Home) -> String {
     let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-    while active(&home.keys()) != kid {}
+    until_active(home, &kid);
     kid
+}
+
+/// Waits for the key to seal: two keys do not begin within one second.
+fn until_active(home: &Home, kid: &str) {
+    while active(&home.keys()) != kid {}
 }
 
 /// Signs in until the server seals with this key.
