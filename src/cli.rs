@@ -12,6 +12,7 @@ mod inspect;
 mod keys;
 mod revoke;
 mod serve;
+mod store;
 mod users;
 
 use std::fmt;
@@ -65,6 +66,9 @@ enum Command {
     Users(users::Users),
     /// End sessions; a running server follows within a second
     Revoke(revoke::Revoke),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::Store),
     /// Tell what a token from standard input holds, and whether it would be accepted
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
@@ -109,6 +113,7 @@ impl Cli {
             Command::Keys(keys) => keys.run(&config),
             Command::Users(users) => block_on(users.run(&config)),
             Command::Revoke(revoke) => block_on(revoke.run(&config)),
+            Command::Store(store) => block_on(store.run(&config)),
             Command::Inspect(inspect) => block_on(inspect.run(&config)),
             Command::Config => {
                 layers.lines().for_each(|line| println!("{line}"));

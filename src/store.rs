@@ -167,6 +167,18 @@ impl Store {
         ask!(self, engine => engine.revoke_everyone())
     }
 
+    /// Raises every generation above any that was ever given out, also by commits that this store has lost: it was restored from
+    /// a backup, or failed over to a standby that lagged. So no session from before lives, and every account can sign in, even
+    /// where a server still refuses its generations of then. A generation begins at the Unix time in milliseconds, or at 1, and
+    /// grows by one, so the Unix time is above it; unless the clock has been set back, and then at least it grows.
+    pub(crate) async fn restored(&self) -> Result<(), StoreError> {
+        // However many accounts there are, and so however long it takes.
+        match self {
+            Self::Sqlite(engine) => engine.restored().await,
+            Self::Postgres(engine) => engine.restored().await,
+        }
+    }
+
     /// The log from `seq` on, at most `limit` rows.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         ask!(self, engine => engine.read_log(seq, limit))

@@ -88,8 +88,12 @@ fn readme_names_every_setting_and_every_command() {
         let named = README.contains(&format!("`{setting}`")) || README.contains(&format!("`{name}`"));
         assert!(named && README.contains(section), "{setting} is not in the README");
     }
-    for (group, arguments) in [("", &["--help"][..]), ("keys ", &["keys", "--help"]), ("users ", &["users", "--help"])]
-    {
+    for (group, arguments) in [
+        ("", &["--help"][..]),
+        ("keys ", &["keys", "--help"]),
+        ("store ", &["store", "--help"]),
+        ("users ", &["users", "--help"]),
+    ] {
         let help = sealjar(arguments);
         let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
         for line in commands.lines().take_while(|line| !line.is_empty()) {
@@ -97,7 +101,7 @@ fn readme_names_every_setting_and_every_command() {
             let named = ["`", " "].iter().any(|end| README.contains(&format!("`{group}{name}{end}")));
             let shared = README.contains(&format!("· `{name}`"));
             assert!(
-                name == "help" || ["keys", "users"].contains(&name) || named || shared,
+                name == "help" || ["keys", "store", "users"].contains(&name) || named || shared,
                 "{group}{name} is not in the README"
             );
         }

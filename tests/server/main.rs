@@ -15,6 +15,7 @@ mod must_change;
 mod pages;
 mod password;
 mod protocol;
+mod restored;
 mod slow;
 mod status;
 mod throttle;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Executor, Row};
 
 use super::{Store, signed, state, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
@@ -30,6 +30,21 @@ impl Store {
         let generation = query.fetch_one(&mut *writing.connection).await?;
         writing.commit().await?;
         unsigned(generation)
+    }
+
+    pub(crate) async fn restored(&self) -> Result<(), StoreError> {
+        let mut writing = self.begin().await?;
+        for statement in [
+            // However many accounts there are.
+            "SET LOCAL statement_timeout = 0",
+            "UPDATE state SET global_generation =
+                greatest(global_generation + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))",
+            "UPDATE account SET generation =
+                greatest(generation + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))",
+        ] {
+            writing.connection.execute(statement).await?;
+        }
+        writing.commit().await
     }
 
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {

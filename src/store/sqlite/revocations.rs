@@ -28,6 +28,17 @@ impl Store {
         unsigned(query.fetch_one(&self.write).await?)
     }
 
+    pub(crate) async fn restored(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for statement in [
+            "UPDATE state SET global_generation = max(global_generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
+            "UPDATE account SET generation = max(generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
+        ] {
+            sqlx::query(statement).execute(&mut *transaction.connection).await?;
+        }
+        transaction.commit().await
+    }
+
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         let query =
             sqlx::query("SELECT seq, sid, sub, below, expires_at FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?");
