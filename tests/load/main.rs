@@ -8,80 +8,15 @@ mod harness;
 
 mod flood;
 mod timing;
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod wire;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use serde_json::Value;
+pub(crate) use wire::Wire;
 
 /// Held by the test that measures.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A connection that costs next to nothing besides what it measures.
-pub(crate) struct Wire {
-    stream: TcpStream,
-    host: String,
-}
-
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    /// Field lines but for `Date`, in order.
-    pub(crate) fields: Vec<String>,
-    pub(crate) body: String,
-}
-
-impl Wire {
-    pub(crate) fn to(host: &str) -> Self {
-        let stream = TcpStream::connect(host).expect("connects");
-        stream.set_nodelay(true).expect("a socket");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
-        Self { stream, host: host.to_owned() }
-    }
-
-    pub(crate) fn get(&mut self, path: &str, cookie: &str) -> Reply {
-        let host = &self.host;
-        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n"))
-    }
-
-    /// A sign-in, which a proxy says came from `client`.
-    pub(crate) fn sign_in(&mut self, client: &str, body: &Value) -> Reply {
-        let (host, body) = (&self.host, body.to_string());
-        self.exchange(&format!(
-            "POST /auth/login HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-    }
-
-    fn exchange(&mut self, request: &str) -> Reply {
-        self.stream.write_all(request.as_bytes()).expect("sends");
-        let mut answer = Vec::new();
-        let mut buffer = [0; 8192];
-        loop {
-            let read = self.stream.read(&mut buffer).expect("an answer");
-            assert!(read > 0, "the server closed the connection");
-            answer.extend_from_slice(&buffer[..read]);
-            if let Some(reply) = Reply::parse(&answer) {
-                return reply;
-            }
-        }
-    }
-}
-
-impl Reply {
-    /// The whole answer, if it is there.
-    fn parse(answer: &[u8]) -> Option<Self> {
-        let text = str::from_utf8(answer).expect("our answers are text");
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let mut lines = head.split("\r\n");
-        let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
-        let fields: Vec<String> = lines.filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
-        let length = fields.iter().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.expect("a length").parse().expect("a number");
-        (body.len() >= length).then(|| Self { status, fields, body: body.to_owned() })
-    }
 }

@@ -1,36 +1,9 @@
 //! A wall clock that is set, by libfaketime: two hours forward and back bring no ended session to life.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process::Command;
 
+use crate::faketime::{faketime, set_clock};
 use crate::harness::{Home, Server, text};
-
-/// The variables under which a process sees the wall clock moved as the file says. The clocks that measure spans stay true.
-pub(crate) fn faketime(offset: &str, home: &Home) -> [(&'static str, &'static OsStr); 4] {
-    set_clock(home, offset);
-    // Variables live as long as the process that is started with them; a test's few strings may live as long as the test.
-    let leak = |path: PathBuf| -> &'static OsStr { Box::leak(path.into_os_string().into_boxed_os_str()) };
-    [
-        ("LD_PRELOAD", leak(library())),
-        ("FAKETIME_TIMESTAMP_FILE", leak(home.path("clock"))),
-        ("FAKETIME_NO_CACHE", OsStr::new("1")),
-        ("DONT_FAKE_MONOTONIC", OsStr::new("1")),
-    ]
-}
-
-fn library() -> PathBuf {
-    let folders = ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
-    let found =
-        folders.iter().map(|folder| PathBuf::from(folder).join("libfaketimeMT.so.1")).find(|path| path.exists());
-    found.expect("this test needs libfaketime; `make test` installs it (Debian: apt-get install faketime)")
-}
-
-fn set_clock(home: &Home, offset: &str) {
-    let new = home.path("clock.new");
-    std::fs::write(&new, offset).expect("writes");
-    std::fs::rename(new, home.path("clock")).expect("renames");
-}
 
 fn start_with_clock(home: &Home) -> Server<'_> {
     home.start_with(&[], &faketime("+0s", home))

@@ -51,7 +51,9 @@ impl Home {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let flags = arguments.iter().position(|argument| argument.starts_with("--")).unwrap_or(arguments.len());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
-        command.current_dir(self.directory.path()).env_remove("SEALJAR_CONFIG").args(&arguments[..flags]);
+        command.current_dir(self.directory.path()).args(&arguments[..flags]);
+        // Variables that are settings, or look like some.
+        command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK");
         command.args(self.settings.iter().flat_map(|setting| ["--set", setting])).args(&arguments[flags..]);
         command
     }
@@ -108,11 +110,16 @@ impl Home {
         Server::run(by(&self.serve(arguments)))
     }
 
+    /// On any free ports and with all of our log, unless the arguments say otherwise.
     fn serve(&self, arguments: &[&str]) -> Command {
-        let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let mut command = self.command(&[&listen, arguments].concat());
-        command.args(["--set", "log.format=json", "--set", "log.level=sealjar=debug"]);
-        command
+        let mut all = vec!["serve"];
+        for listen in ["--listen", "--admin-listen"] {
+            if !arguments.contains(&listen) {
+                all.extend([listen, "127.0.0.1:0"]);
+            }
+        }
+        all.extend(["--set", "log.format=json", "--set", "log.level=sealjar=debug"]);
+        self.command(&[&all, arguments].concat())
     }
 
     /// The library to load so that the disk can be made to fail, built once per run.
@@ -244,8 +251,9 @@ impl Server<'_> {
     pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
         let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        Session::of(&response).expect("a session cookie")
+        let answer = Answer::of(response).await;
+        assert_eq!(answer.verdict(), "200");
+        answer.session.expect("a session cookie")
     }
 
     pub(crate) async fn get(&self, path: &str, cookie: &str) -> Answer {
@@ -283,6 +291,14 @@ impl Drop for Server<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        remove_traces_of_faketime(self.pid());
+    }
+}
+
+/// What libfaketime leaves behind in shared memory, if the process had it and was killed.
+pub(crate) fn remove_traces_of_faketime(pid: u32) {
+    for trace in ["faketime_shm", "sem.faketime_sem"] {
+        let _ = std::fs::remove_file(format!("/dev/shm/{trace}_{pid}"));
     }
 }
 

@@ -133,7 +133,7 @@ async fn a_published_key_opens_before_it_seals() {
     assert_ne!(active(&home.keys()), published);
     // A node whose clock is an hour ahead: the same files, sealing with the published key already.
     let sealed = {
-        let ahead = home.start_with(&[], &crate::clock::faketime("+61m", &home));
+        let ahead = home.start_with(&[], &crate::faketime::faketime("+61m", &home));
         ahead.login("alice").await
     };
     assert_eq!(kid_of(&sealed), published);
@@ -189,7 +189,7 @@ async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old_enough() {
     let home = Home::with_settings(&["keys.rotate_every=1s", "keys.activate_after=0s"]);
     let first = active(&home.keys());
     // For this server it is an hour later.
-    let mut server = home.start_with(&[], &crate::clock::faketime("+1h", &home));
+    let mut server = home.start_with(&[], &crate::faketime::faketime("+1h", &home));
     let changed = server.wait_for("the key ring changed");
     assert!(changed["keys"].as_str().is_some_and(|keys| keys.contains(&first)), "the old key still opens");
     assert_eq!(home.keys().len(), 2);
