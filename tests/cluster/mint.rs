@@ -1,0 +1,58 @@
+//! Sessions in quantity: sealed by the library with the home's keys as a sign-in would seal them, without a password to check.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealjar::clock::Now;
+use sealjar::id::{Sid, Site};
+use sealjar::keyring::KeyRing;
+use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+use sealjar::seal::CookieName;
+use sealjar::session::lifetime::Lifetime;
+use sealjar::session::{Identity, Lifetimes, Sessions};
+
+use crate::harness::{Home, Session};
+use crate::postgres::Postgres;
+
+/// Makes sessions of `alice` at 127.0.0.1.
+pub(crate) struct Mint {
+    sessions: Sessions,
+    sub: String,
+    account_generation: u64,
+    global_generation: u64,
+}
+
+impl Mint {
+    pub(crate) fn new(home: &Home, database: &Postgres) -> Self {
+        let ring = KeyRing::load(&home.path("keys")).expect("the home has keys");
+        let fresh = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Allow };
+        let cookie = CookieName::new("__Host-sealjar").expect("a token");
+        // What servers seal by default, so that refusals are kept for as long as these sessions live.
+        let default = Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600) };
+        let lifetimes = Lifetimes { ordinary: default, remembered: default };
+        let account = database.sql("SELECT sub, generation FROM account WHERE login_name = 'alice'");
+        let (sub, generation) = account.split_once('|').expect("two columns");
+        let global = database.sql("SELECT global_generation FROM state");
+        Self {
+            sessions: Sessions::new(ring, Arc::new(RevocationList::new(fresh)), cookie, lifetimes),
+            sub: sub.to_owned(),
+            account_generation: generation.parse().expect("a number"),
+            global_generation: global.parse().expect("a number"),
+        }
+    }
+
+    pub(crate) fn session(&self) -> (Session, Sid) {
+        let identity = Identity {
+            sub: &self.sub,
+            account_generation: self.account_generation,
+            global_generation: self.global_generation,
+            login_name: "alice",
+            display_name: "",
+            email: "",
+            roles: "staff",
+        };
+        let site = Site::of_host("127.0.0.1");
+        let sealed = self.sessions.sign_in(&identity, false, &[], site, Now::read()).expect("a key is active");
+        (Session(sealed.token.expose().to_owned()), sealed.sid)
+    }
+}

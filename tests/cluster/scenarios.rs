@@ -1,0 +1,12 @@
+//! What must hold, one module for each kind of trouble.
+
+mod clocks;
+mod faults;
+mod freezing;
+mod long_list;
+mod order;
+mod rotation;
+mod sign_out;
+mod tls;
+mod together;
+mod waking;

@@ -1,0 +1,115 @@
+//! Nodes whose wall clocks are a minute apart, which is as much as may be: nobody is refused for it, and who was signed out is
+//! never accepted again, neither at once nor when the fast node throws the refusal away.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::faketime::{every_clock, write_clock};
+use crate::harness::{Home, Server, Session};
+use crate::nodes::{self, until_all, until_ready};
+use crate::postgres::{Postgres, Special};
+use crate::{reduced_or_stated, turn};
+
+/// Seconds by which the nodes' clocks are wrong.
+const OFFSETS: [i32; 3] = [0, 30, 60];
+/// The same for PostgreSQL's.
+const OFFSET: i32 = 30;
+const BOUND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn clocks_a_minute_apart_refuse_nobody_and_accept_nobody_who_was_signed_out() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = start(&home);
+    let mut worst = Duration::ZERO;
+    for (begins, ends) in std::iter::repeat_n(pairs(), reduced_or_stated(2, 20)).flatten() {
+        let session = nodes[begins].login("alice").await;
+        for node in &nodes {
+            assert_eq!(node.status(&session).await, "200", "sealed by node {begins}");
+        }
+        assert_eq!(nodes[ends].logout(&session).await, "200");
+        let [a, b, c] = nodes.each_ref().map(|node| node.until_status(&session, "401 revoked"));
+        let (a, b, c) = tokio::join!(a, b, c);
+        worst = worst.max(a).max(b).max(c);
+    }
+    println!("clocks a minute apart: signed out on one node, refused on all within {worst:?} at worst");
+    assert!(worst < BOUND, "{worst:?}");
+}
+
+#[tokio::test]
+async fn no_session_outlives_its_refusal_on_the_slow_node_when_the_fast_one_throws_it_away() {
+    let _turn = turn().await;
+    let clock = |directory: &Path| directory.join("clock");
+    let environment = |directory: &Path| {
+        write_clock(&clock(directory), &format!("{OFFSET:+}s"));
+        [&every_clock(&clock(directory))[..], &[("DONT_FAKE_MONOTONIC", OsStr::new("1"))]].concat()
+    };
+    let database = Postgres::start_special(&Special { environment: &environment, ..Special::default() });
+    let home = nodes::home(&database, &["session.idle=2m", "http.idle_timeout=1h"]);
+    let mut nodes = start(&home);
+    let live = nodes[2].login("alice").await;
+    let mut ended = Vec::new();
+    for (begins, ends) in pairs() {
+        let session = nodes[begins].login("alice").await;
+        assert_eq!(nodes[ends].logout(&session).await, "200");
+        until_all(&nodes, &session, "401 revoked").await;
+        ended.push(session);
+    }
+    let mut accepted_at = Vec::new();
+    let step = reduced_or_stated(20, 2);
+    for passed in (0..=400).step_by(step) {
+        set_clocks(&home, passed);
+        write_clock(&database.path("clock"), &format!("{:+}s", OFFSET + passed));
+        for node in &nodes {
+            until_ready(node).await;
+        }
+        for (number, node) in nodes.iter().enumerate() {
+            for session in &ended {
+                let verdict = settled(node, session).await;
+                let dead = ["401 revoked", "401 expired"].contains(&verdict.as_str());
+                assert!(dead, "after {passed} s node {number} says {verdict}");
+            }
+        }
+        if settled(&nodes[0], &live).await == "200" {
+            accepted_at.push(passed);
+        }
+    }
+    // For two minutes at most, although sealed by a clock that is a minute ahead: nobody's time is earlier than that through
+    // which the fast node has thrown refusals away.
+    assert!(accepted_at.contains(&40) && !accepted_at.contains(&200), "{accepted_at:?}");
+    for node in &mut nodes {
+        node.wait_for("pruned");
+    }
+    assert_eq!(database.sql("SELECT count(*) FROM revocation"), "0", "all were thrown away");
+}
+
+/// The verdict once the node has heard from the store since the clocks were moved.
+async fn settled(node: &Server<'_>, session: &Session) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let verdict = node.status(session).await;
+        if verdict != "503 stale" {
+            return verdict;
+        }
+        assert!(Instant::now() < deadline, "stale for good");
+    }
+}
+
+/// Which node begins a session, and which ends it.
+fn pairs() -> impl Iterator<Item = (usize, usize)> + Clone {
+    (0..3).flat_map(|begins| (0..3).map(move |ends| (begins, ends)))
+}
+
+fn start(home: &Home) -> [Server<'_>; 3] {
+    set_clocks(home, 0);
+    [0, 1, 2].map(|node| home.start_with(&[], &every_clock(&home.path(&format!("clock{node}")))))
+}
+
+/// So many seconds after they were started.
+fn set_clocks(home: &Home, passed: i32) {
+    for (node, offset) in OFFSETS.iter().enumerate() {
+        write_clock(&home.path(&format!("clock{node}")), &format!("{:+}s", offset + passed));
+    }
+}

@@ -1,0 +1,102 @@
+//! The log's order: a row that commits late with a smaller number is not missed, nor is one that takes the number of a row that
+//! was lost.
+
+use std::fmt::Write;
+
+use sealjar::id::Sid;
+
+use crate::harness::Server;
+use crate::mint::Mint;
+use crate::nodes::{self, until_all};
+use crate::postgres::Postgres;
+
+/// What whoever writes to the log does first: takes a number, and the lock that goes with it to the commit.
+const TAKE_NUMBER: &str = "UPDATE state SET last_seq = last_seq + 1";
+
+fn insert(sid: Sid) -> String {
+    format!(
+        "INSERT INTO revocation (seq, sid, expires_at)
+         SELECT last_seq, '\\x{sid}', extract(epoch FROM now())::bigint + 3600 FROM state"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    let mint = Mint::new(&home, &database);
+    let ((late, sid), (meanwhile, _)) = (mint.session(), mint.session());
+    let mut writer = database.connection();
+    writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
+    let sign_out = tokio::join!(nodes[0].logout(&meanwhile), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND wait_event_type = 'Lock'";
+        while database.sql(waiting) == "0" {
+            tokio::task::yield_now().await;
+        }
+        for node in &nodes {
+            assert_eq!(node.status(&late).await, "200", "not committed yet");
+        }
+        writer.run("COMMIT;");
+    });
+    assert_eq!(sign_out.0, "200");
+    for session in [&late, &meanwhile] {
+        until_all(&nodes, session, "401 revoked").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_commits_after_a_sign_out_was_told_to_have_failed_is_not_missed_nor_is_that_sign_out() {
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    let mint = Mint::new(&home, &database);
+    let ((late, sid), (meanwhile, _)) = (mint.session(), mint.session());
+    let mut writer = database.connection();
+    writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
+    assert_eq!(nodes[0].logout(&meanwhile).await, "503 not-durable");
+    assert_eq!(nodes[1].status(&meanwhile).await, "200", "it is not in the log, so nobody else can know");
+    writer.run("COMMIT;");
+    for session in [&late, &meanwhile] {
+        until_all(&nodes, session, "401 revoked").await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_takes_the_numbers_of_rows_that_were_lost_is_not_missed() {
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    let mint = Mint::new(&home, &database);
+    // As after a failover to a standby that lagged: the last five are lost, and fewer, as many, or more come in their place.
+    for refilled in [2, 5, 7] {
+        sign_out_five(&nodes, &mint).await;
+        let (sessions, sids): (Vec<_>, Vec<_>) = (0..refilled).map(|_| mint.session()).unzip();
+        let lost = "DELETE FROM revocation WHERE seq > (SELECT last_seq - 5 FROM state);
+                    UPDATE state SET last_seq = last_seq - 5;";
+        let refill = sids.into_iter().fold(String::new(), |mut all, sid| {
+            let _ = write!(all, "{TAKE_NUMBER}; {};", insert(sid));
+            all
+        });
+        database.sql(&format!("BEGIN; {lost} {refill} COMMIT;"));
+        for session in &sessions {
+            until_all(&nodes, session, "401 revoked").await;
+        }
+        // The same by way of a node.
+        sign_out_five(&nodes, &mint).await;
+        database.sql(&format!("BEGIN; {lost} COMMIT;"));
+        for number in 0..refilled {
+            let (session, _) = mint.session();
+            assert_eq!(nodes[number % 3].logout(&session).await, "200");
+            until_all(&nodes, &session, "401 revoked").await;
+        }
+    }
+}
+
+async fn sign_out_five(nodes: &[Server<'_>; 3], mint: &Mint) {
+    for _ in 0..5 {
+        let (session, _) = mint.session();
+        assert_eq!(nodes[0].logout(&session).await, "200");
+        until_all(nodes, &session, "401 revoked").await;
+    }
+}

@@ -1,0 +1,143 @@
+//! Keys change under way: what one node seals opens on the others before, during and after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Home, Server, Session, text};
+use crate::postgres::Postgres;
+use crate::{nodes, reduced_or_stated, turn};
+
+/// Between a rotation and the first token under the new key, at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn sessions_open_on_every_node_through_rotations_that_are_in_force_at_once() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    rotate_again_and_again(&home, &nodes, &["keys", "rotate", "--activate-in", "0s"], reduced_or_stated(5, 20)).await;
+}
+
+/// Each node has a key directory of its own, which is brought up to date late and later: what rsync, a configuration management or
+/// Kubernetes do.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_open_on_every_node_through_rotations_that_wait_until_each_has_the_key() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let keys = ["keys-a", "keys-b", "keys-c"].map(|name| home.path(name));
+    for directory in &keys {
+        fs::create_dir(directory).expect("a new directory");
+        write_keys(directory, &read_keys(&home));
+    }
+    let nodes = keys.each_ref().map(|directory| home.start_with(&["--keys", directory.to_str().expect("ASCII")], &[]));
+    let running = Running(AtomicBool::new(true));
+    let delays = [0, 200, 600].map(Duration::from_millis);
+    std::thread::scope(|scope| {
+        for (directory, delay) in keys.iter().zip(delays) {
+            let (running, home) = (&running, &home);
+            scope.spawn(move || running.copy_keys(home, directory, delay));
+        }
+        let _stop = Stop(&running);
+        let rotate = ["keys", "rotate", "--wait"];
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(rotate_again_and_again(
+                &home,
+                &nodes,
+                &rotate,
+                reduced_or_stated(3, 20),
+            ));
+        });
+    });
+}
+
+/// Rotates; meanwhile, and until the first node seals with the new key, signs in there and is verified on the others.
+async fn rotate_again_and_again(home: &Home, nodes: &[Server<'_>; 3], rotate: &[&str], rotations: usize) {
+    let [a, b, c] = nodes;
+    let mut sessions = vec![a.login("alice").await];
+    for _ in 0..rotations {
+        let before = key_of(sessions.last().expect("at least one"));
+        let started = Instant::now();
+        let mut command = home.command(rotate);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        loop {
+            // The pace of the sign-ins, and nothing that is waited for.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let fresh = a.login("alice").await;
+            let status = tokio::join!(b.status(&fresh), c.status(&fresh));
+            assert_eq!(status, ("200".to_owned(), "200".to_owned()), "sealed just now");
+            let rotated = key_of(&fresh) != before;
+            sessions.push(fresh);
+            if rotated {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "{rotate:?} leads to no new key: {:?}", command.wait_with_output());
+        }
+        let output = command.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for session in &sessions {
+            for node in nodes {
+                assert_eq!(node.status(session).await, "200", "sealed before");
+            }
+        }
+    }
+    println!(
+        "{rotations} rotations with {:?}: {} sessions, each verified on every node",
+        rotate.join(" "),
+        sessions.len()
+    );
+}
+
+/// The token's first twelve characters: the version and the key's id.
+fn key_of(session: &Session) -> String {
+    session.0.get(..12).expect("a token is longer").to_owned()
+}
+
+type Keys = BTreeMap<String, Vec<u8>>;
+
+fn read_keys(home: &Home) -> Keys {
+    let files = fs::read_dir(home.path("keys")).expect("the keys").map(|entry| entry.expect("an entry"));
+    let named = files.filter_map(|entry| Some((entry.file_name().to_str()?.to_owned(), entry.path())));
+    let keys = named.filter(|(name, _)| name.ends_with(".key") && !name.starts_with('.'));
+    keys.map(|(name, path)| (name, fs::read(path).expect("a key"))).collect()
+}
+
+fn write_keys(directory: &Path, keys: &Keys) {
+    for (name, content) in keys {
+        let (new, file) = (directory.join(".new"), directory.join(name));
+        if fs::read(&file).is_ok_and(|old| old == *content) {
+            continue;
+        }
+        fs::write(&new, content).expect("writes");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&new, private).expect("our own file");
+        fs::rename(new, file).expect("renames");
+    }
+}
+
+struct Running(AtomicBool);
+
+impl Running {
+    fn copy_keys(&self, home: &Home, directory: &Path, delay: Duration) {
+        while self.0.load(Ordering::Relaxed) {
+            let keys = read_keys(home);
+            // The delay of whatever copies them, and nothing that is waited for.
+            std::thread::sleep(delay + Duration::from_millis(20));
+            write_keys(directory, &keys);
+        }
+    }
+}
+
+/// Ends the copying, also when a test fails.
+struct Stop<'r>(&'r Running);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,118 @@
+//! TLS to the database: a certificate authority of one's own, and what is said when it is the wrong one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::harness::{Home, text};
+use crate::postgres::{Postgres, Special, done};
+
+/// Over TCP with TLS only.
+const ACCESS: &str = "local all all trust\nhostssl all all all scram-sha-256\n";
+
+#[tokio::test]
+async fn a_certificate_is_verified_and_what_does_not_verify_is_said_clearly() {
+    let certificates = Certificates::new();
+    let database = certificates.postgres();
+    let url = |query: &str| database.url("sealjar", query);
+    let (ours, strange) = (certificates.path("ca.crt"), certificates.path("strange.crt"));
+    let trusting = |mode: &str, root: &Path| url(&format!("sslmode={mode}&sslrootcert={}", root.display()));
+    let home = Home::with_settings(&[&format!("store={}", trusting("verify-full", &ours))]);
+    let node = home.start();
+    let session = node.login("alice").await;
+    assert_eq!(node.logout(&session).await, "200");
+    let over_tls = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sealjar'";
+    assert_eq!(database.sql(over_tls), "t", "every connection of the node");
+    for query in ["", "sslmode=require"] {
+        home.ok(&["users", "list", "--set", &format!("store={}", url(query))]);
+    }
+    for (store, said) in [
+        (trusting("verify-full", &strange), "certificate"),
+        (trusting("verify-ca", &strange), "certificate"),
+        // The system's authorities do not know ours.
+        (url("sslmode=verify-full"), "certificate"),
+        (url("sslmode=disable"), "no encryption"),
+    ] {
+        for command in [&["users", "list"][..], &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]]
+        {
+            let output = home.run(&[command, &["--set", &format!("store={store}")]].concat());
+            let complaint = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(74), "{store}: {complaint}");
+            assert!(complaint.contains(said), "{store}: {complaint}");
+            assert!(!complaint.contains("sealjar:sealjar"), "the password is nobody's business: {complaint}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_for_another_host_is_refused() {
+    let certificates = Certificates::new();
+    let database = certificates.postgres();
+    let home = Home::new();
+    let root = certificates.path("ca.crt");
+    let store = |mode: &str| {
+        // The certificate is for the address alone.
+        database
+            .url("sealjar", &format!("sslmode={mode}&sslrootcert={}", root.display()))
+            .replace("127.0.0.1", "localhost")
+    };
+    home.run_with_input(&["users", "add", "bob", "--store", &store("verify-ca")], "correct horse battery\n");
+    assert!(home.ok(&["users", "list", "--store", &store("verify-ca")]).contains("bob"), "whoever it is");
+    let output = home.run(&["users", "list", "--store", &store("verify-full")]);
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{complaint}");
+    assert!(complaint.contains("certificate"), "{complaint}");
+}
+
+/// Our authority, a strange one, and a server's certificate of ours for 127.0.0.1.
+struct Certificates(TempDir);
+
+impl Certificates {
+    fn new() -> Self {
+        let certificates = Self(tempfile::tempdir().expect("a directory"));
+        for authority in ["ca", "strange"] {
+            certificates.openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={authority} \
+                 -keyout {authority}.key -out {authority}.crt"
+            ));
+        }
+        certificates.openssl(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=database -keyout server.key -out server.csr",
+        );
+        fs::write(certificates.path("names"), "subjectAltName=IP:127.0.0.1\n").expect("writes");
+        certificates.openssl(
+            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt",
+        );
+        certificates
+    }
+
+    fn openssl(&self, command: &str) {
+        done(Command::new("openssl").args(command.split_whitespace()).current_dir(self.0.path()));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn postgres(&self) -> Postgres {
+        let settings = |directory: &Path| self.install(directory);
+        Postgres::start_special(&Special { access: ACCESS, settings: &settings, ..Special::default() })
+    }
+
+    /// Copies what the server needs; it wants its key for itself.
+    fn install(&self, directory: &Path) -> Vec<String> {
+        let mut settings = vec!["ssl=on".to_owned()];
+        for (setting, name, mode) in [("ssl_cert_file", "server.crt", "0644"), ("ssl_key_file", "server.key", "0600")] {
+            let file = directory.join(name);
+            let mut install = Command::new("install");
+            if rustix::process::geteuid().is_root() {
+                install.args(["-o", "postgres"]);
+            }
+            done(install.args(["-m", mode]).arg(self.path(name)).arg(&file));
+            settings.push(format!("{setting}={}", file.display()));
+        }
+        settings
+    }
+}
