@@ -115,6 +115,20 @@ impl Postgres {
         Connection { psql, input, output: BufReader::new(output) }
     }
 
+    /// Everything in the database `sealjar`, as statements that put it back in the place of what is there then.
+    pub(crate) fn dump(&self) -> String {
+        let mut dump = Command::new(program("pg_dump"));
+        dump.args(["--clean", "--if-exists", "-U", "postgres", "-d", "sealjar", "-h"]).arg(self.directory.path());
+        text(&done(dump.arg("-p").arg(self.port.to_string())).stdout)
+    }
+
+    /// Puts back what was dumped, in one transaction.
+    pub(crate) fn put_back(&self, dump: &str) {
+        let file = self.path("dump");
+        fs::write(&file, dump).expect("writes");
+        done(self.psql("sealjar").args(["--single-transaction", "-f"]).arg(file));
+    }
+
     fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);

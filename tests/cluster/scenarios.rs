@@ -5,6 +5,7 @@ mod faults;
 mod freezing;
 mod long_list;
 mod order;
+mod restored;
 mod rotation;
 mod sign_out;
 mod tls;

@@ -1,0 +1,41 @@
+//! A backup is put back under running nodes, and `sealjar store restored` ends what it would have revived.
+
+use crate::nodes::{self, until_all};
+use crate::postgres::Postgres;
+
+#[tokio::test]
+async fn nothing_that_a_backup_revives_lives_on_any_node_and_every_account_can_sign_in() {
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    home.add_user("bob");
+    let mut nodes = Vec::from(nodes::three(&home, &[]));
+    let (live, ended, bobs) =
+        (nodes[0].login("alice").await, nodes[1].login("alice").await, nodes[2].login("bob").await);
+    let backup = database.dump();
+    assert_eq!(nodes[1].logout(&ended).await, "200");
+    home.ok(&["revoke", "--user", "bob"]);
+    until_all(&nodes, &bobs, "401 revoked").await;
+    let bobs_next = nodes[2].login("bob").await;
+    home.ok(&["revoke", "--everyone"]);
+    until_all(&nodes, &bobs_next, "401 revoked").await;
+    let last = nodes[0].login("alice").await;
+
+    database.put_back(&backup);
+    nodes.push(home.start());
+    for session in [&live, &ended, &bobs] {
+        nodes[3].until_status(session, "200").await;
+    }
+    home.ok(&["store", "restored"]);
+    for session in [&live, &ended, &bobs, &bobs_next, &last] {
+        until_all(&nodes, session, "401 revoked").await;
+    }
+    // Three of them still refuse what was refused before, of bob's account too.
+    for login in ["alice", "bob"] {
+        for node in &nodes {
+            until_all(&nodes, &node.login(login).await, "200").await;
+        }
+    }
+    let session = nodes[0].login("bob").await;
+    assert_eq!(nodes[1].logout(&session).await, "200");
+    until_all(&nodes, &session, "401 revoked").await;
+}
