@@ -10,6 +10,7 @@
 
 mod inspect;
 mod keys;
+mod migrate;
 mod revoke;
 mod serve;
 mod store;
@@ -69,6 +70,8 @@ enum Command {
     /// Look after the store
     #[command(subcommand)]
     Store(store::Store),
+    /// Move everything from one store into another, with no session lost and none revived
+    Migrate(migrate::Migrate),
     /// Tell what a token from standard input holds, and whether it would be accepted
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
@@ -114,6 +117,7 @@ impl Cli {
             Command::Users(users) => block_on(users.run(&config)),
             Command::Revoke(revoke) => block_on(revoke.run(&config)),
             Command::Store(store) => block_on(store.run(&config)),
+            Command::Migrate(migrate) => block_on(migrate.run(&config)),
             Command::Inspect(inspect) => block_on(inspect.run(&config)),
             Command::Config => {
                 layers.lines().for_each(|line| println!("{line}"));
@@ -235,6 +239,11 @@ impl From<StoreError> for Failure {
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
             StoreError::Migrate(_) => Self::io(&error).hint(
                 "the database's user must be allowed to make tables; what a newer version has brought up to date, an older one cannot use",
+            ),
+            StoreError::Unfinished(_) => Self::io(&error)
+                .hint("finish it by running the same `sealjar migrate` again; to give it up, empty this database and go on with the other"),
+            StoreError::Moved(_) => Self::io(&error).hint(
+                "name that one as the store; to go back to this one as it was then, ending every session: sealjar store restored",
             ),
             StoreError::TooLate => Self::io(&error).hint("run it again: doing it twice does no harm"),
             StoreError::Missing(_) => Self::io(&error)

@@ -1,11 +1,12 @@
-//! The store: accounts, generations, the revocation log, the lifetimes in use and what nodes say of their keys. Nothing else is kept,
-//! and no request that only verifies waits for it.
+//! The store: accounts, generations, the revocation log, the lifetimes in use, what nodes say of their keys, and whether the store
+//! is in use or moved. Nothing else is kept, and no request that only verifies waits for it.
 //!
 //! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both do the same: writers
 //! come one after the other, so that the log's numbers grow in the order of the commits, and whoever follows them misses nothing.
 
 mod accounts;
 mod log;
+pub(crate) mod moving;
 mod node;
 mod postgres;
 pub(crate) mod records;
@@ -52,6 +53,10 @@ pub(crate) enum StoreError {
     Failed(#[from] sqlx::Error),
     #[error("the database holds a value that cannot be: {0}")]
     Corrupt(&'static str),
+    #[error("the database holds an unfinished migration from {0}")]
+    Unfinished(String),
+    #[error("what was in this database was moved to {0}")]
+    Moved(String),
     #[error("there is an account named {0} already")]
     NameTaken(String),
     #[error("there is no account named {0}")]
@@ -76,8 +81,20 @@ macro_rules! ask {
 }
 
 impl Store {
-    /// Opens a database that exists, and brings its tables up to date. Servers that do this at once take turns.
+    /// Opens a database that exists and is in use, and brings its tables up to date. Servers that do this at once take turns.
     pub(crate) async fn open(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
+        let store = Self::open_in_any_standing(url, limits).await?;
+        match store.standing().await.and_then(|standing| standing.is_in_use()) {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens it even if it is out of use, because a move from it is finished, or one to it is not.
+    pub(crate) async fn open_in_any_standing(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path).await?),
             StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits).await?),
@@ -86,11 +103,16 @@ impl Store {
 
     /// Makes an SQLite database if it is missing, and opens the store. Says whether it made it.
     pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
-        let made = match url {
-            StoreUrl::Sqlite(path) => sqlite::Store::create(path)?,
-            StoreUrl::Postgres(_) => false,
-        };
+        let made = Self::create(url)?;
         Ok((Self::open(url, limits).await?, made))
+    }
+
+    /// Makes an SQLite database if it is missing. Says whether it made it.
+    pub(crate) fn create(url: &StoreUrl) -> Result<bool, StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => sqlite::Store::create(path),
+            StoreUrl::Postgres(_) => Ok(false),
+        }
     }
 
     /// Finishes what is under way and closes it.
@@ -171,7 +193,10 @@ impl Store {
     /// a backup, or failed over to a standby that lagged. So no session from before lives, and every account can sign in, even
     /// where a server still refuses its generations of then. A generation begins at the Unix time in milliseconds, or at 1, and
     /// grows by one, so the Unix time is above it; unless the clock has been set back, and then at least it grows.
+    ///
+    /// A store whose contents were moved to another is thereby in use again: all that happened in the other is lost to it.
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
+        self.standing().await?.is_whole()?;
         // However many accounts there are, and so however long it takes.
         match self {
             Self::Sqlite(engine) => engine.restored().await,

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, open_store};
+use super::Failure;
 use crate::config::Config;
+use crate::store;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Store {
@@ -17,7 +18,8 @@ impl Store {
     pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
         match self {
             Self::Restored => {
-                open_store(config).await?.restored().await?;
+                let (url, limits) = (config.store_url(), config.store_limits());
+                store::Store::open_in_any_standing(&url, limits).await?.restored().await?;
                 eprintln!("every session is over, those too that the store knows nothing of any more");
                 eprintln!("accounts are as they were then: look after passwords, roles, and who should not be there");
             }

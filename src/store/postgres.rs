@@ -16,13 +16,16 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor, Row};
+use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
 
 use super::accounts::accounts;
-use super::log::{signed, unsigned};
+use super::log::{self, signed, unsigned};
+use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
+use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
+use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
 use line::{Line, Lines};
 use news::News;
@@ -102,16 +105,33 @@ impl Store {
     /// A transaction that is the only writer from its start.
     async fn begin(&self) -> Result<Writing<'_>, StoreError> {
         let mut borrowed = self.0.write.borrow().await?;
-        borrowed.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM state FOR UPDATE").await?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT moved_to FROM state FOR UPDATE";
+        let moved_to: Option<String> = borrowed.fetch_one(begin).await?.try_get(0)?;
+        moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
+        Ok(Writing { connection: borrowed, notify: self.0.news.known })
+    }
+
+    /// The same for work on everything there is, however long that takes, and though the store be out of use.
+    pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
+        let mut borrowed = self.0.write.borrow().await?;
+        borrowed
+            .execute(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM state FOR UPDATE;
+                 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
+            )
+            .await?;
         Ok(Writing { connection: borrowed, notify: self.0.news.known })
     }
 }
 
 async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     let query = sqlx::query_as(
-        "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT) FROM state",
+        "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT), moved_to
+         FROM state",
     );
-    let (generation, pruned, clock): (i64, i64, i64) = query.fetch_one(connection).await?;
+    let (generation, pruned, clock, moved_to): (i64, i64, i64, Option<String>) = query.fetch_one(connection).await?;
+    // A server that was stopped in the middle, and goes on, must not.
+    moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
     Ok(State {
         global_generation: unsigned(generation)?,
         pruned_through: UnixTime(unsigned(pruned)?),
@@ -120,6 +140,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
 }
 
 accounts!(Store, PgConnection, PgRow);
+moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq");
 
 /// A connection that reads; closed unless it has read to the end.
 struct Reading<'s> {
@@ -133,14 +154,14 @@ impl Reading<'_> {
 }
 
 /// A transaction under way. If it is not committed, its connection is closed, which rolls it back.
-struct Writing<'s> {
+pub(super) struct Writing<'s> {
     connection: line::Borrowed<'s>,
     /// Whether to tell followers, who then hear of it once it is committed.
     notify: bool,
 }
 
 impl Writing<'_> {
-    async fn commit(mut self) -> Result<(), StoreError> {
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.connection.execute(if self.notify { news::NOTIFY_AND_COMMIT } else { "COMMIT" }).await?;
         self.connection.finish();
         Ok(())

@@ -18,10 +18,13 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite};
 
 use super::accounts::accounts;
-use super::log::{signed, unsigned};
+use super::log::{self, signed, unsigned};
+use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
+use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
+use crate::revocation::Entry;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
@@ -72,8 +75,10 @@ impl Store {
     }
 
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        let query = sqlx::query_as("SELECT global_generation, pruned_through FROM state");
-        let (generation, pruned): (i64, i64) = query.fetch_one(&self.read).await?;
+        let query = sqlx::query_as("SELECT global_generation, pruned_through, moved_to FROM state");
+        let (generation, pruned, moved_to): (i64, i64, Option<String>) = query.fetch_one(&self.read).await?;
+        // A server that was stopped in the middle, and goes on, must not.
+        moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
         Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
     }
 
@@ -83,6 +88,14 @@ impl Store {
 
     /// A transaction that is the only writer from its start, so that it never fails half-way for another's sake.
     async fn begin(&self) -> Result<Writing, StoreError> {
+        let mut writing = self.hold().await?;
+        let query = sqlx::query_scalar("SELECT moved_to FROM state");
+        let moved_to: Option<String> = query.fetch_one(&mut *writing.connection).await?;
+        moved_to.map_or(Ok(writing), |to| Err(StoreError::Moved(to)))
+    }
+
+    /// The same, though the store be out of use.
+    pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
         let mut connection = self.write.acquire().await?;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
         Ok(Writing { connection, committed: false })
@@ -90,6 +103,13 @@ impl Store {
 }
 
 accounts!(Store, SqliteConnection, SqliteRow);
+moving!(
+    Store,
+    Writing,
+    SqliteConnection,
+    Sqlite,
+    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)"
+);
 
 /// A connection that reads; it is good for the next one however its work ended.
 struct Reading {
@@ -103,13 +123,13 @@ impl Reading {
 /// A transaction under way. Its connection is thrown away unless it commits: after a failed COMMIT, SQLite may have rolled back
 /// by itself or not, and closing is the one thing that is right in both cases. (sqlx's own `Transaction` keeps such a
 /// connection, and refuses every later BEGIN on it.)
-struct Writing {
+pub(super) struct Writing {
     connection: PoolConnection<Sqlite>,
     committed: bool,
 }
 
 impl Writing {
-    async fn commit(mut self) -> Result<(), StoreError> {
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
         self.committed = true;
         Ok(())

@@ -5,6 +5,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "time is what these tests measure")]
 
+#[path = "../server/database.rs"]
+mod database;
 #[path = "../server/faketime.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod faketime;

@@ -4,6 +4,7 @@ mod clocks;
 mod faults;
 mod freezing;
 mod long_list;
+mod migrate;
 mod order;
 mod restored;
 mod rotation;

@@ -2,17 +2,13 @@
 
 use std::fs;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
-
+use crate::database;
 use crate::harness::Home;
 
 /// The database as it is now, beside it, as `.backup` of SQLite's own shell copies it.
 async fn back_up(home: &Home) {
-    let options = SqliteConnectOptions::new().filename(home.path("sealjar.db"));
-    let mut database: SqliteConnection = options.connect().await.expect("opens");
-    sqlx::query("VACUUM INTO $1").bind(home.path("copy.db").to_str()).execute(&mut database).await.expect("copied");
-    database.close().await.expect("closes");
+    let copy = format!("VACUUM INTO '{}'", home.path("copy.db").display());
+    database::run(&mut database::open(home, "sealjar.db").await, &copy).await;
 }
 
 /// As the README says.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor, Row};
 
-use super::{Store, signed, state, unsigned};
+use super::{Store, Writing, signed, state, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::revocation::{Entry, retention};
 use crate::store::log::{self, Facts, whole_secs};
@@ -33,11 +33,9 @@ impl Store {
     }
 
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
-        let mut writing = self.begin().await?;
+        let mut writing = self.hold().await?;
         for statement in [
-            // However many accounts there are.
-            "SET LOCAL statement_timeout = 0",
-            "UPDATE state SET global_generation =
+            "UPDATE state SET moved_to = NULL, global_generation =
                 greatest(global_generation + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))",
             "UPDATE account SET generation =
                 greatest(generation + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))",
@@ -115,6 +113,16 @@ impl Store {
         let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&mut *borrowed).await?.rows_affected();
         borrowed.finish();
         Ok(deleted >= PRUNE_BATCH.unsigned_abs())
+    }
+}
+
+impl Writing<'_> {
+    /// Appends entries to the log as they are.
+    pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        let count = i64::try_from(entries.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;
+        let query = sqlx::query_scalar("UPDATE state SET last_seq = last_seq + $1 RETURNING last_seq - $1");
+        let before = query.bind(count).fetch_one(&mut *self.connection).await?;
+        insert(&mut self.connection, before, entries).await
     }
 }
 

@@ -1,9 +1,9 @@
 //! The revocation log in SQLite. One writer at a time, so `seq` grows in the order of the commits and following it misses nothing.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{Store, signed, unsigned};
+use super::{Store, Writing, signed, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::revocation::Entry;
 use crate::revocation::retention;
@@ -25,13 +25,17 @@ impl Store {
         let query = sqlx::query_scalar(
             "UPDATE state SET global_generation = global_generation + 1 RETURNING global_generation",
         );
-        unsigned(query.fetch_one(&self.write).await?)
+        let mut transaction = self.begin().await?;
+        let generation = query.fetch_one(&mut *transaction.connection).await?;
+        transaction.commit().await?;
+        unsigned(generation)
     }
 
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.hold().await?;
         for statement in [
-            "UPDATE state SET global_generation = max(global_generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
+            "UPDATE state SET moved_to = NULL,
+                global_generation = max(global_generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
             "UPDATE account SET generation = max(generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
         ] {
             sqlx::query(statement).execute(&mut *transaction.connection).await?;
@@ -92,6 +96,26 @@ impl Store {
         );
         let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&self.write).await?.rows_affected();
         Ok(deleted >= PRUNE_BATCH.unsigned_abs())
+    }
+}
+
+impl Writing {
+    /// Appends entries to the log as they are.
+    pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO revocation (sid, sub, below, expires_at) ");
+        insert.push_values(entries, |mut row, entry| {
+            match entry {
+                Entry::Session { sid, .. } => {
+                    row.push_bind(sid.as_bytes().to_vec()).push_bind(None::<String>).push_bind(None::<i64>)
+                }
+                Entry::Subject { sub, below, .. } => {
+                    row.push_bind(None::<Vec<u8>>).push_bind(sub.to_string()).push_bind(signed(*below))
+                }
+            };
+            row.push_bind(signed(entry.expires_at().0));
+        });
+        insert.build().execute(&mut *self.connection).await?;
+        Ok(())
     }
 }
 

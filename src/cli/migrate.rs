@@ -1,0 +1,89 @@
+//! `sealjar migrate`: everything in one store into another, while no server uses either.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::store::moving::{End, MoveError, Moved, Progress, move_everything};
+use crate::store::url::without_password;
+use crate::store::{Store, StoreUrl};
+
+/// Between two lines that say how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Args, Debug)]
+pub(super) struct Migrate {
+    /// Where everything is, such as sqlite://sealjar.db; its servers must be stopped
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// Where it is to be, such as postgres://sealjar@db.example.com/sealjar: a database without accounts
+    #[arg(long, value_name = "URL")]
+    to: String,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+        let limits = config.store_limits();
+        let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
+        let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
+        let source = Store::open_in_any_standing(&from_url, limits).await?;
+        Store::create(&to_url)?;
+        let target = Store::open_in_any_standing(&to_url, limits).await?;
+        let (from, to) = (End { store: &source, name: &from_name }, End { store: &target, name: &to_name });
+        let mut next = Now::read().boot.saturating_add(SAY_EVERY);
+        let moved = move_everything(from, to, |progress| {
+            let now = Now::read().boot;
+            if now >= next {
+                say(progress);
+                next = now.saturating_add(SAY_EVERY);
+            }
+        })
+        .await?;
+        source.close().await;
+        target.close().await;
+        match moved {
+            Moved::Now(all) => {
+                let (accounts, revocations) = (all.accounts, all.revocations);
+                eprintln!(
+                    "moved everything from {from_name} to {to_name} (accounts: {accounts}, revocations: {revocations})"
+                );
+                eprintln!("name {to_name} as the store, and start the servers; {from_name} is out of use");
+            }
+            Moved::Before => eprintln!("{from_name} was moved to {to_name} before; nothing was done"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn parse(flag: &str, url: &str) -> Result<StoreUrl, Failure> {
+    StoreUrl::parse(url).map_err(|reason| Failure::usage(format!("{flag}: {reason}")))
+}
+
+fn say(Progress { copied, all }: Progress) {
+    eprintln!(
+        "copied: accounts {} of {}, revocations {} of {}",
+        copied.accounts, all.accounts, copied.revocations, all.revocations
+    );
+}
+
+impl From<MoveError> for Failure {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Store(error) => error.into(),
+            MoveError::Served { .. } => Self::failed(&error)
+                .hint("stop them, and start them again with the new store; one that was killed counts for 30 s"),
+            MoveError::NotEmpty(_) => {
+                Self::failed(&error).hint("nothing is overwritten: name an empty database in --to")
+            }
+            MoveError::OtherUnfinished { .. } => {
+                Self::failed(&error).hint("finish that one, or name an empty database in --to")
+            }
+            MoveError::Same => Self::failed(&error).hint("name another database in --to"),
+            MoveError::Disturbed(_) => Self::failed(&error).hint("see who else uses it, and run this again"),
+        }
+    }
+}

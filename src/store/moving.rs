@@ -1,0 +1,172 @@
+//! Moving everything in one store into another, of whichever engine each is: accounts, what is refused, the lifetimes in use, and
+//! the counters to the letter. So every session lives on that lived, and none that was ended.
+//!
+//! *Nothing changes under the copy.* Both stores must be without servers. The source is held by a transaction that keeps all other
+//! writers out from the first page to the last; when everything has arrived, it is marked as moved, and nothing opens it any more.
+//! Between two attempts it may change, so the target notes what the source held: any change of an account that is not an addition
+//! writes to the log, so the counters, the log's last number and a few counts tell whether there was one. If there was, the copy
+//! begins again.
+//!
+//! *Nothing is copied twice or left out.* How far the copy has come is noted in the target, by the transaction that brings a page.
+//! Until everything is there, nothing else opens the target.
+
+pub(super) mod held;
+pub(super) mod statements;
+
+use super::{Node, Store, StoreError};
+use held::{Contents, Incoming};
+
+/// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry four.
+const ACCOUNTS: i64 = 500;
+const ENTRIES: i64 = 5_000;
+
+/// One end of a move: an open store, and its address without a password.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) name: &'a str,
+}
+
+/// How far a move has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) copied: Contents,
+    pub(crate) all: Contents,
+}
+
+/// What a move did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Moved {
+    Now(Contents),
+    /// It was finished before, and neither end has been anything else since.
+    Before,
+}
+
+/// Why a move was refused, or broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MoveError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("both are the same database, or one is a copy of the other")]
+    Same,
+    #[error("{store} is in use by {servers}")]
+    Served { store: String, servers: String },
+    #[error("{0} has accounts or revocations already")]
+    NotEmpty(String),
+    #[error("{store} holds an unfinished migration from another database, {source_name}")]
+    OtherUnfinished { store: String, source_name: String },
+    #[error("{0} changed while it was written to")]
+    Disturbed(String),
+}
+
+/// Moves everything, or goes on with it; tells `report` after every page.
+pub(crate) async fn move_everything(
+    from: End<'_>,
+    to: End<'_>,
+    mut report: impl FnMut(Progress),
+) -> Result<Moved, MoveError> {
+    let standing = from.store.standing().await?;
+    standing.is_whole()?;
+    let source_id = standing.store_id;
+    if source_id == to.store.standing().await?.store_id {
+        return Err(MoveError::Same);
+    }
+    for end in [from, to] {
+        refuse_servers(end).await?;
+    }
+    let mut source = from.store.hold().await?;
+    let (moved_to, state) = (source.standing().await?.moved_to, source.state_in_words().await?);
+    let counters = source.counters().await?;
+    let begun = Incoming { source_id, source: from.name.to_owned(), state, ..Incoming::default() };
+    let mut place = match prepare(to, begun, moved_to).await? {
+        incoming if incoming.finished => {
+            // Should it have been cut off just before.
+            source.mark_moved(to.name).await?;
+            source.commit().await?;
+            return Ok(Moved::Before);
+        }
+        incoming => incoming,
+    };
+
+    let all = source.contents(counters.pruned_through).await?;
+    let mut progress = Progress { copied: to.store.hold().await?.contents(0).await?, all };
+    loop {
+        let page = source.accounts_after(&place.last_account, ACCOUNTS).await?;
+        let Some(last) = page.last() else { break };
+        let mut target = to.store.hold().await?;
+        target.add_accounts(&page).await?;
+        let next = Incoming { last_account: last.sub.clone(), ..place.clone() };
+        advance(&mut target, to, &place, &next).await?;
+        target.commit().await?;
+        place = next;
+        progress.copied.accounts += page.len();
+        report(progress);
+    }
+    loop {
+        let page = source.log_after(place.last_seq, counters.pruned_through, ENTRIES).await?;
+        let Some((last, _)) = page.last() else { break };
+        let next = Incoming { last_seq: *last, ..place.clone() };
+        let entries: Vec<_> = page.into_iter().map(|(_, entry)| entry).collect();
+        let mut target = to.store.hold().await?;
+        target.add_entries(&entries).await?;
+        advance(&mut target, to, &place, &next).await?;
+        target.commit().await?;
+        place = next;
+        progress.copied.revocations += entries.len();
+        report(progress);
+    }
+
+    let mut target = to.store.hold().await?;
+    if target.contents(0).await? != all {
+        return Err(MoveError::Disturbed(to.name.to_owned()));
+    }
+    target.set_counters(counters).await?;
+    target.set_lifetimes(&source.lifetimes().await?).await?;
+    advance(&mut target, to, &place, &Incoming { finished: true, ..place.clone() }).await?;
+    target.commit().await?;
+    source.mark_moved(to.name).await?;
+    source.commit().await?;
+    Ok(Moved::Now(all))
+}
+
+/// Where to go on: at the beginning, unless the target has a part, or all, of just this.
+async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MoveError> {
+    let mut target = to.store.hold().await?;
+    let standing = target.standing().await?;
+    if let Some(to) = standing.moved_to {
+        return Err(StoreError::Moved(to).into());
+    }
+    let unfinished = match standing.incoming {
+        Some(before) if (&before.source_id, &before.state) == (&begun.source_id, &begun.state) => {
+            return Ok(before);
+        }
+        Some(before) if !before.finished && before.source_id != begun.source_id => {
+            return Err(MoveError::OtherUnfinished { store: to.name.to_owned(), source_name: before.source });
+        }
+        before => before.is_some_and(|before| !before.finished),
+    };
+    if let Some(to) = moved_to {
+        return Err(StoreError::Moved(to).into());
+    }
+    // What is unfinished is nothing but a part of what the source held once.
+    if !unfinished && !target.contents(0).await?.is_empty() {
+        return Err(MoveError::NotEmpty(to.name.to_owned()));
+    }
+    target.begin_incoming(&begun).await?;
+    target.commit().await?;
+    Ok(begun)
+}
+
+/// Notes how far the copy has come, if it is where we left it.
+async fn advance(target: &mut held::Held<'_>, to: End<'_>, place: &Incoming, next: &Incoming) -> Result<(), MoveError> {
+    if target.advance(place, next).await? { Ok(()) } else { Err(MoveError::Disturbed(to.name.to_owned())) }
+}
+
+async fn refuse_servers(end: End<'_>) -> Result<(), MoveError> {
+    let nodes = end.store.nodes().await?;
+    let live: Vec<String> = nodes.into_iter().filter(Node::is_live).map(|node| node.report.name).collect();
+    if live.is_empty() {
+        return Ok(());
+    }
+    Err(MoveError::Served { store: end.name.to_owned(), servers: live.join(", ") })
+}

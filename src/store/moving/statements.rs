@@ -1,0 +1,202 @@
+//! What a move does in a store. The statements are the same for both engines, and so they are a macro, as those of the accounts.
+//! An engine has `reading`, `Writing`, `account` (of a row), `add_entries`, and where its log's last number is.
+
+/// Gives an engine's transaction what a move does in it.
+macro_rules! moving {
+    ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal) => {
+        impl $store {
+            pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
+                let mut reading = self.reading().await?;
+                let standing = standing(&mut reading.connection).await?;
+                reading.finish();
+                Ok(standing)
+            }
+        }
+
+        impl $writing {
+            pub(super) async fn standing(&mut self) -> Result<Standing, StoreError> {
+                standing(&mut self.connection).await
+            }
+
+            pub(super) async fn state_in_words(&mut self) -> Result<String, StoreError> {
+                let query = sqlx::query_as(concat!(
+                    "SELECT global_generation, pruned_through, clock_reached, ",
+                    $last_seq,
+                    ", (SELECT count(*) FROM account), (SELECT count(*) FROM account WHERE disabled),
+                       (SELECT count(*) FROM lifetime_in_use),
+                       (SELECT coalesce(max(used_until), 0) FROM lifetime_in_use)
+                     FROM state"
+                ));
+                let (generation, pruned, reached, seq, accounts, disabled, lifetimes, until): (
+                    i64,
+                    i64,
+                    i64,
+                    i64,
+                    i64,
+                    i64,
+                    i64,
+                    i64,
+                ) = query.fetch_one(&mut *self.connection).await?;
+                Ok(format!(
+                    "generation {generation}, pruned {pruned}, clock {reached}, log {seq}, accounts {accounts}, \
+                     disabled {disabled}, lifetimes {lifetimes} to {until}"
+                ))
+            }
+
+            pub(super) async fn contents(&mut self, pruned_through: i64) -> Result<Contents, StoreError> {
+                let query = sqlx::query_as(
+                    "SELECT (SELECT count(*) FROM account),
+                            (SELECT count(*) FROM revocation WHERE expires_at >= $1)",
+                );
+                let counted = query.bind(pruned_through).fetch_one(&mut *self.connection).await?;
+                let (accounts, revocations): (i64, i64) = counted;
+                let count = |rows| usize::try_from(rows).map_err(|_| StoreError::Corrupt("a negative count"));
+                Ok(Contents { accounts: count(accounts)?, revocations: count(revocations)? })
+            }
+
+            pub(super) async fn counters(&mut self) -> Result<Counters, StoreError> {
+                let query = sqlx::query_as("SELECT global_generation, pruned_through, clock_reached FROM state");
+                let (global_generation, pruned_through, clock_reached) = query.fetch_one(&mut *self.connection).await?;
+                Ok(Counters { global_generation, pruned_through, clock_reached })
+            }
+
+            pub(super) async fn lifetimes(&mut self) -> Result<Vec<LifetimeInUse>, StoreError> {
+                let query = sqlx::query_as(
+                    "SELECT remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until FROM lifetime_in_use",
+                );
+                Ok(query.fetch_all(&mut *self.connection).await?)
+            }
+
+            pub(super) async fn accounts_after(&mut self, sub: &str, limit: i64) -> Result<Vec<Account>, StoreError> {
+                let query = sqlx::query("SELECT * FROM account WHERE sub > $1 ORDER BY sub LIMIT $2");
+                let query = query.bind(sub).bind(limit);
+                query.fetch_all(&mut *self.connection).await?.iter().map(account).collect()
+            }
+
+            pub(super) async fn log_after(
+                &mut self,
+                seq: i64,
+                pruned_through: i64,
+                limit: i64,
+            ) -> Result<Vec<(i64, Entry)>, StoreError> {
+                let query = sqlx::query(
+                    "SELECT seq, sid, sub, below, expires_at FROM revocation
+                     WHERE seq > $1 AND expires_at >= $2 ORDER BY seq LIMIT $3",
+                );
+                let query = query.bind(seq).bind(pruned_through).bind(limit);
+                let rows = query.fetch_all(&mut *self.connection).await?;
+                let logged = |row: &<$database as sqlx::Database>::Row| {
+                    let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
+                    Ok((row.try_get(0)?, entry))
+                };
+                rows.iter().map(logged).collect()
+            }
+
+            pub(super) async fn begin_incoming(&mut self, incoming: &Incoming) -> Result<(), StoreError> {
+                for statement in
+                    ["DELETE FROM account", "DELETE FROM revocation", "DELETE FROM lifetime_in_use"]
+                {
+                    sqlx::query(statement).execute(&mut *self.connection).await?;
+                }
+                sqlx::query(
+                    "UPDATE migration SET source_id = $1, source = $2, source_state = $3, last_account = '', last_seq = 0,
+                        finished = FALSE",
+                )
+                .bind(&incoming.source_id)
+                .bind(&incoming.source)
+                .bind(&incoming.state)
+                .execute(&mut *self.connection)
+                .await?;
+                Ok(())
+            }
+
+            pub(super) async fn add_accounts(&mut self, accounts: &[Account]) -> Result<(), StoreError> {
+                let mut insert = sqlx::QueryBuilder::<$database>::new(
+                    "INSERT INTO account
+                     (sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation, created_at) ",
+                );
+                insert.push_values(accounts, |mut row, account| {
+                    let Account { sub, profile, password_hash, disabled, must_change, generation, created_at } = account;
+                    row.push_bind(sub)
+                        .push_bind(profile.login_name.as_str())
+                        .push_bind(profile.display_name.as_str())
+                        .push_bind(profile.email.as_str())
+                        .push_bind(profile.roles.as_str())
+                        .push_bind(password_hash)
+                        .push_bind(must_change)
+                        .push_bind(disabled)
+                        .push_bind(signed(*generation))
+                        .push_bind(signed(created_at.0));
+                });
+                insert.build().execute(&mut *self.connection).await?;
+                Ok(())
+            }
+
+            pub(super) async fn advance(&mut self, from: &Incoming, to: &Incoming) -> Result<bool, StoreError> {
+                let query = sqlx::query(
+                    "UPDATE migration SET last_account = $1, last_seq = $2, finished = $3
+                     WHERE source_id = $4 AND last_account = $5 AND last_seq = $6 AND NOT finished",
+                );
+                let query = query.bind(&to.last_account).bind(to.last_seq).bind(to.finished);
+                let query = query.bind(&from.source_id).bind(&from.last_account).bind(from.last_seq);
+                Ok(query.execute(&mut *self.connection).await?.rows_affected() == 1)
+            }
+
+            pub(super) async fn set_counters(&mut self, counters: Counters) -> Result<(), StoreError> {
+                let Counters { global_generation, pruned_through, clock_reached } = counters;
+                sqlx::query("UPDATE state SET global_generation = $1, pruned_through = $2, clock_reached = $3")
+                    .bind(global_generation)
+                    .bind(pruned_through)
+                    .bind(clock_reached)
+                    .execute(&mut *self.connection)
+                    .await?;
+                Ok(())
+            }
+
+            pub(super) async fn set_lifetimes(&mut self, lifetimes: &[LifetimeInUse]) -> Result<(), StoreError> {
+                for (remembered, idle, absolute, lag, fail_open, until) in lifetimes {
+                    sqlx::query(
+                        "INSERT INTO lifetime_in_use
+                         (remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until)
+                         VALUES ($1, $2, $3, $4, $5, $6)",
+                    )
+                    .bind(remembered)
+                    .bind(idle)
+                    .bind(absolute)
+                    .bind(lag)
+                    .bind(fail_open)
+                    .bind(until)
+                    .execute(&mut *self.connection)
+                    .await?;
+                }
+                Ok(())
+            }
+
+            pub(super) async fn mark_moved(&mut self, to: &str) -> Result<(), StoreError> {
+                sqlx::query("UPDATE state SET moved_to = $1").bind(to).execute(&mut *self.connection).await?;
+                Ok(())
+            }
+        }
+
+        async fn standing(connection: &mut $connection) -> Result<Standing, StoreError> {
+            let query = sqlx::query("SELECT migration.*, moved_to FROM migration, state");
+            let row = query.fetch_one(connection).await?;
+            let (source_id, source, state) =
+                (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
+            let incoming = match (source_id, source, state) {
+                (Some(source_id), Some(source), Some(state)) => Some(Incoming {
+                    source_id,
+                    source,
+                    state,
+                    last_account: row.try_get("last_account")?,
+                    last_seq: row.try_get("last_seq")?,
+                    finished: row.try_get("finished")?,
+                }),
+                _ => None,
+            };
+            Ok(Standing { store_id: row.try_get("store_id")?, moved_to: row.try_get("moved_to")?, incoming })
+        }
+    };
+}
+
+pub(in crate::store) use moving;

@@ -1,0 +1,23 @@
+//! A home's SQLite database, past any server: opened, changed and filled by the tests themselves.
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+
+use crate::harness::Home;
+
+pub(crate) async fn open(home: &Home, name: &str) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(home.path(name)).connect().await.expect("opens")
+}
+
+pub(crate) async fn run(database: &mut SqliteConnection, statement: &str) {
+    database.execute(AssertSqlSafe(statement)).await.expect("runs");
+}
+
+/// Writes so many revocations of nobody into the log.
+pub(crate) async fn fill(home: &Home, count: i64) {
+    let statement = format!(
+        "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {count})
+         INSERT INTO revocation (sid, expires_at) SELECT randomblob(16), unixepoch() + 3600 FROM number"
+    );
+    run(&mut open(home, "sealjar.db").await, &statement).await;
+}
