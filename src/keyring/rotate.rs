@@ -66,7 +66,7 @@ impl LockedRing {
         }
     }
 
-    /// Makes the directory (mode 0700) if need be, and in it the first key, active at once.
+    /// Makes the directory (mode 0700) if need be, and in it the first key, active at once on every node.
     ///
     /// # Errors
     /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read.
@@ -75,7 +75,7 @@ impl LockedRing {
         made.map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
         let ring = Self::lock(directory)?;
         match ring.read() {
-            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(Some(now), max_lifetime, now),
+            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(Some(everywhere(now)), max_lifetime, now),
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
         }
@@ -137,8 +137,8 @@ impl LockedRing {
         }
     }
 
-    /// Revokes a key: it opens nothing from now on. With `replace`, a new key that seals at once is made first, with the
-    /// lifetime of the old one; its id is returned.
+    /// Revokes a key: it opens nothing from now on. With `replace`, a new key that seals at once on every node is made first, with
+    /// the lifetime of the old one; its id is returned.
     ///
     /// # Errors
     /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
@@ -152,7 +152,8 @@ impl LockedRing {
         if !others_seal && !replace {
             return Err(ChangeError::OnlyActive(kid));
         }
-        let successor = replace.then(|| self.make(Some(now), key.dates.max_lifetime, now)).transpose()?;
+        let activates_at = free_second(&ring, everywhere(now));
+        let successor = replace.then(|| self.make(Some(activates_at), key.dates.max_lifetime, now)).transpose()?;
         self.write(&Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }))?;
         Ok(successor)
     }
@@ -196,6 +197,11 @@ impl LockedRing {
     }
 }
 
+/// An instant that has come by the slowest node's clock: for a key without which nothing could be sealed there.
+fn everywhere(now: UnixTime) -> UnixTime {
+    UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
+}
+
 /// The first second from this on at which no key begins to seal: of two that begin at once the greater id would win.
 fn free_second(ring: &KeyRing, mut instant: UnixTime) -> UnixTime {
     while ring.keys().iter().any(|key| key.dates.activates_at == Some(instant)) {
@@ -220,7 +226,8 @@ mod tests {
     #[test]
     fn init_makes_one_active_key_and_never_a_second() {
         let (directory, ring, kid) = ring_at(100);
-        assert_eq!(ring.read().expect("reads").sealing_key(UnixTime(100)).map(Key::kid), Some(kid));
+        let slow = UnixTime(100 - CLOCK_SKEW.as_secs());
+        assert_eq!(ring.read().expect("reads").sealing_key(slow).map(Key::kid), Some(kid));
         drop(ring);
         let again = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
         assert!(matches!(again, Err(ChangeError::NotEmpty(_))));
@@ -281,6 +288,7 @@ mod tests {
     fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
         for _ in 0..8 {
             let (_directory, ring, _) = ring_at(100);
+            ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
             let (kid, _) = ring.publish(LIFETIME, UnixTime(100)).expect("publishes");
             let activates_at = ring.activate(kid, UnixTime(100)).expect("activates");
             assert_eq!(activates_at, UnixTime(101));
