@@ -40,11 +40,12 @@ API = [("Accept", "application/json")]
 class Sealjar:
     """A home with a key, a database, and the accounts `alice` (role staff) and `bob` (no role); and the server over it.
 
-    Settings are texts such as `"session.idle=10s"`. `start` and `stop` may alternate: sessions and the port survive.
+    Settings are texts such as `"session.idle=10s"`, or variables of the environment. `start` and `stop` may alternate: sessions and the ports survive.
     """
 
-    def __init__(self, home: Path, *settings: str):
+    def __init__(self, home: Path, *settings: str, environment: dict | None = None):
         self.home, self.process, self.port, self.admin_port = home, None, 0, 0
+        self.environment = environment or {}
         self.binary = Path(os.environ.get("SEALJAR_BIN", ROOT / "target/debug/sealjar")).resolve()
         cheap = ["password.memory_kib=7168", "password.passes=1", "password.queue=64"]
         self.settings = [word for setting in [*cheap, *settings] for word in ("--set", setting)]
@@ -66,7 +67,7 @@ class Sealjar:
 
     def start(self, *settings: str) -> "Sealjar":
         more = [word for setting in ["log.format=json", *settings] for word in ("--set", setting)]
-        listen = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", "127.0.0.1:0"]
+        listen = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"]
         command = [self.binary, "serve", *listen, *self.settings, *more]
         self.process = subprocess.Popen(
             command, cwd=self.home, env=self._environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -96,9 +97,12 @@ class Sealjar:
     def request(self, method: str, path: str, headers=(), body: bytes = b"", host: str = HOST) -> "Answer":
         return send("127.0.0.1", self.port, None, method, path, headers, body, host)
 
-    @staticmethod
-    def _environment() -> dict:
-        return {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
+    def ask_admin(self, path: str) -> "Answer":
+        return send("127.0.0.1", self.admin_port, None, "GET", path, [], b"", "localhost")
+
+    def _environment(self) -> dict:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
+        return {**inherited, **self.environment}
 
     @staticmethod
     def _follow(stream, log: list, lines: queue.SimpleQueue):

@@ -64,7 +64,7 @@ CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
 @dataclass(frozen=True)
 class Kind:
     """How one proxy is started: its folder in `deploy/`, its program, what is replaced there, the main
-    configuration that includes it, and a library that it needs."""
+    configuration that includes it, a library that it needs, and files from other folders."""
 
     name: str
     folder: str
@@ -74,6 +74,7 @@ class Kind:
     replaced: tuple = ()
     main: str = ""
     library: str = ""
+    files: tuple = ()
 
     def find(self) -> str:
         """The program's path. A missing one is skipped loudly, and fails where everything has to be tested."""
@@ -148,6 +149,8 @@ class Proxy:
         pairs += [("/etc/sealjar/tls", str(certificate.parent)), *edits]
         missed = {old for old, _ in pairs}
         shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
+        for file in self.kind.files:
+            shutil.copy(ROOT / "deploy" / file, self.here)
         ruled = False
         for path in [path for path in self.here.rglob("*") if path.is_file()]:
             text = path.read_text()

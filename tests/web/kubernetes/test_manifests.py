@@ -1,0 +1,148 @@
+"""The files of `deploy/kubernetes` are what Kubernetes takes, what they set is what Sealjar takes, and what they mount is what
+it reads."""
+
+import os
+import re
+import shutil
+
+import kubernetes_validate
+import pytest
+import yaml
+from harness import ROOT, Sealjar
+from waiting import until
+
+FOLDER = ROOT / "deploy/kubernetes"
+FILES = ["sealjar.yaml", "secrets.yaml"]
+
+
+def manifests() -> dict:
+    """All of them, by kind."""
+    found = [manifest for file in FILES for manifest in yaml.safe_load_all((FOLDER / file).read_text())]
+    return {manifest["kind"]: manifest for manifest in found}
+
+
+@pytest.fixture
+def pod():
+    return manifests()["Deployment"]["spec"]["template"]["spec"]
+
+
+@pytest.fixture
+def container(pod):
+    (container,) = pod["containers"]
+    return container
+
+
+def environment(container) -> dict:
+    """The variables as the kubelet makes them."""
+    fields = {"status.podIP": "127.0.0.1", "metadata.name": "sealjar-7d4b9c-x2x4z"}
+    secret = manifests()["Secret"]
+    variables = {}
+    for variable in container["env"]:
+        source = variable.get("valueFrom", {})
+        if "fieldRef" in source:
+            value = fields[source["fieldRef"]["fieldPath"]]
+        elif "secretKeyRef" in source:
+            assert source["secretKeyRef"]["name"] == secret["metadata"]["name"]
+            value = secret["stringData"][source["secretKeyRef"]["key"]]
+        else:
+            value = re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], variable["value"])
+        variables[variable["name"]] = value
+    return variables
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_takes_them(version):
+    assert len(manifests()) == 5
+    for manifest in manifests().values():
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_misspelt_field_would_be_noticed():
+    manifest = manifests()["Deployment"]
+    manifest["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_they_speak_of_the_same_pods_ports_and_secrets(pod, container):
+    kinds = manifests()
+    labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    selectors = [kinds[kind]["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget")]
+    selectors += [kinds["Service"]["spec"]["selector"], kinds["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]]
+    selectors += [spread["labelSelector"]["matchLabels"] for spread in pod["topologySpreadConstraints"]]
+    assert all(selector == labels for selector in selectors)
+
+    variables = environment(container)
+    ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+    for name, setting in [("http", "LISTEN"), ("admin", "ADMIN_LISTEN")]:
+        assert variables[f"SEALJAR_HTTP__{setting}"].rpartition(":")[2] == ports[name]
+    assert [port["targetPort"] for port in kinds["Service"]["spec"]["ports"]] == ["http"], "nobody asks admin from outside"
+    probes = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert {get["port"] for get in probes.values()} == {"admin"}
+
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["keys"] == variables["SEALJAR_KEYS__DIR"]
+    assert f"sslrootcert={mounts['database-ca']}/ca.pem" in variables["SEALJAR_STORE"]
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert {volume["secret"]["defaultMode"] for volume in pod["volumes"]} == {0o440}
+
+
+def test_nothing_runs_as_root_or_can_write(pod, container):
+    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_a_pod_has_the_time_that_its_end_takes(pod, container):
+    variables = environment(container)
+    delay, timeout = (int(variables[f"SEALJAR_HTTP__SHUTDOWN_{name}"].removesuffix("s")) for name in ("DELAY", "TIMEOUT"))
+    probe = container["readinessProbe"]
+    assert delay > probe["periodSeconds"] * probe["failureThreshold"], "it is noticed before nobody is served"
+    assert pod["terminationGracePeriodSeconds"] >= delay + timeout + 20
+
+
+def test_sealjar_takes_the_settings(container, tmp_path):
+    variables = environment(container)
+    sealjar = Sealjar(tmp_path)
+    sealjar.environment = variables
+    lines = sealjar.command("config").splitlines()
+    for name in (name for name in variables if name.startswith("SEALJAR_")):
+        assert [line for line in lines if line.endswith(f"# environment {name}")], name
+
+
+def test_a_server_reads_the_keys_as_they_are_mounted_and_exchanged(container, tmp_path):
+    """With what the manifests set, but its own ports and store: what these are to be is shown above, and in `cluster`."""
+    sealjar = Sealjar(tmp_path)
+    mounted, store = tmp_path / "mounted", f"sqlite://{tmp_path}/sealjar.db"
+    project(tmp_path / "keys", mounted, "first")
+    sealjar.environment = {**environment(container), "SEALJAR_STORE": store, "SEALJAR_KEYS__DIR": str(mounted)}
+    try:
+        sealjar.start()
+        assert sealjar.ask_admin(container["livenessProbe"]["httpGet"]["path"]).status == 200
+        until(lambda: sealjar.ask_admin(container["readinessProbe"]["httpGet"]["path"]).status, lambda status: status == 200)
+        sealjar.command("keys", "rotate", "--keys", "keys", "--activate-in", "15m")
+        project(tmp_path / "keys", mounted, "second")
+        told = until(lambda: sealjar.command("keys", "list", "--json", "--keys", "keys"), lambda text: text)
+        new = [key["kid"] for key in yaml.safe_load(told) if key["state"] == "published"]
+        until(lambda: [line.get("kid") for line in sealjar.log if line.get("event") == "key-published"], lambda kids: kids == new)
+    finally:
+        sealjar.stop()
+
+
+def project(ring, mounted, name):
+    """Puts the key files there as the kubelet does: in a new folder, to which one link leads that is exchanged at once."""
+    mounted.mkdir(exist_ok=True)
+    data = mounted / f"..{name}"
+    data.mkdir()
+    for key in ring.glob("*.key"):
+        shutil.copyfile(key, data / key.name)
+        (data / key.name).chmod(0o440)
+    os.symlink(data.name, mounted / "..data_tmp")
+    os.rename(mounted / "..data_tmp", mounted / "..data")
+    for key in data.iterdir():
+        if not (mounted / key.name).is_symlink():
+            os.symlink(f"..data/{key.name}", mounted / key.name)
