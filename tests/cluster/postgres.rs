@@ -1,5 +1,6 @@
 //! A PostgreSQL of the test's own, with every commit on disk: started from Debian's packages, killed, paused, and asked by `psql`.
 
+mod standby;
 mod system;
 
 use std::ffi::{OsStr, OsString};
@@ -16,8 +17,8 @@ use crate::harness::{remove_traces_of_faketime, text};
 pub(crate) use system::done;
 use system::{children, free_port, pid, program, unprivileged};
 
-/// Everybody with a password over TCP; the tests' own `psql` comes through the socket.
-const ACCESS: &str = "local all all trust\nhost all all all scram-sha-256\n";
+/// Everybody with a password over TCP; the tests' own `psql`, and standbys, come through the socket.
+const ACCESS: &str = "local all,replication all trust\nhost all all all scram-sha-256\n";
 /// The nodes' role, which owns its database and is no superuser.
 const ROLE: &str = "CREATE ROLE sealjar LOGIN PASSWORD 'sealjar'";
 /// Long enough for a loaded machine.
