@@ -18,7 +18,7 @@ use held::{Contents, Incoming};
 
 /// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry four.
 const ACCOUNTS: i64 = 500;
-const ENTRIES: i64 = 5_000;
+const ENTRIES: i64 = 2_000;
 
 /// One end of a move: an open store, and its address without a password.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use crate::database;
-use crate::harness::{Home, Server, text};
+use crate::harness::{Home, PATIENCE, Server, text};
 
 const MANY: i64 = 100_000;
 const ARGUMENTS: [&str; 5] = ["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://new.db"];
@@ -59,6 +59,15 @@ fn refused(home: &Home, arguments: &[&str], code: i32, message: &str) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
     assert!(said.contains(message) && said.contains("hint: "), "{arguments:?}: {said}");
+}
+
+/// A server reports for the first time just after it listens.
+async fn until_reported(home: &Home, name: &str) {
+    let mut database = database::open(home, name).await;
+    let started = tokio::time::Instant::now();
+    while database.fetch_optional("SELECT 1 FROM node").await.expect("reads").is_none() {
+        assert!(started.elapsed() < PATIENCE, "no report");
+    }
 }
 
 fn stop(mut server: Server<'_>) {
@@ -169,11 +178,13 @@ async fn what_is_unfinished_is_gone_on_with_from_its_own_source_alone() {
 async fn refuses_while_a_server_uses_either() {
     let home = Home::new();
     let server = home.start();
+    until_reported(&home, "sealjar.db").await;
     refused(&home, &ARGUMENTS, 1, "sqlite://sealjar.db is in use by");
     stop(server);
     home.ok(&["users", "list"]);
     assert!(home.run(&["users", "list", "--store", "sqlite://new.db"]).status.success(), "it has its tables");
     let server = home.start_with(&["--store", "sqlite://new.db"], &[]);
+    until_reported(&home, "new.db").await;
     refused(&home, &ARGUMENTS, 1, "sqlite://new.db is in use by");
     stop(server);
     home.ok(&ARGUMENTS);
@@ -186,6 +197,7 @@ async fn nothing_writes_to_the_source_meanwhile_nor_serves_it_afterwards() {
     // A server that sleeps for so long that its report is forgotten.
     let server = home.start();
     let session = server.login("alice").await;
+    until_reported(&home, "sealjar.db").await;
     server.signal("STOP");
     database::run(&mut database::open(&home, "sealjar.db").await, "DELETE FROM node").await;
     let mut migrating = home.command(&ARGUMENTS).stderr(Stdio::null()).spawn().expect("the binary runs");
