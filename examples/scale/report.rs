@@ -1,0 +1,141 @@
+//! What is printed: Markdown tables, as `docs/scale.md` shows them.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::scenario::Scenario;
+use crate::world::Day;
+
+/// How often something took how many milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Lags(Vec<u64>);
+
+impl Lags {
+    pub(crate) fn add(&mut self, lag: Duration) {
+        let ms = usize::try_from(lag.as_millis()).expect("within the day");
+        if ms >= self.0.len() {
+            self.0.resize(ms + 1, 0);
+        }
+        self.0[ms] += 1;
+    }
+
+    /// What that part of them did not take longer than, in milliseconds; if there were any.
+    fn quantile(&self, part: f64) -> Option<usize> {
+        let rank = (self.0.iter().sum::<u64>() as f64 * part).ceil() as u64;
+        let mut so_far = 0;
+        let reached = |count: &u64| {
+            so_far += count;
+            so_far >= rank
+        };
+        self.0.iter().position(reached)
+    }
+}
+
+pub(crate) struct Report<'r> {
+    pub(crate) scenario: &'r Scenario,
+    pub(crate) day: &'r Day,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_size(f)?;
+        self.write_lags(f)?;
+        self.write_costs(f)?;
+        self.write_outcome(f)
+    }
+}
+
+impl Report<'_> {
+    fn write_size(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, day } = self;
+        let (secs, peak) = (scenario.day.as_secs_f64(), day.peak);
+        writeln!(f, "| | simulated | all users |\n|---|---:|---:|")?;
+        let mut row = |what: &str, simulated: f64| {
+            let all = simulated * scenario.share as f64;
+            writeln!(f, "| {what} | {} | {} |", grouped(simulated), grouped(all))
+        };
+        row("users, each signing out once a day", scenario.users as f64 / scenario.share as f64)?;
+        row("sign-outs a second, on average", day.sign_outs as f64 / secs)?;
+        row("sign-outs a second, at noon", scenario.rate(secs / 2.0))?;
+        row("entries in the fullest list", peak.entries as f64)?;
+        row("entries by the formula", scenario.predicted_entries())?;
+        let Some(bytes) = peak.bytes else { return writeln!(f) };
+        row("memory of one list then, MB", bytes as f64 / 1e6 / scenario.nodes as f64)?;
+        writeln!(f, "\nAn entry weighs {:.1} bytes of resident memory.\n", bytes as f64 / peak.entries_in_all as f64)
+    }
+
+    fn write_lags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { day, .. } = self;
+        writeln!(f, "| in simulated time, ms | median | 99.9 % | longest |\n|---|---:|---:|---:|")?;
+        for (what, lags) in [
+            ("from a sign-out until it is durable and answered", &day.answers),
+            ("the same, on a node that was cut off from the store", &day.answers_after_outage),
+            ("from the answer until another node has it, by polling alone", &day.lags),
+            ("the same, for a node that was cut off", &day.lags_after_outage),
+        ] {
+            let at = |part| lags.quantile(part).map_or("–".to_owned(), |ms| grouped(ms as f64));
+            writeln!(f, "| {what} | {} | {} | {} |", at(0.5), at(0.999), at(1.0))?;
+        }
+        let longest = |span: Duration| grouped(span.as_secs_f64() * 1e3);
+        writeln!(
+            f,
+            "| from the answer until the last copy is refused | | | {} |",
+            longest(day.watched.accepted_after_answer)
+        )?;
+        writeln!(f, "| staleness of a list | | | {} |", longest(day.stalest))?;
+        writeln!(
+            f,
+            "| refusing everybody for being stale, all nodes together | | | {} |\n",
+            longest(day.refused_everything)
+        )
+    }
+
+    fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { day, .. } = self;
+        let per = |span: Duration, times: f64| span.as_secs_f64() / times.max(1.0);
+        writeln!(f, "| on this machine | |\n|---|---:|")?;
+        writeln!(f, "| delivering an entry, ns | {:.0} |", 1e9 * per(day.delivering, day.delivered as f64))?;
+        writeln!(f, "| pruning a list, ms, on average | {:.1} |", 1e3 * per(day.pruning, f64::from(day.prunings)))?;
+        writeln!(f, "| pruning a list, ms, longest | {:.1} |", 1e3 * day.longest_pruning.as_secs_f64())?;
+        writeln!(f, "| playing the day, s | {:.1} |\n", day.took.as_secs_f64())
+    }
+
+    fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, day } = self;
+        let Day { watched, prunings, .. } = day;
+        let count = |number: u64| grouped(number as f64);
+        match scenario.nodes {
+            1 => write!(f, "One node")?,
+            nodes => write!(f, "{nodes} nodes, their clocks {} s apart", scenario.skew.as_secs())?,
+        }
+        writeln!(f, "; {} % of the sign-outs are of remembered sessions.\n", scenario.remembered * 100.0)?;
+        writeln!(
+            f,
+            "{} copies of cookies that were signed out were held against every node, {} times in all. None was accepted \
+             where it was signed out, and none elsewhere once {} s had passed since the answer. {} of them were tried \
+             until their entry had gone from every list, and were dead by then. {} prunings left no entry too many and \
+             none too few.",
+            count(watched.copies),
+            count(watched.tries),
+            crate::scenario::MAX_STALENESS.as_secs(),
+            count(watched.outlived),
+            count(u64::from(*prunings)),
+        )
+    }
+}
+
+/// In groups of three digits; a small one with a decimal.
+fn grouped(number: f64) -> String {
+    if number < 10.0 && number.fract() != 0.0 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
