@@ -25,6 +25,8 @@ const BREATH: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 /// Between two records of what is sealed and what the clock has reached, each followed by pruning; by the boot clock.
 const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
+/// How soon it is tried again if the store does not take it.
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 /// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
 /// Rows read at once.
@@ -45,8 +47,8 @@ pub(crate) struct Follower {
     /// Attempts that failed in a row.
     failures: u32,
     stale: bool,
-    /// The pruning under way, if there is one: the next poll does not wait for it.
-    pruning: JoinSet<()>,
+    /// The recording and pruning under way, if there is any: the next poll does not wait for it, nor fail with it.
+    records: JoinSet<Result<(), StoreError>>,
 }
 
 impl Follower {
@@ -72,9 +74,9 @@ impl Follower {
             next_record: now.boot + RECORD_EVERY,
             failures: 0,
             stale: false,
-            pruning: JoinSet::new(),
+            records: JoinSet::new(),
         };
-        follower.tell_sealing(now).await?;
+        follower.record(now, false).await?;
         Ok(follower)
     }
 
@@ -138,41 +140,40 @@ impl Follower {
             self.next_record = now.boot;
         }
         let state = catch_up(&self.store, &self.list, &mut self.place, News::Fresh(&self.lag)).await?;
-        if now.boot >= self.next_record {
-            self.reached = self.reached.max(now.wall);
-            self.tell_sealing(now).await?;
-            self.next_record = now.boot + RECORD_EVERY;
-            while self.pruning.try_join_next().is_some() {}
-            match check_clocks(&state, now) {
-                Ok(()) if self.steps.may_prune(now) && self.pruning.is_empty() => {
-                    self.pruning.spawn(prune(self.store.clone(), self.list.clone(), self.list.time(now)));
-                }
-                Ok(()) => {}
-                Err(error) => tracing::error!(%error, "nothing is pruned"),
+        while let Some(done) = self.records.try_join_next() {
+            if let Err(error) = done.expect("it returns its errors, and ends with this follower only") {
+                tracing::warn!(%error, "cannot record what is sealed here, nor prune the list; trying again");
+                self.next_record = now.boot + RECORD_AGAIN;
             }
+        }
+        if now.boot >= self.next_record && self.records.is_empty() {
+            self.next_record = now.boot + RECORD_EVERY;
+            self.reached = self.reached.max(now.wall);
+            let may_prune = check_clocks(&state, now).inspect_err(|error| tracing::error!(%error, "nothing is pruned"));
+            let prune = may_prune.is_ok() && self.steps.may_prune(now);
+            self.records.spawn(self.record(now, prune));
         }
         Ok(())
     }
 
-    async fn tell_sealing(&self, now: Now) -> Result<(), StoreError> {
-        self.store.record_sealing(&self.sealing, self.reached, self.list.time(now).plus(SEALING_AHEAD)).await
-    }
-}
-
-/// The store first: time must have moved, durably, before any entry is gone.
-async fn prune(store: Store, list: Arc<RevocationList>, instant: UnixTime) {
-    let pruned = async {
-        store.record_pruned_through(instant).await?;
-        let here = list.clone();
-        tokio::task::spawn_blocking(move || here.prune(instant))
-            .await
-            .expect("pruning compares numbers and removes entries, which cannot panic");
-        while store.delete_expired(instant).await? {}
-        Ok::<_, StoreError>(())
-    };
-    match pruned.await {
-        Ok(()) => tracing::debug!(through = %instant, left = list.len(), "pruned the revocation list"),
-        Err(error) => tracing::warn!(%error, "the revocation list was not pruned; tried again in a minute"),
+    /// Records what is sealed from now on, and prunes what is dead. The store first: time must have moved, durably, before any
+    /// entry is gone.
+    fn record(&self, now: Now, prune: bool) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let (store, list, sealing, reached) = (self.store.clone(), self.list.clone(), self.sealing, self.reached);
+        let instant = list.time(now);
+        async move {
+            store.record_sealing(&sealing, reached, instant.plus(SEALING_AHEAD)).await?;
+            if prune {
+                store.record_pruned_through(instant).await?;
+                let here = list.clone();
+                tokio::task::spawn_blocking(move || here.prune(instant))
+                    .await
+                    .expect("pruning compares numbers and removes entries, which cannot panic");
+                while store.delete_expired(instant).await? {}
+                tracing::debug!(through = %instant, left = list.len(), "pruned the revocation list");
+            }
+            Ok(())
+        }
     }
 }
 
