@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::StoreError;
 use crate::clock::Now;
 
-/// A connection that was unused for longer is asked whether it is alive.
-const FRESH: Duration = Duration::from_secs(1);
+/// A connection that was unused for longer is asked whether it is alive. A little more than there is between two polls.
+const FRESH: Duration = Duration::from_millis(300);
 /// How long it may take to answer.
 const LIFE_SIGN: Duration = Duration::from_millis(500);
 /// How long a transaction may wait for its client: one that holds the lock of the log holds up every node.
