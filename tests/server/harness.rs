@@ -47,7 +47,7 @@ impl Home {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// The home's settings come before the flags among the arguments, which so win over them.
+    /// The home's settings come before the flags among the arguments: of two `--set` for one setting the later wins.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let flags = arguments.iter().position(|argument| argument.starts_with("--")).unwrap_or(arguments.len());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
