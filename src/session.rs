@@ -18,7 +18,7 @@ use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{Sid, Site};
 use crate::keyring::{KeyRing, NoKey};
 use crate::revocation::RevocationList;
-use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose};
 use claims::{BadClaims, Claims, Flags};
 pub use issue::{Identity, SealedSession};
@@ -129,7 +129,9 @@ impl Sessions {
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
         let ring = self.ring.load();
-        let mut buffer = token_buffer();
+        let mut short: ShortBuffer = [0; _];
+        // Cleared only for a token that needs it.
+        let mut long: TokenBuffer;
         let mut furthest = Refusal::Missing;
         let mut tried = 0;
         for value in cookie_header::values(cookie_fields, &self.cookie) {
@@ -137,8 +139,14 @@ impl Sessions {
                 furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
                 continue;
             };
+            let buffer = if token.is_short() {
+                short.as_mut_slice()
+            } else {
+                long = token_buffer();
+                &mut long
+            };
             let outcome = self
-                .open_with(&ring, token, &mut buffer)
+                .open_with(&ring, token, buffer)
                 .and_then(|claims| self.check(&claims, site, now).map(|checked_at| Verified { claims, checked_at }));
             match outcome {
                 Ok(verified) => return Ok(accept(&verified)),
@@ -195,7 +203,7 @@ impl Sessions {
         &self,
         ring: &KeyRing,
         token: UntrustedToken<'_>,
-        buffer: &'b mut TokenBuffer,
+        buffer: &'b mut [u8],
     ) -> Result<Claims<'b>, Refusal> {
         let envelope = token.decode(buffer).map_err(|_| Refusal::Invalid(Cause::Malformed))?;
         let key = ring.opening_key(envelope.kid).map_err(|reason| {

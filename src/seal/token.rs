@@ -47,6 +47,9 @@ static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose:
 /// Where a token is decoded and opened, in place: as large as any token that fits a cookie.
 pub type TokenBuffer = [u8; MAX_BYTES];
 
+/// As large as most tokens; a larger one costs more to clear than to open them.
+pub(crate) type ShortBuffer = [u8; 512];
+
 /// An empty [`TokenBuffer`].
 pub const fn token_buffer() -> TokenBuffer {
     [0; MAX_BYTES]
@@ -70,11 +73,17 @@ impl<'a> UntrustedToken<'a> {
         (*version == VERSION).then_some(Kid::from_bytes(kid.try_into().ok()?))
     }
 
+    /// Whether a [`ShortBuffer`] has room for it.
+    pub(crate) const fn is_short(self) -> bool {
+        self.0.len() <= size_of::<ShortBuffer>() / 3 * 4
+    }
+
     /// Decodes the base64url into `buffer` and splits the fields.
     ///
     /// # Errors
-    /// [`Malformed`] if the text is not the one spelling of some bytes, or these are not of version 1.
-    pub fn decode(self, buffer: &mut TokenBuffer) -> Result<Envelope<'_>, Malformed> {
+    /// [`Malformed`] if the text is not the one spelling of some bytes, if these are not of version 1, or if there is no room for
+    /// them; in a [`TokenBuffer`] there is.
+    pub fn decode(self, buffer: &mut [u8]) -> Result<Envelope<'_>, Malformed> {
         let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
         let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
@@ -98,6 +107,43 @@ pub struct Envelope<'b> {
     pub ciphertext: &'b mut [u8],
     /// The authentication tag.
     pub tag: &'b [u8; TAG_BYTES],
+}
+
+/// The length of a [`MacToken`]'s code, in bytes.
+pub const MAC_BYTES: usize = 32;
+
+/// A token that hides nothing: version, kid, an id of 16 bytes, and a message authentication code for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MacToken {
+    pub(crate) kid: Kid,
+    pub(crate) id: [u8; 16],
+    pub(crate) mac: [u8; MAC_BYTES],
+}
+
+impl MacToken {
+    const BYTES: usize = 1 + KID_BYTES + 16 + MAC_BYTES;
+
+    /// The token's text.
+    pub(super) fn encode(&self) -> String {
+        let mut bytes = [VERSION; Self::BYTES];
+        let (kid, rest) = bytes[1..].split_at_mut(KID_BYTES);
+        let (id, mac) = rest.split_at_mut(self.id.len());
+        kid.copy_from_slice(self.kid.as_bytes());
+        id.copy_from_slice(&self.id);
+        mac.copy_from_slice(&self.mac);
+        encode(&bytes)
+    }
+
+    /// Takes a token for one of these by its length, which no sealed form token has.
+    pub(crate) fn decode(token: UntrustedToken<'_>) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES];
+        let length = BASE64.decode_slice(token.0, &mut bytes).ok()?;
+        let (version, rest) = bytes.split_first()?;
+        let (kid, rest) = rest.split_first_chunk()?;
+        let (id, mac) = rest.split_first_chunk()?;
+        let mac = mac.try_into().ok()?;
+        (length == Self::BYTES && *version == VERSION).then_some(Self { kid: Kid::from_bytes(*kid), id: *id, mac })
+    }
 }
 
 /// Not the bytes of a token of version 1.
