@@ -30,7 +30,7 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(encode_hex(&self.0, &mut [0; 2 * $bytes]))
             }
         }
 
@@ -139,6 +139,14 @@ pub fn random<const N: usize>() -> [u8; N] {
 /// The first eight bytes.
 fn leading(bytes: &[u8]) -> [u8; 8] {
     *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
+}
+
+fn encode_hex<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+    }
+    str::from_utf8(text).expect("digits are ASCII")
 }
 
 fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), ()> {
