@@ -1,5 +1,7 @@
 //! Form tokens and the sign-in form's own cookie.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use sealjar::id::{FormId, Sid};
 use sealjar::keyring::KeyRing;
@@ -7,7 +9,7 @@ use sealjar::seal::{CookieName, Purpose};
 use sealjar::session::SealError;
 use sealjar::session::form::{Bound, SIGN_IN_FORM_LIFETIME};
 
-use crate::fixture::{COOKIE, World, forge, key, key_with};
+use crate::fixture::{COOKIE, World, forge, key, key_with, secret};
 
 const FORM: &str = "__Host-sealjar-form";
 
@@ -31,18 +33,47 @@ fn a_token_opens_to_exactly_what_it_is_bound_to_and_differs_each_time() {
 }
 
 #[test]
+fn a_steady_token_is_the_same_each_time_and_opens_to_its_session() {
+    let world = World::new();
+    let steady =
+        |number: u8| world.sessions.steady_form_token(Sid::from_bytes([number; 16]), world.now).expect("a key");
+    assert_eq!(steady(7), steady(7));
+    assert_ne!(steady(7), steady(8));
+    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    assert_eq!(world.sessions.open_form_token(steady(7).expose().as_bytes()), Some(bound));
+}
+
+#[test]
+fn a_steady_token_is_the_id_and_its_code_under_a_key_of_their_own() {
+    let world = World::new();
+    let sid = Sid::from_bytes([7; 16]);
+    let token = world.sessions.steady_form_token(sid, world.now).expect("a key");
+    let mut mac_key = [0; 32];
+    hkdf::Hkdf::<sha2::Sha256>::new(None, secret(1).expose())
+        .expand(b"sealjar v1 form token mac", &mut mac_key)
+        .expect("32");
+    let mac = chacha20::hchacha::<chacha20::R20>(&mac_key.into(), &(*sid.as_bytes()).into());
+    let kid = *sealjar::id::Kid::of_key(secret(1).expose()).as_bytes();
+    let bytes = [&[1][..], &kid, sid.as_bytes(), &mac].concat();
+    assert_eq!(token.expose(), URL_SAFE_NO_PAD.encode(bytes));
+}
+
+#[test]
 fn every_change_of_a_token_and_every_other_purpose_cookie_or_content_is_refused() {
     let world = World::new();
     let bound = Bound::Session(Sid::from_bytes([7; 16]));
-    let token = world.sessions.form_token(bound, world.now).expect("seals").expose().to_owned();
     let open = |text: &[u8]| world.sessions.open_form_token(text);
-    for length in 0..token.len() {
-        assert_eq!(open(&token.as_bytes()[..length]), None);
-    }
-    for at in 0..token.len() {
-        let mut changed = token.clone().into_bytes();
-        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-        assert_eq!(open(&changed), None, "character {at}");
+    let steady = world.sessions.steady_form_token(Sid::from_bytes([7; 16]), world.now);
+    for token in [world.sessions.form_token(bound, world.now), steady] {
+        let token = token.expect("seals").expose().to_owned();
+        for length in 0..token.len() {
+            assert_eq!(open(&token.as_bytes()[..length]), None);
+        }
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(open(&changed), None, "character {at}");
+        }
     }
     let content = [&[0][..], &[7; 16]].concat();
     assert_eq!(open(forge(1, Purpose::FormToken, COOKIE, &content).as_bytes()), Some(bound));
@@ -110,20 +141,26 @@ fn no_other_cookie_is_a_sign_in_form() {
 
 #[test]
 fn forms_follow_the_ring() {
-    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    let sid = Sid::from_bytes([7; 16]);
+    let bound = Bound::Session(sid);
     let mut world = World::new();
     let old = world.sessions.form_token(bound, world.now).expect("seals");
+    let old_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
     let now = world.now.wall;
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = Some(now))]));
     let new = world.sessions.form_token(bound, world.now).expect("seals");
-    for token in [&old, &new] {
+    let new_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
+    for token in [&old, &old_steady, &new, &new_steady] {
         assert_eq!(world.sessions.open_form_token(token.expose().as_bytes()), Some(bound), "a rotation costs no form");
     }
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.revoked_at = Some(now))]));
-    assert_eq!(world.sessions.open_form_token(new.expose().as_bytes()), None);
+    for token in [new, new_steady] {
+        assert_eq!(world.sessions.open_form_token(token.expose().as_bytes()), None);
+    }
     world.sessions.replace_ring(KeyRing::new(vec![key_with(1, |dates| dates.revoked_at = Some(now))]));
     world.pass(1);
     assert_eq!(world.sessions.form_token(bound, world.now), Err(SealError::NoActiveKey));
+    assert_eq!(world.sessions.steady_form_token(sid, world.now), Err(SealError::NoActiveKey));
     let form = FormId::random();
     assert_eq!(world.sessions.seal_sign_in_form(form, &form_cookie(), world.now), Err(SealError::NoActiveKey));
 }
