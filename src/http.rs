@@ -9,10 +9,13 @@ pub(crate) mod browser;
 pub(crate) mod connections;
 pub(crate) mod cookie;
 pub(crate) mod csrf;
+mod direct;
+pub(crate) mod edge;
 pub(crate) mod forwarded;
 pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod identity;
+mod json;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod origin;
@@ -35,10 +38,7 @@ use std::time::Duration;
 
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
-use salvo::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use salvo::http::header::STRICT_TRANSPORT_SECURITY;
 use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
 
@@ -53,6 +53,7 @@ use crate::session::{Refusal, Sessions};
 use crate::store::Store;
 use connections::Connections;
 use cookie::Cookies;
+use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use pages::Shell;
@@ -74,6 +75,7 @@ pub(crate) struct App {
     pub(crate) hosts: Hosts,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cookies: Cookies,
+    pub(crate) prepared: Prepared,
     pub(crate) shell: Shell,
     pub(crate) max_body_bytes: u32,
     pub(crate) body_timeout: Duration,
@@ -84,22 +86,26 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
 }
 
-/// The public routes. The edge is outermost, so that its fields are on every answer, those to a panic included. The verify routes
-/// pass another gate: they answer for requests of any method and length, which are not their own. Keys are read again last, so that
-/// nobody waits for them who is not let in.
+/// The public routes. The edge is outermost, so that its fields are on every answer, those to a panic included. The routes that are
+/// asked all the time have no other hoop (`direct.rs`), and are looked for first. The verify routes pass no gate: they answer for
+/// requests of any method and length, which are not their own. Keys are read again last, so that nobody waits for them who is not
+/// let in.
 pub(crate) fn public(app: Arc<App>) -> Service {
+    let status = || status::Status(app.clone());
+    let protected = || status::Protected(app.clone());
     let verify = |shape| verify::Verify { app: app.clone(), shape };
-    let verify = Router::with_path("auth/verify")
-        .hoop(Reread(app.clone()))
+    let verify_routes = Router::with_path("auth/verify")
         .goal(verify(Shape::Plain))
         .push(Router::with_path("redirect").goal(verify(Shape::Redirect)))
         .push(Router::with_path("envoy/{**path}").goal(verify(Shape::Envoy)));
     let logout = Router::with_path("logout")
         .post(logout::Logout(app.clone()))
         .push(Router::with_path("all").post(logout::LogoutAll(app.clone())));
-    let auth = Router::with_path("auth")
+    let others = Router::with_path("auth")
+        .hoop(CatchPanic::new())
+        .hoop(Gate(app.clone()))
+        .hoop(Reread(app.clone()))
         .push(read("login", || login::page::SignIn(app.clone())).post(login::Login(app.clone())))
-        .push(read("status", || status::Status(app.clone())))
         .push(logout)
         .push(read("password", || password::Page(app.clone())).post(password::Change(app.clone())))
         .push(
@@ -108,15 +114,16 @@ pub(crate) fn public(app: Arc<App>) -> Service {
         )
         .push(read("renew", || renew::Renew(app.clone())))
         .push(read("style.css", || pages::style));
-    let own = Router::new()
-        .hoop(Gate(app.clone()))
-        .hoop(Reread(app.clone()))
-        .push(auth)
-        .push(read("protected", || status::Protected(app.clone())));
-    Service::new(Router::new().push(verify).push(own))
-        .hoop(Edge::new(&app.hosts))
-        .hoop(CatchPanic::new())
-        .catcher(catcher(app, true))
+    let edge = Edge::new(&app.hosts);
+    let routes = Router::new()
+        .push(direct::reads("/auth/status").goal(status()))
+        .push(direct::any("/auth/verify").goal(verify(Shape::Plain)))
+        .push(direct::reads("/protected").goal(protected()))
+        .push(read("auth/status", status))
+        .push(read("protected", protected))
+        .push(verify_routes)
+        .push(others);
+    Service::new(routes).hoop(edge).catcher(catcher(app, true))
 }
 
 /// The operator's routes.
@@ -133,39 +140,6 @@ fn read<H: Handler>(path: &str, handler: impl Fn() -> H) -> Router {
     Router::with_path(path).get(handler()).head(handler())
 }
 
-/// Puts on every answer what keeps it where it belongs: nothing is stored unless it says so itself, nothing is framed, nothing
-/// but what the policy names is loaded.
-struct Edge([(HeaderName, HeaderValue); 6]);
-
-impl Edge {
-    fn new(hosts: &Hosts) -> Self {
-        let fixed = HeaderValue::from_static;
-        Self([
-            (CONTENT_SECURITY_POLICY, pages::policy(hosts)),
-            (REFERRER_POLICY, fixed("same-origin")),
-            (X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
-            (X_FRAME_OPTIONS, fixed("DENY")),
-            (HeaderName::from_static("cross-origin-opener-policy"), fixed("same-origin")),
-            (HeaderName::from_static("cross-origin-resource-policy"), fixed("same-origin")),
-        ])
-    }
-}
-
-#[async_trait]
-impl Handler for Edge {
-    async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        ctrl.call_next(request, depot, response).await;
-        let headers = response.headers_mut();
-        for (name, value) in &self.0 {
-            headers.insert(name, value.clone());
-        }
-        if !headers.contains_key(CACHE_CONTROL) {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(VARY, HeaderValue::from_static("Cookie"));
-        }
-    }
-}
-
 /// Lets a request in or not, in this order: the host it names (nothing else means anything before that), the length it announces,
 /// and where it comes from.
 struct Gate(Arc<App>);
@@ -174,12 +148,8 @@ struct Gate(Arc<App>);
 impl Handler for Gate {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
         let app = &self.0;
-        match app.admit(request) {
-            Ok(served) => {
-                if served.origin.is_secure() {
-                    let year = HeaderValue::from_static("max-age=31536000");
-                    response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, year);
-                }
+        match app.admit(request, response) {
+            Ok(_) => {
                 ctrl.call_next(request, depot, response).await;
             }
             Err(problem) => {
@@ -191,10 +161,14 @@ impl Handler for Gate {
 }
 
 impl App {
-    fn admit(&self, request: &Request) -> Result<&Served, Problem> {
+    /// The origin that the request names, if it is let in; whatever the answer will be, browsers are to come back over TLS.
+    fn admit(&self, request: &Request, response: &mut Response) -> Result<&Served, Problem> {
         let served = self.served(request)?;
         body::check_length(request.headers(), u64::from(self.max_body_bytes))?;
         csrf::check(request.method(), request.headers(), &self.hosts)?;
+        if served.origin.is_secure() {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, edge::YEAR);
+        }
         Ok(served)
     }
 

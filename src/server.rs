@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use crate::account::password::checker::Checker;
 use crate::config::Config;
 use crate::http::connections::Connections;
+use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
 use crate::http::pages::Shell;
@@ -40,9 +41,9 @@ use admission::{Admission, Door};
 use report::Reporting;
 use ring::Schedule;
 
-/// A request's head may have this many bytes, and this many fields.
+/// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
+/// clearing memory, at each request.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-const MAX_FIELDS: usize = 64;
 const MAX_STREAMS: u32 = 100;
 /// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
 const QUEUE: i32 = 4096;
@@ -92,6 +93,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let connections = Connections::new(places, config.trusted_proxies());
     let (committer, committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
+    let hosts = config.hosts(public.address.port());
     let app = Arc::new(App {
         sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
         store: store.clone(),
@@ -104,7 +106,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
             config.password.memory_budget_kib,
         )?,
         throttle: Throttle::new(config.limits()),
-        hosts: config.hosts(public.address.port()),
+        prepared: Prepared::new(&hosts),
+        hosts,
         trusted_proxies: config.trusted_proxies(),
         cookies,
         shell: Shell::new(config.cookie.plain_http),
@@ -234,7 +237,7 @@ impl Listener {
             .with_request_body_timeout(None);
         let door = Door::new(acceptor, connections.clone());
         let mut server = salvo::Server::new(door).fuse_policy(Admission::new(connections, fuse));
-        server.http1_mut().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_FIELDS);
+        server.http1_mut().max_buf_size(MAX_HEAD_BYTES);
         let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
         server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
         let handle = server.handle();

@@ -9,6 +9,7 @@ use salvo::http::Request;
 use super::App;
 use super::cookie;
 use super::problem::Problem;
+use super::reply::Reply;
 use super::status::SessionView;
 use super::throttle::Claimant;
 use crate::account::password::Verdict;
@@ -77,13 +78,13 @@ pub(super) struct Checked {
     pub(super) read: Now,
 }
 
-/// Ends the sessions that came with the request, for good, and begins a fresh one.
+/// Ends the sessions that came with the request, for good, and begins a fresh one. The reply tells of it as JSON.
 pub(super) async fn begin(
     app: &App,
     request: &Request,
     checked: &Checked,
     manner: Manner<'_>,
-) -> Result<(SealedSession, SessionView), Problem> {
+) -> Result<(SealedSession, Reply), Problem> {
     let Checked { account, state, read } = checked;
     if account.must_change {
         audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), app.client(request));
@@ -129,7 +130,7 @@ pub(super) async fn begin(
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
     audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, app.client(request));
-    let view = SessionView::of_sign_in(&identity, &session, &csrf_token);
+    let view = Reply::json(SessionView::of_sign_in(&identity, &session, &csrf_token).object());
     Ok((session, view))
 }
 

@@ -1,6 +1,8 @@
 //! Who it is, for the app behind a proxy: header fields that stand on every 200 of a verify route, even empty, because some
 //! proxies let the client's own field through where one is missing.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -21,20 +23,33 @@ const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
 /// And `%` itself, so that decoding gives back the text.
 const TEXT: &AsciiSet = &INVISIBLE.add(b'%');
 
-/// Writes all of them.
-pub(crate) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
+/// Writes all of them, empty.
+pub(super) fn write_empty(headers: &mut HeaderMap) {
+    for name in [USER, NAME, GROUPS, EMAIL].into_iter().flatten() {
+        headers.insert(name, HeaderValue::from_static(""));
+    }
+    headers.insert(DEADLINE, HeaderValue::from_static("0"));
+}
+
+/// Fills in what is not empty.
+pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
     let facts = [
         (USER, claims.login_name, INVISIBLE),
         (NAME, claims.display_name, TEXT),
         (GROUPS, claims.roles, INVISIBLE),
         (EMAIL, claims.email, INVISIBLE),
     ];
-    for (names, text, set) in facts {
-        let value: String = percent_encode(text.as_bytes(), set).collect();
-        let value = HeaderValue::try_from(value).expect("visible ASCII after percent-encoding");
-        for name in names {
-            headers.insert(name, value.clone());
+    for ([one, other], text, set) in facts {
+        if !text.is_empty() {
+            let value = value(text, set);
+            headers.insert(one, value.clone());
+            headers.insert(other, value);
         }
     }
     headers.insert(DEADLINE, HeaderValue::from(claims.absolute_deadline.0));
+}
+
+fn value(text: &str, set: &'static AsciiSet) -> HeaderValue {
+    let encoded = Cow::from(percent_encode(text.as_bytes(), set));
+    HeaderValue::from_str(&encoded).expect("visible ASCII after percent-encoding")
 }

@@ -52,7 +52,7 @@ async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<
     let checked = authenticate(app, request, Purpose::SignIn, login_name, password).await?;
     let manner = Manner { purpose: Purpose::SignIn, remember, app_data: &[] };
     let (session, view) = begin(app, request, &checked, manner).await?;
-    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { Reply::json(&view) };
+    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { view };
     Ok(reply.cookie(CookieChange::Set(session)))
 }
 

@@ -5,13 +5,10 @@
 
 use std::sync::Arc;
 
-use salvo::http::Request;
-use salvo::prelude::{Response, handler};
-use serde_json::json;
-
 use super::App;
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
+use super::json::{Object, name};
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
@@ -20,6 +17,8 @@ use crate::clock::Now;
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
 use crate::store::Revoke;
+use salvo::http::Request;
+use salvo::prelude::{Response, handler};
 
 /// Where a form goes on to.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
@@ -113,7 +112,7 @@ async fn end(
         let rd = submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, &app.hosts));
         Reply::see_other(rd.as_ref().map_or(AFTER_SIGN_OUT, ReturnUrl::as_str))
     } else {
-        Reply::json(&json!({ "signed_out": true }))
+        Reply::json(Object::new().boolean(name!("signed_out"), true))
     };
     Ok(reply.cookie(CookieChange::Clear))
 }

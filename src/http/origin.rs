@@ -9,6 +9,8 @@ pub(crate) struct Origin {
     /// In lower case; an IPv6 address in brackets.
     host: String,
     port: Option<u16>,
+    /// Host and port as browsers write them.
+    authority: String,
 }
 
 impl Origin {
@@ -29,7 +31,9 @@ impl Origin {
             return None;
         }
         let default_port = if secure { 443 } else { 80 };
-        Some(Self { secure, host, port: port.filter(|port| *port != default_port) })
+        let port = port.filter(|port| *port != default_port);
+        let authority = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        Some(Self { secure, host, port, authority })
     }
 
     /// Whether it is reached over TLS.
@@ -49,6 +53,11 @@ impl Origin {
 
     /// Whether a request's authority is this origin's; the default port may be written out.
     pub(super) fn is_named_by(&self, authority: &[u8]) -> bool {
+        authority == self.authority.as_bytes() || self.is_spelled(authority)
+    }
+
+    /// Whether it is named in any way that is allowed.
+    fn is_spelled(&self, authority: &[u8]) -> bool {
         let Some(rest) = authority.get(self.host.len()..) else {
             return false;
         };
@@ -63,8 +72,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http{}://{}", if self.secure { "s" } else { "" }, self.host)?;
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+        write!(f, "http{}://{}", if self.secure { "s" } else { "" }, self.authority)
     }
 }
 

@@ -89,7 +89,7 @@ async fn change(app: &App, request: &mut Request, entry: &mut Entry) -> Result<R
     };
     let (session, view) = begin(app, request, &checked, manner).await?;
     let reply = match (submission.is_form(), &who) {
-        (false, _) => Reply::json(&view),
+        (false, _) => view,
         (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),
         (true, Who::Named(_)) => Reply::see_other(entry.rd().as_str()),
     };

@@ -62,7 +62,7 @@ async fn reauthenticate(app: &App, request: &mut Request, rd: &mut ReturnUrl) ->
     let checked = authenticate_again(app, request, Purpose::StepUp, &current, given.password).await?;
     let manner = Manner { purpose: Purpose::StepUp, remember: current.remembered, app_data: &current.app_data };
     let (session, view) = begin(app, request, &checked, manner).await?;
-    let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { Reply::json(&view) };
+    let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { view };
     Ok(reply.cookie(CookieChange::Set(session)))
 }
 

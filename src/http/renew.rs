@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
-use serde_json::json;
 
 use super::App;
+use super::json::{Object, name};
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
 use crate::clock::Now;
+use crate::session::lifetime::Deadlines;
 
 /// What the return URL's query carries after a renewal, so that there is one round trip at most. The verify route takes it away.
 const MARKER: &str = "sealjar-renewed";
@@ -26,10 +27,12 @@ impl Renew {
         let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts);
         let outcome = with_session(app, request, now, |_, deadlines| match &rd {
             Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
-            None => Ok(Reply::json(&json!({
-                "idle_deadline": deadlines.idle,
-                "absolute_deadline": deadlines.absolute,
-            }))),
+            None => {
+                let Deadlines { idle, absolute } = deadlines;
+                let times =
+                    Object::new().number(name!("idle_deadline"), idle.0).number(name!("absolute_deadline"), absolute.0);
+                Ok(Reply::json(times))
+            }
         });
         let outcome = or_sign_in(request, &rd.unwrap_or_default(), outcome);
         respond(app, request.headers(), now, outcome, response);

@@ -3,12 +3,13 @@
 use askama::Template;
 use salvo::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use salvo::http::{HeaderMap, StatusCode};
+use salvo::hyper::body::Bytes;
 use salvo::prelude::Response;
-use serde::Serialize;
 
 use super::App;
 use super::browser;
 use super::cookie::CookieChange;
+use super::json::Object;
 use super::pages;
 use super::problem::Problem;
 use crate::clock::Now;
@@ -27,16 +28,19 @@ pub(crate) struct Reply {
 enum Content {
     Json(Vec<u8>),
     Page(String),
-    Text(&'static str),
+    Prepared(HeaderMap, Bytes),
     Elsewhere(HeaderValue),
 }
 
 impl Reply {
     /// 200 with JSON.
-    pub(crate) fn json(body: &impl Serialize) -> Self {
-        let mut body = serde_json::to_vec(body).expect("our own views have text keys and plain values");
-        body.push(b'\n');
-        Self::new(StatusCode::OK, Content::Json(body))
+    pub(crate) fn json(body: Object) -> Self {
+        Self::new(StatusCode::OK, Content::Json(body.finish()))
+    }
+
+    /// 200 with JSON and, beside the cookie, exactly these fields.
+    pub(crate) fn json_with(headers: HeaderMap, body: Object) -> Self {
+        Self::new(StatusCode::OK, Content::Prepared(headers, body.finish().into()))
     }
 
     /// 200 with a page.
@@ -44,9 +48,9 @@ impl Reply {
         Self::new(StatusCode::OK, Content::Page(pages::render(page)))
     }
 
-    /// 200 for a proxy, which wants no more. With a body, because some want one.
-    pub(crate) const fn passed() -> Self {
-        Self::new(StatusCode::OK, Content::Text("ok\n"))
+    /// 200 for a proxy, which wants no more than these fields. With a body, because some want one.
+    pub(crate) const fn passed(headers: HeaderMap) -> Self {
+        Self::new(StatusCode::OK, Content::Prepared(headers, Bytes::from_static(b"ok\n")))
     }
 
     /// 303: a form was dealt with, and its user is shown another page.
@@ -106,8 +110,8 @@ pub(crate) fn respond(
             response.body(body);
         }
         Content::Page(body) => pages::write(body, response),
-        Content::Text(body) => {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        Content::Prepared(headers, body) => {
+            *response.headers_mut() = headers;
             response.body(body);
         }
         Content::Elsewhere(location) => {

@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
-use salvo::http::Request;
-use salvo::prelude::{Response, handler};
-use serde::Serialize;
-
-use super::cookie::{self, CookieChange};
+use super::cookie::CookieChange;
+use super::direct::{Ring, Unanswered, respond_directly};
+use super::hosts::Served;
+use super::json::{Object, name};
 use super::pages::SessionPage;
 use super::problem::Problem;
-use super::reply::{Reply, respond};
+use super::reply::Reply;
 use super::return_url::ReturnUrl;
 use super::{App, browser};
 use crate::clock::{Now, UnixTime};
+use crate::id::{Sid, Site};
 use crate::seal::SealedToken;
 use crate::session::claims::Claims;
 use crate::session::form::Bound;
 use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, SealedSession, Verified};
+use salvo::http::Request;
+use salvo::prelude::{Response, handler};
 
 /// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
 pub(crate) struct Status(pub(crate) Arc<App>);
@@ -25,18 +27,21 @@ pub(crate) struct Status(pub(crate) Arc<App>);
 #[handler]
 impl Status {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
-        let as_page = browser::is_navigation(request.headers());
-        let notice = request.uri().query().and_then(notice);
-        let outcome = with_session(app, request, now, |claims, deadlines| {
-            let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-            if as_page {
-                Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)))
-            } else {
-                Ok(Reply::json(&SessionView::of(claims, deadlines, &csrf_token)))
-            }
-        });
-        respond(app, request.headers(), now, outcome, response);
+        let app = &*self.0;
+        respond_directly(app, request, response, |request, response, now, ring| {
+            let Served { origin, site } = app.admit(request, response)?;
+            live_session(app, request, *site, now, ring, |claims, deadlines| {
+                if browser::is_navigation(request.headers()) {
+                    let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+                    let notice = request.uri().query().and_then(notice);
+                    return Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)));
+                }
+                let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
+                let headers = app.prepared.json(origin.is_secure());
+                Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
+            })
+        })
+        .await;
     }
 }
 
@@ -54,14 +59,24 @@ pub(crate) struct Protected(pub(crate) Arc<App>);
 #[handler]
 impl Protected {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
-        let outcome = with_session(app, request, now, |session, _| {
-            let login_name = session.login_name.to_owned();
-            Ok(Reply::json(&Sample { message: "only a live session sees this", login_name }))
-        });
-        let here = request.uri().path_and_query().and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
-        let outcome = or_sign_in(request, &here.unwrap_or_default(), outcome);
-        respond(app, request.headers(), now, outcome, response);
+        let app = &*self.0;
+        respond_directly(app, request, response, |request, response, now, ring| {
+            let Served { origin, site } = app.admit(request, response)?;
+            let outcome = live_session(app, request, *site, now, ring, |session, _| {
+                let sample = Object::new().text(name!("message"), "only a live session sees this");
+                let sample = sample.text(name!("login_name"), session.login_name);
+                Ok(Reply::json_with(app.prepared.json(origin.is_secure()), sample))
+            });
+            match outcome {
+                Err(Unanswered::Problem(problem)) if problem.is_cured_by_sign_in() => {
+                    let here = request.uri().path_and_query();
+                    let here = here.and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
+                    Ok(or_sign_in(request, &here.unwrap_or_default(), Err(problem))?)
+                }
+                outcome => outcome,
+            }
+        })
+        .await;
     }
 }
 
@@ -79,60 +94,69 @@ pub(super) fn or_sign_in(
     }
 }
 
-#[derive(Serialize)]
-struct Sample {
-    message: &'static str,
-    login_name: String,
-}
-
 /// A session as its owner sees it. Instants are Unix seconds.
-#[derive(Debug, Serialize)]
-pub(crate) struct SessionView {
-    sid: String,
-    sub: String,
-    login_name: String,
-    display_name: String,
-    email: String,
-    roles: Vec<String>,
+pub(crate) struct SessionView<'a> {
+    sid: Sid,
+    sub: &'a str,
+    login_name: &'a str,
+    display_name: &'a str,
+    email: &'a str,
+    /// Joined by commas.
+    roles: &'a str,
     authenticated_at: UnixTime,
     idle_deadline: UnixTime,
     absolute_deadline: UnixTime,
     remembered: bool,
     /// What forms of this session must carry.
-    csrf_token: String,
+    csrf_token: &'a str,
 }
 
-impl SessionView {
-    fn of(claims: &Claims<'_>, deadlines: Deadlines, csrf_token: &SealedToken) -> Self {
+impl<'a> SessionView<'a> {
+    fn of(claims: &Claims<'a>, deadlines: Deadlines, csrf_token: &'a SealedToken) -> Self {
         Self {
-            sid: claims.sid.to_string(),
-            sub: claims.sub.to_owned(),
-            login_name: claims.login_name.to_owned(),
-            display_name: claims.display_name.to_owned(),
-            email: claims.email.to_owned(),
-            roles: claims.roles().map(str::to_owned).collect(),
+            sid: claims.sid,
+            sub: claims.sub,
+            login_name: claims.login_name,
+            display_name: claims.display_name,
+            email: claims.email,
+            roles: claims.roles,
             authenticated_at: claims.authenticated_at,
             idle_deadline: deadlines.idle,
             absolute_deadline: deadlines.absolute,
             remembered: claims.flags.remembered(),
-            csrf_token: csrf_token.expose().to_owned(),
+            csrf_token: csrf_token.expose(),
         }
     }
 
+    pub(super) fn object(&self) -> Object {
+        Object::new()
+            .text(name!("sid"), &self.sid.to_string())
+            .text(name!("sub"), self.sub)
+            .text(name!("login_name"), self.login_name)
+            .text(name!("display_name"), self.display_name)
+            .text(name!("email"), self.email)
+            .list(name!("roles"), self.roles.split(',').filter(|role| !role.is_empty()))
+            .number(name!("authenticated_at"), self.authenticated_at.0)
+            .number(name!("idle_deadline"), self.idle_deadline.0)
+            .number(name!("absolute_deadline"), self.absolute_deadline.0)
+            .boolean(name!("remembered"), self.remembered)
+            .text(name!("csrf_token"), self.csrf_token)
+    }
+
     /// The session that was just begun.
-    pub(crate) fn of_sign_in(identity: &Identity<'_>, session: &SealedSession, csrf_token: &SealedToken) -> Self {
+    pub(crate) fn of_sign_in(identity: &Identity<'a>, session: &SealedSession, csrf_token: &'a SealedToken) -> Self {
         Self {
-            sid: session.sid.to_string(),
-            sub: identity.sub.to_owned(),
-            login_name: identity.login_name.to_owned(),
-            display_name: identity.display_name.to_owned(),
-            email: identity.email.to_owned(),
-            roles: identity.roles.split(',').filter(|role| !role.is_empty()).map(str::to_owned).collect(),
+            sid: session.sid,
+            sub: identity.sub,
+            login_name: identity.login_name,
+            display_name: identity.display_name,
+            email: identity.email,
+            roles: identity.roles,
             authenticated_at: session.sealed_at,
             idle_deadline: session.deadlines.idle,
             absolute_deadline: session.deadlines.absolute,
             remembered: session.flags.remembered(),
-            csrf_token: csrf_token.expose().to_owned(),
+            csrf_token: csrf_token.expose(),
         }
     }
 }
@@ -166,16 +190,28 @@ pub(super) fn with_session(
     now: Now,
     answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
 ) -> Result<Reply, Problem> {
-    let site = app.site(request)?;
+    live_session(app, request, app.site(request)?, now, Ring::JustRead, answer).map_err(|unanswered| match unanswered {
+        Unanswered::Problem(problem) => problem,
+        Unanswered::LacksKey => unreachable!("the ring was read before"),
+    })
+}
+
+/// The same, where the ring may still have to be read.
+fn live_session(
+    app: &App,
+    request: &Request,
+    site: Site,
+    now: Now,
+    ring: Ring,
+    answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
+) -> Result<Reply, Unanswered> {
     let answer = |session: &Verified<'_>| {
         let renewed = renewed(app, session);
         let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
         let reply = answer(session.claims(), deadlines)?;
         Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
     };
-    app.sessions
-        .verify(cookie::fields(request.headers()), site, now, answer)
-        .unwrap_or_else(|refusal| Err(app.refused(request, refusal)))
+    app.verify(request, site, now, ring, answer)?
 }
 
 /// The session renewed, if it is time. One that cannot be goes on as it is.

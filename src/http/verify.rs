@@ -14,11 +14,12 @@ use salvo::http::header::LOCATION;
 use salvo::http::{Method, Request};
 use salvo::prelude::{Response, handler};
 
-use super::cookie::{self, CookieChange};
+use super::cookie::CookieChange;
+use super::direct::{Ring, Unanswered, respond_directly};
 use super::forwarded::{Contradiction, Forwarded};
 use super::hosts::Served;
 use super::problem::Problem;
-use super::reply::{self, Reply, respond};
+use super::reply::{self, Reply};
 use super::return_url::ReturnUrl;
 use super::rules::{BadRule, Rules, Unmet};
 use super::{App, body, browser, csrf, identity, renew, status};
@@ -42,12 +43,11 @@ pub(crate) struct Verify {
 #[handler]
 impl Verify {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.app, Now::read());
-        let outcome = match Asked::of(app, request, self.shape) {
-            Ok(asked) => asked.answer(app, request, now, response),
-            Err(problem) => Err(problem),
-        };
-        respond(app, request.headers(), now, outcome, response);
+        let app = &*self.app;
+        respond_directly(app, request, response, |request, response, now, ring| {
+            Asked::of(app, request, self.shape)?.answer(app, request, now, ring, response)
+        })
+        .await;
         body::discard(request);
     }
 }
@@ -101,7 +101,14 @@ impl<'r> Asked<'r> {
     }
 
     /// 200 with all identity fields, or what stands in the way.
-    fn answer(&self, app: &App, request: &Request, now: Now, response: &mut Response) -> Result<Reply, Problem> {
+    fn answer(
+        &self,
+        app: &App,
+        request: &Request,
+        now: Now,
+        ring: Ring,
+        response: &mut Response,
+    ) -> Result<Reply, Unanswered> {
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
                 tracing::warn!("a route asks for csrf, but no trusted proxy said what the method is");
@@ -110,27 +117,28 @@ impl<'r> Asked<'r> {
             csrf::check_for_app(method, request.headers(), &self.served.origin)?;
         }
         let navigates = self.shape != Shape::Plain && browser::is_navigation(request.headers());
-        let passed = app.sessions.verify(cookie::fields(request.headers()), self.served.site, now, |session| {
+        let passed = app.verify(request, self.served.site, now, ring, |session| {
             self.check(app, session, now, navigates)?;
-            identity::write(session.claims(), response.headers_mut());
+            let mut headers = app.prepared.passed();
+            identity::write(session.claims(), &mut headers);
             let in_place = if self.rules.renew_by_redirect { None } else { status::renewed(app, session) };
-            Ok(in_place.map_or(CookieChange::Keep, CookieChange::Set))
+            Ok(Reply::passed(headers).cookie(in_place.map_or(CookieChange::Keep, CookieChange::Set)))
         });
         let problem = match passed {
-            Ok(Ok(cookie)) => return Ok(Reply::passed().cookie(cookie)),
+            Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(Stop::Detour(location))) => return Ok(Reply::found(&location)),
-            Ok(Err(Stop::Problem(problem))) => problem,
-            Err(refusal) => app.refused(request, refusal),
+            Ok(Err(Stop::Problem(problem))) | Err(Unanswered::Problem(problem)) => problem,
+            Err(Unanswered::LacksKey) => return Err(Unanswered::LacksKey),
         };
         let page = match problem {
             Problem::StepUp => "/auth/reauthenticate",
             _ if problem.is_cured_by_sign_in() => "/auth/login",
-            _ => return Err(problem),
+            _ => return Err(problem.into()),
         };
         let location = self.by_way_of(app, page);
         if !navigates {
             response.headers_mut().insert(LOCATION, reply::location(&location));
-            return Err(problem);
+            return Err(problem.into());
         }
         match self.method {
             None | Some(Method::GET | Method::HEAD) => Ok(Reply::found(&location)),
