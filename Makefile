@@ -33,8 +33,10 @@ fuzz:
 		$(FUZZ) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECS) -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
+# Everything that says how fast it is: `cargo bench`, the server beside a bare handler and beside other libraries,
+# instructions a request, start and size. Writes benches/RESULTS.md and the table in README.md, and says what it lacks.
 bench:
-	$(CARGO) bench --locked
+	CARGO='$(CARGO)' python3 benches/http/run.py
 
 doc:
 	$(CARGO) doc --locked --no-deps --open
