@@ -10,13 +10,16 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod commit;
+mod entry;
 #[cfg(feature = "server")]
 pub(crate) mod lag;
 pub mod retention;
+mod table;
 #[cfg(feature = "server")]
 pub(crate) mod tail;
+#[cfg(test)]
+mod tests;
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -24,9 +27,8 @@ use dashmap::DashMap;
 
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::id::Sid;
-
-/// Shards of the list: small ones, so that pruning holds no lock for long.
-const SHARDS: usize = 128;
+pub use entry::Entry;
+use table::Table;
 
 /// What to do with a session when the list has not been brought up to date for longer than [`Freshness::max_staleness`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,41 +48,11 @@ pub struct Freshness {
     pub when_stale: WhenStale,
 }
 
-/// One refusal, as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// Refuses a session.
-    Session {
-        /// Which.
-        sid: Sid,
-        /// When it may be thrown away.
-        expires_at: UnixTime,
-    },
-    /// Refuses an account's sessions of a lower generation.
-    Subject {
-        /// Which account.
-        sub: Box<str>,
-        /// Tokens of a generation below this are dead.
-        below: u64,
-        /// When it may be thrown away.
-        expires_at: UnixTime,
-    },
-}
-
-impl Entry {
-    /// When it may be thrown away.
-    pub const fn expires_at(&self) -> UnixTime {
-        match self {
-            Self::Session { expires_at, .. } | Self::Subject { expires_at, .. } => *expires_at,
-        }
-    }
-}
-
 /// The list.
 #[derive(Debug)]
 pub struct RevocationList {
-    sessions: DashMap<Sid, Seconds, SidHash>,
-    pending_sessions: DashMap<Sid, Seconds, SidHash>,
+    sessions: Table,
+    pending_sessions: Table,
     subjects: DashMap<Box<str>, SubjectEntry, foldhash::fast::RandomState>,
     /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
     pending: AtomicUsize,
@@ -105,8 +77,8 @@ impl RevocationList {
     /// An empty list, never brought up to date.
     pub fn new(freshness: Freshness) -> Self {
         Self {
-            sessions: DashMap::with_hasher_and_shard_amount(SidHash::default(), SHARDS),
-            pending_sessions: DashMap::with_hasher(SidHash::default()),
+            sessions: Table::large(),
+            pending_sessions: Table::small(),
             subjects: DashMap::with_hasher(foldhash::fast::RandomState::default()),
             pending: AtomicUsize::new(0),
             global_generation: AtomicU64::new(0),
@@ -134,13 +106,12 @@ impl RevocationList {
 
     fn refuses_session(&self, sid: Sid) -> bool {
         // Pending first: an entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
-        (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains_key(&sid))
-            || self.sessions.contains_key(&sid)
+        (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains(sid)) || self.sessions.contains(sid)
     }
 
     /// Whether the store has committed an entry for this session.
     pub fn is_durable(&self, sid: Sid) -> bool {
-        self.sessions.contains_key(&sid)
+        self.sessions.contains(sid)
     }
 
     /// Whether the store has committed that this subject's generations below `below` are dead.
@@ -151,7 +122,7 @@ impl RevocationList {
     /// Refuses a session from now on, before the store has committed the entry.
     pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        if self.pending_sessions.insert(sid, seconds(keep_until)).is_some() {
+        if !self.pending_sessions.add(sid, keep_until) {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -166,9 +137,8 @@ impl RevocationList {
     pub fn add_durable(&self, entry: &Entry) {
         match entry {
             Entry::Session { sid, expires_at } => {
-                let expires_at = seconds(*expires_at);
-                self.sessions.entry(*sid).and_modify(|held| *held = expires_at.max(*held)).or_insert(expires_at);
-                if self.pending_sessions.remove(sid).is_some() {
+                self.sessions.add(*sid, *expires_at);
+                if self.pending_sessions.remove(*sid) {
                     self.pending.fetch_sub(1, Ordering::AcqRel);
                 }
             }
@@ -213,16 +183,10 @@ impl RevocationList {
     /// `pruned_through`: time is moved before anything goes, so that no token outlives an entry that is gone.
     pub fn prune(&self, instant: UnixTime) {
         self.raise_pruned_through(instant);
-        let limit = seconds(instant);
-        self.sessions.retain(|_, expires_at| *expires_at >= limit);
+        self.sessions.prune(instant);
         self.subjects.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
-        self.pending_sessions.retain(|_, keep_until| {
-            let keep = *keep_until >= limit;
-            if !keep {
-                self.pending.fetch_sub(1, Ordering::AcqRel);
-            }
-            keep
-        });
+        table::fit(&self.subjects);
+        self.pending.fetch_sub(self.pending_sessions.prune(instant), Ordering::AcqRel);
     }
 
     /// Notes a successful poll of the store that began at `started`.
@@ -268,145 +232,5 @@ impl RevocationList {
     /// Whether no session is refused one by one.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
-type Seconds = u32;
-
-fn seconds(instant: UnixTime) -> Seconds {
-    Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
-}
-
-type SidHash = BuildHasherDefault<SidHasher>;
-
-/// Passes a session id's own bits through: they are random, and only tokens that opened are ever looked up.
-#[derive(Default)]
-struct SidHasher(u64);
-
-impl Hasher for SidHasher {
-    fn write_u64(&mut self, bits: u64) {
-        self.0 = bits;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        unreachable!("a session id hashes as one u64, not as {} bytes", bytes.len());
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn list() -> RevocationList {
-        RevocationList::new(Freshness { max_staleness: Duration::from_secs(10), when_stale: WhenStale::Refuse })
-    }
-
-    fn sid(number: u8) -> Sid {
-        Sid::from_bytes([number; 16])
-    }
-
-    fn session(number: u8, expires_at: u64) -> Entry {
-        Entry::Session { sid: sid(number), expires_at: UnixTime(expires_at) }
-    }
-
-    fn at(wall: u64, boot: u64) -> Now {
-        Now { wall: UnixTime(wall), boot: Duration::from_secs(boot) }
-    }
-
-    #[test]
-    fn refuses_a_pending_entry_and_a_durable_one_alike() {
-        let list = list();
-        assert!(!list.refuses_session(sid(1)));
-        list.add_pending(sid(1), UnixTime(100));
-        list.add_pending(sid(1), UnixTime(100));
-        assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
-        list.add_durable(&session(1, 100));
-        assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
-        assert_eq!(list.pending.load(Ordering::Acquire), 0);
-    }
-
-    #[test]
-    fn a_pending_generation_is_refused_and_kept_until_it_is_committed() {
-        let list = list();
-        list.add_pending_below("s", 5);
-        assert!(list.refuses_generation("s", 4, 0) && !list.refuses_generation("s", 5, 0));
-        assert!(!list.is_durable_below("s", 5));
-        list.prune(UnixTime(1_000));
-        assert!(list.refuses_generation("s", 4, 0), "pending ones are not pruned");
-        list.add_durable(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(2_000) });
-        assert!(list.is_durable_below("s", 5) && !list.is_durable_below("s", 6));
-        list.prune(UnixTime(2_001));
-        assert!(!list.refuses_generation("s", 4, 0));
-    }
-
-    #[test]
-    fn prunes_at_the_expiry_and_moves_time_along() {
-        let list = list();
-        list.add_durable(&session(1, 100));
-        list.add_pending(sid(2), UnixTime(100));
-        list.prune(UnixTime(100));
-        assert_eq!(list.len(), 2);
-        list.prune(UnixTime(101));
-        assert_eq!(list.len(), 0);
-        assert_eq!(list.pending.load(Ordering::Acquire), 0);
-        assert_eq!(list.time(at(50, 0)), UnixTime(101), "a clock set back does not revive what was pruned");
-        assert_eq!(list.time(at(150, 0)), UnixTime(150));
-    }
-
-    #[test]
-    fn is_trusted_until_max_staleness_by_the_boot_clock() {
-        let list = list();
-        assert!(!list.may_be_trusted(at(0, 1)), "never read");
-        list.mark_synced(at(0, 1000));
-        assert!(list.may_be_trusted(at(9_999, 1010)));
-        assert!(!list.may_be_trusted(at(0, 1011)));
-    }
-
-    #[test]
-    fn what_was_read_is_recent_for_as_long_as_the_list_would_be_whatever_the_wall_clock_says() {
-        let list = list();
-        assert!(list.is_recent(at(0, 1000), at(9_999, 1010)));
-        assert!(!list.is_recent(at(0, 1000), at(0, 1011)));
-        let open = RevocationList::new(Freshness { when_stale: WhenStale::Allow, ..list.freshness });
-        assert!(!open.is_recent(at(0, 1000), at(0, 1011)));
-    }
-
-    proptest! {
-        #[test]
-        fn delivery_twice_and_in_any_order_changes_nothing(
-            entries in proptest::collection::vec((0u8..4, 0u64..5, 0u64..50), 1..20), order: u64,
-        ) {
-            let entries: Vec<Entry> = entries
-                .into_iter()
-                .map(|(number, below, expires)| match number % 2 {
-                    0 => session(number, expires),
-                    _ => Entry::Subject { sub: number.to_string().into(), below, expires_at: UnixTime(expires) },
-                })
-                .collect();
-            let (once, again) = (list(), list());
-            entries.iter().for_each(|entry| once.add_durable(entry));
-            let start = usize::try_from(order % entries.len() as u64).expect("small");
-            for entry in entries.iter().rev().chain(entries.iter().cycle().skip(start).take(entries.len())) {
-                again.add_durable(entry);
-            }
-            let view = |list: &RevocationList| {
-                let mut sessions: Vec<_> = list.sessions.iter().map(|entry| (*entry.key(), *entry.value())).collect();
-                let mut subjects: Vec<_> = list
-                    .subjects
-                    .iter()
-                    .map(|entry| (entry.key().clone(), entry.below, entry.expires_at))
-                    .collect();
-                sessions.sort();
-                subjects.sort();
-                (sessions, subjects)
-            };
-            prop_assert_eq!(view(&once), view(&again));
-        }
     }
 }

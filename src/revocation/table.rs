@@ -1,0 +1,178 @@
+//! Session ids and until when each is refused: the tables that grow with the sign-outs.
+//!
+//! A [`DashMap`] is hash tables under a lock each. To look into one is to write to its lock, twice, and to read one place in memory,
+//! wherever that is by then: the list may be long, but not near. An entry is 20 bytes and one of the table's own, in a table that is
+//! between three eighths and seven eighths full, because its size is a power of two: 24 to 56 bytes.
+
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+
+use dashmap::DashMap;
+
+use crate::clock::UnixTime;
+use crate::id::Sid;
+
+/// Shards of the list: few enough that their locks stay in the processor's cache.
+const SHARDS: usize = 128;
+/// What is thrown away after one look through the list, which bounds the memory for it.
+const AT_ONCE: usize = 1 << 18;
+/// A table with no more places than that is small enough whatever is in it.
+const SMALL: usize = 16;
+
+/// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
+type Seconds = u32;
+
+/// Refused sessions.
+#[derive(Debug)]
+pub(super) struct Table(DashMap<Sid, Seconds, BuildHasherDefault<SidHasher>>);
+
+impl Table {
+    /// For many.
+    pub(super) fn large() -> Self {
+        Self(DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS))
+    }
+
+    /// For few, and for a short time.
+    pub(super) fn small() -> Self {
+        Self(DashMap::with_hasher(BuildHasherDefault::default()))
+    }
+
+    pub(super) fn contains(&self, sid: Sid) -> bool {
+        self.0.contains_key(&sid)
+    }
+
+    /// Refuses a session, of two times until the later one. Says whether it was not refused before.
+    pub(super) fn add(&self, sid: Sid, until: UnixTime) -> bool {
+        let until = seconds(until);
+        let mut new = false;
+        let mut held = self.0.entry(sid).or_insert_with(|| {
+            new = true;
+            until
+        });
+        *held = until.max(*held);
+        new
+    }
+
+    /// Says whether it was there.
+    pub(super) fn remove(&self, sid: Sid) -> bool {
+        self.0.remove(&sid).is_some()
+    }
+
+    /// Throws away what ended before `instant`, and gives back memory that is not needed any more. Says how many that were.
+    ///
+    /// It looks under locks that others may read under, too, and takes out one entry after the other, so that no check waits for
+    /// longer than that.
+    pub(super) fn prune(&self, instant: UnixTime) -> usize {
+        let ended = |until: &Seconds| *until < seconds(instant);
+        let mut gone = 0;
+        loop {
+            let found = self.0.iter().filter(|entry| ended(entry.value())).map(|entry| *entry.key());
+            let found: Vec<Sid> = found.take(AT_ONCE).collect();
+            gone += found.iter().filter_map(|sid| self.0.remove_if(sid, |_, until| ended(until))).count();
+            if found.len() < AT_ONCE {
+                break;
+            }
+        }
+        fit(&self.0);
+        gone
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(Sid, UnixTime)> {
+        self.0.iter().map(|entry| (*entry.key(), UnixTime(u64::from(*entry.value())))).collect()
+    }
+}
+
+/// Makes tables anew that do not fit what is in them, one shard after the other.
+///
+/// A table grows when it is full, and never shrinks by itself. And it is full before its time where entries come and go: what goes
+/// can leave a mark that takes up its place, and is swept away only when the table is made anew. So that is done with one that has
+/// become more than twice as large as it need be, or that has hardly any room left; and it is made with an eighth of room to
+/// spare, so that it fits for a while.
+pub(super) fn fit<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
+    let hash = |key: &K| map.hasher().hash_one(key);
+    for shard in map.shards() {
+        let mut shard = shard.write();
+        let (held, spare) = (shard.len(), shard.len() / 8);
+        // A table is full when seven eighths of its places are taken.
+        let too_large = shard.buckets() / 8 * 7 > 2 * (held + spare);
+        let crowded = shard.capacity() - held < spare / 2;
+        if shard.buckets() > SMALL && (too_large || crowded) {
+            let entries = std::mem::take(&mut *shard);
+            shard.reserve(held + spare, |(key, _)| hash(key));
+            for (key, value) in entries {
+                shard.insert(hash(&key), (key, value), |(key, _)| hash(key));
+            }
+        }
+    }
+}
+
+fn seconds(instant: UnixTime) -> Seconds {
+    Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
+}
+
+/// Passes a session id's own bits through: they are random, and only tokens that opened are ever looked up.
+#[derive(Default)]
+struct SidHasher(u64);
+
+impl Hasher for SidHasher {
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("a session id hashes as one u64, not as {} bytes", bytes.len());
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries for which the table has places, the taken ones included.
+    fn places(table: &Table) -> usize {
+        table.0.shards().iter().map(|shard| shard.read().buckets()).sum()
+    }
+
+    /// Adds so many.
+    fn sign_out(table: &Table, count: usize, until: u64) {
+        (0..count).for_each(|_| assert!(table.add(Sid::random(), UnixTime(until))));
+    }
+
+    #[test]
+    fn gives_memory_back_after_a_peak_and_keeps_what_is_left() {
+        let table = Table::large();
+        sign_out(&table, 100_000, 1);
+        let stay: Vec<Sid> = (0..5_000).map(|_| Sid::random()).collect();
+        stay.iter().for_each(|sid| assert!(table.add(*sid, UnixTime(2))));
+        let peak = places(&table);
+        assert_eq!(table.prune(UnixTime(2)), 100_000);
+        assert!(places(&table) < peak / 8, "{} of {peak} places for 5,000", places(&table));
+        assert!(stay.iter().all(|sid| table.contains(*sid) && !table.add(*sid, UnixTime(2))));
+        assert_eq!(table.prune(UnixTime(3)), 5_000);
+        assert!(places(&table) <= SMALL * SHARDS, "{} places for none", places(&table));
+    }
+
+    #[test]
+    fn a_steady_day_needs_three_places_an_entry_and_makes_few_tables_anew() {
+        let table = Table::small();
+        let (mut before, mut changes, shards) = (0, 0, table.0.shards().len());
+        for minute in 0..240 {
+            sign_out(&table, 1_000, minute + 30);
+            table.prune(UnixTime(minute));
+            if minute >= 60 {
+                assert!(places(&table) < 3 * table.len(), "{} places for {}", places(&table), table.len());
+                changes += usize::from(places(&table) != before);
+            }
+            before = places(&table);
+        }
+        assert!(changes < 18, "{changes} changes of {shards} tables in 180 minutes");
+    }
+}

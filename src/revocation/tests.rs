@@ -1,0 +1,111 @@
+//! What a list refuses, keeps and throws away, in whatever order it is told.
+
+use super::*;
+use proptest::prelude::*;
+
+fn list() -> RevocationList {
+    RevocationList::new(Freshness { max_staleness: Duration::from_secs(10), when_stale: WhenStale::Refuse })
+}
+
+fn sid(number: u8) -> Sid {
+    Sid::from_bytes([number; 16])
+}
+
+fn session(number: u8, expires_at: u64) -> Entry {
+    Entry::Session { sid: sid(number), expires_at: UnixTime(expires_at) }
+}
+
+fn at(wall: u64, boot: u64) -> Now {
+    Now { wall: UnixTime(wall), boot: Duration::from_secs(boot) }
+}
+
+#[test]
+fn refuses_a_pending_entry_and_a_durable_one_alike() {
+    let list = list();
+    assert!(!list.refuses_session(sid(1)));
+    list.add_pending(sid(1), UnixTime(100));
+    list.add_pending(sid(1), UnixTime(100));
+    assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
+    list.add_durable(&session(1, 100));
+    assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
+    assert_eq!(list.pending.load(Ordering::Acquire), 0);
+}
+
+#[test]
+fn a_pending_generation_is_refused_and_kept_until_it_is_committed() {
+    let list = list();
+    list.add_pending_below("s", 5);
+    assert!(list.refuses_generation("s", 4, 0) && !list.refuses_generation("s", 5, 0));
+    assert!(!list.is_durable_below("s", 5));
+    list.prune(UnixTime(1_000));
+    assert!(list.refuses_generation("s", 4, 0), "pending ones are not pruned");
+    list.add_durable(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(2_000) });
+    assert!(list.is_durable_below("s", 5) && !list.is_durable_below("s", 6));
+    list.prune(UnixTime(2_001));
+    assert!(!list.refuses_generation("s", 4, 0));
+}
+
+#[test]
+fn prunes_at_the_expiry_and_moves_time_along() {
+    let list = list();
+    list.add_durable(&session(1, 100));
+    list.add_pending(sid(2), UnixTime(100));
+    list.prune(UnixTime(100));
+    assert_eq!(list.len(), 2);
+    list.prune(UnixTime(101));
+    assert_eq!(list.len(), 0);
+    assert_eq!(list.pending.load(Ordering::Acquire), 0);
+    assert_eq!(list.time(at(50, 0)), UnixTime(101), "a clock set back does not revive what was pruned");
+    assert_eq!(list.time(at(150, 0)), UnixTime(150));
+}
+
+#[test]
+fn is_trusted_until_max_staleness_by_the_boot_clock() {
+    let list = list();
+    assert!(!list.may_be_trusted(at(0, 1)), "never read");
+    list.mark_synced(at(0, 1000));
+    assert!(list.may_be_trusted(at(9_999, 1010)));
+    assert!(!list.may_be_trusted(at(0, 1011)));
+}
+
+#[test]
+fn what_was_read_is_recent_for_as_long_as_the_list_would_be_whatever_the_wall_clock_says() {
+    let list = list();
+    assert!(list.is_recent(at(0, 1000), at(9_999, 1010)));
+    assert!(!list.is_recent(at(0, 1000), at(0, 1011)));
+    let open = RevocationList::new(Freshness { when_stale: WhenStale::Allow, ..list.freshness });
+    assert!(!open.is_recent(at(0, 1000), at(0, 1011)));
+}
+
+proptest! {
+    #[test]
+    fn delivery_twice_and_in_any_order_changes_nothing(
+        entries in proptest::collection::vec((0u8..4, 0u64..5, 0u64..50), 1..20), order: u64,
+    ) {
+        let entries: Vec<Entry> = entries
+            .into_iter()
+            .map(|(number, below, expires)| match number % 2 {
+                0 => session(number, expires),
+                _ => Entry::Subject { sub: number.to_string().into(), below, expires_at: UnixTime(expires) },
+            })
+            .collect();
+        let (once, again) = (list(), list());
+        entries.iter().for_each(|entry| once.add_durable(entry));
+        let start = usize::try_from(order % entries.len() as u64).expect("small");
+        for entry in entries.iter().rev().chain(entries.iter().cycle().skip(start).take(entries.len())) {
+            again.add_durable(entry);
+        }
+        let view = |list: &RevocationList| {
+            let mut sessions = list.sessions.entries();
+            let mut subjects: Vec<_> = list
+                .subjects
+                .iter()
+                .map(|entry| (entry.key().clone(), entry.below, entry.expires_at))
+                .collect();
+            sessions.sort();
+            subjects.sort();
+            (sessions, subjects)
+        };
+        prop_assert_eq!(view(&once), view(&again));
+    }
+}
