@@ -9,6 +9,8 @@
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
 #[cfg(feature = "server")]
+pub(crate) mod catch_up;
+#[cfg(feature = "server")]
 pub(crate) mod commit;
 mod entry;
 #[cfg(feature = "server")]

@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
-use crate::revocation::tail;
+use crate::revocation::catch_up;
 use crate::seal::token::{UntrustedToken, token_buffer};
 use crate::session::{Refusal, Sessions};
 
@@ -34,7 +34,7 @@ impl Inspect {
 
         let store = open_store(config).await?;
         let list = Arc::new(RevocationList::new(config.freshness()));
-        tail::load(&store, &list).await?;
+        catch_up::load(&store, &list).await?;
         let sessions = Sessions::new(KeyRing::load(&config.keys.dir)?, list.clone(), cookie, config.lifetimes());
 
         let mut buffer = token_buffer();

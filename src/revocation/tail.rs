@@ -1,18 +1,13 @@
 //! Following the store: the whole list before the server is ready, then whatever is new, and pruning what is dead.
-//!
-//! The log is read again from where the last poll ended, the row that was read last included. If that row is not there any more,
-//! or is another, then this is not the log that was followed: it was pruned, or a backup or a standby that lacked the last
-//! commits has taken its place, and numbers may have been given out twice. Then it is read again whole. Entries written by this
-//! process come back and change nothing. That is how other nodes, `sealjar revoke` and `sealjar users` reach a running server.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::catch_up::{News, Place, catch_up};
 use super::lag::Lag;
-use super::{Entry, RevocationList, WhenStale, retention};
-use crate::audit;
+use super::{RevocationList, WhenStale, retention};
 use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
 use crate::id;
 use crate::store::{Sealing, State, Store, StoreError};
@@ -29,8 +24,6 @@ const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 const RECORD_AGAIN: Duration = Duration::from_secs(5);
 /// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
-/// Rows read at once.
-const PAGE: i64 = 10_000;
 
 /// Keeps a list like the store's.
 #[derive(Debug)]
@@ -189,65 +182,4 @@ fn check_clocks(state: &State, read: Now) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Loads the whole list once.
-pub(crate) async fn load(store: &Store, list: &RevocationList) -> Result<(), StoreError> {
-    catch_up(store, list, &mut None, News::Old).await.map(drop)
-}
-
-/// The row of the log that was read last.
-type Place = Option<(i64, Entry)>;
-
-/// Whether what the log says is news, of which the audit events tell, and how late it came.
-#[derive(Debug, Clone, Copy)]
-enum News<'l> {
-    Fresh(&'l Lag),
-    Old,
-}
-
-/// Reads the log from `place` to its end, and moves `place` along. The counters are read after the last rows: what another server
-/// threw away before it was read here is then covered by the `pruned_through` that it had recorded first.
-async fn catch_up(
-    store: &Store,
-    list: &RevocationList,
-    place: &mut Place,
-    news: News<'_>,
-) -> Result<State, StoreError> {
-    let started = Now::read();
-    let state = loop {
-        let page = store.read_log(place.as_ref().map_or(0, |(seq, _)| *seq), PAGE).await?;
-        let mut rows = page.rows.iter();
-        if let Some((seq, entry)) = place.as_ref()
-            && !rows.next().is_some_and(|row| row.seq == *seq && row.entry == *entry)
-        {
-            if entry.expires_at() >= page.state.pruned_through {
-                tracing::warn!(
-                    "the store lacks what was in it: if it was restored or failed over, run: sealjar store restored"
-                );
-            }
-            *place = None;
-            continue;
-        }
-        for row in rows {
-            if let News::Fresh(lag) = news
-                && !list.holds(&row.entry)
-            {
-                audit::revoked_elsewhere(&row.entry);
-                row.age.iter().for_each(|age| lag.observe(*age));
-            }
-            list.add_durable(&row.entry);
-            *place = Some((row.seq, row.entry.clone()));
-        }
-        if !page.is_full(PAGE) {
-            break page.state;
-        }
-    };
-    if matches!(news, News::Fresh(_)) && list.global_generation() < state.global_generation {
-        audit::everyone_revoked(state.global_generation);
-    }
-    list.raise_global_generation(state.global_generation);
-    list.raise_pruned_through(state.pruned_through);
-    list.mark_synced(started);
-    Ok(state)
 }

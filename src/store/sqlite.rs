@@ -1,6 +1,7 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
 mod nodes;
+mod page;
 mod revocations;
 
 use std::fs;

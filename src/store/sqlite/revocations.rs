@@ -1,14 +1,13 @@
 //! The revocation log in SQLite. One writer at a time, so `seq` grows in the order of the commits and following it misses nothing.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Store, Writing, signed, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::revocation::Entry;
 use crate::revocation::retention;
-use crate::store::log::{self, Facts, whole_secs};
-use crate::store::{Logged, Page, Revoke, Sealing, StoreError};
+use crate::store::log::{Facts, whole_secs};
+use crate::store::{Revoke, Sealing, StoreError};
 
 /// Rows deleted in one transaction: few enough that a sign-out does not wait for them.
 const PRUNE_BATCH: i64 = 2_000;
@@ -41,18 +40,6 @@ impl Store {
             sqlx::query(statement).execute(&mut *transaction.connection).await?;
         }
         transaction.commit().await
-    }
-
-    pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        let query =
-            sqlx::query("SELECT seq, sid, sub, below, expires_at FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?");
-        let rows = query.bind(seq).bind(limit).fetch_all(&self.read).await?;
-        let logged = |row: &SqliteRow| {
-            let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
-            Ok(Logged { seq: row.try_get(0)?, entry, age: None })
-        };
-        let rows = rows.iter().map(logged).collect::<Result<_, StoreError>>()?;
-        Ok(Page { rows, state: self.state().await? })
     }
 
     pub(crate) async fn record_sealing(
