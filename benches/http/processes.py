@@ -1,6 +1,7 @@
 """Servers that are measured: each pinned to a core, in a process group of its own, and gone when the benchmark ends."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ HOST = "127.0.0.1"
 CORES = sorted(os.sched_getaffinity(0))
 # All servers take turns on the one, and what asks them has the other to itself.
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+GIVEN_FROM = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+PORTS = iter(random.sample(range(GIVEN_FROM // 2, GIVEN_FROM), GIVEN_FROM // 2))
 # Longer than any start under valgrind on a busy machine.
 PATIENCE = 120
 
@@ -95,8 +98,15 @@ def can_connect(port: int) -> bool:
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that nobody listens on. None of those that the system gives to connections and to whoever does not care, so
+    that it stays free until its server starts; and never the same one twice."""
+    return next(port for port in PORTS if is_free(port))
+
+
+def is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server((HOST, port)):
+        return True
+    return False
 
 
 def die_on_signals():
