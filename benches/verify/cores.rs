@@ -3,12 +3,11 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
-use chacha20poly1305::aead::AeadInOut;
 use sealjar::clock::Now;
 use sealjar::seal::token::token_buffer;
 use sealjar::session::Sessions;
 
-use crate::fixture::{Token, raw_cipher, site};
+use crate::fixture::{RawCipher, Token, site};
 use crate::harness::{median, time};
 
 /// How much more two threads should do.
@@ -22,13 +21,13 @@ type Work<'w> = &'w (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
 pub(crate) fn print_two_threads(sessions: &Sessions, tokens: &[Token], rounds: usize, batch: usize) {
     println!("| a second | one thread | two threads | ratio |");
     println!("|---|---:|---:|---:|");
-    let cipher = raw_cipher();
+    let cipher = RawCipher::new();
     let open = |numbers: &mut dyn Iterator<Item = usize>| {
         let mut buffer = token_buffer();
-        for Token { nonce, associated_data, ciphertext, tag, .. } in numbers.map(|number| pick(tokens, number)) {
-            let text = &mut buffer[..ciphertext.len()];
-            text.copy_from_slice(ciphertext);
-            cipher.decrypt_inout_detached(nonce, associated_data, text.into(), tag).expect("authentic");
+        for token in numbers.map(|number| pick(tokens, number)) {
+            let text = &mut buffer[..token.ciphertext.len()];
+            text.copy_from_slice(&token.ciphertext);
+            cipher.open(token, text);
         }
     };
     let verify = |numbers: &mut dyn Iterator<Item = usize>| {
