@@ -25,6 +25,7 @@ pub(crate) use node::{LIVE, Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]
 pub(crate) use records::TokenFacts;
+use records::Undecoded;
 pub(crate) use records::{Account, Change, Logged, Page, PasswordChanged, Revoke, Sealing, State};
 pub(crate) use url::StoreUrl;
 
@@ -78,6 +79,16 @@ macro_rules! ask {
             Store::Postgres($engine) => within(postgres::PATIENCE, $call).await,
         }
     };
+}
+
+impl Page {
+    /// The rows in the order of their numbers.
+    pub(crate) fn rows(&self) -> Result<Vec<Logged>, StoreError> {
+        match &self.rows {
+            Undecoded::Sqlite(text) => sqlite::rows(text),
+            Undecoded::Postgres(rows) => postgres::rows(rows),
+        }
+    }
 }
 
 impl Store {

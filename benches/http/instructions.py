@@ -27,6 +27,7 @@ PATHS = ("/auth/status", "/auth/verify", "/protected")
 class Count:
     path: str
     sealjar: float
+    usual: float
     bare: float
 
 
@@ -91,17 +92,18 @@ class Counted:
 def measure(
     sealjar_program: Path, bare_program: Path, directory: Path, requests: int, paths=PATHS, idle: int = IDLE
 ) -> list[Count]:
-    """What a request on each path costs, and what it costs the bare server."""
+    """What a request on each path costs, and what it costs the bare server of either kind."""
     sealjar = Sealjar(sealjar_program, directory)
     with Counted(sealjar.command(), sealjar.home, "sealjar") as counted:
         sealjar.ready(counted.child)
         contestants = [sealjar.contestant(path).prove() for path in paths]
-        bares = [Bare(bare_program, contestant, directory) for contestant in contestants]
+        kinds = (True, False)
+        bares = [[Bare(bare_program, each, directory, is_usual) for is_usual in kinds] for each in contestants]
         counted.tell("instrumentation on")
         background = counted.background(idle)
         ours = [counted.a_request(contestant, requests, background) for contestant in contestants]
-        theirs = [of_bare(bare, requests) for bare in bares]
-    return [Count(*row) for row in zip(paths, ours, theirs)]
+        theirs = [[of_bare(bare, requests) for bare in pair] for pair in bares]
+    return [Count(path, count, *pair) for path, count, pair in zip(paths, ours, theirs)]
 
 
 def of_bare(bare: Bare, requests: int) -> float:

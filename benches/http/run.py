@@ -88,11 +88,13 @@ class Bench:
             everyone = []
             for path, has_foreign_cookies in self.size.routes:
                 contestant = sealjar.contestant(path, has_foreign_cookies).prove()
-                bare = Bare(self.bare_program, contestant, self.directory)
-                stack.enter_context(bare.start()).listening(bare.port)
-                everyone += [contestant, bare.contestant()]
+                everyone.append(contestant)
+                for is_usual in (True, False):
+                    bare = Bare(self.bare_program, contestant, self.directory, is_usual)
+                    stack.enter_context(bare.start()).listening(bare.port)
+                    everyone.append(bare.contestant())
             turns = load.take_turns(everyone, self.size.rounds, self.size.seconds)
-            self.figures.bare = list(zip(turns[::2], turns[1::2]))
+            self.figures.bare = list(zip(turns[::3], turns[1::3], turns[2::3]))
 
     def instructions(self):
         if missing := instructions.missing():

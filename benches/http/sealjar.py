@@ -75,13 +75,14 @@ class Sealjar:
 
 
 class Bare:
-    """The bare server with the answer that this contestant gives, for the same requests."""
+    """The bare server with the answer that this contestant gives, for the same requests. It copies all fields at once, or
+    is written as handlers usually are, with a route and a line for each field."""
 
-    def __init__(self, program: Path, model: Contestant, directory: Path):
+    def __init__(self, program: Path, model: Contestant, directory: Path, is_usual: bool):
         self.model, self.port = model, free_port()
         self.answer = directory / f"{self.port}.http"
         self.answer.write_bytes(model.answer().whole)
-        self.command = [program, f"{HOST}:{self.port}", self.answer]
+        self.command = [program, f"{HOST}:{self.port}", self.answer, *[model.path.lstrip("/")] * is_usual]
 
     def start(self) -> Child:
         return Child(self.command, self.answer.with_suffix(".log"))

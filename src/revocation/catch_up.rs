@@ -38,11 +38,16 @@ pub(super) async fn catch_up(
     news: News<'_>,
 ) -> Result<State, StoreError> {
     let started = Now::read();
-    let from = |place: &Place| place.as_ref().map_or(0, |(seq, _)| *seq);
-    let mut page = store.read_log(from(place), PAGE).await?;
+    let mut page = store.read_log(place.as_ref().map_or(0, |(seq, _)| *seq), PAGE).await?;
     let state = loop {
+        // The next page is read while this one is taken.
+        let next = page.next(PAGE).map(|seq| {
+            let store = store.clone();
+            tokio::spawn(async move { store.read_log(seq, PAGE).await })
+        });
+        let rows = page.rows()?;
         if let Some((seq, entry)) = place.as_ref()
-            && !page.rows.first().is_some_and(|row| row.seq == *seq && row.entry == *entry)
+            && !rows.first().is_some_and(|row| row.seq == *seq && row.entry == *entry)
         {
             if entry.expires_at() >= page.state.pruned_through {
                 tracing::warn!(
@@ -53,18 +58,12 @@ pub(super) async fn catch_up(
             page = store.read_log(0, PAGE).await?;
             continue;
         }
-        let known = usize::from(place.is_some());
-        *place = page.rows.last().map(|row| (row.seq, row.entry.clone()));
-        let rows = &page.rows[known..];
-        if !page.is_full(PAGE) {
-            take(rows, list, news);
-            break page.state;
+        take(&rows[usize::from(place.is_some())..], list, news);
+        *place = rows.last().map(|row| (row.seq, row.entry.clone()));
+        match next {
+            Some(next) => page = next.await.expect("it returns its errors, and ends with this runtime only")?,
+            None => break page.state,
         }
-        // The next page is read while this one is taken.
-        let (store, from) = (store.clone(), from(place));
-        let next = tokio::spawn(async move { store.read_log(from, PAGE).await });
-        take(rows, list, news);
-        page = next.await.expect("it returns its errors, and ends with this runtime only")?;
     };
     if matches!(news, News::Fresh(_)) && list.global_generation() < state.global_generation {
         audit::everyone_revoked(state.global_generation);

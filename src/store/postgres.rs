@@ -29,6 +29,7 @@ use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
 use line::{Line, Lines};
 use news::News;
+pub(super) use revocations::rows;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
 

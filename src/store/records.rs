@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::postgres::PgRow;
+
 use crate::account::{Profile, Roles, new_subject};
 use crate::clock::UnixTime;
 use crate::id::Sid;
@@ -59,17 +61,27 @@ pub(crate) struct State {
     pub(crate) clock: Option<UnixTime>,
 }
 
-/// Some rows of the revocation log, and the counters as they were after these were read.
+/// Some rows of the revocation log, as the engine hands them over, and the counters as they were after these were read.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) rows: Vec<Logged>,
+    pub(super) rows: Undecoded,
+    pub(super) count: usize,
+    /// The number of the last row.
+    pub(super) last: Option<i64>,
     pub(crate) state: State,
 }
 
+/// To make entries of rows takes as long as to read them, so that is left to whoever takes them, and can be done beside reading.
+#[derive(Debug)]
+pub(super) enum Undecoded {
+    Sqlite(String),
+    Postgres(Vec<PgRow>),
+}
+
 impl Page {
-    /// Whether there may be more.
-    pub(crate) fn is_full(&self, limit: i64) -> bool {
-        i64::try_from(self.rows.len()).is_ok_and(|rows| rows >= limit)
+    /// Where the next page begins, if this one was cut off at `limit`: with its last row, which is read again.
+    pub(crate) fn next(&self, limit: i64) -> Option<i64> {
+        self.last.filter(|_| i64::try_from(self.count).is_ok_and(|count| count >= limit))
     }
 }
 

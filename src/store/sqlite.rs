@@ -26,6 +26,7 @@ use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::revocation::Entry;
+pub(super) use page::rows;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 

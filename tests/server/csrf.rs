@@ -252,12 +252,18 @@ async fn a_script_may_put_the_token_into_a_header() {
 }
 
 #[tokio::test]
-async fn a_token_differs_at_each_rendering_and_dies_with_its_session() {
+async fn a_token_differs_at_each_rendering_of_a_page_and_dies_with_its_session() {
     let home = Home::new();
     let server = home.start();
     let (browser, session) = Browser::with_session(&server).await;
     let again = server.get("/auth/status", &session.cookie()).await.json();
-    assert_ne!(again["csrf_token"], browser.token, "masked");
+    assert_eq!(again["csrf_token"], browser.token, "JSON has nothing of a stranger's beside it");
+    let page = async || {
+        let page = client().get(server.url("/auth/status")).header("accept", "text/html");
+        let page = page.header("cookie", session.cookie()).send().await.expect("an answer");
+        Answer::of(page).await.hidden("csrf_token")
+    };
+    assert_ne!(page().await, page().await);
     let form = |cookie: String, token: String| {
         let request = client().post(server.url("/auth/logout/all")).header("origin", server.url(""));
         request.header("cookie", cookie).form(&[("csrf_token", token)]).send()

@@ -9,6 +9,7 @@ use super::{Store, Writing, signed, state, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::revocation::{Entry, retention};
 use crate::store::log::{self, Facts, whole_secs};
+use crate::store::records::Undecoded;
 use crate::store::{Logged, Page, Revoke, Sealing, StoreError};
 
 /// Rows deleted in one transaction.
@@ -55,13 +56,8 @@ impl Store {
         let rows = query.bind(seq).bind(limit).fetch_all(&mut *reading).await?;
         let state = state(&mut reading).await?;
         reading.finish();
-        let logged = |row: &PgRow| {
-            let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
-            // Negative, if the server's clock was set back.
-            let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0));
-            Ok(Logged { seq: row.try_get(0)?, entry, age: Some(age) })
-        };
-        Ok(Page { rows: rows.iter().map(logged).collect::<Result<_, StoreError>>()?, state })
+        let last = rows.last().map(|row| row.try_get(0)).transpose()?;
+        Ok(Page { count: rows.len(), last, rows: Undecoded::Postgres(rows), state })
     }
 
     pub(crate) async fn record_sealing(
@@ -125,6 +121,17 @@ impl Writing<'_> {
         let before = query.bind(count).fetch_one(&mut *self.connection).await?;
         insert(&mut self.connection, before, entries).await
     }
+}
+
+/// Rows as they were read.
+pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> {
+    let logged = |row: &PgRow| {
+        let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
+        // Negative, if the server's clock was set back.
+        let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0));
+        Ok(Logged { seq: row.try_get(0)?, entry, age: Some(age) })
+    };
+    rows.iter().map(logged).collect()
 }
 
 /// Writes refusals, with the expiry that this transaction fixes, and raises the generations of the accounts among them.

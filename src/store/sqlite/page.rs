@@ -2,22 +2,24 @@
 
 use super::Store;
 use crate::store::log;
+use crate::store::records::Undecoded;
 use crate::store::{Logged, Page, StoreError};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it.
-        let query = sqlx::query_scalar(
-            "SELECT json_group_array(json_array(seq, hex(sid), sub, below, expires_at))
+        let query = sqlx::query_as(
+            "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, expires_at))
              FROM (SELECT * FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?)",
         );
-        let text: String = query.bind(seq).bind(limit).fetch_one(&self.read).await?;
-        Ok(Page { rows: rows(&text)?, state: self.state().await? })
+        let (count, last, text): (i64, _, _) = query.bind(seq).bind(limit).fetch_one(&self.read).await?;
+        let count = usize::try_from(count).map_err(|_| StoreError::Corrupt("a negative count"))?;
+        Ok(Page { rows: Undecoded::Sqlite(text), count, last, state: self.state().await? })
     }
 }
 
 /// Rows of the log out of an array of arrays, in the order of their numbers.
-fn rows(text: &str) -> Result<Vec<Logged>, StoreError> {
+pub(in crate::store) fn rows(text: &str) -> Result<Vec<Logged>, StoreError> {
     type Columns<'t> = (i64, &'t str, Option<String>, Option<i64>, i64);
     let rows: Vec<Columns<'_>> = serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a row of the log"))?;
     let logged = |(seq, sid, sub, below, expires_at): Columns<'_>| {
@@ -48,7 +50,7 @@ mod tests {
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
         let store = Store::open(&path).await.expect("an empty database");
-        assert_eq!(store.read_log(0, 10).await.expect("read").rows, []);
+        assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded"), []);
         let (sid, sub) = (Sid::from_bytes(*b"\0\x01\x0a\xa0\xffABCDEFGHIJK"), "\"a\\b\", \u{e9}, \u{1}".into());
         let session = Entry::Session { sid, expires_at: UnixTime(7) };
         let subject = Entry::Subject { sub, below: i64::MAX.unsigned_abs(), expires_at: UnixTime(i64::MAX as u64) };
@@ -57,10 +59,13 @@ mod tests {
         writing.add_entries(&entries).await.expect("written");
         writing.commit().await.expect("committed");
         for (from, limit, expected) in [(0, 10, 0..3), (0, 2, 0..2), (2, 2, 1..3), (3, 2, 2..3), (4, 2, 3..3)] {
-            let rows = store.read_log(from, limit).await.expect("read").rows;
+            let page = store.read_log(from, limit).await.expect("read");
+            let rows = page.rows().expect("decoded");
             let read: Vec<_> = rows.iter().map(|row| (row.seq, &row.entry)).collect();
             let written: Vec<_> = expected.map(|index| (index as i64 + 1, &entries[index])).collect();
             assert_eq!(read, written, "from {from}");
+            let next = written.last().filter(|_| written.len() >= limit as usize).map(|(seq, _)| *seq);
+            assert_eq!(page.next(limit), next, "from {from}");
         }
     }
 
