@@ -123,15 +123,6 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
         tokio::spawn(reread_on_hangup(app.clone())?),
     ];
-    if !config.keys.rotate_every.0.is_zero() {
-        let schedule = Schedule {
-            directory: config.keys.dir.clone(),
-            every: config.keys.rotate_every.0,
-            activate_after: config.keys.activate_after.0,
-            max_lifetime: config.lifetimes().longest(),
-        };
-        background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
-    }
     let reporting = Reporting::start(app.clone(), config.node_name(), ring_changed);
     let public = public.start(config, connections, http::public(app.clone()))?;
     let connections = Connections::new(places, TrustedProxies::default());
@@ -148,6 +139,15 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         );
     }
     tracing::info!(public = %public.address, admin = %admin.address, "listening");
+    if !config.keys.rotate_every.0.is_zero() {
+        let schedule = Schedule {
+            directory: config.keys.dir.clone(),
+            every: config.keys.rotate_every.0,
+            activate_after: config.keys.activate_after.0,
+            max_lifetime: config.lifetimes().longest(),
+        };
+        background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
+    }
     on_ready(Ready { hosts: &app.hosts, has_accounts: store.has_accounts().await? });
 
     stop.signal().await;
