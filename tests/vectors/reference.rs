@@ -225,6 +225,9 @@ fn number(from: &mut &[u8]) -> Result<u64, &'static str> {
     for place in 0..10 {
         let byte = u128::from(take(from, 1)?[0]);
         number |= (byte & 0x7f) << (7 * place);
+        if byte == 0 && place > 0 {
+            return Err("a number longer than it need be");
+        }
         if byte < 0x80 {
             return u64::try_from(number).map_err(|_| "more than 64 bits");
         }
