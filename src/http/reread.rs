@@ -18,7 +18,8 @@ use super::{App, cookie};
 /// How long a request waits. A read that takes longer finds its token refused, as if the ring could not be read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The hoop before every handler that looks at a session or at the cookie of the sign-in form.
+/// The hoop before every handler that looks at a session or at the cookie of the sign-in form, but for those in `direct.rs`, which
+/// look at the key only if there is no live session.
 pub(crate) struct Reread(pub(crate) Arc<App>);
 
 #[async_trait]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use salvo::http::Request;
+use salvo::prelude::{Response, handler};
+
 use super::cookie::CookieChange;
 use super::direct::{Ring, Unanswered, respond_directly};
 use super::hosts::Served;
@@ -18,8 +21,6 @@ use crate::session::claims::Claims;
 use crate::session::form::Bound;
 use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, SealedSession, Verified};
-use salvo::http::Request;
-use salvo::prelude::{Response, handler};
 
 /// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
 pub(crate) struct Status(pub(crate) Arc<App>);
