@@ -110,7 +110,7 @@ pub struct Envelope<'b> {
 }
 
 /// The length of a [`MacToken`]'s code, in bytes.
-pub const MAC_BYTES: usize = 32;
+pub(crate) const MAC_BYTES: usize = 32;
 
 /// A token that hides nothing: version, kid, an id of 16 bytes, and a message authentication code for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
