@@ -68,7 +68,7 @@ struct Answers {
     overloaded: usize,
 }
 
-/// Floods the server for as long as `measured` takes, from ever new networks at ever new accounts but for a tenth, which comes from
+/// Floods the server for as long as `measured` takes, from ever new networks at ever new accounts but for a quarter, which comes from
 /// one network.
 fn flood<R>(host: &str, a_second: f64, measured: impl FnOnce() -> R) -> (R, Answers) {
     let (stop, sent, answers) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Answers::default()));
@@ -82,7 +82,7 @@ fn flood<R>(host: &str, a_second: f64, measured: impl FnOnce() -> R) -> (R, Answ
             let due = started + Duration::from_secs_f64(number as f64 / a_second);
             // The pace of the flood, and nothing that is waited for.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let client = if number % 10 == 0 { 7 } else { number + 256 };
+            let client = if number % 4 == 0 { 7 } else { number + 256 };
             let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(client).expect("small"));
             let body = Server::login_body(&format!("user{number}"), "wrong password");
             let status = wire.sign_in(&client.to_string(), &body).status;
