@@ -176,7 +176,7 @@ def verify_rows(said: str) -> list[list[str]]:
         rows.append(["of it, the cipher's bare opening", f"{cells[2]} ns"])
     if cells := cells_of(said, "10000000"):
         rows.append(["the check with 10 million live revocations, beside one with none", cells[2]])
-        rows.append(["memory of each of these revocations", f"{cells[3]} bytes"])
+        rows.append(["memory of each of these revocations", f"{cells[5]} bytes"])
     return rows
 
 
