@@ -80,11 +80,13 @@ pub(super) async fn respond_directly(
     respond(app, request.headers(), now, outcome, response);
 }
 
-/// The panic itself is logged by the hook.
+/// What the panic says goes to standard error, as any does.
 fn caught(answer: impl FnOnce() -> Result<Reply, Unanswered>) -> Result<Reply, Unanswered> {
     // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
-    catch_unwind(AssertUnwindSafe(answer))
-        .unwrap_or(Err(Unanswered::Problem(Problem::Status(StatusCode::INTERNAL_SERVER_ERROR))))
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+        tracing::error!("making an answer panicked; it is 500");
+        Err(Unanswered::Problem(Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)))
+    })
 }
 
 impl App {

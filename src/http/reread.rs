@@ -4,7 +4,7 @@
 //! token waits for a read that begins after it asked, and goes on to its handler only then, whichever that is; a sign-out must
 //! know its sessions as much as a check. Many wait for one read, and of reads there are ten a second at most (`server/ring.rs`).
 //! Whoever makes up keys waits, and nobody else does: where all keys are held this is a look at twelve characters. (A form's token
-//! comes in the body; `Submission::read` looks at it in the same way.)
+//! comes in the body; `Submission::read` looks at it in the same way. The routes in `direct.rs` look only if no token is live.)
 
 use std::sync::Arc;
 use std::time::Duration;
