@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Home, Server, Session, client};
+use crate::harness::{Home, Server, Session, client, until};
 
 #[tokio::test]
 async fn a_replayed_cookie_stays_refused_after_kill_9_at_once_after_the_answer() {
@@ -105,7 +105,7 @@ async fn what_could_not_be_committed_is_committed_without_another_request_once_t
     let database = format!("sqlite://{}", home.path("sealjar.db").display());
     let inspect = || home.run_with_input(&["inspect", "--store", &database], &session.0);
     // A second process, which sees only what is committed.
-    while inspect().status.success() {}
+    until("it is committed", || !inspect().status.success());
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
 }

@@ -16,6 +16,14 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Long enough for a loaded machine; a test that gets what it waits for never waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Looks again and again until it holds; a failure, not an endless test, if it never does.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "never came about: {what}");
+    }
+}
+
 /// A directory with a key ring and a database with the account `alice`.
 pub(crate) struct Home {
     directory: TempDir,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::harness::{Home, Server, Session, client, text};
+use crate::harness::{Home, PATIENCE, Server, Session, client, text, until};
 
 fn active(keys: &[Value]) -> String {
     let mut active = keys.iter().filter(|key| key["state"] == "active");
@@ -42,16 +43,18 @@ fn rotate_at_once(home: &Home) -> String {
 
 /// Waits for the key to seal: two keys do not begin within one second.
 fn until_active(home: &Home, kid: &str) {
-    while active(&home.keys()) != kid {}
+    until("the key seals", || active(&home.keys()) == kid);
 }
 
 /// Signs in until the server seals with this key.
 async fn sealed_with(server: &Server<'_>, kid: &str) -> Session {
+    let started = Instant::now();
     loop {
         let fresh = server.login("alice").await;
         if kid_of(&fresh) == kid {
             return fresh;
         }
+        assert!(started.elapsed() < PATIENCE, "{kid} seals nothing");
     }
 }
 

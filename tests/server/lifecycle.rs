@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Home, PASSWORD, Server, client, text};
+use crate::harness::{Home, PASSWORD, Server, client, text, until};
 
 #[tokio::test]
 async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
@@ -58,7 +58,7 @@ async fn a_stop_finishes_the_request_under_way_and_refuses_new_connections() {
         assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
         server.signal(signal);
         server.wait_for("stopping");
-        while TcpStream::connect(&server.public).is_ok() {}
+        until("new connections are refused", || TcpStream::connect(&server.public).is_err());
         under_way.write_all(body.as_bytes()).expect("writes");
         let mut answer = Vec::new();
         under_way.read_to_end(&mut answer).expect("reads to the end");

@@ -114,7 +114,9 @@ async fn an_idle_expired_session_is_revoked_for_good_so_that_a_renewed_copy_dies
     let server = home.start();
     let session = server.login("alice").await;
     let renewed = loop {
-        if let Some(renewed) = server.get("/auth/status", &session.cookie()).await.session {
+        let answer = server.get("/auth/status", &session.cookie()).await;
+        assert_eq!(answer.verdict(), "200", "renewal comes long before the deadline");
+        if let Some(renewed) = answer.session {
             break renewed;
         }
     };

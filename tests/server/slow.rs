@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
-use crate::harness::{Home, PASSWORD, Server, Session, client};
+use crate::harness::{Home, PASSWORD, Server, Session, client, until};
 
 /// Places for connections in most of these tests.
 const PLACES: usize = 8;
@@ -43,8 +43,7 @@ impl Peer {
 
     fn over(stream: TcpStream, address: &str) -> Self {
         stream.set_read_timeout(Some(AT_ONCE)).expect("sets");
-        let path = "/auth/style.css";
-        Self { stream, head: format!("HEAD {path} HTTP/1.1\r\nHost: {address}\r\n") }
+        Self { stream, head: head(address) }
     }
 
     fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
@@ -76,6 +75,11 @@ impl Peer {
     }
 }
 
+/// What a request begins with.
+fn head(address: &str) -> String {
+    format!("HEAD /auth/style.css HTTP/1.1\r\nHost: {address}\r\n")
+}
+
 /// A newcomer that is answered, and stays.
 fn newcomer(address: &str) -> Peer {
     let mut peer = Peer::connect(address);
@@ -96,7 +100,7 @@ fn sockets(server: &Server<'_>) -> usize {
 fn taken_in(server: &Server<'_>) -> Peer {
     let before = sockets(server);
     let peer = Peer::connect(&server.public);
-    while sockets(server) <= before {}
+    until("it is taken in", || sockets(server) > before);
     peer
 }
 
@@ -112,7 +116,7 @@ async fn held_connections_of_every_kind_give_way_oldest_first_and_the_others_go_
     let home = home_with(PLACES, &[]);
     let server = home.start();
     let before = sockets(&server);
-    let head = Peer::connect(&server.public).head.into_bytes();
+    let head = head(&server.public).into_bytes();
     let whole = [&head[..], b"\r\n"].concat();
     let slow_head = [&head[..], b"X-"].concat();
     let post = format!(
@@ -128,7 +132,7 @@ async fn held_connections_of_every_kind_give_way_oldest_first_and_the_others_go_
         ("idle in HTTP/2", [PREFACE, SETTINGS_ACK, b"", PING, b"pingpong"]),
     ];
     for (kind, [first, end, more, rest, last]) in kinds {
-        while sockets(&server) > before {}
+        until("those before are gone", || sockets(&server) <= before);
         let mut held: Vec<_> = (0..PLACES)
             .map(|_| {
                 let mut peer = taken_in(&server);

@@ -314,6 +314,7 @@ async fn a_renewal_says_the_same_of_the_user_and_sets_one_cookie() {
         assert!(first.session.is_none());
         let renewed = loop {
             let answer = server.get(path, &session.cookie()).await;
+            assert_eq!(answer.status, 200, "renewal comes long before the deadline");
             if answer.session.is_some() {
                 break answer;
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Session, client};
+use crate::harness::{Session, client, until};
 use crate::mint::Mint;
 use crate::nodes::{self, until_all};
 use crate::postgres::Postgres;
@@ -90,7 +90,8 @@ async fn commits_that_a_failover_lost_are_noticed_and_made_good_by_store_restore
     let (live, ended) = (nodes[0].login("alice").await, nodes[1].login("alice").await);
     until_all(&nodes, &ended, "200").await;
     let written = primary.sql("SELECT pg_current_wal_lsn()");
-    while standby.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{written}'")) != "t" {}
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+    until("the standby has what was written", || standby.sql(&replayed) == "t");
     standby.kill();
     assert_eq!(nodes[1].logout(&ended).await, "200");
     until_all(&nodes, &ended, "401 revoked").await;

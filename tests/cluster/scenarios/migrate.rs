@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use crate::database;
-use crate::harness::{Home, Server, Session, text};
+use crate::harness::{Home, Server, Session, text, until};
 use crate::nodes::{readyz, until_all};
 use crate::postgres::{Connection, Postgres};
 use crate::turn;
@@ -75,7 +75,7 @@ async fn from_postgresql_to_another_database_and_back_to_a_file() {
     let nodes = [home.start(), home.start()];
     let (live, ended) = (nodes[0].login("alice").await, nodes[0].login("alice").await);
     assert_eq!(nodes[1].logout(&ended).await, "200");
-    while postgres.sql("SELECT count(*) FROM node") != "2" {}
+    until("both nodes report", || postgres.sql("SELECT count(*) FROM node") == "2");
     let in_use = home.run(&["migrate", "--from", &first, "--to", &second]);
     assert!(in_use.status.code() == Some(1) && text(&in_use.stderr).contains("is in use by"));
     stop(nodes);
