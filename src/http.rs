@@ -26,6 +26,7 @@ pub(crate) mod reauthenticate;
 pub(crate) mod renew;
 pub(crate) mod reply;
 pub(crate) mod reread;
+mod resource;
 pub(crate) mod return_url;
 pub(crate) mod rules;
 pub(crate) mod status;
@@ -38,8 +39,7 @@ use std::time::Duration;
 
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
-use salvo::http::header::STRICT_TRANSPORT_SECURITY;
-use salvo::http::{Request, StatusCode};
+use salvo::http::{Method, Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
 
 use crate::account::password::checker::Checker;
@@ -59,6 +59,7 @@ use hosts::{BadAuthority, Hosts, Served};
 use pages::Shell;
 use problem::Problem;
 use reread::{Reread, RingReads};
+use resource::{Nothing, Resource};
 use throttle::Throttle;
 use verify::Shape;
 
@@ -86,44 +87,65 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
 }
 
-/// The public routes. The edge is outermost, so that its fields are on every answer, those to a panic included. The routes that are
-/// asked all the time have no other hoop (`direct.rs`), and are looked for first. The verify routes pass no gate: they answer for
+/// The public routes. Those that are asked all the time are looked for first, and have no hoop (`direct.rs`). The edge is outermost of
+/// the others', so that its fields are on every answer, those to a panic included. The verify routes pass no gate: they answer for
 /// requests of any method and length, which are not their own. Keys are read again last, so that nobody waits for them who is not
 /// let in.
 pub(crate) fn public(app: Arc<App>) -> Service {
-    let status = || status::Status(app.clone());
-    let protected = || status::Protected(app.clone());
+    let resource = |path| Resource::at(path, &app);
+    let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
+    let login = gated("auth/login").get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
+    let password = gated("auth/password").get(|| password::Page(app.clone())).post(password::Change(app.clone()));
+    let reauthenticate = gated("auth/reauthenticate").get(|| reauthenticate::Page(app.clone()));
     let verify = |shape| verify::Verify { app: app.clone(), shape };
-    let verify_routes = Router::with_path("auth/verify")
-        .goal(verify(Shape::Plain))
-        .push(Router::with_path("redirect").goal(verify(Shape::Redirect)))
-        .push(Router::with_path("envoy/{**path}").goal(verify(Shape::Envoy)));
-    let logout = Router::with_path("logout")
-        .post(logout::Logout(app.clone()))
-        .push(Router::with_path("all").post(logout::LogoutAll(app.clone())));
-    let others = Router::with_path("auth")
-        .hoop(CatchPanic::new())
-        .hoop(Gate(app.clone()))
-        .hoop(Reread(app.clone()))
-        .push(read("login", || login::page::SignIn(app.clone())).post(login::Login(app.clone())))
-        .push(logout)
-        .push(read("password", || password::Page(app.clone())).post(password::Change(app.clone())))
-        .push(
-            read("reauthenticate", || reauthenticate::Page(app.clone()))
-                .post(reauthenticate::Reauthenticate(app.clone())),
-        )
-        .push(read("renew", || renew::Renew(app.clone())))
-        .push(read("style.css", || pages::style));
-    let edge = Edge::new(&app.hosts);
-    let routes = Router::new()
-        .push(direct::reads("/auth/status").goal(status()))
-        .push(direct::any("/auth/verify").goal(verify(Shape::Plain)))
-        .push(direct::reads("/protected").goal(protected()))
-        .push(read("auth/status", status))
-        .push(read("protected", protected))
-        .push(verify_routes)
-        .push(others);
-    Service::new(routes).hoop(edge).catcher(catcher(app, true))
+    let others = Router::with_hoop(Edge(app.clone()))
+        .push(resource("auth/status").get(|| status::Status(app.clone())).routes())
+        .push(resource("protected").get(|| status::Protected(app.clone())).routes())
+        .push(Router::with_path("auth/verify").goal(verify(Shape::Plain)))
+        .push(Router::with_path("auth/verify/redirect").goal(verify(Shape::Redirect)))
+        .push(Router::with_path("auth/verify/envoy/{**path}").goal(verify(Shape::Envoy)))
+        .push(login.routes())
+        .push(gated("auth/logout").post(logout::Logout(app.clone())).routes())
+        .push(gated("auth/logout/all").post(logout::LogoutAll(app.clone())).routes())
+        .push(password.routes())
+        .push(reauthenticate.post(reauthenticate::Reauthenticate(app.clone())).routes())
+        .push(gated("auth/renew").get(|| renew::Renew(app.clone())).routes())
+        .push(gated("auth/style.css").get(|| pages::style).routes())
+        .push(Router::with_path("{**path}").goal(Nothing(app.clone())));
+    Service::new(Router::new().push(Direct::route(app.clone())).push(others)).catcher(catcher(app, true))
+}
+
+/// The routes that are asked all the time, if they are spelled as usual; any other spelling of their paths, and any other method,
+/// is for the routes further below. One filter tells all three, because it costs as much as a hoop.
+struct Direct(Arc<App>);
+
+impl Direct {
+    fn route(app: Arc<App>) -> Router {
+        let route = Router::with_filter_fn(|request, path| {
+            let is_one = match request.uri().path() {
+                "/auth/verify" => true,
+                "/auth/status" | "/protected" => [Method::GET, Method::HEAD].contains(request.method()),
+                _ => false,
+            };
+            if is_one {
+                path.forward(request.uri().path().len());
+            }
+            is_one
+        });
+        route.goal(Self(app))
+    }
+}
+
+#[handler]
+impl Direct {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let app = &*self.0;
+        match request.uri().path() {
+            "/auth/verify" => verify::verify(app, Shape::Plain, request, response).await,
+            "/auth/status" => status::status(app, request, response).await,
+            _ => status::protected(app, request, response).await,
+        }
+    }
 }
 
 /// The operator's routes.
@@ -148,7 +170,7 @@ struct Gate(Arc<App>);
 impl Handler for Gate {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
         let app = &self.0;
-        match app.admit(request, response) {
+        match app.admit(request) {
             Ok(_) => {
                 ctrl.call_next(request, depot, response).await;
             }
@@ -161,14 +183,11 @@ impl Handler for Gate {
 }
 
 impl App {
-    /// The origin that the request names, if it is let in; whatever the answer will be, browsers are to come back over TLS.
-    fn admit(&self, request: &Request, response: &mut Response) -> Result<&Served, Problem> {
+    /// The origin that the request names, if it is let in.
+    fn admit(&self, request: &Request) -> Result<&Served, Problem> {
         let served = self.served(request)?;
         body::check_length(request.headers(), u64::from(self.max_body_bytes))?;
         csrf::check(request.method(), request.headers(), &self.hosts)?;
-        if served.origin.is_secure() {
-            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, edge::YEAR);
-        }
         Ok(served)
     }
 

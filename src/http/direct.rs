@@ -1,40 +1,20 @@
-//! The routes that are asked all the time, on the shortest way: one handler and no hoop but the edge, answered at once from memory.
+//! The routes that are asked all the time, on the shortest way: one handler and no hoop, answered at once from memory.
 //!
-//! Whatever hoops do for other routes happens here in plain calls: a panic becomes a 500, and if a token names a key that is not
-//! held, the ring is read again and the answer made once more (`reread.rs`). Only a token that is refused is looked at for that.
+//! Whatever hoops do for other routes happens here in plain calls: a panic becomes a 500, an answer gets the edge's fields, and if a
+//! token names a key that is not held, the ring is read again and the answer made once more (`reread.rs`). Only a token that is
+//! refused is looked at for that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use salvo::http::{Method, Request, StatusCode};
-use salvo::prelude::{Response, Router};
+use salvo::http::{Request, StatusCode};
+use salvo::prelude::Response;
 
 use super::problem::Problem;
 use super::reply::{Reply, respond};
-use super::{App, cookie};
+use super::{App, cookie, edge};
 use crate::clock::Now;
 use crate::id::Site;
 use crate::session::Verified;
-
-/// A route for GET and HEAD of a target with exactly this path: one comparison. For other spellings and other methods the same
-/// route stands further below, with filters that Salvo can read.
-pub(super) fn reads(path: &'static str) -> Router {
-    exactly(path, |request| [Method::GET, Method::HEAD].contains(request.method()))
-}
-
-/// The same for any method.
-pub(super) fn any(path: &'static str) -> Router {
-    exactly(path, |_| true)
-}
-
-fn exactly(path: &'static str, fits: fn(&Request) -> bool) -> Router {
-    Router::with_filter_fn(move |request, state| {
-        let is_it = request.uri().path() == path && fits(request);
-        if is_it {
-            state.forward(path.len());
-        }
-        is_it
-    })
-}
 
 /// Whether the key ring was read for this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,22 +42,26 @@ impl<P: Into<Problem>> From<P> for Unanswered {
 /// Writes the answer that `answer` makes.
 pub(super) async fn respond_directly(
     app: &App,
-    request: &mut Request,
+    request: &Request,
     response: &mut Response,
-    answer: impl Fn(&Request, &mut Response, Now, Ring) -> Result<Reply, Unanswered>,
+    answer: impl Fn(&mut Response, Now, Ring) -> Result<Reply, Unanswered>,
 ) {
     let mut now = Now::read();
-    let mut outcome = caught(|| answer(request, response, now, Ring::AsItIs));
+    let mut outcome = caught(|| answer(response, now, Ring::AsItIs));
     if let Err(Unanswered::LacksKey) = outcome {
         app.ring_reads.next().await;
         now = Now::read();
-        outcome = caught(|| answer(request, response, now, Ring::JustRead));
+        outcome = caught(|| answer(response, now, Ring::JustRead));
     }
     let outcome = outcome.map_err(|unanswered| match unanswered {
         Unanswered::Problem(problem) => problem,
         Unanswered::LacksKey => unreachable!("nobody asks for a second reading"),
     });
+    let is_complete = outcome.as_ref().is_ok_and(Reply::is_complete);
     respond(app, request.headers(), now, outcome, response);
+    if !is_complete {
+        edge::complete(app, request, response);
+    }
 }
 
 /// What the panic says goes to standard error, as any does.

@@ -1,7 +1,9 @@
 //! What every answer carries, whoever makes it: nothing is stored unless the answer says so itself, nothing is framed, nothing
-//! but what the policy names is loaded.
+//! but what the policy names is loaded, and browsers come back over TLS where it is spoken.
 //!
 //! The answers that are made most often start from all of their fields, prepared once: copying a map is a fraction of filling it.
+
+use std::sync::Arc;
 
 use salvo::http::Request;
 use salvo::http::header::{
@@ -11,10 +13,9 @@ use salvo::http::header::{
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
 
 use super::hosts::Hosts;
-use super::{identity, pages};
+use super::{App, identity, pages};
 
-/// For answers of an `https` origin.
-pub(super) const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const COMMON: [(HeaderName, HeaderValue); 5] = [
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -26,36 +27,34 @@ const UNSTORED: [(HeaderName, HeaderValue); 2] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (VARY, HeaderValue::from_static("Cookie"))];
 
 /// The outermost hoop.
-pub(super) struct Edge(HeaderMap);
-
-impl Edge {
-    pub(super) fn new(hosts: &Hosts) -> Self {
-        let policy = (CONTENT_SECURITY_POLICY, pages::policy(hosts));
-        Self(COMMON.into_iter().chain([policy]).collect())
-    }
-}
+pub(super) struct Edge(pub(super) Arc<App>);
 
 #[async_trait]
 impl Handler for Edge {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
         ctrl.call_next(request, depot, response).await;
-        let headers = response.headers_mut();
-        if headers.contains_key(CONTENT_SECURITY_POLICY) {
-            // It started from all of them.
-            return;
-        }
-        for (name, value) in &self.0 {
-            headers.insert(name, value.clone());
-        }
-        if !headers.contains_key(CACHE_CONTROL) {
-            headers.extend(UNSTORED);
-        }
+        complete(&self.0, request, response);
     }
 }
 
-/// The fields of the answers that are made most often.
+/// Adds what an answer lacks that did not start from prepared fields.
+pub(super) fn complete(app: &App, request: &Request, response: &mut Response) {
+    let headers = response.headers_mut();
+    for (name, value) in &app.prepared.edge {
+        headers.insert(name, value.clone());
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.extend(UNSTORED);
+    }
+    if app.served(request).is_ok_and(|served| served.origin.is_secure()) {
+        headers.insert(STRICT_TRANSPORT_SECURITY, YEAR);
+    }
+}
+
+/// The fields of the answers that are made most often, and what they have in common with all others.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    edge: HeaderMap,
     json: HeaderMap,
     json_of_https: HeaderMap,
     passed: HeaderMap,
@@ -63,7 +62,8 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(hosts: &Hosts) -> Self {
-        let Edge(edge) = Edge::new(hosts);
+        let policy = (CONTENT_SECURITY_POLICY, pages::policy(hosts));
+        let edge: HeaderMap = COMMON.into_iter().chain([policy]).collect();
         let all = |more: HeaderMap| -> HeaderMap {
             let own = more.iter().chain(&edge).map(|(name, value)| (name.clone(), value.clone()));
             own.chain(UNSTORED).collect()
@@ -74,7 +74,8 @@ impl Prepared {
         json_of_https.insert(STRICT_TRANSPORT_SECURITY, YEAR);
         let mut passed = media_type("text/plain");
         identity::write_empty(&mut passed);
-        Self { json, json_of_https, passed: all(passed) }
+        let passed = all(passed);
+        Self { edge, json, json_of_https, passed }
     }
 
     /// Of a JSON answer on a host that is reached over TLS or not.

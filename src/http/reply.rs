@@ -67,6 +67,11 @@ impl Reply {
         Self { status, content, cookie: CookieChange::Keep, form_cookie: None }
     }
 
+    /// Whether it brings all fields along that an answer must have.
+    pub(super) const fn is_complete(&self) -> bool {
+        matches!(self.content, Content::Prepared(..))
+    }
+
     pub(crate) fn status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }

@@ -28,22 +28,25 @@ pub(crate) struct Status(pub(crate) Arc<App>);
 #[handler]
 impl Status {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
-        respond_directly(app, request, response, |request, response, now, ring| {
-            let Served { origin, site } = app.admit(request, response)?;
-            live_session(app, request, *site, now, ring, |claims, deadlines| {
-                if browser::is_navigation(request.headers()) {
-                    let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-                    let notice = request.uri().query().and_then(notice);
-                    return Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)));
-                }
-                let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
-                let headers = app.prepared.json(origin.is_secure());
-                Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
-            })
-        })
-        .await;
+        status(&self.0, request, response).await;
     }
+}
+
+pub(super) async fn status(app: &App, request: &Request, response: &mut Response) {
+    respond_directly(app, request, response, |_, now, ring| {
+        let Served { origin, site } = app.admit(request)?;
+        live_session(app, request, *site, now, ring, |claims, deadlines| {
+            if browser::is_navigation(request.headers()) {
+                let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+                let notice = request.uri().query().and_then(notice);
+                return Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)));
+            }
+            let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
+            let headers = app.prepared.json(origin.is_secure());
+            Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
+        })
+    })
+    .await;
 }
 
 /// What a form that led here has done.
@@ -60,25 +63,28 @@ pub(crate) struct Protected(pub(crate) Arc<App>);
 #[handler]
 impl Protected {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
-        respond_directly(app, request, response, |request, response, now, ring| {
-            let Served { origin, site } = app.admit(request, response)?;
-            let outcome = live_session(app, request, *site, now, ring, |session, _| {
-                let sample = Object::new().text(name!("message"), "only a live session sees this");
-                let sample = sample.text(name!("login_name"), session.login_name);
-                Ok(Reply::json_with(app.prepared.json(origin.is_secure()), sample))
-            });
-            match outcome {
-                Err(Unanswered::Problem(problem)) if problem.is_cured_by_sign_in() => {
-                    let here = request.uri().path_and_query();
-                    let here = here.and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
-                    Ok(or_sign_in(request, &here.unwrap_or_default(), Err(problem))?)
-                }
-                outcome => outcome,
-            }
-        })
-        .await;
+        protected(&self.0, request, response).await;
     }
+}
+
+pub(super) async fn protected(app: &App, request: &Request, response: &mut Response) {
+    respond_directly(app, request, response, |_, now, ring| {
+        let Served { origin, site } = app.admit(request)?;
+        let outcome = live_session(app, request, *site, now, ring, |session, _| {
+            let sample = Object::new().text(name!("message"), "only a live session sees this");
+            let sample = sample.text(name!("login_name"), session.login_name);
+            Ok(Reply::json_with(app.prepared.json(origin.is_secure()), sample))
+        });
+        match outcome {
+            Err(Unanswered::Problem(problem)) if problem.is_cured_by_sign_in() => {
+                let here = request.uri().path_and_query();
+                let here = here.and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
+                Ok(or_sign_in(request, &here.unwrap_or_default(), Err(problem))?)
+            }
+            outcome => outcome,
+        }
+    })
+    .await;
 }
 
 /// Sends a browser that has no live session to the sign-in page, and from there back `here`.

@@ -43,13 +43,16 @@ pub(crate) struct Verify {
 #[handler]
 impl Verify {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.app;
-        respond_directly(app, request, response, |request, response, now, ring| {
-            Asked::of(app, request, self.shape)?.answer(app, request, now, ring, response)
-        })
-        .await;
-        body::discard(request);
+        verify(&self.app, self.shape, request, response).await;
     }
+}
+
+pub(super) async fn verify(app: &App, shape: Shape, request: &mut Request, response: &mut Response) {
+    respond_directly(app, request, response, |response, now, ring| {
+        Asked::of(app, request, shape)?.answer(app, request, now, ring, response)
+    })
+    .await;
+    body::discard(request);
 }
 
 /// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.

@@ -1,6 +1,6 @@
 //! The pages, as a browser without scripts sees them. A real browser is in `tests/web`.
 
-use reqwest::RequestBuilder;
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
@@ -240,11 +240,14 @@ async fn every_answer_carries_the_policy_and_https_origins_strict_transport_secu
     let server =
         home.start_with(&["--public-origin", "https://app.example.com", "--public-origin", "http://localhost:1"], &[]);
     for path in ["/auth/login", "/auth/status", "/nothing", "/auth/verify", "/auth/style.css", "/auth/logout"] {
-        for (host, hsts) in [("app.example.com", true), ("localhost:1", false)] {
-            let request = client().get(server.url(path)).header("host", host);
+        for (host, hsts, method) in [
+            ("app.example.com", true, Method::GET),
+            ("localhost:1", false, Method::GET),
+            ("app.example.com", true, Method::HEAD),
+        ] {
+            let request = client().request(method, server.url(path)).header("host", host);
             let answer = Answer::of(request.send().await.expect("an answer")).await;
-            let own = !["/nothing", "/auth/verify", "/auth/logout"].contains(&path);
-            assert_eq!(answer.header("strict-transport-security").is_some(), hsts && own, "{path}");
+            assert_eq!(answer.header("strict-transport-security").is_some(), hsts, "{path}");
             let policy = answer.header("content-security-policy").expect("a policy");
             assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"));
             assert!(!policy.contains("unsafe"));
