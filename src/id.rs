@@ -26,11 +26,18 @@ macro_rules! hex_id {
             pub const fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
+
+            /// As it is printed.
+            pub(crate) fn digits(self) -> [u8; 2 * $bytes] {
+                let mut digits = [0; _];
+                encode_hex(&self.0, &mut digits);
+                digits
+            }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(encode_hex(&self.0, &mut [0; 2 * $bytes]))
+                f.write_str(str::from_utf8(&self.digits()).expect("digits are ASCII"))
             }
         }
 
@@ -141,12 +148,12 @@ fn leading(bytes: &[u8]) -> [u8; 8] {
     *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
 }
 
-fn encode_hex<'t>(bytes: &[u8], text: &'t mut [u8]) -> &'t str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+fn encode_hex(bytes: &[u8], text: &mut [u8]) {
+    // Without a table, so that it goes many bytes at a time.
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
-    str::from_utf8(text).expect("digits are ASCII")
 }
 
 fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), ()> {

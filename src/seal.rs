@@ -8,6 +8,7 @@
 //! The token's bytes are in [`token`].
 
 mod aead;
+pub(crate) mod form_mac;
 pub mod token;
 
 use std::fmt;
@@ -19,7 +20,9 @@ use zeroize::Zeroizing;
 use crate::id::Kid;
 use crate::secret::Secret;
 use aead::{BadTag, Cipher};
-use token::{Envelope, MAX_COOKIE_BYTES, MacToken, NONCE_BYTES, TAG_BYTES, VERSION};
+use form_mac::FormMac;
+pub use form_mac::SteadyToken;
+use token::{Envelope, MAX_COOKIE_BYTES, NONCE_BYTES, TAG_BYTES, VERSION};
 
 /// What a token is for. Each purpose has its own key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub struct Sealer {
     session: Purposed,
     login_form: Purposed,
     form_token: Purposed,
-    form_mac: Zeroizing<[u8; 32]>,
+    form_mac: FormMac,
 }
 
 /// What is the same for all tokens of one purpose.
@@ -99,7 +102,7 @@ impl Sealer {
             session: purposed(Purpose::Session),
             login_form: purposed(Purpose::LoginForm),
             form_token: purposed(Purpose::FormToken),
-            form_mac: derived("form token mac"),
+            form_mac: FormMac::new(kid, &derived("form token mac")),
         }
     }
 
@@ -131,10 +134,9 @@ impl Sealer {
         Ok(SealedToken(token::encode(&bytes)))
     }
 
-    /// A message authentication code for `id`, which only a form token may carry: HChaCha20 under a key of its own, which is a
-    /// pseudorandom function of 16 bytes.
-    pub(crate) fn form_mac(&self, id: &[u8; 16]) -> [u8; token::MAC_BYTES] {
-        aead::hchacha20(&self.form_mac, id)
+    /// What makes and checks steady form tokens under this key.
+    pub(crate) const fn form_mac(&self) -> &FormMac {
+        &self.form_mac
     }
 
     /// Verifies and decrypts an envelope that names this key, in place.
@@ -180,12 +182,6 @@ impl SealedToken {
     /// The text, for the cookie's value.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl From<MacToken> for SealedToken {
-    fn from(token: MacToken) -> Self {
-        Self(token.encode())
     }
 }
 

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
-use crate::id::{Sid, Site};
+use crate::id::{Kid, Sid, Site};
 use crate::keyring::{KeyRing, NoKey};
 use crate::revocation::RevocationList;
-use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::token::{self, ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose};
 use claims::{BadClaims, Claims, Flags};
 pub use issue::{Identity, SealedSession};
@@ -114,7 +114,16 @@ impl Sessions {
 
     /// Whether a token names a key that is not held.
     pub fn lacks_key_of(&self, token: UntrustedToken<'_>) -> bool {
-        token.kid().is_some_and(|kid| self.ring.load().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown))
+        token.kid().is_some_and(|kid| self.lacks_key(kid))
+    }
+
+    /// Whether a form token of either kind does.
+    pub fn lacks_key_of_form(&self, token: &[u8]) -> bool {
+        token.first_chunk().and_then(token::kid_of_head).is_some_and(|kid| self.lacks_key(kid))
+    }
+
+    fn lacks_key(&self, kid: Kid) -> bool {
+        self.ring.load().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown)
     }
 
     /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`.

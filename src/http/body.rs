@@ -14,7 +14,6 @@ use super::connections::Working;
 use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
-use crate::seal::token::UntrustedToken;
 use crate::session::form::Bound;
 
 /// The body of a request that changes something, read whole.
@@ -54,10 +53,7 @@ impl Submission {
         };
         let working = app.connections.work_for(request.remote_addr().clone().into_std());
         let submission = Self { media_type, body, needs_token, header_token, _working: working };
-        if needs_token
-            && UntrustedToken::from_cookie_value(&submission.token())
-                .is_some_and(|token| app.sessions.lacks_key_of(token))
-        {
+        if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             app.ring_reads.next().await;
         }
         Ok(submission)

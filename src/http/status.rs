@@ -16,7 +16,7 @@ use super::return_url::ReturnUrl;
 use super::{App, browser};
 use crate::clock::{Now, UnixTime};
 use crate::id::{Sid, Site};
-use crate::seal::SealedToken;
+use crate::seal::{SealedToken, SteadyToken};
 use crate::session::claims::Claims;
 use crate::session::form::Bound;
 use crate::session::lifetime::Deadlines;
@@ -115,11 +115,11 @@ pub(crate) struct SessionView<'a> {
     absolute_deadline: UnixTime,
     remembered: bool,
     /// What forms of this session must carry.
-    csrf_token: &'a str,
+    csrf_token: &'a [u8],
 }
 
 impl<'a> SessionView<'a> {
-    fn of(claims: &Claims<'a>, deadlines: Deadlines, csrf_token: &'a SealedToken) -> Self {
+    fn of(claims: &Claims<'a>, deadlines: Deadlines, csrf_token: &'a SteadyToken) -> Self {
         Self {
             sid: claims.sid,
             sub: claims.sub,
@@ -137,7 +137,7 @@ impl<'a> SessionView<'a> {
 
     pub(super) fn object(&self) -> Object {
         Object::new()
-            .text(name!("sid"), &self.sid.to_string())
+            .plain(name!("sid"), &self.sid.digits())
             .text(name!("sub"), self.sub)
             .text(name!("login_name"), self.login_name)
             .text(name!("display_name"), self.display_name)
@@ -147,7 +147,7 @@ impl<'a> SessionView<'a> {
             .number(name!("idle_deadline"), self.idle_deadline.0)
             .number(name!("absolute_deadline"), self.absolute_deadline.0)
             .boolean(name!("remembered"), self.remembered)
-            .text(name!("csrf_token"), self.csrf_token)
+            .plain(name!("csrf_token"), self.csrf_token)
     }
 
     /// The session that was just begun.
@@ -163,7 +163,7 @@ impl<'a> SessionView<'a> {
             idle_deadline: session.deadlines.idle,
             absolute_deadline: session.deadlines.absolute,
             remembered: session.flags.remembered(),
-            csrf_token: csrf_token.expose(),
+            csrf_token: csrf_token.expose().as_bytes(),
         }
     }
 }

@@ -58,17 +58,13 @@ impl Cipher {
     /// The key and the nonce for the second step.
     fn inner(&self, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
         let (first, rest) = nonce.split_first_chunk().expect("the first 16 of 24 bytes");
-        let subkey = Zeroizing::new(hchacha20(&self.0, first));
+        let subkey: Zeroizing<[u8; 32]> =
+            Zeroizing::new(chacha20::hchacha::<R20>((&*self.0).into(), first.into()).into());
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(rest);
         let key = UnboundKey::new(&CHACHA20_POLY1305, subkey.as_ref()).expect("its keys have 32 bytes");
         (LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
     }
-}
-
-/// HChaCha20: a pseudorandom function of 16 bytes (as HSalsa20 is, Bernstein 2011, *Extending the Salsa20 nonce*).
-pub(super) fn hchacha20(key: &[u8; 32], input: &[u8; 16]) -> [u8; 32] {
-    chacha20::hchacha::<R20>(key.into(), input.into()).into()
 }
 
 #[cfg(test)]

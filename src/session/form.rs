@@ -6,26 +6,22 @@
 //! with a random [`FormId`].
 //!
 //! The status as JSON, which is asked for all the time and holds nothing of a stranger's choosing, has a *steady* token: the sid,
-//! which is no secret, and a code for it. That takes no random bytes, whose price is that of opening the session.
+//! which is no secret, and a code for it (`seal/form_mac.rs`). That takes no random bytes, whose price is that of opening the session.
 //!
 //! ```text
 //! plaintext of a form token          1 byte  kind: 0 session, 1 sign-in form
 //!                                   16 bytes the sid or form id
-//! bytes of a steady form token       1 byte  version, 8 bytes kid, 16 bytes sid
-//!                                   32 bytes HChaCha20(HKDF-SHA256(key, "sealjar v1 form token mac"), sid)
 //! plaintext of the form's cookie    16 bytes form id
 //!                                    8 bytes deadline, Unix seconds, big-endian
 //! ```
 
 use std::time::Duration;
 
-use subtle::ConstantTimeEq;
-
 use super::{SealError, Sessions, cookie_header};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, FormId, Sid};
-use crate::seal::token::{MacToken, TokenBuffer, UntrustedToken, token_buffer};
-use crate::seal::{CookieName, Purpose, SealedToken};
+use crate::seal::token::{self, TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::{CookieName, Purpose, SealedToken, SteadyToken};
 
 /// How long a sign-in form may stay open.
 pub const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(600);
@@ -78,21 +74,20 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<SealedToken, SealError> {
+    pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<SteadyToken, SealError> {
         let ring = self.ring.load();
-        let sealer = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?.sealer();
-        let id = *sid.as_bytes();
-        Ok(MacToken { kid: sealer.kid(), id, mac: sealer.form_mac(&id) }.into())
+        let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
+        Ok(key.sealer().form_mac().token(*sid.as_bytes()))
     }
 
     /// What a form's token is bound to, if it is one of ours. Whether that is what the form acts on is the caller's to compare.
     pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
-        let token = UntrustedToken::from_cookie_value(token)?;
-        if let Some(MacToken { kid, id, mac }) = MacToken::decode(token) {
+        if let Ok(steady) = token.try_into() {
             let ring = self.ring.load();
-            let ours: bool = ring.opening_key(kid).ok()?.sealer().form_mac(&id).ct_eq(&mac).into();
-            return ours.then_some(Bound::Session(Sid::from_bytes(id)));
+            let key = ring.opening_key(token::kid_of_head(token.first_chunk()?)?).ok()?;
+            return key.sealer().form_mac().id_of(steady).map(|id| Bound::Session(Sid::from_bytes(id)));
         }
+        let token = UntrustedToken::from_cookie_value(token)?;
         let mut buffer = token_buffer();
         Bound::from_bytes(self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer)?)
     }
