@@ -52,7 +52,7 @@ macro_rules! hex_id {
 
             fn from_str(text: &str) -> Result<Self, NotAnId> {
                 let mut bytes = [0; $bytes];
-                decode_hex(text, &mut bytes).map_err(|()| NotAnId { digits: 2 * $bytes })?;
+                decode_hex(text.as_bytes(), &mut bytes).map_err(|()| NotAnId { digits: 2 * $bytes })?;
                 Ok(Self(bytes))
             }
         }
@@ -148,7 +148,8 @@ fn leading(bytes: &[u8]) -> [u8; 8] {
     *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
 }
 
-fn encode_hex(bytes: &[u8], text: &mut [u8]) {
+/// Writes two digits for each byte.
+pub(crate) fn encode_hex(bytes: &[u8], text: &mut [u8]) {
     // Without a table, so that it goes many bytes at a time.
     let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
@@ -156,7 +157,8 @@ fn encode_hex(bytes: &[u8], text: &mut [u8]) {
     }
 }
 
-fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), ()> {
+/// Reads what [`encode_hex`] writes, if the text has exactly the digits for `out`.
+pub(crate) fn decode_hex(text: &[u8], out: &mut [u8]) -> Result<(), ()> {
     if text.len() != 2 * out.len() {
         return Err(());
     }
@@ -165,7 +167,7 @@ fn decode_hex(text: &str, out: &mut [u8]) -> Result<(), ()> {
         b'a'..=b'f' => Ok(byte - b'a' + 10),
         _ => Err(()),
     };
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Ok(())

@@ -128,8 +128,8 @@ impl Sealer {
             return Err(TooLarge { bytes: chars });
         }
         let Purposed { cipher, associated_data } = self.of(purpose);
-        let associated_data = associated_data.with(cookie);
-        let tag = cipher.seal(nonce, associated_data.as_bytes(), token::body_of(&mut bytes));
+        let mut buffer = [0; _];
+        let tag = cipher.seal(nonce, associated_data.with(cookie, &mut buffer), token::body_of(&mut bytes));
         bytes.extend_from_slice(&tag);
         Ok(SealedToken(token::encode(&bytes)))
     }
@@ -154,8 +154,9 @@ impl Sealer {
             return Err(NotAuthentic);
         }
         let Purposed { cipher, associated_data } = self.of(purpose);
-        let associated_data = associated_data.with(cookie);
-        cipher.open(nonce, associated_data.as_bytes(), ciphertext, tag).map_err(|BadTag| NotAuthentic)?;
+        let mut buffer = [0; _];
+        let associated_data = associated_data.with(cookie, &mut buffer);
+        cipher.open(nonce, associated_data, ciphertext, tag).map_err(|BadTag| NotAuthentic)?;
         Ok(ciphertext)
     }
 
@@ -204,43 +205,32 @@ pub struct TooLarge {
 #[error("not authentic")]
 pub struct NotAuthentic;
 
-/// version, kid, purpose, cookie name: each after its length in one byte.
-#[derive(Clone, Copy)]
-struct AssociatedData {
-    bytes: [u8; Self::MAX_BYTES],
-    length: usize,
-}
+/// version, kid, purpose, cookie name: each after its length in one byte. This is all but the cookie's name.
+struct AssociatedData(Box<[u8]>);
 
 impl AssociatedData {
     const MAX_PURPOSE_BYTES: usize = 32;
     const MAX_BYTES: usize = 2 + 9 + (1 + Self::MAX_PURPOSE_BYTES) + (1 + CookieName::MAX_BYTES);
 
-    /// All but the cookie's name.
     fn new(kid: Kid, purpose: Purpose) -> Self {
-        let mut data = Self { bytes: [0; Self::MAX_BYTES], length: 0 };
-        for field in [&[VERSION], kid.as_bytes().as_slice(), purpose.name().as_bytes()] {
-            data.push(field);
-        }
-        data
+        let fields = [&[VERSION], kid.as_bytes().as_slice(), purpose.name().as_bytes()];
+        Self(fields.iter().flat_map(|field| [&[length(field)], *field].concat()).collect())
     }
 
-    /// With the cookie's name.
-    fn with(mut self, cookie: &CookieName) -> Self {
-        self.push(cookie.as_str().as_bytes());
-        self
+    /// All of it, in the buffer.
+    fn with<'b>(&self, cookie: &CookieName, buffer: &'b mut [u8; Self::MAX_BYTES]) -> &'b [u8] {
+        let name = cookie.as_str().as_bytes();
+        let start = self.0.len() + 1;
+        let end = start + name.len();
+        buffer[..start - 1].copy_from_slice(&self.0);
+        buffer[start - 1] = length(name);
+        buffer[start..end].copy_from_slice(name);
+        &buffer[..end]
     }
+}
 
-    fn push(&mut self, field: &[u8]) {
-        let start = self.length + 1;
-        self.bytes[self.length] =
-            u8::try_from(field.len()).expect("the longest field, a cookie name, has at most 64 bytes");
-        self.bytes[start..start + field.len()].copy_from_slice(field);
-        self.length = start + field.len();
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
+fn length(field: &[u8]) -> u8 {
+    u8::try_from(field.len()).expect("the longest field, a cookie name, has at most 64 bytes")
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{Kid, Sid, Site};
 use crate::keyring::{KeyRing, NoKey};
 use crate::revocation::RevocationList;
-use crate::seal::token::{self, ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
-use crate::seal::{CookieName, Purpose};
+use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::{CookieName, Purpose, SteadyToken};
 use claims::{BadClaims, Claims, Flags};
 pub use issue::{Identity, SealedSession};
 use lifetime::Deadlines;
@@ -119,7 +119,11 @@ impl Sessions {
 
     /// Whether a form token of either kind does.
     pub fn lacks_key_of_form(&self, token: &[u8]) -> bool {
-        token.first_chunk().and_then(token::kid_of_head).is_some_and(|kid| self.lacks_key(kid))
+        let kid = match SteadyToken::parse(token) {
+            Some(steady) => steady.kid(),
+            None => UntrustedToken::from_cookie_value(token).and_then(UntrustedToken::kid),
+        };
+        kid.is_some_and(|kid| self.lacks_key(kid))
     }
 
     fn lacks_key(&self, kid: Kid) -> bool {

@@ -7,16 +7,22 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Whether the answer will be shown as a page: the browser says that it navigates (W3C Fetch Metadata), or, where it says
 /// nothing of the kind, it asks for HTML.
 pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
-    match headers.get(SEC_FETCH_MODE) {
-        Some(mode) => mode == "navigate",
-        None => headers.get_all(ACCEPT).iter().any(|value| {
-            let mut ranges = value.as_bytes().split(|byte| *byte == b',');
-            ranges.any(|range| {
-                let range = range.split(|byte| *byte == b';').next().unwrap_or_default();
-                range.trim_ascii().eq_ignore_ascii_case(b"text/html")
-            })
-        }),
+    let mut accepts_html = false;
+    // To look at all of the few fields costs less than to look two up.
+    for (name, value) in headers {
+        if *name == SEC_FETCH_MODE {
+            return value == "navigate";
+        }
+        accepts_html |= *name == ACCEPT && names_html(value.as_bytes());
     }
+    accepts_html
+}
+
+fn names_html(accept: &[u8]) -> bool {
+    accept.split(|byte| *byte == b',').any(|range| {
+        let range = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        range.trim_ascii().eq_ignore_ascii_case(b"text/html")
+    })
 }
 
 #[cfg(test)]

@@ -8,45 +8,54 @@ use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::session::claims::Claims;
 
-/// Each fact under the name that Authelia made common and the one of oauth2-proxy.
-const USER: [HeaderName; 2] = [HeaderName::from_static("remote-user"), HeaderName::from_static("x-auth-request-user")];
-const NAME: [HeaderName; 2] = [HeaderName::from_static("remote-name"), HeaderName::from_static("x-auth-request-name")];
-const GROUPS: [HeaderName; 2] =
-    [HeaderName::from_static("remote-groups"), HeaderName::from_static("x-auth-request-groups")];
-const EMAIL: [HeaderName; 2] =
-    [HeaderName::from_static("remote-email"), HeaderName::from_static("x-auth-request-email")];
-/// Unix seconds: the absolute deadline, which renewal does not move.
-const DEADLINE: HeaderName = HeaderName::from_static("remote-session-deadline");
+/// Each fact under the name that Authelia made common and the one of oauth2-proxy; at last, in Unix seconds, the absolute deadline,
+/// which renewal does not move.
+static NAMES: [HeaderName; 9] = [
+    HeaderName::from_static("remote-user"),
+    HeaderName::from_static("x-auth-request-user"),
+    HeaderName::from_static("remote-name"),
+    HeaderName::from_static("x-auth-request-name"),
+    HeaderName::from_static("remote-groups"),
+    HeaderName::from_static("x-auth-request-groups"),
+    HeaderName::from_static("remote-email"),
+    HeaderName::from_static("x-auth-request-email"),
+    HeaderName::from_static("remote-session-deadline"),
+];
 
 /// Every byte but visible ASCII.
 const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
 /// And `%` itself, so that decoding gives back the text.
 const TEXT: &AsciiSet = &INVISIBLE.add(b'%');
 
-/// Writes all of them, empty.
+/// Writes all of them, in this order and without a fact.
 pub(super) fn write_empty(headers: &mut HeaderMap) {
-    for name in [USER, NAME, GROUPS, EMAIL].into_iter().flatten() {
-        headers.insert(name, HeaderValue::from_static(""));
-    }
-    headers.insert(DEADLINE, HeaderValue::from_static("0"));
+    let [.., deadline] = &NAMES;
+    headers.extend(NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))));
+    headers.insert(deadline, HeaderValue::from_static("0"));
 }
 
-/// Fills in what is not empty.
+/// Fills in what is not empty, where [`write_empty`] has written. The fields are passed in turn: to look each up costs twice as
+/// much.
+///
+/// # Panics
+/// If they are not there.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
-    let facts = [
-        (USER, claims.login_name, INVISIBLE),
-        (NAME, claims.display_name, TEXT),
-        (GROUPS, claims.roles, INVISIBLE),
-        (EMAIL, claims.email, INVISIBLE),
-    ];
-    for ([one, other], text, set) in facts {
-        if !text.is_empty() {
-            let value = value(text, set);
-            headers.insert(one, value.clone());
-            headers.insert(other, value);
+    let value = |text: &str, set| (!text.is_empty()).then(|| value(text, set));
+    let user = value(claims.login_name, INVISIBLE);
+    let name = value(claims.display_name, TEXT);
+    let groups = value(claims.roles, INVISIBLE);
+    let email = value(claims.email, INVISIBLE);
+    let deadline = HeaderValue::from(claims.absolute_deadline.0);
+    let facts = [user.clone(), user, name.clone(), name, groups.clone(), groups, email.clone(), email, Some(deadline)];
+    let mut facts = NAMES.iter().zip(facts).peekable();
+    for (name, value) in headers {
+        if let Some((_, fact)) = facts.next_if(|(own, _)| name == *own)
+            && let Some(fact) = fact
+        {
+            *value = fact;
         }
     }
-    headers.insert(DEADLINE, HeaderValue::from(claims.absolute_deadline.0));
+    assert!(facts.next().is_none(), "all of them stand there, in this order");
 }
 
 fn value(text: &str, set: &'static AsciiSet) -> HeaderValue {

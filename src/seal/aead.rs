@@ -37,8 +37,7 @@ impl Cipher {
 
     /// Encrypts `text` in place, and returns the tag.
     pub(super) fn seal(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], text: &mut [u8]) -> [u8; TAG_BYTES] {
-        let (key, nonce) = self.inner(nonce);
-        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
+        let tag = self.inner(nonce, |key, nonce| key.seal_in_place_separate_tag(nonce, Aad::from(aad), text));
         let tag = tag.expect("a token is shorter than a cookie, far below the cipher's limit of 256 GiB");
         tag.as_ref().try_into().expect("Poly1305's tags have 16 bytes")
     }
@@ -51,19 +50,22 @@ impl Cipher {
         text: &mut [u8],
         tag: &[u8; TAG_BYTES],
     ) -> Result<(), BadTag> {
-        let (key, nonce) = self.inner(nonce);
-        key.open_in_place_separate_tag(nonce, Aad::from(aad), (*tag).into(), text, 0..).map(drop).map_err(|_| BadTag)
+        let open = |key: &LessSafeKey, nonce| {
+            key.open_in_place_separate_tag(nonce, Aad::from(aad), (*tag).into(), text, 0..).map(drop)
+        };
+        self.inner(nonce, open).map_err(|_| BadTag)
     }
 
-    /// The key and the nonce for the second step.
-    fn inner(&self, nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, Nonce) {
+    /// Takes the second step with its key and nonce. The key is large, so it stays where it is made.
+    #[inline(always)]
+    fn inner<R>(&self, nonce: &[u8; NONCE_BYTES], step: impl FnOnce(&LessSafeKey, Nonce) -> R) -> R {
         let (first, rest) = nonce.split_first_chunk().expect("the first 16 of 24 bytes");
         let subkey: Zeroizing<[u8; 32]> =
             Zeroizing::new(chacha20::hchacha::<R20>((&*self.0).into(), first.into()).into());
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(rest);
         let key = UnboundKey::new(&CHACHA20_POLY1305, subkey.as_ref()).expect("its keys have 32 bytes");
-        (LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
+        step(&LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
     }
 }
 

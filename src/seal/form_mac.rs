@@ -1,7 +1,7 @@
 //! Steady form tokens: they hide nothing, take no random bytes, and are the same each time under one key.
 //!
 //! ```text
-//! token = base64url, no padding, one spelling per token, of
+//! token = lower-case hexadecimal of
 //!
 //!   bytes  field
 //!       1  version = 1
@@ -10,7 +10,8 @@
 //!      16  AES-256 of the id, under HKDF-SHA256(key, "sealjar v1 form token mac")
 //! ```
 //!
-//! One block of AES is a message authentication code for messages of exactly one block (CBC-MAC, Bellare, Kilian and Rogaway 2000).
+//! One block of AES is a message authentication code for messages of exactly one block (CBC-MAC, Bellare, Kilian and Rogaway
+//! 2000). Hexadecimal is longer than base64, and quicker to write.
 
 use std::fmt;
 
@@ -18,48 +19,52 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use subtle::ConstantTimeEq;
 
-use super::token::{Head, decode_into, encode_into, head_of_kid};
-use crate::id::Kid;
+use super::token::VERSION;
+use crate::id::{Kid, decode_hex, encode_hex};
 
-const ID_BYTES: usize = 16;
-const MAC_BYTES: usize = 16;
-const HEAD_CHARS: usize = size_of::<Head>();
-/// Of base64 without padding: every 3 bytes are 4 characters, rounded up.
-const CHARS: usize = HEAD_CHARS + ((ID_BYTES + MAC_BYTES) * 4).div_ceil(3);
+const BLOCK: usize = 16;
+const KID_BYTES: usize = size_of::<Kid>();
+const HEAD_CHARS: usize = 2 * (1 + KID_BYTES);
+const CHARS: usize = HEAD_CHARS + 2 * 2 * BLOCK;
 
 /// Makes and checks the tokens under one key.
 pub(crate) struct FormMac {
-    head: Head,
+    /// What all of them begin with.
+    head: [u8; HEAD_CHARS],
     cipher: Aes256,
 }
 
 impl FormMac {
     pub(super) fn new(kid: Kid, key: &[u8; 32]) -> Self {
-        Self { head: head_of_kid(kid), cipher: Aes256::new(key.into()) }
+        let mut bytes = [VERSION; 1 + KID_BYTES];
+        bytes[1..].copy_from_slice(kid.as_bytes());
+        let mut head = [0; _];
+        encode_hex(&bytes, &mut head);
+        Self { head, cipher: Aes256::new(key.into()) }
     }
 
     /// The token for this id.
-    pub(crate) fn token(&self, id: [u8; ID_BYTES]) -> SteadyToken {
-        let mut bytes = [0; ID_BYTES + MAC_BYTES];
-        bytes[..ID_BYTES].copy_from_slice(&id);
-        bytes[ID_BYTES..].copy_from_slice(&self.mac(id));
+    pub(crate) fn token(&self, id: [u8; BLOCK]) -> SteadyToken {
         let mut text = [0; CHARS];
-        text[..HEAD_CHARS].copy_from_slice(&self.head);
-        encode_into(&bytes, &mut text[HEAD_CHARS..]);
+        let (head, rest) = text.split_at_mut(HEAD_CHARS);
+        let (id_text, mac_text) = rest.split_at_mut(2 * BLOCK);
+        head.copy_from_slice(&self.head);
+        encode_hex(&id, id_text);
+        encode_hex(&self.mac(id), mac_text);
         SteadyToken(text)
     }
 
     /// The id that a token is for, if it is one of this key's.
-    pub(crate) fn id_of(&self, token: &[u8; CHARS]) -> Option<[u8; ID_BYTES]> {
-        let (head, rest) = token.split_first_chunk()?;
-        let mut bytes = [0; ID_BYTES + MAC_BYTES];
-        decode_into(rest, &mut bytes)?;
+    pub(crate) fn id_of(&self, token: &SteadyToken) -> Option<[u8; BLOCK]> {
+        let (head, rest) = token.0.split_first_chunk()?;
+        let mut bytes = [0; 2 * BLOCK];
+        decode_hex(rest, &mut bytes).ok()?;
         let (id, mac) = bytes.split_first_chunk()?;
         let is_ours: bool = self.mac(*id).ct_eq(mac).into();
         (*head == self.head && is_ours).then_some(*id)
     }
 
-    fn mac(&self, id: [u8; ID_BYTES]) -> [u8; MAC_BYTES] {
+    fn mac(&self, id: [u8; BLOCK]) -> [u8; BLOCK] {
         let mut block = id.into();
         self.cipher.encrypt_block(&mut block);
         block.into()
@@ -71,6 +76,19 @@ impl FormMac {
 pub struct SteadyToken([u8; CHARS]);
 
 impl SteadyToken {
+    /// Takes a text for one by its length, which no sealed form token has. Nothing in it may be believed.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        text.try_into().ok().map(Self)
+    }
+
+    /// The key that it names, if it is of version 1.
+    pub(crate) fn kid(&self) -> Option<Kid> {
+        let mut bytes = [0; 1 + KID_BYTES];
+        decode_hex(&self.0[..HEAD_CHARS], &mut bytes).ok()?;
+        let [version, kid @ ..] = bytes;
+        (version == VERSION).then_some(Kid::from_bytes(kid))
+    }
+
     /// The text, ASCII, for the form.
     pub const fn expose(&self) -> &[u8] {
         &self.0

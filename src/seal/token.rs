@@ -67,7 +67,10 @@ impl<'a> UntrustedToken<'a> {
 
     /// The key that it names, if it is of version 1: these are the first characters, and the only ones looked at.
     pub fn kid(self) -> Option<Kid> {
-        self.0.first_chunk().and_then(kid_of_head)
+        let mut head = [0; 1 + KID_BYTES];
+        let length = BASE64.decode_slice(self.0.get(..HEAD_CHARS)?, &mut head).ok()?;
+        let (version, kid) = head.get(..length)?.split_first()?;
+        (*version == VERSION).then_some(Kid::from_bytes(kid.try_into().ok()?))
     }
 
     /// Whether a [`ShortBuffer`] has room for it.
@@ -81,7 +84,7 @@ impl<'a> UntrustedToken<'a> {
     /// [`Malformed`] if the text is not the one spelling of some bytes, if these are not of version 1, or if there is no room for
     /// them; in a [`TokenBuffer`] there is.
     pub fn decode(self, buffer: &mut [u8]) -> Result<Envelope<'_>, Malformed> {
-        let length = decode_into(self.0, buffer).ok_or(Malformed)?;
+        let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
         let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
         let (&mut version, fields) = header.split_first_mut().ok_or(Malformed)?;
@@ -92,26 +95,6 @@ impl<'a> UntrustedToken<'a> {
         }
         Ok(Envelope { kid: Kid::from_bytes(*kid), nonce, ciphertext, tag })
     }
-}
-
-/// What every token begins with, whatever follows: version and kid.
-pub(super) type Head = [u8; HEAD_CHARS];
-
-/// The head of tokens under this key.
-pub(super) fn head_of_kid(kid: Kid) -> Head {
-    let mut bytes = [VERSION; 1 + KID_BYTES];
-    bytes[1..].copy_from_slice(kid.as_bytes());
-    let mut head = [0; _];
-    encode_into(&bytes, &mut head);
-    head
-}
-
-/// The key that a head names, if it is of version 1.
-pub(crate) fn kid_of_head(head: &Head) -> Option<Kid> {
-    let mut bytes = [0; 1 + KID_BYTES];
-    let length = decode_into(head, &mut bytes)?;
-    let (version, kid) = bytes.get(..length)?.split_first()?;
-    (*version == VERSION).then_some(Kid::from_bytes(kid.try_into().ok()?))
 }
 
 /// A token's fields, decoded and unauthenticated.
@@ -149,17 +132,6 @@ pub(super) fn body_of(bytes: &mut [u8]) -> &mut [u8] {
 /// The token's text.
 pub(super) fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
-}
-
-/// Fills `text`, which must be as long as the bytes' text.
-pub(super) fn encode_into(bytes: &[u8], text: &mut [u8]) {
-    let length = BASE64.encode_slice(bytes, text);
-    assert_eq!(length, Ok(text.len()), "4 characters for 3 bytes");
-}
-
-/// The number of bytes that the text is the one spelling of; `None` if it is none, or if there is no room for them.
-pub(super) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<usize> {
-    BASE64.decode_slice(text, bytes).ok()
 }
 
 #[cfg(test)]

@@ -140,13 +140,20 @@ impl<'a> Fields<'a> {
     }
 
     /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.
+    #[inline]
     fn number(&mut self) -> Result<u64, BadClaims> {
-        const TOP_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-        if let [byte @ ..0x80, rest @ ..] = self.0 {
+        match self.0 {
             // Most lengths and generations.
-            self.0 = rest;
-            return Ok(u64::from(*byte));
+            [byte @ ..0x80, rest @ ..] => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.number_of_several_bytes(),
         }
+    }
+
+    fn number_of_several_bytes(&mut self) -> Result<u64, BadClaims> {
+        const TOP_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
         let mut number = 0;
         if let Some((word, _)) = self.0.split_first_chunk()
             && let word = u64::from_le_bytes(*word)

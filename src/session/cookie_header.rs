@@ -10,26 +10,32 @@ use crate::seal::CookieName;
 
 /// The values of the cookies of this name, in the order of the request.
 pub fn values<'h>(fields: impl IntoIterator<Item = &'h [u8]>, name: &CookieName) -> impl Iterator<Item = &'h [u8]> {
-    fields.into_iter().flat_map(pairs).filter_map(move |pair| {
-        let pair = pair.trim_ascii_start();
-        let value = pair.strip_prefix(name.as_str().as_bytes())?.strip_prefix(b"=")?;
-        Some(value.trim_ascii_end())
+    let mut fields = fields.into_iter();
+    let mut rest = None;
+    iter::from_fn(move || {
+        loop {
+            let pair;
+            (pair, rest) = split(rest.take().or_else(|| fields.next())?);
+            if let Some(value) = value(pair, name) {
+                return Some(value);
+            }
+        }
     })
 }
 
-/// The field cut at its semicolons. `memchr` looks at many bytes at once: one by one, they cost as much as opening the token
-/// where others' cookies come to a kilobyte.
-fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(field);
-    iter::from_fn(move || {
-        let field = rest?;
-        let (pair, next) = match memchr::memchr(b';', field) {
-            Some(end) => (&field[..end], Some(&field[end + 1..])),
-            None => (field, None),
-        };
-        rest = next;
-        Some(pair)
-    })
+/// A field's first pair, and what comes after its semicolon. `memchr` looks at many bytes at once: one by one, they cost as much as
+/// opening the token where others' cookies come to a kilobyte.
+fn split(field: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b';', field) {
+        Some(end) => (&field[..end], Some(&field[end + 1..])),
+        None => (field, None),
+    }
+}
+
+fn value<'h>(pair: &'h [u8], name: &CookieName) -> Option<&'h [u8]> {
+    let pair = pair.trim_ascii_start();
+    let value = pair.strip_prefix(name.as_str().as_bytes())?.strip_prefix(b"=")?;
+    Some(value.trim_ascii_end())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::{SealError, Sessions, cookie_header};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, FormId, Sid};
-use crate::seal::token::{self, TokenBuffer, UntrustedToken, token_buffer};
+use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose, SealedToken, SteadyToken};
 
 /// How long a sign-in form may stay open.
@@ -82,10 +82,10 @@ impl Sessions {
 
     /// What a form's token is bound to, if it is one of ours. Whether that is what the form acts on is the caller's to compare.
     pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
-        if let Ok(steady) = token.try_into() {
+        if let Some(steady) = SteadyToken::parse(token) {
             let ring = self.ring.load();
-            let key = ring.opening_key(token::kid_of_head(token.first_chunk()?)?).ok()?;
-            return key.sealer().form_mac().id_of(steady).map(|id| Bound::Session(Sid::from_bytes(id)));
+            let key = ring.opening_key(steady.kid()?).ok()?;
+            return key.sealer().form_mac().id_of(&steady).map(|id| Bound::Session(Sid::from_bytes(id)));
         }
         let token = UntrustedToken::from_cookie_value(token)?;
         let mut buffer = token_buffer();
