@@ -186,7 +186,7 @@ impl App {
     /// The origin that the request names, if it is let in.
     fn admit(&self, request: &Request) -> Result<&Served, Problem> {
         let served = self.served(request)?;
-        body::check_length(request.headers(), u64::from(self.max_body_bytes))?;
+        body::check_length(request.body(), u64::from(self.max_body_bytes))?;
         csrf::check(request.method(), request.headers(), &self.hosts)?;
         Ok(served)
     }

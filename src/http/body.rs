@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use salvo::conn::ConnCtrl;
-use salvo::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use salvo::http::header::{CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
 use salvo::hyper::body::{Body, Bytes};
 
@@ -130,7 +130,6 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
 }
 
 /// Refuses a body whose announced length is over the limit, before a byte of it is read.
-pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit) { Err(Problem::TooLarge) } else { Ok(()) }
+pub(crate) fn check_length(body: &impl Body, limit: u64) -> Result<(), Problem> {
+    if body.size_hint().lower() > limit { Err(Problem::TooLarge) } else { Ok(()) }
 }

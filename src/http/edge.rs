@@ -72,9 +72,10 @@ impl Prepared {
         let json = all(media_type("application/json"));
         let mut json_of_https = json.clone();
         json_of_https.insert(STRICT_TRANSPORT_SECURITY, YEAR);
-        let mut passed = media_type("text/plain");
-        identity::write_empty(&mut passed);
+        let mut passed = identity::empty();
+        passed.extend(media_type("text/plain"));
         let passed = all(passed);
+        assert!(identity::is_begun(&passed), "a map keeps the order in which it was filled");
         Self { edge, json, json_of_https, passed }
     }
 

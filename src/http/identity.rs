@@ -27,35 +27,37 @@ const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
 /// And `%` itself, so that decoding gives back the text.
 const TEXT: &AsciiSet = &INVISIBLE.add(b'%');
 
-/// Writes all of them, in this order and without a fact.
-pub(super) fn write_empty(headers: &mut HeaderMap) {
-    let [.., deadline] = &NAMES;
-    headers.extend(NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))));
-    headers.insert(deadline, HeaderValue::from_static("0"));
+/// The fields without a fact, in this order: what [`write`] fills in.
+pub(super) fn empty() -> HeaderMap {
+    let [names @ .., deadline] = &NAMES;
+    let empty = names.iter().map(|name| (name.clone(), HeaderValue::from_static("")));
+    empty.chain([(deadline.clone(), HeaderValue::from_static("0"))]).collect()
 }
 
-/// Fills in what is not empty, where [`write_empty`] has written. The fields are passed in turn: to look each up costs twice as
-/// much.
-///
-/// # Panics
-/// If they are not there.
+/// Whether a map, or a copy of it, begins with [`empty`] fields.
+pub(super) fn is_begun(headers: &HeaderMap) -> bool {
+    NAMES.iter().zip(headers.keys()).all(|(own, name)| own == name) && headers.len() >= NAMES.len()
+}
+
+/// Fills in what is not empty, in a map that begins with [`empty`] fields. They are passed in turn: to look each up costs more than
+/// all the rest.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
-    let value = |text: &str, set| (!text.is_empty()).then(|| value(text, set));
-    let user = value(claims.login_name, INVISIBLE);
-    let name = value(claims.display_name, TEXT);
-    let groups = value(claims.roles, INVISIBLE);
-    let email = value(claims.email, INVISIBLE);
-    let deadline = HeaderValue::from(claims.absolute_deadline.0);
-    let facts = [user.clone(), user, name.clone(), name, groups.clone(), groups, email.clone(), email, Some(deadline)];
-    let mut facts = NAMES.iter().zip(facts).peekable();
-    for (name, value) in headers {
-        if let Some((_, fact)) = facts.next_if(|(own, _)| name == *own)
-            && let Some(fact) = fact
-        {
-            *value = fact;
+    let mut fields = headers.values_mut();
+    for (text, set) in [
+        (claims.login_name, INVISIBLE),
+        (claims.display_name, TEXT),
+        (claims.roles, INVISIBLE),
+        (claims.email, INVISIBLE),
+    ] {
+        let pair = [fields.next(), fields.next()];
+        if !text.is_empty() {
+            let value = value(text, set);
+            pair.into_iter().flatten().for_each(|field| field.clone_from(&value));
         }
     }
-    assert!(facts.next().is_none(), "all of them stand there, in this order");
+    if let Some(deadline) = fields.next() {
+        *deadline = HeaderValue::from(claims.absolute_deadline.0);
+    }
 }
 
 fn value(text: &str, set: &'static AsciiSet) -> HeaderValue {
