@@ -5,6 +5,7 @@
 //! of a session token is these bytes and nothing else.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -79,17 +80,31 @@ impl<'a> Claims<'a> {
     /// [`BadClaims`] if the bytes are not exactly one set of claims.
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
         let mut fields = Fields(plaintext);
+        let sid = Sid::from_bytes(fields.array()?);
+        let session_nonce = SessionNonce::from_bytes(fields.array()?);
+        let site = Site::from_bytes(fields.array()?);
+        let from_sub = fields.0;
+        let place = |fields: &mut Fields<'_>| {
+            let length = fields.bytes()?.len();
+            let end = from_sub.len() - fields.0.len();
+            Ok(end - length..end)
+        };
+        let sub = place(&mut fields)?;
+        let (account_generation, global_generation) = (fields.number()?, fields.number()?);
+        let places = [sub, place(&mut fields)?, place(&mut fields)?, place(&mut fields)?, place(&mut fields)?];
+        let to_roles = &from_sub[..from_sub.len() - fields.0.len()];
+        let [sub, login_name, display_name, email, roles] = texts(to_roles, places)?;
         let claims = Self {
-            sid: Sid::from_bytes(fields.array()?),
-            session_nonce: SessionNonce::from_bytes(fields.array()?),
-            site: Site::from_bytes(fields.array()?),
-            sub: fields.text()?,
-            account_generation: fields.number()?,
-            global_generation: fields.number()?,
-            login_name: fields.text()?,
-            display_name: fields.text()?,
-            email: fields.text()?,
-            roles: fields.text()?,
+            sid,
+            session_nonce,
+            site,
+            sub,
+            account_generation,
+            global_generation,
+            login_name,
+            display_name,
+            email,
+            roles,
             authenticated_at: UnixTime(fields.number()?),
             sealed_at: UnixTime(fields.number()?),
             idle_deadline: UnixTime(fields.number()?),
@@ -142,39 +157,32 @@ impl<'a> Fields<'a> {
     /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.
     #[inline]
     fn number(&mut self) -> Result<u64, BadClaims> {
-        match self.0 {
+        let low = |byte: u8| u64::from(byte & 0x7f);
+        match *self.0 {
             // Most lengths and generations.
-            [byte @ ..0x80, rest @ ..] => {
+            [byte @ ..0x80, ref rest @ ..] => {
                 self.0 = rest;
-                Ok(u64::from(*byte))
+                Ok(u64::from(byte))
             }
-            _ => self.number_of_several_bytes(),
+            // Instants from 1978 to 3058.
+            [a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0x80..=0xff, d @ 0x80..=0xff, e @ 1..0x80, ref rest @ ..] => {
+                self.0 = rest;
+                Ok(low(a) | low(b) << 7 | low(c) << 14 | low(d) << 21 | low(e) << 28)
+            }
+            _ => self.any_number(),
         }
     }
 
-    fn number_of_several_bytes(&mut self) -> Result<u64, BadClaims> {
-        const TOP_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    fn any_number(&mut self) -> Result<u64, BadClaims> {
         let mut number = 0;
-        if let Some((word, _)) = self.0.split_first_chunk()
-            && let word = u64::from_le_bytes(*word)
-            && let ends @ 1.. = !word & TOP_BITS
-        {
-            // Most instants: all bytes up to the first without the top bit, at once.
-            let bits = ends.trailing_zeros() + 1;
-            number = word & !TOP_BITS & (u64::MAX >> (u64::BITS - bits));
-            number = number & 0x007f_007f_007f_007f | (number & 0x7f00_7f00_7f00_7f00) >> 1;
-            number = number & 0x0000_3fff_0000_3fff | (number & 0x3fff_0000_3fff_0000) >> 2;
-            number = number & 0x0000_0000_0fff_ffff | (number & 0x0fff_ffff_0000_0000) >> 4;
-            let (bytes, rest) = self.0.split_at(bits as usize / 8);
-            self.0 = rest;
-            return if bytes.last() == Some(&0) { Err(BadClaims) } else { Ok(number) };
-        }
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;
             let bits = u64::from(byte & 0x7f);
             number |= bits << shift;
             if byte < 0x80 {
-                return if byte > 0 && number >> shift == bits { Ok(number) } else { Err(BadClaims) };
+                // A last byte of 0 says nothing, unless it is the only one.
+                let is_shortest = byte > 0 || shift == 0;
+                return if is_shortest && number >> shift == bits { Ok(number) } else { Err(BadClaims) };
             }
         }
         Err(BadClaims)
@@ -187,13 +195,21 @@ impl<'a> Fields<'a> {
         self.0 = rest;
         Ok(bytes)
     }
+}
 
-    fn text(&mut self) -> Result<&'a str, BadClaims> {
-        match self.bytes()? {
-            [] => Ok(""),
-            text => str::from_utf8(text).map_err(|_| BadClaims),
+/// The texts at these places. What lies between them is mostly ASCII (lengths and generations below 128), so all are checked at
+/// once: a short text costs hardly less to check than a long one.
+fn texts<const N: usize>(bytes: &[u8], places: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
+    let whole = str::from_utf8(bytes);
+    let mut texts = [""; N];
+    for (text, place) in texts.iter_mut().zip(places) {
+        *text = match whole {
+            Ok(whole) => whole.get(place),
+            Err(_) => str::from_utf8(&bytes[place]).ok(),
         }
+        .ok_or(BadClaims)?;
     }
+    Ok(texts)
 }
 
 /// The sid is no credential; the rest is the user's business, and not the log's.
@@ -278,7 +294,8 @@ mod tests {
     proptest! {
         #[test]
         fn decoding_undoes_encoding(
-            sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation: u64, idle in 0..=u64::MAX / 2,
+            sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation in prop_oneof![0..300_u64, any::<u64>()],
+            idle in prop_oneof![0..1_u64 << 36, 0..=u64::MAX / 2],
             more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let claims = Claims {
@@ -292,6 +309,17 @@ mod tests {
             };
             let bytes = claims.encode().expect("well formed");
             prop_assert_eq!(Claims::decode(&bytes), Ok(claims));
+        }
+
+        #[test]
+        fn no_text_but_utf_8_is_read(text in proptest::collection::vec(any::<u8>(), 0..6), generation in 0..300_u64) {
+            let place = text.len();
+            let claims = Claims { account_generation: generation, login_name: &"x".repeat(place), ..some_claims() };
+            let mut bytes = claims.encode().expect("well formed");
+            let at = bytes.windows(place + 1).rposition(|window| window[0] as usize == place && window[1..].iter().all(|byte| *byte == b'x'));
+            let at = at.expect("the login name") + 1;
+            bytes[at..at + place].copy_from_slice(&text);
+            prop_assert_eq!(Claims::decode(&bytes).is_ok(), str::from_utf8(&text).is_ok());
         }
 
         #[test]
