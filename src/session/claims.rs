@@ -5,7 +5,6 @@
 //! of a session token is these bytes and nothing else.
 
 use std::fmt;
-use std::ops::Range;
 
 use serde::Serialize;
 
@@ -80,31 +79,17 @@ impl<'a> Claims<'a> {
     /// [`BadClaims`] if the bytes are not exactly one set of claims.
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
         let mut fields = Fields(plaintext);
-        let sid = Sid::from_bytes(fields.array()?);
-        let session_nonce = SessionNonce::from_bytes(fields.array()?);
-        let site = Site::from_bytes(fields.array()?);
-        let from_sub = fields.0;
-        let place = |fields: &mut Fields<'_>| {
-            let length = fields.bytes()?.len();
-            let end = from_sub.len() - fields.0.len();
-            Ok(end - length..end)
-        };
-        let sub = place(&mut fields)?;
-        let (account_generation, global_generation) = (fields.number()?, fields.number()?);
-        let places = [sub, place(&mut fields)?, place(&mut fields)?, place(&mut fields)?, place(&mut fields)?];
-        let to_roles = &from_sub[..from_sub.len() - fields.0.len()];
-        let [sub, login_name, display_name, email, roles] = texts(to_roles, places)?;
         let claims = Self {
-            sid,
-            session_nonce,
-            site,
-            sub,
-            account_generation,
-            global_generation,
-            login_name,
-            display_name,
-            email,
-            roles,
+            sid: Sid::from_bytes(fields.array()?),
+            session_nonce: SessionNonce::from_bytes(fields.array()?),
+            site: Site::from_bytes(fields.array()?),
+            sub: fields.text()?,
+            account_generation: fields.number()?,
+            global_generation: fields.number()?,
+            login_name: fields.text()?,
+            display_name: fields.text()?,
+            email: fields.text()?,
+            roles: fields.text()?,
             authenticated_at: UnixTime(fields.number()?),
             sealed_at: UnixTime(fields.number()?),
             idle_deadline: UnixTime(fields.number()?),
@@ -157,32 +142,31 @@ impl<'a> Fields<'a> {
     /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.
     #[inline]
     fn number(&mut self) -> Result<u64, BadClaims> {
-        let low = |byte: u8| u64::from(byte & 0x7f);
         match *self.0 {
             // Most lengths and generations.
             [byte @ ..0x80, ref rest @ ..] => {
                 self.0 = rest;
                 Ok(u64::from(byte))
             }
-            // Instants from 1978 to 3058.
-            [a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0x80..=0xff, d @ 0x80..=0xff, e @ 1..0x80, ref rest @ ..] => {
-                self.0 = rest;
-                Ok(low(a) | low(b) << 7 | low(c) << 14 | low(d) << 21 | low(e) << 28)
-            }
-            _ => self.any_number(),
+            _ => self.number_of_several_bytes(),
         }
     }
 
-    fn any_number(&mut self) -> Result<u64, BadClaims> {
+    fn number_of_several_bytes(&mut self) -> Result<u64, BadClaims> {
+        let low = |byte: u8| u64::from(byte & 0x7f);
+        // Instants from 1978 to 3058.
+        if let [a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0x80..=0xff, d @ 0x80..=0xff, e @ 1..0x80, ref rest @ ..] =
+            *self.0
+        {
+            self.0 = rest;
+            return Ok(low(a) | low(b) << 7 | low(c) << 14 | low(d) << 21 | low(e) << 28);
+        }
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;
-            let bits = u64::from(byte & 0x7f);
-            number |= bits << shift;
+            number |= low(byte) << shift;
             if byte < 0x80 {
-                // A last byte of 0 says nothing, unless it is the only one.
-                let is_shortest = byte > 0 || shift == 0;
-                return if is_shortest && number >> shift == bits { Ok(number) } else { Err(BadClaims) };
+                return if byte > 0 && number >> shift == low(byte) { Ok(number) } else { Err(BadClaims) };
             }
         }
         Err(BadClaims)
@@ -195,21 +179,13 @@ impl<'a> Fields<'a> {
         self.0 = rest;
         Ok(bytes)
     }
-}
 
-/// The texts at these places. What lies between them is mostly ASCII (lengths and generations below 128), so all are checked at
-/// once: a short text costs hardly less to check than a long one.
-fn texts<const N: usize>(bytes: &[u8], places: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
-    let whole = str::from_utf8(bytes);
-    let mut texts = [""; N];
-    for (text, place) in texts.iter_mut().zip(places) {
-        *text = match whole {
-            Ok(whole) => whole.get(place),
-            Err(_) => str::from_utf8(&bytes[place]).ok(),
+    fn text(&mut self) -> Result<&'a str, BadClaims> {
+        match self.bytes()? {
+            [] => Ok(""),
+            text => str::from_utf8(text).map_err(|_| BadClaims),
         }
-        .ok_or(BadClaims)?;
     }
-    Ok(texts)
 }
 
 /// The sid is no credential; the rest is the user's business, and not the log's.
