@@ -52,7 +52,7 @@ class Size:
 
 
 ROUTES = [(STATUS, False), (STATUS, True), (VERIFY, False), (PROTECTED, False)]
-FULL = Size(ROUTES, 5, 2, 5_000, memory.SESSIONS, {}, {})
+FULL = Size(ROUTES, 15, 1, 5_000, memory.SESSIONS, {}, {})
 QUICK = Size(ROUTES[1:2], 1, 1, 100, 500, {"counts": (0, 1_000), "runs": 1}, {"paths": [STATUS], "idle": 1})
 
 

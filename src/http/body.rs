@@ -99,10 +99,10 @@ impl Submission {
 pub(crate) fn discard(request: &mut Request) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    let mut body = request.take_body();
-    if body.is_end_stream() {
+    if request.body().is_end_stream() {
         return;
     }
+    let mut body = request.take_body();
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
         let mut taken = 0;
         while taken < MOST_BYTES

@@ -58,7 +58,13 @@ impl Object {
             if number > 0 {
                 out.push(b',');
             }
-            push_escaped(out, text);
+            if is_plain(text.as_bytes()) {
+                out.push(b'"');
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'"');
+            } else {
+                push_escaped(out, text);
+            }
         }
         out.push(b']');
         self

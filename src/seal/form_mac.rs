@@ -100,3 +100,21 @@ impl fmt::Debug for SteadyToken {
         f.write_str("SteadyToken(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 197, appendix C.3: a key of the bytes 0 to 31 makes 8ea2b7ca… of the block 00112233…
+    #[test]
+    fn the_code_is_one_block_of_aes_256() {
+        let key = std::array::from_fn(|at| u8::try_from(at).expect("32 bytes"));
+        let mac = FormMac::new(Kid::from_bytes([0xab; 8]), &key);
+        let id = std::array::from_fn(|at| u8::try_from(at * 0x11).expect("16 bytes"));
+        let token = mac.token(id);
+        let expected = "01abababababababab00112233445566778899aabbccddeeff8ea2b7ca516745bfeafc49904b496089";
+        assert_eq!(str::from_utf8(token.expose()), Ok(expected));
+        assert_eq!((token.kid(), mac.id_of(&token)), (Some(Kid::from_bytes([0xab; 8])), Some(id)));
+        assert_eq!(format!("{token:?}"), "SteadyToken(..)");
+    }
+}
