@@ -215,11 +215,13 @@ def whole(figures: Figures) -> str:
 
 
 def write(figures: Figures):
-    RESULTS.write_text(whole(figures))
+    # All of it before the first file is changed: it says whether files were.
+    results = whole(figures)
     block = [BEGIN, conditions(figures), headline(figures)]
     block += [peers_table(figures)] if figures.peers else []
     text = README.read_text()
     pattern = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"README.md has no place for the table: {BEGIN} and {END}")
+    RESULTS.write_text(results)
     README.write_text(pattern.sub(lambda _: "\n\n".join([*block, END]), text, count=1))
