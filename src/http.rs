@@ -87,10 +87,10 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
 }
 
-/// The public routes. Those that are asked all the time are looked for first, and have no hoop (`direct.rs`). The edge is outermost of
-/// the others', so that its fields are on every answer, those to a panic included. The verify routes pass no gate: they answer for
-/// requests of any method and length, which are not their own. Keys are read again last, so that nobody waits for them who is not
-/// let in.
+/// The public routes. Those that are asked all the time and the verify routes are looked for first, and have no hoop (`direct.rs`);
+/// the latter pass no gate, either: they answer for requests of any method and length, which are not their own. The edge is outermost
+/// of the others', so that its fields are on every answer, those to a panic included. Keys are read again last, so that nobody waits
+/// for them who is not let in.
 pub(crate) fn public(app: Arc<App>) -> Service {
     let resource = |path| Resource::at(path, &app);
     let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
@@ -101,9 +101,6 @@ pub(crate) fn public(app: Arc<App>) -> Service {
     let others = Router::with_hoop(Edge(app.clone()))
         .push(resource("auth/status").get(|| status::Status(app.clone())).routes())
         .push(resource("protected").get(|| status::Protected(app.clone())).routes())
-        .push(Router::with_path("auth/verify").goal(verify(Shape::Plain)))
-        .push(Router::with_path("auth/verify/redirect").goal(verify(Shape::Redirect)))
-        .push(Router::with_path("auth/verify/envoy/{**path}").goal(verify(Shape::Envoy)))
         .push(login.routes())
         .push(gated("auth/logout").post(logout::Logout(app.clone())).routes())
         .push(gated("auth/logout/all").post(logout::LogoutAll(app.clone())).routes())
@@ -112,7 +109,13 @@ pub(crate) fn public(app: Arc<App>) -> Service {
         .push(gated("auth/renew").get(|| renew::Renew(app.clone())).routes())
         .push(gated("auth/style.css").get(|| pages::style).routes())
         .push(Router::with_path("{**path}").goal(Nothing(app.clone())));
-    Service::new(Router::new().push(Direct::route(app.clone())).push(others)).catcher(catcher(app, true))
+    let routes = Router::new()
+        .push(Direct::route(app.clone()))
+        .push(Router::with_path("auth/verify").goal(verify(Shape::Plain)))
+        .push(Router::with_path("auth/verify/redirect").goal(verify(Shape::Redirect)))
+        .push(Router::with_path("auth/verify/envoy/{**path}").goal(verify(Shape::Envoy)))
+        .push(others);
+    Service::new(routes).catcher(catcher(app, true))
 }
 
 /// The routes that are asked all the time, if they are spelled as usual; any other spelling of their paths, and any other method,

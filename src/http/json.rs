@@ -1,25 +1,15 @@
 //! JSON objects from prepared names and plain texts. Whatever must be escaped is left to `serde_json`.
 
-/// A member's name, which must need no escaping, with the comma before it and the quote that a text after it begins with.
+/// A member's name, which must need no escaping, as it stands before its value.
 #[derive(Clone, Copy)]
 pub(super) struct Name(pub(super) &'static str);
 
 macro_rules! name {
     ($name:literal) => {
-        $crate::http::json::Name(concat!(",\"", $name, "\":\""))
+        $crate::http::json::Name(concat!(",\"", $name, "\":"))
     };
 }
 pub(super) use name;
-
-impl Name {
-    const fn before_text(self) -> &'static [u8] {
-        self.0.as_bytes()
-    }
-
-    const fn before_value(self) -> &'static [u8] {
-        self.0.as_bytes().split_last().expect("it ends with a quote").1
-    }
-}
 
 /// An object that is being written: its members, with a comma before each.
 pub(crate) struct Object(Vec<u8>);
@@ -31,40 +21,33 @@ impl Object {
     }
 
     #[inline]
+    fn value_of(&mut self, Name(name): Name) -> &mut Vec<u8> {
+        self.0.extend_from_slice(name.as_bytes());
+        &mut self.0
+    }
+
+    #[inline]
     pub(super) fn text(mut self, name: Name, text: &str) -> Self {
-        if is_plain(text.as_bytes()) {
-            return self.plain(name, text.as_bytes());
-        }
-        self.0.extend_from_slice(name.before_value());
-        push_escaped(&mut self.0, text);
+        push_text(self.value_of(name), text);
         self
     }
 
     /// A text that needs no escaping, such as digits or base64url.
     #[inline]
     pub(super) fn plain(mut self, name: Name, text: &[u8]) -> Self {
-        self.0.extend_from_slice(name.before_text());
-        self.0.extend_from_slice(text);
-        self.0.push(b'"');
+        push_quoted(self.value_of(name), text);
         self
     }
 
     /// A list of the texts.
     pub(super) fn list<'t>(mut self, name: Name, texts: impl Iterator<Item = &'t str>) -> Self {
-        let out = &mut self.0;
-        out.extend_from_slice(name.before_value());
+        let out = self.value_of(name);
         out.push(b'[');
         for (number, text) in texts.enumerate() {
             if number > 0 {
                 out.push(b',');
             }
-            if is_plain(text.as_bytes()) {
-                out.push(b'"');
-                out.extend_from_slice(text.as_bytes());
-                out.push(b'"');
-            } else {
-                push_escaped(out, text);
-            }
+            push_text(out, text);
         }
         out.push(b']');
         self
@@ -72,15 +55,13 @@ impl Object {
 
     #[inline]
     pub(super) fn number(mut self, name: Name, number: u64) -> Self {
-        self.0.extend_from_slice(name.before_value());
-        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.value_of(name).extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self
     }
 
     #[inline]
     pub(super) fn boolean(mut self, name: Name, is_true: bool) -> Self {
-        self.0.extend_from_slice(name.before_value());
-        self.0.extend_from_slice(if is_true { b"true" } else { b"false" });
+        self.value_of(name).extend_from_slice(if is_true { b"true" } else { b"false" });
         self
     }
 
@@ -96,8 +77,19 @@ impl Object {
     }
 }
 
-fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a text can be written to memory");
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    if is_plain(text.as_bytes()) {
+        push_quoted(out, text.as_bytes());
+    } else {
+        serde_json::to_writer(out, text).expect("a text can be written to memory");
+    }
+}
+
+#[inline]
+fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 /// Whether nothing must be escaped (RFC 8259 section 7), eight bytes at a time.

@@ -67,7 +67,7 @@ pub(crate) enum Problem {
     Rule,
     /// What a proxy should have said is missing or contradicts itself.
     Forwarded(&'static str),
-    /// Salvo's own: 404, 405, 500 and the like.
+    /// 404, 405, and what only Salvo says: 500 and the like.
     Status(StatusCode),
 }
 

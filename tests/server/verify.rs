@@ -64,6 +64,30 @@ async fn every_200_has_all_identity_fields_in_visible_ascii_even_empty_ones() {
 }
 
 #[tokio::test]
+async fn every_shape_has_the_same_fields_on_its_200_and_those_of_every_answer() {
+    let home = Home::new();
+    let server = home.start_with(&["--public-origin", "https://app.example.com"], &[]);
+    let send = async |request: reqwest::RequestBuilder| {
+        Answer::of(request.header("host", "app.example.com").send().await.expect("an answer")).await
+    };
+    let body = Server::login_body("alice", crate::harness::PASSWORD);
+    let session = send(client().post(server.url("/auth/login")).json(&body)).await.session.expect("a session");
+    let mut seen = Vec::new();
+    for path in ["/auth/verify", "/auth//verify", "/auth/verify/redirect", "/auth/verify/envoy/-/x"] {
+        let answer = send(client().get(server.url(path)).header("cookie", session.cookie())).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
+        names.sort_unstable();
+        seen.push(names);
+        for name in ["content-security-policy", "x-content-type-options", "vary"] {
+            assert!(answer.header(name).is_some(), "{path} {name}");
+        }
+        assert_eq!(answer.header("strict-transport-security"), None, "only a proxy reads it");
+    }
+    assert!(seen.iter().all(|names| *names == seen[0]), "{seen:?}");
+}
+
+#[tokio::test]
 async fn says_the_same_whatever_the_method_the_body_an_unknown_parameter_or_the_path_behind() {
     let home = Home::new();
     let server = home.start();
