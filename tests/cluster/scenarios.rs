@@ -6,6 +6,7 @@ mod faults;
 mod freezing;
 mod long_list;
 mod migrate;
+mod notices;
 mod order;
 mod restored;
 mod rotation;

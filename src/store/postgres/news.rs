@@ -8,7 +8,9 @@ use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::StoreError;
 use super::line::Line;
+use crate::store::within;
 
 const CHANNEL: &str = "sealjar";
 /// In one message: whoever listens hears of it when the transaction is committed, and not before.
@@ -54,19 +56,24 @@ async fn listen(line: Line, arrived: Arc<Notify>) {
     }
 }
 
-/// Passes notices on until the connection is lost, or nothing was heard for so long that it may have been.
-async fn hear(line: &Line, arrived: &Notify) -> Result<(), sqlx::Error> {
-    /// A server that was restarted behind a network that swallows packets says nothing any more.
+/// Passes notices on until the connection is lost.
+async fn hear(line: &Line, arrived: &Notify) -> Result<(), StoreError> {
+    /// After that the server is asked whether it is there: behind a network that swallows packets it says nothing any more.
     const SILENCE: Duration = Duration::from_secs(30);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(line.connect_timeout);
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(line.options.clone())).await?;
     listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
-    while let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
+    within(line.connect_timeout, async { Ok(listener.listen(CHANNEL).await?) }).await?;
+    // What was committed until now was told to nobody here.
+    arrived.notify_one();
+    loop {
+        let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+            within(line.connect_timeout, async { Ok(listener.execute("SELECT 1").await?) }).await?;
+            continue;
+        };
         if heard?.is_none() {
-            break;
+            return Ok(());
         }
         arrived.notify_one();
     }
-    Ok(())
 }
