@@ -8,6 +8,7 @@ mod long_list;
 mod migrate;
 mod notices;
 mod order;
+mod records;
 mod restored;
 mod rotation;
 mod sign_out;
