@@ -237,8 +237,9 @@ impl From<StoreError> for Failure {
             ),
             StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
-            StoreError::Migrate(_) => Self::io(&error).hint(
-                "the database's user must be allowed to make tables; what a newer version has brought up to date, an older one cannot use",
+            StoreError::Migrate(_) => Self::io(&error).hint("the database's user must be allowed to make and change tables"),
+            StoreError::TooNew { .. } => Self::io(&error).hint(
+                "start the newer version; to go back to this one, put back a backup from before, then run: sealjar store restored",
             ),
             StoreError::Unfinished(_) => Self::io(&error)
                 .hint("finish it by running the same `sealjar migrate` again; to give it up, empty this database and go on with the other"),

@@ -12,6 +12,7 @@ mod postgres;
 pub(crate) mod records;
 mod sqlite;
 pub(crate) mod url;
+mod versions;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) enum StoreError {
     ClocksApart { here: UnixTime, there: UnixTime },
     #[error("cannot bring the database up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the database's tables need a newer Sealjar (they ask for migration {needs}, this one knows {known})")]
+    TooNew { needs: i64, known: i64 },
     #[error("the database failed: {0}")]
     Failed(#[from] sqlx::Error),
     #[error("the database holds a value that cannot be: {0}")]

@@ -4,6 +4,18 @@
 //! engine, and no generic function over them is readable. An engine has `reading` (a connection), `begin` (the transaction
 //! that is the only writer until it ends) and `revocations::write`.
 
+/// Asks for accounts, whole: by the names of the columns, because a newer version may add some while this one runs.
+macro_rules! select_accounts {
+    ($which:literal) => {
+        sqlx::query(concat!(
+            "SELECT sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation,
+                    created_at
+             FROM account ",
+            $which
+        ))
+    };
+}
+
 /// Gives an engine its accounts.
 macro_rules! accounts {
     ($store:ident, $connection:ty, $row:ty) => {
@@ -39,7 +51,7 @@ macro_rules! accounts {
 
             pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
                 let mut reading = self.reading().await?;
-                let query = sqlx::query("SELECT * FROM account WHERE login_name = $1").bind(name.as_str());
+                let query = select_accounts!("WHERE login_name = $1").bind(name.as_str());
                 let row = query.fetch_optional(&mut *reading.connection).await?;
                 reading.finish();
                 row.as_ref().map(account).transpose()
@@ -47,7 +59,7 @@ macro_rules! accounts {
 
             pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
                 let mut reading = self.reading().await?;
-                let query = sqlx::query("SELECT * FROM account ORDER BY login_name");
+                let query = select_accounts!("ORDER BY login_name");
                 let rows = query.fetch_all(&mut *reading.connection).await?;
                 reading.finish();
                 rows.iter().map(account).collect()
@@ -156,3 +168,4 @@ macro_rules! accounts {
 }
 
 pub(super) use accounts;
+pub(super) use select_accounts;

@@ -11,18 +11,18 @@ mod news;
 mod nodes;
 mod revocations;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
 
-use super::accounts::accounts;
+use super::accounts::{accounts, select_accounts};
 use super::log::{self, signed, unsigned};
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
-use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
+use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::revocation::Entry;
@@ -31,7 +31,8 @@ use line::{Line, Lines};
 use news::News;
 pub(super) use revocations::rows;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| versions::migrations(sqlx::migrate!("src/store/migrations/postgres")));
 
 /// How long one question may take in all, with waiting for a connection and making it. A commit does not count after that.
 pub(super) const PATIENCE: Duration = COMMITTED_WITHIN;
@@ -69,6 +70,7 @@ impl Store {
             .execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
             .await?;
         MIGRATIONS.run(&mut connection).await?;
+        versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
         let news = News::new(line.clone(), &mut connection).await;
         // A word of farewell to the server; it would notice by itself.
         let _ = connection.close().await;
@@ -106,9 +108,9 @@ impl Store {
     /// A transaction that is the only writer from its start.
     async fn begin(&self) -> Result<Writing<'_>, StoreError> {
         let mut borrowed = self.0.write.borrow().await?;
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT moved_to FROM state FOR UPDATE";
-        let moved_to: Option<String> = borrowed.fetch_one(begin).await?.try_get(0)?;
-        moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT needs, moved_to FROM state FOR UPDATE";
+        let row = borrowed.fetch_one(begin).await?;
+        versions::check(&MIGRATIONS, row.try_get(0)?, row.try_get(1)?)?;
         Ok(Writing { connection: borrowed, notify: self.0.news.known })
     }
 
@@ -127,12 +129,14 @@ impl Store {
 
 async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     let query = sqlx::query_as(
-        "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT), moved_to
+        "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT),
+                needs, moved_to
          FROM state",
     );
-    let (generation, pruned, clock, moved_to): (i64, i64, i64, Option<String>) = query.fetch_one(connection).await?;
-    // A server that was stopped in the middle, and goes on, must not.
-    moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
+    let (generation, pruned, clock, needs, moved_to): (i64, i64, i64, i64, Option<String>) =
+        query.fetch_one(connection).await?;
+    // A server that was stopped in the middle of a move, and goes on, must not.
+    versions::check(&MIGRATIONS, needs, moved_to)?;
     Ok(State {
         global_generation: unsigned(generation)?,
         pruned_through: UnixTime(unsigned(pruned)?),

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -18,17 +19,18 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite};
 
-use super::accounts::accounts;
+use super::accounts::{accounts, select_accounts};
 use super::log::{self, signed, unsigned};
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
-use super::{Account, Change, PasswordChanged, Revoke, State, StoreError};
+use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::revocation::Entry;
 pub(super) use page::rows;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| versions::migrations(sqlx::migrate!("src/store/migrations/sqlite")));
 
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +61,8 @@ impl Store {
         };
         let write = pool(1).await?;
         MIGRATIONS.run(&write).await?;
+        let needs = sqlx::query_scalar("SELECT needs FROM state").fetch_one(&write).await?;
+        versions::check(&MIGRATIONS, needs, None)?;
         Ok(Self { write, read: pool(READERS).await? })
     }
 
@@ -77,10 +81,11 @@ impl Store {
     }
 
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        let query = sqlx::query_as("SELECT global_generation, pruned_through, moved_to FROM state");
-        let (generation, pruned, moved_to): (i64, i64, Option<String>) = query.fetch_one(&self.read).await?;
-        // A server that was stopped in the middle, and goes on, must not.
-        moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))?;
+        let query = sqlx::query_as("SELECT global_generation, pruned_through, needs, moved_to FROM state");
+        let (generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>) =
+            query.fetch_one(&self.read).await?;
+        // A server that was stopped in the middle of a move, and goes on, must not.
+        versions::check(&MIGRATIONS, needs, moved_to)?;
         Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
     }
 
@@ -91,9 +96,10 @@ impl Store {
     /// A transaction that is the only writer from its start, so that it never fails half-way for another's sake.
     async fn begin(&self) -> Result<Writing, StoreError> {
         let mut writing = self.hold().await?;
-        let query = sqlx::query_scalar("SELECT moved_to FROM state");
-        let moved_to: Option<String> = query.fetch_one(&mut *writing.connection).await?;
-        moved_to.map_or(Ok(writing), |to| Err(StoreError::Moved(to)))
+        let query = sqlx::query_as("SELECT needs, moved_to FROM state");
+        let (needs, moved_to) = query.fetch_one(&mut *writing.connection).await?;
+        versions::check(&MIGRATIONS, needs, moved_to)?;
+        Ok(writing)
     }
 
     /// The same, though the store be out of use.

@@ -14,4 +14,5 @@ mod rotation;
 mod sign_out;
 mod tls;
 mod together;
+mod versions;
 mod waking;

@@ -24,3 +24,4 @@ mod status;
 mod throttle;
 mod users;
 mod verify;
+mod versions;

@@ -68,7 +68,7 @@ macro_rules! moving {
             }
 
             pub(super) async fn accounts_after(&mut self, sub: &str, limit: i64) -> Result<Vec<Account>, StoreError> {
-                let query = sqlx::query("SELECT * FROM account WHERE sub > $1 ORDER BY sub LIMIT $2");
+                let query = select_accounts!("WHERE sub > $1 ORDER BY sub LIMIT $2");
                 let query = query.bind(sub).bind(limit);
                 query.fetch_all(&mut *self.connection).await?.iter().map(account).collect()
             }
@@ -179,7 +179,9 @@ macro_rules! moving {
         }
 
         async fn standing(connection: &mut $connection) -> Result<Standing, StoreError> {
-            let query = sqlx::query("SELECT migration.*, moved_to FROM migration, state");
+            let query = sqlx::query("SELECT store_id, source_id, source, source_state, last_account, migration.last_seq, finished, moved_to
+                 FROM migration, state",
+            );
             let row = query.fetch_one(connection).await?;
             let (source_id, source, state) =
                 (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
