@@ -60,8 +60,8 @@ struct Inner {
 
 impl Store {
     pub(crate) async fn open(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
-        // What is slow is the server's to say.
-        let options = options.clone().disable_statement_logging();
+        // What is slow is the server's to say. There are no floats, and PgBouncer takes no such parameter.
+        let options = options.clone().disable_statement_logging().extra_float_digits(None);
         let line =
             Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout };
         let mut connection = line.connect().await?;
@@ -107,23 +107,27 @@ impl Store {
 
     /// A transaction that is the only writer from its start.
     async fn begin(&self) -> Result<Writing<'_>, StoreError> {
-        let mut borrowed = self.0.write.borrow().await?;
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT needs, moved_to FROM state FOR UPDATE";
-        let row = borrowed.fetch_one(begin).await?;
-        versions::check(&MIGRATIONS, row.try_get(0)?, row.try_get(1)?)?;
-        Ok(Writing { connection: borrowed, notify: self.0.news.known })
+        let (writing, state) = self.lock().await?;
+        versions::check(&MIGRATIONS, state.try_get("needs")?, state.try_get("moved_to")?)?;
+        Ok(writing)
     }
 
     /// The same for work on everything there is, however long that takes, and though the store be out of use.
     pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
-        let mut borrowed = self.0.write.borrow().await?;
-        borrowed
-            .execute(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM state FOR UPDATE;
-                 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0",
-            )
-            .await?;
-        Ok(Writing { connection: borrowed, notify: self.0.news.known })
+        let (mut writing, _) = self.lock().await?;
+        let unhurried = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+        writing.connection.execute(unhurried).await?;
+        Ok(writing)
+    }
+
+    /// Begins a transaction, and returns when there is no other.
+    async fn lock(&self) -> Result<(Writing<'_>, PgRow), StoreError> {
+        let mut connection = self.0.write.borrow().await?;
+        // An answer to a sign-out is a promise, whatever the server's default is, and whoever stands in between.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;
+                     SELECT needs, moved_to FROM state FOR UPDATE";
+        let state = connection.fetch_one(begin).await?;
+        Ok((Writing { connection, notify: self.0.news.known }, state))
     }
 }
 

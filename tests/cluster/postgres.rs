@@ -1,5 +1,6 @@
 //! A PostgreSQL of the test's own, with every commit on disk: started from Debian's packages, killed, paused, and asked by `psql`.
 
+mod pooler;
 mod standby;
 mod system;
 
@@ -20,7 +21,7 @@ use system::{children, free_port, pid, program, unprivileged};
 /// Everybody with a password over TCP; the tests' own `psql`, and standbys, come through the socket.
 const ACCESS: &str = "local all,replication all trust\nhost all all all scram-sha-256\n";
 /// The nodes' role, which owns its database and is no superuser.
-const ROLE: &str = "CREATE ROLE sealjar LOGIN PASSWORD 'sealjar'";
+const ROLE: &str = "SET password_encryption = 'scram-sha-256'; CREATE ROLE sealjar LOGIN PASSWORD 'sealjar'";
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -35,9 +35,8 @@ impl Line {
         let failed = |reason| StoreError::Connect { server: self.server(), reason };
         let connect = async {
             let mut connection = self.options.connect().await?;
-            // An answer to a sign-out is a promise, whatever the server's default is.
             let settings = format!(
-                "SET client_min_messages = warning; SET synchronous_commit = on; SET statement_timeout = {statement}; SET lock_timeout = {statement};
+                "SET client_min_messages = warning; SET statement_timeout = {statement}; SET lock_timeout = {statement};
                  SET idle_in_transaction_session_timeout = {idle}",
                 statement = self.statement_timeout.as_millis(),
                 idle = IDLE_IN_TRANSACTION.as_millis(),

@@ -1,0 +1,54 @@
+//! PgBouncer in front of a test's PostgreSQL, each client with a connection of its own for as long as it stays.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use rustix::process::geteuid;
+use tempfile::TempDir;
+
+use super::Postgres;
+use super::system::{done, free_port, unprivileged};
+
+pub(crate) struct Pooler {
+    /// As the setting `store` has it.
+    pub(crate) url: String,
+    process: Child,
+    _directory: TempDir,
+}
+
+impl Postgres {
+    pub(crate) fn pooler(&self) -> Pooler {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (users, settings, port) = (directory.path().join("users"), directory.path().join("settings"), free_port());
+        fs::write(&users, "\"sealjar\" \"sealjar\"\n").expect("writes");
+        let lines = [
+            "[databases]".to_owned(),
+            format!("sealjar = host={} port={}", self.address, self.port),
+            "[pgbouncer]".to_owned(),
+            format!("listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir ="),
+            format!("pool_mode = session\nauth_type = scram-sha-256\nauth_file = {}", users.display()),
+            // As many as PostgreSQL takes, and no more.
+            "default_pool_size = 60\nmax_client_conn = 200".to_owned(),
+        ];
+        fs::write(&settings, lines.join("\n")).expect("writes");
+        if geteuid().is_root() {
+            done(std::process::Command::new("chown").args(["-R", "postgres:"]).arg(directory.path()));
+        }
+        let mut pgbouncer = unprivileged(Path::new("/usr/sbin/pgbouncer"));
+        let process = pgbouncer.arg("-q").arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = process.spawn().expect("this test needs PgBouncer (Debian: apt-get install pgbouncer)");
+        Pooler {
+            url: format!("postgres://sealjar:sealjar@127.0.0.1:{port}/sealjar?sslmode=disable"),
+            process,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,56 @@
+//! What was answered is on PostgreSQL's disk, whatever its own settings are, and also where a pooler stands in between.
+
+use crate::harness::{Server, Session, until};
+use crate::nodes;
+use crate::postgres::{Postgres, Special};
+use crate::turn;
+
+#[tokio::test]
+async fn an_answered_sign_out_survives_a_server_that_would_rather_write_later() {
+    let _turn = turn().await;
+    let lazy = ["synchronous_commit=off", "wal_writer_delay=10s"].map(str::to_owned);
+    let mut database = Postgres::start_special(&Special { settings: &|_| lazy.to_vec(), ..Special::default() });
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    for _ in 0..3 {
+        let ended = sign_out_on_each(&nodes).await;
+        database.kill();
+        database.restart();
+        let knows_only_what_is_on_disk = home.start();
+        for session in &ended {
+            assert_eq!(knows_only_what_is_on_disk.status(session).await, "401 revoked");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_reach_the_server_through_a_pooler_are_as_well_off_as_others() {
+    let _turn = turn().await;
+    let mut database = Postgres::start();
+    let pooler = database.pooler();
+    let home = nodes::home(&database, &[]);
+    let reaches = || home.run(&["users", "list", "--store", &pooler.url]).status.success();
+    until("the pooler is there", reaches);
+    let nodes = nodes::three(&home, &["--store", &pooler.url]);
+    for _ in 0..2 {
+        for session in sign_out_on_each(&nodes).await {
+            nodes::until_all(&nodes, &session, "401 revoked").await;
+        }
+        database.kill();
+        database.restart();
+    }
+    sign_out_on_each(&nodes).await;
+}
+
+/// Begins a session on each node, and ends each on another.
+async fn sign_out_on_each(nodes: &[Server<'_>; 3]) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for node in nodes {
+        nodes::until_ready(node).await;
+        sessions.push(node.login("alice").await);
+    }
+    for (node, session) in nodes.iter().rev().zip(&sessions) {
+        assert_eq!(node.logout(session).await, "200");
+    }
+    sessions
+}
