@@ -61,7 +61,7 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
         command.current_dir(self.directory.path()).args(&arguments[..flags]);
         // Variables that are settings, or look like some.
-        command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK");
+        command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK").env_remove("SEALJAR_POSTGRES");
         command.args(self.settings.iter().flat_map(|setting| ["--set", setting])).args(&arguments[flags..]);
         command
     }

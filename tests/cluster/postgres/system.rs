@@ -10,8 +10,13 @@ use rustix::process::{Pid, geteuid};
 
 use crate::harness::text;
 
-/// The newest of Debian's, which keeps the server's programs out of the path.
+/// A program of PostgreSQL's: the one in the directory SEALJAR_POSTGRES, which may have another version's; else the newest of
+/// Debian's, which keeps the server's programs out of the path.
 pub(super) fn program(name: &str) -> PathBuf {
+    let asked_for = std::env::var_os("SEALJAR_POSTGRES").map(|directory| PathBuf::from(directory).join(name));
+    if let Some(program) = asked_for.filter(|program| program.exists()) {
+        return program;
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let versions = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let programs =

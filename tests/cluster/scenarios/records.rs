@@ -15,8 +15,8 @@ const AFTER: &str = "+35s";
 async fn a_commit_that_hangs_makes_no_list_stale() {
     let _turn = turn().await;
     let database = Postgres::start();
-    // Less than a commit may take.
-    let home = nodes::home(&database, &["revocation.max_staleness=2s"]);
+    // Less than the commit will take.
+    let home = nodes::home(&database, &["revocation.max_staleness=3s", "postgres.statement_timeout=4s"]);
     let mut node = start(&home);
     let live = node.login("alice").await;
     let mut writer = database.connection();

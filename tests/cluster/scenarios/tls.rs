@@ -33,7 +33,7 @@ async fn a_certificate_is_verified_and_what_does_not_verify_is_said_clearly() {
         (trusting("verify-ca", &strange), "certificate"),
         // The system's authorities do not know ours.
         (url("sslmode=verify-full"), "certificate"),
-        (url("sslmode=disable"), "no encryption"),
+        (url("sslmode=disable"), "no pg_hba.conf entry"),
     ] {
         for command in [&["users", "list"][..], &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]]
         {

@@ -8,7 +8,7 @@ use crate::postgres::Postgres;
 #[tokio::test]
 async fn older_nodes_go_on_beside_a_newer_one_until_the_tables_need_newer_ones() {
     let database = Postgres::start();
-    let home = nodes::home(&database, &["revocation.max_staleness=1s"]);
+    let home = nodes::home(&database, &["revocation.max_staleness=4s"]);
     home.add_user("bob");
     let mut nodes = vec![home.start(), home.start()];
     // By connections that are kept, and know the tables as they are now.
