@@ -14,6 +14,9 @@ use crate::keyring::rotate::LockedRing;
 use crate::store::{LIVE, Node, Store};
 
 const POLL: Duration = Duration::from_millis(250);
+/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports. It may have been
+/// kept from the store until now, as all are when the store was away.
+const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Failure> {
     // A store that cannot be used is found out before there is a key.
@@ -41,17 +44,18 @@ pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Fai
 
 /// Waits until every node that is live by then has reported the key.
 async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Failure> {
-    let deadline = Now::read().boot.saturating_add(timeout);
+    let began = Now::read().boot;
     let mut said = None;
     loop {
         let progress = Progress::of(&store.nodes().await?, kid);
         if said.as_ref() != Some(&progress) {
             eprintln!("{progress}");
         }
-        if progress.lacking.is_empty() {
+        let watched = Now::read().boot.saturating_sub(began);
+        if progress.lacking.is_empty() && (progress.silent.is_empty() || watched >= GRACE.min(timeout)) {
             return Ok(());
         }
-        if Now::read().boot >= deadline {
+        if watched >= timeout {
             return Err(Failure::failed(format!("not every live node holds {kid}: {progress}")));
         }
         said = Some(progress);
@@ -59,29 +63,38 @@ async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Fa
     }
 }
 
-/// How many live nodes hold a key, and the names of those that do not.
+/// How many live nodes hold a key, and the names of those that do not, and of those that are silent.
 #[derive(Debug, PartialEq, Eq)]
 struct Progress {
     holding: usize,
     lacking: Vec<String>,
+    silent: Vec<String>,
 }
 
 impl Progress {
     fn of(nodes: &[Node], kid: Kid) -> Self {
-        let live = nodes.iter().filter(|node| node.is_live()).map(|node| &node.report);
-        let (holding, lacking): (Vec<_>, Vec<_>) = live.partition(|report| report.opens_with(kid));
-        Self { holding: holding.len(), lacking: lacking.into_iter().map(|report| report.name.clone()).collect() }
+        let (live, silent): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| node.is_live());
+        let (holding, lacking): (Vec<&Node>, Vec<&Node>) = live.iter().partition(|node| node.report.opens_with(kid));
+        let names = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.report.name.clone()).collect();
+        Self { holding: holding.len(), lacking: names(lacking), silent: names(silent) }
     }
 }
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { holding, lacking } = self;
+        let Self { holding, lacking, silent } = self;
         let live = holding + lacking.len();
         match live {
-            0 => write!(f, "no node has reported within {} s, so there is none to wait for", LIVE.as_secs()),
-            _ if lacking.is_empty() => write!(f, "{holding} of {live} live nodes hold it"),
-            _ => write!(f, "{holding} of {live} live nodes hold it, missing at {}", lacking.join(", ")),
+            0 => write!(f, "no node has reported within {} s", LIVE.as_secs())?,
+            _ => write!(f, "{holding} of {live} live nodes hold it")?,
+        }
+        if !lacking.is_empty() {
+            write!(f, ", missing at {}", lacking.join(", "))?;
+        }
+        match silent.is_empty() {
+            true if live == 0 => write!(f, ", so there is none to wait for"),
+            true => Ok(()),
+            false => write!(f, "; silent: {}", silent.join(", ")),
         }
     }
 }
@@ -99,12 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_every_live_node_that_lacks_the_key_and_for_no_silent_one() {
-        let none = "no node has reported within 30 s, so there is none to wait for";
+    fn says_which_live_nodes_lack_the_key_and_which_are_silent() {
         let cases: [(&[Node], &str); 5] = [
-            (&[], none),
-            (&[node("a", &[1], 31)], none),
-            (&[node("a", &[1, 2], 0), node("b", &[1], 31)], "1 of 1 live nodes hold it"),
+            (&[], "no node has reported within 30 s, so there is none to wait for"),
+            (&[node("a", &[1], 31)], "no node has reported within 30 s; silent: a"),
+            (&[node("a", &[1, 2], 0), node("b", &[1], 31)], "1 of 1 live nodes hold it; silent: b"),
             (&[node("a", &[1, 2], 0), node("b", &[1], 30)], "1 of 2 live nodes hold it, missing at b"),
             (&[node("a", &[1], 1), node("b", &[], 1)], "0 of 2 live nodes hold it, missing at a, b"),
         ];

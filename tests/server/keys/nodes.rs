@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{active, copied_keys, deliver, kid_of, sealed_with, until_active};
+use crate::database;
 use crate::harness::{Home, PATIENCE, Server, text};
 
 /// A server of this name over this key directory.
@@ -228,6 +229,27 @@ async fn a_rotation_that_waits_activates_at_once_if_no_node_is_live() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is none to wait for"));
     until_active(&home, text(&output.stdout).trim());
+}
+
+#[tokio::test]
+async fn a_rotation_that_waits_gives_nodes_that_could_not_report_time_to() {
+    let home = Home::new();
+    let other_keys = copied_keys(&home);
+    let _other = start(&home, "other", &other_keys);
+    let gone = start(&home, "gone", &other_keys);
+    until_status(&home, |_, nodes, _| nodes.len() == 2);
+    gone.kill();
+    // As if the store had been away for a minute.
+    let mut tables = database::open(&home, "sealjar.db").await;
+    database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 60000").await;
+    let mut waiting = Waiting::start(&home, "10m");
+    let line = waiting.until_said("published ");
+    let kid = line["published ".len()..].split(',').next().expect("an id");
+    waiting.until_said("0 of 1 live nodes hold it, missing at other; silent: gone");
+    deliver(&home, kid, &other_keys);
+    waiting.until_said("1 of 1 live nodes hold it; silent: gone");
+    assert!(waiting.end().status.success(), "one that does not come back is not waited for any longer");
+    until_active(&home, kid);
 }
 
 #[tokio::test]
