@@ -17,7 +17,7 @@ pub(crate) const POLL: Duration = Duration::from_millis(250);
 /// Between two polls that are made because there is news.
 const BREATH: Duration = Duration::from_millis(10);
 /// Between two attempts to reach a store that is away, at most.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// Between two records of what is sealed and what the clock has reached, each followed by pruning; by the boot clock.
 const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 /// How soon it is tried again if the store does not take it.

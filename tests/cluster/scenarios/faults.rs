@@ -30,6 +30,35 @@ async fn postgresql_killed_and_restarted_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_killed_and_restarted_again_and_again_under_load() {
+    let _turn = turn().await;
+    let times = reduced_or_stated(4, 25);
+    let mut database = Postgres::start();
+    let home = nodes::home(&database, &[ORIGIN, STALENESS]);
+    let nodes = nodes::three(&home, &[]);
+    let load = Load::start(&nodes).await;
+    for _ in 0..times {
+        database.kill();
+        database.restart();
+        load.until_signed_out(10).await;
+    }
+    for node in 0..nodes.len() {
+        load.until_live_session_is(node, "200").await;
+    }
+    let record = load.stop().await;
+    no_answered_sign_out_was_lost(&record);
+    every_sign_out_takes_effect_everywhere(&record, &nodes).await;
+    let not_durable = record.endings.iter().filter(|ending| ending.sign_out.verdict != "200").count();
+    let refused = record.checks.iter().filter(|check| check.verdict != "200").count();
+    println!(
+        "PostgreSQL killed and restarted {times} times: {} sign-outs, {not_durable} answered 503, all in force everywhere; \
+         {refused} of {} verifications of a live session answered 503",
+        record.endings.len(),
+        record.checks.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_paused_under_load() {
     let _turn = turn().await;
     let database = Postgres::start();
