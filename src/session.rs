@@ -108,8 +108,17 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,
     ) -> bool {
+        self.keys_lacked(cookie_fields, cookie).next().is_some()
+    }
+
+    /// The keys that are not held, of those that the tokens name that would be tried.
+    pub fn keys_lacked<'h>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        cookie: &CookieName,
+    ) -> impl Iterator<Item = Kid> {
         let tokens = cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value);
-        tokens.take(MAX_TRIED).any(|token| self.lacks_key_of(token))
+        tokens.take(MAX_TRIED).filter_map(UntrustedToken::kid).filter(|kid| self.lacks_key(*kid))
     }
 
     /// Whether a token names a key that is not held.

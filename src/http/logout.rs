@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::App;
+use super::authenticate::store_failed;
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::json::{Object, name};
@@ -14,6 +15,7 @@ use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use crate::audit;
 use crate::clock::Now;
+use crate::id::Kid;
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
 use crate::store::Revoke;
@@ -88,7 +90,18 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
     submission.check_token(app, |bound| {
         presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
     })?;
-    Ok((submission, presented))
+    if is_known_elsewhere(app, request).await? { Err(Problem::KeyElsewhere) } else { Ok((submission, presented)) }
+}
+
+/// Whether a token that came with the request is of a key that this server lacks, and another has: then nobody here can tell whose
+/// session it is, and it may be alive there. A key that nobody has opens nothing anywhere.
+async fn is_known_elsewhere(app: &App, request: &Request) -> Result<bool, Problem> {
+    let lacked: Vec<Kid> = app.sessions.keys_lacked(cookie::fields(request.headers()), app.cookies.session()).collect();
+    if lacked.is_empty() {
+        return Ok(false);
+    }
+    let nodes = app.store.nodes().await.map_err(store_failed)?;
+    Ok(nodes.iter().any(|node| lacked.iter().any(|kid| node.report.opens_with(*kid))))
 }
 
 /// Ends the sessions that came with the request and `all` those of their subjects.

@@ -37,6 +37,8 @@ pub(crate) enum Problem {
     Store,
     /// A revocation is in force here, but not on disk.
     NotDurable,
+    /// Another server may know the session, and this one does not have its key.
+    KeyElsewhere,
     /// No key can seal, or what the account holds cannot be sealed.
     Seal(SealError),
     /// The body is not JSON.
@@ -152,6 +154,11 @@ impl Problem {
                 S::SERVICE_UNAVAILABLE,
                 "not-durable",
                 "the session is ended in this process, but storage failed: a restart could bring it back until storage is repaired; try again",
+            ),
+            Self::KeyElsewhere => (
+                S::SERVICE_UNAVAILABLE,
+                "key-elsewhere",
+                "nothing was ended: this server does not have the session's key yet, but another one does; try again in a moment",
             ),
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,

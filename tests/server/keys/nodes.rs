@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{active, copied_keys, deliver, kid_of, sealed_with, until_active};
 use crate::database;
-use crate::harness::{Home, PATIENCE, Server, text};
+use crate::harness::{Home, PATIENCE, Server, Session, text};
 
 /// A server of this name over this key directory.
 fn start<'h>(home: &'h Home, name: &str, keys: &str) -> Server<'h> {
@@ -229,6 +229,30 @@ async fn a_rotation_that_waits_activates_at_once_if_no_node_is_live() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is none to wait for"));
     until_active(&home, text(&output.stdout).trim());
+}
+
+/// Else it would be told that its session is over, and a copy of it would live on where the key is.
+#[tokio::test]
+async fn a_sign_out_at_a_node_that_lacks_the_key_is_no_success_until_it_has_it() {
+    let home = Home::new();
+    let other_keys = copied_keys(&home);
+    let (one, other) = (start(&home, "one", "keys"), start(&home, "other", &other_keys));
+    home.ok(&["keys", "rotate", "--activate-in", "0s"]);
+    let kid = active(&home.keys());
+    let session = sealed_with(&one, &kid).await;
+    until_status(&home, |_, nodes, _| nodes.iter().any(|node| node["active"] == kid.as_str()));
+    for path in ["/auth/logout", "/auth/logout/all"] {
+        let answer = other.post(path, &session.cookie()).await;
+        assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
+    }
+    assert_eq!(one.status(&session).await, "200");
+    deliver(&home, &kid, &other_keys);
+    assert_eq!(other.logout(&session).await, "200");
+    assert_eq!(other.status(&session).await, "401 revoked");
+    one.until_status(&session, "401 revoked").await;
+    // A key that nobody has opens nothing anywhere.
+    let made_up = Session(format!("AQAAAAAAAAAA{}", &session.0[12..]));
+    assert_eq!(other.logout(&made_up).await, "200");
 }
 
 #[tokio::test]
