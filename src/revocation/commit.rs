@@ -86,32 +86,34 @@ impl Committer {
 #[derive(Debug)]
 pub(crate) struct Committing {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<usize>,
+    task: JoinHandle<()>,
 }
 
 impl Committing {
-    /// Takes no further requests, commits those there are, and says whether all of them are on disk within `patience`.
+    /// Takes no further requests, commits those there are, again and again if need be, and says whether all of them are on disk within `patience`.
     pub(crate) async fn finish(self, patience: Duration) -> bool {
         let _ = self.stop.send(());
-        matches!(tokio::time::timeout(patience, self.task).await, Ok(Ok(0)))
+        matches!(tokio::time::timeout(patience, self.task).await, Ok(Ok(())))
     }
 }
 
-/// Commits until it is stopped and the queue is empty; returns how many refusals it could not commit.
+/// Commits until it is stopped and everything is committed.
 async fn run(
     list: Arc<RevocationList>,
     store: Store,
     mut waiting: mpsc::UnboundedReceiver<Request>,
     mut stop: oneshot::Receiver<()>,
-) -> usize {
+) {
     // What was tried before and is not committed; nobody waits for it any more.
     let mut backlog: HashSet<Revoke> = HashSet::new();
     let mut failing = false;
+    // Whether nothing waits, and nothing comes any more.
+    let mut drained = false;
     loop {
         let pause = if failing { RETRY } else { Duration::ZERO };
-        let (first, closing) = tokio::select! {
-            next = waiting.recv() => { let closing = next.is_none(); (next, closing) }
-            () = tokio::time::sleep(pause), if !backlog.is_empty() => (None, false),
+        let first = tokio::select! {
+            next = waiting.recv(), if !drained => { drained = next.is_none(); next }
+            () = tokio::time::sleep(pause), if !backlog.is_empty() => None,
             _ = &mut stop, if !waiting.is_closed() => {
                 waiting.close();
                 continue;
@@ -145,8 +147,8 @@ async fn run(
         for reply in replies {
             let _ = reply.send(if failing { Err(NotDurable) } else { Ok(()) });
         }
-        if closing && (failing || backlog.is_empty()) {
-            return backlog.len();
+        if drained && backlog.is_empty() {
+            return;
         }
     }
 }

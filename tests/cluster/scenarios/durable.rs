@@ -42,6 +42,22 @@ async fn nodes_that_reach_the_server_through_a_pooler_are_as_well_off_as_others(
     sign_out_on_each(&nodes).await;
 }
 
+#[tokio::test]
+async fn a_node_that_is_told_to_stop_while_the_server_is_away_delivers_what_it_owes_when_that_is_back_in_time() {
+    let _turn = turn().await;
+    let mut database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let mut node = home.start();
+    let session = node.login("alice").await;
+    database.kill();
+    assert_eq!(node.logout(&session).await, "503 not-durable");
+    node.signal("TERM");
+    node.wait_for("stopping");
+    database.restart();
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(home.start().status(&session).await, "401 revoked");
+}
+
 /// Begins a session on each node, and ends each on another.
 async fn sign_out_on_each(nodes: &[Server<'_>; 3]) -> Vec<Session> {
     let mut sessions = Vec::new();
