@@ -45,7 +45,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Loads the whole list, and records what this server is going to seal.
+    /// Records what this server is going to seal, and loads the whole list.
     pub(crate) async fn load(
         store: Store,
         list: Arc<RevocationList>,
@@ -53,15 +53,15 @@ impl Follower {
         sealing: Sealing,
     ) -> Result<Self, StoreError> {
         let now = Now::read();
-        let mut place = None;
-        let state = catch_up(&store, &list, &mut place, News::Old).await?;
+        let state = store.state().await?;
         check_clocks(&state, now)?;
-        let follower = Self {
+        list.raise_pruned_through(state.pruned_through);
+        let mut follower = Self {
             store,
             list,
             lag,
             sealing,
-            place,
+            place: None,
             steps: StepGuard::new(now),
             reached: now.wall,
             next_record: now.boot + RECORD_EVERY,
@@ -69,7 +69,9 @@ impl Follower {
             stale: false,
             records: JoinSet::new(),
         };
+        // First, so that no refusal is missing on the list whose expiry did not reckon with what is sealed here.
         follower.record(now, false).await?;
+        catch_up(&follower.store, &follower.list, &mut follower.place, News::Old).await?;
         Ok(follower)
     }
 
