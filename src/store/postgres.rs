@@ -14,7 +14,7 @@ mod revocations;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
 
@@ -64,12 +64,7 @@ impl Store {
         let options = options.clone().disable_statement_logging().extra_float_digits(None);
         let line =
             Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout };
-        let mut connection = line.connect().await?;
-        // However long a change of the tables takes.
-        connection
-            .execute("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-            .await?;
-        MIGRATIONS.run(&mut connection).await?;
+        let mut connection = migrate(&line).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
         let news = News::new(line.clone(), &mut connection).await;
         // A word of farewell to the server; it would notice by itself.
@@ -128,6 +123,31 @@ impl Store {
                      SELECT needs, moved_to FROM state FOR UPDATE";
         let state = connection.fetch_one(begin).await?;
         Ok((Writing { connection, notify: self.0.news.known }, state))
+    }
+}
+
+/// Brings the tables up to date, however long it takes; but while it waits for somebody to let go of one, every poll of every node
+/// has to wait behind it. So it waits for a moment only, and tries again.
+async fn migrate(line: &Line) -> Result<PgConnection, StoreError> {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    const TRIES: usize = 120;
+    let mut tries = 1;
+    loop {
+        let mut connection = line.connect().await?;
+        connection.execute("SET statement_timeout = 0; SET lock_timeout = 1000").await?;
+        match MIGRATIONS.run(&mut connection).await {
+            Err(
+                MigrateError::Execute(sqlx::Error::Database(error))
+                | MigrateError::ExecuteMigration(sqlx::Error::Database(error), _),
+            ) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) && tries < TRIES => {
+                if tries == 1 {
+                    tracing::info!("the tables are to be brought up to date, and in use; waiting");
+                }
+                tries += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            outcome => return outcome.map(|()| connection).map_err(StoreError::from),
+        }
     }
 }
 
