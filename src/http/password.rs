@@ -24,7 +24,7 @@ use crate::account::{LoginName, Password};
 use crate::audit::Purpose;
 use crate::clock::Now;
 use crate::session::form::Bound;
-use crate::store::StoreError;
+use crate::store::{Revoke, StoreError};
 
 /// Where a form goes on to.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
@@ -130,10 +130,19 @@ async fn set(app: &App, checked: &mut Checked, new: Password) -> Result<(), Prob
     let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
     checked.read = Now::read();
-    let changed = app.store.change_own_password(&checked.account, &hash).await.map_err(|error| match error {
-        StoreError::NoSuchAccount(_) => Problem::Overtaken,
-        error => store_failed(error),
-    })?;
+    let changed = match app.store.change_own_password(&checked.account, &hash).await {
+        Err(StoreError::NoSuchAccount(_)) => return Err(Problem::Overtaken),
+        Err(error) => {
+            if matches!(error, StoreError::TooLate) {
+                // If it is made after all, its refusal counts from too early a time. So there will be another, until one counts.
+                let below = checked.account.generation + 1;
+                let again = Revoke::Subject { sub: checked.account.sub.as_str().into(), below };
+                let _ = app.committer.revoke(vec![again]).await;
+            }
+            return Err(store_failed(error));
+        }
+        Ok(changed) => changed,
+    };
     // Durable already; the log would bring it a moment later.
     revocations.add_durable(&changed.ended);
     (checked.account.generation, checked.account.must_change) = (changed.generation, false);
