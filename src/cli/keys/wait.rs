@@ -14,9 +14,9 @@ use crate::keyring::rotate::LockedRing;
 use crate::store::{LIVE, Node, Store};
 
 const POLL: Duration = Duration::from_millis(250);
-/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports. It may have been
-/// kept from the store until now, as all are when the store was away.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports and more. It may have
+/// been kept from the store until now, as all are when the store was away.
+const GRACE: Duration = Duration::from_secs(15);
 
 pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Failure> {
     // A store that cannot be used is found out before there is a key.
