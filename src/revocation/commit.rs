@@ -90,7 +90,8 @@ pub(crate) struct Committing {
 }
 
 impl Committing {
-    /// Takes no further requests, commits those there are, again and again if need be, and says whether all of them are on disk within `patience`.
+    /// Takes no further requests, tries to commit those there are until it succeeds, and says whether all of them are on disk
+    /// within `patience`.
     pub(crate) async fn finish(self, patience: Duration) -> bool {
         let _ = self.stop.send(());
         matches!(tokio::time::timeout(patience, self.task).await, Ok(Ok(())))
