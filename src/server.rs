@@ -86,6 +86,8 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     };
     let lag = Arc::new(Lag::default());
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), sealing).await?;
+    // The last that the store can keep it from: from then on it serves, whatever becomes of the store.
+    let has_accounts = store.has_accounts().await?;
     let public = Listener::open("http.listen", config.http.listen)?;
     let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
 
@@ -148,7 +150,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         };
         background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
     }
-    on_ready(Ready { hosts: &app.hosts, has_accounts: store.has_accounts().await? });
+    on_ready(Ready { hosts: &app.hosts, has_accounts });
 
     stop.signal().await;
     app.stopping.store(true, Ordering::Release);
