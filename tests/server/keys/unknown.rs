@@ -40,7 +40,10 @@ async fn a_token_is_good_on_every_route_as_soon_as_its_key_is_in_the_directory()
     for route in ROUTES {
         let kid = rotate_at_once(&home);
         let session = sealed_with(&one, &kid).await;
-        assert_eq!(ask(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
+        let verdict = ask(&other, route, &session).await.verdict();
+        // A sign-out asks whether another node has the key, which may have said so by now.
+        let known_elsewhere = route.1 == "/auth/logout/all" && verdict == "503 key-elsewhere";
+        assert!(verdict == "401 invalid" || known_elsewhere, "{route:?} without the key: {verdict}");
         deliver(&home, &kid, &other_keys);
         assert_eq!(ask(&other, route, &session).await.verdict(), "200", "{route:?}");
     }
