@@ -41,6 +41,7 @@ use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
 use salvo::http::{Method, Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
+use tokio::sync::Semaphore;
 
 use crate::account::password::checker::Checker;
 use crate::audit;
@@ -83,6 +84,8 @@ pub(crate) struct App {
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) ring_reads: RingReads,
+    /// Whose turn it is to ask whether another node has a key (`logout.rs`).
+    pub(crate) questions: Semaphore,
     /// The signal to stop has come.
     pub(crate) stopping: AtomicBool,
 }

@@ -17,6 +17,7 @@ use salvo::prelude::Service;
 use salvo::server::ServerHandle;
 use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
@@ -117,6 +118,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
         ring_reads: RingReads::new(),
+        questions: Semaphore::new(1),
         stopping: AtomicBool::new(false),
     });
     let ring_changed = Arc::new(tokio::sync::Notify::new());

@@ -4,6 +4,7 @@
 //! out only with success: after a failure the browser still has what it needs to try again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::App;
 use super::authenticate::store_failed;
@@ -24,6 +25,9 @@ use salvo::prelude::{Response, handler};
 
 /// Where a form goes on to.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
+
+/// How long a request waits to ask whether another node has a key.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `POST /auth/logout`: ends this session; idempotent.
 pub(crate) struct Logout(pub(crate) Arc<App>);
@@ -100,6 +104,9 @@ async fn is_known_elsewhere(app: &App, request: &Request) -> Result<bool, Proble
     if lacked.is_empty() {
         return Ok(false);
     }
+    // One question at a time: whoever makes up keys keeps no sign-in from the store.
+    let turn = tokio::time::timeout(PATIENCE, app.questions.acquire()).await;
+    let _turn = turn.map_err(|_| Problem::Store)?.expect("never closed");
     let nodes = app.store.nodes().await.map_err(store_failed)?;
     Ok(nodes.iter().any(|node| lacked.iter().any(|kid| node.report.opens_with(*kid))))
 }
