@@ -246,7 +246,9 @@ impl From<StoreError> for Failure {
             StoreError::Moved(_) => Self::io(&error).hint(
                 "name that one as the store; to go back to this one as it was then, ending every session: sealjar store restored",
             ),
-            StoreError::TooLate => Self::io(&error).hint("run it again: doing it twice does no harm"),
+            StoreError::TooLate => Self::io(&error).hint(
+                "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
+            ),
             StoreError::Missing(_) => Self::io(&error)
                 .hint("`sealjar users add NAME` makes it, with the first account; or name another with --store"),
             StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),

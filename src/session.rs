@@ -121,12 +121,7 @@ impl Sessions {
         tokens.take(MAX_TRIED).filter_map(UntrustedToken::kid).filter(|kid| self.lacks_key(*kid))
     }
 
-    /// Whether a token names a key that is not held.
-    pub fn lacks_key_of(&self, token: UntrustedToken<'_>) -> bool {
-        token.kid().is_some_and(|kid| self.lacks_key(kid))
-    }
-
-    /// Whether a form token of either kind does.
+    /// Whether a form token of either kind names a key that is not held.
     pub fn lacks_key_of_form(&self, token: &[u8]) -> bool {
         let kid = match SteadyToken::parse(token) {
             Some(steady) => steady.kid(),
