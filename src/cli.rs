@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layers::{Flag, Layers};
+use crate::config::listen::Listen;
 use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
@@ -263,10 +264,16 @@ impl From<ServeError> for Failure {
         match error {
             ServeError::Ring(error) => error.into(),
             ServeError::Store(error) => error.into(),
+            ServeError::Listen { listen: Listen::Systemd(_), .. } => Self::io(&error).hint(
+                "the sockets come from a socket unit; deploy/sealjar.socket is one, and elsewhere http.listen names an address",
+            ),
             ServeError::Listen { setting, .. } => {
                 let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
                 Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
             }
+            ServeError::Tls(_) => Self::io(&error).hint(
+                "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",
+            ),
             ServeError::NotFlushed => {
                 Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
             }

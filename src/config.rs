@@ -4,6 +4,7 @@
 
 mod check;
 pub(crate) mod layers;
+pub(crate) mod listen;
 mod parts;
 mod span;
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::tls::TlsVersion;
 pub(crate) use check::{ConfigError, MAX_SPAN};
+use listen::{Listen, UnixMode};
 pub(crate) use span::Span;
 
 /// The longest name of a node, in characters; no host's is longer.
@@ -28,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) store: String,
     pub(crate) postgres: Postgres,
     pub(crate) http: Http,
+    pub(crate) tls: Tls,
     pub(crate) cookie: Cookie,
     pub(crate) keys: Keys,
     pub(crate) node: Node,
@@ -53,14 +57,18 @@ pub(crate) struct Postgres {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
-    /// Where the public routes listen, in the clear: put a proxy with TLS in front of anything but loopback.
-    pub(crate) listen: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` listen. Keep it private: it asks nobody who they are.
-    pub(crate) admin_listen: SocketAddr,
+    /// Where the public routes listen: `ADDRESS:PORT`, `unix:PATH`, or `systemd:NAME`. In the clear, if the settings of `tls` are
+    /// not given: then put a proxy with TLS in front of anything but loopback.
+    pub(crate) listen: Listen,
+    /// Where `/healthz`, `/readyz` and `/metrics` listen, likewise, and never with TLS. Keep it private: it asks nobody who they are.
+    pub(crate) admin_listen: Listen,
+    /// The permissions of Unix sockets, in octal. Whoever may write to the public one and is listed as a trusted proxy (`unix`) can
+    /// say where requests come from.
+    pub(crate) unix_mode: UnixMode,
     /// The origins under which browsers reach the public routes, such as `https://app.example.com`. A request for another
     /// host is refused. Empty: the loopback addresses at the port of `http.listen`.
     pub(crate) public_origins: Vec<String>,
-    /// Proxies, as addresses or networks such as `10.0.0.0/8`, whose `X-Forwarded-*` and `X-Original-*` fields are believed. Only
+    /// Proxies, as addresses or networks such as `10.0.0.0/8`, or `unix` for all that come by a Unix socket, whose `X-Forwarded-*` and `X-Original-*` fields are believed. Only
     /// list what overwrites these fields: whoever is listed can say for which host and by which method a request is made.
     pub(crate) trusted_proxies: Vec<String>,
     /// Under which `host:port` proxies address `/auth/verify`, besides the public origins. Empty: the loopback names and
@@ -79,6 +87,20 @@ pub(crate) struct Http {
     pub(crate) shutdown_delay: Span,
     /// How long requests under way may then take.
     pub(crate) shutdown_timeout: Span,
+}
+
+/// TLS on the public listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// A PEM file with the certificate and the intermediate ones after it; empty: no TLS. Read again when it changes.
+    pub(crate) certificate: PathBuf,
+    /// A PEM file with its private key. Whoever can read it can pose as this server.
+    pub(crate) private_key: PathBuf,
+    /// For trying out: a certificate made at the start, which no browser trusts.
+    pub(crate) self_signed: bool,
+    /// The oldest version that is spoken, `1.2` or `1.3`.
+    pub(crate) min_version: TlsVersion,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -201,8 +223,9 @@ impl Default for Config {
                 connect_timeout: Span(Duration::from_secs(3)),
             },
             http: Http {
-                listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-                admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+                listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
+                admin_listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8081))),
+                unix_mode: UnixMode(0o660),
                 public_origins: Vec::new(),
                 trusted_proxies: Vec::new(),
                 verify_authorities: Vec::new(),
@@ -212,6 +235,12 @@ impl Default for Config {
                 idle_timeout: Span(Duration::from_secs(75)),
                 shutdown_delay: Span(Duration::ZERO),
                 shutdown_timeout: Span(Duration::from_secs(20)),
+            },
+            tls: Tls {
+                certificate: PathBuf::new(),
+                private_key: PathBuf::new(),
+                self_signed: false,
+                min_version: TlsVersion::V1_2,
             },
             cookie: Cookie { domain: String::new(), plain_http: false },
             keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },

@@ -31,6 +31,7 @@ pub(crate) mod return_url;
 pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod throttle;
+pub(crate) mod tls;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -62,6 +63,7 @@ use problem::Problem;
 use reread::{Reread, RingReads};
 use resource::{Nothing, Resource};
 use throttle::Throttle;
+use tls::Tls;
 use verify::Shape;
 
 /// What the handlers work with.
@@ -84,6 +86,8 @@ pub(crate) struct App {
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) ring_reads: RingReads,
+    /// If the public listener speaks TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Whose turn it is to ask whether another node has a key (`logout.rs`).
     pub(crate) questions: Semaphore,
     /// The signal to stop has come.

@@ -2,26 +2,22 @@
 
 mod admission;
 mod descriptors;
+mod listener;
 mod report;
 pub(crate) mod ring;
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use salvo::conn::tcp::TcpAcceptor;
-use salvo::fuse::FuseConfig;
-use salvo::prelude::Service;
-use salvo::server::ServerHandle;
-use socket2::SockRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
 use crate::config::Config;
+use crate::config::listen::Listen;
 use crate::http::connections::Connections;
 use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
@@ -29,6 +25,7 @@ use crate::http::hosts::Hosts;
 use crate::http::pages::Shell;
 use crate::http::reread::RingReads;
 use crate::http::throttle::Throttle;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::commit::Committer;
@@ -38,16 +35,10 @@ use crate::revocation::tail::{self, Follower};
 use crate::revocation::{RevocationList, WhenStale};
 use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
-use admission::{Admission, Door};
+use listener::{Inherited, Listener};
 use report::Reporting;
 use ring::Schedule;
 
-/// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
-/// clearing memory, at each request.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-const MAX_STREAMS: u32 = 100;
-/// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
-const QUEUE: i32 = 4096;
 /// How long the last sign-outs may take to reach the store after the last request.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -58,8 +49,10 @@ pub(crate) enum ServeError {
     Ring(#[from] RingError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("cannot listen on {address} ({setting}): {source}")]
-    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {listen} ({setting}): {source}")]
+    Listen { setting: &'static str, listen: Listen, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(
         "the last sign-outs did not reach the store: these sessions live on elsewhere, and here after the next start"
     )]
@@ -89,14 +82,16 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), sealing).await?;
     // The last that the store can keep it from: from then on it serves, whatever becomes of the store.
     let has_accounts = store.has_accounts().await?;
-    let public = Listener::open("http.listen", config.http.listen)?;
-    let admin = Listener::open("http.admin_listen", config.http.admin_listen)?;
+    let (inherited, mode) = (&mut Inherited::from_env(), config.http.unix_mode);
+    let public = Listener::open("http.listen", &config.http.listen, mode, inherited)?;
+    let admin = Listener::open("http.admin_listen", &config.http.admin_listen, mode, inherited)?;
 
     let places = descriptors::connections(config.http.max_connections as usize);
     let connections = Connections::new(places, config.trusted_proxies());
     let (committer, committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
-    let hosts = config.hosts(public.address.port());
+    let hosts = config.hosts(public.port());
+    let tls = config.certificate(&hosts).map(|source| Tls::open(source, config.tls.min_version)).transpose()?;
     let app = Arc::new(App {
         sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
         store: store.clone(),
@@ -118,6 +113,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
         ring_reads: RingReads::new(),
+        tls: tls.clone(),
         questions: Semaphore::new(1),
         stopping: AtomicBool::new(false),
     });
@@ -127,10 +123,12 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
         tokio::spawn(reread_on_hangup(app.clone())?),
     ];
+    background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
     let reporting = Reporting::start(app.clone(), config.node_name(), ring_changed);
-    let public = public.start(config, connections, http::public(app.clone()))?;
+    let addresses = (public.place.clone(), admin.place.clone());
+    let public = public.start(config, tls.clone(), connections, http::public(app.clone()))?;
     let connections = Connections::new(places, TrustedProxies::default());
-    let admin = admin.start(config, connections, http::admin(app.clone()))?;
+    let admin = admin.start(config, None, connections, http::admin(app.clone()))?;
     let mut stop = Stop::listen()?;
     if config.cookie.plain_http {
         tracing::warn!(
@@ -142,7 +140,7 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
             "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
         );
     }
-    tracing::info!(public = %public.address, admin = %admin.address, "listening");
+    tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
     if !config.keys.rotate_every.0.is_zero() {
         let schedule = Schedule {
             directory: config.keys.dir.clone(),
@@ -184,8 +182,9 @@ fn reread_on_hangup(app: Arc<App>) -> io::Result<impl Future<Output = ()>> {
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangups.recv().await.is_some() {
-            tracing::info!("reading the key ring again; other settings need a restart");
+            tracing::info!("reading keys and certificate again; other settings need a restart");
             app.ring_reads.ask();
+            app.tls.iter().for_each(|tls| tls.ask());
         }
     })
 }
@@ -206,62 +205,5 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// A bound socket.
-struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    fn open(setting: &'static str, address: SocketAddr) -> Result<Self, ServeError> {
-        let bind = || {
-            let socket = TcpListener::bind(address)?;
-            // As long a queue as the system allows, for those that come while others are made to give way.
-            SockRef::from(&socket).listen(QUEUE)?;
-            socket.set_nonblocking(true)?;
-            // Linux lets accepted connections inherit it; Salvo has no setting of its own.
-            SockRef::from(&socket).set_tcp_nodelay(true)?;
-            let address = socket.local_addr()?;
-            Ok(Self { socket, address })
-        };
-        bind().map_err(|source| ServeError::Listen { setting, address, source })
-    }
-
-    fn start(self, config: &Config, connections: Arc<Connections>, service: Service) -> Result<Running, ServeError> {
-        let socket = self.socket.try_clone()?;
-        let acceptor = TcpAcceptor::try_from(tokio::net::TcpListener::from_std(self.socket)?)?;
-        let idle = config.http.idle_timeout.0;
-        // Whoever reads a body gives it a time for the whole.
-        let fuse = FuseConfig::strict()
-            .with_http1_header_timeout(idle)
-            .with_connection_idle_timeout(idle)
-            .with_request_body_timeout(None);
-        let door = Door::new(acceptor, connections.clone());
-        let mut server = salvo::Server::new(door).fuse_policy(Admission::new(connections, fuse));
-        server.http1_mut().max_buf_size(MAX_HEAD_BYTES);
-        let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
-        server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
-        let handle = server.handle();
-        Ok(Running { address: self.address, socket, handle, task: tokio::spawn(server.try_serve(service)) })
-    }
-}
-
-/// A listener that serves.
-struct Running {
-    address: SocketAddr,
-    socket: TcpListener,
-    handle: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
-}
-
-impl Running {
-    async fn stop(self, timeout: Duration) -> io::Result<()> {
-        self.handle.stop_graceful(timeout);
-        // Else the kernel goes on accepting connections that nobody will ever serve.
-        SockRef::from(&self.socket).shutdown(Shutdown::Both)?;
-        self.task.await.map_err(io::Error::other)?
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Serve {
     /// Try it out: temporary keys and accounts, gone when it stops
     #[arg(long)]
     demo: bool,
-    /// Where the public routes listen (http.listen)
+    /// Where the public routes listen: an address, unix:PATH or systemd:NAME (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Where /healthz, /readyz and /metrics listen (http.admin_listen)
@@ -43,6 +43,9 @@ pub(super) struct Serve {
     /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
     #[arg(long, value_name = "ORIGIN")]
     public_origin: Vec<String>,
+    /// Try out TLS, with a certificate that is made at the start and that no browser trusts (tls.self_signed)
+    #[arg(long)]
+    tls_self_signed: bool,
 }
 
 impl Serve {
@@ -52,6 +55,7 @@ impl Serve {
             ("--listen", "http.listen", self.listen.clone()),
             ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
             ("--public-origin", "http.public_origins", origins),
+            ("--tls-self-signed", "tls.self_signed", self.tls_self_signed.then(|| "true".to_owned())),
         ]
         .into_iter()
         .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
@@ -135,6 +139,8 @@ fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     let Some(origin) = ready.hosts.first() else {
         return;
     };
+    // Its certificate is one that nobody vouches for.
+    let curl = if origin.is_secure() { "curl -k" } else { "curl" };
     // Whoever closed standard output does not want to know.
     let _ = writeln!(
         std::io::stdout(),
@@ -149,12 +155,12 @@ In a browser: {origin}/auth/login
 
 By hand: sign in, use the session, look at it, end it, try it again:
 
-  curl -c jar -H 'Content-Type: application/json' -d '{{\"login\":\"{login}\",\"password\":\"{password}\"}}' {origin}/auth/login
-  curl -b jar -c jar {origin}/protected
-  curl -b jar -c jar {origin}/auth/status
+  {curl} -c jar -H 'Content-Type: application/json' -d '{{\"login\":\"{login}\",\"password\":\"{password}\"}}' {origin}/auth/login
+  {curl} -b jar -c jar {origin}/protected
+  {curl} -b jar -c jar {origin}/auth/status
   cp jar copy
-  curl -b jar -c jar -X POST {origin}/auth/logout
-  curl -b copy {origin}/auth/status
+  {curl} -b jar -c jar -X POST {origin}/auth/logout
+  {curl} -b copy {origin}/auth/status
 
 Rotate the key under a live session:
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use super::layers::{Layers, Source};
-use super::{Config, MAX_NODE_NAME, PasswordCost};
+use super::listen::Listen;
+use super::{Config, MAX_NODE_NAME, PasswordCost, Tls};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::origin::Origin;
@@ -114,18 +115,19 @@ impl Config {
                 "it must be enough for password.memory_kib in each of password.threads",
             );
         }
-        if self.http.admin_listen == self.http.listen && self.http.listen.port() != 0 {
+        if self.http.admin_listen.collides_with(&self.http.listen) {
             return bad(
                 "http.admin_listen",
                 "it is the same as http.listen; /healthz and /readyz need an address of their own",
             );
         }
-        if self.http.public_origins.is_empty() && !self.http.listen.ip().is_loopback() {
+        if self.http.public_origins.is_empty() && !self.http.listen.ip().is_some_and(|ip| ip.is_loopback()) {
             return bad(
                 "http.public_origins",
                 "it must name the origins that browsers use, because http.listen is not a loopback address",
             );
         }
+        self.check_tls(&bad)?;
         let domain = self.cookie_domain();
         if domain.is_none() && !self.cookie.domain.is_empty() {
             return bad("cookie.domain", "it must be a name such as example.com, without a dot in front; or empty");
@@ -151,6 +153,9 @@ impl Config {
                     ),
                 );
             }
+            if self.speaks_tls() && !origin.is_secure() {
+                return bad("http.public_origins", &format!("{origin}: with the settings of tls it must be https"));
+            }
             if self.cookie.plain_http && !origin.is_loopback() {
                 return bad(
                     "cookie.plain_http",
@@ -162,10 +167,10 @@ impl Config {
             }
         }
         for text in &self.http.trusted_proxies {
-            if TrustedProxies::parse_one(text).is_none() {
+            if TrustedProxies::default().add(text).is_none() {
                 return bad(
                     "http.trusted_proxies",
-                    &format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"),
+                    &format!("{text:?} is neither an address nor a network such as 10.0.0.0/8, nor unix"),
                 );
             }
         }
@@ -179,6 +184,26 @@ impl Config {
         }
         if self.log.level.parse::<Targets>().is_err() {
             return bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn");
+        }
+        Ok(())
+    }
+    fn check_tls(&self, bad: &impl Fn(&str, &str) -> Result<(), ConfigError>) -> Result<(), ConfigError> {
+        let Tls { certificate, private_key, self_signed, .. } = &self.tls;
+        let (has_certificate, has_key) = (!certificate.as_os_str().is_empty(), !private_key.as_os_str().is_empty());
+        if has_certificate && !has_key {
+            return bad("tls.private_key", "it must name the file of the private key, because tls.certificate is set");
+        }
+        if has_key && !has_certificate {
+            return bad("tls.certificate", "it must name the file of the certificate, because tls.private_key is set");
+        }
+        if has_certificate && *self_signed {
+            return bad("tls.self_signed", "there is a certificate in tls.certificate already");
+        }
+        if self.speaks_tls() && matches!(self.http.listen, Listen::Unix(_)) {
+            return bad("http.listen", "there is no TLS on a Unix socket; leave out the settings of tls");
+        }
+        if self.speaks_tls() && self.cookie.plain_http {
+            return bad("cookie.plain_http", "it is for plain HTTP, and the settings of tls are given");
         }
         Ok(())
     }

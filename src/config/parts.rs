@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle};
+use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle, Tls};
 use crate::account::password::Cost;
 use crate::http::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::{Domain, Hosts};
 use crate::http::origin::Origin;
 use crate::http::throttle::{Limits, Rate};
+use crate::http::tls::{Files, Source};
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
@@ -16,16 +17,19 @@ use crate::store;
 use crate::store::StoreUrl;
 
 impl Config {
-    /// The hosts to serve, given the port that is really listened on.
-    pub(crate) fn hosts(&self, port: u16) -> Hosts {
+    /// The hosts to serve, given the port that is really listened on, if there is one.
+    pub(crate) fn hosts(&self, port: Option<u16>) -> Hosts {
         const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
-        let loopback = LOOPBACK.map(|host| format!("http://{host}:{port}"));
+        let scheme = if self.speaks_tls() { "https" } else { "http" };
+        let at_port = |host: &str| port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let loopback = LOOPBACK.map(|host| format!("{scheme}://{}", at_port(host)));
         let named = if self.http.public_origins.is_empty() { &loopback[..] } else { &self.http.public_origins };
         let origins = named.iter().filter_map(|origin| Origin::parse(origin)).collect();
         let mut verify_authorities = self.http.verify_authorities.clone();
         if verify_authorities.is_empty() {
-            verify_authorities.extend(LOOPBACK.map(|host| format!("{host}:{port}")));
-            verify_authorities.push(SocketAddr::new(self.http.listen.ip(), port).to_string());
+            verify_authorities.extend(LOOPBACK.map(at_port));
+            let own = self.http.listen.ip().zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
+            verify_authorities.extend(own);
         }
         Hosts::new(origins, self.cookie_domain(), verify_authorities)
     }
@@ -39,15 +43,32 @@ impl Config {
     }
 
     pub(crate) fn trusted_proxies(&self) -> TrustedProxies {
-        TrustedProxies::new(
-            self.http.trusted_proxies.iter().filter_map(|text| TrustedProxies::parse_one(text)).collect(),
-        )
+        let mut proxies = TrustedProxies::default();
+        for text in &self.http.trusted_proxies {
+            proxies.add(text).expect("checked when the configuration was read");
+        }
+        proxies
     }
 
     /// Whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
     pub(crate) fn hides_clients(&self) -> bool {
         self.http.trusted_proxies.is_empty()
+            && !self.speaks_tls()
             && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
+    }
+
+    /// Whether the public listener speaks TLS itself.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls.self_signed || !self.tls.certificate.as_os_str().is_empty()
+    }
+
+    /// Where the certificate comes from, if there is to be one; one that is made here is for these hosts.
+    pub(crate) fn certificate(&self, hosts: &Hosts) -> Option<Source> {
+        let Tls { certificate, private_key, self_signed, .. } = self.tls.clone();
+        let names = || hosts.origins().map(|origin| origin.host().trim_matches(['[', ']']).to_owned()).collect();
+        self.speaks_tls().then(|| {
+            if self_signed { Source::SelfSigned(names()) } else { Source::Files(Files { certificate, private_key }) }
+        })
     }
 
     /// How this server is called in its reports: by its setting, or by the host's name, as far as that is fit to print.

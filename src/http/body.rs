@@ -51,7 +51,7 @@ impl Submission {
                 return Err(Problem::Slow);
             }
         };
-        let working = app.connections.work_for(request.remote_addr().clone().into_std());
+        let working = app.connections.work_for(request.remote_addr());
         let submission = Self { media_type, body, needs_token, header_token, _working: working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             app.ring_reads.next().await;

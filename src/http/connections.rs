@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use salvo::conn::ConnCtrl;
+use salvo::conn::{self, ConnCtrl};
 use salvo::fuse::{ArcConnObserver, ConnObserver};
 use tokio::sync::Notify;
 
@@ -36,10 +36,30 @@ pub(crate) struct Connections {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// By the peer's address, with a number: a connection that is about to end may have the same address as a new one.
-    slots: BTreeMap<(SocketAddr, u64), Arc<Slot>>,
+    /// By the peer, with a number: a connection that is about to end may have the same address as a new one.
+    slots: BTreeMap<(Peer, u64), Arc<Slot>>,
     /// How many of them were told to close.
     closing: usize,
+}
+
+/// The other end of a connection, so that a request can be told to be of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Ip(SocketAddr),
+    /// Peers at a Unix socket have no address, but each connection has an object for it, here by where that is.
+    Unix(usize),
+    Unknown,
+}
+
+impl Peer {
+    fn of(address: &conn::SocketAddr) -> Self {
+        match address {
+            conn::SocketAddr::IPv4(address) => Self::Ip((*address).into()),
+            conn::SocketAddr::IPv6(address) => Self::Ip((*address).into()),
+            conn::SocketAddr::Unix(address) => Self::Unix(Arc::as_ptr(address).addr()),
+            _ => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -119,11 +139,12 @@ impl Connections {
     }
 
     /// Takes a connection in. It counts until the observer is dropped, which its stream does when it is closed.
-    pub(crate) fn add(self: &Arc<Self>, peer: SocketAddr, ctrl: &ConnCtrl) -> ArcConnObserver {
+    pub(crate) fn add(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl) -> ArcConnObserver {
+        let peer = Peer::of(address);
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::new(Slot {
             ctrl: ctrl.clone(),
-            is_proxy: self.proxies.contains(Some(peer.ip())),
+            is_proxy: self.proxies.contains(address.ip()),
             waits_since: AtomicU64::new(number),
             working: AtomicU32::new(0),
             answer_due: AtomicU64::new(0),
@@ -133,10 +154,9 @@ impl Connections {
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.
-    pub(crate) fn work_for(&self, peer: Option<SocketAddr>) -> Working {
-        let open = self.lock();
-        let of_peer = |peer| open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone());
-        let slots: Vec<_> = peer.into_iter().flat_map(of_peer).collect();
+    pub(crate) fn work_for(&self, address: &conn::SocketAddr) -> Working {
+        let (open, peer) = (self.lock(), Peer::of(address));
+        let slots: Vec<_> = open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect();
         for slot in &slots {
             slot.working.fetch_add(1, Ordering::Relaxed);
         }
@@ -160,7 +180,7 @@ impl Slot {
 /// What a connection's stream tells of it.
 struct Observer {
     connections: Arc<Connections>,
-    key: (SocketAddr, u64),
+    key: (Peer, u64),
     slot: Arc<Slot>,
 }
 
@@ -204,22 +224,22 @@ impl Drop for Working {
 mod tests {
     use super::*;
 
-    fn peer(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn peer(port: u16) -> conn::SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port)).into()
     }
 
     #[test]
     fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
         let connections = Connections::new(2, TrustedProxies::default());
         let (first, second) = (ConnCtrl::new(), ConnCtrl::new());
-        let observers = [connections.add(peer(1), &first), connections.add(peer(2), &second)];
+        let observers = [connections.add(&peer(1), &first), connections.add(&peer(2), &second)];
         assert_eq!(connections.room(), Room::Closing(1));
         assert_eq!(connections.room(), Room::Closing(1), "the same one");
         assert!(first.is_aborted() && !second.is_aborted());
         let [first_observer, _second_observer] = observers;
         drop(first_observer);
         assert_eq!(connections.room(), Room::Free);
-        let _third = connections.add(peer(3), &ConnCtrl::new());
+        let _third = connections.add(&peer(3), &ConnCtrl::new());
         assert_eq!(connections.room(), Room::Closing(1));
         assert!(second.is_aborted());
     }
@@ -227,8 +247,8 @@ mod tests {
     #[test]
     fn an_answer_on_its_way_keeps_the_connection_until_it_is_written() {
         let connections = Connections::new(1, TrustedProxies::default());
-        let observer = connections.add(peer(1), &ConnCtrl::new());
-        let working = [connections.work_for(Some(peer(1))), connections.work_for(Some(peer(1)))];
+        let observer = connections.add(&peer(1), &ConnCtrl::new());
+        let working = [connections.work_for(&peer(1)), connections.work_for(&peer(1))];
         assert_eq!(connections.room(), Room::None);
         let [one, other] = working;
         drop(one);
@@ -243,14 +263,14 @@ mod tests {
     #[test]
     fn two_connections_with_one_address_are_both_kept_and_leave_one_by_one() {
         let connections = Connections::new(2, TrustedProxies::default());
-        let old = connections.add(peer(1), &ConnCtrl::new());
-        let _new = connections.add(peer(1), &ConnCtrl::new());
-        let _working = connections.work_for(Some(peer(1)));
-        let _nobody = connections.work_for(None);
+        let old = connections.add(&peer(1), &ConnCtrl::new());
+        let _new = connections.add(&peer(1), &ConnCtrl::new());
+        let _working = connections.work_for(&peer(1));
+        let _nobody = connections.work_for(&conn::SocketAddr::Unknown);
         assert_eq!(connections.room(), Room::None);
         drop(old);
         assert_eq!(connections.room(), Room::Free);
-        let _third = connections.add(peer(2), &ConnCtrl::new());
+        let _third = connections.add(&peer(2), &ConnCtrl::new());
         assert_eq!(connections.room(), Room::Closing(1));
     }
 }

@@ -14,40 +14,44 @@ use crate::network::Network;
 
 /// The peers whose forwarded fields are believed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TrustedProxies(Vec<IpNet>);
+pub(crate) struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// All that come by a Unix socket: whom the socket's permissions let in.
+    unix: bool,
+}
 
 impl TrustedProxies {
     /// Of so many proxies in a row the addresses are read.
     const MAX_HOPS: usize = 16;
 
-    /// An address, or a network in CIDR notation.
-    pub(crate) fn parse_one(text: &str) -> Option<IpNet> {
-        text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    /// Adds an address, a network in CIDR notation, or `unix`; `None` if it is none of them.
+    pub(crate) fn add(&mut self, text: &str) -> Option<()> {
+        if text == "unix" {
+            self.unix = true;
+        } else {
+            let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+            self.networks.push(network);
+        }
+        Some(())
     }
 
-    pub(crate) const fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
-    }
-
-    /// Whether the peer is one of them; an IPv4 address may come as an IPv6 one.
+    /// Whether the peer is one of them; an IPv4 address may come as an IPv6 one, and who comes by a Unix socket has none.
     pub(crate) fn contains(&self, peer: Option<IpAddr>) -> bool {
-        peer.is_some_and(|peer| self.0.iter().any(|network| network.contains(&peer.to_canonical())))
+        peer.map_or(self.unix, |peer| self.networks.iter().any(|network| network.contains(&peer.to_canonical())))
     }
 
     /// Where the request came from: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not one of
     /// theirs. Read from the right, because clients write at the left; what cannot be read ends the walk at whoever wrote it.
     pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Network {
-        let Some(mut client) = peer else {
-            return Network::Unknown;
-        };
+        let mut client = peer;
         let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes);
         let mut hops = fields.flat_map(|field| field.rsplit(|byte| *byte == b',')).take(Self::MAX_HOPS);
-        while self.contains(Some(client))
+        while self.contains(client)
             && let Some(hop) = hops.next().and_then(address)
         {
-            client = hop;
+            client = Some(hop);
         }
-        client.into()
+        client.map_or(Network::Unknown, Network::from)
     }
 }
 
@@ -190,20 +194,22 @@ mod tests {
     #[test]
     fn trusts_only_what_is_listed() {
         let list = ["10.0.0.0/8", "127.0.0.1", "2001:db8::/32"];
-        let trusted = TrustedProxies::new(list.into_iter().filter_map(TrustedProxies::parse_one).collect());
+        let mut trusted = TrustedProxies::default();
+        list.into_iter().for_each(|text| trusted.add(text).expect("well formed"));
         let ask = |peer: &str| trusted.contains(peer.parse().ok());
         assert!(ask("10.1.2.3") && ask("127.0.0.1") && ask("::ffff:10.1.2.3") && ask("2001:db8::1"));
         assert!(!ask("127.0.0.2") && !ask("11.0.0.1") && !ask("::1") && !ask("2001:db9::1"));
         assert!(!trusted.contains(None) && !TrustedProxies::default().contains("127.0.0.1".parse().ok()));
         for bad in ["", "10.0.0.0/33", "localhost", "10.0.0", "0.0.0.0/0x"] {
-            assert_eq!(TrustedProxies::parse_one(bad), None, "{bad}");
+            assert_eq!(TrustedProxies::default().add(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn the_client_is_the_last_address_that_is_not_a_trusted_proxy() {
         let list = ["10.0.0.0/8", "2001:db8::/32"];
-        let trusted = TrustedProxies::new(list.into_iter().filter_map(TrustedProxies::parse_one).collect());
+        let mut trusted = TrustedProxies::default();
+        list.into_iter().for_each(|text| trusted.add(text).expect("well formed"));
         let network = |text: &str| text.parse::<IpAddr>().map_or(Network::Unknown, Network::from);
         for (peer, fields, expected) in [
             ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),

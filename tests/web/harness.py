@@ -62,21 +62,31 @@ class Sealjar:
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
         return done.stdout
 
+    def serve_in_vain(self, *arguments: str) -> tuple:
+        """Runs a server that must end by itself; returns its exit code and what it said."""
+        command = [self.binary, "serve", "--admin-listen", "127.0.0.1:0", *arguments]
+        done = subprocess.run(command, cwd=self.home, env=self._environment(), capture_output=True, text=True, timeout=PATIENCE)
+        return done.returncode, done.stderr
+
     def add_user(self, login: str, *arguments: str):
         self.command("users", "add", login, *arguments, stdin=PASSWORD + "\n")
 
-    def start(self, *settings: str) -> "Sealjar":
+    def start(self, *settings: str, listen="", admin="", by=(), **options) -> "Sealjar":
+        """Starts the server, at `listen` and `admin` instead of ports of its own, by a command that becomes it, with options of
+        `Popen`."""
         more = [word for setting in ["log.format=json", *settings] for word in ("--set", setting)]
-        listen = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"]
-        command = [self.binary, "serve", *listen, *self.settings, *more]
-        self.process = subprocess.Popen(
-            command, cwd=self.home, env=self._environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        listen, admin = listen or f"127.0.0.1:{self.port}", admin or f"127.0.0.1:{self.admin_port}"
+        listeners = ["--listen", listen, "--admin-listen", admin]
+        command = [*by, self.binary, "serve", *listeners, *self.settings, *more]
+        options = {"env": self._environment(), "stdin": subprocess.DEVNULL, **options}
+        self.process = subprocess.Popen(command, cwd=self.home, stderr=subprocess.PIPE, text=True, **options)
         self.log, lines = [], queue.SimpleQueue()
         threading.Thread(target=self._follow, args=(self.process.stderr, self.log, lines), daemon=True).start()
         while (line := lines.get(timeout=PATIENCE)) is not None:
             if line.get("message") == "listening":
-                self.port, self.admin_port = (int(line[name].rpartition(":")[2]) for name in ("public", "admin"))
+                self.admin_port = int(line["admin"].rpartition(":")[2])
+                if not line["public"].startswith(("unix:", "systemd:")):
+                    self.port = int(line["public"].rpartition(":")[2])
                 return self
         raise AssertionError(f"sealjar ended before it listened: {self.log}")
 

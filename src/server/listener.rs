@@ -1,0 +1,196 @@
+//! A listener: a socket that is made here or comes from systemd, what serves it, and its orderly end.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use salvo::fuse::FuseConfig;
+use salvo::prelude::Service;
+use salvo::server::ServerHandle;
+use socket2::{Domain, SockAddr, SockRef, Type};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use super::admission::{Door, Socket};
+use crate::config::Config;
+use crate::config::listen::{Listen, UnixMode};
+use crate::http::connections::Connections;
+use crate::http::tls::Tls;
+
+/// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
+/// clearing memory, at each request.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_STREAMS: u32 = 100;
+/// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
+const QUEUE: i32 = 4096;
+/// What a connection that was let in just before a stop has to send its request in. To Salvo it is idle, and would be closed.
+const LAST_REQUEST: Duration = Duration::from_millis(200);
+
+/// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
+pub(super) struct Inherited {
+    sockets: ListenFd,
+    names: Vec<String>,
+}
+
+impl Inherited {
+    /// Takes them out of the environment; to be called once.
+    pub(super) fn from_env() -> Self {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        Self { sockets: ListenFd::from_env(), names: names.split(':').map(str::to_owned).collect() }
+    }
+
+    fn take(&mut self, name: &str) -> io::Result<Bound> {
+        let named = |place: &usize| self.names.get(*place).is_some_and(|other| other == name);
+        let places: Vec<_> = (0..self.sockets.len()).filter(named).collect();
+        let [place] = places[..] else {
+            let passed = if self.sockets.len() == 0 { "none" } else { &self.names.join(", ") };
+            return Err(io::Error::other(format!(
+                "systemd must pass on one socket with FileDescriptorName={name}, not {}; passed on: {passed}",
+                places.len()
+            )));
+        };
+        if let Ok(Some(socket)) = self.sockets.take_tcp_listener(place) {
+            return Ok(Bound::Tcp(socket));
+        }
+        let socket = self.sockets.take_unix_listener(place)?;
+        socket.map(Bound::Unix).ok_or_else(|| io::Error::other("it serves another listener already"))
+    }
+}
+
+/// A socket before Tokio has it.
+enum Bound {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A bound socket.
+pub(super) struct Listener {
+    socket: Bound,
+    /// Where it really is: with the port that was chosen if none was asked for.
+    pub(super) place: Listen,
+    /// The file of a Unix socket that we made, and its number, by which we know it for ours.
+    file: Option<(PathBuf, u64)>,
+}
+
+impl Listener {
+    pub(super) fn open(
+        setting: &'static str,
+        listen: &Listen,
+        mode: UnixMode,
+        inherited: &mut Inherited,
+    ) -> Result<Self, ServeError> {
+        let mut open = || {
+            let (socket, file) = match listen {
+                Listen::Address(address) => (Bound::Tcp(TcpListener::bind(address)?), None),
+                Listen::Unix(path) => {
+                    let (socket, file) = bind_unix(path, mode)?;
+                    (Bound::Unix(socket), Some(file))
+                }
+                Listen::Systemd(name) => (inherited.take(name)?, None),
+            };
+            let place = match &socket {
+                Bound::Tcp(socket) => {
+                    // As long a queue as the system allows, for those that come while others are made to give way.
+                    SockRef::from(socket).listen(QUEUE)?;
+                    socket.set_nonblocking(true)?;
+                    // Linux lets accepted connections inherit it; Salvo has no setting of its own.
+                    SockRef::from(socket).set_tcp_nodelay(true)?;
+                    Listen::Address(socket.local_addr()?)
+                }
+                Bound::Unix(socket) => {
+                    socket.set_nonblocking(true)?;
+                    let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+                    path.map_or_else(|| listen.clone(), Listen::Unix)
+                }
+            };
+            Ok(Self { socket, place, file })
+        };
+        open().map_err(|source| ServeError::Listen { setting, listen: listen.clone(), source })
+    }
+
+    /// The port, if it has one.
+    pub(super) fn port(&self) -> Option<u16> {
+        match &self.place {
+            Listen::Address(address) => Some(address.port()),
+            Listen::Unix(_) | Listen::Systemd(_) => None,
+        }
+    }
+
+    pub(super) fn start(
+        self,
+        config: &Config,
+        tls: Option<Arc<Tls>>,
+        connections: Arc<Connections>,
+        service: Service,
+    ) -> io::Result<Running> {
+        let socket = match self.socket {
+            Bound::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Bound::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
+        };
+        let idle = config.http.idle_timeout.0;
+        // Whoever reads a body gives it a time for the whole.
+        let fuse = FuseConfig::strict()
+            .with_http1_header_timeout(idle)
+            .with_connection_idle_timeout(idle)
+            .with_request_body_timeout(None);
+        let closing = CancellationToken::new();
+        let mut server = salvo::Server::new(Door::new(socket, closing.clone(), tls, connections, fuse)?);
+        server.http1_mut().max_buf_size(MAX_HEAD_BYTES);
+        let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
+        server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
+        let stop = server.handle();
+        let task = tokio::spawn(server.try_serve(service));
+        Ok(Running { closing, file: self.file, stop, task })
+    }
+}
+
+/// Makes a Unix socket that nobody can connect to before it has its permissions. One that a server left behind is replaced; one at
+/// which somebody still listens is not.
+fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
+    match UnixStream::connect(path) {
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
+            std::fs::remove_file(path)?
+        }
+        Err(_) => {}
+    }
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?;
+    socket.listen(QUEUE)?;
+    Ok((socket.into(), (path.to_owned(), std::fs::symlink_metadata(path)?.ino())))
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// A listener that serves.
+pub(super) struct Running {
+    closing: CancellationToken,
+    file: Option<(PathBuf, u64)>,
+    stop: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    /// Closes the socket, and finishes what is under way for so long. One that systemd holds too goes on listening: whoever connects
+    /// waits for the next process.
+    pub(super) async fn stop(self, timeout: Duration) -> io::Result<()> {
+        self.closing.cancel();
+        if let Some((path, number)) = &self.file
+            && std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number)
+        {
+            std::fs::remove_file(path)?;
+        }
+        tokio::time::sleep(LAST_REQUEST.min(timeout)).await;
+        self.stop.stop_graceful(timeout);
+        self.task.await.map_err(io::Error::other)?
+    }
+}

@@ -1,0 +1,201 @@
+"""TLS on the public listener itself: versions, suites, both protocols, and certificates that change under the server."""
+
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+
+import httpx
+import pytest
+from harness import HOST, PASSWORD, PATIENCE, Client, connect, exchange, make_certificate
+from waiting import until, until_logged
+
+ORIGIN = f"http.public_origins=https://{HOST}"
+
+
+@pytest.fixture
+def files(tmp_path):
+    return make_certificate(tmp_path)
+
+
+@pytest.fixture
+def served(sealjar, files):
+    certificate, key = files
+    return sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
+
+
+def handshake(port: int, certificate, minimum=None, maximum=None, ciphers: str = "", alpn=("h2", "http/1.1"), session=None):
+    """Shakes hands; the caller closes what comes of it."""
+    context = session.context if session else ssl.create_default_context(cafile=certificate)
+    if not session:
+        context.minimum_version = minimum or ssl.TLSVersion.TLSv1_2
+        context.maximum_version = maximum or ssl.TLSVersion.MAXIMUM_SUPPORTED
+        context.set_alpn_protocols(list(alpn))
+        if ciphers:
+            context.set_ciphers(ciphers)
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    try:
+        return context.wrap_socket(connection, server_hostname=HOST, session=session.session if session else None)
+    except Exception:
+        connection.close()
+        raise
+
+
+def serial(port: int) -> int:
+    """The serial number of the certificate that is served."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
+    shown = subprocess.run(["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True)
+    return int(shown.stdout.strip().partition("=")[2], 16)
+
+
+def test_a_session_lives_over_tls_in_both_protocols(served, files):
+    certificate, _ = files
+    origin = f"https://localhost:{served.port}"
+    for http2, version in [(True, "HTTP/2"), (False, "HTTP/1.1")]:
+        with httpx.Client(http2=http2, verify=ssl.create_default_context(cafile=certificate), timeout=PATIENCE) as client:
+            host = {"Host": HOST}
+            signed_in = client.post(f"{origin}/auth/login", json={"login": "alice", "password": PASSWORD}, headers=host)
+            assert (signed_in.status_code, signed_in.http_version) == (200, version)
+            assert signed_in.headers["strict-transport-security"] == "max-age=31536000"
+            cookie = signed_in.headers["set-cookie"]
+            assert cookie.startswith("__Host-sealjar=") and "Secure" in cookie
+            session = {**host, "Cookie": cookie.partition(";")[0]}
+            assert client.get(f"{origin}/auth/status", headers=session).status_code == 200
+            assert client.post(f"{origin}/auth/logout", headers=session).status_code == 200
+            assert client.get(f"{origin}/auth/status", headers=session).json()["reason"] == "revoked"
+
+
+def test_tls_1_2_and_1_3_are_spoken_and_nothing_older(served, files):
+    certificate, _ = files
+    for version, name in [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]:
+        with handshake(served.port, certificate, version, version) as connection:
+            assert (connection.version(), connection.selected_alpn_protocol()) == (name, "h2")
+    with handshake(served.port, certificate, alpn=["http/1.1"]) as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+    with pytest.raises(ssl.SSLError):
+        handshake(served.port, certificate, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0")
+
+
+def test_suites_without_forward_secrecy_or_an_aead_are_refused(served, files):
+    certificate, _ = files
+    old = ssl.TLSVersion.TLSv1_2
+    for suite in ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256"]:
+        with pytest.raises(ssl.SSLError):
+            handshake(served.port, certificate, old, old, f"{suite}:@SECLEVEL=0")
+    with handshake(served.port, certificate, old, old, "ECDHE-ECDSA-AES128-GCM-SHA256") as connection:
+        assert connection.cipher()[0] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_a_tls_session_is_resumed(served, files):
+    certificate, _ = files
+    old = ssl.TLSVersion.TLSv1_2
+    with handshake(served.port, certificate, old, old) as first:
+        with handshake(served.port, certificate, session=first) as second:
+            assert second.session_reused
+
+
+def test_the_oldest_version_can_be_raised(sealjar, files):
+    certificate, key = files
+    sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}", "tls.min_version=1.3")
+    with pytest.raises(ssl.SSLError):
+        handshake(sealjar.port, certificate, maximum=ssl.TLSVersion.TLSv1_2)
+    with handshake(sealjar.port, certificate) as connection:
+        assert connection.version() == "TLSv1.3"
+
+
+def test_a_new_certificate_is_served_without_a_restart_and_a_bad_one_never(served, files, tmp_path):
+    certificate, key = files
+    first = serial(served.port)
+    with connect("127.0.0.1", served.port, Client(served.port, certificate).context, HOST) as old_connection:
+        (tmp_path / "new").mkdir()
+        new_certificate, new_key = make_certificate(tmp_path / "new")
+        # The certificate first, which does not fit the old key.
+        shutil.copy(new_certificate, certificate)
+        assert "old one serves on" in until_logged(served, "the certificate cannot be read again")["message"]
+        assert serial(served.port) == first
+        shutil.copy(new_key, key)
+        until(lambda: serial(served.port), lambda found: found != first)
+        # Who is connected stays so.
+        assert exchange(old_connection, "GET", "/auth/status", [], b"", HOST).status == 401
+    second = serial(served.port)
+    for broken, text in [(certificate, "nothing"), (key, "nothing"), (certificate, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")]:
+        whole, seen = broken.read_text(), len([line for line in served.log if "cannot be read again" in line["message"]])
+        broken.write_text(text)
+        until_logged(served, "the certificate cannot be read again", seen + 1)
+        assert serial(served.port) == second
+        broken.write_text(whole)
+
+
+def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
+    certificate, key = files
+    first = serial(served.port)
+    (tmp_path / "new").mkdir()
+    for new, old in zip(make_certificate(tmp_path / "new"), (certificate, key)):
+        shutil.copy(new, old)
+    served.process.send_signal(signal.SIGHUP)
+    until(lambda: serial(served.port), lambda found: found != first)
+
+
+def test_what_is_not_tls_or_says_nothing_keeps_nobody_waiting(served, files):
+    certificate, _ = files
+    silent = [socket.create_connection(("127.0.0.1", served.port), PATIENCE) for _ in range(20)]
+    for nonsense in [b"GET /auth/status HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x00"]:
+        with socket.create_connection(("127.0.0.1", served.port), PATIENCE) as connection:
+            connection.sendall(nonsense)
+            connection.shutdown(socket.SHUT_WR)
+            answered = b""
+            try:
+                while part := connection.recv(4096):
+                    answered += part
+            except ConnectionResetError:
+                pass
+            assert b"HTTP" not in answered
+    assert Client(served.port, certificate)("GET", "/auth/status").status == 401
+    for connection in silent:
+        connection.close()
+    assert not [line for line in served.log if line.get("level") in ("ERROR", "WARN") and "listen" not in str(line)]
+
+
+def test_a_certificate_is_made_for_trying_out(sealjar):
+    sealjar.start("tls.self_signed=true")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(
+            socket.create_connection(("127.0.0.1", sealjar.port), PATIENCE), server_hostname="localhost"
+        )
+    pem = sealjar.home / "made.pem"
+    pem.write_text(ssl.get_server_certificate(("127.0.0.1", sealjar.port), timeout=PATIENCE))
+    for host in [f"localhost:{sealjar.port}", f"127.0.0.1:{sealjar.port}"]:
+        assert Client(sealjar.port, pem)("GET", "/auth/status", host=host).status == 401
+    assert "trying out" in until_logged(sealjar, "made just now")["message"]
+
+
+def test_the_admin_listener_speaks_no_tls(served):
+    assert served.ask_admin("/readyz").status == 200
+
+
+def test_a_key_that_everybody_can_read_is_warned_of(sealjar, files):
+    certificate, key = files
+    key.chmod(0o644)
+    sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
+    assert until_logged(sealjar, "everybody on this machine can read the private key")["level"] == "WARN"
+
+
+def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_path):
+    certificate, key = files
+    (tmp_path / "other").mkdir()
+    _, other_key = make_certificate(tmp_path / "other")
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    cases = [
+        (certificate, other_key, 74, "cannot be used"),
+        (tmp_path / "nowhere.pem", key, 74, "cannot read"),
+        (empty, key, 74, "has no certificate in PEM"),
+        (certificate, empty, 74, "has no private key in PEM"),
+        (certificate, "", 78, "setting tls.private_key"),
+        ("", key, 78, "setting tls.certificate"),
+    ]
+    for chain, private, code, said in cases:
+        settings = [word for text in (ORIGIN, f"tls.certificate={chain}", f"tls.private_key={private}") for word in ("--set", text)]
+        ended, text = sealjar.serve_in_vain("--listen", "127.0.0.1:0", *settings)
+        assert ended == code and said in text and "hint: " in text, text

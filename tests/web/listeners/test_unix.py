@@ -1,0 +1,128 @@
+"""The public listener at a Unix socket: who may connect, whose word counts, and what becomes of the file."""
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+from harness import HOST, PASSWORD, PATIENCE, exchange
+from waiting import until, until_logged
+
+ORIGIN = f"http.public_origins=https://{HOST}"
+
+
+@pytest.fixture
+def path(sealjar):
+    return sealjar.home / "public.sock"
+
+
+def ask(path, method: str, target: str, headers=(), body: bytes = b"", host: str = HOST):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(path))
+        return exchange(connection, method, target, [*headers, ("Connection", "close")], body, host)
+
+
+def sign_in(path, headers=(), password: str = PASSWORD):
+    body = json.dumps({"login": "alice", "password": password}).encode()
+    return ask(path, "POST", "/auth/login", [("Content-Type", "application/json"), *headers], body)
+
+
+def test_a_session_lives_at_a_unix_socket(sealjar, path):
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    (cookie,) = sign_in(path).cookies()
+    assert ask(path, "GET", "/auth/status", [("Cookie", cookie)]).json()["login_name"] == "alice"
+    assert ask(path, "POST", "/auth/logout", [("Cookie", cookie)]).status == 200
+    assert ask(path, "GET", "/auth/status", [("Cookie", cookie)]).reason() == "revoked"
+
+
+def test_only_owner_and_group_may_connect_unless_it_is_said_otherwise(sealjar, path):
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    sealjar.stop()
+    sealjar.start(ORIGIN, "http.unix_mode=0600", listen=f"unix:{path}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_comes_by_the_socket_counts_as_a_proxys_word_only_if_it_is_said(sealjar, path):
+    forwarded = [("X-Forwarded-For", "203.0.113.9")]
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    sign_in(path, forwarded)
+    assert until_logged(sealjar, "signed in")["client"] == "unknown"
+    verify = [("X-Forwarded-Host", HOST), ("X-Forwarded-Uri", "/"), ("Cookie", sign_in(path).cookies()[0])]
+    assert ask(path, "GET", "/auth/verify", verify, host="localhost").status == 403
+    sealjar.stop()
+    sealjar.start(ORIGIN, "http.trusted_proxies=unix", listen=f"unix:{path}")
+    sign_in(path, forwarded)
+    assert until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
+    assert ask(path, "GET", "/auth/verify", verify, host="localhost").values("remote-user") == ["alice"]
+
+
+def test_the_file_goes_with_the_server(sealjar, path):
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    sealjar.stop()
+    assert not path.exists()
+
+
+def test_a_file_that_a_killed_server_left_is_replaced_and_one_in_use_is_not(sealjar, path):
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    sealjar.stop(signal.SIGKILL)
+    assert path.exists()
+    sealjar.start(ORIGIN, listen=f"unix:{path}")
+    assert ask(path, "GET", "/auth/status").status == 401
+    code, said = sealjar.serve_in_vain("--listen", f"unix:{path}", "--set", ORIGIN)
+    assert code == 74 and "another server listens there" in said, said
+    assert ask(path, "GET", "/auth/status").status == 401
+
+
+def test_a_file_that_is_no_socket_is_left_alone(sealjar, path):
+    path.write_text("precious")
+    code, said = sealjar.serve_in_vain("--listen", f"unix:{path}", "--set", ORIGIN)
+    assert code == 74 and path.read_text() == "precious", said
+
+
+def test_connections_at_the_socket_give_way_like_any_other(sealjar, path):
+    sealjar.start(ORIGIN, "http.max_connections=4", listen=f"unix:{path}")
+    held = [socket.socket(socket.AF_UNIX) for _ in range(12)]
+    try:
+        for connection in held:
+            connection.connect(str(path))
+        assert sign_in(path).status == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+NGINX = """
+daemon off; pid {home}/nginx.pid; error_log stderr; user root;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+    server {{
+        listen unix:{home}/front.sock;
+        location / {{
+            proxy_pass http://unix:{home}/public.sock;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For 203.0.113.77;
+        }}
+    }}
+}}
+"""
+
+
+def test_nginx_passes_requests_to_the_socket(sealjar, path):
+    sealjar.start(ORIGIN, "http.trusted_proxies=unix", listen=f"unix:{path}")
+    configuration = sealjar.home / "nginx.conf"
+    configuration.write_text(NGINX.format(home=sealjar.home))
+    nginx = subprocess.Popen(["nginx", "-c", configuration, "-p", sealjar.home], stderr=subprocess.DEVNULL)
+    try:
+        front = sealjar.home / "front.sock"
+        until(front.exists, bool)
+        assert until(lambda: sign_in(front), lambda answer: answer.status == 200).status == 200
+        assert until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
+    finally:
+        nginx.terminate()
+        nginx.wait(PATIENCE)
