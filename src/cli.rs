@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::layers::{Flag, Layers};
+use crate::config::layers::{Flag, Origins};
 use crate::config::listen::Listen;
 use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
@@ -109,11 +109,10 @@ impl Cli {
         // Names and values that are not UTF-8 are none of ours.
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let layers = Layers::read(self.settings.config.as_deref(), environment, &flags)?;
-        let config = layers.config()?;
-        config.check(&layers)?;
+        let origins = Origins { file: self.settings.config, environment: environment.collect(), flags };
+        let (layers, config) = origins.read()?;
         match self.command {
-            Command::Serve(_) => serve::run(&config, demo),
+            Command::Serve(_) => serve::run(config, origins, demo),
             Command::Keys(keys) => keys.run(&config),
             Command::Users(users) => block_on(users.run(&config)),
             Command::Revoke(revoke) => block_on(revoke.run(&config)),

@@ -6,6 +6,7 @@ mod check;
 pub(crate) mod layers;
 pub(crate) mod listen;
 mod parts;
+pub(crate) mod reload;
 mod span;
 
 use std::net::SocketAddr;

@@ -16,6 +16,7 @@ pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod identity;
 mod json;
+pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod origin;
@@ -58,6 +59,7 @@ use cookie::Cookies;
 use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
+use live::{Live, Reloads};
 use pages::Shell;
 use problem::Problem;
 use reread::{Reread, RingReads};
@@ -66,16 +68,16 @@ use throttle::Throttle;
 use tls::Tls;
 use verify::Shape;
 
-/// What the handlers work with.
-#[derive(Debug)]
+/// What the handlers work with: what lives as long as the process, shared, and the settings that may change meanwhile.
+#[derive(Debug, Clone)]
 pub(crate) struct App {
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) store: Store,
     /// How late other nodes' sign-outs are heard of.
     pub(crate) lag: Arc<Lag>,
     pub(crate) committer: Committer,
-    pub(crate) passwords: Checker,
-    pub(crate) throttle: Throttle,
+    pub(crate) passwords: Arc<Checker>,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) hosts: Hosts,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cookies: Cookies,
@@ -85,20 +87,21 @@ pub(crate) struct App {
     pub(crate) body_timeout: Duration,
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
-    pub(crate) ring_reads: RingReads,
+    pub(crate) ring_reads: Arc<RingReads>,
     /// If the public listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     /// Whose turn it is to ask whether another node has a key (`logout.rs`).
-    pub(crate) questions: Semaphore,
+    pub(crate) questions: Arc<Semaphore>,
     /// The signal to stop has come.
-    pub(crate) stopping: AtomicBool,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) reloads: Arc<Reloads>,
 }
 
 /// The public routes. Those that are asked all the time and the verify routes are looked for first, and have no hoop (`direct.rs`);
 /// the latter pass no gate, either: they answer for requests of any method and length, which are not their own. The edge is outermost
 /// of the others', so that its fields are on every answer, those to a panic included. Keys are read again last, so that nobody waits
 /// for them who is not let in.
-pub(crate) fn public(app: Arc<App>) -> Service {
+pub(crate) fn public(app: Live) -> Service {
     let resource = |path| Resource::at(path, &app);
     let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
     let login = gated("auth/login").get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
@@ -127,10 +130,10 @@ pub(crate) fn public(app: Arc<App>) -> Service {
 
 /// The routes that are asked all the time, if they are spelled as usual; any other spelling of their paths, and any other method,
 /// is for the routes further below. One filter tells all three, because it costs as much as a hoop.
-struct Direct(Arc<App>);
+struct Direct(Live);
 
 impl Direct {
-    fn route(app: Arc<App>) -> Router {
+    fn route(app: Live) -> Router {
         let route = Router::with_filter_fn(|request, path| {
             let is_one = match request.uri().path() {
                 "/auth/verify" => true,
@@ -149,7 +152,7 @@ impl Direct {
 #[handler]
 impl Direct {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.load();
         match request.uri().path() {
             "/auth/verify" => verify::verify(app, Shape::Plain, request, response).await,
             "/auth/status" => status::status(app, request, response).await,
@@ -159,7 +162,7 @@ impl Direct {
 }
 
 /// The operator's routes.
-pub(crate) fn admin(app: Arc<App>) -> Service {
+pub(crate) fn admin(app: Live) -> Service {
     let router = Router::new()
         .push(read("healthz", || health::healthz))
         .push(read("readyz", || health::Ready(app.clone())))
@@ -174,12 +177,12 @@ fn read<H: Handler>(path: &str, handler: impl Fn() -> H) -> Router {
 
 /// Lets a request in or not, in this order: the host it names (nothing else means anything before that), the length it announces,
 /// and where it comes from.
-struct Gate(Arc<App>);
+struct Gate(Live);
 
 #[async_trait]
 impl Handler for Gate {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        let app = &self.0;
+        let app = &*self.0.hold();
         match app.admit(request) {
             Ok(_) => {
                 ctrl.call_next(request, depot, response).await;
@@ -235,12 +238,12 @@ impl From<BadAuthority> for Problem {
 }
 
 /// Salvo's own errors in our words.
-fn catcher(app: Arc<App>, pages: bool) -> Catcher {
+fn catcher(app: Live, pages: bool) -> Catcher {
     Catcher::new(Catch { app, pages })
 }
 
 struct Catch {
-    app: Arc<App>,
+    app: Live,
     /// Whether people see these errors.
     pages: bool,
 }
@@ -248,11 +251,12 @@ struct Catch {
 #[handler]
 impl Catch {
     async fn handle(&self, request: &Request, response: &mut Response) {
+        let app = self.app.load();
         let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::NOT_FOUND));
         if self.pages {
-            reply::refuse(&self.app, request.headers(), problem, response);
+            reply::refuse(&app, request.headers(), problem, response);
         } else {
-            problem.render(self.app.cookies.session(), response);
+            problem.render(app.cookies.session(), response);
         }
     }
 }

@@ -3,25 +3,31 @@
 mod admission;
 mod descriptors;
 mod listener;
+pub(crate) mod log;
+mod reload;
 mod report;
 pub(crate) mod ring;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
+use crate::clock::Now;
 use crate::config::Config;
+use crate::config::layers::Origins;
 use crate::config::listen::Listen;
 use crate::http::connections::Connections;
 use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
+use crate::http::live::{Live, Reloads};
 use crate::http::pages::Shell;
 use crate::http::reread::RingReads;
 use crate::http::throttle::Throttle;
@@ -36,8 +42,9 @@ use crate::revocation::{RevocationList, WhenStale};
 use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
 use listener::{Inherited, Listener};
+use log::Log;
+use reload::Reload;
 use report::Reporting;
-use ring::Schedule;
 
 /// How long the last sign-outs may take to reach the store after the last request.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +76,13 @@ pub(crate) struct Ready<'a> {
 }
 
 /// Serves until a signal to stop. `on_ready` is called when the whole revocation list is loaded and both listeners are open.
-pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> Result<(), ServeError> {
+/// The configuration was read from `origins`, which are followed.
+pub(crate) async fn serve(
+    config: Config,
+    origins: Origins,
+    log: Log,
+    on_ready: impl FnOnce(Ready<'_>),
+) -> Result<(), ServeError> {
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = Store::open(&config.store_url(), config.store_limits()).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
@@ -90,20 +103,21 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     let connections = Connections::new(places, config.trusted_proxies());
     let (committer, committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
-    let hosts = config.hosts(public.port());
+    let port = public.port();
+    let hosts = config.hosts(port);
     let tls = config.certificate(&hosts).map(|source| Tls::open(source, config.tls.min_version)).transpose()?;
-    let app = Arc::new(App {
-        sessions: Sessions::new(ring, list, cookies.session().clone(), config.lifetimes()),
+    let live = Live::new(App {
+        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), config.lifetimes())),
         store: store.clone(),
         lag,
         committer,
-        passwords: Checker::start(
+        passwords: Arc::new(Checker::start(
             config.cost(),
             config.password_threads(),
             config.password.queue as usize,
             config.password.memory_budget_kib,
-        )?,
-        throttle: Throttle::new(config.limits()),
+        )?),
+        throttle: Arc::new(Throttle::new(config.limits())),
         prepared: Prepared::new(&hosts),
         hosts,
         trusted_proxies: config.trusted_proxies(),
@@ -112,54 +126,42 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
         max_body_bytes: config.http.max_body_bytes,
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
-        ring_reads: RingReads::new(),
+        ring_reads: Arc::new(RingReads::new()),
         tls: tls.clone(),
-        questions: Semaphore::new(1),
-        stopping: AtomicBool::new(false),
+        questions: Arc::new(Semaphore::new(1)),
+        stopping: Arc::default(),
+        reloads: Arc::new(Reloads::new(Now::read().wall)),
     });
+    // What lives as long as the process is the same in each that follows.
+    let app = live.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
     let mut background = vec![
         tokio::spawn(follower.run()),
         tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
-        tokio::spawn(reread_on_hangup(app.clone())?),
     ];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
-    let reporting = Reporting::start(app.clone(), config.node_name(), ring_changed);
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let reporting = Reporting::start(app.clone(), config.load().node_name(), ring_changed);
     let addresses = (public.place.clone(), admin.place.clone());
-    let public = public.start(config, tls.clone(), connections, http::public(app.clone()))?;
+    let public = public.start(&config.load(), tls.clone(), connections, http::public(live.clone()))?;
     let connections = Connections::new(places, TrustedProxies::default());
-    let admin = admin.start(config, None, connections, http::admin(app.clone()))?;
+    let admin = admin.start(&config.load(), None, connections, http::admin(live.clone()))?;
     let mut stop = Stop::listen()?;
-    if config.cookie.plain_http {
-        tracing::warn!(
-            "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
-        );
-    }
-    if config.hides_clients() {
-        tracing::warn!(
-            "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
-        );
-    }
+    config.load().warn_of_dangers();
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
-    if !config.keys.rotate_every.0.is_zero() {
-        let schedule = Schedule {
-            directory: config.keys.dir.clone(),
-            every: config.keys.rotate_every.0,
-            activate_after: config.keys.activate_after.0,
-            max_lifetime: config.lifetimes().longest(),
-        };
-        background.push(tokio::spawn(ring::rotate(app.clone(), schedule)));
-    }
+    background.push(tokio::spawn(ring::rotate(app.clone(), config.clone())));
+    let reload = Reload::new(live.clone(), config.clone(), origins, log, port);
+    background.push(tokio::spawn(reload.run(signal(SignalKind::hangup())?)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
 
     stop.signal().await;
     app.stopping.store(true, Ordering::Release);
     tracing::info!("stopping: new connections are refused, requests under way are finished");
     tokio::select! {
-        () = tokio::time::sleep(config.http.shutdown_delay.0) => {}
+        () = tokio::time::sleep(config.load().http.shutdown_delay.0) => {}
         () = stop.signal() => {}
     }
-    let timeout = config.http.shutdown_timeout.0;
+    let timeout = config.load().http.shutdown_timeout.0;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
     let drained = tokio::select! {
         (public, admin) = drained => public.and(admin),
@@ -176,17 +178,6 @@ pub(crate) async fn serve(config: &Config, on_ready: impl FnOnce(Ready<'_>)) -> 
     }
     tracing::info!("stopped");
     if flushed { Ok(drained?) } else { Err(ServeError::NotFlushed) }
-}
-
-fn reread_on_hangup(app: Arc<App>) -> io::Result<impl Future<Output = ()>> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hangups.recv().await.is_some() {
-            tracing::info!("reading keys and certificate again; other settings need a restart");
-            app.ring_reads.ask();
-            app.tls.iter().for_each(|tls| tls.ask());
-        }
-    })
 }
 
 /// SIGTERM and SIGINT.

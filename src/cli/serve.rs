@@ -9,20 +9,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use tempfile::TempDir;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 use zeroize::Zeroizing;
 
 use super::{Failure, flag};
 use crate::account::password;
 use crate::account::{DisplayName, Email, Password, Profile, Roles};
 use crate::clock::Now;
-use crate::config::layers::Flag;
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
+use crate::config::layers::{Flag, Origins};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
+use crate::server::log::Log;
 use crate::server::{self, Ready};
 use crate::store::{Account, Store, StoreUrl};
 
@@ -109,17 +106,17 @@ impl DemoHome {
     }
 }
 
-pub(super) fn run(config: &Config, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
-    start_log(config)?;
+pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
+    let log = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(async {
         match demo {
             Some(home) => {
-                let password = home.prepare(config).await?;
-                server::serve(config, |ready| print_demo(&home, &password, &ready)).await?;
+                let password = home.prepare(&config).await?;
+                server::serve(config, origins, log, |ready| print_demo(&home, &password, &ready)).await?;
             }
-            None => server::serve(config, |ready| warn_without_accounts(&ready)).await?,
+            None => server::serve(config, origins, log, |ready| warn_without_accounts(&ready)).await?,
         }
         Ok(ExitCode::SUCCESS)
     });
@@ -171,21 +168,4 @@ Stop with Ctrl-C.",
         keys = home.join("keys").display(),
         program = std::env::args_os().next().map_or_else(|| "sealjar".into(), |path| Path::new(&path).display().to_string()),
     );
-}
-
-/// Logs go to standard error.
-fn start_log(config: &Config) -> Result<(), Failure> {
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let json = match config.log.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
-    };
-    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    let layer = if json { layer.json().flatten_event(true).boxed() } else { layer.with_ansi(colours).boxed() };
-    let targets: Targets =
-        config.log.level.parse().map_err(|_| Failure::new(Failure::CONFIG, "log.level is not a level"))?;
-    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
-    Ok(())
 }

@@ -16,6 +16,29 @@ const ENV_PREFIX: &str = "SEALJAR_";
 /// The file to read, if no flag says.
 const ENV_FILE: &str = "SEALJAR_CONFIG";
 
+/// Where the layers are read from, to read them again. It may hold secrets, and does not print.
+pub(crate) struct Origins {
+    /// The path that a flag gave.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) flags: Vec<Flag>,
+}
+
+impl Origins {
+    /// Whether there is a file, which may change; nothing else does while the process runs.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some() || self.environment.iter().any(|(name, _)| name == ENV_FILE)
+    }
+
+    /// All layers, and the configuration that they make, checked.
+    pub(crate) fn read(&self) -> Result<(Layers, Config), ConfigError> {
+        let layers = Layers::read(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)?;
+        let config = layers.config()?;
+        config.check(&layers)?;
+        Ok((layers, config))
+    }
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -102,7 +125,7 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let table: Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+        let table: Table = text.parse().map_err(|error| failed(in_one_line(&text, &error)))?;
         for (name, value) in leaves(table) {
             self.set(&name, value, Source::File(path.to_owned()))?;
         }
@@ -157,7 +180,14 @@ impl Layers {
     }
 }
 
-fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<Config, String> {
+/// What is wrong, and where; not the line itself, which may hold a password.
+fn in_one_line(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+    format!("{place}{}", error.message().replace('\n', "; "))
+}
+
+pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<Config, String> {
     let mut root = Table::new();
     for (name, value) in settings {
         let mut table = &mut root;
@@ -174,7 +204,7 @@ fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<
     Value::Table(root).try_into().map_err(|error: toml::de::Error| error.message().to_owned())
 }
 
-fn leaves(table: Table) -> Vec<(String, Value)> {
+pub(super) fn leaves(table: Table) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for (name, value) in table {
         match value {

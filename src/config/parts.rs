@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tracing_subscriber::filter::Targets;
+
 use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle, Tls};
 use crate::account::password::Cost;
 use crate::http::cookie::Cookies;
@@ -51,7 +53,7 @@ impl Config {
     }
 
     /// Whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
-    pub(crate) fn hides_clients(&self) -> bool {
+    fn hides_clients(&self) -> bool {
         self.http.trusted_proxies.is_empty()
             && !self.speaks_tls()
             && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
@@ -78,6 +80,24 @@ impl Config {
         }
         let host = rustix::system::uname();
         host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME).collect()
+    }
+
+    pub(crate) fn log_targets(&self) -> Targets {
+        self.log.level.parse().expect("checked when the configuration was read")
+    }
+
+    /// Says what is allowed and should be known.
+    pub(crate) fn warn_of_dangers(&self) {
+        if self.cookie.plain_http {
+            tracing::warn!(
+                "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
+            );
+        }
+        if self.hides_clients() {
+            tracing::warn!(
+                "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
+            );
+        }
     }
 
     pub(crate) fn store_url(&self) -> StoreUrl {

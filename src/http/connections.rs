@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use salvo::conn::{self, ConnCtrl};
 use salvo::fuse::{ArcConnObserver, ConnObserver};
 use tokio::sync::Notify;
@@ -26,7 +27,7 @@ use crate::clock::{Now, milliseconds};
 #[derive(Debug)]
 pub(crate) struct Connections {
     limit: usize,
-    proxies: TrustedProxies,
+    proxies: ArcSwap<TrustedProxies>,
     /// How many were opened so far.
     opened: AtomicU64,
     open: Mutex<Open>,
@@ -92,7 +93,12 @@ impl Connections {
 
     pub(crate) fn new(limit: usize, proxies: TrustedProxies) -> Arc<Self> {
         let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        Arc::new(Self { limit, proxies, opened, open, changed })
+        Arc::new(Self { limit, proxies: ArcSwap::from_pointee(proxies), opened, open, changed })
+    }
+
+    /// From now on these are the trusted proxies; connections that are open stay what they were.
+    pub(crate) fn trust(&self, proxies: TrustedProxies) {
+        self.proxies.store(Arc::new(proxies));
     }
 
     /// Asks for room, and begins to close connections if there is none.
@@ -144,7 +150,7 @@ impl Connections {
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::new(Slot {
             ctrl: ctrl.clone(),
-            is_proxy: self.proxies.contains(address.ip()),
+            is_proxy: self.proxies.load().contains(address.ip()),
             waits_since: AtomicU64::new(number),
             working: AtomicU32::new(0),
             answer_due: AtomicU64::new(0),

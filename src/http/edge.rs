@@ -3,8 +3,6 @@
 //!
 //! The answers that are made most often start from all of their fields, prepared once: copying a map is a fraction of filling it.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -13,6 +11,7 @@ use salvo::http::header::{
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
 
 use super::hosts::Hosts;
+use super::live::Live;
 use super::{App, identity, pages};
 
 const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -27,13 +26,13 @@ const UNSTORED: [(HeaderName, HeaderValue); 2] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (VARY, HeaderValue::from_static("Cookie"))];
 
 /// The outermost hoop.
-pub(super) struct Edge(pub(super) Arc<App>);
+pub(super) struct Edge(pub(super) Live);
 
 #[async_trait]
 impl Handler for Edge {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
         ctrl.call_next(request, depot, response).await;
-        complete(&self.0, request, response);
+        complete(&self.0.load(), request, response);
     }
 }
 
@@ -52,7 +51,7 @@ pub(super) fn complete(app: &App, request: &Request, response: &mut Response) {
 }
 
 /// The fields of the answers that are made most often, and what they have in common with all others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     edge: HeaderMap,
     json: HeaderMap,

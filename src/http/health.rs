@@ -1,6 +1,5 @@
 //! `/healthz`, `/readyz` and `/metrics`, on the admin listener.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use salvo::prelude::{Response, handler};
 use serde_json::json;
 
 use super::App;
+use super::live::Live;
 use crate::clock::{Now, milliseconds};
 
 /// Alive: the process answers. It depends on nothing.
@@ -19,12 +19,12 @@ pub(crate) async fn healthz(response: &mut Response) {
 }
 
 /// Ready: the list is loaded and fresh, a key is active, and nobody asked to stop.
-pub(crate) struct Ready(pub(crate) Arc<App>);
+pub(crate) struct Ready(pub(crate) Live);
 
 #[handler]
 impl Ready {
     async fn handle(&self, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
+        let (app, now) = (&*self.0.load(), Now::read());
         let list = app.sessions.revocations();
         let checks = [
             (app.stopping.load(Ordering::Acquire), "stopping"),
@@ -46,12 +46,12 @@ impl Ready {
 }
 
 /// How the list of revocations is, in Prometheus' text format.
-pub(crate) struct Metrics(pub(crate) Arc<App>);
+pub(crate) struct Metrics(pub(crate) Live);
 
 #[handler]
 impl Metrics {
     async fn handle(&self, response: &mut Response) {
-        let text = metrics(&self.0, Now::read());
+        let text = metrics(&self.0.load(), Now::read());
         write(response, StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text);
     }
 }
@@ -64,6 +64,17 @@ fn metrics(app: &App, now: Now) -> String {
         samples.iter().for_each(|(labels, value)| text += &format!("sealjar_{name}{labels} {value}\n"));
     };
     let mut gauge = |name: &str, help: &str, value: f64| family(name, "gauge", help, &[(String::new(), value)]);
+    let reloads = &app.reloads;
+    gauge(
+        "config_last_reload_successful",
+        "Whether the configuration, as it was last read, can be used.",
+        f64::from(u8::from(reloads.is_good())),
+    );
+    gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When a configuration that can be used was last read.",
+        reloads.good_at().0 as f64,
+    );
     gauge("revocations", "Sessions refused one by one.", list.len() as f64);
     gauge("revocations_pending", "Of these, not in the store yet.", list.pending() as f64);
     gauge(

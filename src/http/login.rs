@@ -2,14 +2,13 @@
 
 pub(crate) mod page;
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
 use super::authenticate::{Manner, authenticate, begin};
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
+use super::live::Live;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::{App, browser, password};
@@ -20,12 +19,12 @@ use crate::session::form::Bound;
 use page::Entry;
 
 /// `POST /auth/login`.
-pub(crate) struct Login(pub(crate) Arc<App>);
+pub(crate) struct Login(pub(crate) Live);
 
 #[handler]
 impl Login {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.hold();
         let mut entry = Entry::default();
         let outcome = match sign_in(app, request, &mut entry).await {
             Err(Problem::MustChange) if browser::is_navigation(request.headers()) => {

@@ -3,7 +3,6 @@
 //! Every presented token that opens is revoked, even an idle-expired one, and however stale the list is. The removal cookie goes
 //! out only with success: after a failure the browser still has what it needs to try again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
@@ -11,6 +10,7 @@ use super::authenticate::store_failed;
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::json::{Object, name};
+use super::live::Live;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
@@ -30,12 +30,12 @@ const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `POST /auth/logout`: ends this session; idempotent.
-pub(crate) struct Logout(pub(crate) Arc<App>);
+pub(crate) struct Logout(pub(crate) Live);
 
 #[handler]
 impl Logout {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.hold();
         let outcome = sign_out(app, request).await;
         respond(app, request.headers(), Now::read(), outcome, response);
     }
@@ -48,12 +48,12 @@ async fn sign_out(app: &App, request: &mut Request) -> Result<Reply, Problem> {
 
 /// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
 /// ended in this very way, so that it can be tried again.
-pub(crate) struct LogoutAll(pub(crate) Arc<App>);
+pub(crate) struct LogoutAll(pub(crate) Live);
 
 #[handler]
 impl LogoutAll {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.hold();
         let outcome = sign_out_everywhere(app, request).await;
         respond(app, request.headers(), Now::read(), outcome, response);
     }

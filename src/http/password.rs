@@ -4,14 +4,13 @@
 //! With a login name in the body no session is needed: the old password is proof enough. That is the way in for whoever must change
 //! the password first, so that no session exists before it is done.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
 use super::authenticate::{Checked, Current, Manner, authenticate, authenticate_again, begin, store_failed};
 use super::body::{MediaType, Submission};
 use super::cookie::{self, CookieChange};
+use super::live::Live;
 use super::login::page::{Entry, SignInForm};
 use super::pages::{FirstChange, PasswordPage};
 use super::problem::Problem;
@@ -30,24 +29,24 @@ use crate::store::{Revoke, StoreError};
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
 /// `GET /auth/password`: the form.
-pub(crate) struct Page(pub(crate) Arc<App>);
+pub(crate) struct Page(pub(crate) Live);
 
 #[handler]
 impl Page {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
+        let (app, now) = (&*self.0.load(), Now::read());
         let outcome = or_sign_in(request, &ReturnUrl::own("/auth/password"), page(app, request, now, None));
         respond(app, request.headers(), now, outcome, response);
     }
 }
 
 /// `POST /auth/password`: JSON or form with `old_password` and `new_password`, and without a session `login`.
-pub(crate) struct Change(pub(crate) Arc<App>);
+pub(crate) struct Change(pub(crate) Live);
 
 #[handler]
 impl Change {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.hold();
         let mut entry = Entry::default();
         let outcome = match change(app, request, &mut entry).await {
             Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {

@@ -1,13 +1,12 @@
 //! `/auth/reauthenticate`: step-up. The password again makes a fresh session with a fresh `authenticated_at`; the old one is dead.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
 use super::authenticate::{Current, Manner, authenticate_again, begin};
 use super::body::Submission;
 use super::cookie::CookieChange;
+use super::live::Live;
 use super::pages::ReauthenticatePage;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
@@ -20,12 +19,12 @@ use crate::clock::Now;
 use crate::session::form::Bound;
 
 /// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
-pub(crate) struct Page(pub(crate) Arc<App>);
+pub(crate) struct Page(pub(crate) Live);
 
 #[handler]
 impl Page {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
+        let (app, now) = (&*self.0.load(), Now::read());
         let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts).unwrap_or_default();
         // Whoever has to sign in first has given the password by then.
         let outcome = or_sign_in(request, &rd, page(app, request, now, &rd, None));
@@ -34,12 +33,12 @@ impl Page {
 }
 
 /// `POST /auth/reauthenticate`: JSON or form with `password`.
-pub(crate) struct Reauthenticate(pub(crate) Arc<App>);
+pub(crate) struct Reauthenticate(pub(crate) Live);
 
 #[handler]
 impl Reauthenticate {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0;
+        let app = &*self.0.hold();
         let mut rd = ReturnUrl::default();
         let outcome = match reauthenticate(app, request, &mut rd).await {
             Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {

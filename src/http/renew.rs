@@ -1,13 +1,11 @@
 //! `GET /auth/renew`: renews and returns to the checked return URL, for browsers behind proxies that drop the `Set-Cookie` of a
 //! verify answer. Without a return URL it is the status, for scripts of pages that only fetch.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
-use super::App;
 use super::json::{Object, name};
+use super::live::Live;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
 use super::status::{or_sign_in, with_session};
@@ -18,12 +16,12 @@ use crate::session::lifetime::Deadlines;
 const MARKER: &str = "sealjar-renewed";
 
 /// `GET /auth/renew`. `rd` in the query is the return URL.
-pub(crate) struct Renew(pub(crate) Arc<App>);
+pub(crate) struct Renew(pub(crate) Live);
 
 #[handler]
 impl Renew {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
+        let (app, now) = (&*self.0.load(), Now::read());
         let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts);
         let outcome = with_session(app, request, now, |_, deadlines| match &rd {
             Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),

@@ -6,26 +6,26 @@
 //! Whoever makes up keys waits, and nobody else does: where all keys are held this is a look at twelve characters. (A form's token
 //! comes in the body; `Submission::read` looks at it in the same way. The routes in `direct.rs` look only if no token is live.)
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use salvo::http::Request;
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
 use tokio::sync::{Notify, watch};
 
-use super::{App, cookie};
+use super::cookie;
+use super::live::Live;
 
 /// How long a request waits. A read that takes longer finds its token refused, as if the ring could not be read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The hoop before every handler that looks at a session or at the cookie of the sign-in form, but for those in `direct.rs`, which
 /// look at the key only if there is no live session.
-pub(crate) struct Reread(pub(crate) Arc<App>);
+pub(crate) struct Reread(pub(crate) Live);
 
 #[async_trait]
 impl Handler for Reread {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        let app = &self.0;
+        let app = self.0.hold();
         let lacks_key = [app.cookies.session(), &app.cookies.form]
             .into_iter()
             .any(|name| app.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), name));

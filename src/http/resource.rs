@@ -1,26 +1,24 @@
 //! A resource: what its methods lead to. That there is no such method, or no such resource, is said by handlers like any other,
 //! behind the edge; Salvo's own way for it passes by the hoops of a router.
 
-use std::sync::Arc;
-
 use salvo::http::header::{ALLOW, HeaderValue};
 use salvo::http::{Method, Request, StatusCode};
 use salvo::prelude::{Handler, Response, Router, handler};
 
-use super::App;
+use super::live::Live;
 use super::problem::Problem;
 use super::reply::refuse;
 
 /// A resource that is being described.
 pub(super) struct Resource {
-    app: Arc<App>,
+    app: Live,
     path: String,
     handlers: Router,
     methods: Vec<Method>,
 }
 
 impl Resource {
-    pub(super) fn at(path: &str, app: &Arc<App>) -> Self {
+    pub(super) fn at(path: &str, app: &Live) -> Self {
         Self { app: app.clone(), path: path.to_owned(), handlers: Router::new(), methods: Vec::new() }
     }
 
@@ -49,7 +47,7 @@ impl Resource {
 }
 
 struct OtherMethods {
-    app: Arc<App>,
+    app: Live,
     allow: HeaderValue,
 }
 
@@ -57,16 +55,16 @@ struct OtherMethods {
 impl OtherMethods {
     async fn handle(&self, request: &Request, response: &mut Response) {
         response.headers_mut().insert(ALLOW, self.allow.clone());
-        refuse(&self.app, request.headers(), Problem::Status(StatusCode::METHOD_NOT_ALLOWED), response);
+        refuse(&self.app.load(), request.headers(), Problem::Status(StatusCode::METHOD_NOT_ALLOWED), response);
     }
 }
 
 /// 404 for whatever no other route is for.
-pub(super) struct Nothing(pub(super) Arc<App>);
+pub(super) struct Nothing(pub(super) Live);
 
 #[handler]
 impl Nothing {
     async fn handle(&self, request: &Request, response: &mut Response) {
-        refuse(&self.0, request.headers(), Problem::Status(StatusCode::NOT_FOUND), response);
+        refuse(&self.0.load(), request.headers(), Problem::Status(StatusCode::NOT_FOUND), response);
     }
 }

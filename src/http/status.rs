@@ -1,7 +1,5 @@
 //! `GET /auth/status` and `GET /protected`: verify, renew in passing, answer. No I/O, no waiting.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
@@ -9,6 +7,7 @@ use super::cookie::CookieChange;
 use super::direct::{Ring, Unanswered, respond_directly};
 use super::hosts::Served;
 use super::json::{Object, name};
+use super::live::Live;
 use super::pages::SessionPage;
 use super::problem::Problem;
 use super::reply::Reply;
@@ -23,12 +22,12 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, SealedSession, Verified};
 
 /// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
-pub(crate) struct Status(pub(crate) Arc<App>);
+pub(crate) struct Status(pub(crate) Live);
 
 #[handler]
 impl Status {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        status(&self.0, request, response).await;
+        status(&self.0.load(), request, response).await;
     }
 }
 
@@ -58,12 +57,12 @@ fn notice(query: &str) -> Option<&'static str> {
 }
 
 /// `GET /protected`: the sample of a resource that only a live session sees. A browser without one is sent to sign in.
-pub(crate) struct Protected(pub(crate) Arc<App>);
+pub(crate) struct Protected(pub(crate) Live);
 
 #[handler]
 impl Protected {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        protected(&self.0, request, response).await;
+        protected(&self.0.load(), request, response).await;
     }
 }
 

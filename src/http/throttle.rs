@@ -79,13 +79,13 @@ pub(crate) struct Claimant<'a> {
 /// Counts failures.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    limits: Limits,
     secret: RandomState,
     tables: Mutex<Tables>,
 }
 
 #[derive(Debug)]
 struct Tables {
+    limits: Limits,
     networks: Table,
     pairs: Table,
     accounts: Table,
@@ -109,8 +109,13 @@ impl Throttle {
     pub(crate) fn new(limits: Limits) -> Self {
         let failures = || Table::new(FAILURES_BITS);
         let known = Table::new(KNOWN_BITS);
-        let tables = Tables { networks: failures(), pairs: failures(), accounts: failures(), known };
-        Self { limits, secret: RandomState::new(), tables: Mutex::new(tables) }
+        let tables = Tables { limits, networks: failures(), pairs: failures(), accounts: failures(), known };
+        Self { secret: RandomState::new(), tables: Mutex::new(tables) }
+    }
+
+    /// From now on these limits hold; what was charged stays.
+    pub(crate) fn limit_to(&self, limits: Limits) {
+        self.tables().limits = limits;
     }
 
     /// Lets an attempt in and charges it, or says how long to wait. `now` is the boot clock's.
@@ -122,7 +127,7 @@ impl Throttle {
         let (network, account) = (self.key(network), self.key(account.as_str()));
         let mut tables = self.tables();
         let is_stranger = session.is_none() && tables.known.deadline(known) <= now;
-        let Limits { network: by_network, account_and_network: by_pair, account: by_account } = self.limits;
+        let Limits { network: by_network, account_and_network: by_pair, account: by_account } = tables.limits;
         let waits = [
             (Limit::Network, by_network.wait(tables.networks.deadline(network), now)),
             (Limit::AccountAndNetwork, by_pair.wait(tables.pairs.deadline(pair), now)),
@@ -166,13 +171,14 @@ impl Attempt<'_> {
 
     /// It was not looked at: nothing was learned by it.
     pub(crate) fn withdrawn(self) {
-        let by_pair = self.throttle.limits.account_and_network;
-        self.refund().pairs.update(self.pair, |deadline| by_pair.refunded(deadline));
+        let mut tables = self.refund();
+        let by_pair = tables.limits.account_and_network;
+        tables.pairs.update(self.pair, |deadline| by_pair.refunded(deadline));
     }
 
     fn refund(&self) -> MutexGuard<'_, Tables> {
-        let Limits { network: by_network, account: by_account, .. } = self.throttle.limits;
         let mut tables = self.throttle.tables();
+        let Limits { network: by_network, account: by_account, .. } = tables.limits;
         tables.networks.update(self.network, |deadline| by_network.refunded(deadline));
         if self.is_stranger {
             tables.accounts.update(self.account, |deadline| by_account.refunded(deadline));

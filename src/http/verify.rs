@@ -8,7 +8,6 @@
 //! No body is looked at, any method will do, and nothing on the way waits.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use salvo::http::header::LOCATION;
 use salvo::http::{Method, Request};
@@ -18,6 +17,7 @@ use super::cookie::CookieChange;
 use super::direct::{Ring, Unanswered, respond_directly};
 use super::forwarded::{Contradiction, Forwarded};
 use super::hosts::Served;
+use super::live::Live;
 use super::problem::Problem;
 use super::reply::{self, Reply};
 use super::return_url::ReturnUrl;
@@ -36,14 +36,14 @@ pub(crate) enum Shape {
 
 /// Any method on `/auth/verify`, `/auth/verify/redirect` and below `/auth/verify/envoy/`.
 pub(crate) struct Verify {
-    pub(crate) app: Arc<App>,
+    pub(crate) app: Live,
     pub(crate) shape: Shape,
 }
 
 #[handler]
 impl Verify {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        verify(&self.app, self.shape, request, response).await;
+        verify(&self.app.load(), self.shape, request, response).await;
     }
 }
 

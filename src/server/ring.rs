@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::audit::{self, KeyChange};
 use crate::clock::Now;
+use crate::config::Config;
 use crate::http::App;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
@@ -90,21 +92,12 @@ async fn load(directory: &Path) -> Result<KeyRing, RingError> {
         .expect("reading files returns its errors and does not panic")
 }
 
-/// When the ring is rotated without anybody asking.
-#[derive(Debug, Clone)]
-pub(crate) struct Schedule {
-    pub(crate) directory: PathBuf,
-    pub(crate) every: Duration,
-    pub(crate) activate_after: Duration,
-    pub(crate) max_lifetime: Duration,
-}
-
-/// Rotates when it is due, for ever.
-pub(crate) async fn rotate(app: Arc<App>, schedule: Schedule) {
+/// Rotates when it is due by the configuration in force, for ever.
+pub(crate) async fn rotate(app: Arc<App>, config: Arc<ArcSwap<Config>>) {
     let mut reported = None;
     loop {
-        let this = schedule.clone();
-        let rotated = tokio::task::spawn_blocking(move || this.rotate_if_due())
+        let schedule = Schedule::of(&config.load());
+        let rotated = tokio::task::spawn_blocking(move || schedule.map_or(Ok(None), Schedule::rotate_if_due))
             .await
             .expect("rotation returns its errors and does not panic");
         match rotated {
@@ -125,9 +118,28 @@ pub(crate) async fn rotate(app: Arc<App>, schedule: Schedule) {
     }
 }
 
+/// When the ring is rotated without anybody asking.
+#[derive(Debug)]
+struct Schedule {
+    directory: PathBuf,
+    every: Duration,
+    activate_after: Duration,
+    max_lifetime: Duration,
+}
+
 impl Schedule {
+    fn of(config: &Config) -> Option<Self> {
+        let every = config.keys.rotate_every.0;
+        (!every.is_zero()).then(|| Self {
+            directory: config.keys.dir.clone(),
+            every,
+            activate_after: config.keys.activate_after.0,
+            max_lifetime: config.lifetimes().longest(),
+        })
+    }
+
     /// Under the directory's lock, so that of several nodes one rotates: the others then find a young key.
-    fn rotate_if_due(&self) -> Result<Option<Kid>, ChangeError> {
+    fn rotate_if_due(self) -> Result<Option<Kid>, ChangeError> {
         let now = Now::read().wall;
         let ring = LockedRing::lock(&self.directory)?;
         let held = ring.read()?;

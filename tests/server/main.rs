@@ -18,6 +18,7 @@ mod must_change;
 mod pages;
 mod password;
 mod protocol;
+mod reload;
 mod restored;
 mod slow;
 mod status;

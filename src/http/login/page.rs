@@ -1,13 +1,12 @@
 //! `GET /auth/login`: the sign-in form, and the same again after an attempt that failed.
 
-use std::sync::Arc;
-
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
 use super::super::body::Submission;
 use super::super::cookie;
 use super::super::hosts::Hosts;
+use super::super::live::Live;
 use super::super::pages::SignInPage;
 use super::super::problem::Problem;
 use super::super::reply::{Reply, respond};
@@ -19,12 +18,12 @@ use crate::seal::SealedToken;
 use crate::session::form::Bound;
 
 /// `GET /auth/login`: the form. `rd` in the query is the return URL; one that leads away from here is passed over.
-pub(crate) struct SignIn(pub(crate) Arc<App>);
+pub(crate) struct SignIn(pub(crate) Live);
 
 #[handler]
 impl SignIn {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0, Now::read());
+        let (app, now) = (&*self.0.load(), Now::read());
         let entry = Entry { rd: ReturnUrl::of_query(request.uri().query(), &app.hosts), ..Entry::default() };
         let outcome = form(app, request, now, &entry, &Remarks::of_query(request.uri().query()));
         respond(app, request.headers(), now, outcome, response);

@@ -1,0 +1,127 @@
+//! Reading the configuration again: on SIGHUP, and when its file says something else.
+//!
+//! The file is read twice a second, as the key ring is, and contents are compared, not times or events. The layers are put one over
+//! the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot is named.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::Signal;
+
+use super::log::Log;
+use crate::clock::Now;
+use crate::config::layers::Origins;
+use crate::config::reload::{Change, Values};
+use crate::config::{Config, ConfigError};
+use crate::http::App;
+use crate::http::edge::Prepared;
+use crate::http::live::Live;
+
+const REREAD_EVERY: Duration = Duration::from_millis(500);
+
+/// Keeps the settings in force like those that are written down.
+pub(super) struct Reload {
+    live: Live,
+    config: Arc<ArcSwap<Config>>,
+    origins: Arc<Origins>,
+    log: Log,
+    /// That is really listened on.
+    port: u16,
+    /// As they were last read and could be used.
+    seen: Values,
+    /// Why they could not be used when they were last read.
+    complaint: Option<String>,
+}
+
+/// Why the configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Time,
+    Hangup,
+}
+
+impl Reload {
+    pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: u16) -> Self {
+        let seen = config.load().values();
+        Self { live, config, origins: Arc::new(origins), log, port, seen, complaint: None }
+    }
+
+    /// Follows, for ever.
+    pub(super) async fn run(mut self, mut hangups: Signal) {
+        loop {
+            tokio::select! {
+                _ = hangups.recv() => {
+                    tracing::info!("hangup: reading keys, certificate and configuration again");
+                    let app = self.live.hold();
+                    app.ring_reads.ask();
+                    app.tls.iter().for_each(|tls| tls.ask());
+                    self.read(Cause::Hangup).await;
+                }
+                () = tokio::time::sleep(REREAD_EVERY), if self.origins.has_file() => self.read(Cause::Time).await,
+            }
+        }
+    }
+
+    async fn read(&mut self, cause: Cause) {
+        let (origins, config) = (self.origins.clone(), self.config.load_full());
+        let read = move || -> Result<(Values, Change), ConfigError> {
+            let (layers, new) = origins.read()?;
+            Ok((new.values(), config.changed_to(&new, &layers)?))
+        };
+        let read = tokio::task::spawn_blocking(read).await.expect("reading returns its errors and does not panic");
+        let reloads = self.live.load().reloads.clone();
+        match read {
+            Ok((values, change)) => {
+                let is_mended = self.complaint.take().is_some();
+                if is_mended {
+                    tracing::info!("the configuration can be used again");
+                }
+                if is_mended || cause == Cause::Hangup || values != self.seen {
+                    reloads.succeeded(Now::read().wall);
+                    self.adopt(values, change);
+                }
+            }
+            Err(error) => {
+                reloads.failed();
+                let message = error.to_string();
+                if cause == Cause::Hangup || self.complaint.as_ref() != Some(&message) {
+                    tracing::error!(error = message, "the configuration cannot be used; the old one stays in force");
+                    self.complaint = Some(message);
+                }
+            }
+        }
+    }
+
+    /// Nothing here can fail, so that all takes effect or nothing.
+    fn adopt(&mut self, values: Values, change: Change) {
+        let Change { config, applied, waiting } = change;
+        if !applied.is_empty() {
+            let app = self.live.hold();
+            app.throttle.limit_to(config.limits());
+            app.connections.trust(config.trusted_proxies());
+            self.live.replace(with_settings(&app, &config, self.port));
+            self.log.follow(&config);
+            tracing::info!(settings = applied.join(" "), "the configuration changed");
+            config.warn_of_dangers();
+            self.config.store(Arc::new(config));
+        }
+        for name in waiting.iter().filter(|name| values[*name] != self.seen[*name]) {
+            tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");
+        }
+        self.seen = values;
+    }
+}
+
+/// The same under another configuration.
+fn with_settings(app: &App, config: &Config, port: u16) -> App {
+    let hosts = config.hosts(port);
+    App {
+        prepared: Prepared::new(&hosts),
+        hosts,
+        trusted_proxies: config.trusted_proxies(),
+        max_body_bytes: config.http.max_body_bytes,
+        body_timeout: config.http.body_timeout.0,
+        ..app.clone()
+    }
+}

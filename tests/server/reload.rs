@@ -1,0 +1,248 @@
+//! The configuration is read again while the server runs.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::harness::{Answer, Home, Server, Session, client};
+
+const FILE: [&str; 2] = ["--config", "sealjar.toml"];
+
+fn write(home: &Home, text: &str) {
+    std::fs::write(home.path("sealjar.toml"), text).expect("writes");
+}
+
+/// What a request for this host is answered with.
+async fn verdict_at(server: &Server<'_>, host: &str) -> String {
+    let request = client().get(server.url("/auth/status")).header("host", host);
+    Answer::of(request.send().await.expect("an answer")).await.verdict()
+}
+
+/// A line of `/metrics`.
+async fn metric(server: &Server<'_>, name: &str) -> f64 {
+    let response = client().get(format!("http://{}/metrics", server.admin)).send().await.expect("an answer");
+    let text = response.text().await.expect("a body");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("listed");
+    line.parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_changed_file_takes_effect_and_says_which_settings() {
+    let home = Home::new();
+    write(&home, "[http]\npublic_origins = [\"https://a.example\"]\n");
+    let mut server = home.start_with(&FILE, &[]);
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
+    let at_start = metric(&server, "sealjar_config_last_reload_success_timestamp_seconds").await;
+
+    write(
+        &home,
+        "[http]\npublic_origins = [\"https://b.example\"]\nmax_body_bytes = 2048\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [throttle]\nnetwork_burst = 1\n",
+    );
+    let changed = server.wait_for("the configuration changed");
+    assert_eq!(
+        changed["settings"],
+        "http.max_body_bytes http.public_origins http.trusted_proxies throttle.network_burst"
+    );
+    assert_eq!(verdict_at(&server, "a.example").await, "421 misdirected");
+    assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+    let attempt = |password: String| {
+        let body = Server::login_body("alice", &password);
+        let fields = [("host", "b.example"), ("x-forwarded-for", "203.0.113.9")];
+        let post = client().post(server.url("/auth/login")).json(&body);
+        let post = fields.into_iter().fold(post, |post, (name, value)| post.header(name, value));
+        async move { Answer::of(post.send().await.expect("an answer")).await.verdict() }
+    };
+    assert_eq!(attempt("x".repeat(4096)).await, "413 too-large");
+    assert_eq!(attempt("wrong password".to_owned()).await, "401 credentials");
+    assert_eq!(attempt("wrong password".to_owned()).await, "429 throttled");
+    assert_eq!(server.event("sign-in-failed")["client"], "203.0.113.0/24");
+    assert!(metric(&server, "sealjar_config_last_reload_success_timestamp_seconds").await >= at_start);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_leaves_the_old_one_in_force_and_says_why_until_it_is_mended() {
+    let home = Home::new();
+    let good = "[http]\npublic_origins = [\"https://a.example\"]\n";
+    write(&home, good);
+    let mut server = home.start_with(&FILE, &[]);
+    for (bad, reason) in [
+        ("[http]\npublic_origins = [\"https://b.example\"", "line 2: "),
+        ("[http]\npublic_origins = [\"https://b.example\"]\nlisen = \"x\"\n", "unknown setting http.lisen"),
+        ("[http]\npublic_origins = [\"http://b.example\"]\n", "http.public_origins (file sealjar.toml)"),
+        ("[http]\npublic_origins = [\"https://b.example\"]\n[throttle]\nnetwork_interval = \"0s\"\n", "at least 1s"),
+        ("[http]\ntrusted_proxies = [\"nowhere\"]\n", "http.trusted_proxies (file sealjar.toml)"),
+    ] {
+        write(&home, bad);
+        let line = server.wait_for("the configuration cannot be used; the old one stays in force");
+        assert_eq!(line["level"], "ERROR");
+        let error = line["error"].as_str().expect("a reason");
+        assert!(error.contains(reason) && !error.contains('\n'), "{error}");
+        assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+        assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
+        assert_eq!(metric(&server, "sealjar_config_last_reload_successful").await, 0.0);
+        write(&home, good);
+        server.wait_for("the configuration can be used again");
+        assert_eq!(metric(&server, "sealjar_config_last_reload_successful").await, 1.0);
+    }
+    std::fs::remove_file(home.path("sealjar.toml")).expect("removes");
+    let line = server.wait_for("the configuration cannot be used");
+    assert!(line["error"].as_str().is_some_and(|error| error.contains("No such file")), "{line}");
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    write(&home, "[http]\npublic_origins = [\"https://b.example\"]\n");
+    server.wait_for("the configuration changed");
+    assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+}
+
+#[tokio::test]
+async fn a_hangup_reads_at_once_and_repeats_the_complaint() {
+    let home = Home::new();
+    write(&home, "");
+    let mut server = home.start_with(&FILE, &[]);
+    write(&home, "[http\n");
+    server.wait_for("the configuration cannot be used");
+    server.signal("HUP");
+    server.wait_for("reading keys, certificate and configuration again");
+    server.wait_for("the configuration cannot be used");
+    write(&home, "[http]\nbody_timeout = \"5s\"\n");
+    server.signal("HUP");
+    assert_eq!(server.wait_for("the configuration changed")["settings"], "http.body_timeout");
+}
+
+#[tokio::test]
+async fn flags_and_environment_still_win_and_a_complaint_comes_once() {
+    let home = Home::new();
+    write(&home, "");
+    let flags = [&FILE[..], &["--public-origin", "https://a.example"]].concat();
+    let mut server = home.start_with(&flags, &[("SEALJAR_THROTTLE__NETWORK_BURST", "50".as_ref())]);
+    write(
+        &home,
+        "[http]\npublic_origins = [\"https://b.example\"]\nshutdown_delay = \"1s\"\n[throttle]\nnetwork_burst = 1\n",
+    );
+    assert_eq!(server.wait_for("the configuration changed")["settings"], "http.shutdown_delay");
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    write(&home, "[nowhere]\nx = 1\n");
+    server.wait_for("the configuration cannot be used");
+    write(&home, "[http]\nshutdown_delay = \"2s\"\n");
+    let until_then = server.messages_until("the configuration changed");
+    assert!(!until_then.iter().any(|message| message.contains("cannot be used")), "{until_then:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_next_start_is_named_once() {
+    let home = Home::new();
+    write(&home, "");
+    let mut server = home.start_with(&FILE, &[]);
+    let session = server.login("alice").await;
+    write(&home, "[session]\nidle = \"20s\"\n[http]\nidle_timeout = \"9s\"\nbody_timeout = \"9s\"\n");
+    let messages = server.messages_until("session.idle changed; it takes effect at the next start");
+    let named = |messages: &[String], setting: &str| {
+        messages.iter().filter(|message| message.starts_with(&format!("{setting} changed"))).count()
+    };
+    assert_eq!(named(&messages, "http.idle_timeout"), 1, "{messages:?}");
+    assert!(messages.iter().any(|message| message == "the configuration changed"), "{messages:?}");
+    write(&home, "[session]\nidle = \"20s\"\n[http]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\n");
+    let messages = server.messages_until("the configuration changed");
+    assert_eq!(named(&messages, "session.idle") + named(&messages, "http.idle_timeout"), 0, "{messages:?}");
+    let view = server.get("/auth/status", &session.cookie()).await.json();
+    let seconds = |name: &str| view[name].as_u64().expect("an instant");
+    assert_eq!(seconds("idle_deadline") - seconds("authenticated_at"), 30 * 60, "as at the start");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_behind_links_that_are_swapped_is_followed() {
+    let home = Home::new();
+    let link = |to: &str| {
+        let (new, data) = (home.path("..new"), home.path("..data"));
+        std::os::unix::fs::symlink(to, &new).expect("links");
+        std::fs::rename(new, data).expect("renames");
+    };
+    for (directory, origin) in [("one", "https://a.example"), ("two", "https://b.example")] {
+        std::fs::create_dir(home.path(directory)).expect("makes");
+        let text = format!("[http]\npublic_origins = [\"{origin}\"]\n");
+        std::fs::write(home.path(directory).join("sealjar.toml"), text).expect("writes");
+    }
+    link("one");
+    std::os::unix::fs::symlink(Path::new("..data").join("sealjar.toml"), home.path("sealjar.toml")).expect("links");
+    let mut server = home.start_with(&FILE, &[]);
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    link("two");
+    server.wait_for("the configuration changed");
+    assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+}
+
+#[tokio::test]
+async fn the_level_of_the_log_changes() {
+    let home = Home::new();
+    write(&home, "[log]\nlevel = \"info\"\n");
+    // Without the level that the harness gives, which would win.
+    let without_level = |serve: &Command| {
+        let arguments: Vec<_> = serve.get_args().collect();
+        let level = arguments.iter().position(|argument| *argument == "log.level=sealjar=debug").expect("given");
+        let mut command = Command::new(serve.get_program());
+        command.args(&arguments[..level - 1]).args(&arguments[level + 1..]);
+        command.current_dir(serve.get_current_dir().expect("the home"));
+        command
+    };
+    let mut server = home.start_by(without_level, &FILE);
+    server.login("alice").await;
+    server.event("sign-in");
+    write(&home, "[log]\nlevel = \"info,sealjar::audit=error\"\n");
+    server.wait_for("the configuration changed");
+    server.login("alice").await;
+    write(&home, "[log]\nlevel = \"info\"\n");
+    server.wait_for("the configuration changed");
+    server.login("alice").await;
+    server.event("sign-in");
+    assert!(server.event_so_far("sign-in").is_none(), "the one in between was not logged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_of_a_live_session_fails_while_settings_change() {
+    const CHANGES: usize = 8;
+    let home = Home::new();
+    // What all of them have in common is what the requests need.
+    let configuration = |number: usize| {
+        let others = ["https://b.example", "https://c.example"];
+        let proxies = ["127.0.0.0/8", "10.0.0.0/8"];
+        format!(
+            "[http]\npublic_origins = [\"https://a.example\", \"{}\"]\ntrusted_proxies = [\"{}\"]\nmax_body_bytes = {}\n",
+            others[number % 2],
+            proxies[number % 2],
+            2048 + number
+        )
+    };
+    write(&home, &configuration(0));
+    let mut server = home.start_with(&FILE, &[]);
+    let body = Server::login_body("alice", crate::harness::PASSWORD);
+    let login = client().post(server.url("/auth/login")).header("host", "a.example").json(&body);
+    let session = Session::of(&login.send().await.expect("an answer")).expect("a session");
+    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let users: Vec<_> = ["/auth/status", "/protected", "/auth/verify", "/auth/logout/nowhere"]
+        .into_iter()
+        .map(|path| {
+            let (stop, requests, url, cookie) = (stop.clone(), requests.clone(), server.url(path), session.cookie());
+            let expected = if path.ends_with("nowhere") { 404 } else { 200 };
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Acquire) {
+                    let request = client().get(&url).header("host", "a.example").header("cookie", &cookie);
+                    assert_eq!(request.send().await.expect("an answer").status(), expected, "{url}");
+                    requests.fetch_add(1, Ordering::AcqRel);
+                }
+            })
+        })
+        .collect();
+    for number in 1..=CHANGES {
+        write(&home, &configuration(number));
+        server.signal("HUP");
+        server.wait_for("the configuration changed");
+    }
+    stop.store(true, Ordering::Release);
+    for user in users {
+        user.await.expect("no request failed");
+    }
+    println!("{} requests during {CHANGES} changes, none failed", requests.load(Ordering::Acquire));
+}
