@@ -3,6 +3,7 @@
 //! Handlers extract, act, choose the change of the cookie and respond; `respond` writes the answer. The public listener and the
 //! admin listener are two services, so that nothing of one can be reached at the other.
 
+mod access;
 pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
@@ -26,6 +27,7 @@ pub(crate) mod problem;
 pub(crate) mod reauthenticate;
 pub(crate) mod renew;
 pub(crate) mod reply;
+mod request_id;
 pub(crate) mod reread;
 mod resource;
 pub(crate) mod return_url;
@@ -54,6 +56,7 @@ use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
 use crate::session::{Refusal, Sessions};
 use crate::store::Store;
+use access::Access;
 use connections::Connections;
 use cookie::Cookies;
 use edge::{Edge, Prepared};
@@ -152,12 +155,13 @@ impl Direct {
 #[handler]
 impl Direct {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0.load();
+        let (app, access) = (&*self.0.load(), Access::begin());
         match request.uri().path() {
             "/auth/verify" => verify::verify(app, Shape::Plain, request, response).await,
             "/auth/status" => status::status(app, request, response).await,
             _ => status::protected(app, request, response).await,
         }
+        access.end(app, request, response, None);
     }
 }
 
@@ -222,7 +226,8 @@ impl App {
     /// What the client is told of a refusal; the cause goes to the log.
     pub(crate) fn refused(&self, request: &Request, refusal: Refusal) -> Problem {
         if let Some(cause) = refusal.cause() {
-            audit::token_refused(cause, self.client(request), Now::read().boot);
+            let log = || audit::token_refused(cause, self.client(request), Now::read().boot);
+            request_id::in_span(self, request, log);
         }
         Problem::Session(refusal)
     }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ struct Slot {
     waits_since: AtomicU64,
     /// Its requests that are being worked on.
     working: AtomicU32,
+    /// A byte has come from it.
+    spoke: AtomicBool,
     /// Until this instant of the boot clock, in milliseconds, its last answer may be on the way; 0 if none is.
     answer_due: AtomicU64,
 }
@@ -139,6 +141,13 @@ impl Connections {
         Room::Closing(count)
     }
 
+    /// Closes those that never sent a byte: they would hold up an orderly stop, which waits for a request of theirs.
+    pub(crate) fn close_silent(&self) {
+        let open = self.lock();
+        let silent = open.slots.values().filter(|slot| !slot.spoke.load(Ordering::Relaxed));
+        silent.for_each(|slot| slot.ctrl.abort());
+    }
+
     /// Waits until it is worth asking for room again.
     pub(crate) async fn change(&self) {
         let _ = tokio::time::timeout(Self::ANSWER, self.changed.notified()).await;
@@ -153,6 +162,7 @@ impl Connections {
             is_proxy: self.proxies.load().contains(address.ip()),
             waits_since: AtomicU64::new(number),
             working: AtomicU32::new(0),
+            spoke: AtomicBool::new(false),
             answer_due: AtomicU64::new(0),
         });
         self.lock().slots.insert((peer, number), slot.clone());
@@ -191,6 +201,13 @@ struct Observer {
 }
 
 impl ConnObserver for Observer {
+    fn on_read(&self, _bytes: usize) {
+        // A line of memory that is only read stays in every core's cache.
+        if !self.slot.spoke.load(Ordering::Relaxed) {
+            self.slot.spoke.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// What is read counts for nothing: trickling a request must not look like life.
     fn on_write(&self, _bytes: usize) {
         let slot = &*self.slot;

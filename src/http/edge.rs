@@ -9,9 +9,12 @@ use salvo::http::header::{
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
+use tracing::Instrument;
 
+use super::access::Access;
 use super::hosts::Hosts;
 use super::live::Live;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{App, identity, pages};
 
 const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -31,8 +34,13 @@ pub(super) struct Edge(pub(super) Live);
 #[async_trait]
 impl Handler for Edge {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        ctrl.call_next(request, depot, response).await;
-        complete(&self.0.load(), request, response);
+        let (app, access) = (&*self.0.hold(), Access::begin());
+        let id = RequestId::of(app, request);
+        let span = id.span(app, request);
+        ctrl.call_next(request, depot, response).instrument(span).await;
+        complete(app, request, response);
+        access.end(app, request, response, Some(&id));
+        response.headers_mut().insert(X_REQUEST_ID, id.into_value());
     }
 }
 

@@ -13,6 +13,7 @@ use salvo::http::header::LOCATION;
 use salvo::http::{Method, Request};
 use salvo::prelude::{Response, handler};
 
+use super::access::Access;
 use super::cookie::CookieChange;
 use super::direct::{Ring, Unanswered, respond_directly};
 use super::forwarded::{Contradiction, Forwarded};
@@ -43,7 +44,9 @@ pub(crate) struct Verify {
 #[handler]
 impl Verify {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        verify(&self.app.load(), self.shape, request, response).await;
+        let (app, access) = (&*self.app.load(), Access::begin());
+        verify(app, self.shape, request, response).await;
+        access.end(app, request, response, None);
     }
 }
 

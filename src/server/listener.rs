@@ -31,6 +31,8 @@ const MAX_STREAMS: u32 = 100;
 const QUEUE: i32 = 4096;
 /// What a connection that was let in just before a stop has to send its request in. To Salvo it is idle, and would be closed.
 const LAST_REQUEST: Duration = Duration::from_millis(200);
+/// How long a connection that never sent a byte is then waited for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
 pub(super) struct Inherited {
@@ -140,13 +142,13 @@ impl Listener {
             .with_connection_idle_timeout(idle)
             .with_request_body_timeout(None);
         let closing = CancellationToken::new();
-        let mut server = salvo::Server::new(Door::new(socket, closing.clone(), tls, connections, fuse)?);
+        let mut server = salvo::Server::new(Door::new(socket, closing.clone(), tls, connections.clone(), fuse)?);
         server.http1_mut().max_buf_size(MAX_HEAD_BYTES);
         let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
         server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
         let stop = server.handle();
         let task = tokio::spawn(server.try_serve(service));
-        Ok(Running { closing, file: self.file, stop, task })
+        Ok(Running { connections, closing, file: self.file, stop, task })
     }
 }
 
@@ -173,6 +175,7 @@ fn is_socket(path: &Path) -> bool {
 
 /// A listener that serves.
 pub(super) struct Running {
+    connections: Arc<Connections>,
     closing: CancellationToken,
     file: Option<(PathBuf, u64)>,
     stop: ServerHandle,
@@ -191,6 +194,11 @@ impl Running {
         }
         tokio::time::sleep(LAST_REQUEST.min(timeout)).await;
         self.stop.stop_graceful(timeout);
-        self.task.await.map_err(io::Error::other)?
+        let mut task = self.task;
+        tokio::select! {
+            outcome = &mut task => return outcome.map_err(io::Error::other)?,
+            () = tokio::time::sleep(SILENCE) => self.connections.close_silent(),
+        }
+        task.await.map_err(io::Error::other)?
     }
 }

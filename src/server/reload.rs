@@ -26,8 +26,8 @@ pub(super) struct Reload {
     config: Arc<ArcSwap<Config>>,
     origins: Arc<Origins>,
     log: Log,
-    /// That is really listened on.
-    port: u16,
+    /// That is really listened on, if it is one.
+    port: Option<u16>,
     /// As they were last read and could be used.
     seen: Values,
     /// Why they could not be used when they were last read.
@@ -42,7 +42,7 @@ enum Cause {
 }
 
 impl Reload {
-    pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: u16) -> Self {
+    pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: Option<u16>) -> Self {
         let seen = config.load().values();
         Self { live, config, origins: Arc::new(origins), log, port, seen, complaint: None }
     }
@@ -114,7 +114,7 @@ impl Reload {
 }
 
 /// The same under another configuration.
-fn with_settings(app: &App, config: &Config, port: u16) -> App {
+fn with_settings(app: &App, config: &Config, port: Option<u16>) -> App {
     let hosts = config.hosts(port);
     App {
         prepared: Prepared::new(&hosts),

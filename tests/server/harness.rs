@@ -126,7 +126,7 @@ impl Home {
                 all.extend([listen, "127.0.0.1:0"]);
             }
         }
-        all.extend(["--set", "log.format=json", "--set", "log.level=sealjar=debug"]);
+        all.extend(["--set", "log.format=json", "--set", "log.level=sealjar=debug,sealjar::access=off"]);
         self.command(&[&all, arguments].concat())
     }
 

@@ -82,14 +82,29 @@ async fn is_unready_during_the_shutdown_delay_and_a_second_signal_ends_it() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_does_not_hold_up_a_second_signal() {
+async fn a_request_that_never_ends_does_not_hold_up_a_second_signal() {
     let home = Home::with_settings(&["http.shutdown_timeout=1h"]);
     let mut server = home.start();
-    let _silent = TcpStream::connect(&server.public).expect("connects");
+    let mut slow = TcpStream::connect(&server.public).expect("connects");
+    slow.write_all(b"GET /auth/status HTTP/1.1\r\n").expect("writes");
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");
     server.wait_for("stopping");
     assert_eq!(server.exit_code_under("TERM"), Some(0));
+}
+
+#[tokio::test]
+async fn connections_that_never_sent_a_byte_do_not_hold_up_a_stop() {
+    // Longer than the test's patience.
+    let home = Home::with_settings(&["http.shutdown_timeout=1h", "http.idle_timeout=1h"]);
+    let mut server = home.start();
+    let _silent: Vec<_> = [&server.public, &server.public, &server.admin]
+        .map(|address| TcpStream::connect(address).expect("connects"))
+        .into();
+    assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+    server.signal("TERM");
+    server.wait_for("stopped");
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod login;
 mod logout;
+mod logs;
 mod migrate;
 mod must_change;
 mod pages;

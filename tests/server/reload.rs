@@ -181,7 +181,10 @@ async fn the_level_of_the_log_changes() {
     // Without the level that the harness gives, which would win.
     let without_level = |serve: &Command| {
         let arguments: Vec<_> = serve.get_args().collect();
-        let level = arguments.iter().position(|argument| *argument == "log.level=sealjar=debug").expect("given");
+        let level = arguments
+            .iter()
+            .position(|argument| *argument == "log.level=sealjar=debug,sealjar::access=off")
+            .expect("given");
         let mut command = Command::new(serve.get_program());
         command.args(&arguments[..level - 1]).args(&arguments[level + 1..]);
         command.current_dir(serve.get_current_dir().expect("the home"));

@@ -1,0 +1,129 @@
+//! Which request a line of the log is about: its id, and the trace that it belongs to.
+//!
+//! A trusted proxy's `X-Request-Id` is taken over, so that its log and this one can be laid side by side; anybody else's is not,
+//! and the request is given one. It goes back with the answer. So it is on every route with hoops. On those that are asked all the
+//! time, and on the verify routes, nothing is made and nothing goes back, because what is written about them is rare: there a line
+//! has the proxy's id or none.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use salvo::http::Request;
+use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Span;
+
+use super::App;
+use crate::id;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Up to 64 characters of visible ASCII.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    const MAX_BYTES: usize = 64;
+
+    /// The trusted proxy's, or a new one.
+    pub(super) fn of(app: &App, request: &Request) -> Self {
+        Self::of_proxy(app, request).unwrap_or_else(|| {
+            let text = URL_SAFE_NO_PAD.encode(id::random::<12>());
+            Self(text.try_into().expect("base64url is visible ASCII"))
+        })
+    }
+
+    /// The trusted proxy's.
+    pub(super) fn of_proxy(app: &App, request: &Request) -> Option<Self> {
+        is_from_proxy(app, request).then(|| Self::parse(only(request.headers(), &X_REQUEST_ID)?)).flatten()
+    }
+
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let is_one = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        is_one.then(|| Self(value.clone()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The field of the answer.
+    pub(super) fn into_value(self) -> HeaderValue {
+        self.0
+    }
+
+    /// What lines about the request stand in. It is written wherever audit events are.
+    pub(super) fn span(&self, app: &App, request: &Request) -> Span {
+        let trace_id = trace_id(app, request);
+        tracing::error_span!(target: "sealjar::audit", "request", request_id = self.as_str(), trace_id)
+    }
+}
+
+/// Logs what is about a request, be it one of a route without hoops.
+pub(super) fn in_span(app: &App, request: &Request, log: impl FnOnce()) {
+    match Span::current().is_none().then(|| RequestId::of_proxy(app, request)).flatten() {
+        Some(id) => id.span(app, request).in_scope(log),
+        None => log(),
+    }
+}
+
+/// The trace that a trusted proxy says the request belongs to (W3C Trace Context, version 00).
+fn trace_id<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
+    is_from_proxy(app, request).then(|| parse_trace_id(only(request.headers(), &TRACEPARENT)?)).flatten()
+}
+
+fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
+    let hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let mut parts = value.to_str().ok()?.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_whole = version == "00" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2) && parts.next().is_none();
+    (is_whole && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
+}
+
+fn is_from_proxy(app: &App, request: &Request) -> bool {
+    app.trusted_proxies.contains(request.remote_addr().ip())
+}
+
+/// The field's value, if there is exactly one.
+fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_short_and_visible() {
+        let parse = |bytes: &[u8]| RequestId::parse(&HeaderValue::from_bytes(bytes).expect("a value"));
+        let longest = [b'x'; RequestId::MAX_BYTES];
+        for good in [&b"1"[..], b"7f3e-44/a=b;c", &longest] {
+            assert_eq!(parse(good).expect("taken").as_str().as_bytes(), good);
+        }
+        for bad in [&b""[..], b"a b", b"a\tb", b"caf\xc3\xa9", &[b'x'; RequestId::MAX_BYTES + 1]] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_that_of_a_whole_traceparent() {
+        const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parse = |text: &str| parse_trace_id(&HeaderValue::from_str(text).expect("a value")).map(str::to_owned);
+        assert_eq!(parse(&format!("00-{TRACE}-00f067aa0ba902b7-01")).as_deref(), Some(TRACE));
+        for bad in [
+            "",
+            "00",
+            TRACE,
+            &format!("01-{TRACE}-00f067aa0ba902b7-01"),
+            &format!("00-{TRACE}-00f067aa0ba902b7-01-x"),
+            &format!("00-{TRACE}-00f067aa0ba902b-01"),
+            &format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}
