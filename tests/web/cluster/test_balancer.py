@@ -3,6 +3,9 @@
 import json
 import signal
 import threading
+from collections import Counter
+from contextlib import ExitStack
+from http.client import HTTPException
 
 from harness import API, PASSWORD
 from waiting import until
@@ -42,6 +45,17 @@ class Visitor:
         self.thread.join()
 
 
+class Crowd(Visitor):
+    """Sends these requests over one connection, and then again over another."""
+
+    def _ask(self, balancer, requests):
+        while not self.leaves.is_set():
+            try:
+                self.statuses += [answer.status for answer in balancer.client.in_turn(*requests)]
+            except (OSError, HTTPException) as error:
+                self.statuses.append(repr(error))
+
+
 def test_a_session_is_good_on_every_node_and_its_end_is_in_force_on_all(balancer, nodes):
     session = sign_in(balancer)
     assert verdicts(nodes, session) == [200] * 3
@@ -72,6 +86,25 @@ def test_a_visitor_notices_nothing_when_the_nodes_are_restarted_one_by_one(balan
             node.start()
             until(lambda node=node: ready(node), lambda found: found)
     assert set(visitor.statuses) == {200}, visitor.statuses
+
+
+def test_of_a_steady_load_no_request_is_lost_when_the_nodes_are_restarted_one_by_one(balancer, nodes):
+    session = sign_in(balancer)
+    # A POST is never sent twice, so none may meet a node that is gone.
+    requests = [("GET", "/auth/status", session), ("GET", "/", session), ("POST", "/auth/logout", API)] * 5
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(Crowd(balancer, requests)) for _ in range(6)]
+        for node in nodes:
+            node.stop()
+            node.start()
+            until(lambda node=node: ready(node), lambda found: found)
+            asked = [len(visitor.statuses) for visitor in crowd]
+            until(
+                lambda: [len(visitor.statuses) for visitor in crowd],
+                lambda found, asked=asked: all(now > then for now, then in zip(found, asked)),
+            )
+    statuses = [status for visitor in crowd for status in visitor.statuses]
+    assert len(statuses) > 100 and set(statuses) == {200}, Counter(statuses)
 
 
 def test_nor_when_one_is_killed(balancer, nodes):
