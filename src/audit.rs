@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::id::{Kid, Sid};
+use crate::metrics::{PASSWORDS, Password};
 use crate::network::Network;
 use crate::revocation::Entry;
 
@@ -26,7 +27,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
             Self::StepUp => "step-up",
@@ -59,8 +60,18 @@ impl Failure {
     }
 }
 
+/// A password was not checked, because the store failed.
+pub(crate) fn password_unchecked(purpose: Purpose) {
+    count(purpose, Password::Error);
+}
+
+fn count(purpose: Purpose, kind: Password) {
+    PASSWORDS[purpose as usize].add(kind as usize);
+}
+
 /// A fresh session was begun; the event is called after what the password was given for.
 pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: bool, client: Network) {
+    count(purpose, Password::Accepted);
     match purpose {
         Purpose::SignIn => event!("sign-in", "signed in", sub, sid = %sid, remembered, client = %client),
         Purpose::StepUp => event!("step-up", "gave the password again", sub, sid = %sid, remembered, client = %client),
@@ -71,6 +82,12 @@ pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: b
 }
 
 pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Network) {
+    let kind = match failure {
+        Failure::UnknownAccount | Failure::WrongPassword | Failure::Disabled => Password::Refused,
+        Failure::ChangedMeanwhile => Password::ChangedMeanwhile,
+        Failure::MustChange => Password::MustChange,
+    };
+    count(purpose, kind);
     let (during, reason) = (purpose.name(), failure.name());
     event!("sign-in-failed", "a password led to no session", during, reason, sub, client = %client);
 }
@@ -78,6 +95,7 @@ pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&
 /// `limit` is the limit that stood in the way.
 pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network, now: Duration) {
     static SAMPLE: Sample = Sample::new();
+    count(purpose, Password::Throttled);
     if let Some(left_out) = SAMPLE.take(now) {
         let during = purpose.name();
         event!("throttled", "too many failures", during, limit, client = %client, left_out);
@@ -87,6 +105,7 @@ pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network, 
 /// All threads that hash were busy and the queue was full.
 pub(crate) fn overloaded(purpose: Purpose, client: Network, now: Duration) {
     static SAMPLE: Sample = Sample::new();
+    count(purpose, Password::Overloaded);
     if let Some(left_out) = SAMPLE.take(now) {
         let during = purpose.name();
         event!("overloaded", "too many passwords wait to be checked", during, client = %client, left_out);

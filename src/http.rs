@@ -12,6 +12,7 @@ pub(crate) mod cookie;
 pub(crate) mod csrf;
 mod direct;
 pub(crate) mod edge;
+mod exposition;
 pub(crate) mod forwarded;
 pub(crate) mod health;
 pub(crate) mod hosts;
@@ -20,6 +21,7 @@ mod json;
 pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
+mod metrics;
 pub(crate) mod origin;
 pub(crate) mod pages;
 pub(crate) mod password;
@@ -170,7 +172,7 @@ pub(crate) fn admin(app: Live) -> Service {
     let router = Router::new()
         .push(read("healthz", || health::healthz))
         .push(read("readyz", || health::Ready(app.clone())))
-        .push(read("metrics", || health::Metrics(app.clone())));
+        .push(read("metrics", || metrics::Metrics(app.clone())));
     Service::new(router).hoop(CatchPanic::new()).catcher(catcher(app, false))
 }
 

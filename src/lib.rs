@@ -7,7 +7,7 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 values | [`id`], [`clock`], [`secret`], `network` | nothing |
+//! | 0 values | [`id`], [`clock`], [`secret`], `network`, `metrics` | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
 //! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
@@ -21,6 +21,8 @@
 
 pub mod clock;
 pub mod id;
+#[cfg(feature = "server")]
+mod metrics;
 #[cfg(feature = "server")]
 mod network;
 pub mod secret;

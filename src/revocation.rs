@@ -196,6 +196,12 @@ impl RevocationList {
         self.synced.fetch_max(milliseconds(started.boot), Ordering::AcqRel);
     }
 
+    /// The staleness from which on no session is vouched for, unless it was configured to go on.
+    #[cfg(feature = "server")]
+    pub(crate) const fn max_staleness(&self) -> Duration {
+        self.freshness.max_staleness
+    }
+
     /// How long ago the last successful poll began; for ever, before the first.
     pub fn staleness(&self, now: Now) -> Duration {
         match self.synced.load(Ordering::Acquire) {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::account::LoginName;
 use crate::clock::{Now, UnixTime};
 use crate::id::NodeId;
+use crate::metrics::StoreCall;
 use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
 pub(crate) use node::{LIVE, Node, NodeReport};
@@ -139,7 +140,7 @@ impl Store {
 
     /// The counters.
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        ask!(self, engine => engine.state())
+        StoreCall::State.watch(async { ask!(self, engine => engine.state()) }).await
     }
 
     /// Adds an account.
@@ -149,7 +150,7 @@ impl Store {
 
     /// The account of this name, if there is one.
     pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
-        ask!(self, engine => engine.account(name))
+        StoreCall::Account.watch(async { ask!(self, engine => engine.account(name)) }).await
     }
 
     /// The account of this name; fails if there is none.
@@ -195,7 +196,8 @@ impl Store {
     /// Commits a batch of refusals in one transaction. Durable when this returns.
     pub(crate) async fn revoke(&self, batch: &[Revoke]) -> Result<Vec<Entry>, StoreError> {
         let began = Now::read();
-        in_time(began, ask!(self, engine => engine.revoke(batch, began.wall)))
+        let commit = async { in_time(began, ask!(self, engine => engine.revoke(batch, began.wall))) };
+        StoreCall::Commit.watch(commit).await
     }
 
     /// Ends every session there is: raises the global generation, and returns it.
@@ -220,7 +222,7 @@ impl Store {
 
     /// The log from `seq` on, at most `limit` rows.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        ask!(self, engine => engine.read_log(seq, limit))
+        StoreCall::Poll.watch(async { ask!(self, engine => engine.read_log(seq, limit)) }).await
     }
 
     /// Returns when another server may have written to the log; never, if the store cannot tell.

@@ -164,6 +164,8 @@ pub(super) async fn authenticate(
             attempt.withdrawn();
             if problem == Problem::Busy {
                 audit::overloaded(purpose, network, now.boot);
+            } else {
+                audit::password_unchecked(purpose);
             }
             Err(problem)
         }

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use super::forwarded::TrustedProxies;
 use crate::clock::{Now, milliseconds};
+use crate::metrics::GAVE_WAY;
 
 /// The connections that a listener has open, and how many it may have.
 #[derive(Debug)]
@@ -103,6 +104,16 @@ impl Connections {
         self.proxies.store(Arc::new(proxies));
     }
 
+    /// How many are open.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    /// How many may be.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Asks for room, and begins to close connections if there is none.
     pub(crate) fn room(&self) -> Room {
         let mut open = self.lock();
@@ -138,6 +149,7 @@ impl Connections {
         waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
         waiting[..count].iter().for_each(|(_, slot)| slot.ctrl.abort());
         open.closing += count;
+        GAVE_WAY.add_many(0, count as u64);
         Room::Closing(count)
     }
 

@@ -14,7 +14,8 @@ use super::reply::{Reply, respond};
 use super::{App, cookie, edge};
 use crate::clock::Now;
 use crate::id::Site;
-use crate::session::Verified;
+use crate::metrics::{VERIFICATIONS, Verification};
+use crate::session::{Refusal, Verified};
 
 /// Whether the key ring was read for this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +58,29 @@ pub(super) async fn respond_directly(
         Unanswered::Problem(problem) => problem,
         Unanswered::LacksKey => unreachable!("nobody asks for a second reading"),
     });
+    VERIFICATIONS.add(verification(&outcome) as usize);
     let is_complete = outcome.as_ref().is_ok_and(Reply::is_complete);
     respond(app, request.headers(), now, outcome, response);
     if !is_complete {
         edge::complete(app, request, response);
+    }
+}
+
+/// How the outcome is counted.
+fn verification(outcome: &Result<Reply, Problem>) -> Verification {
+    match outcome {
+        Ok(_) => Verification::Live,
+        Err(Problem::Session(refusal)) => match refusal {
+            Refusal::Missing => Verification::Missing,
+            Refusal::Invalid(_) => Verification::Invalid,
+            Refusal::Expired => Verification::Expired,
+            Refusal::Revoked => Verification::Revoked,
+            Refusal::Stale => Verification::Stale,
+        },
+        Err(Problem::StepUp) => Verification::StepUp,
+        Err(Problem::Role) => Verification::Forbidden,
+        Err(problem) if problem.status().is_server_error() => Verification::Error,
+        Err(_) => Verification::BadRequest,
     }
 }
 

@@ -38,6 +38,7 @@ impl Live {
 /// How the configuration was read last.
 #[derive(Debug)]
 pub(crate) struct Reloads {
+    started_at: UnixTime,
     is_good: AtomicBool,
     /// When the one in force was read, in Unix seconds.
     good_at: AtomicU64,
@@ -46,7 +47,7 @@ pub(crate) struct Reloads {
 impl Reloads {
     /// The server starts with a good one.
     pub(crate) fn new(now: UnixTime) -> Self {
-        Self { is_good: AtomicBool::new(true), good_at: AtomicU64::new(now.0) }
+        Self { started_at: now, is_good: AtomicBool::new(true), good_at: AtomicU64::new(now.0) }
     }
 
     pub(crate) fn succeeded(&self, now: UnixTime) {
@@ -56,6 +57,11 @@ impl Reloads {
 
     pub(crate) fn failed(&self) {
         self.is_good.store(false, Ordering::Relaxed);
+    }
+
+    /// When the server did.
+    pub(crate) const fn started_at(&self) -> UnixTime {
+        self.started_at
     }
 
     /// Whether the last reading made a configuration that can be used.

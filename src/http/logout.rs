@@ -17,6 +17,7 @@ use super::return_url::ReturnUrl;
 use crate::audit;
 use crate::clock::Now;
 use crate::id::Kid;
+use crate::metrics::{SIGN_OUTS, SignOut};
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
 use crate::store::Revoke;
@@ -127,7 +128,9 @@ async fn end(
         }
     }
     let revokes = presented.iter().map(Revoke::from).chain(all).collect();
-    app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
+    let outcome = app.committer.revoke(revokes).await;
+    SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
+    outcome.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {
         let rd = submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, &app.hosts));
         Reply::see_other(rd.as_ref().map_or(AFTER_SIGN_OUT, ReturnUrl::as_str))

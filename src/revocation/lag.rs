@@ -4,45 +4,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::milliseconds;
-
-/// Upper bounds, in milliseconds.
-const BOUNDS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 15_000];
+use crate::metrics::Histogram;
 
 /// A histogram, and the last one measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lag {
-    /// How many were within each bound, but not within the one before; the last are those beyond all.
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    sum_ms: AtomicU64,
+    histogram: Histogram<10>,
+    /// Above any for none.
     last_ms: AtomicU64,
+}
+
+impl Default for Lag {
+    fn default() -> Self {
+        let histogram = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 15_000]);
+        Self { histogram, last_ms: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl Lag {
     pub(super) fn observe(&self, lag: Duration) {
-        let ms = milliseconds(lag);
-        self.counts[BOUNDS.partition_point(|bound| *bound < ms)].fetch_add(1, Ordering::Relaxed);
-        self.sum_ms.fetch_add(ms, Ordering::Relaxed);
-        self.last_ms.store(ms, Ordering::Relaxed);
+        self.histogram.observe(lag);
+        self.last_ms.store(milliseconds(lag).min(u64::MAX - 1), Ordering::Relaxed);
     }
 
     /// The last one measured, in milliseconds; `None` before the first.
     pub(crate) fn last_ms(&self) -> Option<u64> {
-        let any = self.counts.iter().any(|count| count.load(Ordering::Relaxed) > 0);
-        any.then(|| self.last_ms.load(Ordering::Relaxed))
+        let last = self.last_ms.load(Ordering::Relaxed);
+        (last != u64::MAX).then_some(last)
     }
 
-    /// All measured, in milliseconds.
-    pub(crate) fn sum_ms(&self) -> u64 {
-        self.sum_ms.load(Ordering::Relaxed)
-    }
-
-    /// For each bound in milliseconds, and at last for none, how many were within it.
-    pub(crate) fn within(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
-        let bounds = BOUNDS.into_iter().map(Some).chain([None]);
-        bounds.zip(&self.counts).scan(0, |total, (bound, count)| {
-            *total += count.load(Ordering::Relaxed);
-            Some((bound, *total))
-        })
+    /// All measured.
+    pub(crate) const fn histogram(&self) -> &Histogram<10> {
+        &self.histogram
     }
 }
 
@@ -51,15 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_each_within_its_bound_and_all_above() {
+    fn remembers_the_last() {
         let lag = Lag::default();
         assert_eq!(lag.last_ms(), None);
-        for ms in [5, 6, 99_999] {
-            lag.observe(Duration::from_millis(ms));
-        }
-        let within: Vec<_> = lag.within().collect();
-        assert_eq!(within[..3], [(Some(5), 1), (Some(10), 2), (Some(25), 2)]);
-        assert_eq!(within.last(), Some(&(None, 3)));
-        assert_eq!((lag.sum_ms(), lag.last_ms()), (100_010, Some(99_999)));
+        lag.observe(Duration::ZERO);
+        assert_eq!(lag.last_ms(), Some(0));
+        lag.observe(Duration::from_millis(99_999));
+        assert_eq!(lag.last_ms(), Some(99_999));
     }
 }

@@ -8,11 +8,14 @@ pub(crate) mod queue;
 mod spare;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
 use super::super::{BadField, Password, Profile};
 use super::{Argon2id, Cost, Stored, Verdict, check_uncommon};
+use crate::clock::Now;
+use crate::metrics::{HASHING, HASHING_NOW};
 use queue::{Lane, Queue};
 use spare::Spare;
 
@@ -33,6 +36,7 @@ enum Job {
 #[derive(Debug)]
 pub(crate) struct Checker {
     jobs: Arc<Queue<Job>>,
+    threads: u32,
 }
 
 impl Checker {
@@ -46,7 +50,17 @@ impl Checker {
             let name = format!("password-{number}");
             std::thread::Builder::new().name(name).spawn(move || work(&jobs, &spare, cost))?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, threads })
+    }
+
+    /// How many threads there are.
+    pub(crate) const fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    /// How many wait in the lanes of known claimants and of strangers, and how many may wait in each.
+    pub(crate) fn waiting(&self) -> ([usize; 2], usize) {
+        self.jobs.waiting()
     }
 
     /// Checks a password against a stored hash, or against one that nobody has, in the same time; nobody is welcome with that.
@@ -88,6 +102,8 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
     let mut argon2id = Argon2id::warmed_up(cost);
     let decoy = argon2id.decoy();
     while let Some(job) = jobs.pop() {
+        let began = Now::read().boot;
+        HASHING_NOW.fetch_add(1, Ordering::Relaxed);
         // The receiver may be gone by the time the work is done: it was done all the same.
         match job {
             Job::Verify { password, stored, welcome, reply } if !reply.is_closed() => {
@@ -99,6 +115,8 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
         }
+        HASHING_NOW.fetch_sub(1, Ordering::Relaxed);
+        HASHING.observe(Now::read().boot.saturating_sub(began));
     }
 }
 
@@ -127,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_is_an_answer_and_a_place_in_it_is_kept_until_a_thread_takes_it() {
-        let checker = Checker { jobs: Arc::new(Queue::new(1)) };
+        let checker = Checker { jobs: Arc::new(Queue::new(1)), threads: 0 };
         let verify = || checker.verify(Lane::Strange, password("x"), None, true);
         let taken = || {
             let Some(Job::Verify { reply, .. }) = checker.jobs.pop() else { panic!("it is still queued") };

@@ -50,6 +50,12 @@ impl<J> Queue<J> {
         Ok(())
     }
 
+    /// How many wait in either lane, the known one first, and how many may.
+    pub(super) fn waiting(&self) -> ([usize; 2], usize) {
+        let lanes = self.lanes();
+        ([lanes.known.len(), lanes.strange.len()], self.capacity)
+    }
+
     /// The next job; waits for one. `None` once the queue is closed and empty.
     pub(super) fn pop(&self) -> Option<J> {
         let nothing = |lanes: &mut Lanes<J>| lanes.known.is_empty() && lanes.strange.is_empty() && !lanes.closed;

@@ -1,0 +1,219 @@
+//! Counts and times of what this process does, for `/metrics` (`http/metrics.rs`).
+//!
+//! They belong to the process, as its log does, and begin at zero with it. Kinds are closed lists: nothing that a stranger sends
+//! becomes a name. What is counted with every request is counted in stripes, so that threads do not wait for each other's caches.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::clock::Now;
+
+/// What became of requests that ask whether there is a live session.
+pub(crate) static VERIFICATIONS: Counts<{ Verification::NAMES.len() }> = Counts::new();
+/// Sessions that were sealed anew because they are in use.
+pub(crate) static RENEWALS: Counts<1> = Counts::new();
+/// What became of passwords, by what they were given for.
+pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
+/// What became of sign-outs.
+pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
+/// Connections that were closed to make room for others.
+pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
+/// How long threads took for a password, and how many are at it.
+pub(crate) static HASHING: Histogram<8> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000]);
+pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
+/// How long the store took, and how often it failed.
+pub(crate) static STORE: [StoreTimes; StoreCall::NAMES.len()] =
+    [StoreTimes::new(), StoreTimes::new(), StoreTimes::new(), StoreTimes::new()];
+
+/// What became of a request that asks whether there is a live session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verification {
+    Live,
+    Missing,
+    Invalid,
+    Expired,
+    Revoked,
+    Stale,
+    StepUp,
+    Forbidden,
+    /// It could not be asked like this: a host that is not served, a rule that cannot be read, another site.
+    BadRequest,
+    Error,
+}
+
+impl Verification {
+    pub(crate) const NAMES: [&str; 10] =
+        ["live", "missing", "invalid", "expired", "revoked", "stale", "step-up", "forbidden", "bad-request", "error"];
+}
+
+/// What became of a password. Unknown accounts, wrong passwords and disabled accounts count together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Password {
+    Accepted,
+    Refused,
+    /// Right, and good only for the change of it.
+    MustChange,
+    ChangedMeanwhile,
+    Throttled,
+    Overloaded,
+    Error,
+}
+
+impl Password {
+    pub(crate) const NAMES: [&str; 7] =
+        ["accepted", "refused", "must-change", "changed-meanwhile", "throttled", "overloaded", "error"];
+}
+
+/// What became of a sign-out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SignOut {
+    /// In force for good.
+    Durable,
+    /// In force here, and in the store when it works again.
+    NotDurable,
+}
+
+impl SignOut {
+    pub(crate) const NAMES: [&str; 2] = ["durable", "not-durable"];
+}
+
+/// What the store is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StoreCall {
+    /// Sign-outs, many at once.
+    Commit,
+    /// The log, as other nodes and commands go on with it.
+    Poll,
+    Account,
+    /// The generation of all sessions, before a password is checked.
+    State,
+}
+
+impl StoreCall {
+    pub(crate) const NAMES: [&str; 4] = ["commit", "poll", "account", "state"];
+
+    /// Measures a question to the store.
+    pub(crate) async fn watch<T, E>(self, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let began = Now::read().boot;
+        let outcome = question.await;
+        let times = &STORE[self as usize];
+        times.took.observe(Now::read().boot.saturating_sub(began));
+        if outcome.is_err() {
+            times.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+/// How long one kind of question took.
+pub(crate) struct StoreTimes {
+    pub(crate) took: Histogram<10>,
+    pub(crate) failures: AtomicU64,
+}
+
+impl StoreTimes {
+    const fn new() -> Self {
+        Self { took: Histogram::new([1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000]), failures: AtomicU64::new(0) }
+    }
+}
+
+/// Counters, one for each of `N` kinds.
+pub(crate) struct Counts<const N: usize>([Stripe<N>; STRIPES]);
+
+const STRIPES: usize = 8;
+
+/// Two lines of a cache, because processors fetch them in pairs.
+#[repr(align(128))]
+struct Stripe<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Counts<N> {
+    const fn new() -> Self {
+        Self([const { Stripe([const { AtomicU64::new(0) }; N]) }; STRIPES])
+    }
+
+    /// Counts one of the kind with this place in the list of their names.
+    pub(crate) fn add(&self, kind: usize) {
+        self.add_many(kind, 1);
+    }
+
+    pub(crate) fn add_many(&self, kind: usize, count: u64) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        self.0[STRIPE.with(|stripe| *stripe)].0[kind].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self, kind: usize) -> u64 {
+        self.0.iter().map(|stripe| stripe.0[kind].load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// How many spans of time were within each of some bounds, and their sum.
+#[derive(Debug)]
+pub(crate) struct Histogram<const N: usize> {
+    bounds_ms: [u64; N],
+    /// Within each bound, but not within the one before.
+    counts: [AtomicU64; N],
+    beyond: AtomicU64,
+    sum_us: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    /// With upper bounds in milliseconds, in rising order.
+    pub(crate) const fn new(bounds_ms: [u64; N]) -> Self {
+        let counts = [const { AtomicU64::new(0) }; N];
+        Self { bounds_ms, counts, beyond: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn observe(&self, span: Duration) {
+        let place = self.bounds_ms.partition_point(|bound| Duration::from_millis(*bound) < span);
+        self.counts.get(place).unwrap_or(&self.beyond).fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The sum of all spans.
+    pub(crate) fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us.load(Ordering::Relaxed))
+    }
+
+    /// For each bound, and at last for none, how many were within it.
+    pub(crate) fn within(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let bounds = self.bounds_ms.into_iter().map(|ms| Some(Duration::from_millis(ms))).chain([None]);
+        bounds.zip(self.counts.iter().chain([&self.beyond])).scan(0, |total, (bound, count)| {
+            *total += count.load(Ordering::Relaxed);
+            Some((bound, *total))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_each_within_its_bound_and_all_above() {
+        let histogram = Histogram::new([5, 10]);
+        for us in [5_000, 5_001, 99_999_000] {
+            histogram.observe(Duration::from_micros(us));
+        }
+        let bound = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(histogram.within().collect::<Vec<_>>(), [(bound(5), 1), (bound(10), 2), (None, 3)]);
+        assert_eq!(histogram.sum(), Duration::from_micros(5_000 + 5_001 + 99_999_000));
+    }
+
+    #[test]
+    fn what_several_threads_count_is_all_there() {
+        static COUNTS: Counts<2> = Counts::new();
+        let threads: Vec<_> = (0..20).map(|_| std::thread::spawn(|| (0..100).for_each(|_| COUNTS.add(1)))).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("it counts"));
+        assert_eq!((COUNTS.total(0), COUNTS.total(1)), (0, 2000));
+    }
+
+    #[test]
+    fn every_kind_has_its_name() {
+        assert_eq!(Verification::NAMES[Verification::BadRequest as usize], "bad-request");
+        assert_eq!(Verification::NAMES[Verification::Error as usize], "error");
+        assert_eq!(Password::NAMES[Password::Error as usize], "error");
+        assert_eq!(SignOut::NAMES[SignOut::NotDurable as usize], "not-durable");
+        assert_eq!(StoreCall::NAMES[StoreCall::State as usize], "state");
+    }
+}
