@@ -114,7 +114,7 @@ impl Config {
         let PasswordCost { memory_kib, threads, memory_budget_kib, .. } = self.password;
         let cores =
             std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-        if threads == 0 { cores.min(memory_budget_kib / memory_kib).max(1) } else { threads }
+        if threads == 0 { cores.min(memory_budget_kib / memory_kib.max(1)).max(1) } else { threads }
     }
 
     pub(crate) const fn limits(&self) -> Limits {
