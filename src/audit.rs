@@ -12,9 +12,12 @@ use crate::metrics::{PASSWORDS, Password};
 use crate::network::Network;
 use crate::revocation::Entry;
 
+/// The target of all of them.
+pub(crate) const TARGET: &str = "sealjar::audit";
+
 macro_rules! event {
     ($name:literal, $message:literal, $($fields:tt)+) => {
-        tracing::info!(target: "sealjar::audit", event = $name, $($fields)+, $message)
+        tracing::info!(target: TARGET, event = $name, $($fields)+, $message)
     };
 }
 

@@ -3,11 +3,12 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it failed; for `inspect`, the token is refused |
+//! | 1 | it failed; for `inspect`, the token is refused; for `doctor`, something is wrong |
 //! | 2 | usage |
 //! | 74 | a file, a database or a socket could not be used |
 //! | 78 | the configuration cannot be used |
 
+mod doctor;
 mod inspect;
 mod keys;
 mod migrate;
@@ -77,6 +78,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
     Config,
+    /// Check what `serve` would use, and what runs, against what SECURITY.md promises
+    Doctor(doctor::Doctor),
 }
 
 /// Runs the command that the arguments name.
@@ -96,8 +99,10 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
         let mut flags = self.settings.flags()?;
-        if let Command::Serve(serve) = &self.command {
-            flags.extend(serve.flags());
+        match &self.command {
+            Command::Serve(serve) => flags.extend(serve.flags()),
+            Command::Doctor(doctor) => flags.extend(doctor.flags()),
+            _ => {}
         }
         let demo = match &self.command {
             Command::Serve(serve) => serve.demo_home()?,
@@ -110,7 +115,9 @@ impl Cli {
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let origins = Origins { file: self.settings.config, environment: environment.collect(), flags };
-        let (layers, config) = origins.read()?;
+        // The doctor reports what stops the others.
+        let is_doctor = matches!(self.command, Command::Doctor(_));
+        let (layers, config) = if is_doctor { origins.read_unchecked()? } else { origins.read()? };
         match self.command {
             Command::Serve(_) => serve::run(config, origins, demo),
             Command::Keys(keys) => keys.run(&config),
@@ -123,6 +130,7 @@ impl Cli {
                 layers.lines().for_each(|line| println!("{line}"));
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Doctor(doctor) => block_on(doctor.run(&config, config.check(&layers).err())),
         }
     }
 }

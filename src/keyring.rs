@@ -13,7 +13,7 @@ pub mod rotate;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::clock::UnixTime;
+use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::seal::Sealer;
 use crate::secret::Secret;
@@ -173,6 +173,18 @@ impl KeyRing {
                 successors.filter_map(|other| other.dates.activates_at).min()
             })
             .flatten()
+    }
+
+    /// Until when a token that was sealed with a retired or revoked key may be alive; `None` for a key that may yet seal.
+    pub fn needed_until(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
+        let last_sealed = match self.state(key, now) {
+            KeyState::Retired => self.retired_at(key, now),
+            KeyState::Revoked => key.dates.revoked_at,
+            KeyState::Published | KeyState::Active => None,
+        };
+        // A node whose clock is slow, or that read the ring late, sealed with it a little longer.
+        let grace = key.dates.max_lifetime.saturating_add(CLOCK_SKEW);
+        Some(last_sealed?.plus(grace))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The process: from a configuration to two listeners, and an orderly end.
 
 mod admission;
-mod descriptors;
+pub(crate) mod descriptors;
 mod listener;
 pub(crate) mod log;
 mod reload;

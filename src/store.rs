@@ -6,6 +6,7 @@
 
 mod accounts;
 mod log;
+mod looking;
 pub(crate) mod moving;
 mod node;
 mod postgres;
@@ -23,6 +24,7 @@ use crate::id::NodeId;
 use crate::metrics::StoreCall;
 use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
+pub(crate) use looking::Keeping;
 pub(crate) use node::{LIVE, Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]

@@ -141,6 +141,11 @@ impl Stored {
     }
 }
 
+/// What a stored hash costs to check; `None` if no server can or will check it.
+pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
+    Stored::parse(phc).map(|stored| stored.cost)
+}
+
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {

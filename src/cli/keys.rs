@@ -1,6 +1,6 @@
 //! `sealjar keys`: the ring, on the machine that may write it.
 
-mod status;
+pub(super) mod status;
 mod wait;
 
 use std::process::ExitCode;

@@ -31,6 +31,13 @@ pub(super) struct Serve {
     /// Try it out: temporary keys and accounts, gone when it stops
     #[arg(long)]
     demo: bool,
+    #[command(flatten)]
+    listeners: Listeners,
+}
+
+/// Where to listen, and for whom.
+#[derive(Args, Debug)]
+pub(super) struct Listeners {
     /// Where the public routes listen: an address, unix:PATH or systemd:NAME (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -45,7 +52,7 @@ pub(super) struct Serve {
     tls_self_signed: bool,
 }
 
-impl Serve {
+impl Listeners {
     pub(super) fn flags(&self) -> Vec<Flag> {
         let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
         [
@@ -57,6 +64,12 @@ impl Serve {
         .into_iter()
         .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
         .collect()
+    }
+}
+
+impl Serve {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        self.listeners.flags()
     }
 
     /// The demo's directory, if this is to be one.

@@ -1,6 +1,6 @@
 //! `sealjar users`: accounts. Every change but `add` and `enable` ends the account's sessions, everywhere, within a second.
 
-mod calibrate;
+pub(super) mod calibrate;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;

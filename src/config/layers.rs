@@ -32,9 +32,15 @@ impl Origins {
 
     /// All layers, and the configuration that they make, checked.
     pub(crate) fn read(&self) -> Result<(Layers, Config), ConfigError> {
+        let (layers, config) = self.read_unchecked()?;
+        config.check(&layers)?;
+        Ok((layers, config))
+    }
+
+    /// The same, though the settings may contradict each other.
+    pub(crate) fn read_unchecked(&self) -> Result<(Layers, Config), ConfigError> {
         let layers = Layers::read(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)?;
         let config = layers.config()?;
-        config.check(&layers)?;
         Ok((layers, config))
     }
 }

@@ -53,7 +53,7 @@ impl Config {
     }
 
     /// Whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
-    fn hides_clients(&self) -> bool {
+    pub(crate) fn hides_clients(&self) -> bool {
         self.http.trusted_proxies.is_empty()
             && !self.speaks_tls()
             && self.http.public_origins.iter().any(|origin| origin.starts_with("https:"))
@@ -134,7 +134,7 @@ impl Config {
         let PasswordCost { memory_kib, threads, memory_budget_kib, .. } = self.password;
         let cores =
             std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-        if threads == 0 { cores.min(memory_budget_kib / memory_kib).max(1) } else { threads }
+        if threads == 0 { cores.min(memory_budget_kib / memory_kib.max(1)).max(1) } else { threads }
     }
 
     pub(crate) const fn limits(&self) -> Limits {

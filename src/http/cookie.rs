@@ -34,6 +34,11 @@ impl Cookies {
         Self { session: name(session), form: name(form), session_scope: format!("{form_scope}{domain}"), form_scope }
     }
 
+    /// The session cookie as browsers are told to keep it, without its value.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{}{}", self.session.as_str(), self.session_scope)
+    }
+
     /// The session cookie's name.
     pub(crate) const fn session(&self) -> &CookieName {
         &self.session

@@ -175,13 +175,26 @@ pub fn render(key: &Key) -> Zeroizing<String> {
 
 /// Reads every key file of a directory; all of them or none.
 pub(super) fn read_all(directory: &Path) -> Result<Vec<Key>, RingError> {
+    let files = read_each(directory)?.into_iter();
+    files.map(|(path, key)| key.map_err(|reason| RingError::KeyFile { path, reason })).collect()
+}
+
+/// A key file's path, and what came of reading it.
+pub(crate) type KeyFile = (PathBuf, Result<Key, KeyFileError>);
+
+/// Every key file of a directory.
+///
+/// # Errors
+/// [`RingError::Directory`] if the directory cannot be read.
+pub(crate) fn read_each(directory: &Path) -> Result<Vec<KeyFile>, RingError> {
     let failed = |source| RingError::Directory { directory: directory.to_owned(), source };
     let mut keys = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
-            keys.push(read(&path).map_err(|reason| RingError::KeyFile { path, reason })?);
+            let key = read(&path);
+            keys.push((path, key));
         }
     }
     Ok(keys)

@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Dates, Key, KeyRing, KeyState, RingError, file};
+use super::{Dates, Key, KeyRing, RingError, file};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::secret::Secret;
@@ -166,14 +166,7 @@ impl LockedRing {
         let ring = self.read()?;
         let mut removed = Vec::new();
         for key in ring.keys() {
-            let last_sealed = match ring.state(key, now) {
-                KeyState::Retired => ring.retired_at(key, now),
-                KeyState::Revoked => key.dates.revoked_at,
-                KeyState::Published | KeyState::Active => None,
-            };
-            // A node whose clock is slow, or that read the ring late, sealed with it a little longer.
-            let grace = key.dates.max_lifetime.saturating_add(CLOCK_SKEW);
-            if last_sealed.is_some_and(|instant| instant.plus(grace) < now) {
+            if ring.needed_until(key, now).is_some_and(|instant| instant < now) {
                 file::remove(&self.directory, key.kid()).map_err(|source| self.failed(source))?;
                 removed.push(key.kid());
             }

@@ -22,7 +22,7 @@ pub(super) fn connections(wanted: usize) -> usize {
 }
 
 /// How many connections fit each listener.
-fn fitting(open_files: Option<u64>) -> usize {
+pub(crate) fn fitting(open_files: Option<u64>) -> usize {
     let fit = |files: u64| usize::try_from(files.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX).max(1);
     open_files.map_or(usize::MAX, fit)
 }

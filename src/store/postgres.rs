@@ -7,6 +7,7 @@
 //! `idle_in_transaction_session_timeout`.
 
 mod line;
+mod looking;
 mod news;
 mod nodes;
 mod revocations;
@@ -20,6 +21,7 @@ use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
 
 use super::accounts::{accounts, select_accounts};
 use super::log::{self, signed, unsigned};
+use super::looking::looking;
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
@@ -60,10 +62,7 @@ struct Inner {
 
 impl Store {
     pub(crate) async fn open(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
-        // What is slow is the server's to say. There are no floats, and PgBouncer takes no such parameter.
-        let options = options.clone().disable_statement_logging().extra_float_digits(None);
-        let line =
-            Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout };
+        let line = line(options, limits);
         let mut connection = migrate(&line).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
         let news = News::new(line.clone(), &mut connection).await;
@@ -126,6 +125,12 @@ impl Store {
     }
 }
 
+fn line(options: &PgConnectOptions, limits: Limits) -> Line {
+    // What is slow is the server's to say. There are no floats, and PgBouncer takes no such parameter.
+    let options = options.clone().disable_statement_logging().extra_float_digits(None);
+    Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout }
+}
+
 /// Brings the tables up to date, however long it takes; but while it waits for somebody to let go of one, every poll of every node
 /// has to wait behind it. So it waits for a moment only, and tries again.
 async fn migrate(line: &Line) -> Result<PgConnection, StoreError> {
@@ -169,6 +174,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
 }
 
 accounts!(Store, PgConnection, PgRow);
+looking!(Store);
 moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq");
 
 /// A connection that reads; closed unless it has read to the end.

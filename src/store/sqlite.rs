@@ -1,5 +1,6 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
+mod looking;
 mod nodes;
 mod page;
 mod revocations;
@@ -21,6 +22,7 @@ use sqlx::{Row, Sqlite};
 
 use super::accounts::{accounts, select_accounts};
 use super::log::{self, signed, unsigned};
+use super::looking::looking;
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
@@ -111,6 +113,7 @@ impl Store {
 }
 
 accounts!(Store, SqliteConnection, SqliteRow);
+looking!(Store);
 moving!(
     Store,
     Writing,

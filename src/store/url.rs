@@ -13,6 +13,19 @@ pub(crate) enum StoreUrl {
     Postgres(Box<PgConnectOptions>),
 }
 
+/// How well others are kept from what is said on the way to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It does not leave this machine.
+    Here,
+    /// TLS, and the server must prove its name.
+    Proven,
+    /// TLS with whoever answers.
+    Unproven,
+    /// It may be in the clear.
+    Open,
+}
+
 impl StoreUrl {
     /// Parses an address. A path without a leading slash is relative to the working directory. What a PostgreSQL address leaves
     /// out is taken from `PGHOST`, `PGPASSWORD` and the like, and from `.pgpass`.
@@ -34,17 +47,32 @@ impl StoreUrl {
         }
         let options: PgConnectOptions =
             url.parse().map_err(|error: sqlx::Error| format!("it cannot be read: {}", bare(&error)))?;
-        let is_near =
-            options.get_socket().is_some() || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
         let says = url.contains("sslmode=") || url.contains("ssl-mode=") || std::env::var_os("PGSSLMODE").is_some();
-        let options = if is_near || says { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
+        let options = if is_near(&options) || says { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         Ok(Self::Postgres(Box::new(options.application_name("sealjar"))))
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn way(&self) -> Way {
+        match self {
+            Self::Sqlite(_) => Way::Here,
+            Self::Postgres(options) if is_near(options) => Way::Here,
+            Self::Postgres(options) => match options.get_ssl_mode() {
+                PgSslMode::VerifyFull => Way::Proven,
+                PgSslMode::VerifyCa | PgSslMode::Require => Way::Unproven,
+                PgSslMode::Prefer | PgSslMode::Allow | PgSslMode::Disable => Way::Open,
+            },
+        }
     }
 
     /// The store in this file.
     pub(crate) const fn file(path: PathBuf) -> Self {
         Self::Sqlite(path)
     }
+}
+
+fn is_near(options: &PgConnectOptions) -> bool {
+    options.get_socket().is_some() || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
 }
 
 /// What sqlx has to say, without its "error with configuration" in front, as often as that is there.
@@ -104,13 +132,21 @@ mod tests {
     #[test]
     fn another_machine_must_prove_its_name_unless_the_address_says_otherwise() {
         let mode = |url: &str| match StoreUrl::parse(url) {
-            Ok(StoreUrl::Postgres(options)) => format!("{:?}", options.get_ssl_mode()),
+            Ok(StoreUrl::Postgres(options)) => {
+                (format!("{:?}", options.get_ssl_mode()), StoreUrl::Postgres(options).way())
+            }
             other => panic!("{other:?}"),
         };
-        assert_eq!(mode("postgres://sealjar@db.example/sealjar"), "VerifyFull");
-        assert_eq!(mode("postgres://sealjar@db.example/sealjar?sslmode=disable"), "Disable");
-        assert_eq!(mode("postgresql://sealjar@127.0.0.1/sealjar"), "Prefer");
-        assert_eq!(mode("postgres:///sealjar?host=/run/postgresql"), "Prefer");
+        for (url, expected, way) in [
+            ("postgres://sealjar@db.example/sealjar", "VerifyFull", Way::Proven),
+            ("postgres://sealjar@db.example/sealjar?sslmode=require", "Require", Way::Unproven),
+            ("postgres://sealjar@db.example/sealjar?sslmode=prefer", "Prefer", Way::Open),
+            ("postgres://sealjar@db.example/sealjar?sslmode=disable", "Disable", Way::Open),
+            ("postgresql://sealjar@127.0.0.1/sealjar", "Prefer", Way::Here),
+            ("postgres:///sealjar?host=/run/postgresql", "Prefer", Way::Here),
+        ] {
+            assert_eq!(mode(url), (expected.to_owned(), way), "{url}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod bad_cookies;
 mod clock;
 mod csrf;
 mod database;
+mod doctor;
 mod durability;
 mod faketime;
 mod harness;

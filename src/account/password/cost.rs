@@ -16,6 +16,8 @@ pub(crate) struct Cost {
 impl Cost {
     /// The weakest that a configuration may ask for (OWASP's recommendation of equal strength, with the least memory).
     pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
+    /// OWASP's recommendations, all of about the same strength: so much memory, and so many passes over it.
+    const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::LEAST_MEMORY_KIB, 5)];
     /// What a stored hash may cost at most: a mistake, or an attack by whoever can write the database.
     pub(super) const MOST_MEMORY_KIB: u32 = 1 << 18;
     pub(super) const MOST_WORK: u64 = 1 << 21;
@@ -35,6 +37,11 @@ impl Cost {
             && self.params().is_ok()
     }
 
+    /// Whether it is no less than OWASP recommends.
+    pub(crate) fn is_recommended(self) -> bool {
+        Self::OWASP.into_iter().any(|(memory_kib, passes)| self.memory_kib >= memory_kib && self.passes >= passes)
+    }
+
     /// A small part of this work, of which several fill what is missing.
     pub(super) fn fraction(self) -> Self {
         Self {
@@ -44,7 +51,7 @@ impl Cost {
         }
     }
 
-    pub(super) fn is_weaker_than(self, other: Self) -> bool {
+    pub(crate) fn is_weaker_than(self, other: Self) -> bool {
         self.work() < other.work() || self.memory_kib < other.memory_kib
     }
 

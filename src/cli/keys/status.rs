@@ -61,7 +61,7 @@ fn print(compared: &[Compared<'_>]) {
 }
 
 /// A node's report held against the ring.
-struct Compared<'a> {
+pub(in crate::cli) struct Compared<'a> {
     node: &'a Node,
     /// Each key with its state here and what the node does with it: those of the ring, then those that only the node has.
     keys: Vec<(Kid, &'static str, &'static str)>,
@@ -72,7 +72,7 @@ struct Compared<'a> {
 }
 
 impl<'a> Compared<'a> {
-    fn of(node: &'a Node, ring: &KeyRing, now: UnixTime) -> Self {
+    pub(in crate::cli) fn of(node: &'a Node, ring: &KeyRing, now: UnixTime) -> Self {
         let report = &node.report;
         let opens = |key: &Key| report.opens_with(key.kid());
         let is_revoked = |key: &Key| ring.state(key, now) == KeyState::Revoked;
@@ -93,7 +93,7 @@ impl<'a> Compared<'a> {
     }
 
     /// What is wrong with it, in words.
-    fn fault(&self) -> Option<String> {
+    pub(in crate::cli) fn fault(&self) -> Option<String> {
         let list = |kids: &[Kid]| kids.iter().copied().map(text).collect::<Vec<_>>().join(", ");
         let lacks = (!self.lacks.is_empty()).then(|| format!("lacks {}", list(&self.lacks)));
         let revoked =

@@ -1,0 +1,71 @@
+//! `sealjar doctor`: whether what SECURITY.md promises can be kept with the configuration that `serve` would use, on this machine,
+//! with these keys and this store, and whether the server that runs is well.
+//!
+//! Each check stands alone, so that a store that cannot be read hides nothing about the keys. Nothing is changed: no table is
+//! brought up to date, no file made. What could not be looked at is said too, and never counts as well.
+
+mod clock;
+mod files;
+mod keys;
+mod machine;
+mod origins;
+mod passwords;
+mod report;
+mod server;
+mod sessions;
+mod store;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Failure;
+use super::serve::Listeners;
+use crate::clock::Now;
+use crate::config::layers::Flag;
+use crate::config::{Config, ConfigError};
+use report::Report;
+
+#[derive(Args, Debug)]
+pub(super) struct Doctor {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    listeners: Listeners,
+}
+
+impl Doctor {
+    /// Those of `serve`, so that the same arguments make the same configuration.
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        self.listeners.flags()
+    }
+
+    /// Looks at everything, and prints what it found. `refused` is why `serve` would not start with this configuration.
+    pub(super) async fn run(self, config: &Config, refused: Option<ConfigError>) -> Result<ExitCode, Failure> {
+        let mut report = Report::default();
+        match refused {
+            None => report.ok("config", "no setting contradicts another"),
+            Some(error) => report.failure("config", error.into(), "change the setting"),
+        }
+        let ring = keys::check(config, Now::read().wall, &mut report);
+        sessions::check(config, &mut report);
+        origins::check(config, &mut report);
+        tls::check(config, &mut report);
+        let store = store::check(config, ring.as_ref(), &mut report).await;
+        clock::check(ring.as_ref(), store.as_ref(), &mut report).await;
+        passwords::check(config, store.as_ref(), &mut report).await;
+        if let Some(store) = store {
+            store.close().await;
+        }
+        machine::check(config, &mut report);
+        server::check(config, &mut report);
+        report.print(self.json);
+        let well = report.is_well(self.strict);
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Failure::FAILED) })
+    }
+}

@@ -1,0 +1,59 @@
+//! What `sealjar doctor` says of a PostgreSQL, sound and not.
+
+use serde_json::Value;
+
+use crate::faketime::faketime;
+use crate::harness::{Home, until};
+use crate::nodes;
+use crate::postgres::Postgres;
+
+/// The levels of a check, and what is to be done about it.
+fn found(home: &Home, check: &str, arguments: &[&str], offset: &str) -> (Vec<String>, String) {
+    let mut doctor = home.command(&[&["doctor", "--json"], arguments].concat());
+    let output = doctor.envs(faketime(offset, home)).output().expect("runs");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("a list");
+    let of_it = findings.iter().filter(|finding| finding["check"] == check);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    of_it.map(|finding| (text(&finding["level"]), text(&finding["remedy"]))).unzip()
+}
+
+fn set(database: &Postgres, setting: &str, value: &str) {
+    database.sql(&format!("ALTER SYSTEM SET {setting} = {value}"));
+    database.sql("SELECT pg_reload_conf()");
+    until("the server has read it", || database.sql(&format!("SHOW {setting}")) == value);
+}
+
+#[test]
+fn a_database_that_may_lose_sign_outs_or_cannot_be_used_is_found() {
+    let mut database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let is = |check: &str, arguments: &[&str], expected: &[&str], remedy: &str| {
+        let (levels, remedies) = found(&home, check, arguments, "+0");
+        assert!(levels == expected && remedies.contains(remedy), "{check} {arguments:?}: {levels:?} {remedies}");
+    };
+    for check in ["store.tls", "store.open", "store.nodes", "store.server", "clock.store"] {
+        is(check, &[], &["ok"], "");
+    }
+    let away = ["--set", "store=postgres://sealjar@192.0.2.1/sealjar?sslmode=disable"];
+    let quickly = ["--set", "postgres.connect_timeout=1s"];
+    is("store.tls", &[away, quickly].concat(), &["problem"], "sslmode");
+    is("store.open", &[away, quickly].concat(), &["problem"], "the server must run");
+    is("store.server", &["--set", "postgres.max_connections=500"], &["warning"], "postgres.max_connections");
+    let (levels, remedies) = found(&home, "clock.store", &[], "-2h");
+    assert!(levels.contains(&"problem".to_owned()) && remedies.contains("NTP"), "{levels:?} {remedies}");
+
+    for setting in ["fsync", "full_page_writes"] {
+        set(&database, setting, "off");
+        is("store.server", &[], &["problem"], &format!("ALTER SYSTEM SET {setting} = on"));
+        set(&database, setting, "on");
+    }
+    let standby = database.standby();
+    until("the standby follows", || database.sql("SELECT count(*) FROM pg_stat_replication") == "1");
+    is("store.server", &[], &["warning"], "synchronous_standby_names");
+    is("store.open", &["--set", &standby.store()], &["problem"], "name the primary");
+    database.wait_for_standbys();
+    is("store.server", &[], &["ok"], "");
+    database.kill();
+    is("store.open", &[], &["problem"], "the server must run");
+}
