@@ -11,6 +11,7 @@
 mod inspect;
 mod keys;
 mod migrate;
+mod openapi;
 mod revoke;
 mod serve;
 mod store;
@@ -77,6 +78,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
     Config,
+    /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
+    Openapi(openapi::Openapi),
 }
 
 /// Runs the command that the arguments name.
@@ -119,6 +122,7 @@ impl Cli {
             Command::Store(store) => block_on(store.run(&config)),
             Command::Migrate(migrate) => block_on(migrate.run(&config)),
             Command::Inspect(inspect) => block_on(inspect.run(&config)),
+            Command::Openapi(openapi) => Ok(openapi.run(&config)),
             Command::Config => {
                 layers.lines().for_each(|line| println!("{line}"));
                 Ok(ExitCode::SUCCESS)

@@ -27,6 +27,7 @@ use crate::http::connections::Connections;
 use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
+use crate::http::openapi::Description;
 use crate::http::live::{Live, Reloads};
 use crate::http::pages::Shell;
 use crate::http::reread::RingReads;
@@ -119,6 +120,7 @@ pub(crate) async fn serve(
         )?),
         throttle: Arc::new(Throttle::new(config.limits())),
         prepared: Prepared::new(&hosts),
+        description: Description::of_public(&hosts, &cookies),
         hosts,
         trusted_proxies: config.trusted_proxies(),
         cookies,

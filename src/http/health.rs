@@ -6,7 +6,8 @@ use std::time::Duration;
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use salvo::prelude::{Response, handler};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::live::Live;
@@ -31,18 +32,35 @@ impl Ready {
             (!list.may_be_trusted(now), "the revocation list is stale"),
             (app.sessions.ring().sealing_key(list.time(now)).is_none(), "no key is active"),
         ];
-        let failed: Vec<&str> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
+        let failed: Vec<&'static str> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
         let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({
-            "status": if failed.is_empty() { "ready" } else { "not ready" },
-            "reasons": failed,
-            "staleness_ms": milliseconds(list.staleness(now)),
-            "lag_ms": app.lag.last_ms(),
-            "revocations": list.len(),
-            "pending": list.pending(),
-        });
-        answer(response, status, body.to_string());
+        let body = Readiness {
+            lag_ms: app.lag.last_ms(),
+            pending: list.pending(),
+            staleness_ms: milliseconds(list.staleness(now)),
+            revocations: list.len(),
+            status: if failed.is_empty() { "ready" } else { "not ready" },
+            reasons: failed,
+        };
+        answer(response, status, serde_json::to_string(&body).expect("texts and numbers can be written"));
     }
+}
+
+/// Whether this server can do its work, and how it follows the others.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// How late the last sign-out of another node was heard of; `null` if none was yet.
+    lag_ms: Option<u64>,
+    /// Revocations that are not in the store yet.
+    pending: usize,
+    /// What is in the way.
+    reasons: Vec<&'static str>,
+    /// Sessions that are refused one by one.
+    revocations: usize,
+    /// Since when the store could not be asked.
+    staleness_ms: u64,
+    /// `ready`, or `not ready`.
+    status: &'static str,
 }
 
 /// How the list of revocations is, in Prometheus' text format.
