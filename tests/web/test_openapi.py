@@ -11,11 +11,16 @@ import pytest
 from harness import PASSWORD, PATIENCE, Sealjar
 from openapi_spec_validator import validate
 
+# OpenAPI 3.1 cannot say that a route takes any method, QUERY too. All that it knows are described.
+ANY_METHOD = """
+[[operations]]
+include-tag = "forward authentication"
+checks.unsupported_method.enabled = false
+"""
 UNTHROTTLED = [f"throttle.{limit}_burst=0" for limit in ("network", "account", "account_and_network")]
 # A browser without a session is not refused where a page is, but sent to sign in.
 SENT_TO_SIGN_IN = """
-[checks.negative_data_rejection]
-expected-statuses = [302, 400, 401, 403, 404, 405, 406, 409, 415, 422, 428, 429, "5xx"]
+negative_data_rejection.expected-statuses = [302, 400, 401, 403, 404, 405, 406, 409, 415, 422, 428, 429, "5xx"]
 """
 
 
@@ -43,14 +48,14 @@ def examine(home, tmp_path):
     def run(document: str, *arguments, admin=False, session=False, config="") -> tuple:
         description, answers, settings = (tmp_path / name for name in ("openapi.json", "answers", "schemathesis.toml"))
         description.write_text(document)
-        settings.write_text(config)
+        settings.write_text(f"[checks]\nenabled = true\n{config}")
         answers.write_text("")
         environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), "SCHEMATHESIS_HOOKS": "openapi_hooks"}
         environment |= {"SEALJAR_ORIGIN": f"http://localhost:{home.port}", "SEALJAR_PASSWORD": PASSWORD}
         environment |= {"SEALJAR_ANSWERS": str(answers), "SEALJAR_SESSION": "1" if session else ""}
         url = f"http://localhost:{home.admin_port if admin else home.port}"
         command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", settings, "run", description]
-        command += ["--url", url, "--checks", "all", "--seed", "1", "--generation-database", "none", *arguments]
+        command += ["--url", url, "--seed", "1", "--generation-database", "none", *arguments]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * PATIENCE)
         return done.returncode, done.stdout + done.stderr, {tuple(json.loads(line)) for line in answers.open()}
 
@@ -100,9 +105,9 @@ def test_it_has_the_names_of_the_settings(home, settings, cookie, servers):
 
 def test_schemathesis_finds_nothing_with_a_session(home, server, examine):
     document = printed(home)
-    code, said, answers = examine(document, "--max-examples", "2", session=True)
+    code, said, answers = examine(document, "--max-examples", "2", session=True, config=ANY_METHOD)
     assert code == 0, said
-    assert {(method, path) for method, path, status, _ in answers if status < 400} == operations(document)
+    assert operations(document) <= {(method, path) for method, path, status, _ in answers if status < 400}
     assert {status for *_, status, _ in answers} >= {200, 303, 304, 401, 403, 405, 415, 422}
 
 
@@ -110,14 +115,14 @@ def test_schemathesis_finds_nothing_without_a_session_and_with_throttled_passwor
     document = printed(home)
     code, said, answers = examine(document, "--max-examples", "1", "--header", "X-Wrong-Passwords: 1")
     assert code == 0, said
-    refused = {(method, path): status for method, path, status, _ in answers if status in (401, 403)}
+    refused = {(method, path) for method, path, status, _ in answers if status in (401, 403)}
     needs_session = {
         (method.upper(), path)
         for path, item in json.loads(document)["paths"].items()
         for method, operation in item.items()
         if operation.get("security") == [{"session": []}]
     }
-    assert needs_session <= set(refused)
+    assert needs_session <= refused
     assert ("POST", "/auth/login", 429, "application/problem+json") in answers
 
 

@@ -312,13 +312,13 @@ fn verify(shared: &mut Shared) -> Vec<Described> {
             ));
     let rule = segment(
         "rule",
-        "^(role=[A-Za-z0-9_.:-]{1,64}|max_age=[1-9][0-9]{0,8}|csrf=1)$",
+        string_like("^(role=[A-Za-z0-9_.:-]{1,64}|max_age=[1-9][0-9]{0,8}|csrf=1)$"),
         "max_age=900",
         "A rule as in the query of the other routes. There may be several such segments, or none.",
     );
     let path = segment(
         "path",
-        "^[A-Za-z0-9._-]+$",
+        string(),
         "reports",
         "The path that the visitor asked for, which may have any number of segments.",
     );
@@ -337,8 +337,8 @@ fn string_like(pattern: &str) -> Object {
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
 }
 
-fn segment(name: &str, pattern: &str, example: &str, text: &str) -> Parameter {
-    let segment = ParameterBuilder::from(parameter(ParameterIn::Path, name, string_like(pattern), text));
+fn segment(name: &str, schema: Object, example: &str, text: &str) -> Parameter {
+    let segment = ParameterBuilder::from(parameter(ParameterIn::Path, name, schema, text));
     segment.required(Required::True).example(Some(example.into())).build()
 }
 
