@@ -12,6 +12,7 @@ mod doctor;
 mod inspect;
 mod keys;
 mod migrate;
+mod openapi;
 mod revoke;
 mod serve;
 mod store;
@@ -80,6 +81,8 @@ enum Command {
     Config,
     /// Check what `serve` would use, and what runs, against what SECURITY.md promises
     Doctor(doctor::Doctor),
+    /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
+    Openapi(openapi::Openapi),
 }
 
 /// Runs the command that the arguments name.
@@ -126,6 +129,7 @@ impl Cli {
             Command::Store(store) => block_on(store.run(&config)),
             Command::Migrate(migrate) => block_on(migrate.run(&config)),
             Command::Inspect(inspect) => block_on(inspect.run(&config)),
+            Command::Openapi(openapi) => Ok(openapi.run(&config)),
             Command::Config => {
                 layers.lines().for_each(|line| println!("{line}"));
                 Ok(ExitCode::SUCCESS)

@@ -22,6 +22,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
 mod metrics;
+pub(crate) mod openapi;
 pub(crate) mod origin;
 pub(crate) mod pages;
 pub(crate) mod password;
@@ -65,10 +66,11 @@ use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use live::{Live, Reloads};
+use openapi::Description;
 use pages::Shell;
 use problem::Problem;
 use reread::{Reread, RingReads};
-use resource::{Nothing, Resource};
+use resource::{Errors, Nothing, Resource, any};
 use throttle::Throttle;
 use tls::Tls;
 use verify::Shape;
@@ -87,6 +89,7 @@ pub(crate) struct App {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cookies: Cookies,
     pub(crate) prepared: Prepared,
+    pub(crate) description: Description,
     pub(crate) shell: Shell,
     pub(crate) max_body_bytes: u32,
     pub(crate) body_timeout: Duration,
@@ -107,7 +110,7 @@ pub(crate) struct App {
 /// of the others', so that its fields are on every answer, those to a panic included. Keys are read again last, so that nobody waits
 /// for them who is not let in.
 pub(crate) fn public(app: Live) -> Service {
-    let resource = |path| Resource::at(path, &app);
+    let resource = |path| Resource::at(path, Errors::Public(app.clone()));
     let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
     let login = gated("auth/login").get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
     let password = gated("auth/password").get(|| password::Page(app.clone())).post(password::Change(app.clone()));
@@ -123,14 +126,15 @@ pub(crate) fn public(app: Live) -> Service {
         .push(reauthenticate.post(reauthenticate::Reauthenticate(app.clone())).routes())
         .push(gated("auth/renew").get(|| renew::Renew(app.clone())).routes())
         .push(gated("auth/style.css").get(|| pages::style).routes())
+        .push(gated("openapi.json").get(|| openapi::OfPublic(app.clone())).routes())
         .push(Router::with_path("{**path}").goal(Nothing(app.clone())));
     let routes = Router::new()
         .push(Direct::route(app.clone()))
-        .push(Router::with_path("auth/verify").goal(verify(Shape::Plain)))
-        .push(Router::with_path("auth/verify/redirect").goal(verify(Shape::Redirect)))
-        .push(Router::with_path("auth/verify/envoy/{**path}").goal(verify(Shape::Envoy)))
+        .push(any("auth/verify", verify(Shape::Plain)))
+        .push(any("auth/verify/redirect", verify(Shape::Redirect)))
+        .push(any("auth/verify/envoy/{**path}", verify(Shape::Envoy)))
         .push(others);
-    Service::new(routes).catcher(catcher(app, true))
+    Service::new(routes).catcher(catcher(Errors::Public(app)))
 }
 
 /// The routes that are asked all the time, if they are spelled as usual; any other spelling of their paths, and any other method,
@@ -169,16 +173,14 @@ impl Direct {
 
 /// The operator's routes.
 pub(crate) fn admin(app: Live) -> Service {
+    let resource = |path| Resource::at(path, Errors::Admin(app.clone()));
+    let description = Description::new(openapi::of_admin());
     let router = Router::new()
-        .push(read("healthz", || health::healthz))
-        .push(read("readyz", || health::Ready(app.clone())))
-        .push(read("metrics", || metrics::Metrics(app.clone())));
-    Service::new(router).hoop(CatchPanic::new()).catcher(catcher(app, false))
-}
-
-/// A route for GET and, as everywhere, HEAD.
-fn read<H: Handler>(path: &str, handler: impl Fn() -> H) -> Router {
-    Router::with_path(path).get(handler()).head(handler())
+        .push(resource("healthz").get(|| health::healthz).routes())
+        .push(resource("readyz").get(|| health::Ready(app.clone())).routes())
+        .push(resource("metrics").get(|| metrics::Metrics(app.clone())).routes())
+        .push(resource("openapi.json").get(|| description.clone()).routes());
+    Service::new(router).hoop(CatchPanic::new()).catcher(catcher(Errors::Admin(app)))
 }
 
 /// Lets a request in or not, in this order: the host it names (nothing else means anything before that), the length it announces,
@@ -245,25 +247,16 @@ impl From<BadAuthority> for Problem {
 }
 
 /// Salvo's own errors in our words.
-fn catcher(app: Live, pages: bool) -> Catcher {
-    Catcher::new(Catch { app, pages })
+fn catcher(errors: Errors) -> Catcher {
+    Catcher::new(Catch(errors))
 }
 
-struct Catch {
-    app: Live,
-    /// Whether people see these errors.
-    pages: bool,
-}
+struct Catch(Errors);
 
 #[handler]
 impl Catch {
     async fn handle(&self, request: &Request, response: &mut Response) {
-        let app = self.app.load();
         let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::NOT_FOUND));
-        if self.pages {
-            reply::refuse(&app, request.headers(), problem, response);
-        } else {
-            problem.render(app.cookies.session(), response);
-        }
+        self.0.refuse(request, problem, response);
     }
 }

@@ -28,6 +28,7 @@ use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::hosts::Hosts;
 use crate::http::live::{Live, Reloads};
+use crate::http::openapi::Description;
 use crate::http::pages::Shell;
 use crate::http::reread::RingReads;
 use crate::http::throttle::Throttle;
@@ -119,6 +120,7 @@ pub(crate) async fn serve(
         )?),
         throttle: Arc::new(Throttle::new(config.limits())),
         prepared: Prepared::new(&hosts),
+        description: Description::of_public(&hosts, &cookies),
         hosts,
         trusted_proxies: config.trusted_proxies(),
         cookies,

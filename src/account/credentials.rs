@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+#[cfg(feature = "server")]
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::{LoginName, Password};
@@ -87,19 +89,7 @@ impl Credentials {
     /// # Errors
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            login: Zeroizing<String>,
-            password: Zeroizing<String>,
-            #[serde(default)]
-            remember: bool,
-            #[serde(default, rename = "csrf_token")]
-            _csrf_token: IgnoredAny,
-            #[serde(default, rename = "rd")]
-            _rd: IgnoredAny,
-        }
-        let Fields { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
+        let SignInBody { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
         let login_name = login.parse().map_err(|_| BadBody::LoginName)?;
         Ok(Self { login_name, password: bounded(password)?, remember })
     }
@@ -113,16 +103,7 @@ impl Reauthentication {
     /// # Errors
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            password: Zeroizing<String>,
-            #[serde(default, rename = "csrf_token")]
-            _csrf_token: IgnoredAny,
-            #[serde(default, rename = "rd")]
-            _rd: IgnoredAny,
-        }
-        let Fields { password, .. } = fields(media_type, body, Self::FIELDS)?;
+        let StepUpBody { password, .. } = fields(media_type, body, Self::FIELDS)?;
         Ok(Self { password: bounded(password)? })
     }
 }
@@ -135,24 +116,75 @@ impl PasswordChange {
     /// # Errors
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            login: Option<Zeroizing<String>>,
-            old_password: Zeroizing<String>,
-            new_password: Zeroizing<String>,
-            #[serde(default)]
-            remember: bool,
-            #[serde(default, rename = "csrf_token")]
-            _csrf_token: IgnoredAny,
-            #[serde(default, rename = "rd")]
-            _rd: IgnoredAny,
-        }
-        let Fields { login, old_password, new_password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
+        let PasswordChangeBody { login, old_password, new_password, remember, .. } =
+            fields(media_type, body, Self::FIELDS)?;
         let login_name = login.map(|login| login.parse()).transpose().map_err(|_| BadBody::LoginName)?;
         let (old_password, new_password) = (bounded(old_password)?, Password::new(new_password));
         Ok(Self { login_name, remember, old_password, new_password })
     }
+}
+
+/// A sign-in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(ToSchema), schema(as = SignIn))]
+pub(crate) struct SignInBody {
+    /// The name of the account. Upper and lower case are the same.
+    #[cfg_attr(feature = "server", schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
+    login: Zeroizing<String>,
+    /// At most 1024 bytes in UTF-8.
+    #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
+    password: Zeroizing<String>,
+    /// Whether the session outlives the browser's.
+    #[serde(default)]
+    remember: bool,
+    /// What a browser's form must carry. Only looked at in a form.
+    #[serde(default, rename = "csrf_token")]
+    _csrf_token: Option<String>,
+    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    #[serde(default, rename = "rd")]
+    _rd: Option<String>,
+}
+
+/// The password again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(ToSchema), schema(as = StepUp))]
+pub(crate) struct StepUpBody {
+    /// At most 1024 bytes in UTF-8.
+    #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
+    password: Zeroizing<String>,
+    /// What a browser's form must carry. Only looked at in a form.
+    #[serde(default, rename = "csrf_token")]
+    _csrf_token: Option<String>,
+    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    #[serde(default, rename = "rd")]
+    _rd: Option<String>,
+}
+
+/// A change of the own password.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(ToSchema), schema(as = PasswordChange))]
+pub(crate) struct PasswordChangeBody {
+    /// The name of the account; without it, it is that of the session.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
+    login: Option<Zeroizing<String>>,
+    /// At most 1024 bytes in UTF-8.
+    #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
+    old_password: Zeroizing<String>,
+    /// At most 1024 bytes in UTF-8, other than the old one, and none that is guessed first.
+    #[cfg_attr(feature = "server", schema(value_type = String, min_length = 8, max_length = 1024, format = Password))]
+    new_password: Zeroizing<String>,
+    /// Whether the session outlives the browser's. Only looked at beside `login`.
+    #[serde(default)]
+    remember: bool,
+    /// What a browser's form must carry. Only looked at in a form.
+    #[serde(default, rename = "csrf_token")]
+    _csrf_token: Option<String>,
+    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    #[serde(default, rename = "rd")]
+    _rd: Option<String>,
 }
 
 fn bounded(password: Zeroizing<String>) -> Result<Password, BadBody> {

@@ -24,6 +24,14 @@ impl Listen {
         }
     }
 
+    /// The port that was asked for, if it is an address.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Address(address) => Some(address.port()),
+            Self::Unix(_) | Self::Systemd(_) => None,
+        }
+    }
+
     /// Whether two listeners would get in each other's way.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Address(address) if address.port() == 0)

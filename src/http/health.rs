@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use salvo::prelude::{Response, handler};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 use super::live::Live;
@@ -17,8 +18,34 @@ pub(crate) async fn healthz(response: &mut Response) {
     answer(response, StatusCode::OK, r#"{"status":"alive"}"#.to_owned());
 }
 
-/// Whether this server can do its work, and why not.
-pub(super) struct Readiness(Vec<&'static str>);
+/// `GET /readyz`.
+pub(crate) struct Ready(pub(crate) Live);
+
+#[handler]
+impl Ready {
+    async fn handle(&self, response: &mut Response) {
+        let readiness = Readiness::of(&self.0.load(), Now::read());
+        let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer(response, status, serde_json::to_string(&readiness).expect("texts and numbers can be written"));
+    }
+}
+
+/// Whether this server can do its work, and how it follows the others.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// How late the last sign-out of another node was heard of; `null` if none was yet.
+    lag_ms: Option<u64>,
+    /// Revocations that are not in the store yet.
+    pending: usize,
+    /// What is in the way.
+    reasons: Vec<&'static str>,
+    /// Sessions that are refused one by one.
+    revocations: usize,
+    /// Since when the store could not be asked.
+    staleness_ms: u64,
+    /// `ready`, or `not ready`.
+    status: &'static str,
+}
 
 impl Readiness {
     /// Ready: the list is loaded and fresh, a key is active, and nobody asked to stop.
@@ -29,35 +56,21 @@ impl Readiness {
             (!list.may_be_trusted(now), "the revocation list is stale"),
             (app.sessions.ring().sealing_key(list.time(now)).is_none(), "no key is active"),
         ];
-        Self(checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect())
+        let reasons: Vec<_> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
+        Self {
+            lag_ms: app.lag.last_ms(),
+            pending: list.pending(),
+            staleness_ms: milliseconds(list.staleness(now)),
+            revocations: list.len(),
+            status: if reasons.is_empty() { "ready" } else { "not ready" },
+            reasons,
+        }
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// `GET /readyz`.
-pub(crate) struct Ready(pub(crate) Live);
-
-#[handler]
-impl Ready {
-    async fn handle(&self, response: &mut Response) {
-        let (app, now) = (&*self.0.load(), Now::read());
-        let (list, readiness) = (app.sessions.revocations(), Readiness::of(app, now));
-        let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({
-            "status": if readiness.is_ready() { "ready" } else { "not ready" },
-            "reasons": readiness.0,
-            "staleness_ms": milliseconds(list.staleness(now)),
-            "lag_ms": app.lag.last_ms(),
-            "revocations": list.len(),
-            "pending": list.pending(),
-        });
-        answer(response, status, body.to_string());
+    pub(super) const fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
     }
 }
-
 fn answer(response: &mut Response, status: StatusCode, body: String) {
     response.status_code(status);
     write(response, "application/json", body + "\n");

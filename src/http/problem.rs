@@ -6,11 +6,63 @@ use std::time::Duration;
 use salvo::http::StatusCode;
 use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::Response;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::pages::{self, Action, ErrorPage, Shell};
 use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
+
+/// What went wrong, as programs are told (RFC 9457). There is no `type`, which makes it `about:blank`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// What to do about it, in words. They may change.
+    detail: &'static str,
+    reason: Reason,
+    /// That of the response.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// The status in words.
+    title: &'static str,
+}
+
+/// What went wrong, in a word for programs. A word is never given another meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reason {
+    Missing,
+    Invalid,
+    Expired,
+    Revoked,
+    Stale,
+    Credentials,
+    StepUp,
+    Forbidden,
+    MustChange,
+    Throttled,
+    Busy,
+    Store,
+    NotDurable,
+    KeyElsewhere,
+    NoActiveKey,
+    DoesNotFit,
+    Malformed,
+    Fields,
+    MediaType,
+    TooLarge,
+    Incomplete,
+    Slow,
+    Authority,
+    Misdirected,
+    CrossSite,
+    FormToken,
+    Rule,
+    Forwarded,
+    NotFound,
+    Method,
+    Error,
+}
 
 /// What went wrong, as far as the client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +130,15 @@ impl Problem {
         self.parts().0
     }
 
+    pub(crate) fn reason(self) -> Reason {
+        self.parts().1
+    }
+
+    /// What to do about it, for programs.
+    pub(crate) fn detail(self) -> &'static str {
+        self.parts().2
+    }
+
     /// Whether there is no session, and a sign-in would change that.
     pub(crate) fn is_cured_by_sign_in(self) -> bool {
         matches!(self, Self::Session(refusal) if refusal != Refusal::Stale)
@@ -99,119 +160,119 @@ impl Problem {
     }
 
     /// Status, reason, detail.
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
+    fn parts(self) -> (StatusCode, Reason, &'static str) {
+        use {Reason as R, StatusCode as S};
         match self {
             Self::Session(Refusal::Missing) => (
                 S::UNAUTHORIZED,
-                "missing",
+                R::Missing,
                 "no session cookie came with the request; sign in with POST /auth/login and send back the cookie that it sets",
             ),
             Self::Session(Refusal::Invalid(_)) => (
                 S::UNAUTHORIZED,
-                "invalid",
+                R::Invalid,
                 "the session cookie is not one that this server accepts here; sign in again",
             ),
             Self::Session(Refusal::Expired) => {
-                (S::UNAUTHORIZED, "expired", "the session is past its deadline; sign in again")
+                (S::UNAUTHORIZED, R::Expired, "the session is past its deadline; sign in again")
             }
-            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, "revoked", "the session was ended; sign in again"),
+            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, R::Revoked, "the session was ended; sign in again"),
             Self::Session(Refusal::Stale) => (
                 S::SERVICE_UNAVAILABLE,
-                "stale",
+                R::Stale,
                 "this server has not been able to learn of revocations for too long to vouch for any session; try again, or ask the operator to look at the store",
             ),
             Self::Credentials => {
-                (S::UNAUTHORIZED, "credentials", "the login name and the password do not belong together; try again")
+                (S::UNAUTHORIZED, R::Credentials, "the login name and the password do not belong together; try again")
             }
-            Self::Password => (S::UNAUTHORIZED, "credentials", "that is not the password of this account; try again"),
+            Self::Password => (S::UNAUTHORIZED, R::Credentials, "that is not the password of this account; try again"),
             Self::Overtaken => {
-                (S::UNAUTHORIZED, "credentials", "the account was changed during this sign-in; try again")
+                (S::UNAUTHORIZED, R::Credentials, "the account was changed during this sign-in; try again")
             }
             Self::StepUp => (
                 S::UNAUTHORIZED,
-                "step-up",
+                R::StepUp,
                 "this asks for a password given more recently; send it to POST /auth/reauthenticate",
             ),
-            Self::Role => (S::FORBIDDEN, "forbidden", "the session has not the role that this asks for"),
+            Self::Role => (S::FORBIDDEN, R::Forbidden, "the session has not the role that this asks for"),
             Self::MustChange => (
                 S::FORBIDDEN,
-                "must-change",
+                R::MustChange,
                 "this password must be changed before a session can begin; send login, old_password and new_password to POST /auth/password",
             ),
             Self::Throttled(_) => (
                 S::TOO_MANY_REQUESTS,
-                "throttled",
+                R::Throttled,
                 "too many attempts failed; wait as many seconds as Retry-After says, and try again",
             ),
-            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "too many sign-ins at once; try again in a moment"),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, R::Busy, "too many sign-ins at once; try again in a moment"),
             Self::Store => (
                 S::SERVICE_UNAVAILABLE,
-                "store",
+                R::Store,
                 "the account store cannot be used; try again, or ask the operator to look at the server's log",
             ),
             Self::NotDurable => (
                 S::SERVICE_UNAVAILABLE,
-                "not-durable",
+                R::NotDurable,
                 "the session is ended in this process, but storage failed: a restart could bring it back until storage is repaired; try again",
             ),
             Self::KeyElsewhere => (
                 S::SERVICE_UNAVAILABLE,
-                "key-elsewhere",
+                R::KeyElsewhere,
                 "nothing was ended: this server does not have the session's key yet, but another one does; try again in a moment",
             ),
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,
-                "no-active-key",
+                R::NoActiveKey,
                 "no key is active, so no session can begin; the operator runs: sealjar keys rotate --activate-in 0s",
             ),
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => (
                 S::INTERNAL_SERVER_ERROR,
-                "does-not-fit",
+                R::DoesNotFit,
                 "what the account holds does not fit a cookie; the operator gives it fewer roles or a shorter name",
             ),
-            Self::NotJson => (S::BAD_REQUEST, "malformed", "the body is not well-formed JSON"),
+            Self::NotJson => (S::BAD_REQUEST, R::Malformed, "the body is not well-formed JSON"),
             Self::Fields(expected) | Self::LoginName(expected) | Self::NewPassword(expected) => {
-                (S::UNPROCESSABLE_ENTITY, "fields", expected)
+                (S::UNPROCESSABLE_ENTITY, R::Fields, expected)
             }
             Self::MediaType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "media-type", "send application/json or application/x-www-form-urlencoded")
+                (S::UNSUPPORTED_MEDIA_TYPE, R::MediaType, "send application/json or application/x-www-form-urlencoded")
             }
-            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "the body is larger than this server takes"),
-            Self::Incomplete => (S::BAD_REQUEST, "incomplete", "the body ended before it was complete"),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, R::TooLarge, "the body is larger than this server takes"),
+            Self::Incomplete => (S::BAD_REQUEST, R::Incomplete, "the body ended before it was complete"),
             Self::Slow => {
-                (S::REQUEST_TIMEOUT, "slow", "the body did not arrive in time; try again over a new connection")
+                (S::REQUEST_TIMEOUT, R::Slow, "the body did not arrive in time; try again over a new connection")
             }
             Self::Authority => {
-                (S::BAD_REQUEST, "authority", "the request must name exactly one host, in Host or :authority")
+                (S::BAD_REQUEST, R::Authority, "the request must name exactly one host, in Host or :authority")
             }
             Self::Misdirected => (
                 S::MISDIRECTED_REQUEST,
-                "misdirected",
+                R::Misdirected,
                 "this server does not serve the host that the request names; the operator lists it in http.public_origins",
             ),
             Self::CrossSite => (
                 S::FORBIDDEN,
-                "cross-site",
+                R::CrossSite,
                 "the browser says that another site sent this request; open the page of this site and send it from there",
             ),
             Self::FormToken => (
                 S::FORBIDDEN,
-                "form-token",
+                R::FormToken,
                 "a form sent by a browser needs the csrf_token of its page, which is good for one session; load the page again, or send JSON",
             ),
             Self::Rule => (
                 S::FORBIDDEN,
-                "rule",
+                R::Rule,
                 "a rule of this route cannot be read; if you did not add role, max_age or csrf to the address yourself, tell the operator",
             ),
-            Self::Forwarded(what) => (S::FORBIDDEN, "forwarded", what),
-            Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, "not-found", "there is nothing here"),
+            Self::Forwarded(what) => (S::FORBIDDEN, R::Forwarded, what),
+            Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, R::NotFound, "there is nothing here"),
             Self::Status(S::METHOD_NOT_ALLOWED) => {
-                (S::METHOD_NOT_ALLOWED, "method", "the Allow field lists the methods of this resource")
+                (S::METHOD_NOT_ALLOWED, R::Method, "the Allow field lists the methods of this resource")
             }
             Self::Status(status) => {
-                (status, "error", "the server could not answer; the operator finds the cause in its log")
+                (status, R::Error, "the server could not answer; the operator finds the cause in its log")
             }
         }
     }
@@ -219,12 +280,9 @@ impl Problem {
     /// Writes the response for a program. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
     pub(crate) fn render(self, cookie: &CookieName, response: &mut Response) {
         let (status, reason, detail) = self.parts();
-        let body = json!({
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "reason": reason,
-            "detail": detail,
-        });
+        let title = status.canonical_reason().unwrap_or("Error");
+        let body = ProblemBody { detail, reason, status: status.as_u16(), title };
+        let body = serde_json::to_string(&body).expect("texts and a number can be written");
         self.write_fields(status, cookie, response);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.body(format!("{body}\n"));

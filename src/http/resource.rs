@@ -6,20 +6,39 @@ use salvo::http::{Method, Request, StatusCode};
 use salvo::prelude::{Handler, Response, Router, handler};
 
 use super::live::Live;
+use super::openapi;
 use super::problem::Problem;
-use super::reply::refuse;
+use super::reply;
 
-/// A resource that is being described.
+/// Who sees the errors of a listener.
+#[derive(Clone)]
+pub(super) enum Errors {
+    /// Browsers too, which get a page.
+    Public(Live),
+    /// Programs only.
+    Admin(Live),
+}
+
+impl Errors {
+    pub(super) fn refuse(&self, request: &Request, problem: Problem, response: &mut Response) {
+        match self {
+            Self::Public(app) => reply::refuse(&app.load(), request.headers(), problem, response),
+            Self::Admin(app) => problem.render(app.load().cookies.session(), response),
+        }
+    }
+}
+
+/// A resource that is being made, which must be described (`openapi.rs`).
 pub(super) struct Resource {
-    app: Live,
-    path: String,
+    errors: Errors,
+    path: &'static str,
     handlers: Router,
     methods: Vec<Method>,
 }
 
 impl Resource {
-    pub(super) fn at(path: &str, app: &Live) -> Self {
-        Self { app: app.clone(), path: path.to_owned(), handlers: Router::new(), methods: Vec::new() }
+    pub(super) fn at(path: &'static str, errors: Errors) -> Self {
+        Self { errors, path, handlers: Router::new(), methods: Vec::new() }
     }
 
     /// A hoop of its handlers. What says that there is no such method is not behind it.
@@ -40,14 +59,31 @@ impl Resource {
 
     /// The routes: one a method, and 405 for any other.
     pub(super) fn routes(self) -> Router {
+        debug_assert!(openapi::describes(self.path, &self.methods), "{} is not described in openapi.rs", self.path);
         let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
         let allow = methods.join(", ").parse().expect("methods are visible ASCII");
-        Router::with_path(self.path).push(self.handlers).goal(OtherMethods { app: self.app, allow })
+        Router::with_path(self.path).push(self.handlers).goal(OtherMethods { errors: self.errors, allow })
     }
 }
 
+/// A resource that answers whatever the method; it must be described with all those that OpenAPI knows.
+pub(super) fn any(path: &'static str, handler: impl Handler) -> Router {
+    const METHODS: [Method; 8] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+    ];
+    debug_assert!(openapi::describes(path, &METHODS), "{path} is not described in openapi.rs");
+    Router::with_path(path).goal(handler)
+}
+
 struct OtherMethods {
-    app: Live,
+    errors: Errors,
     allow: HeaderValue,
 }
 
@@ -55,7 +91,7 @@ struct OtherMethods {
 impl OtherMethods {
     async fn handle(&self, request: &Request, response: &mut Response) {
         response.headers_mut().insert(ALLOW, self.allow.clone());
-        refuse(&self.app.load(), request.headers(), Problem::Status(StatusCode::METHOD_NOT_ALLOWED), response);
+        self.errors.refuse(request, Problem::Status(StatusCode::METHOD_NOT_ALLOWED), response);
     }
 }
 
@@ -65,6 +101,6 @@ pub(super) struct Nothing(pub(super) Live);
 #[handler]
 impl Nothing {
     async fn handle(&self, request: &Request, response: &mut Response) {
-        refuse(&self.0.load(), request.headers(), Problem::Status(StatusCode::NOT_FOUND), response);
+        reply::refuse(&self.0.load(), request.headers(), Problem::Status(StatusCode::NOT_FOUND), response);
     }
 }

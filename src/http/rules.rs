@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use crate::account::Roles;
 use crate::clock::UnixTime;
 use crate::session::claims::Claims;
@@ -48,7 +50,8 @@ impl<'q> Rules<'q> {
         Ok(rules)
     }
 
-    /// The rules in the segments of a path, up to the segment `-`; and the rest of the path after that, with its slash.
+    /// The rules in the segments of a path, each of which may be percent-encoded, up to the segment `-`, which may not; and the rest
+    /// of the path after that, with its slash.
     pub(crate) fn of_segments(path: &'q str) -> Result<(Self, &'q str), BadRule> {
         let mut rules = Self::default();
         let mut rest = path;
@@ -58,8 +61,16 @@ impl<'q> Rules<'q> {
                 return Ok((rules, after));
             }
             // A segment that is no rule would be one that the operator misspelt.
-            let (name, value) = segment.split_once('=').ok_or(BadRule)?;
-            rules.add(name, Cow::Borrowed(value))?;
+            match percent_decode_str(segment).decode_utf8().map_err(|_| BadRule)? {
+                Cow::Borrowed(plain) => {
+                    let (name, value) = plain.split_once('=').ok_or(BadRule)?;
+                    rules.add(name, Cow::Borrowed(value))?;
+                }
+                Cow::Owned(decoded) => {
+                    let (name, value) = decoded.split_once('=').ok_or(BadRule)?;
+                    rules.add(name, Cow::Owned(value.to_owned()))?;
+                }
+            }
             rest = after.strip_prefix('/').ok_or(BadRule)?;
         }
     }
@@ -191,14 +202,28 @@ mod tests {
             ("-/app/role=x/-/y", "/app/role=x/-/y"),
             ("role=admin/max_age=60/-//x", "//x"),
             ("role=admin,ops/csrf=1/-/%ff", "/%ff"),
+            ("role%3Dadmin%2Cops/m%61x_age=60/-/%2d", "/%2d"),
         ] {
             assert_eq!(Rules::of_segments(path).expect("well formed").1, rest, "{path}");
         }
         let (rules, _) = Rules::of_segments("role=ops/-/").expect("well formed");
         assert_eq!(rules.check(&claims("staff", 0), UnixTime(0)), Err(Unmet::Role));
-        for path in
-            ["", "/", "/-", "x", "role=a", "role=a/", "admin/-/", "role=/-/", "role=a//-/", "--/", "max_age=x/-"]
-        {
+        for path in [
+            "",
+            "/",
+            "/-",
+            "x",
+            "role=a",
+            "role=a/",
+            "admin/-/",
+            "role=/-/",
+            "role=a//-/",
+            "--/",
+            "max_age=x/-",
+            "role=a/%2d/",
+            "role=%ff/-",
+            "role=a%2F-/x",
+        ] {
             assert_eq!(Rules::of_segments(path), Err(BadRule), "{path}");
         }
     }

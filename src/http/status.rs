@@ -2,6 +2,7 @@
 
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
+use utoipa::ToSchema;
 
 use super::cookie::CookieChange;
 use super::direct::{Ring, Unanswered, respond_directly};
@@ -102,19 +103,37 @@ pub(super) fn or_sign_in(
 }
 
 /// A session as its owner sees it. Instants are Unix seconds.
+#[derive(ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct SessionView<'a> {
+    /// The session's id, which changes with each sign-in.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     sid: Sid,
+    /// The account's id, which never changes.
     sub: &'a str,
+    /// The name to sign in with.
     login_name: &'a str,
+    /// What to call the user; may be empty.
     display_name: &'a str,
+    /// An address; may be empty.
     email: &'a str,
-    /// Joined by commas.
+    // Joined by commas here, and a list in JSON.
+    /// What the account may do.
+    #[schema(value_type = Vec<String>)]
     roles: &'a str,
+    /// When the password was given last.
+    #[schema(value_type = u64)]
     authenticated_at: UnixTime,
+    /// When the session ends if it is not used.
+    #[schema(value_type = u64)]
     idle_deadline: UnixTime,
+    /// When the session ends whatever happens.
+    #[schema(value_type = u64)]
     absolute_deadline: UnixTime,
+    /// Whether it outlives the browser's session.
     remembered: bool,
     /// What forms of this session must carry.
+    #[schema(value_type = String)]
     csrf_token: &'a [u8],
 }
 

@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::http::App;
 use crate::http::edge::Prepared;
 use crate::http::live::Live;
+use crate::http::openapi::Description;
 
 const REREAD_EVERY: Duration = Duration::from_millis(500);
 
@@ -118,6 +119,7 @@ fn with_settings(app: &App, config: &Config, port: Option<u16>) -> App {
     let hosts = config.hosts(port);
     App {
         prepared: Prepared::new(&hosts),
+        description: Description::of_public(&hosts, &app.cookies),
         hosts,
         trusted_proxies: config.trusted_proxies(),
         max_body_bytes: config.http.max_body_bytes,
