@@ -8,8 +8,10 @@
 //! | 74 | a file, a database or a socket could not be used |
 //! | 78 | the configuration cannot be used |
 
+mod completions;
 mod inspect;
 mod keys;
+mod manual;
 mod migrate;
 mod revoke;
 mod serve;
@@ -77,6 +79,10 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
     Config,
+    /// Print the script that makes a shell complete these commands
+    Completions(completions::Completions),
+    /// Write the manual pages into a directory
+    Man(manual::Manual),
 }
 
 /// Runs the command that the arguments name.
@@ -123,6 +129,8 @@ impl Cli {
                 layers.lines().for_each(|line| println!("{line}"));
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Completions(completions) => completions.run(),
+            Command::Man(manual) => manual.run(),
         }
     }
 }
