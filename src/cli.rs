@@ -8,9 +8,11 @@
 //! | 74 | a file, a database or a socket could not be used |
 //! | 78 | the configuration cannot be used |
 
+mod completions;
 mod doctor;
 mod inspect;
 mod keys;
+mod manual;
 mod migrate;
 mod openapi;
 mod revoke;
@@ -83,6 +85,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
     Openapi(openapi::Openapi),
+    /// Print the script that makes a shell complete these commands
+    Completions(completions::Completions),
+    /// Write the manual pages into a directory
+    Man(manual::Manual),
 }
 
 /// Runs the command that the arguments name.
@@ -135,6 +141,8 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Doctor(doctor) => block_on(doctor.run(&config, config.check(&layers).err())),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(manual) => manual.run(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod reload;
 mod report;
 pub(crate) mod ring;
+mod supervisor;
 
 use std::io;
 use std::sync::Arc;
@@ -155,9 +156,11 @@ pub(crate) async fn serve(
     let reload = Reload::new(live.clone(), config.clone(), origins, log, port);
     background.push(tokio::spawn(reload.run(signal(SignalKind::hangup())?)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
+    supervisor::ready();
 
     stop.signal().await;
     app.stopping.store(true, Ordering::Release);
+    supervisor::stopping();
     tracing::info!("stopping: new connections are refused, requests under way are finished");
     tokio::select! {
         () = tokio::time::sleep(config.load().http.shutdown_delay.0) => {}

@@ -24,6 +24,7 @@ mod reload;
 mod restored;
 mod slow;
 mod status;
+mod systemd;
 mod throttle;
 mod users;
 mod verify;

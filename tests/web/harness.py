@@ -46,7 +46,7 @@ class Sealjar:
     def __init__(self, home: Path, *settings: str, environment: dict | None = None):
         self.home, self.process, self.port, self.admin_port = home, None, 0, 0
         self.environment = environment or {}
-        self.binary = Path(os.environ.get("SEALJAR_BIN", ROOT / "target/debug/sealjar")).resolve()
+        self.binary = self.program()
         cheap = ["password.memory_kib=7168", "password.passes=1", "password.queue=64"]
         self.settings = [word for setting in [*cheap, *settings] for word in ("--set", setting)]
         self.command("keys", "init")
@@ -111,8 +111,17 @@ class Sealjar:
         return send("127.0.0.1", self.admin_port, None, "GET", path, [], b"", "localhost")
 
     def _environment(self) -> dict:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
-        return {**inherited, **self.environment}
+        return {**self.without_settings(), **self.environment}
+
+    @staticmethod
+    def program() -> Path:
+        """The program under test."""
+        return Path(os.environ.get("SEALJAR_BIN", ROOT / "target/debug/sealjar")).resolve()
+
+    @staticmethod
+    def without_settings() -> dict:
+        """The environment of the tests, without what Sealjar would take for settings."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
 
     @staticmethod
     def _follow(stream, log: list, lines: queue.SimpleQueue):

@@ -1,0 +1,61 @@
+//! As much of Markdown as the README needs to become part of a manual page: headings, paragraphs, code, tables.
+
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+/// Renders headings (`# `) as sections, and each row of a table as a term (its first cell), what it is by default (the second of
+/// three) and what it means.
+pub(super) fn render(page: &mut Roff, text: &str) {
+    let mut lines = text.lines().peekable();
+    let mut is_first_of_section = false;
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(heading) = line.strip_prefix("# ") {
+            page.control("SH", [heading]);
+            is_first_of_section = true;
+            continue;
+        }
+        if line.starts_with('|') {
+            // What stands above a table's line is its head.
+            if lines.next_if(|next| next.starts_with("|---")).is_none() {
+                row(page, line);
+            }
+            continue;
+        }
+        if !std::mem::take(&mut is_first_of_section) {
+            page.control("PP", []);
+        }
+        if line.starts_with("```") {
+            page.control("nf", []);
+            lines.by_ref().take_while(|line| !line.starts_with("```")).for_each(|line| {
+                page.text([roman(line)]);
+            });
+            page.control("fi", []);
+        } else {
+            let mut paragraph = line.to_owned();
+            while let Some(more) = lines.next_if(|next| !next.is_empty()) {
+                paragraph.extend([" ", more]);
+            }
+            page.text(inline(&paragraph));
+        }
+    }
+}
+
+fn row(page: &mut Roff, line: &str) {
+    let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+    let [term, between @ .., meaning] = &cells[..] else { return };
+    page.control("TP", []);
+    let mut tag = inline(term);
+    for default in between {
+        tag.extend([roman("  "), italic(default.replace('`', ""))]);
+    }
+    page.text(tag);
+    page.text(inline(meaning));
+}
+
+/// Code is bold; other emphasis is left out.
+fn inline(text: &str) -> Vec<Inline> {
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { bold(part) } else { roman(part.replace("**", "")) }).collect()
+}

@@ -1,0 +1,104 @@
+//! What systemd is told (sd_notify), by a socket as it makes one.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+
+use crate::harness::{Home, PATIENCE, client};
+
+/// Where systemd would listen.
+struct Supervisor {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Supervisor {
+    fn new(home: &Home) -> Self {
+        let path = home.path("notify");
+        let socket = UnixDatagram::bind(&path).expect("binds");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
+        Self { socket, path }
+    }
+
+    /// The next message, as its lines.
+    fn next(&self) -> Vec<String> {
+        let mut message = [0; 1024];
+        let length = self.socket.recv(&mut message).expect("a message in time");
+        String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned).collect()
+    }
+
+    fn has_another(&self) -> bool {
+        self.socket.set_nonblocking(true).expect("a socket can");
+        self.socket.recv(&mut [0; 1024]).is_ok()
+    }
+}
+
+#[tokio::test]
+async fn is_told_when_it_serves_and_when_it_stops() {
+    let home = Home::new();
+    let supervisor = Supervisor::new(&home);
+    let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", supervisor.path.as_os_str())]);
+    assert_eq!(supervisor.next(), ["READY=1", "STATUS=serving"]);
+    // It is what it said: both listeners answer at the first try.
+    let ready = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    assert_eq!(ready.status(), 200);
+    assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+    server.signal("TERM");
+    assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests under way"]);
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(!supervisor.has_another(), "no watchdog was asked for");
+}
+
+#[test]
+fn is_told_nothing_by_a_server_that_cannot_start() {
+    let home = Home::new();
+    let supervisor = Supervisor::new(&home);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut command = home.command(&["serve", "--listen", &address]);
+    let output = command.env("NOTIFY_SOCKET", &supervisor.path).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(74));
+    assert!(!supervisor.has_another());
+}
+
+#[tokio::test]
+async fn hears_the_watchdog_again_and_again_also_while_it_stops() {
+    let home = Home::with_settings(&["http.shutdown_delay=1h"]);
+    let supervisor = Supervisor::new(&home);
+    let variables = [("NOTIFY_SOCKET", supervisor.path.as_os_str()), ("WATCHDOG_USEC", "20000".as_ref())];
+    let mut server = home.start_with(&[], &variables);
+    assert_eq!(supervisor.next(), ["READY=1", "STATUS=serving"]);
+    for _ in 0..3 {
+        assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
+    }
+    server.signal("TERM");
+    let stopping = std::iter::repeat_with(|| supervisor.next()).find(|message| message[0] != "WATCHDOG=1");
+    assert_eq!(stopping.expect("it never ends")[0], "STOPPING=1");
+    for _ in 0..3 {
+        assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
+    }
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_watchdog_of_another_process_is_none_of_ours() {
+    let home = Home::new();
+    let supervisor = Supervisor::new(&home);
+    let socket = ("NOTIFY_SOCKET", supervisor.path.as_os_str());
+    let variables = [socket, ("WATCHDOG_USEC", "1".as_ref()), ("WATCHDOG_PID", "1".as_ref())];
+    let mut server = home.start_with(&[], &variables);
+    assert_eq!(supervisor.next(), ["READY=1", "STATUS=serving"]);
+    server.signal("TERM");
+    assert_eq!(supervisor.next()[0], "STOPPING=1");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn serves_on_where_nobody_is_there_to_be_told() {
+    let home = Home::new();
+    let nowhere = home.path("nobody");
+    let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", nowhere.as_os_str())]);
+    server.wait_for("systemd could not be told");
+    assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+}

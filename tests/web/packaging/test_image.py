@@ -1,0 +1,83 @@
+"""The Dockerfile, which nobody builds here, and the Debian package's list: what they name is there, and what they say of each
+other's places and numbers is the same."""
+
+import re
+import shutil
+import tomllib
+
+import yaml
+from files import DEPLOY, run, sealjar
+from harness import ROOT
+
+DOCKERFILE = ROOT / "Dockerfile"
+
+
+def instructions(name: str) -> list:
+    return re.findall(rf"^{name} (.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+
+
+def test_the_linter_has_nothing_to_say():
+    done = run("hadolint", DOCKERFILE)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_mistake_would_be_noticed():
+    assert run("hadolint", "-", input=DOCKERFILE.read_text().replace("WORKDIR /src", "WORKDIR src")).returncode != 0
+
+
+def test_what_the_build_reads_is_what_is_sent_to_it(tmp_path):
+    everything, *exceptions = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
+    assert everything == "*"
+    for exception in exceptions:
+        path = ROOT / exception.removeprefix("!")
+        copy = tmp_path / path.name
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copy(path, copy)
+    # Cargo finds all that the manifest names, and the sources all that they include.
+    done = run("cargo", "metadata", "--locked", "--no-deps", "--format-version=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    included = 0
+    for source in tmp_path.glob("src/**/*.rs"):
+        for name in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text()):
+            assert (source.parent / name).resolve().is_file(), f"{source}: {name}"
+            included += 1
+    assert included > 0
+
+
+def test_it_runs_as_who_it_is_on_kubernetes():
+    (deployment,) = [
+        manifest
+        for manifest in yaml.safe_load_all((DEPLOY / "kubernetes/sealjar.yaml").read_text())
+        if manifest["kind"] == "Deployment"
+    ]
+    pod = deployment["spec"]["template"]["spec"]
+    user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+    assert instructions("USER") == [user]
+    assert f"-o {user.replace(':', ' -g ')} /var/lib/sealjar" in DOCKERFILE.read_text()
+    ports = [str(port["containerPort"]) for port in pod["containers"][0]["ports"]]
+    assert instructions("EXPOSE") == [" ".join(ports)]
+
+
+def test_it_is_built_with_the_rust_that_the_package_asks_for():
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+    assert instructions("FROM")[0] == f"rust:{package['rust-version']}-bookworm AS build"
+
+
+def test_what_the_debian_package_takes_is_there():
+    deb = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
+    built = [source for source, _, _ in deb["assets"] if source.startswith("target/")]
+    for source, _, _ in deb["assets"]:
+        assert source in built or list(ROOT.glob(source)), source
+    # What `make man` makes, as the Makefile says.
+    made = {f"target/share/sealjar.{shell}" for shell in re.search(r"for shell in ([a-z ]+);", (ROOT / "Makefile").read_text())[1].split()}
+    assert set(built) == made | {"target/release/sealjar", "target/share/man/man1/*", "target/share/man/man5/*"}
+    for script in ["postinst", "postrm"]:
+        text = (ROOT / deb["maintainer-scripts"] / script).read_text()
+        assert "\n#DEBHELPER#\n" in text
+        assert run("sh", "-n", input=text).returncode == 0
+
+
+def test_the_commands_that_the_package_tells_of_are_commands():
+    told = re.findall(r"sealjar -- sealjar --config \S+ ([a-z]+ [a-z]+)", (DEPLOY / "debian/postinst").read_text())
+    assert told == ["keys init", "users add"]
+    for command in told:
+        sealjar(*command.split(), "--help")
