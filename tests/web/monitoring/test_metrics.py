@@ -21,7 +21,7 @@ JSON = ("Content-Type", "application/json")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    home = Sealjar(tmp_path_factory.mktemp("home"), 'http.public_origins=["https://app.example.com"]')
+    home = Sealjar(tmp_path_factory.mktemp("home"), "http.public_origins=https://app.example.com")
     yield home.start()
     home.stop()
 
