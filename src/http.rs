@@ -7,18 +7,14 @@ pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
 pub(crate) mod connections;
-pub(crate) mod cookie;
-pub(crate) mod csrf;
 mod direct;
 pub(crate) mod edge;
 pub(crate) mod forwarded;
 pub(crate) mod health;
-pub(crate) mod hosts;
 pub(crate) mod identity;
 mod json;
 pub(crate) mod login;
 pub(crate) mod logout;
-pub(crate) mod origin;
 pub(crate) mod pages;
 pub(crate) mod password;
 pub(crate) mod problem;
@@ -52,6 +48,8 @@ use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
 use crate::session::{Refusal, Sessions};
 use crate::store::Store;
+use crate::web::ring_reads::RingReads;
+use crate::web::{cookie, csrf, hosts};
 use connections::Connections;
 use cookie::Cookies;
 use edge::{Edge, Prepared};
@@ -59,7 +57,7 @@ use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use pages::Shell;
 use problem::Problem;
-use reread::{Reread, RingReads};
+use reread::Reread;
 use resource::{Nothing, Resource};
 use throttle::Throttle;
 use verify::Shape;
@@ -218,6 +216,12 @@ impl App {
             audit::token_refused(cause, self.client(request), Now::read().boot);
         }
         Problem::Session(refusal)
+    }
+}
+
+impl From<csrf::CrossSite> for Problem {
+    fn from(_: csrf::CrossSite) -> Self {
+        Self::CrossSite
     }
 }
 

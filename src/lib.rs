@@ -21,7 +21,8 @@
 
 pub mod clock;
 pub mod id;
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod network;
 pub mod secret;
 
@@ -32,13 +33,21 @@ pub mod revocation;
 pub mod session;
 
 pub mod account;
-#[cfg(feature = "server")]
+// Some of each is for the server alone.
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod audit;
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod store;
 
+#[cfg(feature = "salvo")]
+pub mod embed;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(feature = "salvo")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+mod web;
 
 #[cfg(feature = "server")]
 pub mod cli;

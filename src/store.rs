@@ -142,6 +142,12 @@ impl Store {
         ask!(self, engine => engine.state())
     }
 
+    /// The generation of a sign-in now for somebody who has no account here; it grows with every refusal that is committed, and is
+    /// never lower than one that was given out before, by this store or one that was lost or moved.
+    pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
+        ask!(self, engine => engine.generation())
+    }
+
     /// Adds an account.
     pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
         ask!(self, engine => engine.add_account(account))

@@ -9,7 +9,7 @@ use super::layers::{Layers, Source};
 use super::{Config, MAX_NODE_NAME, PasswordCost};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::origin::Origin;
+use crate::web::origin::Origin;
 use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::store::StoreUrl;
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
-use crate::http::cookie::Cookies;
+use crate::web::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::hosts::{Domain, Hosts};
-use crate::http::origin::Origin;
+use crate::web::hosts::{Domain, Hosts};
+use crate::web::origin::Origin;
 use crate::http::throttle::{Limits, Rate};
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
