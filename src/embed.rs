@@ -63,8 +63,8 @@ mod visit;
 
 use std::sync::Arc;
 
-use salvo::http::header::{CACHE_CONTROL, HeaderValue};
 use salvo::http::Request;
+use salvo::http::header::{CACHE_CONTROL, HeaderValue};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Writer, async_trait, handler};
 use serde::Serialize;
 use tokio::task::JoinSet;

@@ -9,9 +9,9 @@ use super::layers::{Layers, Source};
 use super::{Config, MAX_NODE_NAME, PasswordCost};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
-use crate::web::origin::Origin;
 use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::store::StoreUrl;
+use crate::web::origin::Origin;
 
 /// Ten years: longer is a slip of the keyboard.
 pub(crate) const MAX_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);

@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 
 use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
-use crate::web::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
-use crate::web::hosts::{Domain, Hosts};
-use crate::web::origin::Origin;
 use crate::http::throttle::{Limits, Rate};
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
 use crate::store;
 use crate::store::StoreUrl;
+use crate::web::cookie::Cookies;
+use crate::web::hosts::{Domain, Hosts};
+use crate::web::origin::Origin;
 
 impl Config {
     /// The hosts to serve, given the port that is really listened on.

@@ -110,7 +110,8 @@ impl Settings {
         let (hosts, cookies) = self.check()?;
         let directory = keys.as_ref().to_owned();
         let ring = KeyRing::load(&directory)?;
-        let url = StoreUrl::parse(store).map_err(|reason| OpenError::Setting(format!("the store's address: {reason}")))?;
+        let url =
+            StoreUrl::parse(store).map_err(|reason| OpenError::Setting(format!("the store's address: {reason}")))?;
         let (store, _) = Store::open_or_create(&url, LIMITS).await.map_err(failed)?;
         let freshness = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
@@ -121,8 +122,7 @@ impl Settings {
         };
         let lag = Arc::new(Lag::default());
         let follower = Follower::load(store.clone(), list.clone(), lag, sealing).await.map_err(failed)?;
-        // It ends by itself once the jar is gone and everything is committed.
-        let (committer, _) = Committer::start(list.clone(), store.clone());
+        let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions = Sessions::new(ring, list, cookies.session().clone(), self.lifetimes);
         let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new()) });
         let mut tasks = JoinSet::new();
@@ -133,7 +133,13 @@ impl Settings {
                 reads.follow(&follows.sessions, &directory, |_| ()).await;
             }
         });
-        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals: Refusals::Store { store, committer }, tasks })))
+        Ok(Jar(Arc::new(Inner {
+            core,
+            hosts,
+            cookies,
+            refusals: Refusals::Store { store, committer, committing },
+            tasks,
+        })))
     }
 
     /// Sessions that live in this process only, under a key of its own that is never written: when it ends, every session ends, so
@@ -177,7 +183,10 @@ impl Settings {
         let bad = |message: String| Err(OpenError::Setting(message));
         for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
             if idle < LEAST_IDLE || idle > absolute || absolute > LONGEST {
-                return bad("an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years".to_owned());
+                return bad(
+                    "an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years"
+                        .to_owned(),
+                );
             }
         }
         let domain = match &self.cookie_domain {
@@ -196,7 +205,9 @@ impl Settings {
                 return bad(format!("{text:?} is not an origin such as https://app.example.com"));
             };
             if !origin.is_secure() && !origin.is_loopback() {
-                return bad(format!("{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host"));
+                return bad(format!(
+                    "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host"
+                ));
             }
             if self.plain_http && !origin.is_loopback() {
                 return bad(format!("{origin}: plain HTTP is for development on this machine"));

@@ -62,7 +62,9 @@ impl Problem {
         use StatusCode as S;
         const FIT: &str = "what the session is to hold does not fit; the application's log says why";
         match self {
-            Self::Session(Refusal::Missing) => (S::UNAUTHORIZED, "missing", "no session cookie came with the request; sign in"),
+            Self::Session(Refusal::Missing) => {
+                (S::UNAUTHORIZED, "missing", "no session cookie came with the request; sign in")
+            }
             Self::Session(Refusal::Invalid(_)) => {
                 (S::UNAUTHORIZED, "invalid", "the session cookie is not one that is accepted here; sign in again")
             }
@@ -70,9 +72,11 @@ impl Problem {
                 (S::UNAUTHORIZED, "expired", "the session is past its deadline; sign in again")
             }
             Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, "revoked", "the session was ended; sign in again"),
-            Self::Session(Refusal::Stale) => {
-                (S::SERVICE_UNAVAILABLE, "stale", "nobody can tell now whether the session was ended; try again in a moment")
-            }
+            Self::Session(Refusal::Stale) => (
+                S::SERVICE_UNAVAILABLE,
+                "stale",
+                "nobody can tell now whether the session was ended; try again in a moment",
+            ),
             Self::Role => (S::FORBIDDEN, "forbidden", "the session has not the role that this asks for"),
             Self::CrossSite => (
                 S::FORBIDDEN,
@@ -91,7 +95,9 @@ impl Problem {
                 "not-durable",
                 "the session is ended in this process, but storage failed: a restart could bring it back; try again",
             ),
-            Self::Store => (S::SERVICE_UNAVAILABLE, "store", "storage failed, and nothing was done; try again in a moment"),
+            Self::Store => {
+                (S::SERVICE_UNAVAILABLE, "store", "storage failed, and nothing was done; try again in a moment")
+            }
             Self::Seal(SealError::NoActiveKey) => {
                 (S::SERVICE_UNAVAILABLE, "no-active-key", "no key is active; the operator runs: sealjar keys rotate")
             }

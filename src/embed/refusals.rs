@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Problem;
 use crate::clock::{CLOCK_SKEW, Now};
 #[cfg(feature = "store")]
-use crate::revocation::commit::Committer;
+use crate::revocation::commit::{Committer, Committing};
 use crate::revocation::{Entry, RevocationList};
 use crate::session::Presented;
 #[cfg(feature = "store")]
@@ -20,7 +20,13 @@ pub(super) enum Refusals {
     Memory { list: Arc<RevocationList>, generation: AtomicU64, longest: Duration },
     /// A store that others may write to as well.
     #[cfg(feature = "store")]
-    Store { store: Store, committer: Committer },
+    Store {
+        store: Store,
+        committer: Committer,
+        /// Once this is dropped, it ends when everything is committed.
+        #[expect(dead_code, reason = "held to be dropped")]
+        committing: Committing,
+    },
 }
 
 /// Both generations of a sign-in.
@@ -74,10 +80,13 @@ impl Refusals {
                 Ok(())
             }
             #[cfg(feature = "store")]
-            Self::Store { store, committer } => {
+            Self::Store { store, committer, .. } => {
                 // Above that of every sign-in so far. The entry itself raises that of every later one to this.
                 let below = store.generation().await.map_err(failed)?.saturating_add(1);
-                committer.revoke(vec![Revoke::Subject { sub: sub.into(), below }]).await.map_err(|_| Problem::NotDurable)
+                committer
+                    .revoke(vec![Revoke::Subject { sub: sub.into(), below }])
+                    .await
+                    .map_err(|_| Problem::NotDurable)
             }
         }
     }

@@ -51,8 +51,8 @@ impl<T: DeserializeOwned> Session<T> {
     /// [`Problem::Session`] if there is none, [`Problem::NoHoop`] if nobody looked.
     pub fn of(depot: &Depot) -> Result<Self, Problem> {
         let held = Visit::of(depot)?.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
-        let data = serde_json::from_slice(&held.data)
-            .map_err(|_| Problem::Session(Refusal::Invalid(Cause::BadClaims)))?;
+        let data =
+            serde_json::from_slice(&held.data).map_err(|_| Problem::Session(Refusal::Invalid(Cause::BadClaims)))?;
         let Held { sid, sub, login_name, display_name, email, roles, authenticated_at, deadlines, remembered, data: _ } =
             held.clone();
         Ok(Self { sid, sub, login_name, display_name, email, roles, authenticated_at, deadlines, remembered, data })

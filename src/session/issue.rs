@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::claims::{Claims, Flags};
-use super::lifetime::Deadlines;
 #[cfg(feature = "salvo")]
 use super::Refusal;
+use super::claims::{Claims, Flags};
+use super::lifetime::Deadlines;
 use super::{SealError, Sessions, Verified, deadlines};
 use crate::clock::{Now, UnixTime};
 use crate::id::{self, SessionNonce, Sid, Site};

@@ -29,10 +29,8 @@ impl Default for Lifetimes {
     fn default() -> Self {
         const MINUTE: u64 = 60;
         const DAY: u64 = 24 * 60 * MINUTE;
-        let lifetime = |idle, absolute| Lifetime {
-            idle: Duration::from_secs(idle),
-            absolute: Duration::from_secs(absolute),
-        };
+        let lifetime =
+            |idle, absolute| Lifetime { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) };
         Self { ordinary: lifetime(30 * MINUTE, 12 * 60 * MINUTE), remembered: lifetime(14 * DAY, 90 * DAY) }
     }
 }

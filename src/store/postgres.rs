@@ -177,14 +177,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
 }
 
 accounts!(Store, PgConnection, PgRow);
-moving!(
-    Store,
-    Writing<'_>,
-    PgConnection,
-    Postgres,
-    "last_seq",
-    "UPDATE state SET last_seq = greatest(last_seq, $1)"
-);
+moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq", "UPDATE state SET last_seq = greatest(last_seq, $1)");
 
 /// A connection that reads; closed unless it has read to the end.
 struct Reading<'s> {
