@@ -5,7 +5,6 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
@@ -20,25 +19,11 @@ const SIGN_IN: &str = "/sign-in";
 const SIGN_OUT: &str = "/sign-out";
 const CODE: &[(&str, &str)] = &[("code", "2718")];
 
-/// The example, built as these tests are.
-fn example() -> &'static Path {
-    static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
-    EXAMPLE.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--example", "embed"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        // What cargo tells tests of their package makes some build scripts run again, and all that stands on them.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix)) {
-                cargo.env_remove(&*name);
-            }
-        }
-        assert!(cargo.status().unwrap().success(), "the example builds");
-        Path::new(env!("CARGO_BIN_EXE_sealjar")).with_file_name("examples").join("embed")
-    })
+/// The example, which `cargo test` builds before it runs any test.
+fn example() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_sealjar")).with_file_name("examples").join("embed");
+    assert!(built.exists(), "a single test needs: cargo build --example embed");
+    built
 }
 
 /// A directory with keys, in which the application runs on one address; killed when dropped.
