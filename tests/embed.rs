@@ -26,7 +26,7 @@ fn example() -> PathBuf {
     built
 }
 
-/// A directory with keys, in which the application runs on one address; killed when dropped.
+/// A directory with keys, in which the application runs; killed when dropped.
 struct Shop {
     home: TempDir,
     address: String,
@@ -35,8 +35,7 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut shop = Self { home: tempfile::tempdir().unwrap(), address, process: None };
+        let mut shop = Self { home: tempfile::tempdir().unwrap(), address: String::new(), process: None };
         shop.sealjar(&["keys", "init"]);
         shop.start().await;
         shop
@@ -49,7 +48,9 @@ impl Shop {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// On another port each time: that of a process that was killed may not be free yet, and cookies do not tell ports apart.
     async fn start(&mut self) {
+        self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(example());
         command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null());
         let process = self.process.insert(command.spawn().unwrap());
