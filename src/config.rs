@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::tls::TlsVersion;
+use crate::session::Lifetimes;
 pub(crate) use check::{ConfigError, MAX_SPAN};
 use listen::{Listen, UnixMode};
 pub(crate) use span::Span;
@@ -215,7 +216,7 @@ pub(crate) enum LogFormat {
 impl Default for Config {
     fn default() -> Self {
         let minutes = |count: u64| Span(Duration::from_secs(60 * count));
-        let days = |count: u64| Span(Duration::from_secs(24 * 3600 * count));
+        let Lifetimes { ordinary, remembered } = Lifetimes::default();
         Self {
             store: "sqlite://sealjar.db".to_owned(),
             postgres: Postgres {
@@ -247,10 +248,10 @@ impl Default for Config {
             keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },
             node: Node { name: String::new() },
             session: Session {
-                idle: minutes(30),
-                absolute: minutes(12 * 60),
-                remembered_idle: days(14),
-                remembered_absolute: days(90),
+                idle: Span(ordinary.idle),
+                absolute: Span(ordinary.absolute),
+                remembered_idle: Span(remembered.idle),
+                remembered_absolute: Span(remembered.absolute),
             },
             revocation: Revocation { max_staleness: Span(Duration::from_secs(10)), when_stale: StaleChoice::Refuse },
             password: PasswordCost {

@@ -8,14 +8,11 @@ pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
 pub(crate) mod connections;
-pub(crate) mod cookie;
-pub(crate) mod csrf;
 mod direct;
 pub(crate) mod edge;
 mod exposition;
 pub(crate) mod forwarded;
 pub(crate) mod health;
-pub(crate) mod hosts;
 pub(crate) mod identity;
 mod json;
 pub(crate) mod live;
@@ -23,7 +20,6 @@ pub(crate) mod login;
 pub(crate) mod logout;
 mod metrics;
 pub(crate) mod openapi;
-pub(crate) mod origin;
 pub(crate) mod pages;
 pub(crate) mod password;
 pub(crate) mod problem;
@@ -59,6 +55,8 @@ use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
 use crate::session::{Refusal, Sessions};
 use crate::store::Store;
+use crate::web::ring_reads::RingReads;
+use crate::web::{cookie, csrf, hosts};
 use access::Access;
 use connections::Connections;
 use cookie::Cookies;
@@ -69,7 +67,7 @@ use live::{Live, Reloads};
 use openapi::Description;
 use pages::Shell;
 use problem::Problem;
-use reread::{Reread, RingReads};
+use reread::Reread;
 use resource::{Errors, Nothing, Resource, any};
 use throttle::Throttle;
 use tls::Tls;
@@ -234,6 +232,12 @@ impl App {
             request_id::in_span(self, request, log);
         }
         Problem::Session(refusal)
+    }
+}
+
+impl From<csrf::CrossSite> for Problem {
+    fn from(_: csrf::CrossSite) -> Self {
+        Self::CrossSite
     }
 }
 

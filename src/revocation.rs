@@ -8,16 +8,20 @@
 //! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod catch_up;
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod commit;
 mod entry;
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod lag;
 pub mod retention;
 mod table;
-#[cfg(feature = "server")]
+#[cfg(feature = "store")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod tail;
 #[cfg(test)]
 mod tests;

@@ -24,8 +24,11 @@ use crate::id::NodeId;
 use crate::metrics::StoreCall;
 use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
+#[cfg(feature = "server")]
 pub(crate) use looking::Keeping;
-pub(crate) use node::{LIVE, Node, NodeReport};
+#[cfg(feature = "server")]
+pub(crate) use node::LIVE;
+pub(crate) use node::{Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]
 pub(crate) use records::TokenFacts;
@@ -143,6 +146,12 @@ impl Store {
     /// The counters.
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
         StoreCall::State.watch(async { ask!(self, engine => engine.state()) }).await
+    }
+
+    /// The generation of a sign-in now for somebody who has no account here; it grows with every refusal that is committed, and is
+    /// never lower than one that was given out before, by this store or one that was lost or moved.
+    pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
+        ask!(self, engine => engine.generation())
     }
 
     /// Adds an account.

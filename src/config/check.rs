@@ -10,9 +10,9 @@ use super::listen::Listen;
 use super::{Config, MAX_NODE_NAME, PasswordCost, Tls};
 use crate::account::password::Cost;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::origin::Origin;
 use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::store::StoreUrl;
+use crate::web::origin::Origin;
 
 /// Ten years: longer is a slip of the keyboard.
 pub(crate) const MAX_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);

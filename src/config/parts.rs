@@ -6,10 +6,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::{Config, MAX_NODE_NAME, PasswordCost, Postgres, Session, StaleChoice, Throttle, Tls};
 use crate::account::password::Cost;
-use crate::http::cookie::Cookies;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::hosts::{Domain, Hosts};
-use crate::http::origin::Origin;
 use crate::http::throttle::{Limits, Rate};
 use crate::http::tls::{Files, Source};
 use crate::revocation::{Freshness, WhenStale};
@@ -17,6 +14,9 @@ use crate::session::Lifetimes;
 use crate::session::lifetime::Lifetime;
 use crate::store;
 use crate::store::StoreUrl;
+use crate::web::cookie::Cookies;
+use crate::web::hosts::{Domain, Hosts};
+use crate::web::origin::Origin;
 
 impl Config {
     /// The hosts to serve, given the port that is really listened on, if there is one.

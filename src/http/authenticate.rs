@@ -113,16 +113,14 @@ pub(super) async fn begin(
         email: profile.email.as_str(),
         roles: profile.roles.as_str(),
     };
-    // Ended since the store was asked: a list that is current knows of it, or has had no time to.
-    let (now, list) = (Now::read(), app.sessions.revocations());
-    if !list.is_current(now) {
-        return Err(Problem::Session(Refusal::Stale));
-    }
-    if !list.is_recent(*read, now) || list.refuses_generation(&account.sub, account.generation, state.global_generation)
-    {
+    let now = Now::read();
+    app.sessions.may_begin(&identity, *read, now).map_err(|refusal| {
+        if refusal == Refusal::Stale {
+            return Problem::Session(refusal);
+        }
         audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), app.client(request));
-        return Err(Problem::Overtaken);
-    }
+        Problem::Overtaken
+    })?;
     let sealed = |error| {
         tracing::error!(%error, "a sign-in could not be sealed");
         Problem::Seal(error)

@@ -89,8 +89,8 @@ fn has_encoded_control(lower: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::hosts::Domain;
-    use crate::http::origin::Origin;
+    use crate::web::hosts::Domain;
+    use crate::web::origin::Origin;
 
     fn hosts(domain: Option<&str>) -> Hosts {
         let origins = ["https://app.example.com", "https://auth.example.com:8443"];

@@ -1,10 +1,6 @@
-//! Following the key directory, and scheduled rotation.
-//!
-//! The directory is read again twice a second, on SIGHUP, and when a token names a key that is not held (never more often than ten
-//! times a second). Contents are compared, not times or events: that works on network file systems and with the links that
-//! Kubernetes swaps. The whole ring is swapped at once; one that fails to load leaves the old one serving.
+//! What is told of changes of the key ring, which is followed in `web/ring_reads.rs`; and scheduled rotation.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,49 +13,26 @@ use crate::config::Config;
 use crate::http::App;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
-use crate::keyring::{Key, KeyRing, RingError};
+use crate::keyring::{Key, KeyRing};
 
-const REREAD_EVERY: Duration = Duration::from_millis(500);
-const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 const ROTATION_CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps the ring in use like the directory, for ever. Says so when the ring changed, or another of its keys became active.
 pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notify>) {
-    let mut reported = None;
     let mut active = active_kid(&app);
-    loop {
-        // Whether time or a request wakes it makes no difference.
-        let _ = tokio::time::timeout(REREAD_EVERY, app.ring_reads.asked()).await;
-        app.ring_reads.begin();
-        match load(&directory).await {
-            Ok(ring) => {
-                if reported.take().is_some() {
-                    tracing::info!(directory = %directory.display(), "the key ring can be read again");
-                }
-                let old = app.sessions.ring();
-                if *old != ring {
-                    app.sessions.replace_ring(ring);
-                    report_changes(&old, &app.sessions.ring());
-                    changed.notify_one();
-                }
-            }
-            Err(error) => {
-                let message = error.to_string();
-                if reported.as_ref() != Some(&message) {
-                    tracing::error!(error = message, "the key ring cannot be read; the old one serves on");
-                    reported = Some(message);
-                }
-            }
+    let after = |change: Option<(Arc<KeyRing>, Arc<KeyRing>)>| {
+        if let Some((old, new)) = change {
+            report_changes(&old, &new);
+            changed.notify_one();
         }
-        app.ring_reads.end();
         let now_active = active_kid(&app);
         if now_active != active {
             now_active.iter().for_each(|kid| audit::key_changed(KeyChange::Activated, *kid));
             active = now_active;
             changed.notify_one();
         }
-        tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
-    }
+    };
+    app.ring_reads.follow(&app.sessions, &directory, after).await;
 }
 
 /// The key that seals.
@@ -83,13 +56,6 @@ fn report_changes(old: &KeyRing, new: &KeyRing) {
     for key in old.keys().iter().filter(|key| !in_ring(new, key.kid())) {
         audit::key_changed(KeyChange::Removed, key.kid());
     }
-}
-
-async fn load(directory: &Path) -> Result<KeyRing, RingError> {
-    let directory = directory.to_owned();
-    tokio::task::spawn_blocking(move || KeyRing::load(&directory))
-        .await
-        .expect("reading files returns its errors and does not panic")
 }
 
 /// Rotates when it is due by the configuration in force, for ever.

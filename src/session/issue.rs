@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "salvo")]
+use super::Refusal;
 use super::claims::{Claims, Flags};
 use super::lifetime::Deadlines;
 use super::{SealError, Sessions, Verified, deadlines};
@@ -80,6 +82,25 @@ impl Sessions {
                 app_data,
             }
         })
+    }
+
+    /// Whether a session may begin at `now` for whom the store knew at `read`.
+    ///
+    /// # Errors
+    /// [`Refusal::Stale`] if the list is too old to tell, [`Refusal::Revoked`] if these generations were ended since, or may have
+    /// been.
+    #[cfg(feature = "salvo")]
+    pub(crate) fn may_begin(&self, identity: &Identity<'_>, read: Now, now: Now) -> Result<(), Refusal> {
+        let Identity { sub, account_generation, global_generation, .. } = *identity;
+        let list = &self.revocations;
+        if !list.is_current(now) {
+            return Err(Refusal::Stale);
+        }
+        // Ended since the store was asked: a list that is current knows of it, or has had no time to.
+        if !list.is_recent(read, now) || list.refuses_generation(sub, account_generation, global_generation) {
+            return Err(Refusal::Revoked);
+        }
+        Ok(())
     }
 
     /// Renews a session of which a tenth of the idle time has gone: the same sid, a fresh nonce, a later idle deadline. `None`

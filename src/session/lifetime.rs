@@ -24,6 +24,17 @@ pub struct Lifetimes {
     pub remembered: Lifetime,
 }
 
+/// Half an hour unused and twelve hours in all; for remembered sessions, 14 and 90 days.
+impl Default for Lifetimes {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 24 * 60 * MINUTE;
+        let lifetime =
+            |idle, absolute| Lifetime { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) };
+        Self { ordinary: lifetime(30 * MINUTE, 12 * 60 * MINUTE), remembered: lifetime(14 * DAY, 90 * DAY) }
+    }
+}
+
 impl Lifetimes {
     /// The lifetime of the sessions with these flags.
     pub const fn of(&self, flags: Flags) -> Lifetime {

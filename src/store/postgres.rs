@@ -95,6 +95,14 @@ impl Store {
         Ok(state)
     }
 
+    pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
+        let mut reading = self.reading().await?;
+        let query = sqlx::query_scalar("SELECT global_generation + last_seq FROM state");
+        let generation = query.fetch_one(&mut *reading.connection).await?;
+        reading.finish();
+        unsigned(generation)
+    }
+
     async fn reading(&self) -> Result<Reading<'_>, StoreError> {
         Ok(Reading { connection: self.0.accounts.borrow().await? })
     }
@@ -175,7 +183,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
 
 accounts!(Store, PgConnection, PgRow);
 looking!(Store);
-moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq");
+moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq", "UPDATE state SET last_seq = greatest(last_seq, $1)");
 
 /// A connection that reads; closed unless it has read to the end.
 struct Reading<'s> {

@@ -91,6 +91,14 @@ impl Store {
         Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
     }
 
+    pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
+        let query = sqlx::query_scalar(
+            "SELECT global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)
+             FROM state",
+        );
+        unsigned(query.fetch_one(&self.read).await?)
+    }
+
     async fn reading(&self) -> Result<Reading, StoreError> {
         Ok(Reading { connection: self.read.acquire().await? })
     }
@@ -119,7 +127,9 @@ moving!(
     Writing,
     SqliteConnection,
     Sqlite,
-    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)"
+    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)",
+    "REPLACE INTO sqlite_sequence (rowid, name, seq)
+     SELECT max(rowid), 'revocation', max($1, coalesce(max(seq), 0)) FROM sqlite_sequence WHERE name = 'revocation'"
 );
 
 /// A connection that reads; it is good for the next one however its work ended.

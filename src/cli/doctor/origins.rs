@@ -10,7 +10,7 @@ use super::files::OTHERS_WRITE;
 use super::report::Report;
 use crate::config::listen::Listen;
 use crate::config::{Config, Span};
-use crate::http::origin::Origin;
+use crate::web::origin::Origin;
 
 /// nginx keeps an idle connection to us for so long if nobody tells it otherwise.
 const KEPT_BY_PROXIES: Duration = Duration::from_secs(60);

@@ -64,6 +64,8 @@ pub(crate) struct Counters {
     pub(crate) global_generation: i64,
     pub(crate) pruned_through: i64,
     pub(crate) clock_reached: i64,
+    /// The last number that the log has given out: generations count on it.
+    pub(crate) last_seq: i64,
 }
 
 /// A row of the lifetimes in use: remembered, idle, absolute and lag in seconds, whether it fails open, and until when.

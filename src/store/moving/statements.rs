@@ -1,9 +1,9 @@
 //! What a move does in a store. The statements are the same for both engines, and so they are a macro, as those of the accounts.
-//! An engine has `reading`, `Writing`, `account` (of a row), `add_entries`, and where its log's last number is.
+//! An engine has `reading`, `Writing`, `account` (of a row), `add_entries`, where its log's last number is, and how to raise it.
 
 /// Gives an engine's transaction what a move does in it.
 macro_rules! moving {
-    ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal) => {
+    ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
         impl $store {
             pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
                 let mut reading = self.reading().await?;
@@ -55,9 +55,14 @@ macro_rules! moving {
             }
 
             pub(super) async fn counters(&mut self) -> Result<Counters, StoreError> {
-                let query = sqlx::query_as("SELECT global_generation, pruned_through, clock_reached FROM state");
-                let (global_generation, pruned_through, clock_reached) = query.fetch_one(&mut *self.connection).await?;
-                Ok(Counters { global_generation, pruned_through, clock_reached })
+                let query = sqlx::query_as(concat!(
+                    "SELECT global_generation, pruned_through, clock_reached, ",
+                    $last_seq,
+                    " FROM state"
+                ));
+                let (global_generation, pruned_through, clock_reached, last_seq) =
+                    query.fetch_one(&mut *self.connection).await?;
+                Ok(Counters { global_generation, pruned_through, clock_reached, last_seq })
             }
 
             pub(super) async fn lifetimes(&mut self) -> Result<Vec<LifetimeInUse>, StoreError> {
@@ -143,7 +148,8 @@ macro_rules! moving {
             }
 
             pub(super) async fn set_counters(&mut self, counters: Counters) -> Result<(), StoreError> {
-                let Counters { global_generation, pruned_through, clock_reached } = counters;
+                let Counters { global_generation, pruned_through, clock_reached, last_seq } = counters;
+                sqlx::query($raise_last_seq).bind(last_seq).execute(&mut *self.connection).await?;
                 sqlx::query("UPDATE state SET global_generation = $1, pruned_through = $2, clock_reached = $3")
                     .bind(global_generation)
                     .bind(pruned_through)

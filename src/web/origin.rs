@@ -52,7 +52,7 @@ impl Origin {
     }
 
     /// Whether a request's authority is this origin's; the default port may be written out.
-    pub(super) fn is_named_by(&self, authority: &[u8]) -> bool {
+    pub(crate) fn is_named_by(&self, authority: &[u8]) -> bool {
         authority == self.authority.as_bytes() || self.is_spelled(authority)
     }
 

@@ -4,7 +4,7 @@
 //!
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
-//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`body.rs`);
+//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`);
 //! 4. neither is there: not a browser, so that curl needs no token.
 //!
 //! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
@@ -14,7 +14,6 @@ use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGR
 
 use super::hosts::Hosts;
 use super::origin::Origin;
-use super::problem::Problem;
 
 /// Where a script puts the form token, if its body is no form.
 pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -33,20 +32,24 @@ pub(crate) enum Sender {
     OurPage,
 }
 
+/// Another site may have sent the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CrossSite;
+
 /// Refuses what another site may have sent (rules 1 and 2).
-pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), Problem> {
+pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), CrossSite> {
     if method.is_safe() { Ok(()) } else { sender(headers, hosts).map(drop) }
 }
 
 /// Who sent a request with an unsafe method.
-pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, Problem> {
+pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, CrossSite> {
     sender_among(headers, |value| hosts.is_origin(value))
 }
 
 /// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
 /// WebSocket's handshake is a GET that other sites may send, with the user's cookies; proxies differ in which of its fields they
 /// pass on.
-pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), Problem> {
+pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {
     let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
         || headers.contains_key(UPGRADE)
         || headers.contains_key(SEC_WEBSOCKET_KEY);
@@ -57,7 +60,7 @@ pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origi
     sender_among(headers, |value| value == own.as_bytes()).map(drop)
 }
 
-fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<Sender, Problem> {
+fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<Sender, CrossSite> {
     let mut site = headers.get_all(SEC_FETCH_SITE).iter().peekable();
     let mut origin = headers.get_all(ORIGIN).iter().peekable();
     let from_browser = site.peek().is_some() || origin.peek().is_some();
@@ -69,7 +72,7 @@ fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<
     match (from_browser, same) {
         (false, _) => Ok(Sender::Program),
         (true, true) => Ok(Sender::OurPage),
-        (true, false) => Err(Problem::CrossSite),
+        (true, false) => Err(CrossSite),
     }
 }
 
@@ -101,15 +104,15 @@ mod tests {
             (Some("same-origin"), Some("https://evil.example"), Ok(Sender::OurPage)),
             (Some("none"), None, Ok(Sender::OurPage)),
             (None, Some(OURS), Ok(Sender::OurPage)),
-            (Some("same-site"), Some(OURS), Err(Problem::CrossSite)),
-            (Some("cross-site"), None, Err(Problem::CrossSite)),
-            (Some(""), None, Err(Problem::CrossSite)),
-            (Some("SAME-ORIGIN"), None, Err(Problem::CrossSite)),
-            (None, Some("null"), Err(Problem::CrossSite)),
-            (None, Some("https://app.example:443"), Err(Problem::CrossSite)),
-            (None, Some("https://app.example.evil"), Err(Problem::CrossSite)),
-            (None, Some("http://app.example"), Err(Problem::CrossSite)),
-            (None, Some(""), Err(Problem::CrossSite)),
+            (Some("same-site"), Some(OURS), Err(CrossSite)),
+            (Some("cross-site"), None, Err(CrossSite)),
+            (Some(""), None, Err(CrossSite)),
+            (Some("SAME-ORIGIN"), None, Err(CrossSite)),
+            (None, Some("null"), Err(CrossSite)),
+            (None, Some("https://app.example:443"), Err(CrossSite)),
+            (None, Some("https://app.example.evil"), Err(CrossSite)),
+            (None, Some("http://app.example"), Err(CrossSite)),
+            (None, Some(""), Err(CrossSite)),
         ];
         for (site, origin, expected) in cases {
             let fields: Vec<_> = [("sec-fetch-site", site), ("origin", origin)]
@@ -128,7 +131,7 @@ mod tests {
         for (name, bad) in [("sec-fetch-site", "cross-site"), ("origin", "null")] {
             let good = if name == "origin" { OURS } else { "same-origin" };
             let fields = [(name, good), (name, bad)];
-            assert_eq!(sender(&headers(&fields), &hosts()), Err(Problem::CrossSite), "{name}");
+            assert_eq!(sender(&headers(&fields), &hosts()), Err(CrossSite), "{name}");
         }
     }
 

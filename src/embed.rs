@@ -1,0 +1,306 @@
+//! Sessions in a Salvo application of your own (feature `salvo`): its own sign-in, its own data in the session, and sign-outs
+//! that hold.
+//!
+//! 1. [`Settings`] say under which origins browsers reach the application, and open a [`Jar`]: `open` with a key directory and a
+//!    store (feature `store`), so that sessions survive a restart and sign-outs do, too; or [`Settings::in_memory`].
+//! 2. [`Jar::hoop`] goes before the routes. It refuses requests for foreign hosts, and unsafe ones that another site may have sent
+//!    (by `Sec-Fetch-Site` and `Origin`, so that forms need no token); verifies the session in place, without I/O; and
+//!    renews the cookie when a tenth of the idle time has gone.
+//! 3. Handlers take a [`Session<T>`](Session) and are thereby protected, or [`signed_in`] protects everything below a router.
+//! 4. [`Jar::sign_in`] begins a session for whoever the application has made sure of; [`Jar::sign_out`] and
+//!    [`Jar::sign_out_everywhere`] end sessions for good.
+//!
+//! ```
+//! use salvo::prelude::*;
+//! use sealjar::embed::{Claims, Jar, Problem, Session, Settings};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Cart { items: Vec<u32> }
+//!
+//! #[handler]
+//! async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+//!     // However the application makes sure of who it is: a password, a code, another service.
+//!     let jar = Jar::of(depot)?;
+//!     let claims = Claims { roles: &["staff"], ..Claims::of(Cart { items: vec![] }) };
+//!     jar.sign_in(request, depot, "user-42", claims).await?;
+//!     Ok(())
+//! }
+//!
+//! #[handler]
+//! async fn cart(session: Session<Cart>) -> String {
+//!     format!("{} has {} items", session.sub, session.data.items.len())
+//! }
+//!
+//! #[handler]
+//! async fn sign_out(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+//!     Jar::of(depot)?.sign_out(request, depot).await
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let jar = Settings::new(["https://app.example.com"]).in_memory()?;
+//! let routes = Router::with_hoop(jar.hoop())
+//!     .push(Router::with_path("sign-in").post(sign_in))
+//!     .push(Router::with_path("cart").get(cart))
+//!     .push(Router::with_path("sign-out").post(sign_out));
+//! # drop(Service::new(routes));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Answers to a request with a live session, and those that change the cookie, get `Cache-Control: no-store` unless they say
+//! otherwise. TLS is the application's or its proxy's business; the proxy must pass `Host` on.
+//!
+//! What it does not do: check passwords or limit attempts (that is the application's sign-in), or tell other nodes which keys it
+//! holds, so `sealjar keys rotate --wait` does not know of it; `keys.activate_after`, two minutes, is time enough for all.
+
+mod open;
+mod problem;
+mod refusals;
+mod session;
+mod visit;
+
+use std::sync::Arc;
+
+use salvo::http::Request;
+use salvo::http::header::{CACHE_CONTROL, HeaderValue};
+use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Writer, async_trait, handler};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::account::{DisplayName, Email, Roles};
+use crate::clock::Now;
+use crate::id::{Sid, Site};
+use crate::session::{Identity, Refusal, SealedSession, Sessions};
+use crate::web::cookie::{self, CookieChange, Cookies};
+use crate::web::csrf;
+use crate::web::hosts::Hosts;
+use crate::web::ring_reads::RingReads;
+pub use open::{OpenError, Settings};
+pub use problem::Problem;
+use refusals::Refusals;
+pub use session::{Claims, Session};
+use visit::{Held, Visit};
+
+/// The application's sessions: keys, cookie, and what is refused. Clones are the same one; its tasks end with the last.
+#[derive(Debug, Clone)]
+pub struct Jar(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Arc<Core>,
+    hosts: Hosts,
+    cookies: Cookies,
+    refusals: Refusals,
+    /// They end with it.
+    #[expect(dead_code, reason = "held to be dropped")]
+    tasks: JoinSet<()>,
+}
+
+/// What the tasks work on, too.
+#[derive(Debug)]
+struct Core {
+    sessions: Sessions,
+    /// `None` if the ring never changes.
+    ring_reads: Option<RingReads>,
+}
+
+impl Jar {
+    /// The hoop that goes before every route which has to do with sessions. For GET and HEAD of public files it is not needed.
+    pub fn hoop(&self) -> Hoop {
+        Hoop(self.clone())
+    }
+
+    /// The jar whose hoop this request came through.
+    ///
+    /// # Errors
+    /// [`Problem::NoHoop`].
+    pub fn of(depot: &Depot) -> Result<Self, Problem> {
+        depot.get_typed().cloned().map_err(|_| Problem::NoHoop)
+    }
+
+    /// Begins a session for `subject`, whom the application has made sure of, always under a fresh id. Sessions that came with the
+    /// request are ended first, for good, so that a cookie that was planted before gains nothing. The answer sets the cookie.
+    ///
+    /// `subject` is 1 to 64 bytes of visible ASCII and stands for one person for ever: a number or random text, not a name that
+    /// may be given away again.
+    ///
+    /// # Errors
+    /// [`Problem`]; then there is no session, and the cookie is left alone.
+    pub async fn sign_in<T: Serialize>(
+        &self,
+        request: &Request,
+        depot: &mut Depot,
+        subject: &str,
+        claims: Claims<'_, T>,
+    ) -> Result<Sid, Problem> {
+        let Claims { login_name, display_name, email, roles, remember, ref data } = claims;
+        let (site, data) = (self.site(request)?, json(data)?);
+        let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+        let (roles, display_name, email) =
+            (Roles::new(&roles)?, display_name.parse::<DisplayName>()?, email.parse::<Email>()?);
+        // Before anything is awaited, so that a handler without the hoop ends no session.
+        Visit::of(depot)?;
+        let read = Now::read();
+        let generations = self.0.refusals.generations().await?;
+        let identity = Identity {
+            sub: subject,
+            account_generation: generations.subject,
+            global_generation: generations.global,
+            login_name,
+            display_name: display_name.as_str(),
+            email: email.as_str(),
+            roles: roles.as_str(),
+        };
+        self.end_presented(request).await?;
+        let now = Now::read();
+        let sessions = &self.0.core.sessions;
+        sessions.may_begin(&identity, read, now).map_err(|refusal| match refusal {
+            Refusal::Stale => Problem::Session(refusal),
+            _ => Problem::Overtaken,
+        })?;
+        let session = sessions.sign_in(&identity, remember, &data, site, now)?;
+        let sid = session.sid;
+        Visit::of_mut(depot)?.change = CookieChange::Set(session);
+        Ok(sid)
+    }
+
+    /// Ends the sessions that came with the request, idle or expired ones too, and removes the cookie. When this returns, copies of
+    /// the cookie are refused here, and after a restart and on every node of the store as well. Without a session it does nothing.
+    ///
+    /// # Errors
+    /// [`Problem::NotDurable`] if the store did not take it: refused here already, and tried again until it is kept. The cookie
+    /// stays, so that the browser can ask again.
+    pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
+        Visit::of(depot)?;
+        self.end_presented(request).await?;
+        let visit = Visit::of_mut(depot)?;
+        visit.change = CookieChange::Clear;
+        visit.session = Err(Refusal::Revoked);
+        Ok(())
+    }
+
+    /// Ends every session that `subject` has, on every device; those that begin later are not affected. The cookie of the request
+    /// under way, if it is one of them, is refused from the next request on; [`Jar::sign_out`] removes it.
+    ///
+    /// # Errors
+    /// [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
+    pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
+        self.0.refusals.end_all(subject).await
+    }
+
+    /// Seals other data into the session of this request. It is renewed by that, and keeps its id; concurrent answers overwrite
+    /// each other, the last one wins.
+    ///
+    /// # Errors
+    /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.
+    pub fn replace_data<T: Serialize>(&self, request: &Request, depot: &mut Depot, data: &T) -> Result<(), Problem> {
+        let visit = Visit::of_mut(depot)?;
+        visit.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
+        let (site, data, sessions) = (self.site(request)?, json(data)?, &self.0.core.sessions);
+        let fields = cookie::fields(request.headers());
+        let sealed = sessions.verify(fields, site, Now::read(), |verified| {
+            Ok::<_, Problem>((Held::of(verified), sessions.replace_app_data(verified, &data)?))
+        });
+        let (mut held, sealed) = sealed.map_err(Problem::Session)??;
+        let sealed = sealed.ok_or(Problem::Session(Refusal::Revoked))?;
+        (held.deadlines, held.data) = (sealed.deadlines, data);
+        (visit.session, visit.change) = (Ok(held), CookieChange::Set(sealed));
+        Ok(())
+    }
+
+    async fn end_presented(&self, request: &Request) -> Result<(), Problem> {
+        let presented = self.0.core.sessions.presented(cookie::fields(request.headers()), Now::read());
+        self.0.refusals.end(&presented).await
+    }
+
+    /// The site of the host that the request names.
+    fn site(&self, request: &Request) -> Result<Site, Problem> {
+        Ok(self.0.hosts.of_request(request.uri(), request.headers())?.site)
+    }
+
+    /// Whether the request is let in; then looks for its session, and renews it if it is time.
+    async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
+        let Inner { core, hosts, cookies, .. } = &*self.0;
+        let headers = request.headers();
+        let served = hosts.of_request(request.uri(), headers)?;
+        csrf::check_for_app(request.method(), headers, &served.origin)?;
+        let name = cookies.session();
+        // A key that another node seals with already: the directory is read before anybody judges the token.
+        if let Some(reads) = &core.ring_reads
+            && core.sessions.lacks_key_of_cookies(cookie::fields(headers), name)
+        {
+            reads.next().await;
+        }
+        let found = core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
+            (Held::of(verified), core.sessions.renew(verified))
+        });
+        let (session, change) = match found {
+            Ok((held, renewed)) => (Ok(held), renewed.map_or_else(not_renewed, set)),
+            Err(refusal) => {
+                if let Some(cause) = refusal.cause() {
+                    tracing::debug!(cause, "refused a token");
+                }
+                (Err(refusal), CookieChange::Keep)
+            }
+        };
+        Ok(Visit::new(session, change, name.clone()))
+    }
+}
+
+fn set(renewed: Option<SealedSession>) -> CookieChange {
+    renewed.map_or(CookieChange::Keep, CookieChange::Set)
+}
+
+/// The session is live all the same.
+fn not_renewed(error: crate::session::SealError) -> CookieChange {
+    tracing::error!(%error, "a session could not be renewed");
+    CookieChange::Keep
+}
+
+fn json<T: Serialize>(data: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(data).map_err(|_| Problem::Data)
+}
+
+/// Looks for a session before a request's handler, and writes the cookie after it; see [`Jar::hoop`].
+#[derive(Debug, Clone)]
+pub struct Hoop(Jar);
+
+#[async_trait]
+impl Handler for Hoop {
+    async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
+        let Self(jar) = self;
+        match jar.visit(request).await {
+            Ok(visit) => {
+                depot.insert_typed(jar.clone()).insert_typed(visit);
+            }
+            Err(problem) => {
+                problem.write(request, depot, response).await;
+                ctrl.skip_rest();
+                return;
+            }
+        }
+        let was_live = Visit::of(depot).is_ok_and(|visit| visit.session.is_ok());
+        ctrl.call_next(request, depot, response).await;
+        let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| std::mem::take(&mut visit.change));
+        let private = was_live || !matches!(change, CookieChange::Keep);
+        jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response);
+        if private && !response.headers().contains_key(CACHE_CONTROL) {
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+}
+
+/// A hoop for below [`Jar::hoop`]: lets requests with a live session pass, and refuses all others with 401.
+#[handler]
+pub async fn signed_in(request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
+    let refused = match Visit::of(depot) {
+        Ok(visit) => visit.session.as_ref().err().map(|refusal| Problem::Session(*refusal)),
+        Err(problem) => Some(problem),
+    };
+    if let Some(problem) = refused {
+        problem.write(request, depot, response).await;
+        ctrl.skip_rest();
+    }
+}

@@ -1,0 +1,227 @@
+//! From settings to a [`Jar`]: what it is told, what is refused, and the tasks that keep it current.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::refusals::Refusals;
+use super::{Core, Inner, Jar};
+use crate::clock::Now;
+use crate::keyring::{Dates, Key, KeyRing, RingError};
+use crate::revocation::{Freshness, RevocationList, WhenStale};
+use crate::secret::Secret;
+use crate::session::lifetime::Lifetime;
+use crate::session::{Lifetimes, Sessions};
+use crate::web::cookie::Cookies;
+use crate::web::hosts::{Domain, Hosts};
+use crate::web::origin::Origin;
+#[cfg(feature = "store")]
+use crate::web::ring_reads::RingReads;
+
+/// The shortest idle time, and the longest lifetime: ten years.
+const LEAST_IDLE: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// How often what has expired is thrown away, if there is no store.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// What an application decides about its sessions. The defaults are the safe ones.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    origins: Vec<String>,
+    cookie_domain: Option<String>,
+    plain_http: bool,
+    lifetimes: Lifetimes,
+}
+
+/// Why there is no [`Jar`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Settings that contradict each other or a rule of safety.
+    #[error("{0}")]
+    Setting(String),
+    /// The key ring cannot be read. `sealjar keys init --keys DIRECTORY` makes one.
+    #[error(transparent)]
+    Keys(#[from] RingError),
+    /// The store cannot be opened or read.
+    #[cfg(feature = "store")]
+    #[error("the store of sign-outs: {0}")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Settings {
+    /// For an application that browsers reach under these origins, such as `https://app.example.com`. Requests for any other host
+    /// are refused (421). Without TLS only loopback hosts are allowed.
+    pub fn new<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            origins: origins.into_iter().map(Into::into).collect(),
+            cookie_domain: None,
+            plain_http: false,
+            lifetimes: Lifetimes::default(),
+        }
+    }
+
+    /// How long sessions live. By default half an hour unused and twelve hours in all; remembered ones 14 and 90 days. The
+    /// `max_lifetime_secs` of the active key caps all of them.
+    #[must_use]
+    pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self }
+    }
+
+    /// One session for all hosts of this domain, such as `example.com`, instead of one for each host. Every host below it is sent
+    /// the cookie, and any of them can plant one.
+    #[must_use]
+    pub fn cookie_domain(self, domain: impl Into<String>) -> Self {
+        Self { cookie_domain: Some(domain.into()), ..self }
+    }
+
+    /// Development only: cookies without `Secure`, for clients that drop those over plain HTTP. Only loopback origins are allowed
+    /// with it, because whoever sees the traffic can take the session.
+    #[must_use]
+    pub fn plain_http(self) -> Self {
+        Self { plain_http: true, ..self }
+    }
+
+    /// Opens the sessions: the key ring in the directory `keys`, which `sealjar keys init` makes and `sealjar keys rotate` changes
+    /// under the running application; and the store of sign-outs, `sqlite://PATH` (made if it is missing) or
+    /// `postgres://USER@HOST/DATABASE` for several nodes. It needs a store of its own: a Sealjar server that has accounts in the
+    /// same one counts their generations in another way.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    #[cfg(feature = "store")]
+    pub async fn open(self, keys: impl AsRef<std::path::Path>, store: &str) -> Result<Jar, OpenError> {
+        use crate::revocation::commit::Committer;
+        use crate::revocation::lag::Lag;
+        use crate::revocation::retention::COMMITTED_WITHIN;
+        use crate::revocation::tail::{self, Follower};
+        use crate::store::{Limits, Sealing, Store, StoreError, StoreUrl};
+
+        const MAX_STALENESS: Duration = Duration::from_secs(10);
+        const LIMITS: Limits = Limits {
+            connections: 10,
+            statement_timeout: Duration::from_secs(4),
+            connect_timeout: Duration::from_secs(4),
+        };
+        let failed = |error: StoreError| OpenError::Store(Box::new(error));
+        let (hosts, cookies) = self.check()?;
+        let directory = keys.as_ref().to_owned();
+        let ring = KeyRing::load(&directory)?;
+        let url =
+            StoreUrl::parse(store).map_err(|reason| OpenError::Setting(format!("the store's address: {reason}")))?;
+        let (store, _) = Store::open_or_create(&url, LIMITS).await.map_err(failed)?;
+        let freshness = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
+        let list = Arc::new(RevocationList::new(freshness));
+        let sealing = Sealing {
+            lifetimes: self.lifetimes,
+            lag: MAX_STALENESS.saturating_add(tail::POLL).saturating_add(COMMITTED_WITHIN),
+            fail_open: false,
+        };
+        let lag = Arc::new(Lag::default());
+        let follower = Follower::load(store.clone(), list.clone(), lag, sealing).await.map_err(failed)?;
+        let (committer, committing) = Committer::start(list.clone(), store.clone());
+        let sessions = Sessions::new(ring, list, cookies.session().clone(), self.lifetimes);
+        let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new()) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follower.run());
+        let follows = core.clone();
+        tasks.spawn(async move {
+            if let Some(reads) = &follows.ring_reads {
+                reads.follow(&follows.sessions, &directory, |_| ()).await;
+            }
+        });
+        Ok(Jar(Arc::new(Inner {
+            core,
+            hosts,
+            cookies,
+            refusals: Refusals::Store { store, committer, committing },
+            tasks,
+        })))
+    }
+
+    /// Sessions that live in this process only, under a key of its own that is never written: when it ends, every session ends, so
+    /// none that was signed out can come back. For tests, for development, and for tools of one process.
+    ///
+    /// # Errors
+    /// [`OpenError::Setting`].
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn in_memory(self) -> Result<Jar, OpenError> {
+        let (hosts, cookies) = self.check()?;
+        let now = Now::read();
+        let dates = Dates {
+            created_at: now.wall,
+            // Always, so that a clock that is set back does not stop it.
+            activates_at: Some(crate::clock::UnixTime(0)),
+            revoked_at: None,
+            max_lifetime: self.lifetimes.longest(),
+        };
+        let ring = KeyRing::new(vec![Key::new(Secret::random(), dates)]);
+        // There is nobody to hear from.
+        let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
+        let list = Arc::new(RevocationList::new(freshness));
+        list.mark_synced(now);
+        let sessions = Sessions::new(ring, list.clone(), cookies.session().clone(), self.lifetimes);
+        let longest = self.lifetimes.longest();
+        let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(PRUNE_EVERY).await;
+                list.prune(list.time(Now::read()));
+            }
+        });
+        let core = Arc::new(Core { sessions, ring_reads: None });
+        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, tasks })))
+    }
+
+    fn check(&self) -> Result<(Hosts, Cookies), OpenError> {
+        let bad = |message: String| Err(OpenError::Setting(message));
+        for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
+            if idle < LEAST_IDLE || idle > absolute || absolute > LONGEST {
+                return bad(
+                    "an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years"
+                        .to_owned(),
+                );
+            }
+        }
+        let domain = match &self.cookie_domain {
+            Some(text) => match Domain::parse(text) {
+                None => return bad(format!("the cookie's domain {text:?} must be a name such as example.com")),
+                domain => domain,
+            },
+            None => None,
+        };
+        if domain.is_some() && self.plain_http {
+            return bad("cookies over plain HTTP cannot have a domain".to_owned());
+        }
+        let mut origins = Vec::with_capacity(self.origins.len());
+        for text in &self.origins {
+            let Some(origin) = Origin::parse(text) else {
+                return bad(format!("{text:?} is not an origin such as https://app.example.com"));
+            };
+            if !origin.is_secure() && !origin.is_loopback() {
+                return bad(format!(
+                    "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host"
+                ));
+            }
+            if self.plain_http && !origin.is_loopback() {
+                return bad(format!("{origin}: plain HTTP is for development on this machine"));
+            }
+            if domain.as_ref().is_some_and(|domain| !domain.covers(origin.host())) {
+                return bad(format!("{origin} is not below the cookie's domain"));
+            }
+            origins.push(origin);
+        }
+        if origins.is_empty() {
+            return bad("name at least one origin under which browsers reach the application".to_owned());
+        }
+        let cookies = Cookies::new(domain.as_ref(), self.plain_http);
+        Ok((Hosts::new(origins, domain, Vec::new()), cookies))
+    }
+}

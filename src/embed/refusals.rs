@@ -1,0 +1,99 @@
+//! Where sign-outs are kept: in memory, with a key that dies with them; or in a store, durable before they are answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Problem;
+use crate::clock::{CLOCK_SKEW, Now};
+#[cfg(feature = "store")]
+use crate::revocation::commit::{Committer, Committing};
+use crate::revocation::{Entry, RevocationList};
+use crate::session::Presented;
+#[cfg(feature = "store")]
+use crate::store::{Revoke, Store};
+
+/// The two places.
+#[derive(Debug)]
+pub(super) enum Refusals {
+    /// The subjects' generation, which grows with every sign-out everywhere; and the longest that a session lives.
+    Memory { list: Arc<RevocationList>, generation: AtomicU64, longest: Duration },
+    /// A store that others may write to as well.
+    #[cfg(feature = "store")]
+    Store {
+        store: Store,
+        committer: Committer,
+        /// Once this is dropped, it ends when everything is committed.
+        #[expect(dead_code, reason = "held to be dropped")]
+        committing: Committing,
+    },
+}
+
+/// Both generations of a sign-in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Generations {
+    pub(super) subject: u64,
+    pub(super) global: u64,
+}
+
+impl Refusals {
+    /// The generations of whoever signs in now: there are no accounts here, so all subjects count alike.
+    pub(super) async fn generations(&self) -> Result<Generations, Problem> {
+        match self {
+            Self::Memory { generation, .. } => {
+                Ok(Generations { subject: generation.load(Ordering::Acquire), global: 0 })
+            }
+            #[cfg(feature = "store")]
+            Self::Store { store, .. } => {
+                // The global one first: whoever is ended between the two is ended.
+                let global = store.state().await.map_err(failed)?.global_generation;
+                Ok(Generations { subject: store.generation().await.map_err(failed)?, global })
+            }
+        }
+    }
+
+    /// Ends these sessions.
+    pub(super) async fn end(&self, presented: &[Presented]) -> Result<(), Problem> {
+        match self {
+            Self::Memory { list, .. } => {
+                for Presented { sid, absolute_deadline, .. } in presented {
+                    let expires_at = absolute_deadline.plus(2 * CLOCK_SKEW);
+                    list.add_durable(&Entry::Session { sid: *sid, expires_at });
+                }
+                Ok(())
+            }
+            #[cfg(feature = "store")]
+            Self::Store { committer, .. } => {
+                let revokes = presented.iter().map(Revoke::from).collect();
+                committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)
+            }
+        }
+    }
+
+    /// Ends every session that this subject has now.
+    pub(super) async fn end_all(&self, sub: &str) -> Result<(), Problem> {
+        match self {
+            Self::Memory { list, generation, longest } => {
+                let below = generation.fetch_add(1, Ordering::AcqRel) + 1;
+                let expires_at = list.time(Now::read()).plus(*longest).plus(2 * CLOCK_SKEW);
+                list.add_durable(&Entry::Subject { sub: sub.into(), below, expires_at });
+                Ok(())
+            }
+            #[cfg(feature = "store")]
+            Self::Store { store, committer, .. } => {
+                // Above that of every sign-in so far. The entry itself raises that of every later one to this.
+                let below = store.generation().await.map_err(failed)?.saturating_add(1);
+                committer
+                    .revoke(vec![Revoke::Subject { sub: sub.into(), below }])
+                    .await
+                    .map_err(|_| Problem::NotDurable)
+            }
+        }
+    }
+}
+
+#[cfg(feature = "store")]
+fn failed(error: crate::store::StoreError) -> Problem {
+    tracing::error!(%error, "a sign-in or sign-out needs the store");
+    Problem::Store
+}

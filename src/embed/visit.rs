@@ -1,0 +1,74 @@
+//! What the hoop found out about a request, and what its answer does to the cookie: kept in the depot between the two.
+
+use salvo::http::header::HeaderValue;
+use salvo::prelude::Depot;
+
+use super::Problem;
+use crate::clock::UnixTime;
+use crate::id::Sid;
+use crate::seal::CookieName;
+use crate::session::lifetime::Deadlines;
+use crate::session::{Refusal, Verified};
+use crate::web::cookie::CookieChange;
+
+/// A request under way. There is one for each, so its answer has at most one `Set-Cookie` of ours.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) session: Result<Held, Refusal>,
+    pub(super) change: CookieChange,
+    cookie: CookieName,
+}
+
+/// A live session, copied out of the buffer that it was opened in.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) sid: Sid,
+    pub(super) sub: String,
+    pub(super) login_name: String,
+    pub(super) display_name: String,
+    pub(super) email: String,
+    pub(super) roles: Vec<String>,
+    pub(super) authenticated_at: UnixTime,
+    pub(super) deadlines: Deadlines,
+    pub(super) remembered: bool,
+    pub(super) data: Vec<u8>,
+}
+
+impl Held {
+    pub(super) fn of(session: &Verified<'_>) -> Self {
+        let claims = session.claims();
+        Self {
+            sid: claims.sid,
+            sub: claims.sub.to_owned(),
+            login_name: claims.login_name.to_owned(),
+            display_name: claims.display_name.to_owned(),
+            email: claims.email.to_owned(),
+            roles: claims.roles().map(str::to_owned).collect(),
+            authenticated_at: claims.authenticated_at,
+            deadlines: session.deadlines(),
+            remembered: claims.flags.remembered(),
+            data: claims.app_data.to_vec(),
+        }
+    }
+}
+
+impl Visit {
+    pub(super) fn new(session: Result<Held, Refusal>, change: CookieChange, cookie: CookieName) -> Self {
+        Self { session, change, cookie }
+    }
+
+    /// That of this request, if it came through the hoop.
+    pub(super) fn of(depot: &Depot) -> Result<&Self, Problem> {
+        depot.get_typed().map_err(|_| Problem::NoHoop)
+    }
+
+    pub(super) fn of_mut(depot: &mut Depot) -> Result<&mut Self, Problem> {
+        depot.get_typed_mut().map_err(|_| Problem::NoHoop)
+    }
+
+    /// What a 401 must have.
+    pub(super) fn challenge(&self) -> HeaderValue {
+        let challenge = format!("Cookie realm=\"sealjar\", cookie-name=\"{}\"", self.cookie.as_str());
+        challenge.parse().expect("a cookie's name is visible ASCII without quotes")
+    }
+}

@@ -1,0 +1,264 @@
+//! The application in `examples/embed.rs`, driven over HTTP as a browser does, through `kill -9` and a rotation of its keys.
+#![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+const CART: &str = "/cart";
+const SIGN_IN: &str = "/sign-in";
+const SIGN_OUT: &str = "/sign-out";
+const CODE: &[(&str, &str)] = &[("code", "2718")];
+
+/// The example, which `cargo test` builds before it runs any test.
+fn example() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_sealjar")).with_file_name("examples").join("embed");
+    assert!(built.exists(), "a single test needs: cargo build --example embed");
+    built
+}
+
+/// A directory with keys, in which the application runs; killed when dropped.
+struct Shop {
+    home: TempDir,
+    address: String,
+    process: Option<Child>,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let mut shop = Self { home: tempfile::tempdir().unwrap(), address: String::new(), process: None };
+        shop.sealjar(&["keys", "init"]);
+        shop.start().await;
+        shop
+    }
+
+    fn sealjar(&self, arguments: &[&str]) -> String {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).current_dir(&self.home).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// On another port each time: that of a process that was killed may not be free yet, and cookies do not tell ports apart.
+    async fn start(&mut self) {
+        self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut command = Command::new(example());
+        command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null());
+        let process = self.process.insert(command.spawn().unwrap());
+        let (started, url) = (Instant::now(), format!("http://{}{CART}", self.address));
+        while Client::new().get(&url).send().await.is_err() {
+            assert_eq!(process.try_wait().unwrap(), None, "it ended by itself");
+            assert!(started.elapsed() < PATIENCE, "it never listened");
+        }
+    }
+
+    /// SIGKILL: nothing is written or said any more.
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// A browser with at most the one cookie; a clone has a copy of it.
+#[derive(Clone, Default)]
+struct Browser {
+    cookie: Option<String>,
+}
+
+impl Browser {
+    async fn send(&mut self, shop: &Shop, method: Method, path: &str, form: &[(&str, &str)]) -> Response {
+        self.send_with(shop, method, path, form, HeaderMap::new()).await
+    }
+
+    async fn send_with(
+        &mut self,
+        shop: &Shop,
+        method: Method,
+        path: &str,
+        form: &[(&str, &str)],
+        headers: HeaderMap,
+    ) -> Response {
+        let mut request = Client::new().request(method.clone(), shop.url(path)).headers(headers);
+        if method == Method::POST {
+            request = request.form(form);
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let response = request.send().await.unwrap();
+        assert!(response.headers().get(LOCATION).is_none());
+        let set: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
+        assert!(set.len() <= 1, "{set:?}");
+        for value in set {
+            let value = value.to_str().unwrap();
+            assert!(value.starts_with("__Host-sealjar=") && value.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"));
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            let pair = value.split(';').next().unwrap().to_owned();
+            self.cookie = if value.contains("Max-Age=0") { None } else { Some(pair) };
+        }
+        response
+    }
+
+    async fn signed_in(shop: &Shop) -> Self {
+        let mut browser = Self::default();
+        assert_eq!(browser.send(shop, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
+        assert!(browser.cookie.is_some());
+        browser
+    }
+
+    async fn cart(&mut self, shop: &Shop) -> Result<String, (StatusCode, String)> {
+        told(self.send(shop, Method::GET, CART, &[]).await).await
+    }
+}
+
+/// What a problem is called, or the body.
+async fn told(response: Response) -> Result<String, (StatusCode, String)> {
+    let (status, challenged) = (response.status(), response.headers().contains_key("www-authenticate"));
+    let body = response.text().await.unwrap();
+    if status.is_success() {
+        return Ok(body);
+    }
+    assert_eq!(status == StatusCode::UNAUTHORIZED, challenged);
+    let problem: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(problem["status"], status.as_u16());
+    Err((status, problem["reason"].as_str().unwrap().to_owned()))
+}
+
+fn refused(reason: &str) -> Result<String, (StatusCode, String)> {
+    Err((StatusCode::UNAUTHORIZED, reason.to_owned()))
+}
+
+#[tokio::test]
+async fn carries_its_own_data_and_protects_its_route() {
+    let shop = Shop::open().await;
+    let mut browser = Browser::default();
+    assert_eq!(browser.cart(&shop).await, refused("missing"));
+    assert_eq!(browser.send(&shop, Method::POST, SIGN_IN, &[("code", "1")]).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(browser.cookie, None, "nobody is signed in");
+
+    let mut browser = Browser::signed_in(&shop).await;
+    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("Ada: \n"));
+    for item in ["tea", "J\u{f6}rg"] {
+        assert_eq!(browser.send(&shop, Method::POST, CART, &[("item", item)]).await.status(), StatusCode::OK);
+    }
+    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("Ada: tea, J\u{f6}rg\n"));
+    let before = browser.cookie.clone();
+    let large = "x".repeat(4000);
+    let response = browser.send(&shop, Method::POST, CART, &[("item", &large)]).await;
+    assert_eq!(told(response).await, Err((StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned())));
+    assert_eq!(browser.cookie, before, "the session is as it was");
+
+    let cookie = browser.cookie.as_mut().unwrap();
+    let last = cookie.pop().unwrap();
+    cookie.push(if last == 'A' { 'Q' } else { 'A' });
+    assert_eq!(browser.cart(&shop).await, refused("invalid"), "changed in one character");
+}
+
+#[tokio::test]
+async fn a_sign_out_holds_for_every_copy_and_through_kill_9() {
+    let mut shop = Shop::open().await;
+    let mut browser = Browser::signed_in(&shop).await;
+    let mut other = Browser::signed_in(&shop).await;
+    let mut copy = browser.clone();
+    assert_eq!(browser.send(&shop, Method::POST, SIGN_OUT, &[]).await.status(), StatusCode::OK);
+    assert_eq!(browser.cookie, None);
+    shop.kill();
+    shop.start().await;
+    assert_eq!(copy.cart(&shop).await, refused("revoked"));
+    assert!(other.cart(&shop).await.is_ok(), "other sessions survive a restart");
+
+    let mut third = Browser::signed_in(&shop).await;
+    assert_eq!(third.send(&shop, Method::POST, "/sign-out/everywhere", &[]).await.status(), StatusCode::OK);
+    for restarted in [false, true] {
+        if restarted {
+            shop.kill();
+            shop.start().await;
+        }
+        for browser in [&mut copy, &mut other, &mut third] {
+            assert_eq!(browser.cart(&shop).await, refused("revoked"));
+        }
+        assert!(Browser::signed_in(&shop).await.cart(&shop).await.is_ok(), "who signs in again, is in");
+    }
+    let mut last = Browser::signed_in(&shop).await;
+    let mut before = Browser::signed_in(&shop).await;
+    assert_eq!(last.send(&shop, Method::POST, "/sign-out/everywhere", &[]).await.status(), StatusCode::OK);
+    assert_eq!(before.cart(&shop).await, refused("revoked"), "the second time too");
+}
+
+#[tokio::test]
+async fn a_planted_session_gains_nothing() {
+    let shop = Shop::open().await;
+    let mut attacker = Browser::signed_in(&shop).await;
+    let mut victim = attacker.clone();
+    assert_eq!(victim.send(&shop, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
+    assert_ne!(victim.cookie, attacker.cookie);
+    assert!(victim.cart(&shop).await.is_ok());
+    assert_eq!(attacker.cart(&shop).await, refused("revoked"));
+}
+
+#[tokio::test]
+async fn another_site_can_neither_sign_in_nor_out() {
+    let shop = Shop::open().await;
+    let mut browser = Browser::signed_in(&shop).await;
+    let own = shop.url("");
+    for (name, value, passes) in [
+        ("sec-fetch-site", "cross-site", false),
+        ("sec-fetch-site", "same-site", false),
+        ("origin", "https://evil.example", false),
+        ("origin", "null", false),
+        ("sec-fetch-site", "same-origin", true),
+        ("origin", own.as_str(), true),
+    ] {
+        for path in [CART, SIGN_IN, SIGN_OUT] {
+            let mut sent = Browser::signed_in(&shop).await;
+            let headers: HeaderMap = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
+            let before = sent.cookie.clone();
+            let outcome = told(sent.send_with(&shop, Method::POST, path, CODE, headers).await).await;
+            if passes {
+                assert!(outcome.is_ok(), "{name}: {value} to {path}");
+            } else {
+                assert_eq!(outcome, Err((StatusCode::FORBIDDEN, "cross-site".to_owned())), "{name}: {value} to {path}");
+                assert_eq!(sent.cookie, before);
+                assert!(sent.cart(&shop).await.is_ok(), "it is as it was");
+            }
+        }
+    }
+    let foreign: HeaderMap = [("host".parse().unwrap(), "evil.example".parse().unwrap())].into_iter().collect();
+    let response = browser.send_with(&shop, Method::GET, CART, &[], foreign).await;
+    assert_eq!(told(response).await, Err((StatusCode::MISDIRECTED_REQUEST, "misdirected".to_owned())));
+}
+
+#[tokio::test]
+async fn a_rotation_signs_nobody_out_and_a_new_key_seals_at_once() {
+    let shop = Shop::open().await;
+    let mut browser = Browser::signed_in(&shop).await;
+    let kid = |browser: &Browser| browser.cookie.as_ref().unwrap()[15..27].to_owned();
+    shop.sealjar(&["keys", "rotate", "--activate-in", "0s"]);
+    let started = Instant::now();
+    while kid(&Browser::signed_in(&shop).await) == kid(&browser) {
+        assert!(started.elapsed() < PATIENCE, "the new key never seals");
+    }
+    assert!(browser.cart(&shop).await.is_ok());
+}
