@@ -19,7 +19,7 @@ pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
 /// Connections that were closed to make room for others.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
 /// How long threads took for a password, and how many are at it.
-pub(crate) static HASHING: Histogram<8> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000]);
+pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
 pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
 /// How long the store took, and how often it failed.
 pub(crate) static STORE: [StoreTimes; StoreCall::NAMES.len()] =
@@ -71,10 +71,12 @@ pub(crate) enum SignOut {
     Durable,
     /// In force here, and in the store when it works again.
     NotDurable,
+    /// It could not be done here: another node has the key.
+    KeyElsewhere,
 }
 
 impl SignOut {
-    pub(crate) const NAMES: [&str; 2] = ["durable", "not-durable"];
+    pub(crate) const NAMES: [&str; 3] = ["durable", "not-durable", "key-elsewhere"];
 }
 
 /// What the store is asked for.
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(Verification::NAMES[Verification::BadRequest as usize], "bad-request");
         assert_eq!(Verification::NAMES[Verification::Error as usize], "error");
         assert_eq!(Password::NAMES[Password::Error as usize], "error");
-        assert_eq!(SignOut::NAMES[SignOut::NotDurable as usize], "not-durable");
+        assert_eq!(SignOut::NAMES[SignOut::KeyElsewhere as usize], "key-elsewhere");
         assert_eq!(StoreCall::NAMES[StoreCall::State as usize], "state");
     }
 }

@@ -95,7 +95,11 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
     submission.check_token(app, |bound| {
         presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
     })?;
-    if is_known_elsewhere(app, request).await? { Err(Problem::KeyElsewhere) } else { Ok((submission, presented)) }
+    if is_known_elsewhere(app, request).await? {
+        SIGN_OUTS.add(SignOut::KeyElsewhere as usize);
+        return Err(Problem::KeyElsewhere);
+    }
+    Ok((submission, presented))
 }
 
 /// Whether a token that came with the request is of a key that this server lacks, and another has: then nobody here can tell whose

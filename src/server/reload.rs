@@ -75,11 +75,11 @@ impl Reload {
         match read {
             Ok((values, change)) => {
                 let is_mended = self.complaint.take().is_some();
-                if is_mended {
-                    tracing::info!("the configuration can be used again");
-                }
                 if is_mended || cause == Cause::Hangup || values != self.seen {
                     reloads.succeeded(Now::read().wall);
+                    if is_mended {
+                        tracing::info!("the configuration can be used again");
+                    }
                     self.adopt(values, change);
                 }
             }
@@ -103,9 +103,9 @@ impl Reload {
             app.connections.trust(config.trusted_proxies());
             self.live.replace(with_settings(&app, &config, self.port));
             self.log.follow(&config);
-            tracing::info!(settings = applied.join(" "), "the configuration changed");
             config.warn_of_dangers();
             self.config.store(Arc::new(config));
+            tracing::info!(settings = applied.join(" "), "the configuration changed");
         }
         for name in waiting.iter().filter(|name| values[*name] != self.seen[*name]) {
             tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");

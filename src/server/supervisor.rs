@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState::{self, Ready, Status, Stopping, Watchdog};
+use tokio::task::JoinHandle;
 
 /// It serves. From here on a watchdog, if one is set, hears that tasks are run in time, and does so until the process ends: a
 /// server that stops has work to do as well.
 pub(super) fn ready() {
-    notify(&[Ready, Status("serving")]);
+    tell(&[Ready, Status("serving")]);
     if let Some(limit) = sd_notify::watchdog_enabled() {
         tokio::spawn(keep_awake(limit));
     }
@@ -15,7 +16,7 @@ pub(super) fn ready() {
 
 /// It finishes what is under way, and ends.
 pub(super) fn stopping() {
-    notify(&[Stopping, Status("finishing requests under way")]);
+    tell(&[Stopping, Status("finishing requests under way")]);
 }
 
 async fn keep_awake(limit: Duration) {
@@ -23,12 +24,16 @@ async fn keep_awake(limit: Duration) {
     let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
-        notify(&[Watchdog]);
+        // One at a time, however long it takes.
+        let _ = tell(&[Watchdog]).await;
     }
 }
 
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd could not be told how the server is (NOTIFY_SOCKET)");
-    }
+/// On a thread of its own: where nobody reads, sending waits.
+fn tell(state: &'static [NotifyState<'static>]) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(|| {
+        if let Err(error) = sd_notify::notify(state) {
+            tracing::warn!(%error, "systemd could not be told how the server is (NOTIFY_SOCKET)");
+        }
+    })
 }

@@ -93,7 +93,10 @@ impl Reply {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
-        let fields: Vec<String> = lines.filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+        let fields: Vec<String> = lines
+            .filter(|line| !line.starts_with("date:") && !line.starts_with("x-request-id:"))
+            .map(str::to_owned)
+            .collect();
         let length = fields.iter().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.expect("a length").parse().expect("a number");
         (body.len() >= length).then(|| Self { status, fields, body: body.to_owned() })

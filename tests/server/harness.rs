@@ -206,10 +206,12 @@ impl Server<'_> {
     }
 
     fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let started = tokio::time::Instant::now();
         loop {
             match self.log.recv_timeout(PATIENCE) {
                 Ok(line) if is_it(&line) => return line,
-                Ok(_) => {}
+                // Others may come on and on.
+                Ok(_) => assert!(started.elapsed() < PATIENCE, "no log line with {what:?}"),
                 Err(RecvTimeoutError::Timeout) => panic!("no log line with {what:?}"),
                 Err(RecvTimeoutError::Disconnected) => {
                     panic!("the server ended before it logged {what:?}: {:?}", self.child.wait())

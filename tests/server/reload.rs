@@ -177,7 +177,7 @@ async fn a_file_behind_links_that_are_swapped_is_followed() {
 #[tokio::test]
 async fn the_level_of_the_log_changes() {
     let home = Home::new();
-    write(&home, "[log]\nlevel = \"info\"\n");
+    write(&home, "[log]\nlevel = \"info,salvo_core=warn\"\n");
     // Without the level that the harness gives, which would win.
     let without_level = |serve: &Command| {
         let arguments: Vec<_> = serve.get_args().collect();
@@ -193,10 +193,10 @@ async fn the_level_of_the_log_changes() {
     let mut server = home.start_by(without_level, &FILE);
     server.login("alice").await;
     server.event("sign-in");
-    write(&home, "[log]\nlevel = \"info,sealjar::audit=error\"\n");
+    write(&home, "[log]\nlevel = \"info,salvo_core=warn,sealjar::audit=error\"\n");
     server.wait_for("the configuration changed");
     server.login("alice").await;
-    write(&home, "[log]\nlevel = \"info\"\n");
+    write(&home, "[log]\nlevel = \"info,salvo_core=warn\"\n");
     server.wait_for("the configuration changed");
     server.login("alice").await;
     server.event("sign-in");

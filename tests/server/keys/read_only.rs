@@ -28,7 +28,7 @@ async fn a_server_leaves_no_trace_in_its_key_directory() {
     let mut server = home.start();
     let session = server.login("alice").await;
     server.signal("HUP");
-    server.wait_for("reading the key ring again");
+    server.wait_for("reading keys");
     assert_eq!(server.status(&session).await, "200");
     assert_eq!(server.logout(&session).await, "200");
     server.signal("TERM");
