@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it failed; for `inspect`, the token is refused; for `doctor`, something is wrong |
+//! | 1 | it failed; for `inspect`, the token is refused; for `keys status`, a server's keys differ; for `doctor`, something is wrong |
 //! | 2 | usage |
 //! | 74 | a file, a database or a socket could not be used |
 //! | 78 | the configuration cannot be used |
