@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::layers::{Flag, Origins};
+use crate::config::layers::{ENV_PREFIX, Flag, Origins};
 use crate::config::listen::Listen;
 use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
@@ -120,10 +120,8 @@ impl Cli {
         if let Some(home) = &demo {
             flags.extend(home.flags());
         }
-        // Names and values that are not UTF-8 are none of ours.
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let origins = Origins { file: self.settings.config, environment: environment.collect(), flags };
+        let environment = environment()?;
+        let origins = Origins { file: self.settings.config, environment, flags };
         // The doctor reports what stops the others.
         let is_doctor = matches!(self.command, Command::Doctor(_));
         let (layers, config) = if is_doctor { origins.read_unchecked()? } else { origins.read()? };
@@ -162,6 +160,19 @@ impl Settings {
         }
         Ok(flags)
     }
+}
+
+/// The variables that may be settings. Names that are not UTF-8 are none of ours; a value that is not is an error, for it cannot be
+/// what was meant.
+fn environment() -> Result<Vec<(String, String)>, Failure> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Failure::new(Failure::CONFIG, format!("the value of {name} is not UTF-8"))),
+        })
+        .collect()
 }
 
 fn flag(flag: &str, setting: &str, text: &str) -> Flag {

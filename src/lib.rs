@@ -83,7 +83,7 @@
 //! | 0 values | [`id`], [`clock`], [`secret`], `network`, `metrics` | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
-//! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, tail}` | SQLite, Argon2, Tokio |
+//! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, catch_up, tail, lag}` | SQLite, Argon2, Tokio |
 //! | 4 http | `web`, `embed`, `http` | Salvo |
 //! | 5 process | `config`, `server`, `cli` | the machine |
 //!

@@ -43,7 +43,8 @@ use crate::session::Sessions;
 use crate::store::{Sealing, Store, StoreError};
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
-use listener::{Inherited, Listener};
+pub(crate) use listener::Inherited;
+use listener::Listener;
 use log::Log;
 use reload::Reload;
 use report::Reporting;
@@ -83,6 +84,7 @@ pub(crate) async fn serve(
     config: Config,
     origins: Origins,
     log: Log,
+    mut inherited: Inherited,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
     let ring = KeyRing::load(&config.keys.dir)?;
@@ -97,9 +99,10 @@ pub(crate) async fn serve(
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), sealing).await?;
     // The last that the store can keep it from: from then on it serves, whatever becomes of the store.
     let has_accounts = store.has_accounts().await?;
-    let (inherited, mode) = (&mut Inherited::from_env(), config.http.unix_mode);
-    let public = Listener::open("http.listen", &config.http.listen, mode, inherited)?;
-    let admin = Listener::open("http.admin_listen", &config.http.admin_listen, mode, inherited)?;
+    let mode = config.http.unix_mode;
+    let public = Listener::open("http.listen", &config.http.listen, mode, &mut inherited)?;
+    let admin = Listener::open("http.admin_listen", &config.http.admin_listen, mode, &mut inherited)?;
+    inherited.warn_of_others();
 
     let places = descriptors::connections(config.http.max_connections as usize);
     let connections = Connections::new(places, config.trusted_proxies());

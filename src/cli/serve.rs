@@ -20,7 +20,7 @@ use crate::config::layers::{Flag, Origins};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::log::Log;
-use crate::server::{self, Ready};
+use crate::server::{self, Inherited, Ready};
 use crate::store::{Account, Store, StoreUrl};
 
 /// How long work on files may go on after the server has stopped.
@@ -121,15 +121,16 @@ impl DemoHome {
 
 pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
     let log = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+    let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(async {
         match demo {
             Some(home) => {
                 let password = home.prepare(&config).await?;
-                server::serve(config, origins, log, |ready| print_demo(&home, &password, &ready)).await?;
+                server::serve(config, origins, log, inherited, |ready| print_demo(&home, &password, &ready)).await?;
             }
-            None => server::serve(config, origins, log, |ready| warn_without_accounts(&ready)).await?,
+            None => server::serve(config, origins, log, inherited, |ready| warn_without_accounts(&ready)).await?,
         }
         Ok(ExitCode::SUCCESS)
     });

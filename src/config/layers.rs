@@ -12,7 +12,7 @@ use super::{Config, ConfigError};
 use crate::store::url::without_password;
 
 /// Variables of this prefix are settings: `SEALJAR_HTTP__LISTEN` is `http.listen`.
-const ENV_PREFIX: &str = "SEALJAR_";
+pub(crate) const ENV_PREFIX: &str = "SEALJAR_";
 /// The file to read, if no flag says.
 const ENV_FILE: &str = "SEALJAR_CONFIG";
 
@@ -25,9 +25,10 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Whether there is a file, which may change; nothing else does while the process runs.
+    /// Whether there is a file that may change, and not a pipe, which is read once; nothing else changes while the process runs.
     pub(crate) fn has_file(&self) -> bool {
-        self.file.is_some() || self.environment.iter().any(|(name, _)| name == ENV_FILE)
+        let named = || self.environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| Path::new(path));
+        self.file.as_deref().or_else(named).is_some_and(Path::is_file)
     }
 
     /// All layers, and the configuration that they make, checked.

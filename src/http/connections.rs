@@ -72,7 +72,7 @@ struct Slot {
     waits_since: AtomicU64,
     /// Its requests that are being worked on.
     working: AtomicU32,
-    /// A byte has come from it.
+    /// A byte of a request has come from it.
     spoke: AtomicBool,
     /// Until this instant of the boot clock, in milliseconds, its last answer may be on the way; 0 if none is.
     answer_due: AtomicU64,
@@ -165,8 +165,20 @@ impl Connections {
         let _ = tokio::time::timeout(Self::ANSWER, self.changed.notified()).await;
     }
 
-    /// Takes a connection in. It counts until the observer is dropped, which its stream does when it is closed.
+    /// Takes a connection in, whose bytes are what its peer says. It counts until the observer is dropped, which its stream does
+    /// when it is closed.
     pub(crate) fn add(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl) -> ArcConnObserver {
+        self.observe(address, ctrl, true)
+    }
+
+    /// The same for a connection with TLS: an observer of its bytes, and one of what they mean.
+    pub(crate) fn add_encrypted(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl) -> [ArcConnObserver; 2] {
+        let bytes = self.observe(address, ctrl, false);
+        let content = Arc::new(Reader(bytes.slot.clone()));
+        [bytes, content]
+    }
+
+    fn observe(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl, is_plain: bool) -> Arc<Observer> {
         let peer = Peer::of(address);
         let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::new(Slot {
@@ -178,7 +190,7 @@ impl Connections {
             answer_due: AtomicU64::new(0),
         });
         self.lock().slots.insert((peer, number), slot.clone());
-        Arc::new(Observer { connections: self.clone(), key: (peer, number), slot })
+        Arc::new(Observer { connections: self.clone(), key: (peer, number), slot, is_plain })
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.
@@ -198,6 +210,13 @@ impl Connections {
 }
 
 impl Slot {
+    fn has_spoken(&self) {
+        // A line of memory that is only read stays in every core's cache.
+        if !self.spoke.load(Ordering::Relaxed) {
+            self.spoke.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn may_be_closed(&self, now: u64) -> bool {
         // In this order: an answer is due before the work on it ends.
         let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
@@ -210,13 +229,23 @@ struct Observer {
     connections: Arc<Connections>,
     key: (Peer, u64),
     slot: Arc<Slot>,
+    is_plain: bool,
+}
+
+/// What a connection's stream tells of what came out of TLS.
+struct Reader(Arc<Slot>);
+
+impl ConnObserver for Reader {
+    fn on_read(&self, _bytes: usize) {
+        self.0.has_spoken();
+    }
 }
 
 impl ConnObserver for Observer {
     fn on_read(&self, _bytes: usize) {
-        // A line of memory that is only read stays in every core's cache.
-        if !self.slot.spoke.load(Ordering::Relaxed) {
-            self.slot.spoke.store(true, Ordering::Relaxed);
+        // A handshake says nothing yet.
+        if self.is_plain {
+            self.slot.has_spoken();
         }
     }
 

@@ -20,7 +20,7 @@ impl Live {
         Self(Arc::new(ArcSwap::from_pointee(app)))
     }
 
-    /// For a request that is answered at once.
+    /// For a request that is answered at once, as a rule.
     pub(crate) fn load(&self) -> Guard<Arc<App>> {
         self.0.load()
     }

@@ -125,7 +125,7 @@ impl Door {
 
 impl Acceptor for Door {
     type Coupler = TcpCoupler<Self::Stream>;
-    type Stream = Either<Plain, HandshakeStream<TlsStream<Plain>>>;
+    type Stream = Either<Plain, StraightStream<HandshakeStream<TlsStream<Plain>>>>;
 
     fn holdings(&self) -> &[Holding] {
         &self.holdings
@@ -139,13 +139,18 @@ impl Acceptor for Door {
         };
         let [holding] = &self.holdings;
         let (fuse_config, conn_ctrl) = (Some(self.fuse), ConnCtrl::new());
-        let observer = self.connections.add(&remote_addr, &conn_ctrl);
-        let stream = StraightStream::new(stream, fuse_config, conn_ctrl.clone(), Some(observer));
         let stream = match &self.tls {
-            None => Either::Left(stream),
-            // The handshake is made when the stream is first read, and not here, where others wait.
+            None => {
+                let observer = self.connections.add(&remote_addr, &conn_ctrl);
+                Either::Left(StraightStream::new(stream, fuse_config, conn_ctrl.clone(), Some(observer)))
+            }
             Some(tls) => {
-                Either::Right(HandshakeStream::new(TlsAcceptor::from(tls.current()).accept(stream), fuse_config))
+                let [bytes, content] = self.connections.add_encrypted(&remote_addr, &conn_ctrl);
+                let stream = StraightStream::new(stream, fuse_config, conn_ctrl.clone(), Some(bytes));
+                // The handshake is made when the stream is first read, and not here, where others wait.
+                let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+                let stream = HandshakeStream::new(handshake, fuse_config);
+                Either::Right(StraightStream::new(stream, None, conn_ctrl.clone(), Some(content)))
             }
         };
         Ok(Accepted {

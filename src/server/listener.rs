@@ -3,7 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,16 +35,26 @@ const LAST_REQUEST: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
-pub(super) struct Inherited {
+pub(crate) struct Inherited {
     sockets: ListenFd,
     names: Vec<String>,
 }
 
 impl Inherited {
-    /// Takes them out of the environment; to be called once.
-    pub(super) fn from_env() -> Self {
+    /// Takes them out of the environment; to be called once, and before there are threads, which may read it meanwhile.
+    pub(crate) fn from_env() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         Self { sockets: ListenFd::from_env(), names: names.split(':').map(str::to_owned).collect() }
+    }
+
+    /// Says which nobody asked for: whoever connects there waits for ever.
+    pub(super) fn warn_of_others(&mut self) {
+        for place in 0..self.sockets.len() {
+            if let Ok(Some(_)) = self.sockets.take_raw_fd(place) {
+                let name = self.names.get(place).map_or("", String::as_str);
+                tracing::warn!(name, "systemd passed on a socket that no listener asks for, and nobody serves it");
+            }
+        }
     }
 
     fn take(&mut self, name: &str) -> io::Result<Bound> {
@@ -108,6 +118,8 @@ impl Listener {
                 Bound::Unix(socket) => {
                     socket.set_nonblocking(true)?;
                     let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+                    // The name that a socket made here was bound under is not the one that it has now.
+                    let path = path.filter(|_| matches!(listen, Listen::Systemd(_)));
                     path.map_or_else(|| listen.clone(), Listen::Unix)
                 }
             };
@@ -152,21 +164,37 @@ impl Listener {
     }
 }
 
-/// Makes a Unix socket that nobody can connect to before it has its permissions. One that a server left behind is replaced; one at
-/// which somebody still listens is not.
+/// Makes a Unix socket that nobody can connect to before it has its permissions and listens. One that a server left behind is
+/// replaced; one at which somebody still listens is not.
 fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
-            std::fs::remove_file(path)?
+    let new = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
+    let probe = new()?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?).map_err(|error| error.kind()) {
+        Err(io::ErrorKind::NotFound) => {}
+        Err(io::ErrorKind::ConnectionRefused) if is_socket(path) => {}
+        Err(io::ErrorKind::ConnectionRefused) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
         }
-        Err(_) => {}
+        // Also if so many wait to be accepted that there is no room for another.
+        Ok(()) | Err(io::ErrorKind::WouldBlock) => {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there"));
+        }
+        Err(kind) => return Err(kind.into()),
     }
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?;
-    socket.listen(QUEUE)?;
-    Ok((socket.into(), (path.to_owned(), std::fs::symlink_metadata(path)?.ino())))
+    let mut other_name = path.as_os_str().to_owned();
+    other_name.push(format!(".{}", std::process::id()));
+    let made = PathBuf::from(other_name);
+    let socket = new()?;
+    socket.bind(&SockAddr::unix(&made)?)?;
+    let ready = || {
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode.0))?;
+        socket.listen(QUEUE)?;
+        let number = std::fs::symlink_metadata(&made)?.ino();
+        std::fs::rename(&made, path).map(|()| number)
+    };
+    let number = ready().inspect_err(|_| drop(std::fs::remove_file(&made)))?;
+    Ok((socket.into(), (path.to_owned(), number)))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -189,8 +217,9 @@ impl Running {
         self.closing.cancel();
         if let Some((path, number)) = &self.file
             && std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number)
+            && let Err(error) = std::fs::remove_file(path)
         {
-            std::fs::remove_file(path)?;
+            tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed; the next start replaces it");
         }
         tokio::time::sleep(LAST_REQUEST.min(timeout)).await;
         self.stop.stop_graceful(timeout);

@@ -1,7 +1,9 @@
 //! Reading the configuration again: on SIGHUP, and when its file says something else.
 //!
-//! The file is read twice a second, as the key ring is, and contents are compared, not times or events. The layers are put one over
-//! the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot is named.
+//! The file is read three times a second, and contents are compared, not times or events. What it says counts when it is found
+//! twice in a row: a file that is being written is empty at first, and an empty one is a good configuration too. The layers are put
+//! one over the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot
+//! is named.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +21,20 @@ use crate::http::edge::Prepared;
 use crate::http::live::Live;
 use crate::http::openapi::Description;
 
-const REREAD_EVERY: Duration = Duration::from_millis(500);
+const REREAD_EVERY: Duration = Duration::from_millis(300);
 
 /// Keeps the settings in force like those that are written down.
 pub(super) struct Reload {
     live: Live,
     config: Arc<ArcSwap<Config>>,
     origins: Arc<Origins>,
+    /// Even if it is gone for a while.
+    has_file: bool,
     log: Log,
     /// That is really listened on, if it is one.
     port: Option<u16>,
+    /// What was found when they were last read, which may be half of what is being written.
+    found: Option<Result<Values, String>>,
     /// As they were last read and could be used.
     seen: Values,
     /// Why they could not be used when they were last read.
@@ -45,7 +51,8 @@ enum Cause {
 impl Reload {
     pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: Option<u16>) -> Self {
         let seen = config.load().values();
-        Self { live, config, origins: Arc::new(origins), log, port, seen, complaint: None }
+        let has_file = origins.has_file();
+        Self { live, config, origins: Arc::new(origins), has_file, log, port, found: None, seen, complaint: None }
     }
 
     /// Follows, for ever.
@@ -59,7 +66,7 @@ impl Reload {
                     app.tls.iter().for_each(|tls| tls.ask());
                     self.read(Cause::Hangup).await;
                 }
-                () = tokio::time::sleep(REREAD_EVERY), if self.origins.has_file() => self.read(Cause::Time).await,
+                () = tokio::time::sleep(REREAD_EVERY), if self.has_file => self.read(Cause::Time).await,
             }
         }
     }
@@ -71,6 +78,12 @@ impl Reload {
             Ok((new.values(), config.changed_to(&new, &layers)?))
         };
         let read = tokio::task::spawn_blocking(read).await.expect("reading returns its errors and does not panic");
+        let found = Some(read.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
+        let is_settled = self.found == found;
+        self.found = found;
+        if cause == Cause::Time && !is_settled {
+            return;
+        }
         let reloads = self.live.load().reloads.clone();
         match read {
             Ok((values, change)) => {
@@ -106,6 +119,11 @@ impl Reload {
             config.warn_of_dangers();
             self.config.store(Arc::new(config));
             tracing::info!(settings = applied.join(" "), "the configuration changed");
+        }
+        if self.config.load().tls.self_signed && applied.iter().any(|name| name == "http.public_origins") {
+            tracing::warn!(
+                "the certificate that was made at the start does not name the new hosts; it does after the next one"
+            );
         }
         for name in waiting.iter().filter(|name| values[*name] != self.seen[*name]) {
             tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");

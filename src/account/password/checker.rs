@@ -102,22 +102,29 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
     let mut argon2id = Argon2id::warmed_up(cost);
     let decoy = argon2id.decoy();
     while let Some(job) = jobs.pop() {
-        let began = Now::read().boot;
-        HASHING_NOW.fetch_add(1, Ordering::Relaxed);
         // The receiver may be gone by the time the work is done: it was done all the same.
         match job {
             Job::Verify { password, stored, welcome, reply } if !reply.is_closed() => {
-                let _ =
-                    reply.send(verify(&mut argon2id, spare, &password, stored.as_deref().unwrap_or(&decoy), welcome));
+                let stored = stored.as_deref().unwrap_or(&decoy);
+                let _ = reply.send(measured(|| verify(&mut argon2id, spare, &password, stored, welcome)));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
-                let _ = reply.send(check_uncommon(&password, &profile).map(|()| argon2id.hash(&password)));
+                let hash = || check_uncommon(&password, &profile).map(|()| argon2id.hash(&password));
+                let _ = reply.send(measured(hash));
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
         }
-        HASHING_NOW.fetch_sub(1, Ordering::Relaxed);
-        HASHING.observe(Now::read().boot.saturating_sub(began));
     }
+}
+
+/// Does one password's work, and counts it.
+fn measured<T>(work: impl FnOnce() -> T) -> T {
+    let began = Now::read().boot;
+    HASHING_NOW.fetch_add(1, Ordering::Relaxed);
+    let done = work();
+    HASHING_NOW.fetch_sub(1, Ordering::Relaxed);
+    HASHING.observe(Now::read().boot.saturating_sub(began));
+    done
 }
 
 fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &str, welcome: bool) -> Verdict {

@@ -199,7 +199,7 @@ fn check_active(config: &Config, key: &Key, now: UnixTime, report: &mut Report) 
     }
 }
 
-/// Whether a key was made in what this clock calls the future.
+/// The latest date at which a key was made or revoked, if that is in what this clock calls the future.
 pub(super) fn latest_date(ring: &KeyRing, now: UnixTime) -> Option<UnixTime> {
     let made = ring.keys().iter().flat_map(|key| [Some(key.dates().created_at), key.dates().revoked_at]).flatten();
     made.max().filter(|latest| *latest > now.plus(CLOCK_SKEW))

@@ -5,6 +5,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -155,6 +156,14 @@ def test_what_is_not_tls_or_says_nothing_keeps_nobody_waiting(served, files):
     for connection in silent:
         connection.close()
     assert not [line for line in served.log if line.get("level") == "ERROR"]
+
+
+def test_who_shook_hands_and_says_nothing_holds_up_no_stop(served, files):
+    certificate, _ = files
+    with handshake(served.port, certificate):
+        began = time.monotonic()
+        served.stop()
+        assert time.monotonic() - began < 10, "http.shutdown_timeout is 20 s"
 
 
 def test_a_certificate_is_made_for_trying_out(sealjar):
