@@ -8,12 +8,13 @@ mod own;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
