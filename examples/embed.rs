@@ -1,6 +1,5 @@
-//! A shop that embeds sessions: its own sign-in, its own data in the session, a route of its own.
-//!
-//! `sealjar keys init` once; then `cargo run --example embed 127.0.0.1:8000`, where the keys are.
+//! A shop that embeds sessions: its own sign-in, its own data in the session, a route of its own. `sealjar keys init` once;
+//! then `cargo run --example embed 127.0.0.1:8000`, where the keys are.
 
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, Problem, Session, Settings};
@@ -13,13 +12,12 @@ struct Cart {
 
 /// However the shop makes sure of who it is. This one believes a code that it has sent by mail.
 #[handler]
-async fn sign_in(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<(), Problem> {
+async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<StatusCode, Problem> {
     if request.form::<String>("code").await.as_deref() != Some("2718") {
-        response.status_code(StatusCode::FORBIDDEN);
-        return Ok(());
+        return Ok(StatusCode::FORBIDDEN);
     }
     let claims = Claims { display_name: "Ada", roles: &["customer"], ..Claims::of(Cart::default()) };
-    Jar::of(depot)?.sign_in(request, depot, "customer-42", claims).await.map(drop)
+    Jar::of(depot)?.sign_in(request, depot, "customer-42", claims).await.map(|_| StatusCode::OK)
 }
 
 #[handler]
@@ -53,6 +51,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .push(Router::with_path("cart").get(cart).post(add))
         .push(Router::with_path("sign-out").post(sign_out))
         .push(Router::with_path("sign-out/everywhere").post(sign_out_everywhere));
-    Server::new(TcpListener::new(address).bind().await).serve(routes).await;
-    Ok(())
+    let server = Server::new(TcpListener::new(address).bind().await);
+    let stopping = server.handle();
+    tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| stopping.stop_graceful(None)) });
+    server.serve(routes).await;
+    Ok(jar.close().await?)
 }

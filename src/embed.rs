@@ -49,8 +49,12 @@
 //! # }
 //! ```
 //!
-//! Answers to a request with a live session, and those that change the cookie, get `Cache-Control: no-store` unless they say
-//! otherwise. TLS is the application's or its proxy's business; the proxy must pass `Host` on.
+//! Answers that change the cookie get `Cache-Control: no-store`, whatever they say themselves; others to a request with a live
+//! session, unless they say otherwise; both `Vary: Cookie`. TLS is the application's or its proxy's business; the proxy must pass
+//! `Host` on. [`Jar::close`] is the orderly end.
+//!
+//! Keys and store must be the application's own, not those of a Sealjar server. The cookie has a name of its own, too:
+//! `__Host-sealjar-app`, `__Secure-sealjar-app` with a cookie domain, `sealjar-app-insecure` over plain HTTP.
 //!
 //! What it does not do: check passwords or limit attempts (that is the application's sign-in), or tell other nodes which keys it
 //! holds, so `sealjar keys rotate --wait` does not know of it; `keys.activate_after`, two minutes, is time enough for all.
@@ -61,10 +65,10 @@ mod refusals;
 mod session;
 mod visit;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use salvo::http::Request;
-use salvo::http::header::{CACHE_CONTROL, HeaderValue};
+use salvo::http::header::{CACHE_CONTROL, HeaderValue, VARY};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Writer, async_trait, handler};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -72,6 +76,7 @@ use tokio::task::JoinSet;
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
+use crate::session::claims::is_subject;
 use crate::session::{Identity, Refusal, SealedSession, Sessions};
 use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::csrf;
@@ -94,8 +99,7 @@ struct Inner {
     cookies: Cookies,
     refusals: Refusals,
     /// They end with it.
-    #[expect(dead_code, reason = "held to be dropped")]
-    tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// What the tasks work on, too.
@@ -121,7 +125,8 @@ impl Jar {
     }
 
     /// Begins a session for `subject`, whom the application has made sure of, always under a fresh id. Sessions that came with the
-    /// request are ended first, for good, so that a cookie that was planted before gains nothing. The answer sets the cookie.
+    /// request are ended first, for good, so that a cookie that was planted before gains nothing. The answer sets the cookie, and
+    /// for what is left of this request the new session is the one.
     ///
     /// `subject` is 1 to 64 bytes of visible ASCII and stands for one person for ever: a number or random text, not a name that
     /// may be given away again.
@@ -135,6 +140,9 @@ impl Jar {
         subject: &str,
         claims: Claims<'_, T>,
     ) -> Result<Sid, Problem> {
+        if !is_subject(subject) {
+            return Err(Problem::Subject);
+        }
         let Claims { login_name, display_name, email, roles, remember, ref data } = claims;
         let (site, data) = (self.site(request)?, json(data)?);
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
@@ -153,16 +161,17 @@ impl Jar {
             email: email.as_str(),
             roles: roles.as_str(),
         };
-        self.end_presented(request).await?;
-        let now = Now::read();
         let sessions = &self.0.core.sessions;
-        sessions.may_begin(&identity, read, now).map_err(|refusal| match refusal {
+        // Sealed before anything is ended: what cannot be sealed ends nothing.
+        let session = sessions.sign_in(&identity, remember, &data, site, Now::read())?;
+        self.end_presented(request).await?;
+        sessions.may_begin(&identity, read, Now::read()).map_err(|refusal| match refusal {
             Refusal::Stale => Problem::Session(refusal),
             _ => Problem::Overtaken,
         })?;
-        let session = sessions.sign_in(&identity, remember, &data, site, now)?;
-        let sid = session.sid;
-        Visit::of_mut(depot)?.change = CookieChange::Set(session);
+        let (sid, visit) = (session.sid, Visit::of_mut(depot)?);
+        visit.session = Ok(Held::begun(&identity, &session, data));
+        visit.change = CookieChange::Set(session);
         Ok(sid)
     }
 
@@ -170,11 +179,14 @@ impl Jar {
     /// the cookie are refused here, and after a restart and on every node of the store as well. Without a session it does nothing.
     ///
     /// # Errors
-    /// [`Problem::NotDurable`] if the store did not take it: refused here already, and tried again until it is kept. The cookie
-    /// stays, so that the browser can ask again.
+    /// [`Problem::NotDurable`] if the store did not take it: refused here already, and tried again until it is kept.
+    /// [`Problem::KeyElsewhere`] if a token's key is not among those of the directory: the session may be alive on another node.
+    /// With either the cookie stays, so that the browser can ask again.
     pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
         Visit::of(depot)?;
-        self.end_presented(request).await?;
+        if !self.end_presented(request).await? {
+            return Err(Problem::KeyElsewhere);
+        }
         let visit = Visit::of_mut(depot)?;
         visit.change = CookieChange::Clear;
         visit.session = Err(Refusal::Revoked);
@@ -185,7 +197,7 @@ impl Jar {
     /// under way, if it is one of them, is refused from the next request on; [`Jar::sign_out`] removes it.
     ///
     /// # Errors
-    /// [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
+    /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
         self.0.refusals.end_all(subject).await
     }
@@ -197,11 +209,20 @@ impl Jar {
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.
     pub fn replace_data<T: Serialize>(&self, request: &Request, depot: &mut Depot, data: &T) -> Result<(), Problem> {
         let visit = Visit::of_mut(depot)?;
-        visit.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
-        let (site, data, sessions) = (self.site(request)?, json(data)?, &self.0.core.sessions);
-        let fields = cookie::fields(request.headers());
+        let sid = visit.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?.sid;
+        let (site, data, Inner { core, cookies, .. }) = (self.site(request)?, json(data)?, &*self.0);
+        let sessions = &core.sessions;
+        // The token that goes out with this answer is later than those that came.
+        let outgoing = match &visit.change {
+            CookieChange::Set(session) => Some(format!("{}={}", cookies.session().as_str(), session.token.expose())),
+            CookieChange::Keep | CookieChange::Clear => None,
+        };
+        let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
         let sealed = sessions.verify(fields, site, Now::read(), |verified| {
-            Ok::<_, Problem>((Held::of(verified), sessions.replace_app_data(verified, &data)?))
+            if verified.claims().sid != sid {
+                return Err(Problem::Session(Refusal::Revoked));
+            }
+            Ok((Held::of(verified), sessions.replace_app_data(verified, &data)?))
         });
         let (mut held, sealed) = sealed.map_err(Problem::Session)??;
         let sealed = sealed.ok_or(Problem::Session(Refusal::Revoked))?;
@@ -210,9 +231,38 @@ impl Jar {
         Ok(())
     }
 
-    async fn end_presented(&self, request: &Request) -> Result<(), Problem> {
-        let presented = self.0.core.sessions.presented(cookie::fields(request.headers()), Now::read());
-        self.0.refusals.end(&presented).await
+    /// Orderly end, to be awaited when the application serves no more: sign-outs that the store did not take at first are tried until
+    /// it has them, for at most ten seconds, and the store is closed. Afterwards nothing begins or ends any more, and soon no session
+    /// is live. Without it such sign-outs are lost with the process.
+    ///
+    /// # Errors
+    /// [`Problem::NotDurable`] if some are not kept: those sessions live on elsewhere, and here after the next start.
+    pub async fn close(&self) -> Result<(), Problem> {
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        self.0.refusals.close().await
+    }
+
+    /// Ends the sessions that came with the request, and says whether those were all: not if one's key is not held here, though the
+    /// directory was read again. In memory no other key opens anything anywhere.
+    async fn end_presented(&self, request: &Request) -> Result<bool, Problem> {
+        let Inner { core, refusals, .. } = &*self.0;
+        let mut all = true;
+        if let Some(reads) = &core.ring_reads
+            && self.lacks_key(request)
+        {
+            reads.next().await;
+            all = !self.lacks_key(request);
+        }
+        let presented = core.sessions.presented(cookie::fields(request.headers()), Now::read());
+        refusals.end(&presented).await?;
+        Ok(all)
+    }
+
+    /// Whether a token names a key that is not held here.
+    fn lacks_key(&self, request: &Request) -> bool {
+        let Inner { core, cookies, .. } = &*self.0;
+        core.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), cookies.session())
     }
 
     /// The site of the host that the request names.
@@ -226,16 +276,20 @@ impl Jar {
         let headers = request.headers();
         let served = hosts.of_request(request.uri(), headers)?;
         csrf::check_for_app(request.method(), headers, &served.origin)?;
-        let name = cookies.session();
-        // A key that another node seals with already: the directory is read before anybody judges the token.
-        if let Some(reads) = &core.ring_reads
-            && core.sessions.lacks_key_of_cookies(cookie::fields(headers), name)
+        let look = || {
+            core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
+                (Held::of(verified), core.sessions.renew(verified))
+            })
+        };
+        let mut found = look();
+        // A key that another node seals with already: the directory is read before its token is refused.
+        if found.is_err()
+            && let Some(reads) = &core.ring_reads
+            && self.lacks_key(request)
         {
             reads.next().await;
+            found = look();
         }
-        let found = core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
-            (Held::of(verified), core.sessions.renew(verified))
-        });
         let (session, change) = match found {
             Ok((held, renewed)) => (Ok(held), renewed.map_or_else(not_renewed, set)),
             Err(refusal) => {
@@ -245,7 +299,7 @@ impl Jar {
                 (Err(refusal), CookieChange::Keep)
             }
         };
-        Ok(Visit::new(session, change, name.clone()))
+        Ok(Visit::new(session, change, cookies.session().clone()))
     }
 }
 
@@ -284,10 +338,15 @@ impl Handler for Hoop {
         let was_live = Visit::of(depot).is_ok_and(|visit| visit.session.is_ok());
         ctrl.call_next(request, depot, response).await;
         let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| std::mem::take(&mut visit.change));
-        let private = was_live || !matches!(change, CookieChange::Keep);
+        let changes = !matches!(change, CookieChange::Keep);
         jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response);
-        if private && !response.headers().contains_key(CACHE_CONTROL) {
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let headers = response.headers_mut();
+        // A cache must never hand one browser's cookie to another, whatever the handler said of the page.
+        if changes || (was_live && !headers.contains_key(CACHE_CONTROL)) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if changes || was_live {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
         }
     }
 }

@@ -2,18 +2,23 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "embed/own.rs"]
+mod own;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+const COOKIE_NAME: &str = "__Host-sealjar-app";
 const CART: &str = "/cart";
 const SIGN_IN: &str = "/sign-in";
 const SIGN_OUT: &str = "/sign-out";
@@ -113,7 +118,8 @@ impl Browser {
         assert!(set.len() <= 1, "{set:?}");
         for value in set {
             let value = value.to_str().unwrap();
-            assert!(value.starts_with("__Host-sealjar=") && value.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"));
+            assert!(value.starts_with(&format!("{COOKIE_NAME}=")), "{value}");
+            assert!(value.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{value}");
             assert_eq!(response.headers()["cache-control"], "no-store");
             let pair = value.split(';').next().unwrap().to_owned();
             self.cookie = if value.contains("Max-Age=0") { None } else { Some(pair) };
@@ -254,11 +260,51 @@ async fn another_site_can_neither_sign_in_nor_out() {
 async fn a_rotation_signs_nobody_out_and_a_new_key_seals_at_once() {
     let shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
-    let kid = |browser: &Browser| browser.cookie.as_ref().unwrap()[15..27].to_owned();
+    let kid = |browser: &Browser| browser.cookie.as_ref().unwrap()[COOKIE_NAME.len() + 1..][..12].to_owned();
     shop.sealjar(&["keys", "rotate", "--activate-in", "0s"]);
     let started = Instant::now();
     while kid(&Browser::signed_in(&shop).await) == kid(&browser) {
         assert!(started.elapsed() < PATIENCE, "the new key never seals");
     }
     assert!(browser.cart(&shop).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_sign_out_whose_key_is_not_here_keeps_the_cookie_until_it_is() {
+    let (home, elsewhere) = (Shop::open().await, Shop::open().await);
+    let mut browser = Browser::signed_in(&elsewhere).await;
+    let before = browser.cookie.clone();
+    let response = browser.send(&home, Method::POST, SIGN_OUT, &[]).await;
+    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    assert_eq!(browser.cookie, before, "it can ask again");
+
+    // A sign-in does not depend on it: the old session is no longer this browser's.
+    let mut again = browser.clone();
+    assert_eq!(again.send(&home, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
+    assert!(again.cart(&home).await.is_ok());
+    // Beside a live session it counts, too, and the live one is ended.
+    let mut both = Browser { cookie: Some(format!("{}; {}", again.cookie.clone().unwrap(), before.unwrap())) };
+    let response = both.send(&home, Method::POST, SIGN_OUT, &[]).await;
+    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    assert_eq!(again.cart(&home).await, refused("revoked"));
+
+    for key in std::fs::read_dir(elsewhere.home.path().join("keys")).unwrap() {
+        let key = key.unwrap();
+        std::fs::copy(key.path(), home.home.path().join("keys").join(key.file_name())).unwrap();
+    }
+    let mut copy = browser.clone();
+    assert_eq!(browser.send(&home, Method::POST, SIGN_OUT, &[]).await.status(), StatusCode::OK);
+    assert_eq!(browser.cookie, None);
+    assert_eq!(copy.cart(&home).await, refused("revoked"));
+}
+
+#[tokio::test]
+async fn stops_in_order_when_it_is_interrupted() {
+    let mut shop = Shop::open().await;
+    let mut process = shop.process.take().unwrap();
+    let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
+    let status = tokio::time::timeout(PATIENCE, ended).await.expect("it stops").unwrap();
+    assert!(status.success(), "{status}");
 }

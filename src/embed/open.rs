@@ -1,14 +1,14 @@
 //! From settings to a [`Jar`]: what it is told, what is refused, and the tasks that keep it current.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::refusals::Refusals;
 use super::{Core, Inner, Jar};
-use crate::clock::Now;
+use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
 use crate::revocation::{Freshness, RevocationList, WhenStale};
 use crate::secret::Secret;
@@ -85,8 +85,10 @@ impl Settings {
 
     /// Opens the sessions: the key ring in the directory `keys`, which `sealjar keys init` makes and `sealjar keys rotate` changes
     /// under the running application; and the store of sign-outs, `sqlite://PATH` (made if it is missing) or
-    /// `postgres://USER@HOST/DATABASE` for several nodes. It needs a store of its own: a Sealjar server that has accounts in the
-    /// same one counts their generations in another way.
+    /// `postgres://USER@HOST/DATABASE` for several nodes.
+    ///
+    /// Keys and store must be the application's own, shared by its nodes and with nothing else: whoever shares the keys can make its
+    /// sessions, and a Sealjar server counts generations in another way. A store that has accounts is refused.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -114,6 +116,14 @@ impl Settings {
         let url =
             StoreUrl::parse(store).map_err(|reason| OpenError::Setting(format!("the store's address: {reason}")))?;
         let (store, _) = Store::open_or_create(&url, LIMITS).await.map_err(failed)?;
+        if store.has_accounts().await.map_err(failed)? {
+            store.close().await;
+            return Err(OpenError::Setting(
+                "the store has the accounts of a Sealjar server, which counts their generations in another way: name a store of \
+                 the application's own"
+                    .to_owned(),
+            ));
+        }
         let freshness = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
         let sealing = Sealing {
@@ -138,8 +148,8 @@ impl Settings {
             core,
             hosts,
             cookies,
-            refusals: Refusals::Store { store, committer, committing },
-            tasks,
+            refusals: Refusals::Store { store, committer, committing: Mutex::new(Some(committing)) },
+            tasks: Mutex::new(tasks),
         })))
     }
 
@@ -170,14 +180,9 @@ impl Settings {
         let longest = self.lifetimes.longest();
         let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            loop {
-                tokio::time::sleep(PRUNE_EVERY).await;
-                list.prune(list.time(Now::read()));
-            }
-        });
+        tasks.spawn(prune(list, now));
         let core = Arc::new(Core { sessions, ring_reads: None });
-        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, tasks })))
+        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, tasks: Mutex::new(tasks) })))
     }
 
     fn check(&self) -> Result<(Hosts, Cookies), OpenError> {
@@ -221,7 +226,23 @@ impl Settings {
         if origins.is_empty() {
             return bad("name at least one origin under which browsers reach the application".to_owned());
         }
-        let cookies = Cookies::new(domain.as_ref(), self.plain_http);
+        let cookies = Cookies::of_app(domain.as_ref(), self.plain_http);
         Ok((Hosts::new(origins, domain, Vec::new()), cookies))
+    }
+}
+
+/// Throws away what has expired, for ever; not while the clock has been set lately, because what a wrong time pruned would be
+/// missing when it is right again.
+async fn prune(list: Arc<RevocationList>, started: Now) {
+    let mut steps = StepGuard::new(started);
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        let now = Now::read();
+        if let Some(before) = steps.look(now) {
+            tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
+        }
+        if steps.may_prune(now) {
+            list.prune(list.time(now));
+        }
     }
 }

@@ -39,12 +39,19 @@ pub enum Problem {
     /// 503 `not-durable`: the sign-out is in force in this process, but a restart could undo it; it is tried again until it is kept.
     #[error("the sign-out is not durable yet")]
     NotDurable,
+    /// 503 `key-elsewhere`: a token came that is sealed with a key that this process does not hold, perhaps one that another node has
+    /// already (or that somebody made up: nobody here can tell). That session could not be ended.
+    #[error("a session's key is not held here")]
+    KeyElsewhere,
     /// 503 `store`: the store cannot be asked, so nothing was begun or ended.
     #[error("the store cannot be asked")]
     Store,
     /// 503 `no-active-key`, or 500 `does-not-fit`: what the session is to say does not fit a cookie, or breaks a claim's rule.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// 500 `subject`: the application names a subject that is not 1 to 64 bytes of visible ASCII. Nothing was begun or ended.
+    #[error("a subject is 1 to 64 bytes of visible ASCII")]
+    Subject,
     /// 500 `does-not-fit`: a name, an address or a role breaks its rule.
     #[error(transparent)]
     Field(#[from] BadField),
@@ -95,6 +102,11 @@ impl Problem {
                 "not-durable",
                 "the session is ended in this process, but storage failed: a restart could bring it back; try again",
             ),
+            Self::KeyElsewhere => (
+                S::SERVICE_UNAVAILABLE,
+                "key-elsewhere",
+                "not every session could be ended: one's key is not here, or not yet; try again in a moment",
+            ),
             Self::Store => {
                 (S::SERVICE_UNAVAILABLE, "store", "storage failed, and nothing was done; try again in a moment")
             }
@@ -102,6 +114,11 @@ impl Problem {
                 (S::SERVICE_UNAVAILABLE, "no-active-key", "no key is active; the operator runs: sealjar keys rotate")
             }
             Self::Seal(_) | Self::Field(_) => (S::INTERNAL_SERVER_ERROR, "does-not-fit", FIT),
+            Self::Subject => (
+                S::INTERNAL_SERVER_ERROR,
+                "subject",
+                "nothing was done: whom this is about has no name that can be kept",
+            ),
             Self::Data => (S::INTERNAL_SERVER_ERROR, "data", FIT),
             Self::NoHoop => (S::INTERNAL_SERVER_ERROR, "no-hoop", "this route is not set up for sessions"),
         }
@@ -112,8 +129,15 @@ impl Problem {
 impl Writer for Problem {
     async fn write(self, _: &mut Request, depot: &mut Depot, response: &mut Response) {
         let (status, reason, detail) = self.parts();
-        if status.is_server_error() {
-            tracing::error!(error = %self, reason, "a request that needs a session failed");
+        match self {
+            // With each request while the store is away, or as often as a stranger likes.
+            Self::Session(Refusal::Stale) | Self::NotDurable | Self::Store | Self::KeyElsewhere => {
+                tracing::debug!(error = %self, reason, "a request that needs a session failed");
+            }
+            _ if status.is_server_error() => {
+                tracing::error!(error = %self, reason, "a request that needs a session failed");
+            }
+            _ => {}
         }
         response.status_code(status);
         let headers = response.headers_mut();

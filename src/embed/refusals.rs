@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "store")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Problem;
@@ -10,8 +12,13 @@ use crate::clock::{CLOCK_SKEW, Now};
 use crate::revocation::commit::{Committer, Committing};
 use crate::revocation::{Entry, RevocationList};
 use crate::session::Presented;
+use crate::session::claims::is_subject;
 #[cfg(feature = "store")]
 use crate::store::{Revoke, Store};
+
+/// How long closing waits for the last sign-outs to be on disk, and then for the database to close.
+#[cfg(feature = "store")]
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The two places.
 #[derive(Debug)]
@@ -23,9 +30,8 @@ pub(super) enum Refusals {
     Store {
         store: Store,
         committer: Committer,
-        /// Once this is dropped, it ends when everything is committed.
-        #[expect(dead_code, reason = "held to be dropped")]
-        committing: Committing,
+        /// Until it is closed.
+        committing: Mutex<Option<Committing>>,
     },
 }
 
@@ -72,6 +78,10 @@ impl Refusals {
 
     /// Ends every session that this subject has now.
     pub(super) async fn end_all(&self, sub: &str) -> Result<(), Problem> {
+        // Before the store sees it: what it cannot keep would fail with all that is committed along with it, for ever.
+        if !is_subject(sub) {
+            return Err(Problem::Subject);
+        }
         match self {
             Self::Memory { list, generation, longest } => {
                 let below = generation.fetch_add(1, Ordering::AcqRel) + 1;
@@ -90,10 +100,30 @@ impl Refusals {
             }
         }
     }
+
+    /// Takes no more, waits until what was taken is on disk, and closes the store.
+    pub(super) async fn close(&self) -> Result<(), Problem> {
+        match self {
+            Self::Memory { .. } => Ok(()),
+            #[cfg(feature = "store")]
+            Self::Store { store, committing, .. } => {
+                let committing = committing.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(committing) = committing else {
+                    return Ok(());
+                };
+                let flushed = committing.finish(FLUSH_PATIENCE).await;
+                if tokio::time::timeout(FLUSH_PATIENCE, store.close()).await.is_err() {
+                    tracing::error!("the database did not close in time");
+                }
+                if flushed { Ok(()) } else { Err(Problem::NotDurable) }
+            }
+        }
+    }
 }
 
+/// Debug, because it comes with each request; that the store is away is said once, by what follows it.
 #[cfg(feature = "store")]
 fn failed(error: crate::store::StoreError) -> Problem {
-    tracing::error!(%error, "a sign-in or sign-out needs the store");
+    tracing::debug!(%error, "a sign-in or sign-out needs the store");
     Problem::Store
 }

@@ -8,7 +8,7 @@ use crate::clock::UnixTime;
 use crate::id::Sid;
 use crate::seal::CookieName;
 use crate::session::lifetime::Deadlines;
-use crate::session::{Refusal, Verified};
+use crate::session::{Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
 /// A request under way. There is one for each, so its answer has at most one `Set-Cookie` of ours.
@@ -48,6 +48,23 @@ impl Held {
             deadlines: session.deadlines(),
             remembered: claims.flags.remembered(),
             data: claims.app_data.to_vec(),
+        }
+    }
+
+    /// A session that begins with this request.
+    pub(super) fn begun(identity: &Identity<'_>, session: &SealedSession, data: Vec<u8>) -> Self {
+        let roles = identity.roles.split(',').filter(|role| !role.is_empty());
+        Self {
+            sid: session.sid,
+            sub: identity.sub.to_owned(),
+            login_name: identity.login_name.to_owned(),
+            display_name: identity.display_name.to_owned(),
+            email: identity.email.to_owned(),
+            roles: roles.map(str::to_owned).collect(),
+            authenticated_at: session.sealed_at,
+            deadlines: session.deadlines,
+            remembered: session.flags.remembered(),
+            data,
         }
     }
 }

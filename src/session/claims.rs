@@ -117,8 +117,7 @@ impl<'a> Claims<'a> {
     }
 
     fn is_well_formed(&self) -> bool {
-        (1..=MAX_SUB).contains(&self.sub.len())
-            && self.sub.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic())
+        is_subject(self.sub)
             && self.login_name.len() <= MAX_LOGIN_NAME
             && self.display_name.len() <= MAX_DISPLAY_NAME
             && self.email.len() <= MAX_EMAIL
@@ -126,6 +125,12 @@ impl<'a> Claims<'a> {
             && self.flags.0 & !Flags::KNOWN == 0
             && self.idle_deadline <= self.absolute_deadline
     }
+}
+
+/// Whether this may stand for an account: 1 to 64 bytes of visible ASCII.
+#[inline]
+pub(crate) fn is_subject(text: &str) -> bool {
+    (1..=MAX_SUB).contains(&text.len()) && text.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
 /// What is left to read of postcard's bytes. By hand, because reading the same through serde takes three times as long, and

@@ -20,15 +20,26 @@ pub(crate) struct Cookies {
 }
 
 impl Cookies {
+    /// Those of the server.
+    pub(crate) fn new(domain: Option<&Domain>, plain_http: bool) -> Self {
+        Self::named("sealjar", domain, plain_http)
+    }
+
+    /// Those of an embedding application. A token is bound to its cookie's name, so the server takes none of these for its own, nor
+    /// the application one of the server's, even if somebody gives both the same keys: neither knows what the other refuses.
+    pub(crate) fn of_app(domain: Option<&Domain>, plain_http: bool) -> Self {
+        Self::named("sealjar-app", domain, plain_http)
+    }
+
     /// `__Host-` makes browsers insist on Secure, Path=/ and no Domain; `__Secure-` on Secure. Over plain HTTP, for development,
     /// there is neither, and the name says so.
-    pub(crate) fn new(domain: Option<&Domain>, plain_http: bool) -> Self {
+    fn named(stem: &str, domain: Option<&Domain>, plain_http: bool) -> Self {
         let (session, form, secure) = match (plain_http, domain) {
-            (true, _) => ("sealjar-insecure", "sealjar-insecure-form", ""),
-            (false, None) => ("__Host-sealjar", "__Host-sealjar-form", "; Secure"),
-            (false, Some(_)) => ("__Secure-sealjar", "__Host-sealjar-form", "; Secure"),
+            (true, _) => (format!("{stem}-insecure"), format!("{stem}-insecure-form"), ""),
+            (false, None) => (format!("__Host-{stem}"), format!("__Host-{stem}-form"), "; Secure"),
+            (false, Some(_)) => (format!("__Secure-{stem}"), format!("__Host-{stem}-form"), "; Secure"),
         };
-        let name = |text| CookieName::new(text).expect("a constant that is a token");
+        let name = |text: String| CookieName::new(&text).expect("constants that make a token");
         let form_scope = format!("; Path=/{secure}; HttpOnly; SameSite=Lax");
         let domain = domain.map_or_else(String::new, |domain| format!("; Domain={}", domain.as_str()));
         Self { session: name(session), form: name(form), session_scope: format!("{form_scope}{domain}"), form_scope }

@@ -1,0 +1,175 @@
+//! What the shop of the example has no handler for: an application of a few handlers that do what they should not, over HTTP too.
+
+use reqwest::header::{CACHE_CONTROL, VARY};
+use salvo::prelude::*;
+use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
+use tempfile::TempDir;
+
+use super::{Browser, COOKIE_NAME, Shop, told};
+
+/// Signs in whoever it is told to, changes the data at once, and says who is signed in now.
+#[handler]
+async fn sign_in(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<String, Problem> {
+    let subject: String = request.form("sub").await.unwrap_or_default();
+    let login_name: String = request.form("login").await.unwrap_or_default();
+    response.headers_mut().insert("cache-control", "public, max-age=600".parse().unwrap());
+    let jar = Jar::of(depot)?;
+    jar.sign_in(request, depot, &subject, Claims { login_name: &login_name, roles: &[&subject], ..Claims::of(1) })
+        .await?;
+    jar.replace_data(request, depot, &2)?;
+    let session: Session<u8> = Session::of(depot)?;
+    session.require_role(&subject)?;
+    Ok(format!("{} {}", session.sub, session.data))
+}
+
+#[handler]
+async fn sign_out(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<(), Problem> {
+    response.headers_mut().insert("cache-control", "public, max-age=600".parse().unwrap());
+    Jar::of(depot)?.sign_out(request, depot).await
+}
+
+#[handler]
+async fn end(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+    let subject: String = request.form("sub").await.unwrap_or_default();
+    Jar::of(depot)?.sign_out_everywhere(&subject).await
+}
+
+#[handler]
+async fn who(session: Session<u8>) -> String {
+    format!("{} {}", session.sub, session.data)
+}
+
+/// With keys and a store on disk.
+async fn serve() -> (Shop, Jar) {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let shop = Shop { home: tempfile::tempdir().unwrap(), address, process: None };
+    shop.sealjar(&["keys", "init"]);
+    let jar = open(&shop.home, &shop.address).await.unwrap();
+    let routes = Router::with_hoop(jar.hoop())
+        .push(Router::with_path("sign-in").post(sign_in))
+        .push(Router::with_path("sign-out").post(sign_out))
+        .push(Router::with_path("end").post(end))
+        .push(Router::with_path("cart").get(who));
+    let listening = TcpListener::new(shop.address.clone()).bind().await;
+    tokio::spawn(Server::new(listening).serve(routes));
+    (shop, jar)
+}
+
+async fn open(home: &TempDir, address: &str) -> Result<Jar, OpenError> {
+    let store = format!("sqlite://{}", home.path().join("sign-outs.db").display());
+    Settings::new([format!("http://{address}")]).open(home.path().join("keys"), &store).await
+}
+
+async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwest::Response {
+    browser.send(shop, reqwest::Method::POST, "/sign-in", &[("sub", subject)]).await
+}
+
+#[tokio::test]
+async fn an_answer_that_changes_the_cookie_is_for_no_cache_whatever_its_handler_says() {
+    let (shop, _jar) = serve().await;
+    let mut browser = Browser::default();
+    let signed_in = sign_in_as(&mut browser, &shop, "a").await;
+    let signed_out = browser.send(&shop, reqwest::Method::POST, "/sign-out", &[]).await;
+    assert_eq!(browser.cookie, None);
+    for response in [signed_in, signed_out] {
+        let cache: Vec<_> = response.headers().get_all(CACHE_CONTROL).iter().collect();
+        assert_eq!(cache, ["no-store"]);
+        assert_eq!(response.headers()[VARY], "Cookie");
+    }
+}
+
+#[tokio::test]
+async fn from_the_sign_in_on_the_new_session_is_the_one() {
+    let (shop, _jar) = serve().await;
+    let mut browser = Browser::default();
+    for subject in ["a", "b"] {
+        let response = sign_in_as(&mut browser, &shop, subject).await;
+        assert_eq!(told(response).await, Ok(format!("{subject} 2")), "in the same request");
+        assert_eq!(browser.cart(&shop).await, Ok(format!("{subject} 2")), "in the next one");
+    }
+}
+
+#[tokio::test]
+async fn a_subject_that_cannot_be_kept_ends_nothing_and_stops_no_other_sign_out() {
+    let (shop, jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let refused = Err((reqwest::StatusCode::INTERNAL_SERVER_ERROR, "subject".to_owned()));
+    let long = "x".repeat(65);
+    for subject in ["", "a\0b", "a b", "J\u{f6}rg", &long] {
+        assert_eq!(jar.sign_out_everywhere(subject).await, Err(Problem::Subject));
+        let response = browser.send(&shop, reqwest::Method::POST, "/end", &[("sub", subject)]).await;
+        assert_eq!(told(response).await, refused, "{subject:?}");
+        assert_eq!(told(sign_in_as(&mut browser, &shop, subject).await).await, refused, "{subject:?}");
+        assert!(browser.cart(&shop).await.is_ok(), "the session that came with it is as it was");
+    }
+    let response = browser.send(&shop, reqwest::Method::POST, "/end", &[("sub", "a")]).await;
+    assert!(response.status().is_success());
+    assert!(browser.cart(&shop).await.is_err());
+    assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
+    assert_eq!(jar.close().await, Ok(()), "a second time there is nothing to do");
+}
+
+#[tokio::test]
+async fn what_cannot_be_sealed_ends_nothing() {
+    let (shop, _jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let form = [("sub", "b"), ("login", &"x".repeat(65))];
+    let response = browser.send(&shop, reqwest::Method::POST, "/sign-in", &form).await;
+    assert_eq!(told(response).await, Err((reqwest::StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned())));
+    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "the session that came with it is as it was");
+}
+
+#[tokio::test]
+async fn takes_no_token_of_a_server_with_the_same_keys() {
+    use sealjar::clock::Now;
+    use sealjar::id::Site;
+    use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+    use sealjar::session::{Identity, Lifetimes, Sessions};
+    use std::{sync::Arc, time::Duration};
+
+    let (shop, _jar) = serve().await;
+    let (now, site) = (Now::read(), Site::of_host("127.0.0.1"));
+    let list = Arc::new(RevocationList::new(Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse }));
+    list.mark_synced(now);
+    let cookie = |name| sealjar::seal::CookieName::new(name).unwrap();
+    for (name, passes) in [("__Host-sealjar", false), (COOKIE_NAME, true)] {
+        let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join("keys")).unwrap();
+        let sessions = Sessions::new(ring, list.clone(), cookie(name), Lifetimes::default());
+        let identity = Identity {
+            sub: "a",
+            account_generation: u64::MAX,
+            global_generation: u64::MAX,
+            login_name: "",
+            display_name: "",
+            email: "",
+            roles: "",
+        };
+        let sealed = sessions.sign_in(&identity, false, b"1", site, now).unwrap();
+        for sent_as in ["__Host-sealjar", COOKIE_NAME] {
+            let mut browser = Browser { cookie: Some(format!("{sent_as}={}", sealed.token.expose())) };
+            let outcome = browser.cart(&shop).await;
+            assert_eq!(outcome.is_ok(), passes && sent_as == COOKIE_NAME, "{name} as {sent_as}: {outcome:?}");
+        }
+        // Nor is one of the application a server's.
+        let mut browser = Browser::default();
+        assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+        let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
+        let field = format!("{name}={token}");
+        assert_eq!(sessions.verify([field.as_bytes()], site, Now::read(), |_| ()).is_ok(), passes, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_store_that_has_accounts() {
+    let (shop, jar) = serve().await;
+    jar.close().await.unwrap();
+    assert!(open(&shop.home, &shop.address).await.is_ok());
+    let add = "echo 'correct horse battery' | \"$0\" users add alice --store sqlite://sign-outs.db";
+    let mut command = std::process::Command::new("sh");
+    let added = command.args(["-c", add, env!("CARGO_BIN_EXE_sealjar")]).current_dir(&shop.home).output().unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let error = open(&shop.home, &shop.address).await.unwrap_err();
+    assert!(matches!(error, OpenError::Setting(_)) && error.to_string().contains("accounts"), "{error}");
+}
