@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .push(Router::with_path("sign-out/everywhere").post(sign_out_everywhere));
     let server = Server::new(TcpListener::new(address).bind().await);
     let stopping = server.handle();
-    tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| stopping.stop_graceful(None)) });
-    server.serve(routes).await;
+    let stop = async { tokio::signal::ctrl_c().await.map(|()| stopping.stop_graceful(None)) };
+    tokio::join!(stop, server.serve(routes)).0?;
     Ok(jar.close().await?)
 }

@@ -59,6 +59,7 @@
 //! What it does not do: check passwords or limit attempts (that is the application's sign-in), or tell other nodes which keys it
 //! holds, so `sealjar keys rotate --wait` does not know of it; `keys.activate_after`, two minutes, is time enough for all.
 
+mod hoop;
 mod open;
 mod problem;
 mod refusals;
@@ -68,8 +69,7 @@ mod visit;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salvo::http::Request;
-use salvo::http::header::{CACHE_CONTROL, HeaderValue, VARY};
-use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Writer, async_trait, handler};
+use salvo::prelude::Depot;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -82,6 +82,7 @@ use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::csrf;
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
+pub use hoop::{Hoop, signed_in};
 pub use open::{OpenError, Settings};
 pub use problem::Problem;
 use refusals::Refusals;
@@ -113,7 +114,7 @@ struct Core {
 impl Jar {
     /// The hoop that goes before every route which has to do with sessions. For GET and HEAD of public files it is not needed.
     pub fn hoop(&self) -> Hoop {
-        Hoop(self.clone())
+        Hoop::new(self.clone())
     }
 
     /// The jar whose hoop this request came through.
@@ -125,8 +126,8 @@ impl Jar {
     }
 
     /// Begins a session for `subject`, whom the application has made sure of, always under a fresh id. Sessions that came with the
-    /// request are ended first, for good, so that a cookie that was planted before gains nothing. The answer sets the cookie, and
-    /// for what is left of this request the new session is the one.
+    /// request are ended first, for good, so that a cookie that was planted before gains nothing; one whose key is not held here is
+    /// left to its deadline. The answer sets the cookie, and for what is left of this request the new session is the one.
     ///
     /// `subject` is 1 to 64 bytes of visible ASCII and stands for one person for ever: a number or random text, not a name that
     /// may be given away again.
@@ -232,8 +233,8 @@ impl Jar {
     }
 
     /// Orderly end, to be awaited when the application serves no more: sign-outs that the store did not take at first are tried until
-    /// it has them, for at most ten seconds, and the store is closed. Afterwards nothing begins or ends any more, and soon no session
-    /// is live. Without it such sign-outs are lost with the process.
+    /// it has them, for at most ten seconds, and the store is closed. Afterwards no session begins, no sign-out is kept, and soon none
+    /// is live. Without it such sign-outs are lost with the process. In memory there is nothing to keep.
     ///
     /// # Errors
     /// [`Problem::NotDurable`] if some are not kept: those sessions live on elsewhere, and here after the next start.
@@ -315,51 +316,4 @@ fn not_renewed(error: crate::session::SealError) -> CookieChange {
 
 fn json<T: Serialize>(data: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(data).map_err(|_| Problem::Data)
-}
-
-/// Looks for a session before a request's handler, and writes the cookie after it; see [`Jar::hoop`].
-#[derive(Debug, Clone)]
-pub struct Hoop(Jar);
-
-#[async_trait]
-impl Handler for Hoop {
-    async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        let Self(jar) = self;
-        match jar.visit(request).await {
-            Ok(visit) => {
-                depot.insert_typed(jar.clone()).insert_typed(visit);
-            }
-            Err(problem) => {
-                problem.write(request, depot, response).await;
-                ctrl.skip_rest();
-                return;
-            }
-        }
-        let was_live = Visit::of(depot).is_ok_and(|visit| visit.session.is_ok());
-        ctrl.call_next(request, depot, response).await;
-        let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| std::mem::take(&mut visit.change));
-        let changes = !matches!(change, CookieChange::Keep);
-        jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response);
-        let headers = response.headers_mut();
-        // A cache must never hand one browser's cookie to another, whatever the handler said of the page.
-        if changes || (was_live && !headers.contains_key(CACHE_CONTROL)) {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        if changes || was_live {
-            headers.append(VARY, HeaderValue::from_static("Cookie"));
-        }
-    }
-}
-
-/// A hoop for below [`Jar::hoop`]: lets requests with a live session pass, and refuses all others with 401.
-#[handler]
-pub async fn signed_in(request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-    let refused = match Visit::of(depot) {
-        Ok(visit) => visit.session.as_ref().err().map(|refusal| Problem::Session(*refusal)),
-        Err(problem) => Some(problem),
-    };
-    if let Some(problem) = refused {
-        problem.write(request, depot, response).await;
-        ctrl.skip_rest();
-    }
 }
