@@ -8,7 +8,7 @@ pub(crate) mod authenticate;
 pub(crate) mod body;
 pub(crate) mod browser;
 pub(crate) mod connections;
-mod direct;
+pub(crate) mod direct;
 pub(crate) mod edge;
 mod exposition;
 pub(crate) mod forwarded;
@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
-use salvo::http::{Method, Request, StatusCode};
+use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
 use tokio::sync::Semaphore;
 
@@ -57,9 +57,9 @@ use crate::session::{Refusal, Sessions};
 use crate::store::Store;
 use crate::web::ring_reads::RingReads;
 use crate::web::{cookie, csrf, hosts};
-use access::Access;
 use connections::Connections;
 use cookie::Cookies;
+use direct::{Direct, Question};
 use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
@@ -103,20 +103,20 @@ pub(crate) struct App {
     pub(crate) reloads: Arc<Reloads>,
 }
 
-/// The public routes. Those that are asked all the time and the verify routes are looked for first, and have no hoop (`direct.rs`);
-/// the latter pass no gate, either: they answer for requests of any method and length, which are not their own. The edge is outermost
-/// of the others', so that its fields are on every answer, those to a panic included. Keys are read again last, so that nobody waits
-/// for them who is not let in.
+/// The public routes. The verify routes are looked for first, and have no hoop (`direct.rs`); they pass no gate, either: they answer
+/// for requests of any method and length, which are not their own. The edge is outermost of the others', so that its fields are on
+/// every answer, those to a panic included. Keys are read again last, so that nobody waits for them who is not let in.
 pub(crate) fn public(app: Live) -> Service {
     let resource = |path| Resource::at(path, Errors::Public(app.clone()));
     let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
     let login = gated("auth/login").get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
     let password = gated("auth/password").get(|| password::Page(app.clone())).post(password::Change(app.clone()));
     let reauthenticate = gated("auth/reauthenticate").get(|| reauthenticate::Page(app.clone()));
-    let verify = |shape| verify::Verify { app: app.clone(), shape };
+    let direct = |question| Direct { app: app.clone(), question };
+    let verify = |shape| direct(Question::Verify(shape));
     let others = Router::with_hoop(Edge(app.clone()))
-        .push(resource("auth/status").get(|| status::Status(app.clone())).routes())
-        .push(resource("protected").get(|| status::Protected(app.clone())).routes())
+        .push(resource("auth/status").get(|| direct(Question::Status)).routes())
+        .push(resource("protected").get(|| direct(Question::Protected)).routes())
         .push(login.routes())
         .push(gated("auth/logout").post(logout::Logout(app.clone())).routes())
         .push(gated("auth/logout/all").post(logout::LogoutAll(app.clone())).routes())
@@ -127,46 +127,11 @@ pub(crate) fn public(app: Live) -> Service {
         .push(gated("openapi.json").get(|| openapi::OfPublic(app.clone())).routes())
         .push(Router::with_path("{**path}").goal(Nothing(app.clone())));
     let routes = Router::new()
-        .push(Direct::route(app.clone()))
         .push(any("auth/verify", verify(Shape::Plain)))
         .push(any("auth/verify/redirect", verify(Shape::Redirect)))
         .push(any("auth/verify/envoy/{**path}", verify(Shape::Envoy)))
         .push(others);
     Service::new(routes).catcher(catcher(Errors::Public(app)))
-}
-
-/// The routes that are asked all the time, if they are spelled as usual; any other spelling of their paths, and any other method,
-/// is for the routes further below. One filter tells all three, because it costs as much as a hoop.
-struct Direct(Live);
-
-impl Direct {
-    fn route(app: Live) -> Router {
-        let route = Router::with_filter_fn(|request, path| {
-            let is_one = match request.uri().path() {
-                "/auth/verify" => true,
-                "/auth/status" | "/protected" => [Method::GET, Method::HEAD].contains(request.method()),
-                _ => false,
-            };
-            if is_one {
-                path.forward(request.uri().path().len());
-            }
-            is_one
-        });
-        route.goal(Self(app))
-    }
-}
-
-#[handler]
-impl Direct {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, access) = (&*self.0.load(), Access::begin());
-        match request.uri().path() {
-            "/auth/verify" => verify::verify(app, Shape::Plain, request, response).await,
-            "/auth/status" => status::status(app, request, response).await,
-            _ => status::protected(app, request, response).await,
-        }
-        access.end(app, request, response, None);
-    }
 }
 
 /// The operator's routes.

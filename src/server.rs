@@ -4,9 +4,11 @@ mod admission;
 pub(crate) mod descriptors;
 mod listener;
 pub(crate) mod log;
+mod protocol;
 mod reload;
 mod report;
 pub(crate) mod ring;
+mod stream;
 mod supervisor;
 
 use std::io;
@@ -105,7 +107,8 @@ pub(crate) async fn serve(
     inherited.warn_of_others();
 
     let places = descriptors::connections(config.http.max_connections as usize);
-    let connections = Connections::new(places, config.trusted_proxies());
+    let idle_timeout = config.http.idle_timeout.0;
+    let connections = Connections::new(places, idle_timeout, config.trusted_proxies());
     let (committer, committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
     let port = public.port();
@@ -149,9 +152,9 @@ pub(crate) async fn serve(
     let config = Arc::new(ArcSwap::from_pointee(config));
     let reporting = Reporting::start(app.clone(), config.load().node_name(), ring_changed);
     let addresses = (public.place.clone(), admin.place.clone());
-    let public = public.start(&config.load(), tls.clone(), connections, http::public(live.clone()))?;
-    let connections = Connections::new(places, TrustedProxies::default());
-    let admin = admin.start(&config.load(), None, connections, http::admin(live.clone()))?;
+    let public = public.start(connections, tls.clone(), http::public(live.clone()), Some(live.clone()))?;
+    let connections = Connections::new(places, idle_timeout, TrustedProxies::default());
+    let admin = admin.start(connections, None, http::admin(live.clone()), None)?;
     let mut stop = Stop::listen()?;
     config.load().warn_of_dangers();
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
@@ -171,13 +174,10 @@ pub(crate) async fn serve(
     }
     let timeout = config.load().http.shutdown_timeout.0;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
-    let drained = tokio::select! {
-        (public, admin) = drained => public.and(admin),
-        () = stop.signal() => {
-            tracing::warn!("stopping at once: requests under way are dropped");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        _ = drained => {}
+        () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
+    }
     background.iter().for_each(JoinHandle::abort);
     let flushed = committing.finish(FLUSH_TIMEOUT).await;
     reporting.finish().await;
@@ -185,7 +185,7 @@ pub(crate) async fn serve(
         tracing::error!("the database did not close in time");
     }
     tracing::info!("stopped");
-    if flushed { Ok(drained?) } else { Err(ServeError::NotFlushed) }
+    if flushed { Ok(()) } else { Err(ServeError::NotFlushed) }
 }
 
 /// SIGTERM and SIGINT.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use salvo::conn::ConnCtrl;
 use salvo::http::header::{CONTENT_TYPE, HeaderMap};
 use salvo::http::{ParseError, Request};
 use salvo::hyper::body::{Body, Bytes};
@@ -47,7 +46,7 @@ impl Submission {
             Ok(Err(_)) => return Err(Problem::Incomplete),
             Err(_) => {
                 // The rest of the body is not waited for.
-                request.extensions().get::<ConnCtrl>().inspect(|connection| connection.graceful_shutdown());
+                app.connections.take_leave_of(request.remote_addr());
                 return Err(Problem::Slow);
             }
         };

@@ -1,4 +1,4 @@
-//! The connections of one listener, and which of them gives way when there is no room for another.
+//! The connections of one listener: which of them gives way when there is no room for another, and which are closed for doing nothing.
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
 //! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
@@ -6,34 +6,45 @@
 //! never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
 //! anything.
 //!
-//! Age is counted in connections, and not in seconds: nothing reads a clock, takes a lock or touches the heap when bytes come and
-//! go.
+//! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
+//! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.
+
+mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use salvo::conn::{self, ConnCtrl};
-use salvo::fuse::{ArcConnObserver, ConnObserver};
+use salvo::conn;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::forwarded::TrustedProxies;
 use crate::clock::{Now, milliseconds};
 use crate::metrics::GAVE_WAY;
+use slot::Slot;
 
 /// The connections that a listener has open, and how many it may have.
 #[derive(Debug)]
 pub(crate) struct Connections {
     limit: usize,
+    idle_timeout: Duration,
     proxies: ArcSwap<TrustedProxies>,
     /// How many were opened so far.
     opened: AtomicU64,
+    /// The boot clock when it was last read, in milliseconds.
+    now: AtomicU64,
     open: Mutex<Open>,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
+    /// All are to end as soon as nothing is under way.
+    leaving: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +53,14 @@ struct Open {
     slots: BTreeMap<(Peer, u64), Arc<Slot>>,
     /// How many of them were told to close.
     closing: usize,
+}
+
+impl Open {
+    fn close(&mut self, slot: &Slot) {
+        if slot.close() {
+            self.closing += 1;
+        }
+    }
 }
 
 /// The other end of a connection, so that a request can be told to be of it.
@@ -64,20 +83,6 @@ impl Peer {
     }
 }
 
-#[derive(Debug)]
-struct Slot {
-    ctrl: ConnCtrl,
-    is_proxy: bool,
-    /// How many connections had been opened when this one was, or when something was last sent to it.
-    waits_since: AtomicU64,
-    /// Its requests that are being worked on.
-    working: AtomicU32,
-    /// A byte of a request has come from it.
-    spoke: AtomicBool,
-    /// Until this instant of the boot clock, in milliseconds, its last answer may be on the way; 0 if none is.
-    answer_due: AtomicU64,
-}
-
 /// Whether there is room for another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -93,10 +98,16 @@ impl Connections {
     const ANSWER: Duration = Duration::from_secs(1);
     /// The most that are closed at once, so that a flood of connections does not look through all of them each time.
     const MOST_AT_ONCE: usize = 64;
+    /// How often the clock is read.
+    const TICK: Duration = Duration::from_millis(250);
+    /// How long a client may take none of an answer.
+    const STALL: Duration = Duration::from_secs(30);
 
-    pub(crate) fn new(limit: usize, proxies: TrustedProxies) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
         let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        Arc::new(Self { limit, proxies: ArcSwap::from_pointee(proxies), opened, open, changed })
+        let (now, leaving) = (AtomicU64::new(milliseconds(Now::read().boot)), CancellationToken::new());
+        let proxies = ArcSwap::from_pointee(proxies);
+        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, changed, leaving })
     }
 
     /// From now on these are the trusted proxies; connections that are open stay what they were.
@@ -133,10 +144,9 @@ impl Connections {
 
     fn close_some(&self, open: &mut Open) -> Room {
         let now = milliseconds(Now::read().boot);
-        let age = |slot: &Arc<Slot>| slot.may_be_closed(now).then(|| slot.waits_since.load(Ordering::Relaxed));
         let of_kind = |is_proxy: bool| {
-            let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy);
-            slots.filter_map(|slot| Some((age(slot)?, slot))).collect::<Vec<_>>()
+            let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy && slot.may_be_closed(now));
+            slots.map(|slot| (slot.waits_since(), slot.clone())).collect::<Vec<_>>()
         };
         let mut waiting = of_kind(false);
         if waiting.is_empty() {
@@ -147,17 +157,47 @@ impl Connections {
             return Room::None;
         }
         waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
-        waiting[..count].iter().for_each(|(_, slot)| slot.ctrl.abort());
-        open.closing += count;
+        waiting[..count].iter().for_each(|(_, slot)| open.close(slot));
         GAVE_WAY.add_many(0, count as u64);
         Room::Closing(count)
     }
 
-    /// Closes those that never sent a byte: they would hold up an orderly stop, which waits for a request of theirs.
-    pub(crate) fn close_silent(&self) {
-        let open = self.lock();
-        let silent = open.slots.values().filter(|slot| !slot.spoke.load(Ordering::Relaxed));
-        silent.for_each(|slot| slot.ctrl.abort());
+    /// Closes those that have done nothing for too long: no request was whole in `idle_timeout` from its first byte or, before that,
+    /// from the last answer; or nothing of an answer was taken for [`Self::STALL`]. Never ends.
+    pub(crate) async fn watch(&self) {
+        let mut ticks = tokio::time::interval(Self::TICK);
+        loop {
+            ticks.tick().await;
+            self.close_idle(milliseconds(Now::read().boot));
+        }
+    }
+
+    fn close_idle(&self, now: u64) {
+        self.now.store(now, Ordering::Relaxed);
+        // Marks are up to a tick too early.
+        let before = |timeout: Duration| now.saturating_sub(milliseconds(timeout.saturating_add(Self::TICK)));
+        let (idle, stall) = (before(self.idle_timeout), before(Self::STALL));
+        let mut open = self.lock();
+        let is_over = |slot: &&Arc<Slot>| slot.is_stalled_before(stall) || slot.is_idle_before(idle, now);
+        let over: Vec<_> = open.slots.values().filter(is_over).cloned().collect();
+        over.iter().for_each(|slot| open.close(slot));
+    }
+
+    /// Lets all end as soon as nothing is under way.
+    pub(crate) fn take_leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Lets the peer's end as soon as nothing is under way.
+    pub(crate) fn take_leave_of(&self, address: &conn::SocketAddr) {
+        self.of_peer(address).iter().for_each(|slot| slot.leaving.cancel());
+    }
+
+    /// Closes all.
+    pub(crate) fn close(&self) {
+        let mut open = self.lock();
+        let all: Vec<_> = open.slots.values().cloned().collect();
+        all.iter().for_each(|slot| open.close(slot));
     }
 
     /// Waits until it is worth asking for room again.
@@ -165,43 +205,42 @@ impl Connections {
         let _ = tokio::time::timeout(Self::ANSWER, self.changed.notified()).await;
     }
 
-    /// Takes a connection in, whose bytes are what its peer says. It counts until the observer is dropped, which its stream does
-    /// when it is closed.
-    pub(crate) fn add(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl) -> ArcConnObserver {
-        self.observe(address, ctrl, true)
+    /// Takes a connection in, and lets a task serve it, which ends when it is closed here.
+    pub(crate) fn open<F>(
+        self: &Arc<Self>,
+        address: &conn::SocketAddr,
+        tasks: &TaskTracker,
+        serve: impl FnOnce(Connection) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let connection = self.add(address);
+        let slot = connection.slot.clone();
+        let task = tasks.spawn(serve(connection));
+        // Under the lock, because it may have been told to close meanwhile.
+        let _open = self.lock();
+        slot.served_by(task.abort_handle());
     }
 
-    /// The same for a connection with TLS: an observer of its bytes, and one of what they mean.
-    pub(crate) fn add_encrypted(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl) -> [ArcConnObserver; 2] {
-        let bytes = self.observe(address, ctrl, false);
-        let content = Arc::new(Reader(bytes.slot.clone()));
-        [bytes, content]
-    }
-
-    fn observe(self: &Arc<Self>, address: &conn::SocketAddr, ctrl: &ConnCtrl, is_plain: bool) -> Arc<Observer> {
-        let peer = Peer::of(address);
-        let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
-        let slot = Arc::new(Slot {
-            ctrl: ctrl.clone(),
-            is_proxy: self.proxies.load().contains(address.ip()),
-            waits_since: AtomicU64::new(number),
-            working: AtomicU32::new(0),
-            spoke: AtomicBool::new(false),
-            answer_due: AtomicU64::new(0),
-        });
-        self.lock().slots.insert((peer, number), slot.clone());
-        Arc::new(Observer { connections: self.clone(), key: (peer, number), slot, is_plain })
+    fn add(self: &Arc<Self>, address: &conn::SocketAddr) -> Connection {
+        let key = (Peer::of(address), self.opened.fetch_add(1, Ordering::Relaxed) + 1);
+        let is_proxy = self.proxies.load().contains(address.ip());
+        let leaving = self.leaving.child_token();
+        let slot = Arc::new(Slot::new(is_proxy, key.1, self.now.load(Ordering::Relaxed), leaving));
+        self.lock().slots.insert(key, slot.clone());
+        Connection { connections: self.clone(), key, slot }
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.
     pub(crate) fn work_for(&self, address: &conn::SocketAddr) -> Working {
-        let (open, peer) = (self.lock(), Peer::of(address));
-        let slots: Vec<_> = open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect();
-        for slot in &slots {
-            slot.working.fetch_add(1, Ordering::Relaxed);
-        }
-        drop(open);
+        let slots = self.of_peer(address);
+        slots.iter().for_each(|slot| slot.begin_work());
         Working(slots)
+    }
+
+    fn of_peer(&self, address: &conn::SocketAddr) -> Vec<Arc<Slot>> {
+        let (open, peer) = (self.lock(), Peer::of(address));
+        open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -209,62 +248,44 @@ impl Connections {
     }
 }
 
-impl Slot {
-    fn has_spoken(&self) {
-        // A line of memory that is only read stays in every core's cache.
-        if !self.spoke.load(Ordering::Relaxed) {
-            self.spoke.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn may_be_closed(&self, now: u64) -> bool {
-        // In this order: an answer is due before the work on it ends.
-        let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
-        is_idle && !self.ctrl.is_aborted()
-    }
-}
-
-/// What a connection's stream tells of it.
-struct Observer {
+/// An open connection, as its stream tells of it. It counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
     connections: Arc<Connections>,
     key: (Peer, u64),
     slot: Arc<Slot>,
-    is_plain: bool,
 }
 
-/// What a connection's stream tells of what came out of TLS.
-struct Reader(Arc<Slot>);
-
-impl ConnObserver for Reader {
-    fn on_read(&self, _bytes: usize) {
-        self.0.has_spoken();
+impl Connection {
+    /// It is to end as soon as nothing is under way.
+    pub(crate) fn leaving(&self) -> CancellationToken {
+        self.slot.leaving.clone()
     }
-}
 
-impl ConnObserver for Observer {
-    fn on_read(&self, _bytes: usize) {
-        // A handshake says nothing yet.
-        if self.is_plain {
-            self.slot.has_spoken();
+    /// Bytes have come from it.
+    pub(crate) fn has_read(&self) {
+        self.slot.has_read(|| self.connections.now.load(Ordering::Relaxed));
+    }
+
+    /// Bytes were sent to it.
+    pub(crate) fn has_written(&self) {
+        let Connections { opened, now, changed, .. } = &*self.connections;
+        if self.slot.has_written(opened.load(Ordering::Relaxed), now.load(Ordering::Relaxed)) {
+            changed.notify_one();
         }
     }
 
-    /// What is read counts for nothing: trickling a request must not look like life.
-    fn on_write(&self, _bytes: usize) {
-        let slot = &*self.slot;
-        slot.waits_since.store(self.connections.opened.load(Ordering::Relaxed), Ordering::Relaxed);
-        if slot.answer_due.load(Ordering::Relaxed) != 0 {
-            slot.answer_due.store(0, Ordering::Relaxed);
-            self.connections.changed.notify_one();
-        }
+    /// It takes no bytes for the moment.
+    pub(crate) fn stalls(&self) {
+        self.slot.stalls(self.connections.now.load(Ordering::Relaxed));
     }
 }
 
-impl Drop for Observer {
+impl Drop for Connection {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.slots.remove(&self.key);
-        open.closing = open.closing.saturating_sub(usize::from(self.slot.ctrl.is_aborted()));
+        open.closing = open.closing.saturating_sub(usize::from(self.slot.is_closing()));
         drop(open);
         self.connections.changed.notify_one();
     }
@@ -278,63 +299,7 @@ impl Drop for Working {
     fn drop(&mut self) {
         let due = milliseconds(Now::read().boot.saturating_add(Connections::ANSWER));
         for slot in &self.0 {
-            slot.answer_due.store(due, Ordering::Relaxed);
-            slot.working.fetch_sub(1, Ordering::Release);
+            slot.end_work(due);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(port: u16) -> conn::SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port)).into()
-    }
-
-    #[test]
-    fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
-        let connections = Connections::new(2, TrustedProxies::default());
-        let (first, second) = (ConnCtrl::new(), ConnCtrl::new());
-        let observers = [connections.add(&peer(1), &first), connections.add(&peer(2), &second)];
-        assert_eq!(connections.room(), Room::Closing(1));
-        assert_eq!(connections.room(), Room::Closing(1), "the same one");
-        assert!(first.is_aborted() && !second.is_aborted());
-        let [first_observer, _second_observer] = observers;
-        drop(first_observer);
-        assert_eq!(connections.room(), Room::Free);
-        let _third = connections.add(&peer(3), &ConnCtrl::new());
-        assert_eq!(connections.room(), Room::Closing(1));
-        assert!(second.is_aborted());
-    }
-
-    #[test]
-    fn an_answer_on_its_way_keeps_the_connection_until_it_is_written() {
-        let connections = Connections::new(1, TrustedProxies::default());
-        let observer = connections.add(&peer(1), &ConnCtrl::new());
-        let working = [connections.work_for(&peer(1)), connections.work_for(&peer(1))];
-        assert_eq!(connections.room(), Room::None);
-        let [one, other] = working;
-        drop(one);
-        observer.on_write(1);
-        assert_eq!(connections.room(), Room::None, "the other is worked on");
-        drop(other);
-        assert_eq!(connections.room(), Room::None, "its answer is on the way");
-        observer.on_write(1);
-        assert_eq!(connections.room(), Room::Closing(1));
-    }
-
-    #[test]
-    fn two_connections_with_one_address_are_both_kept_and_leave_one_by_one() {
-        let connections = Connections::new(2, TrustedProxies::default());
-        let old = connections.add(&peer(1), &ConnCtrl::new());
-        let _new = connections.add(&peer(1), &ConnCtrl::new());
-        let _working = connections.work_for(&peer(1));
-        let _nobody = connections.work_for(&conn::SocketAddr::Unknown);
-        assert_eq!(connections.room(), Room::None);
-        drop(old);
-        assert_eq!(connections.room(), Room::Free);
-        let _third = connections.add(&peer(2), &ConnCtrl::new());
-        assert_eq!(connections.room(), Room::Closing(1));
     }
 }

@@ -3,19 +3,70 @@
 //! Whatever hoops do for other routes happens here in plain calls: a panic becomes a 500, an answer gets the edge's fields, and if a
 //! token names a key that is not held, the ring is read again and the answer made once more (`reread.rs`). Only a token that is
 //! refused is looked at for that.
+//!
+//! A connection asks [`Front`] first. It knows these routes by their usual spelling and answers a GET without a body before Salvo's
+//! routing, which costs more than to open a token; all else is Salvo's, these routes in any other form included ([`Direct`]).
 
+use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 
-use salvo::http::{Request, StatusCode};
-use salvo::prelude::Response;
+use salvo::conn::SocketAddr;
+use salvo::http::uri::Scheme;
+use salvo::http::{Method, Request, ResBody, StatusCode};
+use salvo::hyper::body::{Body, Incoming};
+use salvo::hyper::service::Service;
+use salvo::hyper::{self, Request as HyperRequest, Response as HyperResponse};
+use salvo::prelude::{Response, handler};
+use tokio_util::either::Either;
 
+use super::access::Access;
+use super::live::Live;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
-use super::{App, cookie, edge};
+use super::verify::Shape;
+use super::{App, body, cookie, edge, status, verify};
 use crate::clock::Now;
 use crate::id::Site;
 use crate::metrics::{VERIFICATIONS, Verification};
 use crate::session::{Refusal, Verified};
+
+/// What is asked all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Status,
+    Protected,
+    Verify(Shape),
+}
+
+impl Question {
+    /// The one at this path, if it is spelled as usual.
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/auth/verify" => Self::Verify(Shape::Plain),
+            "/auth/status" => Self::Status,
+            "/protected" => Self::Protected,
+            "/auth/verify/redirect" => Self::Verify(Shape::Redirect),
+            _ if path.starts_with(verify::ENVOY) => Self::Verify(Shape::Envoy),
+            _ => return None,
+        })
+    }
+
+    fn answer(
+        self,
+        app: &App,
+        request: &Request,
+        response: &mut Response,
+        now: Now,
+        ring: Ring,
+    ) -> Result<Reply, Unanswered> {
+        match self {
+            Self::Status => status::status(app, request, now, ring),
+            Self::Protected => status::protected(app, request, now, ring),
+            Self::Verify(shape) => verify::verify(app, shape, request, response, now, ring),
+        }
+    }
+}
 
 /// Whether the key ring was read for this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,30 +91,113 @@ impl<P: Into<Problem>> From<P> for Unanswered {
     }
 }
 
-/// Writes the answer that `answer` makes.
-pub(super) async fn respond_directly(
+/// The handler, wherever a route leads to it.
+pub(super) struct Direct {
+    pub(super) app: Live,
+    pub(super) question: Question,
+}
+
+#[handler]
+impl Direct {
+    async fn handle(&self, request: &mut Request, response: &mut Response) {
+        let app = &*self.app.hold();
+        let Question::Verify(_) = self.question else {
+            return respond_in_time(app, self.question, request, response).await;
+        };
+        // The other routes have the edge, which logs them.
+        let access = Access::begin();
+        respond_in_time(app, self.question, request, response).await;
+        body::discard(request);
+        access.end(app, request, response, None);
+    }
+}
+
+/// What a connection hands its requests to.
+#[derive(Debug)]
+pub(crate) struct Front<S> {
+    /// None at the admin listener.
+    app: Option<Live>,
+    remote_addr: SocketAddr,
+    /// Salvo's.
+    rest: S,
+}
+
+impl<S> Front<S> {
+    pub(crate) const fn new(app: Option<Live>, remote_addr: SocketAddr, rest: S) -> Self {
+        Self { app, remote_addr, rest }
+    }
+
+    fn question(&self, request: &HyperRequest<Incoming>) -> Option<(&Live, Question)> {
+        let is_usual = *request.method() == Method::GET && request.body().is_end_stream();
+        if is_usual { Some((self.app.as_ref()?, Question::at(request.uri().path())?)) } else { None }
+    }
+}
+
+type Answered = Result<HyperResponse<ResBody>, hyper::Error>;
+type Waiting = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+impl<S> Service<HyperRequest<Incoming>> for Front<S>
+where
+    S: Service<HyperRequest<Incoming>, Response = HyperResponse<ResBody>, Error = hyper::Error, Future = Waiting>,
+{
+    type Response = HyperResponse<ResBody>;
+    type Error = hyper::Error;
+    type Future = Either<Ready<Answered>, Waiting>;
+
+    fn call(&self, request: HyperRequest<Incoming>) -> Self::Future {
+        let Some((live, question)) = self.question(&request) else {
+            return Either::Right(self.rest.call(request));
+        };
+        let (app, access) = (live.load(), Access::begin());
+        let mut request = Request::from_hyper(request, Scheme::HTTP);
+        *request.remote_addr_mut() = self.remote_addr.clone();
+        let mut response = Response::new();
+        if respond_at_once(&app, question, &request, &mut response, Ring::AsItIs).is_ok() {
+            access.end(&app, &request, &response, None);
+            return Either::Left(ready(Ok(response.into_hyper())));
+        }
+        let app = live.hold();
+        Either::Right(Box::pin(async move {
+            respond_in_time(&app, question, &request, &mut response).await;
+            access.end(&app, &request, &response, None);
+            Ok(response.into_hyper())
+        }))
+    }
+}
+
+/// Answers, if need be with the ring read once more.
+async fn respond_in_time(app: &App, question: Question, request: &Request, response: &mut Response) {
+    if let Err(LacksKey) = respond_at_once(app, question, request, response, Ring::AsItIs) {
+        app.ring_reads.next().await;
+        let answered = respond_at_once(app, question, request, response, Ring::JustRead);
+        debug_assert!(answered.is_ok(), "nobody asks for a second reading");
+    }
+}
+
+/// There is no answer before the ring is read again.
+struct LacksKey;
+
+/// Writes the answer.
+fn respond_at_once(
     app: &App,
+    question: Question,
     request: &Request,
     response: &mut Response,
-    answer: impl Fn(&mut Response, Now, Ring) -> Result<Reply, Unanswered>,
-) {
-    let mut now = Now::read();
-    let mut outcome = caught(|| answer(response, now, Ring::AsItIs));
-    if let Err(Unanswered::LacksKey) = outcome {
-        app.ring_reads.next().await;
-        now = Now::read();
-        outcome = caught(|| answer(response, now, Ring::JustRead));
-    }
-    let outcome = outcome.map_err(|unanswered| match unanswered {
-        Unanswered::Problem(problem) => problem,
-        Unanswered::LacksKey => unreachable!("nobody asks for a second reading"),
-    });
+    ring: Ring,
+) -> Result<(), LacksKey> {
+    let now = Now::read();
+    let outcome = match caught(|| question.answer(app, request, response, now, ring)) {
+        Ok(reply) => Ok(reply),
+        Err(Unanswered::Problem(problem)) => Err(problem),
+        Err(Unanswered::LacksKey) => return Err(LacksKey),
+    };
     VERIFICATIONS.add(verification(&outcome) as usize);
     let is_complete = outcome.as_ref().is_ok_and(Reply::is_complete);
     respond(app, request.headers(), now, outcome, response);
     if !is_complete {
         edge::complete(app, request, response);
     }
+    Ok(())
 }
 
 /// How the outcome is counted.

@@ -1,14 +1,12 @@
 //! `GET /auth/status` and `GET /protected`: verify, renew in passing, answer. No I/O, no waiting.
 
 use salvo::http::Request;
-use salvo::prelude::{Response, handler};
 use utoipa::ToSchema;
 
 use super::cookie::CookieChange;
-use super::direct::{Ring, Unanswered, respond_directly};
+use super::direct::{Ring, Unanswered};
 use super::hosts::Served;
 use super::json::{Object, name};
-use super::live::Live;
 use super::pages::SessionPage;
 use super::problem::Problem;
 use super::reply::Reply;
@@ -24,30 +22,18 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, SealedSession, Verified};
 
 /// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
-pub(crate) struct Status(pub(crate) Live);
-
-#[handler]
-impl Status {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        status(&self.0.load(), request, response).await;
-    }
-}
-
-pub(super) async fn status(app: &App, request: &Request, response: &mut Response) {
-    respond_directly(app, request, response, |_, now, ring| {
-        let Served { origin, site } = app.admit(request)?;
-        live_session(app, request, *site, now, ring, |claims, deadlines| {
-            if browser::is_navigation(request.headers()) {
-                let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-                let notice = request.uri().query().and_then(notice);
-                return Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)));
-            }
-            let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
-            let headers = app.prepared.json(origin.is_secure());
-            Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
-        })
+pub(super) fn status(app: &App, request: &Request, now: Now, ring: Ring) -> Result<Reply, Unanswered> {
+    let Served { origin, site } = app.admit(request)?;
+    live_session(app, request, *site, now, ring, |claims, deadlines| {
+        if browser::is_navigation(request.headers()) {
+            let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+            let notice = request.uri().query().and_then(notice);
+            return Ok(Reply::page(&session_page(app, claims, deadlines, &csrf_token, notice)));
+        }
+        let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
+        let headers = app.prepared.json(origin.is_secure());
+        Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
     })
-    .await;
 }
 
 /// What a form that led here has done.
@@ -59,33 +45,21 @@ fn notice(query: &str) -> Option<&'static str> {
 }
 
 /// `GET /protected`: the sample of a resource that only a live session sees. A browser without one is sent to sign in.
-pub(crate) struct Protected(pub(crate) Live);
-
-#[handler]
-impl Protected {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        protected(&self.0.load(), request, response).await;
-    }
-}
-
-pub(super) async fn protected(app: &App, request: &Request, response: &mut Response) {
-    respond_directly(app, request, response, |_, now, ring| {
-        let Served { origin, site } = app.admit(request)?;
-        let outcome = live_session(app, request, *site, now, ring, |session, _| {
-            let sample = Object::new().text(name!("message"), "only a live session sees this");
-            let sample = sample.text(name!("login_name"), session.login_name);
-            Ok(Reply::json_with(app.prepared.json(origin.is_secure()), sample))
-        });
-        match outcome {
-            Err(Unanswered::Problem(problem)) if problem.is_cured_by_sign_in() => {
-                let here = request.uri().path_and_query();
-                let here = here.and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
-                Ok(or_sign_in(request, &here.unwrap_or_default(), Err(problem))?)
-            }
-            outcome => outcome,
+pub(super) fn protected(app: &App, request: &Request, now: Now, ring: Ring) -> Result<Reply, Unanswered> {
+    let Served { origin, site } = app.admit(request)?;
+    let outcome = live_session(app, request, *site, now, ring, |session, _| {
+        let sample = Object::new().text(name!("message"), "only a live session sees this");
+        let sample = sample.text(name!("login_name"), session.login_name);
+        Ok(Reply::json_with(app.prepared.json(origin.is_secure()), sample))
+    });
+    match outcome {
+        Err(Unanswered::Problem(problem)) if problem.is_cured_by_sign_in() => {
+            let here = request.uri().path_and_query();
+            let here = here.and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
+            Ok(or_sign_in(request, &here.unwrap_or_default(), Err(problem))?)
         }
-    })
-    .await;
+        outcome => outcome,
+    }
 }
 
 /// Sends a browser that has no live session to the sign-in page, and from there back `here`.

@@ -11,19 +11,17 @@ use std::borrow::Cow;
 
 use salvo::http::header::LOCATION;
 use salvo::http::{Method, Request};
-use salvo::prelude::{Response, handler};
+use salvo::prelude::Response;
 
-use super::access::Access;
 use super::cookie::CookieChange;
-use super::direct::{Ring, Unanswered, respond_directly};
+use super::direct::{Ring, Unanswered};
 use super::forwarded::{Contradiction, Forwarded};
 use super::hosts::Served;
-use super::live::Live;
 use super::problem::Problem;
 use super::reply::{self, Reply};
 use super::return_url::ReturnUrl;
 use super::rules::{BadRule, Rules, Unmet};
-use super::{App, body, browser, csrf, identity, renew, status};
+use super::{App, browser, csrf, identity, renew, status};
 use crate::clock::Now;
 use crate::session::Verified;
 
@@ -35,27 +33,19 @@ pub(crate) enum Shape {
     Envoy,
 }
 
+/// What stands before the rules and the original path in Envoy's shape.
+pub(super) const ENVOY: &str = "/auth/verify/envoy/";
+
 /// Any method on `/auth/verify`, `/auth/verify/redirect` and below `/auth/verify/envoy/`.
-pub(crate) struct Verify {
-    pub(crate) app: Live,
-    pub(crate) shape: Shape,
-}
-
-#[handler]
-impl Verify {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, access) = (&*self.app.load(), Access::begin());
-        verify(app, self.shape, request, response).await;
-        access.end(app, request, response, None);
-    }
-}
-
-pub(super) async fn verify(app: &App, shape: Shape, request: &mut Request, response: &mut Response) {
-    respond_directly(app, request, response, |response, now, ring| {
-        Asked::of(app, request, shape)?.answer(app, request, now, ring, response)
-    })
-    .await;
-    body::discard(request);
+pub(super) fn verify(
+    app: &App,
+    shape: Shape,
+    request: &Request,
+    response: &mut Response,
+    now: Now,
+    ring: Ring,
+) -> Result<Reply, Unanswered> {
+    Asked::of(app, request, shape)?.answer(app, request, now, ring, response)
 }
 
 /// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.
@@ -85,7 +75,7 @@ impl<'r> Asked<'r> {
             // From the raw target: the router's own idea of it is decoded. The query is the visitor's.
             Shape::Envoy => {
                 let target = uri.path_and_query().map_or("", |target| target.as_str());
-                let behind = target.strip_prefix("/auth/verify/envoy/").ok_or(BadRule)?;
+                let behind = target.strip_prefix(ENVOY).ok_or(BadRule)?;
                 let (rules, target) = Rules::of_segments(behind)?;
                 (rules, Some(target))
             }

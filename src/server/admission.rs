@@ -4,20 +4,15 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use salvo::conn::tcp::TcpCoupler;
-use salvo::conn::{Accepted, Acceptor, ConnCtrl, HandshakeStream, Holding, SocketAddr, StraightStream};
-use salvo::fuse::{ArcFusePolicy, FuseConfig};
-use salvo::http::Version;
-use salvo::http::uri::Scheme;
+use salvo::conn::SocketAddr;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::protocol::Protocol;
+use super::stream::Watched;
 use crate::clock::Now;
 use crate::http::connections::{Connections, Room};
-use crate::http::tls::Tls;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -44,48 +39,43 @@ impl Socket {
 
 /// A listening socket that waits for room before a connection is served, and goes on when accepting fails.
 ///
-/// Salvo asks for one connection after the other, and takes in what was let in before it asks again; so room need not be reserved.
+/// It takes in what was let in before it accepts another connection; so room need not be reserved.
 pub(super) struct Door {
-    /// None when it is closed, so that the kernel takes no more connections that nobody will ever serve.
-    socket: Option<Socket>,
-    closing: CancellationToken,
-    holdings: [Holding; 1],
-    tls: Option<Arc<Tls>>,
+    socket: Socket,
+    local_addr: SocketAddr,
     connections: Arc<Connections>,
-    fuse: FuseConfig,
     closes: Seldom,
     is_full: Seldom,
     fails: Seldom,
 }
 
-type Plain = StraightStream<Either<TcpStream, UnixStream>>;
-
 impl Door {
     /// The pause after a failure, because the next try may fail likewise at once.
     const PAUSE: Duration = Duration::from_millis(10);
 
-    pub(super) fn new(
-        socket: Socket,
-        closing: CancellationToken,
-        tls: Option<Arc<Tls>>,
-        connections: Arc<Connections>,
-        fuse: FuseConfig,
-    ) -> io::Result<Self> {
-        let holdings = [Holding {
-            local_addr: socket.local_addr()?,
-            http_versions: vec![Version::HTTP_11, Version::HTTP_2],
-            http_scheme: if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP },
-        }];
+    pub(super) fn new(socket: Socket, connections: Arc<Connections>) -> io::Result<Self> {
         let [closes, is_full, fails] = std::array::from_fn(|_| Seldom::default());
-        Ok(Self { socket: Some(socket), closing, holdings, tls, connections, fuse, closes, is_full, fails })
+        Ok(Self { local_addr: socket.local_addr()?, socket, connections, closes, is_full, fails })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.local_addr.clone()
+    }
+
+    /// Lets connections in, for ever; to drop this closes the socket, so that the kernel takes no more that nobody will ever serve.
+    pub(super) async fn serve(self, protocol: Arc<Protocol>, tasks: TaskTracker) {
+        loop {
+            let (stream, peer) = self.next().await;
+            self.connections.open(&peer.clone(), &tasks, |connection| {
+                let leaving = connection.leaving();
+                protocol.clone().serve(Watched::new(stream, connection), peer, leaving)
+            });
+        }
     }
 
     async fn next(&self) -> (Either<TcpStream, UnixStream>, SocketAddr) {
-        let Some(socket) = &self.socket else {
-            return std::future::pending().await;
-        };
         loop {
-            match socket.accept().await {
+            match self.socket.accept().await {
                 Ok(accepted) => {
                     self.wait_for_room().await;
                     return accepted;
@@ -104,7 +94,7 @@ impl Door {
     }
 
     async fn wait_for_room(&self) {
-        let listener = &self.holdings[0].local_addr;
+        let listener = &self.local_addr;
         loop {
             match self.connections.room() {
                 Room::Free => return,
@@ -120,48 +110,6 @@ impl Door {
             }
             self.connections.change().await;
         }
-    }
-}
-
-impl Acceptor for Door {
-    type Coupler = TcpCoupler<Self::Stream>;
-    type Stream = Either<Plain, StraightStream<HandshakeStream<TlsStream<Plain>>>>;
-
-    fn holdings(&self) -> &[Holding] {
-        &self.holdings
-    }
-
-    /// The policy is not asked: whether there is room is all that is decided here.
-    async fn accept(&mut self, _: Option<ArcFusePolicy>) -> io::Result<Accepted<Self::Coupler, Self::Stream>> {
-        let Some((stream, remote_addr)) = self.closing.run_until_cancelled(self.next()).await else {
-            self.socket = None;
-            return std::future::pending().await;
-        };
-        let [holding] = &self.holdings;
-        let (fuse_config, conn_ctrl) = (Some(self.fuse), ConnCtrl::new());
-        let stream = match &self.tls {
-            None => {
-                let observer = self.connections.add(&remote_addr, &conn_ctrl);
-                Either::Left(StraightStream::new(stream, fuse_config, conn_ctrl.clone(), Some(observer)))
-            }
-            Some(tls) => {
-                let [bytes, content] = self.connections.add_encrypted(&remote_addr, &conn_ctrl);
-                let stream = StraightStream::new(stream, fuse_config, conn_ctrl.clone(), Some(bytes));
-                // The handshake is made when the stream is first read, and not here, where others wait.
-                let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-                let stream = HandshakeStream::new(handshake, fuse_config);
-                Either::Right(StraightStream::new(stream, None, conn_ctrl.clone(), Some(content)))
-            }
-        };
-        Ok(Accepted {
-            coupler: TcpCoupler::new(),
-            stream,
-            fuse_config,
-            conn_ctrl,
-            local_addr: holding.local_addr.clone(),
-            remote_addr,
-            http_scheme: holding.http_scheme.clone(),
-        })
     }
 }
 

@@ -9,30 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use salvo::fuse::FuseConfig;
-use salvo::prelude::Service;
-use salvo::server::ServerHandle;
+use salvo::Service;
 use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::ServeError;
 use super::admission::{Door, Socket};
-use crate::config::Config;
+use super::protocol::Protocol;
 use crate::config::listen::{Listen, UnixMode};
 use crate::http::connections::Connections;
+use crate::http::live::Live;
 use crate::http::tls::Tls;
 
-/// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
-/// clearing memory, at each request.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-const MAX_STREAMS: u32 = 100;
 /// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
 const QUEUE: i32 = 4096;
-/// What a connection that was let in just before a stop has to send its request in. To Salvo it is idle, and would be closed.
+/// What a connection that was let in just before a stop has to send its request in. To hyper it is idle, and would be closed.
 const LAST_REQUEST: Duration = Duration::from_millis(200);
-/// How long a connection that never sent a byte is then waited for.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
 pub(crate) struct Inherited {
@@ -136,31 +129,29 @@ impl Listener {
         }
     }
 
+    /// Serves until it is stopped. `direct` is for the listener at which that is asked.
     pub(super) fn start(
         self,
-        config: &Config,
-        tls: Option<Arc<Tls>>,
         connections: Arc<Connections>,
+        tls: Option<Arc<Tls>>,
         service: Service,
+        direct: Option<Live>,
     ) -> io::Result<Running> {
         let socket = match self.socket {
             Bound::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Bound::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
-        let idle = config.http.idle_timeout.0;
-        // Whoever reads a body gives it a time for the whole.
-        let fuse = FuseConfig::strict()
-            .with_http1_header_timeout(idle)
-            .with_connection_idle_timeout(idle)
-            .with_request_body_timeout(None);
-        let closing = CancellationToken::new();
-        let mut server = salvo::Server::new(Door::new(socket, closing.clone(), tls, connections.clone(), fuse)?);
-        server.http1_mut().max_buf_size(MAX_HEAD_BYTES);
-        let head = u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX);
-        server.http2_mut().max_concurrent_streams(MAX_STREAMS).max_header_list_size(head);
-        let stop = server.handle();
-        let task = tokio::spawn(server.try_serve(service));
-        Ok(Running { connections, closing, file: self.file, stop, task })
+        let door = Door::new(socket, connections.clone())?;
+        let protocol = Arc::new(Protocol::new(service, direct, tls, door.local_addr()));
+        let tasks = TaskTracker::new();
+        let watched = connections.clone();
+        Ok(Running {
+            file: self.file,
+            accepting: tokio::spawn(door.serve(protocol, tasks.clone())),
+            watching: tokio::spawn(async move { watched.watch().await }),
+            connections,
+            tasks,
+        })
     }
 }
 
@@ -203,18 +194,21 @@ fn is_socket(path: &Path) -> bool {
 
 /// A listener that serves.
 pub(super) struct Running {
-    connections: Arc<Connections>,
-    closing: CancellationToken,
     file: Option<(PathBuf, u64)>,
-    stop: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
+    accepting: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    connections: Arc<Connections>,
+    /// One a connection.
+    tasks: TaskTracker,
 }
 
 impl Running {
     /// Closes the socket, and finishes what is under way for so long. One that systemd holds too goes on listening: whoever connects
     /// waits for the next process.
-    pub(super) async fn stop(self, timeout: Duration) -> io::Result<()> {
-        self.closing.cancel();
+    pub(super) async fn stop(self, timeout: Duration) {
+        self.accepting.abort();
+        // It ends by being aborted, and the socket with it.
+        let _ = self.accepting.await;
         if let Some((path, number)) = &self.file
             && std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number)
             && let Err(error) = std::fs::remove_file(path)
@@ -222,12 +216,12 @@ impl Running {
             tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed; the next start replaces it");
         }
         tokio::time::sleep(LAST_REQUEST.min(timeout)).await;
-        self.stop.stop_graceful(timeout);
-        let mut task = self.task;
-        tokio::select! {
-            outcome = &mut task => return outcome.map_err(io::Error::other)?,
-            () = tokio::time::sleep(SILENCE) => self.connections.close_silent(),
+        self.connections.take_leave();
+        self.tasks.close();
+        if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
+            self.connections.close();
+            self.tasks.wait().await;
         }
-        task.await.map_err(io::Error::other)?
+        self.watching.abort();
     }
 }
