@@ -2,13 +2,13 @@
 //! that it gave itself: the difference is what Sealjar does for a request, and nothing else.
 //!
 //! ```sh
-//! bare ADDRESS FILE        # copies all fields at once, and looks at no path
-//! bare ADDRESS FILE PATH   # as a handler is usually written: a route, and fields that are inserted one by one
+//! bare ADDRESS FILE        # copies all fields at once, looks at no path, and waits for ever
+//! bare ADDRESS FILE PATH   # as usual: a route, fields that are inserted one by one, and time limits
 //! ```
 //!
 //! The file holds a complete HTTP/1.1 answer: status line, fields, an empty line, the body. Fields that hyper writes by
-//! itself are left out. It is part of this package so that Salvo, its features and the profile are the very same; it has
-//! Sealjar's timeouts, too.
+//! itself are left out. It is part of this package so that Salvo, its features and the profile are the very same. The time
+//! limits are Sealjar's, as Salvo keeps them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -81,23 +81,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (address, file) = (arguments.next().ok_or(USAGE)?, arguments.next().ok_or(USAGE)?);
     let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
     let answer = Answer::parse(text.leak()).ok_or_else(|| format!("{file} holds no HTTP/1.1 answer"))?;
-    let router = match arguments.next() {
-        Some(path) => Router::with_path(path).get(Usual(answer)),
+    let (router, fuse) = match arguments.next() {
+        Some(path) => {
+            let fuse = FuseConfig::strict()
+                .with_http1_header_timeout(IDLE)
+                .with_connection_idle_timeout(IDLE)
+                .with_request_body_timeout(None);
+            (Router::with_path(path).get(Usual(answer)), fuse)
+        }
         // Any path, for less than a pattern costs.
         None => {
             let any = Router::new().filter_fn(|request, path| {
                 path.forward(request.uri().path().len());
                 true
             });
-            any.goal(answer)
+            (any.goal(answer), FuseConfig::disabled())
         }
     };
     let socket = tokio::net::TcpListener::bind(&address).await?;
     SockRef::from(&socket).set_tcp_nodelay(true)?;
-    let fuse = FuseConfig::strict()
-        .with_http1_header_timeout(IDLE)
-        .with_connection_idle_timeout(IDLE)
-        .with_request_body_timeout(None);
     let server = Server::new(TcpAcceptor::try_from(socket)?).fuse_policy(fuse);
     // In a task, so that a worker serves and not the main thread.
     Ok(tokio::spawn(server.try_serve(router)).await??)

@@ -23,12 +23,13 @@ MOST_INSTRUCTIONS = 4_500
 
 HOW_BARE = f"""
 The bare server is one Salvo handler with a prepared answer: the one that Sealjar gave, with the same fields
-(`benches/http/bare.rs`; the same Salvo, timeouts and profile). It is there twice: as handlers are usually written, with
-a route and each field inserted (*bare*), and with nothing that could be left out, all fields copied at once and no look
-at the path (*barest*). {CONNECTIONS} kept connections, one worker thread;
-servers on one core, the load on another. All take turns of a second, after one to get warm. Ratios are taken within
-a round; told are their median, the least and the greatest. The browser sends the session's cookie and no other, unless
-it says so."""
+(`benches/http/bare.rs`; the same Salvo and profile), at Salvo's own listener. It is there twice: as handlers are
+usually written, with a route, each field inserted, and Sealjar's time limits for connections as Salvo keeps them
+(*bare*); and with nothing that could be left out, all fields copied at once, no look at the path, and no time limit
+(*barest*). That Sealjar can be faster is because it answers these requests before Salvo's routing, and has one task
+watch over its connections. {CONNECTIONS} kept connections, one worker thread; servers on one core, the load on another.
+All take turns of a second, after one to get warm. Ratios are taken within a round; told are their median, the least and
+the greatest. The browser sends the session's cookie and no other, unless it says so."""
 
 HOW_INSTRUCTIONS = f"""
 In user space, counted by `valgrind --tool=callgrind` over one connection, without what the server does when nobody asks.
