@@ -114,3 +114,44 @@ async fn a_head_or_body_over_its_limit_is_refused_and_the_server_goes_on() {
     let session = server.login("alice").await;
     assert_eq!(server.status(&session).await, "200");
 }
+
+/// In its usual spelling a path that is asked all the time is answered before the router, and in any other behind it.
+#[tokio::test]
+async fn an_answer_is_the_same_however_its_path_is_spelled() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    for (usual, other) in [
+        ("/auth/status", "//auth/status"),
+        ("/auth/status", "/auth/%73tatus"),
+        ("/auth/status?x=y", "/auth/status/?x=y"),
+        ("/protected", "/protected/"),
+        ("/auth/verify", "/auth//verify"),
+        ("/auth/verify?role=nobody", "/auth/verify/?role=nobody"),
+        ("/auth/verify/redirect?role=", "/auth/verify//redirect?role="),
+        ("/auth/verify/redirect", "/auth/verify/%72edirect"),
+    ] {
+        for cookie in [session.cookie().as_str(), "", "__Host-sealjar=x"] {
+            for accept in ["*/*", "text/html"] {
+                let answer = |path: &str| {
+                    let host = &server.public;
+                    let head =
+                        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nAccept: {accept}\r\n");
+                    let answer = raw(host, format!("{head}Connection: close\r\n\r\n").as_bytes());
+                    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+                    let varies = ["date: ", "x-request-id: ", "location: /auth/login?rd=%2Fprotected"];
+                    let varies = |line: &&str| varies.iter().any(|start| line.starts_with(start));
+                    let mut head: Vec<_> = head.lines().filter(|line| !varies(line)).map(str::to_owned).collect();
+                    head.sort();
+                    (head, body.to_owned())
+                };
+                let (usual_answer, other_answer) = (answer(usual), answer(other));
+                assert_eq!(usual_answer.0, other_answer.0, "{usual} {other} {accept}");
+                // Each rendering of a page has a form token of its own, and the page to come back to.
+                if accept != "text/html" {
+                    assert_eq!(usual_answer.1, other_answer.1, "{usual} {other}");
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Slow and heavy clients: whoever holds connections, by whatever kind of slowness, keeps nobody else out.
 
 mod bodies;
+mod idle;
 mod many;
 
 use std::io::{self, Read, Write};
