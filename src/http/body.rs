@@ -40,6 +40,7 @@ impl Submission {
         let needs_token = from_browser && media_type != Some(MediaType::Json);
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
+        app.connections.wait_for_body(request.remote_addr(), app.body_timeout);
         let body = match tokio::time::timeout(app.body_timeout, request.payload_with_max_size(limit)).await {
             Ok(Ok(bytes)) => bytes.clone(),
             Ok(Err(ParseError::PayloadTooLarge)) => return Err(Problem::TooLarge),

@@ -99,7 +99,7 @@ impl Connections {
     /// The most that are closed at once, so that a flood of connections does not look through all of them each time.
     const MOST_AT_ONCE: usize = 64;
     /// How often the clock is read.
-    const TICK: Duration = Duration::from_millis(250);
+    const TICK: Duration = Duration::from_secs(1);
     /// How long a client may take none of an answer.
     const STALL: Duration = Duration::from_secs(30);
 
@@ -229,6 +229,12 @@ impl Connections {
         let slot = Arc::new(Slot::new(is_proxy, key.1, self.now.load(Ordering::Relaxed), leaving));
         self.lock().slots.insert(key, slot.clone());
         Connection { connections: self.clone(), key, slot }
+    }
+
+    /// Lets the peer's connection do nothing for so much longer: a body has a time of its own.
+    pub(crate) fn wait_for_body(&self, address: &conn::SocketAddr, timeout: Duration) {
+        let until = self.now.load(Ordering::Relaxed).saturating_add(milliseconds(timeout));
+        self.of_peer(address).iter().for_each(|slot| slot.is_waited_for(until));
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.

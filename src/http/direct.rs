@@ -149,6 +149,7 @@ where
             return Either::Right(self.rest.call(request));
         };
         let (app, access) = (live.load(), Access::begin());
+        // No handler asks for the scheme, which a proxy in front would hide.
         let mut request = Request::from_hyper(request, Scheme::HTTP);
         *request.remote_addr_mut() = self.remote_addr.clone();
         let mut response = Response::new();

@@ -183,24 +183,15 @@ impl<'a> Fields<'a> {
         Err(BadClaims)
     }
 
-    /// Four numbers, at once if each has five bytes: instants from 1978 to 3058.
+    /// Four numbers, at once if each has five bytes.
     #[inline(always)]
     fn instants(&mut self) -> Result<[UnixTime; 4], BadClaims> {
-        const MORE: u32 = 0x8080_8080;
-        let of_five = |[low @ .., high]: [u8; 5]| {
-            let low = u32::from_le_bytes(low);
-            let is_one = low & MORE == MORE && (1..0x80).contains(&high);
-            // Two of 14 bits, and then one of 28.
-            let low = low & 0x007f_007f | (low & 0x7f00_7f00) >> 1;
-            let low = low & 0x3fff | (low & 0x3fff_0000) >> 2;
-            is_one.then_some(UnixTime(u64::from(low) | u64::from(high) << 28))
-        };
         if let Some((bytes, rest)) = self.0.split_first_chunk::<20>()
             && let [a, b, c, d] = *bytes.as_chunks().0
             && let (Some(a), Some(b), Some(c), Some(d)) = (of_five(a), of_five(b), of_five(c), of_five(d))
         {
             self.0 = rest;
-            return Ok([a, b, c, d]);
+            return Ok([a, b, c, d].map(UnixTime));
         }
         Ok([self.number()?, self.number()?, self.number()?, self.number()?].map(UnixTime))
     }
@@ -212,6 +203,18 @@ impl<'a> Fields<'a> {
         self.0 = rest;
         Ok(bytes)
     }
+}
+
+/// A number of five bytes, if it is one: instants from 1978 to 3058.
+#[inline(always)]
+fn of_five([low @ .., high]: [u8; 5]) -> Option<u64> {
+    const MORE: u32 = 0x8080_8080;
+    let low = u32::from_le_bytes(low);
+    let is_one = low & MORE == MORE && (1..0x80).contains(&high);
+    // Two of 14 bits, and then one of 28.
+    let low = low & 0x007f_007f | (low & 0x7f00_7f00) >> 1;
+    let low = low & 0x3fff | (low & 0x3fff_0000) >> 2;
+    is_one.then_some(u64::from(low) | u64::from(high) << 28)
 }
 
 /// The texts that stand in `bytes` at these places, one after the other. They are checked at once with what is between them, which

@@ -20,7 +20,7 @@ pub(super) struct Slot {
     working: AtomicU32,
     /// Until then its last answer may be on the way; 0 if none is.
     answer_due: AtomicU64,
-    /// When it was opened, something was last sent to it, or the first byte came after that.
+    /// When it was opened, something was last sent to it, or the first byte came after that; later if it is waited for.
     active_at: AtomicU64,
     /// A byte has come since something was last sent.
     asks: AtomicBool,
@@ -72,6 +72,10 @@ impl Slot {
             self.asks.store(true, Ordering::Relaxed);
             self.active_at.store(now(), Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn is_waited_for(&self, until: u64) {
+        self.active_at.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Whether an answer was on the way, which may be this.

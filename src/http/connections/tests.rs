@@ -112,6 +112,6 @@ fn who_takes_nothing_of_an_answer_is_closed() {
     slowly.stalls();
     at(31);
     assert!(never.slot.is_closing() && !slowly.slot.is_closing());
-    at(51);
+    at(52);
     assert!(slowly.slot.is_closing());
 }

@@ -89,6 +89,14 @@ async fn a_browser_is_shown_the_sign_in_form_again_if_its_body_trickles() {
 }
 
 #[tokio::test]
+async fn a_body_has_its_time_where_idle_connections_have_less() {
+    let home = Home::with_settings(&["http.idle_timeout=1s", "http.body_timeout=4s"]);
+    let server = home.start();
+    let answer = trickle_raw(&server.public, "POST /auth/login HTTP/1.1\r\nContent-Type: application/json\r\n");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_gets_408_over_http_2_too() {
     let home = Home::with_settings(&["http.body_timeout=1s"]);
     let server = home.start();
