@@ -19,6 +19,7 @@ mod entry;
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod lag;
 pub mod retention;
+mod subjects;
 mod table;
 #[cfg(feature = "store")]
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
@@ -29,11 +30,10 @@ mod tests;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
-
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::id::Sid;
 pub use entry::Entry;
+use subjects::Subjects;
 use table::Table;
 
 /// What to do with a session when the list has not been brought up to date for longer than [`Freshness::max_staleness`].
@@ -59,7 +59,7 @@ pub struct Freshness {
 pub struct RevocationList {
     sessions: Table,
     pending_sessions: Table,
-    subjects: DashMap<Box<str>, SubjectEntry, foldhash::fast::RandomState>,
+    subjects: Subjects,
     /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
     pending: AtomicUsize,
     global_generation: AtomicU64,
@@ -69,23 +69,13 @@ pub struct RevocationList {
     freshness: Freshness,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct SubjectEntry {
-    /// Refuses generations below this.
-    below: u64,
-    /// Up to which generation the store has committed that; lower than `below` while an entry is pending.
-    durable: u64,
-    /// When the committed part may go.
-    expires_at: UnixTime,
-}
-
 impl RevocationList {
     /// An empty list, never brought up to date.
     pub fn new(freshness: Freshness) -> Self {
         Self {
             sessions: Table::large(),
             pending_sessions: Table::small(),
-            subjects: DashMap::with_hasher(foldhash::fast::RandomState::default()),
+            subjects: Subjects::new(),
             pending: AtomicUsize::new(0),
             global_generation: AtomicU64::new(0),
             pruned_through: AtomicU64::new(0),
@@ -135,7 +125,7 @@ impl RevocationList {
 
     /// Refuses a subject's lower generations from now on, before the store has committed the entry.
     pub fn add_pending_below(&self, sub: &str, below: u64) {
-        let mut held = self.subjects.entry(sub.into()).or_default();
+        let mut held = self.subjects.entry(sub);
         held.below = held.below.max(below);
     }
 
@@ -149,7 +139,7 @@ impl RevocationList {
                 }
             }
             Entry::Subject { sub, below, expires_at } => {
-                let mut held = self.subjects.entry(sub.clone()).or_default();
+                let mut held = self.subjects.entry(sub);
                 held.below = held.below.max(*below);
                 held.durable = held.durable.max(*below);
                 held.expires_at = held.expires_at.max(*expires_at);
@@ -161,7 +151,7 @@ impl RevocationList {
     pub fn holds(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Session { sid, .. } => self.refuses_session(*sid),
-            Entry::Subject { sub, below, .. } => self.subjects.get(&**sub).is_some_and(|held| held.below >= *below),
+            Entry::Subject { sub, below, .. } => self.subjects.get(sub).is_some_and(|held| held.below >= *below),
         }
     }
 
@@ -190,8 +180,7 @@ impl RevocationList {
     pub fn prune(&self, instant: UnixTime) {
         self.raise_pruned_through(instant);
         self.sessions.prune(instant);
-        self.subjects.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
-        table::fit(&self.subjects);
+        self.subjects.prune(instant);
         self.pending.fetch_sub(self.pending_sessions.prune(instant), Ordering::AcqRel);
     }
 

@@ -1,4 +1,5 @@
-//! The connections of one listener: which of them gives way when there is no room for another, and which are closed for doing nothing.
+//! The connections of one listener: which of them gives way when there is no room for another, and which have done nothing for too
+//! long.
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
 //! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to

@@ -97,11 +97,8 @@ proptest! {
         }
         let view = |list: &RevocationList| {
             let mut sessions = list.sessions.entries();
-            let mut subjects: Vec<_> = list
-                .subjects
-                .iter()
-                .map(|entry| (entry.key().clone(), entry.below, entry.expires_at))
-                .collect();
+            let subjects = list.subjects.entries().into_iter();
+            let mut subjects: Vec<_> = subjects.map(|(sub, entry)| (sub, entry.below, entry.expires_at)).collect();
             sessions.sort();
             subjects.sort();
             (sessions, subjects)
