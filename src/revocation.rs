@@ -18,6 +18,7 @@ mod entry;
 #[cfg(feature = "store")]
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod lag;
+mod marks;
 pub mod retention;
 mod subjects;
 mod table;
@@ -125,8 +126,7 @@ impl RevocationList {
 
     /// Refuses a subject's lower generations from now on, before the store has committed the entry.
     pub fn add_pending_below(&self, sub: &str, below: u64) {
-        let mut held = self.subjects.entry(sub);
-        held.below = held.below.max(below);
+        self.subjects.raise(sub, |held| held.below = held.below.max(below));
     }
 
     /// Takes an entry that the store has committed. Of two for the same thing the wider and longer one holds.
@@ -138,12 +138,11 @@ impl RevocationList {
                     self.pending.fetch_sub(1, Ordering::AcqRel);
                 }
             }
-            Entry::Subject { sub, below, expires_at } => {
-                let mut held = self.subjects.entry(sub);
+            Entry::Subject { sub, below, expires_at } => self.subjects.raise(sub, |held| {
                 held.below = held.below.max(*below);
                 held.durable = held.durable.max(*below);
                 held.expires_at = held.expires_at.max(*expires_at);
-            }
+            }),
         }
     }
 

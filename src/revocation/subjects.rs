@@ -1,21 +1,18 @@
 //! Subjects and the generation below which their sign-ins are refused.
 //!
-//! Few subjects have an entry, and every check asks for one. So a bit for each hash is looked at first, and the map only if it is
-//! set: to look into the map is to write to a lock, which two cores that do so take from each other. A bit is set before the entry
-//! is there, and stays when it is gone; then the map is looked into in vain.
+//! Few have an entry, and every check asks for one: [`Marks`] answer most.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use dashmap::mapref::one::RefMut;
 use foldhash::fast::RandomState;
 
+use super::marks::Marks;
 use super::table;
 use crate::clock::UnixTime;
 
-/// 64 KiB: one of a hundred subjects is looked up in vain after 5,000 have been refused.
-const BITS: usize = 1 << 19;
+/// In bytes: of five thousand entries one of a hundred other subjects is looked up in vain.
+const MARKS: usize = 1 << 16;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SubjectEntry {
@@ -29,41 +26,34 @@ pub(super) struct SubjectEntry {
 
 #[derive(Debug)]
 pub(super) struct Subjects {
-    bits: Box<[AtomicU64]>,
     map: DashMap<Box<str>, SubjectEntry, RandomState>,
+    marks: Marks,
 }
 
 impl Subjects {
     pub(super) fn new() -> Self {
-        let bits = (0..BITS / 64).map(|_| AtomicU64::new(0)).collect();
-        Self { bits, map: DashMap::with_hasher(RandomState::default()) }
+        Self { map: DashMap::with_hasher(RandomState::default()), marks: Marks::new(MARKS) }
     }
 
     pub(super) fn get(&self, sub: &str) -> Option<SubjectEntry> {
-        let (word, bit) = self.bit(sub);
-        if word.load(Ordering::Acquire) & bit == 0 {
+        if !self.marks.may_hold(self.map.hasher().hash_one(sub)) {
             return None;
         }
         self.map.get(sub).map(|entry| *entry)
     }
 
-    /// The subject's entry, to be raised; one that refuses nothing if there is none yet.
-    pub(super) fn entry(&self, sub: &str) -> RefMut<'_, Box<str>, SubjectEntry> {
-        let (word, bit) = self.bit(sub);
-        word.fetch_or(bit, Ordering::AcqRel);
-        self.map.entry(sub.into()).or_default()
+    /// Changes the subject's entry, which refuses nothing if it is new.
+    pub(super) fn raise(&self, sub: &str, change: impl FnOnce(&mut SubjectEntry)) {
+        change(&mut self.map.entry(sub.into()).or_default());
+        self.marks.mark(self.map.hasher().hash_one(sub));
     }
 
     /// Throws away what the store has committed and what ended before `instant`.
     pub(super) fn prune(&self, instant: UnixTime) {
         self.map.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
         table::fit(&self.map);
-    }
-
-    fn bit(&self, sub: &str) -> (&AtomicU64, u64) {
-        let hash = self.map.hasher().hash_one(sub);
-        let place = usize::try_from(hash % BITS as u64).unwrap_or_default();
-        (&self.bits[place / 64], 1 << (place % 64))
+        let hash = |sub: &str| self.map.hasher().hash_one(sub);
+        self.marks.remake(self.map.len(), |mark| self.map.iter().for_each(|entry| mark(hash(entry.key()))));
     }
 
     #[cfg(test)]
@@ -77,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_every_entry_and_no_other_whatever_bits_they_share() {
+    fn finds_every_entry_and_no_other_before_and_after_pruning() {
         let subjects = Subjects::new();
         let name = |number: u64| format!("subject {number}");
-        // With so many, a third of the others share a bit with one of them.
-        for number in 0..200_000 {
-            subjects.entry(&name(number)).below = number + 1;
+        let below = |number: u64| subjects.get(&name(number)).map(|entry| entry.below);
+        // So many that most hashes share a bit with one of them.
+        for number in 0..400_000 {
+            let expires_at = UnixTime(if number < 1000 { 2 } else { 1 });
+            subjects.raise(&name(number), |entry| *entry = SubjectEntry { below: number, durable: number, expires_at });
         }
-        for number in 0..200_000 {
-            assert_eq!(subjects.get(&name(number)).map(|entry| entry.below), Some(number + 1));
-            assert!(subjects.get(&name(number + 200_000)).is_none());
-        }
-        subjects.entry(&name(7)).durable = 8;
-        subjects.prune(UnixTime(1));
-        assert!(subjects.get(&name(7)).is_none() && subjects.get(&name(8)).is_some());
+        assert!((0..400_000).all(|number| below(number) == Some(number)));
+        assert!((400_000..401_000).all(|number| below(number).is_none()));
+        subjects.prune(UnixTime(2));
+        assert!((0..1000).all(|number| below(number) == Some(number)));
+        assert!((1000..400_000).all(|number| below(number).is_none()));
     }
 }

@@ -1,13 +1,14 @@
 //! Session ids and until when each is refused: the tables that grow with the sign-outs.
 //!
 //! A [`DashMap`] is hash tables under a lock each. To look into one is to write to its lock, twice, and to read one place in memory,
-//! wherever that is by then: the list may be long, but not near. An entry is 20 bytes and one of the table's own, in a table that is
-//! between three eighths and seven eighths full, because its size is a power of two: 24 to 56 bytes.
+//! wherever that is by then: the list may be long, but not near. So [`Marks`] are asked first. An entry is 20 bytes and one of the
+//! table's own, in a table that is between three eighths and seven eighths full, because its size is a power of two: 24 to 56 bytes.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
 use dashmap::DashMap;
 
+use super::marks::Marks;
 use crate::clock::UnixTime;
 use crate::id::Sid;
 
@@ -21,40 +22,51 @@ const SMALL: usize = 16;
 /// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
 type Seconds = u32;
 
+/// Marks of a large table, in bytes: of a hundred thousand entries one of a hundred others is looked up in vain; of a million one of
+/// nine, of ten million most.
+const MARKS: usize = 1 << 20;
+
 /// Refused sessions.
 #[derive(Debug)]
-pub(super) struct Table(DashMap<Sid, Seconds, BuildHasherDefault<SidHasher>>);
+pub(super) struct Table {
+    map: DashMap<Sid, Seconds, BuildHasherDefault<SidHasher>>,
+    marks: Marks,
+}
 
 impl Table {
     /// For many.
     pub(super) fn large() -> Self {
-        Self(DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS))
+        let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
+        Self { map, marks: Marks::new(MARKS) }
     }
 
     /// For few, and for a short time.
     pub(super) fn small() -> Self {
-        Self(DashMap::with_hasher(BuildHasherDefault::default()))
+        Self { map: DashMap::with_hasher(BuildHasherDefault::default()), marks: Marks::new(MARKS / 1024) }
     }
 
     pub(super) fn contains(&self, sid: Sid) -> bool {
-        self.0.contains_key(&sid)
+        self.marks.may_hold(self.hash(sid)) && self.map.contains_key(&sid)
     }
 
     /// Refuses a session, of two times until the later one. Says whether it was not refused before.
     pub(super) fn add(&self, sid: Sid, until: UnixTime) -> bool {
         let until = seconds(until);
         let mut new = false;
-        let mut held = self.0.entry(sid).or_insert_with(|| {
+        let mut held = self.map.entry(sid).or_insert_with(|| {
             new = true;
             until
         });
         *held = until.max(*held);
+        drop(held);
+        // Also if it was there already: whoever put it there may not have come so far.
+        self.marks.mark(self.hash(sid));
         new
     }
 
     /// Says whether it was there.
     pub(super) fn remove(&self, sid: Sid) -> bool {
-        self.0.remove(&sid).is_some()
+        self.map.remove(&sid).is_some()
     }
 
     /// Throws away what ended before `instant`, and gives back memory that is not needed any more. Says how many that were.
@@ -65,24 +77,29 @@ impl Table {
         let ended = |until: &Seconds| *until < seconds(instant);
         let mut gone = 0;
         loop {
-            let found = self.0.iter().filter(|entry| ended(entry.value())).map(|entry| *entry.key());
+            let found = self.map.iter().filter(|entry| ended(entry.value())).map(|entry| *entry.key());
             let found: Vec<Sid> = found.take(AT_ONCE).collect();
-            gone += found.iter().filter_map(|sid| self.0.remove_if(sid, |_, until| ended(until))).count();
+            gone += found.iter().filter_map(|sid| self.map.remove_if(sid, |_, until| ended(until))).count();
             if found.len() < AT_ONCE {
                 break;
             }
         }
-        fit(&self.0);
+        fit(&self.map);
+        self.marks.remake(self.len(), |mark| self.map.iter().for_each(|entry| mark(self.hash(*entry.key()))));
         gone
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.map.len()
+    }
+
+    fn hash(&self, sid: Sid) -> u64 {
+        self.map.hasher().hash_one(sid)
     }
 
     #[cfg(test)]
     pub(super) fn entries(&self) -> Vec<(Sid, UnixTime)> {
-        self.0.iter().map(|entry| (*entry.key(), UnixTime(u64::from(*entry.value())))).collect()
+        self.map.iter().map(|entry| (*entry.key(), UnixTime(u64::from(*entry.value())))).collect()
     }
 }
 
@@ -138,7 +155,7 @@ mod tests {
 
     /// Entries for which the table has places, the taken ones included.
     fn places(table: &Table) -> usize {
-        table.0.shards().iter().map(|shard| shard.read().buckets()).sum()
+        table.map.shards().iter().map(|shard| shard.read().buckets()).sum()
     }
 
     /// Adds so many.
@@ -163,7 +180,7 @@ mod tests {
     #[test]
     fn a_steady_day_needs_three_places_an_entry_and_makes_few_tables_anew() {
         let table = Table::small();
-        let (mut before, mut changes, shards) = (0, 0, table.0.shards().len());
+        let (mut before, mut changes, shards) = (0, 0, table.map.shards().len());
         for minute in 0..240 {
             sign_out(&table, 1_000, minute + 30);
             table.prune(UnixTime(minute));

@@ -1,0 +1,149 @@
+//! A bit for each hash that may be in a map, to be looked at before the map.
+//!
+//! To look into a map is to write to a lock, which cores that do so take from each other; bits are only read. There are two sets
+//! of them. One is asked, and both are marked. To get rid of marks whose entries are gone, the other set is cleared, marked anew
+//! from the map, and asked from then on. No entry is ever missed:
+//!
+//! * An entry is marked after it is in the map, and counts from then on. If its mark is cleared, it was in the map before that, so
+//!   it is found there and marked again. If not, it is there.
+//! * A set that is asked may be cleared only after the next has taken its place. Whoever asked so slowly finds no mark, and that the
+//!   turn is another; and asks again.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Two sets of bits.
+pub(super) struct Marks {
+    sets: [Box<[AtomicU64]>; 2],
+    /// The set that is asked is this modulo 2.
+    turn: AtomicUsize,
+    /// Marks made since the last turn, those of the same hash counted again.
+    made: AtomicUsize,
+    remaking: Mutex<()>,
+}
+
+impl Marks {
+    /// So many are not worth to be got rid of.
+    const FEW: usize = 1000;
+
+    /// With so many bytes in each set: a power of two, and at least 8.
+    pub(super) fn new(bytes: usize) -> Self {
+        debug_assert!(bytes.is_power_of_two() && bytes >= 8);
+        let sets = [(); 2].map(|()| (0..bytes / 8).map(|_| AtomicU64::new(0)).collect());
+        Self { sets, turn: AtomicUsize::new(0), made: AtomicUsize::new(0), remaking: Mutex::new(()) }
+    }
+
+    /// Whether an entry of this hash may be in the map; if not, it is not.
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        let mut turn = self.turn.load(Ordering::Acquire);
+        loop {
+            let (word, bit) = place(&self.sets[turn % 2], hash);
+            if word.load(Ordering::Acquire) & bit != 0 {
+                return true;
+            }
+            let now = self.turn.load(Ordering::Acquire);
+            if now == turn {
+                return false;
+            }
+            turn = now;
+        }
+    }
+
+    /// Marks an entry that is in the map.
+    pub(super) fn mark(&self, hash: u64) {
+        for set in &self.sets {
+            let (word, bit) = place(set, hash);
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Marks anew what is in a map of so many entries, if many marks are of others. `hashes` passes on the hash of each of them.
+    pub(super) fn remake(&self, entries: usize, hashes: impl FnOnce(&mut dyn FnMut(u64))) {
+        let _alone = self.remaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.made.load(Ordering::Relaxed);
+        if made < 2 * entries + Self::FEW {
+            return;
+        }
+        let next = self.turn.load(Ordering::Relaxed) + 1;
+        let set = &self.sets[next % 2];
+        for word in set {
+            // Read, too: so it is known that the entries of these marks are in the map.
+            word.swap(0, Ordering::AcqRel);
+        }
+        let mut marked = 0;
+        hashes(&mut |hash| {
+            let (word, bit) = place(set, hash);
+            word.fetch_or(bit, Ordering::Relaxed);
+            marked += 1;
+        });
+        self.turn.store(next, Ordering::Release);
+        self.made.fetch_sub(made.saturating_sub(marked), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Marks").field("turn", &self.turn).field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+fn place(set: &[AtomicU64], hash: u64) -> (&AtomicU64, u64) {
+    // The length is a power of two: to divide by it would take longer than all the rest.
+    let word = usize::try_from(hash >> 6 & (set.len() as u64 - 1)).unwrap_or_default();
+    (&set[word], 1 << (hash & 63))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn forgets_what_is_gone_and_nothing_else() {
+        let marks = Marks::new(1 << 16);
+        let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (0..20_000).for_each(|number| marks.mark(hash(number)));
+        assert!((0..20_000).all(|number| marks.may_hold(hash(number))));
+        let held = |range: std::ops::Range<u64>| range.filter(|number| marks.may_hold(hash(*number))).count();
+        assert!(held(20_000..40_000) < 2_000, "few bits are shared");
+        marks.remake(15_000, |_| panic!("too few are gone"));
+        marks.remake(5_000, |mark| (0..5_000).for_each(|number| mark(hash(number))));
+        assert_eq!(held(0..5_000), 5_000);
+        assert!(held(5_000..20_000) < 1_500);
+        marks.mark(hash(30_000));
+        assert!(marks.may_hold(hash(30_000)));
+        marks.remake(5_001, |_| panic!("they were just made anew"));
+    }
+
+    #[test]
+    fn nothing_is_missed_while_they_are_remade() {
+        // Few words, so that many share one.
+        let (marks, held) = (Marks::new(1 << 12), Mutex::new(BTreeSet::new()));
+        let held = || held.lock().expect("nobody panics with it");
+        std::thread::scope(|scope| {
+            let adding = scope.spawn(|| {
+                for number in 0..20_000_u64 {
+                    let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    held().insert(hash);
+                    marks.mark(hash);
+                    assert!(marks.may_hold(hash), "{number}");
+                    if number % 64 == 63 {
+                        let mut held = held();
+                        assert!(held.iter().all(|hash| marks.may_hold(*hash)), "{number}");
+                        held.pop_first();
+                    }
+                }
+            });
+            while !adding.is_finished() {
+                marks.remake(0, |mark| {
+                    let hashes: Vec<_> = held().iter().copied().collect();
+                    hashes.into_iter().for_each(mark);
+                });
+            }
+            adding.join().expect("nothing was missed");
+        });
+        assert!(marks.turn.load(Ordering::Relaxed) > 10);
+    }
+}
