@@ -63,4 +63,6 @@ fn measure(lists: &[Sessions; 4], tokens: &[Token], rounds: usize, batch: usize)
 fn fill(list: &RevocationList, length: usize, now: Now) {
     let expires_at = now.wall.plus(HOUR);
     (0..length).for_each(|_| list.add_durable(&Entry::Session { sid: Sid::random(), expires_at }));
+    // As the server does when it has loaded them, and from then on in pruning.
+    list.fit();
 }

@@ -11,7 +11,7 @@ use super::marks::Marks;
 use super::table;
 use crate::clock::UnixTime;
 
-/// In bytes: of five thousand entries one of a hundred other subjects is looked up in vain.
+/// Room for marks, in bytes. Of up to thirty thousand entries one of sixteen others is looked up in vain.
 const MARKS: usize = 1 << 16;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +52,10 @@ impl Subjects {
     pub(super) fn prune(&self, instant: UnixTime) {
         self.map.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
         table::fit(&self.map);
+        self.fit_marks();
+    }
+
+    pub(super) fn fit_marks(&self) {
         let hash = |sub: &str| self.map.hasher().hash_one(sub);
         self.marks.remake(self.map.len(), |mark| self.map.iter().for_each(|entry| mark(hash(entry.key()))));
     }

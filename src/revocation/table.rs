@@ -22,8 +22,8 @@ const SMALL: usize = 16;
 /// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
 type Seconds = u32;
 
-/// Marks of a large table, in bytes: of a hundred thousand entries one of a hundred others is looked up in vain; of a million one of
-/// nine, of ten million most.
+/// Room for marks of a large table, in bytes. Of up to half a million entries one of sixteen others is looked up in vain; of a million
+/// one of nine, of ten million most.
 const MARKS: usize = 1 << 20;
 
 /// Refused sessions.
@@ -85,8 +85,12 @@ impl Table {
             }
         }
         fit(&self.map);
-        self.marks.remake(self.len(), |mark| self.map.iter().for_each(|entry| mark(self.hash(*entry.key()))));
+        self.fit_marks();
         gone
+    }
+
+    pub(super) fn fit_marks(&self) {
+        self.marks.remake(self.len(), |mark| self.map.iter().for_each(|entry| mark(self.hash(*entry.key()))));
     }
 
     pub(super) fn len(&self) -> usize {

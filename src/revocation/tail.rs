@@ -72,6 +72,7 @@ impl Follower {
         // First, so that no refusal is missing on the list whose expiry did not reckon with what is sealed here.
         follower.record(now, false).await?;
         catch_up(&follower.store, &follower.list, &mut follower.place, News::Old).await?;
+        follower.list.fit();
         Ok(follower)
     }
 
