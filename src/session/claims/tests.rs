@@ -1,0 +1,134 @@
+use super::*;
+use proptest::prelude::*;
+
+fn some_claims() -> Claims<'static> {
+    Claims {
+        sid: Sid::from_bytes([1; 16]),
+        session_nonce: SessionNonce::from_bytes([2; 16]),
+        site: Site::from_bytes([3; 8]),
+        sub: "s",
+        account_generation: 4,
+        global_generation: 5,
+        login_name: "alice",
+        display_name: "",
+        email: "",
+        roles: "admin,ops",
+        authenticated_at: UnixTime(100),
+        sealed_at: UnixTime(100),
+        idle_deadline: UnixTime(200),
+        absolute_deadline: UnixTime(300),
+        flags: Flags::REMEMBERED,
+        app_data: b"app",
+    }
+}
+
+#[test]
+fn refuses_every_truncation_and_anything_left_over() {
+    let mut bytes = some_claims().encode().expect("well formed");
+    assert_eq!(Claims::decode(&bytes), Ok(some_claims()));
+    for end in 0..bytes.len() {
+        assert_eq!(Claims::decode(&bytes[..end]), Err(BadClaims), "cut at {end}");
+    }
+    bytes.push(0);
+    assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+}
+
+#[test]
+fn refuses_what_breaks_a_rule_both_ways() {
+    let long = "x".repeat(2000);
+    let broken = [
+        Claims { sub: "", ..some_claims() },
+        Claims { sub: &long[..65], ..some_claims() },
+        Claims { sub: "a b", ..some_claims() },
+        Claims { login_name: &long[..65], ..some_claims() },
+        Claims { display_name: &long[..257], ..some_claims() },
+        Claims { email: &long[..255], ..some_claims() },
+        Claims { roles: &long[..1025], ..some_claims() },
+        Claims { flags: Flags(0x80), ..some_claims() },
+        Claims { idle_deadline: UnixTime(301), ..some_claims() },
+    ];
+    for claims in broken {
+        assert_eq!(claims.encode(), Err(BadClaims));
+        let bytes = postcard::to_stdvec(&claims).expect("encodes");
+        assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+    }
+}
+
+#[test]
+fn no_text_ends_within_a_character_that_the_next_length_completes() {
+    let name = "x".repeat(0xa9);
+    let claims = Claims { login_name: "ab", display_name: &name, ..some_claims() };
+    let mut bytes = claims.encode().expect("well formed");
+    let end = bytes.windows(2).position(|pair| pair == b"ab").expect("the login name") + 1;
+    assert_eq!(bytes[end + 1], 0xa9, "the length of the next text");
+    bytes[end] = 0xc3;
+    assert!(str::from_utf8(&bytes[end..end + 2]).is_ok());
+    assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+}
+
+#[test]
+fn lists_roles() {
+    assert_eq!(some_claims().roles().collect::<Vec<_>>(), ["admin", "ops"]);
+    assert_eq!(Claims { roles: "", ..some_claims() }.roles().count(), 0);
+}
+
+proptest! {
+    #[test]
+    fn decoding_undoes_encoding(
+        sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation in prop_oneof![0..300_u64, any::<u64>()],
+        idle in prop_oneof![0..1_u64 << 36, 0..=u64::MAX / 2],
+        more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let claims = Claims {
+            sub: &sub,
+            display_name: &display_name,
+            account_generation: generation,
+            idle_deadline: UnixTime(idle),
+            absolute_deadline: UnixTime(idle + more),
+            app_data: &app_data,
+            ..some_claims()
+        };
+        let bytes = claims.encode().expect("well formed");
+        prop_assert_eq!(Claims::decode(&bytes), Ok(claims));
+    }
+
+    #[test]
+    fn no_text_but_utf_8_is_read(text in proptest::collection::vec(any::<u8>(), 0..6), generation in 0..300_u64) {
+        let place = text.len();
+        let claims = Claims { account_generation: generation, login_name: &"x".repeat(place), ..some_claims() };
+        let mut bytes = claims.encode().expect("well formed");
+        let at = bytes.windows(place + 1).rposition(|window| window[0] as usize == place && window[1..].iter().all(|byte| *byte == b'x'));
+        let at = at.expect("the login name") + 1;
+        bytes[at..at + place].copy_from_slice(&text);
+        prop_assert_eq!(Claims::decode(&bytes).is_ok(), str::from_utf8(&text).is_ok());
+    }
+
+    #[test]
+    fn a_number_is_read_as_postcard_writes_it_and_in_no_longer_way(number: u64, bytes in "[\\x00-\\x7f]{0,11}") {
+        let written = postcard::to_stdvec(&number).expect("encodes");
+        prop_assert_eq!(Fields(&written).number(), Ok(number));
+        let mut any: Vec<u8> = bytes.bytes().map(|byte| byte | 0x80).collect();
+        any.last_mut().into_iter().for_each(|last| *last &= 0x7f);
+        if let Ok(number) = Fields(&any).number() {
+            prop_assert_eq!(any, postcard::to_stdvec(&number).expect("encodes"));
+        }
+    }
+
+    #[test]
+    fn instants_are_four_numbers(
+        numbers in prop_oneof![[1_u64 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35], any::<[u64; 4]>()],
+        place in 0..20_usize, byte: u8,
+    ) {
+        let mut bytes = postcard::to_stdvec(&numbers).expect("encodes");
+        bytes.iter_mut().skip(place).take(1).for_each(|changed| *changed = byte);
+        let (mut one_by_one, mut at_once) = (Fields(&bytes), Fields(&bytes));
+        let expected: Result<Vec<_>, _> = (0..4).map(|_| one_by_one.number().map(UnixTime)).collect();
+        prop_assert_eq!(at_once.instants().map(Vec::from), expected);
+        prop_assert_eq!(at_once.0, one_by_one.0);
+    }
+
+    #[test]
+    fn never_panics_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Claims::decode(&bytes);
+    }
+}
