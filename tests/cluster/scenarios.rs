@@ -1,6 +1,7 @@
 //! What must hold, one module for each kind of trouble.
 
 mod clocks;
+mod cut_off;
 mod doctor;
 mod durable;
 mod failover;

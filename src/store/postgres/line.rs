@@ -12,11 +12,8 @@ use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::StoreError;
-use crate::clock::Now;
 
-/// A connection that was unused for longer is asked whether it is alive. A little more than there is between two polls.
-const FRESH: Duration = Duration::from_millis(300);
-/// How long it may take to answer.
+/// How long a connection may take to say that it is alive.
 const LIFE_SIGN: Duration = Duration::from_millis(500);
 /// How long a transaction may wait for its client: one that holds the lock of the log holds up every node.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
@@ -72,14 +69,7 @@ impl Line {
 pub(super) struct Lines {
     line: Line,
     places: Semaphore,
-    idle: Mutex<Vec<Idle>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: PgConnection,
-    /// By the boot clock.
-    since: Duration,
+    idle: Mutex<Vec<PgConnection>>,
 }
 
 impl Lines {
@@ -87,13 +77,13 @@ impl Lines {
         Self { line, places: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// A live connection, which nobody else uses meanwhile.
+    /// A live connection, which nobody else uses meanwhile. It is asked each time: it costs one message there and back, and without
+    /// it a pooler that was restarted, or a failover, fails as many requests as there are connections.
     pub(super) async fn borrow(&self) -> Result<Borrowed<'_>, StoreError> {
         let place = self.places.acquire().await.map_err(|_| StoreError::TimedOut)?;
         let held = self.idle().pop();
         let connection = match held {
-            Some(idle) if Now::read().boot.saturating_sub(idle.since) <= FRESH => idle.connection,
-            Some(Idle { mut connection, .. }) => match tokio::time::timeout(LIFE_SIGN, connection.ping()).await {
+            Some(mut connection) => match tokio::time::timeout(LIFE_SIGN, connection.ping()).await {
                 Ok(Ok(())) => connection,
                 // What was made at the same time has most likely died with it.
                 _ => {
@@ -110,14 +100,14 @@ impl Lines {
     pub(super) async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut *self.idle());
-        for Idle { connection, .. } in idle {
+        for connection in idle {
             // A farewell; the server would notice by itself.
             let _ = connection.close().await;
         }
     }
 
     /// A list of connections is whole between any two operations on it.
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,7 +124,7 @@ impl Borrowed<'_> {
     /// The work is done, and the connection good for the next.
     pub(super) fn finish(mut self) {
         if let Some(connection) = self.connection.take() {
-            self.lines.idle().push(Idle { connection, since: Now::read().boot });
+            self.lines.idle().push(connection);
         }
     }
 }
