@@ -5,6 +5,7 @@
 
 mod admin;
 mod described;
+mod forward_auth;
 mod operation;
 mod public;
 
@@ -25,17 +26,26 @@ use operation::Shared;
 
 /// Whether the route, as Salvo spells it and without the slash, is described with exactly these methods.
 pub(super) fn describes(route: &str, methods: &[Method]) -> bool {
-    let all = public::resources(&mut Shared::default()).into_iter().chain(admin::resources(&mut Shared::default()));
-    all.into_iter().any(|resource| resource.is(route, methods))
+    let mut shared = Shared::default();
+    public_resources(&mut shared)
+        .into_iter()
+        .chain(admin::resources(&mut shared))
+        .any(|resource| resource.is(route, methods))
 }
 
 /// The description of the public listener.
 pub(crate) fn of_public(hosts: &Hosts, cookies: &Cookies) -> String {
     let mut shared = Shared::default();
-    let resources = public::resources(&mut shared);
+    let resources = public_resources(&mut shared);
     let servers = hosts.origins().map(|origin| Server::new(origin.to_string())).collect();
     let components = public::security(shared.components(), cookies);
     text(public::INTRODUCTION, resources, components, Some(servers))
+}
+
+fn public_resources(shared: &mut Shared) -> Vec<Described> {
+    let mut all = public::resources(shared);
+    all.extend(forward_auth::resources(shared));
+    all
 }
 
 /// The description of the admin listener, which is reached at whatever address its operator makes it reachable.

@@ -233,6 +233,11 @@ fn header(always: bool, schema: impl Into<RefOr<Schema>>, text: &str) -> Header 
     header
 }
 
+/// A text that this regular expression takes.
+pub(super) fn string_like(pattern: &str) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
+}
+
 pub(super) fn string() -> Object {
     Object::with_type(Type::String)
 }

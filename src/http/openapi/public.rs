@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use salvo::http::StatusCode;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
-use utoipa::openapi::schema::{Array, ArrayBuilder, Components, Object, ObjectBuilder, Schema, Type, empty};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{Components, ObjectBuilder, Type, empty};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
-use utoipa::openapi::{RefOr, Required};
 
 use super::super::cookie::Cookies;
 use super::super::problem::Problem;
 use super::super::status::SessionView;
 use super::described::Described;
-use super::operation::{self, HTML, JSON, SESSION, Shared, number, object, page, parameter, string};
+use super::operation::{self, HTML, JSON, SESSION, Shared, number, object, page, parameter, string, string_like};
 use crate::account::credentials::{PasswordChangeBody, SignInBody, StepUpBody};
 use crate::seal::TooLarge;
 use crate::session::{Cause, Refusal, SealError};
@@ -31,17 +31,16 @@ A method that a resource has not is answered with 405 and `Allow`, any other pat
 or has a head that is too long, is answered with 400, 414 or 431 and no body.";
 
 const AUTH: &str = "session";
-const VERIFY: &str = "forward authentication";
 const OTHER: &str = "other";
 
-const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
+pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
 /// What any route but those for proxies may answer.
 const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
 /// What anything that takes a body may answer.
 const SUBMITTED: [Problem; 5] =
     [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];
 const MALFORMED: [Problem; 2] = [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
-const NO_SESSION: [Problem; 5] = [
+pub(super) const NO_SESSION: [Problem; 5] = [
     Problem::Session(Refusal::Missing),
     Problem::Session(Refusal::Invalid(Cause::Malformed)),
     Problem::Session(Refusal::Expired),
@@ -63,24 +62,12 @@ const PASSWORD: [Problem; 9] = [
     Problem::Seal(SealError::TooLarge(TooLarge { bytes: 0 })),
 ];
 const SIGNED_OUT: [Problem; 3] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::Store];
-const PASSED_ON: [Problem; 8] = [
-    Problem::Authority,
-    Problem::Misdirected,
-    Problem::StepUp,
-    Problem::Role,
-    Problem::CrossSite,
-    Problem::Rule,
-    Problem::Forwarded("what the proxy says of the request is missing or contradicts itself"),
-    FAILED,
-];
-
-const RENEWED: &str = "The session, renewed, if a tenth of its idle time has gone.";
+pub(super) const RENEWED: &str = "The session, renewed, if a tenth of its idle time has gone.";
 const BEGUN: &str = "The fresh session.";
 
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let mut all = sessions(shared);
     all.extend(passwords(shared));
-    all.extend(verify(shared));
     let style = public("style", OTHER, "The pages' style sheet.")
         .content(StatusCode::OK, "text/css", string(), "The style sheet.")
         .build(shared);
@@ -226,120 +213,6 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
         Described::at("auth/password").get(password_page.build(shared)).post(password.build(shared)),
         Described::at("auth/reauthenticate").get(reauthenticate_page.build(shared)).post(reauthenticate.build(shared)),
     ]
-}
-
-/// The routes for reverse proxies.
-fn verify(shared: &mut Shared) -> Vec<Described> {
-    let asked = |id, summary| {
-        let text = "A reverse proxy asks whether a request may pass to the application, and who sent it. Any method will do, and no body is looked at. 401 has a `Location` with the page to sign in. What the proxy says of the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or `X-Original-URL`, `-URI` and `-Method`) counts only if the proxy is in `http.trusted_proxies`.";
-        let who = [
-            ("User", "The login name."),
-            ("Name", "What to call the user. Every byte but visible ASCII, and `%`, is percent-encoded."),
-            ("Groups", "The roles, joined by commas."),
-            ("Email", "An address."),
-        ];
-        let passed = operation::Described::public(id, VERIFY, summary)
-            .text(text)
-            .session(false)
-            .problems(&NO_SESSION)
-            .problems(&PASSED_ON)
-            .content(StatusCode::OK, "text/plain", string(), "It may pass.")
-            .header(
-                StatusCode::OK,
-                "Remote-Session-Deadline",
-                true,
-                number(),
-                "When the session ends, in Unix seconds.",
-            )
-            .header(
-                StatusCode::UNAUTHORIZED,
-                "Location",
-                true,
-                string(),
-                "The page to sign in, or to give the password again.",
-            )
-            .sets_cookie(StatusCode::OK, false, RENEWED);
-        who.into_iter().fold(passed, |all, (fact, text)| {
-            all.header(StatusCode::OK, &format!("Remote-{fact}"), true, string(), text).header(
-                StatusCode::OK,
-                &format!("X-Auth-Request-{fact}"),
-                true,
-                string(),
-                text,
-            )
-        })
-    };
-    let ruled = |operation: operation::Described| {
-        let role = string_like("^[A-Za-z0-9_.:-]{1,64}(,[A-Za-z0-9_.:-]{1,64})*$");
-        let roles: Array = ArrayBuilder::new().items(RefOr::T(Schema::Object(role))).max_items(Some(32)).build();
-        let roles = ParameterBuilder::from(parameter(
-            ParameterIn::Query,
-            "role",
-            roles,
-            "The session has one of these roles; of several, each must hold.",
-        ));
-        let max_age = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
-        let csrf =
-            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["", "1", "true", "on", "yes", "enforce"]));
-        operation
-            .parameter(roles.style(Some(ParameterStyle::Form)).explode(Some(true)).build())
-            .parameter(parameter(
-                ParameterIn::Query,
-                "max_age",
-                max_age,
-                "The password was given at most so many seconds ago.",
-            ))
-            .parameter(parameter(
-                ParameterIn::Query,
-                "csrf",
-                csrf.build(),
-                "Refuses requests of other sites for the application, if they are not GET or HEAD.",
-            ))
-    };
-    let redirected = |operation: operation::Described| {
-        operation
-            .redirect(StatusCode::FOUND, "To sign in, for a navigation that is GET or HEAD.")
-            .redirect(StatusCode::SEE_OTHER, "To sign in, for any other navigation.")
-    };
-    let plain = ruled(asked("verify", "For nginx and Apache: never a redirect."));
-    let redirect =
-        redirected(ruled(asked("verifyRedirect", "For Caddy, HAProxy and Traefik: a navigation is redirected.")))
-            .parameter(parameter(
-                ParameterIn::Query,
-                "renew",
-                string(),
-                "`redirect` renews by way of `/auth/renew`, for proxies that cannot pass on a cookie.",
-            ));
-    let rule = segment(
-        "rule",
-        string_like("^(role=[A-Za-z0-9_.:-]{1,64}|max_age=[1-9][0-9]{0,8}|csrf=1)$"),
-        "max_age=900",
-        "A rule as in the query of the other routes. There may be several such segments, or none.",
-    );
-    let path = segment(
-        "path",
-        string(),
-        "reports",
-        "The path that the visitor asked for, which may have any number of segments.",
-    );
-    let envoy = redirected(asked("verifyEnvoy", "For Envoy: path and method are those of the visitor's request."));
-    let envoy = envoy.parameter(rule).parameter(path);
-    vec![
-        Described::at("auth/verify").any(plain.build(shared)),
-        Described::at("auth/verify/redirect").any(redirect.build(shared)),
-        Described::at("auth/verify/envoy/{**path}")
-            .shown_as("/auth/verify/envoy/{rule}/-/{path}")
-            .any(envoy.build(shared)),
-    ]
-}
-
-fn string_like(pattern: &str) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
-}
-
-fn segment(name: &str, schema: Object, example: &str, text: &str) -> Parameter {
-    let segment = ParameterBuilder::from(parameter(ParameterIn::Path, name, schema, text));
-    segment.required(Required::True).example(Some(example.into())).build()
 }
 
 /// `GET /openapi.json`, of either listener.

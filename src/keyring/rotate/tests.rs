@@ -1,0 +1,136 @@
+use super::*;
+
+const LIFETIME: Duration = Duration::from_secs(1000);
+
+fn ring_at(now: u64) -> (tempfile::TempDir, LockedRing, Kid) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let kid = LockedRing::init(directory.path(), LIFETIME, UnixTime(now)).expect("an empty directory");
+    let ring = LockedRing::lock(directory.path()).expect("writable");
+    (directory, ring, kid)
+}
+
+#[test]
+fn init_makes_one_active_key_and_never_a_second() {
+    let (directory, ring, kid) = ring_at(100);
+    let slow = UnixTime(100 - CLOCK_SKEW.as_secs());
+    assert_eq!(ring.read().expect("reads").sealing_key(slow).map(Key::kid), Some(kid));
+    drop(ring);
+    let again = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
+    assert!(matches!(again, Err(ChangeError::NotEmpty(_))));
+}
+
+#[test]
+fn init_makes_no_key_beside_one_that_cannot_be_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("broken.key"), "").expect("writes");
+    let outcome = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
+    assert!(matches!(outcome, Err(ChangeError::Ring(RingError::KeyFile { .. }))));
+}
+
+#[test]
+fn rotation_refuses_an_empty_ring() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ring = LockedRing::lock(directory.path()).expect("writable");
+    let outcome = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100));
+    assert!(matches!(outcome, Err(ChangeError::Ring(RingError::Empty { .. }))));
+}
+
+#[test]
+fn a_rotated_key_wins_even_when_it_is_to_activate_within_the_same_second() {
+    let (_directory, ring, _) = ring_at(100);
+    for _ in 0..8 {
+        let (kid, activates_at) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
+        assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
+    }
+}
+
+#[test]
+fn a_key_to_activate_at_once_is_active_although_another_will_take_over_later() {
+    let (_directory, ring, _) = ring_at(100);
+    let (later, _) = ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(200)).expect("rotates");
+    let (kid, activates_at) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
+    let read = ring.read().expect("reads");
+    assert_eq!(activates_at, UnixTime(200));
+    assert_eq!(read.sealing_key(UnixTime(200)).map(Key::kid), Some(kid));
+    assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(later));
+}
+
+#[test]
+fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
+    let (_directory, ring, first) = ring_at(100);
+    let (kid, made) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+    let read = ring.read().expect("reads");
+    assert!(made && read.opening_key(kid).is_ok());
+    assert_eq!(read.sealing_key(UnixTime(u64::MAX)).map(Key::kid), Some(first));
+    assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "it waits for as long as need be");
+    assert_eq!(ring.activate(kid, UnixTime(300)).expect("activates"), UnixTime(300));
+    let read = ring.read().expect("reads");
+    assert_eq!(read.sealing_key(UnixTime(299)).map(Key::kid), Some(first));
+    assert_eq!(read.sealing_key(UnixTime(300)).map(Key::kid), Some(kid));
+    assert_eq!(ring.activate(kid, UnixTime(400)).expect("is active"), UnixTime(300), "once is enough");
+}
+
+#[test]
+fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
+    for _ in 0..8 {
+        let (_directory, ring, _) = ring_at(100);
+        ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
+        let (kid, _) = ring.publish(LIFETIME, UnixTime(100)).expect("publishes");
+        let activates_at = ring.activate(kid, UnixTime(100)).expect("activates");
+        assert_eq!(activates_at, UnixTime(101));
+        assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
+    }
+}
+
+#[test]
+fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
+    let (_directory, ring, _) = ring_at(100);
+    let (left, _) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+    ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
+    assert_eq!(ring.publish(LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
+    ring.revoke(left, false, UnixTime(400)).expect("revokes");
+    assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
+    let (other, made) = ring.publish(LIFETIME, UnixTime(400)).expect("publishes");
+    assert!(made && other != left);
+    ring.activate(other, UnixTime(500)).expect("activates");
+    assert!(ring.publish(LIFETIME, UnixTime(500)).expect("publishes").1);
+    assert!(matches!(ring.activate(Kid::from_bytes([0; 8]), UnixTime(500)), Err(ChangeError::NoSuchKey(_))));
+}
+
+#[test]
+fn publishing_refuses_an_empty_ring() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ring = LockedRing::lock(directory.path()).expect("writable");
+    let outcome = ring.publish(LIFETIME, UnixTime(100));
+    assert!(matches!(outcome, Err(ChangeError::Ring(RingError::Empty { .. }))));
+}
+
+#[test]
+fn the_only_active_key_is_revoked_only_with_a_replacement() {
+    let (_directory, ring, kid) = ring_at(100);
+    assert!(matches!(ring.revoke(kid, false, UnixTime(110)), Err(ChangeError::OnlyActive(_))));
+    let successor = ring.revoke(kid, true, UnixTime(110)).expect("revokes");
+    let read = ring.read().expect("reads");
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
+    assert!(read.opening_key(kid).is_err());
+    assert!(matches!(ring.revoke(Kid::from_bytes([0; 8]), true, UnixTime(110)), Err(ChangeError::NoSuchKey(_))));
+}
+
+#[test]
+fn prunes_a_retired_key_once_its_last_token_is_dead_and_not_a_second_earlier() {
+    let (_directory, ring, old) = ring_at(100);
+    ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
+    let dead = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
+    assert_eq!(ring.prune(UnixTime(dead)).expect("prunes"), []);
+    assert_eq!(ring.prune(UnixTime(dead + 1)).expect("prunes"), [old]);
+    assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
+}
+
+#[test]
+fn prunes_no_key_of_endless_lifetime() {
+    let directory = tempfile::tempdir().expect("a directory");
+    LockedRing::init(directory.path(), Duration::from_secs(u64::MAX), UnixTime(100)).expect("an empty directory");
+    let ring = LockedRing::lock(directory.path()).expect("writable");
+    ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
+    assert_eq!(ring.prune(UnixTime(9_000_000_000)).expect("prunes"), []);
+}
