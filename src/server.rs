@@ -36,13 +36,12 @@ use crate::http::throttle::Throttle;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
+use crate::revocation::RevocationList;
 use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
-use crate::revocation::retention::COMMITTED_WITHIN;
-use crate::revocation::tail::{self, Follower};
-use crate::revocation::{RevocationList, WhenStale};
+use crate::revocation::tail::Follower;
 use crate::session::Sessions;
-use crate::store::{Sealing, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
 pub(crate) use listener::Inherited;
@@ -92,13 +91,8 @@ pub(crate) async fn serve(
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = Store::open(&config.store_url(), config.store_limits()).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
-    let sealing = Sealing {
-        lifetimes: config.lifetimes(),
-        lag: config.freshness().max_staleness.saturating_add(tail::POLL).saturating_add(COMMITTED_WITHIN),
-        fail_open: config.freshness().when_stale == WhenStale::Allow,
-    };
     let lag = Arc::new(Lag::default());
-    let follower = Follower::load(store.clone(), list.clone(), lag.clone(), sealing).await?;
+    let follower = Follower::load(store.clone(), list.clone(), lag.clone(), config.lifetimes()).await?;
     // The last that the store can keep it from: from then on it serves, whatever becomes of the store.
     let has_accounts = store.has_accounts().await?;
     let mode = config.http.unix_mode;

@@ -99,9 +99,8 @@ impl Settings {
     pub async fn open(self, keys: impl AsRef<std::path::Path>, store: &str) -> Result<Jar, OpenError> {
         use crate::revocation::commit::Committer;
         use crate::revocation::lag::Lag;
-        use crate::revocation::retention::COMMITTED_WITHIN;
-        use crate::revocation::tail::{self, Follower};
-        use crate::store::{Limits, Sealing, Store, StoreError, StoreUrl};
+        use crate::revocation::tail::Follower;
+        use crate::store::{Limits, Store, StoreError, StoreUrl};
 
         const MAX_STALENESS: Duration = Duration::from_secs(10);
         const LIMITS: Limits = Limits {
@@ -126,13 +125,8 @@ impl Settings {
         }
         let freshness = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
-        let sealing = Sealing {
-            lifetimes: self.lifetimes,
-            lag: MAX_STALENESS.saturating_add(tail::POLL).saturating_add(COMMITTED_WITHIN),
-            fail_open: false,
-        };
         let lag = Arc::new(Lag::default());
-        let follower = Follower::load(store.clone(), list.clone(), lag, sealing).await.map_err(failed)?;
+        let follower = Follower::load(store.clone(), list.clone(), lag, self.lifetimes).await.map_err(failed)?;
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions = Sessions::new(ring, list, cookies.session().clone(), self.lifetimes);
         let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new()) });

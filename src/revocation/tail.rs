@@ -7,13 +7,14 @@ use tokio::task::JoinSet;
 
 use super::catch_up::{News, Place, catch_up};
 use super::lag::Lag;
-use super::{RevocationList, WhenStale, retention};
+use super::{Freshness, RevocationList, WhenStale, retention};
 use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
 use crate::id;
+use crate::session::Lifetimes;
 use crate::store::{Sealing, State, Store, StoreError};
 
 /// Between two polls: well within the second that the command line promises.
-pub(crate) const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(250);
 /// Between two polls that are made because there is news.
 const BREATH: Duration = Duration::from_millis(10);
 /// Between two attempts to reach a store that is away, at most.
@@ -45,14 +46,20 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Records what this server is going to seal, and loads the whole list.
+    /// Records for how long this server's tokens are going to live, and loads the whole list.
     pub(crate) async fn load(
         store: Store,
         list: Arc<RevocationList>,
         lag: Arc<Lag>,
-        sealing: Sealing,
+        lifetimes: Lifetimes,
     ) -> Result<Self, StoreError> {
         let now = Now::read();
+        let Freshness { max_staleness, when_stale } = list.freshness;
+        let sealing = Sealing {
+            lifetimes,
+            lag: max_staleness.saturating_add(POLL).saturating_add(retention::COMMITTED_WITHIN),
+            fail_open: when_stale == WhenStale::Allow,
+        };
         let state = store.state().await?;
         check_clocks(&state, now)?;
         list.raise_pruned_through(state.pruned_through);
