@@ -4,6 +4,7 @@ mod clocks;
 mod cut_off;
 mod doctor;
 mod durable;
+mod embedded;
 mod failover;
 mod faults;
 mod freezing;

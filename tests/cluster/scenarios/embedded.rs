@@ -1,0 +1,135 @@
+//! An application that embeds the library, on two nodes with one PostgreSQL of its own.
+
+use reqwest::Method;
+use reqwest::header::{COOKIE, SET_COOKIE};
+use salvo::prelude::*;
+use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
+
+use crate::harness::{Home, PATIENCE, client};
+use crate::postgres::Postgres;
+use crate::{nodes, turn};
+
+const BOUND: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[handler]
+async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+    Jar::of(depot)?.sign_in(request, depot, "customer-42", Claims::of(1)).await.map(drop)
+}
+
+#[handler]
+async fn who(session: Session<u8>) -> String {
+    session.sub
+}
+
+#[handler]
+async fn sign_out(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+    Jar::of(depot)?.sign_out(request, depot).await
+}
+
+#[handler]
+async fn sign_out_everywhere(session: Session<u8>, depot: &mut Depot) -> Result<(), Problem> {
+    Jar::of(depot)?.sign_out_everywhere(&session.sub).await
+}
+
+/// One node of the application.
+struct Node {
+    jar: Jar,
+    address: String,
+}
+
+impl Node {
+    async fn start(home: &Home, store: &str) -> Result<Self, OpenError> {
+        // Sessions are a host's, whatever the port.
+        let jar = Settings::new(["http://127.0.0.1"]).open(home.path("keys"), store).await?;
+        let routes = Router::with_hoop(jar.hoop())
+            .push(Router::with_path("sign-in").post(sign_in))
+            .push(Router::with_path("who").get(who))
+            .push(Router::with_path("sign-out").post(sign_out))
+            .push(Router::with_path("sign-out/everywhere").post(sign_out_everywhere));
+        let listening = TcpListener::new("127.0.0.1:0").bind().await;
+        let address = listening.local_addr().expect("it listens").to_string();
+        tokio::spawn(Server::new(listening).serve(routes));
+        Ok(Self { jar, address })
+    }
+
+    async fn send(&self, method: Method, path: &str, cookie: &str) -> reqwest::Response {
+        let request = client().request(method, format!("http://{}{path}", self.address));
+        request.header(COOKIE, cookie).header("host", "127.0.0.1").send().await.expect("an answer")
+    }
+
+    async fn sign_in(&self) -> String {
+        let response = self.send(Method::POST, "/sign-in", "").await;
+        assert_eq!(response.status(), 200);
+        let cookie = response.headers()[SET_COOKIE].to_str().expect("text");
+        cookie.split(';').next().expect("a pair").to_owned()
+    }
+
+    /// 200, or the status and reason of a refusal.
+    async fn ask(&self, method: Method, path: &str, cookie: &str) -> String {
+        let response = self.send(method, path, cookie).await;
+        let (status, body) = (response.status(), response.text().await.expect("a body"));
+        match serde_json::from_str::<serde_json::Value>(&body) {
+            Ok(problem) => format!("{} {}", status.as_str(), problem["reason"].as_str().unwrap_or_default()),
+            Err(_) => status.as_str().to_owned(),
+        }
+    }
+
+    /// How long it takes until the session is refused as signed out.
+    async fn until_revoked(&self, cookie: &str) -> std::time::Duration {
+        let started = tokio::time::Instant::now();
+        loop {
+            let found = self.ask(Method::GET, "/who", cookie).await;
+            if found == "401 revoked" {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < PATIENCE, "{found}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_ends_on_one_node_of_an_application_ends_on_the_other_though_the_database_was_away() {
+    let _turn = turn().await;
+    let mut database = Postgres::start();
+    let home = Home::new();
+    let store = database.url("sealjar", "sslmode=disable");
+    let (a, b) = (Node::start(&home, &store).await.expect("opens"), Node::start(&home, &store).await.expect("opens"));
+
+    let (first, second) = (a.sign_in().await, b.sign_in().await);
+    for session in [&first, &second] {
+        assert_eq!(a.ask(Method::GET, "/who", session).await, "200");
+        assert_eq!(b.ask(Method::GET, "/who", session).await, "200");
+    }
+    assert_eq!(b.ask(Method::POST, "/sign-out", &first).await, "200");
+    let lag = a.until_revoked(&first).await;
+    assert!(lag < BOUND, "{lag:?}");
+    let third = b.sign_in().await;
+    assert_eq!(a.ask(Method::POST, "/sign-out/everywhere", &second).await, "200");
+    for session in [&second, &third] {
+        b.until_revoked(session).await;
+    }
+
+    let session = a.sign_in().await;
+    database.kill();
+    assert_eq!(a.ask(Method::POST, "/sign-out", &session).await, "503 not-durable");
+    database.restart();
+    b.until_revoked(&session).await;
+    assert_eq!(a.jar.close().await, Ok(()));
+    assert_eq!(b.jar.close().await, Ok(()));
+
+    let after_a_restart = Node::start(&home, &store).await.expect("opens");
+    for session in [&first, &second, &third, &session] {
+        assert_eq!(after_a_restart.ask(Method::GET, "/who", session).await, "401 revoked");
+    }
+    assert_eq!(after_a_restart.ask(Method::GET, "/who", &after_a_restart.sign_in().await).await, "200");
+}
+
+#[tokio::test]
+async fn the_database_of_a_sealjar_server_is_refused() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let refused =
+        Node::start(&home, &database.url("sealjar", "sslmode=disable")).await.err().expect("refused").to_string();
+    assert!(refused.contains("name a store of the application's own"), "{refused}");
+}
