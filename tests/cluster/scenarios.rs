@@ -1,7 +1,6 @@
 //! What must hold, one module for each kind of trouble.
 
 mod clocks;
-mod cut_off;
 mod doctor;
 mod durable;
 mod embedded;
@@ -9,6 +8,7 @@ mod failover;
 mod faults;
 mod freezing;
 mod long_list;
+mod lost_connections;
 mod migrate;
 mod notices;
 mod order;
