@@ -76,6 +76,15 @@ def test_what_the_debian_package_takes_is_there():
         assert run("sh", "-n", input=text).returncode == 0
 
 
+def test_an_upgrade_restarts_the_service_and_never_its_sockets():
+    deb = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
+    units = deb["systemd-units"]
+    # A socket that is restarted while its service runs is refused, and the service then has no socket to start with.
+    assert [units[what] for what in ["restart-after-upgrade", "stop-on-upgrade"]] == [False, False]
+    postinst = (DEPLOY / "debian/postinst").read_text()
+    assert re.findall(r"restart (.*?) \|\|", postinst) == ["sealjar.service"]
+
+
 def test_the_commands_that_the_package_tells_of_are_commands():
     told = re.findall(r"sealjar -- sealjar --config \S+ ([a-z]+ [a-z]+)", (DEPLOY / "debian/postinst").read_text())
     assert told == ["keys init", "users add"]
