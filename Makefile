@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_TARGETS = cookie_header open key_file login_body
 FUZZ = $(CARGO) fuzz run --sanitizer none
 
-.PHONY: run test soak lint deny fuzz bench doc man deb
+.PHONY: run test soak systemd lint deny fuzz bench doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -18,6 +18,10 @@ test:
 # million revocations, 5,000 sign-outs a second. The reduced ones are part of `make test`, which installs what they need.
 soak:
 	SEALJAR_SOAK=1 RUST_TEST_THREADS=1 $(CARGO) test --release --locked --test cluster -- --nocapture
+
+# The Debian package under a real systemd, in a virtual machine: root on Debian, ten minutes the first time.
+systemd:
+	tests/systemd/run
 
 lint:
 	$(CARGO) fmt --check
