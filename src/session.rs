@@ -216,6 +216,8 @@ impl Sessions {
         self.open_with(&self.ring.load(), token, buffer)
     }
 
+    /// Inlined, as is the decoding: claims are large, and so are made where they stay.
+    #[inline(always)]
     fn open_with<'b>(
         &self,
         ring: &KeyRing,

@@ -81,19 +81,17 @@ impl<'a> Claims<'a> {
     ///
     /// # Errors
     /// [`BadClaims`] if the bytes are not exactly one set of claims.
+    #[inline(always)]
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
-        let mut fields = Fields(plaintext);
+        let mut fields = Fields::of(plaintext);
         let (sid, session_nonce, site) = (fields.array()?, fields.array()?, fields.array()?);
-        let texts = fields.0;
-        let next = |fields: &mut Fields<'a>| {
-            let length = fields.bytes()?.len();
-            let end = texts.len() - fields.0.len();
-            Ok(end - length..end)
-        };
-        let (sub, account_generation, global_generation) = (next(&mut fields)?, fields.number()?, fields.number()?);
-        let places = [sub, next(&mut fields)?, next(&mut fields)?, next(&mut fields)?, next(&mut fields)?];
-        let [sub, login_name, display_name, email, roles] = texts_at(texts, places)?;
+        let texts_begin = fields.at;
+        let (sub, account_generation, global_generation) = (fields.place()?, fields.number()?, fields.number()?);
+        let places = [sub, fields.place()?, fields.place()?, fields.place()?, fields.place()?];
+        let [sub, login_name, display_name, email, roles] = texts_at(plaintext, texts_begin, places)?;
         let [authenticated_at, sealed_at, idle_deadline, absolute_deadline] = fields.instants()?;
+        let flags = Flags(u8::from_le_bytes(fields.array()?));
+        let app_data = plaintext.get(fields.place()?).ok_or(BadClaims)?;
         let claims = Self {
             sid: Sid::from_bytes(sid),
             session_nonce: SessionNonce::from_bytes(session_nonce),
@@ -109,10 +107,10 @@ impl<'a> Claims<'a> {
             sealed_at,
             idle_deadline,
             absolute_deadline,
-            flags: Flags(u8::from_le_bytes(fields.array()?)),
-            app_data: fields.bytes()?,
+            flags,
+            app_data,
         };
-        if fields.0.is_empty() && claims.is_well_formed() { Ok(claims) } else { Err(BadClaims) }
+        if fields.at == plaintext.len() && claims.is_well_formed() { Ok(claims) } else { Err(BadClaims) }
     }
 
     /// The bytes to seal.
@@ -131,6 +129,7 @@ impl<'a> Claims<'a> {
         self.roles.split(',').filter(|role| !role.is_empty())
     }
 
+    #[inline(always)]
     fn is_well_formed(&self) -> bool {
         is_subject(self.sub)
             && self.login_name.len() <= MAX_LOGIN_NAME
@@ -148,24 +147,39 @@ pub(crate) fn is_subject(text: &str) -> bool {
     (1..=MAX_SUB).contains(&text.len()) && text.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
-/// What is left to read of postcard's bytes. By hand, because reading the same through serde takes three times as long, and
+/// postcard's bytes, and how far they were read. By hand, because reading the same through serde takes three times as long, and
 /// accepts numbers that are written longer than they need be.
-struct Fields<'a>(&'a [u8]);
+struct Fields<'a> {
+    bytes: &'a [u8],
+    /// May be past the end, where nothing can be read.
+    at: usize,
+}
 
 impl<'a> Fields<'a> {
+    #[inline(always)]
+    const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    #[inline(always)]
+    fn left(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BadClaims> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(BadClaims)?;
-        self.0 = rest;
+        let array = self.left().first_chunk().ok_or(BadClaims)?;
+        self.at += N;
         Ok(*array)
     }
 
     /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Result<u64, BadClaims> {
-        match *self.0 {
+        match self.bytes.get(self.at) {
             // Most lengths and generations.
-            [byte @ ..0x80, ref rest @ ..] => {
-                self.0 = rest;
+            Some(&byte @ ..0x80) => {
+                self.at += 1;
                 Ok(u64::from(byte))
             }
             _ => self.number_of_several_bytes(),
@@ -189,22 +203,23 @@ impl<'a> Fields<'a> {
     /// Four numbers, at once if each has five bytes.
     #[inline(always)]
     fn instants(&mut self) -> Result<[UnixTime; 4], BadClaims> {
-        if let Some((bytes, rest)) = self.0.split_first_chunk::<20>()
+        if let Some(bytes) = self.left().first_chunk::<20>()
             && let [a, b, c, d] = *bytes.as_chunks().0
             && let (Some(a), Some(b), Some(c), Some(d)) = (of_five(a), of_five(b), of_five(c), of_five(d))
         {
-            self.0 = rest;
+            self.at += bytes.len();
             return Ok([a, b, c, d].map(UnixTime));
         }
         Ok([self.number()?, self.number()?, self.number()?, self.number()?].map(UnixTime))
     }
 
-    /// So many bytes as the number in front says.
-    fn bytes(&mut self) -> Result<&'a [u8], BadClaims> {
+    /// Where so many bytes are as the number in front says; perhaps past the end.
+    #[inline(always)]
+    fn place(&mut self) -> Result<Range<usize>, BadClaims> {
         let length = usize::try_from(self.number()?).map_err(|_| BadClaims)?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(BadClaims)?;
-        self.0 = rest;
-        Ok(bytes)
+        let start = self.at;
+        self.at = start.checked_add(length).ok_or(BadClaims)?;
+        Ok(start..self.at)
     }
 }
 
@@ -220,14 +235,16 @@ fn of_five([low @ .., high]: [u8; 5]) -> Option<u64> {
     is_one.then_some(u64::from(low) | u64::from(high) << 28)
 }
 
-/// The texts that stand in `bytes` at these places, one after the other. They are checked at once with what is between them, which
-/// takes a quarter of the time; one by one if that is not UTF-8, because a length or number there is above 127.
+/// The texts that stand in `bytes` at these places, one after the other, none before `begin`. They are checked at once with what is
+/// between them, which takes a quarter of the time; one by one if that is not UTF-8, because a length or number there is above 127.
 #[inline(always)]
-fn texts_at<const N: usize>(bytes: &[u8], places: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
-    let end = places.last().map_or(0, |last| last.end);
-    let whole = str::from_utf8(&bytes[..end]).unwrap_or_default();
+fn texts_at<const N: usize>(bytes: &[u8], begin: usize, places: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
+    let end = places.last().map_or(begin, |last| last.end);
+    let bytes = bytes.get(begin..end).ok_or(BadClaims)?;
+    let whole = str::from_utf8(bytes).unwrap_or_default();
     let mut texts = [""; N];
     for (text, place) in texts.iter_mut().zip(places) {
+        let place = place.start - begin..place.end - begin;
         *text = match whole.get(place.clone()) {
             Some(text) => text,
             None => str::from_utf8(&bytes[place]).map_err(|_| BadClaims)?,

@@ -34,6 +34,20 @@ fn refuses_every_truncation_and_anything_left_over() {
 }
 
 #[test]
+fn refuses_a_length_past_the_end() {
+    let bytes = some_claims().encode().expect("well formed");
+    // Of the subject, the login name and the application's data; the first two are followed by more lengths.
+    for at in [40, 44, bytes.len() - 4] {
+        for length in [bytes.len() as u64, u64::MAX - 40, u64::MAX] {
+            let mut longer = bytes[..at].to_vec();
+            longer.extend(postcard::to_stdvec(&length).expect("encodes"));
+            longer.extend(&bytes[at + 1..]);
+            assert_eq!(Claims::decode(&longer), Err(BadClaims), "{length} at {at}");
+        }
+    }
+}
+
+#[test]
 fn refuses_what_breaks_a_rule_both_ways() {
     let long = "x".repeat(2000);
     let broken = [
@@ -106,10 +120,10 @@ proptest! {
     #[test]
     fn a_number_is_read_as_postcard_writes_it_and_in_no_longer_way(number: u64, bytes in "[\\x00-\\x7f]{0,11}") {
         let written = postcard::to_stdvec(&number).expect("encodes");
-        prop_assert_eq!(Fields(&written).number(), Ok(number));
+        prop_assert_eq!(Fields::of(&written).number(), Ok(number));
         let mut any: Vec<u8> = bytes.bytes().map(|byte| byte | 0x80).collect();
         any.last_mut().into_iter().for_each(|last| *last &= 0x7f);
-        if let Ok(number) = Fields(&any).number() {
+        if let Ok(number) = Fields::of(&any).number() {
             prop_assert_eq!(any, postcard::to_stdvec(&number).expect("encodes"));
         }
     }
@@ -121,10 +135,10 @@ proptest! {
     ) {
         let mut bytes = postcard::to_stdvec(&numbers).expect("encodes");
         bytes.iter_mut().skip(place).take(1).for_each(|changed| *changed = byte);
-        let (mut one_by_one, mut at_once) = (Fields(&bytes), Fields(&bytes));
+        let (mut one_by_one, mut at_once) = (Fields::of(&bytes), Fields::of(&bytes));
         let expected: Result<Vec<_>, _> = (0..4).map(|_| one_by_one.number().map(UnixTime)).collect();
         prop_assert_eq!(at_once.instants().map(Vec::from), expected);
-        prop_assert_eq!(at_once.0, one_by_one.0);
+        prop_assert_eq!(at_once.at, one_by_one.at);
     }
 
     #[test]
