@@ -44,15 +44,19 @@ static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// Where in a buffer a token begins. After the header and 40 bytes of identifiers a session's texts are then at an address that 8
+/// divides, if it divides the buffer's, and are checked in half the time.
+const START: usize = 7;
+
 /// Where a token is decoded and opened, in place: as large as any token that fits a cookie.
-pub type TokenBuffer = [u8; MAX_BYTES];
+pub type TokenBuffer = [u8; START + MAX_BYTES];
 
 /// As large as most tokens; a larger one costs more to clear than to open them.
 pub(crate) type ShortBuffer = [u8; 512];
 
 /// An empty [`TokenBuffer`].
 pub const fn token_buffer() -> TokenBuffer {
-    [0; MAX_BYTES]
+    [0; _]
 }
 
 /// A cookie value that may be a token: nothing about it has been checked but its length.
@@ -75,7 +79,7 @@ impl<'a> UntrustedToken<'a> {
 
     /// Whether a [`ShortBuffer`] has room for it.
     pub(crate) const fn is_short(self) -> bool {
-        self.0.len() <= size_of::<ShortBuffer>() / 3 * 4
+        self.0.len() <= (size_of::<ShortBuffer>() - START) / 3 * 4
     }
 
     /// Decodes the base64url into `buffer` and splits the fields.
@@ -84,6 +88,7 @@ impl<'a> UntrustedToken<'a> {
     /// [`Malformed`] if the text is not the one spelling of some bytes, if these are not of version 1, or if there is no room for
     /// them; in a [`TokenBuffer`] there is.
     pub fn decode(self, buffer: &mut [u8]) -> Result<Envelope<'_>, Malformed> {
+        let buffer = buffer.get_mut(START..).ok_or(Malformed)?;
         let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
         let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
