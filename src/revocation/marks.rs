@@ -60,6 +60,11 @@ impl Marks {
         ((entries + Self::FEW) * Self::BITS_EACH / 64).next_power_of_two().min(room)
     }
 
+    /// Whether nothing was marked since the last turn, nor then. So nothing need be hashed to know that it is not in the map.
+    pub(super) fn are_none(&self) -> bool {
+        self.made.load(Ordering::Acquire) == 0
+    }
+
     /// Whether an entry of this hash may be in the map; if not, it is not.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
         let mut turn = self.turn.load(Ordering::Acquire);

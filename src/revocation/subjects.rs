@@ -36,7 +36,7 @@ impl Subjects {
     }
 
     pub(super) fn get(&self, sub: &str) -> Option<SubjectEntry> {
-        if !self.marks.may_hold(self.map.hasher().hash_one(sub)) {
+        if self.marks.are_none() || !self.marks.may_hold(self.map.hasher().hash_one(sub)) {
             return None;
         }
         self.map.get(sub).map(|entry| *entry)
