@@ -146,7 +146,7 @@ impl Sessions {
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
         let ring = self.ring.load();
-        let mut short: ShortBuffer = [0; _];
+        let mut short = ShortBuffer::empty();
         // Cleared only for a token that needs it.
         let mut long: TokenBuffer;
         let mut furthest = Refusal::Missing;
@@ -156,8 +156,8 @@ impl Sessions {
                 furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
                 continue;
             };
-            let buffer = if token.is_short() {
-                short.as_mut_slice()
+            let buffer: &mut [u8] = if token.is_short() {
+                &mut short
             } else {
                 long = token_buffer();
                 &mut long

@@ -11,6 +11,7 @@
 //!      16  Poly1305 tag
 //! ```
 
+use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -45,18 +46,39 @@ static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Where in a buffer a token begins. After the header and 40 bytes of identifiers a session's texts are then at an address that 8
-/// divides, if it divides the buffer's, and are checked in half the time.
+/// divides, and are checked in half the time.
 const START: usize = 7;
 
-/// Where a token is decoded and opened, in place: as large as any token that fits a cookie.
-pub type TokenBuffer = [u8; START + MAX_BYTES];
+/// Where a token is decoded and opened, in place: by default as large as any token that fits a cookie.
+#[repr(align(8))]
+pub struct TokenBuffer<const N: usize = { START + MAX_BYTES }>([u8; N]);
 
 /// As large as most tokens; a larger one costs more to clear than to open them.
-pub(crate) type ShortBuffer = [u8; 512];
+pub(crate) type ShortBuffer = TokenBuffer<512>;
 
 /// An empty [`TokenBuffer`].
 pub const fn token_buffer() -> TokenBuffer {
-    [0; _]
+    TokenBuffer::empty()
+}
+
+impl<const N: usize> TokenBuffer<N> {
+    pub(crate) const fn empty() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> Deref for TokenBuffer<N> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<const N: usize> DerefMut for TokenBuffer<N> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 /// A cookie value that may be a token: nothing about it has been checked but its length.
