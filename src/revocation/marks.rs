@@ -60,7 +60,8 @@ impl Marks {
         ((entries + Self::FEW) * Self::BITS_EACH / 64).next_power_of_two().min(room)
     }
 
-    /// Whether nothing was marked since the last turn, nor then. So nothing need be hashed to know that it is not in the map.
+    /// Whether nothing is marked; then nothing need be hashed to know that it is not in the map. Marks are counted last, and a turn
+    /// takes off no more than those whose entries are gone: so this is no longer so when an entry's mark counts.
     pub(super) fn are_none(&self) -> bool {
         self.made.load(Ordering::Acquire) == 0
     }
@@ -145,6 +146,11 @@ mod tests {
         marks.mark(hash(30_000));
         assert!(marks.may_hold(hash(30_000)));
         marks.remake(5_001, |_| panic!("they were just made anew"));
+        assert!(!marks.are_none());
+        marks.remake(0, |_| ());
+        assert!(marks.are_none());
+        marks.mark(hash(0));
+        assert!(!marks.are_none());
     }
 
     #[test]
@@ -158,11 +164,14 @@ mod tests {
                     let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     held().insert(hash);
                     marks.mark(hash);
-                    assert!(marks.may_hold(hash), "{number}");
+                    assert!(marks.may_hold(hash) && !marks.are_none(), "{number}");
                     if number % 64 == 63 {
                         let mut held = held();
                         assert!(held.iter().all(|hash| marks.may_hold(*hash)), "{number}");
                         held.pop_first();
+                    }
+                    if number % 1024 == 1023 {
+                        held().clear();
                     }
                 }
             });
