@@ -41,6 +41,11 @@ pub(crate) use url::StoreUrl;
 pub(crate) enum StoreError {
     #[error("there is no database at {}", .0.display())]
     Missing(PathBuf),
+    #[error(
+        "the database file {} was replaced or removed while it was in use: put the same file back, or restart the server",
+        .0.display()
+    )]
+    Replaced(PathBuf),
     #[error("cannot open the database {}: {source}", path.display())]
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot create the database {}: {source}", path.display())]
@@ -272,6 +277,15 @@ impl Store {
     /// Takes back what a node said, because it stops.
     pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
         ask!(self, engine => engine.forget_node(id))
+    }
+
+    /// Whether the database file in use is not the one at its path any more, as far as the last commit or poll could tell.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_replaced(&self) -> bool {
+        match self {
+            Self::Sqlite(engine) => engine.is_replaced(),
+            Self::Postgres(_) => false,
+        }
     }
 
     /// Deletes some of what expired before `instant`; says whether there may be more.

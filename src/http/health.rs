@@ -1,6 +1,7 @@
 //! `/healthz` and `/readyz`, on the admin listener.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -10,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::live::Live;
-use crate::clock::{Now, milliseconds};
+use crate::clock::{Now, UnixTime, milliseconds};
+use crate::keyring::{KeyRing, KeyState};
 
 /// Alive: the process answers. It depends on nothing.
 #[handler]
@@ -30,14 +32,17 @@ impl Ready {
     }
 }
 
-/// Whether this server can do its work, and how it follows the others.
+/// Whether this server can verify sessions, what else it cannot do, and how it follows the others.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
+    /// Work that fails at the moment although sessions are verified. The server stays ready: elsewhere it would fail as well,
+    /// and without this server nobody would be let in.
+    degraded: Vec<String>,
     /// How late the last sign-out of another node was heard of; `null` if none was yet.
     lag_ms: Option<u64>,
     /// Revocations that are not in the store yet.
     pending: usize,
-    /// What is in the way.
+    /// Reasons why no session can be verified here.
     reasons: Vec<&'static str>,
     /// Sessions that are refused one by one.
     revocations: usize,
@@ -48,16 +53,17 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Ready: the list is loaded and fresh, a key is active, and nobody asked to stop.
+    /// Ready: the list is loaded and fresh, there is a key that opens tokens, and nobody asked to stop.
     pub(super) fn of(app: &App, now: Now) -> Self {
         let list = app.sessions.revocations();
         let checks = [
             (app.stopping.load(Ordering::Acquire), "stopping"),
             (!list.may_be_trusted(now), "the revocation list is stale"),
-            (app.sessions.ring().sealing_key(list.time(now)).is_none(), "no key is active"),
+            (!opens_tokens(&app.sessions.ring(), list.time(now)), "no key opens tokens"),
         ];
         let reasons: Vec<_> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
         Self {
+            degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.found(app, now)).collect(),
             lag_ms: app.lag.last_ms(),
             pending: list.pending(),
             staleness_ms: milliseconds(list.staleness(now)),
@@ -71,6 +77,59 @@ impl Readiness {
         self.reasons.is_empty()
     }
 }
+
+fn opens_tokens(ring: &KeyRing, time: UnixTime) -> bool {
+    ring.keys().iter().any(|key| ring.state(key, time) != KeyState::Revoked)
+}
+
+/// Work that can fail while sessions are verified. Each is a text in `/readyz`, a value of the metric `sealjar_degraded`, and has
+/// an alert.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Degradation {
+    SignOutsNotStored,
+    DatabaseReplaced,
+    NoActiveKey,
+    ListStale,
+}
+
+impl Degradation {
+    pub(super) const ALL: [Self; 4] =
+        [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::ListStale];
+    /// Commits that take longer are reported. Each request waits for as long.
+    const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Returns the label of the metric.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::SignOutsNotStored => "sign-outs-not-stored",
+            Self::DatabaseReplaced => "database-replaced",
+            Self::NoActiveKey => "no-active-key",
+            Self::ListStale => "list-stale",
+        }
+    }
+
+    /// Returns the text for `/readyz`, or `None` if all is well.
+    pub(super) fn found(self, app: &App, now: Now) -> Option<String> {
+        let list = app.sessions.revocations();
+        match self {
+            Self::SignOutsNotStored => {
+                let unstored = app.committer.unstored_for(now).filter(|time| *time >= Self::COMMIT_TIMEOUT)?;
+                let since = UnixTime(now.wall.0.saturating_sub(unstored.as_secs()));
+                Some(format!("sign-outs are not stored since {since}: a restart could bring these sessions back"))
+            }
+            Self::DatabaseReplaced => app.store.is_replaced().then(|| {
+                "the database file was replaced or removed: nothing is stored; put the same file back, or restart the server".to_owned()
+            }),
+            Self::NoActiveKey => {
+                let sealing = app.sessions.ring().sealing_key(list.time(now)).is_some();
+                (!sealing).then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
+            }
+            Self::ListStale => (!list.is_current(now))
+                .then(|| "the revocation list is stale: sign-outs on other nodes are not known here".to_owned()),
+        }
+    }
+}
+
 fn answer(response: &mut Response, status: StatusCode, body: String) {
     response.status_code(status);
     write(response, "application/json", body + "\n");

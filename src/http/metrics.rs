@@ -8,7 +8,7 @@ use salvo::prelude::{Response, handler};
 
 use super::App;
 use super::exposition::{Text, float};
-use super::health::{self, Readiness};
+use super::health::{self, Degradation, Readiness};
 use super::live::Live;
 use crate::audit::Purpose;
 use crate::clock::{Now, UnixTime};
@@ -43,6 +43,11 @@ fn process(app: &App, now: Now, out: &mut Text) {
     out.family("build_info", "gauge", "1, with the version that runs.");
     out.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     out.gauge("ready", "Whether /readyz says so.", flag(Readiness::of(app, now).is_ready()));
+    out.family("degraded", "gauge", "Whether this work fails although sessions are verified.");
+    for degradation in Degradation::ALL {
+        let is_found = degradation.found(app, now).is_some();
+        out.sample("degraded", &[("what", degradation.name())], flag(is_found));
+    }
     let reloads = &app.reloads;
     out.gauge("start_timestamp_seconds", "When the server started.", seconds_of(reloads.started_at()));
     out.gauge(

@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{RevocationList, retention};
-use crate::clock::UnixTime;
+use crate::clock::{Now, UnixTime, milliseconds};
 use crate::store::{Revoke, Store, StoreError};
 
 /// Refusals in one transaction at most.
@@ -38,6 +39,8 @@ pub(crate) struct Committer {
     list: Arc<RevocationList>,
     /// Without a bound, because none may be lost: what waits is at most one refusal for each live session.
     requests: mpsc::UnboundedSender<Request>,
+    /// The boot clock, in milliseconds, when the oldest refusal was taken up that the store does not have yet; 0 if it has all.
+    unstored_since: Arc<AtomicU64>,
 }
 
 impl Committer {
@@ -45,8 +48,18 @@ impl Committer {
     pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, Committing) {
         let (requests, waiting) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(list.clone(), store, waiting, stopped));
-        (Self { list, requests }, Committing { stop, task })
+        let unstored_since = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(list.clone(), store, waiting, stopped, unstored_since.clone()));
+        (Self { list, requests, unstored_since }, Committing { stop, task })
+    }
+
+    /// Returns for how long some refusal has waited for the store, or `None` if the store has all of them.
+    #[cfg(feature = "server")]
+    pub(crate) fn unstored_for(&self, now: Now) -> Option<Duration> {
+        match self.unstored_since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Duration::from_millis(milliseconds(now.boot).saturating_sub(since))),
+        }
     }
 
     /// Refuses at once, and returns when the store has it.
@@ -104,6 +117,7 @@ async fn run(
     store: Store,
     mut waiting: mpsc::UnboundedReceiver<Request>,
     mut stop: oneshot::Receiver<()>,
+    unstored_since: Arc<AtomicU64>,
 ) {
     // What was tried before and is not committed; nobody waits for it any more.
     let mut backlog: HashSet<Revoke> = HashSet::new();
@@ -130,6 +144,9 @@ async fn run(
         let room = MAX_BATCH.saturating_sub(batch.len());
         batch.extend(backlog.iter().take(room).cloned());
         let revokes: Vec<Revoke> = batch.iter().cloned().collect();
+        if unstored_since.load(Ordering::Relaxed) == 0 {
+            unstored_since.store(milliseconds(Now::read().boot).max(1), Ordering::Relaxed);
+        }
         let outcome = commit(&list, &store, &revokes).await;
         match &outcome {
             Ok(()) => backlog.retain(|revoke| !batch.contains(revoke)),
@@ -144,6 +161,9 @@ async fn run(
             tracing::info!(left = backlog.len(), "the store takes sign-outs again");
         }
         failing = outcome.is_err();
+        if backlog.is_empty() {
+            unstored_since.store(0, Ordering::Relaxed);
+        }
         // A waiter may have lost patience; its refusal is committed, or kept, all the same.
         for reply in replies {
             let _ = reply.send(if failing { Err(NotDurable) } else { Ok(()) });

@@ -1,5 +1,6 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
+mod files;
 mod looking;
 mod nodes;
 mod page;
@@ -9,7 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -29,6 +30,7 @@ use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, version
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::revocation::Entry;
+use files::Files;
 pub(super) use page::rows;
 
 static MIGRATIONS: LazyLock<Migrator> =
@@ -44,6 +46,7 @@ const READERS: u32 = 4;
 pub(crate) struct Store {
     write: SqlitePool,
     read: SqlitePool,
+    files: Arc<Files>,
 }
 
 impl Store {
@@ -58,14 +61,16 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = async |size: u32| {
-            let pool = SqlitePoolOptions::new().max_connections(size).connect_with(options.clone()).await;
+            // Never closed for being idle or old: see `files.rs`.
+            let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
+            let pool = pool.connect_with(options.clone()).await;
             pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
         let write = pool(1).await?;
         MIGRATIONS.run(&write).await?;
         let needs = sqlx::query_scalar("SELECT needs FROM state").fetch_one(&write).await?;
         versions::check(&MIGRATIONS, needs, None)?;
-        Ok(Self { write, read: pool(READERS).await? })
+        Ok(Self { write, read: pool(READERS).await?, files: Arc::new(Files::new(path)) })
     }
 
     /// Makes the file if it is missing, readable by its owner only. Says whether it made it.
@@ -99,6 +104,12 @@ impl Store {
         unsigned(query.fetch_one(&self.read).await?)
     }
 
+    /// Whether the files in use are not those at their paths any more, as far as the last commit or poll could tell.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.files.are_replaced()
+    }
+
     async fn reading(&self) -> Result<Reading, StoreError> {
         Ok(Reading { connection: self.read.acquire().await? })
     }
@@ -114,9 +125,11 @@ impl Store {
 
     /// The same, though the store be out of use.
     pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
-        let mut connection = self.write.acquire().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-        Ok(Writing { connection, committed: false })
+        let connection = self.write.acquire().await?;
+        // The guard comes first: sqlx goes on with the BEGIN even if whoever waits for it here gives up.
+        let mut writing = Writing { connection, files: self.files.clone(), committed: false };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing.connection).await?;
+        Ok(writing)
     }
 }
 
@@ -146,12 +159,15 @@ impl Reading {
 /// connection, and refuses every later BEGIN on it.)
 pub(super) struct Writing {
     connection: PoolConnection<Sqlite>,
+    files: Arc<Files>,
     committed: bool,
 }
 
 impl Writing {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.files.check_for_commit().await?;
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        self.files.check_committed().await?;
         self.committed = true;
         Ok(())
     }

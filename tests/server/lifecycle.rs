@@ -35,7 +35,7 @@ async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
     server.until_status(&session, "401 invalid").await;
     let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
     assert_eq!(response.status(), 503);
-    assert!(response.text().await.expect("a body").contains("no key is active"));
+    assert!(response.text().await.expect("a body").contains("no key opens tokens"));
     let body = Server::login_body("alice", PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
     assert_eq!(crate::harness::Answer::of(response).await.verdict(), "503 no-active-key");

@@ -40,10 +40,15 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             return report.problem(CHECK, format!("{address} was asked and did not answer: {error}"), remedy);
         }
     };
-    let reasons = body["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let reasons: Vec<&str> = reasons.iter().filter_map(Value::as_str).collect();
+    let texts =
+        |name: &str| -> Vec<&str> { body[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    let reasons = texts("reasons");
+    for degraded in texts("degraded") {
+        let found = format!("the server at {address} verifies sessions, but {degraded}");
+        report.problem(CHECK, found, "see deploy/monitoring/README.md (SealjarDegraded), and the server's log");
+    }
     if status != 200 {
-        let remedy = if reasons.contains(&"no key is active") {
+        let remedy = if reasons.contains(&"no key opens tokens") {
             "sealjar keys list, and sealjar keys rotate --activate-in 0s"
         } else {
             "see in the server's log why it cannot follow the store"

@@ -1,9 +1,11 @@
 //! Looking at an SQLite file, and at one that is damaged.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
+use super::files::{Files, write_ahead_log};
 use super::{BUSY_TIMEOUT, Store};
 use crate::store::StoreError;
 
@@ -12,15 +14,13 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_owned()));
         }
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
         // Nobody has the file open if there is no log beside it; to read it as such leaves no log behind, either.
-        let unused = !Path::new(&log).exists();
+        let unused = !write_ahead_log(path).exists();
         let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Ok(Self { write: pool.clone(), read: pool })
+        Ok(Self { write: pool.clone(), read: pool, files: Arc::new(Files::new(path)) })
     }
 
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {

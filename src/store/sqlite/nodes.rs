@@ -37,8 +37,10 @@ impl Store {
     }
 
     pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM node WHERE id = ?").bind(id.to_string()).execute(&self.write).await?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query("DELETE FROM node WHERE id = ?").bind(id.to_string());
+        query.execute(&mut *transaction.connection).await?;
+        transaction.commit().await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::store::{Logged, Page, StoreError};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
+        self.files.check_for_reading().await?;
         // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it.
         let query = sqlx::query_as(
             "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, expires_at))

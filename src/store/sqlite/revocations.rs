@@ -73,15 +73,19 @@ impl Store {
 
     pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
         let query = sqlx::query("UPDATE state SET pruned_through = max(pruned_through, ?)").bind(signed(instant.0));
-        query.execute(&self.write).await?;
-        Ok(())
+        let mut transaction = self.begin().await?;
+        query.execute(&mut *transaction.connection).await?;
+        transaction.commit().await
     }
 
     pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "DELETE FROM revocation WHERE seq IN (SELECT seq FROM revocation WHERE expires_at < ? LIMIT ?)",
         );
-        let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&self.write).await?.rows_affected();
+        let query = query.bind(signed(instant.0)).bind(PRUNE_BATCH);
+        let mut transaction = self.begin().await?;
+        let deleted = query.execute(&mut *transaction.connection).await?.rows_affected();
+        transaction.commit().await?;
         Ok(deleted >= PRUNE_BATCH.unsigned_abs())
     }
 }
