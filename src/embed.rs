@@ -69,6 +69,7 @@ mod visit;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salvo::http::Request;
+use salvo::http::header::{COOKIE, HeaderMap};
 use salvo::prelude::Depot;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -78,6 +79,7 @@ use crate::clock::Now;
 use crate::id::{Sid, Site};
 use crate::session::claims::is_subject;
 use crate::session::{Identity, Refusal, SealedSession, Sessions};
+use crate::web::changes::Changes;
 use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::csrf;
 use crate::web::hosts::Hosts;
@@ -99,6 +101,8 @@ struct Inner {
     hosts: Hosts,
     cookies: Cookies,
     refusals: Refusals,
+    /// Sign-ins and sign-outs under way, which run to their end although their client leaves.
+    changes: Changes,
     /// They end with it.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -181,6 +185,7 @@ impl Jar {
     ///
     /// # Errors
     /// [`Problem::NotDurable`] if the store did not take it: refused here already, and tried again until it is kept.
+    /// [`Problem::TooManyCookies`] if more cookies of its name came than are looked at: nothing was ended.
     /// [`Problem::KeyElsewhere`] if a token's key is not among those of the directory: the session may be alive on another node.
     /// With either the cookie stays, so that the browser can ask again.
     pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
@@ -200,7 +205,8 @@ impl Jar {
     /// # Errors
     /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
-        self.0.refusals.end_all(subject).await
+        let (jar, subject) = (self.clone(), subject.to_owned());
+        self.0.changes.run(async move { jar.0.refusals.end_all(&subject).await }).await
     }
 
     /// Seals other data into the session of this request. It is renewed by that, and keeps its id; concurrent answers overwrite
@@ -239,6 +245,7 @@ impl Jar {
     /// # Errors
     /// [`Problem::NotDurable`] if some are not kept: those sessions live on elsewhere, and here after the next start.
     pub async fn close(&self) -> Result<(), Problem> {
+        self.0.changes.finish().await;
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         self.0.refusals.close().await
@@ -247,23 +254,32 @@ impl Jar {
     /// Ends the sessions that came with the request, and says whether those were all: not if one's key is not held here, though the
     /// directory was read again. In memory no other key opens anything anywhere.
     async fn end_presented(&self, request: &Request) -> Result<bool, Problem> {
-        let Inner { core, refusals, .. } = &*self.0;
-        let mut all = true;
-        if let Some(reads) = &core.ring_reads
-            && self.lacks_key(request)
-        {
-            reads.next().await;
-            all = !self.lacks_key(request);
+        let headers: HeaderMap =
+            request.headers().get_all(COOKIE).iter().map(|field| (COOKIE, field.clone())).collect();
+        if self.0.core.sessions.has_too_many_candidates(cookie::fields(&headers)) {
+            return Err(Problem::TooManyCookies);
         }
-        let presented = core.sessions.presented(cookie::fields(request.headers()), Now::read());
-        refusals.end(&presented).await?;
-        Ok(all)
+        let jar = self.clone();
+        let change = async move {
+            let Inner { core, refusals, .. } = &*jar.0;
+            let mut all = true;
+            if let Some(reads) = &core.ring_reads
+                && jar.lacks_key(&headers)
+            {
+                reads.next().await;
+                all = !jar.lacks_key(&headers);
+            }
+            let presented = core.sessions.presented(cookie::fields(&headers), Now::read());
+            refusals.end(&presented).await?;
+            Ok(all)
+        };
+        self.0.changes.run(change).await
     }
 
     /// Whether a token names a key that is not held here.
-    fn lacks_key(&self, request: &Request) -> bool {
+    fn lacks_key(&self, headers: &HeaderMap) -> bool {
         let Inner { core, cookies, .. } = &*self.0;
-        core.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), cookies.session())
+        core.sessions.lacks_key_of_cookies(cookie::fields(headers), cookies.session())
     }
 
     /// The site of the host that the request names.
@@ -286,7 +302,7 @@ impl Jar {
         // A key that another node seals with already: the directory is read before its token is refused.
         if found.is_err()
             && let Some(reads) = &core.ring_reads
-            && self.lacks_key(request)
+            && self.lacks_key(headers)
         {
             reads.next().await;
             found = look();

@@ -55,6 +55,7 @@ use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
 use crate::session::{Refusal, Sessions};
 use crate::store::Store;
+use crate::web::changes::Changes;
 use crate::web::ring_reads::RingReads;
 use crate::web::{cookie, csrf, hosts};
 use connections::Connections;
@@ -98,6 +99,8 @@ pub(crate) struct App {
     pub(crate) tls: Option<Arc<Tls>>,
     /// Whose turn it is to ask whether another node has a key (`logout.rs`).
     pub(crate) questions: Arc<Semaphore>,
+    /// The calls that change something, which run to their end.
+    pub(crate) changes: Changes,
     /// The signal to stop has come.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,

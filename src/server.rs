@@ -42,6 +42,7 @@ use crate::revocation::lag::Lag;
 use crate::revocation::tail::Follower;
 use crate::session::Sessions;
 use crate::store::{Store, StoreError};
+use crate::web::changes::Changes;
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
 pub(crate) use listener::Inherited;
@@ -132,6 +133,7 @@ pub(crate) async fn serve(
         ring_reads: Arc::new(RingReads::new()),
         tls: tls.clone(),
         questions: Arc::new(Semaphore::new(1)),
+        changes: Changes::new(),
         stopping: Arc::default(),
         reloads: Arc::new(Reloads::new(Now::read().wall)),
     });
@@ -171,6 +173,10 @@ pub(crate) async fn serve(
     tokio::select! {
         _ = drained => {}
         () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
+    }
+    // Some outlive their connections.
+    if tokio::time::timeout(FLUSH_TIMEOUT, app.changes.finish()).await.is_err() {
+        tracing::error!("requests that change something did not end in time: their outcome is not known");
     }
     background.iter().for_each(JoinHandle::abort);
     let flushed = committing.finish(FLUSH_TIMEOUT).await;

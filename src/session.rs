@@ -26,9 +26,6 @@ use lifetime::Deadlines;
 pub use lifetime::Lifetimes;
 pub use refusal::{Cause, Refusal, SealError};
 
-/// Of several cookies with our name at most this many are tried.
-const MAX_TRIED: usize = 4;
-
 /// A session whose token passed every check. Only [`Sessions::verify`] makes one.
 #[derive(Debug)]
 pub struct Verified<'a> {
@@ -74,12 +71,23 @@ pub struct Sessions {
     revocations: Arc<RevocationList>,
     cookie: CookieName,
     lifetimes: Lifetimes,
+    max_candidates: usize,
 }
 
 impl Sessions {
     /// Sessions under these keys, refused by this list.
+    ///
+    /// Every candidate in a request is looked at, that is every cookie of our name with a plausible length: others can plant cookies
+    /// before ours. So the caller bounds the `Cookie` fields (32 KiB have 400 candidates at most), or the number of candidates by
+    /// [`Sessions::with_max_candidates`].
     pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
-        Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes }
+        Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX }
+    }
+
+    /// Looks at the first `max_candidates` of a request only. A sign-out must then ask [`Sessions::has_too_many_candidates`].
+    #[must_use]
+    pub fn with_max_candidates(self, max_candidates: usize) -> Self {
+        Self { max_candidates, ..self }
     }
 
     /// The ring in use.
@@ -102,6 +110,19 @@ impl Sessions {
         &self.cookie
     }
 
+    /// Whether a request has more candidates than are looked at. A sign-out or sign-in that went on would leave sessions behind.
+    pub fn has_too_many_candidates<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>) -> bool {
+        self.candidates(cookie_fields, &self.cookie).nth(self.max_candidates).is_some()
+    }
+
+    fn candidates<'h>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        cookie: &CookieName,
+    ) -> impl Iterator<Item = UntrustedToken<'h>> {
+        cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value)
+    }
+
     /// Whether one of the tokens that would be tried names a key that is not held: perhaps one that is in the ring's directory by now.
     pub fn lacks_key_of_cookies<'h>(
         &self,
@@ -117,8 +138,8 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,
     ) -> impl Iterator<Item = Kid> {
-        let tokens = cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value);
-        tokens.take(MAX_TRIED).filter_map(UntrustedToken::kid).filter(|kid| self.lacks_key(*kid))
+        let tokens = self.candidates(cookie_fields, cookie).take(self.max_candidates);
+        tokens.filter_map(UntrustedToken::kid).filter(|kid| self.lacks_key(*kid))
     }
 
     /// Whether a form token of either kind names a key that is not held.
@@ -170,7 +191,7 @@ impl Sessions {
                 Err(refusal) => furthest = furthest.max(refusal),
             }
             tried += 1;
-            if tried == MAX_TRIED {
+            if tried == self.max_candidates {
                 break;
             }
         }
@@ -184,10 +205,7 @@ impl Sessions {
         let mut buffer = token_buffer();
         let time = self.revocations.time(now);
         let mut found: Vec<Presented> = Vec::new();
-        for token in cookie_header::values(cookie_fields, &self.cookie)
-            .filter_map(UntrustedToken::from_cookie_value)
-            .take(MAX_TRIED)
-        {
+        for token in self.candidates(cookie_fields, &self.cookie).take(self.max_candidates) {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };

@@ -14,6 +14,7 @@ use crate::revocation::{Freshness, RevocationList, WhenStale};
 use crate::secret::Secret;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Lifetimes, Sessions};
+use crate::web::changes::Changes;
 use crate::web::cookie::Cookies;
 use crate::web::hosts::{Domain, Hosts};
 use crate::web::origin::Origin;
@@ -23,6 +24,8 @@ use crate::web::ring_reads::RingReads;
 /// The shortest idle time, and the longest lifetime: ten years.
 const LEAST_IDLE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Number of cookies of the session's name that are looked at in a request: the application's limit of a head is not known here.
+const MAX_CANDIDATES: usize = 200;
 /// How often what has expired is thrown away, if there is no store.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -128,7 +131,8 @@ impl Settings {
         let lag = Arc::new(Lag::default());
         let follower = Follower::load(store.clone(), list.clone(), lag, self.lifetimes).await.map_err(failed)?;
         let (committer, committing) = Committer::start(list.clone(), store.clone());
-        let sessions = Sessions::new(ring, list, cookies.session().clone(), self.lifetimes);
+        let sessions =
+            Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
         let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new()) });
         let mut tasks = JoinSet::new();
         tasks.spawn(follower.run());
@@ -143,6 +147,7 @@ impl Settings {
             hosts,
             cookies,
             refusals: Refusals::Store { store, committer, committing: Mutex::new(Some(committing)) },
+            changes: Changes::new(),
             tasks: Mutex::new(tasks),
         })))
     }
@@ -170,13 +175,15 @@ impl Settings {
         let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
         list.mark_synced(now);
-        let sessions = Sessions::new(ring, list.clone(), cookies.session().clone(), self.lifetimes);
+        let sessions = Sessions::new(ring, list.clone(), cookies.session().clone(), self.lifetimes)
+            .with_max_candidates(MAX_CANDIDATES);
         let longest = self.lifetimes.longest();
         let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();
         tasks.spawn(prune(list, now));
         let core = Arc::new(Core { sessions, ring_reads: None });
-        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, tasks: Mutex::new(tasks) })))
+        let changes = Changes::new();
+        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, changes, tasks: Mutex::new(tasks) })))
     }
 
     fn check(&self) -> Result<(Hosts, Cookies), OpenError> {

@@ -43,6 +43,10 @@ pub enum Problem {
     /// already (or that somebody made up: nobody here can tell). That session could not be ended.
     #[error("a session's key is not held here")]
     KeyElsewhere,
+    /// 400 `too-many-cookies`: more than 200 cookies of the session's name came with the request, so some were not looked at. Nothing
+    /// was begun or ended.
+    #[error("more cookies of the session's name came than are looked at")]
+    TooManyCookies,
     /// 503 `store`: the store cannot be asked, so nothing was begun or ended.
     #[error("the store cannot be asked")]
     Store,
@@ -106,6 +110,11 @@ impl Problem {
                 S::SERVICE_UNAVAILABLE,
                 "key-elsewhere",
                 "not every session could be ended: one's key is not here, or not yet; try again in a moment",
+            ),
+            Self::TooManyCookies => (
+                S::BAD_REQUEST,
+                "too-many-cookies",
+                "nothing was ended: more cookies of the session's name came than are looked at; remove this site's cookies and try again",
             ),
             Self::Store => {
                 (S::SERVICE_UNAVAILABLE, "store", "storage failed, and nothing was done; try again in a moment")

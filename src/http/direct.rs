@@ -4,7 +4,7 @@
 //! token names a key that is not held, the ring is read again and the answer made once more (`reread.rs`). Only a token that is
 //! refused is looked at for that.
 //!
-//! A connection asks [`Front`] first. It knows these routes by their usual spelling and answers a GET without a body before Salvo's
+//! A connection asks [`Front`] first, which lets every call that may change something run to its end (`web/changes.rs`). It knows these routes by their usual spelling and answers a GET without a body before Salvo's
 //! routing, which costs more than to open a token; all else is Salvo's, these routes in any other form included ([`Direct`]).
 
 use std::future::{Ready, ready};
@@ -146,7 +146,15 @@ where
 
     fn call(&self, request: HyperRequest<Incoming>) -> Self::Future {
         let Some((live, question)) = self.question(&request) else {
-            return Either::Right(self.rest.call(request));
+            let is_safe = request.method().is_safe();
+            let call = self.rest.call(request);
+            return Either::Right(match &self.app {
+                Some(live) if !is_safe => {
+                    let changes = live.load().changes.clone();
+                    Box::pin(async move { changes.run(call).await })
+                }
+                _ => call,
+            });
         };
         let (app, access) = (live.load(), Access::begin());
         // No handler asks for the scheme, which a proxy in front would hide.

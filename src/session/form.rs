@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use super::{SealError, Sessions, cookie_header};
+use super::{SealError, Sessions};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, FormId, Sid};
 use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
@@ -25,9 +25,6 @@ use crate::seal::{CookieName, Purpose, SealedToken, SteadyToken};
 
 /// How long a sign-in form may stay open.
 pub const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(600);
-
-/// Of several cookies with the form's name at most this many are tried.
-const MAX_TRIED: usize = 4;
 
 /// What a form is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,16 +110,13 @@ impl Sessions {
     ) -> Option<FormId> {
         let mut buffer = token_buffer();
         let time = self.revocations.time(now);
-        cookie_header::values(cookie_fields, cookie)
-            .filter_map(UntrustedToken::from_cookie_value)
-            .take(MAX_TRIED)
-            .find_map(|token| {
-                let bytes = self.open_bytes(Purpose::LoginForm, cookie, token, &mut buffer)?;
-                let (form, deadline) = bytes.split_first_chunk()?;
-                let deadline = UnixTime(u64::from_be_bytes(deadline.try_into().ok()?));
-                let sealed_in_time = deadline <= time.plus(SIGN_IN_FORM_LIFETIME + CLOCK_SKEW);
-                (time < deadline && sealed_in_time).then(|| FormId::from_bytes(*form))
-            })
+        self.candidates(cookie_fields, cookie).take(self.max_candidates).find_map(|token| {
+            let bytes = self.open_bytes(Purpose::LoginForm, cookie, token, &mut buffer)?;
+            let (form, deadline) = bytes.split_first_chunk()?;
+            let deadline = UnixTime(u64::from_be_bytes(deadline.try_into().ok()?));
+            let sealed_in_time = deadline <= time.plus(SIGN_IN_FORM_LIFETIME + CLOCK_SKEW);
+            (time < deadline && sealed_in_time).then(|| FormId::from_bytes(*form))
+        })
     }
 
     fn seal_bytes(

@@ -10,7 +10,7 @@ use sealjar::seal::Purpose;
 use sealjar::session::claims::Claims;
 use sealjar::session::{Cause, Refusal};
 
-use crate::fixture::{COOKIE, HOUR, LIFETIMES, World, field, forge, key, key_with};
+use crate::fixture::{COOKIE, HOUR, LIFETIMES, SITE, World, field, forge, key, key_with};
 
 /// Four values of a token's length that are none.
 fn bad(world: &World) -> [String; 4] {
@@ -32,17 +32,40 @@ fn spread(values: &[String]) -> [Vec<Vec<u8>>; 3] {
 }
 
 #[test]
-fn finds_the_session_behind_up_to_three_cookies_that_are_none_and_not_behind_four() {
+fn finds_the_session_behind_any_number_of_other_cookies() {
     let world = World::new();
     let session = world.sign_in();
     let bad = bad(&world);
-    for before in 0..=4 {
-        for after in 0..=4 - before {
-            let good = [session.token.expose().to_owned()];
-            let values = [&bad[..before], &good, &bad[..after]].concat();
-            let expected = if before < 4 { Ok(session.sid) } else { Err(Refusal::Invalid(Cause::NotAuthentic)) };
+    for before in [0, 1, 3, 4, 5, 10, 100, 500] {
+        for after in [0, 1, 10] {
+            let junk = |count: usize| bad.iter().cloned().cycle().take(count).collect::<Vec<_>>();
+            let values = [junk(before), vec![session.token.expose().to_owned()], junk(after)].concat();
             for fields in spread(&values) {
-                assert_eq!(world.verify_fields(&fields), expected, "{before} before, {after} after");
+                assert_eq!(world.verify_fields(&fields), Ok(session.sid), "{before} before, {after} after");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bound_on_candidates_is_told_before_a_session_is_missed() {
+    const BOUND: usize = 5;
+    let world = World::new();
+    let session = world.sign_in();
+    let bad = bad(&world)[0].clone();
+    let World { sessions, now, .. } = world;
+    let sessions = sessions.with_max_candidates(BOUND);
+    for before in 0..=2 * BOUND {
+        let values = [vec![bad.clone(); before], vec![session.token.expose().to_owned()]].concat();
+        for fields in spread(&values) {
+            let fields = || fields.iter().map(Vec::as_slice);
+            assert_eq!(sessions.has_too_many_candidates(fields()), before >= BOUND, "{before} before");
+            let found = sessions.verify(fields(), SITE, now, |session| session.claims().sid);
+            let presented: Vec<_> = sessions.presented(fields(), now).into_iter().map(|token| token.sid).collect();
+            if before < BOUND {
+                assert_eq!((found, presented), (Ok(session.sid), vec![session.sid]), "{before} before");
+            } else {
+                assert_eq!((found, presented), (Err(Refusal::Invalid(Cause::Malformed)), vec![]), "{before} before");
             }
         }
     }
