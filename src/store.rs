@@ -5,6 +5,8 @@
 //! come one after the other, so that the log's numbers grow in the order of the commits, and whoever follows them misses nothing.
 
 mod accounts;
+#[cfg(test)]
+mod dropped;
 mod log;
 mod looking;
 pub(crate) mod moving;

@@ -1,0 +1,172 @@
+//! A test for both engines: no write that is dropped half-way, as for a client that hangs up, keeps the next one from its work.
+
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::process::{Child, Command, Stdio};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::{Account, Change, Limits, NodeReport, Revoke, Sealing, Store, StoreError, StoreUrl};
+use crate::account::{Profile, Roles};
+use crate::clock::UnixTime;
+use crate::id::{NodeId, Sid};
+use crate::session::Lifetimes;
+
+const LIMITS: Limits = Limits {
+    connections: 2,
+    statement_timeout: Duration::from_secs(4),
+    connect_timeout: Duration::from_secs(4),
+};
+/// No write is polled as often as this.
+const MOST_POLLS: usize = 1_000;
+
+type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
+/// Starts a write; the number differs each time.
+type Write = for<'s> fn(&'s Store, usize) -> Outcome<'s>;
+
+const WRITES: [(&str, Write); 12] = [
+    ("revoke", |store, _| Box::pin(async { store.revoke(&[session(), subject("somebody")]).await.map(drop) })),
+    ("revoke_everyone", |store, _| Box::pin(async { store.revoke_everyone().await.map(drop) })),
+    ("restored", |store, _| Box::pin(store.restored())),
+    ("add_account", |store, number| Box::pin(async move { store.add_account(&account(&format!("u{number}"))).await })),
+    ("change_account", |store, _| {
+        Box::pin(async { store.change_account(&account("alice").profile.login_name, &Change::EndSessions).await })
+    }),
+    ("change_own_password", |store, number| {
+        Box::pin(async move {
+            let alice = store.require(&account("alice").profile.login_name).await?;
+            store.change_own_password(&alice, &format!("hash {number}")).await.map(drop)
+        })
+    }),
+    ("rehash", |store, _| Box::pin(store.rehash("alice", "old", "new"))),
+    ("record_sealing", |store, _| {
+        let sealing = Sealing { lifetimes: Lifetimes::default(), lag: Duration::from_secs(11), fail_open: false };
+        Box::pin(async move { store.record_sealing(&sealing, UnixTime(1), UnixTime(2)).await })
+    }),
+    ("record_pruned_through", |store, _| Box::pin(store.record_pruned_through(UnixTime(1)))),
+    ("delete_expired", |store, _| Box::pin(async { store.delete_expired(UnixTime(1)).await.map(drop) })),
+    ("report_node", |store, _| Box::pin(async { store.report_node(&node()).await })),
+    ("forget_node", |store, _| Box::pin(store.forget_node(NodeId::random()))),
+];
+
+#[tokio::test]
+async fn a_dropped_write_leaves_sqlite_as_it_was() {
+    let home = tempfile::tempdir().expect("a directory");
+    drop_all(&StoreUrl::file(home.path().join("test.db"))).await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_leaves_postgresql_as_it_was() {
+    let home = tempfile::tempdir().expect("a directory");
+    let _server = Postgres::start(home.path());
+    let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
+    drop_all(&StoreUrl::parse(&url).expect("an address")).await;
+}
+
+/// Drops each write after its first poll, after its second and so on, until it completes. After each, another write succeeds.
+async fn drop_all(url: &StoreUrl) {
+    let (store, _) = Store::open_or_create(url, LIMITS).await.expect("an empty database");
+    store.add_account(&account("alice")).await.expect("an account");
+    let mut drops = 0;
+    for (name, write) in WRITES {
+        let mut polls = 1;
+        loop {
+            let outcome = poll_times(write(&store, polls), polls).await;
+            let next = tokio::time::timeout(Duration::from_secs(60), store.revoke(&[session()])).await;
+            next.expect("it ends").unwrap_or_else(|error| panic!("after {polls} polls of {name}: {error}"));
+            match outcome {
+                Some(Ok(())) => break,
+                // The one before was dropped after its commit.
+                Some(Err(StoreError::NameTaken(_))) => {}
+                Some(Err(error)) => panic!("{name}: {error}"),
+                None => drops += 1,
+            }
+            polls += 1;
+            assert!(polls < MOST_POLLS, "{name} never ends");
+        }
+    }
+    assert!(drops >= 2 * WRITES.len(), "only {drops} writes were dropped half-way");
+    store.close().await;
+}
+
+/// Polls as often, at most; the outcome if it is there by then.
+async fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = times;
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+fn session() -> Revoke {
+    Revoke::Session { sid: Sid::random(), token: None }
+}
+
+fn subject(sub: &str) -> Revoke {
+    Revoke::Subject { sub: sub.into(), below: 1 }
+}
+
+fn account(name: &str) -> Account {
+    let profile = Profile {
+        login_name: name.parse().expect("a login name"),
+        display_name: "".parse().expect("a display name"),
+        email: "".parse().expect("an address"),
+        roles: Roles::new(&[]).expect("no roles"),
+    };
+    Account { sub: name.to_owned(), ..Account::new(profile, "hash".to_owned(), false, UnixTime(1)) }
+}
+
+fn node() -> NodeReport {
+    NodeReport { id: NodeId::random(), name: "node".to_owned(), kids: Vec::new(), active: None }
+}
+
+/// A server at a Unix socket of its own.
+struct Postgres(Child);
+
+impl Postgres {
+    fn start(home: &Path) -> Self {
+        let data = home.join("data");
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            assert!(Command::new("chown").arg("postgres:").arg(home).status().expect("chown runs").success());
+        }
+        // PostgreSQL does not run as root.
+        let program = |name: &str| {
+            let mut command = Command::new(if is_root { "setpriv" } else { "env" });
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"].iter().take(if is_root { 3 } else { 0 }));
+            command.arg(newest(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let mut initdb = program("initdb");
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--locale=C.UTF-8", "--pgdata"]).arg(&data);
+        assert!(initdb.status().expect("initdb runs").success());
+        let mut server = program("postgres");
+        server.args(["-c", "listen_addresses=", "-c"]).arg(format!("unix_socket_directories={}", home.display()));
+        let server = Self(server.arg("-D").arg(&data).spawn().expect("postgres runs"));
+        let mut ready = Command::new(newest("pg_isready"));
+        ready.args(["-q", "-t", "60", "-h"]).arg(home);
+        while !ready.status().expect("pg_isready runs").success() {}
+        server
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // It ends its own processes, and at once.
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        let _ = self.0.wait();
+    }
+}
+
+/// A program of the newest PostgreSQL of Debian's.
+fn newest(name: &str) -> std::path::PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let programs = versions.map(|version| version.path().join("bin").join(name)).filter(|program| program.exists());
+    programs.max().expect("this test needs PostgreSQL's server (Debian: apt-get install postgresql)")
+}
