@@ -12,11 +12,8 @@ use crate::clock::UnixTime;
 use crate::id::{NodeId, Sid};
 use crate::session::Lifetimes;
 
-const LIMITS: Limits = Limits {
-    connections: 2,
-    statement_timeout: Duration::from_secs(4),
-    connect_timeout: Duration::from_secs(4),
-};
+const LIMITS: Limits =
+    Limits { connections: 2, statement_timeout: Duration::from_secs(4), connect_timeout: Duration::from_secs(4) };
 /// No write is polled as often as this.
 const MOST_POLLS: usize = 1_000;
 
@@ -138,7 +135,11 @@ impl Postgres {
         // PostgreSQL does not run as root.
         let program = |name: &str| {
             let mut command = Command::new(if is_root { "setpriv" } else { "env" });
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"].iter().take(if is_root { 3 } else { 0 }));
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"].iter().take(if is_root {
+                3
+            } else {
+                0
+            }));
             command.arg(newest(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             command
         };

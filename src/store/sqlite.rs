@@ -125,6 +125,8 @@ impl Store {
 
     /// The same, though the store be out of use.
     pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
+        // A new connection must not make a log beside a file that is not ours.
+        self.files.check_for_commit().await?;
         let connection = self.write.acquire().await?;
         // The guard comes first: sqlx goes on with the BEGIN even if whoever waits for it here gives up.
         let mut writing = Writing { connection, files: self.files.clone(), committed: false };

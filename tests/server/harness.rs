@@ -200,6 +200,21 @@ impl Server<'_> {
         self.wait_for_line(name, |line| line["target"] == "sealjar::audit" && line["event"] == name)
     }
 
+    /// The subjects of all audit events of this name, to the last line of a server that stops.
+    pub(crate) fn events_until_the_end(&mut self, name: &str) -> Vec<String> {
+        let mut subjects = Vec::new();
+        loop {
+            let line = match self.log.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return subjects,
+                Err(RecvTimeoutError::Timeout) => panic!("the server does not end"),
+            };
+            if line["target"] == "sealjar::audit" && line["event"] == name {
+                subjects.push(line["sub"].as_str().expect("a subject").to_owned());
+            }
+        }
+    }
+
     /// The next audit event of this name, if it is there already.
     pub(crate) fn event_so_far(&mut self, name: &str) -> Option<Value> {
         self.log.try_iter().find(|line| line["target"] == "sealjar::audit" && line["event"] == name)
@@ -272,6 +287,20 @@ impl Server<'_> {
 
     pub(crate) async fn post(&self, path: &str, cookie: &str) -> Answer {
         Answer::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("an answer")).await
+    }
+
+    /// The status and body of `/readyz`.
+    pub(crate) async fn readiness(&self) -> (u16, Value) {
+        let answer = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
+    /// The value of a metric, given with its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let answer = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("an answer");
+        let text = answer.text().await.expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no metric {name}")).parse().expect("a number")
     }
 
     /// `200`, or the status and reason of a refusal.

@@ -1,0 +1,136 @@
+//! A database file that is replaced or removed under the server: no sign-out is answered that a restart would undo.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Home, Server, Session, until};
+
+const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
+/// Moves a file away, and may put another in its place.
+type Damage = fn(&Path, &Path);
+
+async fn degraded(server: &Server<'_>) -> String {
+    let (status, body) = server.readiness().await;
+    assert_eq!(status, 200, "{body}");
+    body["degraded"].to_string()
+}
+
+/// A sign-out that cannot be stored, of which the server tells its operator, while it goes on verifying `other`.
+async fn refuses_to_store(server: &Server<'_>, ended: &Session, other: &Session, what: &str) {
+    for _ in 0..2 {
+        assert_eq!(server.logout(ended).await, "503 not-durable", "{what}");
+    }
+    assert_eq!(server.status(ended).await, "401 revoked", "{what}: dead in this process at once");
+    assert_eq!(server.status(other).await, "200", "{what}");
+    assert!(degraded(server).await.contains("database file was replaced or removed"), "{what}");
+    assert_eq!(server.metric(REPLACED).await, 1.0, "{what}");
+}
+
+#[tokio::test]
+async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
+    let damages: [(&str, &str, Damage); 4] = [
+        ("removed", "sealjar.db", |file, away| fs::rename(file, away).expect("renames")),
+        ("replaced by a copy", "sealjar.db", |file, away| {
+            fs::rename(file, away).expect("renames");
+            fs::copy(away, file).expect("copies");
+        }),
+        ("its log removed", "sealjar.db-wal", |file, away| fs::rename(file, away).expect("renames")),
+        ("its log replaced", "sealjar.db-wal", |file, away| {
+            fs::rename(file, away).expect("renames");
+            fs::write(file, "").expect("writes");
+        }),
+    ];
+    for (what, name, damage) in damages {
+        // A list that is never stale, so that only what is stored is looked at.
+        let home = Home::with_settings(&["revocation.max_staleness=1h"]);
+        let server = home.start();
+        let [ended, other, late] =
+            [server.login("alice").await, server.login("alice").await, server.login("alice").await];
+        assert_eq!(server.logout(&late).await, "200", "{what}");
+        assert_eq!(degraded(&server).await, "[]", "{what}");
+        let away = home.path("away");
+        damage(&home.path(name), &away);
+        refuses_to_store(&server, &ended, &other, what).await;
+
+        fs::rename(&away, home.path(name)).expect("puts the same file back");
+        assert_eq!(server.logout(&ended).await, "200", "{what}: put back");
+        assert_eq!(degraded(&server).await, "[]", "{what}");
+        assert_eq!(server.metric(REPLACED).await, 0.0, "{what}");
+        server.kill();
+        let server = home.start();
+        for session in [&ended, &late] {
+            assert_eq!(server.status(session).await, "401 revoked", "{what}: after a restart");
+        }
+        assert_eq!(server.status(&other).await, "200", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn on_another_database_nobody_is_vouched_for() {
+    let home = Home::with_settings(&["revocation.max_staleness=1s"]);
+    let server = home.start();
+    let session = server.login("alice").await;
+    fs::rename(home.path("sealjar.db"), home.path("away")).expect("renames");
+    // What a restored backup looks like. Commands write to it, and the server would never hear of them.
+    fs::copy(home.path("away"), home.path("sealjar.db")).expect("copies");
+    let found = server.until_status(&session, "503 stale").await;
+    let (status, body) = server.readiness().await;
+    assert_eq!(status, 503, "after {found:?}: {body}");
+    assert!(body["degraded"].to_string().contains("database file was replaced"), "{body}");
+}
+
+#[tokio::test]
+async fn sign_outs_that_are_not_stored_for_5_s_are_told() {
+    let home = Home::new();
+    let server = home.start_on_faulty_disk();
+    let session = server.login("alice").await;
+    home.set_disk("fail");
+    assert_eq!(server.logout(&session).await, "503 not-durable");
+    let mut told = String::new();
+    while told.is_empty() || told == "[]" {
+        told = degraded(&server).await;
+    }
+    assert!(told.contains("sign-outs are not stored since"), "{told}");
+    assert_eq!(server.metric("sealjar_degraded{what=\"sign-outs-not-stored\"}").await, 1.0);
+    home.set_disk("works");
+    while degraded(&server).await != "[]" {}
+}
+
+/// A shell command, with `$0` and `$@` for the server, that sees `lower` through an overlay at `merged`.
+const OVERLAY: &str =
+    "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && exec \"$0\" \"$@\"";
+
+#[tokio::test]
+async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
+    let home = Home::with_settings(&["revocation.max_staleness=1h"]);
+    for directory in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(home.path(directory)).expect("makes");
+    }
+    for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
+        fs::rename(home.path(file), home.path("lower").join(file)).expect("renames");
+    }
+    let mounting = |serve: &Command| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", OVERLAY]).arg(serve.get_program()).args(serve.get_args());
+        command.current_dir(home.path("."));
+        command
+    };
+    let server = home.start_by(mounting, &["--store", "sqlite://merged/sealjar.db"]);
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(server.login("alice").await);
+    }
+    for session in &sessions[..3] {
+        assert_eq!(server.logout(session).await, "200", "the file was copied up by its first change");
+    }
+    // The mount is seen by the server alone.
+    let merged = Path::new("/proc")
+        .join(server.pid().to_string())
+        .join("root")
+        .join(home.path("merged").strip_prefix("/").expect("absolute"));
+    until("the overlay is mounted", || merged.join("sealjar.db").exists());
+    fs::rename(merged.join("sealjar.db"), merged.join("away")).expect("renames");
+    fs::copy(merged.join("away"), merged.join("sealjar.db")).expect("copies");
+    refuses_to_store(&server, &sessions[3], &sessions[4], "on an overlay").await;
+}

@@ -1,0 +1,129 @@
+//! Clients that hang up: what their requests change is changed whole, and logged; nobody after them is in the way of it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, PASSWORD, Server, Session, client, text};
+
+const NEW: &str = "another password";
+
+fn body() -> String {
+    json!({ "old_password": PASSWORD, "new_password": NEW }).to_string()
+}
+
+/// A change of the password as it is on the wire.
+fn change(server: &Server<'_>, session: &Session) -> Vec<u8> {
+    let (host, cookie, body) = (&server.public, session.cookie(), body());
+    let head = format!("POST /auth/password HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n");
+    format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// Ends a connection with a reset instead of an orderly close.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("takes the option");
+}
+
+/// `sub` and generation of every account, out of the database.
+fn generations(home: &Home) -> Vec<(String, u64)> {
+    const PROGRAM: &str = "import sqlite3, sys, json
+print(json.dumps(sqlite3.connect(sys.argv[1]).execute('SELECT sub, generation FROM account').fetchall()))";
+    let output =
+        Command::new("python3").args(["-c", PROGRAM]).arg(home.path("sealjar.db")).output().expect("python3 runs");
+    serde_json::from_str(&text(&output.stdout)).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+}
+
+/// 60, or as many as `SEALJAR_HANG_UPS` says.
+fn count() -> usize {
+    std::env::var("SEALJAR_HANG_UPS").map_or(60, |count| count.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn no_hang_up_wedges_the_store_or_loses_an_event() {
+    let home = Home::new();
+    let names: Vec<String> = (0..count()).map(|number| format!("user{number}")).collect();
+    names.iter().for_each(|name| home.add_user(name));
+    let before = generations(&home);
+    let mut server = home.start();
+    for (number, name) in names.iter().enumerate() {
+        let session = server.login(name).await;
+        let mut stream = TcpStream::connect(&server.public).expect("connects");
+        stream.write_all(&change(&server, &session)).expect("writes");
+        // Later and later: other requests take their time.
+        for _ in 0..number % 30 {
+            assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+        }
+        reset(stream);
+        if number % 10 == 0 {
+            let other = server.login("alice").await;
+            assert_eq!(server.logout(&other).await, "200", "after {number} hang-ups");
+        }
+    }
+    server.signal("TERM");
+    let mut told = server.events_until_the_end("password-change");
+    assert_eq!(server.exit_code(), Some(0));
+    let after = generations(&home);
+    let mut changed: Vec<String> =
+        before.iter().zip(&after).filter(|(before, after)| before != after).map(|(_, after)| after.0.clone()).collect();
+    println!("{} of {} changes went through", changed.len(), names.len());
+    changed.sort();
+    told.sort();
+    assert_eq!(told, changed, "an event for each change, and for nothing else");
+    assert!(changed.len() > names.len() / 2, "a request that was read whole is carried out");
+}
+
+#[tokio::test]
+async fn a_change_under_way_outlives_its_client_and_a_stop() {
+    const HASHED: &str = "sealjar_password_hashing_seconds_count";
+    let home = Home::new();
+    let mut server = home.start_on_faulty_disk();
+    let session = server.login("alice").await;
+    home.set_disk("hang");
+    let before = server.metric(HASHED).await;
+    let mut stream = TcpStream::connect(&server.public).expect("connects");
+    stream.write_all(&change(&server, &session)).expect("writes");
+    // The old password and the new one: what is left is the store's work.
+    while server.metric(HASHED).await < before + 2.0 {}
+    reset(stream);
+    server.signal("TERM");
+    server.wait_for("stopping");
+    home.set_disk("works");
+    assert_eq!(server.events_until_the_end("password-change").len(), 1);
+    assert_eq!(server.exit_code(), Some(0));
+    let server = home.start();
+    assert_eq!(server.status(&session).await, "401 revoked");
+    let login = client().post(server.url("/auth/login")).json(&Server::login_body("alice", NEW));
+    assert_eq!(login.send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_no_change_under_way() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    let request = change(&server, &session);
+    let mut stream = TcpStream::connect(&server.public).expect("connects");
+    stream.write_all(&request[..request.len() - 1]).expect("writes");
+    assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
+    reset(stream);
+    assert_eq!(server.status(&session).await, "200");
+    server.signal("TERM");
+    assert_eq!(server.events_until_the_end("password-change"), [""; 0]);
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_stays_is_answered_as_ever() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    let mut stream = TcpStream::connect(&server.public).expect("connects");
+    stream.write_all(&change(&server, &session)).expect("writes");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("reads");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let view: Value = server.get("/auth/status", &session.cookie()).await.json();
+    assert_eq!(view["reason"], "revoked");
+}
