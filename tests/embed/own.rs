@@ -1,11 +1,13 @@
 //! What the shop of the example has no handler for: an application of a few handlers that do what they should not, over HTTP too.
 
+use std::task::Poll;
+
 use reqwest::header::{CACHE_CONTROL, VARY};
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 use tempfile::TempDir;
 
-use super::{Browser, COOKIE_NAME, Shop, told};
+use super::{Browser, COOKIE_NAME, PATIENCE, Shop, told};
 
 /// Signs in whoever it is told to, changes the data at once, and says who is signed in now.
 #[handler]
@@ -39,6 +41,38 @@ async fn who(session: Session<u8>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
+/// Polls as often as the form says, at most, and then drops the future, as for a client that hangs up.
+async fn poll_times(request: &mut Request, change: impl AsyncFnOnce(&Request) -> Result<(), Problem>) -> &'static str {
+    let mut left: usize = request.form("polls").await.unwrap();
+    let mut change = std::pin::pin!(change(request));
+    std::future::poll_fn(|cx| match change.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_or("failed", |()| "done")),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready("dropped") } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+#[handler]
+async fn drop_sign_in(request: &mut Request, depot: &mut Depot) -> Result<&'static str, Problem> {
+    let jar = Jar::of(depot)?;
+    Ok(poll_times(request, async |request| jar.sign_in(request, depot, "b", Claims::of(1)).await.map(drop)).await)
+}
+
+#[handler]
+async fn drop_sign_out(request: &mut Request, depot: &mut Depot) -> Result<&'static str, Problem> {
+    let jar = Jar::of(depot)?;
+    Ok(poll_times(request, async |request| jar.sign_out(request, depot).await).await)
+}
+
+#[handler]
+async fn drop_end(request: &mut Request, depot: &mut Depot) -> Result<&'static str, Problem> {
+    let jar = Jar::of(depot)?;
+    Ok(poll_times(request, async |_| jar.sign_out_everywhere("a").await).await)
+}
+
 /// With keys and a store on disk.
 async fn serve() -> (Shop, Jar) {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -49,6 +83,9 @@ async fn serve() -> (Shop, Jar) {
         .push(Router::with_path("sign-in").post(sign_in))
         .push(Router::with_path("sign-out").post(sign_out))
         .push(Router::with_path("end").post(end))
+        .push(Router::with_path("dropped/sign-in").post(drop_sign_in))
+        .push(Router::with_path("dropped/sign-out").post(drop_sign_out))
+        .push(Router::with_path("dropped/end").post(drop_end))
         .push(Router::with_path("cart").get(who));
     let listening = TcpListener::new(shop.address.clone()).bind().await;
     tokio::spawn(Server::new(listening).serve(routes));
@@ -108,6 +145,56 @@ async fn a_subject_that_cannot_be_kept_ends_nothing_and_stops_no_other_sign_out(
     assert!(browser.cart(&shop).await.is_err());
     assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
     assert_eq!(jar.close().await, Ok(()), "a second time there is nothing to do");
+}
+
+#[tokio::test]
+async fn a_change_that_is_dropped_at_any_poll_goes_on() {
+    let (shop, jar) = serve().await;
+    for path in ["/dropped/sign-out", "/dropped/end", "/dropped/sign-in"] {
+        for polls in 1.. {
+            assert!(polls < 100, "{path} never ends");
+            let mut browser = Browser::default();
+            let started = tokio::time::Instant::now();
+            // The end of all sessions, which goes on, may overtake it.
+            while !sign_in_as(&mut browser, &shop, "a").await.status().is_success() {
+                assert!(started.elapsed() < PATIENCE, "no sign-in after {polls} polls of {path}");
+            }
+            let mut copy = browser.clone();
+            let form = [("polls", &*polls.to_string())];
+            let outcome = told(browser.send(&shop, reqwest::Method::POST, path, &form).await).await;
+            // A sign-in asks the store first: only from then on it ends what came with the request.
+            let began = !(path == "/dropped/sign-in" && outcome.as_deref() == Ok("dropped"));
+            while began && copy.cart(&shop).await.is_ok() {
+                assert!(started.elapsed() < PATIENCE, "the session lives on after {polls} polls of {path}");
+            }
+            match outcome.as_deref() {
+                Ok("done") => break,
+                outcome => assert_eq!(outcome, Ok("dropped"), "{path}"),
+            }
+        }
+    }
+    assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
+}
+
+#[tokio::test]
+async fn a_sign_out_looks_at_200_cookies_and_then_fails() {
+    let (shop, _jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let live = browser.cookie.clone().unwrap();
+    let among = |count: usize| Browser {
+        cookie: Some(format!("{}{live}", format!("{COOKIE_NAME}={}; ", "A".repeat(70)).repeat(count - 1))),
+    };
+    let refused = Err((reqwest::StatusCode::BAD_REQUEST, "too-many-cookies".to_owned()));
+    for path in ["/sign-out", "/sign-in"] {
+        let response = among(201).send(&shop, reqwest::Method::POST, path, &[("sub", "b")]).await;
+        assert_eq!(told(response).await, refused, "{path}");
+        assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "{path}: nothing was ended");
+    }
+    assert_eq!(among(200).cart(&shop).await.as_deref(), Ok("a 2"));
+    assert!(among(201).cart(&shop).await.is_err(), "the last one is not looked at");
+    assert!(among(200).send(&shop, reqwest::Method::POST, "/sign-out", &[]).await.status().is_success());
+    assert!(browser.cart(&shop).await.is_err());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! An application that embeds the library, on two nodes with one PostgreSQL of its own.
 
+use std::task::Poll;
+
 use reqwest::Method;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use salvo::prelude::*;
@@ -29,6 +31,20 @@ async fn sign_out(request: &mut Request, depot: &mut Depot) -> Result<(), Proble
 #[handler]
 async fn sign_out_everywhere(session: Session<u8>, depot: &mut Depot) -> Result<(), Problem> {
     Jar::of(depot)?.sign_out_everywhere(&session.sub).await
+}
+
+/// Polls a future as often, at most; whether it completed.
+async fn completes_within(polls: usize, future: impl Future<Output = Result<(), Problem>>) -> bool {
+    let mut left = polls;
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+        }
+    })
+    .await
 }
 
 /// One node of the application.
@@ -122,6 +138,27 @@ async fn what_ends_on_one_node_of_an_application_ends_on_the_other_though_the_da
         assert_eq!(after_a_restart.ask(Method::GET, "/who", session).await, "401 revoked");
     }
     assert_eq!(after_a_restart.ask(Method::GET, "/who", &after_a_restart.sign_in().await).await, "200");
+}
+
+#[tokio::test]
+async fn a_sign_out_that_is_dropped_at_any_poll_goes_on() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = Home::new();
+    let node = Node::start(&home, &database.url("sealjar", "sslmode=disable")).await.expect("opens");
+    for polls in 1.. {
+        assert!(polls < 100, "it never ends");
+        let session = node.sign_in().await;
+        assert_eq!(node.ask(Method::GET, "/who", &session).await, "200", "{polls} polls");
+        let completed = completes_within(polls, node.jar.sign_out_everywhere("customer-42")).await;
+        node.until_revoked(&session).await;
+        if completed {
+            break;
+        }
+        // The next sign-in would be overtaken by it.
+        node.jar.sign_out_everywhere("customer-42").await.expect("the one before is not in its way");
+    }
+    assert_eq!(node.jar.close().await, Ok(()), "all of it is stored");
 }
 
 #[tokio::test]
