@@ -1,6 +1,6 @@
 //! Every way to get a cookie wrong: never a 5xx, never another's session, one of four reasons and nothing more.
 
-use crate::harness::{Home, Session};
+use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
 
 #[tokio::test]
 async fn no_truncated_changed_or_re_encoded_token_is_a_session() {
@@ -39,6 +39,86 @@ async fn no_truncated_changed_or_re_encoded_token_is_a_session() {
         assert!(answer.header("set-cookie").is_none());
     }
     assert_eq!(server.status(&session).await, "200");
+}
+
+/// As many cookies that name a held key and do not open; a sibling host can plant them before ours.
+fn junk(name: &str, session: &Session, count: usize) -> String {
+    let head = &session.0[..12];
+    (0..count).map(|number| format!("{name}={head}{number:A>55}; ")).collect()
+}
+
+/// As many as a head has room for.
+const FULL: usize = 370;
+
+#[tokio::test]
+async fn no_number_of_cookies_before_the_session_hides_it() {
+    const NAME: &str = "__Host-sealjar";
+    let home = Home::new();
+    let server = home.start();
+    for count in [4, 10, 100, FULL] {
+        let session = server.login("alice").await;
+        let cookies = junk(NAME, &session, count) + &session.cookie();
+        assert_eq!(server.get("/auth/status", &cookies).await.verdict(), "200", "{count}");
+        assert_eq!(server.post("/auth/logout", &cookies).await.verdict(), "200", "{count}");
+        assert_eq!(server.status(&session).await, "401 revoked", "{count}");
+
+        let [session, other] = [server.login("alice").await, server.login("alice").await];
+        let cookies = junk(NAME, &session, count) + &session.cookie();
+        assert_eq!(server.post("/auth/logout/all", &cookies).await.verdict(), "200", "{count}");
+        assert_eq!(server.status(&other).await, "401 revoked", "{count}");
+
+        let session = server.login("alice").await;
+        let cookies = junk(NAME, &session, count) + &session.cookie();
+        let csrf_token = server.get("/auth/status", &cookies).await.json()["csrf_token"].clone();
+        let form = [("csrf_token", csrf_token.as_str().expect("text"))];
+        let request = client().post(server.url("/auth/logout")).header("cookie", &cookies).form(&form);
+        let answer = Answer::of(request.header("sec-fetch-site", "same-origin").send().await.expect("an answer")).await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/login?signed-out")), "{count}");
+        assert_eq!(server.status(&session).await, "401 revoked", "{count}");
+
+        let session = server.login("alice").await;
+        let cookies = junk(NAME, &session, count) + &session.cookie();
+        let body = Server::login_body("alice", PASSWORD);
+        let request = client().post(server.url("/auth/login")).header("cookie", &cookies).json(&body);
+        assert_eq!(request.send().await.expect("an answer").status(), 200, "{count}");
+        assert_eq!(server.status(&session).await, "401 revoked", "{count}: a sign-in ends what came with it");
+    }
+}
+
+#[tokio::test]
+async fn no_number_of_cookies_hides_the_sign_in_form() {
+    let home = Home::new();
+    let server = home.start();
+    let held = server.login("alice").await;
+    for count in [4, 10, 100, 300] {
+        let request = client().get(server.url("/auth/login")).header("accept", "text/html");
+        let page = Answer::of(request.send().await.expect("an answer")).await;
+        let cookie =
+            page.header("set-cookie").expect("the form's cookie").split(';').next().expect("a pair").to_owned();
+        let cookies = junk("__Host-sealjar-form", &held, count) + &cookie;
+        let form = [("csrf_token", &*page.hidden("csrf_token")), ("login", "alice"), ("password", PASSWORD)];
+        let request = client().post(server.url("/auth/login")).header("cookie", cookies).form(&form);
+        let answer = Answer::of(request.header("sec-fetch-site", "same-origin").send().await.expect("an answer")).await;
+        assert_eq!(answer.status, 303, "{count}: {}", answer.body);
+        assert!(answer.session.is_some(), "{count}");
+    }
+}
+
+#[tokio::test]
+async fn prints_what_the_fullest_head_costs() {
+    const REQUESTS: u32 = 200;
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    for (what, cookies) in
+        [("one", session.cookie()), ("371", junk("__Host-sealjar", &session, FULL) + &session.cookie())]
+    {
+        let started = tokio::time::Instant::now();
+        for _ in 0..REQUESTS {
+            assert_eq!(server.get("/auth/status", &cookies).await.verdict(), "200");
+        }
+        println!("a status with {what} of our cookies: {:?} on average", started.elapsed() / REQUESTS);
+    }
 }
 
 #[tokio::test]
