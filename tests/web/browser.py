@@ -147,10 +147,10 @@ def cookie(context, name=SESSION):
     return found[0] if found else None
 
 
-def status_of(server, value, host=None):
+def status_of(server, value, host=None, name=SESSION):
     """What the server says of a cookie's value."""
     host = host or f"localhost:{server.port}"
-    return server.request("GET", "/auth/status", [("Cookie", f"{SESSION}={value}")], host=host).status
+    return server.request("GET", "/auth/status", [("Cookie", f"{name}={value}")], host=host).status
 
 
 class OtherSite:

@@ -68,6 +68,27 @@ def test_with_a_cookie_domain_a_sign_in_on_one_host_leads_back_to_the_other(page
     assert page.url.startswith(a + "/")
 
 
+@pytest.mark.parametrize("partitioned", ["", "; Partitioned"])
+def test_cookies_that_a_sibling_host_plants_hide_no_session_from_a_sign_out(page, two_hosts, other_site, partitioned):
+    """Chromium sends cookies of longer paths first, so all of these come before the session's."""
+    server, a, _ = two_hosts("cookie.domain=test.localhost")
+    sign_in(page, a, "alice")
+    session = cookie(page.context, "__Secure-sealjar")["value"]
+    other_site.pages["/"] = f"""<title>Sibling</title><script>
+        for (const path of ["/auth", "/auth/", "/auth/logout", "/auth/status", "/auth/logout/"])
+            document.cookie = `__Secure-sealjar={session[:12]}{"A" * 60}; Domain=test.localhost; Path=${{path}}; Secure{partitioned}`;
+    </script>"""
+    page.goto(f"http://evil.test.localhost:{other_site.port}/")
+    planted = [found for found in page.context.cookies() if found["name"] == "__Secure-sealjar"]
+    assert len(planted) == 6, planted
+    host = a.removeprefix("http://")
+    assert status_of(server, session, host, "__Secure-sealjar") == 200
+    still_signed_in(page, a, "alice")
+    press(page, "Sign out")
+    expect(page.get_by_text("You are signed out")).to_be_visible()
+    assert status_of(server, session, host, "__Secure-sealjar") == 401, "a copy of the cookie is dead, too"
+
+
 def test_over_plain_http_the_pages_warn_and_work(profile, tmp_path):
     server = Sealjar(tmp_path).start("cookie.plain_http=true")
     try:
