@@ -104,7 +104,7 @@ pub(crate) async fn serve(
     let places = descriptors::connections(config.http.max_connections as usize);
     let idle_timeout = config.http.idle_timeout.0;
     let connections = Connections::new(places, idle_timeout, config.trusted_proxies());
-    let (committer, committing) = Committer::start(list.clone(), store.clone());
+    let (committer, mut committing) = Committer::start(list.clone(), store.clone());
     let cookies = config.cookies();
     let port = public.port();
     let hosts = config.hosts(port);

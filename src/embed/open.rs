@@ -146,7 +146,7 @@ impl Settings {
             core,
             hosts,
             cookies,
-            refusals: Refusals::Store { store, committer, committing: Mutex::new(Some(committing)) },
+            refusals: Refusals::Store { store, committer, committing: tokio::sync::Mutex::new(Some(committing)) },
             changes: Changes::new(),
             tasks: Mutex::new(tasks),
         })))

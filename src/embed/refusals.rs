@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(feature = "store")]
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+#[cfg(feature = "store")]
+use tokio::sync::Mutex;
 
 use super::Problem;
 use crate::clock::{CLOCK_SKEW, Now};
@@ -30,7 +31,7 @@ pub(super) enum Refusals {
     Store {
         store: Store,
         committer: Committer,
-        /// Until it is closed.
+        /// Until all that was committed is kept.
         committing: Mutex<Option<Committing>>,
     },
 }
@@ -107,15 +108,20 @@ impl Refusals {
             Self::Memory { .. } => Ok(()),
             #[cfg(feature = "store")]
             Self::Store { store, committing, .. } => {
-                let committing = committing.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(committing) = committing else {
+                // Held to the end: if this is dropped, the next call goes on with it.
+                let mut committing = committing.lock().await;
+                let Some(running) = committing.as_mut() else {
                     return Ok(());
                 };
-                let flushed = committing.finish(FLUSH_PATIENCE).await;
+                let flushed = running.finish(FLUSH_PATIENCE).await;
                 if tokio::time::timeout(FLUSH_PATIENCE, store.close()).await.is_err() {
                     tracing::error!("the database did not close in time");
                 }
-                if flushed { Ok(()) } else { Err(Problem::NotDurable) }
+                if !flushed {
+                    return Err(Problem::NotDurable);
+                }
+                *committing = None;
+                Ok(())
             }
         }
     }

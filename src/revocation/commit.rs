@@ -50,7 +50,7 @@ impl Committer {
         let (stop, stopped) = oneshot::channel();
         let unstored_since = Arc::new(AtomicU64::new(0));
         let task = tokio::spawn(run(list.clone(), store, waiting, stopped, unstored_since.clone()));
-        (Self { list, requests, unstored_since }, Committing { stop, task })
+        (Self { list, requests, unstored_since }, Committing { stop: Some(stop), task })
     }
 
     /// Returns for how long some refusal has waited for the store, or `None` if the store has all of them.
@@ -98,16 +98,19 @@ impl Committer {
 /// The task that commits.
 #[derive(Debug)]
 pub(crate) struct Committing {
-    stop: oneshot::Sender<()>,
+    /// Until it was told to stop.
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Committing {
     /// Takes no further requests, tries to commit those there are until it succeeds, and says whether all of them are on disk
-    /// within `patience`.
-    pub(crate) async fn finish(self, patience: Duration) -> bool {
-        let _ = self.stop.send(());
-        matches!(tokio::time::timeout(patience, self.task).await, Ok(Ok(())))
+    /// within `patience`. May be called again after `false`, or if it was dropped.
+    pub(crate) async fn finish(&mut self, patience: Duration) -> bool {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        matches!(tokio::time::timeout(patience, &mut self.task).await, Ok(Ok(())))
     }
 }
 

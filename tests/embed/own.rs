@@ -177,6 +177,23 @@ async fn a_change_that_is_dropped_at_any_poll_goes_on() {
 }
 
 #[tokio::test]
+async fn a_close_that_is_dropped_is_taken_up_by_the_next() {
+    let (shop, jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let [file, away] = ["sign-outs.db", "away"].map(|name| shop.home.path().join(name));
+    // Nothing can be stored until it is put back.
+    std::fs::rename(&file, &away).unwrap();
+    assert_eq!(jar.sign_out_everywhere("a").await, Err(Problem::NotDurable));
+    for _ in 0..2 {
+        let closed = tokio::time::timeout(std::time::Duration::from_millis(200), jar.close()).await;
+        assert!(closed.is_err(), "not closed, because the sign-out is not stored: {closed:?}");
+    }
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(jar.close().await, Ok(()), "now it is");
+}
+
+#[tokio::test]
 async fn a_sign_out_looks_at_200_cookies_and_then_fails() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();

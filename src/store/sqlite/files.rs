@@ -63,15 +63,20 @@ impl Files {
         self.note(found == *self.known.get_or_init(|| found))
     }
 
-    /// Fails if there is another database at the path: commands write to that one, and nobody here would hear of it. A file that
-    /// was only removed is read on, because no command can write to it.
+    /// Fails if there is another file at either path: commands write to that one, and nobody here would hear of it. Files that were
+    /// only removed are read on, because no command has written to others.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
         };
         let found = self.look().await;
+        let is_another = |found: Option<Identity>, known| found.is_some() && found != known;
         let outcome = self.note(found == *known);
-        if found.database.is_none() { Ok(()) } else { outcome }
+        if is_another(found.database, known.database) || is_another(found.write_ahead_log, known.write_ahead_log) {
+            outcome
+        } else {
+            Ok(())
+        }
     }
 
     fn note(&self, is_same: bool) -> Result<(), StoreError> {
@@ -80,7 +85,10 @@ impl Files {
     }
 
     async fn look(&self) -> Identities {
-        Identities { database: identity(&self.database).await, write_ahead_log: identity(&self.write_ahead_log).await }
+        let database = self.database.clone();
+        let write_ahead_log = self.write_ahead_log.clone();
+        let look = move || Identities { database: identity(&database), write_ahead_log: identity(&write_ahead_log) };
+        tokio::task::spawn_blocking(look).await.expect("looking returns `None` for an error, and does not panic")
     }
 }
 
@@ -92,7 +100,7 @@ pub(super) fn write_ahead_log(database: &Path) -> PathBuf {
 }
 
 /// Device and inode of the file at this path; `None` if there is none, or nobody can tell.
-async fn identity(path: &Path) -> Option<Identity> {
-    let metadata = tokio::fs::metadata(path).await.ok()?;
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
