@@ -35,9 +35,9 @@ print(json.dumps(sqlite3.connect(sys.argv[1]).execute('SELECT sub, generation FR
     serde_json::from_str(&text(&output.stdout)).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
 }
 
-/// 60, or as many as `SEALJAR_HANG_UPS` says.
+/// 1000 in a soak.
 fn count() -> usize {
-    std::env::var("SEALJAR_HANG_UPS").map_or(60, |count| count.parse().expect("a number"))
+    if std::env::var_os("SEALJAR_SOAK").is_some() { 1_000 } else { 60 }
 }
 
 #[tokio::test]
