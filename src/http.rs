@@ -19,6 +19,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
 mod metrics;
+pub(crate) mod node_reports;
 pub(crate) mod openapi;
 pub(crate) mod pages;
 pub(crate) mod password;
@@ -44,7 +45,6 @@ use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
 use salvo::http::{Request, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait, handler};
-use tokio::sync::Semaphore;
 
 use crate::account::password::checker::Checker;
 use crate::audit;
@@ -65,6 +65,7 @@ use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
 use live::{Live, Reloads};
+use node_reports::NodeReports;
 use openapi::Description;
 use pages::Shell;
 use problem::Problem;
@@ -97,10 +98,10 @@ pub(crate) struct App {
     pub(crate) ring_reads: Arc<RingReads>,
     /// If the public listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Whose turn it is to ask whether another node has a key (`logout.rs`).
-    pub(crate) questions: Arc<Semaphore>,
     /// The calls that change something, which run to their end.
     pub(crate) changes: Changes,
+    /// What other nodes say of their keys.
+    pub(crate) node_reports: Arc<NodeReports>,
     /// The signal to stop has come.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,

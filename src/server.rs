@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
@@ -30,6 +29,7 @@ use crate::http::connections::Connections;
 use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::live::{Live, Reloads};
+use crate::http::node_reports::{self, NodeReports};
 use crate::http::openapi::Description;
 use crate::http::pages::Shell;
 use crate::http::throttle::Throttle;
@@ -109,6 +109,7 @@ pub(crate) async fn serve(
     let port = public.port();
     let hosts = config.hosts(port);
     let tls = config.certificate(&hosts).map(|source| Tls::open(source, config.tls.min_version)).transpose()?;
+    let node_reports = Arc::new(NodeReports::default());
     let live = Live::new(App {
         sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), config.lifetimes())),
         store: store.clone(),
@@ -130,10 +131,10 @@ pub(crate) async fn serve(
         max_body_bytes: config.http.max_body_bytes,
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
-        ring_reads: Arc::new(RingReads::new()),
+        ring_reads: Arc::new(RingReads::default()),
         tls: tls.clone(),
-        questions: Arc::new(Semaphore::new(1)),
         changes: Changes::new(),
+        node_reports: node_reports.clone(),
         stopping: Arc::default(),
         reloads: Arc::new(Reloads::new(Now::read().wall)),
     });
@@ -142,6 +143,7 @@ pub(crate) async fn serve(
     let ring_changed = Arc::new(tokio::sync::Notify::new());
     let mut background = vec![
         tokio::spawn(follower.run()),
+        tokio::spawn(node_reports::follow(node_reports, store.clone())),
         tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
     ];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));

@@ -7,3 +7,4 @@ pub(crate) mod csrf;
 pub(crate) mod hosts;
 pub(crate) mod origin;
 pub(crate) mod ring_reads;
+pub(crate) mod single_flight;

@@ -9,11 +9,12 @@ use salvo::http::{ParseError, Request};
 use salvo::hyper::body::{Body, Bytes};
 
 use super::App;
-use super::connections::Working;
+use super::connections::{Paused, Working};
 use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
 use crate::session::form::Bound;
+use crate::web::ring_reads::RingReads;
 
 /// The body of a request that changes something, read whole.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) struct Submission {
     needs_token: bool,
     header_token: Option<Vec<u8>>,
     /// From here on the connection must not be closed to make room for others.
-    _working: Working,
+    working: Working,
 }
 
 impl Submission {
@@ -52,11 +53,17 @@ impl Submission {
             }
         };
         let working = app.connections.work_for(request.remote_addr());
-        let submission = Self { media_type, body, needs_token, header_token, _working: working };
+        let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
+            let _paused = submission.pause_work(RingReads::TIMEOUT);
             app.ring_reads.next().await;
         }
         Ok(submission)
+    }
+
+    /// Lets the connection be closed to make room until the result is dropped: for a wait that anybody can cause.
+    pub(crate) fn pause_work(&self, timeout: Duration) -> Paused<'_> {
+        self.working.pause(timeout)
     }
 
     /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).

@@ -7,16 +7,22 @@
 //! never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
 //! anything.
 //!
+//! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
+//! (`exchange.rs`).
+//!
 //! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
 //! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.
 
+mod answers;
+pub(crate) mod exchange;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod working;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +35,9 @@ use tokio_util::task::TaskTracker;
 use super::forwarded::TrustedProxies;
 use crate::clock::{Now, milliseconds};
 use crate::metrics::GAVE_WAY;
+use exchange::Tracker;
 use slot::Slot;
+pub(crate) use working::{Paused, Working};
 
 /// The connections that a listener has open, and how many it may have.
 #[derive(Debug)]
@@ -42,6 +50,10 @@ pub(crate) struct Connections {
     /// The boot clock when it was last read, in milliseconds.
     now: AtomicU64,
     open: Mutex<Open>,
+    /// Number of answers of HTTP/2 so far.
+    answers: AtomicU64,
+    /// Approximate memory of those that wait to be taken.
+    waiting_bytes: AtomicUsize,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
     /// All are to end as soon as nothing is under way.
@@ -101,14 +113,15 @@ impl Connections {
     const MOST_AT_ONCE: usize = 64;
     /// How often the clock is read.
     const TICK: Duration = Duration::from_secs(1);
-    /// How long a client may take none of an answer.
+    /// How long a client may take none of an answer, or in HTTP/2 not all of it.
     const STALL: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
         let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
         let (now, leaving) = (AtomicU64::new(milliseconds(Now::read().boot)), CancellationToken::new());
         let proxies = ArcSwap::from_pointee(proxies);
-        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, changed, leaving })
+        let (answers, waiting_bytes) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, answers, waiting_bytes, changed, leaving })
     }
 
     /// From now on these are the trusted proxies; connections that are open stay what they were.
@@ -232,19 +245,6 @@ impl Connections {
         Connection { connections: self.clone(), key, slot }
     }
 
-    /// Lets the peer's connection do nothing for so much longer: a body has a time of its own.
-    pub(crate) fn wait_for_body(&self, address: &conn::SocketAddr, timeout: Duration) {
-        let until = self.now.load(Ordering::Relaxed).saturating_add(milliseconds(timeout));
-        self.of_peer(address).iter().for_each(|slot| slot.is_waited_for(until));
-    }
-
-    /// Keeps the peer's connection from being closed until its request is dealt with.
-    pub(crate) fn work_for(&self, address: &conn::SocketAddr) -> Working {
-        let slots = self.of_peer(address);
-        slots.iter().for_each(|slot| slot.begin_work());
-        Working(slots)
-    }
-
     fn of_peer(&self, address: &conn::SocketAddr) -> Vec<Arc<Slot>> {
         let (open, peer) = (self.lock(), Peer::of(address));
         open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect()
@@ -264,9 +264,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// It is to end as soon as nothing is under way.
-    pub(crate) fn leaving(&self) -> CancellationToken {
-        self.slot.leaving.clone()
+    /// Its entry in the list, for what serves it.
+    pub(crate) fn tracker(&self) -> Arc<Tracker> {
+        Arc::new(Tracker::new(self.connections.clone(), self.slot.clone()))
     }
 
     /// Bytes have come from it.
@@ -295,18 +295,5 @@ impl Drop for Connection {
         open.closing = open.closing.saturating_sub(usize::from(self.slot.is_closing()));
         drop(open);
         self.connections.changed.notify_one();
-    }
-}
-
-/// A request is being worked on; dropped when its answer is known.
-#[derive(Debug)]
-pub(crate) struct Working(Vec<Arc<Slot>>);
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        let due = milliseconds(Now::read().boot.saturating_add(Connections::ANSWER));
-        for slot in &self.0 {
-            slot.end_work(due);
-        }
     }
 }

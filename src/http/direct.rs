@@ -10,10 +10,11 @@
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use salvo::conn::SocketAddr;
 use salvo::http::uri::Scheme;
-use salvo::http::{Method, Request, ResBody, StatusCode};
+use salvo::http::{Method, Request, ResBody, StatusCode, Version};
 use salvo::hyper::body::{Body, Incoming};
 use salvo::hyper::service::Service;
 use salvo::hyper::{self, Request as HyperRequest, Response as HyperResponse};
@@ -21,6 +22,7 @@ use salvo::prelude::{Response, handler};
 use tokio_util::either::Either;
 
 use super::access::Access;
+use super::connections::exchange::Tracker;
 use super::live::Live;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
@@ -118,13 +120,14 @@ pub(crate) struct Front<S> {
     /// None at the admin listener.
     app: Option<Live>,
     remote_addr: SocketAddr,
+    tracker: Arc<Tracker>,
     /// Salvo's.
     rest: S,
 }
 
 impl<S> Front<S> {
-    pub(crate) const fn new(app: Option<Live>, remote_addr: SocketAddr, rest: S) -> Self {
-        Self { app, remote_addr, rest }
+    pub(crate) const fn new(app: Option<Live>, remote_addr: SocketAddr, tracker: Arc<Tracker>, rest: S) -> Self {
+        Self { app, remote_addr, tracker, rest }
     }
 
     fn question(&self, request: &HyperRequest<Incoming>) -> Option<(&Live, Question)> {
@@ -145,6 +148,34 @@ where
     type Future = Either<Ready<Answered>, Waiting>;
 
     fn call(&self, request: HyperRequest<Incoming>) -> Self::Future {
+        if request.version() == Version::HTTP_2 { self.answer_http2(request) } else { self.answer(request) }
+    }
+}
+
+impl<S> Front<S>
+where
+    S: Service<HyperRequest<Incoming>, Response = HyperResponse<ResBody>, Error = hyper::Error, Future = Waiting>,
+{
+    /// Answers, and follows the answer until it is taken. With as many header fields as in HTTP/1, of which hyper takes 100.
+    fn answer_http2(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
+        const MAX_FIELDS: usize = 100;
+        let exchange = self.tracker.begin();
+        if request.headers().len() > MAX_FIELDS {
+            let mut response = HyperResponse::new(ResBody::None);
+            *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Either::Left(ready(Ok(exchange.answer(response))));
+        }
+        match self.answer(request) {
+            Either::Left(answered) => {
+                Either::Left(ready(answered.into_inner().map(|response| exchange.answer(response))))
+            }
+            Either::Right(waiting) => {
+                Either::Right(Box::pin(async move { waiting.await.map(|response| exchange.answer(response)) }))
+            }
+        }
+    }
+
+    fn answer(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
         let Some((live, question)) = self.question(&request) else {
             let is_safe = request.method().is_safe();
             let call = self.rest.call(request);

@@ -3,14 +3,12 @@
 //! Every presented token that opens is revoked, even an idle-expired one, and however stale the list is. The removal cookie goes
 //! out only with success: after a failure the browser still has what it needs to try again.
 
-use std::time::Duration;
-
 use super::App;
-use super::authenticate::store_failed;
 use super::body::Submission;
 use super::cookie::{self, CookieChange};
 use super::json::{Object, name};
 use super::live::Live;
+use super::node_reports::NodeReports;
 use super::problem::Problem;
 use super::reply::{Reply, respond};
 use super::return_url::ReturnUrl;
@@ -26,9 +24,6 @@ use salvo::prelude::{Response, handler};
 
 /// Where a form goes on to.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
-
-/// How long a request waits to ask whether another node has a key.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `POST /auth/logout`: ends this session; idempotent.
 pub(crate) struct Logout(pub(crate) Live);
@@ -95,7 +90,7 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
     submission.check_token(app, |bound| {
         presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
     })?;
-    if is_known_elsewhere(app, request).await? {
+    if is_known_elsewhere(app, request, &submission).await? {
         SIGN_OUTS.add(SignOut::KeyElsewhere as usize);
         return Err(Problem::KeyElsewhere);
     }
@@ -104,15 +99,14 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
 
 /// Whether a token that came with the request is of a key that this server lacks, and another has: then nobody here can tell whose
 /// session it is, and it may be alive there. A key that nobody has opens nothing anywhere.
-async fn is_known_elsewhere(app: &App, request: &Request) -> Result<bool, Problem> {
+async fn is_known_elsewhere(app: &App, request: &Request, submission: &Submission) -> Result<bool, Problem> {
     let lacked: Vec<Kid> = app.sessions.keys_lacked(cookie::fields(request.headers()), app.cookies.session()).collect();
     if lacked.is_empty() {
         return Ok(false);
     }
-    // One question at a time: whoever makes up keys keeps no sign-in from the store.
-    let turn = tokio::time::timeout(PATIENCE, app.questions.acquire()).await;
-    let _turn = turn.map_err(|_| Problem::Store)?.expect("never closed");
-    let nodes = app.store.nodes().await.map_err(store_failed)?;
+    // Anybody can make up a key, so the connection may be closed to make room while this waits.
+    let _paused = submission.pause_work(NodeReports::TIMEOUT);
+    let nodes = app.node_reports.next().await.ok_or(Problem::Store)?;
     Ok(nodes.iter().any(|node| lacked.iter().any(|kid| node.report.opens_with(*kid))))
 }
 

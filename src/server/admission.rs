@@ -67,8 +67,8 @@ impl Door {
         loop {
             let (stream, peer) = self.next().await;
             self.connections.open(&peer.clone(), &tasks, |connection| {
-                let leaving = connection.leaving();
-                protocol.clone().serve(Watched::new(stream, connection), peer, leaving)
+                let tracker = connection.tracker();
+                protocol.clone().serve(Watched::new(stream, connection), peer, tracker)
             });
         }
     }

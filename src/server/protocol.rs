@@ -13,9 +13,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tokio_util::sync::CancellationToken;
 
-use super::stream::Watched;
+use super::stream::{Plaintext, Watched};
+use crate::http::connections::exchange::Tracker;
 use crate::http::direct::Front;
 use crate::http::live::Live;
 use crate::http::tls::Tls;
@@ -23,7 +23,9 @@ use crate::http::tls::Tls;
 /// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
 /// clearing memory, at each request.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
-const MAX_STREAMS: u32 = 100;
+/// Maximum number of streams of an HTTP/2 connection: of a browser, and of a proxy that passes on the requests of many.
+const MAX_STREAMS: u32 = 12;
+const MAX_PROXY_STREAMS: u32 = 100;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Plain = Watched<Either<TcpStream, UnixStream>>;
@@ -31,6 +33,7 @@ pub(super) type Plain = Watched<Either<TcpStream, UnixStream>>;
 /// How a listener's connections are served.
 pub(super) struct Protocol {
     http: auto::Builder<TokioExecutor>,
+    http_of_proxies: auto::Builder<TokioExecutor>,
     tls: Option<Arc<Tls>>,
     service: Service,
     /// If what is asked all the time is asked there.
@@ -40,15 +43,13 @@ pub(super) struct Protocol {
 
 impl Protocol {
     pub(super) fn new(service: Service, direct: Option<Live>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        // For how long a head is waited for, `Connections::watch` sees to.
-        http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize);
-        http.http2().max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
-        Self { http, tls, service, direct, local_addr }
+        let [http, http_of_proxies] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
+        Self { http, http_of_proxies, tls, service, direct, local_addr }
     }
 
     /// Serves a connection until it ends, or until it is to leave and nothing is under way.
-    pub(super) async fn serve(self: Arc<Self>, stream: Plain, remote_addr: SocketAddr, leaving: CancellationToken) {
+    pub(super) async fn serve(self: Arc<Self>, stream: Plain, remote_addr: SocketAddr, tracker: Arc<Tracker>) {
+        let leaving = tracker.leaving();
         let stream = match &self.tls {
             None => Either::Left(stream),
             Some(tls) => match leaving.run_until_cancelled(shake_hands(tls, stream)).await.flatten() {
@@ -59,8 +60,9 @@ impl Protocol {
         let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let (local_addr, ctrl) = (self.local_addr.clone(), ConnCtrl::new());
         let salvo = self.service.hyper_handler(local_addr, remote_addr.clone(), scheme, None, ctrl, None);
-        let front = Front::new(self.direct.clone(), remote_addr, salvo);
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), front));
+        let front = Front::new(self.direct.clone(), remote_addr, tracker.clone(), salvo);
+        let http = if tracker.is_proxy() { &self.http_of_proxies } else { &self.http };
+        let mut connection = pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker)), front));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
@@ -73,6 +75,14 @@ impl Protocol {
             tracing::debug!(error, "a connection ended early");
         }
     }
+}
+
+fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // For how long a head is waited for, `Connections::watch` sees to.
+    http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize);
+    http.http2().max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD_BYTES);
+    http
 }
 
 /// TLS over the stream, if there is some in time.

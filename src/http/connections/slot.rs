@@ -1,10 +1,12 @@
 //! What is known of one connection, in numbers that its stream changes without a lock.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+
+use super::answers::Answers;
 
 /// One connection. Instants are of the boot clock, in milliseconds, as it was last read.
 #[derive(Debug)]
@@ -14,13 +16,20 @@ pub(super) struct Slot {
     closing: AtomicBool,
     pub(super) is_proxy: bool,
     pub(super) leaving: CancellationToken,
+    /// The socket's bytes are no activity; exchanges are.
+    is_http2: AtomicBool,
+    /// Requests of HTTP/2 whose answers were not taken yet.
+    exchanges: AtomicU32,
+    /// Those whose answers are made.
+    answers: Mutex<Answers>,
     /// How many connections had been opened when this one was, or when something was last sent to it.
     waits_since: AtomicU64,
     /// Its requests that are being worked on.
     working: AtomicU32,
     /// Until then its last answer may be on the way; 0 if none is.
     answer_due: AtomicU64,
-    /// When it was opened, something was last sent to it, or the first byte came after that; later if it is waited for.
+    /// When it was opened, something was last sent to it, or the first byte came after that; later if it is waited for. In HTTP/2,
+    /// when it was opened, or a request last arrived, or an answer was last taken.
     active_at: AtomicU64,
     /// A byte has come since something was last sent.
     asks: AtomicBool,
@@ -35,6 +44,9 @@ impl Slot {
             closing: AtomicBool::new(false),
             is_proxy,
             leaving,
+            is_http2: AtomicBool::new(false),
+            exchanges: AtomicU32::new(0),
+            answers: Mutex::default(),
             waits_since: AtomicU64::new(number),
             working: AtomicU32::new(0),
             answer_due: AtomicU64::new(0),
@@ -80,15 +92,45 @@ impl Slot {
 
     /// Whether an answer was on the way, which may be this.
     pub(super) fn has_written(&self, opened: u64, now: u64) -> bool {
-        self.waits_since.store(opened, Ordering::Relaxed);
+        self.stalled_at.store(0, Ordering::Relaxed);
+        // In HTTP/2 it may be no answer.
+        if self.is_http2.load(Ordering::Relaxed) {
+            return false;
+        }
         self.active_at.store(now, Ordering::Relaxed);
         self.asks.store(false, Ordering::Relaxed);
-        self.stalled_at.store(0, Ordering::Relaxed);
+        self.has_answered(opened)
+    }
+
+    fn has_answered(&self, opened: u64) -> bool {
+        self.waits_since.store(opened, Ordering::Relaxed);
         let was_due = self.answer_due.load(Ordering::Relaxed) != 0;
         if was_due {
             self.answer_due.store(0, Ordering::Relaxed);
         }
         was_due
+    }
+
+    /// From now on only exchanges count as activity.
+    pub(super) fn speaks_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn begin_exchange(&self, now: u64) {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        // Another's body may be waited for.
+        self.active_at.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Whether an answer was on the way, which may be this one's.
+    pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
+        self.active_at.fetch_max(now, Ordering::Relaxed);
+        self.exchanges.fetch_sub(1, Ordering::Relaxed);
+        self.has_answered(opened)
+    }
+
+    pub(super) fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stalls(&self, now: u64) {
@@ -107,6 +149,11 @@ impl Slot {
         self.working.fetch_sub(1, Ordering::Release);
     }
 
+    /// The work stops for a while, and no answer is on the way.
+    pub(super) fn pause_work(&self) {
+        self.working.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn may_be_closed(&self, now: u64) -> bool {
         // In this order: an answer is due before the work on it ends.
         let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
@@ -114,10 +161,13 @@ impl Slot {
     }
 
     pub(super) fn is_idle_before(&self, instant: u64, now: u64) -> bool {
-        self.active_at.load(Ordering::Relaxed) < instant && self.may_be_closed(now)
+        let has_exchange = self.exchanges.load(Ordering::Relaxed) > 0;
+        self.active_at.load(Ordering::Relaxed) < instant && !has_exchange && self.may_be_closed(now)
     }
 
+    /// Whether nothing of an answer was taken since before `instant`, or in HTTP/2 not all of it.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
-        (1..instant).contains(&self.stalled_at.load(Ordering::Relaxed)) && !self.is_closing()
+        let is_stalled = (1..instant).contains(&self.stalled_at.load(Ordering::Relaxed));
+        (is_stalled || self.answers().wait_since_before(instant)) && !self.is_closing()
     }
 }
