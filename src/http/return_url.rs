@@ -7,8 +7,11 @@ use std::fmt;
 
 use super::hosts::Hosts;
 
-/// Longer ones are refused, in bytes.
+/// Maximum length in bytes.
 const MAX_BYTES: usize = 2048;
+/// Maximum length in bytes as it stands in a page, where each character that HTML escapes takes five. So a short link cannot ask for
+/// a long page.
+const MAX_ESCAPED_BYTES: usize = MAX_BYTES + 512;
 
 /// A checked return URL: visible ASCII, fit for a `Location` field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl ReturnUrl {
     }
 
     pub(crate) fn parse(text: &str, hosts: &Hosts) -> Option<Self> {
-        if text.len() > MAX_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        if text.len() > MAX_BYTES || escaped_length(text) > MAX_ESCAPED_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return None;
         }
         let path = if text.starts_with('/') { text } else { path_below_the_domain(text, hosts)? };
@@ -56,6 +59,11 @@ impl fmt::Display for ReturnUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The length in a page.
+fn escaped_length(text: &str) -> usize {
+    text.bytes().map(|byte| if matches!(byte, b'"' | b'&' | b'\'' | b'<' | b'>') { 5 } else { 1 }).sum()
 }
 
 /// The path of an absolute URL, if the cookie's domain covers its host.
@@ -118,6 +126,25 @@ mod tests {
         ] {
             assert_eq!(ReturnUrl::parse(good, &hosts(None)).as_ref().map(ReturnUrl::as_str), Some(good));
         }
+    }
+
+    #[test]
+    fn one_that_html_makes_much_longer_is_refused() {
+        for special in ["\"", "&", "'", "<", ">"] {
+            let most = format!("/{}{}", "x".repeat(MAX_BYTES - 1 - 128), special.repeat(128));
+            let [fits, too_long] = [most.clone(), most.replacen('x', special, 1)];
+            assert!(ReturnUrl::parse(&fits, &hosts(None)).is_some(), "{special}");
+            assert_eq!(ReturnUrl::parse(&too_long, &hosts(None)), None, "{special}");
+            assert_eq!(ReturnUrl::parse(&format!("/{}", special.repeat(MAX_BYTES - 1)), &hosts(None)), None);
+        }
+    }
+
+    #[test]
+    fn its_length_in_a_page_is_what_the_template_engine_writes() {
+        use askama::filters::{Html, escape};
+        let every: String = (0x21..0x7f).map(char::from).collect();
+        let written = escape(&every, Html).expect("a filter that cannot fail").to_string();
+        assert_eq!(escaped_length(&every), written.len());
     }
 
     #[test]

@@ -115,3 +115,157 @@ fn who_takes_nothing_of_an_answer_is_closed() {
     at(52);
     assert!(slowly.slot.is_closing());
 }
+
+mod http2 {
+    use salvo::http::ResBody;
+    use salvo::hyper::Response as HyperResponse;
+    use salvo::hyper::body::{Body, Bytes, Frame};
+
+    use super::super::exchange::Exchange;
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    /// A connection whose client began with the preface of HTTP/2.
+    fn add(connections: &Arc<Connections>, port: u16) -> (Connection, Arc<Tracker>) {
+        let connection = connections.add(&peer(port));
+        let tracker = connection.tracker();
+        connection.has_read();
+        tracker.speaks_http2();
+        (connection, tracker)
+    }
+
+    /// The frames that the HTTP library holds until the client takes them.
+    async fn frames(exchange: Exchange, body: impl Into<ResBody>) -> Vec<Frame<Bytes>> {
+        let mut body = exchange.answer(HyperResponse::new(body.into())).into_body();
+        let mut frames = Vec::new();
+        while !body.is_end_stream()
+            && let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
+        {
+            frames.push(frame.expect("these bodies do not fail"));
+        }
+        frames
+    }
+
+    fn waiting(connections: &Connections) -> usize {
+        connections.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_until_its_last_bytes_are_dropped() {
+        let connections = connections(9);
+        let (_connection, tracker) = add(&connections, 1);
+        for (body, lengths) in [
+            (ResBody::from(b"page".as_slice()), vec![4]),
+            (ResBody::from(""), vec![0]),
+            (ResBody::None, vec![0]),
+            (ResBody::Chunks([Bytes::from_static(b"pa"), Bytes::from_static(b"ge")].into()), vec![2, 2]),
+        ] {
+            let mut held = frames(tracker.begin(), body).await;
+            let found: Vec<_> = held.iter().map(|frame| frame.data_ref().expect("no trailers").len()).collect();
+            assert_eq!(found, lengths);
+            assert!(waiting(&connections) >= 4 * KIB);
+            let last = held.pop().expect("there is a last one");
+            held.clear();
+            assert!(waiting(&connections) >= 4 * KIB, "the last one counts");
+            drop(last);
+            assert_eq!(waiting(&connections), 0);
+        }
+        drop(tracker.begin().answer(HyperResponse::new(ResBody::from("not sent at all"))));
+        drop(tracker.begin());
+        assert_eq!(waiting(&connections), 0);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_all_of_an_answer_is_closed() {
+        let connections = connections(9);
+        let start = connections.now.load(Ordering::Relaxed);
+        let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+        let [(never, asks_on), (taking, tracker)] = [1, 2].map(|port| add(&connections, port));
+        let _never_taken = frames(asks_on.begin(), "page").await;
+        let taken = frames(tracker.begin(), "page").await;
+        at(20);
+        drop(taken);
+        let _next = frames(tracker.begin(), "page").await;
+        // Neither what the socket does nor other answers that are taken help.
+        never.has_read();
+        never.has_written();
+        drop(frames(asks_on.begin(), "page").await);
+        at(32);
+        assert!(never.slot.is_closing() && !taking.slot.is_closing());
+        at(52);
+        assert!(taking.slot.is_closing());
+    }
+
+    #[tokio::test]
+    async fn only_requests_and_answers_that_are_taken_are_activity() {
+        let connections = connections(9);
+        let start = connections.now.load(Ordering::Relaxed);
+        let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+        let [(pinging, _), (asking, tracker), (waiting, unanswered)] = [1, 2, 3].map(|port| add(&connections, port));
+        let request = unanswered.begin();
+        at(70);
+        pinging.has_read();
+        pinging.has_written();
+        drop(frames(tracker.begin(), "page").await);
+        at(77);
+        assert!(pinging.slot.is_closing());
+        at(140);
+        assert!(!asking.slot.is_closing() && !waiting.slot.is_closing());
+        drop(request);
+        at(148);
+        assert!(asking.slot.is_closing() && !waiting.slot.is_closing());
+        at(217);
+        assert!(waiting.slot.is_closing());
+    }
+
+    #[tokio::test]
+    async fn a_pong_makes_a_connection_no_younger_and_an_answer_does() {
+        let connections = connections(2);
+        let [(pinging, _), (asking, tracker)] = [1, 2].map(|port| add(&connections, port));
+        drop(frames(tracker.begin(), "page").await);
+        pinging.has_written();
+        assert_eq!(connections.room(), Room::Closing(1));
+        assert!(pinging.slot.is_closing() && !asking.slot.is_closing());
+    }
+
+    #[tokio::test]
+    async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
+        const EACH: usize = 1020 * KIB;
+        let connections = connections(99);
+        let page = || "x".repeat(EACH);
+        let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, port));
+        // The first connection's answer was taken and came again, so the second one's is older.
+        drop(frames(oldest.begin(), page()).await);
+        let _second = frames(younger.begin(), page()).await;
+        let mut held = Vec::new();
+        for _ in 0..31 {
+            held.push(frames(oldest.begin(), page()).await);
+        }
+        assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", waiting(&connections));
+        let (third, newest) = add(&connections, 3);
+        let last = frames(newest.begin(), page()).await;
+        assert!(second.slot.is_closing() && !first.slot.is_closing() && !third.slot.is_closing());
+        held.push(frames(younger.begin(), page()).await);
+        assert!(!first.slot.is_closing(), "what is being closed counts no more");
+        held.push(frames(newest.begin(), page()).await);
+        assert!(first.slot.is_closing() && !third.slot.is_closing());
+        drop((held, last, _second));
+        assert_eq!(waiting(&connections), 0);
+    }
+}
+
+#[test]
+fn a_request_that_waits_for_something_else_may_give_way() {
+    let connections = connections(1);
+    let connection = connections.add(&peer(1));
+    let working = connections.work_for(&peer(1));
+    assert_eq!(connections.room(), Room::None);
+    let paused = working.pause(Duration::from_secs(5));
+    assert!(!connection.slot.is_closing());
+    assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "and at once");
+    drop(paused);
+    assert_eq!(connections.room(), Room::None);
+    let _paused = working.pause(Duration::from_secs(5));
+    assert_eq!(connections.room(), Room::Closing(1));
+}
