@@ -37,7 +37,8 @@ impl ReturnUrl {
     }
 
     pub(crate) fn parse(text: &str, hosts: &Hosts) -> Option<Self> {
-        if text.len() > MAX_BYTES || escaped_length(text) > MAX_ESCAPED_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        let is_short = text.len() <= MAX_BYTES && escaped_length(text) <= MAX_ESCAPED_BYTES;
+        if !is_short || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return None;
         }
         let path = if text.starts_with('/') { text } else { path_below_the_domain(text, hosts)? };

@@ -2,7 +2,7 @@
 
 mod nodes;
 mod read_only;
-mod unknown;
+pub(crate) mod unknown;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Slow and heavy clients: whoever holds connections, by whatever kind of slowness, keeps nobody else out.
 
 mod bodies;
+mod frames;
+mod http2;
 mod idle;
 mod many;
 
@@ -12,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
 use crate::harness::{Home, PASSWORD, Server, Session, client, until};
+use crate::keys::unknown::made_up;
 
 /// Places for connections in most of these tests.
 const PLACES: usize = 8;
@@ -241,6 +244,31 @@ async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
         assert_signed_in(sign_in).await;
     }
     waiting.join().expect("it was let in after them");
+}
+
+/// Over HTTP/1 and HTTP/2: a body makes it a request that is worked on.
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_outs_with_made_up_keys_keep_no_places() {
+    let home = home_with(PLACES, &[]);
+    let mut server = home.start();
+    let stranger = made_up(&server.login("alice").await);
+    let cookie = stranger.cookie();
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge();
+    let clients = [reqwest::Client::builder(), http_2].map(|builder| builder.build().expect("a client"));
+    let flood = |client: &reqwest::Client| {
+        let request = client.post(server.url("/auth/logout")).header("cookie", &cookie);
+        tokio::spawn(async move { while request.try_clone().expect("no stream").send().await.is_ok() {} })
+    };
+    // More than there are places, and each waits for most of the time.
+    let flooders: Vec<_> = (0..2 * PLACES).map(|_| flood(&clients[0])).chain([flood(&clients[1])]).collect();
+    for _ in 0..PLACES {
+        newcomer(&server.public);
+    }
+    flooders.iter().for_each(tokio::task::JoinHandle::abort);
+    server.signal("TERM");
+    let said = server.messages_until("stopping");
+    assert!(said.iter().any(|message| message.contains("closing those that have waited longest")), "{said:#?}");
+    assert!(!said.iter().any(|message| message.contains("so new ones wait")), "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,7 +122,7 @@ async fn many_who_ask_at_once_wait_for_one_read() {
 }
 
 /// A token that names a key which nobody has.
-fn made_up(session: &Session) -> Session {
+pub(crate) fn made_up(session: &Session) -> Session {
     let (head, rest) = session.0.split_at(10);
     Session(format!("{}{rest}", if head.ends_with('A') { "AUAAAAAAAB" } else { "AUAAAAAAAA" }))
 }
@@ -172,6 +172,33 @@ async fn who_makes_up_keys_causes_ten_reads_a_second_and_slows_down_nobody() {
         flooder.await.expect("every stranger was refused");
     }
     println!("{TRIES} requests: {alone:?} with keys made up, {live:?} with a live session under a flood of them");
+}
+
+#[tokio::test]
+async fn sign_outs_with_made_up_keys_ask_the_store_once_a_second() {
+    const MANY: usize = 64;
+    let home = Home::new();
+    let server = home.start();
+    let stranger = made_up(&server.login("alice").await);
+    let sign_out = || async {
+        let request = client().post(server.url("/auth/logout")).header("cookie", stranger.cookie());
+        Answer::of(request.send().await.expect("an answer")).await.verdict()
+    };
+    let started = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(sign_out().await, "200", "nobody has the key");
+    }
+    // The first may be asked at once.
+    let elapsed = started.elapsed();
+    assert!(elapsed >= Duration::from_secs(2), "three questions in {elapsed:?}");
+    // Many who ask at once share one question: a request waits for 5 s at most, in which there are five.
+    let all: Vec<_> = (0..MANY)
+        .map(|_| client().post(server.url("/auth/logout")).header("cookie", stranger.cookie()).send())
+        .map(tokio::spawn)
+        .collect();
+    for request in all {
+        assert_eq!(request.await.expect("it ran").expect("an answer").status(), 200);
+    }
 }
 
 #[tokio::test]

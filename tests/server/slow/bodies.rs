@@ -10,6 +10,7 @@ use std::time::Duration;
 use salvo::hyper::body::{Body, Bytes, Frame};
 use tokio::time::{Instant, Interval};
 
+use super::frames::{self, frame};
 use super::{AT_ONCE, PLACES, PREFACE, Peer, home_with, newcomer};
 use crate::harness::{Answer, Home, client, text};
 use crate::protocol::raw;
@@ -111,25 +112,12 @@ async fn a_body_that_trickles_gets_408_over_http_2_too() {
     assert_eq!(Answer::of(response).await.verdict(), "400 malformed");
 }
 
-/// A field of a head in HTTP/2 (RFC 7541 section 6.2.2).
-fn field(name: &str, value: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
-    [vec![0], text(name), text(value)].concat()
-}
-
-/// A frame of HTTP/2 (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).expect("short");
-    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
 #[tokio::test]
 async fn after_408_the_server_takes_leave_of_a_connection_of_http_2() {
     let home = Home::with_settings(&["http.body_timeout=1s"]);
     let server = home.start();
     let mut peer = Peer::connect(&server.public);
-    let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/auth/logout"), (":authority", &server.public)];
-    let head = fields.map(|(name, value)| field(name, value)).concat();
+    let head = frames::head("POST", "/auth/logout", &server.public);
     peer.send([PREFACE, &frame(1, 4, 1, &head)].concat()).expect("sends");
     peer.until(b"\0\0\x08\x07\0\0\0\0\0").expect("GOAWAY");
     peer.until(b"\0\0\x08\x06\0\0\0\0\0").expect("PING, by which it learns what is under way");

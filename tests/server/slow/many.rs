@@ -13,7 +13,7 @@ fn open_files() -> usize {
     limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).expect("a number of files"))
 }
 
-fn resident_kib(server: &Server<'_>) -> usize {
+pub(super) fn resident_kib(server: &Server<'_>) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("on Linux");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -1,0 +1,128 @@
+//! HTTP/2 by hand: frames that a client would not send, and answers that it would not leave.
+
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+
+use super::{PREFACE, Peer};
+
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const PING: u8 = 6;
+pub(super) const END_STREAM: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_HEADERS: u8 = 4;
+/// In SETTINGS.
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// A field of a head (RFC 7541 section 6.2.2).
+pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&length(text.len())[..], text.as_bytes()].concat();
+    [vec![0], text(name), text(value)].concat()
+}
+
+/// The length of a string that is not Huffman-encoded (RFC 7541 section 5.1).
+fn length(count: usize) -> Vec<u8> {
+    let Some(mut rest) = count.checked_sub(127) else {
+        return vec![u8::try_from(count).expect("less than 127")];
+    };
+    let mut bytes = vec![127];
+    while rest >= 128 {
+        bytes.push(u8::try_from(rest % 128).expect("less than 128") | 128);
+        rest /= 128;
+    }
+    bytes.push(u8::try_from(rest).expect("less than 128"));
+    bytes
+}
+
+/// A frame (RFC 9113 section 4.1).
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The head of a request with this method and path.
+pub(super) fn head(method: &str, path: &str, address: &str) -> Vec<u8> {
+    let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", address)];
+    fields.map(|(name, value)| field(name, value)).concat()
+}
+
+/// A frame that the server sent.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Received {
+    pub(super) fn ends_stream(&self) -> bool {
+        [DATA, HEADERS].contains(&self.kind) && self.flags & END_STREAM != 0
+    }
+}
+
+/// A connection of HTTP/2.
+pub(super) struct Http2 {
+    pub(super) peer: Peer,
+    address: String,
+    streams: u32,
+}
+
+impl Http2 {
+    /// A client that lets the server send it so many bytes of an answer.
+    pub(super) fn connect(address: &str, window: u32) -> Self {
+        Self::over(Peer::connect(address), address, window)
+    }
+
+    pub(super) fn connect_from(source: Ipv4Addr, address: &str, window: u32) -> Self {
+        Self::over(Peer::connect_from(source, address), address, window)
+    }
+
+    fn over(mut peer: Peer, address: &str, window: u32) -> Self {
+        let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
+        let start = [&PREFACE[..PREFACE.len() - 9], &frame(SETTINGS, 0, 0, &setting)].concat();
+        peer.send(start).expect("sends");
+        Self { peer, address: address.to_owned(), streams: 0 }
+    }
+
+    /// Sends a request without a body; returns its stream.
+    pub(super) fn ask(&mut self, method: &str, path: &str) -> io::Result<u32> {
+        let stream = 2 * self.streams + 1;
+        self.streams += 1;
+        let head = head(method, path, &self.address);
+        self.peer.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)).map(|()| stream)
+    }
+
+    pub(super) fn ping(&mut self) -> io::Result<()> {
+        self.peer.send(frame(PING, 0, 0, b"pingpong"))
+    }
+
+    pub(super) fn receive(&mut self) -> io::Result<Received> {
+        let mut head = [0; 9];
+        self.peer.stream.read_exact(&mut head)?;
+        let [high, middle, low, kind, flags, stream @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes([0, high, middle, low])).expect("24 bits");
+        let mut payload = vec![0; length];
+        self.peer.stream.read_exact(&mut payload)?;
+        Ok(Received { kind, flags, stream: u32::from_be_bytes(stream), payload })
+    }
+
+    /// Receives frames until one of them is what is looked for.
+    pub(super) fn until(&mut self, is_it: impl Fn(&Received) -> bool) -> Received {
+        loop {
+            let received = self.receive().expect("a frame");
+            if is_it(&received) {
+                return received;
+            }
+        }
+    }
+
+    /// What the server's SETTINGS say.
+    pub(super) fn setting(&mut self, wanted: u16) -> Option<u32> {
+        let settings = self.until(|frame| frame.kind == SETTINGS && frame.flags == 0).payload;
+        let found = settings.chunks(6).find(|setting| setting[..2] == wanted.to_be_bytes())?;
+        Some(u32::from_be_bytes(found[2..].try_into().expect("four bytes")))
+    }
+}

@@ -1,0 +1,149 @@
+//! HTTP/2: answers that nobody takes, and connections that look alive.
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frames::{DATA, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM};
+use super::many::resident_kib;
+use super::{AT_ONCE, PLACES, PROXY, home_with};
+use crate::harness::{Answer, Home, client};
+
+/// A stranger's, on one connection.
+const STREAMS: u32 = 12;
+/// By when a connection must be closed whose answers are not taken (after 30 s).
+const GONE: Duration = Duration::from_secs(60);
+
+/// Whether the server has closed it; takes what is there, and nothing of an answer's body.
+fn is_closed(http2: &mut Http2) -> bool {
+    let stream = &mut http2.peer.stream;
+    stream.set_nonblocking(true).expect("sets");
+    loop {
+        match stream.read(&mut [0; 4096]) {
+            Ok(1..) => {}
+            outcome => return !outcome.is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_few_and_their_connections_end() {
+    const CONNECTIONS: usize = 300;
+    let home = Home::new();
+    let server = home.start();
+    // It takes its answers, of each kind, and asks nothing more.
+    let mut good = Http2::connect(&server.public, 65_535);
+    for (method, path) in [("GET", "/auth/login"), ("HEAD", "/auth/login"), ("GET", "/auth/status")] {
+        let stream = good.ask(method, path).expect("sends");
+        good.until(|frame| frame.ends_stream() && frame.stream == stream);
+    }
+    let before = resident_kib(&server);
+    let path = format!("/auth/login?rd=/{}", "%26".repeat(128));
+    let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| Http2::connect(&server.public, 0)).collect();
+    for attacker in &mut attackers {
+        for _ in 0..STREAMS {
+            attacker.ask("GET", &path).expect("sends");
+        }
+    }
+    let (started, mut most) = (Instant::now(), 0);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    while !attackers.is_empty() {
+        ticks.tick().await;
+        assert!(started.elapsed() < GONE, "{} are open still", attackers.len());
+        // Whoever answers a PING is not dead, and still takes nothing.
+        attackers.retain_mut(|attacker| attacker.ping().is_ok() && !is_closed(attacker));
+        most = most.max(resident_kib(&server).saturating_sub(before));
+    }
+    println!("{CONNECTIONS} connections took {most} KiB, and were closed within {:?}", started.elapsed());
+    assert!(most <= 64 * 1024, "{most} KiB");
+    good.ping().expect("it is open");
+    good.until(|frame| frame.kind == PING);
+}
+
+#[tokio::test]
+async fn a_connection_that_only_pings_is_closed() {
+    let home = home_with(PLACES, &["http.idle_timeout=1s"]);
+    let server = home.start();
+    let mut pinging = Http2::connect(&server.public, 65_535);
+    let started = Instant::now();
+    let mut pongs = 0;
+    while pinging.ping().is_ok() {
+        match pinging.receive() {
+            Ok(frame) => pongs += usize::from(frame.kind == PING),
+            Err(_) => break,
+        }
+        assert!(started.elapsed() < AT_ONCE, "it is open still");
+    }
+    assert!(pongs > 0, "it was served until then");
+}
+
+#[tokio::test]
+async fn a_connection_of_http_2_that_asks_outlives_the_idle_time() {
+    let idle = Duration::from_secs(1);
+    let home = home_with(PLACES, &["http.idle_timeout=1s"]);
+    let server = home.start();
+    let mut asking = Http2::connect(&server.public, 65_535);
+    let started = Instant::now();
+    while started.elapsed() < idle * 4 {
+        let stream = asking.ask("HEAD", "/auth/style.css").expect("it is open");
+        asking.until(|frame| frame.ends_stream() && frame.stream == stream);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_has_12_streams_and_a_trusted_proxy_100() {
+    const REFUSED: [u8; 4] = 7_u32.to_be_bytes();
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let server = home.start();
+    let mut stranger = Http2::connect(&server.public, 0);
+    let mut proxy = Http2::connect_from(PROXY, &server.public, 0);
+    for (client, streams) in [(&mut stranger, STREAMS), (&mut proxy, 100)] {
+        assert_eq!(client.setting(MAX_CONCURRENT_STREAMS), Some(streams));
+        for _ in 0..streams {
+            client.ask("GET", "/auth/login").expect("sends");
+        }
+        for _ in 0..streams {
+            client.until(|frame| frame.kind == HEADERS);
+        }
+        let one_more = client.ask("GET", "/auth/login").expect("sends");
+        let refused = client.until(|frame| frame.stream == one_more);
+        assert_eq!((refused.kind, &refused.payload[..]), (RST_STREAM, &REFUSED[..]));
+    }
+}
+
+#[tokio::test]
+async fn more_than_100_header_fields_are_431_over_http_2_too() {
+    let home = Home::new();
+    let server = home.start();
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    // The client adds one itself; HTTP/1 has the field Host as well.
+    for (client, version, more) in [(&http2, reqwest::Version::HTTP_2, 99), (client(), reqwest::Version::HTTP_11, 98)] {
+        for path in ["/auth/status", "/auth/login"] {
+            let ask = |fields: usize| {
+                let request = client.get(server.url(path));
+                (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
+            };
+            let [most, too_many] = [ask(more).await, ask(more + 1).await].map(|answer| answer.expect("an answer"));
+            assert_eq!(most.version(), version);
+            assert_ne!(most.status(), 431, "{version:?} {path}");
+            assert_eq!(too_many.status(), 431, "{version:?} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_says_nothing_of_a_length() {
+    let home = Home::new();
+    let server = home.start();
+    let mut http2 = Http2::connect(&server.public, 0);
+    let stream = http2.ask("HEAD", "/auth/login").expect("sends");
+    // What waits behind the head needs no window.
+    let last = http2.until(|frame| frame.ends_stream() && frame.stream == stream);
+    assert_eq!((last.kind, last.payload.len()), (DATA, 0));
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    let answer = Answer::of(http2.head(server.url("/auth/login")).send().await.expect("an answer")).await;
+    assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
+    let answer = Answer::of(http2.get(server.url("/auth/login")).send().await.expect("an answer")).await;
+    assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+}
