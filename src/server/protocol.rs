@@ -26,6 +26,9 @@ const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// Maximum number of streams of an HTTP/2 connection: of a browser, and of a proxy that passes on the requests of many.
 const MAX_STREAMS: u32 = 12;
 const MAX_PROXY_STREAMS: u32 = 100;
+/// Flow-control windows for bodies that nobody has read yet: of a stream, and for each stream that a connection may have.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const WINDOW_BYTES_PER_STREAM: u32 = 16 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Plain = Watched<Either<TcpStream, UnixStream>>;
@@ -81,7 +84,10 @@ fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // For how long a head is waited for, `Connections::watch` sees to.
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize);
-    http.http2().max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD_BYTES);
+    let mut http2 = http.http2();
+    http2.max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD_BYTES);
+    http2.initial_stream_window_size(STREAM_WINDOW_BYTES);
+    http2.initial_connection_window_size(max_streams * WINDOW_BYTES_PER_STREAM);
     http
 }
 

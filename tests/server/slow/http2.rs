@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::frames::{DATA, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM};
+use super::frames::{DATA, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
 use super::many::resident_kib;
 use super::{AT_ONCE, PLACES, PROXY, home_with};
 use crate::harness::{Answer, Home, client};
@@ -100,6 +100,9 @@ async fn a_stranger_has_12_streams_and_a_trusted_proxy_100() {
     let mut proxy = Http2::connect_from(PROXY, &server.public, 0);
     for (client, streams) in [(&mut stranger, STREAMS), (&mut proxy, 100)] {
         assert_eq!(client.setting(MAX_CONCURRENT_STREAMS), Some(streams));
+        // What a connection may send of bodies that nobody reads, beyond the 65,535 bytes that each begins with.
+        let window = client.until(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0).payload;
+        assert_eq!(window, (streams * 16 * 1024 - 65_535).to_be_bytes());
         for _ in 0..streams {
             client.ask("GET", "/auth/login").expect("sends");
         }
