@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::harness::{Home, PASSWORD, Server, Session, client, until};
 use crate::keys::unknown::made_up;
+use crate::protocol::raw;
 
 /// Places for connections in most of these tests.
 const PLACES: usize = 8;
@@ -246,29 +247,42 @@ async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
     waiting.join().expect("it was let in after them");
 }
 
-/// Over HTTP/1 and HTTP/2: a body makes it a request that is worked on.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn sign_outs_with_made_up_keys_keep_no_places() {
+    const ROUNDS: usize = 10;
     let home = home_with(PLACES, &[]);
-    let mut server = home.start();
-    let stranger = made_up(&server.login("alice").await);
-    let cookie = stranger.cookie();
-    let http_2 = reqwest::Client::builder().http2_prior_knowledge();
-    let clients = [reqwest::Client::builder(), http_2].map(|builder| builder.build().expect("a client"));
-    let flood = |client: &reqwest::Client| {
-        let request = client.post(server.url("/auth/logout")).header("cookie", &cookie);
-        tokio::spawn(async move { while request.try_clone().expect("no stream").send().await.is_ok() {} })
+    let cookie = made_up(&home.start().login("alice").await).cookie();
+    // Another, to which the client that signed in has no connection.
+    let server = home.start();
+    let host = &server.public;
+    let head = format!("POST /auth/logout HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n");
+    let head = format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\n");
+    let before = sockets(&server);
+    let gives_way = || {
+        until("those before are gone", || sockets(&server) <= before);
+        // The store was asked just now, so all others wait for a second.
+        assert!(raw(host, format!("{head}\r\n{{}}").as_bytes()).starts_with("HTTP/1.1 200 "));
+        until("it is gone", || sockets(&server) <= before);
+        let mut held: Vec<_> = (0..PLACES).map(|_| taken_in(&server)).collect();
+        for peer in &mut held {
+            peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).expect("sends");
+        }
+        // By then the key ring was read again, and their handlers wait for the bodies.
+        for peer in &mut held {
+            peer.until(b"HTTP/1.1 100 Continue\r\n\r\n").expect("the body is wanted");
+            peer.send("{}").expect("sends");
+        }
+        // Other requests take their time, and so the bodies were read.
+        for _ in 0..20 {
+            raw(&server.admin, b"GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        }
+        newcomer(host);
+        let mut answer = Vec::new();
+        let _ = held[0].stream.read_to_end(&mut answer);
+        answer.is_empty()
     };
-    // More than there are places, and each waits for most of the time.
-    let flooders: Vec<_> = (0..2 * PLACES).map(|_| flood(&clients[0])).chain([flood(&clients[1])]).collect();
-    for _ in 0..PLACES {
-        newcomer(&server.public);
-    }
-    flooders.iter().for_each(tokio::task::JoinHandle::abort);
-    server.signal("TERM");
-    let said = server.messages_until("stopping");
-    assert!(said.iter().any(|message| message.contains("closing those that have waited longest")), "{said:#?}");
-    assert!(!said.iter().any(|message| message.contains("so new ones wait")), "{said:#?}");
+    // On a loaded machine the second may be over before the newcomer is there.
+    assert!((0..ROUNDS).any(|_| gives_way()), "the first of them was answered, and its place was kept until then");
 }
 
 #[tokio::test(flavor = "multi_thread")]
