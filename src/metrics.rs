@@ -16,7 +16,7 @@ pub(crate) static RENEWALS: Counts<1> = Counts::new();
 pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
 /// What became of sign-outs.
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
-/// Connections that were closed to make room for others.
+/// Connections that were closed to make room for others, or for their answers.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
 /// How long threads took for a password, and how many are at it.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);

@@ -69,7 +69,11 @@ fn process(app: &App, now: Now, out: &mut Text) {
     }
     out.gauge("connections", "Open connections of the public listener.", app.connections.count() as f64);
     out.gauge("connections_limit", "How many it may have.", app.connections.limit() as f64);
-    out.counter("connections_displaced_total", "Connections closed to make room for others.", GAVE_WAY.total(0));
+    out.counter(
+        "connections_displaced_total",
+        "Connections closed to make room for others, or for their answers.",
+        GAVE_WAY.total(0),
+    );
 }
 
 fn sessions(out: &mut Text) {

@@ -177,6 +177,24 @@ async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
 }
 
 #[tokio::test]
+async fn a_return_url_of_escaped_characters_makes_no_long_page() {
+    /// As long as a return URL may be, and a quarter of it.
+    const MOST_MORE: usize = 2560;
+    let home = Home::new();
+    let server = home.start();
+    let usual = open(&server, "/auth/login?rd=/", "").await.body.len();
+    for special in ["%26", "%22", "%27", "%3C", "%3E"] {
+        for count in [128, 512, 640, 2047] {
+            let page = open(&server, &format!("/auth/login?rd=/{}", special.repeat(count)), "").await;
+            let more = page.body.len().saturating_sub(usual);
+            assert!(more <= MOST_MORE, "{count} of {special} make the page {more} bytes longer");
+        }
+    }
+    let most = open(&server, &format!("/auth/login?rd=/{}", "%26".repeat(128)), "").await;
+    assert!(most.hidden("rd").starts_with("/&"), "a usual number is kept");
+}
+
+#[tokio::test]
 async fn signing_out_by_form_ends_at_the_sign_in_page_and_then_nothing_of_the_session_is_shown() {
     let home = Home::new();
     let server = home.start();

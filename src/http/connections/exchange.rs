@@ -26,9 +26,13 @@ impl Connections {
     /// Counts an answer of HTTP/2 as waiting; returns its number. If all that wait take too much memory, the connection is closed
     /// whose answer has waited longest.
     fn add_answer(&self, slot: &Slot, bytes: usize) -> u64 {
-        let number = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if !slot.answers().add(number, self.now.load(Ordering::Relaxed), bytes) {
+        let mut answers = slot.answers();
+        // Under the lock, so that those of a connection are in the order of their numbers.
+        let number = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_counted = answers.add(number, self.now.load(Ordering::Relaxed), bytes);
+        drop(answers);
+        if !is_counted {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         } else if all > Self::MAX_WAITING_BYTES {
             self.close_longest_answered();

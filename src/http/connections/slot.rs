@@ -93,17 +93,16 @@ impl Slot {
     /// Whether an answer was on the way, which may be this.
     pub(super) fn has_written(&self, opened: u64, now: u64) -> bool {
         self.stalled_at.store(0, Ordering::Relaxed);
-        // In HTTP/2 it may be no answer.
-        if self.is_http2.load(Ordering::Relaxed) {
-            return false;
+        // In HTTP/2 it may be the answer to a PING.
+        if !self.is_http2.load(Ordering::Relaxed) {
+            self.waits_since.store(opened, Ordering::Relaxed);
+            self.active_at.store(now, Ordering::Relaxed);
+            self.asks.store(false, Ordering::Relaxed);
         }
-        self.active_at.store(now, Ordering::Relaxed);
-        self.asks.store(false, Ordering::Relaxed);
-        self.has_answered(opened)
+        self.take_answer_due()
     }
 
-    fn has_answered(&self, opened: u64) -> bool {
-        self.waits_since.store(opened, Ordering::Relaxed);
+    fn take_answer_due(&self) -> bool {
         let was_due = self.answer_due.load(Ordering::Relaxed) != 0;
         if was_due {
             self.answer_due.store(0, Ordering::Relaxed);
@@ -124,9 +123,10 @@ impl Slot {
 
     /// Whether an answer was on the way, which may be this one's.
     pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
+        self.waits_since.store(opened, Ordering::Relaxed);
         self.active_at.fetch_max(now, Ordering::Relaxed);
         self.exchanges.fetch_sub(1, Ordering::Relaxed);
-        self.has_answered(opened)
+        self.take_answer_due()
     }
 
     pub(super) fn answers(&self) -> MutexGuard<'_, Answers> {
