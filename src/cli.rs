@@ -121,7 +121,7 @@ impl Cli {
             flags.extend(home.flags());
         }
         let environment = environment()?;
-        let origins = Origins { file: self.settings.config, environment, flags };
+        let origins = Origins::new(self.settings.config, environment, flags);
         // The doctor reports what stops the others.
         let is_doctor = matches!(self.command, Command::Doctor(_));
         let (layers, config) = if is_doctor { origins.read_unchecked()? } else { origins.read()? };

@@ -8,6 +8,7 @@
 //! * **revoked**: opens nothing, whatever the clock.
 
 pub mod file;
+pub(crate) mod permissions;
 pub mod rotate;
 
 use std::path::Path;
@@ -123,8 +124,10 @@ impl KeyRing {
     /// Reads every `*.key` file of the directory.
     ///
     /// # Errors
-    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too.
+    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too, and so is a
+    /// directory into which others can put keys.
     pub fn load(directory: &Path) -> Result<Self, RingError> {
+        permissions::check_directory(directory)?;
         let ring = Self::new(file::read_all(directory)?);
         if ring.keys.is_empty() {
             return Err(RingError::Empty { directory: directory.to_owned() });

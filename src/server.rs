@@ -131,7 +131,7 @@ pub(crate) async fn serve(
         max_body_bytes: config.http.max_body_bytes,
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
-        ring_reads: Arc::new(RingReads::default()),
+        ring_reads: Arc::new(RingReads::new(Now::read())),
         tls: tls.clone(),
         changes: Changes::new(),
         node_reports: node_reports.clone(),

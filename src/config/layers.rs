@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
+use crate::bounded_file::{self, MAX_BYTES, ReadError, pipe};
 use crate::store::url::without_password;
 
 /// Variables of this prefix are settings: `SEALJAR_HTTP__LISTEN` is `http.listen`.
@@ -16,19 +18,55 @@ pub(crate) const ENV_PREFIX: &str = "SEALJAR_";
 /// The file to read, if no flag says.
 const ENV_FILE: &str = "SEALJAR_CONFIG";
 
+/// How long a configuration that comes through a pipe may take.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Where the layers are read from, to read them again. It may hold secrets, and does not print.
 pub(crate) struct Origins {
-    /// The path that a flag gave.
-    pub(crate) file: Option<PathBuf>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) flags: Vec<Flag>,
+    file: Option<ConfigFile>,
+    environment: Vec<(String, String)>,
+    flags: Vec<Flag>,
+}
+
+/// Where the file layer is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConfigFile {
+    /// A file that may change while the process runs.
+    Followed(PathBuf),
+    /// A pipe, as in `--config <(…)`: it can be read once.
+    Pipe(PathBuf),
+}
+
+impl ConfigFile {
+    fn at(path: PathBuf) -> Self {
+        if pipe::is_pipe(&path) { Self::Pipe(path) } else { Self::Followed(path) }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Followed(path) | Self::Pipe(path) => path,
+        }
+    }
+
+    fn read(&self) -> Result<String, ReadError> {
+        let bytes = match self {
+            Self::Followed(path) => bounded_file::read(path, MAX_BYTES)?,
+            Self::Pipe(path) => pipe::read(path, MAX_BYTES, PIPE_TIMEOUT)?,
+        };
+        Ok(str::from_utf8(&bytes)?.to_owned())
+    }
 }
 
 impl Origins {
-    /// Whether there is a file that may change, and not a pipe, which is read once; nothing else changes while the process runs.
-    pub(crate) fn has_file(&self) -> bool {
-        let named = || self.environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| Path::new(path));
-        self.file.as_deref().or_else(named).is_some_and(Path::is_file)
+    /// `file` is the path that a flag gave; it wins over the one in the environment.
+    pub(crate) fn new(file: Option<PathBuf>, environment: Vec<(String, String)>, flags: Vec<Flag>) -> Self {
+        let from_env = || environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| PathBuf::from(path));
+        Self { file: file.or_else(from_env).map(ConfigFile::at), environment, flags }
+    }
+
+    /// The file layer, if there is one. Nothing else changes while the process runs.
+    pub(crate) const fn file(&self) -> Option<&ConfigFile> {
+        self.file.as_ref()
     }
 
     /// All layers, and the configuration that they make, checked.
@@ -40,7 +78,7 @@ impl Origins {
 
     /// The same, though the settings may contradict each other.
     pub(crate) fn read_unchecked(&self) -> Result<(Layers, Config), ConfigError> {
-        let layers = Layers::read(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)?;
+        let layers = Layers::read(self.file.as_ref(), self.environment.iter().cloned(), &self.flags)?;
         let config = layers.config()?;
         Ok((layers, config))
     }
@@ -81,9 +119,9 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Puts the layers one over the other. `file` is the path that a flag gave.
+    /// Puts the layers one over the other.
     pub(crate) fn read(
-        file: Option<&Path>,
+        file: Option<&ConfigFile>,
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
@@ -95,9 +133,8 @@ impl Layers {
         for (name, value) in leaves(defaults) {
             layers.settings.insert(name, (value, Source::Default));
         }
-        let from_env = environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| PathBuf::from(path));
-        if let Some(path) = file.map(Path::to_owned).or(from_env) {
-            layers.add_file(&path)?;
+        if let Some(file) = file {
+            layers.add_file(file)?;
         }
         for (name, text) in environment.into_iter().filter(|(name, _)| name != ENV_FILE && !is_kubernetes_link(name)) {
             let setting = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
@@ -129,9 +166,10 @@ impl Layers {
         })
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+    fn add_file(&mut self, file: &ConfigFile) -> Result<(), ConfigError> {
+        let path = file.path();
         let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = file.read().map_err(|error| failed(error.to_string()))?;
         let table: Table = text.parse().map_err(|error| failed(in_one_line(&text, &error)))?;
         for (name, value) in leaves(table) {
             self.set(&name, value, Source::File(path.to_owned()))?;
@@ -249,7 +287,8 @@ mod tests {
         std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n")
             .expect("writes");
         let environment = env(&[("SEALJAR_SESSION__IDLE", "12m"), ("SEALJAR_SESSION__ABSOLUTE", "3h")]);
-        let layers = Layers::read(Some(&path), environment, &[flag("session.idle", "13m")]).expect("reads");
+        let layers = Layers::read(Some(&ConfigFile::at(path.clone())), environment, &[flag("session.idle", "13m")])
+            .expect("reads");
         let line = |setting: &str| layers.lines().find(|line| line.starts_with(setting)).expect("listed");
         assert_eq!(line("session.idle "), "session.idle = \"13m\"  # flag --set");
         assert_eq!(line("session.absolute "), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");

@@ -133,7 +133,7 @@ impl Settings {
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
-        let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::default()) });
+        let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new(Now::read())) });
         let mut tasks = JoinSet::new();
         tasks.spawn(follower.run());
         let follows = core.clone();

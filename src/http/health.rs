@@ -89,14 +89,17 @@ pub(super) enum Degradation {
     SignOutsNotStored,
     DatabaseReplaced,
     NoActiveKey,
+    KeyRingUnreadable,
     ListStale,
 }
 
 impl Degradation {
-    pub(super) const ALL: [Self; 4] =
-        [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::ListStale];
+    pub(super) const ALL: [Self; 5] =
+        [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::KeyRingUnreadable, Self::ListStale];
     /// Commits that take longer are reported. Each request waits for as long.
     const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// A key ring that was not read for longer is reported. It is read twice a second.
+    const MAX_RING_AGE: Duration = Duration::from_secs(5);
 
     /// Returns the label of the metric.
     pub(super) const fn name(self) -> &'static str {
@@ -104,6 +107,7 @@ impl Degradation {
             Self::SignOutsNotStored => "sign-outs-not-stored",
             Self::DatabaseReplaced => "database-replaced",
             Self::NoActiveKey => "no-active-key",
+            Self::KeyRingUnreadable => "key-ring-unreadable",
             Self::ListStale => "list-stale",
         }
     }
@@ -123,6 +127,14 @@ impl Degradation {
             Self::NoActiveKey => {
                 let sealing = app.sessions.ring().sealing_key(list.time(now)).is_some();
                 (!sealing).then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
+            }
+            Self::KeyRingUnreadable => {
+                let age = Some(app.ring_reads.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;
+                let since = UnixTime(now.wall.0.saturating_sub(age.as_secs()));
+                Some(format!(
+                    "the key ring is unreadable since {since}: changes of keys are not seen here; mend what the log names, or find \
+                     it as the server's user with: sealjar doctor"
+                ))
             }
             Self::ListStale => (!list.is_current(now))
                 .then(|| "the revocation list is stale: sign-outs on other nodes are not known here".to_owned()),

@@ -108,6 +108,11 @@ fn keys(app: &App, now: Now, out: &mut Text) {
         let count = ring.keys().iter().filter(|key| ring.state(key, time) == state).count();
         out.sample("keys", &[("state", state.name())], count as f64);
     }
+    out.gauge(
+        "key_ring_age_seconds",
+        "Time since the last successful read of the key ring began.",
+        app.ring_reads.age(now).as_secs_f64(),
+    );
     let activated = ring.sealing_key(time).and_then(|key| key.dates().activates_at);
     if let Some(activated) = activated {
         out.gauge("key_activated_timestamp_seconds", "When the active key became so.", seconds_of(activated));

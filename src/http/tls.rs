@@ -4,7 +4,6 @@
 //! replaced one after the other, so a certificate that does not fit its key is not worth a word until it is found twice in a row.
 
 use std::fmt;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,9 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use zeroize::Zeroizing;
 
+use crate::bounded_file::{self, MAX_BYTES, ReadError};
 use crate::clock::{Now, UnixTime};
 
 const REREAD_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ const REREAD_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("cannot read {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    File { path: PathBuf, source: ReadError },
     #[error("{} has no certificate in PEM", .0.display())]
     NoCertificate(PathBuf),
     #[error("{} has no private key in PEM", .0.display())]
@@ -173,15 +174,17 @@ impl Loaded {
 /// The contents of the two files.
 struct Pair<'f> {
     files: &'f Files,
-    certificate: Vec<u8>,
-    private_key: zeroize::Zeroizing<Vec<u8>>,
+    certificate: Zeroizing<Vec<u8>>,
+    private_key: Zeroizing<Vec<u8>>,
 }
 
 impl Files {
     fn read(&self) -> Result<Pair<'_>, TlsError> {
-        let read = |path: &Path| std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source });
-        let (certificate, private_key) = (read(&self.certificate)?, read(&self.private_key)?.into());
-        Ok(Pair { files: self, certificate, private_key })
+        let read = |path: &Path| {
+            let bytes = bounded_file::read(path, MAX_BYTES);
+            bytes.map_err(|source| TlsError::File { path: path.to_owned(), source })
+        };
+        Ok(Pair { files: self, certificate: read(&self.certificate)?, private_key: read(&self.private_key)? })
     }
 }
 
@@ -190,8 +193,8 @@ impl Pair<'_> {
         let length = (self.certificate.len() as u64).to_be_bytes();
         Sha256::new()
             .chain_update(length)
-            .chain_update(&self.certificate)
-            .chain_update(&self.private_key)
+            .chain_update(&*self.certificate)
+            .chain_update(&*self.private_key)
             .finalize()
             .into()
     }

@@ -8,15 +8,16 @@
 //! secret = "43 characters: 32 bytes in base64url without padding"
 //! ```
 //!
-//! A file is accepted unless others can read it or the group can write it: a Kubernetes Secret is 0440 behind symbolic links.
+//! A file is accepted unless others can read it or the group can write it: a Kubernetes Secret is 0440 behind symbolic links. Its
+//! owner is the directory's, the process's or root (`permissions.rs`).
 //! Names that begin with a dot, and those that do not end in `.key`, are none of ours.
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,16 +27,20 @@ use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::permissions::TrustedOwners;
 use super::{Dates, Key};
+use crate::bounded_file::{BoundedFile, ReadError};
 use crate::clock::UnixTime;
+use crate::file_owner::Owner;
 use crate::id::Kid;
 use crate::secret::Secret;
 
 const EXTENSION: &str = "key";
 /// A key file is about 250 bytes; this leaves room for comments.
-const MAX_FILE_BYTES: u64 = 4096;
+pub(crate) const MAX_FILE_BYTES: u64 = 4096;
 /// Others read or write, group writes.
 const TOO_OPEN: u32 = 0o026;
+const GROUP_READS: u32 = 0o040;
 
 /// A ring or a key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,17 @@ pub enum RingError {
         directory: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Others could put keys into the directory.
+    #[error(
+        "the key directory {} has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
+        directory.display(), directory.display()
+    )]
+    OpenDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The directory holds no key.
     #[error("there is no key in {}", directory.display())]
@@ -81,6 +97,36 @@ pub enum KeyFileError {
         /// The file's name.
         name: String,
     },
+    /// Neither the directory's owner, nor this process's user, nor root owns it.
+    #[error(
+        "it belongs to the user with the id {uid}, who could change the key; run chown to give it to the directory's owner"
+    )]
+    StrangeOwner {
+        /// The owner.
+        uid: u32,
+    },
+    /// A link to a file that others could replace.
+    #[error(
+        "it is a link into {}, which has mode {mode:04o}, so others could replace the key; run: chmod go-w {}",
+        directory.display(), directory.display()
+    )]
+    OpenDirectory {
+        /// The directory that holds the file.
+        directory: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A link to a file that the owner of its directory could replace.
+    #[error(
+        "it is a link into {}, which belongs to the user with the id {uid}, who could replace the key; \
+         run chown to give that directory to the key directory's owner", directory.display()
+    )]
+    StrangeDirectory {
+        /// The directory that holds the file.
+        directory: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
     /// Far longer than a key file.
     #[error("longer than {MAX_FILE_BYTES} bytes")]
     TooLong,
@@ -92,6 +138,12 @@ pub enum KeyFileError {
         /// What the parser says.
         message: String,
     },
+    /// Bytes that are no text.
+    #[error("not UTF-8")]
+    NotText,
+    /// No session could live.
+    #[error("max_lifetime_secs is 0, so every session would be over at once; it must be at least 1")]
+    NoLifetime,
     /// A date that is no instant.
     #[error("{field} is not a date with time and offset, such as 2026-11-23T22:00:00Z")]
     NotAnInstant {
@@ -136,6 +188,9 @@ pub fn parse(text: &str) -> Result<Key, KeyFileError> {
         line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
         message: without_quotations(error.message()),
     })?;
+    if fields.max_lifetime_secs == 0 {
+        return Err(KeyFileError::NoLifetime);
+    }
     let mut secret = Zeroizing::new([0; 33]);
     let length = URL_SAFE_NO_PAD.decode_slice(&fields.secret, secret.as_mut());
     let secret = match (length, secret.first_chunk()) {
@@ -191,47 +246,69 @@ pub(crate) type KeyFile = (PathBuf, Result<Key, KeyFileError>);
 /// [`RingError::Directory`] if the directory cannot be read.
 pub(crate) fn read_each(directory: &Path) -> Result<Vec<KeyFile>, RingError> {
     let failed = |source| RingError::Directory { directory: directory.to_owned(), source };
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
-            let key = read(&path);
-            keys.push((path, key));
-        }
-    }
-    Ok(keys)
+    let owners = TrustedOwners::of(directory).map_err(failed)?;
+    let paths = paths(directory).map_err(failed)?.into_iter();
+    Ok(paths.map(|path| (path.clone(), read(&path, owners))).collect())
 }
 
-fn read(path: &Path) -> Result<Key, KeyFileError> {
-    // Not opened before it is known to be a file: opening a pipe would wait for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(KeyFileError::NotAFile);
+/// The paths of a directory's key files.
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
+            paths.push(path);
+        }
     }
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let mode = metadata.permissions().mode() & 0o777;
+    Ok(paths)
+}
+
+fn read(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
+    let file = BoundedFile::open(path, MAX_FILE_BYTES)?;
+    owners.check(path, file.metadata())?;
+    let mode = file.metadata().permissions().mode() & 0o777;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if mode & TOO_OPEN != 0 {
         return Err(KeyFileError::TooOpen { mode, name: name.into_owned() });
     }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(KeyFileError::TooLong);
-    }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
-    Read::take(&mut file, MAX_FILE_BYTES).read_to_string(&mut text)?;
-    let key = parse(&text)?;
+    let text = file.read()?;
+    let key = parse(str::from_utf8(&text).map_err(|_| KeyFileError::NotText)?)?;
     let expected = key.kid();
     if name != file_name(expected) { Err(KeyFileError::WrongName { expected }) } else { Ok(key) }
 }
 
-/// Writes a key's file durably: a reader sees the old one or the new one, never a part.
-pub(super) fn write(directory: &Path, key: &Key) -> io::Result<()> {
+impl From<ReadError> for KeyFileError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Io(error),
+            ReadError::NotRegular => Self::NotAFile,
+            ReadError::TooLong { .. } => Self::TooLong,
+            ReadError::NotUtf8(_) => Self::NotText,
+            #[cfg(feature = "server")]
+            ReadError::TooSlow { .. } => unreachable!("only a pipe is too slow, and this is a regular file"),
+        }
+    }
+}
+
+/// Writes a key's file durably: a reader sees the old one or the new one, never a part. Nothing is changed if it fails, unless it
+/// was the last flush that failed.
+pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(directory)?;
+    owner.give(file.as_file())?;
+    let mode = if is_read_by_group(directory)? { 0o640 } else { 0o600 };
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(render(key).as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(directory.join(file_name(key.kid()))).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
+}
+
+/// Whether the group reads every key that is there, as where root writes the keys and the server's group reads them.
+fn is_read_by_group(directory: &Path) -> io::Result<bool> {
+    let modes: io::Result<Vec<_>> = paths(directory)?.iter().map(|path| Ok(fs::metadata(path)?.mode())).collect();
+    let modes = modes?;
+    Ok(!modes.is_empty() && modes.iter().all(|mode| mode & GROUP_READS != 0))
 }
 
 /// Removes a key's file.

@@ -8,12 +8,16 @@ mod tests;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+
+use super::permissions::check_directory;
 use super::{Dates, Key, KeyRing, RingError, file};
 use crate::clock::{CLOCK_SKEW, UnixTime};
+use crate::file_owner::{Owner, directory_of};
 use crate::id::Kid;
 use crate::secret::Secret;
 
@@ -52,6 +56,8 @@ pub enum ChangeError {
 #[derive(Debug)]
 pub struct LockedRing {
     directory: PathBuf,
+    /// The directory's, and that of every file made in it.
+    owner: Owner,
     _lock: File,
 }
 
@@ -59,14 +65,17 @@ impl LockedRing {
     /// Locks the directory, waiting for whoever changes it now. Makes nothing but the lock file.
     ///
     /// # Errors
-    /// [`ChangeError::Write`] if the directory is missing or read-only.
+    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, or new
+    /// files there cannot be given to its owner.
     pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
-        let lock = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK_NAME));
-        let lock = lock.and_then(|file| file.lock().map(|()| file));
-        match lock {
-            Ok(lock) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
-            Err(source) => Err(ChangeError::Write { directory: directory.to_owned(), source }),
-        }
+        check_directory(directory)?;
+        let lock = || -> io::Result<Self> {
+            let owner = Owner::of_directory(directory)?;
+            let lock = open_lock(&directory.join(LOCK_NAME), owner)?;
+            lock.lock()?;
+            Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
+        };
+        lock().map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })
     }
 
     /// Makes the directory (mode 0700) if need be, and in it the first key, active at once on every node.
@@ -74,8 +83,7 @@ impl LockedRing {
     /// # Errors
     /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read.
     pub fn init(directory: &Path, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
+        make_directory(directory).map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
         let ring = Self::lock(directory)?;
         match ring.read() {
             Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(Some(everywhere(now)), max_lifetime, now),
@@ -185,12 +193,53 @@ impl LockedRing {
     }
 
     fn write(&self, key: &Key) -> Result<(), ChangeError> {
-        file::write(&self.directory, key).map_err(|source| self.failed(source))
+        file::write(&self.directory, key, self.owner).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> ChangeError {
         ChangeError::Write { directory: self.directory.clone(), source }
     }
+}
+
+/// Opens the lock file, and makes it if it is missing. A link or a pipe in its place is an error: whoever owns the directory could
+/// otherwise have root lock, or give away, another file.
+fn open_lock(path: &Path, owner: Owner) -> io::Result<File> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(made) => match owner.give(&made) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                fs::remove_file(path)?;
+                Err(error)
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory, and those above it that are missing. Made by root, each gets the owner of the one above.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = directory_of(directory);
+    make_directory(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
+        made => made?,
+    }
+    let root = rustix::process::geteuid();
+    if !root.is_root() {
+        return Ok(());
+    }
+    // Whoever owns the directory above could have put something else in its place meanwhile.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
+    let is_ours = made.metadata()?.uid() == root.as_raw() && fs::read_dir(directory)?.next().is_none();
+    if is_ours { Owner::of_directory(above)?.give(&made) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
 /// An instant that has come by the slowest node's clock: for a key without which nothing could be sealed there.

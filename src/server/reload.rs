@@ -3,7 +3,7 @@
 //! The file is read three times a second, and contents are compared, not times or events. What it says counts when it is found
 //! twice in a row: a file that is being written is empty at first, and an empty one is a good configuration too. The layers are put
 //! one over the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot
-//! is named.
+//! is named. A configuration that came through a pipe is gone when it was read: it stays as it is until the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::signal::unix::Signal;
 
 use super::log::Log;
 use crate::clock::Now;
-use crate::config::layers::Origins;
+use crate::config::layers::{ConfigFile, Origins};
 use crate::config::reload::{Change, Values};
 use crate::config::{Config, ConfigError};
 use crate::http::App;
@@ -28,8 +28,6 @@ pub(super) struct Reload {
     live: Live,
     config: Arc<ArcSwap<Config>>,
     origins: Arc<Origins>,
-    /// Even if it is gone for a while.
-    has_file: bool,
     log: Log,
     /// That is really listened on, if it is one.
     port: Option<u16>,
@@ -51,22 +49,34 @@ enum Cause {
 impl Reload {
     pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: Option<u16>) -> Self {
         let seen = config.load().values();
-        let has_file = origins.has_file();
-        Self { live, config, origins: Arc::new(origins), has_file, log, port, found: None, seen, complaint: None }
+        Self { live, config, origins: Arc::new(origins), log, port, found: None, seen, complaint: None }
     }
 
     /// Follows, for ever.
     pub(super) async fn run(mut self, mut hangups: Signal) {
+        let origins = self.origins.clone();
+        let is_followed = matches!(origins.file(), Some(ConfigFile::Followed(_)));
+        let is_pipe = matches!(origins.file(), Some(ConfigFile::Pipe(_)));
+        if is_pipe {
+            tracing::info!(
+                "the configuration came through a pipe and is not read again, nor on a hangup; to have it followed, name a file \
+                 with --config"
+            );
+        }
         loop {
             tokio::select! {
                 _ = hangups.recv() => {
-                    tracing::info!("hangup: reading keys, certificate and configuration again");
                     let app = self.live.hold();
                     app.ring_reads.ask();
                     app.tls.iter().for_each(|tls| tls.ask());
-                    self.read(Cause::Hangup).await;
+                    if is_pipe {
+                        tracing::info!("hangup: reading keys and certificate again");
+                    } else {
+                        tracing::info!("hangup: reading keys, certificate and configuration again");
+                        self.read(Cause::Hangup).await;
+                    }
                 }
-                () = tokio::time::sleep(REREAD_EVERY), if self.has_file => self.read(Cause::Time).await,
+                () = tokio::time::sleep(REREAD_EVERY), if is_followed => self.read(Cause::Time).await,
             }
         }
     }

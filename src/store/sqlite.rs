@@ -29,6 +29,7 @@ use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
+use crate::file_owner::{Owner, directory_of};
 use crate::revocation::Entry;
 use files::Files;
 pub(super) use page::rows;
@@ -73,13 +74,23 @@ impl Store {
         Ok(Self { write, read: pool(READERS).await?, files: Arc::new(Files::new(path)) })
     }
 
-    /// Makes the file if it is missing, readable by its owner only. Says whether it made it.
+    /// Makes the file if it is missing, readable by its owner only. Says whether it made it. A file that root makes belongs to the
+    /// owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(StoreError::Create { path: path.to_owned(), source }),
+        let failed = |source| StoreError::Create { path: path.to_owned(), source };
+        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(made) => made,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        };
+        if rustix::process::geteuid().is_root() {
+            let given = Owner::of_directory(directory_of(path)).and_then(|owner| owner.give(&made));
+            if let Err(error) = given {
+                fs::remove_file(path).map_err(failed)?;
+                return Err(failed(error));
+            }
         }
+        Ok(true)
     }
 
     pub(crate) async fn close(&self) {

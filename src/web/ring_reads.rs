@@ -6,9 +6,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::single_flight::SingleFlight;
+use crate::clock::{Now, milliseconds};
 use crate::keyring::{KeyRing, RingError};
 use crate::session::Sessions;
 
@@ -16,22 +18,36 @@ const REREAD_EVERY: Duration = Duration::from_millis(500);
 const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 /// The reads of the key ring, which many wait for at once.
-#[derive(Debug, Default)]
-pub(crate) struct RingReads(SingleFlight<()>);
+#[derive(Debug)]
+pub(crate) struct RingReads {
+    reads: SingleFlight<()>,
+    /// When the last successful read began, in milliseconds of the boot clock.
+    read_at: AtomicU64,
+}
 
 impl RingReads {
     /// How long a request waits. A read that takes longer finds its token refused, as if the ring could not be read.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
+    /// The ring was read for the first time at `now`.
+    pub(crate) fn new(now: Now) -> Self {
+        Self { reads: SingleFlight::default(), read_at: AtomicU64::new(milliseconds(now.boot)) }
+    }
+
+    /// Returns the time since the last successful read began.
+    pub(crate) fn age(&self, now: Now) -> Duration {
+        now.boot.saturating_sub(Duration::from_millis(self.read_at.load(Ordering::Relaxed)))
+    }
+
     /// Asks for the ring to be read again.
     pub(crate) fn ask(&self) {
-        self.0.ask();
+        self.reads.ask();
     }
 
     /// Waits until the ring was read, by a read that begins after this was called; or for [`Self::TIMEOUT`].
     pub(crate) async fn next(&self) {
         // Whether the read came or not, what is held then is what counts.
-        let _ = self.0.next(Self::TIMEOUT).await;
+        let _ = self.reads.next(Self::TIMEOUT).await;
     }
 
     /// Keeps the ring in use like the directory, for ever. Tells `after` of each read, with both rings if it changed something.
@@ -44,11 +60,13 @@ impl RingReads {
         let mut reported = None;
         loop {
             // Whether time or a request wakes it makes no difference.
-            let _ = tokio::time::timeout(REREAD_EVERY, self.0.asked()).await;
-            self.0.begin();
+            let _ = tokio::time::timeout(REREAD_EVERY, self.reads.asked()).await;
+            self.reads.begin();
+            let now = Now::read();
             let mut change = None;
             match load(directory).await {
                 Ok(ring) => {
+                    self.read_at.store(milliseconds(now.boot), Ordering::Relaxed);
                     if reported.take().is_some() {
                         tracing::info!(directory = %directory.display(), "the key ring can be read again");
                     }
@@ -66,7 +84,7 @@ impl RingReads {
                     }
                 }
             }
-            self.0.end(());
+            self.reads.end(());
             after(change);
             tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
         }

@@ -1,19 +1,19 @@
 //! "Keys are handled with care": who can read or change them, and whether they are changed now and then.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
-use zeroize::Zeroizing;
 
-use super::files::{self, GROUP_WRITES, OTHERS, OTHERS_WRITE};
+use super::files::{self, OTHERS};
 use super::report::{Report, count};
+use crate::bounded_file;
 use crate::cli::Failure;
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::config::Config;
-use crate::keyring::file::{KeyFileError, parse, read_each};
+use crate::keyring::file::{KeyFileError, MAX_FILE_BYTES, parse, read_each};
+use crate::keyring::permissions::check_directory as check_open;
 use crate::keyring::{Key, KeyRing, KeyState, RingError};
 
 /// A key that has sealed for longer is due for a successor, which costs nobody a session.
@@ -74,8 +74,9 @@ fn check_directory(directory: &Path, report: &mut Report) {
     let (shown, read_only) = (directory.display(), files::is_mounted_read_only(directory));
     let mode = files::mode(directory).unwrap_or_default();
     let close = format!("chmod 700 {shown}");
-    if mode & (OTHERS_WRITE | GROUP_WRITES) != 0 && !read_only {
-        report.problem(CHECK, format!("{shown} has mode {mode:04o}, so others can put keys there"), close);
+    if let Err(RingError::OpenDirectory { .. }) = check_open(directory) {
+        let found = format!("{shown} has mode {mode:04o}, so others can put keys there, and the whole ring is refused");
+        report.problem(CHECK, found, close);
     } else if mode & OTHERS != 0 && !read_only {
         report.warning(CHECK, format!("{shown} has mode {mode:04o}, so others can see which keys there are"), close);
     }
@@ -103,9 +104,8 @@ fn check_copies(directory: &Path, report: &mut Report) {
         if in_the_ring || !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
             continue;
         }
-        let mut text = Zeroizing::new(String::with_capacity(4096));
-        let read = fs::File::open(&path).and_then(|file| Read::take(file, 4096).read_to_string(&mut text));
-        if let (Ok(_), Ok(key)) = (read, parse(&text)) {
+        let text = bounded_file::read(&path, MAX_FILE_BYTES).unwrap_or_default();
+        if let Ok(key) = parse(str::from_utf8(&text).unwrap_or_default()) {
             let found = format!("{} is a copy of the key {}, which outlives it", path.display(), key.kid());
             report.warning(CHECK, found, format!("rm {}", path.display()));
         }
@@ -118,6 +118,13 @@ fn remedy(path: &Path, reason: &KeyFileError) -> String {
         KeyFileError::TooOpen { .. } => format!("chmod 600 {}", path.display()),
         KeyFileError::WrongName { expected } => {
             format!("if there is no {expected}.key, give it that name; else: rm {}", path.display())
+        }
+        KeyFileError::StrangeOwner { .. } => {
+            format!("if it is the key as you made it, chown it to the directory's owner: {}", path.display())
+        }
+        KeyFileError::OpenDirectory { directory, .. } => format!("chmod go-w {}", directory.display()),
+        KeyFileError::StrangeDirectory { directory, .. } => {
+            format!("chown it to the key directory's owner: {}", directory.display())
         }
         KeyFileError::Io(_) => "run doctor as the server's user, to whom the file must belong".to_owned(),
         _ => "put the file back as it was, or take it away; sessions of a key that is gone are over".to_owned(),

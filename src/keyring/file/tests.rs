@@ -24,7 +24,8 @@ fn refusal(directory: &Path) -> String {
 fn a_key_survives_its_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let key = some_key();
-    write(directory.path(), &key).expect("writes");
+    let owner = Owner::of_directory(directory.path()).expect("there");
+    write(directory.path(), &key, owner).expect("writes");
     let mode = fs::metadata(directory.path().join(file_name(key.kid()))).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(read_all(directory.path()).expect("reads"), [key]);

@@ -1,0 +1,81 @@
+//! Who else could change the ring: nobody may be able to put a key there but the owner of the directory, this process and root.
+//!
+//! The modes of what is mounted read-only do not count. Kubernetes' Secrets are such: each key there is a link to a file in a
+//! directory that everybody could write, if it were not mounted so.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::RingError;
+use super::file::KeyFileError;
+use crate::file_owner::directory_of;
+
+/// The group or others write.
+const OTHERS_WRITE: u32 = 0o022;
+const PERMISSIONS: u32 = 0o7777;
+
+/// Returns an error if somebody other than its owner can put keys into this directory.
+pub(crate) fn check_directory(directory: &Path) -> Result<(), RingError> {
+    let open =
+        mode_if_open(directory).map_err(|source| RingError::Directory { directory: directory.to_owned(), source });
+    match open? {
+        Some(mode) => Err(RingError::OpenDirectory { directory: directory.to_owned(), mode }),
+        None => Ok(()),
+    }
+}
+
+/// The owners of key files that are accepted in a directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrustedOwners {
+    directory: u32,
+    process: u32,
+}
+
+impl TrustedOwners {
+    pub(super) fn of(directory: &Path) -> io::Result<Self> {
+        Ok(Self { directory: fs::metadata(directory)?.uid(), process: rustix::process::geteuid().as_raw() })
+    }
+
+    const fn contains(self, uid: u32) -> bool {
+        uid == self.directory || uid == self.process || uid == 0
+    }
+
+    /// Returns an error if somebody else owns a key file, or can replace what the link at `path` leads to.
+    pub(super) fn check(self, path: &Path, file: &Metadata) -> Result<(), KeyFileError> {
+        if !self.contains(file.uid()) {
+            return Err(KeyFileError::StrangeOwner { uid: file.uid() });
+        }
+        if fs::symlink_metadata(path)?.is_symlink() { self.check_linked(path) } else { Ok(()) }
+    }
+
+    fn check_linked(self, path: &Path) -> Result<(), KeyFileError> {
+        // Once more if the link was just swapped, as Kubernetes does.
+        let (directory, uid) = linked_directory(path).or_else(|_| linked_directory(path))?;
+        if !self.contains(uid) {
+            return Err(KeyFileError::StrangeDirectory { directory, uid });
+        }
+        match mode_if_open(&directory)? {
+            Some(mode) => Err(KeyFileError::OpenDirectory { directory, mode }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The directory that really holds a file, and its owner.
+fn linked_directory(path: &Path) -> io::Result<(PathBuf, u32)> {
+    let file = fs::canonicalize(path)?;
+    let directory = directory_of(&file).to_owned();
+    let uid = fs::metadata(&directory)?.uid();
+    Ok((directory, uid))
+}
+
+/// The mode of a directory that the group or others can write.
+fn mode_if_open(directory: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(directory)?.mode() & PERMISSIONS;
+    let is_open = mode & OTHERS_WRITE != 0 && !statvfs(directory)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    Ok(is_open.then_some(mode))
+}
