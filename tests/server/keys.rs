@@ -1,7 +1,10 @@
 //! Keys rotated, revoked and broken under a running server.
 
 mod nodes;
+mod owner;
 mod read_only;
+mod unknown;
+mod unreadable;
 pub(crate) mod unknown;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,11 +1,12 @@
 //! The configuration is read again while the server runs.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{Answer, Home, Server, Session, client};
+use crate::harness::{Answer, Home, Server, Session, client, text};
 
 const FILE: [&str; 2] = ["--config", "sealjar.toml"];
 
@@ -94,6 +95,95 @@ async fn what_cannot_be_used_leaves_the_old_one_in_force_and_says_why_until_it_i
     write(&home, "[http]\npublic_origins = [\"https://b.example\"]\n");
     server.wait_for("the configuration changed");
     assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+}
+
+/// Puts something else in the place of the configuration, in one step.
+fn put(home: &Home, make: impl FnOnce(&Path)) {
+    let new = home.path("new");
+    make(&new);
+    std::fs::rename(new, home.path("sealjar.toml")).expect("renames");
+}
+
+fn fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+}
+
+#[tokio::test]
+async fn a_pipe_a_device_or_an_endless_file_stops_no_reload() {
+    let home = Home::new();
+    write(&home, "");
+    let mut server = home.start_with(&FILE, &[]);
+    let link = |to: &'static str| move |path: &Path| std::os::unix::fs::symlink(to, path).expect("links");
+    let sparse = |path: &Path| std::fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("writes");
+    let cases: [(&dyn Fn(&Path), &str); 4] = [
+        (&fifo, "sealjar.toml: it is not a regular file"),
+        (&link("/dev/zero"), "sealjar.toml: it is not a regular file"),
+        (&link("keys"), "sealjar.toml: it is not a regular file"),
+        (&sparse, "sealjar.toml: it is longer than 1048576 bytes"),
+    ];
+    for (number, (make, reason)) in cases.into_iter().enumerate() {
+        put(&home, make);
+        let line = server.wait_for("the configuration cannot be used; the old one stays in force");
+        assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}");
+        // The others are read on, and the file is as soon as it is one again.
+        home.ok(&["keys", "rotate"]);
+        server.wait_for("the key ring changed");
+        let repaired = format!("[http]\nbody_timeout = \"{}s\"\n", 40 + number);
+        put(&home, |path| std::fs::write(path, repaired).expect("writes"));
+        assert_eq!(server.wait_for("the configuration changed")["settings"], "http.body_timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_from_a_pipe_is_read_once() {
+    let home = Home::new();
+    fifo(&home.path("pipe"));
+    let path = home.path("pipe");
+    let writer = std::thread::spawn(move || {
+        std::fs::write(path, "[http]\npublic_origins = [\"https://a.example\"]\n").expect("somebody reads");
+    });
+    let mut server = home.start_with(&["--config", "pipe"], &[]);
+    writer.join().expect("wrote");
+    server.wait_for("the configuration came through a pipe and is not read again");
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
+    server.signal("HUP");
+    server.wait_for("hangup: reading keys and certificate again");
+    home.ok(&["keys", "rotate"]);
+    let until_then = server.messages_until("the key ring changed");
+    assert!(!until_then.iter().any(|message| message.contains("configuration")), "{until_then:?}");
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+}
+
+#[test]
+fn a_configuration_from_standard_input_is_taken_up_to_a_limit() {
+    let home = Home::new();
+    let arguments = ["config", "--config", "/dev/stdin"];
+    let comments = |length: usize| format!("[http]\nbody_timeout = \"7s\"\n{}", "#".repeat(length));
+    let listed = home.run_with_input(&arguments, &comments(1_000_000));
+    assert!(text(&listed.stdout).contains("http.body_timeout = \"7s\"  # file /dev/stdin"), "{}", text(&listed.stderr));
+    let refused = home.run_with_input(&arguments, &comments(1 << 20));
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(text(&refused.stderr).contains("/dev/stdin: it is longer than 1048576 bytes"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_pipe_that_never_ends_does_not_hang_a_start() {
+    let home = Home::new();
+    fifo(&home.path("pipe"));
+    // Nobody writes to the one, and the other says nothing more.
+    let unwritten = home.command(&["config", "--config", "pipe"]).output().expect("it ends");
+    let mut open = home.command(&["serve", "--config", "/dev/stdin"]);
+    let pipes = open.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("the binary runs");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"[http]\n").expect("it reads");
+    let open = child.wait_with_output().expect("it ends");
+    drop(input);
+    for output in [unwritten, open] {
+        assert_eq!(output.status.code(), Some(78));
+        assert!(text(&output.stderr).contains("the pipe did not end within 5 s"), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn names_the_file_and_the_reason() {
     let key = some_key();
     let (text, name) = (render(&key), file_name(key.kid()));
     let longer = text.replace("secret = \"", "secret = \"AAAA");
-    let cases: [(&str, &str, u32, &str); 8] = [
+    let cases: [(&str, &str, u32, &str); 9] = [
         (&name, &text, 0o644, "its mode is 0644"),
         (&name, &text, 0o660, "its mode is 0660"),
         ("copy.key", &text, 0o600, "its secret belongs to"),
@@ -44,6 +44,7 @@ fn names_the_file_and_the_reason() {
         (&name, &text.replace("secret", "secrets"), 0o600, "unknown field"),
         (&name, &text.replace("T00:16:40Z", ""), 0o600, "created_at is not a date with time and offset"),
         (&name, "", 0o600, "missing field"),
+        (&name, &text.replace("max_lifetime_secs = 60", "max_lifetime_secs = 0"), 0o600, "max_lifetime_secs is 0"),
         (&name, &" ".repeat(5000), 0o600, "longer than 4096 bytes"),
     ];
     for (name, text, mode, reason) in cases {

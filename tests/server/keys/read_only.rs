@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -70,6 +71,24 @@ async fn keys_mounted_read_only_are_changed_in_the_original_and_followed() {
     assert_eq!(server.status(&old).await, "200");
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_open_directory_is_accepted_when_mounted_read_only() {
+    let home = Home::new();
+    // As Kubernetes mounts a Secret: links into a directory, and everybody may write in both.
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    fs::create_dir(home.path("keys/..data")).expect("makes");
+    fs::rename(&key, home.path("keys/..data/real")).expect("renames");
+    std::os::unix::fs::symlink("..data/real", &key).expect("links");
+    fs::create_dir(home.path("mounted")).expect("makes");
+    for directory in ["keys", "keys/..data"] {
+        fs::set_permissions(home.path(directory), fs::Permissions::from_mode(0o1777)).expect("changes the mode");
+    }
+    let server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);
+    assert_eq!(server.status(&server.login("alice").await).await, "200");
+    let writable = home.run(&["keys", "list"]);
+    assert!(text(&writable.stderr).contains("so others could put keys there"), "{}", text(&writable.stderr));
 }
 
 #[tokio::test]

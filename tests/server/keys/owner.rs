@@ -1,0 +1,187 @@
+//! Root changes keys and accounts for a server that runs as another user. The names of these tests say so: `tests/run` skips them
+//! where there is no root or no `setpriv`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use super::{active, sealed_with};
+use crate::harness::{Home, PASSWORD, Server, text};
+
+/// A user and group of no rights, as whom the server runs.
+const SERVER: u32 = 54_321;
+const STRANGER: u32 = 54_322;
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
+}
+
+/// Gives away a directory and what is in it.
+fn give(directory: &Path, uid: u32, gid: u32) {
+    chown(directory, Some(uid), Some(gid)).expect("this runs as root");
+    for entry in fs::read_dir(directory).expect("reads") {
+        let path = entry.expect("reads").path();
+        if path.is_dir() {
+            give(&path, uid, gid)
+        } else {
+            chown(&path, Some(uid), Some(gid)).expect("this runs as root")
+        }
+    }
+}
+
+/// The owner, group and permissions of each file in a directory.
+fn owners(directory: &Path) -> Vec<(String, u32, u32, u32)> {
+    let entries = fs::read_dir(directory).expect("reads").map(|entry| entry.expect("reads"));
+    entries
+        .map(|entry| {
+            let found = entry.metadata().expect("reads");
+            (entry.file_name().into_string().expect("text"), found.uid(), found.gid(), found.mode() & 0o777)
+        })
+        .collect()
+}
+
+/// The command as the server's user. The program is linked to where that user finds it, wherever it was built.
+fn as_server(home: &Home, command: &Command) -> Command {
+    let program = home.path("sealjar");
+    if !program.exists() {
+        let linked = fs::hard_link(command.get_program(), &program);
+        linked.or_else(|_| fs::copy(command.get_program(), &program).map(|_| ())).expect("copies");
+    }
+    let mut other = Command::new("setpriv");
+    other.args([&format!("--reuid={SERVER}"), &format!("--regid={SERVER}"), "--clear-groups"]);
+    other.arg(program).args(command.get_args()).current_dir(home.path("."));
+    other
+}
+
+/// A server of the other user, to whom all in its home belongs.
+fn start(home: &Home) -> Server<'_> {
+    give(&home.path("."), SERVER, SERVER);
+    home.start_by(|serve| as_server(home, serve), &[])
+}
+
+#[tokio::test]
+async fn root_revokes_under_another_user_and_is_followed() {
+    let home = Home::new();
+    let server = start(&home);
+    let old = server.login("alice").await;
+    fs::remove_file(home.path("keys/.lock")).expect("removes");
+    let successor = home.ok(&["keys", "revoke", &active(&home.keys()), "--replace"]).trim().to_owned();
+    println!("the server followed after {:?}", server.until_status(&old, "401 invalid").await);
+    sealed_with(&server, &successor).await;
+    let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    sealed_with(&server, &rotated).await;
+    let found = owners(&home.path("keys"));
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found.iter().all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (SERVER, SERVER, 0o600)), "{found:?}");
+    // The lock that root made is the server's as well.
+    let by_server = as_server(&home, &home.command(&["keys", "rotate"])).output().expect("setpriv runs");
+    assert!(by_server.status.success(), "{}", text(&by_server.stderr));
+}
+
+#[tokio::test]
+async fn root_makes_keys_and_database_for_another_user() {
+    let home = Home::new();
+    chmod(&home.path("."), 0o755);
+    fs::create_dir(home.path("data")).expect("makes");
+    give(&home.path("data"), SERVER, SERVER);
+    let flags = ["--keys", "data/ring/keys", "--store", "sqlite://data/sealjar.db"];
+    home.ok(&[&["keys", "init"], &flags[..]].concat());
+    let add = |login| {
+        let added = home.run_with_input(&[&["users", "add", login], &flags[..]].concat(), &format!("{PASSWORD}\n"));
+        assert!(added.status.success(), "{}", text(&added.stderr));
+    };
+    add("alice");
+    let mut server = home.start_by(|serve| as_server(&home, serve), &flags);
+    server.login("alice").await;
+    add("bob");
+    server.login("bob").await;
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    for directory in ["data", "data/ring", "data/ring/keys"] {
+        let found = owners(&home.path(directory));
+        assert!(found.iter().all(|(_, uid, gid, _)| (*uid, *gid) == (SERVER, SERVER)), "{directory}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_a_group_of_another_user_reads_stay_so() {
+    let home = Home::new();
+    give(&home.path("."), SERVER, SERVER);
+    // Root writes the keys, and the server's group reads them.
+    give(&home.path("keys"), 0, SERVER);
+    chmod(&home.path("keys"), 0o750);
+    for key in home.keys() {
+        chmod(&home.path(&format!("keys/{}.key", key["kid"].as_str().expect("text"))), 0o640);
+    }
+    let server = home.start_by(|serve| as_server(&home, serve), &[]);
+    let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    sealed_with(&server, &rotated).await;
+    let found = owners(&home.path("keys"));
+    let mut keys = found.iter().filter(|(name, ..)| name.ends_with(".key"));
+    assert!(keys.all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (0, SERVER, 0o640)), "{found:?}");
+}
+
+#[test]
+fn changes_nothing_if_files_cannot_go_to_another_user() {
+    let home = Home::new();
+    give(&home.path("."), SERVER, SERVER);
+    for with_lock in [true, false] {
+        if !with_lock {
+            fs::remove_file(home.path("keys/.lock")).expect("removes");
+        }
+        let before = owners(&home.path("keys"));
+        let rotate = home.command(&["keys", "revoke", &active(&home.keys()), "--replace"]);
+        let mut without_right = Command::new("setpriv");
+        without_right.arg("--bounding-set=-chown").arg(rotate.get_program()).args(rotate.get_args());
+        let refused = without_right.current_dir(home.path(".")).output().expect("setpriv runs");
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(74), "{said}");
+        assert!(said.contains(&format!("the user with the id {SERVER}")), "{said}");
+        assert!(said.contains("run the command as that user or as root"), "{said}");
+        assert_eq!(owners(&home.path("keys")), before);
+    }
+    assert_eq!(home.keys().len(), 1);
+}
+
+#[test]
+fn root_gives_no_file_away_that_another_user_put_for_the_lock() {
+    let home = Home::new();
+    let precious = home.path("precious");
+    fs::write(&precious, "root's").expect("writes");
+    give(&home.path("keys"), SERVER, SERVER);
+    let lock = home.path("keys/.lock");
+    fs::remove_file(&lock).expect("removes");
+    std::os::unix::fs::symlink(&precious, &lock).expect("links");
+    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a link is no lock");
+    fs::remove_file(&lock).expect("removes");
+    fs::hard_link(&precious, &lock).expect("links");
+    home.ok(&["keys", "rotate"]);
+    assert_eq!(fs::metadata(&precious).expect("there").uid(), 0);
+}
+
+#[test]
+fn a_key_of_another_user_stops_the_ring() {
+    let home = Home::new();
+    give(&home.path("."), SERVER, SERVER);
+    let mut server = home.start_by(|serve| as_server(&home, serve), &[]);
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    chmod(&key, 0o640);
+    chown(&key, Some(STRANGER), Some(SERVER)).expect("this runs as root");
+    let line = server.wait_for("the key ring cannot be read");
+    let reason = format!("it belongs to the user with the id {STRANGER}, who could change the key");
+    assert!(line["error"].as_str().is_some_and(|error| error.contains(&reason)), "{line}");
+    let refused = home.run(&["keys", "rotate"]);
+    assert!(text(&refused.stderr).contains(&reason), "{}", text(&refused.stderr));
+    chown(&key, Some(0), Some(SERVER)).expect("this runs as root");
+    server.wait_for("can be read again");
+    // A link to a key that its directory's owner can replace.
+    fs::create_dir(home.path("theirs")).expect("makes");
+    chown(home.path("theirs"), Some(STRANGER), None).expect("this runs as root");
+    let real = home.path("theirs/real");
+    fs::rename(&key, &real).expect("renames");
+    std::os::unix::fs::symlink(&real, &key).expect("links");
+    while !server.wait_for("the key ring cannot be read")["error"].as_str().is_some_and(|error| {
+        error.contains(&format!("which belongs to the user with the id {STRANGER}, who could replace the key"))
+    }) {}
+}

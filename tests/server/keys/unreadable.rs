@@ -1,0 +1,108 @@
+//! A key directory that others can change, or that cannot be read: the server goes on with the ring that it has, and says so.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::active;
+use crate::harness::{Home, PATIENCE, Server, text};
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
+}
+
+fn is_because(line: &Value, reason: &str) {
+    assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}");
+}
+
+#[tokio::test]
+async fn a_directory_that_others_can_write_stops_the_ring() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    fs::remove_file(home.path("keys/.lock")).expect("removes");
+    for mode in [0o777, 0o1777, 0o770, 0o702] {
+        chmod(&home.path("keys"), mode);
+        let reason =
+            format!("the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w keys");
+        is_because(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
+        assert_eq!(server.status(&session).await, "200");
+        for command in [&["keys", "rotate"][..], &["keys", "init"], &["keys", "list"]] {
+            let refused = home.run(command);
+            assert_eq!(refused.status.code(), Some(74), "{command:?}");
+            assert!(text(&refused.stderr).contains(&reason), "{}", text(&refused.stderr));
+        }
+        assert!(!home.path("keys/.lock").exists(), "nothing was changed");
+        chmod(&home.path("keys"), 0o755);
+        server.wait_for("the key ring can be read again");
+    }
+}
+
+#[tokio::test]
+async fn a_link_into_a_directory_that_others_can_write_stops_the_ring() {
+    let home = Home::new();
+    let mut server = home.start();
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    fs::create_dir(home.path("keys/..data")).expect("makes");
+    fs::rename(&key, home.path("keys/..data/real")).expect("renames");
+    symlink("..data/real", &key).expect("links");
+    chmod(&home.path("keys/..data"), 0o1777);
+    is_because(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
+    chmod(&home.path("keys/..data"), 0o755);
+    server.wait_for("the key ring can be read again");
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_device_in_place_of_a_key_stops_nothing() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    fs::rename(&key, home.path("aside")).expect("renames");
+    let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+    let device = |path: &Path| symlink("/dev/zero", path).expect("links");
+    for put in [&fifo as &dyn Fn(&Path), &device] {
+        put(&key);
+        is_because(&server.wait_for("the key ring cannot be read"), "not a regular file");
+        assert_eq!(server.status(&session).await, "200");
+        fs::remove_file(&key).expect("removes");
+        fs::hard_link(home.path("aside"), &key).expect("links");
+        server.wait_for("the key ring can be read again");
+        fs::remove_file(&key).expect("removes");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_ring_is_named_as_degraded_until_it_is_read() {
+    const DEGRADED: &str = "sealjar_degraded{what=\"key-ring-unreadable\"}";
+    let home = Home::new();
+    let server = home.start();
+    let key = home.path(&format!("keys/{}.key", active(&home.keys())));
+    assert_eq!(server.metric(DEGRADED).await, 0.0);
+    chmod(&key, 0o644);
+    let degraded = until_degraded(&server, true).await;
+    assert!(degraded.starts_with("the key ring is unreadable since 20"), "{degraded}");
+    assert!(degraded.contains("sealjar doctor"), "it says what to do: {degraded}");
+    assert_eq!(server.metric(DEGRADED).await, 1.0);
+    assert!(server.metric("sealjar_key_ring_age_seconds").await > 5.0);
+    chmod(&key, 0o600);
+    until_degraded(&server, false).await;
+    assert_eq!(server.metric(DEGRADED).await, 0.0);
+}
+
+/// Asks `/readyz`, which stays 200, until it names something as degraded or nothing any more; returns what.
+async fn until_degraded(server: &Server<'_>, is_degraded: bool) -> String {
+    let started = tokio::time::Instant::now();
+    loop {
+        let (status, body) = server.readiness().await;
+        assert_eq!(status, 200, "{body}");
+        let degraded = body["degraded"][0].as_str().unwrap_or_default();
+        if degraded.is_empty() != is_degraded {
+            return degraded.to_owned();
+        }
+        assert!(started.elapsed() < PATIENCE, "{body}");
+    }
+}
