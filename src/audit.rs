@@ -153,6 +153,9 @@ pub(crate) fn revoked_elsewhere(entry: &Entry) {
                 below
             );
         }
+        Entry::Key { kid } => {
+            event!("revocation", "every session of a key was ended", kind = "key", cause = "store", kid = %kid);
+        }
     }
 }
 

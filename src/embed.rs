@@ -186,7 +186,8 @@ impl Jar {
     /// # Errors
     /// [`Problem::NotDurable`] if the store did not take it: refused here already, and tried again until it is kept.
     /// [`Problem::TooManyCookies`] if more cookies of its name came than are looked at: nothing was ended.
-    /// [`Problem::KeyElsewhere`] if a token's key is not among those of the directory: the session may be alive on another node.
+    /// [`Problem::KeyElsewhere`] if a token's key is not among those of the directory, or is revoked there but not in the store: the
+    /// session may be alive on another node.
     /// With either the cookie stays, so that the browser can ask again.
     pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
         Visit::of(depot)?;
@@ -252,7 +253,8 @@ impl Jar {
     }
 
     /// Ends the sessions that came with the request, and says whether those were all: not if one's key is not held here, though the
-    /// directory was read again. In memory no other key opens anything anywhere.
+    /// directory was read again, or is revoked in this directory only. A key that the store refuses opens nothing on any node, and in
+    /// memory no other key opens anything anywhere.
     async fn end_presented(&self, request: &Request) -> Result<bool, Problem> {
         let headers: HeaderMap =
             request.headers().get_all(COOKIE).iter().map(|field| (COOKIE, field.clone())).collect();
@@ -263,17 +265,25 @@ impl Jar {
         let change = async move {
             let Inner { core, refusals, .. } = &*jar.0;
             let mut all = true;
-            if let Some(reads) = &core.ring_reads
-                && jar.lacks_key(&headers)
-            {
-                reads.next().await;
-                all = !jar.lacks_key(&headers);
+            if let Some(reads) = &core.ring_reads {
+                if jar.lacks_key(&headers) {
+                    reads.next().await;
+                }
+                all = !jar.may_be_elsewhere(&headers);
             }
             let presented = core.sessions.presented(cookie::fields(&headers), Now::read());
             refusals.end(&presented).await?;
             Ok(all)
         };
         self.0.changes.run(change).await
+    }
+
+    /// Whether a token names a key that is not held here, or that other nodes may hold otherwise: they do not tell which keys they have.
+    fn may_be_elsewhere(&self, headers: &HeaderMap) -> bool {
+        let Inner { core, cookies, .. } = &*self.0;
+        let list = core.sessions.revocations();
+        let mut keys = core.sessions.keys_not_opened(cookie::fields(headers), cookies.session());
+        keys.any(|(kid, _)| !list.refuses_key(kid))
     }
 
     /// Whether a token names a key that is not held here.

@@ -6,6 +6,8 @@
 //! * **active**: the unrevoked key with the greatest (activates_at ≤ now, kid). It seals, and opens;
 //! * **retired**: a later activation replaced it. It opens, and becomes active again if its successor is revoked;
 //! * **revoked**: opens nothing, whatever the clock.
+//!
+//! A key that the store's revocation log refuses is revoked as well, whatever its file says ([`KeyRing::refusing`]).
 
 pub mod file;
 pub(crate) mod permissions;
@@ -26,6 +28,8 @@ pub struct Key {
     secret: Secret,
     sealer: Sealer,
     dates: Dates,
+    /// Whether the revocation log refuses it.
+    refused: bool,
 }
 
 /// What a key file says besides the secret.
@@ -44,7 +48,7 @@ pub struct Dates {
 impl Key {
     /// The key with this secret and these dates.
     pub fn new(secret: Secret, dates: Dates) -> Self {
-        Self { sealer: Sealer::new(&secret), secret, dates }
+        Self { sealer: Sealer::new(&secret), secret, dates, refused: false }
     }
 
     /// Its id.
@@ -62,15 +66,20 @@ impl Key {
         &self.sealer
     }
 
+    /// Whether it was revoked, by its file or by the revocation log.
+    pub const fn is_revoked(&self) -> bool {
+        self.refused || self.dates.revoked_at.is_some()
+    }
+
     /// Whether it would seal at `now`, were there no later key.
     fn may_seal(&self, now: UnixTime) -> bool {
-        self.dates.revoked_at.is_none() && self.dates.activates_at.is_some_and(|instant| instant <= now)
+        !self.is_revoked() && self.dates.activates_at.is_some_and(|instant| instant <= now)
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.dates == other.dates && self.secret == other.secret
+        self.refused == other.refused && self.dates == other.dates && self.secret == other.secret
     }
 }
 
@@ -109,16 +118,44 @@ pub enum NoKey {
 }
 
 /// All keys held, the latest activation first.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
+    /// How many entries of the revocation log have been applied to the keys.
+    refusals: usize,
+}
+
+/// Two rings are the same if their keys are.
+impl PartialEq for KeyRing {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
 }
 
 impl KeyRing {
     /// A ring of these keys.
     pub fn new(mut keys: Vec<Key>) -> Self {
         keys.sort_by_key(|key| std::cmp::Reverse((key.dates.activates_at, key.kid())));
-        Self { keys }
+        Self { keys, refusals: 0 }
+    }
+
+    /// The same ring, in which the keys that the revocation log refuses are revoked.
+    #[must_use]
+    pub fn refusing(mut self, kids: &[Kid]) -> Self {
+        self.keys.iter_mut().for_each(|key| key.refused = kids.contains(&key.kid()));
+        self.refusals = kids.len();
+        self
+    }
+
+    /// How many kids were passed to [`KeyRing::refusing`].
+    pub(crate) const fn refusals(&self) -> usize {
+        self.refusals
+    }
+
+    /// Another ring of the same keys, as their files have them.
+    pub(crate) fn copy(&self) -> Self {
+        let keys = self.keys.iter().map(|key| Key::new(key.secret.clone(), key.dates));
+        Self { keys: keys.collect(), refusals: 0 }
     }
 
     /// Reads every `*.key` file of the directory.
@@ -146,7 +183,7 @@ impl KeyRing {
     /// [`NoKey`] if it is not held, or revoked.
     pub fn opening_key(&self, kid: Kid) -> Result<&Key, NoKey> {
         let key = self.keys.iter().find(|key| key.kid() == kid).ok_or(NoKey::Unknown)?;
-        if key.dates.revoked_at.is_some() { Err(NoKey::Revoked) } else { Ok(key) }
+        if key.is_revoked() { Err(NoKey::Revoked) } else { Ok(key) }
     }
 
     /// The active key, if there is one.
@@ -156,7 +193,7 @@ impl KeyRing {
 
     /// Where a key of this ring is in its life.
     pub fn state(&self, key: &Key, now: UnixTime) -> KeyState {
-        if key.dates.revoked_at.is_some() {
+        if key.is_revoked() {
             KeyState::Revoked
         } else if !key.may_seal(now) {
             KeyState::Published
@@ -250,6 +287,17 @@ mod tests {
         let reversed = KeyRing::new(vec![key(2, Some(10), None), key(1, Some(10), None)]);
         assert_eq!(ring.sealing_key(UnixTime(10)).map(Key::kid), Some(kid(1).max(kid(2))));
         assert_eq!(ring, reversed);
+    }
+
+    #[test]
+    fn a_key_that_the_log_refuses_is_revoked_whatever_its_file_says() {
+        let ring = || KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None)]);
+        let refusing = ring().refusing(&[kid(2), kid(9)]);
+        assert_eq!(states(&refusing, 25), [(kid(1), "active"), (kid(2), "revoked")]);
+        assert_eq!(refusing.opening_key(kid(2)).err(), Some(NoKey::Revoked));
+        assert_ne!(refusing, ring());
+        assert_eq!(refusing.copy(), ring());
+        assert_eq!(ring().refusing(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
     }
 
     #[test]

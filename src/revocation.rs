@@ -5,6 +5,8 @@
 //! grows, and its entries die with the tokens they refuse ([`retention`]), so that delivering an entry twice, late or out of
 //! order changes nothing.
 //!
+//! An entry may refuse a key instead. Such entries stay for ever, and are applied to the key ring ([`crate::session::Sessions`]).
+//!
 //! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
@@ -29,10 +31,11 @@ pub(crate) mod tail;
 mod tests;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Now, UnixTime, milliseconds};
-use crate::id::Sid;
+use crate::id::{Kid, Sid};
 pub use entry::Entry;
 use subjects::Subjects;
 use table::Table;
@@ -61,6 +64,9 @@ pub struct RevocationList {
     sessions: Table,
     pending_sessions: Table,
     subjects: Subjects,
+    keys: Mutex<Vec<Kid>>,
+    /// Length of `keys`, which only grows.
+    key_count: AtomicUsize,
     /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
     pending: AtomicUsize,
     global_generation: AtomicU64,
@@ -77,6 +83,8 @@ impl RevocationList {
             sessions: Table::large(),
             pending_sessions: Table::small(),
             subjects: Subjects::new(),
+            keys: Mutex::new(Vec::new()),
+            key_count: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             global_generation: AtomicU64::new(0),
             pruned_through: AtomicU64::new(0),
@@ -143,7 +151,29 @@ impl RevocationList {
                 held.durable = held.durable.max(*below);
                 held.expires_at = held.expires_at.max(*expires_at);
             }),
+            Entry::Key { kid } => {
+                let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+                if !keys.contains(kid) {
+                    keys.push(*kid);
+                    self.key_count.store(keys.len(), Ordering::Release);
+                }
+            }
         }
+    }
+
+    /// The keys that are refused, whatever their files say, in the order in which this list learned of them.
+    pub fn refused_keys(&self) -> Vec<Kid> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many keys are refused. The number only grows, so whoever has applied this many refusals has applied all.
+    pub fn refused_key_count(&self) -> usize {
+        self.key_count.load(Ordering::Acquire)
+    }
+
+    /// Whether a key is refused, whatever its file says.
+    pub fn refuses_key(&self, kid: Kid) -> bool {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).contains(&kid)
     }
 
     /// Whether what the entry refuses is refused already, by it or by another.
@@ -151,6 +181,7 @@ impl RevocationList {
         match entry {
             Entry::Session { sid, .. } => self.refuses_session(*sid),
             Entry::Subject { sub, below, .. } => self.subjects.get(sub).is_some_and(|held| held.below >= *below),
+            Entry::Key { kid } => self.refuses_key(*kid),
         }
     }
 

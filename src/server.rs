@@ -141,8 +141,11 @@ pub(crate) async fn serve(
     // What lives as long as the process is the same in each that follows.
     let app = live.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
+    // So that what follows the ring sees the change, and tells of it.
+    let reads = app.ring_reads.clone();
+    let on_key_refused = move || reads.ask();
     let mut background = vec![
-        tokio::spawn(follower.run()),
+        tokio::spawn(follower.run(on_key_refused)),
         tokio::spawn(node_reports::follow(node_reports, store.clone())),
         tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
     ];

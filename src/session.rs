@@ -12,7 +12,7 @@ mod refusal;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{Kid, Sid, Site};
@@ -90,14 +90,42 @@ impl Sessions {
         Self { max_candidates, ..self }
     }
 
-    /// The ring in use.
+    /// The ring in use. Keys that the list refuses are revoked in it, whatever their files say.
     pub fn ring(&self) -> Arc<KeyRing> {
-        self.ring.load_full()
+        Guard::into_inner(self.keys())
     }
 
-    /// Swaps the whole ring at once.
+    /// Swaps the whole ring at once, if its keys are not those in use.
     pub fn replace_ring(&self, ring: KeyRing) {
-        self.ring.store(Arc::new(ring));
+        let ring = ring.refusing(&self.revocations.refused_keys());
+        if **self.ring.load() != ring {
+            self.ring.store(Arc::new(ring));
+        }
+    }
+
+    /// The ring to open and seal with. Every use of a key asks here, so that none is used after the list has learned that it is
+    /// refused: a ring to which not all refusals were applied is replaced first.
+    fn keys(&self) -> Guard<Arc<KeyRing>> {
+        loop {
+            let ring = self.ring.load();
+            if ring.refusals() == self.revocations.refused_key_count() {
+                return ring;
+            }
+            self.refuse_keys();
+        }
+    }
+
+    /// Applies the refusals that the list has learned since the ring was put in use. Another ring that was put in use meanwhile
+    /// stays.
+    #[cold]
+    fn refuse_keys(&self) {
+        self.ring.rcu(|ring| {
+            let refused = self.revocations.refused_keys();
+            if ring.refusals() == refused.len() {
+                return ring.clone();
+            }
+            Arc::new(ring.copy().refusing(&refused))
+        });
     }
 
     /// The list that refuses.
@@ -129,17 +157,19 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,
     ) -> bool {
-        self.keys_lacked(cookie_fields, cookie).next().is_some()
+        self.keys_not_opened(cookie_fields, cookie).any(|(_, reason)| reason == NoKey::Unknown)
     }
 
-    /// The keys that are not held, of those that the tokens name that would be tried.
-    pub fn keys_lacked<'h>(
+    /// The keys that nothing is opened with here, because they are not held or were revoked, of those that the tokens name that
+    /// would be tried. Such a token may be a live session on another node.
+    pub fn keys_not_opened<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,
-    ) -> impl Iterator<Item = Kid> {
+    ) -> impl Iterator<Item = (Kid, NoKey)> {
+        let ring = self.ring();
         let tokens = self.candidates(cookie_fields, cookie).take(self.max_candidates);
-        tokens.filter_map(UntrustedToken::kid).filter(|kid| self.lacks_key(*kid))
+        tokens.filter_map(UntrustedToken::kid).filter_map(move |kid| Some((kid, ring.opening_key(kid).err()?)))
     }
 
     /// Whether a form token of either kind names a key that is not held.
@@ -152,7 +182,7 @@ impl Sessions {
     }
 
     fn lacks_key(&self, kid: Kid) -> bool {
-        self.ring.load().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown)
+        self.keys().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown)
     }
 
     /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`.
@@ -166,7 +196,7 @@ impl Sessions {
         now: Now,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let mut short = ShortBuffer::empty();
         // Cleared only for a token that needs it.
         let mut long: TokenBuffer;
@@ -201,7 +231,7 @@ impl Sessions {
     /// Every presented token that opens and is before its absolute deadline, be it by the slowest node's clock: idle-expired ones
     /// too, and however stale the list is, else a thief who kept renewing a copy would survive the owner's late sign-out.
     pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<Presented> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let mut buffer = token_buffer();
         let time = self.revocations.time(now);
         let mut found: Vec<Presented> = Vec::new();
@@ -231,7 +261,7 @@ impl Sessions {
     /// # Errors
     /// [`Refusal::Invalid`].
     pub fn open<'b>(&self, token: UntrustedToken<'_>, buffer: &'b mut TokenBuffer) -> Result<Claims<'b>, Refusal> {
-        self.open_with(&self.ring.load(), token, buffer)
+        self.open_with(&self.keys(), token, buffer)
     }
 
     /// Inlined, as is the decoding: claims are large, and so are made where they stay.

@@ -22,14 +22,14 @@ use std::time::Duration;
 
 use crate::account::LoginName;
 use crate::clock::{Now, UnixTime};
-use crate::id::NodeId;
+use crate::id::{Kid, NodeId};
 use crate::metrics::StoreCall;
 use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
 #[cfg(feature = "server")]
 pub(crate) use looking::Keeping;
 #[cfg(feature = "server")]
-pub(crate) use node::LIVE;
+pub(crate) use node::{LIVE, MAY_SERVE};
 pub(crate) use node::{Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]
@@ -216,6 +216,16 @@ impl Store {
         let began = Now::read();
         let commit = async { in_time(began, ask!(self, engine => engine.revoke(batch, began.wall))) };
         StoreCall::Commit.watch(commit).await
+    }
+
+    /// Refuses a key for ever, on every node of this store. Durable when this returns.
+    pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
+        ask!(self, engine => engine.revoke_key(kid))
+    }
+
+    /// The keys that the log refuses.
+    pub(crate) async fn revoked_keys(&self) -> Result<Vec<Kid>, StoreError> {
+        ask!(self, engine => engine.revoked_keys())
     }
 
     /// Ends every session there is: raises the global generation, and returns it.

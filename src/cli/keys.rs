@@ -1,5 +1,6 @@
 //! `sealjar keys`: the ring, on the machine that may write it.
 
+mod revoke;
 pub(super) mod status;
 mod wait;
 
@@ -44,7 +45,7 @@ pub(super) enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key: every session sealed with it is over
+    /// Revoke a key in its file and in the store, and wait until every node refuses it: every session sealed with it is over
     Revoke {
         /// The key's id
         kid: Kid,
@@ -75,14 +76,7 @@ impl Keys {
             }
             Self::List { json } => list(&KeyRing::load(directory)?, json),
             Self::Status { json } => block_on(status::run(config, json))?,
-            Self::Revoke { kid, replace } => {
-                let successor = LockedRing::lock(directory)?.revoke(kid, replace, now)?;
-                eprintln!("revoked {kid}: every session sealed with it is over");
-                if let Some(successor) = successor {
-                    eprintln!("made a successor; it is active");
-                    println!("{successor}");
-                }
-            }
+            Self::Revoke { kid, replace } => block_on(revoke::run(config, kid, replace))?,
             Self::Prune => {
                 let removed = LockedRing::lock(directory)?.prune(now)?;
                 eprintln!("removed {} of the keys in {}", removed.len(), directory.display());

@@ -135,7 +135,8 @@ impl Settings {
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
         let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new(Now::read())) });
         let mut tasks = JoinSet::new();
-        tasks.spawn(follower.run());
+        // A key that is refused takes effect with its entry, and there is nobody to tell.
+        tasks.spawn(follower.run(|| ()));
         let follows = core.clone();
         tasks.spawn(async move {
             if let Some(reads) = &follows.ring_reads {

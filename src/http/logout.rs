@@ -15,10 +15,11 @@ use super::return_url::ReturnUrl;
 use crate::audit;
 use crate::clock::Now;
 use crate::id::Kid;
+use crate::keyring::NoKey;
 use crate::metrics::{SIGN_OUTS, SignOut};
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
-use crate::store::Revoke;
+use crate::store::{Node, Revoke};
 use salvo::http::Request;
 use salvo::prelude::{Response, handler};
 
@@ -97,17 +98,24 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
     Ok((submission, presented))
 }
 
-/// Whether a token that came with the request is of a key that this server lacks, and another has: then nobody here can tell whose
-/// session it is, and it may be alive there. A key that nobody has opens nothing anywhere.
+/// Whether a token that came with the request is of a key that this server does not open with, because it lacks it or it was revoked
+/// here, and another opens with: then nobody here can tell whose session it is, and it may be alive there. A key that nobody opens
+/// with opens nothing anywhere.
+///
+/// A revoked key counts only while that node may still serve: one that was killed has left a report that says nothing.
 async fn is_known_elsewhere(app: &App, request: &Request, submission: &Submission) -> Result<bool, Problem> {
-    let lacked: Vec<Kid> = app.sessions.keys_lacked(cookie::fields(request.headers()), app.cookies.session()).collect();
-    if lacked.is_empty() {
+    let fields = cookie::fields(request.headers());
+    let not_opened: Vec<(Kid, NoKey)> = app.sessions.keys_not_opened(fields, app.cookies.session()).collect();
+    if not_opened.is_empty() {
         return Ok(false);
     }
     // Anybody can make up a key, so the connection may be closed to make room while this waits.
     let _paused = submission.pause_work(NodeReports::TIMEOUT);
     let nodes = app.node_reports.next().await.ok_or(Problem::Store)?;
-    Ok(nodes.iter().any(|node| lacked.iter().any(|kid| node.report.opens_with(*kid))))
+    let opens = |node: &Node, kid: Kid, reason: NoKey| {
+        node.report.opens_with(kid) && (reason == NoKey::Unknown || node.may_serve())
+    };
+    Ok(nodes.iter().any(|node| not_opened.iter().any(|(kid, reason)| opens(node, *kid, *reason))))
 }
 
 /// Ends the sessions that came with the request and `all` those of their subjects.

@@ -148,16 +148,23 @@ impl LockedRing {
         }
     }
 
-    /// Revokes a key: it opens nothing from now on. With `replace`, a new key that seals at once on every node is made first, with
-    /// the lifetime of the old one; its id is returned.
+    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor that seals
+    /// at once on every node is made first, with the lifetime of the old key. `refused` are the keys that the store's revocation log
+    /// refuses already: they cannot take over.
     ///
     /// # Errors
     /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
-    pub fn revoke(&self, kid: Kid, replace: bool, now: UnixTime) -> Result<Option<Kid>, ChangeError> {
-        let ring = self.read()?;
+    pub fn begin_revoking(
+        &self,
+        kid: Kid,
+        replace: bool,
+        refused: &[Kid],
+        now: UnixTime,
+    ) -> Result<KeyRevocation<'_>, ChangeError> {
+        let ring = self.read()?.refusing(refused);
         let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
         if key.dates.revoked_at.is_some() {
-            return Ok(None);
+            return Ok(KeyRevocation { ring: self, revoked: None, successor: None });
         }
         let others_seal = ring.keys().iter().any(|other| other.kid() != kid && other.may_seal(now));
         if !others_seal && !replace {
@@ -165,8 +172,8 @@ impl LockedRing {
         }
         let activates_at = free_second(&ring, everywhere(now));
         let successor = replace.then(|| self.make(Some(activates_at), key.dates.max_lifetime, now)).transpose()?;
-        self.write(&Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }))?;
-        Ok(successor)
+        let revoked = Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates });
+        Ok(KeyRevocation { ring: self, revoked: Some(revoked), successor })
     }
 
     /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live.
@@ -240,6 +247,31 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     let made: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
     let is_ours = made.metadata()?.uid() == root.as_raw() && fs::read_dir(directory)?.next().is_none();
     if is_ours { Owner::of_directory(above)?.give(&made) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+}
+
+/// A key that is about to be revoked.
+#[derive(Debug)]
+#[must_use]
+pub struct KeyRevocation<'r> {
+    ring: &'r LockedRing,
+    /// The key as its file is to be; `None` if it was revoked before.
+    revoked: Option<Key>,
+    successor: Option<Kid>,
+}
+
+impl KeyRevocation<'_> {
+    /// The successor that was made, if one was asked for.
+    pub const fn successor(&self) -> Option<Kid> {
+        self.successor
+    }
+
+    /// Revokes the key in its file: whoever reads it opens nothing with it from then on.
+    ///
+    /// # Errors
+    /// [`ChangeError::Write`].
+    pub fn finish(self) -> Result<(), ChangeError> {
+        self.revoked.map_or(Ok(()), |key| self.ring.write(&key))
+    }
 }
 
 /// An instant that has come by the slowest node's clock: for a key without which nothing could be sealed there.

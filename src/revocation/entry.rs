@@ -1,7 +1,7 @@
 //! What a list is made of.
 
 use crate::clock::UnixTime;
-use crate::id::Sid;
+use crate::id::{Kid, Sid};
 
 /// One refusal, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +22,19 @@ pub enum Entry {
         /// When it may be thrown away.
         expires_at: UnixTime,
     },
+    /// Refuses a key, for ever (`retention.rs` says why): no node opens or seals with it, whatever its key files say.
+    Key {
+        /// Which.
+        kid: Kid,
+    },
 }
 
 impl Entry {
-    /// When it may be thrown away.
+    /// When it may be thrown away; the end of time, if never.
     pub const fn expires_at(&self) -> UnixTime {
         match self {
             Self::Session { expires_at, .. } | Self::Subject { expires_at, .. } => *expires_at,
+            Self::Key { .. } => UnixTime(u64::MAX),
         }
     }
 }

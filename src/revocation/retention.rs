@@ -28,6 +28,10 @@
 //! Step 2 needs nodes that fail closed. Where a node may fail open, entries are kept to A + S; so are pending ones, whose C is
 //! not known yet. For an account's generation or a session whose token is not at hand, A is taken as C + L + S plus the longest
 //! absolute lifetime: a sign-in that was waiting may still begin a session until then.
+//!
+//! *An entry that refuses a key is never thrown away.* No deadline bounds what it refuses: who stole the key seals tokens with
+//! any deadline, and a node whose key file still calls the key good opens them for as long as the file stays. Such entries are
+//! few: there is at most one for each `sealjar keys revoke` that was ever run. They are not counted among the sessions refused.
 
 use std::time::Duration;
 

@@ -83,8 +83,9 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Polls and prunes for ever.
-    pub(crate) async fn run(mut self) {
+    /// Polls and prunes for ever. Calls `on_key_refused` when the log was found to refuse another key.
+    pub(crate) async fn run(mut self, on_key_refused: impl Fn()) {
+        let mut refused_keys = self.list.refused_key_count();
         loop {
             self.wait().await;
             match self.round().await {
@@ -100,6 +101,11 @@ impl Follower {
                     }
                     self.failures = self.failures.saturating_add(1);
                 }
+            }
+            // A poll that failed may have got that far.
+            if self.list.refused_key_count() != refused_keys {
+                refused_keys = self.list.refused_key_count();
+                on_key_refused();
             }
             self.report_staleness(Now::read());
         }

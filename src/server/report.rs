@@ -69,6 +69,6 @@ async fn run(app: Arc<App>, name: String, changed: Arc<Notify>, mut stop: onesho
 
 fn report(app: &App, id: NodeId, name: &str) -> NodeReport {
     let ring = app.sessions.ring();
-    let opening = ring.keys().iter().filter(|key| key.dates().revoked_at.is_none());
+    let opening = ring.keys().iter().filter(|key| !key.is_revoked());
     NodeReport { id, name: name.to_owned(), kids: opening.map(Key::kid).collect(), active: active_kid(app) }
 }

@@ -43,13 +43,12 @@ pub(super) fn active_kid(app: &App) -> Option<Kid> {
 fn report_changes(old: &KeyRing, new: &KeyRing) {
     let kids: Vec<_> = new.keys().iter().map(|key| key.kid().to_string()).collect();
     tracing::info!(keys = kids.join(" "), "the key ring changed");
-    let is_revoked = |key: &Key| key.dates().revoked_at.is_some();
     let in_ring = |ring: &KeyRing, kid: Kid| ring.keys().iter().any(|key| key.kid() == kid);
     for key in new.keys() {
         if !in_ring(old, key.kid()) {
             audit::key_changed(KeyChange::Published, key.kid());
         }
-        if is_revoked(key) && !old.keys().iter().any(|held| held.kid() == key.kid() && is_revoked(held)) {
+        if key.is_revoked() && !old.keys().iter().any(|held| held.kid() == key.kid() && held.is_revoked()) {
             audit::key_changed(KeyChange::Revoked, key.kid());
         }
     }
@@ -62,7 +61,7 @@ fn report_changes(old: &KeyRing, new: &KeyRing) {
 pub(crate) async fn rotate(app: Arc<App>, config: Arc<ArcSwap<Config>>) {
     let mut reported = None;
     loop {
-        let schedule = Schedule::of(&config.load());
+        let schedule = Schedule::of(&config.load(), &app);
         let rotated = tokio::task::spawn_blocking(move || schedule.map_or(Ok(None), Schedule::rotate_if_due))
             .await
             .expect("rotation returns its errors and does not panic");
@@ -91,16 +90,19 @@ struct Schedule {
     every: Duration,
     activate_after: Duration,
     max_lifetime: Duration,
+    /// Keys that the revocation log refuses.
+    refused: Vec<Kid>,
 }
 
 impl Schedule {
-    fn of(config: &Config) -> Option<Self> {
+    fn of(config: &Config, app: &App) -> Option<Self> {
         let every = config.keys.rotate_every.0;
         (!every.is_zero()).then(|| Self {
             directory: config.keys.dir.clone(),
             every,
             activate_after: config.keys.activate_after.0,
             max_lifetime: config.lifetimes().longest(),
+            refused: app.sessions.revocations().refused_keys(),
         })
     }
 
@@ -108,8 +110,8 @@ impl Schedule {
     fn rotate_if_due(self) -> Result<Option<Kid>, ChangeError> {
         let now = Now::read().wall;
         let ring = LockedRing::lock(&self.directory)?;
-        let held = ring.read()?;
-        let latest = held.keys().iter().filter(|key| key.dates().revoked_at.is_none()).map(Key::dates);
+        let held = ring.read()?.refusing(&self.refused);
+        let latest = held.keys().iter().filter(|key| !key.is_revoked()).map(Key::dates);
         let latest = latest.filter_map(|dates| dates.activates_at).max();
         let activates_at = now.plus(self.activate_after);
         if latest.is_some_and(|latest| latest.plus(self.every) > activates_at) {

@@ -72,7 +72,7 @@ impl Sessions {
     /// # Errors
     /// [`SealError::NoActiveKey`].
     pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<SteadyToken, SealError> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
         Ok(key.sealer().form_mac().token(*sid.as_bytes()))
     }
@@ -80,7 +80,7 @@ impl Sessions {
     /// What a form's token is bound to, if it is one of ours. Whether that is what the form acts on is the caller's to compare.
     pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
         if let Some(steady) = SteadyToken::parse(token) {
-            let ring = self.ring.load();
+            let ring = self.keys();
             let key = ring.opening_key(steady.kid()?).ok()?;
             return key.sealer().form_mac().id_of(&steady).map(|id| Bound::Session(Sid::from_bytes(id)));
         }
@@ -126,7 +126,7 @@ impl Sessions {
         plaintext: &[u8],
         now: Now,
     ) -> Result<SealedToken, SealError> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
         Ok(key.sealer().seal(purpose, cookie, &id::random(), plaintext)?)
     }
@@ -138,7 +138,7 @@ impl Sessions {
         token: UntrustedToken<'_>,
         buffer: &'b mut TokenBuffer,
     ) -> Option<&'b [u8]> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let envelope = token.decode(buffer).ok()?;
         let key = ring.opening_key(envelope.kid).ok()?;
         key.sealer().open(purpose, cookie, envelope).ok()

@@ -154,7 +154,7 @@ impl Sessions {
         now: UnixTime,
         claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
     ) -> Result<SealedSession, SealError> {
-        let ring = self.ring.load();
+        let ring = self.keys();
         let key = ring.sealing_key(now).ok_or(SealError::NoActiveKey)?;
         let fresh = Fresh::random();
         let claims = claims(key.dates().max_lifetime, &fresh);

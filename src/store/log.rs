@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Revoke, StoreError};
 use crate::clock::UnixTime;
-use crate::id::Sid;
+use crate::id::{Kid, Sid};
 use crate::revocation::Entry;
 use crate::revocation::retention::{self, Longest};
 
@@ -64,20 +64,32 @@ pub(super) fn whole_secs(span: Duration) -> i64 {
     signed(span.as_secs() + u64::from(span.subsec_nanos() > 0))
 }
 
-/// An entry from a row's columns.
-pub(super) fn entry(
-    sid: Option<&[u8]>,
-    sub: Option<String>,
-    below: Option<i64>,
-    expires_at: i64,
-) -> Result<Entry, StoreError> {
-    let expires_at = UnixTime(unsigned(expires_at)?);
-    match (sid, sub, below) {
-        (Some(sid), None, None) => {
-            let sid = sid.try_into().map_err(|_| StoreError::Corrupt("a session id of another length"))?;
-            Ok(Entry::Session { sid: Sid::from_bytes(sid), expires_at })
+/// A row of the log.
+pub(super) struct Row<'r> {
+    pub(super) sid: Option<&'r [u8]>,
+    pub(super) sub: Option<String>,
+    pub(super) below: Option<i64>,
+    pub(super) kid: Option<&'r [u8]>,
+    pub(super) expires_at: i64,
+}
+
+impl Row<'_> {
+    /// The entry that the columns stand for.
+    pub(super) fn entry(self) -> Result<Entry, StoreError> {
+        let expires_at = UnixTime(unsigned(self.expires_at)?);
+        match (self.sid, self.sub, self.below, self.kid) {
+            (Some(sid), None, None, None) => {
+                let sid = sid.try_into().map_err(|_| StoreError::Corrupt("a session id of another length"))?;
+                Ok(Entry::Session { sid: Sid::from_bytes(sid), expires_at })
+            }
+            (None, Some(sub), Some(below), None) => {
+                Ok(Entry::Subject { sub: sub.into(), below: unsigned(below)?, expires_at })
+            }
+            (None, None, None, Some(kid)) => {
+                let kid = kid.try_into().map_err(|_| StoreError::Corrupt("a key id of another length"))?;
+                Ok(Entry::Key { kid: Kid::from_bytes(kid) })
+            }
+            _ => Err(StoreError::Corrupt("a revocation of nothing, or of two things")),
         }
-        (None, Some(sub), Some(below)) => Ok(Entry::Subject { sub: sub.into(), below: unsigned(below)?, expires_at }),
-        _ => Err(StoreError::Corrupt("a revocation of nothing, or of two things")),
     }
 }

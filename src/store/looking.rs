@@ -41,6 +41,16 @@ macro_rules! looking {
                 })
             }
 
+            pub(super) async fn revoked_keys(&self) -> Result<Vec<crate::id::Kid>, StoreError> {
+                let mut reading = self.reading().await?;
+                let query = sqlx::query_scalar("SELECT DISTINCT kid FROM revocation WHERE kid IS NOT NULL");
+                let kids: Vec<Vec<u8>> = query.fetch_all(&mut *reading.connection).await?;
+                reading.finish();
+                let kid = |bytes: Vec<u8>| bytes.try_into().map(crate::id::Kid::from_bytes);
+                let kids = kids.into_iter().map(kid).collect::<Result<_, _>>();
+                kids.map_err(|_| StoreError::Corrupt("a key id of another length"))
+            }
+
             pub(super) async fn clock_reached(&self) -> Result<UnixTime, StoreError> {
                 let mut reading = self.reading().await?;
                 let query = sqlx::query_scalar("SELECT clock_reached FROM state");

@@ -16,7 +16,7 @@ pub(super) mod statements;
 use super::{Node, Store, StoreError};
 use held::{Contents, Incoming};
 
-/// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry four.
+/// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry five.
 const ACCOUNTS: i64 = 500;
 const ENTRIES: i64 = 2_000;
 

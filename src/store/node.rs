@@ -7,6 +7,9 @@ use crate::id::{Kid, NodeId};
 
 /// A node that reported within this time is live.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
+/// A node that reported within this time and has not taken its report back may still serve. It may be paused, or kept from the
+/// store; then it refuses all sessions once its list is stale, and learns what is refused before it goes on.
+pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
 /// Reports older than this are thrown away by whoever reports.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
@@ -54,6 +57,11 @@ impl Node {
             active: active.as_deref().map(kid).transpose()?,
         };
         Ok(Self { report, age: Duration::from_millis(age_ms.unsigned_abs()) })
+    }
+
+    /// Whether it may still serve, though it be silent.
+    pub(crate) fn may_serve(&self) -> bool {
+        self.age <= MAY_SERVE
     }
 
     /// Whether it is to be reckoned with.

@@ -50,7 +50,8 @@ impl RingReads {
         let _ = self.reads.next(Self::TIMEOUT).await;
     }
 
-    /// Keeps the ring in use like the directory, for ever. Tells `after` of each read, with both rings if it changed something.
+    /// Keeps the ring in use like the directory, for ever. Tells `after` of each read, with both rings if the one in use changed, be
+    /// it because a key was refused by the revocation log.
     pub(crate) async fn follow(
         &self,
         sessions: &Sessions,
@@ -58,23 +59,19 @@ impl RingReads {
         mut after: impl FnMut(Option<(Arc<KeyRing>, Arc<KeyRing>)>),
     ) {
         let mut reported = None;
+        let mut known = sessions.ring();
         loop {
             // Whether time or a request wakes it makes no difference.
             let _ = tokio::time::timeout(REREAD_EVERY, self.reads.asked()).await;
             self.reads.begin();
             let now = Now::read();
-            let mut change = None;
             match load(directory).await {
                 Ok(ring) => {
                     self.read_at.store(milliseconds(now.boot), Ordering::Relaxed);
                     if reported.take().is_some() {
                         tracing::info!(directory = %directory.display(), "the key ring can be read again");
                     }
-                    let old = sessions.ring();
-                    if *old != ring {
-                        sessions.replace_ring(ring);
-                        change = Some((old, sessions.ring()));
-                    }
+                    sessions.replace_ring(ring);
                 }
                 Err(error) => {
                     let message = error.to_string();
@@ -85,7 +82,8 @@ impl RingReads {
                 }
             }
             self.reads.end(());
-            after(change);
+            let ring = sessions.ring();
+            after((known != ring).then(|| (std::mem::replace(&mut known, ring.clone()), ring)));
             tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
         }
     }

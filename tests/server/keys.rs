@@ -3,7 +3,6 @@
 mod nodes;
 mod owner;
 mod read_only;
-mod unknown;
 mod unreadable;
 pub(crate) mod unknown;
 

@@ -16,6 +16,8 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
     // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = open_store(config).await?;
+    // A key that the log refuses is revoked, whatever its file here says.
+    let ring = ring.refusing(&store.revoked_keys().await?);
     let nodes = store.nodes().await?;
     store.close().await;
     let compared: Vec<Compared<'_>> = nodes.iter().map(|node| Compared::of(node, &ring, Now::read().wall)).collect();

@@ -1,3 +1,4 @@
+use super::super::NoKey;
 use super::*;
 
 const LIFETIME: Duration = Duration::from_secs(1000);
@@ -88,7 +89,7 @@ fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
     let (left, _) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
     ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
     assert_eq!(ring.publish(LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
-    ring.revoke(left, false, UnixTime(400)).expect("revokes");
+    revoke(&ring, left, false, 400).expect("revokes");
     assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
     let (other, made) = ring.publish(LIFETIME, UnixTime(400)).expect("publishes");
     assert!(made && other != left);
@@ -108,12 +109,30 @@ fn publishing_refuses_an_empty_ring() {
 #[test]
 fn the_only_active_key_is_revoked_only_with_a_replacement() {
     let (_directory, ring, kid) = ring_at(100);
-    assert!(matches!(ring.revoke(kid, false, UnixTime(110)), Err(ChangeError::OnlyActive(_))));
-    let successor = ring.revoke(kid, true, UnixTime(110)).expect("revokes");
+    assert!(matches!(revoke(&ring, kid, false, 110), Err(ChangeError::OnlyActive(_))));
+    let successor = revoke(&ring, kid, true, 110).expect("revokes");
     let read = ring.read().expect("reads");
     assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
     assert!(read.opening_key(kid).is_err());
-    assert!(matches!(ring.revoke(Kid::from_bytes([0; 8]), true, UnixTime(110)), Err(ChangeError::NoSuchKey(_))));
+    assert!(matches!(revoke(&ring, Kid::from_bytes([0; 8]), true, 110), Err(ChangeError::NoSuchKey(_))));
+}
+
+#[test]
+fn a_key_that_the_log_refuses_cannot_take_over_and_nothing_is_revoked_before_the_end() {
+    let (_directory, ring, old) = ring_at(100);
+    let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
+    assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
+    let revocation = ring.begin_revoking(kid, true, &[old], UnixTime(110)).expect("a successor");
+    let successor = revocation.successor();
+    assert!(ring.read().expect("reads").opening_key(kid).is_ok());
+    revocation.finish().expect("revokes");
+    let read = ring.read().expect("reads").refusing(&[old]);
+    assert_eq!(
+        (read.opening_key(kid).err(), read.sealing_key(UnixTime(110)).map(Key::kid)),
+        (Some(NoKey::Revoked), successor)
+    );
+    let again = ring.begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("revoked before");
+    assert_eq!(again.successor(), None);
 }
 
 #[test]
@@ -133,4 +152,10 @@ fn prunes_no_key_of_endless_lifetime() {
     let ring = LockedRing::lock(directory.path()).expect("writable");
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
     assert_eq!(ring.prune(UnixTime(9_000_000_000)).expect("prunes"), []);
+}
+
+fn revoke(ring: &LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
+    let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
+    let successor = revocation.successor();
+    revocation.finish().map(|()| successor)
 }

@@ -85,14 +85,15 @@ macro_rules! moving {
                 limit: i64,
             ) -> Result<Vec<(i64, Entry)>, StoreError> {
                 let query = sqlx::query(
-                    "SELECT seq, sid, sub, below, expires_at FROM revocation
+                    "SELECT seq, sid, sub, below, kid, expires_at FROM revocation
                      WHERE seq > $1 AND expires_at >= $2 ORDER BY seq LIMIT $3",
                 );
                 let query = query.bind(seq).bind(pruned_through).bind(limit);
                 let rows = query.fetch_all(&mut *self.connection).await?;
                 let logged = |row: &<$database as sqlx::Database>::Row| {
-                    let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
-                    Ok((row.try_get(0)?, entry))
+                    let (sid, sub, below) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+                    let (kid, expires_at) = (row.try_get(4)?, row.try_get(5)?);
+                    Ok((row.try_get(0)?, log::Row { sid, sub, below, kid, expires_at }.entry()?))
                 };
                 rows.iter().map(logged).collect()
             }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Executor, Row};
+use sqlx::{Executor, Row as _};
 
 use super::{Store, Writing, signed, state, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
+use crate::id::Kid;
 use crate::revocation::{Entry, retention};
-use crate::store::log::{self, Facts, whole_secs};
+use crate::store::log::{Facts, Row, whole_secs};
 use crate::store::records::Undecoded;
 use crate::store::{Logged, Page, Revoke, Sealing, StoreError};
 
@@ -21,6 +22,12 @@ impl Store {
         let entries = write(&mut writing.connection, batch, now).await?;
         writing.commit().await?;
         Ok(entries)
+    }
+
+    pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
+        let mut writing = self.begin().await?;
+        writing.add_entries(&[Entry::Key { kid }]).await?;
+        writing.commit().await
     }
 
     pub(crate) async fn revoke_everyone(&self) -> Result<u64, StoreError> {
@@ -49,7 +56,7 @@ impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         let mut reading = self.0.follow.borrow().await?;
         let query = sqlx::query(
-            "SELECT seq, sid, sub, below, expires_at,
+            "SELECT seq, sid, sub, below, kid, expires_at,
                     CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - written_ms
              FROM revocation WHERE seq >= $1 ORDER BY seq LIMIT $2",
         );
@@ -126,10 +133,11 @@ impl Writing<'_> {
 /// Rows as they were read.
 pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> {
     let logged = |row: &PgRow| {
-        let entry = log::entry(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?;
+        let (sid, sub, below) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let (kid, expires_at) = (row.try_get(4)?, row.try_get(5)?);
         // Negative, if the server's clock was set back.
-        let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0));
-        Ok(Logged { seq: row.try_get(0)?, entry, age: Some(age) })
+        let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(6)?).unwrap_or(0));
+        Ok(Logged { seq: row.try_get(0)?, entry: Row { sid, sub, below, kid, expires_at }.entry()?, age: Some(age) })
     };
     rows.iter().map(logged).collect()
 }
@@ -161,22 +169,24 @@ pub(super) async fn write(
 /// Inserts all rows by one statement, numbered from `before` on.
 async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -> Result<(), StoreError> {
     let seqs: Vec<i64> = (before + 1..).take(entries.len()).collect();
-    let (mut sids, mut subs, mut belows, mut expiries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut sids, mut subs, mut belows, mut kids) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
-        let (sid, sub, below, expires_at) = match entry {
-            Entry::Session { sid, expires_at } => (Some(sid.as_bytes().as_slice()), None, None, expires_at),
-            Entry::Subject { sub, below, expires_at } => (None, Some(&**sub), Some(signed(*below)), expires_at),
+        let (sid, sub, below, kid) = match entry {
+            Entry::Session { sid, .. } => (Some(sid.as_bytes().as_slice()), None, None, None),
+            Entry::Subject { sub, below, .. } => (None, Some(&**sub), Some(signed(*below)), None),
+            Entry::Key { kid } => (None, None, None, Some(kid.as_bytes().as_slice())),
         };
         sids.push(sid);
         subs.push(sub);
         belows.push(below);
-        expiries.push(signed(expires_at.0));
+        kids.push(kid);
     }
+    let expiries: Vec<i64> = entries.iter().map(|entry| signed(entry.expires_at().0)).collect();
     let query = sqlx::query(
-        "INSERT INTO revocation (seq, sid, sub, below, expires_at)
-         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[])",
+        "INSERT INTO revocation (seq, sid, sub, below, kid, expires_at)
+         SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[])",
     );
-    query.bind(seqs).bind(sids).bind(subs).bind(belows).bind(expiries).execute(connection).await?;
+    query.bind(seqs).bind(sids).bind(subs).bind(belows).bind(kids).bind(expiries).execute(connection).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Reading the revocation log in SQLite, quickly: a server that starts reads all of it.
 
 use super::Store;
-use crate::store::log;
+use crate::store::log::Row;
 use crate::store::records::Undecoded;
 use crate::store::{Logged, Page, StoreError};
 
@@ -10,7 +10,7 @@ impl Store {
         self.files.check_for_reading().await?;
         // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it.
         let query = sqlx::query_as(
-            "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, expires_at))
+            "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, hex(kid), expires_at))
              FROM (SELECT * FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?)",
         );
         let (count, last, text): (i64, _, _) = query.bind(seq).bind(limit).fetch_one(&self.read).await?;
@@ -21,16 +21,21 @@ impl Store {
 
 /// Rows of the log out of an array of arrays, in the order of their numbers.
 pub(in crate::store) fn rows(text: &str) -> Result<Vec<Logged>, StoreError> {
-    type Columns<'t> = (i64, &'t str, Option<String>, Option<i64>, i64);
+    type Columns<'t> = (i64, &'t str, Option<String>, Option<i64>, &'t str, i64);
     let rows: Vec<Columns<'_>> = serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a row of the log"))?;
-    let logged = |(seq, sid, sub, below, expires_at): Columns<'_>| {
+    let logged = |(seq, sid, sub, below, kid, expires_at): Columns<'_>| {
         let sid = match sid.len() {
             0 => None,
             32 => u128::from_str_radix(sid, 16).ok().map(u128::to_be_bytes),
             _ => return Err(StoreError::Corrupt("a session id of another length")),
         };
-        let entry = log::entry(sid.as_ref().map(<[u8; 16]>::as_slice), sub, below, expires_at)?;
-        Ok(Logged { seq, entry, age: None })
+        let kid = match kid.len() {
+            0 => None,
+            16 => u64::from_str_radix(kid, 16).ok().map(u64::to_be_bytes),
+            _ => return Err(StoreError::Corrupt("a key id of another length")),
+        };
+        let (sid, kid) = (sid.as_ref().map(<[u8; 16]>::as_slice), kid.as_ref().map(<[u8; 8]>::as_slice));
+        Ok(Logged { seq, entry: Row { sid, sub, below, kid, expires_at }.entry()?, age: None })
     };
     let mut rows = rows.into_iter().map(logged).collect::<Result<Vec<_>, StoreError>>()?;
     // They are in order; but SQLite does not promise it.
@@ -42,7 +47,7 @@ pub(in crate::store) fn rows(text: &str) -> Result<Vec<Logged>, StoreError> {
 mod tests {
     use super::*;
     use crate::clock::UnixTime;
-    use crate::id::Sid;
+    use crate::id::{Kid, Sid};
     use crate::revocation::Entry;
 
     #[tokio::test]
@@ -55,7 +60,8 @@ mod tests {
         let (sid, sub) = (Sid::from_bytes(*b"\0\x01\x0a\xa0\xffABCDEFGHIJK"), "\"a\\b\", \u{e9}, \u{1}".into());
         let session = Entry::Session { sid, expires_at: UnixTime(7) };
         let subject = Entry::Subject { sub, below: i64::MAX.unsigned_abs(), expires_at: UnixTime(i64::MAX as u64) };
-        let entries = [session.clone(), subject, session];
+        let key = Entry::Key { kid: Kid::from_bytes(*b"\0\x01\x0a\xa0\xffABC") };
+        let entries = [session.clone(), subject, key];
         let mut writing = store.hold().await.expect("begun");
         writing.add_entries(&entries).await.expect("written");
         writing.commit().await.expect("committed");
@@ -72,7 +78,15 @@ mod tests {
 
     #[test]
     fn a_row_that_cannot_be_is_an_error() {
-        for text in ["[[1,\"00\",null,null,1]]", "[[1,\"\",null,null,1]]", "[[1,\"\",\"a\",1,-1]]", "[[1]]", ""] {
+        for text in [
+            "[[1,\"00\",null,null,\"\",1]]",
+            "[[1,\"\",null,null,\"00\",1]]",
+            "[[1,\"\",null,null,\"\",1]]",
+            "[[1,\"\",\"a\",1,\"0001020304050607\",1]]",
+            "[[1,\"\",\"a\",1,\"\",-1]]",
+            "[[1]]",
+            "",
+        ] {
             assert!(matches!(rows(text), Err(StoreError::Corrupt(_))), "{text}");
         }
     }

@@ -4,6 +4,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Store, Writing, signed, unsigned};
 use crate::clock::{CLOCK_SKEW, UnixTime};
+use crate::id::Kid;
 use crate::revocation::Entry;
 use crate::revocation::retention;
 use crate::store::log::{Facts, whole_secs};
@@ -18,6 +19,12 @@ impl Store {
         let entries = write(&mut transaction.connection, batch, now).await?;
         transaction.commit().await?;
         Ok(entries)
+    }
+
+    pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        insert(&mut transaction.connection, &Entry::Key { kid }).await?;
+        transaction.commit().await
     }
 
     pub(crate) async fn revoke_everyone(&self) -> Result<u64, StoreError> {
@@ -93,16 +100,14 @@ impl Store {
 impl Writing {
     /// Appends entries to the log as they are.
     pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO revocation (sid, sub, below, expires_at) ");
+        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO revocation (sid, sub, below, kid, expires_at) ");
         insert.push_values(entries, |mut row, entry| {
-            match entry {
-                Entry::Session { sid, .. } => {
-                    row.push_bind(sid.as_bytes().to_vec()).push_bind(None::<String>).push_bind(None::<i64>)
-                }
-                Entry::Subject { sub, below, .. } => {
-                    row.push_bind(None::<Vec<u8>>).push_bind(sub.to_string()).push_bind(signed(*below))
-                }
+            let (sid, sub, below, kid) = match entry {
+                Entry::Session { sid, .. } => (Some(sid.as_bytes().to_vec()), None, None, None),
+                Entry::Subject { sub, below, .. } => (None, Some(sub.to_string()), Some(signed(*below)), None),
+                Entry::Key { kid } => (None, None, None, Some(kid.as_bytes().to_vec())),
             };
+            row.push_bind(sid).push_bind(sub).push_bind(below).push_bind(kid);
             row.push_bind(signed(entry.expires_at().0));
         });
         insert.build().execute(&mut *self.connection).await?;
@@ -142,6 +147,10 @@ async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(),
         Entry::Subject { sub, below, expires_at } => {
             let query = sqlx::query("INSERT INTO revocation (sub, below, expires_at) VALUES (?, ?, ?)");
             query.bind(&**sub).bind(signed(*below)).bind(signed(expires_at.0))
+        }
+        Entry::Key { kid } => {
+            let query = sqlx::query("INSERT INTO revocation (kid, expires_at) VALUES (?, ?)");
+            query.bind(kid.as_bytes().as_slice()).bind(signed(entry.expires_at().0))
         }
     };
     query.execute(&mut *transaction).await?;
