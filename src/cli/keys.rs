@@ -45,7 +45,7 @@ pub(super) enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key in its file and in the store, and wait until every node refuses it: every session sealed with it is over
+    /// Revoke a key, and wait until every node refuses it: every session sealed with it is over
     Revoke {
         /// The key's id
         kid: Kid,

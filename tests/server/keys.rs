@@ -5,6 +5,8 @@ mod owner;
 mod read_only;
 mod unreadable;
 pub(crate) mod unknown;
+mod revoked;
+mod unknown;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

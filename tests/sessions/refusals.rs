@@ -4,13 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use sealjar::clock::UnixTime;
 use sealjar::id::Site;
-use sealjar::keyring::KeyRing;
+use sealjar::keyring::{KeyRing, NoKey};
 use sealjar::revocation::{Entry, WhenStale};
 use sealjar::seal::Purpose;
 use sealjar::session::claims::Claims;
-use sealjar::session::{Cause, Identity, Refusal};
+use sealjar::session::{Cause, Identity, Refusal, SealError};
 
-use crate::fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, field, forge, key, key_with};
+use crate::fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, cookie, field, forge, key, key_with};
 
 use Cause::{BadClaims, FromTheFuture, Malformed, NotAuthentic, RevokedKey, UnknownKey, WrongSite};
 use Refusal::{Expired, Invalid, Missing, Revoked, Stale};
@@ -247,4 +247,26 @@ fn the_key_is_looked_at_before_anything_that_the_token_says() {
     world.sessions.replace_ring(KeyRing::new(vec![key(3)]));
     assert_eq!(verdict(&world, &token), Invalid(UnknownKey));
     assert_eq!(verdict(&world, &changed(&token, |bytes| bytes[0] = 0)), Invalid(Malformed));
+}
+
+#[test]
+fn a_key_that_the_list_refuses_opens_and_seals_nothing_whatever_ring_is_put_in_use() {
+    let (world, token) = world();
+    let both = || KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = None)]);
+    world.sessions.replace_ring(both());
+    let refuse = |number: u8| world.list().add_durable(&Entry::Key { kid: key(number).kid() });
+    refuse(9);
+    assert!(world.verify_fields(&[field(&token)]).is_ok(), "another key");
+    refuse(1);
+    assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
+    assert_eq!(world.sessions.sign_in(&ALICE, false, b"", SITE, world.now).err(), Some(SealError::NoActiveKey));
+    for ring in [both(), KeyRing::new(vec![key(1)]), both()] {
+        world.sessions.replace_ring(ring);
+        assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
+    }
+    world.list().prune(UnixTime(u64::MAX - 1));
+    assert_eq!(verdict(&world, &token), Invalid(RevokedKey), "it is kept for ever");
+    let fields = [field(&token)];
+    let not_opened = world.sessions.keys_not_opened(fields.iter().map(Vec::as_slice), &cookie());
+    assert_eq!(not_opened.collect::<Vec<_>>(), [(key(1).kid(), NoKey::Revoked)]);
 }

@@ -10,7 +10,7 @@ use super::{Failure, open_store};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
-use crate::keyring::rotate::LockedRing;
+use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::{LIVE, Node, Store};
 
 const POLL: Duration = Duration::from_millis(250);
@@ -47,6 +47,9 @@ async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Fa
     let began = Now::read().boot;
     let mut said = None;
     loop {
+        if store.revoked_keys().await?.contains(&kid) {
+            return Err(ChangeError::Revoked(kid).into());
+        }
         let progress = Progress::of(&store.nodes().await?, kid);
         if said.as_ref() != Some(&progress) {
             eprintln!("{progress}");

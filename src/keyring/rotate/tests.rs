@@ -1,5 +1,5 @@
-use super::super::NoKey;
 use super::*;
+use crate::keyring::NoKey;
 
 const LIFETIME: Duration = Duration::from_secs(1000);
 

@@ -212,8 +212,6 @@ impl Store {
     }
 
     pub(super) fn delete_expired(&mut self, instant: UnixTime) {
-        self.log.retain(|(_, Entry::Session { expires_at, .. } | Entry::Subject { expires_at, .. })| {
-            *expires_at >= instant
-        });
+        self.log.retain(|(_, entry)| entry.expires_at() >= instant);
     }
 }
