@@ -1,7 +1,7 @@
 //! Random schedules: browsers with several tabs, a thief who has every token there ever was, one node or two, and a store.
 //! Requests are sent, worked on in stages and answered in any order, or never; between two stages time passes, accounts change,
 //! clocks are set, nodes lose the store, restart under other lifetimes, and hear of the log late, twice or in part; keys take
-//! over from each other. Verdicts, tokens, the list and the rules of retention are the library's own. The handlers, the
+//! over from each other, and on one node or on all of them they come, go and are revoked. Verdicts, tokens, the list and the rules of retention are the library's own. The handlers, the
 //! follower, the committer and the store are told again here, a step at a time, as `src/` has them; `tests/server/` tests those.
 //!
 //! Beside it stands the truth, which forgets nothing. After every step every token is held against every node:
@@ -9,6 +9,7 @@
 //! - What was ended is refused for ever: on the node that ended it at once, on any other as soon as a poll that began later is
 //!   through, on one that has not heard of it for no longer than `max_staleness`, unless it is to fail open. So no entry goes
 //!   before every token that it refuses is dead, whatever was pruned, whoever's clock is slow or fast or was set.
+//! - A key that the log refuses is refused as long, and as soon, whatever a node's key files say.
 //! - A token past a deadline is refused; a stale node accepts nothing; nothing else is refused: only what was ended is ended.
 //!
 //! And at the steps themselves:
@@ -17,6 +18,7 @@
 //!   of a session that the node knows to be ended, even if it hears of it between check and sealing.
 //! - Whatever comes with a sign-out or sign-in is ended while its absolute deadline has not passed, and neither succeeds before
 //!   that is on disk.
+//! - A sign-out at a node that does not open with the session's key succeeds only if no node does that would accept the session.
 //! - A sign-in begins a session that nobody had. If its password was changed meanwhile, that session is dead; if nothing ended
 //!   it, it lives at once.
 //! - A renewal that arrives late never brings a session back that another has replaced.
@@ -25,11 +27,12 @@
 //! `PROPTEST_CASES` asks for more schedules.
 //!
 //! Taken for granted: clocks that nobody set are at most [`CLOCK_SKEW`](sealjar::clock::CLOCK_SKEW) apart, and a follower that
-//! sees its clock set can tell the store.
+//! sees its clock set can tell the store, as can one whose key files change.
 
 mod browser;
 mod ended;
 mod follower;
+mod keys;
 mod node;
 mod request;
 mod sign_in;

@@ -85,10 +85,12 @@ impl World {
         let right = START.plus(Duration::from_secs(self.at));
         let not_long_dead = |token: &&Token| right < token.claims.idle_deadline.plus(SLOWEST);
         for node in self.nodes.iter().filter(|node| node.ready) {
-            for Token { claims, .. } in self.tokens.iter().filter(not_long_dead) {
-                let said = node.said(claims, self.at);
-                assert_eq!(said, node.verdict(claims, self.at), "{}", when());
-                let (Ok(()), Some(ended)) = (said, self.store.ended.at(claims)) else { continue };
+            for token in self.tokens.iter().filter(not_long_dead) {
+                let said = node.said(token, self.at);
+                assert_eq!(said, node.verdict(token, self.at), "{}", when());
+                let ended =
+                    self.store.ended.at(&token.claims).into_iter().chain(self.store.ended.key_at(token.kid)).min();
+                let (Ok(()), Some(ended)) = (said, ended) else { continue };
                 if node.fails_open() {
                     self.tally.count(Seen::AcceptedWhileOpen);
                 } else {

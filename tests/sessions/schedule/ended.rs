@@ -1,8 +1,8 @@
 //! What was ended, and when, without expiries: the truth, which forgets nothing, or as much of it as a node has heard.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use sealjar::id::Sid;
+use sealjar::id::{Kid, Sid};
 use sealjar::revocation::Entry;
 use sealjar::session::claims::Claims;
 
@@ -10,6 +10,7 @@ use sealjar::session::claims::Claims;
 pub(super) struct Ended {
     sessions: HashMap<Sid, u64>,
     subjects: Vec<(Box<str>, u64, u64)>,
+    keys: BTreeMap<Kid, u64>,
     /// Generations below which everybody's sessions are dead.
     pub(super) everyone: Vec<(u64, u64)>,
 }
@@ -21,6 +22,9 @@ impl Ended {
                 self.sessions.entry(*sid).or_insert(at);
             }
             Entry::Subject { sub, below, .. } => self.subjects.push((sub.clone(), *below, at)),
+            Entry::Key { kid } => {
+                self.keys.entry(*kid).or_insert(at);
+            }
         }
     }
 
@@ -28,6 +32,7 @@ impl Ended {
         other.sessions.iter().for_each(|(sid, at)| _ = self.sessions.entry(*sid).or_insert(*at));
         self.subjects.clone_from(&merged(&self.subjects, &other.subjects));
         self.everyone.clone_from(&other.everyone);
+        other.keys.iter().for_each(|(kid, at)| _ = self.keys.entry(*kid).or_insert(*at));
     }
 
     /// When this session was ended, if it was.
@@ -35,6 +40,11 @@ impl Ended {
         let alone = self.sessions.get(&claims.sid).copied();
         let all = self.generation_at(claims.sub, claims.account_generation, claims.global_generation);
         alone.into_iter().chain(all).min()
+    }
+
+    /// When the log began to refuse this key, if it does.
+    pub(super) fn key_at(&self, kid: Kid) -> Option<u64> {
+        self.keys.get(&kid).copied()
     }
 
     /// When all sessions of these generations were.

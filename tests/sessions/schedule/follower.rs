@@ -99,6 +99,7 @@ impl Node {
             self.heard.everyone.clone_from(&store.ended.everyone);
             self.records(store, at);
         }
+        self.reports(store, at);
     }
 
     /// Takes an entry that the store has committed.

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealjar::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
-use sealjar::keyring::KeyRing;
+use sealjar::id::Kid;
+use sealjar::keyring::NoKey;
 use sealjar::revocation::{Freshness, RevocationList, WhenStale, retention};
-use sealjar::session::claims::Claims;
 use sealjar::session::{Cause, Lifetimes, Refusal, Sessions};
 
 use super::ended::Ended;
 use super::follower::Poll;
-use super::store::{Revoke, Store};
-use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, key_with, lifetime};
+use super::keys::KeyFiles;
+use super::store::{Report, Revoke, Store};
+use super::world::Token;
+use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
 
 pub(super) const START: UnixTime = UnixTime(1_800_000_000);
 pub(super) const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
@@ -33,6 +35,8 @@ pub(super) struct Config {
 }
 
 pub(super) struct Node {
+    pub(super) number: usize,
+    pub(super) keys: KeyFiles,
     pub(super) sessions: Sessions,
     pub(super) lifetimes: Lifetimes,
     pub(super) fail_open: bool,
@@ -57,13 +61,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(skew: i64, set_by: i64, config: Config, store: &mut Store, at: u64) -> Self {
+    pub(super) fn start(
+        number: usize,
+        keys: KeyFiles,
+        (skew, set_by): (i64, i64),
+        config: Config,
+        store: &mut Store,
+        at: u64,
+    ) -> Self {
         let when_stale = if config.fail_open { WhenStale::Allow } else { WhenStale::Refuse };
         let list = RevocationList::new(Freshness { max_staleness: MAX_STALENESS, when_stale });
         let lifetimes = LIFETIMES[config.lifetimes % LIFETIMES.len()];
         let now = now(skew, set_by, at);
         let mut node = Self {
-            sessions: Sessions::new(ring(), Arc::new(list), cookie(), lifetimes),
+            number,
+            sessions: Sessions::new(keys.ring(), Arc::new(list), cookie(), lifetimes),
+            keys,
             lifetimes,
             fail_open: config.fail_open,
             guard: StepGuard::new(now),
@@ -99,9 +112,11 @@ impl Node {
     }
 
     /// What must be said of a token.
-    pub(super) fn verdict(&self, claims: &Claims<'_>, at: u64) -> Result<(), Refusal> {
+    pub(super) fn verdict(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
         let time = self.time(at);
-        if claims.sealed_at > time.plus(CLOCK_SKEW) {
+        if let Some(reason) = self.does_not_open(*kid) {
+            Err(Refusal::Invalid(cause(reason)))
+        } else if claims.sealed_at > time.plus(CLOCK_SKEW) {
             Err(Refusal::Invalid(Cause::FromTheFuture))
         } else if time >= claims.idle_deadline || time >= claims.absolute_deadline {
             Err(Refusal::Expired)
@@ -114,8 +129,31 @@ impl Node {
         }
     }
 
-    pub(super) fn said(&self, claims: &Claims<'_>, at: u64) -> Result<(), Refusal> {
+    pub(super) fn said(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
+        self.sessions.ring().opening_key(*kid).map_err(|reason| Refusal::Invalid(cause(reason)))?;
         self.sessions.check(claims, SITE, self.now(at)).map(|time| assert_eq!(time, self.time(at)))
+    }
+
+    /// Why it must not open with a key, if it must not.
+    pub(super) fn does_not_open(&self, kid: Kid) -> Option<NoKey> {
+        match self.keys.reason(kid) {
+            None if self.heard.key_at(kid).is_some() => Some(NoKey::Revoked),
+            reason => reason,
+        }
+    }
+
+    /// Reads its key files anew, and reports.
+    pub(super) fn set_keys(&mut self, keys: KeyFiles, store: &mut Store, at: u64) {
+        self.keys = keys;
+        self.sessions.replace_ring(self.keys.ring());
+        self.reports(store, at);
+    }
+
+    /// Tells the store which keys it opens with.
+    pub(super) fn reports(&self, store: &mut Store, at: u64) {
+        let ring = self.sessions.ring();
+        let kids = ring.keys().iter().filter(|key| !key.is_revoked()).map(|key| key.kid()).collect();
+        store.reports.insert(self.number, Report { kids, at });
     }
 
     pub(super) fn is_stale(&self, at: u64) -> bool {
@@ -137,18 +175,9 @@ fn now(skew: i64, set_by: i64, at: u64) -> Now {
     Now { wall, boot: Duration::from_secs(1_000 + at) }
 }
 
-/// Eight keys that take over from each other every five hours, all of them held from the start; the fourth allows less.
-fn ring() -> KeyRing {
-    let activates_at = |number: u8| START.plus(Duration::from_secs(5 * HOUR * u64::from(number - 1)));
-    let keys = (1..=8).map(|number| {
-        key_with(number, |dates| {
-            if number > 1 {
-                dates.activates_at = Some(activates_at(number));
-            }
-            if number == 4 {
-                dates.max_lifetime = Duration::from_secs(90 * MINUTE);
-            }
-        })
-    });
-    KeyRing::new(keys.collect())
+const fn cause(reason: NoKey) -> Cause {
+    match reason {
+        NoKey::Unknown => Cause::UnknownKey,
+        NoKey::Revoked => Cause::RevokedKey,
+    }
 }

@@ -3,8 +3,9 @@
 use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::Sid;
 use sealjar::session::claims::Claims;
-use sealjar::session::{Refusal, SealedSession};
+use sealjar::session::{Cause, Refusal, SealError, SealedSession};
 
+use super::keys::Unopened;
 use super::node::START;
 use super::sign_in::Checked;
 use super::store::{Account, Revoke};
@@ -112,10 +113,16 @@ impl World {
                 Err(refusal) => self.refused(request, refusal),
             },
             Ask::SignOut => {
+                if let Unopened::NotKnown = self.unopened(request) {
+                    return REFUSED;
+                }
                 let revokes = self.presented(request).into_iter().map(|(session, _)| session).collect();
                 self.waits(request, revokes, Next::Removal)
             }
             Ask::SignOutEverywhere => {
+                if let Unopened::NotKnown = self.unopened(request) {
+                    return REFUSED;
+                }
                 let presented = self.presented(request);
                 let all = match self.verify(request) {
                     Ok(claims) => Some(everywhere(&claims)),
@@ -143,8 +150,11 @@ impl World {
         let (node, fields) = (&self.nodes[request.node], self.fields(request));
         let fields = fields.iter().map(Vec::as_slice);
         let renewed = node.sessions.verify(fields, SITE, node.now(self.at), |session| node.sessions.renew(session));
-        match (renewed.map(|renewed| renewed.expect("a key is active")), before) {
-            (Ok(Some(renewed)), Some(before)) => Answered(Reply::Renewal(self.renewed(request.node, &before, renewed))),
+        match (renewed, before) {
+            (Ok(Ok(Some(renewed))), Some(before)) => {
+                Answered(Reply::Renewal(self.renewed(request.node, &before, renewed)))
+            }
+            (Ok(Err(error)), _) => self.not_sealed(error),
             (Ok(_), _) => Answered(Reply::Keep),
             (Err(refusal), _) => self.refused(request, refusal),
         }
@@ -159,7 +169,19 @@ impl World {
         assert!(self.nodes[node].heard.at(before).is_none(), "a session that was ended has been renewed");
         self.count(Seen::Renewed);
         let claims = Claims { sealed_at: time, idle_deadline: renewed.deadlines.idle, ..before.clone() };
-        self.keeps(Token { value: renewed.token.expose().to_owned(), claims, replaced: None })
+        self.keeps_of(node, Token::new(renewed.token.expose(), claims, None))
+    }
+
+    pub(super) fn not_sealed(&mut self, error: SealError) -> Outcome {
+        assert_eq!(error, SealError::NoActiveKey);
+        self.count(Seen::NoActiveKey);
+        REFUSED
+    }
+
+    /// Keeps a token that a node has sealed, with a key that it opens with.
+    pub(super) fn keeps_of(&mut self, node: usize, token: Token) -> usize {
+        assert_eq!(self.nodes[node].does_not_open(token.kid), None, "sealed with a key that is refused");
+        self.keeps(token)
     }
 
     pub(super) fn waits(&mut self, request: &Request, revokes: Vec<Revoke>, next: Next) -> Outcome {
@@ -200,6 +222,11 @@ impl World {
             assert_eq!(found, []);
             return Vec::new();
         };
+        let opens = self.cookie(request).is_some_and(|token| node.does_not_open(token.kid).is_none());
+        if !opens {
+            assert_eq!(found, []);
+            return Vec::new();
+        }
         if node.time(self.at) >= claims.absolute_deadline.plus(CLOCK_SKEW) {
             assert_eq!(found, []);
             if START.0 + self.at < claims.absolute_deadline.0 && self.store.ended.at(&claims).is_none() {
@@ -222,15 +249,16 @@ impl World {
 
     /// Answers 401 or 503. The verdict is the foretold one; what it costs is counted.
     fn refused(&mut self, request: &Request, refusal: Refusal) -> Outcome {
-        let Some(claims) = self.cookie(request).map(|token| token.claims.clone()) else {
+        let Some(token) = self.cookie(request) else {
             assert_eq!(refusal, Refusal::Missing);
             return REFUSED;
         };
-        let node = &self.nodes[request.node];
-        assert_eq!(node.verdict(&claims, self.at), Err(refusal));
+        let (claims, node) = (token.claims.clone(), &self.nodes[request.node]);
+        assert_eq!(node.verdict(token, self.at), Err(refusal));
         let lives = START.0 + self.at < claims.idle_deadline.0 && self.store.ended.at(&claims).is_none();
         let seen = match refusal {
             Refusal::Stale => Some(Seen::Stale),
+            Refusal::Invalid(Cause::UnknownKey | Cause::RevokedKey) => lives.then_some(Seen::KeyNotOpened),
             Refusal::Expired | Refusal::Invalid(_) if lives && node.set_by != 0 => Some(Seen::ClockSet),
             Refusal::Expired if lives && node.is_wrong_about_time(self.at) => Some(Seen::PrunedAhead),
             Refusal::Revoked if lives => Some(Seen::RefusedWhilePending),

@@ -96,7 +96,10 @@ impl World {
         let list = self.nodes[request.node].sessions.revocations();
         let ended = |claims: &Claims<'_>| list.is_durable_below(claims.sub, claims.account_generation + 1);
         let time = self.nodes[request.node].time(self.at);
-        let due = |token: &&Token| time < token.claims.absolute_deadline.plus(CLOCK_SKEW);
+        let node = &self.nodes[request.node];
+        let due = |token: &&Token| {
+            time < token.claims.absolute_deadline.plus(CLOCK_SKEW) && node.does_not_open(token.kid).is_none()
+        };
         let replaced = self.cookie(request).filter(due).map(|token| token.claims.sid);
         let revokes = presented.into_iter().filter(|(_, claims)| !ended(claims)).map(|(session, _)| session).collect();
         let (global_generation, read) = (checked.global_generation, checked.read);
@@ -132,8 +135,12 @@ impl World {
             return REFUSED;
         }
         let identity = identity(&account, global_generation);
-        let sealed = node.sessions.sign_in(&identity, remember, b"", SITE, node.now(self.at)).expect("a key is active");
+        let sealed = match node.sessions.sign_in(&identity, remember, b"", SITE, node.now(self.at)) {
+            Ok(sealed) => sealed,
+            Err(error) => return self.not_sealed(error),
+        };
         let claims = claims(&sealed, &identity);
+        let token = Token::new(sealed.token.expose(), claims.clone(), replaced);
         assert!(self.tokens.iter().all(|token| token.claims.sid != claims.sid), "a session id was used again");
         let current = self.store.accounts[request.user].as_ref();
         let typed = if request.ask == Ask::ChangePassword { account.password } else { request.password };
@@ -141,13 +148,12 @@ impl World {
             // Nothing ended it, so its password is still the one, and it lives here at once.
             None => {
                 assert_eq!(current.map(|now| (now.sub, now.password)), Some((account.sub, typed)));
-                assert_eq!(node.verdict(&claims, self.at), Ok(()), "a fresh session does not live");
+                assert_eq!(node.verdict(&token, self.at), Ok(()), "a fresh session does not live");
             }
             Some(_) => self.count(Seen::SealedDead),
         }
         self.count(Seen::SignedIn);
-        let token = Token { value: sealed.token.expose().to_owned(), claims, replaced };
-        Answered(Reply::Session(self.keeps(token)))
+        Answered(Reply::Session(self.keeps_of(request.node, token)))
     }
 }
 

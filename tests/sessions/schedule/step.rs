@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use sealjar::revocation::retention;
 
 use super::follower::Delivery;
+use super::keys::File;
 use super::node::Config;
 use super::request::Ask;
 use super::store::{Change, USERS};
@@ -109,6 +110,15 @@ pub(super) enum Step {
         node: usize,
     },
     CliEveryone,
+    /// The key file of a token's key comes, goes or is revoked on one node.
+    KeyFile {
+        token: usize,
+        node: usize,
+        file: File,
+    },
+    CliRevokeKey {
+        token: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -186,5 +196,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => two.prop_map(|(token, node)| Step::CliRevoke { token, node }),
         1 => Just(Step::CliEveryone),
     ];
-    prop_oneof![30 => requests, 5 => nodes, 5 => time, 2 => commands]
+    let file = prop_oneof![4 => Just(File::Held), 1 => Just(File::Lacking), 1 => Just(File::Revoked)];
+    let keys = prop_oneof![
+        12 => (index.clone(), 0..2_usize, file).prop_map(|(token, node, file)| Step::KeyFile { token, node, file }),
+        1 => index.prop_map(|token| Step::CliRevokeKey { token }),
+    ];
+    prop_oneof![30 => requests, 5 => nodes, 5 => time, 2 => commands, 2 => keys]
 }

@@ -1,9 +1,10 @@
 //! The store, as `src/store/sqlite/` keeps it, and beside it the truth.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sealjar::clock::{CLOCK_SKEW, UnixTime};
-use sealjar::id::Sid;
+use sealjar::id::{Kid, Sid};
 use sealjar::revocation::Entry;
 use sealjar::revocation::retention::{self, Longest};
 use sealjar::session::Lifetimes;
@@ -57,6 +58,12 @@ struct InUse {
     used_until: UnixTime,
 }
 
+/// What a node last said of the keys that it opens with, and when.
+pub(super) struct Report {
+    pub(super) kids: Vec<Kid>,
+    pub(super) at: u64,
+}
+
 pub(super) struct Store {
     pub(super) accounts: [Option<Account>; USERS],
     /// The password of each user now; a new one is the next number.
@@ -68,6 +75,8 @@ pub(super) struct Store {
     last_seq: u64,
     subjects: u64,
     pub(super) ended: Ended,
+    /// By the number of the node.
+    pub(super) reports: BTreeMap<usize, Report>,
 }
 
 impl Store {
@@ -82,6 +91,7 @@ impl Store {
             last_seq: 0,
             subjects: 0,
             ended: Ended::default(),
+            reports: BTreeMap::new(),
         };
         (0..USERS).for_each(|user| store.add_account(user));
         store
@@ -177,6 +187,13 @@ impl Store {
         self.passwords[user] += 1;
         self.accounts[user].as_mut()?.password = self.passwords[user];
         Some((below, entry))
+    }
+
+    pub(super) fn revoke_key(&mut self, kid: Kid, at: u64) {
+        self.last_seq += 1;
+        let entry = Entry::Key { kid };
+        self.ended.add(&entry, at);
+        self.log.push((self.last_seq, entry));
     }
 
     pub(super) fn revoke_everyone(&mut self, at: u64) {

@@ -50,11 +50,19 @@ pub(super) enum Seen {
     AcceptedWithinLag,
     /// A step-up was under way while its session was signed out: the password was right, and the new session lives.
     StepUpOutlivedSignOut,
+    /// Refused by a node that does not hold the key, or holds it as revoked.
+    KeyNotOpened,
+    /// 503: the node does not open with the key of the session that is to end, and another may.
+    KeyElsewhere,
+    /// A sign-out that revoked nothing, because no node opens with the key.
+    SignedOutUnderADeadKey,
+    /// 503: no key seals.
+    NoActiveKey,
     /// A sign-out that revoked nothing, because the node's clock was past the absolute deadline, and far ahead of the right time.
     SignedOutPastTheDeadlineOfAFastClock,
 }
 
-pub(super) const KINDS: [Seen; 25] = {
+pub(super) const KINDS: [Seen; 29] = {
     use Seen::*;
     [
         SignedIn,
@@ -81,6 +89,10 @@ pub(super) const KINDS: [Seen; 25] = {
         AcceptedWhileOpen,
         AcceptedWithinLag,
         StepUpOutlivedSignOut,
+        KeyNotOpened,
+        KeyElsewhere,
+        SignedOutUnderADeadKey,
+        NoActiveKey,
         SignedOutPastTheDeadlineOfAFastClock,
     ]
 };

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use sealjar::clock::{CLOCK_SKEW, UnixTime};
-use sealjar::id::Sid;
+use sealjar::id::{Kid, Sid};
+use sealjar::seal::token::UntrustedToken;
 use sealjar::session::claims::Claims;
 
 use super::follower::Delivery;
+use super::keys::KeyFiles;
 use super::node::{Config, Node, START};
 use super::request::{Reply, Request, Stage};
 use super::step::{Commit, Step};
@@ -25,8 +27,16 @@ pub(super) const SLOWEST: Duration = Duration::from_secs(QUARTERS.unsigned_abs()
 pub(super) struct Token {
     pub(super) value: String,
     pub(super) claims: Claims<'static>,
+    pub(super) kid: Kid,
     /// The session that ended when this one began.
     pub(super) replaced: Option<Sid>,
+}
+
+impl Token {
+    pub(super) fn new(value: &str, claims: Claims<'static>, replaced: Option<Sid>) -> Self {
+        let kid = UntrustedToken::from_cookie_value(value.as_bytes()).and_then(UntrustedToken::kid);
+        Self { value: value.to_owned(), claims, kid: kid.expect("ours"), replaced }
+    }
 }
 
 pub(super) struct World {
@@ -48,7 +58,9 @@ impl World {
     pub(super) fn new(skews: &[i64]) -> Self {
         let mut store = Store::new();
         let config = Config { lifetimes: 0, fail_open: false };
-        let nodes = skews.iter().map(|skew| Node::start(*skew, 0, config, &mut store, 0)).collect();
+        let start =
+            |(number, skew): (usize, &i64)| Node::start(number, KeyFiles::all(), (*skew, 0), config, &mut store, 0);
+        let nodes = skews.iter().enumerate().map(start).collect();
         Self {
             at: 0,
             store,
@@ -179,6 +191,19 @@ impl World {
                 let revoke = Revoke::Session { sid: self.tokens[token].claims.sid, token: None };
                 self.store.revoke(&[revoke], self.nodes[node % node_count].now(at).wall, at);
             }
+            Step::KeyFile { token, node, file } => {
+                let Some(token) = self.recent(token) else { return };
+                let node = &mut self.nodes[node % node_count];
+                // That a key comes while the store is away, which then cannot be told, is not provided for.
+                if !node.cut_off && node.ready {
+                    let keys = node.keys.clone().with(self.tokens[token].kid, file);
+                    node.set_keys(keys, &mut self.store, at);
+                }
+            }
+            Step::CliRevokeKey { token } => {
+                let Some(token) = self.recent(token) else { return };
+                self.store.revoke_key(self.tokens[token].kid, at);
+            }
             Step::CliEveryone => self.store.revoke_everyone(at),
         }
     }
@@ -236,7 +261,7 @@ impl World {
         if node.cut_off {
             node.ready = false;
         } else {
-            *node = Node::start(node.skew, node.set_by, config, store, self.at);
+            *node = Node::start(number, node.keys.clone(), (node.skew, node.set_by), config, store, self.at);
         }
         let forgotten =
             pending.iter().filter(|revoke| matches!(revoke, Revoke::Session { sid, .. } if !self.is_on_disk(*sid)));
