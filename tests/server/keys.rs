@@ -3,10 +3,9 @@
 mod nodes;
 mod owner;
 mod read_only;
-mod unreadable;
-pub(crate) mod unknown;
 mod revoked;
-mod unknown;
+pub(crate) mod unknown;
+mod unreadable;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
