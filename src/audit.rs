@@ -4,10 +4,8 @@
 //! and never by the name that was typed (some type their password there), sessions as `sid`, keys as `kid`. What a stranger can
 //! cause for nothing is logged ten times a second at most: the next line then says in `left_out` how many were not.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use crate::id::{Kid, Sid};
+use crate::log_sampler::sampled;
 use crate::metrics::{PASSWORDS, Password};
 use crate::network::Network;
 use crate::revocation::Entry;
@@ -18,6 +16,13 @@ pub(crate) const TARGET: &str = "sealjar::audit";
 macro_rules! event {
     ($name:literal, $message:literal, $($fields:tt)+) => {
         tracing::info!(target: TARGET, event = $name, $($fields)+, $message)
+    };
+}
+
+/// An event that a stranger can cause for nothing.
+macro_rules! sampled_event {
+    ($name:literal, $message:literal, $($fields:tt)+) => {
+        sampled!(target: TARGET, INFO, event = $name, $($fields)+, $message)
     };
 }
 
@@ -91,36 +96,26 @@ pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&
         Failure::MustChange => Password::MustChange,
     };
     count(purpose, kind);
+    // Not sampled: each cost its client the hashing of a password, and wrong ones are throttled.
     let (during, reason) = (purpose.name(), failure.name());
     event!("sign-in-failed", "a password led to no session", during, reason, sub, client = %client);
 }
 
 /// `limit` is the limit that stood in the way.
-pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network, now: Duration) {
-    static SAMPLE: Sample = Sample::new();
+pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network) {
     count(purpose, Password::Throttled);
-    if let Some(left_out) = SAMPLE.take(now) {
-        let during = purpose.name();
-        event!("throttled", "too many failures", during, limit, client = %client, left_out);
-    }
+    sampled_event!("throttled", "too many failures", during = purpose.name(), limit, client = %client);
 }
 
 /// All threads that hash were busy and the queue was full.
-pub(crate) fn overloaded(purpose: Purpose, client: Network, now: Duration) {
-    static SAMPLE: Sample = Sample::new();
+pub(crate) fn overloaded(purpose: Purpose, client: Network) {
     count(purpose, Password::Overloaded);
-    if let Some(left_out) = SAMPLE.take(now) {
-        let during = purpose.name();
-        event!("overloaded", "too many passwords wait to be checked", during, client = %client, left_out);
-    }
+    sampled_event!("overloaded", "too many passwords wait to be checked", during = purpose.name(), client = %client);
 }
 
 /// A token was presented and refused.
-pub(crate) fn token_refused(cause: &'static str, client: Network, now: Duration) {
-    static SAMPLE: Sample = Sample::new();
-    if let Some(left_out) = SAMPLE.take(now) {
-        event!("token-refused", "refused a token", cause, client = %client, left_out);
-    }
+pub(crate) fn token_refused(cause: &'static str, client: Network) {
+    sampled_event!("token-refused", "refused a token", cause, client = %client);
 }
 
 pub(crate) fn signing_out(sid: Sid, sub: &str, client: Network) {
@@ -180,51 +175,5 @@ pub(crate) fn key_changed(change: KeyChange, kid: Kid) {
         KeyChange::Activated => event!("key-activated", "another key seals", kid = %kid),
         KeyChange::Revoked => event!("key-revoked", "a key was revoked, and all its sessions with it", kid = %kid),
         KeyChange::Removed => event!("key-removed", "a key is gone", kid = %kid),
-    }
-}
-
-/// Lets ten events a second through, and counts the others.
-struct Sample(Mutex<Window>);
-
-struct Window {
-    /// Whole seconds of the boot clock.
-    second: u64,
-    taken: u32,
-    left_out: u64,
-}
-
-impl Sample {
-    const A_SECOND: u32 = 10;
-
-    const fn new() -> Self {
-        Self(Mutex::new(Window { second: 0, taken: 0, left_out: 0 }))
-    }
-
-    /// Whether this one is to be logged: how many were left out since the last that was.
-    fn take(&self, now: Duration) -> Option<u64> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.second != now.as_secs() {
-            (window.second, window.taken) = (now.as_secs(), 0);
-        }
-        if window.taken == Self::A_SECOND {
-            window.left_out += 1;
-            return None;
-        }
-        window.taken += 1;
-        Some(std::mem::take(&mut window.left_out))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ten_events_a_second_are_logged_and_the_others_counted() {
-        let sample = Sample::new();
-        let take = |millis| sample.take(Duration::from_millis(millis));
-        assert!((0..10).all(|_| take(5_000) == Some(0)));
-        assert!((0..7).all(|_| take(5_999).is_none()));
-        assert_eq!((take(6_000), take(6_001)), (Some(7), Some(0)));
     }
 }

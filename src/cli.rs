@@ -96,10 +96,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("sealjar: {}", failure.message);
-            if let Some(hint) = failure.hint {
-                eprintln!("hint: {hint}");
-            }
+            eprint!("{}", failure.text());
             ExitCode::from(failure.code)
         }
     }
@@ -218,6 +215,12 @@ impl Failure {
 
     fn io(message: impl fmt::Display) -> Self {
         Self::new(Self::IO, message)
+    }
+
+    /// Returns what is written to standard error.
+    fn text(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n"));
+        format!("sealjar: {}\n{}", self.message, hint.unwrap_or_default())
     }
 
     fn hint(self, hint: impl fmt::Display) -> Self {

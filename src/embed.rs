@@ -77,6 +77,7 @@ use tokio::task::JoinSet;
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
+use crate::log_sampler::sampled;
 use crate::session::claims::is_subject;
 use crate::session::{Identity, Refusal, SealedSession, Sessions};
 use crate::web::changes::Changes;
@@ -321,7 +322,7 @@ impl Jar {
             Ok((held, renewed)) => (Ok(held), renewed.map_or_else(not_renewed, set)),
             Err(refusal) => {
                 if let Some(cause) = refusal.cause() {
-                    tracing::debug!(cause, "refused a token");
+                    sampled!(DEBUG, cause, "refused a token");
                 }
                 (Err(refusal), CookieChange::Keep)
             }
@@ -336,7 +337,7 @@ fn set(renewed: Option<SealedSession>) -> CookieChange {
 
 /// The session is live all the same.
 fn not_renewed(error: crate::session::SealError) -> CookieChange {
-    tracing::error!(%error, "a session could not be renewed");
+    sampled!(ERROR, %error, "a session could not be renewed");
     CookieChange::Keep
 }
 

@@ -48,7 +48,6 @@ use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_
 
 use crate::account::password::checker::Checker;
 use crate::audit;
-use crate::clock::Now;
 use crate::id::Site;
 use crate::network::Network;
 use crate::revocation::commit::Committer;
@@ -197,7 +196,7 @@ impl App {
     /// What the client is told of a refusal; the cause goes to the log.
     pub(crate) fn refused(&self, request: &Request, refusal: Refusal) -> Problem {
         if let Some(cause) = refusal.cause() {
-            let log = || audit::token_refused(cause, self.client(request), Now::read().boot);
+            let log = || audit::token_refused(cause, self.client(request));
             request_id::in_span(self, request, log);
         }
         Problem::Session(refusal)

@@ -80,7 +80,7 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 values | [`id`], [`clock`], [`secret`], `bounded_file`, `file_owner`, `network`, `metrics` | nothing |
+//! | 0 values | [`id`], [`clock`], [`secret`], `bounded_file`, `file_owner`, `network`, `metrics`, `log_sampler` | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
 //! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, catch_up, tail, lag}` | SQLite, Argon2, Tokio |
@@ -93,6 +93,8 @@ mod bounded_file;
 pub mod clock;
 mod file_owner;
 pub mod id;
+#[cfg(feature = "salvo")]
+mod log_sampler;
 #[cfg(feature = "store")]
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod metrics;

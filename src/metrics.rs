@@ -18,6 +18,8 @@ pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::n
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
 /// Connections that were closed to make room for others, or for their answers.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
+/// Lines of the log that were not written.
+pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::NAMES.len() }> = Counts::new();
 /// How long threads took for a password, and how many are at it.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
 pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
@@ -77,6 +79,17 @@ pub(crate) enum SignOut {
 
 impl SignOut {
     pub(crate) const NAMES: [&str; 3] = ["durable", "not-durable", "key-elsewhere"];
+}
+
+/// A line of the log that was not written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DroppedLine {
+    Audit,
+    Other,
+}
+
+impl DroppedLine {
+    pub(crate) const NAMES: [&str; 2] = ["audit", "other"];
 }
 
 /// What the store is asked for.
@@ -217,5 +230,6 @@ mod tests {
         assert_eq!(Password::NAMES[Password::Error as usize], "error");
         assert_eq!(SignOut::NAMES[SignOut::KeyElsewhere as usize], "key-elsewhere");
         assert_eq!(StoreCall::NAMES[StoreCall::State as usize], "state");
+        assert_eq!(DroppedLine::NAMES[DroppedLine::Other as usize], "other");
     }
 }

@@ -124,17 +124,27 @@ impl RevocationList {
         self.subjects.get(sub).is_some_and(|entry| entry.durable >= below)
     }
 
-    /// Refuses a session from now on, before the store has committed the entry.
-    pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) {
+    /// Refuses a session from now on, before the store has committed the entry. Returns whether it had no entry before: of several
+    /// calls for one session exactly one is told so.
+    pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) -> bool {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        if !self.pending_sessions.add(sid, keep_until) {
+        let is_new = self.pending_sessions.add(sid, keep_until);
+        if !is_new {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
+        // An entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
+        is_new && !self.sessions.contains(sid)
     }
 
-    /// Refuses a subject's lower generations from now on, before the store has committed the entry.
-    pub fn add_pending_below(&self, sub: &str, below: u64) {
-        self.subjects.raise(sub, |held| held.below = held.below.max(below));
+    /// Refuses a subject's lower generations from now on, before the store has committed the entry. Returns whether one of them was
+    /// not refused before by an entry of the subject.
+    pub fn add_pending_below(&self, sub: &str, below: u64) -> bool {
+        let mut is_new = false;
+        self.subjects.raise(sub, |held| {
+            is_new = held.below < below;
+            held.below = held.below.max(below);
+        });
+        is_new
     }
 
     /// Takes an entry that the store has committed. Of two for the same thing the wider and longer one holds.

@@ -4,6 +4,7 @@ mod admission;
 pub(crate) mod descriptors;
 mod listener;
 pub(crate) mod log;
+mod log_queue;
 mod protocol;
 mod reload;
 mod report;

@@ -120,11 +120,11 @@ impl DemoHome {
 }
 
 pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
-    let log = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+    let (log, drain) = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(async {
+    let outcome: Result<(), Failure> = runtime.block_on(async {
         match demo {
             Some(home) => {
                 let password = home.prepare(&config).await?;
@@ -132,11 +132,18 @@ pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> R
             }
             None => server::serve(config, origins, log, inherited, |ready| warn_without_accounts(&ready)).await?,
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     });
     // A file that cannot be read or written must not hold up the end.
     runtime.shutdown_timeout(LAST_WORK);
-    outcome
+    // By way of the log, because a standard error that nobody reads must not hold up the end.
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => {
+            drain.write(&failure.text());
+            Ok(ExitCode::from(failure.code))
+        }
+    }
 }
 
 fn warn_without_accounts(ready: &Ready<'_>) {
@@ -152,9 +159,7 @@ fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     };
     // Its certificate is one that nobody vouches for.
     let curl = if origin.is_secure() { "curl -k" } else { "curl" };
-    // Whoever closed standard output does not want to know.
-    let _ = writeln!(
-        std::io::stdout(),
+    let text = Zeroizing::new(format!(
         "\
 sealjar demo at {origin}
 Keys and accounts live in {home} and go when this stops.
@@ -181,5 +186,10 @@ Stop with Ctrl-C.",
         home = home.display(),
         keys = home.join("keys").display(),
         program = std::env::args_os().next().map_or_else(|| "sealjar".into(), |path| Path::new(&path).display().to_string()),
-    );
+    ));
+    // On a thread of its own, because this waits if standard output is a pipe that nobody reads. Whoever closed it does not want to
+    // know.
+    tokio::task::spawn_blocking(move || {
+        let _ = writeln!(std::io::stdout(), "{}", *text);
+    });
 }

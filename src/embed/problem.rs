@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::visit::Visit;
 use crate::account::BadField;
+use crate::log_sampler::sampled;
 use crate::session::{Refusal, SealError};
 use crate::web::csrf::CrossSite;
 use crate::web::hosts::BadAuthority;
@@ -141,10 +142,10 @@ impl Writer for Problem {
         match self {
             // With each request while the store is away, or as often as a stranger likes.
             Self::Session(Refusal::Stale) | Self::NotDurable | Self::Store | Self::KeyElsewhere => {
-                tracing::debug!(error = %self, reason, "a request that needs a session failed");
+                sampled!(DEBUG, error = %self, reason, "a request that needs a session failed");
             }
             _ if status.is_server_error() => {
-                tracing::error!(error = %self, reason, "a request that needs a session failed");
+                sampled!(ERROR, error = %self, reason, "a request that needs a session failed");
             }
             _ => {}
         }

@@ -10,6 +10,8 @@ use tokio::sync::Mutex;
 use super::Problem;
 use crate::clock::{CLOCK_SKEW, Now};
 #[cfg(feature = "store")]
+use crate::log_sampler::sampled;
+#[cfg(feature = "store")]
 use crate::revocation::commit::{Committer, Committing};
 use crate::revocation::{Entry, RevocationList};
 use crate::session::Presented;
@@ -130,6 +132,6 @@ impl Refusals {
 /// Debug, because it comes with each request; that the store is away is said once, by what follows it.
 #[cfg(feature = "store")]
 fn failed(error: crate::store::StoreError) -> Problem {
-    tracing::debug!(%error, "a sign-in or sign-out needs the store");
+    sampled!(DEBUG, %error, "a sign-in or sign-out needs the store");
     Problem::Store
 }

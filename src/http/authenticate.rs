@@ -18,6 +18,7 @@ use crate::account::{LoginName, Password};
 use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
 use crate::id::Sid;
+use crate::log_sampler::sampled;
 use crate::session::form::Bound;
 use crate::session::{Identity, Presented, Refusal, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
@@ -98,10 +99,14 @@ pub(super) async fn begin(
     };
     let replaced: Vec<&Presented> = presented.iter().filter(|token| !ended(token)).collect();
     let revokes = replaced.iter().map(|token| Revoke::from(*token)).collect();
-    app.committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)?;
-    for Presented { sid, sub, .. } in replaced {
-        audit::session_replaced(manner.purpose, *sid, sub);
-    }
+    let tell = |new: &Revoke| {
+        if let Revoke::Session { sid, .. } = new
+            && let Some(token) = replaced.iter().find(|token| token.sid == *sid && !token.generation_ended)
+        {
+            audit::session_replaced(manner.purpose, *sid, &token.sub);
+        }
+    };
+    app.committer.revoke_telling(revokes, tell).await.map_err(|_| Problem::NotDurable)?;
 
     let profile = &account.profile;
     let identity = Identity {
@@ -122,7 +127,7 @@ pub(super) async fn begin(
         Problem::Overtaken
     })?;
     let sealed = |error| {
-        tracing::error!(%error, "a sign-in could not be sealed");
+        sampled!(ERROR, %error, "a sign-in could not be sealed");
         Problem::Seal(error)
     };
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
@@ -145,7 +150,7 @@ pub(super) async fn authenticate(
     let session = presented.iter().find(|token| *token.login_name == *login_name.as_str()).map(|token| token.sid);
     let claimant = Claimant { account: &login_name, network, session };
     let attempt = app.throttle.admit(claimant, now.boot).map_err(|throttled| {
-        audit::throttled(purpose, throttled.by.name(), network, now.boot);
+        audit::throttled(purpose, throttled.by.name(), network);
         Problem::Throttled(throttled.wait)
     })?;
     let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
@@ -161,7 +166,7 @@ pub(super) async fn authenticate(
         Err(problem) => {
             attempt.withdrawn();
             if problem == Problem::Busy {
-                audit::overloaded(purpose, network, now.boot);
+                audit::overloaded(purpose, network);
             } else {
                 audit::password_unchecked(purpose);
             }
@@ -203,7 +208,7 @@ async fn check(
     if let Some(new) = rehashed
         && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
     {
-        tracing::warn!(%error, "a password keeps its weaker hash until the next sign-in");
+        sampled!(WARN, %error, "a password keeps its weaker hash until the next sign-in");
     }
     Ok(Ok(Checked { account, state, read }))
 }
@@ -230,6 +235,6 @@ pub(super) async fn authenticate_again(
 }
 
 pub(super) fn store_failed(error: StoreError) -> Problem {
-    tracing::error!(%error, "a request about an account needs the store");
+    sampled!(ERROR, %error, "a request about an account needs the store");
     Problem::Store
 }

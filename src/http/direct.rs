@@ -30,6 +30,7 @@ use super::verify::Shape;
 use super::{App, body, cookie, edge, status, verify};
 use crate::clock::Now;
 use crate::id::Site;
+use crate::log_sampler::sampled;
 use crate::metrics::{VERIFICATIONS, Verification};
 use crate::session::{Refusal, Verified};
 
@@ -262,7 +263,7 @@ fn verification(outcome: &Result<Reply, Problem>) -> Verification {
 fn caught(answer: impl FnOnce() -> Result<Reply, Unanswered>) -> Result<Reply, Unanswered> {
     // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
     catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
-        tracing::error!("making an answer panicked; it is 500");
+        sampled!(ERROR, "making an answer panicked; it is 500");
         Err(Unanswered::Problem(Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)))
     })
 }

@@ -127,14 +127,17 @@ async fn end(
     all: Vec<Revoke>,
 ) -> Result<Reply, Problem> {
     let client = app.client(request);
-    presented.iter().for_each(|token| audit::signing_out(token.sid, &token.sub, client));
-    for revoke in &all {
-        if let Revoke::Subject { sub, .. } = revoke {
-            audit::signing_out_everywhere(sub, client);
+    let tell = |new: &Revoke| match new {
+        Revoke::Session { sid, .. } => {
+            // A session that ended with its account's generation does not end again.
+            if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.generation_ended) {
+                audit::signing_out(*sid, &token.sub, client);
+            }
         }
-    }
+        Revoke::Subject { sub, .. } => audit::signing_out_everywhere(sub, client),
+    };
     let revokes = presented.iter().map(Revoke::from).chain(all).collect();
-    let outcome = app.committer.revoke(revokes).await;
+    let outcome = app.committer.revoke_telling(revokes, tell).await;
     SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
     outcome.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {

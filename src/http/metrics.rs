@@ -14,8 +14,8 @@ use crate::audit::Purpose;
 use crate::clock::{Now, UnixTime};
 use crate::keyring::KeyState;
 use crate::metrics::{
-    GAVE_WAY, HASHING, HASHING_NOW, PASSWORDS, Password, RENEWALS, SIGN_OUTS, STORE, SignOut, StoreCall, VERIFICATIONS,
-    Verification,
+    DroppedLine, GAVE_WAY, HASHING, HASHING_NOW, LOG_LINES_DROPPED, PASSWORDS, Password, RENEWALS, SIGN_OUTS, STORE,
+    SignOut, StoreCall, VERIFICATIONS, Verification,
 };
 
 /// `GET /metrics`.
@@ -74,6 +74,8 @@ fn process(app: &App, now: Now, out: &mut Text) {
         "Connections closed to make room for others, or for their answers.",
         GAVE_WAY.total(0),
     );
+    out.family("log_lines_dropped_total", "counter", "Lines of the log that were not written, by kind.");
+    out.counts("log_lines_dropped_total", &[], "kind", &DroppedLine::NAMES, &LOG_LINES_DROPPED);
 }
 
 fn sessions(out: &mut Text) {

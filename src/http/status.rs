@@ -14,6 +14,7 @@ use super::return_url::ReturnUrl;
 use super::{App, browser};
 use crate::clock::{Now, UnixTime};
 use crate::id::{Sid, Site};
+use crate::log_sampler::sampled;
 use crate::metrics::RENEWALS;
 use crate::seal::{SealedToken, SteadyToken};
 use crate::session::claims::Claims;
@@ -217,7 +218,7 @@ fn live_session(
 /// The session renewed, if it is time. One that cannot be goes on as it is.
 pub(super) fn renewed(app: &App, session: &Verified<'_>) -> Option<SealedSession> {
     let renewed = app.sessions.renew(session).unwrap_or_else(|error| {
-        tracing::error!(%error, "a session could not be renewed and goes on as it is");
+        sampled!(ERROR, %error, "a session could not be renewed and goes on as it is");
         None
     });
     if renewed.is_some() {

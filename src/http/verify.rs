@@ -23,6 +23,7 @@ use super::return_url::ReturnUrl;
 use super::rules::{BadRule, Rules, Unmet};
 use super::{App, browser, csrf, identity, renew, status};
 use crate::clock::Now;
+use crate::log_sampler::sampled;
 use crate::session::Verified;
 
 /// What the proxy can do with the answer.
@@ -89,7 +90,7 @@ impl<'r> Asked<'r> {
             }
         };
         let served = app.hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
-            tracing::warn!(believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
+            sampled!(WARN, believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
             Problem::Forwarded(HOST_UNKNOWN)
         })?;
         let target = forwarded.target.and_then(|target| str::from_utf8(target).ok());
@@ -107,7 +108,7 @@ impl<'r> Asked<'r> {
     ) -> Result<Reply, Unanswered> {
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
-                tracing::warn!("a route asks for csrf, but no trusted proxy said what the method is");
+                sampled!(WARN, "a route asks for csrf, but no trusted proxy said what the method is");
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
             csrf::check_for_app(method, request.headers(), &self.served.origin)?;
@@ -190,7 +191,7 @@ impl From<BadRule> for Problem {
 
 impl From<Contradiction> for Problem {
     fn from(Contradiction(what): Contradiction) -> Self {
-        tracing::warn!(what, "the forwarded fields of a trusted proxy contradict each other");
+        sampled!(WARN, what, "the forwarded fields of a trusted proxy contradict each other");
         Self::Forwarded(
             "the proxy's forwarded fields contradict each other; the operator lets the proxy overwrite those that it does not set",
         )

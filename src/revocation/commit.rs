@@ -64,11 +64,20 @@ impl Committer {
 
     /// Refuses at once, and returns when the store has it.
     pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Result<(), NotDurable> {
+        self.revoke_telling(revokes, |_| ()).await
+    }
+
+    /// The same. Tells of each refusal that is new, once it is in force here and before the store has it.
+    pub(crate) async fn revoke_telling(
+        &self,
+        revokes: Vec<Revoke>,
+        tell: impl FnMut(&Revoke),
+    ) -> Result<(), NotDurable> {
         let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !self.is_durable(revoke)).collect();
         if revokes.is_empty() {
             return Ok(());
         }
-        revokes.iter().for_each(|revoke| self.refuse(revoke));
+        revokes.iter().filter(|revoke| self.refuse(revoke)).for_each(tell);
         let (reply, outcome) = oneshot::channel();
         let answer = async {
             self.requests.send(Request { revokes, reply }).map_err(|_| NotDurable)?;
@@ -84,11 +93,12 @@ impl Committer {
         }
     }
 
-    fn refuse(&self, revoke: &Revoke) {
+    /// Returns whether the refusal is new.
+    fn refuse(&self, revoke: &Revoke) -> bool {
         match revoke {
             Revoke::Session { sid, token } => {
                 let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
-                self.list.add_pending(*sid, retention::pending_until(deadline));
+                self.list.add_pending(*sid, retention::pending_until(deadline))
             }
             Revoke::Subject { sub, below } => self.list.add_pending_below(sub, *below),
         }

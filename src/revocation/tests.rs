@@ -23,18 +23,19 @@ fn at(wall: u64, boot: u64) -> Now {
 fn refuses_a_pending_entry_and_a_durable_one_alike() {
     let list = list();
     assert!(!list.refuses_session(sid(1)));
-    list.add_pending(sid(1), UnixTime(100));
-    list.add_pending(sid(1), UnixTime(100));
+    assert!(list.add_pending(sid(1), UnixTime(100)), "it is new");
+    assert!(!list.add_pending(sid(1), UnixTime(100)), "it is pending");
     assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
     list.add_durable(&session(1, 100));
     assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
     assert_eq!(list.pending.load(Ordering::Acquire), 0);
+    assert!(!list.add_pending(sid(1), UnixTime(100)), "it is durable");
 }
 
 #[test]
 fn a_pending_generation_is_refused_and_kept_until_it_is_committed() {
     let list = list();
-    list.add_pending_below("s", 5);
+    assert_eq!([5, 5, 4].map(|below| list.add_pending_below("s", below)), [true, false, false]);
     assert!(list.refuses_generation("s", 4, 0) && !list.refuses_generation("s", 5, 0));
     assert!(!list.is_durable_below("s", 5));
     list.prune(UnixTime(1_000));

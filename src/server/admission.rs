@@ -1,7 +1,7 @@
 //! Letting connections in: with room for them, and without giving up or filling the log when the system has no more to give.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use salvo::conn::SocketAddr;
@@ -13,6 +13,7 @@ use super::protocol::Protocol;
 use super::stream::Watched;
 use crate::clock::Now;
 use crate::http::connections::{Connections, Room};
+use crate::log_sampler::LogSampler;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -44,9 +45,9 @@ pub(super) struct Door {
     socket: Socket,
     local_addr: SocketAddr,
     connections: Arc<Connections>,
-    closes: Seldom,
-    is_full: Seldom,
-    fails: Seldom,
+    closes: LogSampler,
+    is_full: LogSampler,
+    fails: LogSampler,
 }
 
 impl Door {
@@ -54,7 +55,7 @@ impl Door {
     const PAUSE: Duration = Duration::from_millis(10);
 
     pub(super) fn new(socket: Socket, connections: Arc<Connections>) -> io::Result<Self> {
-        let [closes, is_full, fails] = std::array::from_fn(|_| Seldom::default());
+        let [closes, is_full, fails] = [const { LogSampler::a_minute() }; 3];
         Ok(Self { local_addr: socket.local_addr()?, socket, connections, closes, is_full, fails })
     }
 
@@ -81,8 +82,8 @@ impl Door {
                     return accepted;
                 }
                 Err(error) => {
-                    if self.fails.is_time() {
-                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                    if let Some(left_out) = self.fails.take(Now::read().boot) {
+                        tracing::warn!(%error, left_out, "cannot accept a connection; trying again");
                     }
                     if is_exhaustion(&error) {
                         self.connections.close_longest_waiting();
@@ -98,15 +99,24 @@ impl Door {
         loop {
             match self.connections.room() {
                 Room::Free => return,
-                Room::Closing(_) if self.closes.is_time() => tracing::warn!(
-                    %listener,
-                    "as many connections are open as there may be; closing those that have waited longest"
-                ),
-                Room::None if self.is_full.is_time() => tracing::warn!(
-                    %listener,
-                    "all connections are being worked for, so new ones wait; raise http.max_connections"
-                ),
-                Room::Closing(_) | Room::None => {}
+                Room::Closing(_) => {
+                    if let Some(left_out) = self.closes.take(Now::read().boot) {
+                        tracing::warn!(
+                            %listener,
+                            left_out,
+                            "as many connections are open as there may be; closing those that have waited longest"
+                        );
+                    }
+                }
+                Room::None => {
+                    if let Some(left_out) = self.is_full.take(Now::read().boot) {
+                        tracing::warn!(
+                            %listener,
+                            left_out,
+                            "all connections are being worked for, so new ones wait; raise http.max_connections"
+                        );
+                    }
+                }
             }
             self.connections.change().await;
         }
@@ -118,22 +128,4 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
-}
-
-/// Keeps a line that could come with every connection to one a minute.
-#[derive(Debug, Default)]
-struct Seldom(Mutex<Option<Duration>>);
-
-impl Seldom {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    fn is_time(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Now::read().boot;
-        let is_time = last.is_none_or(|last| now.saturating_sub(last) >= Self::EVERY);
-        if is_time {
-            *last = Some(now);
-        }
-        is_time
-    }
 }

@@ -1,13 +1,36 @@
 //! The log: how its lines look is settled at the start, which are written may change.
 
-use std::io::IsTerminal;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tracing::callsite::Identifier;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::log_queue::{self, LogQueue};
+use crate::clock::Now;
 use crate::config::{Config, LogFormat};
+use crate::log_sampler::{LogSampler, sampled};
+
+/// How long the end of the process waits for the last lines to be written.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error("its thread cannot be started: {0}")]
+    Thread(#[from] io::Error),
+    #[error(transparent)]
+    Init(#[from] TryInitError),
+}
 
 /// The log of the process.
 #[derive(Debug)]
@@ -16,29 +39,135 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Begins to log to standard error.
-    pub(crate) fn start(config: &Config) -> Result<Self, TryInitError> {
-        let terminal = std::io::stderr().is_terminal();
+    /// Begins to log to standard error. Panics are logged, too.
+    pub(crate) fn start(config: &Config) -> Result<(Self, Drain), LogError> {
+        let terminal = io::stderr().is_terminal();
         let json = match config.log.format {
             LogFormat::Json => true,
             LogFormat::Text => false,
             LogFormat::Auto => !terminal,
         };
         let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-        let layer = fmt::layer().with_writer(std::io::stderr);
+        let queue = LogQueue::start()?;
+        let layer = fmt::layer().with_writer(queue.clone());
         let layer = if json {
             // Of the spans around a line one says it all: the request's.
             layer.json().flatten_event(true).with_span_list(false).boxed()
         } else {
             layer.with_ansi(colours).boxed()
         };
-        let (filter, targets) = reload::Layer::new(config.log_targets());
-        tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
-        Ok(Self { targets })
+        let (filter, targets) = reload::Layer::new(targets(config));
+        let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
+        // For all layers and not for one: what a filter of one layer disables can take the next line with it.
+        tracing_subscriber::registry().with(filter).with(libraries).with(layer).try_init()?;
+        std::panic::set_hook(Box::new(log_panic));
+        Ok((Self { targets }, Drain(queue)))
     }
 
     /// From now on these are the lines that are written.
     pub(super) fn follow(&self, config: &Config) {
-        self.targets.reload(config.log_targets()).expect("the process logs to this until its end");
+        self.targets.reload(targets(config)).expect("the process logs to this until its end");
+    }
+}
+
+/// Waits, when it is dropped, until what was logged is written; but not for long.
+#[derive(Debug)]
+pub(crate) struct Drain(LogQueue);
+
+impl Drain {
+    /// Writes a text as it is, after the lines so far.
+    pub(crate) fn write(&self, text: &str) {
+        self.0.push_text(text);
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.0.drain(DRAIN_TIMEOUT);
+    }
+}
+
+/// Lines that are written: those that the configuration names, and those that tell of others that were dropped.
+fn targets(config: &Config) -> Targets {
+    config.log_targets().with_target(log_queue::TARGET, LevelFilter::WARN)
+}
+
+/// Lines of libraries, which know no sampler: of each place in their code ten a second are let through. Below level `info` all are:
+/// who asks for these wants all.
+struct Libraries {
+    queue: LogQueue,
+    /// Bounded by the number of places in the code.
+    samplers: Mutex<HashMap<Identifier, LogSampler>>,
+}
+
+impl<S: Subscriber> Layer<S> for Libraries {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::INFO || is_ours(metadata.target()) {
+            return true;
+        }
+        let mut samplers = self.samplers.lock().unwrap_or_else(PoisonError::into_inner);
+        let sampler = samplers.entry(metadata.callsite()).or_insert_with(LogSampler::a_second);
+        let taken = sampler.take(Now::read().boot);
+        drop(samplers);
+        if let Some(left_out @ 1..) = taken {
+            self.queue.count_sampled(left_out);
+        }
+        taken.is_some()
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    target.strip_prefix("sealjar").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Logs a panic, where the standard library would write to standard error itself.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let (error, thread) = (info.payload_as_str(), thread.name());
+    sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{catch_unwind, set_hook, take_hook};
+
+    use super::*;
+
+    /// What is logged meanwhile, as text, by a subscriber like that of the process.
+    fn logged(act: impl FnOnce()) -> String {
+        let queue = LogQueue::default();
+        let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
+        let layer = fmt::layer().with_ansi(false).with_writer(queue.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(libraries).with(layer), act);
+        queue.text()
+    }
+
+    #[test]
+    fn of_a_line_of_a_library_ten_a_second_are_written() {
+        let text = logged(|| {
+            for number in 0..1_000 {
+                tracing::warn!(target: "h2::proto", number, "one place");
+                tracing::debug!(target: "h2::proto", number, "asked for");
+                tracing::warn!(target: "sealjar::http", number, "our own line");
+            }
+            tracing::warn!(target: "h2::proto", "another place");
+        });
+        let count = |what: &str| text.matches(what).count();
+        assert!((10..1_000).contains(&count("one place")), "{}", count("one place"));
+        assert_eq!([count("another place"), count("asked for"), count("our own line")], [1, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let before = take_hook();
+        set_hook(Box::new(log_panic));
+        let text = logged(|| assert!(catch_unwind(|| panic!("a panic\nof two lines")).is_err()));
+        set_hook(before);
+        let line = text.lines().find(|line| line.contains("a thread panicked")).expect("it is logged");
+        assert!(line.contains(r"a panic\nof two lines") && line.contains("src/server/log.rs"), "{line}");
     }
 }

@@ -19,6 +19,7 @@ use crate::http::connections::exchange::Tracker;
 use crate::http::direct::Front;
 use crate::http::live::Live;
 use crate::http::tls::Tls;
+use crate::log_sampler::sampled;
 
 /// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
 /// clearing memory, at each request.
@@ -75,7 +76,7 @@ impl Protocol {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(error, "a connection ended early");
+            sampled!(DEBUG, error, "a connection ended early");
         }
     }
 }
@@ -97,7 +98,7 @@ async fn shake_hands(tls: &Tls, stream: Plain) -> Option<TlsStream<Plain>> {
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.ok()? {
         Ok(stream) => Some(stream),
         Err(error) => {
-            tracing::debug!(%error, "there is no TLS with a client");
+            sampled!(DEBUG, %error, "there is no TLS with a client");
             None
         }
     }

@@ -65,7 +65,7 @@ type Ending = (&'static str, fn(&World, &Claims<'_>));
 
 const ENDINGS: [Ending; 4] = [
     ("a sign-out that is not yet on disk", |world, claims| {
-        world.list().add_pending(claims.sid, claims.absolute_deadline)
+        world.list().add_pending(claims.sid, claims.absolute_deadline);
     }),
     ("a sign-out", |world, claims| {
         world.list().add_durable(&Entry::Session { sid: claims.sid, expires_at: claims.absolute_deadline });

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::super::{BadField, Password, Profile};
 use super::{Argon2id, Cost, Stored, Verdict, check_uncommon};
 use crate::clock::Now;
+use crate::log_sampler::sampled;
 use crate::metrics::{HASHING, HASHING_NOW};
 use queue::{Lane, Queue};
 use spare::Spare;
@@ -128,11 +129,12 @@ fn measured<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &str, welcome: bool) -> Verdict {
-    tracing::debug!("checking a password");
+    sampled!(DEBUG, "checking a password");
     let more_kib = |stored: &Stored| stored.cost.memory_kib.saturating_sub(argon2id.cost.memory_kib);
     let parsed = Stored::parse(stored).filter(|stored| more_kib(stored) <= spare.total_kib);
     if parsed.is_none() {
-        tracing::error!(
+        sampled!(
+            ERROR,
             "a stored password hash cannot be checked, or asks for more memory than password.memory_budget_kib leaves; raise that, or set the password again with: sealjar users passwd"
         );
     }
