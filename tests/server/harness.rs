@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -165,6 +165,7 @@ pub(crate) struct Server<'h> {
     _home: PhantomData<&'h Home>,
     child: Child,
     log: Receiver<Value>,
+    reading: Arc<LogGate>,
     pub(crate) public: String,
     pub(crate) admin: String,
 }
@@ -174,8 +175,8 @@ impl Server<'_> {
     fn run(mut command: Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
-        let log = follow(child.stderr.take().expect("piped"));
-        let mut server = Self { _home: PhantomData, child, log, public: String::new(), admin: String::new() };
+        let (log, reading) = follow(child.stderr.take().expect("piped"));
+        let mut server = Self { _home: PhantomData, child, log, reading, public: String::new(), admin: String::new() };
         let line = server.wait_for("listening");
         let address = |name: &str| line[name].as_str().expect("an address").to_owned();
         (server.public, server.admin) = (address("public"), address("admin"));
@@ -188,6 +189,21 @@ impl Server<'_> {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.public)
+    }
+
+    /// Stops to read the log, after the next line at the latest; or goes on; or closes it.
+    pub(crate) fn read_log(&self, reading: Reading) {
+        self.reading.set(reading);
+    }
+
+    /// Every line of the log up to one whose message contains `text`.
+    pub(crate) fn lines_until(&mut self, text: &str) -> Vec<Value> {
+        let mut lines: Vec<Value> = Vec::new();
+        let is_it = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
+        while !lines.last().is_some_and(is_it) {
+            lines.push(self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line with {text:?}")));
+        }
+        lines
     }
 
     /// Waits for a log line whose message contains `text`.
@@ -428,15 +444,50 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn follow(stderr: impl std::io::Read + Send + 'static) -> Receiver<Value> {
+/// Whether somebody reads the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Reading {
+    #[default]
+    On,
+    Stopped,
+    Closed,
+}
+
+/// What the thread that reads the log asks before each line.
+#[derive(Default)]
+struct LogGate {
+    reading: Mutex<Reading>,
+    changed: Condvar,
+}
+
+impl LogGate {
+    fn set(&self, reading: Reading) {
+        *self.reading.lock().expect("no panic") = reading;
+        self.changed.notify_one();
+    }
+
+    /// Returns `false` if the log is to be closed.
+    fn wait(&self) -> bool {
+        let stopped = |reading: &mut Reading| *reading == Reading::Stopped;
+        let reading = self.changed.wait_while(self.reading.lock().expect("no panic"), stopped);
+        *reading.expect("no panic") == Reading::On
+    }
+}
+
+fn follow(stderr: impl std::io::Read + Send + 'static) -> (Receiver<Value>, Arc<LogGate>) {
     let (sender, receiver) = channel();
+    let gate = Arc::new(LogGate::default());
+    let reading = gate.clone();
     std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        while gate.wait()
+            && let Some(line) = lines.next()
+        {
             let line = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "message": line }));
             if sender.send(line).is_err() {
                 return;
             }
         }
     });
-    receiver
+    (receiver, reading)
 }

@@ -14,6 +14,8 @@ mod hang_ups;
 mod harness;
 mod keys;
 mod lifecycle;
+mod log_flood;
+mod log_reader;
 mod login;
 mod logout;
 mod logs;

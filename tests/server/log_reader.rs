@@ -1,0 +1,126 @@
+//! Whoever reads standard error may stop: requests are answered, what was dropped is counted, and audit events come first.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use crate::harness::{Home, Reading, Server, until};
+use crate::log_flood::{request, send_many};
+
+/// A line for each request.
+const ACCESS: [&str; 2] = ["--set", "log.level=info,sealjar::access=debug"];
+/// More lines than a pipe and the queue hold: each is more than 600 bytes.
+const REQUESTS: usize = 4_000;
+
+fn long_request(server: &Server<'_>) -> String {
+    request(server, &format!("GET /auth/verify/envoy/-/{}", "x".repeat(256)), "", "")
+}
+
+/// Sends requests until lines are dropped.
+async fn flood(server: &Server<'_>) -> f64 {
+    assert_eq!(send_many(server, &long_request(server), REQUESTS), REQUESTS);
+    let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
+    assert!(dropped > 0.0, "more was logged than fits");
+    dropped
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    let home = Home::new();
+    let mut server = home.start_with(&ACCESS, &[]);
+    server.read_log(Reading::Stopped);
+    flood(&server).await;
+    let mut sids = Vec::new();
+    for _ in 0..20 {
+        let session = server.login("alice").await;
+        sids.push(server.get("/auth/status", &session.cookie()).await.json()["sid"].clone());
+    }
+    let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
+    assert_eq!(server.metric("sealjar_log_lines_dropped_total{kind=\"audit\"}").await, 0.0);
+    server.read_log(Reading::On);
+    server.signal("TERM");
+    let lines = server.lines_until("stopped");
+    let told = lines.iter().filter(|line| line["target"] == "sealjar::log");
+    let told: Vec<_> = told.map(|line| (line["left_out"].as_u64(), line["audit"].as_u64())).collect();
+    assert_eq!(told.iter().map(|(left_out, _)| left_out.expect("a number")).sum::<u64>() as f64, dropped);
+    assert!(told.iter().all(|(_, audit)| *audit == Some(0)), "{told:?}");
+    let signed_in: Vec<_> =
+        lines.iter().filter(|line| line["event"] == "sign-in").map(|line| line["sid"].clone()).collect();
+    assert_eq!(signed_in, sids);
+    assert!(lines.iter().all(|line| line.get("level").is_some()), "no line is split");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_ever_for_whoever_reads_the_log() {
+    let home = Home::new();
+    let mut server = home.start_with(&ACCESS, &[]);
+    server.read_log(Reading::Stopped);
+    flood(&server).await;
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_closed_is_counted_and_goes_on() {
+    let home = Home::new();
+    let mut server = home.start_with(&ACCESS, &[]);
+    server.read_log(Reading::Closed);
+    // The thread that reads sees this line, and closes the pipe.
+    let few = || assert_eq!(send_many(&server, &long_request(&server), 10), 10);
+    few();
+    let mut lost = 0.0;
+    while lost == 0.0 {
+        few();
+        lost = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
+    }
+    let session = server.login("alice").await;
+    assert_eq!(server.logout(&session).await, "200");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn why_it_ends_is_the_last_that_is_written() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = home.run(&["serve", "--listen", &address, "--set", "log.format=json"]);
+    assert_eq!(output.status.code(), Some(74));
+    let text = String::from_utf8(output.stderr).expect("text");
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    assert!(last[1].starts_with(&format!("sealjar: cannot listen on {address}")), "{text}");
+    assert!(last[0].starts_with("hint: "), "{text}");
+}
+
+#[test]
+fn neither_standard_output_nor_error_that_is_full_holds_up_the_demo() {
+    let home = Home::new();
+    let full = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut filling = writer.try_clone().expect("a second handle");
+        std::thread::spawn(move || while filling.write_all(&[b'x'; 4096]).is_ok() {});
+        (reader, Stdio::from(OwnedFd::from(writer)))
+    };
+    let (_stdout, out) = full();
+    let (_stderr, err) = full();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let arguments = ["serve", "--demo", "--listen", &port.to_string(), "--admin-listen", "127.0.0.1:0"];
+    let mut child = home.command(&arguments).stdout(out).stderr(err).spawn().expect("the binary runs");
+    until("it can be told to stop", || catches_sigterm(child.id()));
+    let killed = std::process::Command::new("sh").arg("-c").arg(format!("kill {}", child.id())).status();
+    assert!(killed.expect("sh runs").success());
+    let mut ended = None;
+    until("it ends", || {
+        ended = child.try_wait().expect("it is ours");
+        ended.is_some()
+    });
+    assert_eq!(ended.expect("it ended").code(), Some(0));
+}
+
+/// Whether the process has a handler for the signal, as it has from when it is ready.
+fn catches_sigterm(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the signals");
+    u64::from_str_radix(caught.trim(), 16).expect("a mask") & (1 << 14) != 0
+}
