@@ -256,8 +256,9 @@ fn warnings_count_if_strict_and_a_configuration_that_cannot_be_read_is_another_m
 #[test]
 fn what_is_wrong_with_the_key_files_is_found_and_hides_nothing_else() {
     type Harm = fn(&Home);
-    let cases: [(Harm, &str, &str, &str); 10] = [
+    let cases: [(Harm, &str, &str, &str); 11] = [
         (|home| chmod(&home.path("keys"), 0o755), "keys.directory", "warning", "chmod 700 keys"),
+        (|home| chmod(&home.path("keys"), 0o770), "keys.directory", "problem", "chmod 700 keys"),
         (|home| chmod(&home.path("keys"), 0o777), "keys.directory", "problem", "chmod 700 keys"),
         (|home| chmod(&home.path(""), 0o777), "keys.directory", "problem", "chmod o-w"),
         (|home| chmod(&home.path(""), 0o777), "store.file", "problem", "chmod o-w"),
@@ -274,6 +275,9 @@ fn what_is_wrong_with_the_key_files_is_found_and_hides_nothing_else() {
         let found = doctor(&home, &[]);
         found.has(check, level, remedy);
         assert_eq!(found.levels("store.open"), ["ok"]);
+        if check == "keys.directory" {
+            assert_eq!(found.levels("keys.files"), ["ok"], "said once");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 """TLS on the public listener itself: versions, suites, both protocols, and certificates that change under the server."""
 
+import os
 import shutil
 import signal
 import socket
@@ -208,3 +209,34 @@ def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_pat
         settings = [word for text in (ORIGIN, f"tls.certificate={chain}", f"tls.private_key={private}") for word in ("--set", text)]
         ended, text = sealjar.serve_in_vain("--listen", "127.0.0.1:0", *settings)
         assert ended == code and said in text and "hint: " in text, text
+
+
+def endless(path):
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["certificate", "private_key"])
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is not a regular file"),
+        (endless, "it is longer than 1048576 bytes"),
+    ],
+    ids=["pipe", "device", "endless"],
+)
+def test_what_is_no_file_of_its_kind_stops_no_renewal(served, files, tmp_path, which, put, reason):
+    certificate, _ = files
+    session = Client(served.port, certificate)
+    old = serial(served.port)
+    files[which].unlink()
+    put(files[which])
+    until(lambda: [line for line in served.log if f"{files[which]}: {reason}" in str(line.get("error"))], bool)
+    assert serial(served.port) == old and session("GET", "/auth/status").status == 401
+    served.command("keys", "rotate")
+    until_logged(served, "the key ring changed")
+    files[which].unlink()
+    make_certificate(tmp_path)
+    until(lambda: serial(served.port), lambda found: found != old)
+    assert Client(served.port, certificate)("GET", "/auth/status").status == 401
