@@ -131,3 +131,39 @@ pub(crate) mod pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_up_to_the_limit_and_nothing_longer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        for (length, fits) in [(0, true), (10, true), (11, false), (1 << 40, false)] {
+            File::create(&path).and_then(|file| file.set_len(length)).expect("writes");
+            let read = BoundedFile::open(&path, 10).and_then(BoundedFile::read);
+            match read {
+                Ok(bytes) => assert!(fits && bytes.len() as u64 == length),
+                Err(error) => assert!(!fits && error.to_string() == "it is longer than 10 bytes", "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_a_file_that_grew_since_it_was_opened() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, "short").expect("writes");
+        let file = BoundedFile::open(&path, 10).expect("opens");
+        std::fs::write(&path, "longer than the limit").expect("writes");
+        assert!(matches!(file.read(), Err(ReadError::TooLong { max_bytes: 10 })));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_regular_file() {
+        for path in ["/dev/zero", "/dev/null", "/tmp"] {
+            assert!(matches!(BoundedFile::open(Path::new(path), 10), Err(ReadError::NotRegular)), "{path}");
+        }
+    }
+}

@@ -115,8 +115,8 @@ async fn a_pipe_a_device_or_an_endless_file_stops_no_reload() {
     let mut server = home.start_with(&FILE, &[]);
     let link = |to: &'static str| move |path: &Path| std::os::unix::fs::symlink(to, path).expect("links");
     let sparse = |path: &Path| std::fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("writes");
-    let cases: [(&dyn Fn(&Path), &str); 4] = [
-        (&fifo, "sealjar.toml: it is not a regular file"),
+    let cases = [
+        (&fifo as &dyn Fn(&Path), "sealjar.toml: it is not a regular file"),
         (&link("/dev/zero"), "sealjar.toml: it is not a regular file"),
         (&link("keys"), "sealjar.toml: it is not a regular file"),
         (&sparse, "sealjar.toml: it is longer than 1048576 bytes"),
