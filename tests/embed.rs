@@ -299,6 +299,26 @@ async fn a_sign_out_whose_key_is_not_here_keeps_the_cookie_until_it_is() {
 }
 
 #[tokio::test]
+async fn a_key_that_only_this_directory_revokes_may_open_elsewhere_until_the_store_refuses_it() {
+    let shop = Shop::open().await;
+    let mut browser = Browser::signed_in(&shop).await;
+    let keys: Value = serde_json::from_str(&shop.sealjar(&["keys", "list", "--json"])).unwrap();
+    let kid = keys[0]["kid"].as_str().unwrap();
+    shop.sealjar(&["keys", "revoke", kid, "--replace"]);
+    let started = Instant::now();
+    while browser.cart(&shop).await != refused("invalid") {
+        assert!(started.elapsed() < PATIENCE, "the key opens still");
+    }
+    let response = browser.send(&shop, Method::POST, SIGN_OUT, &[]).await;
+    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    shop.sealjar(&["keys", "revoke", kid, "--store", "sqlite://sign-outs.db"]);
+    while browser.send(&shop, Method::POST, SIGN_OUT, &[]).await.status() != StatusCode::OK {
+        assert!(started.elapsed() < PATIENCE, "nobody opens with the key");
+    }
+    assert_eq!(browser.cookie, None);
+}
+
+#[tokio::test]
 async fn stops_in_order_when_it_is_interrupted() {
     let mut shop = Shop::open().await;
     let mut process = shop.process.take().unwrap();

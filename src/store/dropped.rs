@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Account, Change, Limits, NodeReport, Revoke, Sealing, Store, StoreError, StoreUrl};
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
-use crate::id::{NodeId, Sid};
+use crate::id::{Kid, NodeId, Sid};
 use crate::session::Lifetimes;
 
 const LIMITS: Limits =
@@ -21,8 +21,9 @@ type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
 /// Starts a write; the number differs each time.
 type Write = for<'s> fn(&'s Store, usize) -> Outcome<'s>;
 
-const WRITES: [(&str, Write); 12] = [
+const WRITES: [(&str, Write); 13] = [
     ("revoke", |store, _| Box::pin(async { store.revoke(&[session(), subject("somebody")]).await.map(drop) })),
+    ("revoke_key", |store, _| Box::pin(store.revoke_key(Kid::from_bytes([7; 8])))),
     ("revoke_everyone", |store, _| Box::pin(async { store.revoke_everyone().await.map(drop) })),
     ("restored", |store, _| Box::pin(store.restored())),
     ("add_account", |store, number| Box::pin(async move { store.add_account(&account(&format!("u{number}"))).await })),

@@ -193,3 +193,38 @@ impl Drop for Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Sid;
+
+    /// The table of the log is made anew by a migration.
+    #[tokio::test]
+    async fn the_log_and_its_numbers_live_through_migrations() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("test.db");
+        assert!(Store::create(&path).expect("a new file"));
+        let before =
+            SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.expect("an empty file");
+        let mut known = sqlx::migrate!("src/store/migrations/sqlite");
+        known.migrations.to_mut().retain(|migration| migration.version < 6);
+        known.run(&before).await.expect("the tables before");
+        for (number, sid) in [[1; 16], [2; 16], [3; 16]].iter().enumerate() {
+            let query = sqlx::query("INSERT INTO revocation (sid, expires_at) VALUES (?, ?)");
+            query.bind(sid.as_slice()).bind(100 + number as i64).execute(&before).await.expect("written");
+        }
+        sqlx::query("DELETE FROM revocation WHERE seq = 3").execute(&before).await.expect("pruned");
+        before.close().await;
+
+        let store = Store::open(&path).await.expect("brought up to date");
+        store
+            .revoke(&[Revoke::Session { sid: Sid::from_bytes([4; 16]), token: None }], UnixTime(1))
+            .await
+            .expect("committed");
+        let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");
+        let numbers: Vec<_> = rows.iter().map(|row| row.seq).collect();
+        assert_eq!(numbers, [1, 2, 4], "3 was given out");
+        assert_eq!(rows[1].entry, Entry::Session { sid: Sid::from_bytes([2; 16]), expires_at: UnixTime(101) });
+    }
+}

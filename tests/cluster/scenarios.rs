@@ -7,6 +7,7 @@ mod embedded;
 mod failover;
 mod faults;
 mod freezing;
+mod key_revocation;
 mod long_list;
 mod lost_connections;
 mod migrate;

@@ -191,6 +191,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refused_key_is_never_deleted() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("test.db");
+        assert!(Store::create(&path).expect("a new file"));
+        let store = Store::open(&path).await.expect("an empty database");
+        let kid = Kid::from_bytes(*b"\0key id ");
+        store.revoke_key(kid).await.expect("committed");
+        let session = Revoke::Session { sid: Sid::from_bytes([1; 16]), token: None };
+        store.revoke(&[session], UnixTime(1_000)).await.expect("committed");
+        while store.delete_expired(UnixTime(i64::MAX.unsigned_abs())).await.expect("deleted") {}
+        let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");
+        assert_eq!(rows.into_iter().map(|row| row.entry).collect::<Vec<_>>(), [Entry::Key { kid }]);
+        assert_eq!(store.revoked_keys().await.expect("read"), [kid]);
+    }
+
+    #[tokio::test]
     async fn what_was_recorded_last_counts_however_long_ago_and_what_was_before_until_its_tokens_are_dead() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");

@@ -1,0 +1,113 @@
+//! A key is revoked on one node, and the others have key files that do not change: the log tells them. Where it cannot, the command
+//! says so.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Home, Server, text};
+use crate::nodes::{self, until_all};
+use crate::postgres::Postgres;
+use crate::turn;
+
+/// Nodes of the same keys, but for the first in directories of their own.
+fn apart<'h>(home: &'h Home, names: &[&str]) -> Vec<Server<'h>> {
+    let start = |name: &&str| {
+        copy(&home.path("keys"), &home.path(name));
+        home.start_with(&["--keys", name, "--set", &format!("node.name={name}")], &[])
+    };
+    let others: Vec<_> = names.iter().map(start).collect();
+    [home.start_with(&["--set", "node.name=first"], &[])].into_iter().chain(others).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new directory");
+    for file in fs::read_dir(from).expect("reads") {
+        let file = file.expect("reads");
+        fs::copy(file.path(), to.join(file.file_name())).expect("copies");
+    }
+}
+
+fn kid(home: &Home) -> String {
+    let active = home.keys().into_iter().find(|key| key["state"] == "active").expect("one is active");
+    active["kid"].as_str().expect("text").to_owned()
+}
+
+/// What the nodes report, of which there are as many as wanted.
+fn reports(home: &Home, wanted: usize) -> Vec<Value> {
+    loop {
+        let status: Value = serde_json::from_slice(&home.run(&["keys", "status", "--json"]).stdout).expect("JSON");
+        let nodes = status["nodes"].as_array().expect("a list");
+        if nodes.len() == wanted {
+            return nodes.clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_by_nodes_whose_files_do_not_change() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = apart(&home, &["second", "third"]);
+    reports(&home, 3);
+    let kid = kid(&home);
+    let session = nodes[1].login("alice").await;
+    let output = home.run(&["keys", "revoke", &kid, "--replace"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("3 of 3 nodes refuse the key"), "{said}");
+    for node in &nodes {
+        assert_eq!(node.status(&session).await, "401 invalid");
+        assert_eq!(node.logout(&session).await, "200", "it opens nowhere");
+    }
+    for report in reports(&home, 3) {
+        assert!(!report["kids"].as_array().expect("a list").contains(&Value::from(&*kid)), "{report}");
+    }
+    // A node that joins later with the old files, too.
+    copy(&home.path("second"), &home.path("late"));
+    let late = home.start_with(&["--keys", "late"], &[]);
+    assert_eq!(late.status(&session).await, "401 invalid");
+}
+
+#[tokio::test]
+async fn a_revocation_fails_while_the_store_is_away_and_holds_when_it_is_run_again() {
+    let _turn = turn().await;
+    let mut database = Postgres::start();
+    let home = nodes::home(&database, &["revocation.max_staleness=1h"]);
+    let nodes = apart(&home, &["second"]);
+    reports(&home, 2);
+    let (kid, session) = (kid(&home), nodes[1].login("alice").await);
+    database.kill();
+    let output = home.run(&["keys", "revoke", &kid, "--replace"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{kid} is revoked in keys, but not in the store: ")), "{said}");
+    until_all(&nodes[..1], &session, "401 invalid").await;
+    assert_eq!(nodes[1].status(&session).await, "200", "its files do not change");
+    // Whether it lives elsewhere cannot be asked.
+    assert_eq!(nodes[0].logout(&session).await, "503 store");
+
+    database.restart();
+    let output = home.run(&["keys", "revoke", &kid, "--replace"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("2 of 2 nodes refuse the key"), "{said}");
+    assert_eq!(nodes[1].status(&session).await, "401 invalid");
+    assert_eq!(nodes[0].logout(&session).await, "200");
+}
+
+#[tokio::test]
+async fn a_stopped_and_a_killed_node_are_named() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let mut nodes = apart(&home, &["stopped", "killed"]);
+    reports(&home, 3);
+    nodes.pop().expect("three").kill();
+    nodes[1].signal("STOP");
+    let output = home.run(&["keys", "revoke", &kid(&home), "--replace"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 3 nodes refuse the key; silent since: killed, stopped"), "{said}");
+    nodes[1].signal("CONT");
+}
