@@ -41,8 +41,9 @@ pub enum Problem {
     #[error("the sign-out is not durable yet")]
     NotDurable,
     /// 503 `key-elsewhere`: a token came that is sealed with a key that this process does not hold, perhaps one that another node has
-    /// already (or that somebody made up: nobody here can tell). That session could not be ended.
-    #[error("a session's key is not held here")]
+    /// already (or that somebody made up: nobody here can tell); or that its directory revokes and the store does not, so that another
+    /// node may still open it. That session could not be ended.
+    #[error("a session's key does not open here, and may elsewhere")]
     KeyElsewhere,
     /// 400 `too-many-cookies`: more than 200 cookies of the session's name came with the request, so some were not looked at. Nothing
     /// was begun or ended.
@@ -110,7 +111,7 @@ impl Problem {
             Self::KeyElsewhere => (
                 S::SERVICE_UNAVAILABLE,
                 "key-elsewhere",
-                "not every session could be ended: one's key is not here, or not yet; try again in a moment",
+                "not every session could be ended: one's key does not open here, or not yet; try again in a moment",
             ),
             Self::TooManyCookies => (
                 S::BAD_REQUEST,

@@ -67,7 +67,7 @@ impl Problem {
             Self::KeyElsewhere => (
                 S::SERVICE_UNAVAILABLE,
                 R::KeyElsewhere,
-                "nothing was ended: this server does not have the session's key yet, but another one does; try again in a moment",
+                "nothing was ended: this server does not open sessions with this key, but another one does; try again in a moment",
             ),
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,
