@@ -116,12 +116,10 @@ macro_rules! accounts {
             }
 
             pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
-                // It ends no session, so it needs no turn among those that do.
-                let mut reading = self.reading().await?;
+                let mut writing = self.begin().await?;
                 let query = sqlx::query("UPDATE account SET password_hash = $1 WHERE sub = $2 AND password_hash = $3");
-                query.bind(new).bind(sub).bind(old).execute(&mut *reading.connection).await?;
-                reading.finish();
-                Ok(())
+                query.bind(new).bind(sub).bind(old).execute(&mut *writing.connection).await?;
+                writing.commit().await
             }
         }
 

@@ -61,9 +61,15 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
+        let files = Arc::new(Files::of(path)?);
         let pool = async |size: u32| {
-            // Never closed for being idle or old: see `files.rs`.
+            let files = files.clone();
+            // Never closed for being idle or old: see `files.rs`. One to another file would be used on when the file is put back.
             let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
+            let pool = pool.after_connect(move |_, _| {
+                let files = files.clone();
+                Box::pin(async move { files.check_for_reading().await.map_err(|error| io::Error::other(error).into()) })
+            });
             let pool = pool.connect_with(options.clone()).await;
             pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
@@ -71,7 +77,7 @@ impl Store {
         MIGRATIONS.run(&write).await?;
         let needs = sqlx::query_scalar("SELECT needs FROM state").fetch_one(&write).await?;
         versions::check(&MIGRATIONS, needs, None)?;
-        Ok(Self { write, read: pool(READERS).await?, files: Arc::new(Files::new(path)) })
+        Ok(Self { write, read: pool(READERS).await?, files })
     }
 
     /// Makes the file if it is missing, readable by its owner only. Says whether it made it. A file that root makes belongs to the
@@ -101,7 +107,7 @@ impl Store {
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
         let query = sqlx::query_as("SELECT global_generation, pruned_through, needs, moved_to FROM state");
         let (generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>) =
-            query.fetch_one(&self.read).await?;
+            query.fetch_one(&mut *self.reading().await?.connection).await?;
         // A server that was stopped in the middle of a move, and goes on, must not.
         versions::check(&MIGRATIONS, needs, moved_to)?;
         Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
@@ -112,7 +118,7 @@ impl Store {
             "SELECT global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)
              FROM state",
         );
-        unsigned(query.fetch_one(&self.read).await?)
+        unsigned(query.fetch_one(&mut *self.reading().await?.connection).await?)
     }
 
     /// Whether the files in use are not those at their paths any more, as far as the last commit or poll could tell.
@@ -122,6 +128,7 @@ impl Store {
     }
 
     async fn reading(&self) -> Result<Reading, StoreError> {
+        self.files.check_for_reading().await?;
         Ok(Reading { connection: self.read.acquire().await? })
     }
 

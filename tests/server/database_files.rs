@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Home, Server, Session, until};
+use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text, until};
 
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
 /// Moves a file away, and may put another in its place.
@@ -29,11 +29,16 @@ async fn refuses_to_store(server: &Server<'_>, ended: &Session, other: &Session,
 
 #[tokio::test]
 async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
-    let damages: [(&str, &str, Damage); 4] = [
+    let damages: [(&str, &str, Damage); 6] = [
         ("removed", "sealjar.db", |file, away| fs::rename(file, away).expect("renames")),
         ("replaced by a copy", "sealjar.db", |file, away| {
             fs::rename(file, away).expect("renames");
             fs::copy(away, file).expect("copies");
+        }),
+        ("its log's index removed", "sealjar.db-shm", |file, away| fs::rename(file, away).expect("renames")),
+        ("its log's index replaced", "sealjar.db-shm", |file, away| {
+            fs::rename(file, away).expect("renames");
+            fs::write(file, "").expect("writes");
         }),
         ("its log removed", "sealjar.db-wal", |file, away| fs::rename(file, away).expect("renames")),
         ("its log replaced", "sealjar.db-wal", |file, away| {
@@ -64,6 +69,68 @@ async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
         }
         assert_eq!(server.status(&other).await, "200", "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_linked_database_is_looked_at_where_it_is() {
+    let home = Home::with_settings(&["revocation.max_staleness=1h"]);
+    fs::create_dir(home.path("data")).expect("makes");
+    for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
+        fs::rename(home.path(file), home.path("data").join(file)).expect("renames");
+    }
+    std::os::unix::fs::symlink("data/sealjar.db", home.path("sealjar.db")).expect("links");
+    let server = home.start();
+    let [first, second, other] =
+        [server.login("alice").await, server.login("alice").await, server.login("alice").await];
+    assert_eq!(server.logout(&first).await, "200");
+    home.add_user("bob");
+    let doctor = home.run(&["doctor", "--json"]);
+    let said = text(&doctor.stdout);
+    assert!(said.contains("2 accounts"), "what is in the log only is seen: {said}");
+    fs::rename(home.path("data/sealjar.db-wal"), home.path("away")).expect("renames");
+    refuses_to_store(&server, &second, &other, "behind a link").await;
+    fs::rename(home.path("away"), home.path("data/sealjar.db-wal")).expect("renames");
+    assert_eq!(server.logout(&second).await, "200");
+    fs::remove_file(home.path("sealjar.db")).expect("removes");
+    fs::copy(home.path("data/sealjar.db"), home.path("other.db")).expect("copies");
+    std::os::unix::fs::symlink("other.db", home.path("sealjar.db")).expect("links");
+    assert_eq!(server.logout(&other).await, "503 not-durable", "the link leads to another database");
+    assert!(degraded(&server).await.contains("database file was replaced"));
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_another_database_nor_after_it_is_gone() {
+    let home = Home::with_settings(&["revocation.max_staleness=1h"]);
+    let server = home.start();
+    let session = server.login("alice").await;
+    let files = ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"];
+    for file in files {
+        fs::copy(home.path(file), home.path(&format!("{file}.other"))).expect("copies");
+    }
+    for file in files {
+        fs::rename(home.path(file), home.path(&format!("{file}.away"))).expect("renames");
+        fs::rename(home.path(&format!("{file}.other")), home.path(file)).expect("renames");
+    }
+    let body = Server::login_body("alice", PASSWORD);
+    let tries: Vec<_> =
+        (0..8).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
+    for attempt in tries {
+        let answer = Answer::of(attempt.await.expect("it ran").expect("an answer")).await;
+        assert_eq!(answer.verdict(), "503 store", "nobody is signed in by another database");
+    }
+    for file in files {
+        fs::rename(home.path(&format!("{file}.away")), home.path(file)).expect("renames");
+    }
+    while degraded(&server).await != "[]" {}
+    for _ in 0..8 {
+        server.login("alice").await;
+    }
+    let open = Path::new("/proc").join(server.pid().to_string()).join("fd");
+    let open = fs::read_dir(open).expect("reads").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let gone: Vec<_> = open.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
+    assert_eq!(gone, [Path::new(""); 0], "no connection to the other database is kept");
+    assert_eq!(server.logout(&session).await, "200");
+    assert_eq!(degraded(&server).await, "[]");
 }
 
 #[tokio::test]

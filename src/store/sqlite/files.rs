@@ -1,11 +1,13 @@
-//! Detects that the database file, or the write-ahead log beside it, is not the one at its path any more.
+//! Detects that the files of the database are not those at their paths any more: the database itself, the write-ahead log and its
+//! index beside it ([SQLite: temporary files](https://www.sqlite.org/tempfiles.html)).
 //!
 //! SQLite goes on writing to a file that was removed or replaced: the kernel keeps it until it is closed. Such commits are lost at
-//! the next start, and what commands write to the new file is not seen here. So device and inode of both files are recorded after
-//! the first commit, and compared before and after each later one. (Not when the file is opened: on overlayfs a file may get
-//! another inode with its first change.)
+//! the next start, and what commands write to the new file is not seen here. So device and inode of each file are recorded after
+//! the first commit, and compared before and after each later one, and before each read. (Not when a file is opened: on overlayfs it
+//! may get another inode with its first change.)
 //!
-//! The write-ahead log keeps its inode as long as some connection is open, and the pools never close their last one.
+//! The log and its index keep their inodes as long as some connection is open, and the pools never close their last one. A file
+//! whose contents are overwritten or cut off in place keeps its inode, too: that is not detected.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,33 +16,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::StoreError;
 
-/// The files of an open database.
+/// The files of an open database: itself, its log, the log's index.
 #[derive(Debug)]
 pub(super) struct Files {
-    database: PathBuf,
-    write_ahead_log: PathBuf,
+    paths: [PathBuf; 3],
     known: OnceLock<Identities>,
     replaced: AtomicBool,
 }
 
-/// Device and inode of a file.
-type Identity = (u64, u64);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identities {
-    database: Option<Identity>,
-    write_ahead_log: Option<Identity>,
-}
+/// Device and inode of each file, if it is there.
+type Identities = [Option<(u64, u64)>; 3];
 
 impl Files {
-    pub(super) fn new(database: &Path) -> Self {
-        let write_ahead_log = write_ahead_log(database);
-        Self {
-            database: database.to_owned(),
-            write_ahead_log,
-            known: OnceLock::new(),
-            replaced: AtomicBool::new(false),
-        }
+    /// The files of the database at this path. SQLite follows links to the database first, and puts the others beside what it finds.
+    pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
+        let failed = |source: std::io::Error| StoreError::Open { path: database.to_owned(), source: source.into() };
+        let real = database.canonicalize().map_err(failed)?;
+        let beside = |suffix: &str| {
+            let mut path = real.clone().into_os_string();
+            path.push(suffix);
+            path.into()
+        };
+        let paths = [database.to_owned(), beside("-wal"), beside("-shm")];
+        Ok(Self { paths, known: OnceLock::new(), replaced: AtomicBool::new(false) })
+    }
+
+    /// Whether there is a write-ahead log.
+    pub(super) fn have_log(&self) -> bool {
+        let [_, log, _] = &self.paths;
+        log.exists()
     }
 
     /// Whether the last check found other files, or none.
@@ -63,44 +67,33 @@ impl Files {
         self.note(found == *self.known.get_or_init(|| found))
     }
 
-    /// Fails if there is another file at either path: commands write to that one, and nobody here would hear of it. Files that were
-    /// only removed are read on, because no command has written to others.
+    /// Fails if there is another file at one of the paths: commands write to that one, and nobody here would hear of it. Files that
+    /// were only removed are read on, because no command has written to others.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
         };
         let found = self.look().await;
-        let is_another = |found: Option<Identity>, known| found.is_some() && found != known;
         let outcome = self.note(found == *known);
-        if is_another(found.database, known.database) || is_another(found.write_ahead_log, known.write_ahead_log) {
-            outcome
-        } else {
-            Ok(())
-        }
+        let is_another = found.iter().zip(known).any(|(found, known)| found.is_some() && found != known);
+        if is_another { outcome } else { Ok(()) }
     }
 
     fn note(&self, is_same: bool) -> Result<(), StoreError> {
+        let [database, ..] = &self.paths;
         self.replaced.store(!is_same, Ordering::Relaxed);
-        if is_same { Ok(()) } else { Err(StoreError::Replaced(self.database.clone())) }
+        if is_same { Ok(()) } else { Err(StoreError::Replaced(database.clone())) }
     }
 
     async fn look(&self) -> Identities {
-        let database = self.database.clone();
-        let write_ahead_log = self.write_ahead_log.clone();
-        let look = move || Identities { database: identity(&database), write_ahead_log: identity(&write_ahead_log) };
+        let paths = self.paths.clone();
+        let look = move || paths.each_ref().map(|path| identity(path));
         tokio::task::spawn_blocking(look).await.expect("looking returns `None` for an error, and does not panic")
     }
 }
 
-/// The path of a database's write-ahead log.
-pub(super) fn write_ahead_log(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
-    path.into()
-}
-
 /// Device and inode of the file at this path; `None` if there is none, or nobody can tell.
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }

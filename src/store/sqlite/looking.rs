@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use super::files::{Files, write_ahead_log};
+use super::files::Files;
 use super::{BUSY_TIMEOUT, Store};
 use crate::store::StoreError;
 
@@ -14,13 +14,14 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_owned()));
         }
+        let files = Files::of(path)?;
         // Nobody has the file open if there is no log beside it; to read it as such leaves no log behind, either.
-        let unused = !write_ahead_log(path).exists();
+        let unused = !files.have_log();
         let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Ok(Self { write: pool.clone(), read: pool, files: Arc::new(Files::new(path)) })
+        Ok(Self { write: pool.clone(), read: pool, files: Arc::new(files) })
     }
 
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {

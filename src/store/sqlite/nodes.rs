@@ -33,7 +33,8 @@ impl Store {
             "SELECT id, name, kids, active, CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at
              FROM node ORDER BY name, id",
         );
-        query.fetch_all(&self.read).await?.into_iter().map(Node::of_row).collect()
+        let mut reading = self.reading().await?;
+        query.fetch_all(&mut *reading.connection).await?.into_iter().map(Node::of_row).collect()
     }
 
     pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {

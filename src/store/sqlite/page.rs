@@ -7,13 +7,13 @@ use crate::store::{Logged, Page, StoreError};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        self.files.check_for_reading().await?;
         // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it.
         let query = sqlx::query_as(
             "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, hex(kid), expires_at))
              FROM (SELECT * FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?)",
         );
-        let (count, last, text): (i64, _, _) = query.bind(seq).bind(limit).fetch_one(&self.read).await?;
+        let (count, last, text): (i64, _, _) =
+            query.bind(seq).bind(limit).fetch_one(&mut *self.reading().await?.connection).await?;
         let count = usize::try_from(count).map_err(|_| StoreError::Corrupt("a negative count"))?;
         Ok(Page { rows: Undecoded::Sqlite(text), count, last, state: self.state().await? })
     }
