@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
 use crate::store::url::{Way, without_password};
-use crate::store::{Keeping, Node, Store, StoreUrl};
+use crate::store::{Keeping, Node, Store, StoreError, StoreUrl};
 
 /// If it is not known what became of it.
 const OTHERWISE: &str =
@@ -167,12 +167,15 @@ async fn check_nodes(store: &Store, ring: Option<&KeyRing>, report: &mut Report)
     let Some(ring) = ring else {
         return report.skipped(CHECK, "without a ring there is nothing to hold the nodes' keys against");
     };
-    match store.nodes().await {
+    let read = async { Ok::<_, StoreError>((store.revoked_keys().await?, store.nodes().await?)) };
+    match read.await {
         Err(error) => report.failure(CHECK, error.into(), OTHERWISE),
-        Ok(nodes) => {
+        Ok((refused, nodes)) => {
             let now = Now::read().wall;
+            // A key that the log refuses is revoked, whatever its file here says.
+            let ring = ring.copy().refusing(&refused);
             let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
-            for fault in live.iter().filter_map(|node| Compared::of(node, ring, now).fault()) {
+            for fault in live.iter().filter_map(|node| Compared::of(node, &ring, now).fault()) {
                 let remedy = "see in that node's log whether it can read its keys: sealjar keys status";
                 report.problem(CHECK, format!("the node {fault}"), remedy);
             }
