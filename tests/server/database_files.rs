@@ -128,7 +128,7 @@ async fn nothing_is_read_from_another_database_nor_after_it_is_gone() {
     let open = Path::new("/proc").join(server.pid().to_string()).join("fd");
     let open = fs::read_dir(open).expect("reads").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     let gone: Vec<_> = open.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
-    assert_eq!(gone, [Path::new(""); 0], "no connection to the other database is kept");
+    assert!(gone.is_empty(), "connections to the other database are kept: {gone:?}");
     assert_eq!(server.logout(&session).await, "200");
     assert_eq!(degraded(&server).await, "[]");
 }
