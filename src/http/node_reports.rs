@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use crate::log_sampler::sampled;
 use crate::store::{Node, Store};
 use crate::web::single_flight::SingleFlight;
 
@@ -35,7 +36,7 @@ pub(crate) async fn follow(reports: Arc<NodeReports>, store: Store) {
         reports.0.asked().await;
         ticks.tick().await;
         reports.0.begin();
-        let failed = |error: &_| tracing::error!(%error, "cannot ask the store which keys other nodes have");
+        let failed = |error: &_| sampled!(ERROR, %error, "cannot ask the store which keys other nodes have");
         let nodes = store.nodes().await.inspect_err(failed);
         reports.0.end(nodes.ok().map(Arc::from));
     }
