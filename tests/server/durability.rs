@@ -115,12 +115,14 @@ async fn a_second_sign_out_while_the_first_waits_for_the_disk_is_not_answered_be
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
     let (session, other) = (server.login("alice").await, server.login("alice").await);
+    let third = server.login("alice").await;
     home.set_disk("hang");
-    let click = || tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", session.cookie()).send());
-    let first = click();
+    let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
+    let first = click(session.cookie());
     server.wait_for("signing out");
-    let click = || tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", session.cookie()).send());
-    let second = click();
+    // Its event is about the other session, because this one is signed out already.
+    let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
+    let second = click(format!("{}; {}", session.cookie(), third.cookie()));
     server.wait_for("signing out");
     assert_eq!(server.status(&session).await, "401 revoked", "dead here already");
     assert_eq!(server.status(&other).await, "200", "nobody else waits for the disk");
