@@ -67,6 +67,7 @@ mod session;
 mod visit;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use salvo::http::Request;
 use salvo::http::header::{COOKIE, HeaderMap};
@@ -80,7 +81,7 @@ use crate::id::{Sid, Site};
 use crate::log_sampler::sampled;
 use crate::session::claims::is_subject;
 use crate::session::{Identity, Refusal, SealedSession, Sessions};
-use crate::web::changes::Changes;
+use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::csrf;
 use crate::web::hosts::Hosts;
@@ -91,6 +92,9 @@ pub use problem::Problem;
 use refusals::Refusals;
 pub use session::{Claims, Session};
 use visit::{Held, Visit};
+
+/// How long closing waits for sign-ins and sign-outs under way.
+const CHANGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The application's sessions: keys, cookie, and what is refused. Clones are the same one; its tasks end with the last.
 #[derive(Debug, Clone)]
@@ -241,13 +245,15 @@ impl Jar {
     }
 
     /// Orderly end, to be awaited when the application serves no more: sign-outs that the store did not take at first are tried until
-    /// it has them, for at most ten seconds, and the store is closed. Afterwards no session begins, no sign-out is kept, and soon none
+    /// it has them, for at most ten seconds, and the store is closed. Those under way are waited for first, for ten seconds at most. Afterwards no session begins, no sign-out is kept, and soon none
     /// is live. Without it such sign-outs are lost with the process. In memory there is nothing to keep.
     ///
     /// # Errors
     /// [`Problem::NotDurable`] if some are not kept: those sessions live on elsewhere, and here after the next start.
     pub async fn close(&self) -> Result<(), Problem> {
-        self.0.changes.finish().await;
+        if tokio::time::timeout(CHANGES_TIMEOUT, self.0.changes.finish()).await.is_err() {
+            tracing::error!("requests that change something did not end in time: their outcome is not known");
+        }
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         self.0.refusals.close().await
@@ -268,7 +274,7 @@ impl Jar {
             let mut all = true;
             if let Some(reads) = &core.ring_reads {
                 if jar.lacks_key(&headers) {
-                    reads.next().await;
+                    changes::wait_for_anybody(reads.next()).await;
                 }
                 all = !jar.may_be_elsewhere(&headers);
             }

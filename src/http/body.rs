@@ -14,6 +14,7 @@ use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
 use crate::session::form::Bound;
+use crate::web::changes;
 use crate::web::ring_reads::RingReads;
 
 /// The body of a request that changes something, read whole.
@@ -56,7 +57,7 @@ impl Submission {
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(RingReads::TIMEOUT);
-            app.ring_reads.next().await;
+            changes::wait_for_anybody(app.ring_reads.next()).await;
         }
         Ok(submission)
     }

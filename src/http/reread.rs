@@ -11,6 +11,7 @@ use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
 
 use super::cookie;
 use super::live::Live;
+use crate::web::changes;
 
 /// The hoop before every handler that looks at a session or at the cookie of the sign-in form, but for those in `direct.rs`, which
 /// look at the key only if there is no live session.
@@ -24,7 +25,7 @@ impl Handler for Reread {
             .into_iter()
             .any(|name| app.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), name));
         if lacks_key {
-            app.ring_reads.next().await;
+            changes::wait_for_anybody(app.ring_reads.next()).await;
         }
         ctrl.call_next(request, depot, response).await;
     }

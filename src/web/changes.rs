@@ -5,7 +5,8 @@
 //! waits for, too.
 //!
 //! A task outlives its connection, and so its connection's limits. At most [`MAX_ABANDONED`] tasks run whose client has left;
-//! beyond that, the next one is cut short when its client leaves.
+//! beyond that, the next one is cut short when its client leaves. Calls that have waited for something that anybody can ask for, such
+//! as a key that somebody made up, have a limit of their own ([`wait_for_anybody`]): a flood of them cuts no other call short.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,31 +15,56 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-/// Number of calls that may run without their client. Each waits for a few seconds at most, and holds its request: 48 KiB at most.
+/// Number of calls that may run without their client, for each of the two kinds. Each waits for a few seconds at most, and holds its
+/// request: a head of 32 KiB and a body of `http.max_body_bytes` at most.
 const MAX_ABANDONED: usize = 1024;
+
+tokio::task_local! {
+    /// The call that this task is.
+    static CALL: Arc<Call>;
+}
 
 /// The calls under way that change something. Clones share state.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes {
     tasks: TaskTracker,
-    abandoned: Arc<Semaphore>,
+    limits: Arc<Limits>,
+}
+
+/// Permits to run without a client.
+#[derive(Debug)]
+struct Limits {
+    ordinary: Arc<Semaphore>,
+    /// For calls that have waited for something that anybody can ask for.
+    for_anybody: Arc<Semaphore>,
+}
+
+/// What a task and whoever waits for it have in common.
+#[derive(Debug)]
+struct Call {
+    limits: Arc<Limits>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// It has waited for something that anybody can ask for.
+    is_for_anybody: bool,
+    /// Its client has left; with the permit to go on. Given back when the task and its client are gone.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
-        Self { tasks: TaskTracker::new(), abandoned: Arc::new(Semaphore::new(MAX_ABANDONED)) }
+        let permits = || Arc::new(Semaphore::new(MAX_ABANDONED));
+        Self { tasks: TaskTracker::new(), limits: Arc::new(Limits { ordinary: permits(), for_anybody: permits() }) }
     }
 
     /// Runs a change as a task, and returns its outcome. The change goes on if this future is dropped. It panics if the change does.
     pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
-        let permit = Arc::new(Mutex::new(None));
-        let held = permit.clone();
-        let task = self.tasks.spawn(async move {
-            // Kept to the end of the task.
-            let _held = held;
-            change.await
-        });
-        let client = Client { task: task.abort_handle(), abandoned: self.abandoned.clone(), permit };
+        let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default() });
+        let task = self.tasks.spawn(CALL.scope(call.clone(), change));
+        let client = Client { task: task.abort_handle(), call };
         let outcome = task.await;
         drop(client);
         match outcome {
@@ -55,22 +81,48 @@ impl Changes {
     }
 }
 
+/// Waits for something that anybody can ask for, such as a key that somebody made up. Without a client, the call counts among those of
+/// its kind from now on, and ends here if there are too many of them.
+pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
+    if CALL.try_with(|call| call.is_for_anybody()) == Ok(false) {
+        // The end of the task: nothing has been changed yet, and nobody waits for an answer.
+        std::future::pending().await
+    } else {
+        wait.await
+    }
+}
+
+impl Call {
+    /// Notes the kind of call; returns whether it may go on.
+    fn is_for_anybody(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !std::mem::replace(&mut state.is_for_anybody, true);
+        if is_new && state.permit.is_some() {
+            state.permit = self.limits.for_anybody.clone().try_acquire_owned().ok();
+            return state.permit.is_some();
+        }
+        true
+    }
+
+    /// Takes a permit to go on without a client; returns whether there is one.
+    fn go_on(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let permits = if state.is_for_anybody { &self.limits.for_anybody } else { &self.limits.ordinary };
+        state.permit = permits.clone().try_acquire_owned().ok();
+        state.permit.is_some()
+    }
+}
+
 /// Whoever waits for a change. Dropped before the task has ended if the client leaves.
 struct Client {
     task: AbortHandle,
-    abandoned: Arc<Semaphore>,
-    /// Shared with the task, so that the permit is given back when both are gone.
-    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    call: Arc<Call>,
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.task.is_finished() {
-            return;
-        }
-        match self.abandoned.clone().try_acquire_owned() {
-            Ok(permit) => *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit),
-            Err(_) => self.task.abort(),
+        if !self.task.is_finished() && !self.call.go_on() {
+            self.task.abort();
         }
     }
 }
@@ -101,7 +153,7 @@ mod tests {
         go.send(()).expect("the change waits");
         changes.finish().await;
         assert_eq!(told.await, Ok("done"));
-        assert_eq!(changes.abandoned.available_permits(), MAX_ABANDONED, "the permit is given back");
+        assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED, "the permit is given back");
     }
 
     #[tokio::test]
@@ -116,7 +168,35 @@ mod tests {
         stop.send(()).expect("all wait for it");
         // It would wait for ever for the last one.
         changes.finish().await;
-        assert_eq!(changes.abandoned.available_permits(), MAX_ABANDONED);
+        assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED);
+    }
+
+    #[tokio::test]
+    async fn waits_for_what_anybody_can_ask_for_cut_no_other_call_short() {
+        let changes = Changes::new();
+        let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+        // Half of them are left before they wait, half while they do.
+        for number in 0..2 * MAX_ABANDONED {
+            let mut stopped = stop.subscribe();
+            let mut waits = Box::pin(changes.run(async move { wait_for_anybody(stopped.recv()).await.ok() }));
+            assert!(poll_once(waits.as_mut()).is_pending());
+            if number % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(changes.limits.for_anybody.available_permits(), 0);
+        assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED);
+        let (go, wait) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let change = async move {
+            wait.await.expect("told to go on");
+            tell.send("done").expect("somebody listens");
+        };
+        assert!(poll_once(changes.run(change)).is_pending());
+        go.send(()).expect("the change waits, and is not cut short");
+        assert_eq!(told.await, Ok("done"));
+        stop.send(()).expect("some wait for it");
     }
 
     #[tokio::test]
