@@ -8,13 +8,14 @@
 //! anything.
 //!
 //! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
-//! (`exchange.rs`).
+//! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed in the same order: strangers' before
+//! those of trusted proxies, and none whose request is being worked on.
 //!
 //! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
 //! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.
 
-mod answers;
 pub(crate) mod exchange;
+mod held;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -50,10 +51,10 @@ pub(crate) struct Connections {
     /// The boot clock when it was last read, in milliseconds.
     now: AtomicU64,
     open: Mutex<Open>,
-    /// Number of answers of HTTP/2 so far.
-    answers: AtomicU64,
-    /// Approximate memory of those that wait to be taken.
-    waiting_bytes: AtomicUsize,
+    /// Number of requests and answers of HTTP/2 so far.
+    numbered: AtomicU64,
+    /// Approximate memory of requests that are not answered and answers that are not taken.
+    held_bytes: AtomicUsize,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
     /// All are to end as soon as nothing is under way.
@@ -113,15 +114,17 @@ impl Connections {
     const MOST_AT_ONCE: usize = 64;
     /// How often the clock is read.
     const TICK: Duration = Duration::from_secs(1);
-    /// How long a client may take none of an answer, or in HTTP/2 not all of it.
+    /// How long a client may take none of an answer, or in HTTP/2 not all of it. A trusted proxy's connection has the requests of
+    /// many clients, so for one of them it ends only if in that time none of its requests ended.
     const STALL: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
         let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
         let (now, leaving) = (AtomicU64::new(milliseconds(Now::read().boot)), CancellationToken::new());
         let proxies = ArcSwap::from_pointee(proxies);
-        let (answers, waiting_bytes) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, answers, waiting_bytes, changed, leaving })
+        let numbered = AtomicU64::new(0);
+        let held_bytes = AtomicUsize::new(0);
+        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, numbered, held_bytes, changed, leaving })
     }
 
     /// From now on these are the trusted proxies; connections that are open stay what they were.
@@ -192,6 +195,7 @@ impl Connections {
         let before = |timeout: Duration| now.saturating_sub(milliseconds(timeout.saturating_add(Self::TICK)));
         let (idle, stall) = (before(self.idle_timeout), before(Self::STALL));
         let mut open = self.lock();
+        self.close_longest_holding(&mut open, now);
         let is_over = |slot: &&Arc<Slot>| slot.is_stalled_before(stall) || slot.is_idle_before(idle, now);
         let over: Vec<_> = open.slots.values().filter(is_over).cloned().collect();
         over.iter().for_each(|slot| open.close(slot));

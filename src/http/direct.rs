@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use salvo::conn::SocketAddr;
+use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue};
 use salvo::http::uri::Scheme;
 use salvo::http::{Method, Request, ResBody, StatusCode, Version};
 use salvo::hyper::body::{Body, Incoming};
@@ -157,14 +158,11 @@ impl<S> Front<S>
 where
     S: Service<HyperRequest<Incoming>, Response = HyperResponse<ResBody>, Error = hyper::Error, Future = Waiting>,
 {
-    /// Answers, and follows the answer until it is taken. With as many header fields as in HTTP/1, of which hyper takes 100.
+    /// Answers, and follows the answer until it is taken.
     fn answer_http2(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
-        const MAX_FIELDS: usize = 100;
-        let exchange = self.tracker.begin();
-        if request.headers().len() > MAX_FIELDS {
-            let mut response = HyperResponse::new(ResBody::None);
-            *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Either::Left(ready(Ok(exchange.answer(response))));
+        let exchange = self.tracker.begin(&request);
+        if has_too_many_fields(request.headers()) {
+            return Either::Left(ready(Ok(exchange.answer(too_many_fields()))));
         }
         match self.answer(request) {
             Either::Left(answered) => {
@@ -204,6 +202,24 @@ where
             Ok(response.into_hyper())
         }))
     }
+}
+
+/// Whether there are more header fields than in HTTP/1, of which hyper takes 100. Clients of HTTP/2 may send each cookie in a field
+/// of its own ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all of these count as one.
+fn has_too_many_fields(headers: &HeaderMap) -> bool {
+    const MAX_FIELDS: usize = 100;
+    headers.len() > MAX_FIELDS && {
+        let cookies = headers.get_all(COOKIE).iter().count();
+        headers.len() - cookies.saturating_sub(1) > MAX_FIELDS
+    }
+}
+
+fn too_many_fields() -> HyperResponse<ResBody> {
+    let mut response = HyperResponse::new(ResBody::from("too many header fields: send at most 100\n"));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Answers, if need be with the ring read once more.

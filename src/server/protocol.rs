@@ -30,6 +30,9 @@ const MAX_PROXY_STREAMS: u32 = 100;
 /// Flow-control windows for bodies that nobody has read yet: of a stream, and for each stream that a connection may have.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const WINDOW_BYTES_PER_STREAM: u32 = 16 * 1024;
+/// What an HTTP/2 connection that is to leave has to begin another exchange in. Without this it would stay until the client answers
+/// the PING of h2's graceful shutdown, which it need not do.
+const LAST_EXCHANGE: Duration = Duration::from_secs(1);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Plain = Watched<Either<TcpStream, UnixStream>>;
@@ -66,13 +69,20 @@ impl Protocol {
         let salvo = self.service.hyper_handler(local_addr, remote_addr.clone(), scheme, None, ctrl, None);
         let front = Front::new(self.direct.clone(), remote_addr, tracker.clone(), salvo);
         let http = if tracker.is_proxy() { &self.http_of_proxies } else { &self.http };
-        let mut connection = pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker)), front));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker.clone())), front));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
             () = leaving.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                loop {
+                    let before = tracker.exchanges_if_idle();
+                    match tokio::time::timeout(LAST_EXCHANGE, connection.as_mut()).await {
+                        Ok(ended) => break ended,
+                        Err(_) if before.is_some() && tracker.exchanges_if_idle() == before => return,
+                        Err(_) => {}
+                    }
+                }
             }
         };
         if let Err(error) = ended {

@@ -11,45 +11,51 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use salvo::http::ResBody;
-use salvo::hyper::Response as HyperResponse;
 use salvo::hyper::body::{Body, Bytes, Frame, SizeHint};
+use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use tokio_util::sync::CancellationToken;
 
-use super::Connections;
 use super::slot::Slot;
+use super::{Connections, Open};
+use crate::clock::{Now, milliseconds};
 use crate::metrics::GAVE_WAY;
 
 impl Connections {
-    /// Maximum memory of answers of HTTP/2 that wait to be taken.
-    const MAX_WAITING_BYTES: usize = 32 << 20;
+    /// Maximum memory of requests of HTTP/2 that are not answered and answers that are not taken.
+    const MAX_HELD_BYTES: usize = 32 << 20;
 
-    /// Counts an answer of HTTP/2 as waiting; returns its number. If all that wait take too much memory, the connection is closed
-    /// whose answer has waited longest.
-    fn add_answer(&self, slot: &Slot, bytes: usize) -> u64 {
-        let all = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let mut answers = slot.answers();
+    /// Counts a request of HTTP/2, or its answer in the place of entry `before`; returns the new entry's number. If all take too much
+    /// memory, the connection is closed that has held its oldest entry longest.
+    fn hold(&self, slot: &Slot, before: Option<u64>, waits_since: Option<u64>, bytes: usize) -> u64 {
+        let all = self.held_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let mut held = slot.held();
+        let released = before.map_or(0, |number| held.remove(number));
         // Under the lock, so that those of a connection are in the order of their numbers.
-        let number = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
-        let is_counted = answers.add(number, self.now.load(Ordering::Relaxed), bytes);
-        drop(answers);
-        if !is_counted {
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        } else if all > Self::MAX_WAITING_BYTES {
-            self.close_longest_answered();
+        let number = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_counted = held.add(number, waits_since, bytes);
+        drop(held);
+        let released = released + if is_counted { 0 } else { bytes };
+        self.held_bytes.fetch_sub(released, Ordering::Relaxed);
+        if all.saturating_sub(released) > Self::MAX_HELD_BYTES {
+            self.close_longest_holding(&mut self.lock(), milliseconds(Now::read().boot));
         }
         number
     }
 
-    fn close_longest_answered(&self) {
-        let mut open = self.lock();
-        while self.waiting_bytes.load(Ordering::Relaxed) > Self::MAX_WAITING_BYTES {
-            let waiting = open.slots.values().filter_map(|slot| Some((slot.answers().oldest()?, slot)));
-            let Some(slot) = waiting.min_by_key(|(number, _)| *number).map(|(_, slot)| slot.clone()) else {
+    /// Closes connections until the memory is within its limit, strangers' first. One with a request that is being worked on stays;
+    /// when that is done, [`Connections::close_idle`] looks again.
+    pub(super) fn close_longest_holding(&self, open: &mut Open, now: u64) {
+        while self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES {
+            let gives_way = |slot: &&Arc<Slot>| slot.is_closing() || slot.may_be_closed(now);
+            let holding = open.slots.values().filter(gives_way);
+            let holding = holding.filter_map(|slot| Some((slot.held().oldest()?, slot)));
+            let longest = holding.min_by_key(|(number, slot)| (!slot.is_closing(), slot.is_proxy, *number));
+            let Some(slot) = longest.map(|(_, slot)| slot.clone()) else {
                 return;
             };
             GAVE_WAY.add_many(0, u64::from(!slot.is_closing()));
             open.close(&slot);
-            self.waiting_bytes.fetch_sub(slot.answers().abandon(), Ordering::Relaxed);
+            self.held_bytes.fetch_sub(slot.held().abandon(), Ordering::Relaxed);
         }
     }
 }
@@ -81,10 +87,17 @@ impl Tracker {
         self.slot.speaks_http2();
     }
 
-    /// Begins an exchange when a request has arrived over HTTP/2.
-    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
+    /// Begins an exchange when a request has arrived over HTTP/2, and counts its memory.
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &HyperRequest<B>) -> Exchange {
         self.slot.begin_exchange(self.connections.now.load(Ordering::Relaxed));
-        Exchange { tracker: self.clone(), answer: None }
+        let number = self.connections.hold(&self.slot, None, None, Exchange::bytes_of_request(request));
+        Exchange { tracker: self.clone(), number }
+    }
+
+    /// Number of exchanges that have begun if the client speaks HTTP/2 and none of them is under way. If it is the same again after a
+    /// while, there was none in between.
+    pub(crate) fn exchanges_if_idle(&self) -> Option<u32> {
+        self.slot.exchanges_if_idle()
     }
 }
 
@@ -92,20 +105,36 @@ impl Tracker {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     tracker: Arc<Tracker>,
-    /// The number of the answer, once there is one.
-    answer: Option<u64>,
+    /// That of the entry of the request or, once there is one, of its answer.
+    number: u64,
 }
 
 impl Exchange {
+    /// Approximate memory of a request besides its head: its stream, and the tasks that read its body and make its answer.
+    const REQUEST_BYTES: usize = 16 * 1024;
+    /// Approximate memory of a header field besides its name and value.
+    const FIELD_BYTES: usize = 100;
     /// Approximate memory of an answer besides its bytes: its stream, its frames and its map of header fields.
-    const OVERHEAD_BYTES: usize = 4096;
+    const ANSWER_BYTES: usize = 4096;
+    /// Maximum that a body counts. All bodies that an answer owns are smaller, but for the metrics on the admin listener; those that
+    /// are larger, such as `/openapi.json`, are in memory once for all answers.
+    const MAX_BODY_BYTES: usize = 32 * 1024;
 
-    /// Lets the answer hold this exchange, and counts it as waiting until it is taken.
+    fn bytes_of_request<B>(request: &HyperRequest<B>) -> usize {
+        let fields = request.headers().iter();
+        let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + Self::FIELD_BYTES).sum::<usize>();
+        let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        Self::REQUEST_BYTES + path + fields
+    }
+
+    /// Lets the answer hold this exchange, and counts it, in the place of its request, until it is taken.
     pub(crate) fn answer(mut self, response: HyperResponse<ResBody>) -> HyperResponse<ResBody> {
         let fields = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         let body = usize::try_from(response.body().size().unwrap_or_default()).unwrap_or(usize::MAX);
-        let bytes = body.saturating_add(fields + Self::OVERHEAD_BYTES);
-        self.answer = Some(self.tracker.connections.add_answer(&self.tracker.slot, bytes));
+        let bytes = body.min(Self::MAX_BODY_BYTES) + fields + Self::ANSWER_BYTES;
+        let Tracker { connections, slot } = &*self.tracker;
+        let now = connections.now.load(Ordering::Relaxed);
+        self.number = connections.hold(slot, Some(self.number), Some(now), bytes);
         response.map(|body| ResBody::Boxed(Box::pin(HeldBody { body, exchange: Some(self) })))
     }
 }
@@ -113,9 +142,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let Tracker { connections, slot } = &*self.tracker;
-        if let Some(number) = self.answer {
-            connections.waiting_bytes.fetch_sub(slot.answers().remove(number), Ordering::Relaxed);
-        }
+        connections.held_bytes.fetch_sub(slot.held().remove(self.number), Ordering::Relaxed);
         let opened = connections.opened.load(Ordering::Relaxed);
         if slot.end_exchange(opened, connections.now.load(Ordering::Relaxed)) {
             connections.changed.notify_one();

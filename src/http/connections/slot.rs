@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Answers;
+use super::held::Held;
 
 /// One connection. Instants are of the boot clock, in milliseconds, as it was last read.
 #[derive(Debug)]
@@ -20,8 +20,12 @@ pub(super) struct Slot {
     is_http2: AtomicBool,
     /// Requests of HTTP/2 whose answers were not taken yet.
     exchanges: AtomicU32,
-    /// Those whose answers are made.
-    answers: Mutex<Answers>,
+    /// Number of requests of HTTP/2 so far; it may wrap around.
+    begun: AtomicU32,
+    /// When such an answer was last taken, or was not wanted any more; 0 if none was.
+    ended_at: AtomicU64,
+    /// The memory of both.
+    held: Mutex<Held>,
     /// How many connections had been opened when this one was, or when something was last sent to it.
     waits_since: AtomicU64,
     /// Its requests that are being worked on.
@@ -46,7 +50,9 @@ impl Slot {
             leaving,
             is_http2: AtomicBool::new(false),
             exchanges: AtomicU32::new(0),
-            answers: Mutex::default(),
+            begun: AtomicU32::new(0),
+            ended_at: AtomicU64::new(0),
+            held: Mutex::default(),
             waits_since: AtomicU64::new(number),
             working: AtomicU32::new(0),
             answer_due: AtomicU64::new(0),
@@ -116,6 +122,7 @@ impl Slot {
     }
 
     pub(super) fn begin_exchange(&self, now: u64) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.exchanges.fetch_add(1, Ordering::Relaxed);
         // Another's body may be waited for.
         self.active_at.fetch_max(now, Ordering::Relaxed);
@@ -125,12 +132,18 @@ impl Slot {
     pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
         self.waits_since.store(opened, Ordering::Relaxed);
         self.active_at.fetch_max(now, Ordering::Relaxed);
+        self.ended_at.store(now, Ordering::Relaxed);
         self.exchanges.fetch_sub(1, Ordering::Relaxed);
         self.take_answer_due()
     }
 
-    pub(super) fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn exchanges_if_idle(&self) -> Option<u32> {
+        let is_idle = self.is_http2.load(Ordering::Relaxed) && self.exchanges.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.begun.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stalls(&self, now: u64) {
@@ -165,9 +178,11 @@ impl Slot {
         self.active_at.load(Ordering::Relaxed) < instant && !has_exchange && self.may_be_closed(now)
     }
 
-    /// Whether nothing of an answer was taken since before `instant`, or in HTTP/2 not all of it.
+    /// Whether nothing of an answer was taken since before `instant`, or in HTTP/2 not all of it, nor of a proxy's any other.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
         let is_stalled = (1..instant).contains(&self.stalled_at.load(Ordering::Relaxed));
-        (is_stalled || self.answers().wait_since_before(instant)) && !self.is_closing()
+        let takes_others = self.is_proxy && self.ended_at.load(Ordering::Relaxed) >= instant;
+        let is_held = !takes_others && self.held().answer_waits_since_before(instant);
+        (is_stalled || is_held) && !self.is_closing()
     }
 }

@@ -118,8 +118,8 @@ fn who_takes_nothing_of_an_answer_is_closed() {
 
 mod http2 {
     use salvo::http::ResBody;
-    use salvo::hyper::Response as HyperResponse;
     use salvo::hyper::body::{Body, Bytes, Frame};
+    use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 
     use super::super::exchange::Exchange;
     use super::*;
@@ -135,6 +135,10 @@ mod http2 {
         (connection, tracker)
     }
 
+    fn request() -> HyperRequest<()> {
+        HyperRequest::new(())
+    }
+
     /// The frames that the HTTP library holds until the client takes them.
     async fn frames(exchange: Exchange, body: impl Into<ResBody>) -> Vec<Frame<Bytes>> {
         let mut body = exchange.answer(HyperResponse::new(body.into())).into_body();
@@ -147,8 +151,8 @@ mod http2 {
         frames
     }
 
-    fn waiting(connections: &Connections) -> usize {
-        connections.waiting_bytes.load(Ordering::Relaxed)
+    fn held(connections: &Connections) -> usize {
+        connections.held_bytes.load(Ordering::Relaxed)
     }
 
     #[tokio::test]
@@ -161,19 +165,19 @@ mod http2 {
             (ResBody::None, vec![0]),
             (ResBody::Chunks([Bytes::from_static(b"pa"), Bytes::from_static(b"ge")].into()), vec![2, 2]),
         ] {
-            let mut held = frames(tracker.begin(), body).await;
-            let found: Vec<_> = held.iter().map(|frame| frame.data_ref().expect("no trailers").len()).collect();
+            let mut taken = frames(tracker.begin(&request()), body).await;
+            let found: Vec<_> = taken.iter().map(|frame| frame.data_ref().expect("no trailers").len()).collect();
             assert_eq!(found, lengths);
-            assert!(waiting(&connections) >= 4 * KIB);
-            let last = held.pop().expect("there is a last one");
-            held.clear();
-            assert!(waiting(&connections) >= 4 * KIB, "the last one counts");
+            assert!(held(&connections) >= 4 * KIB);
+            let last = taken.pop().expect("there is a last one");
+            taken.clear();
+            assert!(held(&connections) >= 4 * KIB, "the last one counts");
             drop(last);
-            assert_eq!(waiting(&connections), 0);
+            assert_eq!(held(&connections), 0);
         }
-        drop(tracker.begin().answer(HyperResponse::new(ResBody::from("not sent at all"))));
-        drop(tracker.begin());
-        assert_eq!(waiting(&connections), 0);
+        drop(tracker.begin(&request()).answer(HyperResponse::new(ResBody::from("not sent at all"))));
+        drop(tracker.begin(&request()));
+        assert_eq!(held(&connections), 0);
     }
 
     #[tokio::test]
@@ -182,15 +186,15 @@ mod http2 {
         let start = connections.now.load(Ordering::Relaxed);
         let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
         let [(never, asks_on), (taking, tracker)] = [1, 2].map(|port| add(&connections, port));
-        let _never_taken = frames(asks_on.begin(), "page").await;
-        let taken = frames(tracker.begin(), "page").await;
+        let _never_taken = frames(asks_on.begin(&request()), "page").await;
+        let taken = frames(tracker.begin(&request()), "page").await;
         at(20);
         drop(taken);
-        let _next = frames(tracker.begin(), "page").await;
+        let _next = frames(tracker.begin(&request()), "page").await;
         // Neither what the socket does nor other answers that are taken help.
         never.has_read();
         never.has_written();
-        drop(frames(asks_on.begin(), "page").await);
+        drop(frames(asks_on.begin(&request()), "page").await);
         at(32);
         assert!(never.slot.is_closing() && !taking.slot.is_closing());
         at(52);
@@ -203,16 +207,16 @@ mod http2 {
         let start = connections.now.load(Ordering::Relaxed);
         let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
         let [(pinging, _), (asking, tracker), (waiting, unanswered)] = [1, 2, 3].map(|port| add(&connections, port));
-        let request = unanswered.begin();
+        let unanswered = unanswered.begin(&request());
         at(70);
         pinging.has_read();
         pinging.has_written();
-        drop(frames(tracker.begin(), "page").await);
+        drop(frames(tracker.begin(&request()), "page").await);
         at(77);
         assert!(pinging.slot.is_closing());
         at(140);
         assert!(!asking.slot.is_closing() && !waiting.slot.is_closing());
-        drop(request);
+        drop(unanswered);
         at(148);
         assert!(asking.slot.is_closing() && !waiting.slot.is_closing());
         at(217);
@@ -223,7 +227,7 @@ mod http2 {
     async fn a_pong_makes_a_connection_no_younger_and_an_answer_does() {
         let connections = connections(2);
         let [(pinging, _), (asking, tracker)] = [1, 2].map(|port| add(&connections, port));
-        drop(frames(tracker.begin(), "page").await);
+        drop(frames(tracker.begin(&request()), "page").await);
         pinging.has_written();
         assert_eq!(connections.room(), Room::Closing(1));
         assert!(pinging.slot.is_closing() && !asking.slot.is_closing());
@@ -231,27 +235,133 @@ mod http2 {
 
     #[tokio::test]
     async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
-        const EACH: usize = 1020 * KIB;
+        const EACH: usize = 28 * KIB;
         let connections = connections(99);
         let page = || "x".repeat(EACH);
         let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, port));
         // The first connection's answer was taken and came again, so the second one's is older.
-        drop(frames(oldest.begin(), page()).await);
-        let _second = frames(younger.begin(), page()).await;
-        let mut held = Vec::new();
-        for _ in 0..31 {
-            held.push(frames(oldest.begin(), page()).await);
+        drop(frames(oldest.begin(&request()), page()).await);
+        let _second = frames(younger.begin(&request()), page()).await;
+        let mut waiting = Vec::new();
+        for _ in 0..1023 {
+            waiting.push(frames(oldest.begin(&request()), page()).await);
         }
-        assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", waiting(&connections));
+        assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", held(&connections));
         let (third, newest) = add(&connections, 3);
-        let last = frames(newest.begin(), page()).await;
+        let last = frames(newest.begin(&request()), page()).await;
         assert!(second.slot.is_closing() && !first.slot.is_closing() && !third.slot.is_closing());
-        held.push(frames(younger.begin(), page()).await);
+        waiting.push(frames(younger.begin(&request()), page()).await);
         assert!(!first.slot.is_closing(), "what is being closed counts no more");
-        held.push(frames(newest.begin(), page()).await);
+        waiting.push(frames(newest.begin(&request()), page()).await);
         assert!(first.slot.is_closing() && !third.slot.is_closing());
-        drop((held, last, _second));
-        assert_eq!(waiting(&connections), 0);
+        drop((waiting, last, _second));
+        assert_eq!(held(&connections), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_counts_with_its_head_until_it_is_answered() {
+        let connections = connections(9);
+        let start = connections.now.load(Ordering::Relaxed);
+        let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+        let (connection, tracker) = add(&connections, 1);
+        let mut long = request();
+        long.headers_mut().insert("cookie", "x".repeat(20 * KIB).parse().expect("visible ASCII"));
+        let exchanges = [tracker.begin(&request()), tracker.begin(&long)];
+        assert!((52 * KIB..53 * KIB).contains(&held(&connections)), "{}", held(&connections));
+        // A body has a time of its own.
+        at(60);
+        assert!(!connection.slot.is_closing());
+        let [short, long] = exchanges;
+        drop(short);
+        let answer = frames(long, "page").await;
+        assert!((4 * KIB..5 * KIB).contains(&held(&connections)), "{}", held(&connections));
+        at(89);
+        assert!(!connection.slot.is_closing(), "the answer's time does not begin with the request");
+        at(92);
+        assert!(connection.slot.is_closing());
+        drop(answer);
+        assert_eq!(held(&connections), 0);
+    }
+
+    #[tokio::test]
+    async fn requests_and_answers_give_way_for_the_same_memory() {
+        let connections = connections(9);
+        let [(first, asking), (second, answered), (third, newest)] = [1, 2, 3].map(|port| add(&connections, port));
+        let _request = asking.begin(&request());
+        let _answer = frames(answered.begin(&request()), "page").await;
+        let many: Vec<_> = (0..2047).map(|_| newest.begin(&request())).collect();
+        assert!(first.slot.is_closing() && !second.slot.is_closing() && !third.slot.is_closing());
+        let _more = newest.begin(&request());
+        assert!(second.slot.is_closing() && third.slot.is_closing(), "one was not enough");
+        drop(many);
+    }
+
+    /// Where [`peer`] is a trusted proxy.
+    fn behind_proxy() -> Arc<Connections> {
+        let mut proxies = TrustedProxies::default();
+        proxies.add("192.0.2.1").expect("an address");
+        Connections::new(99, IDLE, proxies)
+    }
+
+    /// Holds this many requests over this connection, and so 16 KiB each.
+    fn ask(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
+        (0..count).map(|_| tracker.begin(&request())).collect()
+    }
+
+    #[test]
+    fn proxies_give_way_last_for_memory_and_work_never_does() {
+        let connections = behind_proxy();
+        let (proxy, of_proxy) = add(&connections, 1);
+        let stranger = |port: u16| conn::SocketAddr::from(SocketAddr::from(([198, 51, 100, 1], port)));
+        let strangers = [1, 2, 3].map(|port| {
+            let connection = connections.add(&stranger(port));
+            let tracker = connection.tracker();
+            tracker.speaks_http2();
+            (connection, tracker)
+        });
+        let [(working, one), (idle, two), (other, three)] = &strangers;
+        let _oldest = ask(&of_proxy, 100);
+        let work = connections.work_for(&stranger(1));
+        let _of_strangers = [ask(one, 100), ask(two, 100), ask(three, 1800)];
+        assert!(idle.slot.is_closing(), "it is the oldest without work");
+        assert!([proxy.slot.is_closing(), working.slot.is_closing(), other.slot.is_closing()] == [false; 3]);
+        let _more = ask(&of_proxy, 2000);
+        assert!(other.slot.is_closing() && proxy.slot.is_closing() && !working.slot.is_closing());
+        let _all = ask(one, 2100);
+        assert!(!working.slot.is_closing() && held(&connections) > 32 * KIB * KIB);
+        drop(work);
+        connections.close_idle(milliseconds(Now::read().boot) + 2000);
+        assert!(working.slot.is_closing(), "its work is done");
+        assert_eq!(held(&connections), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_all_answers_share_counts_little() {
+        let connections = connections(9);
+        let (_connection, tracker) = add(&connections, 1);
+        let shared = Bytes::from("x".repeat(160 * KIB));
+        let own = "x".repeat(30 * KIB);
+        for (body, counts) in [(ResBody::Once(shared), 36), (own.into(), 34)] {
+            let _waiting = frames(tracker.begin(&request()), body).await;
+            assert_eq!(held(&connections) / KIB, counts);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_takes_other_answers_is_not_closed() {
+        let connections = behind_proxy();
+        let start = connections.now.load(Ordering::Relaxed);
+        let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+        let (proxy, tracker) = add(&connections, 1);
+        let _never_taken = frames(tracker.begin(&request()), "page").await;
+        for seconds in [20, 40, 60] {
+            at(seconds);
+            drop(frames(tracker.begin(&request()), "page").await);
+        }
+        at(90);
+        assert!(!proxy.slot.is_closing());
+        at(92);
+        assert!(proxy.slot.is_closing());
     }
 }
 

@@ -90,10 +90,19 @@ impl Http2 {
 
     /// Sends a request without a body; returns its stream.
     pub(super) fn ask(&mut self, method: &str, path: &str) -> io::Result<u32> {
+        self.send_head(method, path, END_STREAM)
+    }
+
+    /// Sends the head of a request whose body is to come; returns its stream.
+    pub(super) fn announce(&mut self, method: &str, path: &str) -> io::Result<u32> {
+        self.send_head(method, path, 0)
+    }
+
+    fn send_head(&mut self, method: &str, path: &str, flags: u8) -> io::Result<u32> {
         let stream = 2 * self.streams + 1;
         self.streams += 1;
         let head = head(method, path, &self.address);
-        self.peer.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)).map(|()| stream)
+        self.peer.send(frame(HEADERS, END_HEADERS | flags, stream, &head)).map(|()| stream)
     }
 
     pub(super) fn ping(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::frames::{DATA, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
 use super::many::resident_kib;
 use super::{AT_ONCE, PLACES, PROXY, home_with};
-use crate::harness::{Answer, Home, client};
+use crate::harness::{Answer, Home, client, until};
 
 /// A stranger's, on one connection.
 const STREAMS: u32 = 12;
@@ -133,6 +133,75 @@ async fn more_than_100_header_fields_are_431_over_http_2_too() {
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn cookies_in_fields_of_their_own_count_as_one() {
+    let home = Home::new();
+    let server = home.start();
+    let live = server.login("alice").await.cookie();
+    let client = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    let ask = |others: usize| {
+        let request = client.get(server.url("/auth/status"));
+        let request = (0..150).fold(request, |request, number| request.header("cookie", format!("planted{number}=x")));
+        let request = (0..others).fold(request, |request, field| request.header(format!("x-{field}"), "y"));
+        request.header("cookie", &live).send()
+    };
+    // The client adds one field, and the cookies are another.
+    let [most, too_many] = [ask(98).await, ask(99).await].map(|answer| answer.expect("an answer"));
+    assert_eq!(most.status(), 200);
+    assert_eq!(too_many.status(), 431);
+    assert_eq!(too_many.text().await.expect("a body"), "too many header fields: send at most 100\n");
+}
+
+#[tokio::test]
+async fn requests_without_their_bodies_are_few_in_memory() {
+    const CONNECTIONS: usize = 300;
+    // A request counts 16 KiB and its head, and all 32 MiB.
+    const MOST_OPEN: usize = 32 * 1024 / 16 / STREAMS as usize + 1;
+    let home = Home::with_settings(&["http.body_timeout=1h"]);
+    let server = home.start();
+    let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| Http2::connect(&server.public, 65_535)).collect();
+    let before = resident_kib(&server);
+    for attacker in &mut attackers {
+        for _ in 0..STREAMS {
+            // The first are closed for the last.
+            let _ = attacker.announce("POST", "/auth/password");
+        }
+    }
+    until("most are closed", || {
+        attackers.retain_mut(|attacker| !is_closed(attacker));
+        attackers.len() <= MOST_OPEN
+    });
+    let most = resident_kib(&server).saturating_sub(before);
+    println!("{} of {CONNECTIONS} connections stayed, with {most} KiB", attackers.len());
+    assert!(most <= 80 * 1024, "{most} KiB");
+    assert!(attackers.len() > MOST_OPEN / 2, "no more are closed than need be");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_http_2_client_that_is_silent() {
+    let home = home_with(PLACES, &["http.shutdown_timeout=1h", "http.idle_timeout=1h"]);
+    let mut server = home.start();
+    let mut silent = Http2::connect(&server.public, 65_535);
+    let stream = silent.ask("GET", "/auth/status").expect("sends");
+    silent.until(|frame| frame.ends_stream() && frame.stream == stream);
+    let mut asked_nothing = Http2::connect(&server.public, 65_535);
+    asked_nothing.until(|frame| frame.kind == WINDOW_UPDATE);
+    server.signal("TERM");
+    // Neither answers the PING that follows GOAWAY.
+    assert!(silent.peer.is_closed() && asked_nothing.peer.is_closed());
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn after_408_a_silent_http_2_connection_is_closed() {
+    let home = home_with(PLACES, &["http.body_timeout=1s", "http.idle_timeout=1h"]);
+    let server = home.start();
+    let mut silent = Http2::connect(&server.public, 65_535);
+    let stream = silent.announce("POST", "/auth/logout").expect("sends");
+    silent.until(|frame| frame.kind == HEADERS && frame.stream == stream);
+    assert!(silent.peer.is_closed());
 }
 
 #[tokio::test]
