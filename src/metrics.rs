@@ -16,7 +16,7 @@ pub(crate) static RENEWALS: Counts<1> = Counts::new();
 pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
 /// What became of sign-outs.
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
-/// Connections that were closed to make room for others, or for their answers.
+/// Connections that were closed to make room for others, or for their requests and answers of HTTP/2.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
 /// Lines of the log that were not written.
 pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::NAMES.len() }> = Counts::new();

@@ -169,7 +169,7 @@ impl Connections {
         if waiting.is_empty() {
             waiting = of_kind(true);
         }
-        let count = (open.slots.len() / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE).min(waiting.len());
+        let count = Self::at_once(open.slots.len()).min(waiting.len());
         if count == 0 {
             return Room::None;
         }
@@ -177,6 +177,11 @@ impl Connections {
         waiting[..count].iter().for_each(|(_, slot)| open.close(slot));
         GAVE_WAY.add_many(0, count as u64);
         Room::Closing(count)
+    }
+
+    /// Number of connections to close at once, of so many.
+    fn at_once(open: usize) -> usize {
+        (open / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE)
     }
 
     /// Closes those that have done nothing for too long: no request was whole in `idle_timeout` from its first byte or, before that,

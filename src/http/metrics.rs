@@ -71,7 +71,7 @@ fn process(app: &App, now: Now, out: &mut Text) {
     out.gauge("connections_limit", "How many it may have.", app.connections.limit() as f64);
     out.counter(
         "connections_displaced_total",
-        "Connections closed to make room for others, or for their answers.",
+        "Connections closed to make room for others, or for their requests and answers of HTTP/2.",
         GAVE_WAY.total(0),
     );
     out.family("log_lines_dropped_total", "counter", "Lines of the log that were not written, by kind.");

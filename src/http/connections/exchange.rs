@@ -45,18 +45,32 @@ impl Connections {
     /// Closes connections until the memory is within its limit, strangers' first. One with a request that is being worked on stays;
     /// when that is done, [`Connections::close_idle`] looks again.
     pub(super) fn close_longest_holding(&self, open: &mut Open, now: u64) {
-        while self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES {
+        while self.holds_too_much() {
             let gives_way = |slot: &&Arc<Slot>| slot.is_closing() || slot.may_be_closed(now);
             let holding = open.slots.values().filter(gives_way);
-            let holding = holding.filter_map(|slot| Some((slot.held().oldest()?, slot)));
-            let longest = holding.min_by_key(|(number, slot)| (!slot.is_closing(), slot.is_proxy, *number));
-            let Some(slot) = longest.map(|(_, slot)| slot.clone()) else {
+            let order = |slot: &Slot| Some((!slot.is_closing(), slot.is_proxy, slot.held().oldest()?));
+            let mut holding: Vec<_> = holding.filter_map(|slot| Some((order(slot)?, slot.clone()))).collect();
+            let count = Self::at_once(open.slots.len()).min(holding.len());
+            if count == 0 {
                 return;
-            };
-            GAVE_WAY.add_many(0, u64::from(!slot.is_closing()));
-            open.close(&slot);
-            self.held_bytes.fetch_sub(slot.held().abandon(), Ordering::Relaxed);
+            }
+            holding.select_nth_unstable_by_key(count - 1, |(order, _)| *order);
+            holding.truncate(count);
+            holding.sort_unstable_by_key(|(order, _)| *order);
+            for (_, slot) in holding {
+                // No proxy's is closed only because several are closed at once.
+                if slot.is_proxy && !self.holds_too_much() {
+                    return;
+                }
+                GAVE_WAY.add_many(0, u64::from(!slot.is_closing()));
+                open.close(&slot);
+                self.held_bytes.fetch_sub(slot.held().abandon(), Ordering::Relaxed);
+            }
         }
+    }
+
+    fn holds_too_much(&self) -> bool {
+        self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES
     }
 }
 
@@ -111,7 +125,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Approximate memory of a request besides its head: its stream, and the tasks that read its body and make its answer.
-    const REQUEST_BYTES: usize = 16 * 1024;
+    const REQUEST_BYTES: usize = 24 * 1024;
     /// Approximate memory of a header field besides its name and value.
     const FIELD_BYTES: usize = 100;
     /// Approximate memory of an answer besides its bytes: its stream, its frames and its map of header fields.
