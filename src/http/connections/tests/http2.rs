@@ -1,0 +1,248 @@
+//! Requests and answers of HTTP/2.
+
+use salvo::http::ResBody;
+use salvo::hyper::body::{Body, Bytes, Frame};
+use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
+
+use super::super::exchange::Exchange;
+use super::*;
+
+const KIB: usize = 1024;
+
+/// A connection whose client began with the preface of HTTP/2.
+fn add(connections: &Arc<Connections>, port: u16) -> (Connection, Arc<Tracker>) {
+    let connection = connections.add(&peer(port));
+    let tracker = connection.tracker();
+    connection.has_read();
+    tracker.speaks_http2();
+    (connection, tracker)
+}
+
+fn request() -> HyperRequest<()> {
+    HyperRequest::new(())
+}
+
+/// The frames that the HTTP library holds until the client takes them.
+async fn frames(exchange: Exchange, body: impl Into<ResBody>) -> Vec<Frame<Bytes>> {
+    let mut body = exchange.answer(HyperResponse::new(body.into())).into_body();
+    let mut frames = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
+    {
+        frames.push(frame.expect("these bodies do not fail"));
+    }
+    frames
+}
+
+fn held(connections: &Connections) -> usize {
+    connections.held_bytes.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn an_answer_waits_until_its_last_bytes_are_dropped() {
+    let connections = connections(9);
+    let (_connection, tracker) = add(&connections, 1);
+    for (body, lengths) in [
+        (ResBody::from(b"page".as_slice()), vec![4]),
+        (ResBody::from(""), vec![0]),
+        (ResBody::None, vec![0]),
+        (ResBody::Chunks([Bytes::from_static(b"pa"), Bytes::from_static(b"ge")].into()), vec![2, 2]),
+    ] {
+        let mut taken = frames(tracker.begin(&request()), body).await;
+        let found: Vec<_> = taken.iter().map(|frame| frame.data_ref().expect("no trailers").len()).collect();
+        assert_eq!(found, lengths);
+        assert!(held(&connections) >= 4 * KIB);
+        let last = taken.pop().expect("there is a last one");
+        taken.clear();
+        assert!(held(&connections) >= 4 * KIB, "the last one counts");
+        drop(last);
+        assert_eq!(held(&connections), 0);
+    }
+    drop(tracker.begin(&request()).answer(HyperResponse::new(ResBody::from("not sent at all"))));
+    drop(tracker.begin(&request()));
+    assert_eq!(held(&connections), 0);
+}
+
+#[tokio::test]
+async fn who_does_not_take_all_of_an_answer_is_closed() {
+    let connections = connections(9);
+    let start = connections.now.load(Ordering::Relaxed);
+    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let [(never, asks_on), (taking, tracker)] = [1, 2].map(|port| add(&connections, port));
+    let _never_taken = frames(asks_on.begin(&request()), "page").await;
+    let taken = frames(tracker.begin(&request()), "page").await;
+    at(20);
+    drop(taken);
+    let _next = frames(tracker.begin(&request()), "page").await;
+    // Neither what the socket does nor other answers that are taken help.
+    never.has_read();
+    never.has_written();
+    drop(frames(asks_on.begin(&request()), "page").await);
+    at(32);
+    assert!(never.slot.is_closing() && !taking.slot.is_closing());
+    at(52);
+    assert!(taking.slot.is_closing());
+}
+
+#[tokio::test]
+async fn only_requests_and_answers_that_are_taken_are_activity() {
+    let connections = connections(9);
+    let start = connections.now.load(Ordering::Relaxed);
+    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let [(pinging, _), (asking, tracker), (waiting, unanswered)] = [1, 2, 3].map(|port| add(&connections, port));
+    let unanswered = unanswered.begin(&request());
+    at(70);
+    pinging.has_read();
+    pinging.has_written();
+    drop(frames(tracker.begin(&request()), "page").await);
+    at(77);
+    assert!(pinging.slot.is_closing());
+    at(140);
+    assert!(!asking.slot.is_closing() && !waiting.slot.is_closing());
+    drop(unanswered);
+    at(148);
+    assert!(asking.slot.is_closing() && !waiting.slot.is_closing());
+    at(217);
+    assert!(waiting.slot.is_closing());
+}
+
+#[tokio::test]
+async fn a_pong_makes_a_connection_no_younger_and_an_answer_does() {
+    let connections = connections(2);
+    let [(pinging, _), (asking, tracker)] = [1, 2].map(|port| add(&connections, port));
+    drop(frames(tracker.begin(&request()), "page").await);
+    pinging.has_written();
+    assert_eq!(connections.room(), Room::Closing(1));
+    assert!(pinging.slot.is_closing() && !asking.slot.is_closing());
+}
+
+#[tokio::test]
+async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
+    const EACH: usize = 28 * KIB;
+    let connections = connections(99);
+    let page = || "x".repeat(EACH);
+    let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, port));
+    // The first connection's answer was taken and came again, so the second one's is older.
+    drop(frames(oldest.begin(&request()), page()).await);
+    let _second = frames(younger.begin(&request()), page()).await;
+    let mut waiting = Vec::new();
+    for _ in 0..1023 {
+        waiting.push(frames(oldest.begin(&request()), page()).await);
+    }
+    assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", held(&connections));
+    let (third, newest) = add(&connections, 3);
+    let last = frames(newest.begin(&request()), page()).await;
+    assert!(second.slot.is_closing() && !first.slot.is_closing() && !third.slot.is_closing());
+    waiting.push(frames(younger.begin(&request()), page()).await);
+    assert!(!first.slot.is_closing(), "what is being closed counts no more");
+    waiting.push(frames(newest.begin(&request()), page()).await);
+    assert!(first.slot.is_closing() && !third.slot.is_closing());
+    drop((waiting, last, _second));
+    assert_eq!(held(&connections), 0);
+}
+
+#[tokio::test]
+async fn a_request_counts_with_its_head_until_it_is_answered() {
+    let connections = connections(9);
+    let start = connections.now.load(Ordering::Relaxed);
+    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let (connection, tracker) = add(&connections, 1);
+    let mut long = request();
+    long.headers_mut().insert("cookie", "x".repeat(20 * KIB).parse().expect("visible ASCII"));
+    let exchanges = [tracker.begin(&request()), tracker.begin(&long)];
+    assert!((68 * KIB..69 * KIB).contains(&held(&connections)), "{}", held(&connections));
+    // A body has a time of its own.
+    at(60);
+    assert!(!connection.slot.is_closing());
+    let [short, long] = exchanges;
+    drop(short);
+    let answer = frames(long, "page").await;
+    assert!((4 * KIB..5 * KIB).contains(&held(&connections)), "{}", held(&connections));
+    at(89);
+    assert!(!connection.slot.is_closing(), "the answer's time does not begin with the request");
+    at(92);
+    assert!(connection.slot.is_closing());
+    drop(answer);
+    assert_eq!(held(&connections), 0);
+}
+
+#[tokio::test]
+async fn requests_and_answers_give_way_for_the_same_memory() {
+    let connections = connections(9);
+    let [(first, asking), (second, answered), (third, newest)] = [1, 2, 3].map(|port| add(&connections, port));
+    let _request = asking.begin(&request());
+    let _answer = frames(answered.begin(&request()), "page").await;
+    let many: Vec<_> = (0..1365).map(|_| newest.begin(&request())).collect();
+    assert!(first.slot.is_closing() && !second.slot.is_closing() && !third.slot.is_closing());
+    let _more = newest.begin(&request());
+    assert!(second.slot.is_closing() && third.slot.is_closing(), "one was not enough");
+    drop(many);
+}
+
+/// Where [`peer`] is a trusted proxy.
+fn behind_proxy() -> Arc<Connections> {
+    let mut proxies = TrustedProxies::default();
+    proxies.add("192.0.2.1").expect("an address");
+    Connections::new(99, IDLE, proxies)
+}
+
+/// Holds this many requests over this connection, and so 24 KiB each.
+fn ask(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
+    (0..count).map(|_| tracker.begin(&request())).collect()
+}
+
+#[test]
+fn proxies_give_way_last_for_memory_and_work_never_does() {
+    let connections = behind_proxy();
+    let (proxy, of_proxy) = add(&connections, 1);
+    let stranger = |port: u16| conn::SocketAddr::from(SocketAddr::from(([198, 51, 100, 1], port)));
+    let strangers = [1, 2, 3].map(|port| {
+        let connection = connections.add(&stranger(port));
+        let tracker = connection.tracker();
+        tracker.speaks_http2();
+        (connection, tracker)
+    });
+    let [(working, one), (idle, two), (other, three)] = &strangers;
+    let _oldest = ask(&of_proxy, 100);
+    let work = connections.work_for(&stranger(1));
+    let _of_strangers = [ask(one, 100), ask(two, 100), ask(three, 1100)];
+    assert!(idle.slot.is_closing(), "it is the oldest without work");
+    assert!([proxy.slot.is_closing(), working.slot.is_closing(), other.slot.is_closing()] == [false; 3]);
+    let _more = ask(&of_proxy, 2000);
+    assert!(other.slot.is_closing() && proxy.slot.is_closing() && !working.slot.is_closing());
+    let _all = ask(one, 2100);
+    assert!(!working.slot.is_closing() && held(&connections) > 32 * KIB * KIB);
+    drop(work);
+    connections.close_idle(milliseconds(Now::read().boot) + 2000);
+    assert!(working.slot.is_closing(), "its work is done");
+    assert_eq!(held(&connections), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_all_answers_share_counts_little() {
+    let connections = connections(9);
+    let (_connection, tracker) = add(&connections, 1);
+    let shared = Bytes::from("x".repeat(160 * KIB));
+    let own = "x".repeat(30 * KIB);
+    for (body, counts) in [(ResBody::Once(shared), 36), (own.into(), 34)] {
+        let _waiting = frames(tracker.begin(&request()), body).await;
+        assert_eq!(held(&connections) / KIB, counts);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_other_answers_is_not_closed() {
+    let connections = behind_proxy();
+    let start = connections.now.load(Ordering::Relaxed);
+    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let (proxy, tracker) = add(&connections, 1);
+    let _never_taken = frames(tracker.begin(&request()), "page").await;
+    for seconds in [20, 40, 60] {
+        at(seconds);
+        drop(frames(tracker.begin(&request()), "page").await);
+    }
+    at(90);
+    assert!(!proxy.slot.is_closing());
+    at(92);
+    assert!(proxy.slot.is_closing());
+}
