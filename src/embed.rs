@@ -211,7 +211,8 @@ impl Jar {
     /// # Errors
     /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
-        let (jar, subject) = (self.clone(), subject.to_owned());
+        let jar = self.clone();
+        let subject = subject.to_owned();
         self.0.changes.run(async move { jar.0.refusals.end_all(&subject).await }).await
     }
 

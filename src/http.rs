@@ -99,7 +99,7 @@ pub(crate) struct App {
     pub(crate) tls: Option<Arc<Tls>>,
     /// The calls that change something, which run to their end.
     pub(crate) changes: Changes,
-    /// What other nodes say of their keys.
+    /// Reports of other nodes about their keys.
     pub(crate) node_reports: Arc<NodeReports>,
     /// The signal to stop has come.
     pub(crate) stopping: Arc<AtomicBool>,

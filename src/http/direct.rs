@@ -275,7 +275,7 @@ fn verification(outcome: &Result<Reply, Problem>) -> Verification {
     }
 }
 
-/// What the panic says goes to the log, as any does.
+/// Turns a panic into a 500. Its message goes to the log.
 fn caught(answer: impl FnOnce() -> Result<Reply, Unanswered>) -> Result<Reply, Unanswered> {
     // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
     catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {

@@ -1,4 +1,4 @@
-//! What other nodes say of their keys, asked of the store for many requests at once.
+//! Asks the store which keys other nodes have, once for many requests.
 //!
 //! Anybody can cause the question by making up a key (`logout.rs`). So all who wait share one, there is at most one a second, and
 //! each waits for one that begins after it asked.

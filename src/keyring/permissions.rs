@@ -1,4 +1,4 @@
-//! Who else could change the ring: nobody may be able to put a key there but the owner of the directory, this process and root.
+//! Refuses a key directory to which somebody else could add a key: anybody but its owner, this process and root.
 //!
 //! The modes of what is mounted read-only do not count. Kubernetes' Secrets are such: each key there is a link to a file in a
 //! directory that everybody could write, if it were not mounted so.

@@ -24,7 +24,7 @@ pub enum Entry {
     },
     /// Refuses a key, for ever (`retention.rs` says why): no node opens or seals with it, whatever its key files say.
     Key {
-        /// Which.
+        /// The key's id.
         kid: Kid,
     },
 }

@@ -127,7 +127,8 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    let (error, thread) = (info.payload_as_str(), thread.name());
+    let error = info.payload_as_str();
+    let thread = thread.name();
     sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
 }
 
@@ -137,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged meanwhile, as text, by a subscriber like that of the process.
+    /// Returns the text of what is logged meanwhile, by a subscriber like that of the process.
     fn logged(act: impl FnOnce()) -> String {
         let queue = LogQueue::default();
         let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };

@@ -14,7 +14,7 @@ use crate::session::Lifetimes;
 
 const LIMITS: Limits =
     Limits { connections: 2, statement_timeout: Duration::from_secs(4), connect_timeout: Duration::from_secs(4) };
-/// So many writes are enough to drop some half-way on any machine.
+/// Number of writes that is enough to drop some half-way on any machine.
 const MOST_STARTED: usize = 5_000;
 
 type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
