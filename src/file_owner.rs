@@ -5,8 +5,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 const ROOT: u32 = 0;
 
@@ -50,6 +53,32 @@ impl Owner {
             Err(source) => Err(io::Error::new(source.kind(), OwnerError { uid: self.uid, source })),
             Ok(()) => Ok(()),
         }
+    }
+}
+
+/// A directory that stays the same one, whatever is put in its place meanwhile. Its owner could otherwise put a link to another
+/// directory there while root waits for a lock, and have root make files in that one.
+#[derive(Debug)]
+pub(crate) struct PinnedDirectory {
+    path: PathBuf,
+    /// Keeps the path good.
+    _open: File,
+}
+
+impl PinnedDirectory {
+    /// Opens a directory.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY.bits().cast_signed();
+        let open = File::options().read(true).custom_flags(flags).open(directory)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        // Without /proc there is only the name.
+        let path = if path.exists() { path } else { directory.to_owned() };
+        Ok(Self { path, _open: open })
+    }
+
+    /// A path that leads to this directory for as long as it is open.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

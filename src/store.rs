@@ -48,6 +48,12 @@ pub(crate) enum StoreError {
         .0.display()
     )]
     Replaced(PathBuf),
+    #[error(
+        "there is no database at {path}, but its log {path}-wal: it was moved or removed, perhaps under a running server. \
+         Put the file back; or, if it is lost, remove {path}-wal and {path}-shm first",
+        path = .0.display()
+    )]
+    Left(PathBuf),
     #[error("cannot open the database {}: {source}", path.display())]
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot create the database {}: {source}", path.display())]

@@ -78,7 +78,8 @@ impl Keys {
             Self::Status { json } => block_on(status::run(config, json))?,
             Self::Revoke { kid, replace } => block_on(revoke::run(config, kid, replace))?,
             Self::Prune => {
-                let removed = LockedRing::lock(directory)?.prune(now)?;
+                let refused = block_on(revoke::refused_keys(config))?;
+                let removed = LockedRing::lock(directory)?.prune(&refused, now)?;
                 eprintln!("removed {} of the keys in {}", removed.len(), directory.display());
                 removed.iter().for_each(|kid| println!("{kid}"));
             }

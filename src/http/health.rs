@@ -136,7 +136,8 @@ impl Degradation {
                      it as the server's user with: sealjar doctor"
                 ))
             }
-            Self::ListStale => (!list.is_current(now))
+            // Where it is refused, this is a reason for not being ready.
+            Self::ListStale => (!list.is_current(now) && list.may_be_trusted(now))
                 .then(|| "the revocation list is stale: sign-outs on other nodes are not known here".to_owned()),
         }
     }

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,16 @@ use rustix::fs::{Mode, OFlags};
 
 use super::permissions::check_directory;
 use super::{Dates, Key, KeyRing, RingError, file};
-use crate::clock::{CLOCK_SKEW, UnixTime};
-use crate::file_owner::{Owner, directory_of};
+use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::id::Kid;
 use crate::secret::Secret;
 
 /// A dot-name, so it is never taken for a key.
 const LOCK_NAME: &str = ".lock";
+/// How long another change is waited for. The directory's owner could keep the lock for ever.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Why the ring was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -56,26 +59,34 @@ pub enum ChangeError {
 #[derive(Debug)]
 pub struct LockedRing {
     directory: PathBuf,
+    /// The directory as it was when it was locked.
+    pinned: PinnedDirectory,
     /// The directory's, and that of every file made in it.
     owner: Owner,
     _lock: File,
 }
 
 impl LockedRing {
-    /// Locks the directory, waiting for whoever changes it now. Makes nothing but the lock file.
+    /// Locks the directory, waiting for whoever changes it now, for [`LOCK_TIMEOUT`] at most. Makes nothing but the lock file.
     ///
     /// # Errors
-    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, or new
-    /// files there cannot be given to its owner.
+    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, if new
+    /// files there cannot be given to its owner, or if somebody else keeps the lock.
     pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
         check_directory(directory)?;
         let lock = || -> io::Result<Self> {
-            let owner = Owner::of_directory(directory)?;
-            let lock = open_lock(&directory.join(LOCK_NAME), owner)?;
-            lock.lock()?;
-            Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
+            let pinned = PinnedDirectory::open(directory)?;
+            let owner = Owner::of_directory(pinned.path())?;
+            let lock = open_lock(&pinned.path().join(LOCK_NAME), owner)?;
+            wait_for_lock(&lock)?;
+            Ok(Self { directory: directory.to_owned(), pinned, owner, _lock: lock })
         };
-        lock().map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })
+        let ring = lock().map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
+        // Once more, because another may be in its place by now.
+        match check_directory(ring.pinned.path()) {
+            Ok(()) => Ok(ring),
+            Err(error) => Err(check_directory(directory).err().unwrap_or(error).into()),
+        }
     }
 
     /// Makes the directory (mode 0700) if need be, and in it the first key, active at once on every node.
@@ -97,7 +108,9 @@ impl LockedRing {
     /// # Errors
     /// [`ChangeError::Ring`].
     pub fn read(&self) -> Result<KeyRing, ChangeError> {
-        Ok(KeyRing::load(&self.directory)?)
+        // What is wrong is told by the directory's own name, where it has the same fault.
+        let named = |error| KeyRing::load(&self.directory).err().unwrap_or(error);
+        Ok(KeyRing::load(self.pinned.path()).map_err(named)?)
     }
 
     /// Publishes a new key that activates at `activates_at`, or at the next second at which no other does, so that it then seals.
@@ -170,22 +183,26 @@ impl LockedRing {
         if !others_seal && !replace {
             return Err(ChangeError::OnlyActive(kid));
         }
-        let activates_at = free_second(&ring, everywhere(now));
+        // After any other that took over a moment ago: else that one would go on sealing.
+        let latest = ring.keys().iter().filter(|key| key.may_seal(now)).filter_map(|key| key.dates.activates_at).max();
+        let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
+        let activates_at = free_second(&ring, everywhere(now).max(after_latest));
         let successor = replace.then(|| self.make(Some(activates_at), key.dates.max_lifetime, now)).transpose()?;
         let revoked = Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates });
         Ok(KeyRevocation { ring: self, revoked: Some(revoked), successor })
     }
 
-    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live.
+    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are the keys
+    /// that the store's revocation log refuses: a key is not retired by one of them.
     ///
     /// # Errors
     /// [`ChangeError`]; what was removed before it stays removed.
-    pub fn prune(&self, now: UnixTime) -> Result<Vec<Kid>, ChangeError> {
-        let ring = self.read()?;
+    pub fn prune(&self, refused: &[Kid], now: UnixTime) -> Result<Vec<Kid>, ChangeError> {
+        let ring = self.read()?.refusing(refused);
         let mut removed = Vec::new();
         for key in ring.keys() {
             if ring.needed_until(key, now).is_some_and(|instant| instant < now) {
-                file::remove(&self.directory, key.kid()).map_err(|source| self.failed(source))?;
+                file::remove(self.pinned.path(), key.kid()).map_err(|source| self.failed(source))?;
                 removed.push(key.kid());
             }
         }
@@ -200,11 +217,31 @@ impl LockedRing {
     }
 
     fn write(&self, key: &Key) -> Result<(), ChangeError> {
-        file::write(&self.directory, key, self.owner).map_err(|source| self.failed(source))
+        file::write(self.pinned.path(), key, self.owner).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> ChangeError {
         ChangeError::Write { directory: self.directory.clone(), source }
+    }
+}
+
+/// Takes the lock as soon as nobody else has it.
+fn wait_for_lock(lock: &File) -> io::Result<()> {
+    let began = Now::read().boot;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Now::read().boot.saturating_sub(began) < LOCK_TIMEOUT => {
+                std::thread::sleep(LOCK_POLL)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "another command or process keeps the lock {LOCK_NAME}; see who with: fuser -v {LOCK_NAME}"
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+        }
     }
 }
 

@@ -117,7 +117,7 @@ impl Schedule {
         if latest.is_some_and(|latest| latest.plus(self.every) > activates_at) {
             return Ok(None);
         }
-        ring.prune(now)?;
+        ring.prune(&self.refused, now)?;
         ring.rotate(activates_at, self.max_lifetime, now).map(|(kid, _)| Some(kid))
     }
 }

@@ -29,7 +29,7 @@ use super::moving::statements::moving;
 use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
-use crate::file_owner::{Owner, directory_of};
+use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::revocation::Entry;
 use files::Files;
 pub(super) use page::rows;
@@ -84,15 +84,24 @@ impl Store {
     /// owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Create { path: path.to_owned(), source };
-        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        if path.exists() {
+            return Ok(false);
+        }
+        // A new database would take over the log that one lacks which was only moved away.
+        if files::has_log_without_database(path) {
+            return Err(StoreError::Left(path.to_owned()));
+        }
+        let directory = PinnedDirectory::open(directory_of(path)).map_err(failed)?;
+        let pinned = directory.path().join(path.file_name().unwrap_or_default());
+        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pinned) {
             Ok(made) => made,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
         if rustix::process::geteuid().is_root() {
-            let given = Owner::of_directory(directory_of(path)).and_then(|owner| owner.give(&made));
+            let given = Owner::of_directory(directory.path()).and_then(|owner| owner.give(&made));
             if let Err(error) = given {
-                fs::remove_file(path).map_err(failed)?;
+                fs::remove_file(&pinned).map_err(failed)?;
                 return Err(failed(error));
             }
         }

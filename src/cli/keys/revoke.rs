@@ -11,7 +11,7 @@ use super::Failure;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
-use crate::keyring::rotate::LockedRing;
+use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::url::without_password;
 use crate::store::{MAY_SERVE, Node, Store, StoreError};
 
@@ -23,8 +23,23 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     let directory = config.keys.dir.display();
     let opened = open(config).await;
     let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |(_, refused)| refused));
-    let ring = LockedRing::lock(&config.keys.dir)?;
-    let revocation = ring.begin_revoking(kid, replace, refused, Now::read().wall)?;
+    let locked = LockedRing::lock(&config.keys.dir);
+    let begun = match &locked {
+        Ok(ring) => ring.begin_revoking(kid, replace, refused, Now::read().wall),
+        Err(_) => Err(ChangeError::NoSuchKey(kid)),
+    };
+    let revocation = match (begun, &locked) {
+        (Ok(revocation), _) => revocation,
+        // The files cannot be read or written: the nodes must refuse the key all the same.
+        (Err(error @ (ChangeError::Ring(_) | ChangeError::Write { .. })), Ok(_)) => {
+            return Err(in_store_alone(opened, kid, error).await);
+        }
+        (Err(error), Ok(_)) => return Err(error.into()),
+        (Err(_), Err(_)) => {
+            let error = locked.err().unwrap_or(ChangeError::NoSuchKey(kid));
+            return Err(in_store_alone(opened, kid, error).await);
+        }
+    };
     let successor = revocation.successor();
     let logged = match opened {
         Ok(Some((store, _))) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
@@ -39,7 +54,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
             Ok(None) | Err(_) => failure,
         });
     }
-    drop(ring);
+    drop(locked);
     eprintln!("revoked {kid} in {directory}");
     if let Some(successor) = successor {
         eprintln!("made a successor; it is active");
@@ -65,6 +80,33 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
             ))
         }
     }
+}
+
+/// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
+async fn in_store_alone(
+    opened: Result<Option<(Store, Vec<Kid>)>, StoreError>,
+    kid: Kid,
+    error: ChangeError,
+) -> Failure {
+    let failure = Failure::from(error);
+    match opened {
+        Ok(Some((store, _))) => match store.revoke_key(kid).await {
+            Ok(()) => failure.hint(format!(
+                "{kid} is revoked in the store, and its nodes refuse it; its file is as it was. Mend the directory, and run the same command again"
+            )),
+            Err(_) => failure,
+        },
+        Ok(None) | Err(_) => failure,
+    }
+}
+
+/// The keys that the store refuses; none if there is no store.
+pub(super) async fn refused_keys(config: &Config) -> Result<Vec<Kid>, Failure> {
+    let Some((store, refused)) = open(config).await? else {
+        return Ok(Vec::new());
+    };
+    store.close().await;
+    Ok(refused)
 }
 
 /// The store and the keys that it refuses already, or `None` if it was never made.
@@ -101,7 +143,7 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
             Ok(progress) => {
                 let failure = Failure::failed(format!("not every node is known to refuse {kid}: {progress}"));
                 return Err(failure.hint(
-                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again",
+                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. One that was killed counts until 5 minutes after its last report",
                 ));
             }
             Err(error) => {

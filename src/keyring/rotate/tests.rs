@@ -63,7 +63,7 @@ fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
     let read = ring.read().expect("reads");
     assert!(made && read.opening_key(kid).is_ok());
     assert_eq!(read.sealing_key(UnixTime(u64::MAX)).map(Key::kid), Some(first));
-    assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "it waits for as long as need be");
+    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "it waits for as long as need be");
     assert_eq!(ring.activate(kid, UnixTime(300)).expect("activates"), UnixTime(300));
     let read = ring.read().expect("reads");
     assert_eq!(read.sealing_key(UnixTime(299)).map(Key::kid), Some(first));
@@ -140,9 +140,9 @@ fn prunes_a_retired_key_once_its_last_token_is_dead_and_not_a_second_earlier() {
     let (_directory, ring, old) = ring_at(100);
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
     let dead = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
-    assert_eq!(ring.prune(UnixTime(dead)).expect("prunes"), []);
-    assert_eq!(ring.prune(UnixTime(dead + 1)).expect("prunes"), [old]);
-    assert_eq!(ring.prune(UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
+    assert_eq!(ring.prune(&[], UnixTime(dead)).expect("prunes"), []);
+    assert_eq!(ring.prune(&[], UnixTime(dead + 1)).expect("prunes"), [old]);
+    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
 }
 
 #[test]
@@ -151,11 +151,44 @@ fn prunes_no_key_of_endless_lifetime() {
     LockedRing::init(directory.path(), Duration::from_secs(u64::MAX), UnixTime(100)).expect("an empty directory");
     let ring = LockedRing::lock(directory.path()).expect("writable");
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
-    assert_eq!(ring.prune(UnixTime(9_000_000_000)).expect("prunes"), []);
+    assert_eq!(ring.prune(&[], UnixTime(9_000_000_000)).expect("prunes"), []);
 }
 
 fn revoke(ring: &LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
     let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
     let successor = revocation.successor();
     revocation.finish().map(|()| successor)
+}
+
+#[test]
+fn changes_go_to_the_directory_that_was_locked() {
+    let (directory, _, _) = ring_at(100);
+    let [keys, away, other] = ["keys", "away", "other"].map(|name| directory.path().join(name));
+    LockedRing::init(&keys, LIFETIME, UnixTime(100)).expect("an empty directory");
+    std::fs::create_dir(&other).expect("makes");
+    let ring = LockedRing::lock(&keys).expect("writable");
+    std::fs::rename(&keys, &away).expect("renames");
+    std::os::unix::fs::symlink(&other, &keys).expect("links");
+    let (kid, _) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(150)).expect("rotates");
+    assert!(away.join(format!("{kid}.key")).exists());
+    assert_eq!(std::fs::read_dir(&other).expect("reads").count(), 0, "nothing is made in another directory");
+}
+
+#[test]
+fn a_key_that_the_log_refuses_retires_no_other() {
+    let (_directory, ring, first) = ring_at(100);
+    let (second, _) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
+    let late = UnixTime(200 + 100 * LIFETIME.as_secs());
+    assert_eq!(ring.prune(&[second], late).expect("prunes"), [second; 0], "the first one seals again");
+    assert_eq!(ring.prune(&[], late).expect("prunes"), [first]);
+}
+
+#[test]
+fn a_successor_takes_over_from_a_key_that_has_just_begun() {
+    let (_directory, ring, first) = ring_at(100);
+    let now = UnixTime(1_000);
+    ring.rotate(now, LIFETIME, now).expect("rotates");
+    let successor = revoke(&ring, first, true, now.0).expect("revokes");
+    let seals = ring.read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
+    assert_eq!(seals, successor);
 }

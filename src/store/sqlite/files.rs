@@ -92,6 +92,13 @@ impl Files {
     }
 }
 
+/// Whether the log of a database is there, and the database is not.
+pub(super) fn has_log_without_database(database: &Path) -> bool {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    !database.exists() && Path::new(&log).exists()
+}
+
 /// Device and inode of the file at this path; `None` if there is none, or nobody can tell.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;

@@ -77,6 +77,16 @@ mod tests {
     }
 
     #[test]
+    fn no_database_is_made_beside_the_log_of_one_that_is_gone() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("test.db");
+        std::fs::write(home.path().join("test.db-wal"), "a log").expect("writes");
+        assert!(matches!(Store::create(&path), Err(StoreError::Left(_))));
+        std::fs::remove_file(home.path().join("test.db-wal")).expect("removes");
+        assert!(Store::create(&path).expect("a new file"));
+    }
+
+    #[test]
     fn a_row_that_cannot_be_is_an_error() {
         for text in [
             "[[1,\"00\",null,null,\"\",1]]",
