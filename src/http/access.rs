@@ -23,6 +23,7 @@ pub(super) struct Access {
 impl Access {
     /// So much of a path is written, in bytes.
     const MAX_PATH: usize = 256;
+    const MAX_METHOD: usize = 32;
 
     pub(super) fn begin() -> Self {
         let is_wanted = tracing::enabled!(target: "sealjar::access", Level::DEBUG);
@@ -33,11 +34,12 @@ impl Access {
     pub(super) fn end(self, app: &App, request: &Request, response: &Response, id: Option<&RequestId>) {
         let Some(began) = self.began else { return };
         let path = request.uri().path();
+        let method = request.method().as_str();
         let of_proxy = if id.is_none() { RequestId::of_proxy(app, request) } else { None };
         tracing::debug!(
             target: "sealjar::access",
             request_id = id.or(of_proxy.as_ref()).map(RequestId::as_str),
-            method = %request.method(),
+            method = &method[..method.floor_char_boundary(Self::MAX_METHOD)],
             path = &path[..path.floor_char_boundary(Self::MAX_PATH)],
             status = response.status_code.map(|status| status.as_u16()),
             ms = milliseconds(Now::read().boot.saturating_sub(began)),
