@@ -104,7 +104,12 @@ pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&
 /// `limit` is the limit that stood in the way.
 pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network) {
     count(purpose, Password::Throttled);
-    sampled_event!("throttled", "too many failures", during = purpose.name(), limit, client = %client);
+    let during = purpose.name();
+    match limit {
+        // One busy network must not hide the limit that an account ran into.
+        "network" => sampled_event!("throttled", "too many failures", during, limit, client = %client),
+        _ => sampled_event!("throttled", "too many failures", during, limit, client = %client),
+    }
 }
 
 /// All threads that hash were busy and the queue was full.

@@ -67,7 +67,7 @@ pub struct LockedRing {
 }
 
 impl LockedRing {
-    /// Locks the directory, waiting for whoever changes it now, for [`LOCK_TIMEOUT`] at most. Makes nothing but the lock file.
+    /// Locks the directory, waiting for whoever changes it now, for 30 s at most. Makes nothing but the lock file.
     ///
     /// # Errors
     /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, if new
@@ -128,14 +128,13 @@ impl LockedRing {
     }
 
     /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind is
-    /// taken up instead; says whether there was none.
+    /// taken up instead, unless it is one of `refused`, which the store's revocation log refuses; says whether there was none.
     ///
     /// # Errors
     /// [`ChangeError`]; an empty ring is refused, as by `rotate`.
-    pub fn publish(&self, max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
-        let ring = self.read()?;
-        let left_behind =
-            ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && key.dates.revoked_at.is_none());
+    pub fn publish(&self, refused: &[Kid], max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
+        let ring = self.read()?.refusing(refused);
+        let left_behind = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
         match left_behind.max_by_key(|key| (key.dates.created_at, key.kid())) {
             Some(key) => Ok((key.kid(), false)),
             None => Ok((self.make(None, max_lifetime, now)?, true)),

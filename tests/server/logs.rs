@@ -77,4 +77,7 @@ async fn every_answer_has_a_line_for_those_who_ask_for_it() {
         assert_eq!(found, [&json!("GET"), &json!(shown), &json!(status), &json!("203.0.113.0/24"), &json!("one")]);
         assert!(line["ms"].is_u64() && !line.to_string().contains("secret"), "{line}");
     }
+    let method = reqwest::Method::from_bytes("M".repeat(20_000).as_bytes()).expect("a token");
+    client().request(method, server.url("/auth/status")).send().await.expect("an answer");
+    assert_eq!(server.wait_for("answered")["method"], "M".repeat(32));
 }

@@ -34,6 +34,10 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         (Err(error @ (ChangeError::Ring(_) | ChangeError::Write { .. })), Ok(_)) => {
             return Err(in_store_alone(opened, kid, error).await);
         }
+        // Another node has the key: it may be the one that was stolen.
+        (Err(error @ ChangeError::NoSuchKey(_)), Ok(_)) if is_opened_somewhere(&opened, kid).await => {
+            return Err(in_store_alone(opened, kid, error).await);
+        }
         (Err(error), Ok(_)) => return Err(error.into()),
         (Err(_), Err(_)) => {
             let error = locked.err().unwrap_or(ChangeError::NoSuchKey(kid));
@@ -82,6 +86,14 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     }
 }
 
+/// Whether some node has reported that it opens with this key.
+async fn is_opened_somewhere(opened: &Result<Option<(Store, Vec<Kid>)>, StoreError>, kid: Kid) -> bool {
+    let Ok(Some((store, _))) = opened else {
+        return false;
+    };
+    store.nodes().await.is_ok_and(|nodes| nodes.iter().any(|node| node.report.opens_with(kid)))
+}
+
 /// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
 async fn in_store_alone(
     opened: Result<Option<(Store, Vec<Kid>)>, StoreError>,
@@ -92,7 +104,7 @@ async fn in_store_alone(
     match opened {
         Ok(Some((store, _))) => match store.revoke_key(kid).await {
             Ok(()) => failure.hint(format!(
-                "{kid} is revoked in the store, and its nodes refuse it; its file is as it was. Mend the directory, and run the same command again"
+                "{kid} is revoked in the store, and its nodes refuse it; its file is as it was, where there is one. Mend the directory, or name the right one with --keys, and run the same command again"
             )),
             Err(_) => failure,
         },

@@ -24,7 +24,8 @@ pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Fai
     store.nodes().await?;
 
     let (directory, max_lifetime) = (&config.keys.dir, config.lifetimes().longest());
-    let (kid, made) = LockedRing::lock(directory)?.publish(max_lifetime, Now::read().wall)?;
+    let (kid, made) =
+        LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
     if made {
         eprintln!("published {kid}, which does not seal yet");
     } else {

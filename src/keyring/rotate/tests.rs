@@ -59,7 +59,7 @@ fn a_key_to_activate_at_once_is_active_although_another_will_take_over_later() {
 #[test]
 fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
     let (_directory, ring, first) = ring_at(100);
-    let (kid, made) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+    let (kid, made) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     let read = ring.read().expect("reads");
     assert!(made && read.opening_key(kid).is_ok());
     assert_eq!(read.sealing_key(UnixTime(u64::MAX)).map(Key::kid), Some(first));
@@ -76,7 +76,7 @@ fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
     for _ in 0..8 {
         let (_directory, ring, _) = ring_at(100);
         ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
-        let (kid, _) = ring.publish(LIFETIME, UnixTime(100)).expect("publishes");
+        let (kid, _) = ring.publish(&[], LIFETIME, UnixTime(100)).expect("publishes");
         let activates_at = ring.activate(kid, UnixTime(100)).expect("activates");
         assert_eq!(activates_at, UnixTime(101));
         assert_eq!(ring.read().expect("reads").sealing_key(activates_at).map(Key::kid), Some(kid));
@@ -86,15 +86,15 @@ fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
 #[test]
 fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
     let (_directory, ring, _) = ring_at(100);
-    let (left, _) = ring.publish(LIFETIME, UnixTime(200)).expect("publishes");
+    let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
-    assert_eq!(ring.publish(LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
+    assert_eq!(ring.publish(&[], LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
     revoke(&ring, left, false, 400).expect("revokes");
     assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
-    let (other, made) = ring.publish(LIFETIME, UnixTime(400)).expect("publishes");
+    let (other, made) = ring.publish(&[], LIFETIME, UnixTime(400)).expect("publishes");
     assert!(made && other != left);
     ring.activate(other, UnixTime(500)).expect("activates");
-    assert!(ring.publish(LIFETIME, UnixTime(500)).expect("publishes").1);
+    assert!(ring.publish(&[], LIFETIME, UnixTime(500)).expect("publishes").1);
     assert!(matches!(ring.activate(Kid::from_bytes([0; 8]), UnixTime(500)), Err(ChangeError::NoSuchKey(_))));
 }
 
@@ -102,7 +102,7 @@ fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
 fn publishing_refuses_an_empty_ring() {
     let directory = tempfile::tempdir().expect("a directory");
     let ring = LockedRing::lock(directory.path()).expect("writable");
-    let outcome = ring.publish(LIFETIME, UnixTime(100));
+    let outcome = ring.publish(&[], LIFETIME, UnixTime(100));
     assert!(matches!(outcome, Err(ChangeError::Ring(RingError::Empty { .. }))));
 }
 
@@ -191,4 +191,12 @@ fn a_successor_takes_over_from_a_key_that_has_just_begun() {
     let successor = revoke(&ring, first, true, now.0).expect("revokes");
     let seals = ring.read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
     assert_eq!(seals, successor);
+}
+
+#[test]
+fn a_key_left_behind_that_the_log_refuses_is_not_taken_up() {
+    let (_directory, ring, _) = ring_at(100);
+    let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
+    let (other, made) = ring.publish(&[left], LIFETIME, UnixTime(200)).expect("publishes");
+    assert!(made && other != left);
 }

@@ -230,3 +230,29 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     assert_eq!(server.status(&session).await, "401 invalid");
     assert_ne!(login(&server).await, "401 bad-credentials");
 }
+
+#[tokio::test]
+async fn files_that_cannot_be_used_keep_no_key_alive() {
+    let home = Home::new();
+    let server = start(&home, "one", "keys");
+    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    let kid = active(&home.keys());
+    let session = server.login("alice").await;
+    let second = rotate_at_once(&home);
+    let later = sealed_with(&server, &second).await;
+    until_status(&home, |code, _, _| code == Some(0));
+    home.ok(&["keys", "init", "--keys", "other"]);
+    // A directory without the key, which the node has; and one that cannot be trusted.
+    let elsewhere = home.run(&["keys", "revoke", &kid, "--replace", "--keys", "other"]);
+    assert_eq!(elsewhere.status.code(), Some(1), "{}", text(&elsewhere.stderr));
+    assert!(text(&elsewhere.stderr).contains("is revoked in the store, and its nodes refuse it"));
+    server.until_status(&session, "401 invalid").await;
+
+    fs::set_permissions(home.path("keys"), fs::Permissions::from_mode(0o777)).expect("allowed");
+    let open = home.run(&["keys", "revoke", &second, "--replace"]);
+    assert_eq!(open.status.code(), Some(74), "{}", text(&open.stderr));
+    assert!(text(&open.stderr).contains("is revoked in the store, and its nodes refuse it"));
+    server.until_status(&later, "401 invalid").await;
+    let unknown = home.run(&["keys", "revoke", "0123456789abcdef", "--keys", "other"]);
+    assert!(text(&unknown.stderr).contains("there is no key 0123456789abcdef"), "{}", text(&unknown.stderr));
+}
