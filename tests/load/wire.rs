@@ -67,7 +67,11 @@ impl Wire {
         let mut answer = Vec::new();
         let mut buffer = [0; 8192];
         loop {
-            let read = self.stream.read(&mut buffer).expect("an answer");
+            let read = match self.stream.read(&mut buffer) {
+                // As when the whole machine was paused.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.expect("an answer"),
+            };
             assert!(read > 0, "the server closed the connection");
             answer.extend_from_slice(&buffer[..read]);
             if let Some(reply) = Reply::parse(&answer) {
