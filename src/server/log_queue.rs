@@ -1,6 +1,6 @@
 //! The bounded queue between those who log and standard error.
 //!
-//! Whoever reads standard error may stop reading. A pipe then holds 64 KiB, and the next write waits for ever; so a thread of its
+//! The reader of standard error may stop reading. A pipe then holds 64 KiB, and the next write waits for ever. So a thread of its
 //! own writes, and nobody else waits for it. A line that does not fit into the queue is dropped and counted: in a metric, and in a
 //! line that follows as soon as one can be written. Lines other than audit events may use a quarter of the queue only, so that a
 //! flood of them does not displace audit events.

@@ -30,8 +30,8 @@ const MAX_PROXY_STREAMS: u32 = 100;
 /// Flow-control windows for bodies that nobody has read yet: of a stream, and for each stream that a connection may have.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const WINDOW_BYTES_PER_STREAM: u32 = 16 * 1024;
-/// What an HTTP/2 connection that is to leave has to begin another exchange in. Without this it would stay until the client answers
-/// the PING of h2's graceful shutdown, which it need not do.
+/// Time that an HTTP/2 connection has to begin another exchange after it was told to leave. Without a limit it would stay until the
+/// client answers the PING of h2's graceful shutdown, and a client need not do that.
 const LAST_EXCHANGE: Duration = Duration::from_secs(1);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

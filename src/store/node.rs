@@ -8,7 +8,8 @@ use crate::id::{Kid, NodeId};
 /// A node that reported within this time is live.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
 /// A node that reported within this time and has not taken its report back may still serve. It may be paused, or kept from the
-/// store; then it refuses all sessions once its list is stale, and learns what is refused before it goes on.
+/// store. A silent node refuses all sessions once its list is stale, unless it is configured to go on; one whose `max_staleness` is
+/// longer than this may serve, and is not counted.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
 /// Reports older than this are thrown away by whoever reports.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);

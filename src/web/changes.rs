@@ -39,7 +39,7 @@ struct Limits {
     for_anybody: Arc<Semaphore>,
 }
 
-/// What a task and whoever waits for it have in common.
+/// State that a task shares with its client.
 #[derive(Debug)]
 struct Call {
     limits: Arc<Limits>,
