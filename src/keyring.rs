@@ -215,6 +215,16 @@ impl KeyRing {
             .flatten()
     }
 
+    /// The keys that have sealed since this one did, were there before it was revoked, and are not revoked.
+    fn sealing_since(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
+        let order = |key: &Key| (key.dates.activates_at, key.kid());
+        let is_later = |other: &&Key| {
+            let was_there = key.dates.revoked_at.is_none_or(|revoked_at| other.dates.created_at < revoked_at);
+            was_there && other.may_seal(now) && order(other) > order(key)
+        };
+        self.keys.iter().filter(is_later).map(Key::kid).collect()
+    }
+
     /// Until when a token that was sealed with a retired or revoked key may be alive; `None` for a key that may yet seal.
     pub fn needed_until(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
         let last_sealed = match self.state(key, now) {

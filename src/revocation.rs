@@ -235,10 +235,10 @@ impl RevocationList {
         self.synced.fetch_max(milliseconds(started.boot), Ordering::AcqRel);
     }
 
-    /// The staleness from which on no session is vouched for, unless it was configured to go on.
+    /// How old it may be, and what happens after that.
     #[cfg(feature = "server")]
-    pub(crate) const fn max_staleness(&self) -> Duration {
-        self.freshness.max_staleness
+    pub(crate) const fn freshness(&self) -> Freshness {
+        self.freshness
     }
 
     /// How long ago the last successful poll began; for ever, before the first.

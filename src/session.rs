@@ -29,6 +29,7 @@ pub use refusal::{Cause, Refusal, SealError};
 /// A session whose token passed every check. Only [`Sessions::verify`] makes one.
 #[derive(Debug)]
 pub struct Verified<'a> {
+    token: UntrustedToken<'a>,
     claims: Claims<'a>,
     checked_at: UnixTime,
 }
@@ -213,9 +214,9 @@ impl Sessions {
                 long = token_buffer();
                 &mut long
             };
-            let outcome = self
-                .open_with(&ring, token, buffer)
-                .and_then(|claims| self.check(&claims, site, now).map(|checked_at| Verified { claims, checked_at }));
+            let outcome = self.open_with(&ring, token, buffer).and_then(|claims| {
+                self.check(&claims, site, now).map(|checked_at| Verified { token, claims, checked_at })
+            });
             match outcome {
                 Ok(verified) => return Ok(accept(&verified)),
                 Err(refusal) => furthest = furthest.max(refusal),

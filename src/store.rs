@@ -28,8 +28,10 @@ use crate::revocation::Entry;
 use crate::revocation::retention::COMMITTED_WITHIN;
 #[cfg(feature = "server")]
 pub(crate) use looking::Keeping;
+#[cfg(test)]
+pub(crate) use node::MAY_SERVE;
 #[cfg(feature = "server")]
-pub(crate) use node::{LIVE, MAY_SERVE};
+pub(crate) use node::{LIVE, serves_for};
 pub(crate) use node::{Node, NodeReport};
 pub(crate) use postgres::Limits;
 #[cfg(test)]

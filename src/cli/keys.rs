@@ -2,6 +2,7 @@
 
 mod revoke;
 pub(super) mod status;
+mod tally;
 mod wait;
 
 use std::process::ExitCode;

@@ -138,7 +138,7 @@ fn list(app: &App, now: Now, out: &mut Text) {
     out.gauge(
         "revocation_max_staleness_seconds",
         "Staleness from which on no session is vouched for.",
-        list.max_staleness().as_secs_f64(),
+        list.freshness().max_staleness.as_secs_f64(),
     );
     out.family("revocation_lag_seconds", "histogram", "From the writing of another node's sign-out to its reading.");
     out.histogram("revocation_lag_seconds", &[], app.lag.histogram());

@@ -167,16 +167,17 @@ impl LockedRing {
     /// # Errors
     /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
     pub fn begin_revoking(
-        &self,
+        self,
         kid: Kid,
         replace: bool,
         refused: &[Kid],
         now: UnixTime,
-    ) -> Result<KeyRevocation<'_>, ChangeError> {
+    ) -> Result<KeyRevocation, ChangeError> {
         let ring = self.read()?.refusing(refused);
         let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
+        let later = ring.sealing_since(key, now);
         if key.dates.revoked_at.is_some() {
-            return Ok(KeyRevocation { ring: self, revoked: None, successor: None });
+            return Ok(KeyRevocation { ring: self, revoked: None, successor: None, later });
         }
         let others_seal = ring.keys().iter().any(|other| other.kid() != kid && other.may_seal(now));
         if !others_seal && !replace {
@@ -188,7 +189,7 @@ impl LockedRing {
         let activates_at = free_second(&ring, everywhere(now).max(after_latest));
         let successor = replace.then(|| self.make(Some(activates_at), key.dates.max_lifetime, now)).transpose()?;
         let revoked = Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates });
-        Ok(KeyRevocation { ring: self, revoked: Some(revoked), successor })
+        Ok(KeyRevocation { ring: self, revoked: Some(revoked), successor, later })
     }
 
     /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are the keys
@@ -288,17 +289,24 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 /// A key that is about to be revoked.
 #[derive(Debug)]
 #[must_use]
-pub struct KeyRevocation<'r> {
-    ring: &'r LockedRing,
+pub struct KeyRevocation {
+    ring: LockedRing,
     /// The key as its file is to be; `None` if it was revoked before.
     revoked: Option<Key>,
     successor: Option<Kid>,
+    later: Vec<Kid>,
 }
 
-impl KeyRevocation<'_> {
+impl KeyRevocation {
     /// The successor that was made, if one was asked for.
     pub const fn successor(&self) -> Option<Kid> {
         self.successor
+    }
+
+    /// The keys that have sealed since the key did, are not revoked, and were there before: a session of the key that was renewed
+    /// since then is under one of these, and lives on.
+    pub fn later(&self) -> &[Kid] {
+        &self.later
     }
 
     /// Revokes the key in its file: whoever reads it opens nothing with it from then on.

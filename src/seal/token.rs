@@ -11,6 +11,7 @@
 //!      16  Poly1305 tag
 //! ```
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 
@@ -84,6 +85,12 @@ impl<const N: usize> DerefMut for TokenBuffer<N> {
 /// A cookie value that may be a token: nothing about it has been checked but its length.
 #[derive(Clone, Copy)]
 pub struct UntrustedToken<'a>(&'a [u8]);
+
+impl fmt::Debug for UntrustedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UntrustedToken(..)")
+    }
+}
 
 impl<'a> UntrustedToken<'a> {
     /// Takes a cookie value for a token if its length is plausible.

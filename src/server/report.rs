@@ -15,7 +15,7 @@ use super::ring::active_kid;
 use crate::http::App;
 use crate::id::NodeId;
 use crate::keyring::Key;
-use crate::store::NodeReport;
+use crate::store::{NodeReport, serves_for};
 
 /// Several reports may go astray before the node counts as gone.
 const EVERY: Duration = Duration::from_secs(5);
@@ -70,5 +70,7 @@ async fn run(app: Arc<App>, name: String, changed: Arc<Notify>, mut stop: onesho
 fn report(app: &App, id: NodeId, name: &str) -> NodeReport {
     let ring = app.sessions.ring();
     let opening = ring.keys().iter().filter(|key| !key.is_revoked());
-    NodeReport { id, name: name.to_owned(), kids: opening.map(Key::kid).collect(), active: active_kid(app) }
+    let kids = opening.map(Key::kid).collect();
+    let serves_for = serves_for(app.sessions.revocations().freshness());
+    NodeReport { id, name: name.to_owned(), kids, active: active_kid(app), serves_for }
 }

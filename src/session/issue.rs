@@ -9,6 +9,7 @@ use super::lifetime::Deadlines;
 use super::{SealError, Sessions, Verified, deadlines};
 use crate::clock::{Now, UnixTime};
 use crate::id::{self, SessionNonce, Sid, Site};
+use crate::keyring::KeyRing;
 use crate::seal::token::NONCE_BYTES;
 use crate::seal::{Purpose, SealedToken};
 
@@ -61,7 +62,7 @@ impl Sessions {
     ) -> Result<SealedSession, SealError> {
         let flags = if remember { Flags::REMEMBERED } else { Flags::default() };
         let time = self.revocations.time(now);
-        self.seal(time, |cap, fresh| {
+        self.seal(&self.keys(), time, |cap, fresh| {
             let deadlines = Deadlines::at_sign_in(time, self.lifetimes.of(flags), cap);
             Claims {
                 sid: fresh.sid,
@@ -104,8 +105,8 @@ impl Sessions {
     }
 
     /// Renews a session of which a tenth of the idle time has gone: the same sid, a fresh nonce, a later idle deadline. `None`
-    /// if it is too early, or if the session was revoked since it was verified: the list is looked at again, just before
-    /// sealing.
+    /// if it is too early, or if the session or its key was revoked since it was verified: the list is looked at again, just
+    /// before sealing.
     ///
     /// # Errors
     /// [`SealError`].
@@ -117,7 +118,7 @@ impl Sessions {
         self.reseal(verified, claims.app_data)
     }
 
-    /// Renews a session at once, with other application data. `None` if it was revoked since it was verified.
+    /// Renews a session at once, with other application data. `None` if it or its key was revoked since it was verified.
     ///
     /// # Errors
     /// [`SealError`].
@@ -130,11 +131,14 @@ impl Sessions {
     }
 
     fn reseal(&self, verified: &Verified<'_>, app_data: &[u8]) -> Result<Option<SealedSession>, SealError> {
-        let Verified { claims, checked_at } = verified;
-        if self.is_revoked(claims) {
+        let Verified { token, claims, checked_at } = verified;
+        // One ring for both: a session of a key that this ring refuses must not go on under another.
+        let ring = self.keys();
+        let is_opened = token.kid().is_some_and(|kid| ring.opening_key(kid).is_ok());
+        if !is_opened || self.is_revoked(claims) {
             return Ok(None);
         }
-        let sealed = self.seal(*checked_at, |cap, fresh| {
+        let sealed = self.seal(&ring, *checked_at, |cap, fresh| {
             let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
             Claims {
                 session_nonce: fresh.session_nonce,
@@ -151,10 +155,10 @@ impl Sessions {
     /// Seals the claims that `claims` makes of the longest lifetime that the active key allows, and of fresh random values.
     fn seal<'c>(
         &self,
+        ring: &KeyRing,
         now: UnixTime,
         claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
     ) -> Result<SealedSession, SealError> {
-        let ring = self.keys();
         let key = ring.sealing_key(now).ok_or(SealError::NoActiveKey)?;
         let fresh = Fresh::random();
         let claims = claims(key.dates().max_lifetime, &fresh);

@@ -120,7 +120,13 @@ fn account(name: &str) -> Account {
 }
 
 fn node() -> NodeReport {
-    NodeReport { id: NodeId::random(), name: "node".to_owned(), kids: Vec::new(), active: None }
+    NodeReport {
+        id: NodeId::random(),
+        name: "node".to_owned(),
+        kids: Vec::new(),
+        active: None,
+        serves_for: Duration::ZERO,
+    }
 }
 
 /// A server at a Unix socket of its own.

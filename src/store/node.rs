@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use super::StoreError;
 use crate::id::{Kid, NodeId};
+use crate::revocation::{Freshness, WhenStale};
 
 /// A node that reported within this time is live.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
-/// A node that reported within this time and has not taken its report back may still serve. It may be paused, or kept from the
-/// store. A silent node refuses all sessions once its list is stale, unless it is configured to go on; one whose `max_staleness` is
-/// longer than this may serve, and is not counted.
+/// A node that reported within this time and has not taken its report back may still serve: it may be paused, or kept from the
+/// store. A silent node refuses all sessions once its list is stale, so one whose list is stale later than this counts for longer.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
-/// Reports older than this are thrown away by whoever reports.
+/// The longest that a silent node counts, and one that is configured to go on with a stale list does. Nobody knows when that one
+/// stops, and one that was killed must be forgotten some time.
+const MAX_SERVES_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Reports older than this, of nodes that can serve no more, are thrown away by whoever reports.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// What a node says.
@@ -23,6 +26,8 @@ pub(crate) struct NodeReport {
     pub(crate) kids: Vec<Kid>,
     /// The key that it seals with.
     pub(crate) active: Option<Kid>,
+    /// How long after this it may serve without reporting again.
+    pub(crate) serves_for: Duration,
 }
 
 /// A node's latest report.
@@ -31,6 +36,14 @@ pub(crate) struct Node {
     pub(crate) report: NodeReport,
     /// How old it is. One from the future, because the store's clock was set back, is as old as it is ahead.
     pub(crate) age: Duration,
+}
+
+/// How long a node with such a list may serve after its last report.
+pub(crate) fn serves_for(freshness: Freshness) -> Duration {
+    match freshness.when_stale {
+        WhenStale::Refuse => freshness.max_staleness.clamp(MAY_SERVE, MAX_SERVES_FOR),
+        WhenStale::Allow => MAX_SERVES_FOR,
+    }
 }
 
 impl NodeReport {
@@ -46,9 +59,9 @@ impl NodeReport {
 }
 
 impl Node {
-    /// Reads a row: id, name, kids, active, and how many milliseconds ago it was reported.
+    /// Reads a row: id, name, kids, active, for how many milliseconds it serves, and how many ago it was reported.
     pub(super) fn of_row(
-        (id, name, kids, active, age_ms): (String, String, String, Option<String>, i64),
+        (id, name, kids, active, serves_for_ms, age_ms): (String, String, String, Option<String>, i64, i64),
     ) -> Result<Self, StoreError> {
         let kid = |text: &str| text.parse::<Kid>().map_err(|_| StoreError::Corrupt("a key id that is none"));
         let report = NodeReport {
@@ -56,13 +69,14 @@ impl Node {
             name,
             kids: kids.split_whitespace().map(kid).collect::<Result<_, _>>()?,
             active: active.as_deref().map(kid).transpose()?,
+            serves_for: Duration::from_millis(serves_for_ms.unsigned_abs()),
         };
         Ok(Self { report, age: Duration::from_millis(age_ms.unsigned_abs()) })
     }
 
     /// Whether it may still serve, though it be silent.
     pub(crate) fn may_serve(&self) -> bool {
-        self.age <= MAY_SERVE
+        self.age <= self.report.serves_for
     }
 
     /// Whether it is to be reckoned with.

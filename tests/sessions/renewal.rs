@@ -94,6 +94,34 @@ fn a_session_that_ends_between_its_check_and_its_renewal_gets_no_token() {
     }
 }
 
+/// Else whoever has the old key could move a session to the new one.
+#[test]
+fn a_key_refused_after_the_check_renews_no_session_under_another() {
+    type Refuse = fn(&World);
+    let ways: [(&str, Refuse); 3] = [
+        ("in the log", |world| world.list().add_durable(&Entry::Key { kid: key(1).kid() })),
+        ("in its file", |world| {
+            let revoked = key_with(1, |dates| dates.revoked_at = Some(UnixTime(1)));
+            world.sessions.replace_ring(KeyRing::new(vec![revoked, key(2)]));
+        }),
+        ("by its removal", |world| world.sessions.replace_ring(KeyRing::new(vec![key(2)]))),
+    ];
+    for (way, refuse) in ways {
+        let later = key_with(2, |dates| dates.activates_at = Some(UnixTime(1)));
+        let mut world = World::with(KeyRing::new(vec![key(1)]), LIFETIMES, WhenStale::Refuse);
+        let session = world.sign_in();
+        world.sessions.replace_ring(KeyRing::new(vec![key(1), later]));
+        world.pass(ORDINARY.idle.as_secs() / 2);
+        let fields = [field(session.token.expose())];
+        let outcome = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
+            refuse(&world);
+            (world.sessions.renew(verified), world.sessions.replace_app_data(verified, b"new"))
+        });
+        assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{way}");
+        assert!(world.sessions.sign_in(&ALICE, false, b"", SITE, world.now).is_ok(), "{way}: another key seals");
+    }
+}
+
 #[test]
 fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
     let mut world = World::new();

@@ -4,16 +4,16 @@
 //! log, which every node follows, then revoked in its file. The command succeeds only if every node that may still serve has
 //! reported since then that it does not open with the key.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Failure;
+use super::tally::{Tally, span};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::url::without_password;
-use crate::store::{MAY_SERVE, Node, Store, StoreError};
+use crate::store::{Node, Store, StoreError};
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
@@ -21,48 +21,39 @@ const WAIT: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), Failure> {
     let directory = config.keys.dir.display();
-    let opened = open(config).await;
-    let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |(_, refused)| refused));
-    let locked = LockedRing::lock(&config.keys.dir);
-    let begun = match &locked {
-        Ok(ring) => ring.begin_revoking(kid, replace, refused, Now::read().wall),
-        Err(_) => Err(ChangeError::NoSuchKey(kid)),
+    let opened = Opened::open(config).await;
+    let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |opened| &opened.refused));
+    let begun = LockedRing::lock(&config.keys.dir)
+        .and_then(|ring| ring.begin_revoking(kid, replace, refused, Now::read().wall));
+    let revocation = match begun {
+        Ok(revocation) => revocation,
+        Err(error) => return Err(without_files(opened, kid, error).await),
     };
-    let revocation = match (begun, &locked) {
-        (Ok(revocation), _) => revocation,
-        // The files cannot be read or written: the nodes must refuse the key all the same.
-        (Err(error @ (ChangeError::Ring(_) | ChangeError::Write { .. })), Ok(_)) => {
-            return Err(in_store_alone(opened, kid, error).await);
-        }
-        // Another node has the key: it may be the one that was stolen.
-        (Err(error @ ChangeError::NoSuchKey(_)), Ok(_)) if is_opened_somewhere(&opened, kid).await => {
-            return Err(in_store_alone(opened, kid, error).await);
-        }
-        (Err(error), Ok(_)) => return Err(error.into()),
-        (Err(_), Err(_)) => {
-            let error = locked.err().unwrap_or(ChangeError::NoSuchKey(kid));
-            return Err(in_store_alone(opened, kid, error).await);
-        }
-    };
-    let successor = revocation.successor();
+    let (successor, later) = (revocation.successor(), revocation.later().to_vec());
     let logged = match opened {
-        Ok(Some((store, _))) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
+        Ok(Some(Opened { store, .. })) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
     if let Err(error) = revocation.finish() {
         let failure = Failure::from(error);
         return Err(match logged {
-            Ok(Some(_)) => failure
-                .hint(format!("{kid} is revoked in the store, and its nodes refuse it; the file still calls it good")),
+            Ok(Some(_)) => failure.hint(format!(
+                "{kid} is revoked in the store, and nodes that follow it refuse it; its file still calls it good"
+            )),
             Ok(None) | Err(_) => failure,
         });
     }
-    drop(locked);
     eprintln!("revoked {kid} in {directory}");
     if let Some(successor) = successor {
         eprintln!("made a successor; it is active");
         println!("{successor}");
+    }
+    if !later.is_empty() {
+        let later = later.iter().map(Kid::to_string).collect::<Vec<_>>().join(", ");
+        eprintln!(
+            "its sessions that were renewed under a later key live on; if it was stolen, revoke the later ones too: {later}"
+        );
     }
     match logged {
         Ok(Some((store, committed))) => {
@@ -86,51 +77,61 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     }
 }
 
-/// Whether some node has reported that it opens with this key.
-async fn is_opened_somewhere(opened: &Result<Option<(Store, Vec<Kid>)>, StoreError>, kid: Kid) -> bool {
-    let Ok(Some((store, _))) = opened else {
-        return false;
-    };
-    store.nodes().await.is_ok_and(|nodes| nodes.iter().any(|node| node.report.opens_with(kid)))
-}
-
-/// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
-async fn in_store_alone(
-    opened: Result<Option<(Store, Vec<Kid>)>, StoreError>,
-    kid: Kid,
-    error: ChangeError,
-) -> Failure {
-    let failure = Failure::from(error);
-    match opened {
-        Ok(Some((store, _))) => match store.revoke_key(kid).await {
-            Ok(()) => failure.hint(format!(
-                "{kid} is revoked in the store, and its nodes refuse it; its file is as it was, where there is one. Mend the directory, or name the right one with --keys, and run the same command again"
-            )),
-            Err(_) => failure,
-        },
-        Ok(None) | Err(_) => failure,
-    }
-}
-
 /// The keys that the store refuses; none if there is no store.
 pub(super) async fn refused_keys(config: &Config) -> Result<Vec<Kid>, Failure> {
-    let Some((store, refused)) = open(config).await? else {
+    let Some(Opened { store, refused }) = Opened::open(config).await? else {
         return Ok(Vec::new());
     };
     store.close().await;
     Ok(refused)
 }
 
-/// The store and the keys that it refuses already, or `None` if it was never made.
-async fn open(config: &Config) -> Result<Option<(Store, Vec<Kid>)>, StoreError> {
-    match Store::open(&config.store_url(), config.store_limits()).await {
-        Ok(store) => {
-            let refused = store.revoked_keys().await?;
-            Ok(Some((store, refused)))
+/// The store, and the keys that it refuses already.
+struct Opened {
+    store: Store,
+    refused: Vec<Kid>,
+}
+
+impl Opened {
+    /// `None` if the store was never made.
+    async fn open(config: &Config) -> Result<Option<Self>, StoreError> {
+        match Store::open(&config.store_url(), config.store_limits()).await {
+            Ok(store) => {
+                let refused = store.revoked_keys().await?;
+                Ok(Some(Self { store, refused }))
+            }
+            Err(StoreError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
         }
-        Err(StoreError::Missing(_)) => Ok(None),
-        Err(error) => Err(error),
     }
+
+    /// Whether a node has reported that it opens with this key.
+    async fn is_opened_by_a_node(&self, kid: Kid) -> bool {
+        self.store.nodes().await.is_ok_and(|nodes| nodes.iter().any(|node| node.report.opens_with(kid)))
+    }
+}
+
+/// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
+async fn without_files(opened: Result<Option<Opened>, StoreError>, kid: Kid, error: ChangeError) -> Failure {
+    let Ok(Some(opened)) = opened else {
+        return error.into();
+    };
+    let is_to_be_refused = match &error {
+        ChangeError::Ring(_) | ChangeError::Write { .. } => true,
+        // One that only another node has may be the one that was stolen; else its id was mistyped.
+        ChangeError::NoSuchKey(_) => opened.is_opened_by_a_node(kid).await,
+        ChangeError::NotEmpty(_) | ChangeError::Revoked(_) | ChangeError::OnlyActive(_) => false,
+    };
+    let failure = Failure::from(error);
+    if !is_to_be_refused {
+        return failure;
+    }
+    failure.hint(match opened.store.revoke_key(kid).await {
+        Ok(()) => format!(
+            "{kid} is revoked in the store, and nodes that follow it refuse it; its file is as it was, where there is one. Mend the directory, or name the right one with --keys, and run the same command again"
+        ),
+        Err(error) => format!("{kid} is not revoked: the store does not take it either: {error}"),
+    })
 }
 
 /// Waits until every node that may still serve has reported, after the commit, that it does not open with the key.
@@ -139,23 +140,23 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
     loop {
         // Reports are no older than they were when they were asked for, so one that is younger than this came after the commit.
         let since = Now::read().boot.saturating_sub(committed);
-        let reports = store.nodes().await.map(|nodes| Progress::of(&nodes, kid, since));
-        match reports {
-            Ok(progress) if progress.is_complete() => {
-                eprintln!("{progress}: every session sealed with it is over");
+        let tally = store.nodes().await.map(|nodes| refusals(nodes, kid, since));
+        match tally {
+            Ok(tally) if tally.is_complete() => {
+                eprintln!("{}", all_refuse(&tally));
                 return Ok(());
             }
-            Ok(progress) if since < WAIT => {
-                if said.as_ref() != Some(&progress) {
-                    eprintln!("{progress}");
+            Ok(tally) if since < WAIT => {
+                if said.replace(tally.counts()) != Some(tally.counts()) {
+                    eprintln!("{} of {} nodes refuse it; waiting for the others", tally.followed, tally.all());
                 }
-                said = Some(progress);
             }
             Err(_) if since < WAIT => {}
-            Ok(progress) => {
-                let failure = Failure::failed(format!("not every node is known to refuse {kid}: {progress}"));
+            Ok(tally) => {
+                let failure =
+                    Failure::failed(format!("not every node is known to refuse {kid}: {}", some_refuse(&tally)));
                 return Err(failure.hint(
-                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. One that was killed counts until 5 minutes after its last report",
+                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. A node that was killed stops counting by itself",
                 ));
             }
             Err(error) => {
@@ -169,81 +170,69 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
     }
 }
 
-/// How many nodes refuse a key, and the names of those that still open with it, and of those that have not reported since it was
-/// revoked. Nodes that have been silent for longer than [`MAY_SERVE`] do not count.
-#[derive(Debug, PartialEq, Eq)]
-struct Progress {
-    refusing: usize,
-    opening: Vec<String>,
-    silent: Vec<String>,
+/// Which of the nodes that may serve refuse a key that was revoked `since` ago.
+fn refusals(nodes: Vec<Node>, kid: Kid, since: Duration) -> Tally {
+    Tally::of(nodes.into_iter().filter(Node::may_serve), |node| node.age <= since, |node| !node.report.opens_with(kid))
 }
 
-impl Progress {
-    /// `since` is how long ago the key was revoked.
-    fn of(nodes: &[Node], kid: Kid, since: Duration) -> Self {
-        let mut progress = Self { refusing: 0, opening: Vec::new(), silent: Vec::new() };
-        for node in nodes.iter().filter(|node| node.may_serve()) {
-            let name = node.report.name.clone();
-            match node.age <= since {
-                true if node.report.opens_with(kid) => progress.opening.push(name),
-                true => progress.refusing += 1,
-                false => progress.silent.push(name),
-            }
-        }
-        progress
-    }
-
-    const fn is_complete(&self) -> bool {
-        self.opening.is_empty() && self.silent.is_empty()
+fn all_refuse(tally: &Tally) -> String {
+    match tally.all() {
+        0 => "no node that may serve has reported to the store, so there is none to wait for".to_owned(),
+        all => format!("{all} of {all} nodes refuse the key: every session sealed with it is over"),
     }
 }
 
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { refusing, opening, silent } = self;
-        match refusing + opening.len() + silent.len() {
-            0 => return write!(f, "no node has reported within {} minutes", MAY_SERVE.as_secs() / 60),
-            all => write!(f, "{refusing} of {all} nodes refuse the key")?,
-        }
-        if !opening.is_empty() {
-            write!(f, "; still opening with it: {}", opening.join(", "))?;
-        }
-        if !silent.is_empty() {
-            write!(f, "; silent since: {}", silent.join(", "))?;
-        }
-        Ok(())
+/// Two nodes may have one name, such as one that was killed and the one that was started in its place, so each has its report's age.
+fn some_refuse(tally: &Tally) -> String {
+    let Tally { followed, behind, silent } = tally;
+    let list = |nodes: &[Node], said: &dyn Fn(&Node) -> String| nodes.iter().map(said).collect::<Vec<_>>().join(", ");
+    let mut parts = vec![format!("{followed} of {} do", tally.all())];
+    if !behind.is_empty() {
+        let reported = |node: &Node| format!("{} (reported {} ago)", node.report.name, span(node.age));
+        parts.push(format!("still opening with it: {}", list(behind, &reported)));
     }
+    if !silent.is_empty() {
+        let reported = |node: &Node| {
+            let left = span(node.report.serves_for.saturating_sub(node.age));
+            format!("{} (last report {} ago; counts for {left} more)", node.report.name, span(node.age))
+        };
+        parts.push(format!("silent since it was revoked: {}", list(silent, &reported)));
+    }
+    parts.join("; ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::NodeReport;
+    use crate::store::{MAY_SERVE, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
-        let report = NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: None };
+        let (id, name) = (NodeId::random(), name.to_owned());
+        let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
         Node { report, age: Duration::from_secs(age_secs) }
     }
 
     #[test]
     fn counts_only_reports_made_after_the_key_was_revoked() {
-        let cases: [(&[Node], &str); 6] = [
-            (&[], "no node has reported within 5 minutes"),
-            (&[node("a", &[2], 301)], "no node has reported within 5 minutes"),
-            (&[node("a", &[1], 6), node("b", &[], 0)], "2 of 2 nodes refuse the key"),
-            (&[node("a", &[1], 6), node("b", &[1, 2], 6)], "1 of 2 nodes refuse the key; still opening with it: b"),
-            (&[node("a", &[1], 7)], "0 of 1 nodes refuse the key; silent since: a"),
-            (
-                &[node("a", &[2], 0), node("b", &[2], 300), node("c", &[1], 31)],
-                "0 of 3 nodes refuse the key; still opening with it: a; silent since: b, c",
-            ),
+        let none = "no node that may serve has reported to the store, so there is none to wait for";
+        let all = "2 of 2 nodes refuse the key: every session sealed with it is over";
+        let silent = "last report 7s ago; counts for 4m 53s more";
+        let both = "0 of 3 do; still opening with it: a (reported 0s ago); silent since it was revoked: \
+                    b (last report 5m ago; counts for 0s more), \
+                    c (last report 31s ago; counts for 4m 29s more)";
+        let cases: [(Vec<Node>, &str); 6] = [
+            (vec![], none),
+            (vec![node("a", &[2], 301)], none),
+            (vec![node("a", &[1], 6), node("b", &[], 0)], all),
+            (vec![node("a", &[1], 6), node("b", &[1, 2], 6)], "1 of 2 do; still opening with it: b (reported 6s ago)"),
+            (vec![node("a", &[1], 7)], &format!("0 of 1 do; silent since it was revoked: a ({silent})")),
+            (vec![node("a", &[2], 0), node("b", &[2], 300), node("c", &[1], 31)], both),
         ];
         for (nodes, said) in cases {
-            let progress = Progress::of(nodes, Kid::from_bytes([2; 8]), Duration::from_secs(6));
-            assert_eq!(progress.to_string(), said);
-            assert_eq!(progress.is_complete(), !said.contains(';'), "{said}");
+            let tally = refusals(nodes, Kid::from_bytes([2; 8]), Duration::from_secs(6));
+            assert_eq!(if tally.is_complete() { all_refuse(&tally) } else { some_refuse(&tally) }, said);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! `sealjar keys status`: the ring of this directory against what every live node last reported.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use super::tally::span;
 use super::{Failure, open_store};
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::config::Config;
@@ -57,8 +56,7 @@ fn print(compared: &[Compared<'_>]) {
         }
     }
     for Compared { node, .. } in silent {
-        let silence = humantime::format_duration(Duration::from_secs(node.age.as_secs()));
-        eprintln!("not counted, because it has been silent for {silence}: {}", node.report.name);
+        eprintln!("not counted, because it has been silent for {}: {}", span(node.age), node.report.name);
     }
 }
 
@@ -81,7 +79,8 @@ impl<'a> Compared<'a> {
         let there = |kid: Kid| match report.opens_with(kid) {
             true if report.active == Some(kid) => "seals",
             true => "opens",
-            false => "refuses",
+            // A report says nothing of keys that it does not open with: it may have revoked this one, or not have it.
+            false => "not opened",
         };
         let here = ring.keys().iter().map(|key| (key.kid(), ring.state(key, now).name(), there(key.kid())));
         let only_there = report.kids.iter().filter(|kid| ring.keys().iter().all(|key| key.kid() != **kid));
@@ -126,11 +125,13 @@ fn text(kid: Kid) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::id::NodeId;
     use crate::keyring::Dates;
     use crate::secret::Secret;
-    use crate::store::NodeReport;
+    use crate::store::{MAY_SERVE, NodeReport};
 
     fn kid(number: u8) -> Kid {
         Kid::of_key(&[number; 32])
@@ -149,7 +150,8 @@ mod tests {
 
     fn node(kids: &[u8], active: u8) -> Node {
         let kids = kids.iter().copied().map(kid).collect();
-        let report = NodeReport { id: NodeId::random(), name: "a".to_owned(), kids, active: Some(kid(active)) };
+        let (id, name, active) = (NodeId::random(), "a".to_owned(), Some(kid(active)));
+        let report = NodeReport { id, name, kids, active, serves_for: MAY_SERVE };
         Node { report, age: Duration::ZERO }
     }
 
@@ -174,9 +176,9 @@ mod tests {
         let mut keys = Compared::of(&node, &ring(), UnixTime(50)).keys;
         keys.sort_by_key(|(id, ..)| (1..=9).find(|number| kid(*number) == *id));
         let expected = [
-            (kid(1), "retired", "refuses"),
+            (kid(1), "retired", "not opened"),
             (kid(2), "active", "seals"),
-            (kid(3), "published", "refuses"),
+            (kid(3), "published", "not opened"),
             (kid(4), "revoked", "opens"),
             (kid(9), "absent", "opens"),
         ];

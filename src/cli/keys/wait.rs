@@ -3,9 +3,9 @@
 //! The key is published without a date. That is all there is to know of the wait: whoever is interrupted runs the command again,
 //! and it takes up the same key.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::tally::{Tally, names};
 use super::{Failure, open_store};
 use crate::clock::Now;
 use crate::config::Config;
@@ -51,83 +51,71 @@ async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Fa
         if store.revoked_keys().await?.contains(&kid) {
             return Err(ChangeError::Revoked(kid).into());
         }
-        let progress = Progress::of(&store.nodes().await?, kid);
-        if said.as_ref() != Some(&progress) {
-            eprintln!("{progress}");
+        let tally = holders(store.nodes().await?, kid);
+        if said.replace(tally.counts()) != Some(tally.counts()) {
+            eprintln!("{}", said_of(&tally));
         }
         let watched = Now::read().boot.saturating_sub(began);
-        if progress.lacking.is_empty() && (progress.silent.is_empty() || watched >= GRACE.min(timeout)) {
+        if tally.behind.is_empty() && (tally.silent.is_empty() || watched >= GRACE.min(timeout)) {
             return Ok(());
         }
         if watched >= timeout {
-            return Err(Failure::failed(format!("not every live node holds {kid}: {progress}")));
+            return Err(Failure::failed(format!("not every live node holds {kid}: {}", said_of(&tally))));
         }
-        said = Some(progress);
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// How many live nodes hold a key, and the names of those that do not, and of those that are silent.
-#[derive(Debug, PartialEq, Eq)]
-struct Progress {
-    holding: usize,
-    lacking: Vec<String>,
-    silent: Vec<String>,
+/// Which nodes hold a key.
+fn holders(nodes: Vec<Node>, kid: Kid) -> Tally {
+    Tally::of(nodes, Node::is_live, |node| node.report.opens_with(kid))
 }
 
-impl Progress {
-    fn of(nodes: &[Node], kid: Kid) -> Self {
-        let (live, silent): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| node.is_live());
-        let (holding, lacking): (Vec<&Node>, Vec<&Node>) = live.iter().partition(|node| node.report.opens_with(kid));
-        let names = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.report.name.clone()).collect();
-        Self { holding: holding.len(), lacking: names(lacking), silent: names(silent) }
+fn said_of(tally: &Tally) -> String {
+    let Tally { followed, behind, silent } = tally;
+    let live = followed + behind.len();
+    let mut said = match live {
+        0 => format!("no node has reported within {} s", LIVE.as_secs()),
+        _ => format!("{followed} of {live} live nodes hold it"),
+    };
+    if !behind.is_empty() {
+        said += &format!(", missing at {}", names(behind));
     }
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { holding, lacking, silent } = self;
-        let live = holding + lacking.len();
-        match live {
-            0 => write!(f, "no node has reported within {} s", LIVE.as_secs())?,
-            _ => write!(f, "{holding} of {live} live nodes hold it")?,
-        }
-        if !lacking.is_empty() {
-            write!(f, ", missing at {}", lacking.join(", "))?;
-        }
-        match silent.is_empty() {
-            true if live == 0 => write!(f, ", so there is none to wait for"),
-            true => Ok(()),
-            false => write!(f, "; silent: {}", silent.join(", ")),
-        }
+    if !silent.is_empty() {
+        said += &format!("; silent: {}", names(silent));
+    } else if live == 0 {
+        said += ", so there is none to wait for";
     }
+    said
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::NodeReport;
+    use crate::store::{MAY_SERVE, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
-        let report = NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: None };
+        let (id, name) = (NodeId::random(), name.to_owned());
+        let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
         Node { report, age: Duration::from_secs(age_secs) }
     }
 
     #[test]
     fn says_which_live_nodes_lack_the_key_and_which_are_silent() {
-        let cases: [(&[Node], &str); 5] = [
-            (&[], "no node has reported within 30 s, so there is none to wait for"),
-            (&[node("a", &[1], 31)], "no node has reported within 30 s; silent: a"),
-            (&[node("a", &[1, 2], 0), node("b", &[1], 31)], "1 of 1 live nodes hold it; silent: b"),
-            (&[node("a", &[1, 2], 0), node("b", &[1], 30)], "1 of 2 live nodes hold it, missing at b"),
-            (&[node("a", &[1], 1), node("b", &[], 1)], "0 of 2 live nodes hold it, missing at a, b"),
+        let both = "0 of 2 live nodes hold it, missing at a, b";
+        let cases: [(Vec<Node>, &str); 5] = [
+            (vec![], "no node has reported within 30 s, so there is none to wait for"),
+            (vec![node("a", &[1], 31)], "no node has reported within 30 s; silent: a"),
+            (vec![node("a", &[1, 2], 0), node("b", &[1], 65)], "1 of 1 live nodes hold it; silent: b"),
+            (vec![node("a", &[1, 2], 0), node("b", &[1], 30)], "1 of 2 live nodes hold it, missing at b"),
+            (vec![node("a", &[1], 1), node("b", &[], 1)], both),
         ];
         for (nodes, said) in cases {
-            let progress = Progress::of(nodes, Kid::from_bytes([2; 8]));
-            assert_eq!(progress.to_string(), said);
-            assert_eq!(progress.lacking.is_empty(), !said.contains("missing"), "{said}");
+            let tally = holders(nodes, Kid::from_bytes([2; 8]));
+            assert_eq!(said_of(&tally), said);
+            assert_eq!(tally.behind.is_empty(), !said.contains("missing"), "{said}");
         }
     }
 }

@@ -85,11 +85,12 @@ fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
 
 #[test]
 fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
-    let (_directory, ring, _) = ring_at(100);
+    let (directory, ring, _) = ring_at(100);
     let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
     assert_eq!(ring.publish(&[], LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
-    revoke(&ring, left, false, 400).expect("revokes");
+    revoke(ring, left, false, 400).expect("revokes");
+    let ring = lock(&directory);
     assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
     let (other, made) = ring.publish(&[], LIFETIME, UnixTime(400)).expect("publishes");
     assert!(made && other != left);
@@ -108,31 +109,50 @@ fn publishing_refuses_an_empty_ring() {
 
 #[test]
 fn the_only_active_key_is_revoked_only_with_a_replacement() {
-    let (_directory, ring, kid) = ring_at(100);
-    assert!(matches!(revoke(&ring, kid, false, 110), Err(ChangeError::OnlyActive(_))));
-    let successor = revoke(&ring, kid, true, 110).expect("revokes");
+    let (directory, ring, kid) = ring_at(100);
+    assert!(matches!(revoke(ring, kid, false, 110), Err(ChangeError::OnlyActive(_))));
+    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    let ring = lock(&directory);
     let read = ring.read().expect("reads");
     assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
     assert!(read.opening_key(kid).is_err());
-    assert!(matches!(revoke(&ring, Kid::from_bytes([0; 8]), true, 110), Err(ChangeError::NoSuchKey(_))));
+    assert!(matches!(revoke(ring, Kid::from_bytes([0; 8]), true, 110), Err(ChangeError::NoSuchKey(_))));
 }
 
 #[test]
 fn a_key_that_the_log_refuses_cannot_take_over_and_nothing_is_revoked_before_the_end() {
-    let (_directory, ring, old) = ring_at(100);
+    let (directory, ring, old) = ring_at(100);
     let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
     assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
-    let revocation = ring.begin_revoking(kid, true, &[old], UnixTime(110)).expect("a successor");
+    let revocation = lock(&directory).begin_revoking(kid, true, &[old], UnixTime(110)).expect("a successor");
     let successor = revocation.successor();
-    assert!(ring.read().expect("reads").opening_key(kid).is_ok());
+    assert!(revocation.ring.read().expect("reads").opening_key(kid).is_ok());
     revocation.finish().expect("revokes");
-    let read = ring.read().expect("reads").refusing(&[old]);
+    let read = lock(&directory).read().expect("reads").refusing(&[old]);
     assert_eq!(
         (read.opening_key(kid).err(), read.sealing_key(UnixTime(110)).map(Key::kid)),
         (Some(NoKey::Revoked), successor)
     );
-    let again = ring.begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("revoked before");
-    assert_eq!(again.successor(), None);
+    let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("revoked before");
+    assert_eq!((again.successor(), again.later()), (None, &[][..]));
+}
+
+#[test]
+fn a_revoked_key_names_those_that_took_over_its_sessions() {
+    let (directory, ring, first) = ring_at(100);
+    let [second, third, fourth] = [200, 300, 900]
+        .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(100)).expect("rotates").0);
+    let revocation = ring.begin_revoking(first, false, &[second], UnixTime(400)).expect("others seal");
+    assert_eq!(revocation.later(), [third], "one is refused and one has sealed nothing");
+    revocation.finish().expect("revokes");
+    let later = |refused: &[Kid], replace, now| {
+        let revocation = lock(&directory).begin_revoking(first, replace, refused, UnixTime(now)).expect("begins");
+        revocation.later().to_vec()
+    };
+    assert_eq!(later(&[], false, 1000), [fourth, third, second], "as before, were it run again");
+    let replaced = revoke(lock(&directory), fourth, true, 1000).expect("revokes").expect("a successor");
+    let again = lock(&directory).begin_revoking(fourth, true, &[], UnixTime(1010)).expect("revoked before");
+    assert!(!again.later().contains(&replaced), "it has none of its sessions");
 }
 
 #[test]
@@ -154,7 +174,11 @@ fn prunes_no_key_of_endless_lifetime() {
     assert_eq!(ring.prune(&[], UnixTime(9_000_000_000)).expect("prunes"), []);
 }
 
-fn revoke(ring: &LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
+fn lock(directory: &tempfile::TempDir) -> LockedRing {
+    LockedRing::lock(directory.path()).expect("writable")
+}
+
+fn revoke(ring: LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
     let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
     let successor = revocation.successor();
     revocation.finish().map(|()| successor)
@@ -185,11 +209,11 @@ fn a_key_that_the_log_refuses_retires_no_other() {
 
 #[test]
 fn a_successor_takes_over_from_a_key_that_has_just_begun() {
-    let (_directory, ring, first) = ring_at(100);
+    let (directory, ring, first) = ring_at(100);
     let now = UnixTime(1_000);
     ring.rotate(now, LIFETIME, now).expect("rotates");
-    let successor = revoke(&ring, first, true, now.0).expect("revokes");
-    let seals = ring.read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
+    let successor = revoke(ring, first, true, now.0).expect("revokes");
+    let seals = lock(&directory).read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
     assert_eq!(seals, successor);
 }
 

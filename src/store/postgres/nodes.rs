@@ -10,20 +10,22 @@ impl Store {
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
         let mut borrowed = self.0.write.borrow().await?;
         sqlx::query(
-            "INSERT INTO node (id, name, kids, active, reported_at)
-             VALUES ($1, $2, $3, $4, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))
+            "INSERT INTO node (id, name, kids, active, serves_for_ms, reported_at)
+             VALUES ($1, $2, $3, $4, $5, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))
              ON CONFLICT (id) DO UPDATE SET
-                name = excluded.name, kids = excluded.kids, active = excluded.active, reported_at = excluded.reported_at",
+                name = excluded.name, kids = excluded.kids, active = excluded.active,
+                serves_for_ms = excluded.serves_for_ms, reported_at = excluded.reported_at",
         )
         .bind(report.id.to_string())
         .bind(&report.name)
         .bind(report.kids_as_text())
         .bind(report.active.map(|kid| kid.to_string()))
+        .bind(signed(milliseconds(report.serves_for)))
         .execute(&mut *borrowed)
         .await?;
         sqlx::query(
             "DELETE FROM node
-             WHERE abs(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at) > $1",
+             WHERE abs(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at) > greatest($1, serves_for_ms)",
         )
         .bind(signed(milliseconds(node::FORGOTTEN)))
         .execute(&mut *borrowed)
@@ -35,7 +37,7 @@ impl Store {
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         let mut reading = self.reading().await?;
         let query = sqlx::query_as(
-            "SELECT id, name, kids, active,
+            "SELECT id, name, kids, active, serves_for_ms,
                     CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at
              FROM node ORDER BY name, id",
         );

@@ -24,9 +24,14 @@ impl Store {
         Ok(entries)
     }
 
+    /// Appends an entry that refuses a key, unless there is one.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         let mut writing = self.begin().await?;
-        writing.add_entries(&[Entry::Key { kid }]).await?;
+        let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM revocation WHERE kid = $1)");
+        let is_refused: bool = query.bind(kid.as_bytes().as_slice()).fetch_one(&mut *writing.connection).await?;
+        if !is_refused {
+            writing.add_entries(&[Entry::Key { kid }]).await?;
+        }
         writing.commit().await
     }
 
@@ -133,11 +138,16 @@ impl Writing<'_> {
 /// Rows as they were read.
 pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> {
     let logged = |row: &PgRow| {
-        let (sid, sub, below) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        let (kid, expires_at) = (row.try_get(4)?, row.try_get(5)?);
+        let columns = Row {
+            sid: row.try_get(1)?,
+            sub: row.try_get(2)?,
+            below: row.try_get(3)?,
+            kid: row.try_get(4)?,
+            expires_at: row.try_get(5)?,
+        };
         // Negative, if the server's clock was set back.
         let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(6)?).unwrap_or(0));
-        Ok(Logged { seq: row.try_get(0)?, entry: Row { sid, sub, below, kid, expires_at }.entry()?, age: Some(age) })
+        Ok(Logged { seq: row.try_get(0)?, entry: columns.entry()?, age: Some(age) })
     };
     rows.iter().map(logged).collect()
 }

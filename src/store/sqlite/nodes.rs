@@ -10,27 +10,33 @@ impl Store {
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query(
-            "INSERT INTO node (id, name, kids, active, reported_at)
-             VALUES (?, ?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+            "INSERT INTO node (id, name, kids, active, serves_for_ms, reported_at)
+             VALUES (?, ?, ?, ?, ?, CAST(unixepoch('subsec') * 1000 AS INTEGER))
              ON CONFLICT (id) DO UPDATE SET
-                name = excluded.name, kids = excluded.kids, active = excluded.active, reported_at = excluded.reported_at",
+                name = excluded.name, kids = excluded.kids, active = excluded.active,
+                serves_for_ms = excluded.serves_for_ms, reported_at = excluded.reported_at",
         )
         .bind(report.id.to_string())
         .bind(&report.name)
         .bind(report.kids_as_text())
         .bind(report.active.map(|kid| kid.to_string()))
+        .bind(signed(milliseconds(report.serves_for)))
         .execute(&mut *transaction.connection)
         .await?;
-        sqlx::query("DELETE FROM node WHERE abs(CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at) > ?")
-            .bind(signed(milliseconds(node::FORGOTTEN)))
-            .execute(&mut *transaction.connection)
-            .await?;
+        sqlx::query(
+            "DELETE FROM node
+             WHERE abs(CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at) > max(?, serves_for_ms)",
+        )
+        .bind(signed(milliseconds(node::FORGOTTEN)))
+        .execute(&mut *transaction.connection)
+        .await?;
         transaction.commit().await
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         let query = sqlx::query_as(
-            "SELECT id, name, kids, active, CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at
+            "SELECT id, name, kids, active, serves_for_ms,
+                    CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at
              FROM node ORDER BY name, id",
         );
         let mut reading = self.reading().await?;
@@ -49,13 +55,14 @@ impl Store {
 mod tests {
     use super::*;
     use crate::id::Kid;
+    use crate::store::MAY_SERVE;
 
     const SECOND: i64 = 1_000;
 
     fn report(name: &str, kids: &[u8], active: Option<u8>) -> NodeReport {
         let kid = |number| Kid::from_bytes([number; 8]);
         let kids = kids.iter().copied().map(kid).collect();
-        NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: active.map(kid) }
+        NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: active.map(kid), serves_for: MAY_SERVE }
     }
 
     async fn new_store() -> (tempfile::TempDir, Store) {

@@ -21,9 +21,14 @@ impl Store {
         Ok(entries)
     }
 
+    /// Appends an entry that refuses a key, unless there is one.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        insert(&mut transaction.connection, &Entry::Key { kid }).await?;
+        let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM revocation WHERE kid = ?)");
+        let is_refused: bool = query.bind(kid.as_bytes().as_slice()).fetch_one(&mut *transaction.connection).await?;
+        if !is_refused {
+            insert(&mut transaction.connection, &Entry::Key { kid }).await?;
+        }
         transaction.commit().await
     }
 

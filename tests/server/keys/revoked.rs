@@ -78,7 +78,9 @@ async fn the_key_before_seals_again_where_its_successor_is_refused() {
     let other_keys = copied_keys(&home);
     let other = start(&home, "other", &other_keys);
     assert_eq!(kid_of(&other.login("alice").await), second);
-    assert_revoked(&home.run(&["keys", "revoke", &second]), "1 of 1 nodes refuse the key");
+    let output = home.run(&["keys", "revoke", &second]);
+    assert_revoked(&output, "1 of 1 nodes refuse the key");
+    assert!(!text(&output.stderr).contains("a later key"), "{}", text(&output.stderr));
     assert_eq!(kid_of(&other.login("alice").await), first);
 }
 
@@ -91,7 +93,7 @@ async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     other.signal("STOP");
-    assert_not_known(&revoke(&home, &kid), "1 of 2 nodes refuse the key; silent since: other");
+    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: other (last report ");
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
     other.signal("CONT");
     other.until_status(&session, "401 invalid").await;
@@ -105,9 +107,38 @@ async fn a_killed_node_is_named_until_it_has_been_silent_for_five_minutes() {
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     gone.kill();
     let kid = active(&home.keys());
-    assert_not_known(&revoke(&home, &kid), "1 of 2 nodes refuse the key; silent since: gone");
+    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: gone (last report ");
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'gone'").await;
+    assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
+}
+
+/// Such a node serves on with its old list, or for longer, and nothing but its report tells.
+#[tokio::test]
+async fn a_killed_node_that_could_serve_for_longer_counts_for_longer() {
+    let home = Home::new();
+    let _one = start(&home, "one", "keys");
+    let patient = ["--set", "node.name=patient", "--set", "revocation.max_staleness=10m"];
+    let open = ["--set", "node.name=open", "--set", "revocation.when_stale=allow"];
+    let (patient, open) = (home.start_with(&patient, &[]), home.start_with(&open, &[]));
+    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 3);
+    patient.kill();
+    open.kill();
+    let kid = active(&home.keys());
+    let mut tables = database::open(&home, "sealjar.db").await;
+    let later = async |tables: &mut _, secs: u32| {
+        let statement = format!("UPDATE node SET reported_at = reported_at - {secs}000 WHERE name <> 'one'");
+        database::run(tables, &statement).await;
+    };
+    later(&mut tables, 400).await;
+    let output = revoke(&home, &kid);
+    assert_not_known(&output, "1 of 3 do; silent since it was revoked: open (last report ");
+    assert!(text(&output.stderr).contains(", patient (last report "), "{}", text(&output.stderr));
+    // Reports of nodes that can serve no more are thrown away after an hour, and that of the other is not.
+    later(&mut tables, 80_000).await;
+    until_status(&home, |_, nodes, _| nodes.len() == 2);
+    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: open (last report ");
+    later(&mut tables, 6_000).await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
 }
 
@@ -125,7 +156,7 @@ async fn a_node_that_reports_that_it_still_opens_with_the_key_is_named() {
          BEGIN UPDATE node SET kids = '{kid}', active = '{kid}' WHERE id = new.id; END"
     );
     database::run(&mut tables, &reports_on).await;
-    assert_not_known(&revoke(&home, &kid), "0 of 1 nodes refuse the key; still opening with it: other");
+    assert_not_known(&revoke(&home, &kid), "0 of 1 do; still opening with it: other (reported ");
 }
 
 #[tokio::test]
@@ -179,6 +210,10 @@ async fn a_sign_out_with_a_revoked_key_is_no_success_while_another_node_opens_it
     assert_eq!(Answer::of(request.send().await.expect("an answer")).await.verdict(), "200");
 
     assert_revoked(&revoke(&home, &kid), "2 of 2 nodes refuse the key");
+    revoke(&home, &kid);
+    let mut tables = database::open(&home, "sealjar.db").await;
+    let query = sqlx::query_scalar("SELECT count(*) FROM revocation WHERE kid IS NOT NULL");
+    assert_eq!(query.fetch_one(&mut tables).await.ok(), Some(1), "one entry, however often it is revoked");
     for node in [&one, &other] {
         assert_eq!(node.logout(&session).await, "200", "it opens nowhere");
     }
@@ -245,13 +280,13 @@ async fn files_that_cannot_be_used_keep_no_key_alive() {
     // A directory without the key, which the node has; and one that cannot be trusted.
     let elsewhere = home.run(&["keys", "revoke", &kid, "--replace", "--keys", "other"]);
     assert_eq!(elsewhere.status.code(), Some(1), "{}", text(&elsewhere.stderr));
-    assert!(text(&elsewhere.stderr).contains("is revoked in the store, and its nodes refuse it"));
+    assert!(text(&elsewhere.stderr).contains("is revoked in the store, and nodes that follow it refuse it"));
     server.until_status(&session, "401 invalid").await;
 
     fs::set_permissions(home.path("keys"), fs::Permissions::from_mode(0o777)).expect("allowed");
     let open = home.run(&["keys", "revoke", &second, "--replace"]);
     assert_eq!(open.status.code(), Some(74), "{}", text(&open.stderr));
-    assert!(text(&open.stderr).contains("is revoked in the store, and its nodes refuse it"));
+    assert!(text(&open.stderr).contains("is revoked in the store, and nodes that follow it refuse it"));
     server.until_status(&later, "401 invalid").await;
     let unknown = home.run(&["keys", "revoke", "0123456789abcdef", "--keys", "other"]);
     assert!(text(&unknown.stderr).contains("there is no key 0123456789abcdef"), "{}", text(&unknown.stderr));

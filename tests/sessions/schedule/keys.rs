@@ -9,9 +9,10 @@ use sealjar::keyring::{KeyRing, NoKey};
 
 use super::node::{Node, START};
 use super::request::Request;
+use super::store::Report;
 use super::tally::Seen;
 use super::world::World;
-use crate::fixture::{HOUR, MINUTE, cookie, field, key, key_with};
+use crate::fixture::{DAY, HOUR, MINUTE, cookie, field, key, key_with};
 
 const COUNT: u8 = 8;
 
@@ -94,15 +95,19 @@ impl World {
             self.count(Seen::StoreAway);
             return Unopened::NotKnown;
         }
-        // Reports are forgotten after an hour, and one of a node that may have been killed counts for five minutes.
-        let counts_for = if reason == NoKey::Unknown { HOUR } else { 5 * MINUTE };
-        let opens =
-            self.store.reports.values().any(|report| report.kids.contains(&kid) && self.at - report.at <= counts_for);
-        if opens {
+        // Reports are forgotten after an hour, and one of a node that may have been killed counts for five minutes; for a day, both,
+        // if it goes on with a stale list.
+        let counts_for = |report: &Report| match reason {
+            _ if report.fail_open => DAY,
+            NoKey::Unknown => HOUR,
+            NoKey::Revoked => 5 * MINUTE,
+        };
+        let counts = |report: &Report| report.kids.contains(&kid) && self.at - report.at <= counts_for(report);
+        if self.store.reports.values().any(counts) {
             self.count(Seen::KeyElsewhere);
             return Unopened::NotKnown;
         }
-        let accepts = |node: &&Node| node.ready && !node.fail_open && node.verdict(token, self.at).is_ok();
+        let accepts = |node: &&Node| node.ready && node.verdict(token, self.at).is_ok();
         let accepting = self.nodes.iter().find(accepts).map(|node| node.number);
         assert_eq!(accepting, None, "a sign-out is answered with success, and the session lives on this node");
         self.count(Seen::SignedOutUnderADeadKey);

@@ -153,7 +153,7 @@ impl Node {
     pub(super) fn reports(&self, store: &mut Store, at: u64) {
         let ring = self.sessions.ring();
         let kids = ring.keys().iter().filter(|key| !key.is_revoked()).map(|key| key.kid()).collect();
-        store.reports.insert(self.number, Report { kids, at });
+        store.reports.insert(self.number, Report { kids, at, fail_open: self.fail_open });
     }
 
     pub(super) fn is_stale(&self, at: u64) -> bool {

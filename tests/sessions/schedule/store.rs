@@ -62,6 +62,8 @@ struct InUse {
 pub(super) struct Report {
     pub(super) kids: Vec<Kid>,
     pub(super) at: u64,
+    /// It may serve a day without the store, and not five minutes.
+    pub(super) fail_open: bool,
 }
 
 pub(super) struct Store {
