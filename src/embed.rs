@@ -78,12 +78,10 @@ use tokio::task::JoinSet;
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
-use crate::log_sampler::sampled;
 use crate::session::claims::is_subject;
-use crate::session::{Identity, Refusal, SealedSession, Sessions};
+use crate::session::{Identity, Refusal, Sessions};
 use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
-use crate::web::csrf;
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
 pub use hoop::{Hoop, signed_in};
@@ -245,9 +243,10 @@ impl Jar {
         Ok(())
     }
 
-    /// Orderly end, to be awaited when the application serves no more: sign-outs that the store did not take at first are tried until
-    /// it has them, for at most ten seconds, and the store is closed. Those under way are waited for first, for ten seconds at most. Afterwards no session begins, no sign-out is kept, and soon none
-    /// is live. Without it such sign-outs are lost with the process. In memory there is nothing to keep.
+    /// Orderly end, to be awaited when the application serves no more: sign-ins and sign-outs under way are waited for, for at most
+    /// ten seconds; sign-outs that the store did not take at first are tried until it has them, for at most ten more; and the store
+    /// is closed. Afterwards no session begins, no sign-out is kept, and soon none is live. Without it such sign-outs are lost with
+    /// the process. In memory there is nothing to keep.
     ///
     /// # Errors
     /// [`Problem::NotDurable`] if some are not kept: those sessions live on elsewhere, and here after the next start.
@@ -304,48 +303,6 @@ impl Jar {
     fn site(&self, request: &Request) -> Result<Site, Problem> {
         Ok(self.0.hosts.of_request(request.uri(), request.headers())?.site)
     }
-
-    /// Whether the request is let in; then looks for its session, and renews it if it is time.
-    async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
-        let Inner { core, hosts, cookies, .. } = &*self.0;
-        let headers = request.headers();
-        let served = hosts.of_request(request.uri(), headers)?;
-        csrf::check_for_app(request.method(), headers, &served.origin)?;
-        let look = || {
-            core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
-                (Held::of(verified), core.sessions.renew(verified))
-            })
-        };
-        let mut found = look();
-        // A key that another node seals with already: the directory is read before its token is refused.
-        if found.is_err()
-            && let Some(reads) = &core.ring_reads
-            && self.lacks_key(headers)
-        {
-            reads.next().await;
-            found = look();
-        }
-        let (session, change) = match found {
-            Ok((held, renewed)) => (Ok(held), renewed.map_or_else(not_renewed, set)),
-            Err(refusal) => {
-                if let Some(cause) = refusal.cause() {
-                    sampled!(DEBUG, cause, "refused a token");
-                }
-                (Err(refusal), CookieChange::Keep)
-            }
-        };
-        Ok(Visit::new(session, change, cookies.session().clone()))
-    }
-}
-
-fn set(renewed: Option<SealedSession>) -> CookieChange {
-    renewed.map_or(CookieChange::Keep, CookieChange::Set)
-}
-
-/// The session is live all the same.
-fn not_renewed(error: crate::session::SealError) -> CookieChange {
-    sampled!(ERROR, %error, "a session could not be renewed");
-    CookieChange::Keep
 }
 
 fn json<T: Serialize>(data: &T) -> Result<Vec<u8>, Problem> {

@@ -109,7 +109,8 @@ const MACROS: &[&str] = &["error!(", "warn!(", "info!(", "debug!(", "trace!(", "
 /// The sources, by their paths below `src`, without what only tests of themselves have.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut directories, mut sources) = (vec![root.clone()], Vec::new());
+    let mut directories = vec![root.clone()];
+    let mut sources = Vec::new();
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
@@ -147,7 +148,8 @@ fn unsampled(source: &str) -> Vec<String> {
 
 /// What stands before the parenthesis that closes.
 fn arguments(call: &str) -> &str {
-    let (mut depth, mut in_text) = (1, false);
+    let mut depth = 1;
+    let mut in_text = false;
     for (at, char) in call.char_indices() {
         match char {
             '"' if !call[..at].ends_with('\\') => in_text = !in_text,

@@ -1,15 +1,18 @@
-//! What the hoop found out about a request, and what its answer does to the cookie: kept in the depot between the two.
+//! What the hoop finds out about a request, and what its answer does to the cookie: kept in the depot between the two.
 
+use salvo::http::Request;
 use salvo::http::header::HeaderValue;
 use salvo::prelude::Depot;
 
-use super::Problem;
-use crate::clock::UnixTime;
+use super::{Inner, Jar, Problem};
+use crate::clock::{Now, UnixTime};
 use crate::id::Sid;
+use crate::log_sampler::sampled;
 use crate::seal::CookieName;
 use crate::session::lifetime::Deadlines;
-use crate::session::{Identity, Refusal, SealedSession, Verified};
-use crate::web::cookie::CookieChange;
+use crate::session::{Identity, Refusal, SealError, SealedSession, Verified};
+use crate::web::cookie::{self, CookieChange};
+use crate::web::csrf;
 
 /// A request under way. There is one for each, so its answer has at most one `Set-Cookie` of ours.
 #[derive(Debug)]
@@ -67,6 +70,50 @@ impl Held {
             data,
         }
     }
+}
+
+impl Jar {
+    /// Whether the request is let in; then looks for its session, and renews it if it is time.
+    pub(super) async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
+        let Inner { core, hosts, cookies, .. } = &*self.0;
+        let headers = request.headers();
+        let served = hosts.of_request(request.uri(), headers)?;
+        csrf::check_for_app(request.method(), headers, &served.origin)?;
+        let look = || {
+            core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
+                (Held::of(verified), core.sessions.renew(verified))
+            })
+        };
+        let mut found = look();
+        // A key that another node seals with already: the directory is read before its token is refused.
+        if found.is_err()
+            && let Some(reads) = &core.ring_reads
+            && self.lacks_key(headers)
+        {
+            reads.next().await;
+            found = look();
+        }
+        let (session, change) = match found {
+            Ok((held, renewed)) => (Ok(held), renewed.map_or_else(not_renewed, set)),
+            Err(refusal) => {
+                if let Some(cause) = refusal.cause() {
+                    sampled!(DEBUG, cause, "refused a token");
+                }
+                (Err(refusal), CookieChange::Keep)
+            }
+        };
+        Ok(Visit::new(session, change, cookies.session().clone()))
+    }
+}
+
+fn set(renewed: Option<SealedSession>) -> CookieChange {
+    renewed.map_or(CookieChange::Keep, CookieChange::Set)
+}
+
+/// The session is live all the same.
+fn not_renewed(error: SealError) -> CookieChange {
+    sampled!(ERROR, %error, "a session could not be renewed");
+    CookieChange::Keep
 }
 
 impl Visit {

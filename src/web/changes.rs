@@ -113,7 +113,7 @@ impl Call {
     }
 }
 
-/// Whoever waits for a change. Dropped before the task has ended if the client leaves.
+/// A wait for a change. Dropped before the task has ended if the client leaves.
 struct Client {
     task: AbortHandle,
     call: Arc<Call>,

@@ -16,7 +16,9 @@ fn body() -> String {
 
 /// A change of the password as it is on the wire.
 fn change(server: &Server<'_>, session: &Session) -> Vec<u8> {
-    let (host, cookie, body) = (&server.public, session.cookie(), body());
+    let host = &server.public;
+    let cookie = session.cookie();
+    let body = body();
     let head = format!("POST /auth/password HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n");
     format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }

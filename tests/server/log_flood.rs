@@ -83,7 +83,9 @@ fn a_thousand_requests_leave_ten_lines_a_second() {
     ] {
         lines(&mut server);
         let request = request(&server, start, fields, body);
-        let (mut found, mut sent, began) = (Vec::new(), 0, tokio::time::Instant::now());
+        let mut found = Vec::new();
+        let mut sent = 0;
+        let began = tokio::time::Instant::now();
         // Until there is a line at all: the one before may have taken all of this second.
         while sent == 0 || !what.is_empty() && count(&found, what).0 == 0 {
             assert_eq!(send_many(&server, &request, REQUESTS), REQUESTS, "{start}");
@@ -118,7 +120,8 @@ async fn a_replayed_sign_out_is_no_second_event() {
 async fn a_sign_out_is_one_event_however_often_it_is_tried_while_the_disk_fails() {
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
-    let (session, other) = (server.login("alice").await, server.login("alice").await);
+    let session = server.login("alice").await;
+    let other = server.login("alice").await;
     home.set_disk("fail");
     for _ in 0..3 {
         assert_eq!(server.logout(&session).await, "503 not-durable");

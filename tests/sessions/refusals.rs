@@ -266,7 +266,8 @@ fn a_key_that_the_list_refuses_opens_and_seals_nothing_whatever_ring_is_put_in_u
     }
     world.list().prune(UnixTime(u64::MAX - 1));
     assert_eq!(verdict(&world, &token), Invalid(RevokedKey), "it is kept for ever");
-    let (field, cookie) = (field(&token), cookie());
+    let field = field(&token);
+    let cookie = cookie();
     let not_opened = world.sessions.keys_not_opened([field.as_slice()], &cookie);
     assert_eq!(not_opened.collect::<Vec<_>>(), [(key(1).kid(), NoKey::Revoked)]);
 }

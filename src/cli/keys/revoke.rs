@@ -29,7 +29,8 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         Ok(revocation) => revocation,
         Err(error) => return Err(without_files(opened, kid, error).await),
     };
-    let (successor, later) = (revocation.successor(), revocation.later().to_vec());
+    let successor = revocation.successor();
+    let later = revocation.later().to_vec();
     let logged = match opened {
         Ok(Some(Opened { store, .. })) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
         Ok(None) => Ok(None),
@@ -209,7 +210,8 @@ mod tests {
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
-        let (id, name) = (NodeId::random(), name.to_owned());
+        let id = NodeId::random();
+        let name = name.to_owned();
         let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
         Node { report, age: Duration::from_secs(age_secs) }
     }

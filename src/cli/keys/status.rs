@@ -150,7 +150,9 @@ mod tests {
 
     fn node(kids: &[u8], active: u8) -> Node {
         let kids = kids.iter().copied().map(kid).collect();
-        let (id, name, active) = (NodeId::random(), "a".to_owned(), Some(kid(active)));
+        let id = NodeId::random();
+        let name = "a".to_owned();
+        let active = Some(kid(active));
         let report = NodeReport { id, name, kids, active, serves_for: MAY_SERVE };
         Node { report, age: Duration::ZERO }
     }

@@ -97,7 +97,8 @@ mod tests {
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
-        let (id, name) = (NodeId::random(), name.to_owned());
+        let id = NodeId::random();
+        let name = name.to_owned();
         let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
         Node { report, age: Duration::from_secs(age_secs) }
     }

@@ -91,8 +91,11 @@ macro_rules! moving {
                 let query = query.bind(seq).bind(pruned_through).bind(limit);
                 let rows = query.fetch_all(&mut *self.connection).await?;
                 let logged = |row: &<$database as sqlx::Database>::Row| {
-                    let (sid, sub, below) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-                    let (kid, expires_at) = (row.try_get(4)?, row.try_get(5)?);
+                    let sid = row.try_get(1)?;
+                    let sub = row.try_get(2)?;
+                    let below = row.try_get(3)?;
+                    let kid = row.try_get(4)?;
+                    let expires_at = row.try_get(5)?;
                     Ok((row.try_get(0)?, log::Row { sid, sub, below, kid, expires_at }.entry()?))
                 };
                 rows.iter().map(logged).collect()

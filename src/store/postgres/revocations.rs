@@ -179,7 +179,10 @@ pub(super) async fn write(
 /// Inserts all rows by one statement, numbered from `before` on.
 async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -> Result<(), StoreError> {
     let seqs: Vec<i64> = (before + 1..).take(entries.len()).collect();
-    let (mut sids, mut subs, mut belows, mut kids) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut sids = Vec::new();
+    let mut subs = Vec::new();
+    let mut belows = Vec::new();
+    let mut kids = Vec::new();
     for entry in entries {
         let (sid, sub, below, kid) = match entry {
             Entry::Session { sid, .. } => (Some(sid.as_bytes().as_slice()), None, None, None),

@@ -34,7 +34,8 @@ pub(in crate::store) fn rows(text: &str) -> Result<Vec<Logged>, StoreError> {
             16 => u64::from_str_radix(kid, 16).ok().map(u64::to_be_bytes),
             _ => return Err(StoreError::Corrupt("a key id of another length")),
         };
-        let (sid, kid) = (sid.as_ref().map(<[u8; 16]>::as_slice), kid.as_ref().map(<[u8; 8]>::as_slice));
+        let sid = sid.as_ref().map(<[u8; 16]>::as_slice);
+        let kid = kid.as_ref().map(<[u8; 8]>::as_slice);
         Ok(Logged { seq, entry: Row { sid, sub, below, kid, expires_at }.entry()?, age: None })
     };
     let mut rows = rows.into_iter().map(logged).collect::<Result<Vec<_>, StoreError>>()?;

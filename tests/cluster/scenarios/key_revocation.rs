@@ -77,7 +77,8 @@ async fn a_revocation_fails_while_the_store_is_away_and_holds_when_it_is_run_aga
     let home = nodes::home(&database, &["revocation.max_staleness=1h"]);
     let nodes = apart(&home, &["second"]);
     reports(&home, 2);
-    let (kid, session) = (kid(&home), nodes[1].login("alice").await);
+    let kid = kid(&home);
+    let session = nodes[1].login("alice").await;
     database.kill();
     let output = home.run(&["keys", "revoke", &kid, "--replace"]);
     let said = text(&output.stderr);

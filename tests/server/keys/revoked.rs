@@ -39,7 +39,8 @@ async fn login(server: &Server<'_>) -> String {
 async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
-    let (one, mut other) = (start(&home, "one", "keys"), start(&home, "other", &other_keys));
+    let one = start(&home, "one", "keys");
+    let mut other = start(&home, "other", &other_keys);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
@@ -88,7 +89,8 @@ async fn the_key_before_seals_again_where_its_successor_is_refused() {
 async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
-    let (_one, other) = (start(&home, "one", "keys"), start(&home, "other", &other_keys));
+    let _one = start(&home, "one", "keys");
+    let other = start(&home, "other", &other_keys);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
@@ -103,7 +105,8 @@ async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
 #[tokio::test]
 async fn a_killed_node_is_named_until_it_has_been_silent_for_five_minutes() {
     let home = Home::new();
-    let (_one, gone) = (start(&home, "one", "keys"), start(&home, "gone", "keys"));
+    let _one = start(&home, "one", "keys");
+    let gone = start(&home, "gone", "keys");
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     gone.kill();
     let kid = active(&home.keys());
@@ -120,7 +123,8 @@ async fn a_killed_node_that_could_serve_for_longer_counts_for_longer() {
     let _one = start(&home, "one", "keys");
     let patient = ["--set", "node.name=patient", "--set", "revocation.max_staleness=10m"];
     let open = ["--set", "node.name=open", "--set", "revocation.when_stale=allow"];
-    let (patient, open) = (home.start_with(&patient, &[]), home.start_with(&open, &[]));
+    let patient = home.start_with(&patient, &[]);
+    let open = home.start_with(&open, &[]);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 3);
     patient.kill();
     open.kill();
@@ -193,7 +197,8 @@ async fn a_revocation_that_the_store_does_not_take_fails_and_can_be_run_again() 
 async fn a_sign_out_with_a_revoked_key_is_no_success_while_another_node_opens_it() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
-    let (one, other) = (start(&home, "one", "keys"), start(&home, "other", &other_keys));
+    let one = start(&home, "one", "keys");
+    let other = start(&home, "other", &other_keys);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     home.ok(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat());
@@ -222,12 +227,14 @@ async fn a_sign_out_with_a_revoked_key_is_no_success_while_another_node_opens_it
 #[tokio::test]
 async fn a_sign_out_does_not_wait_for_a_node_that_was_killed_long_ago() {
     let home = Home::new();
-    let (one, gone) = (start(&home, "one", "keys"), start(&home, "gone", "keys"));
+    let one = start(&home, "one", "keys");
+    let gone = start(&home, "gone", "keys");
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     gone.kill();
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 301000 WHERE name = 'gone'").await;
-    let (session, kid) = (one.login("alice").await, active(&home.keys()));
+    let session = one.login("alice").await;
+    let kid = active(&home.keys());
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
     assert_eq!(one.logout(&session).await, "200");
 }

@@ -46,7 +46,8 @@ async fn answers_that_nobody_takes_are_few_and_their_connections_end() {
             attacker.ask("GET", &path).expect("sends");
         }
     }
-    let (started, mut most) = (Instant::now(), 0);
+    let started = Instant::now();
+    let mut most = 0;
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     while !attackers.is_empty() {
         ticks.tick().await;

@@ -85,9 +85,11 @@ impl World {
     /// As `is_known_elsewhere` in `src/http/logout.rs`. That nobody opens it is held against every node.
     pub(super) fn unopened(&mut self, request: &Request) -> Unopened {
         let Some(token) = self.cookie(request) else { return Unopened::Opens };
-        let (kid, node) = (token.kid, &self.nodes[request.node]);
+        let kid = token.kid;
+        let node = &self.nodes[request.node];
         let expected: Vec<_> = node.does_not_open(kid).map(|reason| (kid, reason)).into_iter().collect();
-        let (field, cookie) = (field(&token.value), cookie());
+        let field = field(&token.value);
+        let cookie = cookie();
         let not_opened: Vec<_> = node.sessions.keys_not_opened([field.as_slice()], &cookie).collect();
         assert_eq!(not_opened, expected);
         let Some((kid, reason)) = not_opened.first().copied() else { return Unopened::Opens };

@@ -253,7 +253,8 @@ impl World {
             assert_eq!(refusal, Refusal::Missing);
             return REFUSED;
         };
-        let (claims, node) = (token.claims.clone(), &self.nodes[request.node]);
+        let claims = token.claims.clone();
+        let node = &self.nodes[request.node];
         assert_eq!(node.verdict(token, self.at), Err(refusal));
         let lives = START.0 + self.at < claims.idle_deadline.0 && self.store.ended.at(&claims).is_none();
         let seen = match refusal {
