@@ -4,8 +4,9 @@
 //! token names a key that is not held, the ring is read again and the answer made once more (`reread.rs`). Only a token that is
 //! refused is looked at for that.
 //!
-//! A connection asks [`Front`] first, which lets every call that may change something run to its end (`web/changes.rs`). It knows these routes by their usual spelling and answers a GET without a body before Salvo's
-//! routing, which costs more than to open a token; all else is Salvo's, these routes in any other form included ([`Direct`]).
+//! A connection asks [`Front`] first. It knows these routes by their usual spelling and answers a GET without a body before Salvo's
+//! routing, which costs more than to open a token; all else is Salvo's, these routes in any other form included ([`Direct`]). Calls
+//! that may change something run to their end (`web/changes.rs`), and answers over HTTP/2 are followed until they are taken.
 
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
