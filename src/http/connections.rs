@@ -55,6 +55,8 @@ pub(crate) struct Connections {
     numbered: AtomicU64,
     /// Approximate memory of requests that are not answered and answers that are not taken.
     held_bytes: AtomicUsize,
+    /// The same of connections that are being closed for it, until it is dropped.
+    closing_bytes: AtomicUsize,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
     /// All are to end as soon as nothing is under way.
@@ -124,7 +126,20 @@ impl Connections {
         let proxies = ArcSwap::from_pointee(proxies);
         let numbered = AtomicU64::new(0);
         let held_bytes = AtomicUsize::new(0);
-        Arc::new(Self { limit, idle_timeout, proxies, opened, now, open, numbered, held_bytes, changed, leaving })
+        let closing_bytes = AtomicUsize::new(0);
+        Arc::new(Self {
+            limit,
+            idle_timeout,
+            proxies,
+            opened,
+            now,
+            open,
+            numbered,
+            held_bytes,
+            closing_bytes,
+            changed,
+            leaving,
+        })
     }
 
     /// From now on these are the trusted proxies; connections that are open stay what they were.

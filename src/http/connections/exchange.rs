@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use salvo::http::ResBody;
@@ -15,6 +15,7 @@ use salvo::hyper::body::{Body, Bytes, Frame, SizeHint};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use super::slot::Slot;
 use super::{Connections, Open};
 use crate::clock::{Now, milliseconds};
@@ -23,23 +24,36 @@ use crate::metrics::GAVE_WAY;
 impl Connections {
     /// Maximum memory of requests of HTTP/2 that are not answered and answers that are not taken.
     const MAX_HELD_BYTES: usize = 32 << 20;
+    /// Maximum of the same with that of connections that are being closed for it, whose tasks are not dropped yet.
+    const MAX_HELD_AND_CLOSING_BYTES: usize = 2 * Self::MAX_HELD_BYTES;
 
     /// Counts a request of HTTP/2, or its answer in the place of entry `before`; returns the new entry's number. If all take too much
     /// memory, the connection is closed that has held its oldest entry longest.
     fn hold(&self, slot: &Slot, before: Option<u64>, waits_since: Option<u64>, bytes: usize) -> u64 {
-        let all = self.held_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let mut held = slot.held();
         let released = before.map_or(0, |number| held.remove(number));
         // Under the lock, so that those of a connection are in the order of their numbers.
         let number = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
-        let is_counted = held.add(number, waits_since, bytes);
+        held.add(number, waits_since, bytes);
+        let total = self.total_of(&held);
+        total.fetch_add(bytes, Ordering::Relaxed);
+        total.fetch_sub(released, Ordering::Relaxed);
         drop(held);
-        let released = released + if is_counted { 0 } else { bytes };
-        self.held_bytes.fetch_sub(released, Ordering::Relaxed);
-        if all.saturating_sub(released) > Self::MAX_HELD_BYTES {
+        if self.holds_too_much() {
             self.close_longest_holding(&mut self.lock(), milliseconds(Now::read().boot));
         }
         number
+    }
+
+    fn release(&self, slot: &Slot, number: u64) {
+        let mut held = slot.held();
+        let released = held.remove(number);
+        self.total_of(&held).fetch_sub(released, Ordering::Relaxed);
+    }
+
+    /// The total that a connection's entries are part of. It changes under the connection's lock only.
+    const fn total_of(&self, held: &Held) -> &AtomicUsize {
+        if held.is_abandoned() { &self.closing_bytes } else { &self.held_bytes }
     }
 
     /// Closes connections until the memory is within its limit, strangers' first. One with a request that is being worked on stays;
@@ -64,13 +78,22 @@ impl Connections {
                 }
                 GAVE_WAY.add_many(0, u64::from(!slot.is_closing()));
                 open.close(&slot);
-                self.held_bytes.fetch_sub(slot.held().abandon(), Ordering::Relaxed);
+                let mut held = slot.held();
+                let abandoned = held.abandon();
+                self.closing_bytes.fetch_add(abandoned, Ordering::Relaxed);
+                self.held_bytes.fetch_sub(abandoned, Ordering::Relaxed);
             }
         }
     }
 
     fn holds_too_much(&self) -> bool {
         self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES
+    }
+
+    /// Whether the memory is beyond its limit although connections are being closed for it.
+    fn is_overloaded(&self) -> bool {
+        let closing = self.closing_bytes.load(Ordering::Relaxed);
+        closing.saturating_add(self.held_bytes.load(Ordering::Relaxed)) > Self::MAX_HELD_AND_CLOSING_BYTES
     }
 }
 
@@ -99,6 +122,11 @@ impl Tracker {
     /// Notes that the client speaks HTTP/2: from now on the socket's bytes are no activity.
     pub(crate) fn speaks_http2(&self) {
         self.slot.speaks_http2();
+    }
+
+    /// Whether a request of HTTP/2 is to be refused before anything is done for it: a stranger's, while too much memory is held.
+    pub(crate) fn refuses_request(&self) -> bool {
+        !self.slot.is_proxy && self.connections.is_overloaded()
     }
 
     /// Begins an exchange when a request has arrived over HTTP/2, and counts its memory.
@@ -156,7 +184,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let Tracker { connections, slot } = &*self.tracker;
-        connections.held_bytes.fetch_sub(slot.held().remove(self.number), Ordering::Relaxed);
+        connections.release(slot, self.number);
         let opened = connections.opened.load(Ordering::Relaxed);
         if slot.end_exchange(opened, connections.now.load(Ordering::Relaxed)) {
             connections.changed.notify_one();

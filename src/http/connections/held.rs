@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Held {
     entries: Vec<Entry>,
-    /// The connection is being closed for them, so they count no more.
+    /// The connection is being closed for them: they count as closing until they are dropped.
     is_abandoned: bool,
 }
 
@@ -17,29 +17,30 @@ struct Entry {
 }
 
 impl Held {
-    /// Adds an entry that is newer than all others. `false` if those of this connection do not count any more.
-    pub(super) fn add(&mut self, number: u64, waits_since: Option<u64>, bytes: usize) -> bool {
-        if !self.is_abandoned {
-            self.entries.push(Entry { number, waits_since, bytes });
-        }
-        !self.is_abandoned
+    /// Adds an entry that is newer than all others.
+    pub(super) fn add(&mut self, number: u64, waits_since: Option<u64>, bytes: usize) {
+        self.entries.push(Entry { number, waits_since, bytes });
     }
 
-    /// Removes an entry; returns its size, or 0 if it was not counted.
+    /// Removes an entry; returns its size, or 0 if there is none.
     pub(super) fn remove(&mut self, number: u64) -> usize {
         let place = self.entries.iter().position(|entry| entry.number == number);
         place.map_or(0, |place| self.entries.remove(place).bytes)
     }
 
-    /// Removes all, now and from now on; returns their size.
+    /// Notes that the connection is being closed for them; returns their size.
     pub(super) fn abandon(&mut self) -> usize {
         self.is_abandoned = true;
-        std::mem::take(&mut self.entries).iter().map(|entry| entry.bytes).sum()
+        self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
-    /// The number of the oldest.
+    pub(super) const fn is_abandoned(&self) -> bool {
+        self.is_abandoned
+    }
+
+    /// The number of the oldest; `None` if the connection is being closed for them.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.entries.first().map(|entry| entry.number)
+        self.entries.first().filter(|_| !self.is_abandoned).map(|entry| entry.number)
     }
 
     /// Whether an answer has waited since before `instant`.
