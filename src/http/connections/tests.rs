@@ -1,4 +1,5 @@
 mod http2;
+mod overload;
 
 use super::*;
 

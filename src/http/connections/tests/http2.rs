@@ -10,8 +10,8 @@ use super::*;
 const KIB: usize = 1024;
 
 /// A connection whose client began with the preface of HTTP/2.
-fn add(connections: &Arc<Connections>, port: u16) -> (Connection, Arc<Tracker>) {
-    let connection = connections.add(&peer(port));
+pub(super) fn add(connections: &Arc<Connections>, peer: conn::SocketAddr) -> (Connection, Arc<Tracker>) {
+    let connection = connections.add(&peer);
     let tracker = connection.tracker();
     connection.has_read();
     tracker.speaks_http2();
@@ -34,14 +34,14 @@ async fn frames(exchange: Exchange, body: impl Into<ResBody>) -> Vec<Frame<Bytes
     frames
 }
 
-fn held(connections: &Connections) -> usize {
+pub(super) fn held(connections: &Connections) -> usize {
     connections.held_bytes.load(Ordering::Relaxed)
 }
 
 #[tokio::test]
 async fn an_answer_waits_until_its_last_bytes_are_dropped() {
     let connections = connections(9);
-    let (_connection, tracker) = add(&connections, 1);
+    let (_connection, tracker) = add(&connections, peer(1));
     for (body, lengths) in [
         (ResBody::from(b"page".as_slice()), vec![4]),
         (ResBody::from(""), vec![0]),
@@ -68,7 +68,7 @@ async fn who_does_not_take_all_of_an_answer_is_closed() {
     let connections = connections(9);
     let start = connections.now.load(Ordering::Relaxed);
     let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let [(never, asks_on), (taking, tracker)] = [1, 2].map(|port| add(&connections, port));
+    let [(never, asks_on), (taking, tracker)] = [1, 2].map(|port| add(&connections, peer(port)));
     let _never_taken = frames(asks_on.begin(&request()), "page").await;
     let taken = frames(tracker.begin(&request()), "page").await;
     at(20);
@@ -89,7 +89,7 @@ async fn only_requests_and_answers_that_are_taken_are_activity() {
     let connections = connections(9);
     let start = connections.now.load(Ordering::Relaxed);
     let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let [(pinging, _), (asking, tracker), (waiting, unanswered)] = [1, 2, 3].map(|port| add(&connections, port));
+    let [(pinging, _), (asking, tracker), (waiting, unanswered)] = [1, 2, 3].map(|port| add(&connections, peer(port)));
     let unanswered = unanswered.begin(&request());
     at(70);
     pinging.has_read();
@@ -109,7 +109,7 @@ async fn only_requests_and_answers_that_are_taken_are_activity() {
 #[tokio::test]
 async fn a_pong_makes_a_connection_no_younger_and_an_answer_does() {
     let connections = connections(2);
-    let [(pinging, _), (asking, tracker)] = [1, 2].map(|port| add(&connections, port));
+    let [(pinging, _), (asking, tracker)] = [1, 2].map(|port| add(&connections, peer(port)));
     drop(frames(tracker.begin(&request()), "page").await);
     pinging.has_written();
     assert_eq!(connections.room(), Room::Closing(1));
@@ -121,7 +121,7 @@ async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
     const EACH: usize = 28 * KIB;
     let connections = connections(99);
     let page = || "x".repeat(EACH);
-    let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, port));
+    let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, peer(port)));
     // The first connection's answer was taken and came again, so the second one's is older.
     drop(frames(oldest.begin(&request()), page()).await);
     let _second = frames(younger.begin(&request()), page()).await;
@@ -130,11 +130,11 @@ async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
         waiting.push(frames(oldest.begin(&request()), page()).await);
     }
     assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", held(&connections));
-    let (third, newest) = add(&connections, 3);
+    let (third, newest) = add(&connections, peer(3));
     let last = frames(newest.begin(&request()), page()).await;
     assert!(second.slot.is_closing() && !first.slot.is_closing() && !third.slot.is_closing());
     waiting.push(frames(younger.begin(&request()), page()).await);
-    assert!(!first.slot.is_closing(), "what is being closed counts no more");
+    assert!(!first.slot.is_closing(), "what is being closed counts no more among these");
     waiting.push(frames(newest.begin(&request()), page()).await);
     assert!(first.slot.is_closing() && !third.slot.is_closing());
     drop((waiting, last, _second));
@@ -146,7 +146,7 @@ async fn a_request_counts_with_its_head_until_it_is_answered() {
     let connections = connections(9);
     let start = connections.now.load(Ordering::Relaxed);
     let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let (connection, tracker) = add(&connections, 1);
+    let (connection, tracker) = add(&connections, peer(1));
     let mut long = request();
     long.headers_mut().insert("cookie", "x".repeat(20 * KIB).parse().expect("visible ASCII"));
     let exchanges = [tracker.begin(&request()), tracker.begin(&long)];
@@ -169,7 +169,7 @@ async fn a_request_counts_with_its_head_until_it_is_answered() {
 #[tokio::test]
 async fn requests_and_answers_give_way_for_the_same_memory() {
     let connections = connections(9);
-    let [(first, asking), (second, answered), (third, newest)] = [1, 2, 3].map(|port| add(&connections, port));
+    let [(first, asking), (second, answered), (third, newest)] = [1, 2, 3].map(|port| add(&connections, peer(port)));
     let _request = asking.begin(&request());
     let _answer = frames(answered.begin(&request()), "page").await;
     let many: Vec<_> = (0..1365).map(|_| newest.begin(&request())).collect();
@@ -180,28 +180,27 @@ async fn requests_and_answers_give_way_for_the_same_memory() {
 }
 
 /// Where [`peer`] is a trusted proxy.
-fn behind_proxy() -> Arc<Connections> {
+pub(super) fn behind_proxy() -> Arc<Connections> {
     let mut proxies = TrustedProxies::default();
     proxies.add("192.0.2.1").expect("an address");
     Connections::new(99, IDLE, proxies)
 }
 
+/// One that is no trusted proxy there.
+pub(super) fn stranger(port: u16) -> conn::SocketAddr {
+    SocketAddr::from(([198, 51, 100, 1], port)).into()
+}
+
 /// Holds this many requests over this connection, and so 24 KiB each.
-fn ask(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
+pub(super) fn ask(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
     (0..count).map(|_| tracker.begin(&request())).collect()
 }
 
 #[test]
 fn proxies_give_way_last_for_memory_and_work_never_does() {
     let connections = behind_proxy();
-    let (proxy, of_proxy) = add(&connections, 1);
-    let stranger = |port: u16| conn::SocketAddr::from(SocketAddr::from(([198, 51, 100, 1], port)));
-    let strangers = [1, 2, 3].map(|port| {
-        let connection = connections.add(&stranger(port));
-        let tracker = connection.tracker();
-        tracker.speaks_http2();
-        (connection, tracker)
-    });
+    let (proxy, of_proxy) = add(&connections, peer(1));
+    let strangers = [1, 2, 3].map(|port| add(&connections, stranger(port)));
     let [(working, one), (idle, two), (other, three)] = &strangers;
     let _oldest = ask(&of_proxy, 100);
     let work = connections.work_for(&stranger(1));
@@ -221,7 +220,7 @@ fn proxies_give_way_last_for_memory_and_work_never_does() {
 #[tokio::test]
 async fn a_body_that_all_answers_share_counts_little() {
     let connections = connections(9);
-    let (_connection, tracker) = add(&connections, 1);
+    let (_connection, tracker) = add(&connections, peer(1));
     let shared = Bytes::from("x".repeat(160 * KIB));
     let own = "x".repeat(30 * KIB);
     for (body, counts) in [(ResBody::Once(shared), 36), (own.into(), 34)] {
@@ -235,7 +234,7 @@ async fn a_proxy_that_takes_other_answers_is_not_closed() {
     let connections = behind_proxy();
     let start = connections.now.load(Ordering::Relaxed);
     let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let (proxy, tracker) = add(&connections, 1);
+    let (proxy, tracker) = add(&connections, peer(1));
     let _never_taken = frames(tracker.begin(&request()), "page").await;
     for seconds in [20, 40, 60] {
         at(seconds);
