@@ -161,11 +161,11 @@ where
 {
     /// Answers, and follows the answer until it is taken.
     fn answer_http2(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
-        let is_refused = self.tracker.refuses_request();
-        let exchange = self.tracker.begin(&request);
-        if is_refused {
-            return Either::Left(ready(Ok(exchange.answer(overloaded()))));
+        if self.tracker.refuses_request() {
+            sampled!(WARN, "requests over HTTP/2 hold too much memory; a new one is answered with 503");
+            return Either::Left(ready(Ok(overloaded())));
         }
+        let exchange = self.tracker.begin(&request);
         if has_too_many_fields(request.headers()) {
             return Either::Left(ready(Ok(exchange.answer(too_many_fields()))));
         }
@@ -220,20 +220,18 @@ fn has_too_many_fields(headers: &HeaderMap) -> bool {
 }
 
 fn too_many_fields() -> HyperResponse<ResBody> {
-    plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields: send at most 100\n")
-}
-
-fn overloaded() -> HyperResponse<ResBody> {
-    let text = "too many unfinished requests over HTTP/2; try again in a moment\n";
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    let mut response = HyperResponse::new(ResBody::from("too many header fields: send at most 100\n"));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> HyperResponse<ResBody> {
-    let mut response = HyperResponse::new(ResBody::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+/// Has no body, so that it waits for no flow-control window, and no memory of it needs to be counted.
+fn overloaded() -> HyperResponse<ResBody> {
+    let mut response = HyperResponse::new(ResBody::None);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -93,16 +93,28 @@ impl Http2 {
         self.send_head(method, path, END_STREAM)
     }
 
+    /// Sends the heads of so many requests at once, whose bodies are to come.
+    pub(super) fn announce_many(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
+        let frames: Vec<_> = (0..count).map(|_| self.next_head(method, path, 0).1).collect();
+        self.peer.send(frames.concat())
+    }
+
     /// Sends the head of a request whose body is to come; returns its stream.
     pub(super) fn announce(&mut self, method: &str, path: &str) -> io::Result<u32> {
         self.send_head(method, path, 0)
     }
 
     fn send_head(&mut self, method: &str, path: &str, flags: u8) -> io::Result<u32> {
+        let (stream, frame) = self.next_head(method, path, flags);
+        self.peer.send(frame).map(|()| stream)
+    }
+
+    /// The next stream, and the frame that begins it.
+    fn next_head(&mut self, method: &str, path: &str, flags: u8) -> (u32, Vec<u8>) {
         let stream = 2 * self.streams + 1;
         self.streams += 1;
         let head = head(method, path, &self.address);
-        self.peer.send(frame(HEADERS, END_HEADERS | flags, stream, &head)).map(|()| stream)
+        (stream, frame(HEADERS, END_HEADERS | flags, stream, &head))
     }
 
     pub(super) fn ping(&mut self) -> io::Result<()> {

@@ -7,15 +7,24 @@ use super::{PLACES, Peer, home_with, newcomer};
 use crate::harness::{Home, Server};
 
 /// Raises this process's own limit of open files, and returns it.
-fn open_files() -> usize {
+pub(super) fn open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit is allowed");
     limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).expect("a number of files"))
 }
 
 pub(super) fn resident_kib(server: &Server<'_>) -> usize {
+    memory_kib(server, "VmRSS:")
+}
+
+/// The most that were ever resident.
+pub(super) fn peak_kib(server: &Server<'_>) -> usize {
+    memory_kib(server, "VmHWM:")
+}
+
+fn memory_kib(server: &Server<'_>, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("on Linux");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
