@@ -9,7 +9,9 @@
 //!
 //! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
 //! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed in the same order: strangers' before
-//! those of trusted proxies, and none whose request is being worked on.
+//! those of trusted proxies, and none whose request is being worked on. What they hold is there until the runtime has dropped their
+//! tasks, and a burst can be quicker than that; so it counts until then, and beyond twice the limit strangers' new requests are
+//! refused.
 //!
 //! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
 //! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.
@@ -55,7 +57,7 @@ pub(crate) struct Connections {
     numbered: AtomicU64,
     /// Approximate memory of requests that are not answered and answers that are not taken.
     held_bytes: AtomicUsize,
-    /// The same of connections that are being closed for it, until it is dropped.
+    /// Approximate memory of those of connections that are being closed for it, until they are dropped.
     closing_bytes: AtomicUsize,
     /// A connection has ended, or may be closed from now on.
     changed: Notify,
@@ -125,8 +127,6 @@ impl Connections {
         let (now, leaving) = (AtomicU64::new(milliseconds(Now::read().boot)), CancellationToken::new());
         let proxies = ArcSwap::from_pointee(proxies);
         let numbered = AtomicU64::new(0);
-        let held_bytes = AtomicUsize::new(0);
-        let closing_bytes = AtomicUsize::new(0);
         Arc::new(Self {
             limit,
             idle_timeout,
@@ -135,8 +135,8 @@ impl Connections {
             now,
             open,
             numbered,
-            held_bytes,
-            closing_bytes,
+            held_bytes: AtomicUsize::new(0),
+            closing_bytes: AtomicUsize::new(0),
             changed,
             leaving,
         })
