@@ -24,8 +24,10 @@ use crate::metrics::GAVE_WAY;
 impl Connections {
     /// Maximum memory of requests of HTTP/2 that are not answered and answers that are not taken.
     const MAX_HELD_BYTES: usize = 32 << 20;
-    /// Maximum of the same with that of connections that are being closed for it, whose tasks are not dropped yet.
-    const MAX_HELD_AND_CLOSING_BYTES: usize = 2 * Self::MAX_HELD_BYTES;
+    /// The same with that of connections that are being closed for it, whose tasks are not dropped yet: beyond this a stranger's new
+    /// requests are refused, and beyond the second those of trusted proxies.
+    const MAX_TOTAL_BYTES: usize = 2 * Self::MAX_HELD_BYTES;
+    const MAX_TOTAL_BYTES_FOR_PROXIES: usize = 4 * Self::MAX_HELD_BYTES;
 
     /// Counts a request of HTTP/2, or its answer in the place of entry `before`; returns the new entry's number. If all take too much
     /// memory, the connection is closed that has held its oldest entry longest.
@@ -90,10 +92,9 @@ impl Connections {
         self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES
     }
 
-    /// Whether the memory is beyond its limit although connections are being closed for it.
-    fn is_overloaded(&self) -> bool {
-        let closing = self.closing_bytes.load(Ordering::Relaxed);
-        closing.saturating_add(self.held_bytes.load(Ordering::Relaxed)) > Self::MAX_HELD_AND_CLOSING_BYTES
+    /// The memory of all, those of connections that are being closed included.
+    fn total_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed).saturating_add(self.closing_bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -124,9 +125,11 @@ impl Tracker {
         self.slot.speaks_http2();
     }
 
-    /// Whether a request of HTTP/2 is to be refused before anything is done for it: a stranger's, while too much memory is held.
+    /// Whether a request of HTTP/2 is to be refused before anything is done for it, because too much memory is held.
     pub(crate) fn refuses_request(&self) -> bool {
-        !self.slot.is_proxy && self.connections.is_overloaded()
+        let most =
+            if self.slot.is_proxy { Connections::MAX_TOTAL_BYTES_FOR_PROXIES } else { Connections::MAX_TOTAL_BYTES };
+        self.connections.total_bytes() > most
     }
 
     /// Begins an exchange when a request has arrived over HTTP/2, and counts its memory.

@@ -23,6 +23,10 @@ fn what_is_being_closed_counts_until_it_is_dropped() {
     assert!(three.refuses_request(), "{} bytes are there still", closing(&connections));
     assert!(!of_proxy.refuses_request());
     assert!(!third.slot.is_closing());
+    let [of_third, of_fourth] = [3, 4].map(|port| ask(&add(&connections, stranger(port)).1, TOO_MANY));
+    assert!(of_proxy.refuses_request(), "twice as much is too much for a proxy, too");
+    drop((of_third, of_fourth));
+    assert!(!of_proxy.refuses_request() && three.refuses_request());
     // What such a connection still asks counts there, too.
     let before = closing(&connections);
     of_first.extend(ask(&one, 1));
