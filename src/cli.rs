@@ -5,8 +5,13 @@
 //! | 0 | done |
 //! | 1 | it failed; for `inspect`, the token is refused; for `keys status`, a server's keys differ; for `doctor`, something is wrong |
 //! | 2 | usage |
-//! | 74 | a file, a database or a socket could not be used |
+//! | 74 | a file, a database, a socket or standard output could not be used |
 //! | 78 | the configuration cannot be used |
+//!
+//! A reader that closes standard output changes neither what a command does nor its exit code.
+
+// They panic when the reader is gone: see `output`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod completions;
 mod doctor;
@@ -15,6 +20,7 @@ mod keys;
 mod manual;
 mod migrate;
 mod openapi;
+mod output;
 mod revoke;
 mod serve;
 mod store;
@@ -26,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::output::{errln, outln};
 use crate::config::layers::{ENV_PREFIX, Flag, Origins};
 use crate::config::listen::Listen;
 use crate::config::{Config, ConfigError};
@@ -93,10 +100,12 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    match Cli::parse().run() {
+    let outcome = Cli::parse().run();
+    let written = output::finish();
+    match outcome.and_then(|code| written.map(|()| code)) {
         Ok(code) => code,
         Err(failure) => {
-            eprint!("{}", failure.text());
+            errln!("{}", failure.text());
             ExitCode::from(failure.code)
         }
     }
@@ -132,11 +141,11 @@ impl Cli {
             Command::Inspect(inspect) => block_on(inspect.run(&config)),
             Command::Openapi(openapi) => Ok(openapi.run(&config)),
             Command::Config => {
-                layers.lines().for_each(|line| println!("{line}"));
+                layers.lines().for_each(|line| outln!("{line}"));
                 Ok(ExitCode::SUCCESS)
             }
             Command::Doctor(doctor) => block_on(doctor.run(&config, config.check(&layers).err())),
-            Command::Completions(completions) => completions.run(),
+            Command::Completions(completions) => Ok(completions.run()),
             Command::Man(manual) => manual.run(),
         }
     }
@@ -217,10 +226,10 @@ impl Failure {
         Self::new(Self::IO, message)
     }
 
-    /// Returns what is written to standard error.
+    /// Returns the lines for standard error.
     fn text(&self) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}\n"));
-        format!("sealjar: {}\n{}", self.message, hint.unwrap_or_default())
+        let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}"));
+        format!("sealjar: {}{}", self.message, hint.unwrap_or_default())
     }
 
     fn hint(self, hint: impl fmt::Display) -> Self {

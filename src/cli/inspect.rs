@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Failure, open_store};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
@@ -62,10 +63,10 @@ impl Inspect {
             "app_data_bytes": claims.app_data.len(),
             "accepted": outcome.is_ok(),
         });
-        println!("{view:#}");
+        outln!("{view:#}");
         match outcome {
             Ok(_) => {
-                eprintln!("accepted, on a host of site {}", claims.site);
+                errln!("accepted, on a host of site {}", claims.site);
                 Ok(ExitCode::SUCCESS)
             }
             Err(refusal) => Err(Failure::failed(verdict(refusal))),

@@ -12,6 +12,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, block_on, open_store};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::{Config, MAX_SPAN};
 use crate::id::Kid;
@@ -65,15 +66,15 @@ impl Keys {
         match self {
             Self::Init => {
                 let kid = LockedRing::init(directory, max_lifetime, now)?;
-                eprintln!("made the first key in {}; it is active", directory.display());
-                println!("{kid}");
+                errln!("made the first key in {}; it is active", directory.display());
+                outln!("{kid}");
             }
             Self::Rotate { wait: true, timeout, .. } => block_on(wait::rotate(config, timeout))?,
             Self::Rotate { activate_in, .. } => {
                 let activates_at = now.plus(activate_in.unwrap_or(config.keys.activate_after.0));
                 let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
-                eprintln!("published a new key; it seals from {activates_at} on");
-                println!("{kid}");
+                errln!("published a new key; it seals from {activates_at} on");
+                outln!("{kid}");
             }
             Self::List { json } => list(&KeyRing::load(directory)?, json),
             Self::Status { json } => block_on(status::run(config, json))?,
@@ -81,8 +82,8 @@ impl Keys {
             Self::Prune => {
                 let refused = block_on(revoke::refused_keys(config))?;
                 let removed = LockedRing::lock(directory)?.prune(&refused, now)?;
-                eprintln!("removed {} of the keys in {}", removed.len(), directory.display());
-                removed.iter().for_each(|kid| println!("{kid}"));
+                errln!("removed {} of the keys in {}", removed.len(), directory.display());
+                removed.iter().for_each(|kid| outln!("{kid}"));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -117,13 +118,13 @@ fn list(ring: &KeyRing, as_json: bool) {
                 })
             })
             .collect();
-        println!("{}", json!(keys));
+        outln!("{}", json!(keys));
         return;
     }
-    println!("{:16}  {:9}  {:20}  {:20}", "KID", "STATE", "CREATED", "ACTIVATES");
+    outln!("{:16}  {:9}  {:20}  {:20}", "KID", "STATE", "CREATED", "ACTIVATES");
     for key in ring.keys() {
         let dates = key.dates();
         let activates = dates.activates_at.map_or_else(|| "not scheduled".to_owned(), |instant| instant.to_string());
-        println!("{}  {:9}  {:20}  {activates}", key.kid(), state(key), dates.created_at.to_string());
+        outln!("{}  {:9}  {:20}  {activates}", key.kid(), state(key), dates.created_at.to_string());
     }
 }

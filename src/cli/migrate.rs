@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
+use crate::cli::output::errln;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::store::moving::{End, MoveError, Moved, Progress, move_everything};
@@ -48,12 +49,12 @@ impl Migrate {
         match moved {
             Moved::Now(all) => {
                 let (accounts, revocations) = (all.accounts, all.revocations);
-                eprintln!(
+                errln!(
                     "moved everything from {from_name} to {to_name} (accounts: {accounts}, revocations: {revocations})"
                 );
-                eprintln!("name {to_name} as the store, and start the servers; {from_name} is out of use");
+                errln!("name {to_name} as the store, and start the servers; {from_name} is out of use");
             }
-            Moved::Before => eprintln!("{from_name} was moved to {to_name} before; nothing was done"),
+            Moved::Before => errln!("{from_name} was moved to {to_name} before; nothing was done"),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -64,9 +65,12 @@ fn parse(flag: &str, url: &str) -> Result<StoreUrl, Failure> {
 }
 
 fn say(Progress { copied, all }: Progress) {
-    eprintln!(
+    errln!(
         "copied: accounts {} of {}, revocations {} of {}",
-        copied.accounts, all.accounts, copied.revocations, all.revocations
+        copied.accounts,
+        all.accounts,
+        copied.revocations,
+        all.revocations
     );
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output;
 use crate::config::Config;
 use crate::http::openapi;
 
@@ -18,7 +19,7 @@ impl Openapi {
     pub(super) fn run(self, config: &Config) -> ExitCode {
         let hosts = || config.hosts(config.http.listen.port());
         let text = if self.admin { openapi::of_admin() } else { openapi::of_public(&hosts(), &config.cookies()) };
-        print!("{text}");
+        output::bytes(text.as_bytes());
         ExitCode::SUCCESS
     }
 }

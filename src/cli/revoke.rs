@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Failure, open_store};
 use crate::account::LoginName;
+use crate::cli::output::errln;
 use crate::config::Config;
 use crate::id::Sid;
 use crate::store::{self, Change};
@@ -36,15 +37,15 @@ impl Revoke {
         match self.what {
             What { session: Some(sid), .. } => {
                 store.revoke(&[store::Revoke::Session { sid, token: None }]).await?;
-                eprintln!("session {sid} is over");
+                errln!("session {sid} is over");
             }
             What { user: Some(login), .. } => {
                 store.change_account(&login, &Change::EndSessions).await?;
-                eprintln!("the sessions of {login} are over");
+                errln!("the sessions of {login} are over");
             }
             What { everyone: true, .. } => {
                 store.revoke_everyone().await?;
-                eprintln!("every session is over");
+                errln!("every session is over");
             }
             What { .. } => return Err(Failure::usage("say which sessions: --session, --user or --everyone")),
         }

@@ -140,7 +140,7 @@ pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> R
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
-            drain.write(&failure.text());
+            drain.write(&format!("{}\n", failure.text()));
             Ok(ExitCode::from(failure.code))
         }
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::Failure;
+use crate::cli::output::errln;
 use crate::config::Config;
 use crate::store;
 
@@ -20,8 +21,8 @@ impl Store {
             Self::Restored => {
                 let (url, limits) = (config.store_url(), config.store_limits());
                 store::Store::open_in_any_standing(&url, limits).await?.restored().await?;
-                eprintln!("every session is over, those too that the store knows nothing of any more");
-                eprintln!("accounts are as they were then: look after passwords, roles, and who should not be there");
+                errln!("every session is over, those too that the store knows nothing of any more");
+                errln!("accounts are as they were then: look after passwords, roles, and who should not be there");
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{Failure, open_store};
 use crate::account::password;
 use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::store::{Account, Change, Store};
@@ -113,7 +114,7 @@ impl Users {
             Self::Delete { login } => (login, Change::Delete, "is deleted; its sessions are over"),
         };
         open_store(config).await?.change_account(&login, &change).await?;
-        eprintln!("{login} {done}");
+        errln!("{login} {done}");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -122,11 +123,11 @@ async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<Exi
     let hash = password::hash(config.cost(), &new_password(&profile)?);
     let (store, made) = Store::open_or_create(&config.store_url(), config.store_limits()).await?;
     if made {
-        eprintln!("made the database {}", config.store);
+        errln!("made the database {}", config.store);
     }
     let name = profile.login_name.clone();
     store.add_account(&Account::new(profile, hash, must_change, Now::read().wall)).await?;
-    eprintln!("added {name}");
+    errln!("added {name}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -146,17 +147,17 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
                 "created_at": account.created_at,
             })
         };
-        println!("{}", json!(accounts.iter().map(view).collect::<Vec<_>>()));
+        outln!("{}", json!(accounts.iter().map(view).collect::<Vec<_>>()));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:24}  {:11}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
+    outln!("{:24}  {:11}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
     for Account { profile, disabled, must_change, created_at, .. } in &accounts {
         let state = match (disabled, must_change) {
             (true, _) => "disabled",
             (false, true) => "must change",
             (false, false) => "enabled",
         };
-        println!(
+        outln!(
             "{:24}  {state:11}  {:20}  {}",
             profile.login_name.as_str(),
             created_at.to_string(),

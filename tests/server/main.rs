@@ -21,6 +21,7 @@ mod logout;
 mod logs;
 mod migrate;
 mod must_change;
+mod output;
 mod pages;
 mod password;
 mod protocol;

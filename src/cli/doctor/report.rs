@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::Failure;
+use crate::cli::output::{errln, outln};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -90,16 +91,16 @@ impl Report {
             [Level::Problem, Level::Warning, Level::Skipped, Level::Ok].map(|level| self.count(level));
         if as_json {
             let counts = json!({ "problems": problems, "warnings": warnings, "skipped": skipped, "ok": ok });
-            println!("{}", json!({ "version": env!("CARGO_PKG_VERSION"), "counts": counts, "findings": self.0 }));
+            outln!("{}", json!({ "version": env!("CARGO_PKG_VERSION"), "counts": counts, "findings": self.0 }));
             return;
         }
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         for Finding { check, level, found, remedy } in &self.0 {
             let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!("; remedy: {remedy}"));
-            println!("{:7}  {check:width$}  {found}{remedy}", level.name());
+            outln!("{:7}  {check:width$}  {found}{remedy}", level.name());
         }
         let (problems, warnings) = (count(problems, "problem"), count(warnings, "warning"));
-        eprintln!("{problems}, {warnings}, {skipped} skipped, {ok} ok");
+        errln!("{problems}, {warnings}, {skipped} skipped, {ok} ok");
     }
 }
 

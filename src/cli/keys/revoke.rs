@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Failure;
 use super::tally::{Tally, span};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
@@ -45,14 +46,14 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
             Ok(None) | Err(_) => failure,
         });
     }
-    eprintln!("revoked {kid} in {directory}");
+    errln!("revoked {kid} in {directory}");
     if let Some(successor) = successor {
-        eprintln!("made a successor; it is active");
-        println!("{successor}");
+        errln!("made a successor; it is active");
+        outln!("{successor}");
     }
     if !later.is_empty() {
         let later = later.iter().map(Kid::to_string).collect::<Vec<_>>().join(", ");
-        eprintln!(
+        errln!(
             "its sessions that were renewed under a later key live on; if it was stolen, revoke the later ones too: {later}"
         );
     }
@@ -64,7 +65,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         }
         Ok(None) => {
             let store = without_password(&config.store);
-            eprintln!(
+            errln!(
                 "there is no store at {store}, so nothing else is done: a node refuses the key when it reads these files"
             );
             Ok(())
@@ -144,12 +145,12 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
         let tally = store.nodes().await.map(|nodes| refusals(nodes, kid, since));
         match tally {
             Ok(tally) if tally.is_complete() => {
-                eprintln!("{}", all_refuse(&tally));
+                errln!("{}", all_refuse(&tally));
                 return Ok(());
             }
             Ok(tally) if since < WAIT => {
                 if said.replace(tally.counts()) != Some(tally.counts()) {
-                    eprintln!("{} of {} nodes refuse it; waiting for the others", tally.followed, tally.all());
+                    errln!("{} of {} nodes refuse it; waiting for the others", tally.followed, tally.all());
                 }
             }
             Err(_) if since < WAIT => {}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::tally::span;
 use super::{Failure, open_store};
+use crate::cli::output::{errln, outln};
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::config::Config;
 use crate::id::Kid;
@@ -22,10 +23,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
     let compared: Vec<Compared<'_>> = nodes.iter().map(|node| Compared::of(node, &ring, Now::read().wall)).collect();
     if as_json {
         let nodes: Vec<Value> = compared.iter().map(Compared::as_value).collect();
-        println!(
-            "{}",
-            json!({ "kids": ring.keys().iter().map(Key::kid).map(text).collect::<Vec<_>>(), "nodes": nodes })
-        );
+        outln!("{}", json!({ "kids": ring.keys().iter().map(Key::kid).map(text).collect::<Vec<_>>(), "nodes": nodes }));
     } else {
         print(&compared);
     }
@@ -37,8 +35,8 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
         return Err(Failure::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
     }
     match live.count() {
-        0 => eprintln!("no node has reported within {} s, so there is none to hold the ring against", LIVE.as_secs()),
-        live => eprintln!("{live} of {live} live nodes hold this ring"),
+        0 => errln!("no node has reported within {} s, so there is none to hold the ring against", LIVE.as_secs()),
+        live => errln!("{live} of {live} live nodes hold this ring"),
     }
     Ok(())
 }
@@ -47,16 +45,16 @@ fn print(compared: &[Compared<'_>]) {
     let (live, silent): (Vec<_>, Vec<_>) = compared.iter().partition(|compared| compared.node.is_live());
     let width = live.iter().map(|compared| compared.node.report.name.len()).max().unwrap_or(0).max("NODE".len());
     if !live.is_empty() {
-        println!("{:width$}  {:8}  {:16}  {:9}  THERE", "NODE", "REPORTED", "KID", "HERE");
+        outln!("{:width$}  {:8}  {:16}  {:9}  THERE", "NODE", "REPORTED", "KID", "HERE");
     }
     for Compared { node, keys, .. } in live {
         let reported = format!("{}s ago", node.age.as_secs());
         for (kid, here, there) in keys {
-            println!("{:width$}  {reported:8}  {kid}  {here:9}  {there}", node.report.name);
+            outln!("{:width$}  {reported:8}  {kid}  {here:9}  {there}", node.report.name);
         }
     }
     for Compared { node, .. } in silent {
-        eprintln!("not counted, because it has been silent for {}: {}", span(node.age), node.report.name);
+        errln!("not counted, because it has been silent for {}: {}", span(node.age), node.report.name);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::tally::{Tally, names};
 use super::{Failure, open_store};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
@@ -27,9 +28,9 @@ pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Fai
     let (kid, made) =
         LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
     if made {
-        eprintln!("published {kid}, which does not seal yet");
+        errln!("published {kid}, which does not seal yet");
     } else {
-        eprintln!("taking up {kid}, which was published before and left without a date");
+        errln!("taking up {kid}, which was published before and left without a date");
     }
     let waited = until_held(&store, kid, timeout).await;
     store.close().await;
@@ -38,8 +39,8 @@ pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Fai
     })?;
 
     let activates_at = LockedRing::lock(directory)?.activate(kid, Now::read().wall)?;
-    eprintln!("it seals from {activates_at} on");
-    println!("{kid}");
+    errln!("it seals from {activates_at} on");
+    outln!("{kid}");
     Ok(())
 }
 
@@ -53,7 +54,7 @@ async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Fa
         }
         let tally = holders(store.nodes().await?, kid);
         if said.replace(tally.counts()) != Some(tally.counts()) {
-            eprintln!("{}", said_of(&tally));
+            errln!("{}", said_of(&tally));
         }
         let watched = Now::read().boot.saturating_sub(began);
         if tally.behind.is_empty() && (tally.silent.is_empty() || watched >= GRACE.min(timeout)) {

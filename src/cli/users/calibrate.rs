@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::account::Password;
 use crate::account::password::calibrate::propose;
 use crate::account::password::{Argon2id, Cost};
+use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 
 /// Hashes of which the median counts.
@@ -16,15 +17,15 @@ const ROUNDS: usize = 5;
 pub(super) fn run(target: Duration, max_memory_kib: u32) {
     let (cost, time) = propose(target, max_memory_kib, |cost| {
         let time = measure(cost, ROUNDS);
-        eprintln!("{} KiB, {} passes: {} ms", cost.memory_kib, cost.passes, time.as_millis());
+        errln!("{} KiB, {} passes: {} ms", cost.memory_kib, cost.passes, time.as_millis());
         time
     });
     if time > target.mul_f64(1.1) {
-        eprintln!("this machine cannot do it in {} ms with the least that OWASP recommends", target.as_millis());
+        errln!("this machine cannot do it in {} ms with the least that OWASP recommends", target.as_millis());
     }
     let a_second = 1.0 / time.as_secs_f64().max(1e-6);
-    eprintln!("about {a_second:.1} sign-ins a second on each core; stored passwords follow at their next sign-in");
-    println!("[password]\nmemory_kib = {}\npasses = {}\nlanes = {}", cost.memory_kib, cost.passes, cost.lanes);
+    errln!("about {a_second:.1} sign-ins a second on each core; stored passwords follow at their next sign-in");
+    outln!("[password]\nmemory_kib = {}\npasses = {}\nlanes = {}", cost.memory_kib, cost.passes, cost.lanes);
 }
 
 /// How long one hash takes here: the median of so many.

@@ -1,0 +1,89 @@
+//! Standard output and standard error that cannot be written to.
+
+use std::fs::File;
+use std::io::{Write, pipe};
+use std::process::{Output, Stdio};
+
+use crate::harness::{Home, text};
+
+/// Commands that print something and change nothing.
+const READING: [&[&str]; 16] = [
+    &["config"],
+    &["keys", "list"],
+    &["keys", "list", "--json"],
+    &["keys", "status"],
+    &["keys", "status", "--json"],
+    &["users", "list"],
+    &["users", "list", "--json"],
+    &["users", "calibrate", "--target", "1ms", "--max-memory-kib", "7168"],
+    &["inspect"],
+    &["doctor"],
+    &["doctor", "--json"],
+    &["openapi"],
+    &["openapi", "--admin"],
+    &["completions", "bash"],
+    &["--help"],
+    &["--version"],
+];
+
+/// Commands that print the id of a key that they have made or removed.
+const CHANGING: [&[&str]; 3] =
+    [&["keys", "init", "--keys", "other"], &["keys", "rotate", "--activate-in", "0s"], &["keys", "prune"]];
+
+/// A pipe that nobody reads any more.
+fn closed() -> Stdio {
+    pipe().expect("a pipe").1.into()
+}
+
+fn run(home: &Home, arguments: &[&str], input: &str, stdout: Stdio, stderr: Stdio) -> Output {
+    let mut command = home.command(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).spawn().expect("the binary runs");
+    // A command that reads no input may have ended.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("the command ends")
+}
+
+#[tokio::test]
+async fn a_closed_standard_output_changes_no_exit_code() {
+    let home = Home::new();
+    let token = home.start().login("alice").await.cookie();
+    for arguments in READING.iter().chain(&CHANGING) {
+        // Only a read-only command can be run twice with the same outcome.
+        let read = READING.contains(arguments).then(|| run(&home, arguments, &token, Stdio::piped(), Stdio::null()));
+        let expected = read.map_or(Some(0), |output| {
+            assert!(!output.stdout.is_empty(), "{arguments:?} prints nothing");
+            output.status.code()
+        });
+        let output = run(&home, arguments, &token, closed(), Stdio::piped());
+        assert_eq!(output.status.code(), expected, "{arguments:?}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("panicked"), "{arguments:?}: {}", text(&output.stderr));
+        if READING.contains(arguments) {
+            assert_eq!(run(&home, arguments, &token, closed(), closed()).status.code(), expected, "{arguments:?}");
+        }
+    }
+    assert_eq!(home.keys().len(), 2, "the rotation was carried out");
+}
+
+#[test]
+fn a_revocation_goes_on_when_its_output_is_closed() {
+    let home = Home::new();
+    let _server = home.start();
+    let kid = home.keys()[0]["kid"].as_str().expect("text").to_owned();
+    let output = run(&home, &["keys", "revoke", &kid, "--replace"], "", closed(), Stdio::piped());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("every session sealed with it is over"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let home = Home::new();
+    // Those of `clap`; one that fails before it prints; and one that prints the nodes, of which there are none.
+    let others: [&[&str]; 4] = [&["--help"], &["--version"], &["inspect"], &["keys", "status"]];
+    for arguments in READING.iter().filter(|arguments| !others.contains(arguments)) {
+        let full = File::options().write(true).open("/dev/full").expect("a full device");
+        let output = run(&home, arguments, "", full.into(), Stdio::piped());
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{arguments:?}: {message}");
+        assert!(message.contains("sealjar: cannot write to standard output: No space left on device"), "{message}");
+    }
+}
