@@ -81,8 +81,8 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("server/descriptors.rs", "the limit of open files is too low", Operator),
     ("server/listener.rs", "systemd passed on a socket", Operator),
     ("server/listener.rs", "the socket's file cannot be removed", Operator),
-    ("server/log_queue.rs", "log lines were dropped", Background),
-    ("server/log_queue.rs", "lines of libraries were left out", Background),
+    ("server/log_queue/writer.rs", "log lines were dropped", Background),
+    ("server/log_queue/writer.rs", "lines of libraries were left out", Background),
     ("server/reload.rs", "the configuration came through a pipe", Operator),
     ("server/reload.rs", "hangup: reading keys", Operator),
     ("server/reload.rs", "the configuration can be used again", Operator),
@@ -214,7 +214,9 @@ fn nothing_that_serves_writes_to_standard_error_itself() {
         }
         let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
         for (number, line) in code.enumerate() {
-            let writes = ["eprintln!", "eprint!", "println!", "print!", "dbg!"].iter().any(|name| line.contains(name));
+            let writes = ["eprintln!", "eprint!", "errln!", "println!", "print!", "outln!", "dbg!"]
+                .iter()
+                .any(|name| line.contains(name));
             assert!(!writes, "src/{file}, about line {}: {line}", number + 1);
         }
     }

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use super::log_queue::{self, LogQueue};
+use super::log_queue::{self, Format, LogQueue};
 use crate::clock::Now;
 use crate::config::{Config, LogFormat};
 use crate::log_sampler::{LogSampler, sampled};
@@ -42,19 +42,19 @@ impl Log {
     /// Begins to log to standard error. Panics are logged, too.
     pub(crate) fn start(config: &Config) -> Result<(Self, Drain), LogError> {
         let terminal = io::stderr().is_terminal();
-        let json = match config.log.format {
-            LogFormat::Json => true,
-            LogFormat::Text => false,
-            LogFormat::Auto => !terminal,
+        let format = match config.log.format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+            LogFormat::Auto if terminal => Format::Text,
+            LogFormat::Auto => Format::Json,
         };
         let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-        let queue = LogQueue::start()?;
+        let queue = LogQueue::start(format)?;
         let layer = fmt::layer().with_writer(queue.clone());
-        let layer = if json {
+        let layer = match format {
             // Of the spans around a line one says it all: the request's.
-            layer.json().flatten_event(true).with_span_list(false).boxed()
-        } else {
-            layer.with_ansi(colours).boxed()
+            Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+            Format::Text => layer.with_ansi(colours).boxed(),
         };
         let (filter, targets) = reload::Layer::new(targets(config));
         let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };

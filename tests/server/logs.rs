@@ -81,3 +81,17 @@ async fn every_answer_has_a_line_for_those_who_ask_for_it() {
     client().request(method, server.url("/auth/status")).send().await.expect("an answer");
     assert_eq!(server.wait_for("answered")["method"], "M".repeat(32));
 }
+
+#[test]
+fn a_line_of_more_than_16_kib_is_cut_and_stays_json() {
+    let home = Home::new();
+    std::fs::write(home.path("sealjar.toml"), "").expect("writes");
+    let mut server = home.start_with(&["--config", "sealjar.toml"], &[]);
+    let long = format!("session.idle = \"{}\"\n", "x".repeat(20_000));
+    std::fs::write(home.path("sealjar.toml"), long).expect("writes");
+    let line = server.wait_for("the configuration cannot be used");
+    assert!(line.to_string().len() <= 16 * 1024, "{line}");
+    assert_eq!((&line["level"], &line["cut"]), (&json!("ERROR"), &json!(true)));
+    let error = line["error"].as_str().expect("text");
+    assert!(error.starts_with("setting session.idle") && error.ends_with(" [cut]"), "{error}");
+}
