@@ -46,6 +46,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("audit.rs", "a key was revoked", Operator),
     ("audit.rs", "a key is gone", Operator),
     ("account/password/checker.rs", "password threads run at ordinary priority", Operator),
+    ("cli/serve.rs", "the server ended with an error", Operator),
     ("cli/serve.rs", "nobody can sign in yet", Operator),
     ("config/parts.rs", "DEVELOPMENT MODE", Operator),
     ("config/parts.rs", "no proxy is trusted", Operator),

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::config::layers::{Flag, Origins};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
-use crate::server::log::Log;
+use crate::server::log::{self, Log};
 use crate::server::{self, Inherited, Ready};
 use crate::store::{Account, Store, StoreUrl};
 
@@ -120,7 +120,19 @@ impl DemoHome {
 }
 
 pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
-    let (log, drain) = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+    let (log, _drain) = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+    match serve(config, origins, demo, log) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => {
+            let Failure { code, message, hint } = failure;
+            tracing::error!(target: log::EXIT_TARGET, error = message, hint, exit_code = code, "the server ended with an error");
+            Ok(ExitCode::from(code))
+        }
+    }
+}
+
+/// Serves until it is told to stop. The log is in force, so nothing else writes to standard error.
+fn serve(config: Config, origins: Origins, demo: Option<DemoHome>, log: Log) -> Result<(), Failure> {
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
@@ -136,14 +148,7 @@ pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> R
     });
     // A file that cannot be read or written must not hold up the end.
     runtime.shutdown_timeout(LAST_WORK);
-    // By way of the log, because a standard error that nobody reads must not hold up the end.
-    match outcome {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(failure) => {
-            drain.write(&format!("{}\n", failure.text()));
-            Ok(ExitCode::from(failure.code))
-        }
-    }
+    outcome
 }
 
 fn warn_without_accounts(ready: &Ready<'_>) {

@@ -15,6 +15,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+pub(crate) use super::log_queue::EXIT_TARGET;
 use super::log_queue::{self, Format, LogQueue};
 use crate::clock::Now;
 use crate::config::{Config, LogFormat};
@@ -74,22 +75,16 @@ impl Log {
 #[derive(Debug)]
 pub(crate) struct Drain(LogQueue);
 
-impl Drain {
-    /// Writes a text as it is, after the lines so far.
-    pub(crate) fn write(&self, text: &str) {
-        self.0.push_text(text);
-    }
-}
-
 impl Drop for Drain {
     fn drop(&mut self) {
         self.0.drain(DRAIN_TIMEOUT);
     }
 }
 
-/// Lines that are written: those that the configuration names, and those that tell of others that were dropped.
+/// Lines that are written: those that the configuration names, those that tell of others that were dropped, and why the server ends.
 fn targets(config: &Config) -> Targets {
-    config.log_targets().with_target(log_queue::TARGET, LevelFilter::WARN)
+    let targets = config.log_targets().with_target(log_queue::TARGET, LevelFilter::WARN);
+    targets.with_target(EXIT_TARGET, LevelFilter::ERROR)
 }
 
 /// Lines of libraries, which know no sampler: of each place in their code ten a second are let through. Below level `info` all are:

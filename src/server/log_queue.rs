@@ -24,6 +24,8 @@ use state::State;
 
 /// Target of the lines that tell of dropped lines.
 pub(super) const TARGET: &str = "sealjar::log";
+/// Target of the line that says why the server ends. It has the share of audit events, because it must not be displaced.
+pub(crate) const EXIT_TARGET: &str = "sealjar::exit";
 
 /// Lines to be written. Clones share state.
 #[derive(Debug, Clone, Default)]
@@ -53,11 +55,6 @@ impl LogQueue {
         if state.add(kind, text) && state.idle {
             self.0.filled.notify_one();
         }
-    }
-
-    /// Adds a text that is no event, such as why the process ends. It has the share of audit events, because it must not be displaced.
-    pub(super) fn push_text(&self, text: &str) {
-        self.push(Kind::Audit, text.as_bytes());
     }
 
     /// Counts lines of libraries that a sampler left out, to tell of them.
@@ -110,7 +107,7 @@ impl<'q> MakeWriter<'q> for LogQueue {
 
     fn make_writer_for(&'q self, metadata: &Metadata<'_>) -> Self::Writer {
         let kind = match metadata.target() {
-            audit::TARGET => Kind::Audit,
+            audit::TARGET | EXIT_TARGET => Kind::Audit,
             TARGET => Kind::Notice,
             _ => Kind::Other,
         };

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use crate::harness::{Home, Reading, Server, until};
+use serde_json::{Value, json};
+
+use crate::harness::{Home, Reading, Server, text, until};
 use crate::log_flood::{request, send_many};
 
 /// A line for each request.
@@ -85,12 +87,21 @@ fn why_it_ends_is_the_last_that_is_written() {
     let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let output = home.run(&["serve", "--listen", &address, "--set", "log.format=json"]);
-    assert_eq!(output.status.code(), Some(74));
-    let text = String::from_utf8(output.stderr).expect("text");
-    let last: Vec<&str> = text.lines().rev().take(2).collect();
-    assert!(last[1].starts_with(&format!("sealjar: cannot listen on {address}")), "{text}");
-    assert!(last[0].starts_with("hint: "), "{text}");
+    for (format, level) in [("json", "info"), ("json", "off"), ("text", "info"), ("text", "off")] {
+        let (format, level) = (format!("log.format={format}"), format!("log.level={level}"));
+        let output = home.run(&["serve", "--listen", &address, "--set", &format, "--set", &level]);
+        assert_eq!(output.status.code(), Some(74));
+        let text = text(&output.stderr);
+        let last = text.lines().last().expect("a line");
+        assert!(last.contains("the server ended with an error"), "{format} {level}: {text}");
+        assert!(last.contains(&format!("cannot listen on {address}")), "{format} {level}: {text}");
+        if format.ends_with("json") {
+            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+            let last = lines.last().expect("a line");
+            assert_eq!((&last["target"], &last["exit_code"]), (&json!("sealjar::exit"), &json!(74)));
+            assert!(last["hint"].as_str().is_some_and(|hint| hint.contains("--listen")), "{last}");
+        }
+    }
 }
 
 #[test]
