@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::access_denied::AccessDenied;
 use crate::cli::output::{errln, outln};
 use crate::config::layers::{ENV_PREFIX, Flag, Origins};
 use crate::config::listen::Listen;
@@ -247,9 +248,13 @@ impl From<RingError> for Failure {
     fn from(error: RingError) -> Self {
         let failure = Self::io(&error);
         match error {
-            RingError::Empty { .. } => failure.hint("make the first key with: sealjar keys init"),
+            RingError::Empty { .. } => failure.hint(
+                "first check whether a server uses these keys: if so, put the files back, because a new key ends every session; else make the first key with: sealjar keys init",
+            ),
             RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                failure.hint("make it, and the first key, with: sealjar keys init; or name another with --keys")
+                failure.hint(
+                    "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; else make it, and the first key, with: sealjar keys init; or name another with --keys",
+                )
             }
             _ => failure,
         }
@@ -260,6 +265,8 @@ impl From<ChangeError> for Failure {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Ring(error) => error.into(),
+            // It says itself what to do.
+            ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
             ChangeError::Write { .. } => {
                 Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
             }
@@ -293,7 +300,7 @@ impl From<StoreError> for Failure {
                 "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
             ),
             StoreError::Missing(_) => Self::io(&error)
-                .hint("`sealjar users add NAME` makes it, with the first account; or name another with --store"),
+                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; else `sealjar users add NAME` makes it, with the first account; or name another with --store"),
             StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),
             StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),
             _ => Self::io(&error),

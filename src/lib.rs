@@ -80,7 +80,7 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 values | [`id`], [`clock`], [`secret`], `bounded_file`, `file_owner`, `network`, `metrics`, `log_sampler` | nothing |
+//! | 0 values | [`id`], [`clock`], [`secret`], `access_denied`, `bounded_file`, `file_owner`, `network`, `metrics`, `log_sampler` | nothing |
 //! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
 //! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
 //! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, catch_up, tail, lag}` | SQLite, Argon2, Tokio |
@@ -89,6 +89,8 @@
 //!
 //! Floors 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
 
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+mod access_denied;
 mod bounded_file;
 pub mod clock;
 mod file_owner;

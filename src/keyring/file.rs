@@ -23,12 +23,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::permissions::TrustedOwners;
 use super::{Dates, Key};
+use crate::access_denied;
 use crate::bounded_file::{BoundedFile, ReadError};
 use crate::clock::UnixTime;
 use crate::file_owner::Owner;
@@ -245,10 +247,13 @@ pub(crate) type KeyFile = (PathBuf, Result<Key, KeyFileError>);
 /// # Errors
 /// [`RingError::Directory`] if the directory cannot be read.
 pub(crate) fn read_each(directory: &Path) -> Result<Vec<KeyFile>, RingError> {
-    let failed = |source| RingError::Directory { directory: directory.to_owned(), source };
+    let failed = |source| RingError::Directory {
+        directory: directory.to_owned(),
+        source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
+    };
     let owners = TrustedOwners::of(directory).map_err(failed)?;
     let paths = paths(directory).map_err(failed)?.into_iter();
-    Ok(paths.map(|path| (path.clone(), read(&path, owners))).collect())
+    Ok(paths.map(|path| (path.clone(), read_explained(&path, owners))).collect())
 }
 
 /// The paths of a directory's key files.
@@ -262,6 +267,14 @@ fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(paths)
+}
+
+/// Reads a key file. If it may not be read, the error says whose it is.
+fn read_explained(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
+    read(path, owners).map_err(|error| match error {
+        KeyFileError::Io(error) => KeyFileError::Io(access_denied::explain(path, Access::READ_OK, error)),
+        error => error,
+    })
 }
 
 fn read(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {

@@ -8,10 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{Access, StatVfsMountFlags, statvfs};
 
 use super::RingError;
 use super::file::KeyFileError;
+use crate::access_denied;
 use crate::file_owner::directory_of;
 
 /// The group or others write.
@@ -20,8 +21,10 @@ const PERMISSIONS: u32 = 0o7777;
 
 /// Returns an error if somebody other than its owner can put keys into this directory.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), RingError> {
-    let open =
-        mode_if_open(directory).map_err(|source| RingError::Directory { directory: directory.to_owned(), source });
+    let open = mode_if_open(directory).map_err(|source| RingError::Directory {
+        directory: directory.to_owned(),
+        source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
+    });
     match open? {
         Some(mode) => Err(RingError::OpenDirectory { directory: directory.to_owned(), mode }),
         None => Ok(()),

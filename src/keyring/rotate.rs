@@ -12,10 +12,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 
 use super::permissions::check_directory;
 use super::{Dates, Key, KeyRing, RingError, file};
+use crate::access_denied;
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::id::Kid;
@@ -81,7 +82,10 @@ impl LockedRing {
             wait_for_lock(&lock)?;
             Ok(Self { directory: directory.to_owned(), pinned, owner, _lock: lock })
         };
-        let ring = lock().map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
+        let ring = lock().map_err(|source| ChangeError::Write {
+            directory: directory.to_owned(),
+            source: access_denied::explain(directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, source),
+        })?;
         // Once more, because another may be in its place by now.
         match check_directory(ring.pinned.path()) {
             Ok(()) => Ok(ring),

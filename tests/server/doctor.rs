@@ -266,8 +266,18 @@ fn what_is_wrong_with_the_key_files_is_found_and_hides_nothing_else() {
         (|home| copy_key(home, "keys/copy.key"), "keys.files", "problem", "rm keys/copy.key"),
         (|home| copy_key(home, "keys/.backup"), "keys.copies", "warning", "rm keys/.backup"),
         (|home| fs::write(key_file(home), "").expect("written"), "keys.files", "problem", "put the file back"),
-        (|home| fs::remove_file(key_file(home)).expect("removed"), "keys.active", "problem", "sealjar keys init"),
-        (|home| fs::remove_dir_all(home.path("keys")).expect("removed"), "keys.files", "problem", "sealjar keys init"),
+        (
+            |home| fs::remove_file(key_file(home)).expect("removed"),
+            "keys.active",
+            "problem",
+            "first check whether a server uses these keys",
+        ),
+        (
+            |home| fs::remove_dir_all(home.path("keys")).expect("removed"),
+            "keys.files",
+            "problem",
+            "first check whether a server uses these keys",
+        ),
     ];
     for (harm, check, level, remedy) in cases {
         let home = home();
@@ -347,7 +357,11 @@ async fn what_is_wrong_with_the_database_is_found_and_hides_nothing_else() {
     let cases: [(Harm, &str, &str); 5] = [
         (|home| chmod(&home.path("sealjar.db"), 0o644), "store.file", "chmod 600 sealjar.db"),
         (|home| chmod(&home.path("sealjar.db"), 0o620), "store.file", "chmod 600 sealjar.db"),
-        (|home| fs::remove_file(home.path("sealjar.db")).expect("removed"), "store.open", "sealjar users add"),
+        (
+            |home| fs::remove_file(home.path("sealjar.db")).expect("removed"),
+            "store.open",
+            "first check whether a server uses this store",
+        ),
         (
             |home| fs::write(home.path("sealjar.db"), "no database").expect("written"),
             "store.open",

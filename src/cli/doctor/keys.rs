@@ -8,6 +8,7 @@ use rustix::fs::{Access, access};
 
 use super::files::{self, OTHERS};
 use super::report::{Report, count};
+use crate::access_denied::AccessDenied;
 use crate::bounded_file;
 use crate::cli::Failure;
 use crate::clock::{CLOCK_SKEW, UnixTime};
@@ -28,20 +29,14 @@ const LATE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Returns the ring of those keys that can be read, if there are any.
 pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Option<KeyRing> {
     let directory = &config.keys.dir;
-    if directory.is_dir() {
-        check_directory(directory, report);
-    }
     let files = match read_each(directory) {
         Ok(files) => files,
         Err(error) => {
-            report.failure(
-                "keys.files",
-                error.into(),
-                "run doctor as the server's user, to whom the directory must belong",
-            );
+            report_unreadable(directory, error, report);
             return None;
         }
     };
+    check_directory(directory, report);
     check_copies(directory, report);
     let mut keys = Vec::new();
     let no_file = files.is_empty();
@@ -50,7 +45,12 @@ pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Opti
             Ok(key) => keys.push(key),
             Err(reason) => {
                 let remedy = remedy(&path, &reason);
-                let found = RingError::KeyFile { path, reason }.to_string();
+                let found = match &reason {
+                    KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => {
+                        format!("key file {}: {}", path.display(), denied.found)
+                    }
+                    _ => RingError::KeyFile { path, reason }.to_string(),
+                };
                 report.problem("keys.files", format!("{found}; so the whole ring is refused"), remedy);
             }
         }
@@ -67,6 +67,21 @@ pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Opti
     let ring = KeyRing::new(keys);
     check_ring(config, &ring, now, report);
     Some(ring)
+}
+
+fn report_unreadable(directory: &Path, error: RingError, report: &mut Report) {
+    if let RingError::Directory { source, .. } = &error
+        && let Some(denied) = AccessDenied::of(source)
+    {
+        let found = format!("cannot read the key directory {}: {}", directory.display(), denied.found);
+        report.problem("keys.files", found, &*denied.remedy);
+    } else {
+        report.failure(
+            "keys.files",
+            error.into(),
+            "run doctor as the server's user, to whom the directory must belong",
+        );
+    }
 }
 
 fn check_directory(directory: &Path, report: &mut Report) {
@@ -126,6 +141,7 @@ fn remedy(path: &Path, reason: &KeyFileError) -> String {
         KeyFileError::StrangeDirectory { directory, .. } => {
             format!("chown it to the key directory's owner: {}", directory.display())
         }
+        KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => denied.remedy.clone(),
         KeyFileError::Io(_) => "run doctor as the server's user, to whom the file must belong".to_owned(),
         _ => "put the file back as it was, or take it away; sessions of a key that is gone are over".to_owned(),
     }

@@ -185,3 +185,51 @@ fn a_key_of_another_user_stops_the_ring() {
         error.contains(&format!("which belongs to the user with the id {STRANGER}, who could replace the key"))
     }) {}
 }
+
+/// What a command of the server's user says that fails, and the doctor's line about the key files.
+fn complaints(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
+    let run = |arguments: &[&str]| {
+        let command = home.command(&[arguments, flags].concat());
+        as_server(home, &command).output().expect("setpriv runs")
+    };
+    let refused = run(arguments);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(74), "{arguments:?}: {said}");
+    let report = text(&run(&["doctor"]).stdout);
+    let line = report.lines().find(|line| line.contains(" keys.files "));
+    (said, line.expect("it is checked").to_owned())
+}
+
+#[test]
+fn root_takes_keys_from_another_user_who_is_told_what_to_run() {
+    let home = Home::new();
+    home.ok(&["keys", "init", "--keys", "above/keys"]);
+    give(&home.path("."), SERVER, SERVER);
+    let key = format!("keys/{}.key", active(&home.keys()));
+    let cases: [(&str, u32, u32, &str, String); 7] = [
+        ("keys", 0o000, SERVER, "keys", "chmod u+rwx keys".to_owned()),
+        ("keys", 0o300, SERVER, "keys", "chmod u+rwx keys".to_owned()),
+        ("keys", 0o700, 0, "keys", format!("chown -R {SERVER} keys (as root")),
+        (&key, 0o000, SERVER, "keys", format!("chmod u+rw {key}")),
+        (&key, 0o600, STRANGER, "keys", format!("chown {SERVER} {key} (as root")),
+        ("above", 0o000, SERVER, "above/keys", "chmod u+x above".to_owned()),
+        ("above", 0o700, 0, "above/keys", "chmod o+x above (as the user 0 or root)".to_owned()),
+    ];
+    for (path, mode, uid, keys, remedy) in cases {
+        let before = fs::metadata(home.path(path)).expect("it is there");
+        chown(home.path(path), Some(uid), None).expect("this runs as root");
+        chmod(&home.path(path), mode);
+        let facts = format!(
+            "{path} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {SERVER}"
+        );
+        for arguments in [&["keys", "list"][..], &["keys", "rotate"], &["serve"]] {
+            let (said, line) = complaints(&home, arguments, &["--keys", keys]);
+            assert_eq!(said.matches(&format!("{facts}; run: {remedy}")).count(), 1, "{arguments:?}: {said}");
+            assert!(!said.contains("doctor") && !said.contains("keys init"), "{arguments:?}: {said}");
+            assert!(line.contains(&facts) && line.contains(&format!("; remedy: {remedy}")), "{line}");
+            assert_eq!(line.matches(&remedy).count(), 1, "{line}");
+        }
+        chown(home.path(path), Some(SERVER), None).expect("this runs as root");
+        chmod(&home.path(path), before.mode() & 0o777);
+    }
+}

@@ -1,0 +1,62 @@
+//! Explains why this process may not use a file or directory, and names the command that changes it.
+//!
+//! "Permission denied" alone does not say which directory on the path denies it, whose it is, or who asks.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+/// Access to a file was denied, by its mode or by that of a directory above it.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}; {found}; run: {remedy}")]
+pub(crate) struct AccessDenied {
+    source: io::Error,
+    /// Mode and owner, and the user of this process.
+    pub(crate) found: String,
+    /// The command that allows it.
+    pub(crate) remedy: String,
+}
+
+impl AccessDenied {
+    /// Returns what `explain` found out about this error.
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+/// Returns an error with [`AccessDenied`] in it if `error` is because this process lacks the right of `wanted` to `path`, else
+/// `error` itself.
+pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Error {
+    if error.raw_os_error() != Some(Errno::ACCESS.raw_os_error()) {
+        return error;
+    }
+    // Every directory above the first one that can be looked at can be entered.
+    let named = |place: &Path| if place.as_os_str().is_empty() { Path::new(".").to_owned() } else { place.to_owned() };
+    let looked_at = path.ancestors().map(named).find_map(|place| Some((fs::metadata(&place).ok()?, place)));
+    let Some((facts, place)) = looked_at else {
+        return error;
+    };
+    let is_above = place != path;
+    if access(&place, if is_above { Access::EXEC_OK } else { wanted }).is_ok() {
+        return error;
+    }
+    let (shown, uid, me) = (place.display(), facts.uid(), rustix::process::geteuid().as_raw());
+    let remedy = match (is_above, uid == me) {
+        (true, true) => format!("chmod u+x {shown}"),
+        (true, false) => format!("chmod o+x {shown} (as the user {uid} or root)"),
+        (false, true) if facts.is_dir() => format!("chmod u+rwx {shown}"),
+        (false, true) => format!("chmod u+rw {shown}"),
+        (false, false) => {
+            let chown = if facts.is_dir() { "chown -R" } else { "chown" };
+            format!("{chown} {me} {shown} (as root, if {me} is the server's user; else run this as the user {uid})")
+        }
+    };
+    let mode = facts.mode() & 0o7777;
+    let found =
+        format!("{shown} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {me}");
+    io::Error::new(error.kind(), AccessDenied { source: error, found, remedy })
+}
