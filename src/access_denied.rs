@@ -44,7 +44,9 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     if access(&place, if is_above { Access::EXEC_OK } else { wanted }).is_ok() {
         return error;
     }
-    let (shown, uid, me) = (place.display(), facts.uid(), rustix::process::geteuid().as_raw());
+    let shown = place.display();
+    let uid = facts.uid();
+    let me = rustix::process::geteuid().as_raw();
     let remedy = match (is_above, uid == me) {
         (true, true) => format!("chmod u+x {shown}"),
         (true, false) => format!("chmod o+x {shown} (as the user {uid} or root)"),

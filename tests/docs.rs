@@ -1,5 +1,5 @@
 //! What the guide says exists: links lead somewhere, commands, flags and settings are there, examples of the configuration are
-//! taken, and troubleshooting has every reason of an answer and every warning and error of the log.
+//! taken, and troubleshooting has every reason of an answer, every kind of degradation, and every warning and error of the log.
 #![allow(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -258,6 +258,41 @@ fn troubleshooting_has_every_reason_of_an_answer() {
             assert!(text.contains(&format!("`{reason}`")), "{document} lacks {reason}");
         }
     }
+}
+
+#[test]
+fn troubleshooting_has_every_kind_of_degradation() {
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).expect("a file");
+    let source = read("src/http/health.rs");
+    let guide = read("docs/troubleshooting.md");
+    let (_, kinds) = source.split_once("fn name(self)").expect("the short names");
+    let (names, sentences) = kinds.split_once("fn found(self").expect("the sentences");
+    let arms = |text: &str| -> BTreeMap<String, String> {
+        // Constants are not at the start of a line.
+        let arms = text.split("\n            Self::").skip(1).filter_map(|arm| arm.split_once(" => "));
+        arms.map(|(kind, rest)| (kind.to_owned(), rest.to_owned())).collect()
+    };
+    let names = arms(names);
+    let sentences = arms(sentences);
+    let (_, table) = guide.split_once("\n| short name (`what`) |").expect("the table");
+    let (table, _) = table.split_once("\n\n").expect("it ends");
+    let rows: BTreeMap<&str, &str> = table.lines().filter_map(row_of).collect();
+    assert_eq!(rows.len(), names.len(), "one row a kind: {rows:?}");
+    for (kind, rest) in &names {
+        let name = rest.split('"').nth(1).expect("a text");
+        let sentence = rows.get(name).unwrap_or_else(|| panic!("docs/troubleshooting.md lacks {name}"));
+        let arm = sentences.get(kind).unwrap_or_else(|| panic!("{kind} has no sentence"));
+        assert!(arm.contains(&format!("\"{sentence}")), "{name}: /readyz does not say {sentence:?}");
+        assert!(read("README.md").contains(&format!("`{name}`")), "README.md lacks {name}");
+        let alert = format!("| SealjarDegraded (`what=\"{name}\"`) |");
+        assert!(read("deploy/monitoring/README.md").contains(&alert), "deploy/monitoring/README.md lacks {name}");
+    }
+}
+
+/// The first two cells of a row, which are code.
+fn row_of(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
+    Some((name, rest.split_once('`')?.0))
 }
 
 #[test]

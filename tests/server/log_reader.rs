@@ -88,7 +88,8 @@ fn why_it_ends_is_the_last_that_is_written() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     for (format, level) in [("json", "info"), ("json", "off"), ("text", "info"), ("text", "off")] {
-        let (format, level) = (format!("log.format={format}"), format!("log.level={level}"));
+        let format = format!("log.format={format}");
+        let level = format!("log.level={level}");
         let output = home.run(&["serve", "--listen", &address, "--set", &format, "--set", &level]);
         assert_eq!(output.status.code(), Some(74));
         let text = text(&output.stderr);

@@ -45,7 +45,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let reasons = texts("reasons");
     for degraded in texts("degraded") {
         let found = format!("the server at {address} verifies sessions, but {degraded}");
-        report.problem(CHECK, found, "see deploy/monitoring/README.md (SealjarDegraded), and the server's log");
+        report.problem(CHECK, found, "see docs/troubleshooting.md (`/readyz` says `degraded`), and the server's log");
     }
     if status != 200 {
         let remedy = if reasons.contains(&"no key opens tokens") {
