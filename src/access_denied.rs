@@ -1,4 +1,4 @@
-//! Explains why this process may not use a file or directory, and names the command that changes it.
+//! Explains why this process may not use a file or directory, and what to do.
 //!
 //! "Permission denied" alone does not say which directory on the path denies it, whose it is, or who asks.
 
@@ -12,12 +12,12 @@ use rustix::io::Errno;
 
 /// Access to a file was denied, by its mode or by that of a directory above it.
 #[derive(Debug, thiserror::Error)]
-#[error("{source}; {found}; run: {remedy}")]
+#[error("{source}; {found}; {remedy}")]
 pub(crate) struct AccessDenied {
     source: io::Error,
     /// Mode and owner, and the user of this process.
     pub(crate) found: String,
-    /// The command that allows it.
+    /// What to do.
     pub(crate) remedy: String,
 }
 
@@ -47,15 +47,14 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     let shown = place.display();
     let uid = facts.uid();
     let me = rustix::process::geteuid().as_raw();
+    let owner = if uid == 0 { "root".to_owned() } else { format!("the user {uid} or root") };
+    // No command for what belongs to another: it may be a directory of the system, named by mistake.
     let remedy = match (is_above, uid == me) {
-        (true, true) => format!("chmod u+x {shown}"),
-        (true, false) => format!("chmod o+x {shown} (as the user {uid} or root)"),
-        (false, true) if facts.is_dir() => format!("chmod u+rwx {shown}"),
-        (false, true) => format!("chmod u+rw {shown}"),
-        (false, false) => {
-            let chown = if facts.is_dir() { "chown -R" } else { "chown" };
-            format!("{chown} {me} {shown} (as root, if {me} is the server's user; else run this as the user {uid})")
-        }
+        (true, true) => format!("run: chmod u+x {shown}"),
+        (false, true) if facts.is_dir() => format!("run: chmod u+rwx {shown}"),
+        (false, true) => format!("run: chmod u+rw {shown}"),
+        (true, false) => format!("run this as {owner}, or let the user {me} enter that directory"),
+        (false, false) => format!("run this as {owner}; or, if it is meant for the user {me}, give it to that user"),
     };
     let mode = facts.mode() & 0o7777;
     let found =

@@ -165,7 +165,7 @@ impl KeyRing {
     /// directory into which others can put keys.
     pub fn load(directory: &Path) -> Result<Self, RingError> {
         permissions::check_directory(directory)?;
-        let ring = Self::new(file::read_all(directory)?);
+        let ring = settled(|| Ok(Self::new(file::read_all(directory)?)))?;
         if ring.keys.is_empty() {
             return Err(RingError::Empty { directory: directory.to_owned() });
         }
@@ -215,14 +215,19 @@ impl KeyRing {
             .flatten()
     }
 
-    /// The keys that have sealed since this one did, were there before it was revoked, and are not revoked.
-    fn sealing_since(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
+    /// The other keys that are not revoked and have sealed since this one was made: it opens from then on until it is revoked, and a
+    /// session of it that is renewed goes on under the key that is active at that moment.
+    fn renewing(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
-        let is_later = |other: &&Key| {
-            let was_there = key.dates.revoked_at.is_none_or(|revoked_at| other.dates.created_at < revoked_at);
-            was_there && other.may_seal(now) && order(other) > order(key)
+        let sealed_since = |other: &Key| {
+            let counts = |next: &&Key| next.may_seal(now) || next.kid() == key.kid();
+            let replaced = self.keys.iter().filter(counts).filter(|next| order(next) > order(other));
+            let replaced_at = replaced.filter_map(|next| next.dates.activates_at).min();
+            replaced_at.is_none_or(|instant| instant > key.dates.created_at)
         };
-        self.keys.iter().filter(is_later).map(Key::kid).collect()
+        let was_there = |other: &Key| key.dates.revoked_at.is_none_or(|revoked_at| other.dates.created_at < revoked_at);
+        let others = self.keys.iter().filter(|other| other.kid() != key.kid() && other.may_seal(now));
+        others.filter(|other| was_there(other) && sealed_since(other)).map(Key::kid).collect()
     }
 
     /// Until when a token that was sealed with a retired or revoked key may be alive; `None` for a key that may yet seal.
@@ -238,8 +243,27 @@ impl KeyRing {
     }
 }
 
+/// Reads until two reads agree, so that what was read was there at one moment. A key is revoked before its successor becomes active;
+/// one read may see the first file as it was before and the second as it is after, and a ring of both would renew sessions of the
+/// revoked key.
+fn settled(read: impl Fn() -> Result<KeyRing, RingError>) -> Result<KeyRing, RingError> {
+    /// Nobody changes the files that often.
+    const MOST_READS: usize = 10;
+    let mut ring = read()?;
+    for _ in 1..MOST_READS {
+        let again = read()?;
+        if again == ring {
+            break;
+        }
+        ring = again;
+    }
+    Ok(ring)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn key(number: u8, activates_at: Option<u64>, revoked_at: Option<u64>) -> Key {
@@ -308,6 +332,24 @@ mod tests {
         assert_ne!(refusing, ring());
         assert_eq!(refusing.copy(), ring());
         assert_eq!(ring().refusing(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
+    }
+
+    #[test]
+    fn a_ring_is_read_until_it_is_the_same_twice() {
+        let number = Cell::new(0);
+        // The first read sees an old file and a new one.
+        let reads = [[(1, None), (2, Some(20))], [(1, Some(15)), (2, Some(20))]];
+        let read = || {
+            let keys = reads[number.get().min(1)].map(|(number, date)| match number {
+                1 => key(1, Some(10), date),
+                _ => key(number, date, None),
+            });
+            number.set(number.get() + 1);
+            Ok(KeyRing::new(keys.into()))
+        };
+        let ring = settled(read).expect("read");
+        assert_eq!(states(&ring, 25), [(kid(1), "revoked"), (kid(2), "active")]);
+        assert_eq!(number.get(), 3);
     }
 
     #[test]

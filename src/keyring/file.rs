@@ -330,7 +330,7 @@ pub(super) fn remove(directory: &Path, kid: Kid) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn file_name(kid: Kid) -> String {
+pub(crate) fn file_name(kid: Kid) -> String {
     format!("{kid}.{EXTENSION}")
 }
 

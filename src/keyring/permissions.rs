@@ -3,6 +3,7 @@
 //! The modes of what is mounted read-only do not count. Kubernetes' Secrets are such: each key there is a link to a file in a
 //! directory that everybody could write, if it were not mounted so.
 
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -57,23 +58,44 @@ impl TrustedOwners {
 
     fn check_linked(self, path: &Path) -> Result<(), KeyFileError> {
         // Once more if the link was just swapped, as Kubernetes does.
-        let (directory, uid) = linked_directory(path).or_else(|_| linked_directory(path))?;
-        if !self.contains(uid) {
-            return Err(KeyFileError::StrangeDirectory { directory, uid });
+        for directory in directories_on_the_way(path).or_else(|_| directories_on_the_way(path))? {
+            let uid = fs::metadata(&directory)?.uid();
+            if !self.contains(uid) {
+                return Err(KeyFileError::StrangeDirectory { directory, uid });
+            }
+            if let Some(mode) = mode_if_open(&directory)? {
+                return Err(KeyFileError::OpenDirectory { directory, mode });
+            }
         }
-        match mode_if_open(&directory)? {
-            Some(mode) => Err(KeyFileError::OpenDirectory { directory, mode }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
-/// The directory that really holds a file, and its owner.
-fn linked_directory(path: &Path) -> io::Result<(PathBuf, u32)> {
-    let file = fs::canonicalize(path)?;
-    let directory = directory_of(&file).to_owned();
-    let uid = fs::metadata(&directory)?.uid();
-    Ok((directory, uid))
+/// The directories that hold a link on the way to a file, or the file itself. Whoever writes there decides what the path leads to.
+fn directories_on_the_way(path: &Path) -> io::Result<Vec<PathBuf>> {
+    /// As many as Linux follows ([path_resolution(7)](https://man7.org/linux/man-pages/man7/path_resolution.7.html)).
+    const MOST_LINKS: usize = 40;
+    let mut found = Vec::new();
+    let mut directory = fs::canonicalize(directory_of(path))?;
+    let mut rest: Vec<OsString> = path.file_name().map(OsString::from).into_iter().collect();
+    while let Some(name) = rest.pop() {
+        let next = directory.join(&name);
+        let metadata = fs::symlink_metadata(&next)?;
+        if metadata.is_symlink() {
+            if found.len() == MOST_LINKS {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            found.push(directory.clone());
+            let target = fs::read_link(&next)?;
+            rest.extend(target.components().rev().map(|component| component.as_os_str().to_owned()));
+        } else if metadata.is_dir() {
+            // `..` is one, and `/` replaces what was before.
+            directory = fs::canonicalize(&next)?;
+        } else {
+            found.push(directory.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The mode of a directory that the group or others can write.

@@ -78,7 +78,9 @@ impl LockedRing {
         let lock = || -> io::Result<Self> {
             let pinned = PinnedDirectory::open(directory)?;
             let owner = Owner::of_directory(pinned.path())?;
-            let lock = open_lock(&pinned.path().join(LOCK_NAME), owner)?;
+            let path = pinned.path().join(LOCK_NAME);
+            let named = |error| access_denied::explain(&directory.join(LOCK_NAME), Access::WRITE_OK, error);
+            let lock = open_lock(&path, owner).map_err(named)?;
             wait_for_lock(&lock)?;
             Ok(Self { directory: directory.to_owned(), pinned, owner, _lock: lock })
         };
@@ -101,7 +103,9 @@ impl LockedRing {
         make_directory(directory).map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
         let ring = Self::lock(directory)?;
         match ring.read() {
-            Err(ChangeError::Ring(RingError::Empty { .. })) => ring.make(Some(everywhere(now)), max_lifetime, now),
+            Err(ChangeError::Ring(RingError::Empty { .. })) => {
+                Ok(ring.make(Some(everywhere(now)), max_lifetime, now)?.kid())
+            }
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
         }
@@ -128,7 +132,7 @@ impl LockedRing {
         now: UnixTime,
     ) -> Result<(Kid, UnixTime), ChangeError> {
         let activates_at = free_second(&self.read()?, activates_at);
-        Ok((self.make(Some(activates_at), max_lifetime, now)?, activates_at))
+        Ok((self.make(Some(activates_at), max_lifetime, now)?.kid(), activates_at))
     }
 
     /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind is
@@ -141,7 +145,7 @@ impl LockedRing {
         let left_behind = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
         match left_behind.max_by_key(|key| (key.dates.created_at, key.kid())) {
             Some(key) => Ok((key.kid(), false)),
-            None => Ok((self.make(None, max_lifetime, now)?, true)),
+            None => Ok((self.make(None, max_lifetime, now)?.kid(), true)),
         }
     }
 
@@ -164,9 +168,11 @@ impl LockedRing {
         }
     }
 
-    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor that seals
-    /// at once on every node is made first, with the lifetime of the old key. `refused` are the keys that the store's revocation log
-    /// refuses already: they cannot take over.
+    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor is made that
+    /// opens from now on and seals only then, with the lifetime of the old key. Were it to seal before, sessions of the old key would
+    /// be renewed under it, and live on. For a key that was revoked before, none is made unless no key seals.
+    ///
+    /// `refused` are the keys that the store's revocation log refuses already: they cannot take over.
     ///
     /// # Errors
     /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
@@ -179,21 +185,26 @@ impl LockedRing {
     ) -> Result<KeyRevocation, ChangeError> {
         let ring = self.read()?.refusing(refused);
         let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
-        let later = ring.sealing_since(key, now);
-        if key.dates.revoked_at.is_some() {
-            return Ok(KeyRevocation { ring: self, revoked: None, successor: None, later });
-        }
         let others_seal = ring.keys().iter().any(|other| other.kid() != kid && other.may_seal(now));
-        if !others_seal && !replace {
+        if !key.is_revoked() && !others_seal && !replace {
             return Err(ChangeError::OnlyActive(kid));
         }
-        // After any other that took over a moment ago: else that one would go on sealing.
-        let latest = ring.keys().iter().filter(|key| key.may_seal(now)).filter_map(|key| key.dates.activates_at).max();
-        let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
-        let activates_at = free_second(&ring, everywhere(now).max(after_latest));
-        let successor = replace.then(|| self.make(Some(activates_at), key.dates.max_lifetime, now)).transpose()?;
-        let revoked = Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates });
-        Ok(KeyRevocation { ring: self, revoked: Some(revoked), successor, later })
+        let is_to_be_revoked = key.dates.revoked_at.is_none();
+        let make_successor = || -> Result<Key, ChangeError> {
+            // After any other that took over a moment ago: else that one would go on sealing.
+            let sealing = ring.keys().iter().filter(|key| key.may_seal(now));
+            let latest = sealing.filter_map(|key| key.dates.activates_at).max();
+            let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
+            let activates_at = free_second(&ring, everywhere(now).max(after_latest));
+            let successor = self.make(None, key.dates.max_lifetime, now)?;
+            Ok(Key::new(successor.secret, Dates { activates_at: Some(activates_at), ..successor.dates }))
+        };
+        let successor = (replace && (is_to_be_revoked || !others_seal)).then(make_successor).transpose()?;
+        let revoked =
+            is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
+        let renewing = ring.renewing(key, now);
+        let leaves_none = !others_seal && successor.is_none();
+        Ok(KeyRevocation { ring: self, revoked, successor, renewing, leaves_none })
     }
 
     /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are the keys
@@ -213,11 +224,11 @@ impl LockedRing {
         Ok(removed)
     }
 
-    fn make(&self, activates_at: Option<UnixTime>, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
+    fn make(&self, activates_at: Option<UnixTime>, max_lifetime: Duration, now: UnixTime) -> Result<Key, ChangeError> {
         let dates = Dates { created_at: now, activates_at, revoked_at: None, max_lifetime };
         let key = Key::new(Secret::random(), dates);
         self.write(&key)?;
-        Ok(key.kid())
+        Ok(key)
     }
 
     fn write(&self, key: &Key) -> Result<(), ChangeError> {
@@ -297,28 +308,34 @@ pub struct KeyRevocation {
     ring: LockedRing,
     /// The key as its file is to be; `None` if it was revoked before.
     revoked: Option<Key>,
-    successor: Option<Kid>,
-    later: Vec<Kid>,
+    /// The successor as its file is to be.
+    successor: Option<Key>,
+    renewing: Vec<Kid>,
+    leaves_none: bool,
 }
 
 impl KeyRevocation {
-    /// The successor that was made, if one was asked for.
-    pub const fn successor(&self) -> Option<Kid> {
-        self.successor
+    /// The successor that was made, if one was asked for. It seals from [`KeyRevocation::finish`] on.
+    pub fn successor(&self) -> Option<Kid> {
+        self.successor.as_ref().map(Key::kid)
     }
 
-    /// The keys that have sealed since the key did, are not revoked, and were there before: a session of the key that was renewed
-    /// since then is under one of these, and lives on.
-    pub fn later(&self) -> &[Kid] {
-        &self.later
+    /// The other keys under which sessions of this key may have been renewed, and live on.
+    pub fn renewing(&self) -> &[Kid] {
+        &self.renewing
     }
 
-    /// Revokes the key in its file: whoever reads it opens nothing with it from then on.
+    /// Whether no key will seal.
+    pub const fn leaves_none(&self) -> bool {
+        self.leaves_none
+    }
+
+    /// Revokes the key in its file: whoever reads it opens nothing with it from then on. Then lets the successor seal.
     ///
     /// # Errors
     /// [`ChangeError::Write`].
     pub fn finish(self) -> Result<(), ChangeError> {
-        self.revoked.map_or(Ok(()), |key| self.ring.write(&key))
+        self.revoked.iter().chain(&self.successor).try_for_each(|key| self.ring.write(key))
     }
 }
 

@@ -63,7 +63,7 @@ async fn run(app: Arc<App>, name: String, changed: Arc<Notify>, mut stop: onesho
         }
     }
     if let Err(error) = app.store.forget_node(id).await {
-        tracing::warn!(%error, "the store cannot be told that this node stops; it counts as live for half a minute more");
+        tracing::warn!(%error, "the store cannot be told that this node stops; it counts as live for half a minute more, and for `keys revoke` for longer");
     }
 }
 

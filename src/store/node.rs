@@ -11,9 +11,9 @@ pub(crate) const LIVE: Duration = Duration::from_secs(30);
 /// A node that reported within this time and has not taken its report back may still serve: it may be paused, or kept from the
 /// store. A silent node refuses all sessions once its list is stale, so one whose list is stale later than this counts for longer.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
-/// The longest that a silent node counts, and one that is configured to go on with a stale list does. Nobody knows when that one
-/// stops, and one that was killed must be forgotten some time.
-const MAX_SERVES_FOR: Duration = Duration::from_secs(24 * 3600);
+/// The same for a node that is configured to go on with a stale list. Nobody knows when it stops, but one that was killed must be
+/// forgotten some time.
+const MAY_SERVE_WITHOUT_STORE: Duration = Duration::from_secs(24 * 3600);
 /// Reports older than this, of nodes that can serve no more, are thrown away by whoever reports.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
 
@@ -41,8 +41,8 @@ pub(crate) struct Node {
 /// How long a node with such a list may serve after its last report.
 pub(crate) fn serves_for(freshness: Freshness) -> Duration {
     match freshness.when_stale {
-        WhenStale::Refuse => freshness.max_staleness.clamp(MAY_SERVE, MAX_SERVES_FOR),
-        WhenStale::Allow => MAX_SERVES_FOR,
+        WhenStale::Refuse => freshness.max_staleness.max(MAY_SERVE),
+        WhenStale::Allow => freshness.max_staleness.max(MAY_SERVE_WITHOUT_STORE),
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
+        if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let options = SqliteConnectOptions::new()
@@ -84,12 +84,8 @@ impl Store {
     /// owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Create { path: path.to_owned(), source };
-        if path.exists() {
+        if files::is_there(path)? {
             return Ok(false);
-        }
-        // A new database would take over the log that one lacks which was only moved away.
-        if files::has_log_without_database(path) {
-            return Err(StoreError::Left(path.to_owned()));
         }
         let directory = PinnedDirectory::open(directory_of(path)).map_err(failed)?;
         let pinned = directory.path().join(path.file_name().unwrap_or_default());

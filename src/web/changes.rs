@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Number of calls that may run without their client, for each of the two kinds. Each waits for a few seconds at most, and holds its
@@ -44,6 +45,8 @@ struct Limits {
 struct Call {
     limits: Arc<Limits>,
     state: Mutex<State>,
+    /// Ends the task. Its client cannot any more: it has left.
+    end: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -62,13 +65,14 @@ impl Changes {
 
     /// Runs a change as a task, and returns its outcome. The change goes on if this future is dropped. It panics if the change does.
     pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
-        let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default() });
-        let task = self.tasks.spawn(CALL.scope(call.clone(), change));
+        let end = CancellationToken::new();
+        let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default(), end: end.clone() });
+        let task = self.tasks.spawn(CALL.scope(call.clone(), end.run_until_cancelled_owned(change)));
         let client = Client { task: task.abort_handle(), call };
         let outcome = task.await;
         drop(client);
         match outcome {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.expect("ended only after its client has left, and so not while this waits"),
             // Aborted only by `Client`, which lives as long as this waits.
             Err(error) => resume_unwind(error.into_panic()),
         }
@@ -85,7 +89,8 @@ impl Changes {
 /// its kind from now on, and ends here if there are too many of them.
 pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
     if CALL.try_with(|call| call.is_for_anybody()) == Ok(false) {
-        // The end of the task: nothing has been changed yet, and nobody waits for an answer.
+        // Nothing has been changed yet, and nobody waits for an answer.
+        CALL.with(|call| call.end.cancel());
         std::future::pending().await
     } else {
         wait.await
@@ -131,6 +136,7 @@ impl Drop for Client {
 mod tests {
     use std::future::pending;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use tokio::sync::oneshot;
 
@@ -197,6 +203,8 @@ mod tests {
         go.send(()).expect("the change waits, and is not cut short");
         assert_eq!(told.await, Ok("done"));
         stop.send(()).expect("some wait for it");
+        let finished = tokio::time::timeout(Duration::from_secs(60), changes.finish()).await;
+        assert!(finished.is_ok(), "those beyond the limit have ended, too");
     }
 
     #[tokio::test]

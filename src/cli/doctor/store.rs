@@ -30,7 +30,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
     // What is wrong with the address was found with the settings.
     let url = StoreUrl::parse(&config.store).ok()?;
     match &url {
-        StoreUrl::Sqlite(path) if path.exists() => check_file(path, config, report),
+        StoreUrl::Sqlite(path) if path.is_file() => check_file(path, config, report),
         StoreUrl::Sqlite(_) => {}
         StoreUrl::Postgres(_) => check_way(url.way(), report),
     }
@@ -173,7 +173,12 @@ async fn check_nodes(store: &Store, ring: Option<&KeyRing>, report: &mut Report)
         Ok((refused, nodes)) => {
             let now = Now::read().wall;
             // A key that the log refuses is revoked, whatever its file here says.
+            let in_files = ring;
             let ring = ring.copy().refusing(&refused);
+            if let (Some(active), None) = (in_files.sealing_key(now), ring.sealing_key(now)) {
+                let found = format!("the store refuses {}, so no key is active, whatever the files say", active.kid());
+                report.problem(CHECK, found, "sealjar keys rotate --activate-in 0s");
+            }
             let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
             for fault in live.iter().filter_map(|node| Compared::of(node, &ring, now).fault()) {
                 let remedy = "see in that node's log whether it can read its keys: sealjar keys status";

@@ -1,9 +1,10 @@
 //! `sealjar keys revoke`: a key that no node opens or seals with any more, whatever its key files say.
 //!
-//! A successor is made first, so that there is a key to seal with at any time. Then the key is refused in the store's revocation
-//! log, which every node follows, then revoked in its file. The command succeeds only if every node that may still serve has
-//! reported since then that it does not open with the key.
+//! A successor is made first, which does not seal yet. Then the key is refused in the store's revocation log, which every node
+//! follows, then revoked in its file, and only then the successor seals: no session of the key may be renewed under another. The
+//! command succeeds only if every node that may still serve has reported since the key was refused that it does not open with it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::Failure;
@@ -12,6 +13,7 @@ use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
+use crate::keyring::file::file_name;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::url::without_password;
 use crate::store::{Node, Store, StoreError};
@@ -28,10 +30,11 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         .and_then(|ring| ring.begin_revoking(kid, replace, refused, Now::read().wall));
     let revocation = match begun {
         Ok(revocation) => revocation,
-        Err(error) => return Err(without_files(opened, kid, error).await),
+        Err(error) => return Err(without_files(config, opened, kid, error).await),
     };
     let successor = revocation.successor();
-    let later = revocation.later().to_vec();
+    let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
+    let leaves_none = revocation.leaves_none();
     let logged = match opened {
         Ok(Some(Opened { store, .. })) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
         Ok(None) => Ok(None),
@@ -51,11 +54,14 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         errln!("made a successor; it is active");
         outln!("{successor}");
     }
-    if !later.is_empty() {
-        let later = later.iter().map(Kid::to_string).collect::<Vec<_>>().join(", ");
+    if !renewing.is_empty() {
         errln!(
-            "its sessions that were renewed under a later key live on; if it was stolen, revoke the later ones too: {later}"
+            "sessions of it that were renewed under another key live on; if it was stolen, revoke these as well: {}",
+            renewing.join(", ")
         );
+    }
+    if leaves_none {
+        errln!("no key seals now, so nobody can sign in until there is one: sealjar keys rotate --activate-in 0s");
     }
     match logged {
         Ok(Some((store, committed))) => {
@@ -114,14 +120,23 @@ impl Opened {
 }
 
 /// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
-async fn without_files(opened: Result<Option<Opened>, StoreError>, kid: Kid, error: ChangeError) -> Failure {
+async fn without_files(
+    config: &Config,
+    opened: Result<Option<Opened>, StoreError>,
+    kid: Kid,
+    error: ChangeError,
+) -> Failure {
     let Ok(Some(opened)) = opened else {
         return error.into();
     };
+    let file = config.keys.dir.join(file_name(kid)).symlink_metadata();
+    let is_absent = file.is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let is_to_be_refused = match &error {
-        ChangeError::Ring(_) | ChangeError::Write { .. } => true,
+        ChangeError::Ring(_) | ChangeError::Write { .. } if !is_absent => true,
         // One that only another node has may be the one that was stolen; else its id was mistyped.
-        ChangeError::NoSuchKey(_) => opened.is_opened_by_a_node(kid).await,
+        ChangeError::Ring(_) | ChangeError::Write { .. } | ChangeError::NoSuchKey(_) => {
+            opened.is_opened_by_a_node(kid).await
+        }
         ChangeError::NotEmpty(_) | ChangeError::Revoked(_) | ChangeError::OnlyActive(_) => false,
     };
     let failure = Failure::from(error);
@@ -130,7 +145,7 @@ async fn without_files(opened: Result<Option<Opened>, StoreError>, kid: Kid, err
     }
     failure.hint(match opened.store.revoke_key(kid).await {
         Ok(()) => format!(
-            "{kid} is revoked in the store, and nodes that follow it refuse it; its file is as it was, where there is one. Mend the directory, or name the right one with --keys, and run the same command again"
+            "{kid} is revoked in the store, and nodes that follow it refuse it; its file is as it was, where there is one. If it was the only one to seal with, nobody can sign in now. Mend the directory, or name the right one with --keys, and run the same command again, with --replace for a successor"
         ),
         Err(error) => format!("{kid} is not revoked: the store does not take it either: {error}"),
     })

@@ -58,13 +58,15 @@ impl Connections {
         if held.is_abandoned() { &self.closing_bytes } else { &self.held_bytes }
     }
 
-    /// Closes connections until the memory is within its limit, strangers' first. One with a request that is being worked on stays;
-    /// when that is done, [`Connections::close_idle`] looks again.
+    /// Closes connections until the memory is within its limit, in the order of [`Turn`], and of several of one kind the one that has
+    /// held its oldest entry longest. If none may be closed, [`Connections::close_idle`] looks again.
     pub(super) fn close_longest_holding(&self, open: &mut Open, now: u64) {
         while self.holds_too_much() {
-            let gives_way = |slot: &&Arc<Slot>| slot.is_closing() || slot.may_be_closed(now);
-            let holding = open.slots.values().filter(gives_way);
-            let order = |slot: &Slot| Some((!slot.is_closing(), slot.is_proxy, slot.held().oldest()?));
+            let order = |slot: &Slot| {
+                let held = slot.held();
+                Some((Turn::of(slot, held.bytes(), now)?, held.oldest()?))
+            };
+            let holding = open.slots.values();
             let mut holding: Vec<_> = holding.filter_map(|slot| Some((order(slot)?, slot.clone()))).collect();
             let count = Self::at_once(open.slots.len()).min(holding.len());
             if count == 0 {
@@ -95,6 +97,32 @@ impl Connections {
     /// The memory of all, those of connections that are being closed included.
     fn total_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed).saturating_add(self.closing_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// Kinds of connections, in the order in which they are closed for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Closing,
+    Stranger,
+    Proxy,
+}
+
+impl Turn {
+    /// Twice the most that one request can hold, with its head of 32 KiB.
+    const LARGE_BYTES: usize = 2 * (Exchange::REQUEST_BYTES + 32 * 1024);
+
+    /// `None` if it is not to be closed: a request of it is being worked on. That does not protect a stranger's that holds more than a
+    /// few requests, and an answer that is due protects no stranger's: a client can prolong both as it likes, and everybody else
+    /// would be closed in its place.
+    fn of(slot: &Slot, bytes: usize, now: u64) -> Option<Self> {
+        if slot.is_closing() {
+            Some(Self::Closing)
+        } else if slot.is_proxy {
+            slot.may_be_closed(now).then_some(Self::Proxy)
+        } else {
+            (bytes > Self::LARGE_BYTES || !slot.works()).then_some(Self::Stranger)
+        }
     }
 }
 

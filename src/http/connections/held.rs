@@ -31,11 +31,16 @@ impl Held {
     /// Notes that the connection is being closed for them; returns their size.
     pub(super) fn abandon(&mut self) -> usize {
         self.is_abandoned = true;
-        self.entries.iter().map(|entry| entry.bytes).sum()
+        self.bytes()
     }
 
     pub(super) const fn is_abandoned(&self) -> bool {
         self.is_abandoned
+    }
+
+    /// The size of all.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
     /// The number of the oldest; `None` if the connection is being closed for them.

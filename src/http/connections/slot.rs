@@ -167,9 +167,14 @@ impl Slot {
         self.working.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether a request is being worked on.
+    pub(super) fn works(&self) -> bool {
+        self.working.load(Ordering::Acquire) > 0
+    }
+
     pub(super) fn may_be_closed(&self, now: u64) -> bool {
         // In this order: an answer is due before the work on it ends.
-        let is_idle = self.working.load(Ordering::Acquire) == 0 && self.answer_due.load(Ordering::Relaxed) <= now;
+        let is_idle = !self.works() && self.answer_due.load(Ordering::Relaxed) <= now;
         is_idle && !self.is_closing()
     }
 

@@ -134,25 +134,65 @@ fn a_key_that_the_log_refuses_cannot_take_over_and_nothing_is_revoked_before_the
         (Some(NoKey::Revoked), successor)
     );
     let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("revoked before");
-    assert_eq!((again.successor(), again.later()), (None, &[][..]));
+    assert_eq!(again.successor(), None);
 }
 
 #[test]
-fn a_revoked_key_names_those_that_took_over_its_sessions() {
+fn a_successor_seals_only_once_the_key_is_revoked() {
+    let (directory, ring, kid) = ring_at(100);
+    let revocation = ring.begin_revoking(kid, true, &[], UnixTime(110)).expect("a successor");
+    let successor = revocation.successor().expect("made");
+    let read = revocation.ring.read().expect("reads");
+    assert!(read.opening_key(successor).is_ok(), "nodes can have it already");
+    assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(kid), "its sessions are renewed under itself");
+    revocation.finish().expect("revokes");
+    let read = lock(&directory).read().expect("reads");
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), Some(successor));
+    assert!(read.opening_key(kid).is_err());
+}
+
+#[test]
+fn a_key_revoked_before_gets_a_successor_if_no_key_seals() {
+    let (directory, ring, kid) = ring_at(100);
+    // As it is left by whoever changes the file, or a command that was killed.
+    let key = ring.read().expect("reads").keys()[0].dates;
+    let secret = ring.read().expect("reads").keys()[0].secret.clone();
+    ring.write(&Key::new(secret, Dates { revoked_at: Some(UnixTime(105)), ..key })).expect("writes");
+    let without = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
+    assert!(without.leaves_none() && without.successor().is_none());
+    drop(without);
+    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    assert!(successor.is_some());
+    assert_eq!(lock(&directory).read().expect("reads").sealing_key(UnixTime(110)).map(Key::kid), successor);
+    assert_eq!(revoke(lock(&directory), kid, true, 120).expect("nothing to do"), None, "another seals now");
+}
+
+#[test]
+fn the_only_key_is_no_reason_if_the_log_refuses_it() {
+    let (_directory, ring, kid) = ring_at(100);
+    let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("it seals nowhere");
+    assert!(revocation.leaves_none());
+}
+
+#[test]
+fn a_revoked_key_names_those_under_which_its_sessions_were_renewed() {
     let (directory, ring, first) = ring_at(100);
     let [second, third, fourth] = [200, 300, 900]
-        .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(100)).expect("rotates").0);
-    let revocation = ring.begin_revoking(first, false, &[second], UnixTime(400)).expect("others seal");
-    assert_eq!(revocation.later(), [third], "one is refused and one has sealed nothing");
-    revocation.finish().expect("revokes");
-    let later = |refused: &[Kid], replace, now| {
-        let revocation = lock(&directory).begin_revoking(first, replace, refused, UnixTime(now)).expect("begins");
-        revocation.later().to_vec()
+        .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(150)).expect("rotates").0);
+    let renewing = |kid: Kid, refused: &[Kid], now| {
+        let revocation = lock(&directory).begin_revoking(kid, true, refused, UnixTime(now)).expect("begins");
+        revocation.renewing().to_vec()
     };
-    assert_eq!(later(&[], false, 1000), [fourth, third, second], "as before, were it run again");
-    let replaced = revoke(lock(&directory), fourth, true, 1000).expect("revokes").expect("a successor");
-    let again = lock(&directory).begin_revoking(fourth, true, &[], UnixTime(1010)).expect("revoked before");
-    assert!(!again.later().contains(&replaced), "it has none of its sessions");
+    drop(ring);
+    assert_eq!(renewing(first, &[], 100), []);
+    assert_eq!(renewing(first, &[second], 400), [third], "one is refused and one has sealed nothing");
+    assert_eq!(renewing(third, &[], 400), [second, first], "both sealed while it was published");
+    assert_eq!(renewing(fourth, &[], 400), [third, second, first], "it has opened since it was made");
+    let (late, _) = lock(&directory).rotate(UnixTime(950), LIFETIME, UnixTime(900)).expect("rotates");
+    assert_eq!(renewing(late, &[], 1000), [fourth], "the others had been replaced before");
+    let replaced = revoke(lock(&directory), late, true, 1000).expect("revokes").expect("a successor");
+    let again = renewing(late, &[], 1010);
+    assert!(again.contains(&fourth) && !again.contains(&replaced), "the successor has none of its sessions");
 }
 
 #[test]

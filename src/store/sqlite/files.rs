@@ -9,11 +9,15 @@
 //! The log and its index keep their inodes as long as some connection is open, and the pools never close their last one. A file
 //! whose contents are overwritten or cut off in place keeps its inode, too: that is not detected.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::Access;
+
+use crate::access_denied;
 use crate::store::StoreError;
 
 /// The files of an open database: itself, its log, the log's index.
@@ -92,11 +96,27 @@ impl Files {
     }
 }
 
-/// Whether the log of a database is there, and the database is not.
-pub(super) fn has_log_without_database(database: &Path) -> bool {
+/// Whether there is a database at this path.
+///
+/// # Errors
+/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::Left`] if its log is there
+/// without it: it was moved or removed, perhaps under a running server, and a new one would take over that log.
+pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
+    let open = |source: io::Error| StoreError::Open {
+        path: database.to_owned(),
+        source: access_denied::explain(database, Access::READ_OK, source).into(),
+    };
+    let exists = |path: &Path| match std::fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(open(error)),
+    };
+    if exists(database)? {
+        return Ok(true);
+    }
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    !database.exists() && Path::new(&log).exists()
+    if exists(Path::new(&log))? { Err(StoreError::Left(database.to_owned())) } else { Ok(false) }
 }
 
 /// Device and inode of the file at this path; `None` if there is none, or nobody can tell.

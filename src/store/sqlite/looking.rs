@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use super::files::Files;
+use super::files::{self, Files};
 use super::{BUSY_TIMEOUT, Store};
 use crate::store::StoreError;
 
 impl Store {
     pub(crate) async fn look(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
+        if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let files = Files::of(path)?;

@@ -201,19 +201,31 @@ fn complaints(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, Strin
 }
 
 #[test]
-fn root_takes_keys_from_another_user_who_is_told_what_to_run() {
+fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "above/keys"]);
     give(&home.path("."), SERVER, SERVER);
     let key = format!("keys/{}.key", active(&home.keys()));
     let cases: [(&str, u32, u32, &str, String); 7] = [
-        ("keys", 0o000, SERVER, "keys", "chmod u+rwx keys".to_owned()),
-        ("keys", 0o300, SERVER, "keys", "chmod u+rwx keys".to_owned()),
-        ("keys", 0o700, 0, "keys", format!("chown -R {SERVER} keys (as root")),
-        (&key, 0o000, SERVER, "keys", format!("chmod u+rw {key}")),
-        (&key, 0o600, STRANGER, "keys", format!("chown {SERVER} {key} (as root")),
-        ("above", 0o000, SERVER, "above/keys", "chmod u+x above".to_owned()),
-        ("above", 0o700, 0, "above/keys", "chmod o+x above (as the user 0 or root)".to_owned()),
+        ("keys", 0o000, SERVER, "keys", "run: chmod u+rwx keys".to_owned()),
+        ("keys", 0o300, SERVER, "keys", "run: chmod u+rwx keys".to_owned()),
+        (
+            "keys",
+            0o700,
+            0,
+            "keys",
+            format!("run this as root; or, if it is meant for the user {SERVER}, give it to that user"),
+        ),
+        (&key, 0o000, SERVER, "keys", format!("run: chmod u+rw {key}")),
+        (
+            &key,
+            0o600,
+            STRANGER,
+            "keys",
+            format!("run this as the user {STRANGER} or root; or, if it is meant for the user {SERVER}, "),
+        ),
+        ("above", 0o000, SERVER, "above/keys", "run: chmod u+x above".to_owned()),
+        ("above", 0o700, 0, "above/keys", format!("run this as root, or let the user {SERVER} enter that directory")),
     ];
     for (path, mode, uid, keys, remedy) in cases {
         let before = fs::metadata(home.path(path)).expect("it is there");
@@ -224,7 +236,7 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_run() {
         );
         for arguments in [&["keys", "list"][..], &["keys", "rotate"], &["serve"]] {
             let (said, line) = complaints(&home, arguments, &["--keys", keys]);
-            assert_eq!(said.matches(&format!("{facts}; run: {remedy}")).count(), 1, "{arguments:?}: {said}");
+            assert_eq!(said.matches(&format!("{facts}; {remedy}")).count(), 1, "{arguments:?}: {said}");
             assert!(!said.contains("doctor") && !said.contains("keys init"), "{arguments:?}: {said}");
             assert!(line.contains(&facts) && line.contains(&format!("; remedy: {remedy}")), "{line}");
             assert_eq!(line.matches(&remedy).count(), 1, "{line}");

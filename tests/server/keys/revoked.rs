@@ -192,6 +192,47 @@ async fn a_revocation_that_the_store_does_not_take_fails_and_can_be_run_again() 
     assert_eq!(other.status(&session).await, "401 invalid");
 }
 
+/// Else sessions of the revoked key would be renewed under the successor, and live on.
+#[tokio::test]
+async fn a_successor_does_not_seal_before_the_store_refuses_the_key() {
+    let home = Home::new();
+    let mut server = home.start();
+    let session = server.login("alice").await;
+    let kid = active(&home.keys());
+    let mut tables = database::open(&home, "sealjar.db").await;
+    database::run(&mut tables, "BEGIN IMMEDIATE").await;
+    let mut revoke = home.command(&["keys", "revoke", &kid, "--replace"]).spawn().expect("the binary runs");
+    server.event("key-published");
+    assert_eq!(active(&home.keys()), kid);
+    assert_eq!(kid_of(&server.login("alice").await), kid);
+    database::run(&mut tables, "ROLLBACK").await;
+    assert!(revoke.wait().expect("it ends").success());
+    assert_eq!(server.status(&session).await, "401 invalid");
+    assert_ne!(kid_of(&server.login("alice").await), kid);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_seen_is_not_one_that_was_never_made() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await;
+    let kid = active(&home.keys());
+    let second = rotate_at_once(&home);
+    home.ok(&["keys", "status"]);
+    // As if another user's directory, for whoever is not root; and a database that was moved away under the server.
+    fs::write(home.path("file"), "").expect("writes");
+    fs::rename(home.path("sealjar.db"), home.path("moved.db")).expect("renames");
+    for (store, said) in [("file/s.db", "Not a directory"), ("sealjar.db", "but its log")] {
+        let output = home.run(&["keys", "revoke", &kid, "--store", &format!("sqlite://{store}")]);
+        assert_not_known(&output, said);
+        assert!(text(&output.stderr).contains(&format!("{kid} is revoked in keys, but not in the store")));
+    }
+    fs::rename(home.path("moved.db"), home.path("sealjar.db")).expect("renames");
+    assert_revoked(&home.run(&["keys", "revoke", &kid]), "1 of 1 nodes refuse the key");
+    assert_eq!(server.status(&session).await, "401 invalid");
+    assert_eq!(active(&home.keys()), second);
+}
+
 /// Else its user would be told that the session is over, and a copy of it would live on where the key opens.
 #[tokio::test]
 async fn a_sign_out_with_a_revoked_key_is_no_success_while_another_node_opens_it() {

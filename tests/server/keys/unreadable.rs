@@ -53,6 +53,22 @@ async fn a_link_into_a_directory_that_others_can_write_stops_the_ring() {
     is_because(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
     chmod(&home.path("keys/..data"), 0o755);
     server.wait_for("the key ring can be read again");
+    // A link on the way, and a link to a directory on the way.
+    for (passage, rest) in [("../keys/..data/real", ""), ("../keys/..data", "/real")] {
+        fs::create_dir(home.path("passage")).expect("makes");
+        symlink(passage, home.path("passage/way")).expect("links");
+        fs::remove_file(&key).expect("removes");
+        symlink(format!("../passage/way{rest}"), &key).expect("links");
+        chmod(&home.path("passage"), 0o777);
+        is_because(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
+        chmod(&home.path("passage"), 0o755);
+        server.wait_for("the key ring can be read again");
+        fs::remove_dir_all(home.path("passage")).expect("removes");
+        server.wait_for("the key ring cannot be read");
+        fs::remove_file(&key).expect("removes");
+        symlink("..data/real", &key).expect("links");
+        server.wait_for("the key ring can be read again");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use super::super::exchange::Exchange;
 use super::*;
 
 const KIB: usize = 1024;
+/// Each request holds 24 KiB, so together they hold just over 32 MiB.
+pub(super) const TOO_MANY: usize = 1366;
 
 /// A connection whose client began with the preface of HTTP/2.
 pub(super) fn add(connections: &Arc<Connections>, peer: conn::SocketAddr) -> (Connection, Arc<Tracker>) {
@@ -197,24 +199,47 @@ pub(super) fn ask(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
 }
 
 #[test]
-fn proxies_give_way_last_for_memory_and_work_never_does() {
+fn proxies_give_way_last_and_few_requests_at_work_never() {
     let connections = behind_proxy();
     let (proxy, of_proxy) = add(&connections, peer(1));
-    let strangers = [1, 2, 3].map(|port| add(&connections, stranger(port)));
-    let [(working, one), (idle, two), (other, three)] = &strangers;
-    let _oldest = ask(&of_proxy, 100);
-    let work = connections.work_for(&stranger(1));
-    let _of_strangers = [ask(one, 100), ask(two, 100), ask(three, 1100)];
-    assert!(idle.slot.is_closing(), "it is the oldest without work");
-    assert!([proxy.slot.is_closing(), working.slot.is_closing(), other.slot.is_closing()] == [false; 3]);
-    let _more = ask(&of_proxy, 2000);
-    assert!(other.slot.is_closing() && proxy.slot.is_closing() && !working.slot.is_closing());
-    let _all = ask(one, 2100);
-    assert!(!working.slot.is_closing() && held(&connections) > 32 * KIB * KIB);
-    drop(work);
-    connections.close_idle(milliseconds(Now::read().boot) + 2000);
-    assert!(working.slot.is_closing(), "its work is done");
+    let strangers = [1, 2, 3, 4].map(|port| add(&connections, stranger(port)));
+    let [(working, one), (large, two), (small, three), (other, four)] = &strangers;
+    let are_closing =
+        || [large, small, other, &proxy, working].map(|connection| u8::from(connection.slot.is_closing()));
+    let _work = [1, 2].map(|port| connections.work_for(&stranger(port)));
+    let _held = [ask(&of_proxy, 100), ask(one, 4), ask(two, 1200), ask(three, 4)];
+    assert_eq!(are_closing(), [0, 0, 0, 0, 0]);
+    let _other = ask(four, 100);
+    assert_eq!(are_closing(), [1, 0, 0, 0, 0], "the oldest; no work protects so many requests");
+    let _of_proxy = ask(&of_proxy, 1158);
+    assert_eq!(are_closing(), [1, 1, 0, 0, 0]);
+    let _more = ask(&of_proxy, 4);
+    assert_eq!(are_closing(), [1, 1, 1, 0, 0]);
+    let _rest = ask(&of_proxy, 100);
+    assert_eq!(are_closing(), [1, 1, 1, 1, 0], "a few requests of which one is being worked on stay");
+    let _many = ask(one, TOO_MANY);
+    assert_eq!(are_closing(), [1, 1, 1, 1, 1]);
     assert_eq!(held(&connections), 0);
+}
+
+/// Who takes no byte of an answer has it due for ever, and could keep all its connections by a request a second.
+#[test]
+fn whoever_keeps_an_answer_due_gives_way_before_others() {
+    let connections = behind_proxy();
+    let (proxy, of_proxy) = add(&connections, peer(1));
+    let (small, of_small) = add(&connections, stranger(1));
+    let keep = |port| {
+        let (connection, tracker) = add(&connections, stranger(port));
+        let requests = ask(&tracker, 19);
+        drop(connections.work_for(&stranger(port)));
+        (connection, requests)
+    };
+    let keeping: Vec<_> = (10..75).map(keep).collect();
+    let _innocent = [ask(&of_proxy, 1), ask(&of_small, 1)];
+    let _more: Vec<_> = (75..110).map(keep).collect();
+    assert!(!proxy.slot.is_closing() && !small.slot.is_closing());
+    assert!(keeping.iter().filter(|(connection, _)| connection.slot.is_closing()).count() >= 29);
+    assert!(held(&connections) <= 32 * KIB * KIB);
 }
 
 #[tokio::test]

@@ -1,10 +1,7 @@
 //! HTTP/2 connections that are being closed for their memory, and hold it still.
 
-use super::http2::{add, ask, behind_proxy, held, stranger};
+use super::http2::{TOO_MANY, add, ask, behind_proxy, held, stranger};
 use super::*;
-
-/// Each holds 24 KiB, so together they hold just over 32 MiB.
-const TOO_MANY: usize = 1366;
 
 fn closing(connections: &Connections) -> usize {
     connections.closing_bytes.load(Ordering::Relaxed)
@@ -40,11 +37,12 @@ fn what_is_being_closed_counts_until_it_is_dropped() {
 #[test]
 fn work_that_holds_too_much_refuses_strangers_too() {
     let connections = behind_proxy();
-    let [(working, one), (_other, two)] = [1, 2].map(|port| add(&connections, stranger(port)));
-    let work = connections.work_for(&stranger(1));
-    let requests = ask(&one, 2 * TOO_MANY);
-    assert!(!working.slot.is_closing() && two.refuses_request());
+    let (proxy, of_proxy) = add(&connections, peer(1));
+    let (_stranger, of_stranger) = add(&connections, stranger(1));
+    let work = connections.work_for(&peer(1));
+    let requests = ask(&of_proxy, 2 * TOO_MANY);
+    assert!(!proxy.slot.is_closing() && of_stranger.refuses_request());
     drop(requests);
-    assert!(!two.refuses_request());
+    assert!(!of_stranger.refuses_request());
     drop(work);
 }
