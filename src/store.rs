@@ -46,7 +46,7 @@ pub(crate) enum StoreError {
     #[error("there is no database at {}", .0.display())]
     Missing(PathBuf),
     #[error(
-        "the database file {} was replaced or removed while it was in use: put the same file back, or restart the server",
+        "the database file {} was replaced or removed while it was in use: put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then",
         .0.display()
     )]
     Replaced(PathBuf),

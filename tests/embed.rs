@@ -7,7 +7,7 @@ mod own;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
@@ -46,9 +46,12 @@ impl Shop {
         shop
     }
 
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).current_dir(&self.home).output().unwrap()
+    }
+
     fn sealjar(&self, arguments: &[&str]) -> String {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).current_dir(&self.home).output().unwrap();
+        let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -304,7 +307,7 @@ async fn a_key_that_only_this_directory_revokes_may_open_elsewhere_until_the_sto
     let mut browser = Browser::signed_in(&shop).await;
     let keys: Value = serde_json::from_str(&shop.sealjar(&["keys", "list", "--json"])).unwrap();
     let kid = keys[0]["kid"].as_str().unwrap();
-    shop.sealjar(&["keys", "revoke", kid, "--replace"]);
+    assert_eq!(shop.run(&["keys", "revoke", kid, "--replace"]).status.code(), Some(1), "there is no store there");
     let started = Instant::now();
     while browser.cart(&shop).await != refused("invalid") {
         assert!(started.elapsed() < PATIENCE, "the key opens still");

@@ -60,7 +60,8 @@ impl ConfigFile {
 impl Origins {
     /// `file` is the path that a flag gave; it wins over the one in the environment.
     pub(crate) fn new(file: Option<PathBuf>, environment: Vec<(String, String)>, flags: Vec<Flag>) -> Self {
-        let from_env = || environment.iter().find(|(name, _)| name == ENV_FILE).map(|(_, path)| PathBuf::from(path));
+        let named = || environment.iter().find(|(name, path)| name == ENV_FILE && !path.is_empty());
+        let from_env = || named().map(|(_, path)| PathBuf::from(path));
         Self { file: file.or_else(from_env).map(ConfigFile::at), environment, flags }
     }
 

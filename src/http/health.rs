@@ -122,7 +122,7 @@ impl Degradation {
                 Some(format!("sign-outs are not stored since {since}: a restart could bring these sessions back"))
             }
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {
-                "the database file was replaced or removed: nothing is stored; put the same file back, or restart the server".to_owned()
+                "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
             }),
             Self::NoActiveKey => {
                 let sealing = app.sessions.ring().sealing_key(list.time(now)).is_some();

@@ -92,12 +92,12 @@ pub enum KeyFileError {
     #[error("not a regular file")]
     NotAFile,
     /// Too open.
-    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {name}")]
+    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", path.display())]
     TooOpen {
         /// The permission bits.
         mode: u32,
-        /// The file's name.
-        name: String,
+        /// The file.
+        path: PathBuf,
     },
     /// Neither the directory's owner, nor this process's user, nor root owns it.
     #[error(
@@ -283,7 +283,7 @@ fn read(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
     let mode = file.metadata().permissions().mode() & 0o777;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if mode & TOO_OPEN != 0 {
-        return Err(KeyFileError::TooOpen { mode, name: name.into_owned() });
+        return Err(KeyFileError::TooOpen { mode, path: path.to_owned() });
     }
     let text = file.read()?;
     let key = parse(str::from_utf8(&text).map_err(|_| KeyFileError::NotText)?)?;

@@ -325,6 +325,11 @@ impl KeyRevocation {
         &self.renewing
     }
 
+    /// Whether its file has not revoked it before.
+    pub const fn is_new(&self) -> bool {
+        self.revoked.is_some()
+    }
+
     /// Whether no key will seal.
     pub const fn leaves_none(&self) -> bool {
         self.leaves_none

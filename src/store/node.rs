@@ -84,3 +84,24 @@ impl Node {
         self.age <= LIVE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_serves_for_five_minutes_or_until_its_list_is_stale_or_a_day() {
+        let day = 24 * 3600;
+        let cases = [
+            (10, WhenStale::Refuse, 300),
+            (600, WhenStale::Refuse, 600),
+            (2 * day, WhenStale::Refuse, 2 * day),
+            (10, WhenStale::Allow, day),
+            (2 * day, WhenStale::Allow, 2 * day),
+        ];
+        for (secs, when_stale, expected) in cases {
+            let freshness = Freshness { max_staleness: Duration::from_secs(secs), when_stale };
+            assert_eq!(serves_for(freshness), Duration::from_secs(expected), "{freshness:?}");
+        }
+    }
+}

@@ -44,7 +44,10 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         |name: &str| -> Vec<&str> { body[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
     let reasons = texts("reasons");
     for degraded in texts("degraded") {
-        let found = format!("the server at {address} verifies sessions, but {degraded}");
+        let found = match status {
+            200 => format!("the server at {address} verifies sessions, but {degraded}"),
+            _ => format!("of the server at {address}: {degraded}"),
+        };
         report.problem(CHECK, found, "see docs/troubleshooting.md (`/readyz` says `degraded`), and the server's log");
     }
     if status != 200 {

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::Failure;
-use super::tally::{Tally, span};
+use super::tally::{Tally, names, span};
 use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
@@ -21,6 +21,8 @@ use crate::store::{Node, Store, StoreError};
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
 const WAIT: Duration = Duration::from_secs(15);
+/// How long nodes are given to seal with another key. They read their directory twice a second.
+const WAIT_FOR_SUCCESSOR: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), Failure> {
     let directory = config.keys.dir.display();
@@ -35,6 +37,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     let successor = revocation.successor();
     let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
     let leaves_none = revocation.leaves_none();
+    let is_new = revocation.is_new();
     let logged = match opened {
         Ok(Some(Opened { store, .. })) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),
         Ok(None) => Ok(None),
@@ -49,7 +52,10 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
             Ok(None) | Err(_) => failure,
         });
     }
-    errln!("revoked {kid} in {directory}");
+    match is_new {
+        true => errln!("revoked {kid} in {directory}"),
+        false => errln!("{kid} was revoked in {directory} before"),
+    }
     if let Some(successor) = successor {
         errln!("made a successor; it is active");
         outln!("{successor}");
@@ -65,16 +71,16 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     }
     match logged {
         Ok(Some((store, committed))) => {
-            let outcome = until_refused(&store, kid, committed).await;
+            let outcome = until_refused(&store, kid, committed, leaves_none).await;
             store.close().await;
             outcome
         }
         Ok(None) => {
             let store = without_password(&config.store);
-            errln!(
-                "there is no store at {store}, so nothing else is done: a node refuses the key when it reads these files"
-            );
-            Ok(())
+            let message = format!("{kid} is revoked in {directory} alone: there is no store at {store}");
+            Err(Failure::failed(message).hint(
+                "no server was told, and none was asked; name the servers' store with --store or --config, and run the same command again. If there never was a server, all is done",
+            ))
         }
         Err(error) => {
             let message = format!("{kid} is revoked in {directory}, but not in the store: {error}");
@@ -151,8 +157,9 @@ async fn without_files(
     })
 }
 
-/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key.
-async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(), Failure> {
+/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Says which of them
+/// have no other to seal with, unless there is none.
+async fn until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none: bool) -> Result<(), Failure> {
     let mut said = None;
     loop {
         // Reports are no older than they were when they were asked for, so one that is younger than this came after the commit.
@@ -160,12 +167,24 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
         let tally = store.nodes().await.map(|nodes| refusals(nodes, kid, since));
         match tally {
             Ok(tally) if tally.is_complete() => {
+                let idle = || tally.followed.iter().filter(|node| node.report.active.is_none());
+                if !leaves_none && since < WAIT_FOR_SUCCESSOR && idle().next().is_some() {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
                 errln!("{}", all_refuse(&tally));
+                if !leaves_none && idle().next().is_some() {
+                    let idle = names(idle());
+                    errln!(
+                        "these have no key to seal with, so nobody can sign in there: {idle}; see: sealjar keys status"
+                    );
+                }
                 return Ok(());
             }
             Ok(tally) if since < WAIT => {
                 if said.replace(tally.counts()) != Some(tally.counts()) {
-                    errln!("{} of {} nodes refuse it; waiting for the others", tally.followed, tally.all());
+                    let others = tally.all() - tally.followed.len();
+                    errln!("waiting for reports of {others} of {} nodes that they refuse it", tally.all());
                 }
             }
             Err(_) if since < WAIT => {}
@@ -173,7 +192,7 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration) -> Result<(
                 let failure =
                     Failure::failed(format!("not every node is known to refuse {kid}: {}", some_refuse(&tally)));
                 return Err(failure.hint(
-                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. A node that was killed stops counting by itself",
+                    "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. A node that was killed, and perhaps started again since, stops counting by itself when the time is over",
                 ));
             }
             Err(error) => {
@@ -203,7 +222,7 @@ fn all_refuse(tally: &Tally) -> String {
 fn some_refuse(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
     let list = |nodes: &[Node], said: &dyn Fn(&Node) -> String| nodes.iter().map(said).collect::<Vec<_>>().join(", ");
-    let mut parts = vec![format!("{followed} of {} do", tally.all())];
+    let mut parts = vec![format!("{} of {} do", followed.len(), tally.all())];
     if !behind.is_empty() {
         let reported = |node: &Node| format!("{} (reported {} ago)", node.report.name, span(node.age));
         parts.push(format!("still opening with it: {}", list(behind, &reported)));

@@ -28,6 +28,11 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
         print(&compared);
     }
 
+    if ring.sealing_key(Now::read().wall).is_none() {
+        let failure = Failure::failed("no key here can seal, so nobody can sign in where this ring is used");
+        return Err(failure
+            .hint("make one with: sealjar keys rotate --activate-in 0s; or copy the keys here from where they are"));
+    }
     let live = compared.iter().filter(|compared| compared.node.is_live());
     let faults: Vec<String> = live.clone().filter_map(Compared::fault).collect();
     if !faults.is_empty() {

@@ -7,7 +7,7 @@ use crate::store::Node;
 /// Nodes by whether they have followed.
 #[derive(Debug)]
 pub(super) struct Tally {
-    pub(super) followed: usize,
+    pub(super) followed: Vec<Node>,
     /// Heard of, and not followed.
     pub(super) behind: Vec<Node>,
     /// Not heard of.
@@ -20,10 +20,10 @@ impl Tally {
         is_heard_of: impl Fn(&Node) -> bool,
         has_followed: impl Fn(&Node) -> bool,
     ) -> Self {
-        let mut tally = Self { followed: 0, behind: Vec::new(), silent: Vec::new() };
+        let mut tally = Self { followed: Vec::new(), behind: Vec::new(), silent: Vec::new() };
         for node in nodes {
             match is_heard_of(&node) {
-                true if has_followed(&node) => tally.followed += 1,
+                true if has_followed(&node) => tally.followed.push(node),
                 true => tally.behind.push(node),
                 false => tally.silent.push(node),
             }
@@ -33,7 +33,7 @@ impl Tally {
 
     /// How many there are.
     pub(super) const fn all(&self) -> usize {
-        self.followed + self.behind.len() + self.silent.len()
+        self.followed.len() + self.behind.len() + self.silent.len()
     }
 
     pub(super) const fn is_complete(&self) -> bool {
@@ -42,13 +42,13 @@ impl Tally {
 
     /// How many have followed, are behind and are silent: if it changes, there is something new to say.
     pub(super) const fn counts(&self) -> (usize, usize, usize) {
-        (self.followed, self.behind.len(), self.silent.len())
+        (self.followed.len(), self.behind.len(), self.silent.len())
     }
 }
 
 /// Their names.
-pub(super) fn names(nodes: &[Node]) -> String {
-    nodes.iter().map(|node| &*node.report.name).collect::<Vec<_>>().join(", ")
+pub(super) fn names<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> String {
+    nodes.into_iter().map(|node| &*node.report.name).collect::<Vec<_>>().join(", ")
 }
 
 /// A time in whole seconds, such as `1m 5s`.

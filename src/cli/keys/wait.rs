@@ -74,10 +74,10 @@ fn holders(nodes: Vec<Node>, kid: Kid) -> Tally {
 
 fn said_of(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
-    let live = followed + behind.len();
+    let live = followed.len() + behind.len();
     let mut said = match live {
         0 => format!("no node has reported within {} s", LIVE.as_secs()),
-        _ => format!("{followed} of {live} live nodes hold it"),
+        _ => format!("{} of {live} live nodes hold it", followed.len()),
     };
     if !behind.is_empty() {
         said += &format!(", missing at {}", names(behind));

@@ -53,6 +53,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::id::Kid;
     use crate::store::MAY_SERVE;
@@ -114,9 +116,16 @@ mod tests {
             let other = report("other", &[1], Some(1));
             store.report_node(&other).await.expect("recorded");
             assert!(store.nodes().await.expect("read").iter().any(|node| node.report == silent), "not an hour yet");
+            let serving = NodeReport { serves_for: Duration::from_secs(3_700), ..report("serving", &[1], Some(1)) };
+            store.report_node(&serving).await.expect("recorded");
             age(&store, &silent, sign * 100 * SECOND).await;
+            age(&store, &serving, sign * 3_640 * SECOND).await;
             store.report_node(&other).await.expect("recorded");
             assert!(store.nodes().await.expect("read").iter().all(|node| node.report != silent));
+            assert!(store.nodes().await.expect("read").iter().any(|node| node.report == serving && node.may_serve()));
+            age(&store, &serving, sign * 100 * SECOND).await;
+            store.report_node(&other).await.expect("recorded");
+            assert!(store.nodes().await.expect("read").iter().all(|node| node.report != serving));
         }
     }
 }

@@ -137,7 +137,8 @@ async fn status_names_the_node_that_lacks_a_key_or_opens_with_a_revoked_one() {
     until_status(&home, |code, _, _| code == Some(0));
 
     // Only in the files: what the store refuses, every node does.
-    home.ok(&["keys", "revoke", &first, "--replace", "--store", "sqlite://elsewhere.db"]);
+    let output = home.run(&["keys", "revoke", &first, "--replace", "--store", "sqlite://elsewhere.db"]);
+    assert!(text(&output.stderr).contains("is revoked in keys alone"), "{}", text(&output.stderr));
     for key in home.keys() {
         if key["kid"] != *first {
             deliver(&home, key["kid"].as_str().expect("text"), &other_keys);
