@@ -54,6 +54,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("embed/open.rs", "the clock was set", Background),
     ("embed/refusals.rs", "the database did not close in time", Operator),
     ("http/access.rs", "answered", Asked),
+    ("http/tls.rs", "the certificate can be read again", Background),
     ("http/tls.rs", "the certificate cannot be read again", Background),
     ("http/tls.rs", "TLS with a certificate made just now", Operator),
     ("http/tls.rs", "there is a certificate for TLS", Operator),

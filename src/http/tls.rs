@@ -121,16 +121,21 @@ impl Tls {
         let Some(files) = &self.files else {
             return;
         };
-        let (mut found, mut reported) = (None, None);
+        let mut found = None;
+        let mut reported: Option<String> = None;
         loop {
             let _ = tokio::time::timeout(REREAD_EVERY, self.asked.notified()).await;
             match self.read_again(files).await {
-                Ok(Some(loaded)) => {
-                    loaded.report(Some(files));
-                    self.current.store(Arc::new(loaded));
-                    (found, reported) = (None, None);
+                Ok(loaded) => {
+                    found = None;
+                    if reported.take().is_some() {
+                        tracing::info!("the certificate can be read again");
+                    }
+                    if let Some(loaded) = loaded {
+                        loaded.report(Some(files));
+                        self.current.store(Arc::new(loaded));
+                    }
                 }
-                Ok(None) => (found, reported) = (None, None),
                 Err(error) => {
                     let message = Some(error.to_string());
                     if found == message && reported != message {

@@ -3,12 +3,13 @@
 //! Every change runs under a lock on the directory and reads the ring again under it, so that two operators, or an operator
 //! and the scheduled rotation, never decide from an old view. **A key is never made because a read failed.**
 
+mod lock;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,16 +18,10 @@ use rustix::fs::{Access, Mode, OFlags};
 use super::permissions::check_directory;
 use super::{Dates, Key, KeyRing, RingError, file};
 use crate::access_denied;
-use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::id::Kid;
 use crate::secret::Secret;
-
-/// A dot-name, so it is never taken for a key.
-const LOCK_NAME: &str = ".lock";
-/// How long another change is waited for. The directory's owner could keep the lock for ever.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Why the ring was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +73,10 @@ impl LockedRing {
         let lock = || -> io::Result<Self> {
             let pinned = PinnedDirectory::open(directory)?;
             let owner = Owner::of_directory(pinned.path())?;
-            let path = pinned.path().join(LOCK_NAME);
-            let named = |error| access_denied::explain(&directory.join(LOCK_NAME), Access::WRITE_OK, error);
-            let lock = open_lock(&path, owner).map_err(named)?;
-            wait_for_lock(&lock)?;
+            let path = pinned.path().join(lock::NAME);
+            let named = |error| access_denied::explain(&directory.join(lock::NAME), Access::WRITE_OK, error);
+            let lock = lock::open(&path, owner).map_err(named)?;
+            lock::wait(&lock)?;
             Ok(Self { directory: directory.to_owned(), pinned, owner, _lock: lock })
         };
         let ring = lock().map_err(|source| ChangeError::Write {
@@ -237,45 +232,6 @@ impl LockedRing {
 
     fn failed(&self, source: io::Error) -> ChangeError {
         ChangeError::Write { directory: self.directory.clone(), source }
-    }
-}
-
-/// Takes the lock as soon as nobody else has it.
-fn wait_for_lock(lock: &File) -> io::Result<()> {
-    let began = Now::read().boot;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Now::read().boot.saturating_sub(began) < LOCK_TIMEOUT => {
-                std::thread::sleep(LOCK_POLL)
-            }
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "another command or process keeps the lock {LOCK_NAME}; see who with: fuser -v {LOCK_NAME}"
-                );
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-            }
-        }
-    }
-}
-
-/// Opens the lock file, and makes it if it is missing. A link or a pipe in its place is an error: whoever owns the directory could
-/// otherwise have root lock, or give away, another file.
-fn open_lock(path: &Path, owner: Owner) -> io::Result<File> {
-    match File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(made) => match owner.give(&made) {
-            Ok(()) => Ok(made),
-            Err(error) => {
-                fs::remove_file(path)?;
-                Err(error)
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         let failure = Failure::from(error);
         return Err(match logged {
             Ok(Some(_)) => failure.hint(format!(
-                "{kid} is revoked in the store, and nodes that follow it refuse it; its file still calls it good"
+                "{kid} is revoked in the store, and nodes that follow it refuse it; its file still calls it good. When the directory can be written, run the same command again, with --replace if no other key seals"
             )),
             Ok(None) | Err(_) => failure,
         });

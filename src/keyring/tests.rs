@@ -1,0 +1,96 @@
+use std::cell::Cell;
+
+use super::*;
+
+fn key(number: u8, activates_at: Option<u64>, revoked_at: Option<u64>) -> Key {
+    let dates = Dates {
+        created_at: UnixTime(0),
+        activates_at: activates_at.map(UnixTime),
+        revoked_at: revoked_at.map(UnixTime),
+        max_lifetime: Duration::from_secs(100),
+    };
+    Key::new(Secret::from_bytes([number; 32]), dates)
+}
+
+fn kid(number: u8) -> Kid {
+    Kid::of_key(&[number; 32])
+}
+
+fn states(ring: &KeyRing, now: u64) -> Vec<(Kid, &'static str)> {
+    let mut states: Vec<_> = ring.keys().iter().map(|key| (key.kid(), ring.state(key, UnixTime(now)).name())).collect();
+    states.sort_by_key(|(id, _)| (1..=9).find(|number| kid(*number) == *id));
+    states
+}
+
+#[test]
+fn a_key_goes_from_published_to_active_to_retired_by_the_clock_alone() {
+    let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None), key(3, None, None)]);
+    let name = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    assert_eq!(name(9), ["published", "published", "published"]);
+    assert_eq!(name(10), ["active", "published", "published"]);
+    assert_eq!(name(20), ["retired", "active", "published"]);
+    assert_eq!(ring.sealing_key(UnixTime(9)).map(Key::kid), None);
+    assert_eq!(ring.sealing_key(UnixTime(25)).map(Key::kid), Some(kid(2)));
+    assert_eq!(ring.retired_at(&ring.keys()[1], UnixTime(25)), Some(UnixTime(20)));
+}
+
+#[test]
+fn every_key_opens_but_a_revoked_one() {
+    let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(30)), key(3, None, None)]);
+    assert!(ring.opening_key(kid(1)).is_ok() && ring.opening_key(kid(3)).is_ok());
+    assert_eq!(ring.opening_key(kid(2)).err(), Some(NoKey::Revoked));
+    assert_eq!(ring.opening_key(kid(4)).err(), Some(NoKey::Unknown));
+}
+
+#[test]
+fn a_retired_key_is_active_again_when_its_successor_is_revoked_whatever_the_clock() {
+    let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(99))]);
+    for now in [25, 1_000] {
+        assert_eq!(ring.sealing_key(UnixTime(now)).map(Key::kid), Some(kid(1)), "at {now}");
+    }
+}
+
+#[test]
+fn of_two_keys_that_activate_at_once_the_greater_id_seals_on_every_node() {
+    let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(10), None)]);
+    let reversed = KeyRing::new(vec![key(2, Some(10), None), key(1, Some(10), None)]);
+    assert_eq!(ring.sealing_key(UnixTime(10)).map(Key::kid), Some(kid(1).max(kid(2))));
+    assert_eq!(ring, reversed);
+}
+
+#[test]
+fn a_key_that_the_log_refuses_is_revoked_whatever_its_file_says() {
+    let ring = || KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None)]);
+    let refusing = ring().refusing(&[kid(2), kid(9)]);
+    assert_eq!(states(&refusing, 25), [(kid(1), "active"), (kid(2), "revoked")]);
+    assert_eq!(refusing.opening_key(kid(2)).err(), Some(NoKey::Revoked));
+    assert_ne!(refusing, ring());
+    assert_eq!(refusing.copy(), ring());
+    assert_eq!(ring().refusing(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
+}
+
+#[test]
+fn a_ring_is_read_until_it_is_the_same_twice() {
+    let number = Cell::new(0);
+    // The first read sees an old file and a new one.
+    let reads = [[(1, None), (2, Some(20))], [(1, Some(15)), (2, Some(20))]];
+    let read = || {
+        let keys = reads[number.get().min(1)].map(|(number, date)| match number {
+            1 => key(1, Some(10), date),
+            _ => key(number, date, None),
+        });
+        number.set(number.get() + 1);
+        Ok(KeyRing::new(keys.into()))
+    };
+    let ring = settled(read).expect("read");
+    assert_eq!(states(&ring, 25), [(kid(1), "revoked"), (kid(2), "active")]);
+    assert_eq!(number.get(), 3);
+}
+
+#[test]
+fn retirement_counts_from_the_first_unrevoked_successor() {
+    let ring = KeyRing::new(vec![key(1, Some(0), None), key(2, Some(10), Some(20)), key(3, Some(30), None)]);
+    let oldest = ring.keys().last().expect("three keys");
+    assert_eq!(ring.retired_at(oldest, UnixTime(40)), Some(UnixTime(30)));
+    assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "active again meanwhile");
+}
