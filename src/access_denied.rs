@@ -17,7 +17,7 @@ pub(crate) struct AccessDenied {
     source: io::Error,
     /// Mode and owner, and the user of this process.
     pub(crate) found: String,
-    /// What to do.
+    /// The way out.
     pub(crate) remedy: String,
 }
 

@@ -1,4 +1,4 @@
-//! What the hoop finds out about a request, and what its answer does to the cookie: kept in the depot between the two.
+//! A request as the hoop sees it, and the change that its answer makes to the cookie: kept in the depot between the two.
 
 use salvo::http::Request;
 use salvo::http::header::HeaderValue;

@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Size of the part of it that lines other than audit events may use.
 const MAX_OTHER_BYTES: usize = MAX_BYTES / 4;
 
-/// What the queue's lock guards.
+/// The state under the queue's lock.
 #[derive(Debug, Default)]
 pub(super) struct State {
     lines: VecDeque<Line>,

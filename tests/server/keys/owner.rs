@@ -186,7 +186,7 @@ fn a_key_of_another_user_stops_the_ring() {
     }) {}
 }
 
-/// What a command of the server's user says that fails, and the doctor's line about the key files.
+/// The message of a command of the server's user that fails, and the doctor's line about the key files.
 fn complaints(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
     let run = |arguments: &[&str]| {
         let command = home.command(&[arguments, flags].concat());

@@ -222,7 +222,7 @@ fn proxies_give_way_last_and_few_requests_at_work_never() {
     assert_eq!(held(&connections), 0);
 }
 
-/// Who takes no byte of an answer has it due for ever, and could keep all its connections by a request a second.
+/// A client that takes no byte of an answer has it due for ever, and could keep all its connections by a request a second.
 #[test]
 fn whoever_keeps_an_answer_due_gives_way_before_others() {
     let connections = behind_proxy();
