@@ -282,6 +282,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_names_no_file() {
+        let origins = |path| Origins::new(None, env(&[(ENV_FILE, path)]), Vec::new());
+        assert_eq!(origins("").file(), None);
+        assert_eq!(origins("/a/file").file(), Some(&ConfigFile::Followed("/a/file".into())));
+    }
+
+    #[test]
     fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_default() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("sealjar.toml");

@@ -3,15 +3,14 @@
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
 //! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
-//! each other and when nobody else waits; those whose request is here whole and being worked on
-//! never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
+//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
 //! anything.
 //!
 //! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
-//! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed in the same order: strangers' before
-//! those of trusted proxies, and none whose request is being worked on. What they hold is there until the runtime has dropped their
-//! tasks, and a burst can be quicker than that; so it counts until then, and beyond twice the limit strangers' new requests are
-//! refused.
+//! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed: strangers' before those of trusted
+//! proxies, and of each the one that has held something longest. Work on a request protects only a connection that holds little
+//! more than that request. The memory is there until the runtime has dropped a connection's tasks, and a burst can be quicker than
+//! that; so it counts until then, and beyond twice the limit a stranger's new requests are refused.
 //!
 //! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
 //! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.

@@ -146,9 +146,8 @@ mod tests {
         std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    #[tokio::test]
-    async fn a_change_goes_on_when_its_client_leaves() {
-        let changes = Changes::new();
+    /// Starts a change whose client leaves while it waits for the sender; it answers through the receiver.
+    fn leave_half_way(changes: &Changes) -> (oneshot::Sender<()>, oneshot::Receiver<&'static str>) {
         let (go, wait) = oneshot::channel();
         let (tell, told) = oneshot::channel();
         let change = async move {
@@ -156,6 +155,13 @@ mod tests {
             tell.send("done").expect("somebody listens");
         };
         assert!(poll_once(changes.run(change)).is_pending());
+        (go, told)
+    }
+
+    #[tokio::test]
+    async fn a_change_goes_on_when_its_client_leaves() {
+        let changes = Changes::new();
+        let (go, told) = leave_half_way(&changes);
         go.send(()).expect("the change waits");
         changes.finish().await;
         assert_eq!(told.await, Ok("done"));
@@ -193,13 +199,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(changes.limits.for_anybody.available_permits(), 0);
         assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED);
-        let (go, wait) = oneshot::channel();
-        let (tell, told) = oneshot::channel();
-        let change = async move {
-            wait.await.expect("told to go on");
-            tell.send("done").expect("somebody listens");
-        };
-        assert!(poll_once(changes.run(change)).is_pending());
+        let (go, told) = leave_half_way(&changes);
         go.send(()).expect("the change waits, and is not cut short");
         assert_eq!(told.await, Ok("done"));
         stop.send(()).expect("some wait for it");

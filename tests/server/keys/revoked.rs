@@ -83,7 +83,8 @@ async fn the_key_before_seals_again_where_its_successor_is_refused() {
     assert_eq!(kid_of(&other.login("alice").await), second);
     let output = home.run(&["keys", "revoke", &second]);
     assert_revoked(&output, "1 of 1 nodes refuse the key");
-    assert!(!text(&output.stderr).contains("a later key"), "{}", text(&output.stderr));
+    // It sealed from the moment when it was made, so no session of it was renewed under another.
+    assert!(!text(&output.stderr).contains("live on"), "{}", text(&output.stderr));
     assert_eq!(kid_of(&other.login("alice").await), first);
 }
 
@@ -312,6 +313,25 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
     assert_eq!(server.status(&session).await, "401 invalid");
     assert_ne!(login(&server).await, "401 bad-credentials");
+}
+
+/// The files of a server that has not got the successor call the key good, and nobody can sign in there.
+#[tokio::test]
+async fn a_key_that_only_the_store_refuses_is_not_called_active() {
+    let home = Home::new();
+    let _server = start(&home, "one", "keys");
+    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    let kid = active(&home.keys());
+    let elsewhere = copied_keys(&home);
+    let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
+    assert_revoked(&output, "these have no key to seal with, so nobody can sign in there: one");
+    assert_eq!(active(&home.keys()), kid, "in the files");
+    let (_, said) = until_status(&home, |code, _, _| code == Some(1));
+    assert!(said.contains("no key here can seal") && said.contains("hint: make one with"), "{said}");
+    let report = text(&home.run(&["doctor"]).stdout);
+    let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
+    let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(spaced(&report).contains(&spaced(&found)), "{report}");
 }
 
 #[tokio::test]
