@@ -13,6 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
+use crate::database;
 use crate::harness::{Home, PASSWORD, Server, Session, client, until};
 use crate::keys::unknown::made_up;
 use crate::protocol::raw;
@@ -197,14 +198,20 @@ async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_one_of_t
     assert_eq!(proxies.iter_mut().filter_map(|proxy| proxy.ask().then_some(())).count(), PLACES - 1);
 }
 
-/// A password's check takes long enough for something to happen meanwhile.
-const SLOW_HASH: [&str; 3] = ["password.memory_kib=131072", "password.passes=6", "password.threads=2"];
-
 type SignIn = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
 
-fn sign_in(server: &mut Server<'_>, client: &reqwest::Client) -> SignIn {
+async fn signed_in(server: &mut Server<'_>) -> Session {
+    let session = server.login("alice").await;
+    server.wait_for("checking a password");
+    session
+}
+
+/// Signs in again, in the place of a session whose end the store must write. If its database is locked, that takes until it is not,
+/// or 5 s.
+fn sign_in(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Session) -> SignIn {
     let body = Server::login_body("alice", PASSWORD);
-    let sign_in = tokio::spawn(client.post(server.url("/auth/login")).json(&body).send());
+    let request = client.post(server.url("/auth/login")).header("cookie", replaced.cookie()).json(&body);
+    let sign_in = tokio::spawn(request.send());
     server.wait_for("checking a password");
     sign_in
 }
@@ -217,30 +224,38 @@ async fn assert_signed_in(sign_in: SignIn) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_under_way_stays_however_many_come_after_it() {
-    let home = home_with(3, &SLOW_HASH);
+    let home = home_with(3, &[]);
     let mut server = home.start();
+    let mut tables = database::open(&home, "sealjar.db").await;
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     for client in [client(), &http_2] {
-        let sign_in = sign_in(&mut server, client);
+        let replaced = signed_in(&mut server).await;
+        database::run(&mut tables, "BEGIN IMMEDIATE").await;
+        let sign_in = sign_in(&mut server, client, &replaced);
         let mut held = [Peer::connect(&server.public), Peer::connect(&server.public)];
         let newcomers: Vec<_> = (0..6).map(|_| newcomer(&server.public)).collect();
         assert!(held.iter_mut().all(Peer::is_closed));
         assert!(!sign_in.is_finished(), "it ended too early to prove anything");
         drop(newcomers);
+        database::run(&mut tables, "ROLLBACK").await;
         assert_signed_in(sign_in).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
-    let home = home_with(2, &SLOW_HASH);
+    let home = home_with(2, &[]);
     let mut server = home.start();
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    let sign_ins = [sign_in(&mut server, client()), sign_in(&mut server, &http_2)];
+    let replaced = [signed_in(&mut server).await, signed_in(&mut server).await];
+    let mut tables = database::open(&home, "sealjar.db").await;
+    database::run(&mut tables, "BEGIN IMMEDIATE").await;
+    let sign_ins = [sign_in(&mut server, client(), &replaced[0]), sign_in(&mut server, &http_2, &replaced[1])];
     let address = server.public.clone();
     let waiting = std::thread::spawn(move || newcomer(&address));
     server.wait_for("so new ones wait");
     assert!(!waiting.is_finished());
+    database::run(&mut tables, "ROLLBACK").await;
     for sign_in in sign_ins {
         assert_signed_in(sign_in).await;
     }
@@ -287,14 +302,18 @@ async fn sign_outs_with_made_up_keys_keep_no_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_room() {
-    let home = home_with(2, &[&SLOW_HASH[..], &["http.shutdown_timeout=1s"]].concat());
+    let home = home_with(2, &["http.shutdown_timeout=1s"]);
     let mut server = home.start();
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    let _sign_ins = [sign_in(&mut server, client()), sign_in(&mut server, &http_2)];
+    let replaced = [signed_in(&mut server).await, signed_in(&mut server).await];
+    let mut tables = database::open(&home, "sealjar.db").await;
+    database::run(&mut tables, "BEGIN IMMEDIATE").await;
+    let _sign_ins = [sign_in(&mut server, client(), &replaced[0]), sign_in(&mut server, &http_2, &replaced[1])];
     let mut waiting = Peer::connect(&server.public);
     server.wait_for("so new ones wait");
     server.signal("TERM");
     server.wait_for("stopping");
+    database::run(&mut tables, "ROLLBACK").await;
     assert_eq!(server.exit_code(), Some(0));
     assert!(waiting.is_closed());
 }
