@@ -240,7 +240,15 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Self::CONFIG, error).hint("`sealjar config` lists the settings; the README explains them")
+        let hint = match error {
+            ConfigError::File { .. } => {
+                "mend the file, or name another with --config or SEALJAR_CONFIG; the README explains the settings"
+            }
+            ConfigError::Unknown { .. } | ConfigError::BadValue { .. } => {
+                "the README explains the settings; `sealjar config` lists them when this one is right"
+            }
+        };
+        Self::new(Self::CONFIG, error).hint(hint)
     }
 }
 
