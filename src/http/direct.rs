@@ -33,7 +33,7 @@ use super::{App, body, cookie, edge, status, verify};
 use crate::clock::Now;
 use crate::id::Site;
 use crate::log_sampler::sampled;
-use crate::metrics::{VERIFICATIONS, Verification};
+use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS, Verification};
 use crate::session::{Refusal, Verified};
 
 /// What is asked all the time.
@@ -162,6 +162,7 @@ where
     /// Answers, and follows the answer until it is taken.
     fn answer_http2(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
         if self.tracker.refuses_request() {
+            HTTP2_REFUSED.add(0);
             sampled!(WARN, "requests over HTTP/2 hold too much memory; a new one is answered with 503");
             return Either::Left(ready(Ok(overloaded())));
         }

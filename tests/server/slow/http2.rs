@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::frames::{DATA, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
+use super::frames::{DATA, END_STREAM, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
 use super::many::{open_files, peak_kib, resident_kib};
 use super::{AT_ONCE, PLACES, PROXY, home_with};
 use crate::harness::{Answer, Home, client, until};
@@ -15,12 +15,7 @@ const STREAMS: u32 = 12;
 /// By when a connection must be closed whose answers are not taken (after 30 s).
 const GONE: Duration = Duration::from_secs(60);
 
-/// Whether the server has closed it; takes what is there, and nothing of an answer's body.
-fn is_closed(http2: &mut Http2) -> bool {
-    is_closed_after(http2, &mut Vec::new())
-}
-
-/// The same, with what was there added to `received`.
+/// Whether the server has closed it; takes what is there into `received`, and nothing of an answer's body.
 fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     let stream = &mut http2.peer.stream;
     stream.set_nonblocking(true).expect("sets");
@@ -33,15 +28,16 @@ fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Number of answers whose heads were received.
-fn heads(mut received: &[u8]) -> usize {
-    let mut count = 0;
-    while let [high, middle, low, kind, _, _, _, _, _, rest @ ..] = received {
+/// Number of answers whose heads were received, and of these, number of those without a body.
+fn heads(mut received: &[u8]) -> (usize, usize) {
+    let (mut all, mut bodiless) = (0, 0);
+    while let [high, middle, low, kind, flags, _, _, _, _, rest @ ..] = received {
         let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).expect("24 bits");
-        count += usize::from(*kind == HEADERS);
+        all += usize::from(*kind == HEADERS);
+        bodiless += usize::from(*kind == HEADERS && flags & END_STREAM != 0);
         received = rest.get(length..).unwrap_or_default();
     }
-    count
+    (all, bodiless)
 }
 
 #[tokio::test]
@@ -57,8 +53,8 @@ async fn answers_that_nobody_takes_are_few_and_their_connections_end() {
     }
     let before = resident_kib(&server);
     let path = format!("/auth/login?rd=/{}", "%26".repeat(128));
-    let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| Http2::connect(&server.public, 0)).collect();
-    for attacker in &mut attackers {
+    let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| (Http2::connect(&server.public, 0), Vec::new())).collect();
+    for (attacker, _) in &mut attackers {
         for _ in 0..STREAMS {
             attacker.ask("GET", &path).expect("sends");
         }
@@ -69,8 +65,12 @@ async fn answers_that_nobody_takes_are_few_and_their_connections_end() {
     while !attackers.is_empty() {
         ticks.tick().await;
         assert!(started.elapsed() < GONE, "{} are open still", attackers.len());
-        // Whoever answers a PING is not dead, and still takes nothing.
-        attackers.retain_mut(|attacker| attacker.ping().is_ok() && !is_closed(attacker));
+        attackers.retain_mut(|(attacker, received)| {
+            // Whoever answers a PING is not dead, and still takes nothing.
+            let is_open = attacker.ping().is_ok() && !is_closed_after(attacker, received);
+            // Where all requests were refused for want of memory, no answer waits.
+            is_open && heads(received).1 < STREAMS as usize
+        });
         most = most.max(resident_kib(&server).saturating_sub(before));
     }
     println!("{CONNECTIONS} connections took {most} KiB, and were closed within {:?}", started.elapsed());
@@ -194,13 +194,14 @@ async fn a_burst_without_bodies_is_refused_or_closed() {
     let mut waiting = 0;
     until("most are refused or closed", || {
         attackers.retain_mut(|(attacker, received)| !is_closed_after(attacker, received));
-        waiting = attackers.iter().map(|(_, received)| STREAMS as usize - heads(received)).sum();
+        waiting = attackers.iter().map(|(_, received)| STREAMS as usize - heads(received).0).sum();
         waiting <= MOST_WAITING
     });
     let most = peak_kib(&server).saturating_sub(before);
     println!("{waiting} requests of {} connections wait, after a peak of {most} KiB", attackers.len());
     assert!(most <= MOST_KIB, "{most} KiB");
     server.wait_for("requests over HTTP/2 hold too much memory");
+    assert!(server.metric("sealjar_http2_requests_refused_total").await >= 1.0);
     assert!(waiting > MOST_WAITING / 2, "{waiting}: no more are closed than need be");
     until("a newcomer is served", || {
         let mut newcomer = Http2::connect(&server.public, 65_535);
