@@ -15,6 +15,7 @@ pub(crate) mod forwarded;
 pub(crate) mod health;
 pub(crate) mod identity;
 mod json;
+pub(crate) mod key_waits;
 pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -63,6 +64,7 @@ use direct::{Direct, Question};
 use edge::{Edge, Prepared};
 use forwarded::TrustedProxies;
 use hosts::{BadAuthority, Hosts, Served};
+use key_waits::KeyWaits;
 use live::{Live, Reloads};
 use node_reports::NodeReports;
 use openapi::Description;
@@ -95,6 +97,7 @@ pub(crate) struct App {
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) ring_reads: Arc<RingReads>,
+    pub(crate) key_waits: Arc<KeyWaits>,
     /// If the public listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     /// The calls that change something, which run to their end.

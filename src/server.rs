@@ -133,6 +133,7 @@ pub(crate) async fn serve(
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
         ring_reads: Arc::new(RingReads::new(Now::read())),
+        key_waits: Arc::default(),
         tls: tls.clone(),
         changes: Changes::new(),
         node_reports: node_reports.clone(),

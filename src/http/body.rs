@@ -14,7 +14,6 @@ use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
 use crate::session::form::Bound;
-use crate::web::changes;
 use crate::web::ring_reads::RingReads;
 
 /// The body of a request that changes something, read whole.
@@ -57,7 +56,7 @@ impl Submission {
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(RingReads::TIMEOUT);
-            changes::wait_for_anybody(app.ring_reads.next()).await;
+            app.key_waits.run(app.client(request), app.ring_reads.next()).await?;
         }
         Ok(submission)
     }

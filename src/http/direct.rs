@@ -240,9 +240,13 @@ fn overloaded() -> HyperResponse<ResBody> {
 /// Answers, if need be with the ring read once more.
 async fn respond_in_time(app: &App, question: Question, request: &Request, response: &mut Response) {
     if let Err(LacksKey) = respond_at_once(app, question, request, response, Ring::AsItIs) {
-        app.ring_reads.next().await;
-        let answered = respond_at_once(app, question, request, response, Ring::JustRead);
-        debug_assert!(answered.is_ok(), "nobody asks for a second reading");
+        match app.key_waits.run(app.client(request), app.ring_reads.next()).await {
+            Ok(_) => {
+                let answered = respond_at_once(app, question, request, response, Ring::JustRead);
+                debug_assert!(answered.is_ok(), "nobody asks for a second reading");
+            }
+            Err(problem) => write(app, request, Now::read(), Err(problem), response),
+        }
     }
 }
 
@@ -263,13 +267,18 @@ fn respond_at_once(
         Err(Unanswered::Problem(problem)) => Err(problem),
         Err(Unanswered::LacksKey) => return Err(LacksKey),
     };
+    write(app, request, now, outcome, response);
+    Ok(())
+}
+
+/// Writes the answer, and counts it.
+fn write(app: &App, request: &Request, now: Now, outcome: Result<Reply, Problem>, response: &mut Response) {
     VERIFICATIONS.add(verification(&outcome) as usize);
     let is_complete = outcome.as_ref().is_ok_and(Reply::is_complete);
     respond(app, request.headers(), now, outcome, response);
     if !is_complete {
         edge::complete(app, request, response);
     }
-    Ok(())
 }
 
 /// How the outcome is counted.

@@ -88,6 +88,8 @@ pub(crate) enum Problem {
     Throttled(Duration),
     /// Password checks queue up.
     Busy,
+    /// Too many requests of this network name keys that are not held here.
+    UnknownKeys,
     /// The store cannot be read or written.
     Store,
     /// A revocation is in force here, but not on disk.

@@ -11,7 +11,7 @@ use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};
 
 use super::cookie;
 use super::live::Live;
-use crate::web::changes;
+use super::reply;
 
 /// The hoop before every handler that looks at a session or at the cookie of the sign-in form, but for those in `direct.rs`, which
 /// look at the key only if there is no live session.
@@ -24,8 +24,10 @@ impl Handler for Reread {
         let lacks_key = [app.cookies.session(), &app.cookies.form]
             .into_iter()
             .any(|name| app.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), name));
-        if lacks_key {
-            changes::wait_for_anybody(app.ring_reads.next()).await;
+        if lacks_key && let Err(problem) = app.key_waits.run(app.client(request), app.ring_reads.next()).await {
+            reply::refuse(&app, request.headers(), problem, response);
+            ctrl.skip_rest();
+            return;
         }
         ctrl.call_next(request, depot, response).await;
     }

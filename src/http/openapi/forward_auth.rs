@@ -12,9 +12,10 @@ use super::public::{FAILED, NO_SESSION, RENEWED};
 
 const VERIFY: &str = "forward authentication";
 
-const PASSED_ON: [Problem; 8] = [
+const PASSED_ON: [Problem; 9] = [
     Problem::Authority,
     Problem::Misdirected,
+    Problem::UnknownKeys,
     Problem::StepUp,
     Problem::Role,
     Problem::CrossSite,

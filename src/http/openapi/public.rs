@@ -36,7 +36,8 @@ const OTHER: &str = "other";
 
 pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
 /// What any route but those for proxies may answer.
-const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
+const ADMITTED: [Problem; 5] =
+    [Problem::Authority, Problem::Misdirected, Problem::TooLarge, Problem::UnknownKeys, FAILED];
 /// What anything that takes a body may answer.
 const SUBMITTED: [Problem; 5] =
     [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];

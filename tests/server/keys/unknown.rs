@@ -201,6 +201,50 @@ async fn sign_outs_with_made_up_keys_ask_the_store_once_a_second() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_network_a_hundred_wait_because_of_their_keys_and_others_are_let_wait_all_the_same() {
+    const MOST: usize = 100;
+    const AT_ONCE: usize = 3 * MOST;
+    const ROUNDS: usize = 20;
+    let home = Home::with_settings(&["http.trusted_proxies=127.0.0.1"]);
+    let server = home.start();
+    let stranger = made_up(&server.login("alice").await).cookie();
+    let from = |visitor: &str, request: RequestBuilder| {
+        tokio::spawn(request.header("cookie", &stranger).header("x-forwarded-for", visitor).send())
+    };
+    let ask = |path: &str| client().get(server.url(path));
+    let sign_out = |path: &str| client().post(server.url(path));
+    let requests: [(&dyn Fn(&str) -> RequestBuilder, &str, &str); 4] = [
+        (&sign_out, "/auth/logout", "200"),
+        (&ask, "/auth/verify", "401 invalid"),
+        (&ask, "/auth/renew", "401 invalid"),
+        (&ask, "/auth/status", "401 invalid"),
+    ];
+    for (request, path, usual) in requests {
+        let mut refused = 0;
+        // On a loaded machine the wait may be over before so many are there.
+        for _ in 0..ROUNDS {
+            let flood: Vec<_> = (0..AT_ONCE).map(|_| from("192.0.2.1", request(path))).collect();
+            let other = from("192.0.2.2", request(path));
+            for request in flood {
+                let answer = Answer::of(request.await.expect("it ran").expect("an answer")).await;
+                if answer.verdict() == "503 busy" {
+                    assert_eq!(answer.headers["retry-after"], "1");
+                    refused += 1;
+                } else {
+                    assert_eq!(answer.verdict(), usual, "{path}");
+                }
+            }
+            let answer = Answer::of(other.await.expect("it ran").expect("an answer")).await;
+            assert_eq!(answer.verdict(), usual, "{path}: another visitor is let wait");
+            if refused > 0 {
+                break;
+            }
+        }
+        assert!(refused > 0, "{path}: more than {MOST} of one network waited at once");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_cannot_be_read_is_not_there_and_nobody_else_notices() {
     let home = Home::new();
