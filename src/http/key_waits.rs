@@ -1,7 +1,7 @@
 //! Requests that wait because they name a key that is not held here, as a token does that is sealed with a new one.
 //!
-//! Anybody can make up a key, and each such request keeps its head and body in memory while it waits. The connections of a trusted proxy
-//! are shared by all its visitors: if one of them filled what these may hold, those that waited longest would be closed, with
+//! Anybody can make up a key, and each such request keeps its head and body in memory while it waits. The connections of a trusted
+//! proxy are shared by all its visitors: if one of them filled what these may hold, those that waited longest would be closed, with
 //! other visitors' requests on them. So only a few requests of one network may wait.
 
 use dashmap::DashMap;
