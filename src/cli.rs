@@ -242,7 +242,7 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match error {
             ConfigError::File { .. } => {
-                "mend the file, or name another with --config or SEALJAR_CONFIG; the README explains the settings"
+                "mend the file, or its path in --config or SEALJAR_CONFIG; the README explains the settings"
             }
             ConfigError::Unknown { .. } | ConfigError::BadValue { .. } => {
                 "the README explains the settings; `sealjar config` lists them when this one is right"

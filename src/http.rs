@@ -97,7 +97,10 @@ pub(crate) struct App {
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) ring_reads: Arc<RingReads>,
-    pub(crate) key_waits: Arc<KeyWaits>,
+    /// Requests that wait for the key ring to be read.
+    pub(crate) ring_waits: Arc<KeyWaits>,
+    /// Those that wait for other nodes' reports.
+    pub(crate) node_waits: Arc<KeyWaits>,
     /// If the public listener speaks TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     /// The calls that change something, which run to their end.
@@ -114,8 +117,11 @@ pub(crate) struct App {
 /// every answer, those to a panic included. Keys are read again last, so that nobody waits for them who is not let in.
 pub(crate) fn public(app: Live) -> Service {
     let resource = |path| Resource::at(path, Errors::Public(app.clone()));
-    let gated = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone())).hoop(Reread(app.clone()));
-    let login = gated("auth/login").get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
+    let open = |path| resource(path).hoop(CatchPanic::new()).hoop(Gate(app.clone()));
+    let reread = |shows_page| Reread { app: app.clone(), shows_page };
+    let gated = |path| open(path).hoop(reread(false));
+    let login =
+        open("auth/login").hoop(reread(true)).get(|| login::page::SignIn(app.clone())).post(login::Login(app.clone()));
     let password = gated("auth/password").get(|| password::Page(app.clone())).post(password::Change(app.clone()));
     let reauthenticate = gated("auth/reauthenticate").get(|| reauthenticate::Page(app.clone()));
     let direct = |question| Direct { app: app.clone(), question };
@@ -129,8 +135,8 @@ pub(crate) fn public(app: Live) -> Service {
         .push(password.routes())
         .push(reauthenticate.post(reauthenticate::Reauthenticate(app.clone())).routes())
         .push(gated("auth/renew").get(|| renew::Renew(app.clone())).routes())
-        .push(gated("auth/style.css").get(|| pages::style).routes())
-        .push(gated("openapi.json").get(|| openapi::OfPublic(app.clone())).routes())
+        .push(open("auth/style.css").get(|| pages::style).routes())
+        .push(open("openapi.json").get(|| openapi::OfPublic(app.clone())).routes())
         .push(Router::with_path("{**path}").goal(Nothing(app.clone())));
     let routes = Router::new()
         .push(any("auth/verify", verify(Shape::Plain)))

@@ -18,6 +18,8 @@ pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::n
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
 /// Connections that were closed to make room for others, or for their requests and answers of HTTP/2.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
+/// Requests that were not let wait because of their keys.
+pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
 /// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
 /// Lines of the log that were not written.

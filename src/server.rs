@@ -29,6 +29,7 @@ use crate::config::listen::Listen;
 use crate::http::connections::Connections;
 use crate::http::edge::Prepared;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::key_waits::KeyWaits;
 use crate::http::live::{Live, Reloads};
 use crate::http::node_reports::{self, NodeReports};
 use crate::http::openapi::Description;
@@ -133,7 +134,8 @@ pub(crate) async fn serve(
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
         ring_reads: Arc::new(RingReads::new(Now::read())),
-        key_waits: Arc::default(),
+        ring_waits: Arc::new(KeyWaits::new()),
+        node_waits: Arc::new(KeyWaits::new()),
         tls: tls.clone(),
         changes: Changes::new(),
         node_reports: node_reports.clone(),

@@ -56,7 +56,7 @@ impl Submission {
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(RingReads::TIMEOUT);
-            app.key_waits.run(app.client(request), app.ring_reads.next()).await?;
+            app.ring_waits.run(app.client(request), app.ring_reads.next()).await?;
         }
         Ok(submission)
     }

@@ -111,7 +111,7 @@ async fn is_known_elsewhere(app: &App, request: &Request, submission: &Submissio
     }
     // Anybody can make up a key, so the connection may be closed to make room while this waits.
     let _paused = submission.pause_work(NodeReports::TIMEOUT);
-    let nodes = app.key_waits.run(app.client(request), app.node_reports.next()).await?.ok_or(Problem::Store)?;
+    let nodes = app.node_waits.run(app.client(request), app.node_reports.next()).await?.ok_or(Problem::Store)?;
     let opens = |node: &Node, kid: Kid, reason: NoKey| {
         node.report.opens_with(kid) && (reason == NoKey::Unknown || node.may_serve())
     };

@@ -88,8 +88,8 @@ pub(crate) enum Problem {
     Throttled(Duration),
     /// Password checks queue up.
     Busy,
-    /// Too many requests of this network name keys that are not held here.
-    UnknownKeys,
+    /// Too many requests wait because of their keys.
+    KeyWaits,
     /// The store cannot be read or written.
     Store,
     /// A revocation is in force here, but not on disk.

@@ -15,16 +15,23 @@ use super::reply;
 
 /// The hoop before every handler that looks at a session or at the cookie of the sign-in form, but for those in `direct.rs`, which
 /// look at the key only if there is no live session.
-pub(crate) struct Reread(pub(crate) Live);
+pub(crate) struct Reread {
+    pub(crate) app: Live,
+    /// The page of this route is shown without a wait if too many wait: it is where whoever's key is gone gets another cookie.
+    pub(crate) shows_page: bool,
+}
 
 #[async_trait]
 impl Handler for Reread {
     async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
-        let app = self.0.hold();
+        let app = self.app.hold();
         let lacks_key = [app.cookies.session(), &app.cookies.form]
             .into_iter()
             .any(|name| app.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), name));
-        if lacks_key && let Err(problem) = app.key_waits.run(app.client(request), app.ring_reads.next()).await {
+        if lacks_key
+            && let Err(problem) = app.ring_waits.run(app.client(request), app.ring_reads.next()).await
+            && !(self.shows_page && request.method().is_safe())
+        {
             reply::refuse(&app, request.headers(), problem, response);
             ctrl.skip_rest();
             return;

@@ -185,19 +185,18 @@ impl LockedRing {
             return Err(ChangeError::OnlyActive(kid));
         }
         let is_to_be_revoked = key.dates.revoked_at.is_none();
-        let revoked_at = after_all_were_made(&ring, now);
         let make_successor = || -> Result<Key, ChangeError> {
             // After any other that took over a moment ago: else that one would go on sealing.
             let sealing = ring.keys().iter().filter(|key| key.may_seal(now));
             let latest = sealing.filter_map(|key| key.dates.activates_at).max();
             let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
             let activates_at = free_second(&ring, everywhere(now).max(after_latest));
-            let successor = self.make(None, key.dates.max_lifetime, revoked_at)?;
+            let successor = self.make(None, key.dates.max_lifetime, now)?;
             Ok(Key::new(successor.secret, Dates { activates_at: Some(activates_at), ..successor.dates }))
         };
         let successor = (replace && (is_to_be_revoked || !others_seal)).then(make_successor).transpose()?;
         let revoked =
-            is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(revoked_at), ..key.dates }));
+            is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
         let renewing = ring.renewing(key, now);
         let leaves_none = !others_seal && successor.is_none();
         Ok(KeyRevocation { ring: self, revoked, successor, renewing, leaves_none })
@@ -304,13 +303,6 @@ impl KeyRevocation {
 /// An instant that has come by the slowest node's clock: for a key without which nothing could be sealed there.
 fn everywhere(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
-}
-
-/// The first second from this on that is later than the one in which any key was made: what is dated with it is known to have come
-/// after them, and not in the same second. A date further ahead than clocks differ is another clock's fault, and is left out.
-fn after_all_were_made(ring: &KeyRing, now: UnixTime) -> UnixTime {
-    let made = ring.keys().iter().map(|key| key.dates.created_at).filter(|made| *made < now.plus(CLOCK_SKEW));
-    made.map(|made| made.plus(Duration::from_secs(1))).fold(now, UnixTime::max)
 }
 
 /// The first second from this on at which no key begins to seal: of two that begin at once the greater id would win.

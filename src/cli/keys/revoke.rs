@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::Failure;
 use super::tally::{Tally, names, span};
 use crate::cli::output::{errln, outln};
-use crate::clock::Now;
+use crate::clock::{Now, UnixTime};
 use crate::config::Config;
 use crate::id::Kid;
 use crate::keyring::file::file_name;
-use crate::keyring::rotate::{ChangeError, LockedRing};
+use crate::keyring::rotate::{ChangeError, KeyRevocation, LockedRing};
 use crate::store::url::without_password;
 use crate::store::{Node, Store, StoreError};
 
@@ -28,9 +28,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     let directory = config.keys.dir.display();
     let opened = Opened::open(config).await;
     let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |opened| &opened.refused));
-    let begun = LockedRing::lock(&config.keys.dir)
-        .and_then(|ring| ring.begin_revoking(kid, replace, refused, Now::read().wall));
-    let revocation = match begun {
+    let revocation = match begin(config, kid, replace, refused).await {
         Ok(revocation) => revocation,
         Err(error) => return Err(without_files(config, opened, kid, error).await),
     };
@@ -88,6 +86,24 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
                 "nodes refuse it only when they read these files; when the store can be reached, run the same command again",
             ))
         }
+    }
+}
+
+async fn begin(config: &Config, kid: Kid, replace: bool, refused: &[Kid]) -> Result<KeyRevocation, ChangeError> {
+    let ring = LockedRing::lock(&config.keys.dir)?;
+    let now = a_later_second(&ring).await?;
+    ring.begin_revoking(kid, replace, refused, now)
+}
+
+/// Waits for a second in which no key was made, and returns it. Of a revocation and a key that are dated alike, nobody could tell
+/// later whether the key was there before, and sealed renewed sessions, or is the successor, or came after it.
+async fn a_later_second(ring: &LockedRing) -> Result<UnixTime, ChangeError> {
+    loop {
+        let now = Now::read().wall;
+        if !ring.read()?.keys().iter().any(|key| key.dates().created_at == now) {
+            return Ok(now);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -12,10 +12,9 @@ use super::public::{FAILED, NO_SESSION, RENEWED};
 
 const VERIFY: &str = "forward authentication";
 
-const PASSED_ON: [Problem; 9] = [
+const PASSED_ON: [Problem; 8] = [
     Problem::Authority,
     Problem::Misdirected,
-    Problem::UnknownKeys,
     Problem::StepUp,
     Problem::Role,
     Problem::CrossSite,

@@ -36,34 +36,35 @@ const OTHER: &str = "other";
 
 pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
 /// What any route but those for proxies may answer.
-const ADMITTED: [Problem; 5] =
-    [Problem::Authority, Problem::Misdirected, Problem::TooLarge, Problem::UnknownKeys, FAILED];
+const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
 /// What anything that takes a body may answer.
 const SUBMITTED: [Problem; 5] =
     [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];
 const MALFORMED: [Problem; 2] = [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
-pub(super) const NO_SESSION: [Problem; 5] = [
+pub(super) const NO_SESSION: [Problem; 6] = [
     Problem::Session(Refusal::Missing),
     Problem::Session(Refusal::Invalid(Cause::Malformed)),
     Problem::Session(Refusal::Expired),
     Problem::Session(Refusal::Revoked),
     STALE,
+    Problem::KeyWaits,
 ];
 const STALE: Problem = Problem::Session(Refusal::Stale);
 const NO_KEY: Problem = Problem::Seal(SealError::NoActiveKey);
 /// What may come of a password.
-const PASSWORD: [Problem; 9] = [
+const PASSWORD: [Problem; 10] = [
     Problem::Credentials,
     Problem::MustChange,
     Problem::Throttled(Duration::ZERO),
     Problem::Busy,
+    Problem::KeyWaits,
     Problem::Store,
     Problem::NotDurable,
     STALE,
     NO_KEY,
     Problem::Seal(SealError::TooLarge(TooLarge { bytes: 0 })),
 ];
-const SIGNED_OUT: [Problem; 3] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::Store];
+const SIGNED_OUT: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
 pub(super) const RENEWED: &str = "The session, renewed, if a tenth of its idle time has gone.";
 const BEGUN: &str = "The fresh session.";
 

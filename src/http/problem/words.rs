@@ -54,10 +54,10 @@ impl Problem {
                 "too many attempts failed; wait as many seconds as Retry-After says, and try again",
             ),
             Self::Busy => (S::SERVICE_UNAVAILABLE, R::Busy, "too many sign-ins at once; try again in a moment"),
-            Self::UnknownKeys => (
+            Self::KeyWaits => (
                 S::SERVICE_UNAVAILABLE,
                 R::Busy,
-                "too many cookies from this network are sealed with keys that this server does not have; try again in a moment",
+                "too many requests bring cookies that are sealed with keys that this server does not open with; try again in a moment",
             ),
             Self::Store => (
                 S::SERVICE_UNAVAILABLE,

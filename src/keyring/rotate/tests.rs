@@ -196,23 +196,6 @@ fn a_revoked_key_names_those_under_which_its_sessions_were_renewed() {
 }
 
 #[test]
-fn a_key_revoked_in_the_second_in_which_another_was_made_names_it_each_time() {
-    let (directory, ring, kid) = ring_at(100);
-    let (other, _) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
-    drop(ring);
-    let revoke_again = || {
-        let revocation = lock(&directory).begin_revoking(kid, true, &[], UnixTime(100)).expect("begins");
-        let said = (revocation.renewing().to_vec(), revocation.successor());
-        revocation.finish().expect("finishes");
-        said
-    };
-    let (first, successor) = revoke_again();
-    assert!(successor.is_some(), "one was asked for");
-    assert_eq!(first, [other]);
-    assert_eq!(revoke_again(), (vec![other], None), "the successor has none of its sessions");
-}
-
-#[test]
 fn prunes_a_retired_key_once_its_last_token_is_dead_and_not_a_second_earlier() {
     let (_directory, ring, old) = ring_at(100);
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
