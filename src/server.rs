@@ -91,6 +91,8 @@ pub(crate) async fn serve(
     mut inherited: Inherited,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
+    // A hangup that comes while the server starts would end it.
+    let hangups = signal(SignalKind::hangup())?;
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = Store::open(&config.store_url(), config.store_limits()).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
@@ -165,7 +167,7 @@ pub(crate) async fn serve(
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
     background.push(tokio::spawn(ring::rotate(app.clone(), config.clone())));
     let reload = Reload::new(live.clone(), config.clone(), origins, log, port);
-    background.push(tokio::spawn(reload.run(signal(SignalKind::hangup())?)));
+    background.push(tokio::spawn(reload.run(hangups)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
     supervisor::ready();
 

@@ -186,6 +186,19 @@ fn a_pipe_that_never_ends_does_not_hang_a_start() {
     }
 }
 
+#[test]
+fn a_hangup_while_it_starts_is_taken_up_when_it_has() {
+    const HANG_UP: &str = "until ls -l /proc/$$/fd 2>/dev/null | grep -q sealjar.db; do :; done; kill -HUP $$";
+    let home = Home::new();
+    let told_early = |serve: &Command| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("({HANG_UP}) & exec \"$0\" \"$@\"")]).arg(serve.get_program());
+        command.args(serve.get_args()).current_dir(home.path(""));
+        command
+    };
+    home.start_by(told_early, &[]).wait_for("hangup: reading");
+}
+
 #[tokio::test]
 async fn a_hangup_reads_at_once_and_repeats_the_complaint() {
     let home = Home::new();
