@@ -200,6 +200,7 @@ async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_one_of_t
 
 type SignIn = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
 
+/// Signs in, and passes over what the log says of it.
 async fn signed_in(server: &mut Server<'_>) -> Session {
     let session = server.login("alice").await;
     server.wait_for("checking a password");
