@@ -6,6 +6,7 @@
 mod access;
 pub(crate) mod authenticate;
 pub(crate) mod body;
+pub(crate) mod body_waits;
 pub(crate) mod browser;
 pub(crate) mod connections;
 pub(crate) mod direct;
@@ -58,6 +59,7 @@ use crate::store::Store;
 use crate::web::changes::Changes;
 use crate::web::ring_reads::RingReads;
 use crate::web::{cookie, csrf, hosts};
+use body_waits::BodyWaits;
 use connections::Connections;
 use cookie::Cookies;
 use direct::{Direct, Question};
@@ -97,6 +99,8 @@ pub(crate) struct App {
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) ring_reads: Arc<RingReads>,
+    /// Requests of trusted proxies over HTTP/2 whose bodies are waited for.
+    pub(crate) body_waits: Arc<BodyWaits>,
     /// Requests that wait for the key ring to be read.
     pub(crate) ring_waits: Arc<KeyWaits>,
     /// Those that wait for other nodes' reports.

@@ -20,6 +20,8 @@ pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
 /// Requests that were not let wait because of their keys.
 pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
+/// Requests of trusted proxies over HTTP/2 whose bodies were not waited for any longer, because too many were.
+pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
 /// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
 /// Lines of the log that were not written.

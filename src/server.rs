@@ -136,6 +136,7 @@ pub(crate) async fn serve(
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
         ring_reads: Arc::new(RingReads::new(Now::read())),
+        body_waits: Arc::default(),
         ring_waits: Arc::new(KeyWaits::new()),
         node_waits: Arc::new(KeyWaits::new()),
         tls: tls.clone(),

@@ -41,14 +41,24 @@ impl Submission {
         let needs_token = from_browser && media_type != Some(MediaType::Json);
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
-        app.connections.wait_for_body(request.remote_addr(), app.body_timeout);
-        let body = match tokio::time::timeout(app.body_timeout, request.payload_with_max_size(limit)).await {
-            Ok(Ok(bytes)) => bytes.clone(),
-            Ok(Err(ParseError::PayloadTooLarge)) => return Err(Problem::TooLarge),
-            Ok(Err(_)) => return Err(Problem::Incomplete),
-            Err(_) => {
-                // The rest of the body is not waited for.
-                app.connections.take_leave_of(request.remote_addr());
+        let is_shared = app.connections.wait_for_body(request.remote_addr(), app.body_timeout);
+        let network = is_shared.then(|| app.client(request));
+        let payload = request.payload_with_max_size(limit);
+        let arrives = async {
+            match network {
+                Some(network) => app.body_waits.run(network, payload).await,
+                None => Some(payload.await),
+            }
+        };
+        let body = match tokio::time::timeout(app.body_timeout, arrives).await {
+            Ok(Some(Ok(bytes))) => bytes.clone(),
+            Ok(Some(Err(ParseError::PayloadTooLarge))) => return Err(Problem::TooLarge),
+            Ok(Some(Err(_))) => return Err(Problem::Incomplete),
+            Ok(None) | Err(_) => {
+                // The rest of the body is not waited for, and only HTTP/2 can end a request without its connection.
+                if !is_shared {
+                    app.connections.take_leave_of(request.remote_addr());
+                }
                 return Err(Problem::Slow);
             }
         };

@@ -14,8 +14,9 @@ use crate::audit::Purpose;
 use crate::clock::{Now, UnixTime};
 use crate::keyring::KeyState;
 use crate::metrics::{
-    DroppedLine, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED, LOG_LINES_DROPPED, PASSWORDS,
-    Password, RENEWALS, SIGN_OUTS, STORE, SignOut, StoreCall, VERIFICATIONS, Verification,
+    BODY_WAITS_DISPLACED, DroppedLine, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED,
+    LOG_LINES_DROPPED, PASSWORDS, Password, RENEWALS, SIGN_OUTS, STORE, SignOut, StoreCall, VERIFICATIONS,
+    Verification,
 };
 
 /// `GET /metrics`.
@@ -83,6 +84,11 @@ fn process(app: &App, now: Now, out: &mut Text) {
         "key_waits_refused_total",
         "Requests that did not wait because of their keys, because too many did.",
         KEY_WAITS_REFUSED.total(0),
+    );
+    out.counter(
+        "body_waits_displaced_total",
+        "Requests of trusted proxies over HTTP/2 whose bodies were not waited for any longer, because too many were.",
+        BODY_WAITS_DISPLACED.total(0),
     );
     out.family("log_lines_dropped_total", "counter", "Lines of the log that were not written, by kind.");
     out.counts("log_lines_dropped_total", &[], "kind", &DroppedLine::NAMES, &LOG_LINES_DROPPED);

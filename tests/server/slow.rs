@@ -5,6 +5,7 @@ mod frames;
 mod http2;
 mod idle;
 mod many;
+mod shared;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -100,7 +100,7 @@ impl Slot {
     pub(super) fn has_written(&self, opened: u64, now: u64) -> bool {
         self.stalled_at.store(0, Ordering::Relaxed);
         // In HTTP/2 it may be the answer to a PING.
-        if !self.is_http2.load(Ordering::Relaxed) {
+        if !self.is_http2() {
             self.waits_since.store(opened, Ordering::Relaxed);
             self.active_at.store(now, Ordering::Relaxed);
             self.asks.store(false, Ordering::Relaxed);
@@ -121,6 +121,15 @@ impl Slot {
         self.is_http2.store(true, Ordering::Relaxed);
     }
 
+    /// Whether other visitors' requests are on it at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_proxy && self.is_http2()
+    }
+
+    fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
+    }
+
     pub(super) fn begin_exchange(&self, now: u64) {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.exchanges.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +147,7 @@ impl Slot {
     }
 
     pub(super) fn exchanges_if_idle(&self) -> Option<u32> {
-        let is_idle = self.is_http2.load(Ordering::Relaxed) && self.exchanges.load(Ordering::Relaxed) == 0;
+        let is_idle = self.is_http2() && self.exchanges.load(Ordering::Relaxed) == 0;
         is_idle.then(|| self.begun.load(Ordering::Relaxed))
     }
 

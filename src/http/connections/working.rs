@@ -11,10 +11,13 @@ use super::slot::Slot;
 use crate::clock::{Now, milliseconds};
 
 impl Connections {
-    /// Lets the peer's connection do nothing for so much longer: a body has a time of its own.
-    pub(crate) fn wait_for_body(&self, address: &SocketAddr, timeout: Duration) {
+    /// Lets the peer's connection do nothing for so much longer: a body has a time of its own. Returns whether other visitors'
+    /// requests are on the connection at the same time.
+    pub(crate) fn wait_for_body(&self, address: &SocketAddr, timeout: Duration) -> bool {
         let until = self.now.load(Ordering::Relaxed).saturating_add(milliseconds(timeout));
-        self.of_peer(address).iter().for_each(|slot| slot.is_waited_for(until));
+        let slots = self.of_peer(address);
+        slots.iter().for_each(|slot| slot.is_waited_for(until));
+        slots.iter().any(|slot| slot.is_shared())
     }
 
     /// Keeps the peer's connection from being closed until its request is dealt with.

@@ -9,6 +9,7 @@ pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const END_STREAM: u8 = 1;
 const SETTINGS: u8 = 4;
@@ -104,6 +105,14 @@ impl Http2 {
         self.send_head(method, path, 0)
     }
 
+    /// Sends the head of a request of one of a proxy's visitors, whose body is to come; returns its stream.
+    pub(super) fn announce_of(&mut self, visitor: &str, method: &str, path: &str) -> u32 {
+        let stream = self.next_stream();
+        let head = [head(method, path, &self.address), field("x-forwarded-for", visitor)].concat();
+        self.peer.send(frame(HEADERS, END_HEADERS, stream, &head)).expect("sends");
+        stream
+    }
+
     fn send_head(&mut self, method: &str, path: &str, flags: u8) -> io::Result<u32> {
         let (stream, frame) = self.next_head(method, path, flags);
         self.peer.send(frame).map(|()| stream)
@@ -111,10 +120,14 @@ impl Http2 {
 
     /// The next stream, and the frame that begins it.
     fn next_head(&mut self, method: &str, path: &str, flags: u8) -> (u32, Vec<u8>) {
-        let stream = 2 * self.streams + 1;
-        self.streams += 1;
+        let stream = self.next_stream();
         let head = head(method, path, &self.address);
         (stream, frame(HEADERS, END_HEADERS | flags, stream, &head))
+    }
+
+    fn next_stream(&mut self) -> u32 {
+        self.streams += 1;
+        2 * self.streams - 1
     }
 
     pub(super) fn ping(&mut self) -> io::Result<()> {

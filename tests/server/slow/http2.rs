@@ -16,7 +16,7 @@ const STREAMS: u32 = 12;
 const GONE: Duration = Duration::from_secs(60);
 
 /// Whether the server has closed it; takes what is there into `received`, and nothing of an answer's body.
-fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
+pub(super) fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     let stream = &mut http2.peer.stream;
     stream.set_nonblocking(true).expect("sets");
     let mut bytes = [0; 4096];
@@ -28,16 +28,21 @@ fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Number of answers whose heads were received, and of these, number of those without a body.
-fn heads(mut received: &[u8]) -> (usize, usize) {
-    let (mut all, mut bodiless) = (0, 0);
-    while let [high, middle, low, kind, flags, _, _, _, _, rest @ ..] = received {
+/// Kind, flags and stream of each frame that was received.
+pub(super) fn frames(mut received: &[u8]) -> Vec<(u8, u8, u32)> {
+    let mut frames = Vec::new();
+    while let [high, middle, low, kind, flags, a, b, c, d, rest @ ..] = received {
         let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).expect("24 bits");
-        all += usize::from(*kind == HEADERS);
-        bodiless += usize::from(*kind == HEADERS && flags & END_STREAM != 0);
+        frames.push((*kind, *flags, u32::from_be_bytes([*a, *b, *c, *d])));
         received = rest.get(length..).unwrap_or_default();
     }
-    (all, bodiless)
+    frames
+}
+
+/// Number of answers whose heads were received, and of these, number of those without a body.
+fn heads(received: &[u8]) -> (usize, usize) {
+    let heads: Vec<_> = frames(received).into_iter().filter(|(kind, ..)| *kind == HEADERS).collect();
+    (heads.len(), heads.iter().filter(|(_, flags, _)| flags & END_STREAM != 0).count())
 }
 
 #[tokio::test]

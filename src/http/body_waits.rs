@@ -1,0 +1,153 @@
+//! Requests of trusted proxies over HTTP/2 whose bodies are waited for.
+//!
+//! A proxy that passes requests on before their bodies are whole has those of all its visitors on the same few connections. If the
+//! heads of requests whose bodies do not come filled what these connections may hold, those that waited longest would be closed,
+//! with other visitors' requests on them. So only so many bodies are waited for. One more is waited for in the place of another: the
+//! one that has been waited for longest, of the network that has most.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::log_sampler::sampled;
+use crate::metrics::BODY_WAITS_DISPLACED;
+use crate::network::Network;
+
+/// The requests that wait.
+#[derive(Debug, Default)]
+pub(crate) struct BodyWaits {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// How many have waited so far.
+    begun: u64,
+    /// By their numbers in that.
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    network: Network,
+    /// Dropped when the request gives way.
+    _place: oneshot::Sender<()>,
+}
+
+/// A request whose body is waited for. Dropped when it is here, or no longer wanted.
+#[derive(Debug)]
+struct BodyWait<'a> {
+    waits: &'a BodyWaits,
+    number: u64,
+    /// Ends when the request is to give way.
+    gives_way: oneshot::Receiver<()>,
+}
+
+impl BodyWaits {
+    /// How many bodies are waited for at once. With heads of 32 KiB, and with the requests that may wait because of their keys
+    /// (`key_waits.rs`), these are less than what a listener holds for HTTP/2.
+    const MOST: usize = 128;
+
+    /// Waits for the body of a request from this network; `None` if the request gives way before it is here.
+    pub(crate) async fn run<T>(&self, network: Network, body: impl Future<Output = T>) -> Option<T> {
+        let mut wait = self.begin(network);
+        tokio::select! {
+            biased;
+            body = body => Some(body),
+            _ = &mut wait.gives_way => None,
+        }
+    }
+
+    /// Lets a request wait; another may have to give way.
+    fn begin(&self, network: Network) -> BodyWait<'_> {
+        let (place, gives_way) = oneshot::channel();
+        let mut queue = self.lock();
+        queue.begun += 1;
+        let number = queue.begun;
+        queue.waiting.insert(number, Waiting { network, _place: place });
+        let displaced = if queue.waiting.len() > Self::MOST { queue.displace() } else { None };
+        drop(queue);
+        if let Some(client) = displaced {
+            BODY_WAITS_DISPLACED.add(0);
+            sampled!(WARN, %client, "too many requests of trusted proxies wait for their bodies; the oldest of this network is refused");
+        }
+        BodyWait { waits: self, number, gives_way }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Takes out the oldest of the network that has most, and of several with as many, of the one with the oldest.
+    fn displace(&mut self) -> Option<Network> {
+        let mut counts = HashMap::<_, usize>::new();
+        for wait in self.waiting.values() {
+            *counts.entry(wait.network).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let oldest = self.waiting.iter().find(|(_, wait)| counts.get(&wait.network).copied() == most);
+        let number = oldest.map(|(number, _)| *number)?;
+        self.waiting.remove(&number).map(|wait| wait.network)
+    }
+}
+
+impl Drop for BodyWait<'_> {
+    fn drop(&mut self) {
+        self.waits.lock().waiting.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    impl BodyWait<'_> {
+        fn gave_way(&mut self) -> bool {
+            self.gives_way.try_recv() == Err(TryRecvError::Closed)
+        }
+    }
+
+    fn network(number: u8) -> Network {
+        Network::V4(Ipv4Addr::new(192, 0, 2, number))
+    }
+
+    #[test]
+    fn the_oldest_of_the_network_with_most_gives_way() {
+        let waits = BodyWaits::default();
+        let mut first = waits.begin(network(1));
+        let mut others: Vec<_> = (0..BodyWaits::MOST).map(|_| waits.begin(network(2))).collect();
+        assert!(!first.gave_way(), "it is the oldest, and its network's only one");
+        assert!(others[0].gave_way() && !others[1].gave_way());
+        let mut last = waits.begin(network(1));
+        assert!(others[1].gave_way() && !others[2].gave_way() && !last.gave_way() && !first.gave_way());
+        drop(others);
+        drop((first, last));
+        assert!(waits.lock().waiting.is_empty(), "nothing is kept of those that wait no longer");
+    }
+
+    #[test]
+    fn among_equals_the_oldest_gives_way() {
+        let waits = BodyWaits::default();
+        let mut all: Vec<_> = (0..BodyWaits::MOST)
+            .map(|number| waits.begin(network(u8::try_from(number).expect("at most 128"))))
+            .collect();
+        let mut one_more = waits.begin(network(200));
+        assert!(all[0].gave_way() && !all[1].gave_way() && !one_more.gave_way());
+    }
+
+    #[test]
+    fn who_has_left_makes_room() {
+        let waits = BodyWaits::default();
+        let mut all: Vec<_> = (0..BodyWaits::MOST).map(|_| waits.begin(network(1))).collect();
+        drop(all.pop());
+        all.push(waits.begin(network(1)));
+        assert!(!all.iter_mut().any(BodyWait::gave_way));
+    }
+}

@@ -1,0 +1,56 @@
+//! Connections of HTTP/2 of a trusted proxy, which all its visitors share.
+
+use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, frame};
+use super::http2::{frames, is_closed_after};
+use super::{PLACES, PROXY, home_with};
+use crate::harness::until;
+
+/// Waits for so many answers in all, over connections that stay; which request each is for, by its connection and stream.
+fn until_answered(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usize, u32)> {
+    let mut answered = Vec::new();
+    until("so many are answered", || {
+        answered.clear();
+        for (index, (connection, received)) in connections.iter_mut().enumerate() {
+            assert!(!is_closed_after(connection, received));
+            for (kind, _, stream) in frames(received) {
+                assert_ne!(kind, GOAWAY);
+                answered.extend((kind == HEADERS).then_some((index, stream)));
+            }
+        }
+        answered.len() == number as usize
+    });
+    answered
+}
+
+#[tokio::test]
+async fn of_bodies_that_do_not_come_those_of_the_busiest_visitor_give_way() {
+    const MOST_WAITING: u32 = 128;
+    const OF_ATTACKER: u32 = 190;
+    const DISPLACED: u32 = OF_ATTACKER + 1 - MOST_WAITING;
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1h"]);
+    let mut server = home.start();
+    let mut connections = [(); 2].map(|()| (Http2::connect_from(PROXY, &server.public, 65_535), Vec::new()));
+    let slow = connections[0].0.announce_of("192.0.2.2", "POST", "/auth/logout");
+    for number in 0..OF_ATTACKER {
+        let (connection, _) = &mut connections[number as usize % 2];
+        connection.announce_of("192.0.2.1", "POST", "/auth/logout");
+    }
+    let displaced = until_answered(DISPLACED, &mut connections);
+    assert!(!displaced.contains(&(0, slow)), "it is the oldest, and the other visitor's only one");
+    assert_eq!(server.metric("sealjar_body_waits_displaced_total").await, f64::from(DISPLACED));
+    server.wait_for("too many requests of trusted proxies wait for their bodies");
+    connections[0].0.peer.send(frame(DATA, END_STREAM, slow, b"")).expect("sends");
+    assert!(until_answered(DISPLACED + 1, &mut connections).contains(&(0, slow)));
+}
+
+#[tokio::test]
+async fn after_408_a_proxys_connection_stays() {
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1s"]);
+    let server = home.start();
+    let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
+    let late = proxy.announce_of("192.0.2.1", "POST", "/auth/logout");
+    proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == late);
+    let next = proxy.ask("GET", "/auth/status").expect("sends");
+    let answer = proxy.until(|frame| frame.kind == GOAWAY || frame.stream == next);
+    assert_eq!(answer.kind, HEADERS, "no word of leaving");
+}
