@@ -40,7 +40,7 @@ use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
 use crate::server::ServeError;
-use crate::store::{Store, StoreError};
+use crate::store::{Empty, Store, StoreError};
 
 /// A session server with no session table
 #[derive(Parser, Debug)]
@@ -192,9 +192,9 @@ fn block_on<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?.block_on(task)
 }
 
-/// The store, which must exist.
+/// The store, which must exist and have its tables.
 async fn open_store(config: &Config) -> Result<Store, Failure> {
-    Ok(Store::open(&config.store_url(), config.store_limits()).await?)
+    Ok(Store::open(&config.store_url(), config.store_limits(), Empty::Refused).await?)
 }
 
 /// A command that did not do what it was asked.
@@ -306,6 +306,9 @@ impl From<StoreError> for Failure {
             ),
             StoreError::TooLate => Self::io(&error).hint(
                 "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
+            ),
+            StoreError::WithoutTables(_) => Self::io(&error).hint(
+                "name the database that the servers use; in a new one, `sealjar users add NAME` makes the tables, with the first account",
             ),
             StoreError::Missing(_) => Self::io(&error)
                 .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; else `sealjar users add NAME` makes it, with the first account; or name another with --store"),

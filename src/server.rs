@@ -43,7 +43,7 @@ use crate::revocation::commit::Committer;
 use crate::revocation::lag::Lag;
 use crate::revocation::tail::Follower;
 use crate::session::Sessions;
-use crate::store::{Store, StoreError};
+use crate::store::{Empty, Store, StoreError};
 use crate::web::changes::Changes;
 use crate::web::hosts::Hosts;
 use crate::web::ring_reads::RingReads;
@@ -94,7 +94,7 @@ pub(crate) async fn serve(
     // A hangup that comes while the server starts would end it.
     let hangups = signal(SignalKind::hangup())?;
     let ring = KeyRing::load(&config.keys.dir)?;
-    let store = Store::open(&config.store_url(), config.store_limits()).await?;
+    let store = Store::open(&config.store_url(), config.store_limits(), Empty::Filled).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
     let lag = Arc::new(Lag::default());
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), config.lifetimes()).await?;

@@ -56,6 +56,8 @@ pub(crate) enum StoreError {
         path = .0.display()
     )]
     Left(PathBuf),
+    #[error("the database {0} has none of Sealjar's tables")]
+    WithoutTables(String),
     #[error("cannot open the database {}: {source}", path.display())]
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot create the database {}: {source}", path.display())]
@@ -88,6 +90,15 @@ pub(crate) enum StoreError {
     NoSuchAccount(String),
 }
 
+/// What becomes of a database that has none of our tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Empty {
+    /// It is not opened: whatever is asked of it, or to be written there, is meant for another.
+    Refused,
+    /// It gets them.
+    Filled,
+}
+
 /// An open store.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
@@ -117,8 +128,8 @@ impl Page {
 
 impl Store {
     /// Opens a database that exists and is in use, and brings its tables up to date. Servers that do this at once take turns.
-    pub(crate) async fn open(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
-        let store = Self::open_in_any_standing(url, limits).await?;
+    pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
+        let store = Self::open_in_any_standing(url, limits, empty).await?;
         match store.standing().await.and_then(|standing| standing.is_in_use()) {
             Ok(()) => Ok(store),
             Err(error) => {
@@ -129,17 +140,17 @@ impl Store {
     }
 
     /// Opens it even if it is out of use, because a move from it is finished, or one to it is not.
-    pub(crate) async fn open_in_any_standing(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
+    pub(crate) async fn open_in_any_standing(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         Ok(match url {
-            StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path).await?),
-            StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits).await?),
+            StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path, empty).await?),
+            StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits, empty).await?),
         })
     }
 
     /// Makes an SQLite database if it is missing, and opens the store. Says whether it made it.
     pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
         let made = Self::create(url)?;
-        Ok((Self::open(url, limits).await?, made))
+        Ok((Self::open(url, limits, Empty::Filled).await?, made))
     }
 
     /// Makes an SQLite database if it is missing. Says whether it made it.

@@ -29,16 +29,20 @@ pub(crate) struct Keeping {
 macro_rules! looking {
     ($store:ident) => {
         impl $store {
-            pub(super) async fn tables(&self) -> Result<crate::store::looking::Tables, StoreError> {
+            pub(super) async fn tables(&self) -> Result<Option<crate::store::looking::Tables>, StoreError> {
                 let mut reading = self.reading().await?;
+                if !has_tables(&mut reading.connection).await? {
+                    reading.finish();
+                    return Ok(None);
+                }
                 let query = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations");
                 let applied: Option<i64> = query.fetch_one(&mut *reading.connection).await?;
                 reading.finish();
                 let known = MIGRATIONS.iter().map(|migration| migration.version).max();
-                Ok(crate::store::looking::Tables {
+                Ok(Some(crate::store::looking::Tables {
                     applied: applied.unwrap_or_default(),
                     known: known.unwrap_or_default(),
-                })
+                }))
             }
 
             pub(super) async fn revoked_keys(&self) -> Result<Vec<crate::id::Kid>, StoreError> {
@@ -76,8 +80,8 @@ impl Store {
         })
     }
 
-    /// Of which version its tables are.
-    pub(crate) async fn tables(&self) -> Result<Tables, StoreError> {
+    /// Of which version its tables are; `None` if it has none.
+    pub(crate) async fn tables(&self) -> Result<Option<Tables>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.tables().await,
             Self::Postgres(engine) => within(postgres::PATIENCE, engine.tables()).await,

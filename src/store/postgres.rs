@@ -24,7 +24,7 @@ use super::log::{self, signed, unsigned};
 use super::looking::looking;
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
-use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
+use super::{Account, Change, Empty, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::revocation::Entry;
@@ -61,8 +61,17 @@ struct Inner {
 }
 
 impl Store {
-    pub(crate) async fn open(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
+    pub(crate) async fn open(options: &PgConnectOptions, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         let line = line(options, limits);
+        if empty == Empty::Refused {
+            let mut connection = line.connect().await?;
+            let has_tables = has_tables(&mut connection).await?;
+            // A word of farewell to the server; it would notice by itself.
+            let _ = connection.close().await;
+            if !has_tables {
+                return Err(StoreError::WithoutTables(line.server()));
+            }
+        }
         let mut connection = migrate(&line).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
         let news = News::new(line.clone(), &mut connection).await;
@@ -162,6 +171,11 @@ async fn migrate(line: &Line) -> Result<PgConnection, StoreError> {
             outcome => return outcome.map(|()| connection).map_err(StoreError::from),
         }
     }
+}
+
+async fn has_tables(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let query = sqlx::query_scalar("SELECT to_regclass('revocation') IS NOT NULL");
+    Ok(query.fetch_one(connection).await?)
 }
 
 async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {

@@ -26,7 +26,7 @@ use super::log::{self, signed, unsigned};
 use super::looking::looking;
 use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
 use super::moving::statements::moving;
-use super::{Account, Change, PasswordChanged, Revoke, State, StoreError, versions};
+use super::{Account, Change, Empty, PasswordChanged, Revoke, State, StoreError, versions};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
@@ -51,7 +51,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn open(path: &Path, empty: Empty) -> Result<Self, StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
@@ -74,6 +74,9 @@ impl Store {
             pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
         let write = pool(1).await?;
+        if empty == Empty::Refused && !has_tables(&mut *write.acquire().await?).await? {
+            return Err(StoreError::WithoutTables(path.display().to_string()));
+        }
         MIGRATIONS.run(&write).await?;
         let needs = sqlx::query_scalar("SELECT needs FROM state").fetch_one(&write).await?;
         versions::check(&MIGRATIONS, needs, None)?;
@@ -170,6 +173,12 @@ moving!(
      SELECT max(rowid), 'revocation', max($1, coalesce(max(seq), 0)) FROM sqlite_sequence WHERE name = 'revocation'"
 );
 
+async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let query =
+        sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'revocation'");
+    Ok(query.fetch_one(connection).await?)
+}
+
 /// A connection that reads; it is good for the next one however its work ended.
 struct Reading {
     connection: PoolConnection<Sqlite>,
@@ -229,7 +238,7 @@ mod tests {
         sqlx::query("DELETE FROM revocation WHERE seq = 3").execute(&before).await.expect("pruned");
         before.close().await;
 
-        let store = Store::open(&path).await.expect("brought up to date");
+        let store = Store::open(&path, Empty::Refused).await.expect("brought up to date");
         store
             .revoke(&[Revoke::Session { sid: Sid::from_bytes([4; 16]), token: None }], UnixTime(1))
             .await

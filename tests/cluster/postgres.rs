@@ -105,7 +105,7 @@ impl Postgres {
         self.sql_in("sealjar", statements)
     }
 
-    fn sql_in(&self, database: &str, statements: &str) -> String {
+    pub(crate) fn sql_in(&self, database: &str, statements: &str) -> String {
         text(&done(self.psql(database).args(["-c", statements])).stdout).trim().to_owned()
     }
 

@@ -21,3 +21,4 @@ mod tls;
 mod together;
 mod versions;
 mod waking;
+mod wrong_database;

@@ -41,7 +41,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
             return None;
         }
     };
-    if check_contents(&store, ring, report).await {
+    if check_contents(&store, &without_password(&config.store), ring, report).await {
         check_whole(&url, &store, report).await;
         check_server(config, &store, report).await;
         Some(store)
@@ -137,17 +137,18 @@ fn check_way(way: Way, report: &mut Report) {
 }
 
 /// Whether it is of this version and in use, who serves it, and with which keys. Returns whether it can be looked into.
-async fn check_contents(store: &Store, ring: Option<&KeyRing>, report: &mut Report) -> bool {
+async fn check_contents(store: &Store, shown: &str, ring: Option<&KeyRing>, report: &mut Report) -> bool {
     match store.tables().await {
         Err(error) => report.failure("store.open", error.into(), OTHERWISE),
-        Ok(tables) if tables.applied < tables.known => {
+        Ok(None) => report.failure("store.open", StoreError::WithoutTables(shown.to_owned()).into(), OTHERWISE),
+        Ok(Some(tables)) if tables.applied < tables.known => {
             let found = format!(
                 "the tables are of an older version (migration {} of {}); the rest of it was not looked at",
                 tables.applied, tables.known
             );
             report.warning("store.open", found, "nothing, if that is meant: sealjar serve brings them up to date");
         }
-        Ok(_) => match store.check_in_use().await {
+        Ok(Some(_)) => match store.check_in_use().await {
             Err(error) => report.failure("store.open", error.into(), OTHERWISE),
             Ok(()) => match store.state().await {
                 Err(error) => report.failure("store.open", error.into(), OTHERWISE),

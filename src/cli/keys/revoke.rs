@@ -16,7 +16,7 @@ use crate::id::Kid;
 use crate::keyring::file::file_name;
 use crate::keyring::rotate::{ChangeError, KeyRevocation, LockedRing};
 use crate::store::url::without_password;
-use crate::store::{Node, Store, StoreError};
+use crate::store::{Empty, Node, Store, StoreError};
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
@@ -125,12 +125,12 @@ struct Opened {
 impl Opened {
     /// `None` if the store was never made.
     async fn open(config: &Config) -> Result<Option<Self>, StoreError> {
-        match Store::open(&config.store_url(), config.store_limits()).await {
+        match Store::open(&config.store_url(), config.store_limits(), Empty::Refused).await {
             Ok(store) => {
                 let refused = store.revoked_keys().await?;
                 Ok(Some(Self { store, refused }))
             }
-            Err(StoreError::Missing(_)) => Ok(None),
+            Err(StoreError::Missing(_) | StoreError::WithoutTables(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -55,7 +55,7 @@ impl Line {
     }
 
     /// Where that is, without a password.
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         let database = self.options.get_database().unwrap_or(self.options.get_username());
         match self.options.get_socket() {
             Some(socket) => format!("{}, database {database}", socket.display()),

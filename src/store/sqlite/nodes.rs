@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
     use crate::id::Kid;
-    use crate::store::MAY_SERVE;
+    use crate::store::{Empty, MAY_SERVE};
 
     const SECOND: i64 = 1_000;
 
@@ -71,7 +71,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path).await.expect("an empty database");
+        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
         (home, store)
     }
 

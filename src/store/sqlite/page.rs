@@ -50,13 +50,14 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::id::{Kid, Sid};
     use crate::revocation::Entry;
+    use crate::store::Empty;
 
     #[tokio::test]
     async fn the_log_is_read_as_it_was_written_page_by_page() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path).await.expect("an empty database");
+        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
         assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded"), []);
         let (sid, sub) = (Sid::from_bytes(*b"\0\x01\x0a\xa0\xffABCDEFGHIJK"), "\"a\\b\", \u{e9}, \u{1}".into());
         let session = Entry::Session { sid, expires_at: UnixTime(7) };

@@ -186,7 +186,7 @@ mod tests {
     use crate::id::Sid;
     use crate::session::Lifetimes;
     use crate::session::lifetime::Lifetime;
-    use crate::store::TokenFacts;
+    use crate::store::{Empty, TokenFacts};
 
     const SEALING: Sealing = Sealing { lifetimes: lifetimes(1800), lag: Duration::from_secs(11), fail_open: false };
 
@@ -200,7 +200,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path).await.expect("an empty database");
+        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
         let kid = Kid::from_bytes(*b"\0key id ");
         store.revoke_key(kid).await.expect("committed");
         let session = Revoke::Session { sid: Sid::from_bytes([1; 16]), token: None };
@@ -216,7 +216,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path).await.expect("an empty database");
+        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
         let longer = Sealing { lifetimes: lifetimes(7200), ..SEALING };
         store.record_sealing(&longer, UnixTime(1_000), UnixTime(4_600)).await.expect("recorded");
         store.record_sealing(&SEALING, UnixTime(2_000), UnixTime(5_600)).await.expect("recorded");
