@@ -28,7 +28,8 @@ async fn from_sqlite_to_three_nodes_though_it_was_killed_in_the_middle() {
     database::fill(&home, MANY - 2).await;
     let accounts = home.ok(&["users", "list", "--json"]);
 
-    home.ok(&["users", "list", "--store", &store]);
+    // It makes the tables.
+    stop([home.start_with(&["--store", &store], &[])]);
     let mut watch = postgres.connection();
     for _ in 0..2 {
         kill_in_the_middle(&home, &store, &mut watch);

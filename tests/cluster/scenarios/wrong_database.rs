@@ -8,7 +8,7 @@ use crate::harness::{Home, text};
 use crate::nodes;
 use crate::postgres::Postgres;
 
-/// Commands that need what servers and accounts have stored.
+/// Commands that need what was stored before.
 fn commands(kid: &str, store: &str) -> Vec<Vec<String>> {
     let commands = [
         "users list",
