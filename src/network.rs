@@ -14,6 +14,20 @@ pub(crate) enum Network {
     Unknown,
 }
 
+impl Network {
+    /// What may still be one visitor's, or one attacker's: the IPv4 /24, or the IPv6 /48.
+    pub(crate) const fn neighborhood(self) -> Self {
+        match self {
+            Self::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                Self::V4(Ipv4Addr::new(a, b, c, 0))
+            }
+            Self::V6([a, b, c, _]) => Self::V6([a, b, c, 0]),
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -28,12 +42,9 @@ impl From<IpAddr> for Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::V4(address) => {
-                let [a, b, c, _] = address.octets();
-                write!(f, "{a}.{b}.{c}.0/24")
-            }
-            Self::V6([a, b, c, _]) => write!(f, "{}/48", Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0)),
+        match self.neighborhood() {
+            Self::V4(address) => write!(f, "{address}/24"),
+            Self::V6([a, b, c, d]) => write!(f, "{}/48", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
             Self::Unknown => f.write_str("unknown"),
         }
     }

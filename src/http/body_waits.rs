@@ -3,10 +3,15 @@
 //! A proxy that passes requests on before their bodies are whole has those of all its visitors on the same few connections. If the
 //! heads of requests whose bodies do not come filled what these connections may hold, those that waited longest would be closed,
 //! with other visitors' requests on them. So only so many bodies are waited for. One more is waited for in the place of another: the
-//! one that has been waited for longest, of the network that has most.
+//! one that has been waited for longest, of the network that has most. Networks that may be one visitor's, such as the /64s of an
+//! IPv6 /48, are counted together first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -51,11 +56,20 @@ impl BodyWaits {
 
     /// Waits for the body of a request from this network; `None` if the request gives way before it is here.
     pub(crate) async fn run<T>(&self, network: Network, body: impl Future<Output = T>) -> Option<T> {
+        let mut body = pin!(body);
+        // One that is here takes nobody's place.
+        if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await {
+            return Some(body);
+        }
         let mut wait = self.begin(network);
         tokio::select! {
             biased;
             body = body => Some(body),
-            _ = &mut wait.gives_way => None,
+            _ = &mut wait.gives_way => {
+                BODY_WAITS_DISPLACED.add(0);
+                sampled!(WARN, client = %network, "too many requests of trusted proxies wait for their bodies; this one is refused");
+                None
+            }
         }
     }
 
@@ -66,12 +80,10 @@ impl BodyWaits {
         queue.begun += 1;
         let number = queue.begun;
         queue.waiting.insert(number, Waiting { network, _place: place });
-        let displaced = if queue.waiting.len() > Self::MOST { queue.displace() } else { None };
-        drop(queue);
-        if let Some(client) = displaced {
-            BODY_WAITS_DISPLACED.add(0);
-            sampled!(WARN, %client, "too many requests of trusted proxies wait for their bodies; the oldest of this network is refused");
+        if queue.waiting.len() > Self::MOST {
+            queue.displace();
         }
+        drop(queue);
         BodyWait { waits: self, number, gives_way }
     }
 
@@ -81,17 +93,26 @@ impl BodyWaits {
 }
 
 impl Queue {
-    /// Takes out the oldest of the network that has most, and of several with as many, of the one with the oldest.
-    fn displace(&mut self) -> Option<Network> {
-        let mut counts = HashMap::<_, usize>::new();
-        for wait in self.waiting.values() {
-            *counts.entry(wait.network).or_default() += 1;
+    /// Takes out the oldest of the network that has most, in the neighborhood that has most. Of several with as many it is the one
+    /// with the oldest.
+    fn displace(&mut self) {
+        let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
+        let of_neighborhood = with_most(&all, |network| network.neighborhood());
+        if let Some((oldest, _)) = with_most(&of_neighborhood, |network| *network).first() {
+            self.waiting.remove(oldest);
         }
-        let most = counts.values().copied().max();
-        let oldest = self.waiting.iter().find(|(_, wait)| counts.get(&wait.network).copied() == most);
-        let number = oldest.map(|(number, _)| *number)?;
-        self.waiting.remove(&number).map(|wait| wait.network)
     }
+}
+
+/// Those of the key that most of them have; of several such keys, of the first.
+fn with_most<K: Eq + Hash>(waiting: &[(u64, Network)], key: impl Fn(&Network) -> K) -> Vec<(u64, Network)> {
+    let mut counts = HashMap::<_, usize>::new();
+    for (_, network) in waiting {
+        *counts.entry(key(network)).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let first = waiting.iter().map(|(_, network)| key(network)).find(|key| counts.get(key).copied() == most);
+    waiting.iter().filter(|(_, network)| Some(key(network)) == first).copied().collect()
 }
 
 impl Drop for BodyWait<'_> {
@@ -130,6 +151,19 @@ mod tests {
         drop(others);
         drop((first, last));
         assert!(waits.lock().waiting.is_empty(), "nothing is kept of those that wait no longer");
+    }
+
+    #[test]
+    fn many_networks_of_one_visitor_count_as_one_first() {
+        let waits = BodyWaits::default();
+        let office = Network::V4(Ipv4Addr::new(198, 51, 100, 7));
+        let [mut one, mut other] = [(); 2].map(|()| waits.begin(office));
+        let of_house = |number: u16| Network::V6([0x2001, 0xdb8, 7, number]);
+        let mut house: Vec<_> = (0..200).map(|number| waits.begin(of_house(number))).collect();
+        assert!(!one.gave_way() && !other.gave_way());
+        assert!(house[73].gave_way() && !house[74].gave_way());
+        let _again = waits.begin(of_house(199));
+        assert!(house[199].gave_way() && !house[74].gave_way(), "of its networks, the one with two");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const END_STREAM: u8 = 1;
 const SETTINGS: u8 = 4;
 const END_HEADERS: u8 = 4;
+/// In RST_STREAM.
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 /// In SETTINGS.
 pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -98,6 +100,16 @@ impl Http2 {
     pub(super) fn announce_many(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
         let frames: Vec<_> = (0..count).map(|_| self.next_head(method, path, 0).1).collect();
         self.peer.send(frames.concat())
+    }
+
+    /// Sends so many requests at once, each with its cancellation.
+    pub(super) fn give_up_many(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
+        let mut frames = Vec::new();
+        for _ in 0..count {
+            let (stream, head) = self.next_head(method, path, END_STREAM);
+            frames.extend([head, frame(RST_STREAM, 0, stream, &CANCEL)].concat());
+        }
+        self.peer.send(frames)
     }
 
     /// Sends the head of a request whose body is to come; returns its stream.

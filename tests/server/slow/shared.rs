@@ -1,6 +1,6 @@
 //! Connections of HTTP/2 of a trusted proxy, which all its visitors share.
 
-use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, frame};
+use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, frame};
 use super::http2::{frames, is_closed_after};
 use super::{PLACES, PROXY, home_with};
 use crate::harness::until;
@@ -50,7 +50,43 @@ async fn after_408_a_proxys_connection_stays() {
     let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
     let late = proxy.announce_of("192.0.2.1", "POST", "/auth/logout");
     proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == late);
-    let next = proxy.ask("GET", "/auth/status").expect("sends");
+    assert_stays(&mut proxy);
+}
+
+/// That it stays, by a request that is answered.
+fn assert_stays(proxy: &mut Http2) {
+    let next = proxy.ask("GET", "/auth/status").expect("it is open");
     let answer = proxy.until(|frame| frame.kind == GOAWAY || frame.stream == next);
     assert_eq!(answer.kind, HEADERS, "no word of leaving");
+}
+
+#[tokio::test]
+async fn bodies_that_come_after_the_answer_do_not_end_a_proxys_connection() {
+    // h2 closes a stranger's connection after 1024, and knows the last 50 that it has reset.
+    const REQUESTS: u32 = 1200;
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let server = home.start();
+    let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
+    // For the bodies of all answers.
+    proxy.peer.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 24).to_be_bytes())).expect("sends");
+    let mut answered = Vec::new();
+    for _ in 0..REQUESTS {
+        let stream = proxy.announce_of("192.0.2.1", "POST", "/nowhere");
+        proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == stream);
+        answered.push(stream);
+    }
+    for stream in answered {
+        proxy.peer.send(frame(DATA, 0, stream, b"late")).expect("it is open");
+    }
+    assert_stays(&mut proxy);
+}
+
+#[tokio::test]
+async fn requests_that_are_given_up_at_once_do_not_end_a_proxys_connection() {
+    const REQUESTS: u32 = 90;
+    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let server = home.start();
+    let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
+    proxy.give_up_many(REQUESTS, "GET", "/auth/status").expect("sends");
+    assert_stays(&mut proxy);
 }
