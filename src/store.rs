@@ -56,7 +56,7 @@ pub(crate) enum StoreError {
         path = .0.display()
     )]
     Left(PathBuf),
-    #[error("the database {0} has none of Sealjar's tables")]
+    #[error("{0} has none of Sealjar's tables")]
     WithoutTables(String),
     #[error("cannot open the database {}: {source}", path.display())]
     Open { path: PathBuf, source: sqlx::Error },

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
-use std::hash::Hash;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -97,22 +96,23 @@ impl Queue {
     /// with the oldest.
     fn displace(&mut self) {
         let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
-        let of_neighborhood = with_most(&all, |network| network.neighborhood());
-        if let Some((oldest, _)) = with_most(&of_neighborhood, |network| *network).first() {
+        let of_neighborhood = of_the_busiest(&all, Network::neighborhood);
+        if let Some((oldest, _)) = of_the_busiest(&of_neighborhood, |network| network).first() {
             self.waiting.remove(oldest);
         }
     }
 }
 
-/// Those of the key that most of them have; of several such keys, of the first.
-fn with_most<K: Eq + Hash>(waiting: &[(u64, Network)], key: impl Fn(&Network) -> K) -> Vec<(u64, Network)> {
+/// Those of the group of networks with most; of several such groups, of the first.
+fn of_the_busiest(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
     let mut counts = HashMap::<_, usize>::new();
     for (_, network) in waiting {
-        *counts.entry(key(network)).or_default() += 1;
+        *counts.entry(group(*network)).or_default() += 1;
     }
     let most = counts.values().copied().max();
-    let first = waiting.iter().map(|(_, network)| key(network)).find(|key| counts.get(key).copied() == most);
-    waiting.iter().filter(|(_, network)| Some(key(network)) == first).copied().collect()
+    let mut groups = waiting.iter().map(|(_, network)| group(*network));
+    let busiest = groups.find(|group| counts.get(group).copied() == most);
+    waiting.iter().filter(|(_, network)| Some(group(*network)) == busiest).copied().collect()
 }
 
 impl Drop for BodyWait<'_> {
