@@ -15,7 +15,7 @@ pub(crate) enum Network {
 }
 
 impl Network {
-    /// What may still be one visitor's, or one attacker's: the IPv4 /24, or the IPv6 /48.
+    /// The IPv4 /24 or IPv6 /48 around it, all of which may be one visitor's.
     pub(crate) const fn neighborhood(self) -> Self {
         match self {
             Self::V4(address) => {

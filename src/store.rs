@@ -90,7 +90,7 @@ pub(crate) enum StoreError {
     NoSuchAccount(String),
 }
 
-/// What becomes of a database that has none of our tables.
+/// Whether a database that has none of our tables gets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Empty {
     /// It is not opened: whatever is asked of it, or to be written there, is meant for another.
