@@ -3,9 +3,9 @@
 //! Another node may seal already with a key that came to the directory since this one looked. So a request that brings such a
 //! token waits for a read that begins after it asked, and goes on to its handler only then, whichever that is; a sign-out must
 //! know its sessions as much as a check. Many wait for one read, and of reads there are ten a second at most (`web/ring_reads.rs`).
-//! Only requests with made-up keys wait, if not too many do (`key_waits.rs`): where all keys are held this is a look at twelve
-//! characters. (A form's token comes in the body; `Submission::read` looks at it in the same way. The routes in `direct.rs` look only
-//! if no token is live.)
+//! A request whose keys are all held does not wait: for it this is a look at twelve characters. Anybody can make up a key, so only a
+//! few may wait at once (`key_waits.rs`). (A form's token comes in the body; `Submission::read` looks at it in the same way. The
+//! routes in `direct.rs` look only if no token is live.)
 
 use salvo::http::Request;
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, async_trait};

@@ -51,8 +51,8 @@ pub(super) struct Protocol {
 impl Protocol {
     pub(super) fn new(service: Service, direct: Option<Live>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
         let [http, mut http_of_proxies] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
-        // Visitors cause these resets, by bodies that nobody waits for and by requests that they give up, and all other visitors'
-        // requests would end with the connection.
+        // One visitor can cause these resets, by a body that comes after the answer and by requests that are given up. At h2's own
+        // limits the connection would end, with all other visitors' requests on it.
         let mut http2_of_proxies = http_of_proxies.http2();
         http2_of_proxies.max_local_error_reset_streams(None);
         http2_of_proxies.max_pending_accept_reset_streams(MAX_PROXY_STREAMS as usize);

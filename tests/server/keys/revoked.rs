@@ -73,6 +73,17 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     assert_eq!(kid_of(&other.login("alice").await), successor);
 }
 
+#[test]
+fn a_key_revoked_right_after_another_was_made_names_it_each_time() {
+    let home = Home::new();
+    let first = active(&home.keys());
+    let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    for _ in 0..2 {
+        let output = home.run(&["keys", "revoke", &first, "--replace"]);
+        assert_revoked(&output, &format!("if it was stolen, revoke these as well: {second}\n"));
+    }
+}
+
 #[tokio::test]
 async fn the_key_before_seals_again_where_its_successor_is_refused() {
     let home = Home::new();
