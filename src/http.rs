@@ -21,6 +21,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logout;
 mod metrics;
+mod misspelt;
 pub(crate) mod node_reports;
 pub(crate) mod openapi;
 pub(crate) mod pages;
@@ -145,7 +146,9 @@ pub(crate) fn public(app: Live) -> Service {
     let routes = Router::new()
         .push(any("auth/verify", verify(Shape::Plain)))
         .push(any("auth/verify/redirect", verify(Shape::Redirect)))
+        .push(any("auth/verify/redirect/{**rules}", verify(Shape::Redirect)))
         .push(any("auth/verify/envoy/{**path}", verify(Shape::Envoy)))
+        .push(any("auth/verify/{**rules}", verify(Shape::Plain)))
         .push(others);
     Service::new(routes).catcher(catcher(Errors::Public(app)))
 }

@@ -24,6 +24,8 @@ pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
 pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
 /// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
+/// Parameters of questions' queries that are nearly a rule.
+pub(crate) static MISSPELT_RULES: Counts<{ RuleName::NAMES.len() }> = Counts::new();
 /// Lines of the log that were not written.
 pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::NAMES.len() }> = Counts::new();
 /// How long threads took for a password, and how many are at it.
@@ -47,11 +49,24 @@ pub(crate) enum Verification {
     /// It could not be asked like this: a host that is not served, a rule that cannot be read, another site.
     BadRequest,
     Error,
+    /// A CORS preflight that a rule lets pass without a session.
+    Preflight,
 }
 
 impl Verification {
-    pub(crate) const NAMES: [&str; 10] =
-        ["live", "missing", "invalid", "expired", "revoked", "stale", "step-up", "forbidden", "bad-request", "error"];
+    pub(crate) const NAMES: [&str; 11] = [
+        "live",
+        "missing",
+        "invalid",
+        "expired",
+        "revoked",
+        "stale",
+        "step-up",
+        "forbidden",
+        "bad-request",
+        "error",
+        "preflight",
+    ];
 }
 
 /// What became of a password. Unknown accounts, wrong passwords and disabled accounts count together.
@@ -85,6 +100,21 @@ pub(crate) enum SignOut {
 
 impl SignOut {
     pub(crate) const NAMES: [&str; 3] = ["durable", "not-durable", "key-elsewhere"];
+}
+
+/// A rule of a route, by its name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RuleName {
+    Role,
+    MaxAge,
+    Csrf,
+    Renew,
+    Preflight,
+}
+
+impl RuleName {
+    pub(crate) const ALL: [Self; 5] = [Self::Role, Self::MaxAge, Self::Csrf, Self::Renew, Self::Preflight];
+    pub(crate) const NAMES: [&str; 5] = ["role", "max_age", "csrf", "renew", "preflight"];
 }
 
 /// A line of the log that was not written.
@@ -232,10 +262,11 @@ mod tests {
     #[test]
     fn every_kind_has_its_name() {
         assert_eq!(Verification::NAMES[Verification::BadRequest as usize], "bad-request");
-        assert_eq!(Verification::NAMES[Verification::Error as usize], "error");
+        assert_eq!(Verification::NAMES[Verification::Preflight as usize], "preflight");
         assert_eq!(Password::NAMES[Password::Error as usize], "error");
         assert_eq!(SignOut::NAMES[SignOut::KeyElsewhere as usize], "key-elsewhere");
         assert_eq!(StoreCall::NAMES[StoreCall::State as usize], "state");
         assert_eq!(DroppedLine::NAMES[DroppedLine::Other as usize], "other");
+        assert_eq!(RuleName::NAMES[RuleName::Preflight as usize], "preflight");
     }
 }

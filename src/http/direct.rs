@@ -47,14 +47,11 @@ pub(super) enum Question {
 impl Question {
     /// The one at this path, if it is spelled as usual.
     fn at(path: &str) -> Option<Self> {
-        Some(match path {
-            "/auth/verify" => Self::Verify(Shape::Plain),
-            "/auth/status" => Self::Status,
-            "/protected" => Self::Protected,
-            "/auth/verify/redirect" => Self::Verify(Shape::Redirect),
-            _ if path.starts_with(verify::ENVOY) => Self::Verify(Shape::Envoy),
-            _ => return None,
-        })
+        match path {
+            "/auth/status" => Some(Self::Status),
+            "/protected" => Some(Self::Protected),
+            _ => Shape::at(path).map(Self::Verify),
+        }
     }
 
     fn answer(
@@ -273,7 +270,11 @@ fn respond_at_once(
 
 /// Writes the answer, and counts it.
 fn write(app: &App, request: &Request, now: Now, outcome: Result<Reply, Problem>, response: &mut Response) {
-    VERIFICATIONS.add(verification(&outcome) as usize);
+    let verification = match &outcome {
+        Ok(reply) => reply.verification(),
+        Err(problem) => verification(*problem),
+    };
+    VERIFICATIONS.add(verification as usize);
     let is_complete = outcome.as_ref().is_ok_and(Reply::is_complete);
     respond(app, request.headers(), now, outcome, response);
     if !is_complete {
@@ -281,21 +282,20 @@ fn write(app: &App, request: &Request, now: Now, outcome: Result<Reply, Problem>
     }
 }
 
-/// How the outcome is counted.
-fn verification(outcome: &Result<Reply, Problem>) -> Verification {
-    match outcome {
-        Ok(_) => Verification::Live,
-        Err(Problem::Session(refusal)) => match refusal {
+/// How a problem is counted.
+pub(super) fn verification(problem: Problem) -> Verification {
+    match problem {
+        Problem::Session(refusal) => match refusal {
             Refusal::Missing => Verification::Missing,
             Refusal::Invalid(_) => Verification::Invalid,
             Refusal::Expired => Verification::Expired,
             Refusal::Revoked => Verification::Revoked,
             Refusal::Stale => Verification::Stale,
         },
-        Err(Problem::StepUp) => Verification::StepUp,
-        Err(Problem::Role) => Verification::Forbidden,
-        Err(problem) if problem.status().is_server_error() => Verification::Error,
-        Err(_) => Verification::BadRequest,
+        Problem::StepUp => Verification::StepUp,
+        Problem::Role => Verification::Forbidden,
+        problem if problem.status().is_server_error() => Verification::Error,
+        _ => Verification::BadRequest,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/healthz` and `/readyz`, on the admin listener.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::App;
 use super::live::Live;
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::keyring::{KeyRing, KeyState};
+use crate::metrics::{MISSPELT_RULES, RuleName};
 
 /// Alive: the process answers. It depends on nothing.
 #[handler]
@@ -40,6 +42,8 @@ pub(crate) struct Readiness {
     degraded: Vec<String>,
     /// How late the last sign-out of another node was heard of; `null` if none was yet.
     lag_ms: Option<u64>,
+    /// How many parameters of proxies' questions were nearly a rule, and passed over, by the rule that was meant.
+    misspelt_rules: BTreeMap<&'static str, u64>,
     /// Revocations that are not in the store yet.
     pending: usize,
     /// Reasons why no session can be verified here.
@@ -65,6 +69,7 @@ impl Readiness {
         Self {
             degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.found(app, now)).collect(),
             lag_ms: app.lag.last_ms(),
+            misspelt_rules: misspelt_rules(),
             pending: list.pending(),
             staleness_ms: milliseconds(list.staleness(now)),
             revocations: list.len(),
@@ -76,6 +81,11 @@ impl Readiness {
     pub(super) const fn is_ready(&self) -> bool {
         self.reasons.is_empty()
     }
+}
+
+fn misspelt_rules() -> BTreeMap<&'static str, u64> {
+    let counts = RuleName::NAMES.into_iter().enumerate().map(|(place, name)| (name, MISSPELT_RULES.total(place)));
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 fn opens_tokens(ring: &KeyRing, time: UnixTime) -> bool {

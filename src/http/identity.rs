@@ -29,9 +29,7 @@ const TEXT: &AsciiSet = &INVISIBLE.add(b'%');
 
 /// The fields without a fact, in this order: what [`write`] fills in.
 pub(super) fn empty() -> HeaderMap {
-    let [names @ .., deadline] = &NAMES;
-    let empty = names.iter().map(|name| (name.clone(), HeaderValue::from_static("")));
-    empty.chain([(deadline.clone(), HeaderValue::from_static("0"))]).collect()
+    NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))).collect()
 }
 
 /// Whether a map, or a copy of it, begins with [`empty`] fields.

@@ -13,6 +13,7 @@ use super::json::Object;
 use super::pages;
 use super::problem::Problem;
 use crate::clock::Now;
+use crate::metrics::Verification;
 use crate::seal::SealedToken;
 
 /// An answer other than a problem.
@@ -22,6 +23,8 @@ pub(crate) struct Reply {
     content: Content,
     cookie: CookieChange,
     form_cookie: Option<SealedToken>,
+    /// How a request that asks whether there is a live session is counted.
+    verification: Verification,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,7 @@ impl Reply {
     }
 
     const fn new(status: StatusCode, content: Content) -> Self {
-        Self { status, content, cookie: CookieChange::Keep, form_cookie: None }
+        Self { status, content, cookie: CookieChange::Keep, form_cookie: None, verification: Verification::Live }
     }
 
     /// Whether it brings all fields along that an answer must have.
@@ -78,6 +81,15 @@ impl Reply {
 
     pub(crate) fn cookie(self, cookie: CookieChange) -> Self {
         Self { cookie, ..self }
+    }
+
+    /// An answer that was not given because the session is live.
+    pub(super) fn counted(self, verification: Verification) -> Self {
+        Self { verification, ..self }
+    }
+
+    pub(super) const fn verification(&self) -> Verification {
+        self.verification
     }
 
     pub(crate) fn form_cookie(self, token: SealedToken) -> Self {
@@ -104,7 +116,7 @@ pub(crate) fn respond(
     outcome: Result<Reply, Problem>,
     response: &mut Response,
 ) {
-    let Reply { status, content, cookie, form_cookie } = match outcome {
+    let Reply { status, content, cookie, form_cookie, .. } = match outcome {
         Ok(reply) => reply,
         Err(problem) => return refuse(app, headers, problem, response),
     };

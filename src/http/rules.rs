@@ -1,12 +1,14 @@
-//! Rules of a protected route: `role=`, `max_age=`, `csrf=`.
+//! Rules of a protected route: `role=`, `max_age=`, `csrf=`; and `renew=`, `preflight=`.
 //!
-//! Every rule only narrows, because some proxies append the client's own query to ours: repeated ones all apply, a malformed one
-//! refuses, nothing loosens, and what is unknown is passed over.
+//! They stand in the segments of the question's path, which are exact: an unknown one refuses. Or they stand in its query. Some
+//! proxies append the client's own query to that, so every rule there only narrows: repeated ones all apply, a malformed one refuses,
+//! nothing loosens, and what is unknown is passed over. A name that is nearly a rule is counted (`misspelt.rs`).
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::misspelt::Misspelt;
 use crate::account::Roles;
 use crate::clock::UnixTime;
 use crate::session::claims::Claims;
@@ -22,6 +24,8 @@ pub(crate) struct Rules<'q> {
     pub(crate) csrf: bool,
     /// Renewal by a round trip of the browser (`renew=redirect`). Asks nothing of the session.
     pub(crate) renew_by_redirect: bool,
+    /// CORS preflights pass without a session (`preflight=1`). The one rule that lets something pass: only segments have it.
+    pub(crate) preflight: bool,
 }
 
 /// A rule that cannot be read. It refuses.
@@ -39,13 +43,17 @@ pub(crate) enum Unmet {
 
 /// More `role=` rules than this are refused.
 const MAX_ROLE_RULES: usize = 32;
+const PREFLIGHT: &str = "preflight";
 
 impl<'q> Rules<'q> {
     /// The rules among the pairs of a query.
     pub(crate) fn of_query(query: Option<&'q str>) -> Result<Self, BadRule> {
         let mut rules = Self::default();
+        let mut misspelt = Misspelt::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            rules.add(&name, value)?;
+            if name == PREFLIGHT || !rules.add(&name, value)? {
+                misspelt.look_at(&name);
+            }
         }
         Ok(rules)
     }
@@ -60,22 +68,23 @@ impl<'q> Rules<'q> {
             if segment == "-" {
                 return Ok((rules, after));
             }
-            // A segment that is no rule would be one that the operator misspelt.
-            match percent_decode_str(segment).decode_utf8().map_err(|_| BadRule)? {
+            let is_known = match percent_decode_str(segment).decode_utf8().map_err(|_| BadRule)? {
                 Cow::Borrowed(plain) => {
                     let (name, value) = plain.split_once('=').ok_or(BadRule)?;
-                    rules.add(name, Cow::Borrowed(value))?;
+                    rules.add(name, Cow::Borrowed(value))?
                 }
                 Cow::Owned(decoded) => {
                     let (name, value) = decoded.split_once('=').ok_or(BadRule)?;
-                    rules.add(name, Cow::Owned(value.to_owned()))?;
+                    rules.add(name, Cow::Owned(value.to_owned()))?
                 }
-            }
-            rest = after.strip_prefix('/').ok_or(BadRule)?;
+            };
+            // A segment that is no rule is one that the operator misspelt.
+            rest = after.strip_prefix('/').filter(|_| is_known).ok_or(BadRule)?;
         }
     }
 
-    fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<(), BadRule> {
+    /// Adds a rule. Returns whether there is one of this name.
+    fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<bool, BadRule> {
         match name {
             "role" if value.split(',').all(Roles::is_role) && self.roles.len() < MAX_ROLE_RULES => {
                 self.roles.push(value)
@@ -86,10 +95,11 @@ impl<'q> Rules<'q> {
             }
             "csrf" if ["", "1", "true", "on", "yes", "enforce"].contains(&&*value) => self.csrf = true,
             "role" | "csrf" => return Err(BadRule),
-            "renew" => self.renew_by_redirect |= value == "redirect",
-            _ => {}
+            "renew" if value == "redirect" => self.renew_by_redirect = true,
+            PREFLIGHT if value == "1" => self.preflight = true,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Holds the rules against a live session.
@@ -195,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn only_a_segment_lets_preflights_pass() {
+        for query in ["preflight=1", "preflight=1&role=a", "role=a&preflight=1&preflight=1", "%70reflight=1"] {
+            assert!(!Rules::of_query(Some(query)).expect("well formed").preflight, "{query}");
+        }
+        assert!(Rules::of_segments("role=a/preflight=1/-").expect("well formed").0.preflight);
+        assert!(!Rules::of_segments("role=a/-/preflight=1/-").expect("well formed").0.preflight);
+    }
+
+    #[test]
     fn segments_end_at_the_hyphen_and_the_path_behind_is_not_looked_at() {
         for (path, rest) in [
             ("-", ""),
@@ -203,6 +222,7 @@ mod tests {
             ("role=admin/max_age=60/-//x", "//x"),
             ("role=admin,ops/csrf=1/-/%ff", "/%ff"),
             ("role%3Dadmin%2Cops/m%61x_age=60/-/%2d", "/%2d"),
+            ("renew=redirect/preflight=1/-", ""),
         ] {
             assert_eq!(Rules::of_segments(path).expect("well formed").1, rest, "{path}");
         }
@@ -223,6 +243,20 @@ mod tests {
             "role=a/%2d/",
             "role=%ff/-",
             "role=a%2F-/x",
+            "roles=a/-",
+            "Role=a/-",
+            "role =a/-",
+            "max-age=60/-",
+            "maxage=60/-",
+            "csfr=1/-",
+            "CSRF=1/-",
+            "renew=always/-",
+            "renew/-",
+            "preflight=/-",
+            "preflight=true/-",
+            "preflight/-",
+            "x=1/-",
+            "=/-",
         ] {
             assert_eq!(Rules::of_segments(path), Err(BadRule), "{path}");
         }

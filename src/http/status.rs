@@ -4,7 +4,7 @@ use salvo::http::Request;
 use utoipa::ToSchema;
 
 use super::cookie::CookieChange;
-use super::direct::{Ring, Unanswered};
+use super::direct::{self, Ring, Unanswered};
 use super::hosts::Served;
 use super::json::{Object, name};
 use super::pages::SessionPage;
@@ -71,7 +71,8 @@ pub(super) fn or_sign_in(
 ) -> Result<Reply, Problem> {
     match outcome {
         Err(problem) if problem.is_cured_by_sign_in() && browser::is_navigation(request.headers()) => {
-            Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here.as_str())))
+            let page = ReturnUrl::at_page("/auth/login", here.as_str());
+            Ok(Reply::found(&page).counted(direct::verification(problem)))
         }
         outcome => outcome,
     }

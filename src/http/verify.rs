@@ -5,16 +5,20 @@
 //! is answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the
 //! request itself, behind a prefix that carries the rules.
 //!
+//! Rules are the segments of the path behind the shape's own, ended by `/-` (`/auth/verify/role=admin/-`). Without such segments the
+//! first two shapes read them from the query.
+//!
 //! No body is looked at, any method will do, and nothing on the way waits.
 
 use std::borrow::Cow;
 
 use salvo::http::header::LOCATION;
+use salvo::http::uri::Uri;
 use salvo::http::{Method, Request};
 use salvo::prelude::Response;
 
 use super::cookie::CookieChange;
-use super::direct::{Ring, Unanswered};
+use super::direct::{self, Ring, Unanswered};
 use super::forwarded::{Contradiction, Forwarded};
 use super::hosts::Served;
 use super::problem::Problem;
@@ -24,6 +28,7 @@ use super::rules::{BadRule, Rules, Unmet};
 use super::{App, browser, csrf, identity, renew, status};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
+use crate::metrics::Verification;
 use crate::session::Verified;
 
 /// What the proxy can do with the answer.
@@ -34,10 +39,50 @@ pub(crate) enum Shape {
     Envoy,
 }
 
-/// What stands before the rules and the original path in Envoy's shape.
-pub(super) const ENVOY: &str = "/auth/verify/envoy/";
+impl Shape {
+    /// Returns the shape that is asked for at this path, spelled as usual.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        let below = path.strip_prefix(Self::Plain.path()).filter(|below| below.is_empty() || below.starts_with('/'))?;
+        Some(if path == Self::Redirect.path() || below.starts_with("/redirect/") {
+            Self::Redirect
+        } else if below.starts_with("/envoy/") {
+            Self::Envoy
+        } else {
+            Self::Plain
+        })
+    }
 
-/// Any method on `/auth/verify`, `/auth/verify/redirect` and below `/auth/verify/envoy/`.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Plain => "/auth/verify",
+            Self::Redirect => "/auth/verify/redirect",
+            Self::Envoy => "/auth/verify/envoy",
+        }
+    }
+
+    /// Reads the rules of the question; and in Envoy's shape the visitor's path and query, which follow them.
+    ///
+    /// From the raw path: the router's own idea of it is decoded. Each shape's path has one spelling; others are refused, since what
+    /// they hold of rules would be lost.
+    fn read(self, uri: &Uri) -> Result<(Rules<'_>, Option<&str>), BadRule> {
+        let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
+        let Some(segments) = below.strip_prefix('/') else {
+            let has_query_rules = below.is_empty() && self != Self::Envoy;
+            let mut rules = if has_query_rules { Rules::of_query(uri.query())? } else { return Err(BadRule) };
+            rules.renew_by_redirect &= self == Self::Redirect;
+            return Ok((rules, None));
+        };
+        let (rules, rest) = Rules::of_segments(segments)?;
+        let target = match self {
+            Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
+            Self::Plain | Self::Redirect if rest.is_empty() => None,
+            Self::Plain | Self::Redirect => return Err(BadRule),
+        };
+        if rules.renew_by_redirect && self != Self::Redirect { Err(BadRule) } else { Ok((rules, target)) }
+    }
+}
+
+/// Any method on `/auth/verify`, `/auth/verify/redirect` and below both, and below `/auth/verify/envoy/`.
 pub(super) fn verify(
     app: &App,
     shape: Shape,
@@ -71,16 +116,7 @@ impl<'r> Asked<'r> {
     fn of(app: &'r App, request: &'r Request, shape: Shape) -> Result<Self, Problem> {
         let (uri, headers) = (request.uri(), request.headers());
         let own_host = app.hosts.of_verify_request(uri, headers)?;
-        let (rules, own_target) = match shape {
-            Shape::Plain | Shape::Redirect => (Rules::of_query(uri.query())?, None),
-            // From the raw target: the router's own idea of it is decoded. The query is the visitor's.
-            Shape::Envoy => {
-                let target = uri.path_and_query().map_or("", |target| target.as_str());
-                let behind = target.strip_prefix(ENVOY).ok_or(BadRule)?;
-                let (rules, target) = Rules::of_segments(behind)?;
-                (rules, Some(target))
-            }
-        };
+        let (rules, own_target) = shape.read(uri)?;
         let peer = request.remote_addr().ip();
         let forwarded = match (app.trusted_proxies.contains(peer), own_target) {
             (false, _) => Forwarded::default(),
@@ -106,6 +142,9 @@ impl<'r> Asked<'r> {
         ring: Ring,
         response: &mut Response,
     ) -> Result<Reply, Unanswered> {
+        if self.rules.preflight && self.is_preflight(request) {
+            return Ok(Reply::passed(app.prepared.passed()).counted(Verification::Preflight));
+        }
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
                 sampled!(WARN, "a route asks for csrf, but no trusted proxy said what the method is");
@@ -137,10 +176,19 @@ impl<'r> Asked<'r> {
             response.headers_mut().insert(LOCATION, reply::location(&location));
             return Err(problem.into());
         }
-        match self.method {
-            None | Some(Method::GET | Method::HEAD) => Ok(Reply::found(&location)),
-            Some(_) => Ok(Reply::see_other(&location)),
+        let reply = match self.method {
+            None | Some(Method::GET | Method::HEAD) => Reply::found(&location),
+            Some(_) => Reply::see_other(&location),
+        };
+        Ok(reply.counted(direct::verification(problem)))
+    }
+
+    /// Whether the visitor's request is a CORS preflight, as far as is known.
+    fn is_preflight(&self, request: &Request) -> bool {
+        if self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, request.headers()) {
+            sampled!(WARN, "a route lets preflights pass, but no trusted proxy said what the method is");
         }
+        self.method.as_ref().is_some_and(|method| csrf::is_preflight(method, request.headers()))
     }
 
     /// Holds a live session against the route's rules, and sends the browser round by the renewal if that is asked for and due.

@@ -1,6 +1,6 @@
 //! Cross-site request forgery: whether a request that changes something may have been sent by another site.
 //!
-//! On unsafe methods, in this order (after Go's `http.CrossOriginProtection`):
+//! On all methods but GET and HEAD, in this order (after Go's `http.CrossOriginProtection`):
 //!
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
@@ -10,7 +10,7 @@
 //! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
 
 use salvo::http::Method;
-use salvo::http::header::{HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE};
+use salvo::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE};
 
 use super::hosts::Hosts;
 use super::origin::Origin;
@@ -38,22 +38,38 @@ pub(crate) struct CrossSite;
 
 /// Refuses what another site may have sent (rules 1 and 2).
 pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), CrossSite> {
-    if method.is_safe() { Ok(()) } else { sender(headers, hosts).map(drop) }
+    if is_open_to_links(method) { Ok(()) } else { sender(headers, hosts).map(drop) }
 }
 
-/// Who sent a request with an unsafe method.
+/// Whether a request of another site is let through: a link or an image is a GET. Applications may do as they please with OPTIONS,
+/// TRACE and QUERY, although these are safe methods, and no link sends them.
+fn is_open_to_links(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether the request is a CORS preflight ([Fetch](https://fetch.spec.whatwg.org/#cors-preflight-request)): OPTIONS with one `Origin`
+/// and one `Access-Control-Request-Method`, which no script can set. Browsers send it without cookies.
+pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    let has_one = |name| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(|value| !value.is_empty()) && values.next().is_none()
+    };
+    *method == Method::OPTIONS && has_one(&ORIGIN) && has_one(&ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Who sent a request with a method other than GET and HEAD.
 pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, CrossSite> {
     sender_among(headers, |value| hosts.is_origin(value))
 }
 
 /// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
 /// WebSocket's handshake is a GET that other sites may send, with the user's cookies; proxies differ in which of its fields they
-/// pass on.
+/// pass on. A preflight does nothing by itself, and comes from another site by its nature.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {
     let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
         || headers.contains_key(UPGRADE)
         || headers.contains_key(SEC_WEBSOCKET_KEY);
-    if method.is_safe() && !is_handshake {
+    if is_open_to_links(method) && !is_handshake || is_preflight(method, headers) {
         return Ok(());
     }
     let own = origin.to_string();
@@ -149,5 +165,37 @@ mod tests {
             assert!(ask(Method::GET, &[("origin", "https://b.example"), field]), "{field:?}");
         }
         assert!(!ask(Method::DELETE, &[("sec-fetch-site", "same-site"), ("origin", "https://b.example")]));
+    }
+
+    #[test]
+    fn only_get_and_head_and_preflights_may_come_from_another_site() {
+        let app = Origin::parse("https://b.example").expect("valid");
+        let other = ("origin", OURS);
+        let wants = ("access-control-request-method", "POST");
+        for (method, fields, passes) in [
+            ("GET", &[other][..], true),
+            ("HEAD", &[other], true),
+            ("OPTIONS", &[other], false),
+            ("OPTIONS", &[("sec-fetch-site", "cross-site")], false),
+            ("OPTIONS", &[("sec-fetch-site", "cross-site"), wants], false),
+            ("OPTIONS", &[other, wants], true),
+            ("OPTIONS", &[other, wants, wants], false),
+            ("OPTIONS", &[other, other, wants], false),
+            ("OPTIONS", &[other, ("access-control-request-method", "")], false),
+            ("TRACE", &[other], false),
+            ("TRACE", &[other, wants], false),
+            ("QUERY", &[other], false),
+            ("QUERY", &[other, wants], false),
+            ("PROPFIND", &[other], false),
+            ("get", &[other], false),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(check_for_app(&method, &headers(fields), &app).is_ok(), passes, "{method} {fields:?}");
+        }
+        for method in ["OPTIONS", "TRACE", "QUERY"] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert!(check(&method, &headers(&[("origin", "https://evil.example")]), &hosts()).is_err(), "{method}");
+            assert!(check_for_app(&method, &headers(&[("origin", "https://b.example")]), &app).is_ok(), "{method}");
+        }
     }
 }

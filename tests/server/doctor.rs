@@ -32,7 +32,7 @@ fn home() -> Home {
     ])
 }
 
-struct Found {
+pub(crate) struct Found {
     code: Option<i32>,
     findings: Vec<Value>,
 }
@@ -50,14 +50,14 @@ impl Found {
         Self { code: output.status.code(), findings }
     }
 
-    fn levels(&self, check: &str) -> Vec<&str> {
+    pub(crate) fn levels(&self, check: &str) -> Vec<&str> {
         let of_it = self.findings.iter().filter(|finding| finding["check"] == check);
         of_it.map(|finding| finding["level"].as_str().expect("a level")).collect()
     }
 
     /// That the check came out like this, with these words in the remedy; and the code accordingly.
     #[track_caller]
-    fn has(&self, check: &str, level: &str, remedy: &str) {
+    pub(crate) fn has(&self, check: &str, level: &str, remedy: &str) {
         let is_it = |finding: &&Value| {
             let words = finding["remedy"].as_str().unwrap_or_default();
             finding["check"] == check && finding["level"] == level && words.contains(remedy)
@@ -85,7 +85,7 @@ fn limited(home: &Home, option: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn doctor(home: &Home, arguments: &[&str]) -> Found {
+pub(crate) fn doctor(home: &Home, arguments: &[&str]) -> Found {
     Found::of(&command(home, arguments).output().expect("runs"))
 }
 

@@ -27,6 +27,7 @@ mod password;
 mod protocol;
 mod reload;
 mod restored;
+mod rules;
 mod slow;
 mod status;
 mod systemd;

@@ -70,11 +70,31 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             "see in the server's log why the store does not take them, and do not stop it now",
         );
     }
+    check_rules(&body["misspelt_rules"], address, report);
     let staleness = number("staleness_ms");
     report.ok_otherwise(
         CHECK,
         format!("the server at {address} is ready; {revocations} refused, read {staleness} ms ago"),
     );
+}
+
+/// A route whose rule is misspelt in a query is wider open than its operator meant.
+fn check_rules(misspelt: &Value, address: &Listen, report: &mut Report) {
+    const CHECK: &str = "server.rules";
+    let counts = misspelt.as_object().into_iter().flatten();
+    let texts: Vec<_> =
+        counts.filter_map(|(rule, number)| Some(format!("{rule} {} times", number.as_u64()?))).collect();
+    if texts.is_empty() {
+        return report.ok(CHECK, format!("no proxy asked the server at {address} with a misspelt rule"));
+    }
+    let found = format!(
+        "parameters in proxies' questions to the server at {address} are nearly a rule, and are passed over: {}",
+        texts.join(", ")
+    );
+    let remedy = "correct the address that the proxy asks, or write the rules as segments, such as \
+                  /auth/verify/role=admin/-, where a misspelt one is refused; visitors' own parameters count too if the \
+                  proxy appends them";
+    report.warning(CHECK, found, remedy);
 }
 
 /// Where a listener on every address can be reached from here.

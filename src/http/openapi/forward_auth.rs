@@ -105,12 +105,19 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
                 string(),
                 "`redirect` renews by way of `/auth/renew`, for proxies that cannot pass on a cookie.",
             ));
-    let rule = segment(
-        "rule",
-        string_like("^(role=[A-Za-z0-9_.:-]{1,64}|max_age=[1-9][0-9]{0,8}|csrf=1)$"),
-        "max_age=900",
-        "A rule as in the query of the other routes. There may be several such segments, or none.",
-    );
+    let rule = |names: &str, text: &str| {
+        let pattern = format!("^(role=[A-Za-z0-9_.:-]{{1,64}}|max_age=[1-9][0-9]{{0,8}}|csrf=1|preflight=1{names})$");
+        segment("rule", string_like(&pattern), "max_age=900", text)
+    };
+    const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`, which lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. They are exact, and no query is read.";
+    const RENEW: &str = "A rule as for `/auth/verify/{rule}/-`, or `renew=redirect`.";
+    let exact = asked("verifySegments", "For nginx and Apache, with the rules in the path: never a redirect.")
+        .parameter(rule("", SEGMENTS));
+    let redirect_exact = redirected(asked(
+        "verifyRedirectSegments",
+        "For Caddy, HAProxy and Traefik, with the rules in the path: a navigation is redirected.",
+    ))
+    .parameter(rule("|renew=redirect", RENEW));
     let path = segment(
         "path",
         string(),
@@ -118,10 +125,14 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         "The path that the visitor asked for, which may have any number of segments.",
     );
     let envoy = redirected(asked("verifyEnvoy", "For Envoy: path and method are those of the visitor's request."));
-    let envoy = envoy.parameter(rule).parameter(path);
+    let envoy = envoy.parameter(rule("", SEGMENTS)).parameter(path);
     vec![
         Described::at("auth/verify").any(plain.build(shared)),
+        Described::at("auth/verify/{**rules}").shown_as("/auth/verify/{rule}/-").any(exact.build(shared)),
         Described::at("auth/verify/redirect").any(redirect.build(shared)),
+        Described::at("auth/verify/redirect/{**rules}")
+            .shown_as("/auth/verify/redirect/{rule}/-")
+            .any(redirect_exact.build(shared)),
         Described::at("auth/verify/envoy/{**path}")
             .shown_as("/auth/verify/envoy/{rule}/-/{path}")
             .any(envoy.build(shared)),
