@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST, OTHER_HOST = "app.example.com", "other.example.com"
+HOST, OTHER_HOST, SIGN_IN_HOST = "app.example.com", "other.example.com", "auth.example.com"
 PASSWORD = "correct horse battery"
 DISPLAY_NAME = "Ålice 100% Łęcka"
 EMAIL = "alice@example.com"
@@ -264,19 +264,19 @@ class Client:
             connection.sendall(request)
             return connection.recv(65536)
 
-    def upgrade(self, path: str, headers=(), host: str = HOST) -> tuple:
+    def upgrade(self, path: str, headers=(), host: str = HOST, connection: str = "Upgrade") -> tuple:
         """Asks for a WebSocket; returns the status, and what came over the upgraded connection after `ping` was sent."""
-        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        upgrade = [("Connection", connection), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         upgrade += [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
-        with connect("127.0.0.1", self.port, self.context, host) as connection:
-            connection.sendall(head("GET", path, [*upgrade, *headers], b"", host))
-            stream = connection.makefile("rb")
+        with connect("127.0.0.1", self.port, self.context, host) as link:
+            link.sendall(head("GET", path, [*upgrade, *headers], b"", host))
+            stream = link.makefile("rb")
             status = int(stream.readline().split()[1])
             while stream.readline().strip():
                 pass
             if status != 101:
                 return status, b""
-            connection.sendall(b"ping")
+            link.sendall(b"ping")
             return status, stream.read(len(b"HELLOping"))
 
 
@@ -312,7 +312,7 @@ def head(method, path, headers, body, host) -> bytes:
 def make_certificate(directory: Path) -> tuple:
     """A self-signed certificate and its key, for the names that the tests use."""
     certificate, key = directory / "cert.pem", directory / "key.pem"
-    names = ",".join(f"DNS:{name}" for name in (HOST, OTHER_HOST, "localhost"))
+    names = ",".join(f"DNS:{name}" for name in (HOST, OTHER_HOST, SIGN_IN_HOST, "localhost"))
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     made = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName={names},IP:127.0.0.1", "-keyout", key, "-out", certificate]
     subprocess.run([*new, *made], check=True, capture_output=True, timeout=PATIENCE)

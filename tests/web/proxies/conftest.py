@@ -5,11 +5,14 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import harness
 import pytest
 from harness import HOST, OTHER_HOST, App, Sealjar, make_certificate
-from servers import KINDS, running
+from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running
 
-SETTINGS = [f"http.public_origins=https://{HOST},https://{OTHER_HOST}", "http.trusted_proxies=127.0.0.1"]
+# The network of a CDN is trusted, too: some proxies append its address to X-Forwarded-For.
+TRUSTED = f"http.trusted_proxies=127.0.0.1,{CDN}"
+SETTINGS = [f"http.public_origins=https://{HOST},https://{OTHER_HOST}", TRUSTED]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,7 @@ def sealjar(tmp_path_factory):
 def brief_sealjar(tmp_path_factory):
     """Its sessions are renewed after a second, and past half their idle time after five."""
     server = Sealjar(tmp_path_factory.mktemp("brief"), *SETTINGS, "session.idle=10s").start()
+    server.add_user("carol", "--role", "admin")
     yield server
     server.stop()
 
@@ -62,8 +66,8 @@ def proxy(kind, certificate, sealjar, app):
 
 @pytest.fixture(scope="session")
 def guarded(kind, certificate, sealjar, app):
-    """Lets only staff in, and no requests from other sites."""
-    yield from running(kind, certificate, sealjar, app, "role=staff&csrf=1")
+    """Lets only staff in, and no requests from other sites but preflights."""
+    yield from running(kind, certificate, sealjar, app, "role=staff/csrf=1/preflight=1")
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +79,38 @@ def wary(kind, certificate, sealjar, app):
 @pytest.fixture(scope="session")
 def brief(kind, certificate, brief_sealjar, app):
     yield from running(kind, certificate, brief_sealjar, app)
+
+
+@pytest.fixture(scope="session")
+def other_app():
+    app = Application()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def extended(kind, certificate, brief_sealjar, app, other_app):
+    """With all recipes of its file that go together."""
+    recipes = (OWN_RULE, PUBLIC, SECOND_HOST, BEHIND_CDN)
+    yield from running(kind, certificate, brief_sealjar, app, recipes=recipes, other_app=other_app.port)
+
+
+@pytest.fixture(scope="session")
+def hub_sealjar(tmp_path_factory):
+    """Signs in at one host, for all hosts of a domain."""
+    settings = [f"http.public_origins=https://{harness.SIGN_IN_HOST}", "cookie.domain=example.com", TRUSTED]
+    server = Sealjar(tmp_path_factory.mktemp("hub"), *settings).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def apart(kind, certificate, hub_sealjar, app):
+    """With a sign-in host of its own."""
+    yield from running(kind, certificate, hub_sealjar, app, recipes=(SIGN_IN_HOST,))
+
+
+@pytest.fixture(scope="session")
+def misspelt(kind, certificate, sealjar, app):
+    """Its operator meant `role=staff`."""
+    yield from running(kind, certificate, sealjar, app, "roles=staff")

@@ -6,7 +6,6 @@ Where a file is one to include from a main configuration, the main configuration
 import glob
 import http.client
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import harness
 import pytest
 from harness import PATIENCE, ROOT, Client, free_port
 
@@ -57,6 +57,12 @@ Include {here}/sealjar.conf
 ADDRESSES = (("127.0.0.1:8080", "127.0.0.1:{sealjar}"), ("127.0.0.1:3000", "127.0.0.1:{app}"))
 WHEELS, DEBIAN = Path(sys.prefix) / "bin", "/usr/sbin:/usr/bin:/sbin:/bin"
 
+
+# The recipes that each proxy's files show in comments.
+OWN_RULE, PUBLIC, SECOND_HOST = "A path with a rule of its own", "A path that everybody may see", "A second host"
+BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A sign-in host of its own"
+# An address of the network that stands in the place of 192.0.2.0/24.
+CDN = "127.9.9.1"
 
 CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
 
@@ -120,15 +126,19 @@ KINDS = [
 
 
 class Proxy:
-    """A running proxy. Called, it sends a request as a `Client` does. `rules` takes the place of the example's in its file, and
-    `edits` are further replacements that a test makes."""
+    """A running proxy. Called, it sends a request as a `Client` does. `rules` takes the place of the example's in its file, the
+    `recipes` are uncommented, the second host's application is at `other_app`, and `edits` are further replacements."""
 
-    def __init__(self, kind: Kind, certificate: Path, sealjar: int, app: int, rules: str = "", edits: tuple = ()):
+    def __init__(
+        self, kind: Kind, certificate: Path, sealjar: int, app: int,
+        rules: str = "", recipes: tuple = (), other_app: int = 9, edits: tuple = (),
+    ):  # fmt: skip
         self.kind, self.port, program = kind, free_port(), kind.find()
         # Apache and HAProxy read it as users that may not look into the tests' own directories.
         self.directory = tempfile.TemporaryDirectory(prefix="sealjar-proxy-")
         self.here = Path(self.directory.name)
         self.here.chmod(0o755)
+        self.recipes, self.other_app = recipes, other_app
         self._configure(certificate, dict(port=self.port, here=self.here, sealjar=sealjar, app=app), rules, edits)
         self.log = self.here / "log"
         arguments = [argument.format(here=self.here) for argument in kind.arguments]
@@ -151,11 +161,18 @@ class Proxy:
         shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
         for file in self.kind.files:
             shutil.copy(ROOT / "deploy" / file, self.here)
-        ruled = False
+        ruled, unused = False, set(self.recipes)
         for path in [path for path in self.here.rglob("*") if path.is_file()]:
             text = path.read_text()
             if rules and "# With rules" in text:
                 text, ruled = with_rules(text, rules), True
+            for recipe in self.recipes:
+                if f"# {recipe}:\n" in text:
+                    text = with_recipe(text, recipe)
+                    unused.discard(recipe)
+                if recipe == SIGN_IN_HOST:
+                    text = without_block(text, "# Not with a sign-in host of its own:")
+            text = text.replace("3001", str(self.other_app)).replace("192.0.2.0", CDN.rpartition(".")[0] + ".0")
             for old, new in pairs:
                 if old in text:
                     text = text.replace(old, new)
@@ -163,15 +180,17 @@ class Proxy:
             path.write_text(text)
         assert not missed, f"deploy/{self.kind.folder} does not have {missed}"
         assert ruled or not rules, f"deploy/{self.kind.folder} shows no rules"
+        assert not unused, f"deploy/{self.kind.folder} does not show {unused}"
         if self.kind.main:
             (self.here / "main").write_text(self.kind.main.format(**places))
 
     def _wait_until_ready(self):
         """Ready is who passes on Sealjar's sign-in page. The wait between two tries is for the process, which may end."""
         tries = int(PATIENCE / 0.05)
+        host = harness.SIGN_IN_HOST if SIGN_IN_HOST in self.recipes else harness.HOST
         for _ in range(tries):
             try:
-                if self.client("GET", "/auth/login", [("Accept", "text/html")]).status == 200:
+                if self.client("GET", "/auth/login", [("Accept", "text/html")], host=host).status == 200:
                     return
             except (OSError, http.client.HTTPException):
                 pass
@@ -194,9 +213,9 @@ class Proxy:
             self.process.wait(PATIENCE)
 
 
-def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", edits: tuple = ()):
+def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", **more):
     """For fixtures: the proxy in front of these servers, until they are done with it."""
-    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, edits)
+    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, **more)
     yield proxy
     proxy.stop()
 
@@ -206,10 +225,31 @@ def with_rules(text: str, rules: str) -> str:
     lines = text.splitlines(keepends=True)
     (comment,) = [index for index, line in enumerate(lines) if "# With rules" in line]
     shown, following = lines[comment + 1].replace("#", "", 1), lines[comment + 2]
-    varied = re.sub(r"role=staff([&/])max_age=900\1csrf=1", lambda found: rules.replace("&", found[1]), shown)
+    varied = shown.replace("role=staff/max_age=900/csrf=1", rules)
     assert varied != shown, f"no example of rules in {shown}"
     lines[comment + 1] = varied
     # It takes the place of the line that it varies, if there is one.
     if following.split()[:1] == shown.split()[:1]:
         del lines[comment + 2]
     return "".join(lines)
+
+
+def with_recipe(text: str, recipe: str) -> str:
+    """The file with the lines that stand in a comment after this heading."""
+    lines = text.splitlines(keepends=True)
+    (start,) = [index + 1 for index, line in enumerate(lines) if line.strip() == f"# {recipe}:"]
+    end = start
+    while end < len(lines) and lines[end].lstrip().startswith("#"):
+        lines[end] = lines[end].replace("#", "", 1)
+        end += 1
+    assert end > start, f"nothing follows {recipe}"
+    return "".join(lines)
+
+
+def without_block(text: str, heading: str) -> str:
+    """The file without the lines from this heading to the next empty one."""
+    lines, left, leaves_out = text.splitlines(keepends=True), [], False
+    for line in lines:
+        leaves_out = line.strip() == heading or leaves_out and line.strip() != ""
+        left += [] if leaves_out else [line]
+    return "".join(left)
