@@ -159,6 +159,7 @@ class Proxy:
         pairs += [("/etc/sealjar/tls", str(certificate.parent)), *edits]
         missed = {old for old, _ in pairs}
         shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
+        remove_line(self.kind.folder, self.here, os.environ.get("SEALJAR_WITHOUT", ""))
         for file in self.kind.files:
             shutil.copy(ROOT / "deploy" / file, self.here)
         ruled, unused = False, set(self.recipes)
@@ -218,6 +219,16 @@ def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", **more
     proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, **more)
     yield proxy
     proxy.stop()
+
+
+def remove_line(folder: str, here: Path, without: str):
+    """Removes a line, which `mutate.py` names as `folder/file:number`, from the copy of the folder."""
+    name, _, number = without.partition(":")
+    if name.startswith(f"{folder}/"):
+        path = here / name.removeprefix(f"{folder}/")
+        lines = path.read_text().splitlines(keepends=True)
+        del lines[int(number)]
+        path.write_text("".join(lines))
 
 
 def with_rules(text: str, rules: str) -> str:
