@@ -24,6 +24,7 @@ http {{
     access_log off; client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;
     uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
     include {here}/sealjar.conf;
+    include {here}/app.example.com.conf;
 }}
 """
 CADDY = """
@@ -99,7 +100,7 @@ class Kind:
 KINDS = [
     Kind(
         "nginx", "nginx", "nginx", DEBIAN, ("-c", "{here}/main"),
-        (*ADDRESSES, ("listen 443", "listen 127.0.0.1:{port}")), NGINX,
+        (*ADDRESSES, ("listen 443", "listen 127.0.0.1:{port}"), ("include snippets/", "include {here}/")), NGINX,
     ),
     Kind("caddy-debian", "caddy", "caddy", DEBIAN, CADDY_ARGUMENTS, ADDRESSES, CADDY),
     Kind("caddy-current", "caddy", "caddy", WHEELS, CADDY_ARGUMENTS, ADDRESSES, CADDY),

@@ -1,0 +1,332 @@
+"""What is special to the files of nginx: settings of its `http` block that these have to override, what a location of the
+user's own does and does not inherit, and what exactly Sealjar is asked."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from dataclasses import replace
+
+import httpx
+import pytest
+from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head
+from servers import KINDS, Proxy, running
+
+(NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
+# What an administrator may have set for all hosts of an nginx. Each would break ours if it reached them.
+ADVERSE = replace(
+    NGINX,
+    main=NGINX.main.replace(
+        "access_log off;",
+        "access_log off; underscores_in_headers on; ignore_invalid_headers off; client_max_body_size 1k; expires 1h;"
+        " proxy_connect_timeout 61s; proxy_read_timeout 1s; proxy_send_timeout 1s; proxy_buffering on; proxy_http_version 1.0;",
+    ),
+)
+PRINCIPAL = ["Remote-User", "X-Auth-Request-User"]
+IDENTITY = [f"{family}-{what}" for family in ("Remote", "X-Auth-Request") for what in ("User", "Name", "Groups", "Email", "Level")]
+FORWARDED = ["For", "Proto", "Host", "Method", "Uri", "Port", "Prefix", "Scheme", "Server", "Ssl", "User", "Groups", "Email"]
+STRIPPED = [
+    *IDENTITY,
+    "Remote-Session-Deadline",
+    "Forwarded",
+    *(f"X-Forwarded-{what}" for what in [*FORWARDED, "Preferred-Username"]),
+    *(f"X-Original-{what}" for what in ("Method", "URL", "URI", "Host")),
+]
+# All bytes of RFC 9110, section 5.6.2, that a name may have beside letters, digits and `-`.
+SEPARATORS = "!#$%&'*+.^_`|~"
+
+
+class Slow(App):
+    """An application that takes its time, by the path: before it answers, before it reads, and between two events. It counts
+    its connections, and can stand in Sealjar's place: it lets everybody in, with an answer without a body."""
+
+    def __init__(self):
+        super().__init__()
+        self.connections = 0
+        handler, server = self.server.RequestHandlerClass, self.server
+        answer, accept, app = handler.answer, server.process_request, self
+
+        def slowly(request):
+            if request.path.startswith(("/slow", "/unread")):
+                time.sleep(2.5)
+            if request.path.startswith("/auth/verify"):
+                app.seen.append(Seen(request.command, request.path, list(request.headers.items()), 0))
+                request.send_response(200)
+                request.send_header("Content-Length", "0")
+                return request.end_headers()
+            if not request.path.startswith("/events"):
+                return answer(request)
+            request.send_response(200)
+            request.send_header("Content-Type", "text/event-stream")
+            request.end_headers()
+            for _ in range(2):
+                request.wfile.write(b"data: event\n\n")
+                time.sleep(2.5)
+            request.close_connection = True
+
+        def count(*arguments):
+            app.connections += 1
+            accept(*arguments)
+
+        handler.do_GET = handler.do_POST = slowly
+        server.process_request = count
+
+
+@pytest.fixture(scope="module")
+def slow():
+    app = Slow()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def adverse(certificate, sealjar, slow):
+    yield from running(ADVERSE, certificate, sealjar, slow)
+
+
+def test_no_name_that_an_application_could_misread_gets_through(adverse, sealjar):
+    spoofed = [(name.replace("-", separator), "mallory") for name in PRINCIPAL for separator in SEPARATORS]
+    seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).app_saw()
+    assert "mallory" not in json.dumps(seen.headers)
+
+
+def test_a_large_upload_arrives_whole(adverse, sealjar):
+    seen = adverse("POST", "/upload", [("Cookie", sealjar.sign_in())], b"x" * 3_000_000).app_saw()
+    assert seen.length == 3_000_000
+
+
+def test_a_large_upload_in_chunks_arrives_whole(adverse, sealjar):
+    fields = [("Cookie", sealjar.sign_in()), ("Transfer-Encoding", "chunked"), ("Connection", "close")]
+    body = b"100000\r\n" + b"x" * 0x100000 + b"\r\n0\r\n\r\n"
+    answer = adverse.client.raw(head("GET", "/upload", fields, b"", HOST) + body)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_an_application_may_take_its_time(adverse, sealjar):
+    assert adverse("GET", "/slow", [("Cookie", sealjar.sign_in())]).status == 200
+
+
+def test_an_application_may_read_an_upload_late(adverse, sealjar):
+    seen = adverse("POST", "/unread", [("Cookie", sealjar.sign_in())], b"x" * 30_000_000).app_saw()
+    assert seen.length == 30_000_000
+
+
+def test_an_event_arrives_at_once(adverse, sealjar):
+    begun = time.monotonic()
+    request = head("GET", "/events", [("Cookie", sealjar.sign_in())], b"", HOST)
+    with adverse.client.context.wrap_socket(
+        socket.create_connection(("127.0.0.1", adverse.port), 60), server_hostname=HOST
+    ) as connection:
+        connection.sendall(request)
+        received = b""
+        while b"data: event\n\n" not in received:
+            received += connection.recv(65536)
+        assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("headers", [API, NAVIGATION])
+def test_redirects_and_refusals_are_not_stored(adverse, headers):
+    answer = adverse("GET", "/", headers)
+    assert answer.status == (303 if headers is NAVIGATION else 401)
+    assert answer.values("Cache-Control") == ["no-store"] and answer.values("Expires") == []
+
+
+def test_the_applications_own_answers_are_stored_as_it_says(adverse, sealjar):
+    assert "no-store" not in adverse("GET", "/", [("Cookie", sealjar.sign_in())]).values("Cache-Control")
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """Stands in Sealjar's place, and keeps what it is asked."""
+    asked = Slow()
+    yield asked
+    asked.stop()
+
+
+@pytest.fixture(scope="module")
+def heard(certificate, asked, slow):
+    yield from running(ADVERSE, certificate, asked, slow)
+
+
+def test_sealjar_is_asked_about_the_request_and_told_nothing_else(heard, asked):
+    told = {
+        "Cookie": "__Host-sealjar=a; b=c",
+        "Origin": f"https://{OTHER_HOST}",
+        "Sec-Fetch-Site": "same-site",
+        "Sec-Fetch-Mode": "cors",
+        "Access-Control-Request-Method": "PUT",
+    }
+    other = [(name, "mallory") for name in [*STRIPPED, "X-Other", "Authorization"]]
+    body = b"x" * 100_000
+    heard("POST", "/a%2Fb//%2e?c=d", [*told.items(), *other, ("Connection", "close, Cookie")], body)
+    seen = asked.seen[-1]
+    assert (seen.method, seen.path, seen.length) == ("GET", "/auth/verify/-", 0)
+    assert dict(seen.headers) == {
+        **told,
+        "Host": HOST,
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": HOST,
+        "X-Forwarded-Method": "POST",
+        "X-Forwarded-Uri": "/a%2Fb//%2e?c=d",
+    }
+    assert len(seen.headers) == len(dict(seen.headers))
+
+
+def test_sealjars_own_pages_are_told_the_facts_by_the_proxy_alone(heard, asked):
+    cookie = "__Host-sealjar=a; b=c; __Host-sealjar-form=d"
+    spoofed = [(name, "mallory") for name in STRIPPED]
+    spoofed += [("X" + separator + "Forwarded-For", "mallory") for separator in SEPARATORS]
+    heard("GET", "/auth/status", [*spoofed, ("Cookie", cookie), ("Connection", "X-Forwarded-For, close")])
+    seen = asked.seen[-1]
+    assert seen.path == "/auth/status" and "mallory" not in json.dumps(seen.headers)
+    assert seen.values("Cookie") == [cookie] and seen.values("X-Forwarded-For") == ["127.0.0.1"]
+
+
+def test_the_application_is_told_no_field_of_the_list_by_the_client(adverse, sealjar):
+    spoofed = [(name, "mallory") for name in STRIPPED]
+    seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).app_saw()
+    assert "mallory" not in json.dumps(seen.headers)
+
+
+def test_questions_share_connections(heard, asked):
+    before = asked.connections
+    for _ in range(10):
+        assert heard("GET", "/", API).status == 200
+    assert asked.connections - before <= 1
+
+
+def test_a_client_can_switch_to_no_other_protocol(adverse, sealjar):
+    for upgrade in ("h2c", "TLS/1.0", "websocket, h2c"):
+        fields = [("Cookie", sealjar.sign_in()), ("Upgrade", upgrade), ("Connection", "Upgrade, HTTP2-Settings")]
+        seen = adverse("GET", "/", fields).app_saw()
+        assert seen.values("Upgrade") == [] and "upgrade" not in seen.values("Connection")
+    assert adverse.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
+
+
+@pytest.fixture
+def mute():
+    """A port at which connections wait for ever: the first are accepted by the system, later ones not even that."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        yield listener
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["accepts", "accepts nobody"])
+def test_a_sealjar_that_does_not_answer_is_not_waited_for(certificate, mute, slow, full):
+    class Placeholder:
+        port = mute.getsockname()[1]
+
+    waiting = [socket.socket() for _ in range(8 if full else 0)]
+    for connection in waiting:
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", Placeholder.port))
+    before = len(slow.seen)
+    proxy = Impatient(ADVERSE, certificate, Placeholder.port, slow.port)
+    try:
+        begun = time.monotonic()
+        assert proxy("GET", "/", API).status == 500
+        assert 4 < time.monotonic() - begun < 12
+        assert slow.seen[before:] == []
+    finally:
+        proxy.stop()
+        for connection in waiting:
+            connection.close()
+
+
+class Impatient(Proxy):
+    """Is ready as soon as it accepts connections."""
+
+    def _wait_until_ready(self):
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port)).close()
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def own(certificate, sealjar, app):
+    """The file of a user who added settings and locations of several kinds."""
+    addition = """
+    proxy_set_header X-Host yes;
+    location /own/ {
+        proxy_set_header X-Own yes;
+        include snippets/sealjar-headers.conf;
+        proxy_pass http://app;
+    }
+    location ~ /\\. {
+        deny all;
+    }
+    location ~ \\.(css|js)$ {
+        return 204;
+    }
+    location = /basic {
+        auth_basic realm;
+        auth_basic_user_file /dev/null;
+    }
+
+    # Not with"""
+    kind = replace(NGINX, replaced=(("\n    # Not with", addition.replace("{", "{{").replace("}", "}}")), *NGINX.replaced))
+    yield from running(kind, certificate, sealjar, app)
+
+
+def test_fields_of_the_users_own_do_not_open_a_way(own, sealjar):
+    fields = [("Remote-User", "mallory"), ("Remote-Level", "mallory"), ("Cookie", sealjar.sign_in() + "; a=1")]
+    for path, name in (("/own/", "X-Own"), ("/", "X-Host")):
+        seen = own("GET", path, fields).app_saw()
+        assert "mallory" not in json.dumps(seen.headers) and seen.values(name) == ["yes"]
+        assert (seen.values("Remote-User"), seen.values("Cookie")) == (["alice"], ["a=1"])
+
+
+def test_expressions_of_the_users_own_take_no_path_of_ours(own, sealjar):
+    assert own("GET", "/", [("Cookie", sealjar.sign_in())]).app_saw().values("Remote-Email") == [EMAIL]
+    assert own("GET", "/auth/style.css", API).status != 204
+
+
+@pytest.mark.parametrize("headers", [API, NAVIGATION])
+def test_a_401_of_nginx_itself_leads_nowhere(own, headers):
+    answer = own("GET", "/basic", headers)
+    assert answer.status == 401 and answer.values("Location") == []
+
+
+@pytest.fixture(scope="module")
+def http2(certificate, sealjar, slow):
+    kind = replace(ADVERSE, replaced=(("listen 443 ssl;", "listen 443 ssl http2;"), *ADVERSE.replaced))
+    for proxy in running(kind, certificate, sealjar, slow):
+        context = ssl.create_default_context(cafile=certificate)
+        with httpx.Client(http1=False, http2=True, verify=context, timeout=60) as client:
+
+            def ask(method, path, headers, body=b""):
+                url, names = f"https://127.0.0.1:{proxy.port}{path}", {"sni_hostname": HOST}
+                answer = client.request(method, url, headers=[("Host", HOST), *headers], content=body, extensions=names)
+                assert answer.http_version == "HTTP/2"
+                return answer
+
+            yield ask
+
+
+def test_over_http_2_no_identity_of_the_client_gets_through(http2, sealjar):
+    names = [*STRIPPED[:-1], *(name.replace("-", separator) for name in PRINCIPAL for separator in SEPARATORS)]
+    spoofed = [(name.lower(), "mallory") for name in names if name != "X-Forwarded-Host"]
+    cookies = [("cookie", cookie) for cookie in ("a=1", sealjar.sign_in(), "__Host-sealjar-proof=x", "b=2")]
+    seen = http2("GET", "/", [*spoofed, *cookies]).json()
+    assert "mallory" not in json.dumps(seen)
+    assert [value for name, value in seen["headers"] if name == "Remote-User"] == ["alice"]
+    assert [value for name, value in seen["headers"] if name == "Cookie"] == ["a=1; b=2"]
+
+
+def test_over_http_2_an_upload_without_a_session_is_refused(http2, slow):
+    before = len(slow.seen)
+    for _ in range(3):
+        answer = http2("POST", "/upload", API, b"x" * 3_000_000)
+        assert (answer.status_code, answer.headers["cache-control"]) == (401, "no-store")
+    assert slow.seen[before:] == []
+
+
+def test_over_http_2_a_page_is_redirected_to_sign_in(http2):
+    answer = http2("GET", "/reports", NAVIGATION)
+    assert answer.status_code == 303 and answer.headers.get_list("cache-control") == ["no-store"]
