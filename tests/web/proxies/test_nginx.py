@@ -8,11 +8,12 @@ import subprocess
 import threading
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head
-from servers import KINDS, Proxy, running
+from servers import KINDS, PUBLIC, Proxy, running
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
 # What an administrator may have set for all hosts of an nginx. Each would break ours if it reached them.
@@ -56,6 +57,11 @@ class Slow(App):
                 request.send_response(200)
                 request.send_header("Content-Length", "0")
                 return request.end_headers()
+            if request.path == "/401":
+                request.send_response(401)
+                request.send_header("Content-Length", "4")
+                request.end_headers()
+                return request.wfile.write(b"mine")
             if not request.path.startswith("/events"):
                 return answer(request)
             request.send_response(200)
@@ -137,6 +143,24 @@ def test_the_applications_own_answers_are_stored_as_it_says(adverse, sealjar):
     assert "no-store" not in adverse("GET", "/", [("Cookie", sealjar.sign_in())]).values("Cache-Control")
 
 
+def test_a_program_is_told_where_to_sign_in(adverse):
+    assert urlsplit(adverse("GET", "/reports", API).location).path == "/auth/login"
+
+
+@pytest.mark.parametrize("headers", [API, NAVIGATION])
+def test_an_applications_own_401_passes_unchanged(adverse, sealjar, headers):
+    answer = adverse("GET", "/401", [*headers, ("Cookie", sealjar.sign_in())])
+    assert (answer.status, answer.body) == (401, b"mine")
+    assert answer.values("Location") == answer.values("Cache-Control") == []
+
+
+def test_four_runs_of_our_cookies_leave_the_others(adverse, sealjar):
+    cookie = sealjar.sign_in()
+    runs = "; ".join(f"{cookie}; {cookie}; c{number}={number}" for number in range(4))
+    assert adverse("GET", "/", [("Cookie", runs)]).app_saw().values("Cookie") == ["c0=0; c1=1; c2=2; c3=3"]
+    assert adverse("GET", "/", [("Cookie", f"{runs}; {cookie}")]).app_saw().values("Cookie") == []
+
+
 @pytest.fixture(scope="module")
 def asked():
     """Stands in Sealjar's place, and keeps what it is asked."""
@@ -189,6 +213,12 @@ def test_the_application_is_told_no_field_of_the_list_by_the_client(adverse, sea
     spoofed = [(name, "mallory") for name in STRIPPED]
     seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).app_saw()
     assert "mallory" not in json.dumps(seen.headers)
+
+
+def test_the_question_is_no_page_of_its_own(adverse, sealjar):
+    for path in ("/.sealjar/-", "/.sealjar/role=staff/-", "/%2esealjar/-"):
+        answer = adverse("GET", path, [("Cookie", sealjar.sign_in())])
+        assert answer.status == 404 and answer.values("Remote-User") == []
 
 
 def test_questions_share_connections(heard, asked):
@@ -292,6 +322,26 @@ def test_expressions_of_the_users_own_take_no_path_of_ours(own, sealjar):
 def test_a_401_of_nginx_itself_leads_nowhere(own, headers):
     answer = own("GET", "/basic", headers)
     assert answer.status == 401 and answer.values("Location") == []
+
+
+AMBIGUOUS = ["/public/..;/admin/", "/public/;/x", "/public//../x", "/public/a/./b", "/public/..%5cx", "/public/%252e%252e/x"]
+AMBIGUOUS += ["/public/a/..", "/public/a/..?b", "/public/%2e%2E/public/x", "/public/..\\x", "/public/a%3bb", "/x/..%2Fpublic/"]
+
+
+@pytest.fixture(scope="module")
+def public(certificate, sealjar, app):
+    yield from running(NGINX, certificate, sealjar, app, recipes=(PUBLIC,))
+
+
+@pytest.mark.parametrize("path", AMBIGUOUS)
+def test_a_path_that_may_be_another_is_not_public(public, app, path):
+    with app.sees_nothing():
+        assert public("GET", path, API).status in (400, 401, 404)
+
+
+@pytest.mark.parametrize("path", ["/public/", "/public/.well-known/x.y", "/public/caf%C3%A9%20.js?a=..;/&b=//", "/public/..."])
+def test_a_usual_path_is_public(public, path):
+    assert public("GET", path, API).app_saw().path == path
 
 
 @pytest.fixture(scope="module")
