@@ -236,35 +236,37 @@ def test_a_client_can_switch_to_no_other_protocol(adverse, sealjar):
     assert adverse.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
 
 
-@pytest.fixture
-def mute():
-    """A port at which connections wait for ever: the first are accepted by the system, later ones not even that."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        yield listener
+class Mute:
+    """A port at which connections wait for ever. The system accepts them, or not even that if it is `full`."""
+
+    def __init__(self, full: bool = False):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=0 if full else 8)
+        self.port = self.listener.getsockname()[1]
+        self.waiting = [socket.socket() for _ in range(8 if full else 0)]
+
+    def __enter__(self):
+        for connection in self.waiting:
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", self.port))
+        return self
+
+    def __exit__(self, *_):
+        for open_socket in (self.listener, *self.waiting):
+            open_socket.close()
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["accepts", "accepts nobody"])
-def test_a_sealjar_that_does_not_answer_is_not_waited_for(certificate, mute, slow, full):
-    class Placeholder:
-        port = mute.getsockname()[1]
-
-    waiting = [socket.socket() for _ in range(8 if full else 0)]
-    for connection in waiting:
-        connection.setblocking(False)
-        connection.connect_ex(("127.0.0.1", Placeholder.port))
+def test_a_sealjar_that_does_not_answer_is_not_waited_for(certificate, slow, full):
     before = len(slow.seen)
-    proxy = Impatient(ADVERSE, certificate, Placeholder.port, slow.port)
-    try:
+    with Mute(full) as mute:
+        proxy = Impatient(ADVERSE, certificate, mute.port, slow.port)
         begun = time.monotonic()
-        assert proxy("GET", "/", API).status == 500
-        assert 4 < time.monotonic() - begun < 12
-        assert slow.seen[before:] == []
-    finally:
-        proxy.stop()
-        for connection in waiting:
-            connection.close()
+        try:
+            assert proxy("GET", "/", API).status == 500
+            assert 4 < time.monotonic() - begun < 12
+        finally:
+            proxy.stop()
+    assert slow.seen[before:] == []
 
 
 class Impatient(Proxy):

@@ -1,0 +1,352 @@
+"""The text that `docs/ingress-nginx.md` and `docs/nginx-proxy-manager.md` show to paste, in the configuration that those
+products write around it. The frames here have what matters of theirs; the text is that of the pages."""
+
+import json
+import re
+import time
+from base64 import urlsafe_b64encode
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import harness
+import kubernetes_validate
+import pytest
+import yaml
+from harness import API, HOST, NAVIGATION, ROOT, Sealjar
+from servers import KINDS, Proxy, running
+from test_failures import away
+from test_headers import SPOOFED
+from test_nginx import Impatient, Mute
+from waiting import until
+
+(NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
+QUESTION_HOST = "sealjar.default.svc.cluster.local"
+
+
+def blocks(page: str, language: str) -> list:
+    """The code blocks of a page in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def framed(http: str):
+    """nginx with this `http` block; <names> are places of the test."""
+    start = NGINX.main.partition("    include")[0]
+    text = re.sub(r"<(\w+)>", r"{\1}", http.replace("{", "{{").replace("}", "}}"))
+    return replace(NGINX, main=f"{start}\n{text}\n}}}}\n")
+
+
+# Nginx Proxy Manager 2.15.1: nginx.conf, proxy_host.conf and conf.d/include/proxy.conf.
+
+MANAGER = """
+    proxy_connect_timeout 90s; proxy_send_timeout 90s; proxy_read_timeout 90s; client_max_body_size 2000m;
+    proxy_http_version 1.1;
+    proxy_set_header X-Forwarded-Scheme $scheme;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header Accept-Encoding "";
+    map $host $forward_scheme { default http; }
+    real_ip_header X-Real-IP; real_ip_recursive on; set_real_ip_from 10.0.0.0/8;
+    include <here>/sealjar.conf;
+    server {
+        set $forward_scheme http; set $server "127.0.0.1"; set $port <app>;
+        listen 127.0.0.1:<port> ssl; server_name app.example.com;
+        ssl_certificate <here>/cert.pem; ssl_certificate_key <here>/key.pem;
+        add_header Strict-Transport-Security max-age=63072000 always;
+        ADVANCED
+        CUSTOM
+    }
+"""
+CUSTOM_LOCATION = """
+        location /custom/ {
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_pass http://127.0.0.1:<app>;
+        }
+"""
+# By this expression it finds a location in the text that takes the place of its own.
+DEFAULT_LOCATION = re.compile(r"^(?:.*;)?\s*?location\s*?/\s*?{", re.IGNORECASE | re.MULTILINE)
+
+
+def manager() -> object:
+    (text,) = blocks("nginx-proxy-manager.md", "nginx")
+    assert DEFAULT_LOCATION.search(text)
+    assert "snippets/sealjar-host.conf" in text
+    text = text.replace("include snippets/", "include <here>/")
+    return framed(MANAGER.replace("ADVANCED", text).replace("CUSTOM", CUSTOM_LOCATION))
+
+
+# ingress-nginx 1.15.1: rootfs/etc/nginx/template/nginx.tmpl.
+
+INGRESS = """
+    underscores_in_headers off; ignore_invalid_headers on;
+    map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+    map $proxy_upstream_name $backend { default-sealjar-8080 127.0.0.1:<sealjar>; shop-app-80 127.0.0.1:<app>; }
+    HTTP_SNIPPET
+    server {
+        listen 127.0.0.1:<port> ssl; server_name app.example.com;
+        ssl_certificate <here>/cert.pem; ssl_certificate_key <here>/key.pem;
+        set $proxy_upstream_name "-";
+        LOCATIONS
+        SERVER_SNIPPET
+    }
+"""
+QUESTION = """
+        location = AUTH_PATH {
+            internal;
+            set $proxy_upstream_name "UPSTREAM";
+            proxy_intercept_errors off;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header X-Forwarded-Proto "";
+            proxy_set_header X-Request-ID $request_id;
+            proxy_set_header Host AUTH_HOST;
+            proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+            proxy_set_header X-Original-Method $request_method;
+            proxy_set_header X-Sent-From "nginx-ingress-controller";
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Auth-Request-Redirect $request_uri;
+            proxy_buffering off;
+            proxy_pass_request_headers on;
+            client_max_body_size BODY_SIZE;
+            proxy_http_version 1.1;
+            set $target "AUTH_URL";
+            proxy_pass $target;
+        }
+"""
+ASKED = """
+            auth_request AUTH_PATH;
+            auth_request_set $auth_cookie $upstream_http_set_cookie;
+            add_header Set-Cookie $auth_cookie always;
+"""
+LOCATION = """
+        location "PATH" {
+            set $proxy_upstream_name "UPSTREAM";
+            set $proxy_host $proxy_upstream_name;
+            ASKED
+            client_max_body_size BODY_SIZE;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header X-Request-ID $request_id;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Forwarded-Port $server_port;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Scheme $scheme;
+            proxy_set_header X-Scheme $scheme;
+            proxy_set_header X-Original-Forwarded-For $http_x_forwarded_for;
+            proxy_set_header X-Original-Forwarded-Host $http_x_forwarded_host;
+            proxy_set_header Proxy "";
+            PROXY_SET_HEADERS
+            proxy_connect_timeout 5s;
+            proxy_send_timeout SEND_TIMEOUTs;
+            proxy_read_timeout READ_TIMEOUTs;
+            proxy_buffering off;
+            proxy_request_buffering on;
+            proxy_http_version 1.1;
+            LOCATION_SNIPPET
+            proxy_pass http://$backend;
+        }
+"""
+RISKS = {"auth-url": "High", "auth-response-headers": "Medium", "auth-always-set-cookie": "Low", "proxy-body-size": "Medium"}
+RISKS |= {"proxy-read-timeout": "Low", "proxy-send-timeout": "Low"}
+
+
+def ingress_page() -> tuple:
+    """The values for the controller, and the Ingresses."""
+    values, ingresses = blocks("ingress-nginx.md", "yaml")
+    return yaml.safe_load(values)["controller"], list(yaml.safe_load_all(ingresses))
+
+
+def ingress() -> object:
+    values, ingresses = ingress_page()
+    config = values["config"]
+    (mount,) = values["extraVolumeMounts"]
+    text = INGRESS.replace("HTTP_SNIPPET", config["http-snippet"].replace(mount["mountPath"], "<here>"))
+    text = text.replace("SERVER_SNIPPET", config["server-snippet"])
+    locations = "".join(locations_of(ingress, values) for ingress in ingresses)
+    return framed(text.replace("LOCATIONS", locations))
+
+
+def locations_of(ingress: dict, values: dict) -> str:
+    prefix = "nginx.ingress.kubernetes.io/"
+    annotations = {name.removeprefix(prefix): value for name, value in ingress["metadata"].get("annotations", {}).items()}
+    ((path,),) = [rule["http"]["paths"] for rule in ingress["spec"]["rules"]]
+    service = path["backend"]["service"]
+    upstream = f"{ingress['metadata']['namespace']}-{service['name']}-{service['port']['number']}"
+    asked, question = "", ""
+    if url := annotations.get("auth-url"):
+        host, authority = urlsplit(url).hostname, urlsplit(url).netloc
+        assert authority == f"{QUESTION_HOST}:8080"
+        asked, question = ASKED, QUESTION
+        headers = [name.strip() for name in annotations["auth-response-headers"].split(",")]
+        for number, name in enumerate(headers):
+            variable = name.lower().replace("-", "_")
+            asked += f"auth_request_set $authHeader{number} $upstream_http_{variable};\n"
+            asked += f"proxy_set_header '{name}' $authHeader{number};\n"
+        encoded = urlsafe_b64encode(path["path"].encode()).decode().rstrip("=")
+        question = question.replace("AUTH_HOST", host).replace("AUTH_URL", url.replace(authority, "127.0.0.1:<sealjar>"))
+        question, asked = (text.replace("AUTH_PATH", f"/_external-auth-{encoded}-Prefix") for text in (question, asked))
+    replaced = {
+        "ASKED": asked,
+        "PATH": path["path"],
+        "PROXY_SET_HEADERS": "".join(f'proxy_set_header {name} "{value}";\n' for name, value in values["proxySetHeaders"].items()),
+        "UPSTREAM": upstream,
+        "BODY_SIZE": annotations.get("proxy-body-size", "1m"),
+        "SEND_TIMEOUT": annotations.get("proxy-send-timeout", "60"),
+        "READ_TIMEOUT": annotations.get("proxy-read-timeout", "60"),
+        "LOCATION_SNIPPET": values["config"]["location-snippet"],
+    }
+    text = question + LOCATION
+    for name, value in replaced.items():
+        text = re.sub(rf"(?<![A-Z_]){name}", lambda _: value, text)
+    return text
+
+
+PRODUCTS = {"ingress-nginx": ingress, "nginx-proxy-manager": manager}
+
+
+@pytest.fixture(scope="module", params=PRODUCTS)
+def product(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def page_sealjar(tmp_path_factory):
+    """Its sessions are renewed after a second. Also asked under the Service's name."""
+    settings = [f"http.public_origins=https://{HOST}", "http.trusted_proxies=127.0.0.1", "session.idle=10s"]
+    settings.append(f"http.verify_authorities={QUESTION_HOST}")
+    server = Sealjar(tmp_path_factory.mktemp("page"), *settings).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def page(product, certificate, page_sealjar, app):
+    yield from running(with_certificate(product, certificate), certificate, page_sealjar, app)
+
+
+def with_certificate(product, certificate):
+    kind = PRODUCTS[product]()
+    return replace(kind, main=kind.main.replace("{here}/cert.pem", str(certificate)).replace("{here}/key", f"{certificate.parent}/key"))
+
+
+@pytest.mark.parametrize("headers", [[], SPOOFED], ids=["honest", "spoofed"])
+def test_nobody_gets_in_without_a_session(page, app, headers):
+    with app.sees_nothing():
+        for method in ("GET", "POST", "OPTIONS"):
+            answer = page(method, "/reports?a=1", [*API, *headers])
+            assert answer.status == 401 or headers and answer.status == 400
+
+
+def test_a_program_is_told_where_to_sign_in_and_a_browser_is_sent_there(page, app):
+    with app.sees_nothing():
+        for headers, status in ((API, 401), (NAVIGATION, 303)):
+            answer = page("GET", "/reports?a=1", headers)
+            url = urlsplit(answer.location)
+            assert (answer.status, url.netloc, url.path, url.query) == (status, HOST, "/auth/login", "rd=%2Freports%3Fa%3D1")
+            assert answer.values("Cache-Control") == ["no-store"]
+            assert page("GET", f"{url.path}?{url.query}", NAVIGATION).status == 200
+
+
+def test_the_application_is_told_who_asks_and_not_the_cookie(page, page_sealjar):
+    cookie = page_sealjar.sign_in()
+    seen = page("GET", "/a%2Fb//c?d=%2F", [("Cookie", f"a=1; {cookie}; __Host-sealjar-proof=x; b=2")]).app_saw()
+    assert (seen.path, seen.values("Host"), seen.values("Cookie")) == ("/a%2Fb//c?d=%2F", [HOST], ["a=1; b=2"])
+    for name in ("Remote-User", "X-Auth-Request-User"):
+        assert seen.values(name) == ["alice"]
+    assert [seen.values(f"X-Forwarded-{what}") for what in ("For", "Proto")] == [["127.0.0.1"], ["https"]]
+    assert cookie not in json.dumps(seen.headers)
+
+
+@pytest.mark.parametrize("spoof", [[field] for field in SPOOFED] + [SPOOFED], ids=lambda fields: f"{fields[0][0]}+{len(fields)}")
+def test_no_identity_that_the_client_sent_reaches_the_application(page, page_sealjar, app, spoof):
+    before = len(app.seen)
+    for path in ("/", "/custom/"):
+        answer = page("GET", path, [*spoof, ("Cookie", page_sealjar.sign_in("bob"))])
+        assert answer.status in (200, 400)
+    assert "mallory" not in json.dumps([seen.headers for seen in app.seen[before:]])
+
+
+def test_other_fields_about_the_request_are_the_proxys(page, page_sealjar, app):
+    for name in ("X-Forwarded-Host", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL", "X-Original-URI", "Forwarded"):
+        before = len(app.seen)
+        answer = page("GET", "/", [*API, (name, "mallory"), ("Cookie", page_sealjar.sign_in())])
+        # Sealjar refuses where the client says of the request what the proxy denies.
+        assert answer.status in (200, 400, 403, 500)
+        heard = [seen.values(name) for seen in app.seen[before:]]
+        assert ["mallory"] not in heard, name
+
+
+def test_signing_in_and_out_works(page, app):
+    body = json.dumps({"login": "alice", "password": harness.PASSWORD}).encode()
+    signed_in = page("POST", "/auth/login", [("Content-Type", "application/json")], body)
+    assert signed_in.status == 200
+    cookie = ("Cookie", signed_in.cookies()[0])
+    assert page("GET", "/", [cookie]).status == 200
+    assert page("POST", "/auth/logout", [cookie, ("Content-Type", "application/json")]).status == 200
+    with app.sees_nothing():
+        assert page("GET", "/", [*API, cookie]).status == 401
+
+
+def test_the_renewed_cookie_reaches_the_browser(page, page_sealjar):
+    cookie = page_sealjar.sign_in()
+    answer = until(lambda: page("GET", "/set-cookie", [("Cookie", cookie)]), lambda answer: len(answer.cookies()) > 1)
+    assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
+
+
+def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
+    cookie = ("Cookie", page_sealjar.sign_in())
+    assert page.client.upgrade("/socket", [cookie]) == (101, b"HELLOping")
+    assert page("POST", "/upload", [cookie], b"x" * 3_000_000).app_saw().length == 3_000_000
+    seen = page("GET", "/", [cookie, ("Connection", "close, Remote-User, Cookie")]).app_saw()
+    assert seen.values("Remote-User") == ["alice"] and "Remote-User" not in seen.values("Connection")
+    with app.sees_nothing():
+        assert page.client.upgrade("/socket", API)[0] == 401
+
+
+def test_nobody_gets_in_while_sealjar_is_away(page, page_sealjar, app):
+    cookie = ("Cookie", page_sealjar.sign_in())
+    with away(page_sealjar), app.sees_nothing():
+        for headers in (API, NAVIGATION):
+            assert page("GET", "/", [*headers, cookie]).status >= 500
+    assert page("GET", "/", [cookie]).status == 200
+
+
+def test_a_sealjar_that_does_not_answer_is_not_waited_for(product, certificate, app):
+    with Mute() as mute:
+        proxy = Impatient(with_certificate(product, certificate), certificate, mute.port, app.port)
+        begun = time.monotonic()
+        try:
+            assert proxy("GET", "/", API).status == 500
+            assert time.monotonic() - begun < 12
+        finally:
+            proxy.stop()
+
+
+# The Ingresses for Kubernetes.
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_takes_the_ingresses(version):
+    _, ingresses = ingress_page()
+    assert [ingress["kind"] for ingress in ingresses] == ["Ingress", "Ingress"]
+    for ingress in ingresses:
+        kubernetes_validate.validate(ingress, version, strict=True)
+
+
+def test_the_annotations_are_of_no_critical_risk():
+    """As the controller classes them; `annotations-risk-level` is `High` by default."""
+    _, ingresses = ingress_page()
+    names = [name.partition("/")[2] for ingress in ingresses for name in ingress["metadata"].get("annotations", {})]
+    assert set(names) == set(RISKS)
+
+
+def test_the_questions_header_list_is_stripped_from_every_location():
+    """Each field that the answer sets is removed where nothing is asked."""
+    values, ingresses = ingress_page()
+    listed = ingresses[1]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-response-headers"]
+    # The expression by which the controller takes it.
+    assert re.fullmatch(r"[A-Za-z0-9-_, ]*", listed)
+    assert {name.strip() for name in listed.split(",")} <= {name for name, value in values["proxySetHeaders"].items() if value == ""}
