@@ -325,6 +325,15 @@ def test_a_sealjar_that_does_not_answer_is_not_waited_for(product, certificate, 
             proxy.stop()
 
 
+def test_the_files_that_nginx_proxy_manager_mounts_are_there():
+    (compose,) = blocks("nginx-proxy-manager.md", "yaml")
+    mounts = [volume.split(":") for volume in yaml.safe_load(compose)["services"]["npm"]["volumes"]]
+    assert len(mounts) == 3
+    for source, target, _ in mounts:
+        assert (ROOT / "deploy/nginx" / source).is_file()
+        assert target in ("/data/nginx/custom/http_top.conf", f"/etc/nginx/snippets/{source.removeprefix('./')}")
+
+
 # The Ingresses for Kubernetes.
 
 
