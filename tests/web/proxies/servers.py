@@ -87,14 +87,10 @@ class Kind:
         """The program's path. A missing one is skipped loudly, and fails where everything has to be tested."""
         program = shutil.which(self.program, path=str(self.where))
         if not program:
-            self._miss(f"{self.program} is not in {self.where}")
+            missing(f"{self.program} is not in {self.where}", f"nothing of {self.name}")
         if self.library and not glob.glob(self.library):
-            self._miss(f"{self.library} is not there")
+            missing(f"{self.library} is not there", f"nothing of {self.name}")
         return program
-
-    def _miss(self, what: str):
-        text = f"{what}: nothing of {self.name} is tested"
-        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
 
 
 KINDS = [
@@ -213,6 +209,12 @@ class Proxy:
             self.process.wait(PATIENCE)
         except ProcessLookupError:
             self.process.wait(PATIENCE)
+
+
+def missing(what: str, lost: str):
+    """Skips loudly what cannot be tested, or fails where everything has to be tested."""
+    text = f"{what}: {lost} is tested"
+    pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
 
 
 def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", **more):
