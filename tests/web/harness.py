@@ -149,23 +149,23 @@ class Seen:
 
 class App:
     """The application behind the proxy. It answers with what it received, keeps a list of it in `seen`, and says `HELLO` and
-    then each byte again over an upgraded connection. `/set-cookie` sets one of its own."""
+    then each byte again over an upgraded connection. `/set-cookie` sets one of its own. `answer_path` may answer instead."""
 
     def __init__(self):
         self.seen = []
-        seen = self.seen
+        app = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
             def answer(self):
-                if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-                    length = sum(len(chunk) for chunk in iter(self.read_chunk, b""))
-                else:
-                    length = len(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-                request = Seen(self.command, self.path, list(self.headers.items()), length)
-                seen.append(request)
+                request = Seen(self.command, self.path, list(self.headers.items()), 0)
+                app.seen.append(request)  # before the body comes, or does not
+                for data in self.body():
+                    request.length += len(data)
+                if app.answer_path(self):
+                    return
                 if self.headers.get("Upgrade", "").lower() == "websocket":
                     return self.upgrade()
                 body = json.dumps(vars(request)).encode()
@@ -178,12 +178,20 @@ class App:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
+            def body(self):
+                if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                    yield from iter(self.read_chunk, b"")
+                left = int(self.headers.get("Content-Length") or 0)
+                while data := self.rfile.read(min(left, 1 << 16)):
+                    left -= len(data)
+                    yield data
+
             def read_chunk(self) -> bytes:
                 data = self.rfile.read(int(self.rfile.readline().split(b";")[0], 16))
                 self.rfile.readline()
                 return data
 
-            def upgrade(self):
+            def upgrade(self, greeting: bytes = b"HELLO"):
                 self.close_connection = True
                 self.send_response(101)
                 self.send_header("Connection", "Upgrade")
@@ -191,7 +199,7 @@ class App:
                 # The answer to the key of RFC 6455, section 1.3, which `upgrade` below sends.
                 self.send_header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
                 self.end_headers()
-                self.wfile.write(b"HELLO")
+                self.wfile.write(greeting)
                 while data := self.connection.recv(4096):
                     self.wfile.write(data)
 
@@ -204,6 +212,10 @@ class App:
         self.server.handle_error = lambda *_: None  # a proxy that stops resets its connections
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer_path(self, handler) -> bool:
+        """Answers a request whose path has a meaning of its own, and says whether it has one."""
+        return False
 
     def stop(self):
         self.server.shutdown()
@@ -304,7 +316,8 @@ def connect(address, port, context, host, source="") -> socket.socket:
 
 
 def head(method, path, headers, body, host) -> bytes:
-    length = [("Content-Length", str(len(body)))] if body or method in ("POST", "PUT") else []
+    framed = any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers)
+    length = [("Content-Length", str(len(body)))] if not framed and (body or method in ("POST", "PUT")) else []
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in [*headers, *length])]
     return "".join(line + "\r\n" for line in [*lines, ""]).encode("latin-1")
 

@@ -2,12 +2,13 @@
 
 import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import harness
 import pytest
-from harness import HOST, OTHER_HOST, App, Sealjar, make_certificate
+from application import Application
+from exchanges import Exchanges
+from harness import HOST, OTHER_HOST, Sealjar, make_certificate
 from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running
 
 # The network of a CDN is trusted, too: some proxies append its address to X-Forwarded-For.
@@ -37,14 +38,6 @@ def brief_sealjar(tmp_path_factory):
     server.add_user("carol", "--role", "admin")
     yield server
     server.stop()
-
-
-class Application(App):
-    @contextmanager
-    def sees_nothing(self):
-        before = len(self.seen)
-        yield
-        assert self.seen[before:] == []
 
 
 @pytest.fixture(scope="session")
@@ -114,3 +107,33 @@ def apart(kind, certificate, hub_sealjar, app):
 def misspelt(kind, certificate, sealjar, app):
     """Its operator meant `role=staff`."""
     yield from running(kind, certificate, sealjar, app, "roles=staff")
+
+
+def lasting(items) -> list:
+    """The tests of exchanges that last longer than a minute."""
+    return [item for item in items if "exchanges" in item.fixturenames]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Moves the lasting ones to the end: by then most of their time has gone."""
+    items.sort(key=lambda item: "exchanges" in item.fixturenames)
+
+
+@pytest.fixture(scope="session")
+def exchanges(request, certificate, tmp_path_factory):
+    """Of all proxies whose lasting tests were selected."""
+    kinds = {item.callspec.params["kind"] for item in lasting(request.session.items)}
+    # A Sealjar of its own: that of the others is stopped now and then.
+    server = Sealjar(tmp_path_factory.mktemp("lasting"), *SETTINGS).start()
+    exchanges = Exchanges([kind for kind in KINDS if kind in kinds], certificate, server)
+    yield exchanges
+    exchanges.stop()
+    server.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun_early(request):
+    """Begins the lasting exchanges before the first test of a proxy, so that they last while the others run."""
+    if lasting(request.session.items):
+        request.getfixturevalue("exchanges")

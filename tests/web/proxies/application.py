@@ -1,0 +1,69 @@
+"""The application behind the proxies, with answers that come bit by bit."""
+
+import queue
+import threading
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+from harness import App
+
+
+class Application(App):
+    """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
+    for as many seconds, `/drip?s=` sends a byte now and then for as long, and a WebSocket at `/silent` only repeats."""
+
+    # How many bytes `/drip` sends.
+    DROPS = 10
+
+    def __init__(self):
+        self.queues, self.stopped = {}, threading.Event()
+        super().__init__()
+
+    @contextmanager
+    def sees_nothing(self):
+        before = len(self.seen)
+        yield
+        assert self.seen[before:] == []
+
+    def release(self, path: str, last: bool = False):
+        """Sends one more event, or ends the stream."""
+        self._queue(path).put(None if last else b"data: another\n\n")
+
+    def stop(self):
+        self.stopped.set()
+        for path in list(self.queues):
+            self.release(path, last=True)
+        super().stop()
+
+    def answer_path(self, handler) -> bool:
+        url = urlsplit(handler.path)
+        seconds = float(parse_qs(url.query).get("s", ["0"])[0])
+        if url.path == "/events":
+            self._start(handler, ("Content-Type", "text/event-stream"), ("Connection", "close"))
+            handler.wfile.write(b"data: first\n\n")
+            for event in iter(self._queue(handler.path).get, None):
+                handler.wfile.write(event)
+        elif url.path == "/slow":
+            self.stopped.wait(seconds)
+            self._start(handler, ("Content-Length", "4"))
+            handler.wfile.write(b"done")
+        elif url.path == "/drip":
+            self._start(handler, ("Content-Length", str(self.DROPS)))
+            for _ in range(self.DROPS):
+                self.stopped.wait(seconds / self.DROPS)
+                handler.wfile.write(b".")
+        elif url.path == "/silent":
+            handler.upgrade(b"")
+        else:
+            return False
+        return True
+
+    def _queue(self, path: str) -> queue.SimpleQueue:
+        return self.queues.setdefault(path, queue.SimpleQueue())
+
+    @staticmethod
+    def _start(handler, *headers):
+        handler.send_response(200)
+        for name, value in headers:
+            handler.send_header(name, value)
+        handler.end_headers()

@@ -1,0 +1,70 @@
+"""Exchanges that last, or whose parts come one by one: no proxy holds a part back, or cuts the rest off.
+
+Those of a minute run beside all other tests, from the first one of the proxies on, and are judged at the end."""
+
+import json
+
+import pytest
+from application import Application
+from exchanges import (
+    BLOCK,
+    BLOCKS,
+    answer_to,
+    late_answer,
+    sent,
+    silent_stream,
+    silent_websocket,
+    slow_download,
+    slow_upload,
+)
+from servers import KINDS
+
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+# Seconds until a part counts as held back.
+HELD_BACK = 15
+
+
+@pytest.fixture
+def events(app, request):
+    """A path of the application's that sends events for this test only. It ends with the test."""
+    path = f"/events?for={id(request)}"
+    yield path
+    app.release(path, last=True)
+
+
+def test_each_event_reaches_the_client_before_the_next_one(proxy, sealjar, app, events):
+    cookie = ("Cookie", sealjar.sign_in())
+    with sent(proxy, "GET", events, ("Accept", "text/event-stream"), cookie, patience=HELD_BACK) as connection:
+        answer = answer_to(connection)
+        assert answer.status == 200
+        assert answer.readline() + answer.readline() == b"data: first\n\n"
+        for _ in range(3):
+            app.release(events)
+            assert answer.readline() + answer.readline() == b"data: another\n\n"
+
+
+@each_kind
+def test_a_websocket_may_be_silent_for_a_minute(exchanges, kind):
+    assert exchanges.result(kind, silent_websocket) == (101, b"ping")
+
+
+@each_kind
+def test_a_stream_of_events_may_be_silent_for_a_minute(exchanges, kind):
+    assert exchanges.result(kind, silent_stream) == (b"data: first\n\n", b"data: another\n\n")
+
+
+@each_kind
+def test_an_answer_may_begin_after_a_minute(exchanges, kind):
+    assert exchanges.result(kind, late_answer) == (200, b"done")
+
+
+@each_kind
+def test_a_download_may_last_for_a_minute(exchanges, kind):
+    assert exchanges.result(kind, slow_download) == (200, b"." * Application.DROPS)
+
+
+@each_kind
+def test_an_upload_may_last_for_a_minute(exchanges, kind):
+    status, body = exchanges.result(kind, slow_upload)
+    assert status == 200, body
+    assert json.loads(body)["length"] == BLOCKS * len(BLOCK)
