@@ -1,0 +1,85 @@
+"""Large bodies: whole with a session, however they are framed; and without one refused, in a way that a client can read."""
+
+import shutil
+import subprocess
+from contextlib import suppress
+
+import pytest
+from exchanges import answer_to, sent
+from harness import API, HOST, PATIENCE
+from http2 import connected
+from servers import KINDS, missing
+
+MEGABYTE = bytes(1_000_000)
+HUNDRED = 100
+FRAMINGS = {"with a length": ("Content-Length", str(HUNDRED * len(MEGABYTE))), "in chunks": ("Transfer-Encoding", "chunked")}
+
+
+def upload(proxy, framing: str, *headers) -> tuple:
+    """Sends a hundred megabytes over HTTP/1.1, one by one; returns the status and the body of the answer."""
+    before, after, end = (b"%x\r\n" % len(MEGABYTE), b"\r\n", b"0\r\n\r\n") if framing == "in chunks" else (b"", b"", b"")
+    with sent(proxy, "POST", "/upload", FRAMINGS[framing], *headers) as connection:
+        with suppress(OSError):  # a proxy that refuses may close the connection before it has read all
+            for _ in range(HUNDRED):
+                connection.sendall(before + MEGABYTE + after)
+            connection.sendall(end)
+        answer = answer_to(connection)
+        return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_hundred_megabytes_arrive_whole(proxy, sealjar, app, framing):
+    status, body = upload(proxy, framing, ("Cookie", sealjar.sign_in()))
+    assert status == 200, body
+    assert app.seen[-1].length == HUNDRED * len(MEGABYTE)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_hundred_megabytes_without_a_session_do_not_arrive(proxy, app, framing):
+    with app.sees_nothing():
+        status, _ = upload(proxy, framing, *API)
+        assert status == 401
+
+
+by_itself = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name not in ("nginx", "apache")], indirect=True, ids=lambda kind: kind.name
+)
+FIVE = 5 * len(MEGABYTE)
+# Codes of RST_STREAM (RFC 9113, sections 7 and 8.1) after the whole answer: NO_ERROR asks the client to send no more of the
+# body. HAProxy says CANCEL instead, at which some clients forget the answer.
+NO_ERROR, CANCEL = 0, 8
+RESETS = {"haproxy": CANCEL}
+# Those whose RST_STREAM makes curl 7.88 report an error and no status. It was still sending.
+FORGOTTEN = ("haproxy", "envoy")
+
+
+@by_itself
+def test_an_upload_over_http2_arrives_whole(proxy, sealjar, app, certificate):
+    with connected(proxy.port, certificate) as client:
+        seen = client.request("POST", "/upload", [("cookie", sealjar.sign_in())], FIVE)
+    assert (seen.status, seen.ended, seen.reset, client.lost) == (200, True, None, "")
+    assert app.seen[-1].length == FIVE
+
+
+@by_itself
+def test_the_client_of_a_refused_upload_sees_the_whole_answer(proxy, sealjar, app, certificate):
+    """And its connection is good for the next request."""
+    with connected(proxy.port, certificate) as client:
+        with app.sees_nothing():
+            seen = client.request("POST", "/upload", [("accept", "application/json")], FIVE)
+        assert (seen.status, seen.ended, client.lost) == (401, True, "")
+        assert int(dict(seen.headers).get("content-length", len(seen.body))) == len(seen.body)
+        assert seen.reset in (None, RESETS.get(proxy.kind.name, NO_ERROR))
+        again = client.request("GET", "/", [("cookie", sealjar.sign_in())])
+        assert (again.status, again.ended, again.reset) == (200, True, None)
+
+
+@pytest.mark.parametrize("version", ["http1.1", "http2"])
+def test_curl_sees_that_its_upload_was_refused(proxy, app, certificate, tmp_path, version):
+    curl, body = shutil.which("curl") or missing("no curl", "no upload by it"), tmp_path / "body"
+    body.write_bytes(bytes(FIVE))
+    command = [curl, f"--{version}", "--silent", "--output", tmp_path / "answer", "--write-out", "%{http_code}"]
+    command += ["--cacert", certificate, "--connect-to", f"::127.0.0.1:{proxy.port}", "--max-time", str(PATIENCE)]
+    with app.sees_nothing():
+        done = subprocess.run([*command, "--data-binary", f"@{body}", f"https://{HOST}/upload"], capture_output=True, text=True)
+    assert done.stdout == "401" or (version, done.stdout) == ("http2", "000") and proxy.kind.name in FORGOTTEN
