@@ -36,6 +36,8 @@ def batches(fields: list) -> list:
     return [fields[start : start + MOST_FIELDS] for start in range(0, len(fields), MOST_FIELDS)]
 
 
-SPOOFED = [(spelling, "mallory") for name in IDENTITY for spelling in spellings(name)]
+SPELLINGS = [(spelling, "mallory") for name in IDENTITY for spelling in spellings(name)]
+# Those of them that one request can carry.
+SPOOFED = [(name.replace("-", separator), "mallory") for name in IDENTITY for separator in "-_.~"]
 # Names that mean nothing, with the same separators.
 ODD = [(spelt, "mallory") for byte in SEPARATORS for spelt in (f"X{byte}Y", f"{byte}X", f"X{byte}", byte)]

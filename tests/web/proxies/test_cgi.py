@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hosts import HOSTS, PATH
 from servers import running
-from spoofing import IDENTITY, NO_TOKEN, SEPARATORS, SPOOFED, TOLD, batches
+from spoofing import NO_TOKEN, SEPARATORS, SPELLINGS, TOLD, batches
 
 # A proxy may also close the connection on a name that HTTP does not allow.
 REFUSED = suppress(OSError, http.client.HTTPException)
@@ -61,7 +61,7 @@ def test_no_spelling_of_a_field_becomes_a_variable(hosted, host, sealjar, login)
     """Also not where Sealjar has nothing to say: bob has no role, no name and no address."""
     cookie = sealjar.sign_in(login)
     honest = told(variables_of(hosted, host, cookie, []))
-    waiting = batches(SPOOFED)
+    waiting = batches(SPELLINGS)
     while waiting:
         fields = waiting.pop()
         variables = variables_of(hosted, host, cookie, fields)
@@ -84,5 +84,5 @@ def test_a_field_alone_becomes_no_variable_of_the_users(hosted, host, sealjar):
 
 def test_no_spelling_of_a_field_is_a_way_in(hosted, host):
     with host.sees_nothing():
-        for fields in batches(SPOOFED):
+        for fields in batches(SPELLINGS):
             assert 400 <= hosted("GET", PATH, fields).status < 500, fields

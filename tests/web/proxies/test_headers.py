@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from harness import API, DISPLAY_NAME, EMAIL, HOST, NAVIGATION, OTHER_HOST
-from spoofing import IDENTITY, ODD, PLAIN, SPOOFED, batches
+from spoofing import IDENTITY, ODD, PLAIN, SPELLINGS, batches
 
 FORWARDED = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
 
@@ -31,7 +31,7 @@ def test_no_identity_that_the_client_sent_reaches_the_application(proxy, sealjar
     """Also not where Sealjar has nothing to say: bob has no role, no name and no address."""
     cookie = sealjar.sign_in(login)
     honest = proxy("GET", "/", [("Cookie", cookie)]).app_saw()
-    for fields in batches(SPOOFED):
+    for fields in batches(SPELLINGS):
         spoofed = proxy("GET", "/", [*fields, ("Cookie", cookie)]).app_saw()
         assert "mallory" not in json.dumps(spoofed.headers), fields
         for name in IDENTITY:
@@ -50,7 +50,7 @@ def test_names_with_other_bytes_do_not_reach_the_application(proxy, sealjar):
 
 def test_identity_headers_are_no_way_in(proxy, app):
     with app.sees_nothing():
-        for fields in batches(SPOOFED):
+        for fields in batches(SPELLINGS):
             assert proxy("GET", "/", fields).status == 401
 
 

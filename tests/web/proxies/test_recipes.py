@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from harness import API, HOST, NAVIGATION, OTHER_HOST, PASSWORD
 from servers import CDN
-from test_headers import SPOOFED
+from spoofing import SPOOFED
 from waiting import until
 
 # Each is /admin/page to some application.

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from harness import API, HOST, NAVIGATION, PASSWORD
-from test_headers import IDENTITY
+from spoofing import IDENTITY
 
 # Paths with a meaning of their own for the application.
 TARGETS = ["/d%2Fe", "/a%3Bb;c=d", "/x%20y", "/caf%C3%A9", "/a%25b", "/tail/", "/a:b@c!$&'()*+,=~", "/q?x=%2F&y=a+b;c&z=%3D", "/q?"]

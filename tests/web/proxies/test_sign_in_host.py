@@ -4,7 +4,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 from harness import API, HOST, NAVIGATION, PASSWORD, SIGN_IN_HOST
-from test_headers import SPOOFED
+from spoofing import SPOOFED
 
 
 def sign_in(apart):
