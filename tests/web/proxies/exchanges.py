@@ -38,11 +38,10 @@ class Exchanges:
         return self.futures[kind.name, exchange].result(SILENCE + PATIENCE)
 
     def stop(self):
-        self.app.stopped.set()
+        self.app.stop()
         for start in self.proxies:
             if not start.exception():
                 start.result().stop()
-        self.app.stop()
         self.pool.shutdown()
 
     def _run(self, exchange, start, cookie):
