@@ -134,7 +134,7 @@ class Sealjar:
 
 @dataclass
 class Seen:
-    """A request as the app received it: every header as (name, value), in order, spelt as it came."""
+    """A request as the app received it: every header as [name, value], in order, spelt as it came."""
 
     method: str
     path: str
@@ -160,7 +160,7 @@ class App:
             disable_nagle_algorithm = True
 
             def answer(self):
-                request = Seen(self.command, self.path, list(self.headers.items()), 0)
+                request = Seen(self.command, self.path, [list(field) for field in self.headers.items()], 0)
                 app.seen.append(request)  # before the body comes, or does not
                 for data in self.body():
                     request.length += len(data)

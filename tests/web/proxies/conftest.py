@@ -9,7 +9,7 @@ import pytest
 from application import Application
 from exchanges import Exchanges
 from harness import HOST, OTHER_HOST, Sealjar, make_certificate
-from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running
+from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running, with_http2
 
 # The network of a CDN is trusted, too: some proxies append its address to X-Forwarded-For.
 TRUSTED = f"http.trusted_proxies=127.0.0.1,{CDN}"
@@ -55,6 +55,15 @@ def kind(request):
 @pytest.fixture(scope="session")
 def proxy(kind, certificate, sealjar, app):
     yield from running(kind, certificate, sealjar, app)
+
+
+@pytest.fixture(scope="session")
+def over_http2(request, kind, certificate, sealjar, app):
+    """The same, and it speaks HTTP/2."""
+    if with_http2(kind) == kind:
+        yield request.getfixturevalue("proxy")
+    else:
+        yield from running(with_http2(kind), certificate, sealjar, app)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A client of HTTP/2 that keeps what comes on each stream, as a browser sees it: answers that come before all of the request
 was sent, and resets. httpx tells only the last of these."""
 
+import json
 import ssl
 from collections import defaultdict
 from contextlib import contextmanager
@@ -23,24 +24,30 @@ class Stream:
     reset: int | None = None
     sent: int = 0
 
+    def json(self):
+        assert self.status == 200, self
+        return json.loads(self.body)
+
 
 class Http2:
     """One connection. `lost` says how it ended, if the server ended it."""
 
     def __init__(self, connection):
         self.connection, self.lost = connection, ""
-        self.h2 = H2Connection(H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
+        self.h2 = H2Connection(H2Configuration(header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False))
+
         self.streams = defaultdict(Stream)
         self.h2.initiate_connection()
         self._flush()
 
-    def request(self, method: str, path: str, headers=(), size: int = 0) -> Stream:
+    def request(self, method: str, path: str, headers=(), size: int = 0, authority: str = HOST) -> Stream:
         """Sends as much of a body of this size as the server takes, and returns what the client saw."""
         number = self.h2.get_next_available_stream_id()
         stream = self.streams[number]
-        fields = [(":method", method), (":scheme", "https"), (":authority", HOST), (":path", path)]
+        fields = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path)]
         length = [("content-length", str(size))] if size else []
-        self.h2.send_headers(number, [*fields, *length, *headers], end_stream=not size)
+        fields = [(name.encode("latin-1"), value.encode()) for name, value in [*fields, *length, *headers]]
+        self.h2.send_headers(number, fields, end_stream=not size)
         while not self.lost and stream.reset is None:
             room = 0
             if stream.sent < size:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import harness
@@ -120,6 +120,15 @@ KINDS = [
         "/usr/lib/*/lua/5.3/socket/core.so",
     ),
 ]  # fmt: skip
+
+
+def with_http2(kind: Kind) -> Kind:
+    """Those that speak HTTP/2 towards browsers only if they are told to, told to."""
+    if kind.name == "nginx":
+        return replace(kind, replaced=(("listen 443 ssl;", "listen 443 ssl http2;"), *kind.replaced))
+    if kind.name == "apache":
+        return replace(kind, main=kind.main + "LoadModule http2_module modules/mod_http2.so\nProtocols h2 http/1.1\n")
+    return kind
 
 
 class Proxy:

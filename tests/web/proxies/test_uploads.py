@@ -8,7 +8,7 @@ import pytest
 from exchanges import answer_to, sent
 from harness import API, HOST, PATIENCE
 from http2 import connected
-from servers import KINDS, missing
+from servers import missing
 
 MEGABYTE = bytes(1_000_000)
 HUNDRED = 100
@@ -41,9 +41,6 @@ def test_a_hundred_megabytes_without_a_session_do_not_arrive(proxy, app, framing
         assert status == 401
 
 
-by_itself = pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS if kind.name not in ("nginx", "apache")], indirect=True, ids=lambda kind: kind.name
-)
 FIVE = 5 * len(MEGABYTE)
 # Codes of RST_STREAM (RFC 9113, sections 7 and 8.1) after the whole answer: NO_ERROR asks the client to send no more of the
 # body. HAProxy says CANCEL instead, at which some clients forget the answer.
@@ -53,33 +50,31 @@ RESETS = {"haproxy": CANCEL}
 FORGOTTEN = ("haproxy", "envoy")
 
 
-@by_itself
-def test_an_upload_over_http2_arrives_whole(proxy, sealjar, app, certificate):
-    with connected(proxy.port, certificate) as client:
+def test_an_upload_over_http2_arrives_whole(over_http2, sealjar, app, certificate):
+    with connected(over_http2.port, certificate) as client:
         seen = client.request("POST", "/upload", [("cookie", sealjar.sign_in())], FIVE)
     assert (seen.status, seen.ended, seen.reset, client.lost) == (200, True, None, "")
     assert app.seen[-1].length == FIVE
 
 
-@by_itself
-def test_the_client_of_a_refused_upload_sees_the_whole_answer(proxy, sealjar, app, certificate):
+def test_the_client_of_a_refused_upload_sees_the_whole_answer(over_http2, sealjar, app, certificate):
     """And its connection is good for the next request."""
-    with connected(proxy.port, certificate) as client:
+    with connected(over_http2.port, certificate) as client:
         with app.sees_nothing():
             seen = client.request("POST", "/upload", [("accept", "application/json")], FIVE)
         assert (seen.status, seen.ended, client.lost) == (401, True, "")
         assert int(dict(seen.headers).get("content-length", len(seen.body))) == len(seen.body)
-        assert seen.reset in (None, RESETS.get(proxy.kind.name, NO_ERROR))
+        assert seen.reset in (None, RESETS.get(over_http2.kind.name, NO_ERROR))
         again = client.request("GET", "/", [("cookie", sealjar.sign_in())])
         assert (again.status, again.ended, again.reset) == (200, True, None)
 
 
 @pytest.mark.parametrize("version", ["http1.1", "http2"])
-def test_curl_sees_that_its_upload_was_refused(proxy, app, certificate, tmp_path, version):
+def test_curl_sees_that_its_upload_was_refused(over_http2, app, certificate, tmp_path, version):
     curl, body = shutil.which("curl") or missing("no curl", "no upload by it"), tmp_path / "body"
     body.write_bytes(bytes(FIVE))
     command = [curl, f"--{version}", "--silent", "--output", tmp_path / "answer", "--write-out", "%{http_code}"]
-    command += ["--cacert", certificate, "--connect-to", f"::127.0.0.1:{proxy.port}", "--max-time", str(PATIENCE)]
+    command += ["--cacert", certificate, "--connect-to", f"::127.0.0.1:{over_http2.port}", "--max-time", str(PATIENCE)]
     with app.sees_nothing():
         done = subprocess.run([*command, "--data-binary", f"@{body}", f"https://{HOST}/upload"], capture_output=True, text=True)
-    assert done.stdout == "401" or (version, done.stdout) == ("http2", "000") and proxy.kind.name in FORGOTTEN
+    assert done.stdout == "401" or (version, done.stdout) == ("http2", "000") and over_http2.kind.name in FORGOTTEN

@@ -1,0 +1,54 @@
+"""What a proxy tells Sealjar, in its questions and on `/auth/`: nothing that only a proxy may say comes from the client.
+
+Another application stands in the place of Sealjar here. It answers every question with 200 and no identity."""
+
+import json
+
+import pytest
+from application import Application
+from harness import HOST
+from servers import running
+from spoofing import ODD, PLAIN, SPELLINGS, batches
+
+FACTS = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Prefix"]
+FACTS += ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
+FACTS += ["X-Original-Host", "Forwarded"]
+CLAIMS = [*SPELLINGS, *ODD, *[(name, "mallory") for name in FACTS]]
+
+
+@pytest.fixture(scope="session")
+def stand_in():
+    app = Application()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def heard(kind, certificate, stand_in, app):
+    yield from running(kind, certificate, stand_in, app)
+
+
+def assert_no_claims(seen, fields):
+    assert "mallory" not in json.dumps(seen.headers), (seen, fields)
+    assert [name for name, _ in seen.headers if not PLAIN.fullmatch(name)] == []
+
+
+def test_a_question_repeats_no_claim_of_the_client(heard, stand_in, app):
+    for fields in batches(CLAIMS):
+        before = len(stand_in.seen)
+        seen = heard("POST", "/page?a=1", [*fields, ("Cookie", "a=1")], b"body").app_saw()
+        (question,) = stand_in.seen[before:]
+        assert question.path.startswith("/auth/verify") and question.values("Cookie") == ["a=1"]
+        # It has no need of the body.
+        assert question.length == 0
+        assert_no_claims(question, fields)
+        # An answer without identity leaves no room for the client's.
+        assert_no_claims(seen, fields)
+
+
+def test_sealjars_own_pages_are_told_no_claim_of_the_client(heard, stand_in):
+    for fields in batches(CLAIMS):
+        seen = heard("POST", "/auth/page?a=1", [*fields, ("Cookie", "a=1")], b"body").app_saw()
+        assert (seen.path, seen.values("Host"), seen.values("Cookie")) == ("/auth/page?a=1", [HOST], ["a=1"])
+        assert seen == stand_in.seen[-1]
+        assert_no_claims(seen, fields)
