@@ -34,7 +34,9 @@ class Http2:
 
     def __init__(self, connection):
         self.connection, self.lost = connection, ""
-        self.h2 = H2Connection(H2Configuration(header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False))
+        # It sends what it is given, also where that is malformed.
+        anything = dict(validate_outbound_headers=False, normalize_outbound_headers=False)
+        self.h2 = H2Connection(H2Configuration(header_encoding="utf-8", **anything))
 
         self.streams = defaultdict(Stream)
         self.h2.initiate_connection()
