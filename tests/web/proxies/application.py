@@ -8,6 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 from harness import App
 
 
+# The events that it sends.
+FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
+
+
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
     for as many seconds, `/drip?s=` sends a byte now and then for as long, and a WebSocket at `/silent` only repeats."""
@@ -27,7 +31,7 @@ class Application(App):
 
     def release(self, path: str, last: bool = False):
         """Sends one more event, or ends the stream."""
-        self._queue(path).put(None if last else b"data: another\n\n")
+        self._queue(path).put(None if last else ANOTHER)
 
     def stop(self):
         self.stopped.set()
@@ -40,7 +44,7 @@ class Application(App):
         seconds = float(parse_qs(url.query).get("s", ["0"])[0])
         if url.path == "/events":
             self._start(handler, ("Content-Type", "text/event-stream"), ("Connection", "close"))
-            handler.wfile.write(b"data: first\n\n")
+            handler.wfile.write(FIRST)
             for event in iter(self._queue(handler.path).get, None):
                 handler.wfile.write(event)
         elif url.path == "/slow":

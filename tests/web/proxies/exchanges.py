@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from application import Application
 from harness import HOST, PATIENCE, connect, head
-from servers import Proxy
+from http2 import connected
+from servers import Proxy, with_http2
 
 # Seconds: longer than 60, which is the default of most timeouts, and than Envoy's 15 for a whole answer.
 SILENCE = 65
@@ -27,7 +28,7 @@ class Exchanges:
         self.pool = ThreadPoolExecutor(max(1, len(kinds) * len(ALL)))
         cookie = ("Cookie", sealjar.sign_in())
         for kind in kinds:
-            start = self.pool.submit(Proxy, kind, certificate, sealjar.port, self.app.port)
+            start = self.pool.submit(Proxy, with_http2(kind), certificate, sealjar.port, self.app.port)
             # One after the other. A proxy that cannot be started is the result of all its exchanges.
             wait([start])
             self.proxies.append(start)
@@ -89,6 +90,13 @@ def late_answer(proxy, _, cookie):
         return answer.status, answer.read()
 
 
+def late_answer_over_http2(proxy, _, cookie):
+    name, value = cookie
+    with connected(proxy.port, proxy.certificate, SILENCE + PATIENCE) as client:
+        answer = client.request("GET", f"/slow?s={SILENCE}", [(name.lower(), value)])
+        return answer.status, answer.body
+
+
 def slow_download(proxy, _, cookie):
     with sent(proxy, "GET", f"/drip?s={SILENCE}", cookie) as connection:
         answer = answer_to(connection)
@@ -104,4 +112,4 @@ def slow_upload(proxy, app, cookie):
         return answer.status, answer.read()
 
 
-ALL = [silent_websocket, silent_stream, late_answer, slow_download, slow_upload]
+ALL = [silent_websocket, silent_stream, late_answer, late_answer_over_http2, slow_download, slow_upload]

@@ -32,24 +32,29 @@ class Stream:
 class Http2:
     """One connection. `lost` says how it ended, if the server ended it."""
 
-    def __init__(self, connection):
-        self.connection, self.lost = connection, ""
+    def __init__(self, connection, patience: float):
+        self.connection, self.patience, self.lost = connection, patience, ""
         # It sends what it is given, also where that is malformed.
         anything = dict(validate_outbound_headers=False, normalize_outbound_headers=False)
         self.h2 = H2Connection(H2Configuration(header_encoding="utf-8", **anything))
-
         self.streams = defaultdict(Stream)
         self.h2.initiate_connection()
         self._flush()
 
-    def request(self, method: str, path: str, headers=(), size: int = 0, authority: str = HOST) -> Stream:
-        """Sends as much of a body of this size as the server takes, and returns what the client saw."""
+    def begin(self, method: str, path: str, headers=(), size: int = 0, authority: str = HOST) -> int:
+        """Sends the head of a request with a body of this size, and returns the stream's number."""
         number = self.h2.get_next_available_stream_id()
-        stream = self.streams[number]
         fields = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path)]
         length = [("content-length", str(size))] if size else []
         fields = [(name.encode("latin-1"), value.encode()) for name, value in [*fields, *length, *headers]]
         self.h2.send_headers(number, fields, end_stream=not size)
+        self._flush()
+        return number
+
+    def request(self, *arguments, size: int = 0, **keywords) -> Stream:
+        """Sends a request and as much of its body as the server takes, and returns what the client saw."""
+        number = self.begin(*arguments, size=size, **keywords)
+        stream = self.streams[number]
         while not self.lost and stream.reset is None:
             room = 0
             if stream.sent < size:
@@ -64,16 +69,25 @@ class Http2:
             self._receive(wait=not room)
         return stream
 
+    def read(self, number: int, length: int) -> bytes:
+        """The next bytes of the body, as many as that, or fewer if it ends before."""
+        stream = self.streams[number]
+        while len(stream.body) < length and not (stream.ended or self.lost or stream.reset is not None):
+            self._receive(wait=True)
+            self._flush()
+        data, stream.body = stream.body[:length], stream.body[length:]
+        return data
+
     def _flush(self):
         try:
-            self.connection.settimeout(PATIENCE)
+            self.connection.settimeout(self.patience)
             self.connection.sendall(self.h2.data_to_send())
         except OSError as error:
             self.lost = self.lost or repr(error)
 
     def _receive(self, wait: bool):
         try:
-            self.connection.settimeout(PATIENCE if wait else 0)
+            self.connection.settimeout(self.patience if wait else 0)
             data = self.connection.recv(1 << 16)
         except (ssl.SSLWantReadError, BlockingIOError):
             return
@@ -102,9 +116,9 @@ class Http2:
 
 
 @contextmanager
-def connected(port: int, certificate):
+def connected(port: int, certificate, patience: float = PATIENCE):
     context = ssl.create_default_context(cafile=certificate)
     context.set_alpn_protocols(["h2"])
     with connect("127.0.0.1", port, context, HOST) as connection:
         assert connection.selected_alpn_protocol() == "h2"
-        yield Http2(connection)
+        yield Http2(connection, patience)

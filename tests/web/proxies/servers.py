@@ -139,7 +139,7 @@ class Proxy:
         self, kind: Kind, certificate: Path, sealjar: int, app: int,
         rules: str = "", recipes: tuple = (), other_app: int = 9, edits: tuple = (),
     ):  # fmt: skip
-        self.kind, self.port, program = kind, free_port(), kind.find()
+        self.kind, self.certificate, self.port, program = kind, certificate, free_port(), kind.find()
         # Apache and HAProxy read it as users that may not look into the tests' own directories.
         self.directory = tempfile.TemporaryDirectory(prefix="sealjar-proxy-")
         self.here = Path(self.directory.name)

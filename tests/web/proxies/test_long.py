@@ -5,18 +5,20 @@ Those of a minute run beside all other tests, from the first one of the proxies 
 import json
 
 import pytest
-from application import Application
+from application import ANOTHER, FIRST, Application
 from exchanges import (
     BLOCK,
     BLOCKS,
     answer_to,
     late_answer,
+    late_answer_over_http2,
     sent,
     silent_stream,
     silent_websocket,
     slow_download,
     slow_upload,
 )
+from http2 import connected
 from servers import KINDS
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -37,10 +39,19 @@ def test_each_event_reaches_the_client_before_the_next_one(proxy, sealjar, app, 
     with sent(proxy, "GET", events, ("Accept", "text/event-stream"), cookie, patience=HELD_BACK) as connection:
         answer = answer_to(connection)
         assert answer.status == 200
-        assert answer.readline() + answer.readline() == b"data: first\n\n"
+        assert answer.readline() + answer.readline() == FIRST
         for _ in range(3):
             app.release(events)
-            assert answer.readline() + answer.readline() == b"data: another\n\n"
+            assert answer.readline() + answer.readline() == ANOTHER
+
+
+def test_each_event_reaches_the_client_over_http2(over_http2, certificate, sealjar, app, events):
+    with connected(over_http2.port, certificate, HELD_BACK) as client:
+        stream = client.begin("GET", events, [("accept", "text/event-stream"), ("cookie", sealjar.sign_in())])
+        assert client.read(stream, len(FIRST)) == FIRST
+        for _ in range(3):
+            app.release(events)
+            assert client.read(stream, len(ANOTHER)) == ANOTHER
 
 
 @each_kind
@@ -50,12 +61,17 @@ def test_a_websocket_may_be_silent_for_a_minute(exchanges, kind):
 
 @each_kind
 def test_a_stream_of_events_may_be_silent_for_a_minute(exchanges, kind):
-    assert exchanges.result(kind, silent_stream) == (b"data: first\n\n", b"data: another\n\n")
+    assert exchanges.result(kind, silent_stream) == (FIRST, ANOTHER)
 
 
 @each_kind
 def test_an_answer_may_begin_after_a_minute(exchanges, kind):
     assert exchanges.result(kind, late_answer) == (200, b"done")
+
+
+@each_kind
+def test_an_answer_over_http2_may_begin_after_a_minute(exchanges, kind):
+    assert exchanges.result(kind, late_answer_over_http2) == (200, b"done")
 
 
 @each_kind

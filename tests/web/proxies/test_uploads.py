@@ -52,7 +52,7 @@ FORGOTTEN = ("haproxy", "envoy")
 
 def test_an_upload_over_http2_arrives_whole(over_http2, sealjar, app, certificate):
     with connected(over_http2.port, certificate) as client:
-        seen = client.request("POST", "/upload", [("cookie", sealjar.sign_in())], FIVE)
+        seen = client.request("POST", "/upload", [("cookie", sealjar.sign_in())], size=FIVE)
     assert (seen.status, seen.ended, seen.reset, client.lost) == (200, True, None, "")
     assert app.seen[-1].length == FIVE
 
@@ -61,7 +61,7 @@ def test_the_client_of_a_refused_upload_sees_the_whole_answer(over_http2, sealja
     """And its connection is good for the next request."""
     with connected(over_http2.port, certificate) as client:
         with app.sees_nothing():
-            seen = client.request("POST", "/upload", [("accept", "application/json")], FIVE)
+            seen = client.request("POST", "/upload", [("accept", "application/json")], size=FIVE)
         assert (seen.status, seen.ended, client.lost) == (401, True, "")
         assert int(dict(seen.headers).get("content-length", len(seen.body))) == len(seen.body)
         assert seen.reset in (None, RESETS.get(over_http2.kind.name, NO_ERROR))
