@@ -126,10 +126,6 @@ async fn an_answer_is_the_same_however_its_path_is_spelled() {
         ("/auth/status", "/auth/%73tatus"),
         ("/auth/status?x=y", "/auth/status/?x=y"),
         ("/protected", "/protected/"),
-        ("/auth/verify", "/auth//verify"),
-        ("/auth/verify?role=nobody", "/auth/verify/?role=nobody"),
-        ("/auth/verify/redirect?role=", "/auth/verify//redirect?role="),
-        ("/auth/verify/redirect", "/auth/verify/%72edirect"),
     ] {
         for cookie in [session.cookie().as_str(), "", "__Host-sealjar=x"] {
             for accept in ["*/*", "text/html"] {

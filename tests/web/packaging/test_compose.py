@@ -1,0 +1,125 @@
+"""The Compose project of `docs/docker-compose.md`: Compose's schema takes it, Sealjar takes its settings, and Caddy leads with its
+Caddyfile to the application, and to nothing without a session."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from harness import API, HOST, NAVIGATION, PATIENCE, ROOT, App, Client, Sealjar, free_port, make_certificate
+from waiting import until
+
+PAGE = (ROOT / "docs/docker-compose.md").read_text()
+CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+
+
+def block(language: str) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    return text
+
+
+@pytest.fixture
+def project() -> dict:
+    return yaml.safe_load(block("yaml"))
+
+
+def test_composes_schema_takes_it_and_would_notice_a_mistake(tmp_path):
+    file = tmp_path / "compose.yaml"
+    for text, code in [(block("yaml"), 0), (block("yaml").replace("cap_drop", "cap_drops"), 1)]:
+        file.write_text(text)
+        done = subprocess.run([*CHECK, file], capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_what_a_service_uses_is_declared(project):
+    for service in project["services"].values():
+        assert set(service["networks"]) <= set(project["networks"])
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            known = source in project["volumes"] or source.removeprefix("./") in ("Caddyfile", "sealjar.caddy")
+            assert known, source
+
+
+def test_the_application_is_reached_through_caddy_alone(project):
+    services, networks = project["services"], project["networks"]
+    assert [name for name, service in services.items() if "ports" in service] == ["caddy"]
+    assert not set(services["app"]["networks"]) & set(services["sealjar"]["networks"])
+    (pool,) = networks["sealjar"]["ipam"]["config"]
+    assert services["sealjar"]["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] == pool["subnet"]
+
+
+def test_sealjar_takes_its_settings_and_keeps_its_state_in_the_volume(project, tmp_path):
+    service = project["services"]["sealjar"]
+    environment = {**os.environ, **service["environment"]}
+    command = [Sealjar.program(), "config", "--listen", "0.0.0.0:8080"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and service["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] in done.stdout, done.stderr
+    directories = re.findall(r"^(?:VOLUME|WORKDIR) (/var\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert directories and {volume.partition(":")[2] for volume in service["volumes"]} == set(directories)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def sealjar(tmp_path_factory):
+    settings = [f"http.public_origins=https://{HOST}", "http.trusted_proxies=127.0.0.1"]
+    server = Sealjar(tmp_path_factory.mktemp("sealjar"), *settings).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = App()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def caddy(certificate, sealjar, app, tmp_path_factory):
+    """With the addresses of this machine, and with a certificate from no authority."""
+    here, port = tmp_path_factory.mktemp("caddy"), free_port()
+    program = shutil.which("caddy", path=str(Path(sys.prefix) / "bin"))
+    text = block("caddyfile")
+    for old, new in [
+        ("sealjar:8080", f"127.0.0.1:{sealjar.port}"),
+        ("app:80", f"127.0.0.1:{app.port}"),
+        (f"{HOST} {{", f"{HOST} {{\n\ttls {certificate[0]} {certificate[1]}"),
+    ]:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    options = f"{{\n\tadmin off\n\tauto_https disable_redirects\n\thttps_port {port}\n\tdefault_bind 127.0.0.1\n}}\n"
+    (here / "Caddyfile").write_text(options + text)
+    shutil.copy(ROOT / "deploy/caddy/sealjar.caddy", here)
+    with (here / "log").open("wb") as log:
+        process = subprocess.Popen([program, "run"], cwd=here, env={**os.environ, "HOME": str(here)}, stdout=log, stderr=log)
+    client = Client(port, certificate[0])
+
+    def status():
+        try:
+            return client("GET", "/auth/login", NAVIGATION).status
+        except OSError:
+            return process.poll()
+
+    try:
+        assert until(status, lambda status: status is not None) == 200, (here / "log").read_text()
+        yield client
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_caddy_leads_to_the_application_with_a_session_only(caddy, sealjar, app):
+    assert caddy("GET", "/", API).status == 401 and app.seen == []
+    assert caddy("GET", "/", NAVIGATION).location == f"https://{HOST}/auth/login?rd=%2F"
+    cookie = ("Cookie", f"a=1; {sealjar.sign_in()}")
+    seen = caddy("GET", "/x", [cookie, ("Remote-User", "mallory"), ("Remote.User", "mallory")]).app_saw()
+    assert (seen.path, seen.values("Remote-User"), seen.values("Cookie")) == ("/x", ["alice"], ["a=1"])
+    assert "mallory" not in str(seen.headers)
