@@ -1,26 +1,56 @@
--- Asks Sealjar about a request, for sealjar.conf beside this file. Only an answer of 200 lets the request go on, with the
+-- Asks Sealjar about a request, for sealjar-guard.conf beside this file. Only an answer of 200 lets the request go on, with the
 -- identity headers of that answer and without Sealjar's cookies. A person who opens a page is sent to sign in.
 
 local http = require "socket.http"
 http.TIMEOUT = 5
 
-local sealjar = "http://127.0.0.1:8080/auth/"
 local identity = {
     "Remote-User", "Remote-Name", "Remote-Groups", "Remote-Email", "Remote-Session-Deadline",
     "X-Auth-Request-User", "X-Auth-Request-Name", "X-Auth-Request-Groups", "X-Auth-Request-Email",
 }
--- What Sealjar needs to know of the client's own headers: nothing else is passed on.
-local asked = { "Host", "Cookie", "Accept", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest" }
-local ours = { ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Secure-sealjar"] = true }
+-- The headers that Sealjar needs to know: nothing else of the client's is passed on.
+local asked = {
+    "Host", "Cookie", "Accept", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Access-Control-Request-Method",
+    "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+}
+local ours = {
+    ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true, ["__Secure-sealjar"] = true,
+}
+-- Headers that only the proxy sets.
+local reserved = { "^remote%-", "^x%-auth%-request%-", "^x%-original%-", "^x%-forwarded%-", "^forwarded$" }
+-- Tokens of Connection that Apache itself acts on.
+local connection = { ["close"] = true, ["keep-alive"] = true, ["upgrade"] = true }
+-- What an application could read in another way than Apache.
+local ambiguous = { "//", "/%.%.?/", "/%.%.?$", "[\\;#]", "%%2[ef5]", "%%5c" }
 
--- Remote_User is Remote-User to many applications, and so is every other mixture.
-local function strip_identity(r)
+local function matches(text, patterns)
+    for _, pattern in ipairs(patterns) do
+        if text:find(pattern) then
+            return true
+        end
+    end
+    return false
+end
+
+-- CGI and its like read Remote.User and Remote_User as Remote-User. So a name has letters, digits and "-" only.
+local function strip_headers(r)
     for name in pairs(r:headers_in_table()) do
-        local plain = name:lower():gsub("_", "-")
-        if plain:find("^remote%-") or plain:find("^x%-auth%-request%-") then
+        local lower = name:lower()
+        if lower:find("[^a-z0-9-]") or matches(lower, reserved) then
             r.headers_in[name] = nil
         end
     end
+end
+
+-- The next server drops the headers that Connection names, so a client must not name ours.
+local function strip_connection(r)
+    local kept = {}
+    for token in (r.headers_in["Connection"] or ""):lower():gmatch("[^%s,]+") do
+        if connection[token] then
+            kept[#kept + 1] = token
+        end
+    end
+    r.headers_in["Connection"] = kept[1] and table.concat(kept, ", ")
 end
 
 -- Apache joins several Cookie fields with commas, so both ; and , separate.
@@ -35,31 +65,59 @@ local function strip_cookies(r)
     r.headers_in["Cookie"] = cookies ~= "" and cookies or nil
 end
 
+local function set_facts(r)
+    r.headers_in["X-Forwarded-For"] = r.useragent_ip
+    r.headers_in["X-Forwarded-Proto"] = r.is_https and "https" or "http"
+    r.headers_in["X-Forwarded-Host"] = r.headers_in["Host"]
+end
+
 local function navigates(r)
     local mode = r.headers_in["Sec-Fetch-Mode"]
     return mode == "navigate" or not mode and (r.headers_in["Accept"] or ""):find("text/html", 1, true)
 end
 
-function verify(r)
-    if r.filename:sub(1, #("proxy:" .. sealjar)) == "proxy:" .. sealjar then
-        strip_identity(r)
-        return apache2.OK
-    end
-    local question = {
-        ["X-Forwarded-For"] = r.useragent_ip,
-        ["X-Forwarded-Proto"] = r.is_https and "https" or "http",
-        ["X-Forwarded-Host"] = r.headers_in["Host"],
-        ["X-Forwarded-Method"] = r.method,
-        ["X-Forwarded-Uri"] = r.unparsed_uri,
-    }
+local function is_public(r)
+    return r.subprocess_env["SEALJAR_PUBLIC"] and not matches(r.unparsed_uri:lower():match("^[^?]*"), ambiguous)
+end
+
+local function ask(r, sealjar)
+    local question = { ["X-Forwarded-Method"] = r.method, ["X-Forwarded-Uri"] = r.unparsed_uri }
     for _, name in ipairs(asked) do
         question[name] = r.headers_in[name]
     end
-    local url = sealjar .. "verify?" .. (r.subprocess_env["SEALJAR_RULES"] or "")
+    local url = sealjar .. "/auth/verify/" .. (r.subprocess_env["SEALJAR_RULES"] or "-")
     local _, status, answer = http.request({ url = url, headers = question, redirect = false })
+    -- Without headers it was no answer of HTTP.
+    return answer and status, answer
+end
 
+-- Returns OK, or the status of the refusal.
+local function decide(r)
+    local target = r.filename or ""
+    -- A subrequest, an internal redirect or an error document. Apache's own configuration chose it, and no client. It may be a
+    -- file. It may not be an application: its rules may be others, and the cookie that could answer for them is gone.
+    if not r.is_initial_req then
+        if (r.subprocess_env["REDIRECT_STATUS"] or "200") ~= "200" then
+            strip_headers(r)
+        end
+        return target:find("^proxy:") and 403 or apache2.OK
+    end
+
+    local sealjar = r.subprocess_env["SEALJAR"]
+    strip_headers(r)
+    strip_connection(r)
+    set_facts(r)
+    -- Sealjar itself is known by where the request is on its way to, however its path is written.
+    if target:find("proxy:" .. sealjar .. "/", 1, true) == 1 then
+        return apache2.OK
+    end
+    if is_public(r) then
+        strip_cookies(r)
+        return apache2.OK
+    end
+
+    local status, answer = ask(r, sealjar)
     if status == 200 then
-        strip_identity(r)
         for _, name in ipairs(identity) do
             r.headers_in[name] = answer[name:lower()]
         end
@@ -72,4 +130,12 @@ function verify(r)
         return navigates(r) and answer["location"] and 303 or 401
     end
     return status == 403 and 403 or 503
+end
+
+function verify(r)
+    local status = decide(r)
+    if status ~= apache2.OK then
+        r.err_headers_out["Cache-Control"] = "no-store"
+    end
+    return status
 end

@@ -47,10 +47,11 @@ ErrorLog /dev/stderr
 StartServers 1
 LoadModule mpm_event_module modules/mod_mpm_event.so
 LoadModule authz_core_module modules/mod_authz_core.so
-LoadModule headers_module modules/mod_headers.so
 LoadModule lua_module modules/mod_lua.so
+LoadModule macro_module modules/mod_macro.so
 LoadModule proxy_module modules/mod_proxy.so
 LoadModule proxy_http_module modules/mod_proxy_http.so
+LoadModule remoteip_module modules/mod_remoteip.so
 LoadModule setenvif_module modules/mod_setenvif.so
 LoadModule ssl_module modules/mod_ssl.so
 Include {here}/sealjar.conf
