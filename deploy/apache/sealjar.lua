@@ -116,6 +116,8 @@ local function decide(r)
         return apache2.OK
     end
 
+    -- mod_cache answers before this file is asked, so it must not store what needs a session.
+    r.subprocess_env["no-cache"] = "1"
     local status, answer = ask(r, sealjar)
     if status == 200 then
         for _, name in ipairs(identity) do

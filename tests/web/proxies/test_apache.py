@@ -1,0 +1,198 @@
+"""Apache with other modules and directives beside Sealjar's: none of them is a way past the guard, and none breaks it."""
+
+import ssl
+
+import httpx
+import pytest
+from harness import API, HOST, NAVIGATION
+from servers import KINDS, running
+
+APACHE = next(kind for kind in KINDS if kind.name == "apache")
+MODULES = ["access_compat", "alias", "cache", "cache_socache", "deflate", "dir", "expires", "headers", "http2", "include", "mime"]
+MODULES += ["reqtimeout", "rewrite", "socache_shmcb"]
+# What Debian turns on by itself, and what many administrators add.
+BESIDE = ["Protocols h2 http/1.1", "SetOutputFilter DEFLATE", "ExpiresActive On", 'ExpiresDefault "access plus 1 hour"']
+BESIDE += ["RequestReadTimeout header=20-40,minrate=500 body=20,minrate=500"]
+GUARD = "Use SealjarApp http://127.0.0.1:{app}"
+
+
+@pytest.fixture(scope="module")
+def start(certificate, sealjar, app):
+    """Starts Apache with lines added to the application's VirtualHost, which may name {app} and the {files} of a directory, or
+    with others in the place of the application's line."""
+    generators = []
+
+    def start(*lines, guard=GUARD, files=""):
+        old = GUARD.format(app=app.port)
+        new = "\n".join([guard, *lines]).format(app=app.port, files=files)
+        modules = "".join(f"LoadModule {name}_module modules/mod_{name}.so\n" for name in MODULES)
+        edits = [("Define SEALJAR ", f"{modules}TypesConfig /dev/null\nDefine SEALJAR "), (old, new)]
+        generators.append(running(APACHE, certificate, sealjar, app, edits=tuple(edits)))
+        return next(generators[-1])
+
+    yield start
+    for generator in generators:
+        next(generator, None)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A directory of files that Apache serves itself."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "index.html").write_text("the index")
+    (directory / "refused.html").write_text("the page for refusals")
+    (directory / "page.shtml").write_text('[<!--#echo var="HTTP_REMOTE_USER" -->]')
+    for path in [directory, *directory.parents]:
+        path.chmod(path.stat().st_mode | 0o055)
+    return directory
+
+
+
+
+WAYS = {
+    "Satisfy Any": ["<Location />", "Satisfy Any", "</Location>"],
+    "an error document of the application's": ["ErrorDocument 401 /private", "ErrorDocument 303 /private"],
+    "a handler that is a proxy": ['<Location /private>', 'SetHandler "proxy:http://127.0.0.1:{app}"', "</Location>"],
+    "a rewriting proxy": ["RewriteEngine On", "RewriteRule ^/private http://127.0.0.1:{app}/private [P]"],
+    "a second ProxyPass": ["ProxyPass /private http://127.0.0.1:{app}/private"],
+    "a ProxyPass in a Location": ["<Location /private>", "ProxyPass http://127.0.0.1:{app}/private", "</Location>"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_directive_beside_the_guard_leads_past_it(start, sealjar, app, way):
+    proxy = start(*WAYS[way])
+    with app.sees_nothing():
+        assert proxy("GET", "/private", API).status == 401
+        assert proxy("GET", "/private", NAVIGATION).status == 303
+    assert proxy("GET", "/private", [("Cookie", sealjar.sign_in())]).app_saw().values("Remote-User") == ["alice"]
+
+
+CACHE = ["CacheEnable socache /", "CacheSocache shmcb", "CacheIgnoreNoLastMod On", "CacheDefaultExpire 3600"]
+
+
+def test_a_cache_stores_nothing_that_needs_a_session(start, sealjar, app):
+    """It answers before any check."""
+    proxy = start(*CACHE, "<Location /public/>", "Use SealjarPublic", "</Location>")
+    for path in ("/report", "/public/../report", "/public/a;b"):
+        assert proxy("GET", path, [("Cookie", sealjar.sign_in())]).app_saw().path == path
+        assert proxy("GET", path, API).status == 401
+    before = len(app.seen)
+    assert proxy("GET", "/public/a", API).status == proxy("GET", "/public/a", API).status == 200
+    assert len(app.seen) == before + 1
+
+
+def test_rules_inside_a_public_path_hold(start, sealjar, app):
+    public = ["<Location /public/>", "Use SealjarPublic", "</Location>"]
+    proxy = start(*public, "<Location /public/staff>", "Use SealjarRules role=staff", "</Location>")
+    assert proxy("GET", "/public/a", API).status == 200
+    with app.sees_nothing():
+        assert proxy("GET", "/public/staff", API).status == 401
+        assert proxy("GET", "/public/staff", [*API, ("Cookie", sealjar.sign_in("bob"))]).status == 403
+    assert proxy("GET", "/public/staff", [("Cookie", sealjar.sign_in())]).status == 200
+
+
+# Each is in /public/ to Apache, or to an application, but not to both.
+NOT_PUBLIC = ["/public/../a", "/public/..%2fa", "/public/%2e%2e/a", "/a/../public/b", "/a/..%2Fpublic/b", "//public/a"]
+NOT_PUBLIC += ["/public//a", "/public/..;/a", "/public/%252e%252e/a", "/public/..%5Ca", "/public/..\\a", "/public/.", "/public"]
+NOT_PUBLIC += ["/Public/a", f"https://{HOST}/public/../a", "/publicity"]
+
+
+def test_a_path_that_can_be_read_in_two_ways_is_not_public(start, sealjar, app):
+    """Nor does it lose the rules of its VirtualHost."""
+    public = ["<Location /public/>", "Use SealjarPublic", "</Location>"]
+    proxy = start("Use SealjarRules role=staff", *public)
+    for path in ("/public/", "/public/a%20b", "/public/.well-known/a..b", "/public/a?b=//../;c"):
+        assert proxy("GET", path, [("Remote-User", "mallory")]).app_saw().values("Remote-User") == []
+    with app.sees_nothing():
+        for path in NOT_PUBLIC:
+            assert proxy("GET", path, API).status == 401, path
+            assert proxy("GET", path, [*API, ("Cookie", sealjar.sign_in("bob"))]).status == 403, path
+
+
+# Each is in /staff to Apache or to most applications.
+STAFF = ["/staff", "/staff/", "/staff/a", "/x/../staff/", "/x/..%2Fstaff", "//staff/", "/%73taff/", "/staff%2Fa", "/./staff"]
+
+
+def test_the_rules_of_a_path_hold_however_it_is_written(start, sealjar, app):
+    proxy = start("<Location /staff>", "Use SealjarRules role=staff", "</Location>")
+    bob = ("Cookie", sealjar.sign_in("bob"))
+    with app.sees_nothing():
+        for path in STAFF:
+            assert proxy("GET", path, [*API, bob]).status == 403, path
+    for path in ("/", "/staffing", "/x/staff", "/?/staff"):
+        assert proxy("GET", path, [bob]).status == 200, path
+
+
+def test_files_that_apache_serves_itself_are_guarded(start, sealjar, site):
+    proxy = start('DocumentRoot "{files}"', "DirectoryIndex index.html", guard="Use SealjarGuard", files=site)
+    for path in ("/", "/index.html"):
+        assert proxy("GET", path, API).status == 401
+        answer = proxy("GET", path, [("Cookie", sealjar.sign_in())])
+        assert (answer.status, answer.body) == (200, b"the index")
+
+
+FILES = ['DocumentRoot "{files}"', "ProxyPass /files/ !", 'Alias /files/ "{files}/"']
+
+
+def test_an_error_document_may_be_a_file(start, sealjar, app, site):
+    proxy = start(guard="\n".join([*FILES, "ErrorDocument 401 /files/refused.html", GUARD]), files=site)
+    with app.sees_nothing():
+        answer = proxy("GET", "/", API)
+    assert (answer.status, answer.body) == (401, b"the page for refusals")
+    assert answer.values("Cache-Control") == ["no-store"]
+
+
+def test_a_page_that_includes_others_is_told_who_asks(start, sealjar, app, site):
+    """And an error document is not: nobody was asked about its request."""
+    denied = ["<Location /denied>", "Require all denied", "</Location>", "ErrorDocument 403 /files/page.shtml"]
+    includes = ["<Location /files/>", "Options +Includes", "AddOutputFilter INCLUDES .shtml", "</Location>"]
+    proxy = start(guard="\n".join([*FILES, *includes, *denied, GUARD]), files=site)
+    spoofed = ("Remote-User", "mallory")
+    assert proxy("GET", "/files/page.shtml", [("Cookie", sealjar.sign_in()), spoofed]).body == b"[alice]"
+    assert proxy("GET", "/denied", [spoofed]).body == b"[(none)]"
+
+
+def test_nothing_that_is_beside_breaks_it(start, sealjar, app, certificate):
+    """Over HTTP/2, as browsers come."""
+    proxy = start(*BESIDE)
+    cookie = sealjar.sign_in()
+    context = ssl.create_default_context(cafile=certificate)
+    with httpx.Client(http1=False, http2=True, verify=context) as client:
+
+        def send(method, path, *headers, **options):
+            url, sni = f"https://127.0.0.1:{proxy.port}{path}", {"sni_hostname": HOST}
+            return client.request(method, url, headers=[("Host", HOST), *headers], extensions=sni, **options)
+
+        for headers, status in (API, 401), (NAVIGATION, 303):
+            with app.sees_nothing():
+                answer = send("GET", "/", *headers)
+            assert (answer.http_version, answer.status_code) == ("HTTP/2", status)
+            # mod_expires may add a lifetime, which no-store overrules.
+            assert "no-store" in answer.headers["Cache-Control"].split(", ")
+        # The answer comes before the whole body was sent. httpx does not look at it while it waits to send on.
+        with app.sees_nothing():
+            assert send("POST", "/", *API, content=b"x" * 10_000).status_code == 401
+        spoofed = [("remote.user", "mallory"), ("remote_user", "mallory"), ("x-forwarded-for", "192.0.2.66")]
+        for _ in range(20):
+            seen = send("POST", "/a%2Fb", ("cookie", "a=1"), ("cookie", cookie), *spoofed, content=b"x" * 100_000).json()
+            told = {name.lower(): value for name, value in seen["headers"]}
+            assert (seen["path"], seen["length"], told["remote-user"], told["cookie"]) == ("/a%2Fb", 100_000, "alice", "a=1")
+            assert "mallory" not in told.values() and told["x-forwarded-for"] == "127.0.0.1"
+        assert send("GET", "/auth/login", *NAVIGATION).headers["Cache-Control"].startswith("no-store")
+    assert proxy.client.upgrade("/socket", [("Cookie", cookie)]) == (101, b"HELLOping")
+
+
+def test_an_old_client_may_keep_its_connection(start, sealjar):
+    head = f"GET / HTTP/1.0\r\nHost: {HOST}\r\nCookie: {sealjar.sign_in()}\r\n"
+    proxy = start()
+    assert b"\r\nConnection: Keep-Alive\r\n" in proxy.client.raw(f"{head}Connection: Keep-Alive, Remote-User\r\n\r\n".encode())
+    assert b"\r\nConnection: close\r\n" in proxy.client.raw(f"{head}\r\n".encode())
+
+
+def test_what_was_away_is_asked_again_at_once(start, sealjar, app):
+    proxy = start()
+    sealjar.stop()
+    assert proxy("GET", "/auth/login", API).status == 503
+    sealjar.start()
+    assert proxy("GET", "/auth/login", NAVIGATION).status == 200
