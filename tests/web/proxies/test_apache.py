@@ -22,12 +22,12 @@ def start(certificate, sealjar, app):
     with others in the place of the application's line."""
     generators = []
 
-    def start(*lines, guard=GUARD, files=""):
+    def start(*lines, guard=GUARD, files="", edits=()):
         old = GUARD.format(app=app.port)
         new = "\n".join([guard, *lines]).format(app=app.port, files=files)
         modules = "".join(f"LoadModule {name}_module modules/mod_{name}.so\n" for name in MODULES)
-        edits = [("Define SEALJAR ", f"{modules}TypesConfig /dev/null\nDefine SEALJAR "), (old, new)]
-        generators.append(running(APACHE, certificate, sealjar, app, edits=tuple(edits)))
+        edits = (("Define SEALJAR ", f"{modules}TypesConfig /dev/null\nDefine SEALJAR "), (old, new), *edits)
+        generators.append(running(APACHE, certificate, sealjar, app, edits=edits))
         return next(generators[-1])
 
     yield start
@@ -181,6 +181,15 @@ def test_nothing_that_is_beside_breaks_it(start, sealjar, app, certificate):
             assert "mallory" not in told.values() and told["x-forwarded-for"] == "127.0.0.1"
         assert send("GET", "/auth/login", *NAVIGATION).headers["Cache-Control"].startswith("no-store")
     assert proxy.client.upgrade("/socket", [("Cookie", cookie)]) == (101, b"HELLOping")
+
+
+def test_a_thread_loads_the_lua_file_once(start, sealjar):
+    proxy = start(edits=[("local http =", 'io.stderr:write("loaded\\n") local http =')])
+    asked = [("GET", "/", [("Cookie", sealjar.sign_in())])] * 100
+    for _ in range(3):
+        assert {answer.status for answer in proxy.client.in_turn(*asked)} == {200}
+    threads = 4 * 25  # as many as Apache starts by default to have 75 idle ones
+    assert proxy.log.read_text().count("loaded") <= threads
 
 
 def test_an_old_client_may_keep_its_connection(start, sealjar):
