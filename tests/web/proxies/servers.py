@@ -45,6 +45,7 @@ DefaultRuntimeDir {here}
 PidFile {here}/pid
 ErrorLog /dev/stderr
 StartServers 1
+Listen 127.0.0.1:{port}
 LoadModule mpm_event_module modules/mod_mpm_event.so
 LoadModule authz_core_module modules/mod_authz_core.so
 LoadModule lua_module modules/mod_lua.so
@@ -117,7 +118,7 @@ KINDS = [
     ),
     Kind(
         "apache", "apache", "apache2", DEBIAN, ("-DFOREGROUND", "-f", "{here}/main"),
-        (*ADDRESSES, ("Listen 443", "Listen 127.0.0.1:{port}"), ("*:443", "*:{port}"), ("/etc/apache2", "{here}")), APACHE,
+        (*ADDRESSES, ("*:443", "*:{port}"), ("/etc/apache2", "{here}")), APACHE,
         "/usr/lib/*/lua/5.3/socket/core.so",
     ),
 ]  # fmt: skip
