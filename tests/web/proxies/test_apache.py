@@ -1,6 +1,9 @@
 """Apache with other modules and directives beside Sealjar's: none of them is a way past the guard, and none breaks it."""
 
+import dataclasses
 import ssl
+import tempfile
+from pathlib import Path
 
 import httpx
 import pytest
@@ -36,17 +39,15 @@ def start(certificate, sealjar, app):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A directory of files that Apache serves itself."""
-    directory = tmp_path_factory.mktemp("site")
-    (directory / "index.html").write_text("the index")
-    (directory / "refused.html").write_text("the page for refusals")
-    (directory / "page.shtml").write_text('[<!--#echo var="HTTP_REMOTE_USER" -->]')
-    for path in [directory, *directory.parents]:
-        path.chmod(path.stat().st_mode | 0o055)
-    return directory
-
-
+def site():
+    """A directory of files that Apache serves itself. Its user may not look into the tests' own directories."""
+    with tempfile.TemporaryDirectory(prefix="sealjar-site-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "index.html").write_text("the index")
+        (directory / "refused.html").write_text("the page for refusals")
+        (directory / "page.shtml").write_text('[<!--#echo var="HTTP_REMOTE_USER" -->]')
+        yield directory
 
 
 WAYS = {
@@ -122,6 +123,28 @@ def test_the_rules_of_a_path_hold_however_it_is_written(start, sealjar, app):
             assert proxy("GET", path, [*API, bob]).status == 403, path
     for path in ("/", "/staffing", "/x/staff", "/?/staff"):
         assert proxy("GET", path, [bob]).status == 200, path
+
+
+FIRST = """ServerName first.example.com
+    SSLEngine on
+    SSLCertificateFile /etc/sealjar/tls/cert.pem
+    SSLCertificateKeyFile /etc/sealjar/tls/key.pem
+</VirtualHost>
+<VirtualHost *:{port}>
+    ServerName app.example.com"""
+
+
+@pytest.fixture
+def second(certificate, sealjar, app):
+    """The application's VirtualHost comes after another one, to which all names lead that no VirtualHost has."""
+    kind = dataclasses.replace(APACHE, replaced=(("ServerName app.example.com", FIRST), *APACHE.replaced))
+    yield from running(kind, certificate, sealjar, app)
+
+
+def test_a_host_is_known_by_its_name(second, sealjar, app):
+    assert second("GET", "/", [("Cookie", sealjar.sign_in())]).app_saw().values("Remote-User") == ["alice"]
+    with app.sees_nothing():
+        assert second("GET", "/", [("Cookie", sealjar.sign_in())], host="first.example.com", sni=HOST).status != 200
 
 
 def test_files_that_apache_serves_itself_are_guarded(start, sealjar, site):
