@@ -1,14 +1,17 @@
 """Apache with other modules and directives beside Sealjar's: none of them is a way past the guard, and none breaks it."""
 
 import dataclasses
+import socket
 import ssl
 import tempfile
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from harness import API, HOST, NAVIGATION
 from servers import KINDS, running
+from test_failures import away
 
 APACHE = next(kind for kind in KINDS if kind.name == "apache")
 MODULES = ["access_compat", "alias", "cache", "cache_socache", "deflate", "dir", "expires", "headers", "http2", "include", "mime"]
@@ -147,6 +150,19 @@ def test_a_host_is_known_by_its_name(second, sealjar, app):
         assert second("GET", "/", [("Cookie", sealjar.sign_in())], host="first.example.com", sni=HOST).status != 200
 
 
+# The tests' application makes one of the slashes at the beginning.
+SENT = {"/a%2Fb%3Bc;d//e/%2e?f=%2F": "", "/%61/../b\\c|d": "", "//a//b": "/a//b", "/@first.example.com/:80": ""}
+
+
+def test_no_path_is_changed(start, sealjar):
+    proxy = start()
+    for path, seen in SENT.items():
+        assert proxy("GET", path, [("Cookie", sealjar.sign_in())]).app_saw().path == (seen or path)
+    # Apache itself reads an absolute one.
+    whole = proxy("GET", f"https://{HOST}/a%20b", [("Cookie", sealjar.sign_in())])
+    assert whole.app_saw().path == "/a%20b"
+
+
 def test_files_that_apache_serves_itself_are_guarded(start, sealjar, site):
     proxy = start('DocumentRoot "{files}"', "DirectoryIndex index.html", guard="Use SealjarGuard", files=site)
     for path in ("/", "/index.html"):
@@ -228,3 +244,11 @@ def test_what_was_away_is_asked_again_at_once(start, sealjar, app):
     assert proxy("GET", "/auth/login", API).status == 503
     sealjar.start()
     assert proxy("GET", "/auth/login", NAVIGATION).status == 200
+
+
+def test_a_question_without_an_answer_is_given_up_soon(start, sealjar, app):
+    proxy = start()
+    with away(sealjar), socket.create_server(("127.0.0.1", sealjar.port)), app.sees_nothing():
+        began = time.monotonic()
+        assert proxy("GET", "/", [("Cookie", "__Host-sealjar=x"), *API]).status == 503
+        assert time.monotonic() - began < 10
