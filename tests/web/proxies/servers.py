@@ -260,14 +260,14 @@ def with_rules(text: str, rules: str) -> str:
 
 
 def with_recipe(text: str, recipe: str) -> str:
-    """The file with the lines that stand in a comment after this heading."""
-    lines = text.splitlines(keepends=True)
-    (start,) = [index + 1 for index, line in enumerate(lines) if line.strip() == f"# {recipe}:"]
-    end = start
-    while end < len(lines) and lines[end].lstrip().startswith("#"):
-        lines[end] = lines[end].replace("#", "", 1)
-        end += 1
-    assert end > start, f"nothing follows {recipe}"
+    """The file with the lines that stand in a comment after each such heading."""
+    lines, uncomments = text.splitlines(keepends=True), False
+    for index, line in enumerate(lines):
+        if line.strip() == f"# {recipe}:":
+            uncomments = True
+            assert lines[index + 1].lstrip().startswith("#"), f"nothing follows {recipe}"
+        elif uncomments := uncomments and line.lstrip().startswith("#"):
+            lines[index] = line.replace("#", "", 1)
     return "".join(lines)
 
 
