@@ -1,0 +1,3 @@
+module sealjar/guard
+
+go 1.21

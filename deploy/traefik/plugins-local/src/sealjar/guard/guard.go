@@ -1,0 +1,145 @@
+// Package guard does what Traefik's own middlewares cannot do around forwardAuth, which asks Sealjar about a request: it removes
+// header fields in every spelling, and one cookie among others. Traefik interprets this file. Nothing is compiled.
+//
+// Every request comes to the stage "first", on the entry point. That stage adds a field whose name no HTTP client sends, so the
+// request cannot leave Traefik before another stage has removed the field: a router without such a stage answers 500.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Config is the configuration of one stage.
+type Config struct {
+	// "first": on the entry point. "guarded": before an application, after forwardAuth. "public": before an application that
+	// everybody may see. "sealjar": before Sealjar itself.
+	Stage string `json:"stage,omitempty"`
+	// Networks of proxies in front of Traefik, for the stage "first". They say in X-Forwarded-For who the client is.
+	Proxies []string `json:"proxies,omitempty"`
+}
+
+const (
+	// How long Sealjar may take to answer the question. Traefik itself waits for 30 seconds.
+	questionTimeout = 5 * time.Second
+	// The field that no HTTP client sends, since a name cannot have spaces. Traefik's log shows it when it refuses a request.
+	notAsked = "Sealjar was not asked"
+	// The key of the request's context as it came. Each instance has types of its own, so this is a plain string.
+	asItCame = "sealjar/as-it-came"
+)
+
+func CreateConfig() *Config { return &Config{} }
+
+func New(_ context.Context, next http.Handler, config *Config, _ string) (http.Handler, error) {
+	var proxies []netip.Prefix
+	for _, text := range config.Proxies {
+		proxy, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		proxies = append(proxies, proxy)
+	}
+	stage := config.Stage
+	switch stage {
+	case "first":
+		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+			context, cancel := questionContext(request)
+			defer cancel()
+			request = request.WithContext(context)
+			client := clientAddress(request, proxies)
+			request.RemoteAddr = net.JoinHostPort(client, "0")
+			stripHeaders(request.Header)
+			request.Header["X-Forwarded-Host"] = []string{request.Host}
+			request.Header["X-Forwarded-Proto"] = []string{"https"}
+			request.Header["X-Real-Ip"] = []string{client}
+			request.Header[notAsked] = []string{""}
+			next.ServeHTTP(response, request)
+		}), nil
+	case "guarded", "public", "sealjar":
+		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+			context, isFirst := request.Context().Value(asItCame).(context.Context)
+			// Sealjar's yes has this field, even where it is empty. The stage "first" has removed the client's.
+			_, isAsked := request.Header["Remote-User"]
+			if !isFirst || stage == "guarded" && !isAsked {
+				http.Error(response, notAsked, http.StatusInternalServerError)
+				return
+			}
+			delete(request.Header, notAsked)
+			if stage != "sealjar" {
+				stripCookies(request.Header)
+			}
+			next.ServeHTTP(response, request.WithContext(context))
+		}), nil
+	}
+	return nil, fmt.Errorf("unknown stage: %q", stage)
+}
+
+// questionContext returns a context that ends with the time for the question. It holds the request's own context.
+func questionContext(request *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(request.Context(), asItCame, request.Context()), questionTimeout)
+}
+
+// clientAddress returns the last address on the way to Traefik that is not a proxy's.
+func clientAddress(request *http.Request, proxies []netip.Prefix) string {
+	client, _, _ := net.SplitHostPort(request.RemoteAddr)
+	// Traefik has removed the field, unless forwardedHeaders.trustedIPs has the network.
+	way := strings.Split(strings.Join(request.Header["X-Forwarded-For"], ","), ",")
+	for index := len(way) - 1; index >= 0 && isProxy(client, proxies); index-- {
+		before, err := netip.ParseAddr(strings.TrimSpace(way[index]))
+		if err != nil {
+			break
+		}
+		client = before.String()
+	}
+	return client
+}
+
+func isProxy(text string, proxies []netip.Prefix) bool {
+	address, err := netip.ParseAddr(text)
+	for _, proxy := range proxies {
+		if err == nil && proxy.Contains(address.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// stripHeaders removes what clients must not say.
+func stripHeaders(headers http.Header) {
+	for name := range headers {
+		// PHP and CGI take Remote.User and Remote_User for Remote-User. These are all bytes that a name can have besides letters,
+		// digits and "-" (RFC 9110, section 5.6.2).
+		if strings.ContainsAny(name, "!#$%&'*+.^_`|~") ||
+			strings.HasPrefix(name, "Remote-") ||
+			strings.HasPrefix(name, "X-Auth-Request-") ||
+			strings.HasPrefix(name, "X-Forwarded-") ||
+			strings.HasPrefix(name, "X-Original-") ||
+			name == "Forwarded" {
+			delete(headers, name)
+		}
+	}
+}
+
+// stripCookies removes Sealjar's cookies, in however many fields.
+func stripCookies(headers http.Header) {
+	var kept []string
+	for _, field := range headers["Cookie"] {
+		for _, pair := range strings.Split(field, ";") {
+			name, _, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			switch strings.TrimSpace(name) {
+			case "", "__Host-sealjar", "__Host-sealjar-form", "__Host-sealjar-proof", "__Secure-sealjar":
+			default:
+				kept = append(kept, strings.TrimSpace(pair))
+			}
+		}
+	}
+	headers.Del("Cookie")
+	if len(kept) > 0 {
+		headers.Set("Cookie", strings.Join(kept, "; "))
+	}
+}

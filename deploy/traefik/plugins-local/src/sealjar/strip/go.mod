@@ -1,3 +1,0 @@
-module sealjar/strip
-
-go 1.21
