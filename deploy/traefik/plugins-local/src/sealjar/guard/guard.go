@@ -100,9 +100,10 @@ func clientAddress(request *http.Request, proxies []netip.Prefix) string {
 }
 
 func isProxy(text string, proxies []netip.Prefix) bool {
-	address, err := netip.ParseAddr(text)
+	// The address of a text that is none is in no network.
+	address, _ := netip.ParseAddr(text)
 	for _, proxy := range proxies {
-		if err == nil && proxy.Contains(address.Unmap()) {
+		if proxy.Contains(address) {
 			return true
 		}
 	}
