@@ -118,7 +118,7 @@ func stripHeaders(headers http.Header) {
 		if strings.ContainsAny(name, "!#$%&'*+.^_`|~") ||
 			strings.HasPrefix(name, "Remote-") ||
 			strings.HasPrefix(name, "X-Auth-Request-") ||
-			strings.HasPrefix(name, "X-Forwarded-") ||
+			strings.HasPrefix(name, "X-Forwarded") ||
 			strings.HasPrefix(name, "X-Original-") ||
 			name == "Forwarded" {
 			delete(headers, name)

@@ -1,0 +1,39 @@
+"""What a CDN in front of Envoy or Traefik says of a visitor, and what neither it nor the visitor can say."""
+
+import pytest
+from servers import CDN, KINDS
+
+VISITOR, LIE = "198.51.100.7", "203.0.113.9"
+# Another address of the CDN's network.
+INNER = CDN.rpartition(".")[0] + ".77"
+WAYS = {
+    "nothing": ([], CDN),
+    "the visitor": ([VISITOR], VISITOR),
+    "the visitor, who says more": ([f"{LIE}, {VISITOR}"], VISITOR),
+    "the visitor, through two of the CDN": ([f"{LIE}, {VISITOR}, {INNER}"], VISITOR),
+    "the visitor, in fields": ([LIE, VISITOR, INNER], VISITOR),
+    "without spaces": ([f"{LIE},{VISITOR},{INNER}"], VISITOR),
+    "an address of version 6": (["2001:db8::7"], "2001:db8::7"),
+    "no address": ([f"{VISITOR}, unknown"], CDN),
+}
+of_these = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name in ("envoy", "traefik")], indirect=True, ids=lambda kind: kind.name
+)
+
+
+@of_these
+@pytest.mark.parametrize("way", WAYS)
+def test_the_visitor_is_the_last_who_is_not_the_cdn(extended, brief_sealjar, way):
+    fields, visitor = WAYS[way]
+    cookie = ("Cookie", brief_sealjar.sign_in())
+    seen = extended("GET", "/", [cookie, *(("X-Forwarded-For", field) for field in fields)], source=CDN).app_saw()
+    assert seen.values("X-Forwarded-For") == [visitor]
+
+
+@of_these
+@pytest.mark.parametrize("source", [CDN, "127.0.0.7"])
+def test_no_other_field_says_who_visits(extended, brief_sealjar, source):
+    names = ["X-Real-Ip", "X-Forwarded", "Forwarded", "X-Forwarded-By", "X-Forwarded-Port", "X-Forwarded-Server"]
+    fields = [(name, LIE) for name in names]
+    seen = extended("GET", "/", [("Cookie", brief_sealjar.sign_in()), *fields], source=source).app_saw()
+    assert LIE not in [value for _, value in seen.headers]

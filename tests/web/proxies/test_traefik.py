@@ -1,0 +1,28 @@
+"""Traefik has no guard that all routers inherit. So what a router of its file leaves out refuses, and does not open."""
+
+import pytest
+from harness import API, NAVIGATION
+from servers import KINDS, running
+from test_headers import SPOOFED
+
+AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
+MISTAKES = {
+    "no middleware": (AS_SHOWN, "middlewares: []"),
+    "no question": (AS_SHOWN, "middlewares: [sealjar-guarded]"),
+    "nothing after the question": (AS_SHOWN, "middlewares: [sealjar]"),
+    "a question that passes all fields on": ("authRequestHeaders:", "authResponseHeaders:"),
+    "a stage that is none": ("stage: guarded", "stage: guard"),
+}
+
+
+@pytest.fixture(params=MISTAKES)
+def mistaken(request, certificate, sealjar, app):
+    (kind,) = [kind for kind in KINDS if kind.name == "traefik"]
+    yield from running(kind, certificate, sealjar, app, edits=[MISTAKES[request.param]])
+
+
+def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
+    cookie = ("Cookie", sealjar.sign_in())
+    with app.sees_nothing():
+        for headers in ([], [cookie], [*API, cookie], [*NAVIGATION, cookie], SPOOFED, [cookie, *SPOOFED]):
+            assert mistaken("GET", "/", headers).status >= 400
