@@ -15,7 +15,7 @@ import yaml
 from harness import API, HOST, NAVIGATION, ROOT, Sealjar
 from servers import KINDS, Proxy, running
 from test_failures import away
-from test_headers import SPOOFED
+from spoofing import SPOOFED
 from test_nginx import Impatient, Mute
 from waiting import until
 

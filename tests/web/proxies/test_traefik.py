@@ -3,7 +3,7 @@
 import pytest
 from harness import API, NAVIGATION
 from servers import KINDS, running
-from test_headers import SPOOFED
+from spoofing import SPOOFED
 
 AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
 MISTAKES = {
