@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from harness import App
 
-
 # The events that it sends.
 FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 

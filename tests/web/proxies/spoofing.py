@@ -9,7 +9,7 @@ IDENTITY = [f"{prefix}-{what}" for prefix in ("Remote", "X-Auth-Request") for wh
 TOLD = [name for name in IDENTITY if not name.endswith("-Level")]
 # What else than a letter, a digit or - a name may have (RFC 9110, section 5.6.2), and what it may not have.
 SEPARATORS = "_.!#$%&'*+^`|~"
-NO_TOKEN = " \t\"(),/;<=>?@[\\]{}\x01\x0b\x7f\x80\xad\xff"
+NO_TOKEN = ' \t"(),/;<=>?@[\\]{}\x01\x0b\x7f\x80\xad\xff'
 # Proxies and servers accept about a hundred fields.
 MOST_FIELDS = 60
 PLAIN = re.compile("[A-Za-z0-9-]+")

@@ -37,13 +37,13 @@ def told(variables: dict) -> dict:
 
 def variables_of(hosted, host, cookie, fields):
     """What the application has of this request, or `None` if the proxy refuses the names with a status of 400 to 499."""
-    before, answer = len(host.seen), None
+    before, answer = host.has_seen(), None
     with REFUSED:
         answer = hosted("GET", PATH, [*fields, ("Cookie", cookie)])
     if answer and answer.status == 200:
         return answer.json()
     assert answer is None or 400 <= answer.status < 500, answer
-    assert host.seen[before:] == []
+    assert host.has_seen() == before
     return None
 
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from harness import API, DISPLAY_NAME, EMAIL, HOST, NAVIGATION, OTHER_HOST
-from spoofing import IDENTITY, ODD, PLAIN, SPELLINGS, batches
+from spoofing import IDENTITY, ODD, PLAIN, SPELLINGS, SPOOFED, batches
 
 FORWARDED = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
 
@@ -26,12 +26,12 @@ def test_the_application_is_told_who_asks(proxy, sealjar):
     assert told["Remote-Session-Deadline"] == [str(deadline)]
 
 
-@pytest.mark.parametrize("login", ["alice", "bob"])
-def test_no_identity_that_the_client_sent_reaches_the_application(proxy, sealjar, login):
+@pytest.mark.parametrize("login, claims", [("alice", SPELLINGS), ("bob", SPOOFED)], ids=["alice", "bob"])
+def test_no_identity_that_the_client_sent_reaches_the_application(proxy, sealjar, login, claims):
     """Also not where Sealjar has nothing to say: bob has no role, no name and no address."""
     cookie = sealjar.sign_in(login)
     honest = proxy("GET", "/", [("Cookie", cookie)]).app_saw()
-    for fields in batches(SPELLINGS):
+    for fields in batches(claims):
         spoofed = proxy("GET", "/", [*fields, ("Cookie", cookie)]).app_saw()
         assert "mallory" not in json.dumps(spoofed.headers), fields
         for name in IDENTITY:
