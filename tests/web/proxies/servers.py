@@ -34,7 +34,7 @@ CADDY = """
     https_port {port}
     default_bind 127.0.0.1
 }}
-import {here}/sealjar.caddy
+import {here}/Caddyfile
 """
 APACHE = """
 ServerRoot /usr/lib/apache2
