@@ -9,9 +9,12 @@ local identity = {
 -- What Sealjar needs to know of the client's own headers: nothing else is passed on.
 local asked = {
     "host", "cookie", "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
-    "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+    "access-control-request-method", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
-local ours = { ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Secure-sealjar"] = true }
+local ours = {
+    ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true,
+    ["__Secure-sealjar"] = true,
+}
 local hop_by_hop = { connection = true, ["content-length"] = true, ["transfer-encoding"] = true, ["keep-alive"] = true }
 
 -- HAProxy counts a header's values from 0.
@@ -36,8 +39,31 @@ local function without_our_cookies(headers)
     return table.concat(kept, "; ")
 end
 
-core.register_action("sealjar", { "http-req" }, function(txn, url)
+-- Lets the request go on, as the request of whom `answer` names.
+local function allow(txn, headers, answer)
+    for _, name in ipairs(identity) do
+        txn.http:req_set_header(name, values(answer, name)[1] or "")
+    end
+    local cookies = without_our_cookies(headers)
+    txn.http:req_del_header("cookie")
+    if cookies ~= "" then
+        txn.http:req_set_header("cookie", cookies)
+    end
+    local renewal = values(answer, "set-cookie")[1]
+    if renewal then
+        txn:set_var("txn.sealjar_renewal", renewal)
+    end
+    txn:set_var("txn.sealjar_verdict", "allowed")
+end
+
+-- lua.sealjar URL RULES: asks the Sealjar at URL, with the rules of the whole site.
+core.register_action("sealjar", { "http-req" }, function(txn, url, rules)
     local headers = txn.http:req_get_headers()
+    local all = (txn:get_var("txn.sealjar_rules") or "") .. rules
+    if all == "public/" .. rules then
+        return allow(txn, headers, {})
+    end
+
     local question = { ["x-forwarded-method"] = { txn.f:method() }, ["x-forwarded-uri"] = { txn.f:pathq() } }
     for _, name in ipairs(asked) do
         local list = values(headers, name)
@@ -45,31 +71,67 @@ core.register_action("sealjar", { "http-req" }, function(txn, url)
             question[name] = list
         end
     end
-
-    local answer = core.httpclient():get({ url = url, headers = question, timeout = 5000 })
-    if not answer or not answer.status or answer.status < 200 then
-        txn:done(txn:reply({ status = 503 }))
-    elseif answer.status ~= 200 then
-        local reply = txn:reply({ status = answer.status, reason = answer.reason, body = answer.body })
+    local answer = core.httpclient():get({ url = url .. "/auth/verify/redirect/" .. all, headers = question, timeout = 5000 })
+    if answer and answer.status == 200 then
+        allow(txn, headers, answer.headers)
+    elseif answer and answer.status and answer.status > 200 then
+        local fields = {}
         for name in pairs(answer.headers) do
             for _, value in ipairs(hop_by_hop[name] and {} or values(answer.headers, name)) do
-                reply:add_header(name, value)
+                fields[#fields + 1] = name .. ":" .. value
             end
         end
-        txn:done(reply)
+        txn:set_var("txn.sealjar_status", answer.status)
+        txn:set_var("txn.sealjar_fields", table.concat(fields, "\n"))
+        txn:set_var("txn.sealjar_body", answer.body)
     end
+end, 2)
 
-    for _, name in ipairs(identity) do
-        txn.http:req_set_header(name, values(answer.headers, name)[1] or "")
+-- Gives the client Sealjar's answer, or 503 if there is none. A service, because HAProxy then goes on reading an upload. After
+-- txn:done() it would reset the stream over HTTP/2, and the client would report that instead of the answer.
+core.register_service("sealjar_refuse", "http", function(applet)
+    local body = applet:get_var("txn.sealjar_body") or ""
+    applet:set_status(tonumber(applet:get_var("txn.sealjar_status")) or 503)
+    for name, value in (applet:get_var("txn.sealjar_fields") or "cache-control:no-store"):gmatch("([^:\n]+):([^\n]*)") do
+        applet:add_header(name, value)
     end
-    local cookies = without_our_cookies(headers)
-    txn.http:req_del_header("cookie")
-    if cookies ~= "" then
-        txn.http:req_set_header("cookie", cookies)
+    applet:add_header("content-length", #body)
+    applet:start_response()
+    if applet.method ~= "HEAD" then
+        applet:send(body)
     end
-    local renewal = values(answer.headers, "set-cookie")[1]
-    if renewal then
-        txn:set_var("txn.sealjar_renewal", renewal)
+end)
+
+-- lua.sealjar_path PATH RULES: adds rules to those of the site, for PATH and all paths below it. Any path that some application
+-- takes for one of these counts: without case, decoded, and with "//" and ".." as they are and resolved. Where an application
+-- might drop ";x", take "\" for "/", or decode twice, the rules are added to any path.
+core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
+    local decoded = (txn.f:path() or ""):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end):lower()
+    local segments = {}
+    for segment in decoded:gmatch("[^/]+") do
+        if segment == ".." then
+            table.remove(segments)
+        elseif segment ~= "." then
+            segments[#segments + 1] = segment
+        end
     end
-    txn:set_var("txn.sealjar_verdict", "allowed")
+    local resolved = "/" .. table.concat(segments, "/")
+    local prefix = path:lower() .. "/"
+    local function below(one)
+        return (one .. "/"):sub(1, #prefix) == prefix
+    end
+    if decoded:find("[%c;\\%%#]") or below(decoded) or below(resolved) then
+        txn:set_var("txn.sealjar_rules", rules .. "/" .. (txn:get_var("txn.sealjar_rules") or ""))
+    end
+end, 2)
+
+-- lua.sealjar_public PATH: everybody may see the paths below PATH. Sealjar is asked about those that an application might take for
+-- another path: with "//", with a segment that begins with ".", or with an encoded "%", ".", "/", ";" or "\".
+core.register_action("sealjar_public", { "http-req" }, function(txn, path)
+    local sent = txn.f:path() or ""
+    local plain = sent:gsub("%%2[0-46-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
+    local odd = plain:find("//", 1, true) or plain:find("/.", 1, true) or plain:find("[^%w/_~!$&'()*+,=:@.-]")
+    if (sent .. "/"):sub(1, #path + 1) == path .. "/" and not odd then
+        txn:set_var("txn.sealjar_rules", "public/" .. (txn:get_var("txn.sealjar_rules") or ""))
+    end
 end, 1)

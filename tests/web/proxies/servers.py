@@ -107,7 +107,7 @@ KINDS = [
         (*ADDRESSES, ('":443"', '"127.0.0.1:{port}"'), ("/etc/traefik", "{here}")),
     ),
     Kind(
-        "haproxy", "haproxy", "haproxy", DEBIAN, ("-db", "-f", "{here}/haproxy.cfg"),
+        "haproxy", "haproxy", "haproxy", DEBIAN, ("-db", "-dW", "-f", "{here}/haproxy.cfg"),
         (*ADDRESSES, ("bind :443", "bind 127.0.0.1:{port}"), ("/etc/haproxy", "{here}")),
     ),
     Kind(
