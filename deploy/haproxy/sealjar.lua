@@ -9,7 +9,7 @@ local identity = {
 -- What Sealjar needs to know of the client's own headers: nothing else is passed on.
 local asked = {
     "host", "cookie", "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
-    "access-control-request-method", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+    "access-control-request-method", "sec-websocket-key", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
 local ours = {
     ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true,
@@ -125,13 +125,13 @@ core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
     end
 end, 2)
 
--- lua.sealjar_public PATH: everybody may see the paths below PATH. Sealjar is asked about those that an application might take for
--- another path: with "//", with a segment that begins with ".", or with an encoded "%", ".", "/", ";" or "\".
+-- lua.sealjar_public PATH: everybody may see the paths below PATH. Sealjar is still asked about each path that an application might
+-- take for another one: with "//", "/./" or "/../", with ";" or "\", or with "%" before anything but UTF-8 and %20 to %2D.
 core.register_action("sealjar_public", { "http-req" }, function(txn, path)
-    local sent = txn.f:path() or ""
-    local plain = sent:gsub("%%2[0-46-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
-    local odd = plain:find("//", 1, true) or plain:find("/.", 1, true) or plain:find("[^%w/_~!$&'()*+,=:@.-]")
-    if (sent .. "/"):sub(1, #path + 1) == path .. "/" and not odd then
+    local sent = (txn.f:path() or "") .. "/"
+    local rest = sent:sub(#path + 1):gsub("%%2[0-46-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
+    local odd = rest:find("//.") or rest:find("/%.%.?/") or rest:find("[;\\%%#]")
+    if sent:sub(1, #path) == path and rest:sub(1, 1) == "/" and not odd then
         txn:set_var("txn.sealjar_rules", "public/" .. (txn:get_var("txn.sealjar_rules") or ""))
     end
 end, 1)
