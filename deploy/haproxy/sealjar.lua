@@ -15,7 +15,7 @@ local ours = {
     ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true,
     ["__Secure-sealjar"] = true,
 }
-local hop_by_hop = { connection = true, ["content-length"] = true, ["transfer-encoding"] = true, ["keep-alive"] = true }
+local hop_by_hop = { connection = true, ["transfer-encoding"] = true, ["keep-alive"] = true }
 
 -- HAProxy counts a header's values from 0.
 local function values(headers, name)
@@ -71,7 +71,8 @@ core.register_action("sealjar", { "http-req" }, function(txn, url, rules)
             question[name] = list
         end
     end
-    local answer = core.httpclient():get({ url = url .. "/auth/verify/redirect/" .. all, headers = question, timeout = 5000 })
+    -- HAProxy asks up to four times, so it waits for 5 seconds at most.
+    local answer = core.httpclient():get({ url = url .. "/auth/verify/redirect/" .. all, headers = question, timeout = 1250 })
     if answer and answer.status == 200 then
         allow(txn, headers, answer.headers)
     elseif answer and answer.status and answer.status > 200 then
@@ -95,7 +96,6 @@ core.register_service("sealjar_refuse", "http", function(applet)
     for name, value in (applet:get_var("txn.sealjar_fields") or "cache-control:no-store"):gmatch("([^:\n]+):([^\n]*)") do
         applet:add_header(name, value)
     end
-    applet:add_header("content-length", #body)
     applet:start_response()
     if applet.method ~= "HEAD" then
         applet:send(body)
@@ -125,13 +125,38 @@ core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
     end
 end, 2)
 
--- lua.sealjar_public PATH: everybody may see the paths below PATH. Sealjar is still asked about each path that an application might
--- take for another one: with "//", "/./" or "/../", with ";" or "\", or with "%" before anything but UTF-8 and %20 to %2D.
+-- lua.sealjar_public PATH: everybody may see the paths below PATH. Sealjar is still asked about each path that an application
+-- might take for another one: with "//", "/./" or "/../", with ";" or "\", or with "%" for anything but UTF-8, a space or one of
+-- !"$&'()*+,-
 core.register_action("sealjar_public", { "http-req" }, function(txn, path)
     local sent = (txn.f:path() or "") .. "/"
-    local rest = sent:sub(#path + 1):gsub("%%2[0-46-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
+    local rest = sent:sub(#path + 1):gsub("%%2[0-246-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
     local odd = rest:find("//.") or rest:find("/%.%.?/") or rest:find("[;\\%%#]")
     if sent:sub(1, #path) == path and rest:sub(1, 1) == "/" and not odd then
         txn:set_var("txn.sealjar_rules", "public/" .. (txn:get_var("txn.sealjar_rules") or ""))
     end
 end, 1)
+
+-- lua.sealjar_visitor(NETWORK, ...): the last address that is not of these networks, first of the client and then in
+-- X-Forwarded-For. What is no address ends the search.
+core.register_fetches("sealjar_visitor", function(txn, ...)
+    local networks = { ... }
+    local visitor = txn.f:src()
+    local list = table.concat(values(txn.http:req_get_headers(), "x-forwarded-for"), ",")
+    local function is_theirs(address)
+        for _, network in ipairs(networks) do
+            if core.match_addr(core.parse_addr(address), core.parse_addr(network)) then
+                return true
+            end
+        end
+    end
+    while is_theirs(visitor) do
+        local address = list:match("([^%s,]*)%s*$")
+        if not core.parse_addr(address) then
+            break
+        end
+        visitor = address
+        list = list:match("^(.*),") or ""
+    end
+    return visitor
+end)

@@ -6,6 +6,7 @@ Where a file is one to include from a main configuration, the main configuration
 import glob
 import http.client
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,6 +68,8 @@ BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A sign-in host of i
 # An address of the network that stands in the place of 192.0.2.0/24.
 CDN = "127.9.9.1"
 
+# The CDN's network stands there as a regular expression, too.
+CADDY_REPLACED = (*ADDRESSES, (r"192\.0\.2\.", re.escape(CDN.rpartition(".")[0] + ".")))
 CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
 
 
@@ -100,8 +103,8 @@ KINDS = [
         "nginx", "nginx", "nginx", DEBIAN, ("-c", "{here}/main"),
         (*ADDRESSES, ("listen 443", "listen 127.0.0.1:{port}"), ("include snippets/", "include {here}/")), NGINX,
     ),
-    Kind("caddy-debian", "caddy", "caddy", DEBIAN, CADDY_ARGUMENTS, ADDRESSES, CADDY),
-    Kind("caddy-current", "caddy", "caddy", WHEELS, CADDY_ARGUMENTS, ADDRESSES, CADDY),
+    Kind("caddy-debian", "caddy", "caddy", DEBIAN, CADDY_ARGUMENTS, CADDY_REPLACED, CADDY),
+    Kind("caddy-current", "caddy", "caddy", WHEELS, CADDY_ARGUMENTS, CADDY_REPLACED, CADDY),
     Kind(
         "traefik", "traefik", "traefik", WHEELS, ("--configFile={here}/traefik.yml",),
         (*ADDRESSES, ('":443"', '"127.0.0.1:{port}"'), ("/etc/traefik", "{here}")),

@@ -1,7 +1,8 @@
-"""What a CDN in front of Envoy or Traefik says of a visitor, and what neither it nor the visitor can say."""
+"""What a CDN in front of the proxy says of a visitor, and what neither it nor the visitor can say."""
 
 import pytest
-from servers import CDN, KINDS
+from application import Application
+from servers import BEHIND_CDN, CDN, KINDS, running
 
 VISITOR, LIE = "198.51.100.7", "203.0.113.9"
 # Another address of the CDN's network.
@@ -16,8 +17,9 @@ WAYS = {
     "an address of version 6": (["2001:db8::7"], "2001:db8::7"),
     "no address": ([f"{VISITOR}, unknown"], CDN),
 }
+THESE = ("caddy-debian", "caddy-current", "envoy", "haproxy", "traefik")
 of_these = pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS if kind.name in ("envoy", "traefik")], indirect=True, ids=lambda kind: kind.name
+    "kind", [kind for kind in KINDS if kind.name in THESE], indirect=True, ids=lambda kind: kind.name
 )
 
 
@@ -37,3 +39,14 @@ def test_no_other_field_says_who_visits(extended, brief_sealjar, source):
     fields = [(name, LIE) for name in names]
     seen = extended("GET", "/", [("Cookie", brief_sealjar.sign_in()), *fields], source=source).app_saw()
     assert LIE not in [value for _, value in seen.headers]
+
+
+@of_these
+def test_sealjar_is_told_who_visits_with_each_question(kind, certificate, app):
+    stand_in = Application()
+    told = running(kind, certificate, stand_in, app, recipes=(BEHIND_CDN,))
+    next(told)("GET", "/", [("X-Forwarded-For", VISITOR)], source=CDN)
+    assert stand_in.seen[-1].path.startswith("/auth/verify/")
+    assert stand_in.seen[-1].values("X-Forwarded-For")[0].split(", ")[0] == VISITOR
+    assert list(told) == []
+    stand_in.stop()

@@ -1,0 +1,114 @@
+"""Which paths Caddy and HAProxy take for those of a rule, and which for public ones: what some application might read in a path
+decides, and the stricter reading wins."""
+
+import pytest
+from harness import API
+from servers import KINDS, OWN_RULE, PUBLIC, running
+
+these = [kind for kind in KINDS if kind.name in ("caddy-debian", "caddy-current", "haproxy")]
+of_these = pytest.mark.parametrize("kind", these, indirect=True, ids=lambda kind: kind.name)
+
+
+def cookie_of(sealjar, login):
+    return ("Cookie", sealjar.sign_in(login))
+
+
+MAY_BE_BELOW = [
+    "/admin",
+    "/admin?x",
+    "/ADMIN/x",
+    "/x//..//admin",
+    "/../admin/",
+    # The application may not resolve these.
+    "/admin/../x",
+    "/%61dmin/%2e%2e/x",
+    # It may drop parameters, take \ for /, decode twice, or end a path at a null byte or a fragment.
+    "/admin;x/",
+    "/x/..;/admin",
+    "/x%5c..%5Cadmin/",
+    "/%2561dmin/",
+    "/admin%00",
+    "/admin%23/x",
+]
+
+
+@of_these
+@pytest.mark.parametrize("target", MAY_BE_BELOW)
+def test_a_path_that_may_be_below_another_has_its_rule(extended, brief_sealjar, app, target):
+    with app.sees_nothing():
+        assert extended("GET", target, [*API, cookie_of(brief_sealjar, "alice")]).status == 403
+    assert extended("GET", target, [cookie_of(brief_sealjar, "carol")]).app_saw().path == target
+
+
+@of_these
+@pytest.mark.parametrize("target", ["/administrator", "/x/admin/", "/x?/admin/", "/a%2Fadmin/", "/x/../y", "/caf%C3%A9/%20"])
+def test_another_path_has_the_rules_of_its_host(extended, brief_sealjar, target):
+    assert extended("GET", target, [cookie_of(brief_sealjar, "alice")]).app_saw().path == target
+
+
+@of_these
+@pytest.mark.parametrize(
+    "target",
+    ["/public", "/public/", "/public/x/", "/public/.well-known/x.y", "/public/...", "/public/caf%C3%A9%20.js?a=..;/&b=//%2f"],
+)
+def test_a_usual_path_is_public(extended, target):
+    assert extended("GET", target).app_saw().path == target
+
+
+MAY_BE_ANOTHER = [
+    "/public/..",
+    "/public/.",
+    "/public/./x",
+    "/public//x",
+    "/public/x/..?a",
+    "/public/x/%2e%2E/y",
+    "/public/%252e%252e/x",
+    "/public/..%2fx",
+    "/public/a%2Fb",
+    "/public/..%5cx",
+    "/public/..;/x",
+    "/public/a%3bb",
+    "/public/x%00",
+    "/public/x%23",
+    "/x/../public/y",
+    "//public/x",
+    "/%70ublic/x",
+    "/PUBLIC/x",
+    "/publicity",
+]
+
+
+@of_these
+@pytest.mark.parametrize("target", MAY_BE_ANOTHER)
+def test_a_path_that_may_be_another_is_not_public(extended, brief_sealjar, app, target):
+    with app.sees_nothing():
+        assert extended("GET", target, API).status in (401, 403)
+    assert extended("GET", target, [cookie_of(brief_sealjar, "carol")]).status == 200
+
+
+@pytest.fixture(scope="module")
+def contradictory(kind, certificate, brief_sealjar, app):
+    """Its public path lies below the path that has a rule."""
+    edits = ((" /public", " /admin/public"),)
+    yield from running(kind, certificate, brief_sealjar, app, recipes=(OWN_RULE, PUBLIC), edits=edits)
+
+
+@of_these
+def test_a_path_with_a_rule_cannot_be_public(contradictory, brief_sealjar, app):
+    with app.sees_nothing():
+        for cookies in ([], [cookie_of(brief_sealjar, "alice")]):
+            assert contradictory("GET", "/admin/public/x", [*API, *cookies]).status == 403
+
+
+@pytest.fixture(scope="module")
+def narrowed(kind, certificate, brief_sealjar, app):
+    """The path's rule comes on top of those of the host."""
+    yield from running(kind, certificate, brief_sealjar, app, "role=staff", recipes=(OWN_RULE,))
+
+
+@of_these
+def test_a_paths_rule_comes_on_top_of_those_of_its_host(narrowed, brief_sealjar, app):
+    with app.sees_nothing():
+        for login in ("alice", "carol"):
+            assert narrowed("GET", "/admin/", [*API, cookie_of(brief_sealjar, login)]).status == 403
+    assert narrowed("GET", "/", [cookie_of(brief_sealjar, "alice")]).status == 200
