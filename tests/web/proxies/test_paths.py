@@ -2,7 +2,7 @@
 decides, and the stricter reading wins."""
 
 import pytest
-from harness import API
+from harness import API, OTHER_HOST
 from servers import KINDS, OWN_RULE, PUBLIC, running
 
 these = [kind for kind in KINDS if kind.name in ("caddy-debian", "caddy-current", "haproxy")]
@@ -112,3 +112,11 @@ def test_a_paths_rule_comes_on_top_of_those_of_its_host(narrowed, brief_sealjar,
         for login in ("alice", "carol"):
             assert narrowed("GET", "/admin/", [*API, cookie_of(brief_sealjar, login)]).status == 403
     assert narrowed("GET", "/", [cookie_of(brief_sealjar, "alice")]).status == 200
+
+
+@of_these
+@pytest.mark.parametrize("host", [f"{OTHER_HOST}:443", OTHER_HOST.upper(), f"{OTHER_HOST.upper()}:443"])
+def test_another_spelling_of_a_host_leads_to_no_other_application(extended, brief_sealjar, app, host):
+    cookie = ("Cookie", brief_sealjar.sign_in(host=OTHER_HOST))
+    with app.sees_nothing():
+        extended("GET", "/", [cookie], host=host, sni=OTHER_HOST)
