@@ -1,3 +1,0 @@
-module sealjar/guard
-
-go 1.21
