@@ -1,8 +1,9 @@
 """Traefik has no guard that all routers inherit. So what a router of its file leaves out refuses, and does not open."""
 
 import pytest
+import servers
 from harness import API, NAVIGATION
-from servers import KINDS, running
+from servers import KINDS, Proxy, running
 from spoofing import SPOOFED
 
 AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
@@ -15,10 +16,12 @@ MISTAKES = {
 }
 
 
+(TRAEFIK,) = [kind for kind in KINDS if kind.name == "traefik"]
+
+
 @pytest.fixture(params=MISTAKES)
 def mistaken(request, certificate, sealjar, app):
-    (kind,) = [kind for kind in KINDS if kind.name == "traefik"]
-    yield from running(kind, certificate, sealjar, app, edits=[MISTAKES[request.param]])
+    yield from running(TRAEFIK, certificate, sealjar, app, edits=[MISTAKES[request.param]])
 
 
 def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
@@ -26,3 +29,10 @@ def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
     with app.sees_nothing():
         for headers in ([], [cookie], [*API, cookie], [*NAVIGATION, cookie], SPOOFED, [cookie, *SPOOFED]):
             assert mistaken("GET", "/", headers).status >= 400
+
+
+def test_a_network_that_is_none_stops_everything(certificate, sealjar, app, monkeypatch):
+    monkeypatch.setattr(servers, "PATIENCE", 5)
+    network = ("stage: first", "stage: first\n          proxies: [192.0.2.0]")
+    with pytest.raises(AssertionError, match="not ready"):
+        Proxy(TRAEFIK, certificate, sealjar.port, app.port, edits=(network,))
