@@ -48,9 +48,9 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 	switch stage {
 	case "first":
 		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-			context, cancel := questionContext(request)
+			question, cancel := questionContext(request)
 			defer cancel()
-			request = request.WithContext(context)
+			request = request.WithContext(question)
 			client := clientAddress(request, proxies)
 			request.RemoteAddr = net.JoinHostPort(client, "0")
 			stripHeaders(request.Header)
@@ -62,7 +62,7 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 		}), nil
 	case "guarded", "public", "sealjar":
 		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-			context, isFirst := request.Context().Value(asItCame).(context.Context)
+			original, isFirst := request.Context().Value(asItCame).(context.Context)
 			// Sealjar's yes has this field, even where it is empty. The stage "first" has removed the client's.
 			_, isAsked := request.Header["Remote-User"]
 			if !isFirst || stage == "guarded" && !isAsked {
@@ -73,7 +73,7 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 			if stage != "sealjar" {
 				stripCookies(request.Header)
 			}
-			next.ServeHTTP(response, request.WithContext(context))
+			next.ServeHTTP(response, request.WithContext(original))
 		}), nil
 	}
 	return nil, fmt.Errorf("unknown stage: %q", stage)
