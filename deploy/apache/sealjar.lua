@@ -23,13 +23,13 @@ local connection = { ["close"] = true, ["keep-alive"] = true, ["upgrade"] = true
 -- What an application could read in another way than Apache.
 local ambiguous = { "//", "/%.%.?/", "/%.%.?$", "[\\;#]", "%%2[ef5]", "%%5c" }
 
+-- Returns true or nil.
 local function matches(text, patterns)
     for _, pattern in ipairs(patterns) do
         if text:find(pattern) then
             return true
         end
     end
-    return false
 end
 
 -- CGI and its like read Remote.User and Remote_User as Remote-User. So a name has letters, digits and "-" only.
