@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from application import Application
 from harness import API, HOST, NAVIGATION
 from servers import KINDS, running
 from test_failures import away
@@ -161,6 +162,32 @@ def test_no_path_is_changed(start, sealjar):
     # Apache itself reads an absolute one.
     whole = proxy("GET", f"https://{HOST}/a%20b", [("Cookie", sealjar.sign_in())])
     assert whole.app_saw().path == "/a%20b"
+
+
+@pytest.fixture
+def stand_in():
+    """It is asked in the place of Sealjar, and answers with 200."""
+    stand_in = Application()
+    yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture
+def asking(certificate, stand_in, app):
+    yield from running(APACHE, certificate, stand_in, app)
+
+
+def test_a_question_says_what_the_request_was(asking, stand_in):
+    asked = {"X-Forwarded-For": "127.0.0.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": HOST}
+    asked |= {"X-Forwarded-Method": "PUT", "X-Forwarded-Uri": "/a%2Fb//c;d?e=%2F"}
+    sent = {"Accept": "*/*", "Origin": "null", "Cookie": "a=1", "Access-Control-Request-Method": "PUT"}
+    sent |= {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert asking("PUT", asked["X-Forwarded-Uri"], [*sent.items(), ("Other", "1")], source="127.0.0.9").status == 200
+    question = stand_in.seen[-1]
+    assert (question.method, question.path) == ("GET", "/auth/verify/-")
+    assert {name: question.values(name) for name in asked} == {name: [value] for name, value in asked.items()}
+    assert {name: question.values(name) for name in sent} == {name: [value] for name, value in sent.items()}
+    assert question.values("Other") == []
 
 
 def test_files_that_apache_serves_itself_are_guarded(start, sealjar, site):
