@@ -10,7 +10,7 @@ local identity = {
 }
 -- The headers that Sealjar needs to know: nothing else of the client's is passed on.
 local asked = {
-    "Host", "Cookie", "Accept", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-WebSocket-Key",
+    "Host", "Cookie", "Accept", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-WebSocket-Key",
     "Access-Control-Request-Method", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
 }
 local ours = {
