@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -13,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head
-from servers import KINDS, PUBLIC, Proxy, running
+from servers import KINDS, PUBLIC, running
+from unresponsive import Impatient, Mute
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
 # What an administrator may have set for all hosts of an nginx. Each would break ours if it reached them.
@@ -22,7 +22,7 @@ ADVERSE = replace(
     main=NGINX.main.replace(
         "access_log off;",
         "access_log off; underscores_in_headers on; ignore_invalid_headers off; client_max_body_size 1k; expires 1h;"
-        " proxy_connect_timeout 61s; proxy_read_timeout 1s; proxy_send_timeout 1s; proxy_buffering on; proxy_http_version 1.0;",
+        " proxy_connect_timeout 61s; proxy_read_timeout 1s; proxy_send_timeout 1s; proxy_http_version 1.0;",
     ),
 )
 PRINCIPAL = ["Remote-User", "X-Auth-Request-User"]
@@ -236,25 +236,6 @@ def test_a_client_can_switch_to_no_other_protocol(adverse, sealjar):
     assert adverse.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
 
 
-class Mute:
-    """A port at which connections wait for ever. The system accepts them, or not even that if it is `full`."""
-
-    def __init__(self, full: bool = False):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=0 if full else 8)
-        self.port = self.listener.getsockname()[1]
-        self.waiting = [socket.socket() for _ in range(8 if full else 0)]
-
-    def __enter__(self):
-        for connection in self.waiting:
-            connection.setblocking(False)
-            connection.connect_ex(("127.0.0.1", self.port))
-        return self
-
-    def __exit__(self, *_):
-        for open_socket in (self.listener, *self.waiting):
-            open_socket.close()
-
-
 @pytest.mark.parametrize("full", [False, True], ids=["accepts", "accepts nobody"])
 def test_a_sealjar_that_does_not_answer_is_not_waited_for(certificate, slow, full):
     before = len(slow.seen)
@@ -267,18 +248,6 @@ def test_a_sealjar_that_does_not_answer_is_not_waited_for(certificate, slow, ful
         finally:
             proxy.stop()
     assert slow.seen[before:] == []
-
-
-class Impatient(Proxy):
-    """Is ready as soon as it accepts connections."""
-
-    def _wait_until_ready(self):
-        while True:
-            try:
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                assert self.process.poll() is None, self.log.read_text()
-                time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import kubernetes_validate
 import pytest
 import yaml
 from harness import API, HOST, NAVIGATION, ROOT, Sealjar
-from servers import KINDS, Proxy, running
+from servers import KINDS, Kind, running
 from test_failures import away
 from spoofing import SPOOFED
-from test_nginx import Impatient, Mute
+from unresponsive import Impatient, Mute
 from waiting import until
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
@@ -28,7 +28,7 @@ def blocks(page: str, language: str) -> list:
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-def framed(http: str):
+def framed(http: str) -> Kind:
     """nginx with this `http` block; <names> are places of the test."""
     start = NGINX.main.partition("    include")[0]
     text = re.sub(r"<(\w+)>", r"{\1}", http.replace("{", "{{").replace("}", "}}"))
@@ -66,7 +66,7 @@ CUSTOM_LOCATION = """
 DEFAULT_LOCATION = re.compile(r"^(?:.*;)?\s*?location\s*?/\s*?{", re.IGNORECASE | re.MULTILINE)
 
 
-def manager() -> object:
+def manager() -> Kind:
     (text,) = blocks("nginx-proxy-manager.md", "nginx")
     assert DEFAULT_LOCATION.search(text)
     assert "snippets/sealjar-host.conf" in text
@@ -159,7 +159,7 @@ def ingress_page() -> tuple:
     return yaml.safe_load(values)["controller"], list(yaml.safe_load_all(ingresses))
 
 
-def ingress() -> object:
+def ingress() -> Kind:
     values, ingresses = ingress_page()
     config = values["config"]
     (mount,) = values["extraVolumeMounts"]
@@ -227,7 +227,7 @@ def page(product, certificate, page_sealjar, app):
     yield from running(with_certificate(product, certificate), certificate, page_sealjar, app)
 
 
-def with_certificate(product, certificate):
+def with_certificate(product: str, certificate) -> Kind:
     kind = PRODUCTS[product]()
     return replace(kind, main=kind.main.replace("{here}/cert.pem", str(certificate)).replace("{here}/key", f"{certificate.parent}/key"))
 
