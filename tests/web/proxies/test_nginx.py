@@ -180,6 +180,7 @@ def test_sealjar_is_asked_about_the_request_and_told_nothing_else(heard, asked):
         "Origin": f"https://{OTHER_HOST}",
         "Sec-Fetch-Site": "same-site",
         "Sec-Fetch-Mode": "cors",
+        "Sec-WebSocket-Key": "x",
         "Access-Control-Request-Method": "PUT",
     }
     other = [(name, "mallory") for name in [*STRIPPED, "X-Other", "Authorization"]]
@@ -312,7 +313,8 @@ def test_a_path_that_may_be_another_is_not_public(public, app, path):
 
 @pytest.mark.parametrize("path", ["/public/", "/public/.well-known/x.y", "/public/caf%C3%A9%20.js?a=..;/&b=//", "/public/..."])
 def test_a_usual_path_is_public(public, path):
-    assert public("GET", path, API).app_saw().path == path
+    seen = public("GET", path, [*API, ("Cookie", "a=1; b=2")]).app_saw()
+    assert (seen.path, seen.values("Cookie")) == (path, ["a=1; b=2"])
 
 
 @pytest.fixture(scope="module")
