@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head
-from servers import KINDS, PUBLIC, running
+from servers import KINDS, PUBLIC, running, with_http2
+from spoofing import IDENTITY, SEPARATORS
 from unresponsive import Impatient, Mute
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
@@ -26,17 +27,13 @@ ADVERSE = replace(
     ),
 )
 PRINCIPAL = ["Remote-User", "X-Auth-Request-User"]
-IDENTITY = [f"{family}-{what}" for family in ("Remote", "X-Auth-Request") for what in ("User", "Name", "Groups", "Email", "Level")]
 FORWARDED = ["For", "Proto", "Host", "Method", "Uri", "Port", "Prefix", "Scheme", "Server", "Ssl", "User", "Groups", "Email"]
 STRIPPED = [
     *IDENTITY,
-    "Remote-Session-Deadline",
     "Forwarded",
     *(f"X-Forwarded-{what}" for what in [*FORWARDED, "Preferred-Username"]),
     *(f"X-Original-{what}" for what in ("Method", "URL", "URI", "Host")),
 ]
-# All bytes of RFC 9110, section 5.6.2, that a name may have beside letters, digits and `-`.
-SEPARATORS = "!#$%&'*+.^_`|~"
 
 
 class Slow(App):
@@ -229,12 +226,13 @@ def test_questions_share_connections(heard, asked):
     assert asked.connections - before <= 1
 
 
-def test_a_client_can_switch_to_no_other_protocol(adverse, sealjar):
+def test_a_client_can_switch_to_no_other_protocol(adverse, sealjar, slow):
     for upgrade in ("h2c", "TLS/1.0", "websocket, h2c"):
         fields = [("Cookie", sealjar.sign_in()), ("Upgrade", upgrade), ("Connection", "Upgrade, HTTP2-Settings")]
         seen = adverse("GET", "/", fields).app_saw()
         assert seen.values("Upgrade") == [] and "upgrade" not in seen.values("Connection")
     assert adverse.client.upgrade("/socket", [("Cookie", sealjar.sign_in())]) == (101, b"HELLOping")
+    assert [slow.seen[-1].values(name) for name in ("Connection", "Upgrade")] == [["upgrade"], ["websocket"]]
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["accepts", "accepts nobody"])
@@ -296,6 +294,16 @@ def test_a_401_of_nginx_itself_leads_nowhere(own, headers):
     assert answer.status == 401 and answer.values("Location") == []
 
 
+def test_a_host_is_known_by_its_name(certificate, sealjar, app):
+    """Another site of the same address is the default."""
+    certified = f"ssl_certificate {certificate}; ssl_certificate_key {certificate.parent}/key.pem;"
+    other = f"server {{{{ listen 127.0.0.1:{{port}} ssl default_server; {certified} return 404; }}}}"
+    kind = replace(NGINX, main=NGINX.main.replace("    include", f"    {other}\n    include", 1))
+    for proxy in running(kind, certificate, sealjar, app):
+        assert proxy("GET", "/", API).status == 401
+        assert proxy("GET", "/", [("Cookie", sealjar.sign_in())]).app_saw().values("Remote-User") == ["alice"]
+
+
 AMBIGUOUS = ["/public/..;/admin/", "/public/;/x", "/public//../x", "/public/a/./b", "/public/..%5cx", "/public/%252e%252e/x"]
 AMBIGUOUS += ["/public/a/..", "/public/a/..?b", "/public/%2e%2E/public/x", "/public/..\\x", "/public/a%3bb", "/x/..%2Fpublic/"]
 
@@ -319,8 +327,7 @@ def test_a_usual_path_is_public(public, path):
 
 @pytest.fixture(scope="module")
 def http2(certificate, sealjar, slow):
-    kind = replace(ADVERSE, replaced=(("listen 443 ssl;", "listen 443 ssl http2;"), *ADVERSE.replaced))
-    for proxy in running(kind, certificate, sealjar, slow):
+    for proxy in running(with_http2(ADVERSE), certificate, sealjar, slow):
         context = ssl.create_default_context(cafile=certificate)
         with httpx.Client(http1=False, http2=True, verify=context, timeout=60) as client:
 
