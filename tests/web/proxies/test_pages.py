@@ -1,6 +1,7 @@
 """The text that `docs/ingress-nginx.md` and `docs/nginx-proxy-manager.md` show to paste, in the configuration that those
 products write around it. The frames here have what matters of theirs; the text is that of the pages."""
 
+import itertools
 import json
 import re
 import time
@@ -13,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from harness import API, HOST, NAVIGATION, ROOT, Sealjar
-from servers import KINDS, Kind, running
+from servers import KINDS, PUBLIC, Kind, running
 from spoofing import IDENTITY, SPELLINGS, SPOOFED, batches
 from test_failures import away
 from unresponsive import Impatient, Mute
@@ -66,11 +67,18 @@ CUSTOM_LOCATION = """
 DEFAULT_LOCATION = re.compile(r"^(?:.*;)?\s*?location\s*?/\s*?{", re.IGNORECASE | re.MULTILINE)
 
 
+def recipe(name: str, proxy_pass: str) -> str:
+    """The block of the host's file, with another `proxy_pass`, as the page says."""
+    lines = (ROOT / "deploy/nginx/app.example.com.conf").read_text().splitlines()
+    code = itertools.takewhile(lambda line: line.strip().startswith("#"), lines[lines.index(f"    # {name}:") + 1 :])
+    return "\n".join(line.replace("#", "", 1) for line in code).replace("proxy_pass http://app;", proxy_pass)
+
+
 def manager() -> Kind:
     (text,) = blocks("nginx-proxy-manager.md", "nginx")
     assert DEFAULT_LOCATION.search(text)
     assert "snippets/sealjar-host.conf" in text
-    text = text.replace("include snippets/", "include <here>/")
+    text = text.replace("include snippets/", "include <here>/") + recipe(PUBLIC, re.search(r"proxy_pass \$.*;", text)[0])
     return framed(MANAGER.replace("ADVANCED", text).replace("CUSTOM", CUSTOM_LOCATION))
 
 
@@ -165,8 +173,15 @@ def ingress() -> Kind:
     (mount,) = values["extraVolumeMounts"]
     text = INGRESS.replace("HTTP_SNIPPET", config["http-snippet"].replace(mount["mountPath"], "<here>"))
     text = text.replace("SERVER_SNIPPET", config["server-snippet"])
-    locations = "".join(locations_of(ingress, values) for ingress in ingresses)
+    locations = "".join(locations_of(ingress, values) for ingress in [*ingresses, public(ingresses[-1])])
     return framed(text.replace("LOCATIONS", locations))
+
+
+def public(ingress: dict) -> dict:
+    """The same application's public path, as the page says."""
+    annotations = {name: value for name, value in ingress["metadata"]["annotations"].items() if "/auth-" not in name}
+    text = yaml.safe_dump({**ingress, "metadata": {**ingress["metadata"], "annotations": annotations}})
+    return yaml.safe_load(text.replace("path: /", "path: /public/"))
 
 
 def locations_of(ingress: dict, values: dict) -> str:
@@ -204,6 +219,8 @@ def locations_of(ingress: dict, values: dict) -> str:
     return text
 
 
+FACTS = [f"X-Forwarded-{what}" for what in ("For", "Host", "Proto", "Method", "Uri")]
+FACTS += ["X-Original-Method", "X-Original-URL", "X-Original-URI", "Forwarded"]
 PRODUCTS = {"ingress-nginx": ingress, "nginx-proxy-manager": manager}
 
 
@@ -268,8 +285,18 @@ def test_no_identity_that_the_client_sent_reaches_the_application(page, page_sea
     assert "mallory" not in json.dumps([seen.headers for seen in app.seen[before:]])
 
 
+def test_a_public_path_is_open_and_says_nobody(page, page_sealjar, app):
+    cookie = page_sealjar.sign_in()
+    seen = page("GET", "/public/page", [("Cookie", f"a=1; {cookie}")]).app_saw()
+    assert (seen.path, seen.values("Cookie"), seen.values("Remote-User")) == ("/public/page", ["a=1"], [])
+    before = len(app.seen)
+    for name in [*IDENTITY, *FACTS]:
+        assert page("GET", "/public/page", [(name, "mallory")]).status in (200, 400)
+    assert "mallory" not in [value for seen in app.seen[before:] for name in [*IDENTITY, *FACTS] for value in seen.values(name)]
+
+
 def test_other_fields_about_the_request_are_the_proxys(page, page_sealjar, app):
-    for name in ("X-Forwarded-Host", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL", "X-Original-URI", "Forwarded"):
+    for name in FACTS:
         before = len(app.seen)
         answer = page("GET", "/", [*API, (name, "mallory"), ("Cookie", page_sealjar.sign_in())])
         # Sealjar refuses where the client says of the request what the proxy denies.
