@@ -42,8 +42,8 @@ def test_a_hundred_megabytes_without_a_session_do_not_arrive(proxy, app, framing
 
 
 FIVE = 5 * len(MEGABYTE)
-# A code of RST_STREAM: after the whole answer it asks the client to send no more of the body (RFC 9113, section 8.1). At any other
-# code some clients forget the answer.
+# After the whole answer this RST_STREAM asks the client to send no more of the body (RFC 9113, section 8.1). At any other code
+# some clients forget the answer.
 NO_ERROR = 0
 # The status that curl 7.88 reports. Over HTTP/2 it takes a RST_STREAM that comes while it sends for an error, and may forget the
 # status, mostly with Envoy.
