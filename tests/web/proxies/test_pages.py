@@ -340,8 +340,9 @@ def test_nobody_gets_in_while_sealjar_is_away(page, page_sealjar, app):
     assert page("GET", "/", [cookie]).status == 200
 
 
-def test_a_sealjar_that_does_not_answer_is_not_waited_for(product, certificate, app):
-    with Mute() as mute:
+@pytest.mark.parametrize("full", [False, True], ids=["accepts", "accepts nobody"])
+def test_a_sealjar_that_does_not_answer_is_not_waited_for(product, certificate, app, full):
+    with Mute(full) as mute:
         proxy = Impatient(with_certificate(product, certificate), certificate, mute.port, app.port)
         begun = time.monotonic()
         try:
