@@ -9,10 +9,11 @@ import time
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import harness
 import httpx
 import pytest
-from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head
-from servers import KINDS, PUBLIC, running, with_http2
+from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head, make_certificate
+from servers import KINDS, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running, with_http2
 from spoofing import IDENTITY, SEPARATORS
 from unresponsive import Impatient, Mute
 
@@ -294,14 +295,19 @@ def test_a_401_of_nginx_itself_leads_nowhere(own, headers):
     assert answer.status == 401 and answer.values("Location") == []
 
 
-def test_a_host_is_known_by_its_name(certificate, sealjar, app):
-    """Another site of the same address is the default."""
-    certified = f"ssl_certificate {certificate}; ssl_certificate_key {certificate.parent}/key.pem;"
-    other = f"server {{{{ listen 127.0.0.1:{{port}} ssl default_server; {certified} return 404; }}}}"
-    kind = replace(NGINX, main=NGINX.main.replace("    include", f"    {other}\n    include", 1))
-    for proxy in running(kind, certificate, sealjar, app):
-        assert proxy("GET", "/", API).status == 401
+def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
+    """Another site of the same address is the default, with a certificate that the client does not trust."""
+    other, key = make_certificate(tmp_path)
+    site = f"server {{{{ listen 127.0.0.1:{{port}} ssl default_server; ssl_certificate {other}; ssl_certificate_key {key}; }}}}"
+    kind = replace(NGINX, main=NGINX.main.replace("    include", f"    {site}\n    include", 1))
+    proxy = Impatient(kind, certificate, sealjar.port, app.port, recipes=(SECOND_HOST, SIGN_IN_HOST))
+    try:
         assert proxy("GET", "/", [("Cookie", sealjar.sign_in())]).app_saw().values("Remote-User") == ["alice"]
+        assert proxy("GET", "/", API, host=OTHER_HOST).status == 401
+        # Sealjar does not know this one here.
+        assert proxy("GET", "/auth/login", API, host=harness.SIGN_IN_HOST).status == 421
+    finally:
+        proxy.stop()
 
 
 AMBIGUOUS = ["/public/..;/admin/", "/public/;/x", "/public//../x", "/public/a/./b", "/public/..%5cx", "/public/%252e%252e/x"]
