@@ -13,7 +13,7 @@ import harness
 import httpx
 import pytest
 from harness import API, EMAIL, HOST, NAVIGATION, OTHER_HOST, App, Seen, head, make_certificate
-from servers import KINDS, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running, with_http2
+from servers import BEHIND_CDN, CDN, KINDS, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running, with_http2
 from spoofing import IDENTITY, SEPARATORS
 from unresponsive import Impatient, Mute
 
@@ -308,6 +308,12 @@ def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
         assert proxy("GET", "/auth/login", API, host=harness.SIGN_IN_HOST).status == 421
     finally:
         proxy.stop()
+
+
+def test_several_addresses_of_the_cdn_are_not_the_visitor(certificate, sealjar, app):
+    for proxy in running(NGINX, certificate, sealjar, app, recipes=(BEHIND_CDN,)):
+        fields = [("X-Forwarded-For", "203.0.113.1, 198.51.100.7, 127.9.9.3"), ("Cookie", sealjar.sign_in())]
+        assert proxy("GET", "/", fields, source=CDN).app_saw().values("X-Forwarded-For") == ["198.51.100.7"]
 
 
 AMBIGUOUS = ["/public/..;/admin/", "/public/;/x", "/public//../x", "/public/a/./b", "/public/..%5cx", "/public/%252e%252e/x"]
