@@ -1,17 +1,19 @@
 """Apache with other modules and directives beside Sealjar's: none of them is a way past the guard, and none breaks it."""
 
 import dataclasses
+import shutil
 import socket
 import ssl
 import tempfile
 import time
 from pathlib import Path
 
+import harness
 import httpx
 import pytest
 from application import Application
-from harness import API, HOST, NAVIGATION
-from servers import KINDS, running
+from harness import API, HOST, NAVIGATION, OTHER_HOST, connect, make_certificate
+from servers import KINDS, SECOND_HOST, SIGN_IN_HOST, running
 from test_failures import away
 
 APACHE = next(kind for kind in KINDS if kind.name == "apache")
@@ -162,6 +164,35 @@ def test_no_path_is_changed(start, sealjar):
     # Apache itself reads an absolute one.
     whole = proxy("GET", f"https://{HOST}/a%20b", [("Cookie", sealjar.sign_in())])
     assert whole.app_saw().path == "/a%20b"
+
+
+TWO_HOSTS = [(SECOND_HOST, OTHER_HOST, "sealjar"), (SIGN_IN_HOST, harness.SIGN_IN_HOST, "hub_sealjar")]
+
+
+@pytest.fixture(params=TWO_HOSTS, ids=["second", "sign-in"])
+def two_certificates(request, certificate, app):
+    """The host of a recipe has another certificate than the application's: the running proxy, and the hosts' certificates."""
+    recipe, host, server = request.param
+    with tempfile.TemporaryDirectory(prefix="sealjar-tls-") as name:
+        directory, other = Path(name), Path(name) / "other"
+        other.mkdir()
+        make_certificate(other)
+        # The tests' client trusts what is in this file.
+        trusted = directory / "cert.pem"
+        trusted.write_text(certificate.read_text() + (other / "cert.pem").read_text())
+        shutil.copy(certificate.parent / "key.pem", directory)
+        block = "ServerName {}\n    SSLEngine on\n    SSLCertificateFile {}/cert.pem\n    SSLCertificateKeyFile {}/key.pem"
+        edits = ((block.format(host, directory, directory), block.format(host, other, other)),)
+        shown = {HOST: certificate, host: other / "cert.pem"}
+        for proxy in running(APACHE, trusted, request.getfixturevalue(server), app, recipes=(recipe,), edits=edits):
+            yield proxy, shown
+
+
+def test_each_host_shows_its_own_certificate(two_certificates):
+    proxy, shown = two_certificates
+    for host, path in shown.items():
+        with connect("127.0.0.1", proxy.port, proxy.client.context, host) as connection:
+            assert connection.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(path.read_text())
 
 
 @pytest.fixture
