@@ -54,8 +54,8 @@ def test_the_application_is_reached_through_caddy_alone(project):
 
 def test_sealjar_takes_its_settings_and_keeps_its_state_in_the_volume(project, tmp_path):
     service = project["services"]["sealjar"]
-    environment = {**os.environ, **service["environment"]}
-    command = [Sealjar.program(), "config", "--listen", "0.0.0.0:8080"]
+    environment = {**Sealjar.without_settings(), **service["environment"]}
+    command = [Sealjar.program(), "config"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and service["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] in done.stdout, done.stderr
     directories = re.findall(r"^(?:VOLUME|WORKDIR) (/var\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)

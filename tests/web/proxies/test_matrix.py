@@ -1,0 +1,38 @@
+"""The table of `docs/proxies.md`: what it says is tested is tested, with each proxy."""
+
+import re
+from pathlib import Path
+
+import pytest
+from harness import ROOT
+
+PAGE = (ROOT / "docs/proxies.md").read_text()
+ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ") and "`|" in line.replace(" ", "")]
+MATRIX = [row for row in ROWS if len(row) == 8]
+HERE = Path(__file__).parent
+# Fixtures by which a test runs once with each proxy.
+EACH_PROXY = {"kind", "proxy", "guarded", "wary", "brief", "extended", "apart", "misspelt", "over_http2", "heard", "hosted", "client"}
+
+
+def parameters_of(test: str) -> set:
+    """The parameters of a test in this folder."""
+    for path in HERE.glob("test_*.py"):
+        if found := re.search(rf"^def test_{test}\((.*?)\)", path.read_text(), re.MULTILINE):
+            return {name.strip() for name in found[1].split(",")}
+    raise AssertionError(f"there is no test {test}")
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=[row[0] for row in MATRIX])
+def test_each_case_of_the_table_has_tests_with_all_proxies(row):
+    assert all(cell.startswith("\N{CHECK MARK}") for cell in row[1:7])
+    tests = re.findall(r"`(\w+)`", row[7])
+    assert tests
+    for test in tests:
+        assert parameters_of(test) & EACH_PROXY, test
+
+
+def test_the_table_has_every_case_and_each_note_is_there():
+    assert len(MATRIX) >= 26
+    table, notes = PAGE.split("## What is tested")[1].split("## What goes wrong")[0].rsplit("|\n", 1)
+    used = set(re.findall("[\u00b9\u00b2\u00b3\u2074-\u2079]", table))
+    assert used == set(re.findall("^([\u00b9\u00b2\u00b3\u2074-\u2079]) ", notes, re.MULTILINE))
