@@ -1,9 +1,14 @@
-"""Upgrades to protocols other than WebSockets. Over such a connection (h2c) a client could send requests that Sealjar is not
-asked about."""
+"""Upgrades to protocols other than WebSockets, and CONNECT. Over such a connection a client could send requests that Sealjar is
+not asked about."""
+
+import socket
+import threading
+from contextlib import suppress
 
 import pytest
 from harness import HOST, head
-from servers import KINDS
+from servers import KINDS, running
+from test_timeouts import opened
 
 these = [kind for kind in KINDS if kind.name in ("caddy-debian", "caddy-current", "haproxy")]
 of_these = pytest.mark.parametrize("kind", these, indirect=True, ids=lambda kind: kind.name)
@@ -30,3 +35,38 @@ def test_the_application_is_asked_for_a_websocket_only(proxy, sealjar, app, upgr
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "Upgrade"), *KEY, *(("Upgrade", upgrade) for upgrade in upgrades)]
     assert proxy.client.raw(head("GET", "/socket", fields, b"", HOST)).startswith(b"HTTP/1.1 101")
     assert app.seen[-1].values("Upgrade") == ["websocket"]
+
+
+class Agreeable:
+    """A server that answers 200 to whatever it receives."""
+
+    def __init__(self):
+        self.server, self.received = socket.create_server(("127.0.0.1", 0)), b""
+        self.port = self.server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._answer, args=(self.server.accept()[0],), daemon=True).start()
+
+    def _answer(self, connection):
+        with suppress(OSError):
+            while data := connection.recv(65536):
+                self.received += data
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+@of_these
+@pytest.mark.parametrize("target", [f"{HOST}:443", "/page"])
+def test_connect_opens_no_tunnel_to_the_application(kind, certificate, sealjar, target):
+    app = Agreeable()
+    proxies = running(kind, certificate, sealjar, app)
+    with opened(next(proxies)) as connection, suppress(OSError):
+        connection.sendall(head("CONNECT", target, [("Cookie", sealjar.sign_in())], b"", HOST))
+        connection.recv(65536)
+        connection.sendall(head("GET", "/", [("Remote-User", "mallory")], b"", HOST))
+        connection.recv(65536)
+    assert list(proxies) == []
+    app.server.close()
+    assert b"mallory" not in app.received
