@@ -2,6 +2,7 @@
 
 import pytest
 from application import Application
+from harness import OTHER_HOST
 from servers import BEHIND_CDN, CDN, KINDS, running
 
 VISITOR, LIE = "198.51.100.7", "203.0.113.9"
@@ -30,6 +31,13 @@ def test_the_visitor_is_the_last_who_is_not_the_cdn(extended, brief_sealjar, way
     cookie = ("Cookie", brief_sealjar.sign_in())
     seen = extended("GET", "/", [cookie, *(("X-Forwarded-For", field) for field in fields)], source=CDN).app_saw()
     assert seen.values("X-Forwarded-For") == [visitor]
+
+
+@of_these
+def test_the_second_hosts_application_is_told_the_same(extended, brief_sealjar):
+    fields = [("Cookie", brief_sealjar.sign_in(host=OTHER_HOST)), ("X-Forwarded-For", f"{VISITOR}, {INNER}")]
+    seen = extended("GET", "/", fields, source=CDN, host=OTHER_HOST).app_saw()
+    assert seen.values("X-Forwarded-For") == [VISITOR]
 
 
 @of_these
