@@ -25,8 +25,9 @@ def test_no_upgrade_to_another_protocol_reaches_the_application(proxy, sealjar, 
 
 @of_these
 def test_an_upgrade_that_connection_does_not_list_is_none(proxy, sealjar):
-    fields = [("Cookie", sealjar.sign_in()), ("Connection", "close"), ("Upgrade", "websocket"), *KEY]
-    assert proxy("GET", "/", fields).app_saw().values("Upgrade") == []
+    fields = [("Cookie", sealjar.sign_in()), ("Connection", "close, Remote-User"), ("Upgrade", "websocket"), *KEY]
+    seen = proxy("GET", "/", fields).app_saw()
+    assert (seen.values("Upgrade"), seen.values("Remote-User")) == ([], ["alice"])
 
 
 @of_these
