@@ -138,24 +138,21 @@ core.register_action("sealjar_public", { "http-req" }, function(txn, path)
 end, 1)
 
 -- lua.sealjar_visitor(NETWORK, ...): the last address that is not of these networks, first of the client and then in
--- X-Forwarded-For. What is no address ends the search.
+-- X-Forwarded-For. If that is no address, set-src changes nothing.
 core.register_fetches("sealjar_visitor", function(txn, ...)
     local networks = { ... }
-    local visitor = txn.f:src()
-    local list = table.concat(values(txn.http:req_get_headers(), "x-forwarded-for"), ",")
-    local function is_theirs(address)
+    local function is_theirs(text)
+        local address = core.parse_addr(text)
         for _, network in ipairs(networks) do
-            if core.match_addr(core.parse_addr(address), core.parse_addr(network)) then
+            if address and core.match_addr(address, core.parse_addr(network)) then
                 return true
             end
         end
     end
+    local visitor = txn.f:src()
+    local list = table.concat(values(txn.http:req_get_headers(), "x-forwarded-for"), ",")
     while is_theirs(visitor) do
-        local address = list:match("([^%s,]*)%s*$")
-        if not core.parse_addr(address) then
-            break
-        end
-        visitor = address
+        visitor = list:match("([^%s,]*)%s*$")
         list = list:match("^(.*),") or ""
     end
     return visitor
