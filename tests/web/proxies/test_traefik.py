@@ -6,22 +6,21 @@ from harness import API, NAVIGATION
 from servers import KINDS, Proxy, running
 from spoofing import SPOOFED
 
-AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
-MISTAKES = {
-    "no middleware": (AS_SHOWN, "middlewares: []"),
-    "no question": (AS_SHOWN, "middlewares: [sealjar-guarded]"),
-    "nothing after the question": (AS_SHOWN, "middlewares: [sealjar]"),
-    "a question that passes all fields on": ("authRequestHeaders:", "authResponseHeaders:"),
-    "a stage that is none": ("stage: guarded", "stage: guard"),
-}
-
-
 (TRAEFIK,) = [kind for kind in KINDS if kind.name == "traefik"]
+AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
+NO_QUESTION = (AS_SHOWN, "middlewares: [sealjar-guarded]")
+MISTAKES = {
+    "no middleware": [(AS_SHOWN, "middlewares: []")],
+    "no question": [NO_QUESTION],
+    "no question, and a stage that is none": [NO_QUESTION, ("stage: guarded", "stage: guard")],
+    "nothing after the question": [(AS_SHOWN, "middlewares: [sealjar]")],
+    "a question that passes all fields on": [("authRequestHeaders:", "authResponseHeaders:")],
+}
 
 
 @pytest.fixture(params=MISTAKES)
 def mistaken(request, certificate, sealjar, app):
-    yield from running(TRAEFIK, certificate, sealjar, app, edits=[MISTAKES[request.param]])
+    yield from running(TRAEFIK, certificate, sealjar, app, edits=MISTAKES[request.param])
 
 
 def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
@@ -32,7 +31,7 @@ def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
 
 
 def test_a_network_that_is_none_stops_everything(certificate, sealjar, app, monkeypatch):
-    monkeypatch.setattr(servers, "PATIENCE", 5)
-    network = ("stage: first", "stage: first\n          proxies: [192.0.2.0]")
-    with pytest.raises(AssertionError, match="not ready"):
+    monkeypatch.setattr(servers, "PATIENCE", 10)
+    network = ("          stage: first", "          stage: first\n          proxies: [192.0.2.0]")
+    with pytest.raises(AssertionError, match="ParsePrefix"):
         Proxy(TRAEFIK, certificate, sealjar.port, app.port, edits=(network,))

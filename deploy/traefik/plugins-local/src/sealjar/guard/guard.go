@@ -7,7 +7,6 @@ package guard
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -44,39 +43,44 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 		}
 		proxies = append(proxies, proxy)
 	}
-	stage := config.Stage
-	switch stage {
-	case "first":
-		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-			question, cancel := questionContext(request)
-			defer cancel()
-			request = request.WithContext(question)
-			client := clientAddress(request, proxies)
-			request.RemoteAddr = net.JoinHostPort(client, "0")
-			stripHeaders(request.Header)
-			request.Header["X-Forwarded-Host"] = []string{request.Host}
-			request.Header["X-Forwarded-Proto"] = []string{"https"}
-			request.Header["X-Real-Ip"] = []string{client}
-			request.Header[notAsked] = []string{""}
-			next.ServeHTTP(response, request)
-		}), nil
-	case "guarded", "public", "sealjar":
-		return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-			original, isFirst := request.Context().Value(asItCame).(context.Context)
-			// Sealjar's yes has this field, even where it is empty. The stage "first" has removed the client's.
-			_, isAsked := request.Header["Remote-User"]
-			if !isFirst || stage == "guarded" && !isAsked {
-				http.Error(response, notAsked, http.StatusInternalServerError)
-				return
-			}
-			delete(request.Header, notAsked)
-			if stage != "sealjar" {
-				stripCookies(request.Header)
-			}
-			next.ServeHTTP(response, request.WithContext(original))
-		}), nil
+	if config.Stage == "first" {
+		return first(next, proxies), nil
 	}
-	return nil, fmt.Errorf("unknown stage: %q", stage)
+	return beforeServer(next, config.Stage), nil
+}
+
+func first(next http.Handler, proxies []netip.Prefix) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		question, cancel := questionContext(request)
+		defer cancel()
+		request = request.WithContext(question)
+		client := clientAddress(request, proxies)
+		request.RemoteAddr = net.JoinHostPort(client, "0")
+		stripHeaders(request.Header)
+		request.Header["X-Forwarded-Host"] = []string{request.Host}
+		request.Header["X-Forwarded-Proto"] = []string{"https"}
+		request.Header["X-Real-Ip"] = []string{client}
+		request.Header[notAsked] = []string{""}
+		next.ServeHTTP(response, request)
+	})
+}
+
+// beforeServer returns the last stage on a request's way. A name that is no stage's is as strict as "guarded".
+func beforeServer(next http.Handler, stage string) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		original, isFirst := request.Context().Value(asItCame).(context.Context)
+		// Sealjar's yes has this field, even where it is empty. The stage "first" has removed the client's.
+		_, isAsked := request.Header["Remote-User"]
+		if !isFirst || !isAsked && stage != "public" && stage != "sealjar" {
+			http.Error(response, notAsked, http.StatusInternalServerError)
+			return
+		}
+		delete(request.Header, notAsked)
+		if stage != "sealjar" {
+			stripCookies(request.Header)
+		}
+		next.ServeHTTP(response, request.WithContext(original))
+	})
 }
 
 // questionContext returns a context that ends with the time for the question. It holds the request's own context.
