@@ -17,7 +17,7 @@ local ours = {
     ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true, ["__Secure-sealjar"] = true,
 }
 -- Headers that only the proxy sets.
-local reserved = { "^remote%-", "^x%-auth%-request%-", "^x%-original%-", "^x%-forwarded%-", "^forwarded$" }
+local reserved = { "^remote%-", "^x%-auth%-request%-", "^x%-original%-", "^x%-forwarded", "^forwarded$", "^x%-real%-ip$" }
 -- Tokens of Connection that Apache itself acts on.
 local connection = { ["close"] = true, ["keep-alive"] = true, ["upgrade"] = true }
 -- What an application could read in another way than Apache.

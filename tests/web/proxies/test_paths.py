@@ -114,7 +114,6 @@ def test_a_paths_rule_comes_on_top_of_those_of_its_host(narrowed, brief_sealjar,
     assert narrowed("GET", "/", [cookie_of(brief_sealjar, "alice")]).status == 200
 
 
-@of_these
 @pytest.mark.parametrize("host", [f"{OTHER_HOST}:443", OTHER_HOST.upper(), f"{OTHER_HOST.upper()}:443"])
 def test_another_spelling_of_a_host_leads_to_no_other_application(extended, brief_sealjar, app, host):
     cookie = ("Cookie", brief_sealjar.sign_in(host=OTHER_HOST))

@@ -7,35 +7,36 @@ from contextlib import suppress
 
 import pytest
 from harness import HOST, head
-from servers import KINDS, running
+from servers import running
 from test_timeouts import opened
 
-these = [kind for kind in KINDS if kind.name in ("caddy-debian", "caddy-current", "haproxy")]
-of_these = pytest.mark.parametrize("kind", these, indirect=True, ids=lambda kind: kind.name)
 KEY = [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
 H2C = [("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")]
 
 
-@of_these
 @pytest.mark.parametrize("connection", ["Upgrade, HTTP2-Settings", "upgrade", "close, Upgrade", "HTTP2-Settings"])
 def test_no_upgrade_to_another_protocol_reaches_the_application(proxy, sealjar, connection):
     seen = proxy("GET", "/", [("Cookie", sealjar.sign_in()), ("Connection", connection), *H2C]).app_saw()
     assert seen.values("Upgrade") == [] and "upgrade" not in "".join(seen.values("Connection")).lower()
 
 
-@of_these
-def test_an_upgrade_that_connection_does_not_list_is_none(proxy, sealjar):
+def test_an_upgrade_that_connection_does_not_list_takes_no_field_away(proxy, sealjar, app):
+    """Some proxies take it for none, and some for one."""
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "close, Remote-User"), ("Upgrade", "websocket"), *KEY]
-    seen = proxy("GET", "/", fields).app_saw()
-    assert (seen.values("Upgrade"), seen.values("Remote-User")) == ([], ["alice"])
+    proxy.client.raw(head("GET", "/", fields, b"", HOST))
+    assert app.seen[-1].values("Upgrade") in ([], ["websocket"])
+    assert app.seen[-1].values("Remote-User") == ["alice"]
 
 
-@of_these
 @pytest.mark.parametrize("upgrades", [["h2c", "websocket"], ["websocket", "h2c"], ["WebSocket"]], ids=" + ".join)
 def test_the_application_is_asked_for_a_websocket_only(proxy, sealjar, app, upgrades):
+    before = len(app.seen)
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "Upgrade"), *KEY, *(("Upgrade", upgrade) for upgrade in upgrades)]
-    assert proxy.client.raw(head("GET", "/socket", fields, b"", HOST)).startswith(b"HTTP/1.1 101")
-    assert app.seen[-1].values("Upgrade") == ["websocket"]
+    status = int(proxy.client.raw(head("GET", "/socket", fields, b"", HOST)).split()[1])
+    asked = [value.lower() for seen in app.seen[before:] for value in seen.values("Upgrade")]
+    # Where a client names another protocol as well, some proxies refuse the request, or pass no upgrade on.
+    assert asked == (["websocket"] if status == 101 else [])
+    assert status == 101 or "h2c" in upgrades
 
 
 class Agreeable:
@@ -58,7 +59,6 @@ class Agreeable:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
-@of_these
 @pytest.mark.parametrize("target", [f"{HOST}:443", "/page"])
 def test_connect_opens_no_tunnel_to_the_application(kind, certificate, sealjar, target):
     app = Agreeable()
