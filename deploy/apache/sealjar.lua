@@ -42,11 +42,16 @@ local function strip_headers(r)
     end
 end
 
--- The next server drops the headers that Connection names, so a client must not name ours.
+-- The next server drops the headers that Connection names, so a client must not name ours. WebSocket is the only protocol that a
+-- client may switch to: over another one, such as h2c, it could send requests that Sealjar is not asked about.
 local function strip_connection(r)
+    local switches = (r.headers_in["Upgrade"] or ""):lower() == "websocket"
+    if not switches then
+        r.headers_in["Upgrade"] = nil
+    end
     local kept = {}
     for token in (r.headers_in["Connection"] or ""):lower():gmatch("[^%s,]+") do
-        if connection[token] then
+        if connection[token] and (switches or token ~= "upgrade") then
             kept[#kept + 1] = token
         end
     end
