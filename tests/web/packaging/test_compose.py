@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import API, HOST, NAVIGATION, PATIENCE, ROOT, App, Client, Sealjar, free_port, make_certificate
+from harness import (
+    API,
+    HOST,
+    NAVIGATION,
+    PATIENCE,
+    ROOT,
+    App,
+    Client,
+    Sealjar,
+    free_port,
+    make_certificate,
+)
 from waiting import until
 
 PAGE = (ROOT / "docs/docker-compose.md").read_text()

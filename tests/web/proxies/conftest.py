@@ -9,7 +9,17 @@ import pytest
 from application import Application
 from exchanges import Exchanges
 from harness import HOST, OTHER_HOST, Sealjar, make_certificate
-from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, SIGN_IN_HOST, running, with_http2
+from servers import (
+    BEHIND_CDN,
+    CDN,
+    KINDS,
+    OWN_RULE,
+    PUBLIC,
+    SECOND_HOST,
+    SIGN_IN_HOST,
+    running,
+    with_http2,
+)
 
 # The network of a CDN is trusted, too: some proxies append its address to X-Forwarded-For.
 TRUSTED = f"http.trusted_proxies=127.0.0.1,{CDN}"

@@ -2,10 +2,8 @@
 
 import dataclasses
 import shutil
-import socket
 import ssl
 import tempfile
-import time
 from pathlib import Path
 
 import harness
@@ -14,7 +12,6 @@ import pytest
 from application import Application
 from harness import API, HOST, NAVIGATION, OTHER_HOST, connect, make_certificate
 from servers import KINDS, SECOND_HOST, SIGN_IN_HOST, running
-from test_failures import away
 
 APACHE = next(kind for kind in KINDS if kind.name == "apache")
 MODULES = ["access_compat", "alias", "cache", "cache_socache", "deflate", "dir", "expires", "headers", "http2", "include", "mime"]
@@ -302,11 +299,3 @@ def test_what_was_away_is_asked_again_at_once(start, sealjar, app):
     assert proxy("GET", "/auth/login", API).status == 503
     sealjar.start()
     assert proxy("GET", "/auth/login", NAVIGATION).status == 200
-
-
-def test_a_question_without_an_answer_is_given_up_soon(start, sealjar, app):
-    proxy = start()
-    with away(sealjar), socket.create_server(("127.0.0.1", sealjar.port)), app.sees_nothing():
-        began = time.monotonic()
-        assert proxy("GET", "/", [("Cookie", "__Host-sealjar=x"), *API]).status == 503
-        assert time.monotonic() - began < 10

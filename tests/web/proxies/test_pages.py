@@ -347,7 +347,7 @@ def test_a_sealjar_that_does_not_answer_is_not_waited_for(product, certificate, 
         begun = time.monotonic()
         try:
             assert proxy("GET", "/", API).status == 500
-            assert time.monotonic() - begun < 12
+            assert time.monotonic() - begun < 25, "nginx itself waits for 60 s"
         finally:
             proxy.stop()
 

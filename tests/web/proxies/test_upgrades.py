@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from harness import HOST, head
 from servers import running
-from test_timeouts import opened
+from unresponsive import opened
 
 KEY = [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
 H2C = [("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")]
