@@ -56,7 +56,7 @@ def site():
 WAYS = {
     "Satisfy Any": ["<Location />", "Satisfy Any", "</Location>"],
     "an error document of the application's": ["ErrorDocument 401 /private", "ErrorDocument 303 /private"],
-    "a handler that is a proxy": ['<Location /private>', 'SetHandler "proxy:http://127.0.0.1:{app}"', "</Location>"],
+    "a handler that is a proxy": ["<Location /private>", 'SetHandler "proxy:http://127.0.0.1:{app}"', "</Location>"],
     "a rewriting proxy": ["RewriteEngine On", "RewriteRule ^/private http://127.0.0.1:{app}/private [P]"],
     "a second ProxyPass": ["ProxyPass /private http://127.0.0.1:{app}/private"],
     "a ProxyPass in a Location": ["<Location /private>", "ProxyPass http://127.0.0.1:{app}/private", "</Location>"],

@@ -11,7 +11,20 @@ ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.star
 MATRIX = [row for row in ROWS if len(row) == 8]
 HERE = Path(__file__).parent
 # Fixtures by which a test runs once with each proxy.
-EACH_PROXY = {"kind", "proxy", "guarded", "wary", "brief", "extended", "apart", "misspelt", "over_http2", "heard", "hosted", "client"}
+EACH_PROXY = {
+    "kind",
+    "proxy",
+    "guarded",
+    "wary",
+    "brief",
+    "extended",
+    "apart",
+    "misspelt",
+    "over_http2",
+    "heard",
+    "hosted",
+    "client",
+}
 
 
 def parameters_of(test: str) -> set:

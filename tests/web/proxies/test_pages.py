@@ -206,7 +206,9 @@ def locations_of(ingress: dict, values: dict) -> str:
     replaced = {
         "ASKED": asked,
         "PATH": path["path"],
-        "PROXY_SET_HEADERS": "".join(f'proxy_set_header {name} "{value}";\n' for name, value in values["proxySetHeaders"].items()),
+        "PROXY_SET_HEADERS": "".join(
+            f'proxy_set_header {name} "{value}";\n' for name, value in values["proxySetHeaders"].items()
+        ),
         "UPSTREAM": upstream,
         "BODY_SIZE": annotations.get("proxy-body-size", "1m"),
         "SEND_TIMEOUT": annotations.get("proxy-send-timeout", "60"),
@@ -246,7 +248,9 @@ def page(product, certificate, page_sealjar, app):
 
 def with_certificate(product: str, certificate) -> Kind:
     kind = PRODUCTS[product]()
-    return replace(kind, main=kind.main.replace("{here}/cert.pem", str(certificate)).replace("{here}/key", f"{certificate.parent}/key"))
+    return replace(
+        kind, main=kind.main.replace("{here}/cert.pem", str(certificate)).replace("{here}/key", f"{certificate.parent}/key")
+    )
 
 
 @pytest.mark.parametrize("headers", [[], SPOOFED], ids=["honest", "spoofed"])
@@ -394,4 +398,6 @@ def test_the_questions_header_list_is_stripped_from_every_location():
     listed = ingresses[1]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-response-headers"]
     # The expression by which the controller takes it.
     assert re.fullmatch(r"[A-Za-z0-9-_, ]*", listed)
-    assert {name.strip() for name in listed.split(",")} <= {name for name, value in values["proxySetHeaders"].items() if value == ""}
+    assert {name.strip() for name in listed.split(",")} <= {
+        name for name, value in values["proxySetHeaders"].items() if value == ""
+    }
