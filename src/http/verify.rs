@@ -116,7 +116,11 @@ impl<'r> Asked<'r> {
     fn of(app: &'r App, request: &'r Request, shape: Shape) -> Result<Self, Problem> {
         let (uri, headers) = (request.uri(), request.headers());
         let own_host = app.hosts.of_verify_request(uri, headers)?;
-        let (rules, own_target) = shape.read(uri)?;
+        let (rules, own_target) = shape.read(uri).inspect_err(|BadRule| {
+            let path = uri.path();
+            let path = &path[..path.floor_char_boundary(MAX_LOGGED)];
+            sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
+        })?;
         let peer = request.remote_addr().ip();
         let forwarded = match (app.trusted_proxies.contains(peer), own_target) {
             (false, _) => Forwarded::default(),
@@ -246,5 +250,7 @@ impl From<Contradiction> for Problem {
     }
 }
 
+/// Maximum number of bytes of a question's path in the log. Its query may be the visitor's, and is left out.
+const MAX_LOGGED: usize = 128;
 const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
 const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";

@@ -109,6 +109,16 @@ async fn segments_are_exact_and_no_query_is_read() {
 }
 
 #[tokio::test]
+async fn a_misspelt_segment_is_in_the_log() {
+    let home = Home::with_settings(&TRUSTING);
+    let (mut server, session) = start(&home).await;
+    let answer = ask(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
+    assert_eq!(answer.verdict(), "403 rule");
+    let line = server.wait_for("the rules in a proxy's question cannot be read");
+    assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may be the visitor's");
+}
+
+#[tokio::test]
 async fn only_envoys_rules_are_followed_by_a_path() {
     let home = Home::with_settings(&TRUSTING);
     let (server, session) = start(&home).await;

@@ -115,7 +115,7 @@ impl Problem {
             Self::Rule => (
                 S::FORBIDDEN,
                 R::Rule,
-                "a rule of this route cannot be read; if you did not add role, max_age or csrf to the address yourself, tell the operator",
+                "a rule of this route is misspelt or cannot be read; if you did not add role, max_age or csrf to the address yourself, tell the operator",
             ),
             Self::Forwarded(what) => (S::FORBIDDEN, R::Forwarded, what),
             Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, R::NotFound, "there is nothing here"),
