@@ -56,8 +56,13 @@ local function allow(txn, headers, answer)
     txn:set_var("txn.sealjar_verdict", "allowed")
 end
 
--- lua.sealjar URL RULES: asks the Sealjar at URL, with the rules of the whole site.
+-- lua.sealjar URL RULES: asks the Sealjar at URL, with the rules of the whole site. Of several such lines, the first whose
+-- condition holds decides: a later one, which may have fewer rules, does nothing.
 core.register_action("sealjar", { "http-req" }, function(txn, url, rules)
+    if txn:get_var("txn.sealjar_verdict") then
+        return
+    end
+    txn:set_var("txn.sealjar_verdict", "asked")
     local headers = txn.http:req_get_headers()
     local all = (txn:get_var("txn.sealjar_rules") or "") .. rules
     if all == "public/" .. rules then

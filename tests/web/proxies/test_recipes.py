@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from harness import API, HOST, NAVIGATION, OTHER_HOST, PASSWORD
-from servers import CDN
+from servers import CDN, KINDS, Proxy, running
 from spoofing import SPOOFED
 from waiting import until
 
@@ -23,6 +23,33 @@ OTHER_SPELLINGS = [
 
 def cookie_of(sealjar, login, host=HOST):
     return ("Cookie", sealjar.sign_in(login, host))
+# The example of rules for all paths, as each file shows it.
+EXAMPLES = {
+    "nginx": "auth_request /.sealjar/role=staff",
+    "haproxy": "http-request lua.sealjar http://",
+    "envoy": "rules: &rules /auth/verify/envoy/role=staff",
+    "apache": "Use SealjarRules role=staff",
+}
+REPEATING = [kind for kind in KINDS if kind.folder in EXAMPLES]
+
+
+@pytest.mark.parametrize("kind", REPEATING, ids=lambda kind: kind.name)
+def test_rules_hold_beside_the_line_without_rules(kind, certificate, sealjar, app):
+    """An operator may uncomment the example and leave the line that it takes the place of. Traefik refuses such a file."""
+    example = EXAMPLES[kind.folder]
+    for proxy in running(kind, certificate, sealjar, app, edits=((f"#{example}", example),)):
+        with app.sees_nothing():
+            assert proxy("GET", "/", [*API, cookie_of(sealjar, "bob")]).status == 403
+        assert proxy("GET", "/", [cookie_of(sealjar, "alice")]).app_saw().values("Remote-User") == ["alice"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.folder == "caddy"], ids=lambda kind: kind.name)
+def test_caddy_does_not_start_with_two_lines_of_rules(kind, certificate, sealjar, app):
+    example = "import sealjar app role=staff"
+    # `caddy run` of 2.11 ends without an error message; `caddy validate` has it.
+    message = "defined more than once: @sealjar_imported_once|^caddy-current is not ready"
+    with pytest.raises(AssertionError, match=message):
+        Proxy(kind, certificate, sealjar.port, app.port, edits=((f"#{example}", example),))
 
 
 # A path with a rule of its own.
