@@ -26,6 +26,8 @@ pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
 /// Parameters of questions' queries that are nearly a rule.
 pub(crate) static MISSPELT_RULES: Counts<{ RuleName::NAMES.len() }> = Counts::new();
+/// Questions whose rules could not be read.
+pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();
 /// Lines of the log that were not written.
 pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::NAMES.len() }> = Counts::new();
 /// How long threads took for a password, and how many are at it.

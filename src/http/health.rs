@@ -14,7 +14,7 @@ use super::App;
 use super::live::Live;
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::keyring::{KeyRing, KeyState};
-use crate::metrics::{MISSPELT_RULES, RuleName};
+use crate::metrics::{MISSPELT_RULES, RuleName, UNREADABLE_RULES};
 
 /// Alive: the process answers. It depends on nothing.
 #[handler]
@@ -54,6 +54,8 @@ pub(crate) struct Readiness {
     staleness_ms: u64,
     /// `ready`, or `not ready`.
     status: &'static str,
+    /// How many questions of proxies were refused because their rules cannot be read.
+    unreadable_rules: u64,
 }
 
 impl Readiness {
@@ -74,6 +76,7 @@ impl Readiness {
             staleness_ms: milliseconds(list.staleness(now)),
             revocations: list.len(),
             status: if reasons.is_empty() { "ready" } else { "not ready" },
+            unreadable_rules: UNREADABLE_RULES.total(0),
             reasons,
         }
     }

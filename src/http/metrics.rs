@@ -16,7 +16,7 @@ use crate::keyring::KeyState;
 use crate::metrics::{
     BODY_WAITS_DISPLACED, DroppedLine, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED,
     LOG_LINES_DROPPED, MISSPELT_RULES, PASSWORDS, Password, RENEWALS, RuleName, SIGN_OUTS, STORE, SignOut, StoreCall,
-    VERIFICATIONS, Verification,
+    UNREADABLE_RULES, VERIFICATIONS, Verification,
 };
 
 /// `GET /metrics`.
@@ -99,6 +99,11 @@ fn sessions(out: &mut Text) {
     out.counts("verifications_total", &[], "outcome", &Verification::NAMES, &VERIFICATIONS);
     out.family("misspelt_rules_total", "counter", "Parameters of proxies' questions that are nearly a rule, by rule.");
     out.counts("misspelt_rules_total", &[], "rule", &RuleName::NAMES, &MISSPELT_RULES);
+    out.counter(
+        "unreadable_rules_total",
+        "Questions of proxies that were refused because their rules cannot be read.",
+        UNREADABLE_RULES.total(0),
+    );
     out.counter("renewals_total", "Sessions sealed anew because they are in use.", RENEWALS.total(0));
     out.family("sign_outs_total", "counter", "Requests to end sessions that were taken up.");
     out.counts("sign_outs_total", &[], "outcome", &SignOut::NAMES, &SIGN_OUTS);

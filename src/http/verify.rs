@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use salvo::http::header::LOCATION;
+use salvo::http::header::{HOST, LOCATION};
 use salvo::http::uri::Uri;
 use salvo::http::{Method, Request};
 use salvo::prelude::Response;
@@ -28,7 +28,7 @@ use super::rules::{BadRule, Rules, Unmet};
 use super::{App, browser, csrf, identity, renew, status};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
-use crate::metrics::Verification;
+use crate::metrics::{UNREADABLE_RULES, Verification};
 use crate::session::Verified;
 
 /// What the proxy can do with the answer.
@@ -115,10 +115,13 @@ enum Stop {
 impl<'r> Asked<'r> {
     fn of(app: &'r App, request: &'r Request, shape: Shape) -> Result<Self, Problem> {
         let (uri, headers) = (request.uri(), request.headers());
-        let own_host = app.hosts.of_verify_request(uri, headers)?;
+        let own_host = app.hosts.of_verify_request(uri, headers).inspect_err(|_| {
+            let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
+            sampled!(WARN, host, "a proxy asked under a host that is not listed; nobody is let in");
+        })?;
         let (rules, own_target) = shape.read(uri).inspect_err(|BadRule| {
-            let path = uri.path();
-            let path = &path[..path.floor_char_boundary(MAX_LOGGED)];
+            UNREADABLE_RULES.add(0);
+            let path = shortened(uri.path());
             sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
         })?;
         let peer = request.remote_addr().ip();
@@ -250,7 +253,11 @@ impl From<Contradiction> for Problem {
     }
 }
 
-/// Maximum number of bytes of a question's path in the log. Its query may be the visitor's, and is left out.
-const MAX_LOGGED: usize = 128;
+/// Shortens what a question says, for the log. Its query may be the visitor's, and is not logged.
+fn shortened(text: &str) -> &str {
+    const MAX_BYTES: usize = 128;
+    &text[..text.floor_char_boundary(MAX_BYTES)]
+}
+
 const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
 const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";

@@ -70,7 +70,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             "see in the server's log why the store does not take them, and do not stop it now",
         );
     }
-    check_rules(&body["misspelt_rules"], address, report);
+    check_rules(&body["misspelt_rules"], number("unreadable_rules"), address, report);
     let staleness = number("staleness_ms");
     report.ok_otherwise(
         CHECK,
@@ -78,14 +78,20 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     );
 }
 
-/// A route whose rule is misspelt in a query is wider open than its operator meant.
-fn check_rules(misspelt: &Value, address: &Listen, report: &mut Report) {
+/// A route whose rule is misspelt in a query is wider open than its operator meant. One with a misspelt segment lets nobody in.
+fn check_rules(misspelt: &Value, unreadable: u64, address: &Listen, report: &mut Report) {
     const CHECK: &str = "server.rules";
+    if unreadable > 0 {
+        let found = format!(
+            "the server at {address} refused {unreadable} of proxies' questions, because it cannot read their rules"
+        );
+        report.warning(CHECK, found, "correct the address that the proxy asks; the server's log has its path");
+    }
     let counts = misspelt.as_object().into_iter().flatten();
     let texts: Vec<_> =
         counts.filter_map(|(rule, number)| Some(format!("{rule} {} times", number.as_u64()?))).collect();
     if texts.is_empty() {
-        return report.ok(CHECK, format!("no proxy asked the server at {address} with a misspelt rule"));
+        return report.ok_otherwise(CHECK, format!("no proxy asked the server at {address} with a misspelt rule"));
     }
     let found = format!(
         "parameters in proxies' questions to the server at {address} are nearly a rule, and are passed over: {}",
