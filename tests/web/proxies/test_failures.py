@@ -135,6 +135,11 @@ PATHS = [
     "http://evil.example.com/private",
     "*",
     "private",
+    # Sealjar's own pages answer 200 to everybody.
+    f"http:http://{HOST}/auth/login",
+    f"https:https://{HOST}/auth/style.css",
+    f"x:http://{HOST}/auth/login",
+    f"{{x}}http://{HOST}/auth/login",
 ]
 
 
@@ -144,6 +149,15 @@ def test_no_way_of_writing_a_path_leads_past_sealjar(proxy, app, method):
         for path in PATHS:
             with REFUSED:
                 proxy(method, path, API)
+
+
+def test_no_target_asks_sealjar_without_the_rules(guarded, sealjar, app):
+    """A target with a scheme and no host (RFC 3986, section 3) has no path that a proxy could compare or replace."""
+    with app.sees_nothing():
+        for scheme in ("http", "https"):
+            for path in ("/auth/verify/-", "/auth/verify/envoy/-/../../../../private"):
+                with REFUSED:
+                    guarded("GET", f"{scheme}:http://{HOST}{path}", [*API, ("Cookie", sealjar.sign_in("bob"))])
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
