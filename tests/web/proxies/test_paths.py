@@ -114,6 +114,35 @@ def test_a_paths_rule_comes_on_top_of_those_of_its_host(narrowed, brief_sealjar,
     assert narrowed("GET", "/", [cookie_of(brief_sealjar, "alice")]).status == 200
 
 
+those = [kind for kind in KINDS if kind.name in ("traefik", "envoy")]
+of_those = pytest.mark.parametrize("kind", those, indirect=True, ids=lambda kind: kind.name)
+# Traefik and Envoy compare them by an expression of their files.
+MAY_BE_BELOW_BY_EXPRESSION = ["/ADMIN/x", "/admin;x", "/;/admin", "/x/..;y/admin/", "/x/y/..%2f../admin", "/x/..%3b/admin/x"]
+MAY_BE_BELOW_BY_EXPRESSION += ["/x/..%5cadmin", "/x%5C../admin/x", "/admin%5cx", "/admin\\x", "/x%0a/..%2fadmin"]
+
+
+@of_those
+@pytest.mark.parametrize("target", MAY_BE_BELOW_BY_EXPRESSION)
+def test_an_expression_finds_what_may_be_below_a_path(extended, brief_sealjar, app, target):
+    with app.sees_nothing():
+        assert extended("GET", target, [*API, cookie_of(brief_sealjar, "alice")]).status == 403
+    assert extended("GET", target, [cookie_of(brief_sealjar, "carol")]).status == 200
+
+
+@of_those
+@pytest.mark.parametrize("target", ["/administrator", "/x/admin/", "/x?/admin/", "/caf%C3%A9/admin"])
+def test_an_expression_leaves_other_paths_alone(extended, brief_sealjar, target):
+    assert extended("GET", target, [cookie_of(brief_sealjar, "alice")]).status == 200
+
+
+@of_those
+@pytest.mark.parametrize("rest", ["..%5cx", "..\\x", "a%5C..", "..%2fx", "..;/x", "..%3b/x", "x%00", "x%0a"])
+def test_an_expression_opens_no_path_that_may_be_another(extended, app, rest):
+    before = len(app.seen)
+    assert extended("GET", f"/public/{rest}", API).status in (400, 401)
+    assert app.seen[before:] == []
+
+
 @pytest.mark.parametrize("host", [f"{OTHER_HOST}:443", OTHER_HOST.upper(), f"{OTHER_HOST.upper()}:443"])
 def test_another_spelling_of_a_host_leads_to_no_other_application(extended, brief_sealjar, app, host):
     cookie = ("Cookie", brief_sealjar.sign_in(host=OTHER_HOST))
