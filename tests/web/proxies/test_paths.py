@@ -100,6 +100,39 @@ def test_a_path_with_a_rule_cannot_be_public(contradictory, brief_sealjar, app):
             assert contradictory("GET", "/admin/public/x", [*API, *cookies]).status == 403
 
 
+these_caddies = [kind for kind in these if kind.folder == "caddy"]
+of_caddy = pytest.mark.parametrize("kind", these_caddies, indirect=True, ids=lambda kind: kind.name)
+
+
+@of_caddy
+def test_an_encoded_query_does_not_hide_a_path(extended, brief_sealjar, app):
+    with app.sees_nothing():
+        assert extended("GET", "/admin%3Fx", [*API, cookie_of(brief_sealjar, "alice")]).status == 403
+
+
+@of_caddy
+@pytest.mark.parametrize("path", ["/admin/", "admin", "/"])
+def test_rules_for_no_proper_path_are_those_of_all_paths(kind, certificate, brief_sealjar, app, path):
+    proxies = running(kind, certificate, brief_sealjar, app, recipes=(OWN_RULE,), edits=((" /admin ", f" {path} "),))
+    proxy = next(proxies)
+    with app.sees_nothing():
+        for target in ("/", "/admin", "/admin/", "/admin/x", "//admin"):
+            assert proxy("GET", target, [*API, cookie_of(brief_sealjar, "alice")]).status == 403
+    assert proxy("GET", "/admin/x", [cookie_of(brief_sealjar, "carol")]).status == 200
+    assert list(proxies) == []
+
+
+@of_caddy
+@pytest.mark.parametrize("path", ["/public/", "public", "/"])
+def test_no_path_is_public_by_no_proper_one(kind, certificate, brief_sealjar, app, path):
+    proxies = running(kind, certificate, brief_sealjar, app, recipes=(PUBLIC,), edits=((" /public", f" {path}"),))
+    proxy = next(proxies)
+    with app.sees_nothing():
+        for target in ("/", "//x", "/public", "/public/x", "/public//x", "//public/x"):
+            assert proxy("GET", target, API).status == 401
+    assert list(proxies) == []
+
+
 @pytest.fixture(scope="module")
 def narrowed(kind, certificate, brief_sealjar, app):
     """The path's rule comes on top of those of the host."""
