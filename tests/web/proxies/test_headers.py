@@ -62,6 +62,7 @@ FIELDS = {
     "last": ([f"a=1; b=2; {S}={{}}"], ["a=1", "b=2"]),
     "between": ([f"a=1; {S}={{}}; b=2"], ["a=1", "b=2"]),
     "unspaced": ([f"a=1;{S}={{}};b=2"], ["a=1", "b=2"]),
+    "after tabs": ([f"a=1;\t{S}={{}};\tb=2; \t{S}=secret"], ["a=1", "b=2"]),
     "with the form's": ([f"{FORM}=secret; a=1; {S}={{}}"], ["a=1"]),
     "with a domain's": ([f"{DOMAIN}=secret; {S}={{}}; a=1; {DOMAIN}=secret"], ["a=1"]),
     "twice": ([f"{S}={{}}; {S}={{}}; a=1"], ["a=1"]),
