@@ -21,7 +21,7 @@ local reserved = { "^remote%-", "^x%-auth%-request%-", "^x%-original%-", "^x%-fo
 -- Tokens of Connection that Apache itself acts on.
 local connection = { ["close"] = true, ["keep-alive"] = true, ["upgrade"] = true }
 -- What an application could read in another way than Apache.
-local ambiguous = { "//", "/%.%.?/", "/%.%.?$", "[\\;#]", "%%2[ef5]", "%%5c" }
+local ambiguous = { "//", "/%.%.?/", "/%.%.?$", "[\\;#]", "%%2[ef53]", "%%3[bf]", "%%5c" }
 
 -- Returns true or nil.
 local function matches(text, patterns)

@@ -299,3 +299,10 @@ def test_what_was_away_is_asked_again_at_once(start, sealjar, app):
     assert proxy("GET", "/auth/login", API).status == 503
     sealjar.start()
     assert proxy("GET", "/auth/login", NAVIGATION).status == 200
+
+
+@pytest.mark.parametrize("path", ["/public/..%3b/x", "/public/..%3B/x", "/public/..%23/x", "/public/..%3f/x"])
+def test_a_path_that_may_be_another_is_not_public(start, app, path):
+    proxy = start("<Location /public/>", "Use SealjarPublic", "</Location>")
+    with app.sees_nothing():
+        assert proxy("GET", path, API).status == 401
