@@ -66,8 +66,7 @@ local function strip_cookies(r)
             kept[#kept + 1] = pair .. separator
         end
     end
-    local cookies = table.concat(kept):gsub("^[%s;,]+", ""):gsub("[%s;,]+$", "")
-    r.headers_in["Cookie"] = cookies ~= "" and cookies or nil
+    r.headers_in["Cookie"] = table.concat(kept):gsub("^[%s;,]+", ""):match("^.*[^%s;,]")
 end
 
 local function set_facts(r)
