@@ -9,7 +9,7 @@ local identity = {
 -- What Sealjar needs to know of the client's own headers: nothing else is passed on.
 local asked = {
     "host", "cookie", "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
-    "access-control-request-method", "sec-websocket-key", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+    "access-control-request-method", "sec-websocket-key", "upgrade", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
 local ours = {
     ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true,
