@@ -107,21 +107,27 @@ core.register_service("sealjar_refuse", "http", function(applet)
     end
 end)
 
--- lua.sealjar_path PATH RULES: adds rules to those of the site, for PATH and all paths below it. Any path that some application
--- takes for one of these counts: without case, decoded, and with "//" and ".." as they are and resolved. Where an application
--- might drop ";x", take "\" for "/", or decode twice, the rules are added to any path.
-core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
-    local decoded = (txn.f:path() or ""):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end):lower()
+-- A path in lower case and decoded; and the same with "//" and ".." resolved, and without a slash at the end.
+local function readings(path)
+    local decoded = path:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end):lower()
     local segments = {}
     for segment in decoded:gmatch("[^/]+") do
         if segment == ".." then
             table.remove(segments)
         elseif segment ~= "." then
-            segments[#segments + 1] = segment
+            segments[#segments + 1] = "/" .. segment
         end
     end
-    local resolved = "/" .. table.concat(segments, "/")
-    local prefix = path:lower() .. "/"
+    return decoded, table.concat(segments)
+end
+
+-- lua.sealjar_path PATH RULES: adds rules to those of the site, for PATH and all paths below it. Any path that some application
+-- takes for one of these counts: without case, decoded, and with "//" and ".." as they are and resolved. Where an application
+-- might drop ";x", take "\" for "/", or decode twice, the rules are added to any path.
+core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
+    local decoded, resolved = readings(txn.f:path() or "")
+    local _, prefix = readings(path)
+    prefix = prefix .. "/"
     local function below(one)
         return (one .. "/"):sub(1, #prefix) == prefix
     end

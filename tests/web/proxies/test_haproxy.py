@@ -1,9 +1,9 @@
-"""What is special to the files of HAProxy."""
+"""What is special to the files of HAProxy: WebSockets over HTTP/2, and how an operator may write a path."""
 
 import pytest
-from harness import HOST
+from harness import API, HOST
 from http2 import connected
-from servers import KINDS, running
+from servers import KINDS, OWN_RULE, running
 
 (HAPROXY,) = [kind for kind in KINDS if kind.name == "haproxy"]
 
@@ -34,3 +34,20 @@ def test_a_websocket_of_another_site_over_http2_is_refused(same_site, sealjar, a
     before = len(app.seen)
     websocket(same_site, cookie, ("origin", f"https://{HOST}"))
     assert app.seen[before:]
+
+
+@pytest.mark.parametrize("path", ["/admin/", "//Admin", "/%61dmin", "admin"])
+def test_a_rule_holds_however_its_path_is_written(certificate, sealjar, app, path):
+    edits = (("sealjar_path /admin ", f"sealjar_path {path} "),)
+    for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
+        with app.sees_nothing():
+            for target in ("/admin", "/admin/x"):
+                assert proxy("GET", target, [*API, ("Cookie", sealjar.sign_in())]).status == 403
+        assert proxy("GET", "/administrator", [("Cookie", sealjar.sign_in())]).status == 200
+
+
+def test_a_rule_for_the_root_holds_for_all_paths(certificate, sealjar, app):
+    edits = (("sealjar_path /admin ", "sealjar_path / "),)
+    for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
+        with app.sees_nothing():
+            assert proxy("GET", "/x", [*API, ("Cookie", sealjar.sign_in())]).status == 403
