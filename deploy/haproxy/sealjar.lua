@@ -30,7 +30,7 @@ local function without_our_cookies(headers)
     local kept = {}
     for _, field in ipairs(values(headers, "cookie")) do
         for pair in field:gmatch("[^;]+") do
-            pair = pair:match("^%s*(.-)%s*$")
+            pair = pair:match("^%s*(.*)")
             if pair ~= "" and not ours[pair:match("^[^=%s]*")] then
                 kept[#kept + 1] = pair
             end
@@ -160,11 +160,14 @@ core.register_fetches("sealjar_visitor", function(txn, ...)
             end
         end
     end
-    local visitor = txn.f:src()
-    local list = table.concat(values(txn.http:req_get_headers(), "x-forwarded-for"), ",")
+    local visitor, elements = txn.f:src(), {}
+    for _, field in ipairs(values(txn.http:req_get_headers(), "x-forwarded-for")) do
+        for element in (field .. ","):gmatch("([^,]*),") do
+            elements[#elements + 1] = element:match("^%s*(%S*)")
+        end
+    end
     while is_theirs(visitor) do
-        visitor = list:match("([^%s,]*)%s*$")
-        list = list:match("^(.*),") or ""
+        visitor = table.remove(elements) or ""
     end
     return visitor
 end)

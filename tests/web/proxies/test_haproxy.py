@@ -1,11 +1,13 @@
-"""What is special to the files of HAProxy: WebSockets over HTTP/2, and how an operator may write a path."""
+"""What is special to the files of HAProxy: WebSockets over HTTP/2, how an operator may write a path, and how long Lua takes."""
 
 import pytest
 from harness import API, HOST
 from http2 import connected
-from servers import KINDS, OWN_RULE, running
+from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, running
 
 (HAPROXY,) = [kind for kind in KINDS if kind.name == "haproxy"]
+# HAProxy takes no more of a request's head than this and some hundred bytes.
+LONG = 14_500
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +53,14 @@ def test_a_rule_for_the_root_holds_for_all_paths(certificate, sealjar, app):
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
         with app.sees_nothing():
             assert proxy("GET", "/x", [*API, ("Cookie", sealjar.sign_in())]).status == 403
+
+
+def test_long_fields_of_blanks_and_addresses_change_nothing(certificate, sealjar, app):
+    for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(PUBLIC, BEHIND_CDN)):
+        blanks = " " * LONG
+        assert proxy("GET", "/public/x", [("Cookie", f"a{blanks}b")]).app_saw().values("Cookie") == [f"a{blanks}b"]
+        seen = proxy("GET", "/public/x", [("X-Forwarded-For", f"198.51.100.7,{blanks}{CDN}")], source=CDN).app_saw()
+        assert seen.values("X-Forwarded-For") == ["198.51.100.7"]
+        list_of_theirs = ",".join(["198.51.100.7", *[CDN] * (LONG // len(f"{CDN},") - 2)])
+        seen = proxy("GET", "/public/x", [("X-Forwarded-For", list_of_theirs)], source=CDN).app_saw()
+        assert seen.values("X-Forwarded-For") == ["198.51.100.7"]
