@@ -324,6 +324,21 @@ def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
         proxy.stop()
 
 
+@pytest.mark.parametrize("line, field", [(HOST, OTHER_HOST), (OTHER_HOST, HOST)])
+def test_two_names_of_the_host_lead_into_no_other(certificate, sealjar, app, line, field):
+    other = App()
+    for proxy in running(NGINX, certificate, sealjar, app, recipes=(SECOND_HOST,), other_app=other.port):
+        for owner in (HOST, OTHER_HOST):
+            cookie = ("Cookie", sealjar.sign_in(host=owner))
+            with app.sees_nothing():
+                assert proxy("GET", f"https://{line}/x", [cookie], host=field).status == 400
+        assert proxy("GET", f"https://{HOST}/x", [("Cookie", sealjar.sign_in())]).app_saw().path == "/x"
+        for host in (f"{HOST}:443", HOST.upper()):
+            assert proxy("GET", "/x", [("Cookie", sealjar.sign_in())], host=host, sni=HOST).status == 200
+    assert other.seen == []
+    other.stop()
+
+
 def test_several_addresses_of_the_cdn_are_not_the_visitor(certificate, sealjar, app):
     for proxy in running(NGINX, certificate, sealjar, app, recipes=(BEHIND_CDN,)):
         fields = [("X-Forwarded-For", "203.0.113.1, 198.51.100.7, 127.9.9.3"), ("Cookie", sealjar.sign_in())]
