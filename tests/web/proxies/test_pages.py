@@ -336,6 +336,14 @@ def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
         assert page.client.upgrade("/socket", API)[0] == 401
 
 
+def test_no_upgrade_to_another_protocol_reaches_the_application(page, page_sealjar):
+    """Over h2c a client could send requests with identity fields of its own."""
+    for connection in ("Upgrade, HTTP2-Settings", "upgrade"):
+        fields = [("Cookie", page_sealjar.sign_in()), ("Connection", connection), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
+        seen = page("GET", "/", fields).app_saw()
+        assert "upgrade" not in [value.lower() for value in seen.values("Connection")]
+
+
 def test_nobody_gets_in_while_sealjar_is_away(page, page_sealjar, app):
     cookie = ("Cookie", page_sealjar.sign_in())
     with away(page_sealjar), app.sees_nothing():
