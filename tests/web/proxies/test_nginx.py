@@ -324,6 +324,16 @@ def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
         proxy.stop()
 
 
+def test_what_anybody_can_send_to_sealjar_is_not_written_to_disk(certificate, sealjar, hub_sealjar, app):
+    large = head("POST", "/auth/login", [("Content-Type", "application/json"), ("Content-Length", "1100000")], b"", HOST)
+    for proxy in running(NGINX, certificate, sealjar, app, recipes=(SECOND_HOST,)):
+        for host in (HOST, OTHER_HOST):
+            assert proxy.client.raw(large.replace(HOST.encode(), host.encode()), host).startswith(b"HTTP/1.1 413")
+    for proxy in running(NGINX, certificate, hub_sealjar, app, recipes=(SIGN_IN_HOST,)):
+        host = harness.SIGN_IN_HOST
+        assert proxy.client.raw(large.replace(HOST.encode(), host.encode()), host).startswith(b"HTTP/1.1 413")
+
+
 @pytest.mark.parametrize("line, field", [(HOST, OTHER_HOST), (OTHER_HOST, HOST)])
 def test_two_names_of_the_host_lead_into_no_other(certificate, sealjar, app, line, field):
     other = App()

@@ -334,6 +334,8 @@ def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
     assert seen.values("Remote-User") == ["alice"] and "Remote-User" not in seen.values("Connection")
     with app.sees_nothing():
         assert page.client.upgrade("/socket", API)[0] == 401
+    # Not to Sealjar, where nginx would write it to disk for anybody.
+    assert page("POST", "/auth/login", API, b"x" * 1_100_000).status == 413
 
 
 def test_no_upgrade_to_another_protocol_reaches_the_application(page, page_sealjar):
