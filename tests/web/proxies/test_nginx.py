@@ -357,6 +357,7 @@ def test_several_addresses_of_the_cdn_are_not_the_visitor(certificate, sealjar, 
 
 AMBIGUOUS = ["/public/..;/admin/", "/public/;/x", "/public//../x", "/public/a/./b", "/public/..%5cx", "/public/%252e%252e/x"]
 AMBIGUOUS += ["/public/a/..", "/public/a/..?b", "/public/%2e%2E/public/x", "/public/..\\x", "/public/a%3bb", "/x/..%2Fpublic/"]
+AMBIGUOUS += ["/public/#x", "/public/..%23/x", "/public/..%3f/x"]
 
 
 @pytest.fixture(scope="module")
