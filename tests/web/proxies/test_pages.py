@@ -13,7 +13,7 @@ import harness
 import kubernetes_validate
 import pytest
 import yaml
-from harness import API, HOST, NAVIGATION, ROOT, Sealjar
+from harness import API, HOST, NAVIGATION, OTHER_HOST, ROOT, Sealjar
 from servers import KINDS, PUBLIC, Kind, running
 from spoofing import IDENTITY, SPELLINGS, SPOOFED, batches
 from test_failures import away
@@ -336,6 +336,13 @@ def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
         assert page.client.upgrade("/socket", API)[0] == 401
     # Not to Sealjar, where nginx would write it to disk for anybody.
     assert page("POST", "/auth/login", API, b"x" * 1_100_000).status == 413
+
+
+def test_a_request_that_names_two_hosts_is_refused(page, page_sealjar, app):
+    cookie = ("Cookie", page_sealjar.sign_in())
+    with app.sees_nothing():
+        assert page("GET", f"https://{HOST}/", [cookie], host=OTHER_HOST).status == 400
+    assert page("GET", f"https://{HOST}/", [cookie]).status == 200
 
 
 def test_no_upgrade_to_another_protocol_reaches_the_application(page, page_sealjar):
