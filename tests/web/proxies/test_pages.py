@@ -45,7 +45,7 @@ MANAGER = """
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header Accept-Encoding "";
     map $host $forward_scheme { default http; }
-    real_ip_header X-Real-IP; real_ip_recursive on; set_real_ip_from 10.0.0.0/8;
+    real_ip_header X-Real-IP; real_ip_recursive on; set_real_ip_from 127.0.0.0/8;
     include <here>/sealjar.conf;
     server {
         set $forward_scheme http; set $server "127.0.0.1"; set $port <app>;
@@ -336,6 +336,11 @@ def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
         assert page.client.upgrade("/socket", API)[0] == 401
     # Not to Sealjar, where nginx would write it to disk for anybody.
     assert page("POST", "/auth/login", API, b"x" * 1_100_000).status == 413
+
+
+def test_no_client_says_where_it_is(page, page_sealjar):
+    seen = page("GET", "/", [("Cookie", page_sealjar.sign_in()), ("X-Real-IP", "198.51.100.7")]).app_saw()
+    assert seen.values("X-Forwarded-For") == ["127.0.0.1"] and "198.51.100.7" not in json.dumps(seen.headers)
 
 
 def test_a_request_that_names_two_hosts_is_refused(page, page_sealjar, app):
