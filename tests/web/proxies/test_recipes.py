@@ -127,6 +127,11 @@ def test_a_public_path_opens_no_other(extended, app, target):
         assert normpath(unquote(seen.path)).startswith("/public/"), seen.path
 
 
+def test_a_public_path_of_one_host_is_not_public_at_another(extended, other_app):
+    with other_app.sees_nothing():
+        assert extended("GET", "/public/page", API, host=OTHER_HOST).status == 401
+
+
 # A second host.
 
 
