@@ -13,7 +13,8 @@ FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
-    for as many seconds, `/drip?s=` sends a byte now and then for as long, and a WebSocket at `/silent` only repeats."""
+    for as many seconds, `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends as many at once, and a WebSocket at
+    `/silent` only repeats."""
 
     # How many bytes `/drip` sends.
     DROPS = 10
@@ -55,6 +56,10 @@ class Application(App):
             for _ in range(self.DROPS):
                 self.stopped.wait(seconds / self.DROPS)
                 handler.wfile.write(b".")
+        elif url.path == "/bulk":
+            length = int(parse_qs(url.query)["bytes"][0])
+            self._start(handler, ("Content-Length", str(length)))
+            handler.wfile.write(bytes(length))
         elif url.path == "/silent":
             handler.upgrade(b"")
         else:

@@ -5,7 +5,7 @@ Real time that goes by is the subject here. That is why these wait for it, which
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from application import Application
 from harness import HOST, PATIENCE, connect, head
@@ -16,6 +16,8 @@ from servers import Proxy, with_http2
 SILENCE = 65
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
 UPGRADE += [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+# Of one of these downloads, as much waits in the proxy as it holds, while the system's buffers are full.
+SIZES, PAUSE = range(500_000, 8_000_000, 750_000), 3
 # The parts of an upload.
 BLOCK, BLOCKS = b"x" * 8192, 10
 
@@ -103,6 +105,15 @@ def slow_download(proxy, _, cookie):
         return answer.status, answer.read()
 
 
+def hesitant_downloads(proxy, app, cookie):
+    """The client asks for the connection to be closed, which a proxy may do too early."""
+    with ExitStack() as stack:
+        requests = [sent(proxy, "GET", f"/bulk?bytes={size}", cookie, ("Connection", "close")) for size in SIZES]
+        answers = [answer_to(stack.enter_context(request)) for request in requests]
+        app.stopped.wait(PAUSE)
+        return [len(answer.read()) for answer in answers]
+
+
 def slow_upload(proxy, app, cookie):
     with sent(proxy, "POST", "/upload", ("Content-Length", str(BLOCKS * len(BLOCK))), cookie) as connection:
         for _ in range(BLOCKS):
@@ -112,4 +123,4 @@ def slow_upload(proxy, app, cookie):
         return answer.status, answer.read()
 
 
-ALL = [silent_websocket, silent_stream, late_answer, late_answer_over_http2, slow_download, slow_upload]
+ALL = [silent_websocket, silent_stream, late_answer, late_answer_over_http2, slow_download, hesitant_downloads, slow_upload]

@@ -9,7 +9,9 @@ from application import ANOTHER, FIRST, Application
 from exchanges import (
     BLOCK,
     BLOCKS,
+    SIZES,
     answer_to,
+    hesitant_downloads,
     late_answer,
     late_answer_over_http2,
     sent,
@@ -77,6 +79,11 @@ def test_an_answer_over_http2_may_begin_after_a_minute(exchanges, kind):
 @each_kind
 def test_a_download_may_last_for_a_minute(exchanges, kind):
     assert exchanges.result(kind, slow_download) == (200, b"." * Application.DROPS)
+
+
+@each_kind
+def test_a_client_that_reads_slowly_receives_the_whole_answer(exchanges, kind):
+    assert exchanges.result(kind, hesitant_downloads) == list(SIZES)
 
 
 @each_kind
