@@ -27,7 +27,7 @@ use super::access::Access;
 use super::connections::exchange::Tracker;
 use super::live::Live;
 use super::problem::Problem;
-use super::reply::{Reply, respond};
+use super::reply::{self, Reply, respond};
 use super::verify::Shape;
 use super::{App, body, cookie, edge, status, verify};
 use crate::clock::Now;
@@ -178,6 +178,11 @@ where
     }
 
     fn answer(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
+        if let Some(live) = &self.app
+            && has_absolute_target(&request)
+        {
+            return Either::Left(ready(Ok(refuse_target(&live.load(), request))));
+        }
         let Some((live, question)) = self.question(&request) else {
             let is_safe = request.method().is_safe();
             let call = self.rest.call(request);
@@ -205,6 +210,23 @@ where
             Ok(response.into_hyper())
         }))
     }
+}
+
+/// Whether the target is a whole URL ([RFC 9112 section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Over HTTP/2 every
+/// request has one.
+fn has_absolute_target(request: &HyperRequest<Incoming>) -> bool {
+    request.version() != Version::HTTP_2 && request.uri().authority().is_some()
+}
+
+/// Refuses a target that is a whole URL, although servers should take it. Clients send it to forward proxies only; but a proxy that
+/// rewrites the path of a client's odd target, as Caddy's `forward_auth` does with `http:http://host/auth/login`, can ask for a page of
+/// ours where it means to ask a question, and would take the page for a yes.
+fn refuse_target(app: &App, request: HyperRequest<Incoming>) -> HyperResponse<ResBody> {
+    let request = Request::from_hyper(request, Scheme::HTTP);
+    let mut response = Response::new();
+    reply::refuse(app, request.headers(), Problem::Authority, &mut response);
+    edge::complete(app, &request, &mut response);
+    response.into_hyper()
 }
 
 /// Whether there are more header fields than in HTTP/1, of which hyper takes 100. Clients of HTTP/2 may send each cookie in a field

@@ -1,7 +1,8 @@
 //! Parameters of a question's query that are nearly a rule, such as `roles=` or `max-age=`.
 //!
 //! They are passed over, because the query may hold the visitor's own parameters, so the route is wider open than its operator meant.
-//! They are counted, for `/metrics`, `/readyz` and `sealjar doctor`.
+//! They are counted, for `/metrics`, `/readyz` and `sealjar doctor`. Where the rules are segments, a rule in the query is passed over,
+//! too, however it is spelled.
 
 use crate::log_sampler::sampled;
 use crate::metrics::{MISSPELT_RULES, RuleName};
@@ -30,9 +31,17 @@ impl Misspelt {
             sampled!(
                 WARN,
                 rule,
-                "the query of a proxy's question has a parameter that is nearly a rule; it is passed over"
+                "the query of a proxy's question has a parameter that is no rule there; it is passed over"
             );
         }
+    }
+}
+
+/// Counts the rules in the query of a question whose rules are segments.
+pub(super) fn count_in(query: Option<&str>) {
+    let mut misspelt = Misspelt::default();
+    for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Misspelt::MAX_NAMES) {
+        misspelt.look_at(&name);
     }
 }
 

@@ -25,7 +25,7 @@ use super::problem::Problem;
 use super::reply::{self, Reply};
 use super::return_url::ReturnUrl;
 use super::rules::{BadRule, Rules, Unmet};
-use super::{App, browser, csrf, identity, renew, status};
+use super::{App, browser, csrf, identity, misspelt, renew, status};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
 use crate::metrics::{UNREADABLE_RULES, Verification};
@@ -74,8 +74,13 @@ impl Shape {
         };
         let (rules, rest) = Rules::of_segments(segments)?;
         let target = match self {
+            // Envoy appends a path, so a query before it is the operator's: rules that would be lost.
+            Self::Envoy if rest.is_empty() && uri.query().is_some() => return Err(BadRule),
             Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
-            Self::Plain | Self::Redirect if rest.is_empty() => None,
+            Self::Plain | Self::Redirect if rest.is_empty() => {
+                misspelt::count_in(uri.query());
+                None
+            }
             Self::Plain | Self::Redirect => return Err(BadRule),
         };
         if rules.renew_by_redirect && self != Self::Redirect { Err(BadRule) } else { Ok((rules, target)) }

@@ -50,9 +50,32 @@ async fn a_request_names_exactly_one_host_that_is_served() {
     for (headers, status) in cases {
         assert_eq!(ask(&server, headers), status, "{}", text(&headers.concat()));
     }
-    let absolute =
-        format!("GET http://evil.example/auth/status HTTP/1.1\r\nConnection: close\r\nHost: {}\r\n\r\n", server.public);
-    assert!(raw(&server.public, absolute.as_bytes()).starts_with("HTTP/1.1 400 "));
+}
+
+/// A proxy that rewrites a client's odd target may send one, and would take a page of ours for the answer to its question.
+#[tokio::test]
+async fn a_target_that_is_a_whole_url_is_refused() {
+    let home = Home::new();
+    let server = home.start();
+    let session = server.login("alice").await.cookie();
+    for (target, host) in [
+        (format!("http://{}/auth/login", server.public), server.public.as_str()),
+        (format!("http://{}/auth/verify/-", server.public), &server.public),
+        (format!("HTTP://{}/auth/status?x=y", server.public), &server.public),
+        (format!("http://{}/nothing", server.public), &server.public),
+        ("http://evil.example/auth/status".to_owned(), &server.public),
+        ("http://evil.example/auth/status".to_owned(), "evil.example"),
+    ] {
+        for method in ["GET", "POST"] {
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nContent-Length: 0\r\n");
+            let answer = raw(&server.public, format!("{head}Connection: close\r\n\r\n").as_bytes());
+            assert!(
+                answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"authority\""),
+                "{method} {target}: {answer}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

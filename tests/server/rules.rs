@@ -81,9 +81,8 @@ async fn segments_are_exact_and_no_query_is_read() {
         ("-", "200"),
         ("role=staff/-", "200"),
         ("role=staff/max_age=900/-", "200"),
-        ("role=staff/max_age=900/-?role=admin&max_age=0&csrf=x", "200"),
+        ("role=staff/max_age=900/-?role=admin&max_age=0&csrf=x", "query"),
         ("role=admin/-", "403 forbidden"),
-        ("role=admin/-?role=staff", "403 forbidden"),
         ("role=staff/role=admin/-", "403 forbidden"),
         ("roles=admin/-", "403 rule"),
         ("Role=admin/-", "403 rule"),
@@ -100,6 +99,12 @@ async fn segments_are_exact_and_no_query_is_read() {
     ] {
         for shape in SHAPES {
             let path = format!("{shape}/{rules}");
+            // Before Envoy's path, a query is the operator's, and would be lost.
+            let verdict = match verdict {
+                "query" if shape == SHAPES[2] => "403 rule",
+                "query" => "200",
+                verdict => verdict,
+            };
             for method in ["GET", "POST"] {
                 let answer = ask(&server, method, &path, &session.cookie(), &[HOST, APP]).await;
                 assert_eq!(answer.verdict(), verdict, "{method} {path}");
@@ -212,7 +217,7 @@ async fn what_is_no_preflight_needs_a_session() {
         ("POST", "preflight=1/-", &[("x-forwarded-method", "POST"), OTHER_SITE, wants], "401 missing"),
         ("GET", "preflight=1/-", &[("x-forwarded-method", "GET"), OTHER_SITE, wants], "401 missing"),
         ("OPTIONS", "-", &[options, OTHER_SITE, wants], "401 missing"),
-        ("OPTIONS", "-?preflight=1", &[options, OTHER_SITE, wants], "401 missing"),
+        ("OPTIONS", "role=a/-", &[options, OTHER_SITE, wants], "401 missing"),
         ("OPTIONS", "preflight=0/-", &[options, OTHER_SITE, wants], "403 rule"),
         ("OPTIONS", "preflight=1/roles=x/-", &[options, OTHER_SITE, wants], "403 rule"),
         ("OPTIONS", "preflight=1/csrf=1/-", &[options, OTHER_SITE], "403 cross-site"),
@@ -295,9 +300,11 @@ async fn misspelt_rules_of_a_query_are_counted_and_shown() {
         assert_eq!(ask(&server, "GET", path, &session.cookie(), &[HOST, APP]).await.status, 200, "{path}");
     };
     ask("/auth/verify?role=staff&max_age=900&q=1&page=2&utm_source=x&redirect=y").await;
-    ask("/auth/verify/-?roles=admin").await;
+    ask("/auth/verify/-?q=1").await;
     assert_eq!(look().levels("server.rules"), ["ok"]);
-    ask("/auth/verify?roles=admin&Max-Age=60").await;
+    ask("/auth/verify?roles=admin").await;
+    // Beside segments no query is read.
+    ask("/auth/verify/-?max_age=60").await;
     ask("/auth/verify/redirect?csfr=1&preflight=1&role[]=x").await;
     for (rule, count) in [("role", 2.0), ("max_age", 1.0), ("csrf", 1.0), ("renew", 0.0), ("preflight", 1.0)] {
         let name = format!("sealjar_misspelt_rules_total{{rule=\"{rule}\"}}");

@@ -94,9 +94,11 @@ impl Problem {
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, R::TooLarge, "the body is larger than this server takes"),
             Self::Incomplete => (S::BAD_REQUEST, R::Incomplete, "the body ended before it was complete"),
             Self::Slow => (S::REQUEST_TIMEOUT, R::Slow, "the body did not arrive in time; send the request again"),
-            Self::Authority => {
-                (S::BAD_REQUEST, R::Authority, "the request must name exactly one host, in Host or :authority")
-            }
+            Self::Authority => (
+                S::BAD_REQUEST,
+                R::Authority,
+                "the request must name exactly one host, in Host or :authority, and its target must be a path",
+            ),
             Self::Misdirected => (
                 S::MISDIRECTED_REQUEST,
                 R::Misdirected,
