@@ -134,12 +134,14 @@ class Sealjar:
 
 @dataclass
 class Seen:
-    """A request as the app received it: every header as [name, value], in order, spelt as it came."""
+    """A request as the app received it: every header as [name, value], in order, spelt as it came, and the lines after a body
+    in chunks."""
 
     method: str
     path: str
     headers: list
     length: int
+    trailers: list = field(default_factory=list)
 
     def values(self, name: str) -> list:
         """The values of all headers that a program could take for `name`: CGI and WSGI read `_` and `-` alike."""
@@ -162,7 +164,7 @@ class App:
             def answer(self):
                 request = Seen(self.command, self.path, [list(field) for field in self.headers.items()], 0)
                 app.seen.append(request)  # before the body comes, or does not
-                for data in self.body():
+                for data in self.body(request.trailers):
                     request.length += len(data)
                 if app.answer_path(self):
                     return
@@ -178,9 +180,11 @@ class App:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            def body(self):
+            def body(self, trailers: list):
                 if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
                     yield from iter(self.read_chunk, b"")
+                    while line := self.rfile.readline().strip():
+                        trailers.append(line.decode("latin-1"))
                 left = int(self.headers.get("Content-Length") or 0)
                 while data := self.rfile.read(min(left, 1 << 16)):
                     left -= len(data)
@@ -188,7 +192,8 @@ class App:
 
             def read_chunk(self) -> bytes:
                 data = self.rfile.read(int(self.rfile.readline().split(b";")[0], 16))
-                self.rfile.readline()
+                if data:
+                    self.rfile.readline()
                 return data
 
             def upgrade(self, greeting: bytes = b"HELLO"):

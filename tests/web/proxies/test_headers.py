@@ -49,6 +49,16 @@ def test_names_with_other_bytes_do_not_reach_the_application(proxy, sealjar):
         assert [name for name, _ in seen.headers if not PLAIN.fullmatch(name)] == []
 
 
+@pytest.mark.parametrize("announced", [[], [("Trailer", "Remote-User, Remote.User")]], ids=["unannounced", "announced"])
+def test_no_identity_after_a_body_reaches_the_application(proxy, sealjar, announced):
+    """HAProxy passes such fields on, as deploy/README.md says. Applications do not take them for the header's."""
+    fields = [("Cookie", sealjar.sign_in()), ("Transfer-Encoding", "chunked"), *announced]
+    body = b"4\r\nbody\r\n0\r\nRemote-User: mallory\r\nRemote.User: mallory\r\n\r\n"
+    seen = proxy("POST", "/", fields, body).app_saw()
+    assert (seen.length, seen.values("Remote-User")) == (4, ["alice"])
+    assert bool(seen.trailers) == (proxy.kind.name == "haproxy"), seen.trailers
+
+
 def test_identity_headers_are_no_way_in(proxy, app):
     with app.sees_nothing():
         for fields in batches(SPELLINGS):
