@@ -17,7 +17,13 @@ def same_site(certificate, sealjar, app):
 
 def websocket(proxy, *headers) -> int:
     """Asks for a WebSocket as RFC 8441 says; returns the status."""
-    pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", HOST), (":path", "/socket")]
+    pseudo = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/socket"),
+    ]
     fields = [*pseudo, ("sec-websocket-version", "13"), *headers]
     with connected(proxy.port, proxy.certificate) as client:
         number = client.h2.get_next_available_stream_id()

@@ -353,7 +353,12 @@ def test_a_request_that_names_two_hosts_is_refused(page, page_sealjar, app):
 def test_no_upgrade_to_another_protocol_reaches_the_application(page, page_sealjar):
     """Over h2c a client could send requests with identity fields of its own."""
     for connection in ("Upgrade, HTTP2-Settings", "upgrade"):
-        fields = [("Cookie", page_sealjar.sign_in()), ("Connection", connection), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
+        fields = [
+            ("Cookie", page_sealjar.sign_in()),
+            ("Connection", connection),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABk"),
+        ]
         seen = page("GET", "/", fields).app_saw()
         assert "upgrade" not in [value.lower() for value in seen.values("Connection")]
 

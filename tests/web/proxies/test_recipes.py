@@ -23,6 +23,8 @@ OTHER_SPELLINGS = [
 
 def cookie_of(sealjar, login, host=HOST):
     return ("Cookie", sealjar.sign_in(login, host))
+
+
 # The example of rules for all paths, as each file shows it.
 EXAMPLES = {
     "nginx": "auth_request /.sealjar/role=staff",

@@ -21,6 +21,13 @@ TARGETS = [
 ]
 # And paths with a normal form.
 NORMAL = {"/a//b": "/a/b", "/a/./b": "/a/b", "/a/x/../b": "/a/b", "/a/%2e%2e/b": "/b", "/%41": "/A"}
+# What some proxies make of other bytes; the notes in docs/proxies.md say so.
+ENCODED = {'/a|b^"c': "/a%7Cb%5E%22c", "/a\\b": "/a%5Cb"}
+CHANGED = {
+    "caddy": ENCODED,
+    "traefik": {**ENCODED, "/a%2fb": "/a%2Fb"},
+    "envoy": {**ENCODED, "/a\\b": "/a/b"},
+}
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -36,6 +43,12 @@ def test_a_path_with_a_normal_form_reaches_the_application(proxy, sealjar, targe
     """Envoy and Traefik send the form that their routes compare, and the others what came."""
     path = NORMAL[target] if proxy.kind.name in ("envoy", "traefik") else target
     assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == path
+
+
+@pytest.mark.parametrize("target", CHANGED["traefik"])
+def test_another_path_reaches_the_application_in_the_form_that_is_documented(proxy, sealjar, target):
+    expected = CHANGED.get(proxy.kind.folder, {}).get(target, target)
+    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == expected
 
 
 LISTS = [
