@@ -28,11 +28,11 @@ EACH_PROXY = {
 
 
 def parameters_of(test: str) -> set:
-    """The parameters of a test in this folder."""
-    for path in HERE.glob("test_*.py"):
-        if found := re.search(rf"^def test_{test}\((.*?)\)", path.read_text(), re.MULTILINE):
-            return {name.strip() for name in found[1].split(",")}
-    raise AssertionError(f"there is no test {test}")
+    """The parameters of the tests of this name in this folder."""
+    texts = [path.read_text() for path in HERE.glob("test_*.py")]
+    found = [names for text in texts for names in re.findall(rf"^def test_{test}\((.*?)\)", text, re.MULTILINE)]
+    assert found, f"there is no test {test}"
+    return {name.strip() for names in found for name in names.split(",")}
 
 
 @pytest.mark.parametrize("row", MATRIX, ids=[row[0] for row in MATRIX])
