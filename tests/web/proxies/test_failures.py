@@ -46,6 +46,7 @@ class Impostor:
             def do_GET(self):
                 self.send_response(impostor.answer)
                 self.send_header("Remote-User", "root")
+                self.send_header("Set-Cookie", "__Host-sealjar=x")
                 if impostor.answer >= 300:
                     self.send_header("Location", f"https://{HOST}/elsewhere")
                 self.end_headers()
