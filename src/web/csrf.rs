@@ -57,7 +57,7 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && has_one(&ORIGIN) && has_one(&ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Who sent a request with a method other than GET and HEAD.
+/// Returns who sent a request with a method other than GET and HEAD.
 pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, CrossSite> {
     sender_among(headers, |value| hosts.is_origin(value))
 }
