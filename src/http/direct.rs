@@ -177,11 +177,25 @@ where
         }
     }
 
+    /// Refuses a target that is a whole URL, although servers should take it. Clients send it to forward proxies only. But a proxy
+    /// that rewrites a client's odd target, as Caddy's `forward_auth` does with `http:http://host/auth/login`, can ask for a page of
+    /// ours where it means to ask a question, and would take the page for a yes.
+    fn refuse_target(&self, app: &App, request: HyperRequest<Incoming>) -> HyperResponse<ResBody> {
+        let access = Access::begin();
+        let mut request = Request::from_hyper(request, Scheme::HTTP);
+        *request.remote_addr_mut() = self.remote_addr.clone();
+        let mut response = Response::new();
+        reply::refuse(app, request.headers(), Problem::Authority, &mut response);
+        edge::complete(app, &request, &mut response);
+        access.end(app, &request, &response, None);
+        response.into_hyper()
+    }
+
     fn answer(&self, request: HyperRequest<Incoming>) -> Either<Ready<Answered>, Waiting> {
         if let Some(live) = &self.app
             && has_absolute_target(&request)
         {
-            return Either::Left(ready(Ok(refuse_target(&live.load(), request))));
+            return Either::Left(ready(Ok(self.refuse_target(&live.load(), request))));
         }
         let Some((live, question)) = self.question(&request) else {
             let is_safe = request.method().is_safe();
@@ -216,17 +230,6 @@ where
 /// request has one.
 fn has_absolute_target(request: &HyperRequest<Incoming>) -> bool {
     request.version() != Version::HTTP_2 && request.uri().authority().is_some()
-}
-
-/// Refuses a target that is a whole URL, although servers should take it. Clients send it to forward proxies only; but a proxy that
-/// rewrites the path of a client's odd target, as Caddy's `forward_auth` does with `http:http://host/auth/login`, can ask for a page of
-/// ours where it means to ask a question, and would take the page for a yes.
-fn refuse_target(app: &App, request: HyperRequest<Incoming>) -> HyperResponse<ResBody> {
-    let request = Request::from_hyper(request, Scheme::HTTP);
-    let mut response = Response::new();
-    reply::refuse(app, request.headers(), Problem::Authority, &mut response);
-    edge::complete(app, &request, &mut response);
-    response.into_hyper()
 }
 
 /// Whether there are more header fields than in HTTP/1, of which hyper takes 100. Clients of HTTP/2 may send each cookie in a field

@@ -42,7 +42,8 @@ pub(crate) struct Readiness {
     degraded: Vec<String>,
     /// How late the last sign-out of another node was heard of; `null` if none was yet.
     lag_ms: Option<u64>,
-    /// How many parameters of proxies' questions were nearly a rule, and passed over, by the rule that was meant.
+    /// How many rules in queries of proxies' questions were passed over, because they are misspelt or stand beside rules in the path, by
+    /// the rule that was meant.
     misspelt_rules: BTreeMap<&'static str, u64>,
     /// Revocations that are not in the store yet.
     pending: usize,

@@ -97,7 +97,11 @@ fn process(app: &App, now: Now, out: &mut Text) {
 fn sessions(out: &mut Text) {
     out.family("verifications_total", "counter", "Requests that ask whether there is a live session.");
     out.counts("verifications_total", &[], "outcome", &Verification::NAMES, &VERIFICATIONS);
-    out.family("misspelt_rules_total", "counter", "Parameters of proxies' questions that are nearly a rule, by rule.");
+    out.family(
+        "misspelt_rules_total",
+        "counter",
+        "Rules in queries of proxies' questions that are misspelt or beside rules in the path, by rule.",
+    );
     out.counts("misspelt_rules_total", &[], "rule", &RuleName::NAMES, &MISSPELT_RULES);
     out.counter(
         "unreadable_rules_total",

@@ -94,7 +94,7 @@ fn check_rules(misspelt: &Value, unreadable: u64, address: &Listen, report: &mut
         return report.ok_otherwise(CHECK, format!("no proxy asked the server at {address} with a misspelt rule"));
     }
     let found = format!(
-        "parameters in proxies' questions to the server at {address} are nearly a rule, and are passed over: {}",
+        "rules in the queries of proxies' questions to the server at {address} are misspelt, or stand beside rules in the path, and are passed over: {}",
         texts.join(", ")
     );
     let remedy = "correct the address that the proxy asks, or write the rules as segments, such as \

@@ -2,7 +2,6 @@
 user's own does and does not inherit, and what exactly Sealjar is asked."""
 
 import json
-import socket
 import time
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -53,8 +52,7 @@ STRIPPED = [
 
 
 class Slow(App):
-    """An application that takes its time, by the path: before it answers, before it reads, and between two events. It counts
-    its connections, and can stand in Sealjar's place: it lets everybody in, with an answer without a body."""
+    """An application that takes its time, by the path, before it answers and before it reads. It counts its connections, and can stand in Sealjar's place: it lets everybody in, with an answer without a body."""
 
     def __init__(self):
         super().__init__()
@@ -75,15 +73,7 @@ class Slow(App):
                 request.send_header("Content-Length", "4")
                 request.end_headers()
                 return request.wfile.write(b"mine")
-            if not request.path.startswith("/events"):
-                return answer(request)
-            request.send_response(200)
-            request.send_header("Content-Type", "text/event-stream")
-            request.end_headers()
-            for _ in range(2):
-                request.wfile.write(b"data: event\n\n")
-                time.sleep(2.5)
-            request.close_connection = True
+            return answer(request)
 
         def count(*arguments):
             app.connections += 1
@@ -130,19 +120,6 @@ def test_an_application_may_take_its_time(adverse, sealjar):
 def test_an_application_may_read_an_upload_late(adverse, sealjar):
     seen = adverse("POST", "/unread", [("Cookie", sealjar.sign_in())], b"x" * 30_000_000).app_saw()
     assert seen.length == 30_000_000
-
-
-def test_an_event_arrives_at_once(adverse, sealjar):
-    begun = time.monotonic()
-    request = head("GET", "/events", [("Cookie", sealjar.sign_in())], b"", HOST)
-    with adverse.client.context.wrap_socket(
-        socket.create_connection(("127.0.0.1", adverse.port), 60), server_hostname=HOST
-    ) as connection:
-        connection.sendall(request)
-        received = b""
-        while b"data: event\n\n" not in received:
-            received += connection.recv(65536)
-        assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("headers", [API, NAVIGATION])
