@@ -52,7 +52,8 @@ STRIPPED = [
 
 
 class Slow(App):
-    """An application that takes its time, by the path, before it answers and before it reads. It counts its connections, and can stand in Sealjar's place: it lets everybody in, with an answer without a body."""
+    """An application that takes its time, by the path, before it answers and before it reads. It counts its connections, and can
+    stand in Sealjar's place: it lets everybody in, with an answer without a body."""
 
     def __init__(self):
         super().__init__()
