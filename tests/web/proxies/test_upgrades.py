@@ -28,7 +28,9 @@ def test_an_upgrade_that_connection_does_not_list_takes_no_field_away(proxy, sea
     assert app.seen[-1].values("Remote-User") == ["alice"]
 
 
-@pytest.mark.parametrize("upgrades", [["h2c", "websocket"], ["websocket", "h2c"], ["WebSocket"]], ids=" + ".join)
+@pytest.mark.parametrize(
+    "upgrades", [["h2c", "websocket"], ["websocket", "h2c"], ["websocket, h2c"], ["WebSocket"]], ids=" + ".join
+)
 def test_the_application_is_asked_for_a_websocket_only(proxy, sealjar, app, upgrades):
     before = len(app.seen)
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "Upgrade"), *KEY, *(("Upgrade", upgrade) for upgrade in upgrades)]
@@ -36,7 +38,7 @@ def test_the_application_is_asked_for_a_websocket_only(proxy, sealjar, app, upgr
     asked = [value.lower() for seen in app.seen[before:] for value in seen.values("Upgrade")]
     # Where a client names another protocol as well, some proxies refuse the request, or pass no upgrade on.
     assert asked == (["websocket"] if status == 101 else [])
-    assert status == 101 or "h2c" in upgrades
+    assert status == 101 or "h2c" in "".join(upgrades)
 
 
 class Agreeable:
