@@ -1,9 +1,9 @@
 """What is special to the files of HAProxy: WebSockets over HTTP/2, how an operator may write a path, and how long Lua takes."""
 
 import pytest
-from harness import API, HOST
+from harness import API, HOST, OTHER_HOST
 from http2 import connected
-from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, running
+from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, running
 
 (HAPROXY,) = [kind for kind in KINDS if kind.name == "haproxy"]
 # HAProxy takes no more of a request's head than this and some hundred bytes.
@@ -70,3 +70,16 @@ def test_long_fields_of_blanks_and_addresses_change_nothing(certificate, sealjar
         list_of_theirs = ",".join(["198.51.100.7", *[CDN] * (LONG // len(f"{CDN},") - 2)])
         seen = proxy("GET", "/public/x", [("X-Forwarded-For", list_of_theirs)], source=CDN).app_saw()
         assert seen.values("X-Forwarded-For") == ["198.51.100.7"]
+
+
+@pytest.mark.parametrize("names", [f"{HOST},{OTHER_HOST}", f"{OTHER_HOST}, {HOST}", f"{HOST}:443,,{OTHER_HOST}"])
+def test_a_list_of_hosts_makes_nothing_public(certificate, sealjar, app, names):
+    """A condition holds if one element of a list meets it."""
+    public = "lua.sealjar_public /public if { req.hdr(host),host_only -i "
+    edits = ((public + HOST, public + OTHER_HOST),)
+    for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(PUBLIC, SECOND_HOST), edits=edits):
+        with app.sees_nothing():
+            assert proxy("GET", "/public/x", API).status == 401
+            assert proxy("GET", "/public/x", API, host=names, sni=HOST).status == 400
+            with connected(proxy.port, certificate) as client:
+                client.request("GET", "/public/x", authority=names)
