@@ -107,6 +107,11 @@ local function decide(r)
         return target:find("^proxy:") and 403 or apache2.OK
     end
 
+    -- An application may ignore the body of a CONNECT, and take it for further requests, of which Sealjar was not asked.
+    if r.method == "CONNECT" then
+        return 405
+    end
+
     local sealjar = r.subprocess_env["SEALJAR"]
     strip_headers(r)
     strip_connection(r)

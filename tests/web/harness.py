@@ -211,7 +211,7 @@ class App:
             def log_message(self, *_):
                 pass
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_CONNECT = answer
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.handle_error = lambda *_: None  # a proxy that stops resets its connections

@@ -66,3 +66,27 @@ def test_two_names_of_the_host_lead_into_no_other(client, sealjar, app, authorit
         client.request("GET", "/", [cookie, ("host", host)], authority=authority)
         for seen in app.seen[before:]:
             assert seen.values("host") == [owner]
+
+
+def connect(client, authority, cookie, data: bytes):
+    """Sends a CONNECT as RFC 9113 has it (section 8.5), and what would go through the tunnel; returns the status."""
+    number = client.h2.get_next_available_stream_id()
+    fields = [(":method", "CONNECT"), (":authority", authority), cookie]
+    client.h2.send_headers(number, [(name.encode(), value.encode()) for name, value in fields])
+    client.h2.send_data(number, data, end_stream=True)
+    client._flush()
+    while not client.streams[number].status and client.streams[number].reset is None and not client.lost:
+        client._receive(wait=True)
+    return client.streams[number].status
+
+
+@pytest.mark.parametrize("authority", [HOST, f"{HOST}:443"])
+def test_no_request_goes_through_a_tunnel(over_http2, certificate, sealjar, app, authority):
+    """Go sends what follows a CONNECT as it is, and an application that opens no tunnel reads it as its next request."""
+    cookie = sealjar.sign_in()
+    forged = f"GET /forged HTTP/1.1\r\nHost: {HOST}\r\nRemote-User: mallory\r\n\r\n".encode()
+    with app.sees_nothing():
+        with connected(over_http2.port, certificate) as client:
+            assert connect(client, authority, ("cookie", cookie), forged) in (400, 404, 405, 501)
+        for target in (f"{HOST}:443", "/"):
+            assert over_http2("CONNECT", target, [("Cookie", cookie)], forged).status in (400, 404, 405, 501), target
