@@ -56,6 +56,11 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 
 func first(next http.Handler, proxies []netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		// What follows a CONNECT would go on as it comes. Newer versions of Traefik refuse it by themselves.
+		if request.Method == http.MethodConnect {
+			http.Error(response, "CONNECT is not allowed", http.StatusMethodNotAllowed)
+			return
+		}
 		question, cancel := questionContext(request)
 		defer cancel()
 		request = request.WithContext(question)
