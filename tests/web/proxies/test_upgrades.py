@@ -20,6 +20,15 @@ def test_no_upgrade_to_another_protocol_reaches_the_application(proxy, sealjar, 
     assert seen.values("Upgrade") == [] and "upgrade" not in "".join(seen.values("Connection")).lower()
 
 
+@pytest.mark.parametrize("protocol", ["TLS/1.0", "tcp"])
+def test_no_upgrade_to_a_less_common_protocol_does_either(proxy, sealjar, app, protocol):
+    before = len(app.seen)
+    fields = [("Cookie", sealjar.sign_in()), ("Connection", "Upgrade"), ("Upgrade", protocol)]
+    # Envoy refuses such a request.
+    assert proxy("GET", "/", fields).status in (200, 403)
+    assert [seen.values("Upgrade") for seen in app.seen[before:]] in ([[]], [])
+
+
 def test_an_upgrade_that_connection_does_not_list_takes_no_field_away(proxy, sealjar, app):
     """Some proxies take it for none, and some for one."""
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "close, Remote-User"), ("Upgrade", "websocket"), *KEY]

@@ -67,6 +67,10 @@ func first(next http.Handler, proxies []netip.Prefix) http.Handler {
 		client := clientAddress(request, proxies)
 		request.RemoteAddr = net.JoinHostPort(client, "0")
 		stripHeaders(request.Header)
+		// Over another protocol than WebSocket, a client could send requests that Traefik does not see.
+		if !strings.EqualFold(request.Header.Get("Upgrade"), "websocket") {
+			delete(request.Header, "Upgrade")
+		}
 		request.Header["X-Forwarded-Host"] = []string{request.Host}
 		request.Header["X-Forwarded-Proto"] = []string{"https"}
 		request.Header["X-Real-Ip"] = []string{client}
