@@ -133,8 +133,11 @@ local function decide(r)
             r.headers_in[name] = answer[name:lower()]
         end
         strip_cookies(r)
-        -- A renewed session's cookie.
-        r.err_headers_out["Set-Cookie"] = answer["set-cookie"]
+        -- A renewed session's cookie. A cache that others use must not store it, whatever the application says of its answer.
+        if answer["set-cookie"] then
+            r.err_headers_out["Set-Cookie"] = answer["set-cookie"]
+            r.err_headers_out["Cache-Control"] = "private"
+        end
         return apache2.OK
     elseif status == 401 then
         r.err_headers_out["Location"] = answer["location"]

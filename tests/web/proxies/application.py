@@ -13,11 +13,13 @@ FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
-    for as many seconds, `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends as many at once, and a WebSocket at
-    `/silent` only repeats."""
+    for as many seconds, `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends as many at once, `/stored` may be
+    stored by every cache, and a WebSocket at `/silent` only repeats."""
 
     # How many bytes `/drip` sends.
     DROPS = 10
+    # What `/stored` says to caches.
+    STORED = "public, max-age=3600"
 
     def __init__(self):
         self.queues, self.stopped = {}, threading.Event()
@@ -60,6 +62,8 @@ class Application(App):
             length = int(parse_qs(url.query)["bytes"][0])
             self._start(handler, ("Content-Length", str(length)))
             handler.wfile.write(bytes(length))
+        elif url.path == "/stored":
+            self._start(handler, ("Cache-Control", self.STORED), ("Content-Length", "0"))
         elif url.path == "/silent":
             handler.upgrade(b"")
         else:

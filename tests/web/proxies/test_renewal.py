@@ -1,5 +1,6 @@
 """A session in use is renewed, whether or not a proxy can pass the renewed cookie on."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,6 +20,16 @@ def test_the_renewed_cookie_reaches_the_browser_beside_the_applications_own(brie
     (attributes,) = [value.split("; ")[1:] for value in answer.values("set-cookie") if value.startswith(renewed[0])]
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} == set(attributes)
     assert brief("GET", "/", [("Cookie", renewed[0])]).app_saw().values("Remote-User") == ["alice"]
+
+
+def test_no_shared_cache_may_store_the_renewed_cookie(brief, brief_sealjar, app):
+    """A cache may store an answer with Set-Cookie (RFC 9111, section 7.3), and would sign others in with it."""
+    cookie = brief_sealjar.sign_in()
+    assert brief("GET", "/stored", [("Cookie", cookie)]).values("Cache-Control") == [app.STORED]
+    answer = until(lambda: brief("GET", "/stored", [("Cookie", cookie)]), lambda answer: answer.cookies() != [])
+    assert set(re.split(", ?", ",".join(answer.values("Cache-Control")))) == {"max-age=3600", "private", "public"}
+    # Traefik tells its plugin by a field of the request.
+    assert app.seen[-1].values("Set-Cookie") == []
 
 
 def test_a_session_that_is_not_let_in_is_not_renewed_either(brief, brief_sealjar, app):

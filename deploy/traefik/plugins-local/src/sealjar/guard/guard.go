@@ -90,6 +90,12 @@ func beforeServer(next http.Handler, stage string) http.Handler {
 			return
 		}
 		delete(request.Header, notAsked)
+		// Sealjar's answer has renewed the session. A cache that others use must not store the cookie, whatever the application says
+		// of its answer.
+		if len(request.Header["Set-Cookie"]) > 0 {
+			response.Header().Add("Cache-Control", "private")
+			delete(request.Header, "Set-Cookie")
+		}
 		if stage != "sealjar" {
 			stripCookies(request.Header)
 		}
