@@ -54,6 +54,16 @@ def test_a_rule_holds_however_its_path_is_written(certificate, sealjar, app, pat
         assert proxy("GET", "/administrator", [("Cookie", sealjar.sign_in())]).status == 200
 
 
+@pytest.mark.parametrize("below", ["    # All that Sealjar has not allowed", "    # Which application a host has"])
+def test_a_rule_that_comes_too_late_lets_nobody_in(certificate, sealjar, app, below):
+    rule = "    http-request lua.sealjar_path /admin role=admin\n"
+    edits = ((rule, ""), (below, rule + below))
+    for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
+        with app.sees_nothing():
+            for target in ("/admin", "/page"):
+                assert proxy("GET", target, [*API, ("Cookie", sealjar.sign_in())]).status == 503
+
+
 def test_a_rule_for_the_root_holds_for_all_paths(certificate, sealjar, app):
     edits = (("sealjar_path /admin ", "sealjar_path / "),)
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
