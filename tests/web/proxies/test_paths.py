@@ -127,6 +127,15 @@ def test_no_path_is_public_by_no_proper_one(kind, certificate, brief_sealjar, ap
     assert list(proxies) == []
 
 
+@of_caddy
+def test_a_dot_in_a_public_path_is_a_dot(kind, certificate, brief_sealjar, app):
+    for proxy in running(kind, certificate, brief_sealjar, app, recipes=(PUBLIC,), edits=((" /public", " /api/v1.0"),)):
+        assert proxy("GET", "/api/v1.0/x").app_saw().path == "/api/v1.0/x"
+        with app.sees_nothing():
+            for target in ("/api/v1/0", "/api/v1/0/x", "/api/v1x0/"):
+                assert proxy("GET", target, API).status == 401, target
+
+
 @pytest.fixture(scope="module")
 def narrowed(kind, certificate, brief_sealjar, app):
     """The path's rule comes on top of those of the host."""
