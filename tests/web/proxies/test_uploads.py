@@ -5,10 +5,11 @@ import subprocess
 from contextlib import suppress
 
 import pytest
+from application import Application
 from exchanges import answer_to, sent
 from harness import API, HOST, PATIENCE
 from http2 import connected
-from servers import missing
+from servers import missing, running
 
 MEGABYTE = bytes(1_000_000)
 HUNDRED = 100
@@ -81,3 +82,16 @@ def test_curl_ends_an_upload_that_is_refused(over_http2, app, certificate, tmp_p
         command += ["--data-binary", f"@{body}", f"https://{HOST}/upload"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
     assert done.stdout in TOLD[version] and done.returncode != TIMED_OUT, done
+
+
+def test_an_application_may_ignore_an_expectation(kind, certificate, sealjar):
+    """Not every application answers `Expect: 100-continue` with 100, which RFC 9110 (section 10.1.1) asks of it."""
+    app = Application()
+    app.server.RequestHandlerClass.handle_expect_100 = lambda handler: True
+    fields = [("Cookie", sealjar.sign_in()), ("Expect", "100-continue"), ("Content-Length", "4")]
+    for proxy in running(kind, certificate, sealjar, app):
+        with sent(proxy, "POST", "/", *fields, patience=10) as connection:
+            connection.sendall(b"body")
+            assert answer_to(connection).status == 200
+    assert app.seen[-1].length == 4
+    app.stop()
