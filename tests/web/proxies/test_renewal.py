@@ -32,6 +32,15 @@ def test_no_shared_cache_may_store_the_renewed_cookie(brief, brief_sealjar, app)
     assert app.seen[-1].values("Set-Cookie") == []
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.folder == "caddy"], ids=lambda kind: kind.name)
+def test_no_shared_cache_may_store_it_where_caddy_calls_all_public(kind, certificate, brief_sealjar, app):
+    cookie = brief_sealjar.sign_in()
+    edits = (("(app) {\n", f'(app) {{\n\theader Cache-Control "{app.STORED}"\n'),)
+    for proxy in running(kind, certificate, brief_sealjar, app, edits=edits):
+        answer = until(lambda: proxy("GET", "/", [("Cookie", cookie)]), lambda answer: answer.cookies() != [])
+        assert sorted(answer.values("Cache-Control")) == ["private", app.STORED]
+
+
 def test_a_session_that_is_not_let_in_is_not_renewed_either(brief, brief_sealjar, app):
     cookie = brief_sealjar.sign_in()
     until(lambda: brief("GET", "/", [("Cookie", cookie)]), lambda answer: answer.cookies() != [])
