@@ -154,6 +154,9 @@ impl<'r> Asked<'r> {
         ring: Ring,
         response: &mut Response,
     ) -> Result<Reply, Unanswered> {
+        if self.method == Some(Method::CONNECT) {
+            return Err(Problem::Forwarded(CONNECT).into());
+        }
         if self.rules.preflight && self.is_preflight(request) {
             return Ok(Reply::passed(app.prepared.passed()).counted(Verification::Preflight));
         }
@@ -266,3 +269,5 @@ fn shortened(text: &str) -> &str {
 
 const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
 const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
+/// A proxy that sends on what follows a CONNECT as it comes, as Caddy does over HTTP/2, would not ask about requests in there.
+const CONNECT: &str = "a CONNECT passes with no session: what follows it could be requests that nobody is asked about; the operator lets the proxy refuse it";

@@ -291,6 +291,23 @@ async fn csrf_refuses_every_method_of_other_sites_but_get_and_head() {
 }
 
 #[tokio::test]
+async fn a_connect_passes_with_no_session() {
+    let home = Home::with_settings(&TRUSTING);
+    let (server, session) = start(&home).await;
+    for shape in [SHAPES[0], SHAPES[1]] {
+        for rules in ["", "/-", "/role=staff/-", "/csrf=1/-", "/preflight=1/-"] {
+            for name in ["x-forwarded-method", "x-original-method"] {
+                for (method, verdict) in [("GET", "200"), ("CONNECT", "403 forwarded")] {
+                    let fields = [APP, (name, method)];
+                    let answer = ask(&server, "GET", &format!("{shape}{rules}"), &session.cookie(), &fields).await;
+                    assert_eq!(answer.verdict(), verdict, "{method} {shape}{rules}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn misspelt_rules_of_a_query_are_counted_and_shown() {
     let home = Home::with_settings(&TRUSTING);
     let (server, session) = start(&home).await;

@@ -2,7 +2,9 @@
 
 Another application stands in the place of Sealjar here. It answers every question with 200 and no identity."""
 
+import http.client
 import json
+from contextlib import suppress
 
 import pytest
 from application import Application
@@ -13,6 +15,8 @@ from spoofing import ODD, PLAIN, SPELLINGS, batches
 FACTS = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Prefix"]
 FACTS += ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
 FACTS += ["X-Original-Host", "Forwarded"]
+# A proxy may also close the connection.
+REFUSED = suppress(OSError, http.client.HTTPException)
 CLAIMS = [*SPELLINGS, *ODD, *[(name, "mallory") for name in FACTS]]
 
 
@@ -47,6 +51,15 @@ def test_a_question_repeats_no_claim_of_the_client(heard, stand_in, app):
         assert (app.seen[asked:] == []) == (heard.kind.folder in ("caddy", "traefik"))
         for seen in app.seen[asked:]:
             assert_no_claims(seen, fields)
+
+
+def test_no_target_changes_the_path_of_the_question(heard, stand_in):
+    """Sealjar refuses such a question; one that answers would be asked for a path of the client's choice."""
+    before = len(stand_in.seen)
+    for target in (f"http:http://{HOST}/other", f"x:http://{HOST}/other", "http:/other", "other", "*"):
+        with REFUSED:
+            heard("GET", target, [("Cookie", "a=1")])
+    assert {seen.path.startswith("/auth/verify/") for seen in stand_in.seen[before:]} <= {True}
 
 
 def test_sealjars_own_pages_are_told_no_claim_of_the_client(heard, stand_in):
