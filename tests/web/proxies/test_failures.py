@@ -26,9 +26,9 @@ def away(sealjar):
 
 
 class Impostor:
-    """Something else in Sealjar's place, which answers as `answer` says and calls everybody root."""
+    """Something else in Sealjar's place, which answers as `answer` says and calls everybody this user, or nobody anything."""
 
-    def __init__(self, port):
+    def __init__(self, port, user="root"):
         self.answer = 200
         impostor = self
 
@@ -45,7 +45,8 @@ class Impostor:
 
             def do_GET(self):
                 self.send_response(impostor.answer)
-                self.send_header("Remote-User", "root")
+                if user:
+                    self.send_header("Remote-User", user)
                 self.send_header("Set-Cookie", "__Host-sealjar=x")
                 if impostor.answer >= 300:
                     self.send_header("Location", f"https://{HOST}/elsewhere")
@@ -90,6 +91,14 @@ def test_nothing_but_a_yes_is_a_yes(proxy, sealjar, app):
             if len(app.seen) > before:
                 let_in.append(answer)
     assert let_in == lenient
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.folder in ("caddy", "traefik")], ids=lambda kind: kind.name)
+def test_an_answer_that_names_nobody_is_no_yes(kind, certificate, sealjar, app):
+    for proxy in running(kind, certificate, sealjar, app):
+        with away(sealjar), Impostor(sealjar.port, user=""), app.sees_nothing():
+            for headers in (API, NAVIGATION):
+                proxy("GET", "/", headers)
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind.name in ("haproxy", "apache")], ids=lambda kind: kind.name)
