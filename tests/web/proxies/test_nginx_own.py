@@ -71,6 +71,19 @@ def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
         proxy.stop()
 
 
+def test_a_host_without_sealjar_is_served_as_before(certificate, sealjar, app):
+    """Also if it is the only one, as when the first host is still to be made on a product's pages."""
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {certificate.parent}/key.pem;"
+    site = f"server {{{{ listen 127.0.0.1:{{port}} ssl; {tls} location / {{{{ return 302 /x; }}}} }}}}"
+    kind = replace(NGINX, main=NGINX.main.replace("include {here}/app.example.com.conf;", site))
+    proxy = Impatient(kind, certificate, sealjar.port, app.port)
+    try:
+        answer = proxy("GET", "/", API)
+        assert (answer.status, answer.values("Cache-Control"), answer.values("Set-Cookie")) == (302, [], [])
+    finally:
+        proxy.stop()
+
+
 def test_what_anybody_can_send_to_sealjar_is_not_written_to_disk(certificate, sealjar, hub_sealjar, app):
     large = head("POST", "/auth/login", [("Content-Type", "application/json"), ("Content-Length", "1100000")], b"", HOST)
     for proxy in running(NGINX, certificate, sealjar, app, recipes=(SECOND_HOST,)):

@@ -120,6 +120,7 @@ def test_the_renewed_cookie_reaches_the_browser(page, page_sealjar):
     cookie = page_sealjar.sign_in()
     answer = until(lambda: page("GET", "/set-cookie", [("Cookie", cookie)]), lambda answer: len(answer.cookies()) > 1)
     assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
+    assert answer.values("Cache-Control") == ["private"]
 
 
 def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
