@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -198,9 +199,9 @@ class Proxy:
 
     def _wait_until_ready(self):
         """Ready is who passes on Sealjar's sign-in page. The wait between two tries is for the process, which may end."""
-        tries = int(PATIENCE / 0.05)
         host = harness.SIGN_IN_HOST if SIGN_IN_HOST in self.recipes else harness.HOST
-        for _ in range(tries):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             try:
                 if self.client("GET", "/auth/login", [("Accept", "text/html")], host=host).status == 200:
                     return
