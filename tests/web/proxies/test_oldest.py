@@ -1,0 +1,62 @@
+"""The oldest versions that the files of Traefik and Envoy say they are for. The other tests run with current ones."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from harness import API, HOST, NAVIGATION
+from http2 import connected
+from servers import KINDS, OWN_RULE, PUBLIC, WHEELS, running, with_http2
+from spoofing import SPOOFED
+from test_failures import Impostor
+from test_http2 import connect
+
+OLDEST = [
+    replace(kind, name=f"{kind.name}-oldest", where=str(WHEELS.parent / "oldest/bin"))
+    for kind in KINDS
+    if kind.name in ("traefik", "envoy")
+]
+
+
+@pytest.fixture(scope="module", params=OLDEST, ids=lambda kind: kind.name)
+def oldest(request, certificate, brief_sealjar, app):
+    yield from running(with_http2(request.param), certificate, brief_sealjar, app, recipes=(OWN_RULE, PUBLIC))
+
+
+def test_nobody_gets_in_without_a_session(oldest, app):
+    with app.sees_nothing():
+        assert oldest("GET", "/", [*API, *SPOOFED]).status == 401
+        assert oldest("GET", "/", NAVIGATION).status in (302, 303)
+
+
+def test_the_application_is_told_who_asks_and_not_the_cookie(oldest, brief_sealjar):
+    cookie = brief_sealjar.sign_in()
+    lists = ("Connection", "close, Remote-User")
+    seen = oldest("GET", "/a%2Fb", [*SPOOFED, lists, ("Cookie", f"a=1; {cookie}")]).app_saw()
+    assert (seen.path, seen.values("Remote-User"), seen.values("Cookie")) == ("/a%2Fb", ["alice"], ["a=1"])
+    assert "mallory" not in json.dumps(seen.headers)
+
+
+@pytest.mark.parametrize("target", ["/admin", "/ADMIN/x", "//admin/x", "/%61dmin", "/x/../admin", "/x/..%2fadmin", "/admin;x"])
+def test_a_path_has_its_rule(oldest, brief_sealjar, app, target):
+    with app.sees_nothing():
+        assert oldest("GET", target, [*API, ("Cookie", brief_sealjar.sign_in())]).status == 403
+    assert oldest("GET", target, [("Cookie", brief_sealjar.sign_in("carol"))]).status == 200
+
+
+@pytest.mark.parametrize("target", ["/public/../x", "/public/..%2fx", "/public/%2e%2e/x", "/public/..;/x", "/public/..%5cx"])
+def test_a_public_path_opens_no_other(oldest, app, target):
+    assert oldest("GET", "/public/x", SPOOFED).app_saw().values("Remote-User") == []
+    with app.sees_nothing():
+        assert oldest("GET", target, API).status in (400, 401)
+
+
+@pytest.mark.parametrize("kind", OLDEST, ids=lambda kind: kind.name)
+def test_no_request_goes_through_a_tunnel(kind, certificate, app):
+    """Also where the question's answer is yes. Traefik 3.4.1 by itself sends on what follows a CONNECT."""
+    forged = f"GET /forged HTTP/1.1\r\nHost: {HOST}\r\nRemote-User: mallory\r\n\r\n".encode()
+    with Impostor(0) as impostor:
+        for proxy in running(with_http2(kind), certificate, impostor, app):
+            with app.sees_nothing(), connected(proxy.port, certificate) as client:
+                assert connect(client, HOST, ("cookie", "a=1"), forged) in (400, 404, 405)
+            assert proxy("GET", "/", API).app_saw().values("Remote-User") == ["root"]
