@@ -270,4 +270,4 @@ fn shortened(text: &str) -> &str {
 const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
 const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
 /// A proxy that sends on what follows a CONNECT as it comes, as Caddy does over HTTP/2, would not ask about requests in there.
-const CONNECT: &str = "a CONNECT passes with no session: what follows it could be requests that nobody is asked about; the operator lets the proxy refuse it";
+const CONNECT: &str = "a CONNECT passes with no session: what follows it could be requests that the proxy does not ask about; the operator lets the proxy refuse it";
