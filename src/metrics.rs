@@ -24,7 +24,7 @@ pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
 pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
 /// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
-/// Parameters of questions' queries that are nearly a rule.
+/// Parameters of questions' queries that are no rule there: nearly one, or beside rules in the path.
 pub(crate) static MISSPELT_RULES: Counts<{ RuleName::NAMES.len() }> = Counts::new();
 /// Questions whose rules could not be read.
 pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();

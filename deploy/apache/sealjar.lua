@@ -107,7 +107,7 @@ local function decide(r)
         return target:find("^proxy:") and 403 or apache2.OK
     end
 
-    -- An application may ignore the body of a CONNECT, and take it for further requests, of which Sealjar was not asked.
+    -- An application may ignore the body of a CONNECT, and take it for further requests, about which Sealjar was not asked.
     if r.method == "CONNECT" then
         return 405
     end

@@ -54,6 +54,7 @@ def test_expressions_of_the_users_own_take_no_path_of_ours(own, sealjar):
 def test_a_401_of_nginx_itself_leads_nowhere(own, headers):
     answer = own("GET", "/basic", headers)
     assert answer.status == 401 and answer.values("Location") == []
+    assert answer.values("WWW-Authenticate") == ['Basic realm="realm"']
 
 
 def test_each_host_is_known_by_its_name(certificate, sealjar, app, tmp_path):
