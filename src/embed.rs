@@ -80,10 +80,10 @@ use crate::clock::Now;
 use crate::id::{Sid, Site};
 use crate::session::claims::is_subject;
 use crate::session::{Identity, Refusal, Sessions};
+use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::hosts::Hosts;
-use crate::web::ring_reads::RingReads;
 pub use hoop::{Hoop, signed_in};
 pub use open::{OpenError, Settings};
 pub use problem::Problem;
@@ -115,7 +115,7 @@ struct Inner {
 struct Core {
     sessions: Sessions,
     /// `None` if the ring never changes.
-    ring_reads: Option<RingReads>,
+    key_directory: Option<KeyDirectory>,
 }
 
 impl Jar {
@@ -272,9 +272,9 @@ impl Jar {
         let change = async move {
             let Inner { core, refusals, .. } = &*jar.0;
             let mut all = true;
-            if let Some(reads) = &core.ring_reads {
+            if let Some(reads) = &core.key_directory {
                 if jar.lacks_key(&headers) {
-                    changes::wait_for_anybody(reads.next()).await;
+                    changes::wait_for_anybody(reads.reread()).await;
                 }
                 all = !jar.may_be_elsewhere(&headers);
             }

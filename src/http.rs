@@ -53,12 +53,12 @@ use crate::account::password::checker::Checker;
 use crate::audit;
 use crate::id::Site;
 use crate::network::Network;
-use crate::revocation::commit::Committer;
-use crate::revocation::lag::Lag;
 use crate::session::{Refusal, Sessions};
 use crate::store::Store;
+use crate::sync::committer::Committer;
+use crate::sync::key_directory::KeyDirectory;
+use crate::sync::lag::Lag;
 use crate::web::changes::Changes;
-use crate::web::ring_reads::RingReads;
 use crate::web::{cookie, csrf, hosts};
 use body_waits::BodyWaits;
 use connections::Connections;
@@ -99,7 +99,7 @@ pub(crate) struct App {
     pub(crate) body_timeout: Duration,
     /// Those of the public listener.
     pub(crate) connections: Arc<Connections>,
-    pub(crate) ring_reads: Arc<RingReads>,
+    pub(crate) key_directory: Arc<KeyDirectory>,
     /// Requests of trusted proxies over HTTP/2 whose bodies are waited for.
     pub(crate) body_waits: Arc<BodyWaits>,
     /// Requests that wait for the key ring to be read.

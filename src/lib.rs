@@ -76,18 +76,18 @@
 //!
 //! # Inside
 //!
-//! Modules import downwards only:
+//! A module imports only modules of its own layer and of lower ones, and no two files import each other (`tests/layers.rs`):
 //!
-//! | floor | modules | know |
+//! | layer | modules | know |
 //! |---|---|---|
-//! | 0 values | [`id`], [`clock`], [`secret`], `access_denied`, `bounded_file`, `file_owner`, `network`, `metrics`, `log_sampler` | nothing |
-//! | 1 sealing | [`seal`], [`keyring`] | keys and bytes |
-//! | 2 session | [`session`], [`revocation`] | what a session is, and when it is refused |
-//! | 3 stores | [`account`], `account::password`, `audit`, `store`, `revocation::{commit, catch_up, tail, lag}` | SQLite, Argon2, Tokio |
-//! | 4 http | `web`, `embed`, `http` | Salvo |
-//! | 5 process | `config`, `server`, `cli` | the machine |
+//! | 5 process | `cli`, `config`, `server` | the machine |
+//! | 4 http | `embed`, `http`, `web` | Salvo |
+//! | 3 sync | [`account`], `audit`, `metrics`, `log_sampler`, `store`, `sync` | Argon2, SQLite and PostgreSQL, Tokio |
+//! | 2 session | [`revocation`], [`session`] | what a session is, and when it is refused |
+//! | 1 sealing | [`keyring`], [`seal`] | keys and bytes |
+//! | 0 values | `access_denied`, `bounded_file`, [`clock`], `file_owner`, [`id`], `network`, [`secret`] | nothing |
 //!
-//! Floors 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
+//! Layers 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
 
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod access_denied;
@@ -119,6 +119,10 @@ mod audit;
 #[cfg(feature = "store")]
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod store;
+
+#[cfg(feature = "salvo")]
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+mod sync;
 
 #[cfg(feature = "salvo")]
 pub mod embed;

@@ -10,23 +10,11 @@
 //! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
 //! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
 
-#[cfg(feature = "store")]
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub(crate) mod catch_up;
-#[cfg(feature = "store")]
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub(crate) mod commit;
 mod entry;
-#[cfg(feature = "store")]
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub(crate) mod lag;
 mod marks;
 pub mod retention;
 mod subjects;
 mod table;
-#[cfg(feature = "store")]
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
-pub(crate) mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -236,8 +224,7 @@ impl RevocationList {
     }
 
     /// How old it may be, and what happens after that.
-    #[cfg(feature = "server")]
-    pub(crate) const fn freshness(&self) -> Freshness {
+    pub const fn freshness(&self) -> Freshness {
         self.freshness
     }
 

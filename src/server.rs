@@ -39,14 +39,14 @@ use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::RevocationList;
-use crate::revocation::commit::Committer;
-use crate::revocation::lag::Lag;
-use crate::revocation::tail::Follower;
 use crate::session::Sessions;
 use crate::store::{Empty, Store, StoreError};
+use crate::sync::committer::Committer;
+use crate::sync::follower::Follower;
+use crate::sync::key_directory::KeyDirectory;
+use crate::sync::lag::Lag;
 use crate::web::changes::Changes;
 use crate::web::hosts::Hosts;
-use crate::web::ring_reads::RingReads;
 pub(crate) use listener::Inherited;
 use listener::Listener;
 use log::Log;
@@ -135,7 +135,7 @@ pub(crate) async fn serve(
         max_body_bytes: config.http.max_body_bytes,
         body_timeout: config.http.body_timeout.0,
         connections: connections.clone(),
-        ring_reads: Arc::new(RingReads::new(Now::read())),
+        key_directory: Arc::new(KeyDirectory::new(Now::read())),
         body_waits: Arc::default(),
         ring_waits: Arc::new(KeyWaits::new()),
         node_waits: Arc::new(KeyWaits::new()),
@@ -149,7 +149,7 @@ pub(crate) async fn serve(
     let app = live.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
     // So that what follows the ring sees the change, and tells of it.
-    let reads = app.ring_reads.clone();
+    let reads = app.key_directory.clone();
     let on_key_refused = move || reads.ask();
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),

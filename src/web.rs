@@ -7,5 +7,3 @@ pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod hosts;
 pub(crate) mod origin;
-pub(crate) mod ring_reads;
-pub(crate) mod single_flight;

@@ -13,9 +13,9 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
-use crate::revocation::catch_up;
 use crate::seal::token::{UntrustedToken, token_buffer};
 use crate::session::{Refusal, Sessions};
+use crate::sync::log_reader;
 
 /// More than any cookie; a longer input is no token.
 const MAX_INPUT_BYTES: u64 = 64 * 1024;
@@ -35,7 +35,7 @@ impl Inspect {
 
         let store = open_store(config).await?;
         let list = Arc::new(RevocationList::new(config.freshness()));
-        catch_up::load(&store, &list).await?;
+        log_reader::load(&store, &list).await?;
         let sessions = Sessions::new(KeyRing::load(&config.keys.dir)?, list.clone(), cookie, config.lifetimes());
 
         let mut buffer = token_buffer();

@@ -14,12 +14,12 @@ use crate::revocation::{Freshness, RevocationList, WhenStale};
 use crate::secret::Secret;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Lifetimes, Sessions};
+#[cfg(feature = "store")]
+use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::Changes;
 use crate::web::cookie::Cookies;
 use crate::web::hosts::{Domain, Hosts};
 use crate::web::origin::Origin;
-#[cfg(feature = "store")]
-use crate::web::ring_reads::RingReads;
 
 /// The shortest idle time, and the longest lifetime: ten years.
 const LEAST_IDLE: Duration = Duration::from_secs(10);
@@ -100,10 +100,10 @@ impl Settings {
     /// Outside a Tokio runtime.
     #[cfg(feature = "store")]
     pub async fn open(self, keys: impl AsRef<std::path::Path>, store: &str) -> Result<Jar, OpenError> {
-        use crate::revocation::commit::Committer;
-        use crate::revocation::lag::Lag;
-        use crate::revocation::tail::Follower;
         use crate::store::{Limits, Store, StoreError, StoreUrl};
+        use crate::sync::committer::Committer;
+        use crate::sync::follower::Follower;
+        use crate::sync::lag::Lag;
 
         const MAX_STALENESS: Duration = Duration::from_secs(10);
         const LIMITS: Limits = Limits {
@@ -133,13 +133,13 @@ impl Settings {
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
-        let core = Arc::new(Core { sessions, ring_reads: Some(RingReads::new(Now::read())) });
+        let core = Arc::new(Core { sessions, key_directory: Some(KeyDirectory::new(Now::read())) });
         let mut tasks = JoinSet::new();
         // A key that is refused takes effect with its entry, and there is nobody to tell.
         tasks.spawn(follower.run(|| ()));
         let follows = core.clone();
         tasks.spawn(async move {
-            if let Some(reads) = &follows.ring_reads {
+            if let Some(reads) = &follows.key_directory {
                 reads.follow(&follows.sessions, &directory, |_| ()).await;
             }
         });
@@ -182,7 +182,7 @@ impl Settings {
         let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();
         tasks.spawn(prune(list, now));
-        let core = Arc::new(Core { sessions, ring_reads: None });
+        let core = Arc::new(Core { sessions, key_directory: None });
         let changes = Changes::new();
         Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, changes, tasks: Mutex::new(tasks) })))
     }

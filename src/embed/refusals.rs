@@ -11,13 +11,13 @@ use super::Problem;
 use crate::clock::{CLOCK_SKEW, Now};
 #[cfg(feature = "store")]
 use crate::log_sampler::sampled;
-#[cfg(feature = "store")]
-use crate::revocation::commit::{Committer, Committing};
 use crate::revocation::{Entry, RevocationList};
 use crate::session::Presented;
 use crate::session::claims::is_subject;
 #[cfg(feature = "store")]
 use crate::store::{Revoke, Store};
+#[cfg(feature = "store")]
+use crate::sync::committer::{Committer, Committing};
 
 /// How long closing waits for the last sign-outs to be on disk, and then for the database to close.
 #[cfg(feature = "store")]

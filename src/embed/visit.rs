@@ -87,10 +87,10 @@ impl Jar {
         let mut found = look();
         // A key that another node seals with already: the directory is read before its token is refused.
         if found.is_err()
-            && let Some(reads) = &core.ring_reads
+            && let Some(reads) = &core.key_directory
             && self.lacks_key(headers)
         {
-            reads.next().await;
+            reads.reread().await;
             found = look();
         }
         let (session, change) = match found {

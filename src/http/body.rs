@@ -14,7 +14,7 @@ use super::csrf::{self, Sender};
 use super::problem::Problem;
 pub(crate) use crate::account::credentials::MediaType;
 use crate::session::form::Bound;
-use crate::web::ring_reads::RingReads;
+use crate::sync::key_directory::KeyDirectory;
 
 /// The body of a request that changes something, read whole.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ impl Submission {
         let working = app.connections.work_for(request.remote_addr());
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
-            let _paused = submission.pause_work(RingReads::TIMEOUT);
-            app.ring_waits.run(app.client(request), app.ring_reads.next()).await?;
+            let _paused = submission.pause_work(KeyDirectory::TIMEOUT);
+            app.ring_waits.run(app.client(request), app.key_directory.reread()).await?;
         }
         Ok(submission)
     }

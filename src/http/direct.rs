@@ -262,7 +262,7 @@ fn overloaded() -> HyperResponse<ResBody> {
 /// Answers, if need be with the ring read once more.
 async fn respond_in_time(app: &App, question: Question, request: &Request, response: &mut Response) {
     if let Err(LacksKey) = respond_at_once(app, question, request, response, Ring::AsItIs) {
-        match app.ring_waits.run(app.client(request), app.ring_reads.next()).await {
+        match app.ring_waits.run(app.client(request), app.key_directory.reread()).await {
             Ok(_) => {
                 let answered = respond_at_once(app, question, request, response, Ring::JustRead);
                 debug_assert!(answered.is_ok(), "nobody asks for a second reading");

@@ -143,7 +143,7 @@ impl Degradation {
                 (!sealing).then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
             }
             Self::KeyRingUnreadable => {
-                let age = Some(app.ring_reads.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;
+                let age = Some(app.key_directory.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;
                 let since = UnixTime(now.wall.0.saturating_sub(age.as_secs()));
                 Some(format!(
                     "the key ring is unreadable since {since}: changes of keys are not seen here; mend what the log names, or find \

@@ -140,7 +140,7 @@ fn keys(app: &App, now: Now, out: &mut Text) {
     out.gauge(
         "key_ring_age_seconds",
         "Time since the last successful read of the key ring began.",
-        app.ring_reads.age(now).as_secs_f64(),
+        app.key_directory.age(now).as_secs_f64(),
     );
     let activated = ring.sealing_key(time).and_then(|key| key.dates().activates_at);
     if let Some(activated) = activated {

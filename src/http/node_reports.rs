@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::log_sampler::sampled;
 use crate::store::{Node, Store};
-use crate::web::single_flight::SingleFlight;
+use crate::sync::single_flight::SingleFlight;
 
 /// The questions to the store.
 #[derive(Debug, Default)]

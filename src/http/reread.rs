@@ -2,7 +2,7 @@
 //!
 //! Another node may seal already with a key that came to the directory since this one looked. So a request that brings such a
 //! token waits for a read that begins after it asked, and goes on to its handler only then, whichever that is; a sign-out must
-//! know its sessions as much as a check. Many wait for one read, and of reads there are ten a second at most (`web/ring_reads.rs`).
+//! know its sessions as much as a check. Many wait for one read, and of reads there are ten a second at most (`sync/key_directory.rs`).
 //! A request whose keys are all held does not wait: for it this is a look at twelve characters. Anybody can make up a key, so only a
 //! few may wait at once (`key_waits.rs`). (A form's token comes in the body; `Submission::read` looks at it in the same way. The
 //! routes in `direct.rs` look only if no token is live.)
@@ -30,7 +30,7 @@ impl Handler for Reread {
             .into_iter()
             .any(|name| app.sessions.lacks_key_of_cookies(cookie::fields(request.headers()), name));
         if lacks_key
-            && let Err(problem) = app.ring_waits.run(app.client(request), app.ring_reads.next()).await
+            && let Err(problem) = app.ring_waits.run(app.client(request), app.key_directory.reread()).await
             && !(self.shows_page && request.method().is_safe())
         {
             reply::refuse(&app, request.headers(), problem, response);

@@ -67,7 +67,7 @@ impl Reload {
             tokio::select! {
                 _ = hangups.recv() => {
                     let app = self.live.hold();
-                    app.ring_reads.ask();
+                    app.key_directory.ask();
                     app.tls.iter().for_each(|tls| tls.ask());
                     if is_pipe {
                         tracing::info!("hangup: reading keys and certificate again");

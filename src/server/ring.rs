@@ -1,4 +1,4 @@
-//! What is told of changes of the key ring, which is followed in `web/ring_reads.rs`; and scheduled rotation.
+//! What is told of changes of the key ring, which is followed in `sync/key_directory.rs`; and scheduled rotation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notif
             changed.notify_one();
         }
     };
-    app.ring_reads.follow(&app.sessions, &directory, after).await;
+    app.key_directory.follow(&app.sessions, &directory, after).await;
 }
 
 /// The key that seals.
@@ -68,7 +68,7 @@ pub(crate) async fn rotate(app: Arc<App>, config: Arc<ArcSwap<Config>>) {
         match rotated {
             Ok(Some(kid)) => {
                 tracing::info!(%kid, "published a new key by schedule");
-                app.ring_reads.ask();
+                app.key_directory.ask();
             }
             Ok(None) => reported = None,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! A node's follower and committer: what `src/revocation/tail.rs` and `commit.rs` do, one step at a time.
+//! A node's follower and committer: what `src/sync/follower.rs` and `committer.rs` do, one step at a time.
 
 use std::time::Duration;
 

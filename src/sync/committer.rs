@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{RevocationList, retention};
 use crate::clock::{Now, UnixTime, milliseconds};
+use crate::revocation::{RevocationList, retention};
 use crate::store::{Revoke, Store, StoreError};
 
 /// Refusals in one transaction at most.

@@ -5,11 +5,11 @@
 //! commits has taken its place, and numbers may have been given out twice. Then it is read again whole. Entries written by this
 //! process come back and change nothing. That is how other nodes, `sealjar revoke` and `sealjar users` reach a running server.
 
-use super::lag::Lag;
-use super::{Entry, RevocationList};
 use crate::audit;
 use crate::clock::Now;
+use crate::revocation::{Entry, RevocationList};
 use crate::store::{Logged, State, Store, StoreError};
+use crate::sync::lag::Lag;
 
 /// Rows read at once.
 const PAGE: i64 = 10_000;

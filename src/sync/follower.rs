@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::catch_up::{News, Place, catch_up};
-use super::lag::Lag;
-use super::{Freshness, RevocationList, WhenStale, retention};
 use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
 use crate::id;
+use crate::revocation::{Freshness, RevocationList, WhenStale, retention};
 use crate::session::Lifetimes;
 use crate::store::{Sealing, State, Store, StoreError};
+use crate::sync::lag::Lag;
+use crate::sync::log_reader::{News, Place, catch_up};
 
 /// Between two polls: well within the second that the command line promises.
 const POLL: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ impl Follower {
         lifetimes: Lifetimes,
     ) -> Result<Self, StoreError> {
         let now = Now::read();
-        let Freshness { max_staleness, when_stale } = list.freshness;
+        let Freshness { max_staleness, when_stale } = list.freshness();
         let sealing = Sealing {
             lifetimes,
             lag: max_staleness.saturating_add(POLL).saturating_add(retention::COMMITTED_WITHIN),
@@ -128,7 +128,7 @@ impl Follower {
     fn report_staleness(&mut self, now: Now) {
         let stale = !self.list.is_current(now);
         if stale && !self.stale {
-            let what = match self.list.freshness.when_stale {
+            let what = match self.list.freshness().when_stale {
                 WhenStale::Refuse => "sessions are refused (503)",
                 WhenStale::Allow => "sessions are accepted on old knowledge (revocation.when_stale), and none begins,",
             };

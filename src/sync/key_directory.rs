@@ -9,23 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::single_flight::SingleFlight;
 use crate::clock::{Now, milliseconds};
 use crate::keyring::{KeyRing, RingError};
 use crate::session::Sessions;
+use crate::sync::single_flight::SingleFlight;
 
 const REREAD_EVERY: Duration = Duration::from_millis(500);
 const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 /// The reads of the key ring, which many wait for at once.
 #[derive(Debug)]
-pub(crate) struct RingReads {
+pub(crate) struct KeyDirectory {
     reads: SingleFlight<()>,
     /// When the last successful read began, in milliseconds of the boot clock.
     read_at: AtomicU64,
 }
 
-impl RingReads {
+impl KeyDirectory {
     /// How long a request waits. A read that takes longer finds its token refused, as if the ring could not be read.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ impl RingReads {
     }
 
     /// Waits until the ring was read, by a read that begins after this was called; or for [`Self::TIMEOUT`].
-    pub(crate) async fn next(&self) {
+    pub(crate) async fn reread(&self) {
         // Whether the read came or not, what is held then is what counts.
         let _ = self.reads.next(Self::TIMEOUT).await;
     }

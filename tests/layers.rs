@@ -1,0 +1,288 @@
+//! The layers of `src/`: an import points down, and no imports form a circle.
+//!
+//! The table in the documentation of `src/lib.rs` puts each top-level module into a layer. Two rules hold, outside of unit tests:
+//!
+//! 1. A module uses only modules of its own layer and of lower ones.
+//! 2. Files that use each other form no circle. A path is followed through re-exports (`pub use`) to the file that has the item, so
+//!    a file that only re-exports its submodules' items does not use them.
+#![allow(missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
+
+/// The path of a module below the crate, such as `["http", "status"]`.
+type Module = Vec<String>;
+
+/// The modules of a crate, one for each file.
+#[derive(Debug, Default)]
+struct Sources {
+    files: BTreeMap<Module, Source>,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    /// Paths that code other than `pub use` names, as they are written.
+    paths: BTreeSet<Vec<String>>,
+    /// Names that `pub use` gives to paths.
+    exports: BTreeMap<String, Vec<String>>,
+    /// Submodules that exist only for unit tests.
+    test_modules: BTreeSet<String>,
+}
+
+impl Sources {
+    /// Reads the sources below a directory.
+    fn read(directory: &Path) -> Self {
+        let mut sources = Self::default();
+        sources.add_directory(directory, &[]);
+        let is_test = |module: &Module| {
+            (1..=module.len()).any(|length| {
+                let (name, parent) = module[..length].split_last().expect("at least one name");
+                sources.files.get(parent).is_some_and(|file| file.test_modules.contains(name))
+            })
+        };
+        let tests: Vec<_> = sources.files.keys().filter(|module| is_test(module)).cloned().collect();
+        tests.iter().for_each(|module| drop(sources.files.remove(module)));
+        sources
+    }
+
+    fn add_directory(&mut self, directory: &Path, parent: &[String]) {
+        for entry in fs::read_dir(directory).expect("a directory of sources") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().expect("a name").to_str().expect("text").to_owned();
+            let module = [parent, std::slice::from_ref(&name)].concat();
+            if path.is_dir() {
+                self.add_directory(&path, &module);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+                let text = fs::read_to_string(&path).expect("a source");
+                self.add(if name == "lib" { Module::new() } else { module }, &text);
+            }
+        }
+    }
+
+    fn add(&mut self, module: Module, text: &str) {
+        let mut source = Source::default();
+        source.visit_file(&syn::parse_file(text).expect("Rust"));
+        self.files.insert(module, source);
+    }
+
+    /// Returns the file that has the item of a path written in `module`, or `None` if it is not in this crate.
+    fn file_of(&self, module: &[String], path: &[String]) -> Option<Module> {
+        let mut absolute = match path[0].as_str() {
+            "crate" => path[1..].to_vec(),
+            "self" => [module, &path[1..]].concat(),
+            "super" => {
+                let ups = path.iter().take_while(|name| *name == "super").count();
+                [&module[..module.len().checked_sub(ups)?], &path[ups..]].concat()
+            }
+            child if self.files.contains_key(&[module, &[child.to_owned()]].concat()) => [module, path].concat(),
+            _ => return None,
+        };
+        loop {
+            let length = (0..=absolute.len()).rev().find(|length| self.files.contains_key(&absolute[..*length]))?;
+            let (file, rest) = absolute.split_at(length);
+            let Some(exported) = rest.first().and_then(|name| self.files[file].exports.get(name)) else {
+                return Some(file.to_vec());
+            };
+            let exporter = file.to_vec();
+            let target = self.file_of(&exporter, exported)?;
+            let again = [target.clone(), rest[1..].to_vec()].concat();
+            if again.len() == target.len() || again == absolute {
+                return Some(target);
+            }
+            absolute = again;
+        }
+    }
+
+    /// The files that each file uses, itself aside.
+    fn uses(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
+        let used = |(module, source): (&'_ Module, &Source)| {
+            source.paths.iter().filter_map(|path| self.file_of(module, path)).filter(|file| file != module).collect()
+        };
+        self.files.iter().map(|entry| (entry.0, used(entry))).collect()
+    }
+
+    /// Imports that point up, given the layer of each top-level module.
+    fn upward(&self, layers: &BTreeMap<String, usize>) -> Vec<String> {
+        let layer = |module: &Module| {
+            let top = module.first()?;
+            Some(*layers.get(top).unwrap_or_else(|| panic!("{top} has no layer in the table of src/lib.rs")))
+        };
+        let mut found = Vec::new();
+        for (module, used) in self.uses() {
+            let ups = used.iter().filter(|file| layer(file) > layer(module) && layer(module).is_some());
+            found.extend(ups.map(|file| format!("{} uses {}", name(module), name(file))));
+        }
+        found
+    }
+
+    /// Groups of files of which each uses all others, at once or through each other.
+    fn circles(&self) -> Vec<String> {
+        let uses = self.uses();
+        let reached: BTreeMap<_, _> = uses.keys().map(|file| (*file, reached(&uses, file))).collect();
+        let in_circle = reached.iter().filter(|(file, others)| others.contains(*file));
+        let group = |(file, others): (&&Module, &BTreeSet<&Module>)| -> BTreeSet<String> {
+            others.iter().filter(|other| reached[**other].contains(*file)).map(|other| name(other)).collect()
+        };
+        let groups: BTreeSet<_> = in_circle.map(group).collect();
+        groups.into_iter().map(|group| group.into_iter().collect::<Vec<_>>().join(", ")).collect()
+    }
+}
+
+/// Returns the files that a file uses, at once or through others.
+fn reached<'u>(uses: &'u BTreeMap<&Module, BTreeSet<Module>>, file: &'u Module) -> BTreeSet<&'u Module> {
+    let mut reached = BTreeSet::new();
+    let mut waiting = vec![file];
+    while let Some(file) = waiting.pop() {
+        waiting.extend(uses[file].iter().filter(|next| reached.insert(*next)));
+    }
+    reached
+}
+
+impl<'ast> Visit<'ast> for Source {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if !attributes(item).iter().any(is_for_tests) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        if module.attrs.iter().any(is_for_tests) {
+            self.test_modules.insert(module.ident.to_string());
+        } else {
+            visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        let mut paths = Vec::new();
+        flatten(&item.tree, &mut Vec::new(), &mut paths);
+        for (name, path) in paths {
+            if matches!(item.vis, Visibility::Inherited) {
+                self.paths.insert(path);
+            } else {
+                self.exports.insert(name, path);
+            }
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if names.len() > 1 {
+            self.paths.insert(names);
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+/// Takes a tree of imports apart: the name of each, and its path.
+fn flatten(tree: &UseTree, before: &mut Vec<String>, paths: &mut Vec<(String, Vec<String>)>) {
+    let mut push = |name: String, last: String| {
+        let path = if last == "self" { before.clone() } else { [&before[..], &[last]].concat() };
+        let name = if name == "self" { path.last().expect("a name before it").clone() } else { name };
+        paths.push((name, path));
+    };
+    match tree {
+        UseTree::Path(path) => {
+            before.push(path.ident.to_string());
+            flatten(&path.tree, before, paths);
+            before.pop();
+        }
+        UseTree::Group(group) => group.items.iter().for_each(|tree| flatten(tree, before, paths)),
+        UseTree::Name(item) => push(item.ident.to_string(), item.ident.to_string()),
+        UseTree::Rename(item) => push(item.rename.to_string(), item.ident.to_string()),
+        UseTree::Glob(_) => push("*".to_owned(), "*".to_owned()),
+    }
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::Const(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+fn is_for_tests(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))
+}
+
+fn name(module: &Module) -> String {
+    if module.is_empty() { "lib".to_owned() } else { module.join("::") }
+}
+
+/// Reads the table of `lib.rs`: a row for each layer, with its number, and its modules in backticks.
+fn layers(lib: &str) -> BTreeMap<String, usize> {
+    let mut layers = BTreeMap::new();
+    for row in lib.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+        let Some((layer, rest)) = row.split_once(' ') else { continue };
+        let (Ok(layer), Some(cell)) = (layer.parse(), rest.split('|').nth(1)) else { continue };
+        let modules = cell.split('`').skip(1).step_by(2);
+        layers.extend(modules.map(|module| (module.to_owned(), layer)));
+    }
+    layers
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn imports_point_down() {
+    let layers = layers(&fs::read_to_string(src().join("lib.rs")).expect("lib.rs"));
+    let sources = Sources::read(&src());
+    assert!(sources.files.len() > 150, "the sources were found");
+    assert_eq!(sources.upward(&layers), Vec::<String>::new());
+}
+
+#[test]
+fn no_imports_form_a_circle() {
+    let circles = Sources::read(&src()).circles();
+    let is_known = |circle: &String| TO_BE_MENDED.iter().any(|start| circle.starts_with(&format!("{start}, ")));
+    assert_eq!(circles.into_iter().filter(|circle| !is_known(circle)).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// The first files of circles that are still there.
+const TO_BE_MENDED: [&str; 9] = [
+    "account::password::checker",
+    "cli",
+    "config::check",
+    "embed",
+    "http",
+    "http::connections",
+    "keyring",
+    "server",
+    "store",
+];
+
+#[test]
+fn finds_planted_faults() {
+    let layers = BTreeMap::from([("low".to_owned(), 1), ("high".to_owned(), 2)]);
+    let sources = |low: &str, high: &str, child: &str| {
+        let mut sources = Sources::default();
+        sources.add(Module::new(), "mod low; mod high;");
+        sources.add(vec!["low".to_owned()], low);
+        sources.add(vec!["high".to_owned()], high);
+        sources.add(vec!["high".to_owned(), "child".to_owned()], child);
+        sources
+    };
+    let good = sources("pub struct Low;", "mod child; pub use child::Child;", "use crate::low::Low; pub struct Child;");
+    assert_eq!((good.upward(&layers), good.circles()), (vec![], vec![]));
+    let tests = sources("#[cfg(test)] mod tests { use crate::high::Child; }", "", "pub struct Child;");
+    assert_eq!(tests.upward(&layers), Vec::<String>::new());
+    for upward in
+        ["use crate::high::{Child, self};", "fn f() { crate::high::f() }", "use super::high::child::Child as C;"]
+    {
+        let bad = sources(upward, "mod child; pub use child::Child;", "pub struct Child;");
+        assert!(!bad.upward(&layers).is_empty(), "{upward}");
+    }
+    let circle = sources("", "mod child; use child::Child; struct High;", "use super::High; pub struct Child;");
+    assert_eq!(circle.circles(), ["high, high::child".to_owned()]);
+}
