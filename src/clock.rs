@@ -80,6 +80,26 @@ impl Now {
     }
 }
 
+/// The clock that requests read: the system's or, in tests, one that stands still until it is set.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone)]
+pub(crate) enum Clock {
+    System,
+    #[cfg(test)]
+    Fixed(std::sync::Arc<std::sync::Mutex<Now>>),
+}
+
+#[cfg(feature = "server")]
+impl Clock {
+    pub(crate) fn now(&self) -> Now {
+        match self {
+            Self::System => Now::read(),
+            #[cfg(test)]
+            Self::Fixed(now) => *now.lock().expect("no test panics while it sets the clock"),
+        }
+    }
+}
+
 /// Whole milliseconds, saturating.
 pub(crate) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

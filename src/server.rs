@@ -22,21 +22,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::account::password::checker::Checker;
-use crate::clock::Now;
+use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::config::layers::Origins;
 use crate::config::listen::Listen;
+use crate::http;
+use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
-use crate::http::edge::Prepared;
+use crate::http::description::Description;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::headers::Prepared;
 use crate::http::key_waits::KeyWaits;
-use crate::http::live::{Live, Reloads};
 use crate::http::node_reports::{self, NodeReports};
-use crate::http::openapi::Description;
+use crate::http::openapi;
 use crate::http::pages::Shell;
+use crate::http::reloads::Reloads;
 use crate::http::throttle::Throttle;
 use crate::http::tls::{Tls, TlsError};
-use crate::http::{self, App};
 use crate::keyring::{KeyRing, RingError};
 use crate::revocation::RevocationList;
 use crate::session::Sessions;
@@ -114,7 +116,8 @@ pub(crate) async fn serve(
     let hosts = config.hosts(port);
     let tls = config.certificate(&hosts).map(|source| Tls::open(source, config.tls.min_version)).transpose()?;
     let node_reports = Arc::new(NodeReports::default());
-    let live = Live::new(App {
+    let live = AppHandle::new(App {
+        clock: Clock::System,
         sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), config.lifetimes())),
         store: store.clone(),
         lag,
@@ -127,7 +130,7 @@ pub(crate) async fn serve(
         )?),
         throttle: Arc::new(Throttle::new(config.limits())),
         prepared: Prepared::new(&hosts),
-        description: Description::of_public(&hosts, &cookies),
+        description: Description::new(openapi::of_public(&hosts, &cookies)),
         hosts,
         trusted_proxies: config.trusted_proxies(),
         cookies,
@@ -160,9 +163,9 @@ pub(crate) async fn serve(
     let config = Arc::new(ArcSwap::from_pointee(config));
     let reporting = Reporting::start(app.clone(), config.load().node_name(), ring_changed);
     let addresses = (public.place.clone(), admin.place.clone());
-    let public = public.start(connections, tls.clone(), http::public(live.clone()), Some(live.clone()))?;
+    let public = public.start(connections, tls.clone(), http::public(live.clone()))?;
     let connections = Connections::new(places, idle_timeout, TrustedProxies::default());
-    let admin = admin.start(connections, None, http::admin(live.clone()), None)?;
+    let admin = admin.start(connections, None, http::admin(live.clone()))?;
     let mut stop = Stop::listen()?;
     config.load().warn_of_dangers();
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");

@@ -70,8 +70,8 @@ impl Argon2id {
         format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
     }
 
-    /// Whether the password is that of `stored`; `welcome` is false for an account that may not sign in whatever it knows.
-    fn verify(&mut self, password: &Password, stored: Option<&Stored>, welcome: bool) -> Verdict {
+    /// Whether the password is that of `stored`; `may_sign_in` is false for an account that may not sign in whatever it knows.
+    fn verify(&mut self, password: &Password, stored: Option<&Stored>, may_sign_in: bool) -> Verdict {
         let Some(Stored { cost, salt, output: expected }) = stored else {
             self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
             return Verdict::Refused;
@@ -79,7 +79,7 @@ impl Argon2id {
         let started = thread_time();
         let mut output = vec![0; expected.len()];
         self.compute(*cost, password, salt, &mut output);
-        let accepted = bool::from(output.ct_eq(expected)) && welcome;
+        let accepted = bool::from(output.ct_eq(expected)) && may_sign_in;
         if !accepted {
             if cost.is_weaker_than(self.cost) {
                 let whole = self.draw();
@@ -151,7 +151,7 @@ pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
 pub(crate) enum Verdict {
     /// The password is right; a new hash if the stored one was of weaker cost.
     Accepted { rehashed: Option<String> },
-    /// Wrong password, no account, no welcome, or a stored hash that cannot be checked.
+    /// Wrong password, no account, no may_sign_in, or a stored hash that cannot be checked.
     Refused,
 }
 
@@ -170,12 +170,12 @@ mod tests {
         Password::new(Zeroizing::new(text.to_owned()))
     }
 
-    fn check(cost: Cost, text: &str, stored: &str, welcome: bool) -> Verdict {
-        Argon2id::new(cost).verify(&password(text), Stored::parse(stored).as_ref(), welcome)
+    fn check(cost: Cost, text: &str, stored: &str, may_sign_in: bool) -> Verdict {
+        Argon2id::new(cost).verify(&password(text), Stored::parse(stored).as_ref(), may_sign_in)
     }
 
     #[test]
-    fn accepts_the_right_password_of_a_welcome_account_only() {
+    fn accepts_the_right_password_of_a_may_sign_in_account_only() {
         let stored = hash(CHEAP, &password("correct horse"));
         assert_eq!(check(CHEAP, "correct horse", &stored, true), Verdict::Accepted { rehashed: None });
         assert_eq!(check(CHEAP, "correct horse", &stored, false), Verdict::Refused);

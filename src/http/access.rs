@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use salvo::http::Request;
-use salvo::prelude::Response;
+use salvo::http::StatusCode;
 use tracing::Level;
 
-use super::App;
-use super::request_id::RequestId;
 use crate::clock::{Now, milliseconds};
+use crate::http::context::Context;
+use crate::http::request_id::RequestId;
 
 /// A request whose answer is to be logged, or not.
 #[derive(Debug)]
@@ -30,20 +29,20 @@ impl Access {
         Self { began: is_wanted.then(|| Now::read().boot) }
     }
 
-    /// The answer is made. `id` is that of a request which has one.
-    pub(super) fn end(self, app: &App, request: &Request, response: &Response, id: Option<&RequestId>) {
+    /// Logs the answer.
+    pub(super) fn end(self, context: &Context, status: StatusCode) {
         let Some(began) = self.began else { return };
-        let path = request.uri().path();
-        let method = request.method().as_str();
-        let of_proxy = if id.is_none() { RequestId::of_proxy(app, request) } else { None };
+        let path = context.uri().path();
+        let method = context.method().as_str();
+        let id = context.any_id();
         tracing::debug!(
             target: "sealjar::access",
-            request_id = id.or(of_proxy.as_ref()).map(RequestId::as_str),
+            request_id = id.as_ref().map(RequestId::as_str),
             method = &method[..method.floor_char_boundary(Self::MAX_METHOD)],
             path = &path[..path.floor_char_boundary(Self::MAX_PATH)],
-            status = response.status_code.map(|status| status.as_u16()),
+            status = status.as_u16(),
             ms = milliseconds(Now::read().boot.saturating_sub(began)),
-            client = %app.client(request),
+            client = %context.client(),
             "answered"
         );
     }

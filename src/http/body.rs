@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use salvo::http::header::{CONTENT_TYPE, HeaderMap};
-use salvo::http::{ParseError, Request};
+use salvo::http::{ParseError, ReqBody, Request};
 use salvo::hyper::body::{Body, Bytes};
 
-use super::App;
-use super::connections::{Paused, Working};
-use super::csrf::{self, Sender};
-use super::problem::Problem;
-pub(crate) use crate::account::credentials::MediaType;
+use crate::account::credentials::MediaType;
+use crate::http::connections::{Paused, Working};
+use crate::http::context::Context;
+use crate::http::problem::Problem;
 use crate::session::form::Bound;
 use crate::sync::key_directory::KeyDirectory;
+use crate::web::csrf::{self, Sender};
 
 /// The body of a request that changes something, read whole.
 #[derive(Debug)]
@@ -31,8 +31,9 @@ pub(crate) struct Submission {
 
 impl Submission {
     /// Reads the body, which may come in chunks, and may be missing.
-    pub(crate) async fn read(app: &App, request: &mut Request) -> Result<Self, Problem> {
-        let headers = request.headers();
+    pub(crate) async fn read(context: &Context, request: &mut Request) -> Result<Self, Problem> {
+        let app = &context.app;
+        let headers = context.headers();
         let media_type = media_type(headers);
         if media_type.is_none() && headers.contains_key(CONTENT_TYPE) {
             return Err(Problem::MediaType);
@@ -41,8 +42,8 @@ impl Submission {
         let needs_token = from_browser && media_type != Some(MediaType::Json);
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
-        let is_shared = app.connections.wait_for_body(request.remote_addr(), app.body_timeout);
-        let network = is_shared.then(|| app.client(request));
+        let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);
+        let network = is_shared.then(|| context.client());
         let payload = request.payload_with_max_size(limit);
         let arrives = async {
             match network {
@@ -57,16 +58,16 @@ impl Submission {
             Ok(None) | Err(_) => {
                 // The rest of the body is not waited for, and only HTTP/2 can end a request without its connection.
                 if !is_shared {
-                    app.connections.take_leave_of(request.remote_addr());
+                    app.connections.take_leave_of(context.peer());
                 }
                 return Err(Problem::Slow);
             }
         };
-        let working = app.connections.work_for(request.remote_addr());
+        let working = app.connections.work_for(context.peer());
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(KeyDirectory::TIMEOUT);
-            app.ring_waits.run(app.client(request), app.key_directory.reread()).await?;
+            app.ring_waits.run(context.client(), app.key_directory.reread()).await?;
         }
         Ok(submission)
     }
@@ -77,11 +78,15 @@ impl Submission {
     }
 
     /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).
-    pub(crate) fn check_token(&self, app: &App, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
+    pub(crate) fn check_token(&self, context: &Context, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
         if !self.needs_token {
             return Ok(());
         }
-        if app.sessions.open_form_token(&self.token()).is_some_and(may_act) { Ok(()) } else { Err(Problem::FormToken) }
+        if context.app.sessions.open_form_token(&self.token()).is_some_and(may_act) {
+            Ok(())
+        } else {
+            Err(Problem::FormToken)
+        }
     }
 
     /// The form token as it was sent; empty if none was.
@@ -113,13 +118,13 @@ impl Submission {
 
 /// Takes a body in and throws it away beside the answer, within limits: a client that is still sending when the connection is
 /// closed under it may lose the answer.
-pub(crate) fn discard(request: &mut Request) {
+pub(crate) fn discard(body: impl Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    if request.body().is_end_stream() {
+    let mut body = body.into();
+    if body.is_end_stream() {
         return;
     }
-    let mut body = request.take_body();
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
         let mut taken = 0;
         while taken < MOST_BYTES
@@ -144,9 +149,4 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     } else {
         None
     }
-}
-
-/// Refuses a body whose announced length is over the limit, before a byte of it is read.
-pub(crate) fn check_length(body: &impl Body, limit: u64) -> Result<(), Problem> {
-    if body.size_hint().lower() > limit { Err(Problem::TooLarge) } else { Ok(()) }
 }

@@ -34,10 +34,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::forwarded::TrustedProxies;
 use crate::clock::{Now, milliseconds};
+use crate::http::forwarded::TrustedProxies;
 use crate::metrics::GAVE_WAY;
-use exchange::Tracker;
 use slot::Slot;
 pub(crate) use working::{Paused, Working};
 
@@ -287,11 +286,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Its entry in the list, for what serves it.
-    pub(crate) fn tracker(&self) -> Arc<Tracker> {
-        Arc::new(Tracker::new(self.connections.clone(), self.slot.clone()))
-    }
-
     /// Bytes have come from it.
     pub(crate) fn has_read(&self) {
         self.slot.has_read(|| self.connections.now.load(Ordering::Relaxed));

@@ -10,9 +10,8 @@ use salvo::prelude::{Response, handler};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::App;
-use super::live::Live;
 use crate::clock::{Now, UnixTime, milliseconds};
+use crate::http::app::{App, AppHandle};
 use crate::keyring::{KeyRing, KeyState};
 use crate::metrics::{MISSPELT_RULES, RuleName, UNREADABLE_RULES};
 
@@ -23,7 +22,7 @@ pub(crate) async fn healthz(response: &mut Response) {
 }
 
 /// `GET /readyz`.
-pub(crate) struct Ready(pub(crate) Live);
+pub(crate) struct Ready(pub(crate) AppHandle);
 
 #[handler]
 impl Ready {

@@ -7,7 +7,7 @@
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::problem::Problem;
+use crate::http::problem::Problem;
 use crate::log_sampler::sampled;
 use crate::metrics::KEY_WAITS_REFUSED;
 use crate::network::Network;

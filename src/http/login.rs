@@ -3,64 +3,43 @@
 pub(crate) mod page;
 
 use salvo::http::Request;
-use salvo::prelude::{Response, handler};
 
-use super::authenticate::{Manner, authenticate, begin};
-use super::body::Submission;
-use super::cookie::{self, CookieChange};
-use super::live::Live;
-use super::problem::Problem;
-use super::reply::{Reply, respond};
-use super::{App, browser, password};
-use crate::account::credentials::{BadBody, Credentials};
+use crate::account::credentials::Credentials;
 use crate::audit::Purpose;
-use crate::clock::Now;
+use crate::http::body::Submission;
+use crate::http::context::Context;
+use crate::http::forms::Entry;
+use crate::http::password;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::sign_in::{Manner, authenticate, begin};
 use crate::session::form::Bound;
-use page::Entry;
+use crate::web::cookie::CookieChange;
 
 /// `POST /auth/login`.
-pub(crate) struct Login(pub(crate) Live);
-
-#[handler]
-impl Login {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0.hold();
-        let mut entry = Entry::default();
-        let outcome = match sign_in(app, request, &mut entry).await {
-            Err(Problem::MustChange) if browser::is_navigation(request.headers()) => {
-                let page = password::first_page(app, request, Now::read(), &entry, None);
-                page.map(|reply| reply.status(Problem::MustChange.status()))
-            }
-            Err(problem) if browser::is_navigation(request.headers()) => {
-                page::again(app, request, Now::read(), &entry, problem)
-            }
-            outcome => outcome,
-        };
-        respond(app, request.headers(), Now::read(), outcome, response);
+pub(crate) async fn login(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
+    let mut entry = Entry::default();
+    match sign_in(context, request, &mut entry).await {
+        Err(Problem::MustChange) if context.is_navigation() => {
+            let page = password::first_page(context, &entry, None);
+            page.map(|reply| reply.status(Problem::MustChange.status()))
+        }
+        Err(problem) if context.is_navigation() => page::again(context, &entry, problem),
+        outcome => outcome,
     }
 }
 
 /// Signs in; `entry` is filled with what the form is to show again if it fails.
-async fn sign_in(app: &App, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
-    let submission = Submission::read(app, request).await?;
-    *entry = Entry::of_submission(&submission, &app.hosts);
-    let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
-    submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn))?;
+async fn sign_in(context: &Context, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
+    let submission = Submission::read(context, request).await?;
+    *entry = Entry::of_submission(&submission, &context.app.hosts);
+    let form = context.sign_in_form();
+    submission.check_token(context, |bound| Some(bound) == form.map(Bound::SignIn))?;
     let Credentials { login_name, password, remember } =
         Credentials::parse(submission.required_type()?, &submission.body)?;
-    let checked = authenticate(app, request, Purpose::SignIn, login_name, password).await?;
+    let checked = authenticate(context, Purpose::SignIn, login_name, password).await?;
     let manner = Manner { purpose: Purpose::SignIn, remember, app_data: &[] };
-    let (session, view) = begin(app, request, &checked, manner).await?;
+    let (session, view) = begin(context, &checked, manner).await?;
     let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { view };
     Ok(reply.cookie(CookieChange::Set(session)))
-}
-
-impl From<BadBody> for Problem {
-    fn from(bad: BadBody) -> Self {
-        match bad {
-            BadBody::NotJson => Self::NotJson,
-            BadBody::LoginName => Self::LoginName(bad.hint()),
-            BadBody::Fields(_) | BadBody::PasswordLength => Self::Fields(bad.hint()),
-        }
-    }
 }

@@ -3,69 +3,45 @@
 //! Every presented token that opens is revoked, even an idle-expired one, and however stale the list is. The removal cookie goes
 //! out only with success: after a failure the browser still has what it needs to try again.
 
-use super::App;
-use super::body::Submission;
-use super::cookie::{self, CookieChange};
-use super::json::{Object, name};
-use super::live::Live;
-use super::node_reports::NodeReports;
-use super::problem::Problem;
-use super::reply::{Reply, respond};
-use super::return_url::ReturnUrl;
+use salvo::http::Request;
+
 use crate::audit;
-use crate::clock::Now;
+use crate::http::body::Submission;
+use crate::http::context::Context;
+use crate::http::json::{Object, name};
+use crate::http::node_reports::NodeReports;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::return_url::ReturnUrl;
 use crate::id::Kid;
 use crate::keyring::NoKey;
 use crate::metrics::{SIGN_OUTS, SignOut};
 use crate::session::form::Bound;
 use crate::session::{Presented, Refusal};
 use crate::store::{Node, Revoke};
-use salvo::http::Request;
-use salvo::prelude::{Response, handler};
+use crate::web::cookie::CookieChange;
 
 /// Where a form goes on to.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
 
 /// `POST /auth/logout`: ends this session; idempotent.
-pub(crate) struct Logout(pub(crate) Live);
-
-#[handler]
-impl Logout {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0.hold();
-        let outcome = sign_out(app, request).await;
-        respond(app, request.headers(), Now::read(), outcome, response);
-    }
-}
-
-async fn sign_out(app: &App, request: &mut Request) -> Result<Reply, Problem> {
-    let (submission, presented) = read(app, request).await?;
-    end(app, request, &submission, &presented, Vec::new()).await
+pub(crate) async fn logout(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
+    let (submission, presented) = read(context, request).await?;
+    end(context, &submission, &presented, Vec::new()).await
 }
 
 /// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
 /// ended in this very way, so that it can be tried again.
-pub(crate) struct LogoutAll(pub(crate) Live);
-
-#[handler]
-impl LogoutAll {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0.hold();
-        let outcome = sign_out_everywhere(app, request).await;
-        respond(app, request.headers(), Now::read(), outcome, response);
-    }
-}
-
-async fn sign_out_everywhere(app: &App, request: &mut Request) -> Result<Reply, Problem> {
-    let (submission, presented) = read(app, request).await?;
-    let all = subject(app, request, &presented, Now::read())?;
-    end(app, request, &submission, &presented, all).await
+pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
+    let (submission, presented) = read(context, request).await?;
+    let all = subject(context, &presented)?;
+    end(context, &submission, &presented, all).await
 }
 
 /// The refusal of all sessions of the subject.
-fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> Result<Vec<Revoke>, Problem> {
+fn subject(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
     let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
-    let live = app.sessions.verify(cookie::fields(request.headers()), app.site(request)?, now, |session| {
+    let live = context.verify(context.site()?, context.now(), |session| {
         let claims = session.claims();
         all(claims.sub, claims.account_generation)
     });
@@ -79,19 +55,19 @@ fn subject(app: &App, request: &Request, presented: &[Presented], now: Now) -> R
         };
         let found: Vec<_> =
             presented.iter().filter(tried_again).map(|token| all(&token.sub, token.account_generation)).collect();
-        if found.is_empty() { Err(app.refused(request, refusal)) } else { Ok(found) }
+        if found.is_empty() { Err(Problem::Session(refusal)) } else { Ok(found) }
     })
 }
 
 /// The body, and the sessions that came with the request. A form must be bound to one of them; the form of a page that was open
 /// while its session was signed out elsewhere has nothing left to act on, and passes.
-async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
-    let submission = Submission::read(app, request).await?;
-    let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
-    submission.check_token(app, |bound| {
+async fn read(context: &Context, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
+    let submission = Submission::read(context, request).await?;
+    let presented = context.app.sessions.presented(context.cookies(), context.now());
+    submission.check_token(context, |bound| {
         presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
     })?;
-    if is_known_elsewhere(app, request, &submission).await? {
+    if is_known_elsewhere(context, &submission).await? {
         SIGN_OUTS.add(SignOut::KeyElsewhere as usize);
         return Err(Problem::KeyElsewhere);
     }
@@ -103,15 +79,16 @@ async fn read(app: &App, request: &mut Request) -> Result<(Submission, Vec<Prese
 /// with opens nothing anywhere.
 ///
 /// A revoked key counts only while that node may still serve: one that was killed has left a report that says nothing.
-async fn is_known_elsewhere(app: &App, request: &Request, submission: &Submission) -> Result<bool, Problem> {
-    let fields = cookie::fields(request.headers());
-    let not_opened: Vec<(Kid, NoKey)> = app.sessions.keys_not_opened(fields, app.cookies.session()).collect();
+async fn is_known_elsewhere(context: &Context, submission: &Submission) -> Result<bool, Problem> {
+    let app = &context.app;
+    let not_opened: Vec<(Kid, NoKey)> =
+        app.sessions.keys_not_opened(context.cookies(), app.cookies.session()).collect();
     if not_opened.is_empty() {
         return Ok(false);
     }
     // Anybody can make up a key, so the connection may be closed to make room while this waits.
     let _paused = submission.pause_work(NodeReports::TIMEOUT);
-    let nodes = app.node_waits.run(app.client(request), app.node_reports.next()).await?.ok_or(Problem::Store)?;
+    let nodes = app.node_waits.run(context.client(), app.node_reports.next()).await?.ok_or(Problem::Store)?;
     let opens = |node: &Node, kid: Kid, reason: NoKey| {
         node.report.opens_with(kid) && (reason == NoKey::Unknown || node.may_serve())
     };
@@ -120,13 +97,13 @@ async fn is_known_elsewhere(app: &App, request: &Request, submission: &Submissio
 
 /// Ends the sessions that came with the request and `all` those of their subjects.
 async fn end(
-    app: &App,
-    request: &Request,
+    context: &Context,
     submission: &Submission,
     presented: &[Presented],
     all: Vec<Revoke>,
 ) -> Result<Reply, Problem> {
-    let client = app.client(request);
+    let app = &context.app;
+    let client = context.client();
     let tell = |new: &Revoke| match new {
         Revoke::Session { sid, .. } => {
             // A session that ended with its account's generation does not end again.

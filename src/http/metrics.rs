@@ -6,12 +6,11 @@ use std::sync::atomic::Ordering;
 
 use salvo::prelude::{Response, handler};
 
-use super::App;
-use super::exposition::{Text, float};
-use super::health::{self, Degradation, Readiness};
-use super::live::Live;
 use crate::audit::Purpose;
 use crate::clock::{Now, UnixTime};
+use crate::http::app::{App, AppHandle};
+use crate::http::exposition::{Text, float};
+use crate::http::health::{self, Degradation, Readiness};
 use crate::keyring::KeyState;
 use crate::metrics::{
     BODY_WAITS_DISPLACED, DroppedLine, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED,
@@ -20,7 +19,7 @@ use crate::metrics::{
 };
 
 /// `GET /metrics`.
-pub(crate) struct Metrics(pub(crate) Live);
+pub(crate) struct Metrics(pub(crate) AppHandle);
 
 #[handler]
 impl Metrics {

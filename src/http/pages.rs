@@ -3,13 +3,15 @@
 use std::sync::LazyLock;
 
 use askama::Template;
-use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use salvo::prelude::{Response, handler};
+use salvo::http::StatusCode;
+use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use salvo::hyper::body::Bytes;
+use salvo::prelude::Response;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::hosts::Hosts;
 use crate::clock::UnixTime;
+use crate::web::hosts::Hosts;
 
 const STYLE: &str = include_str!("pages/style.css");
 /// The stylesheet under a name that changes with it, so that browsers may keep it.
@@ -57,13 +59,13 @@ pub(super) fn write(html: String, response: &mut Response) {
     response.body(html);
 }
 
-/// `GET /auth/style.css`.
-#[handler]
-pub(crate) async fn style(response: &mut Response) {
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=604800"));
-    response.body(STYLE);
+/// Returns status, header fields and body of `GET /auth/style.css`.
+pub(super) fn style() -> (StatusCode, HeaderMap, Bytes) {
+    let fields = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
+        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=604800")),
+    ];
+    (StatusCode::OK, HeaderMap::from_iter(fields), Bytes::from_static(STYLE.as_bytes()))
 }
 
 /// `GET /auth/login`.

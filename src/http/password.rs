@@ -5,88 +5,69 @@
 //! the password first, so that no session exists before it is done.
 
 use salvo::http::Request;
-use salvo::prelude::{Response, handler};
 
-use super::authenticate::{Checked, Current, Manner, authenticate, authenticate_again, begin, store_failed};
-use super::body::{MediaType, Submission};
-use super::cookie::{self, CookieChange};
-use super::live::Live;
-use super::login::page::{Entry, SignInForm};
-use super::pages::{FirstChange, PasswordPage};
-use super::problem::Problem;
-use super::reply::{Reply, respond};
-use super::return_url::ReturnUrl;
-use super::status::{or_sign_in, with_session};
-use super::{App, browser};
-use crate::account::credentials::PasswordChange;
+use crate::account::credentials::{MediaType, PasswordChange};
 use crate::account::{LoginName, Password};
 use crate::audit::Purpose;
-use crate::clock::Now;
+use crate::http::body::Submission;
+use crate::http::context::Context;
+use crate::http::forms::{Entry, SignInForm};
+use crate::http::pages::{FirstChange, PasswordPage};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::return_url::ReturnUrl;
+use crate::http::sign_in::{Checked, Current, Manner, authenticate, authenticate_again, begin, store_failed};
 use crate::session::form::Bound;
 use crate::store::{Revoke, StoreError};
+use crate::web::cookie::CookieChange;
 
 /// Where a form goes on to.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
 /// `GET /auth/password`: the form.
-pub(crate) struct Page(pub(crate) Live);
-
-#[handler]
-impl Page {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0.load(), Now::read());
-        let outcome = or_sign_in(request, &ReturnUrl::own("/auth/password"), page(app, request, now, None));
-        respond(app, request.headers(), now, outcome, response);
-    }
+pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
+    context.or_sign_in(&ReturnUrl::own("/auth/password"), form(context, None))
 }
 
 /// `POST /auth/password`: JSON or form with `old_password` and `new_password`, and without a session `login`.
-pub(crate) struct Change(pub(crate) Live);
-
-#[handler]
-impl Change {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let app = &*self.0.hold();
-        let mut entry = Entry::default();
-        let outcome = match change(app, request, &mut entry).await {
-            Err(problem) if problem.is_shown_in_form() && browser::is_navigation(request.headers()) => {
-                let now = Now::read();
-                let again = if entry.has_login() {
-                    first_page(app, request, now, &entry, Some(problem))
-                } else {
-                    page(app, request, now, Some(problem))
-                };
-                again.map(|reply| reply.status(problem.status()))
-            }
-            outcome => outcome,
-        };
-        respond(app, request.headers(), Now::read(), outcome, response);
+pub(crate) async fn password(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
+    let mut entry = Entry::default();
+    match change(context, request, &mut entry).await {
+        Err(problem) if problem.is_shown_in_form() && context.is_navigation() => {
+            let again = if entry.login.is_empty() {
+                form(context, Some(problem))
+            } else {
+                first_page(context, &entry, Some(problem))
+            };
+            again.map(|reply| reply.status(problem.status()))
+        }
+        outcome => outcome,
     }
 }
 
 /// Changes the password; `entry` is filled with what the form of a change without a session is to show again if it fails.
-async fn change(app: &App, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
-    let submission = Submission::read(app, request).await?;
-    *entry = Entry::of_submission(&submission, &app.hosts);
-    check_form(app, request, &submission)?;
+async fn change(context: &Context, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
+    let submission = Submission::read(context, request).await?;
+    *entry = Entry::of_submission(&submission, &context.app.hosts);
+    check_form(context, &submission)?;
     let given = PasswordChange::parse(submission.required_type()?, &submission.body)?;
     let PasswordChange { login_name, remember, old_password, new_password } = given;
     check_new(&old_password, &new_password)?;
     let purpose = Purpose::PasswordChange;
     let who = match login_name {
         Some(login_name) => Who::Named(login_name),
-        None => Who::Session(Current::of(app, request, Now::read())?),
+        None => Who::Session(Current::of(context)?),
     };
     let mut checked = match &who {
-        Who::Session(current) => authenticate_again(app, request, purpose, current, old_password).await?,
-        Who::Named(login_name) => authenticate(app, request, purpose, login_name.clone(), old_password).await?,
+        Who::Session(current) => authenticate_again(context, purpose, current, old_password).await?,
+        Who::Named(login_name) => authenticate(context, purpose, login_name.clone(), old_password).await?,
     };
-    set(app, &mut checked, new_password).await?;
+    set(context, &mut checked, new_password).await?;
     let manner = match &who {
         Who::Session(current) => Manner { purpose, remember: current.remembered, app_data: &current.app_data },
         Who::Named(_) => Manner { purpose, remember, app_data: &[] },
     };
-    let (session, view) = begin(app, request, &checked, manner).await?;
+    let (session, view) = begin(context, &checked, manner).await?;
     let reply = match (submission.is_form(), &who) {
         (false, _) => view,
         (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),
@@ -102,16 +83,16 @@ enum Who {
 }
 
 /// Refuses a form that is not bound to its session, or without one to the sign-in form.
-fn check_form(app: &App, request: &Request, submission: &Submission) -> Result<(), Problem> {
+fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem> {
     if submission.field("login").is_some() {
-        let form = app.sessions.sign_in_form(cookie::fields(request.headers()), &app.cookies.form, Now::read());
-        return submission.check_token(app, |bound| Some(bound) == form.map(Bound::SignIn));
+        let form = context.sign_in_form();
+        return submission.check_token(context, |bound| Some(bound) == form.map(Bound::SignIn));
     }
     if submission.media_type == Some(MediaType::Json) {
         return Ok(());
     }
-    let current = Current::of(app, request, Now::read())?;
-    submission.check_token(app, |bound| bound == Bound::Session(current.sid))
+    let current = Current::of(context)?;
+    submission.check_token(context, |bound| bound == Bound::Session(current.sid))
 }
 
 /// What can be said of a new password before the old one is checked.
@@ -124,11 +105,12 @@ fn check_new(old: &Password, new: &Password) -> Result<(), Problem> {
 }
 
 /// Replaces the password and ends all sessions of the account, in one transaction.
-async fn set(app: &App, checked: &mut Checked, new: Password) -> Result<(), Problem> {
+async fn set(context: &Context, checked: &mut Checked, new: Password) -> Result<(), Problem> {
+    let app = &context.app;
     let hashed = app.passwords.hash_new(new, checked.account.profile.clone()).await.map_err(|_| Problem::Busy)?;
     let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
-    checked.read = Now::read();
+    checked.read = context.now();
     let changed = match app.store.change_own_password(&checked.account, &hash).await {
         Err(StoreError::NoSuchAccount(_)) => return Err(Problem::Overtaken),
         Err(error) => {
@@ -148,27 +130,22 @@ async fn set(app: &App, checked: &mut Checked, new: Password) -> Result<(), Prob
     Ok(())
 }
 
-fn page(app: &App, request: &Request, now: Now, problem: Option<Problem>) -> Result<Reply, Problem> {
-    with_session(app, request, now, |claims, _| {
-        let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
+    let now = context.now();
+    context.with_session(context.site()?, now, |claims, _| {
+        let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
         let errors = Errors::of(problem);
-        Ok(Reply::page(&errors.page(app, csrf_token.expose(), claims.login_name, None)))
+        Ok(Reply::page(&errors.page(context, csrf_token.expose(), claims.login_name, None)))
     })
 }
 
 /// The form of a change without a session, for whoever has to make one before signing in.
-pub(super) fn first_page(
-    app: &App,
-    request: &Request,
-    now: Now,
-    entry: &Entry,
-    problem: Option<Problem>,
-) -> Result<Reply, Problem> {
-    let SignInForm { cookie, csrf_token } = SignInForm::of(app, request, now)?;
+pub(super) fn first_page(context: &Context, entry: &Entry, problem: Option<Problem>) -> Result<Reply, Problem> {
+    let SignInForm { cookie, csrf_token } = SignInForm::of(context)?;
     let rd = entry.rd();
-    let first = FirstChange { rd: rd.as_str(), remember: entry.remember() };
+    let first = FirstChange { rd: rd.as_str(), remember: entry.remember };
     let errors = Errors::of(problem);
-    Ok(Reply::page(&errors.page(app, csrf_token.expose(), entry.login(), Some(first))).form_cookie(cookie))
+    Ok(Reply::page(&errors.page(context, csrf_token.expose(), &entry.login, Some(first))).form_cookie(cookie))
 }
 
 /// What the form says of an attempt that failed, and where.
@@ -191,13 +168,13 @@ impl Errors {
 
     fn page<'a>(
         &'a self,
-        app: &App,
+        context: &Context,
         csrf_token: &'a str,
         login_name: &'a str,
         first: Option<FirstChange<'a>>,
     ) -> PasswordPage<'a> {
         PasswordPage {
-            shell: app.shell,
+            shell: context.app.shell,
             csrf_token,
             login_name,
             first,

@@ -11,10 +11,13 @@ use salvo::prelude::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::pages::{self, ErrorPage, Shell};
+use crate::account::credentials::BadBody;
+use crate::http::pages::{self, ErrorPage, Shell};
+use crate::metrics::Verification;
 use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
-use words::sentence;
+use crate::web::csrf::CrossSite;
+use crate::web::hosts::BadAuthority;
 
 /// What went wrong, as programs are told (RFC 9457). There is no `type`, which makes it `about:blank`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,6 +134,9 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    pub(crate) const NOT_FOUND: Self = Self::Status(StatusCode::NOT_FOUND);
+    pub(crate) const OTHER_METHOD: Self = Self::Status(StatusCode::METHOD_NOT_ALLOWED);
+
     pub(crate) fn status(self) -> StatusCode {
         self.parts().0
     }
@@ -159,9 +165,19 @@ impl Problem {
         !matches!(self, Self::Session(_) | Self::CrossSite | Self::Authority | Self::Misdirected)
     }
 
-    /// What went wrong and what to do, in words for people.
-    pub(crate) fn words(self) -> String {
-        self.for_people().map_or_else(|| sentence(self.parts().2), |(_, words, _)| words)
+    /// Returns how an answer with this problem to the question for a live session is counted.
+    pub(crate) fn verification(self) -> Verification {
+        match self {
+            Self::Session(Refusal::Missing) => Verification::Missing,
+            Self::Session(Refusal::Invalid(_)) => Verification::Invalid,
+            Self::Session(Refusal::Expired) => Verification::Expired,
+            Self::Session(Refusal::Revoked) => Verification::Revoked,
+            Self::Session(Refusal::Stale) => Verification::Stale,
+            Self::StepUp => Verification::StepUp,
+            Self::Role => Verification::Forbidden,
+            problem if problem.status().is_server_error() => Verification::Error,
+            _ => Verification::BadRequest,
+        }
     }
 
     /// Writes the response for a program. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
@@ -202,17 +218,40 @@ impl Problem {
 
     /// Writes the response as a page.
     pub(crate) fn render_page(self, shell: Shell, cookie: &CookieName, response: &mut Response) {
-        let (status, _, detail) = self.parts();
-        let (title, detail, action) = self
-            .for_people()
-            .unwrap_or_else(|| (status.canonical_reason().unwrap_or("Error").to_owned(), sentence(detail), None));
+        let status = self.status();
+        let (title, detail, action) = self.for_people();
         let page = ErrorPage { shell, status: status.as_u16(), title, detail, action };
         self.write_fields(status, cookie, response);
         pages::write(pages::render(&page), response);
     }
 }
 
-/// Rounded up: nobody is to come back too early.
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+/// Returns the span in seconds, rounded up, so that nobody comes back too early.
+const fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + (span.subsec_nanos() > 0) as u64
+}
+
+impl From<CrossSite> for Problem {
+    fn from(_: CrossSite) -> Self {
+        Self::CrossSite
+    }
+}
+
+impl From<BadAuthority> for Problem {
+    fn from(bad: BadAuthority) -> Self {
+        match bad {
+            BadAuthority::NotOne => Self::Authority,
+            BadAuthority::Foreign => Self::Misdirected,
+        }
+    }
+}
+
+impl From<BadBody> for Problem {
+    fn from(bad: BadBody) -> Self {
+        match bad {
+            BadBody::NotJson => Self::NotJson,
+            BadBody::LoginName => Self::LoginName(bad.hint()),
+            BadBody::Fields(_) | BadBody::PasswordLength => Self::Fields(bad.hint()),
+        }
+    }
 }

@@ -1,40 +1,29 @@
 //! `GET /auth/renew`: renews and returns to the checked return URL, for browsers behind proxies that drop the `Set-Cookie` of a
 //! verify answer. Without a return URL it is the status, for scripts of pages that only fetch.
 
-use salvo::http::Request;
-use salvo::prelude::{Response, handler};
-
-use super::json::{Object, name};
-use super::live::Live;
-use super::reply::{Reply, respond};
-use super::return_url::ReturnUrl;
-use super::status::{or_sign_in, with_session};
-use crate::clock::Now;
+use crate::http::context::Context;
+use crate::http::json::{Object, name};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::return_url::ReturnUrl;
 use crate::session::lifetime::Deadlines;
 
 /// What the return URL's query carries after a renewal, so that there is one round trip at most. The verify route takes it away.
 const MARKER: &str = "sealjar-renewed";
 
 /// `GET /auth/renew`. `rd` in the query is the return URL.
-pub(crate) struct Renew(pub(crate) Live);
-
-#[handler]
-impl Renew {
-    async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (app, now) = (&*self.0.load(), Now::read());
-        let rd = ReturnUrl::of_query(request.uri().query(), &app.hosts);
-        let outcome = with_session(app, request, now, |_, deadlines| match &rd {
-            Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
-            None => {
-                let Deadlines { idle, absolute } = deadlines;
-                let times =
-                    Object::new().number(name!("idle_deadline"), idle.0).number(name!("absolute_deadline"), absolute.0);
-                Ok(Reply::json(times))
-            }
-        });
-        let outcome = or_sign_in(request, &rd.unwrap_or_default(), outcome);
-        respond(app, request.headers(), now, outcome, response);
-    }
+pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
+    let rd = ReturnUrl::of_query(context.uri().query(), &context.app.hosts);
+    let outcome = context.with_session(context.site()?, context.now(), |_, deadlines| match &rd {
+        Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
+        None => {
+            let Deadlines { idle, absolute } = deadlines;
+            let times =
+                Object::new().number(name!("idle_deadline"), idle.0).number(name!("absolute_deadline"), absolute.0);
+            Ok(Reply::json(times))
+        }
+    });
+    context.or_sign_in(&rd.unwrap_or_default(), outcome)
 }
 
 fn marked(url: &str) -> String {

@@ -1,38 +1,52 @@
 //! What a handler decided, and the one place that writes it.
 
 use askama::Template;
-use salvo::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use salvo::http::{HeaderMap, StatusCode};
+use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use salvo::http::{Method, ResBody, StatusCode};
 use salvo::hyper::body::Bytes;
 use salvo::prelude::Response;
 
-use super::App;
-use super::browser;
-use super::cookie::CookieChange;
-use super::json::Object;
-use super::pages;
-use super::problem::Problem;
-use crate::clock::Now;
+use crate::audit;
+use crate::http::context::Context;
+use crate::http::json::Object;
+use crate::http::pages;
+use crate::http::problem::Problem;
 use crate::metrics::Verification;
 use crate::seal::SealedToken;
+use crate::session::Refusal;
+use crate::web::cookie::CookieChange;
 
-/// An answer other than a problem.
+/// An answer before it is written.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
     content: Content,
+    /// Field that says what to do instead: `Location` or `Allow`.
+    hint: Option<(HeaderName, HeaderValue)>,
     cookie: CookieChange,
     form_cookie: Option<SealedToken>,
-    /// How a request that asks whether there is a live session is counted.
-    verification: Verification,
+    /// Reason for this answer, if it is not what was asked for.
+    problem: Option<Problem>,
+    is_preflight: bool,
 }
 
 #[derive(Debug)]
 enum Content {
+    Empty,
     Json(Vec<u8>),
     Page(String),
-    Prepared(HeaderMap, Bytes),
-    Elsewhere(HeaderValue),
+    /// Body with all header fields that the answer is to have.
+    Complete(HeaderMap, Bytes),
+    /// Body with some of them.
+    With(HeaderMap, Bytes),
+    /// What [`Reply::problem`] says: as a page where the answer will be shown as one.
+    Problem(Problem),
+}
+
+impl From<Problem> for Reply {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Some(problem), ..Self::new(problem.status(), Content::Problem(problem)) }
+    }
 }
 
 impl Reply {
@@ -43,7 +57,7 @@ impl Reply {
 
     /// 200 with JSON and, beside the cookie, exactly these fields.
     pub(crate) fn json_with(headers: HeaderMap, body: Object) -> Self {
-        Self::new(StatusCode::OK, Content::Prepared(headers, body.finish().into()))
+        Self::new(StatusCode::OK, Content::Complete(headers, body.finish().into()))
     }
 
     /// 200 with a page.
@@ -51,101 +65,129 @@ impl Reply {
         Self::new(StatusCode::OK, Content::Page(pages::render(page)))
     }
 
-    /// 200 for a proxy, which wants no more than these fields. With a body, because some want one.
+    /// 200 for a proxy, with exactly these fields. It has a body, because some proxies want one.
     pub(crate) const fn passed(headers: HeaderMap) -> Self {
-        Self::new(StatusCode::OK, Content::Prepared(headers, Bytes::from_static(b"ok\n")))
+        Self::new(StatusCode::OK, Content::Complete(headers, Bytes::from_static(b"ok\n")))
+    }
+
+    /// A status, header fields and a body.
+    pub(crate) fn prepared((status, headers, body): (StatusCode, HeaderMap, Bytes)) -> Self {
+        Self::new(status, Content::With(headers, body))
     }
 
     /// 303: a form was dealt with, and its user is shown another page.
     pub(crate) fn see_other(location: &str) -> Self {
-        Self::new(StatusCode::SEE_OTHER, Content::elsewhere(location))
+        Self::new(StatusCode::SEE_OTHER, Content::Empty).location(location)
     }
 
     /// 302: what was asked for is to be found there for the moment.
     pub(crate) fn found(location: &str) -> Self {
-        Self::new(StatusCode::FOUND, Content::elsewhere(location))
+        Self::new(StatusCode::FOUND, Content::Empty).location(location)
     }
 
     const fn new(status: StatusCode, content: Content) -> Self {
-        Self { status, content, cookie: CookieChange::Keep, form_cookie: None, verification: Verification::Live }
-    }
-
-    /// Whether it brings all fields along that an answer must have.
-    pub(super) const fn is_complete(&self) -> bool {
-        matches!(self.content, Content::Prepared(..))
+        let cookie = CookieChange::Keep;
+        Self { status, content, hint: None, cookie, form_cookie: None, problem: None, is_preflight: false }
     }
 
     pub(crate) fn status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
+    /// Adds a `Location` field.
+    pub(crate) fn location(self, url: &str) -> Self {
+        let url = HeaderValue::try_from(url).expect("locations are checked, or made by us, of visible ASCII");
+        Self { hint: Some((LOCATION, url)), ..self }
+    }
+
+    /// Adds an `Allow` field.
+    pub(crate) fn allow(self, methods: HeaderValue) -> Self {
+        Self { hint: Some((ALLOW, methods)), ..self }
+    }
+
     pub(crate) fn cookie(self, cookie: CookieChange) -> Self {
         Self { cookie, ..self }
-    }
-
-    /// An answer that was not given because the session is live.
-    pub(super) fn counted(self, verification: Verification) -> Self {
-        Self { verification, ..self }
-    }
-
-    pub(super) const fn verification(&self) -> Verification {
-        self.verification
     }
 
     pub(crate) fn form_cookie(self, token: SealedToken) -> Self {
         Self { form_cookie: Some(token), ..self }
     }
-}
 
-impl Content {
-    fn elsewhere(location: &str) -> Self {
-        Self::Elsewhere(self::location(location))
+    /// Notes why this is answered in place of what was asked for.
+    pub(crate) fn because(self, problem: Problem) -> Self {
+        Self { problem: Some(problem), ..self }
     }
-}
 
-/// The value of a `Location` field.
-pub(super) fn location(url: &str) -> HeaderValue {
-    HeaderValue::try_from(url).expect("locations are checked, or made by us, of visible ASCII")
-}
+    /// Notes that the answer lets a CORS preflight pass, without a session.
+    pub(crate) fn of_preflight(self) -> Self {
+        Self { is_preflight: true, ..self }
+    }
 
-/// Writes what a handler decided; `headers` are the request's.
-pub(crate) fn respond(
-    app: &App,
-    headers: &HeaderMap,
-    now: Now,
-    outcome: Result<Reply, Problem>,
-    response: &mut Response,
-) {
-    let Reply { status, content, cookie, form_cookie, .. } = match outcome {
-        Ok(reply) => reply,
-        Err(problem) => return refuse(app, headers, problem, response),
-    };
-    response.status_code(status);
-    match content {
-        Content::Json(body) => {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response.body(body);
-        }
-        Content::Page(body) => pages::write(body, response),
-        Content::Prepared(headers, body) => {
-            *response.headers_mut() = headers;
-            response.body(body);
-        }
-        Content::Elsewhere(location) => {
-            response.headers_mut().insert(LOCATION, location);
+    /// Returns why there was no live session, if that is the reason for the answer.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self.problem {
+            Some(Problem::Session(refusal)) => Some(refusal),
+            _ => None,
         }
     }
-    app.cookies.write(cookie, app.sessions.revocations().time(now), response);
-    if let Some(token) = form_cookie {
-        app.cookies.write_form(&token, response);
+
+    /// Returns how an answer to the question for a live session is counted.
+    pub(crate) fn verification(&self) -> Verification {
+        match self.problem {
+            None if self.is_preflight => Verification::Preflight,
+            None => Verification::Live,
+            Some(problem) => problem.verification(),
+        }
     }
 }
 
-/// Writes a problem, as a page where the answer will be shown as one.
-pub(crate) fn refuse(app: &App, headers: &HeaderMap, problem: Problem, response: &mut Response) {
-    if browser::is_navigation(headers) {
-        problem.render_page(app.shell, app.cookies.session(), response);
-    } else {
-        problem.render(app.cookies.session(), response);
+impl Context {
+    /// Writes an answer, with all its fields but `X-Request-Id`.
+    pub(crate) fn respond(&self, reply: Reply) -> Response {
+        if let Some(cause) = reply.refusal().and_then(Refusal::cause) {
+            self.in_span(|| audit::token_refused(cause, self.client()));
+        }
+        let app = &**self.app;
+        let mut response = Response::new();
+        let is_complete = matches!(reply.content, Content::Complete(..));
+        response.status_code(reply.status);
+        response.headers_mut().extend(reply.hint);
+        match reply.content {
+            Content::Empty => {}
+            Content::Json(body) => {
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response.body(body);
+            }
+            Content::Page(body) => pages::write(body, &mut response),
+            Content::Complete(headers, body) | Content::With(headers, body) => {
+                *response.headers_mut() = headers;
+                if !body.is_empty() {
+                    response.body(body);
+                }
+            }
+            Content::Problem(problem) if self.is_navigation() => {
+                problem.render_page(app.shell, app.cookies.session(), &mut response);
+            }
+            Content::Problem(problem) => problem.render(app.cookies.session(), &mut response),
+        }
+        if !matches!(reply.cookie, CookieChange::Keep) {
+            app.cookies.write(reply.cookie, app.sessions.revocations().time(self.now()), &mut response);
+        }
+        if let Some(token) = reply.form_cookie {
+            app.cookies.write_form(&token, &mut response);
+        }
+        if !is_complete {
+            let is_secure = self.served().is_ok_and(|served| served.origin.is_secure());
+            app.prepared.complete(is_secure, response.headers_mut());
+        }
+        if self.method() == Method::HEAD {
+            response.body = ResBody::None;
+        }
+        response
+    }
+
+    /// Runs code whose log lines are about the request, if they are not marked so already.
+    fn in_span(&self, log: impl FnOnce()) {
+        if tracing::Span::current().is_none() { self.span().in_scope(log) } else { log() }
     }
 }

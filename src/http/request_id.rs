@@ -1,40 +1,33 @@
 //! Which request a line of the log is about: its id, and the trace that it belongs to.
 //!
-//! A trusted proxy's `X-Request-Id` is taken over, so that its log and this one can be laid side by side; anybody else's is not,
-//! and the request is given one. It goes back with the answer. So it is on every route with hoops. On those that are asked all the
-//! time, and on the verify routes, nothing is made and nothing goes back, because what is written about them is rare: there a line
-//! has the proxy's id or none.
+//! A trusted proxy's `X-Request-Id` is taken over, so that its log and this one can be compared. Anybody else's is not, and the
+//! request gets a new one. The answer carries it. On hot routes no id is made, and none goes back, because few lines are about them:
+//! there a line has the proxy's id or none.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use salvo::http::Request;
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
-use tracing::Span;
 
-use super::App;
 use crate::id;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Up to 64 characters of visible ASCII.
+/// Id of a request: up to 64 characters of visible ASCII.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     const MAX_BYTES: usize = 64;
 
-    /// The trusted proxy's, or a new one.
-    pub(super) fn of(app: &App, request: &Request) -> Self {
-        Self::of_proxy(app, request).unwrap_or_else(|| {
-            let text = URL_SAFE_NO_PAD.encode(id::random::<12>());
-            Self(text.try_into().expect("base64url is visible ASCII"))
-        })
+    pub(super) fn random() -> Self {
+        let text = URL_SAFE_NO_PAD.encode(id::random::<12>());
+        Self(text.try_into().expect("base64url is visible ASCII"))
     }
 
-    /// The trusted proxy's.
-    pub(super) fn of_proxy(app: &App, request: &Request) -> Option<Self> {
-        is_from_proxy(app, request).then(|| Self::parse(only(request.headers(), &X_REQUEST_ID)?)).flatten()
+    /// Reads the `X-Request-Id` field; `None` if there is not exactly one good one.
+    pub(super) fn of_headers(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(only(headers, &X_REQUEST_ID)?)
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {
@@ -47,29 +40,15 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The field of the answer.
-    pub(super) fn into_value(self) -> HeaderValue {
-        self.0
-    }
-
-    /// What lines about the request stand in. It is written wherever audit events are.
-    pub(super) fn span(&self, app: &App, request: &Request) -> Span {
-        let trace_id = trace_id(app, request);
-        tracing::error_span!(target: "sealjar::audit", "request", request_id = self.as_str(), trace_id)
+    /// Returns the value of the answer's field.
+    pub(super) fn value(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 
-/// Logs what is about a request, be it one of a route without hoops.
-pub(super) fn in_span(app: &App, request: &Request, log: impl FnOnce()) {
-    match Span::current().is_none().then(|| RequestId::of_proxy(app, request)).flatten() {
-        Some(id) => id.span(app, request).in_scope(log),
-        None => log(),
-    }
-}
-
-/// The trace that a trusted proxy says the request belongs to (W3C Trace Context, version 00).
-fn trace_id<'r>(app: &App, request: &'r Request) -> Option<&'r str> {
-    is_from_proxy(app, request).then(|| parse_trace_id(only(request.headers(), &TRACEPARENT)?)).flatten()
+/// Returns the trace that the `traceparent` field names ([W3C Trace Context](https://www.w3.org/TR/trace-context/), version 00).
+pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    parse_trace_id(only(headers, &TRACEPARENT)?)
 }
 
 fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
@@ -82,11 +61,7 @@ fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
     (is_whole && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
 }
 
-fn is_from_proxy(app: &App, request: &Request) -> bool {
-    app.trusted_proxies.contains(request.remote_addr().ip())
-}
-
-/// The field's value, if there is exactly one.
+/// Returns the field's value, if there is exactly one.
 fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::hosts::Hosts;
+use crate::web::hosts::Hosts;
 
 /// Maximum length in bytes.
 const MAX_BYTES: usize = 2048;

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::misspelt::Misspelt;
 use crate::account::Roles;
 use crate::clock::UnixTime;
+use crate::http::misspelt::Misspelt;
 use crate::session::claims::Claims;
 
 /// What a route asks of a session.

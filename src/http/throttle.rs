@@ -69,9 +69,9 @@ pub(crate) struct Throttled {
     pub(crate) wait: Duration,
 }
 
-/// Who makes an attempt, as far as that is known before the password is checked.
+/// An attempt to sign in, as far as it is known before the password is checked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Claimant<'a> {
+pub(crate) struct LoginAttempt<'a> {
     pub(crate) account: &'a LoginName,
     pub(crate) network: Network,
     /// A session of this account whose token came with the request.
@@ -121,8 +121,8 @@ impl Throttle {
     }
 
     /// Lets an attempt in and charges it, or says how long to wait. `now` is the boot clock's.
-    pub(crate) fn admit(&self, claimant: Claimant<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
-        let Claimant { account, network, session } = claimant;
+    pub(crate) fn admit(&self, attempt: LoginAttempt<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
+        let LoginAttempt { account, network, session } = attempt;
         let now = milliseconds(now);
         let known = self.key((account.as_str(), network));
         let pair = session.map_or(known, |sid| self.key((account.as_str(), sid.as_bytes())));

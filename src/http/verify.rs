@@ -12,24 +12,24 @@
 
 use std::borrow::Cow;
 
-use salvo::http::header::{HOST, LOCATION};
+use salvo::http::Method;
+use salvo::http::header::HOST;
 use salvo::http::uri::Uri;
-use salvo::http::{Method, Request};
-use salvo::prelude::Response;
 
-use super::cookie::CookieChange;
-use super::direct::{self, Ring, Unanswered};
-use super::forwarded::{Contradiction, Forwarded};
-use super::hosts::Served;
-use super::problem::Problem;
-use super::reply::{self, Reply};
-use super::return_url::ReturnUrl;
-use super::rules::{BadRule, Rules, Unmet};
-use super::{App, browser, csrf, identity, misspelt, renew, status};
 use crate::clock::Now;
+use crate::http::context::Context;
+use crate::http::forwarded::{Contradiction, Forwarded};
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::return_url::ReturnUrl;
+use crate::http::rules::{BadRule, Rules, Unmet};
+use crate::http::{identity, misspelt, renew};
 use crate::log_sampler::sampled;
-use crate::metrics::{UNREADABLE_RULES, Verification};
+use crate::metrics::UNREADABLE_RULES;
 use crate::session::Verified;
+use crate::web::cookie::CookieChange;
+use crate::web::csrf;
+use crate::web::hosts::Served;
 
 /// What the proxy can do with the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,15 +88,9 @@ impl Shape {
 }
 
 /// Any method on `/auth/verify`, `/auth/verify/redirect` and below both, and below `/auth/verify/envoy/`.
-pub(super) fn verify(
-    app: &App,
-    shape: Shape,
-    request: &Request,
-    response: &mut Response,
-    now: Now,
-    ring: Ring,
-) -> Result<Reply, Unanswered> {
-    Asked::of(app, request, shape)?.answer(app, request, now, ring, response)
+pub(super) fn verify(context: &Context) -> Result<Reply, Problem> {
+    let shape = Shape::at(context.uri().path()).unwrap_or(Shape::Plain);
+    Asked::of(context, shape)?.answer(context)
 }
 
 /// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.
@@ -118,9 +112,11 @@ enum Stop {
 }
 
 impl<'r> Asked<'r> {
-    fn of(app: &'r App, request: &'r Request, shape: Shape) -> Result<Self, Problem> {
-        let (uri, headers) = (request.uri(), request.headers());
-        let own_host = app.hosts.of_verify_request(uri, headers).inspect_err(|_| {
+    fn of(context: &'r Context, shape: Shape) -> Result<Self, Problem> {
+        let hosts = &context.app.hosts;
+        let uri = context.uri();
+        let headers = context.headers();
+        let own_host = hosts.of_verify_request(uri, headers).inspect_err(|_| {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
             sampled!(WARN, host, "a proxy asked under a host that is not listed; nobody is let in");
         })?;
@@ -129,15 +125,14 @@ impl<'r> Asked<'r> {
             let path = shortened(uri.path());
             sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
         })?;
-        let peer = request.remote_addr().ip();
-        let forwarded = match (app.trusted_proxies.contains(peer), own_target) {
+        let forwarded = match (context.is_from_proxy(), own_target) {
             (false, _) => Forwarded::default(),
             (true, None) => Forwarded::read(headers)?,
             (true, Some(target)) => {
-                Forwarded { method: Some(request.method().clone()), host: None, target: Some(target.as_bytes()) }
+                Forwarded { method: Some(context.method().clone()), host: None, target: Some(target.as_bytes()) }
             }
         };
-        let served = app.hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
+        let served = hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
             sampled!(WARN, believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
             Problem::Forwarded(HOST_UNKNOWN)
         })?;
@@ -146,69 +141,62 @@ impl<'r> Asked<'r> {
     }
 
     /// 200 with all identity fields, or what stands in the way.
-    fn answer(
-        &self,
-        app: &App,
-        request: &Request,
-        now: Now,
-        ring: Ring,
-        response: &mut Response,
-    ) -> Result<Reply, Unanswered> {
+    fn answer(&self, context: &Context) -> Result<Reply, Problem> {
+        let app = &context.app;
         if self.method == Some(Method::CONNECT) {
-            return Err(Problem::Forwarded(CONNECT).into());
+            return Err(Problem::Forwarded(CONNECT));
         }
-        if self.rules.preflight && self.is_preflight(request) {
-            return Ok(Reply::passed(app.prepared.passed()).counted(Verification::Preflight));
+        if self.rules.preflight && self.is_preflight(context) {
+            return Ok(Reply::passed(app.prepared.passed()).of_preflight());
         }
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
                 sampled!(WARN, "a route asks for csrf, but no trusted proxy said what the method is");
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
-            csrf::check_for_app(method, request.headers(), &self.served.origin)?;
+            csrf::check_for_app(method, context.headers(), &self.served.origin)?;
         }
-        let navigates = self.shape != Shape::Plain && browser::is_navigation(request.headers());
-        let passed = app.verify(request, self.served.site, now, ring, |session| {
-            self.check(app, session, now, navigates)?;
+        let navigates = self.shape != Shape::Plain && context.is_navigation();
+        let now = context.now();
+        let passed = context.verify(self.served.site, now, |session| {
+            self.check(context, session, now, navigates)?;
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
-            let in_place = if self.rules.renew_by_redirect { None } else { status::renewed(app, session) };
+            let in_place = if self.rules.renew_by_redirect { None } else { context.renewed(session) };
             Ok(Reply::passed(headers).cookie(in_place.map_or(CookieChange::Keep, CookieChange::Set)))
         });
         let problem = match passed {
             Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(Stop::Detour(location))) => return Ok(Reply::found(&location)),
-            Ok(Err(Stop::Problem(problem))) | Err(Unanswered::Problem(problem)) => problem,
-            Err(Unanswered::LacksKey) => return Err(Unanswered::LacksKey),
+            Ok(Err(Stop::Problem(problem))) => problem,
+            Err(refusal) => Problem::Session(refusal),
         };
         let page = match problem {
             Problem::StepUp => "/auth/reauthenticate",
             _ if problem.is_cured_by_sign_in() => "/auth/login",
-            _ => return Err(problem.into()),
+            _ => return Err(problem),
         };
-        let location = self.by_way_of(app, page);
-        if !navigates {
-            response.headers_mut().insert(LOCATION, reply::location(&location));
-            return Err(problem.into());
-        }
-        let reply = match self.method {
-            None | Some(Method::GET | Method::HEAD) => Reply::found(&location),
-            Some(_) => Reply::see_other(&location),
-        };
-        Ok(reply.counted(direct::verification(problem)))
+        let location = self.by_way_of(context, page);
+        Ok(match self.method {
+            _ if !navigates => Reply::from(problem).location(&location),
+            None | Some(Method::GET | Method::HEAD) => Reply::found(&location).because(problem),
+            Some(_) => Reply::see_other(&location).because(problem),
+        })
     }
 
     /// Whether the visitor's request is a CORS preflight, as far as is known.
-    fn is_preflight(&self, request: &Request) -> bool {
-        if self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, request.headers()) {
+    fn is_preflight(&self, context: &Context) -> bool {
+        if self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers()) {
             sampled!(WARN, "a route lets preflights pass, but no trusted proxy said what the method is");
         }
-        self.method.as_ref().is_some_and(|method| csrf::is_preflight(method, request.headers()))
+        self.method.as_ref().is_some_and(|method| csrf::is_preflight(method, context.headers()))
     }
 
     /// Holds a live session against the route's rules, and sends the browser round by the renewal if that is asked for and due.
-    fn check(&self, app: &App, session: &Verified<'_>, now: Now, navigates: bool) -> Result<(), Stop> {
-        let (claims, now) = (session.claims(), app.sessions.revocations().time(now));
+    fn check(&self, context: &Context, session: &Verified<'_>, now: Now, navigates: bool) -> Result<(), Stop> {
+        let claims = session.claims();
+        let hosts = &context.app.hosts;
+        let now = context.app.sessions.revocations().time(now);
         self.rules.check(claims, now).map_err(|unmet| {
             Stop::Problem(match unmet {
                 Unmet::Role => Problem::Role,
@@ -221,9 +209,9 @@ impl<'r> Asked<'r> {
         };
         let clean = renew::unmarked(target);
         let due = session.deadlines().is_half_spent(claims.sealed_at, now);
-        match clean.as_deref().map(|clean| ReturnUrl::parse(clean, &app.hosts)) {
-            None if due && ReturnUrl::parse(target, &app.hosts).is_some() => {
-                Err(Stop::Detour(self.by_way_of(app, "/auth/renew")))
+        match clean.as_deref().map(|clean| ReturnUrl::parse(clean, hosts)) {
+            None if due && ReturnUrl::parse(target, hosts).is_some() => {
+                Err(Stop::Detour(self.by_way_of(context, "/auth/renew")))
             }
             // It arrived, and the cookie with it.
             Some(Some(clean)) if !due => Err(Stop::Detour(format!("{}{clean}", self.served.origin))),
@@ -234,12 +222,13 @@ impl<'r> Asked<'r> {
 
     /// The address of a page of ours that leads back to what was asked for: on the same host, or on the first of ours for a host
     /// that is only known to be below the cookie's domain.
-    fn by_way_of(&self, app: &App, page: &str) -> String {
+    fn by_way_of(&self, context: &Context, page: &str) -> String {
+        let hosts = &context.app.hosts;
         let target = self.target.map(|target| renew::unmarked(target).unwrap_or_else(|| target.to_owned()));
-        let target = target.filter(|target| ReturnUrl::parse(target, &app.hosts).is_some());
+        let target = target.filter(|target| ReturnUrl::parse(target, hosts).is_some());
         let target = target.as_deref().unwrap_or("/");
         let own = &self.served.origin;
-        match (&self.served, app.hosts.first()) {
+        match (&self.served, hosts.first()) {
             (Cow::Owned(_), Some(first)) => ReturnUrl::at_page(&format!("{first}{page}"), &format!("{own}{target}")),
             _ => ReturnUrl::at_page(&format!("{own}{page}"), target),
         }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use salvo::Service;
 use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -19,7 +18,7 @@ use super::admission::{Door, Socket};
 use super::protocol::Protocol;
 use crate::config::listen::{Listen, UnixMode};
 use crate::http::connections::Connections;
-use crate::http::live::Live;
+use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 
 /// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
@@ -129,20 +128,19 @@ impl Listener {
         }
     }
 
-    /// Serves until it is stopped. `direct` is for the listener at which that is asked.
+    /// Serves until it is stopped.
     pub(super) fn start(
         self,
         connections: Arc<Connections>,
         tls: Option<Arc<Tls>>,
-        service: Service,
-        direct: Option<Live>,
+        routes: Routes,
     ) -> io::Result<Running> {
         let socket = match self.socket {
             Bound::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Bound::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
         let door = Door::new(socket, connections.clone())?;
-        let protocol = Arc::new(Protocol::new(service, direct, tls, door.local_addr()));
+        let protocol = Arc::new(Protocol::new(Arc::new(routes), tls, door.local_addr()));
         let tasks = TaskTracker::new();
         let watched = connections.clone();
         Ok(Running {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use salvo::Service;
 use salvo::conn::{ConnCtrl, SocketAddr};
 use salvo::http::uri::Scheme;
 use tokio::net::{TcpStream, UnixStream};
@@ -16,8 +15,8 @@ use tokio_util::either::Either;
 
 use super::stream::{Plaintext, Watched};
 use crate::http::connections::exchange::Tracker;
-use crate::http::direct::Front;
-use crate::http::live::Live;
+use crate::http::entrance::Entrance;
+use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 use crate::log_sampler::sampled;
 
@@ -42,21 +41,19 @@ pub(super) struct Protocol {
     http: auto::Builder<TokioExecutor>,
     http_of_proxies: auto::Builder<TokioExecutor>,
     tls: Option<Arc<Tls>>,
-    service: Service,
-    /// If what is asked all the time is asked there.
-    direct: Option<Live>,
+    routes: Arc<Routes>,
     local_addr: SocketAddr,
 }
 
 impl Protocol {
-    pub(super) fn new(service: Service, direct: Option<Live>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
+    pub(super) fn new(routes: Arc<Routes>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
         let [http, mut http_of_proxies] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
         // One visitor can cause these resets, by a body that comes after the answer and by requests that are given up. At h2's own
         // limits the connection would end, with all other visitors' requests on it.
         let mut http2_of_proxies = http_of_proxies.http2();
         http2_of_proxies.max_local_error_reset_streams(None);
         http2_of_proxies.max_pending_accept_reset_streams(MAX_PROXY_STREAMS as usize);
-        Self { http, http_of_proxies, tls, service, direct, local_addr }
+        Self { http, http_of_proxies, tls, routes, local_addr }
     }
 
     /// Serves a connection until it ends, or until it is to leave and nothing is under way.
@@ -71,10 +68,11 @@ impl Protocol {
         };
         let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let (local_addr, ctrl) = (self.local_addr.clone(), ConnCtrl::new());
-        let salvo = self.service.hyper_handler(local_addr, remote_addr.clone(), scheme, None, ctrl, None);
-        let front = Front::new(self.direct.clone(), remote_addr, tracker.clone(), salvo);
+        let salvo = self.routes.service().hyper_handler(local_addr, remote_addr.clone(), scheme, None, ctrl, None);
+        let entrance = Entrance::new(self.routes.clone(), remote_addr, tracker.clone(), salvo);
         let http = if tracker.is_proxy() { &self.http_of_proxies } else { &self.http };
-        let mut connection = pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker.clone())), front));
+        let mut connection =
+            pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker.clone())), entrance));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,

@@ -16,16 +16,17 @@ use crate::clock::Now;
 use crate::config::layers::{ConfigFile, Origins};
 use crate::config::reload::{Change, Values};
 use crate::config::{Config, ConfigError};
-use crate::http::App;
-use crate::http::edge::Prepared;
-use crate::http::live::Live;
-use crate::http::openapi::Description;
+use crate::http::app::App;
+use crate::http::app::AppHandle;
+use crate::http::description::Description;
+use crate::http::headers::Prepared;
+use crate::http::openapi;
 
 const REREAD_EVERY: Duration = Duration::from_millis(300);
 
 /// Keeps the settings in force like those that are written down.
 pub(super) struct Reload {
-    live: Live,
+    live: AppHandle,
     config: Arc<ArcSwap<Config>>,
     origins: Arc<Origins>,
     log: Log,
@@ -47,7 +48,13 @@ enum Cause {
 }
 
 impl Reload {
-    pub(super) fn new(live: Live, config: Arc<ArcSwap<Config>>, origins: Origins, log: Log, port: Option<u16>) -> Self {
+    pub(super) fn new(
+        live: AppHandle,
+        config: Arc<ArcSwap<Config>>,
+        origins: Origins,
+        log: Log,
+        port: Option<u16>,
+    ) -> Self {
         let seen = config.load().values();
         Self { live, config, origins: Arc::new(origins), log, port, found: None, seen, complaint: None }
     }
@@ -147,7 +154,7 @@ fn with_settings(app: &App, config: &Config, port: Option<u16>) -> App {
     let hosts = config.hosts(port);
     App {
         prepared: Prepared::new(&hosts),
-        description: Description::of_public(&hosts, &app.cookies),
+        description: Description::new(openapi::of_public(&hosts, &app.cookies)),
         hosts,
         trusted_proxies: config.trusted_proxies(),
         max_body_bytes: config.http.max_body_bytes,

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::ring::active_kid;
-use crate::http::App;
+use crate::http::app::App;
 use crate::id::NodeId;
 use crate::keyring::Key;
 use crate::store::{NodeReport, serves_for};

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::audit::{self, KeyChange};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::http::App;
+use crate::http::app::App;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::keyring::{Key, KeyRing};

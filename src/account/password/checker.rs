@@ -29,7 +29,7 @@ const NICENESS: i32 = 10;
 pub(crate) struct Overloaded;
 
 enum Job {
-    Verify { password: Password, stored: Option<String>, welcome: bool, reply: oneshot::Sender<Verdict> },
+    Verify { password: Password, stored: Option<String>, may_sign_in: bool, reply: oneshot::Sender<Verdict> },
     HashNew { password: Password, profile: Box<Profile>, reply: oneshot::Sender<Result<String, BadField>> },
 }
 
@@ -64,16 +64,16 @@ impl Checker {
         self.jobs.waiting()
     }
 
-    /// Checks a password against a stored hash, or against one that nobody has, in the same time; nobody is welcome with that.
+    /// Checks a password against a stored hash, or against one that nobody has, in the same time; no account may sign in with that.
     pub(crate) async fn verify(
         &self,
         lane: Lane,
         password: Password,
         stored: Option<String>,
-        welcome: bool,
+        may_sign_in: bool,
     ) -> Result<Verdict, Overloaded> {
         let (reply, verdict) = oneshot::channel();
-        self.jobs.push(lane, Job::Verify { password, stored, welcome, reply })?;
+        self.jobs.push(lane, Job::Verify { password, stored, may_sign_in, reply })?;
         verdict.await.map_err(|_| Overloaded)
     }
 
@@ -105,9 +105,9 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
     while let Some(job) = jobs.pop() {
         // The receiver may be gone by the time the work is done: it was done all the same.
         match job {
-            Job::Verify { password, stored, welcome, reply } if !reply.is_closed() => {
+            Job::Verify { password, stored, may_sign_in, reply } if !reply.is_closed() => {
                 let stored = stored.as_deref().unwrap_or(&decoy);
-                let _ = reply.send(measured(|| verify(&mut argon2id, spare, &password, stored, welcome)));
+                let _ = reply.send(measured(|| verify(&mut argon2id, spare, &password, stored, may_sign_in)));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
                 let hash = || check_uncommon(&password, &profile).map(|()| argon2id.hash(&password));
@@ -128,7 +128,7 @@ fn measured<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &str, welcome: bool) -> Verdict {
+fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &str, may_sign_in: bool) -> Verdict {
     sampled!(DEBUG, "checking a password");
     let more_kib = |stored: &Stored| stored.cost.memory_kib.saturating_sub(argon2id.cost.memory_kib);
     let parsed = Stored::parse(stored).filter(|stored| more_kib(stored) <= spare.total_kib);
@@ -139,7 +139,7 @@ fn verify(argon2id: &mut Argon2id, spare: &Spare, password: &Password, stored: &
         );
     }
     let _taken = parsed.as_ref().map(|stored| spare.take(more_kib(stored)));
-    argon2id.verify(password, parsed.as_ref(), welcome)
+    argon2id.verify(password, parsed.as_ref(), may_sign_in)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::held::Held;
 use super::slot::Slot;
-use super::{Connections, Open};
+use super::{Connection, Connections, Open};
 use crate::clock::{Now, milliseconds};
 use crate::metrics::GAVE_WAY;
 
@@ -133,11 +133,14 @@ pub(crate) struct Tracker {
     slot: Arc<Slot>,
 }
 
-impl Tracker {
-    pub(super) const fn new(connections: Arc<Connections>, slot: Arc<Slot>) -> Self {
-        Self { connections, slot }
+impl Connection {
+    /// Returns its entry in the list, for what serves it.
+    pub(crate) fn tracker(&self) -> Arc<Tracker> {
+        Arc::new(Tracker { connections: self.connections.clone(), slot: self.slot.clone() })
     }
+}
 
+impl Tracker {
     /// Cancelled when the connection is to end as soon as nothing is under way.
     pub(crate) fn leaving(&self) -> CancellationToken {
         self.slot.leaving.clone()

@@ -3,11 +3,11 @@
 use salvo::http::StatusCode;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::super::health::Readiness;
-use super::super::problem::Problem;
-use super::described::Described;
-use super::operation::{self, JSON, Shared, object, string};
-use super::public::description;
+use crate::http::health::Readiness;
+use crate::http::openapi::described::Described;
+use crate::http::openapi::operation::{self, JSON, Shared, object, string};
+use crate::http::openapi::public::description;
+use crate::http::problem::Problem;
 
 pub(super) const INTRODUCTION: &str = "The operator's routes, on a listener of their own (`http.admin_listen`). They ask for no session and name no host: whoever reaches the listener is the operator.";
 
@@ -34,9 +34,9 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         "The figures.",
     );
     vec![
-        Described::at("healthz").get(healthz.build(shared)),
-        Described::at("readyz").get(readyz.build(shared)),
-        Described::at("metrics").get(metrics.build(shared)),
-        Described::at("openapi.json").get(description(operation("description", "This description."), shared)),
+        Described::at("/healthz").get(healthz.build(shared)),
+        Described::at("/readyz").get(readyz.build(shared)),
+        Described::at("/metrics").get(metrics.build(shared)),
+        Described::at("/openapi.json").get(description(operation("description", "This description."), shared)),
     ]
 }

@@ -1,25 +1,19 @@
-//! A resource as it is described: its route, and an operation for each method.
+//! A resource as it is described: its path, and an operation for each method.
 
 use salvo::http::Method;
 use utoipa::openapi::PathItem;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItemBuilder};
 
-/// A route and its operations.
+/// A path and its operations.
 pub(super) struct Described {
-    route: &'static str,
     path: String,
     operations: Vec<(Method, HttpMethod, Operation)>,
 }
 
 impl Described {
-    /// The resource of this route, as Salvo spells it and without the slash.
-    pub(super) fn at(route: &'static str) -> Self {
-        Self { route, path: format!("/{route}"), operations: Vec::new() }
-    }
-
-    /// For a route whose path is not the route's spelling.
-    pub(super) fn shown_as(self, path: &str) -> Self {
-        Self { path: path.to_owned(), ..self }
+    /// The resource at this path, as OpenAPI spells it.
+    pub(super) fn at(path: &str) -> Self {
+        Self { path: path.to_owned(), operations: Vec::new() }
     }
 
     /// GET and, as everywhere, HEAD.
@@ -53,11 +47,10 @@ impl Described {
         self
     }
 
-    /// Whether this is the route, with exactly these methods.
-    pub(super) fn is(&self, route: &str, methods: &[Method]) -> bool {
-        self.route == route
-            && self.operations.len() == methods.len()
-            && self.operations.iter().all(|(method, ..)| methods.contains(method))
+    /// Returns the path with its methods.
+    #[cfg(test)]
+    pub(super) fn methods(self) -> (String, Vec<Method>) {
+        (self.path, self.operations.into_iter().map(|(method, ..)| method).collect())
     }
 
     pub(super) fn path_item(self) -> (String, PathItem) {

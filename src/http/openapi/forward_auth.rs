@@ -5,10 +5,10 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterS
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{RefOr, Required};
 
-use super::super::problem::Problem;
-use super::described::Described;
-use super::operation::{self, Shared, number, parameter, string, string_like};
-use super::public::{FAILED, NO_SESSION, RENEWED};
+use crate::http::openapi::described::Described;
+use crate::http::openapi::operation::{self, Shared, number, parameter, string, string_like};
+use crate::http::openapi::public::{FAILED, NO_SESSION, RENEWED};
+use crate::http::problem::Problem;
 
 const VERIFY: &str = "forward authentication";
 
@@ -127,15 +127,11 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let envoy = redirected(asked("verifyEnvoy", "For Envoy: path and method are those of the visitor's request."));
     let envoy = envoy.parameter(rule("", SEGMENTS)).parameter(path);
     vec![
-        Described::at("auth/verify").any(plain.build(shared)),
-        Described::at("auth/verify/{**rules}").shown_as("/auth/verify/{rule}/-").any(exact.build(shared)),
-        Described::at("auth/verify/redirect").any(redirect.build(shared)),
-        Described::at("auth/verify/redirect/{**rules}")
-            .shown_as("/auth/verify/redirect/{rule}/-")
-            .any(redirect_exact.build(shared)),
-        Described::at("auth/verify/envoy/{**path}")
-            .shown_as("/auth/verify/envoy/{rule}/-/{path}")
-            .any(envoy.build(shared)),
+        Described::at("/auth/verify").any(plain.build(shared)),
+        Described::at("/auth/verify/{rule}/-").any(exact.build(shared)),
+        Described::at("/auth/verify/redirect").any(redirect.build(shared)),
+        Described::at("/auth/verify/redirect/{rule}/-").any(redirect_exact.build(shared)),
+        Described::at("/auth/verify/envoy/{rule}/-/{path}").any(envoy.build(shared)),
     ]
 }
 

@@ -12,7 +12,7 @@ use utoipa::openapi::schema::{AllOfBuilder, Components, Object, ObjectBuilder, S
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Header, Ref, RefOr, Required, Response};
 
-use super::super::problem::{Problem, ProblemBody};
+use crate::http::problem::{Problem, ProblemBody};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";

@@ -8,14 +8,16 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{Components, ObjectBuilder, Type, empty};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
-use super::super::cookie::Cookies;
-use super::super::problem::Problem;
-use super::super::status::SessionView;
-use super::described::Described;
-use super::operation::{self, HTML, JSON, SESSION, Shared, number, object, page, parameter, string, string_like};
 use crate::account::credentials::{PasswordChangeBody, SignInBody, StepUpBody};
+use crate::http::openapi::described::Described;
+use crate::http::openapi::operation::{
+    self, HTML, JSON, SESSION, Shared, number, object, page, parameter, string, string_like,
+};
+use crate::http::problem::Problem;
+use crate::http::session_view::SessionView;
 use crate::seal::TooLarge;
 use crate::session::{Cause, Refusal, SealError};
+use crate::web::cookie::Cookies;
 
 pub(super) const INTRODUCTION: &str = "\
 Sessions that live in the browser, sealed into one cookie.
@@ -74,8 +76,10 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let style = public("style", OTHER, "The pages' style sheet.")
         .content(StatusCode::OK, "text/css", string(), "The style sheet.")
         .build(shared);
-    all.push(Described::at("auth/style.css").get(style));
-    all.push(Described::at("openapi.json").get(description(public("description", OTHER, "This description."), shared)));
+    all.push(Described::at("/auth/style.css").get(style));
+    all.push(
+        Described::at("/openapi.json").get(description(public("description", OTHER, "This description."), shared)),
+    );
     all
 }
 
@@ -138,11 +142,11 @@ fn sessions(shared: &mut Shared) -> Vec<Described> {
         .session(true);
     let everywhere = sign_out("logoutAll", "Ends every session of the account.").session(false).problems(&NO_SESSION);
     vec![
-        Described::at("auth/status").get(status.build(shared)),
-        Described::at("protected").get(protected.build(shared)),
-        Described::at("auth/renew").get(renew.build(shared)),
-        Described::at("auth/logout").post(logout.build(shared)),
-        Described::at("auth/logout/all").post(everywhere.build(shared)),
+        Described::at("/auth/status").get(status.build(shared)),
+        Described::at("/protected").get(protected.build(shared)),
+        Described::at("/auth/renew").get(renew.build(shared)),
+        Described::at("/auth/logout").post(logout.build(shared)),
+        Described::at("/auth/logout/all").post(everywhere.build(shared)),
     ]
 }
 
@@ -212,9 +216,9 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
         .problems(&NO_SESSION);
     let password = begins(password, "The session has begun, for a form: to the session, or beside `login` to `rd`.");
     vec![
-        Described::at("auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
-        Described::at("auth/password").get(password_page.build(shared)).post(password.build(shared)),
-        Described::at("auth/reauthenticate").get(reauthenticate_page.build(shared)).post(reauthenticate.build(shared)),
+        Described::at("/auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
+        Described::at("/auth/password").get(password_page.build(shared)).post(password.build(shared)),
+        Described::at("/auth/reauthenticate").get(reauthenticate_page.build(shared)).post(reauthenticate.build(shared)),
     ]
 }
 

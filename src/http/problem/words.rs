@@ -2,8 +2,8 @@
 
 use salvo::http::StatusCode;
 
-use super::{Problem, Reason, whole_seconds};
 use crate::http::pages::Action;
+use crate::http::problem::{Problem, Reason, whole_seconds};
 use crate::session::{Refusal, SealError};
 
 impl Problem {
@@ -130,8 +130,13 @@ impl Problem {
         }
     }
 
-    /// Title, detail and way out, where a person needs other words than a program.
-    pub(super) fn for_people(self) -> Option<(String, String, Option<Action>)> {
+    /// Returns what went wrong and what to do, in words for people.
+    pub(crate) fn words(self) -> String {
+        self.for_people().1
+    }
+
+    /// Title, detail and way out of the page for people.
+    pub(super) fn for_people(self) -> (String, String, Option<Action>) {
         const SIGN_IN: Option<Action> = Some(Action { href: "/auth/login", label: "Sign in" });
         const SESSION: Option<Action> = Some(Action { href: "/auth/status", label: "Your session" });
         let (title, detail, action) = match self {
@@ -142,7 +147,7 @@ impl Problem {
                     seconds => format!("{} minutes", seconds.div_ceil(60)),
                 };
                 let detail = format!("Too many attempts failed. Wait {wait}, and try again.");
-                return Some(("Too many attempts".to_owned(), detail, None));
+                return ("Too many attempts".to_owned(), detail, None);
             }
             Self::Session(Refusal::Missing) => ("You are not signed in", "Sign in to go on.", SIGN_IN),
             Self::Session(Refusal::Invalid(_)) => {
@@ -167,14 +172,17 @@ impl Problem {
             Self::Status(StatusCode::NOT_FOUND) => {
                 ("There is nothing here", "Look at the address for a mistake.", None)
             }
-            _ => return None,
+            _ => {
+                let (status, _, detail) = self.parts();
+                return (status.canonical_reason().unwrap_or("Error").to_owned(), sentence(detail), None);
+            }
         };
-        Some((title.to_owned(), detail.to_owned(), action))
+        (title.to_owned(), detail.to_owned(), action)
     }
 }
 
-/// A detail as a sentence: capital first, full stop last.
-pub(super) fn sentence(detail: &str) -> String {
+/// Returns a detail as a sentence: capital first, full stop last.
+fn sentence(detail: &str) -> String {
     let mut letters = detail.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }

@@ -19,13 +19,13 @@ fn network(number: u32) -> Network {
 /// One failed attempt, if it is let in.
 fn fail(throttle: &Throttle, account: &str, from: u32) -> Result<(), Limit> {
     let account = &name(account);
-    let claimant = Claimant { account, network: network(from), session: None };
-    throttle.admit(claimant, NOW).map(drop).map_err(|throttled| throttled.by)
+    let attempt = LoginAttempt { account, network: network(from), session: None };
+    throttle.admit(attempt, NOW).map(drop).map_err(|throttled| throttled.by)
 }
 
 fn succeed(throttle: &Throttle, account: &str, from: u32, session: Option<Sid>, now: Duration) -> Result<(), Limit> {
-    let claimant = Claimant { account: &name(account), network: network(from), session };
-    throttle.admit(claimant, now).map(|attempt| attempt.succeeded(now)).map_err(|throttled| throttled.by)
+    let attempt = LoginAttempt { account: &name(account), network: network(from), session };
+    throttle.admit(attempt, now).map(|attempt| attempt.succeeded(now)).map_err(|throttled| throttled.by)
 }
 
 /// Uses up the account's own limit from many networks.
@@ -66,7 +66,7 @@ fn a_network_is_known_for_thirty_days() {
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()));
     assert_eq!(fail(&throttle, "alice", 2), Ok(()));
     let almost = NOW + KNOWN_FOR - Duration::from_secs(1);
-    let known = |now| throttle.admit(Claimant { account: &name("alice"), network: network(1), session: None }, now);
+    let known = |now| throttle.admit(LoginAttempt { account: &name("alice"), network: network(1), session: None }, now);
     assert!(known(almost).is_ok());
     assert!(known(almost + Duration::from_secs(1)).is_err());
 }
@@ -77,7 +77,7 @@ fn a_guesser_with_a_stolen_token_has_no_more_tries_than_one_network() {
     let alice = name("alice");
     let tries = (0..100).map(|from| {
         let session = Some(Sid::from_bytes([1; 16]));
-        throttle.admit(Claimant { account: &alice, network: network(from), session }, NOW).map(drop)
+        throttle.admit(LoginAttempt { account: &alice, network: network(from), session }, NOW).map(drop)
     });
     assert_eq!(tries.filter(Result::is_ok).count(), 5);
 }
@@ -97,7 +97,7 @@ fn a_success_forgets_the_failures_of_its_own_account_and_network_only() {
 fn many_at_once_are_charged_before_the_first_is_checked_and_what_was_not_checked_is_refunded() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
-    let admit = || throttle.admit(Claimant { account: &alice, network: network(1), session: None }, NOW);
+    let admit = || throttle.admit(LoginAttempt { account: &alice, network: network(1), session: None }, NOW);
     let mut waiting: Vec<_> = (0..5).map(|_| admit().expect("let in")).collect();
     assert_eq!(admit().expect_err("five wait already").wait, Duration::from_secs(60));
     waiting.pop().expect("one of five").withdrawn();

@@ -1,41 +1,10 @@
-//! The settings in force, which may change while requests are answered.
-//!
-//! A change makes another [`App`] and swaps the whole: nobody sees half of a new configuration. A request goes on with the one that
-//! its handler began with.
+//! How the configuration was read last, for `/metrics`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
-
-use super::App;
 use crate::clock::UnixTime;
 
-/// What the handlers work with, as it is now.
-#[derive(Debug, Clone)]
-pub(crate) struct Live(Arc<ArcSwap<App>>);
-
-impl Live {
-    pub(crate) fn new(app: App) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(app)))
-    }
-
-    /// For a request that is answered at once, as a rule.
-    pub(crate) fn load(&self) -> Guard<Arc<App>> {
-        self.0.load()
-    }
-
-    /// For one that waits for something: a thread has few guards to lend.
-    pub(crate) fn hold(&self) -> Arc<App> {
-        self.0.load_full()
-    }
-
-    pub(crate) fn replace(&self, app: App) {
-        self.0.store(Arc::new(app));
-    }
-}
-
-/// How the configuration was read last.
+/// Outcome and time of the last read of the configuration.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     started_at: UnixTime,

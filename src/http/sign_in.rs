@@ -4,19 +4,16 @@
 //! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
 //! cookie gains nothing, and the new sid is always fresh. An attempt is let in by the throttle before anything is looked up.
 
-use salvo::http::Request;
-
-use super::App;
-use super::cookie;
-use super::problem::Problem;
-use super::reply::Reply;
-use super::status::SessionView;
-use super::throttle::Claimant;
 use crate::account::password::Verdict;
 use crate::account::password::checker::queue::Lane;
 use crate::account::{LoginName, Password};
 use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::session_view::SessionView;
+use crate::http::throttle::LoginAttempt;
 use crate::id::Sid;
 use crate::log_sampler::sampled;
 use crate::session::form::Bound;
@@ -36,9 +33,8 @@ pub(super) struct Current {
 }
 
 impl Current {
-    pub(super) fn of(app: &App, request: &Request, now: Now) -> Result<Self, Problem> {
-        let site = app.site(request)?;
-        let found = app.sessions.verify(cookie::fields(request.headers()), site, now, |session| {
+    pub(super) fn of(context: &Context) -> Result<Self, Problem> {
+        let found = context.verify(context.site()?, context.now(), |session| {
             let claims = session.claims();
             let login_name = claims.login_name.parse().ok()?;
             Some(Self {
@@ -52,12 +48,12 @@ impl Current {
             })
         });
         // A login name that no account can have: sealed by an application of its own.
-        found.map_err(|refusal| app.refused(request, refusal))?.ok_or(Problem::Overtaken)
+        found.map_err(Problem::Session)?.ok_or(Problem::Overtaken)
     }
 
     /// Whether it was ended since, in another tab or by somebody else.
-    fn is_ended(&self, app: &App) -> bool {
-        app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, self.global_generation)
+    fn is_ended(&self, context: &Context) -> bool {
+        context.app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, self.global_generation)
     }
 }
 
@@ -81,18 +77,19 @@ pub(super) struct Checked {
 
 /// Ends the sessions that came with the request, for good, and begins a fresh one. The reply tells of it as JSON.
 pub(super) async fn begin(
-    app: &App,
-    request: &Request,
+    context: &Context,
     checked: &Checked,
     manner: Manner<'_>,
 ) -> Result<(SealedSession, Reply), Problem> {
+    let app = &context.app;
+    let client = context.client();
     let Checked { account, state, read } = checked;
     if account.must_change {
-        audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), app.client(request));
+        audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), client);
         return Err(Problem::MustChange);
     }
-    let site = app.site(request)?;
-    let presented = app.sessions.presented(cookie::fields(request.headers()), Now::read());
+    let site = context.site()?;
+    let presented = app.sessions.presented(context.cookies(), context.now());
     // A change of the password has just ended its own sessions for good: no second commit that could fail after it.
     let ended = |token: &&Presented| {
         app.sessions.revocations().is_durable_below(&token.sub, token.account_generation.saturating_add(1))
@@ -118,12 +115,12 @@ pub(super) async fn begin(
         email: profile.email.as_str(),
         roles: profile.roles.as_str(),
     };
-    let now = Now::read();
+    let now = context.now();
     app.sessions.may_begin(&identity, *read, now).map_err(|refusal| {
         if refusal == Refusal::Stale {
             return Problem::Session(refusal);
         }
-        audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), app.client(request));
+        audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), client);
         Problem::Overtaken
     })?;
     let sealed = |error| {
@@ -132,31 +129,32 @@ pub(super) async fn begin(
     };
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
-    audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, app.client(request));
+    audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, client);
     let view = Reply::json(SessionView::of_sign_in(&identity, &session, &csrf_token).object());
     Ok((session, view))
 }
 
 /// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
 pub(super) async fn authenticate(
-    app: &App,
-    request: &Request,
+    context: &Context,
     purpose: Purpose,
     login_name: LoginName,
     password: Password,
 ) -> Result<Checked, Problem> {
-    let (network, now) = (app.client(request), Now::read());
-    let presented = app.sessions.presented(cookie::fields(request.headers()), now);
+    let app = &context.app;
+    let network = context.client();
+    let now = context.now();
+    let presented = app.sessions.presented(context.cookies(), now);
     let session = presented.iter().find(|token| *token.login_name == *login_name.as_str()).map(|token| token.sid);
-    let claimant = Claimant { account: &login_name, network, session };
-    let attempt = app.throttle.admit(claimant, now.boot).map_err(|throttled| {
+    let attempt = LoginAttempt { account: &login_name, network, session };
+    let attempt = app.throttle.admit(attempt, now.boot).map_err(|throttled| {
         audit::throttled(purpose, throttled.by.name(), network);
         Problem::Throttled(throttled.wait)
     })?;
     let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
-    match check(app, lane, &login_name, password).await {
+    match check(context, lane, &login_name, password).await {
         Ok(Ok(found)) => {
-            attempt.succeeded(Now::read().boot);
+            attempt.succeeded(context.now().boot);
             Ok(found)
         }
         Ok(Err((failure, sub))) => {
@@ -180,16 +178,17 @@ type Refused = (Failure, Option<String>);
 
 /// Checks a password against the account of this name; an error means that it was not checked.
 async fn check(
-    app: &App,
+    context: &Context,
     lane: Lane,
     login_name: &LoginName,
     password: Password,
 ) -> Result<Result<Checked, Refused>, Problem> {
+    let app = &context.app;
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
-    let welcome = account.as_ref().is_some_and(|account| !account.disabled);
-    let verdict = app.passwords.verify(lane, password, stored, welcome).await.map_err(|_| Problem::Busy)?;
+    let may_sign_in = account.as_ref().is_some_and(|account| !account.disabled);
+    let verdict = app.passwords.verify(lane, password, stored, may_sign_in).await.map_err(|_| Problem::Busy)?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));
     };
@@ -197,7 +196,7 @@ async fn check(
         let failure = if account.disabled { Failure::Disabled } else { Failure::WrongPassword };
         return Ok(Err((failure, Some(account.sub))));
     };
-    let read = Now::read();
+    let read = context.now();
     let current = app.store.account(login_name).await.map_err(store_failed)?;
     // Every change of the password raises the generation; a hash of the same password at another cost does not.
     let unchanged =
@@ -216,19 +215,18 @@ async fn check(
 /// The account of a live session, if the password is its own, and nothing ended the session meanwhile, nor the account's sessions
 /// in a way that this server has not heard of yet.
 pub(super) async fn authenticate_again(
-    app: &App,
-    request: &Request,
+    context: &Context,
     purpose: Purpose,
     current: &Current,
     password: Password,
 ) -> Result<Checked, Problem> {
-    match authenticate(app, request, purpose, current.login_name.clone(), password).await {
+    match authenticate(context, purpose, current.login_name.clone(), password).await {
         Ok(Checked { account, .. })
             if *account.sub != *current.sub || account.generation != current.account_generation =>
         {
             Err(Problem::Overtaken)
         }
-        Ok(_) if current.is_ended(app) => Err(Problem::Session(Refusal::Revoked)),
+        Ok(_) if current.is_ended(context) => Err(Problem::Session(Refusal::Revoked)),
         Err(Problem::Credentials) => Err(Problem::Password),
         outcome => outcome,
     }

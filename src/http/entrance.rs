@@ -1,0 +1,267 @@
+//! The entrance of a listener: what happens to every request, in this order.
+//!
+//! 1. A request over HTTP/2 is counted until its answer is taken, and refused if too much memory is held.
+//! 2. The path is looked up as it was sent ([`Routes`]): another spelling of a route is 404, another method 405.
+//! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
+//!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
+//! 4. Any other request is admitted (host, length, origin), the key ring is read again if one of its cookies names a key that is not
+//!    held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
+//!
+//! Another node may seal already with a key that came to the directory since this one read it. So a request with such a cookie waits
+//! for a read that begins after it came. Many wait for one read, and there are ten reads a second at most (`sync/key_directory.rs`).
+//! Anybody can make up a key, so only a few requests may wait at once (`key_waits.rs`). The token of a form comes in the body;
+//! `Submission::read` looks at it in the same way.
+
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use salvo::conn::SocketAddr;
+use salvo::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, RETRY_AFTER};
+use salvo::http::request::Parts;
+use salvo::http::{Method, ReqBody, ResBody, StatusCode, Version};
+use salvo::hyper::body::Body;
+use salvo::hyper::service::Service;
+use salvo::hyper::{self, Request as HyperRequest, Response as HyperResponse};
+use salvo::prelude::Response;
+use tokio_util::either::Either;
+use tracing::Instrument;
+
+use crate::http::access::Access;
+use crate::http::body;
+use crate::http::connections::exchange::Tracker;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::request_id::X_REQUEST_ID;
+use crate::http::routes::{Found, Handle, Reread, Routes};
+use crate::log_sampler::sampled;
+use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
+
+/// The entrance for the requests of one connection.
+pub(crate) struct Entrance<S> {
+    routes: Arc<Routes>,
+    peer: SocketAddr,
+    tracker: Arc<Tracker>,
+    /// Salvo's service for [`Routes::service`].
+    salvo: S,
+}
+
+impl<S> Entrance<S> {
+    pub(crate) const fn new(routes: Arc<Routes>, peer: SocketAddr, tracker: Arc<Tracker>, salvo: S) -> Self {
+        Self { routes, peer, tracker, salvo }
+    }
+}
+
+type Answer = HyperResponse<ResBody>;
+type Answered = Result<Answer, hyper::Error>;
+type Waiting = Pin<Box<dyn Future<Output = Answered> + Send>>;
+type Answering = Either<Ready<Answered>, Waiting>;
+
+fn at_once(response: Answer) -> Answering {
+    Either::Left(ready(Ok(response)))
+}
+
+impl<S, B> Service<HyperRequest<B>> for Entrance<S>
+where
+    S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+    B: Body + Into<ReqBody>,
+{
+    type Response = Answer;
+    type Error = hyper::Error;
+    type Future = Answering;
+
+    fn call(&self, request: HyperRequest<B>) -> Self::Future {
+        if request.version() != Version::HTTP_2 {
+            return self.answer(request);
+        }
+        if self.tracker.refuses_request() {
+            HTTP2_REFUSED.add(0);
+            sampled!(WARN, "requests over HTTP/2 hold too much memory; a new one is answered with 503");
+            return at_once(overloaded());
+        }
+        let exchange = self.tracker.begin(&request);
+        if has_too_many_fields(request.headers()) {
+            return at_once(exchange.answer(too_many_fields()));
+        }
+        match self.answer(request) {
+            Either::Left(answered) => {
+                Either::Left(ready(answered.into_inner().map(|response| exchange.answer(response))))
+            }
+            Either::Right(waiting) => {
+                Either::Right(Box::pin(async move { waiting.await.map(|response| exchange.answer(response)) }))
+            }
+        }
+    }
+}
+
+impl<S> Entrance<S> {
+    fn answer<B>(&self, request: HyperRequest<B>) -> Answering
+    where
+        S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        B: Body + Into<ReqBody>,
+    {
+        let found = self.routes.find(request.method(), request.uri().path());
+        if !self.routes.is_public() {
+            return match found {
+                Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request)),
+                Found::OtherMethods(allow) => at_once(self.refuse(&request, Problem::OTHER_METHOD, Some(allow))),
+                Found::Nothing => at_once(self.refuse(&request, Problem::NOT_FOUND, None)),
+            };
+        }
+        let access = Access::begin();
+        let (head, body) = request.into_parts();
+        let is_refused = has_absolute_target(&head);
+        let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
+        match found {
+            _ if is_refused => at_once(refuse(context, Problem::Authority.into(), access)),
+            Found::Hot(handler) => {
+                body::discard(body);
+                answer_hot(context, handler, access)
+            }
+            Found::Handler(reread) => self.call_handler(context.identified(), reread, body, access),
+            Found::OtherMethods(allow) => {
+                at_once(refuse(context, Reply::from(Problem::OTHER_METHOD).allow(allow), access))
+            }
+            Found::Nothing => at_once(refuse(context, Problem::NOT_FOUND.into(), access)),
+        }
+    }
+
+    /// Lets Salvo call the handler, after what comes before it.
+    fn call_handler<B>(&self, context: Context, reread: Reread, body: B, access: Access) -> Answering
+    where
+        S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+    {
+        let context = Arc::new(context);
+        let mut request = HyperRequest::new(body);
+        request.method_mut().clone_from(context.method());
+        request.uri_mut().clone_from(context.uri());
+        request.extensions_mut().insert(context.clone());
+        let call = self.salvo.call(request);
+        let span = context.span();
+        let changes = (!context.method().is_safe()).then(|| context.app.changes.clone());
+        let answer = async move {
+            let response = match admit(&context, reread).await {
+                Ok(()) => call.await?,
+                Err(problem) => context.respond(problem.into()).into_hyper(),
+            };
+            Ok(finish(&context, response, access))
+        };
+        let answer = answer.instrument(span);
+        Either::Right(match changes {
+            Some(changes) => Box::pin(async move { changes.run(answer).await }),
+            None => Box::pin(answer),
+        })
+    }
+
+    /// Refuses a request of the admin listener.
+    fn refuse<B>(&self, request: &HyperRequest<B>, problem: Problem, allow: Option<HeaderValue>) -> Answer {
+        let mut response = Response::new();
+        response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
+        problem.render(self.routes.app.load().cookies.session(), &mut response);
+        if request.method() == Method::HEAD {
+            response.body = ResBody::None;
+        }
+        response.into_hyper()
+    }
+}
+
+/// Answers a request of a hot route.
+fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
+    let reply = call_caught(&context, handler);
+    if reply.refusal().is_none() || !context.lacks_session_key() {
+        return at_once(finish_hot(&context, reply, access));
+    }
+    let context = context.held();
+    Either::Right(Box::pin(async move {
+        let reply = match reread_ring(&context).await {
+            Ok(()) => call_caught(&context, handler),
+            Err(problem) => problem.into(),
+        };
+        Ok(finish_hot(&context, reply, access))
+    }))
+}
+
+/// Calls a handler and turns a panic into a 500. Its message goes to the log.
+fn call_caught(context: &Context, handler: Handle) -> Reply {
+    // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler(context))).unwrap_or_else(|_| {
+        sampled!(ERROR, "making an answer panicked; it is 500");
+        Err(Problem::Status(StatusCode::INTERNAL_SERVER_ERROR))
+    });
+    outcome.unwrap_or_else(Reply::from)
+}
+
+fn finish_hot(context: &Context, reply: Reply, access: Access) -> Answer {
+    VERIFICATIONS.add(reply.verification() as usize);
+    finish(context, context.respond(reply).into_hyper(), access)
+}
+
+/// Lets a request in or not, and has the key ring read again if it may need that.
+async fn admit(context: &Context, reread: Reread) -> Result<(), Problem> {
+    context.admit()?;
+    if reread == Reread::Never || !context.lacks_key() {
+        return Ok(());
+    }
+    match reread_ring(context).await {
+        Err(problem) if reread == Reread::Always => Err(problem),
+        _ => Ok(()),
+    }
+}
+
+async fn reread_ring(context: &Context) -> Result<(), Problem> {
+    context.app.ring_waits.run(context.client(), context.app.key_directory.reread()).await
+}
+
+/// Answers in place of a route.
+fn refuse(context: Context, reply: Reply, access: Access) -> Answer {
+    let context = context.identified();
+    finish(&context, context.respond(reply).into_hyper(), access)
+}
+
+/// Logs the answer, and marks it with the request's id.
+fn finish(context: &Context, mut response: Answer, access: Access) -> Answer {
+    access.end(context, response.status());
+    if let Some(id) = context.id() {
+        response.headers_mut().insert(X_REQUEST_ID, id.value());
+    }
+    response
+}
+
+/// Returns whether the target is a whole URL ([RFC 9112 section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Over
+/// HTTP/2 every request has one.
+///
+/// It is refused, although servers should accept it. Clients send it to forward proxies only. But a proxy that rewrites a client's odd
+/// target, as Caddy's `forward_auth` does with `http:http://host/auth/login`, can ask for a page of ours where it means to ask a
+/// question, and would take the page for a yes.
+fn has_absolute_target(head: &Parts) -> bool {
+    head.version != Version::HTTP_2 && head.uri.authority().is_some()
+}
+
+/// Returns whether there are more header fields than in HTTP/1, of which hyper takes 100. Clients of HTTP/2 may send each cookie in a
+/// field of its own ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all of these count as one.
+fn has_too_many_fields(headers: &HeaderMap) -> bool {
+    const MAX_FIELDS: usize = 100;
+    headers.len() > MAX_FIELDS && {
+        let cookies = headers.get_all(COOKIE).iter().count();
+        headers.len() - cookies.saturating_sub(1) > MAX_FIELDS
+    }
+}
+
+fn too_many_fields() -> Answer {
+    let mut response = Answer::new(ResBody::from("too many header fields: send at most 100\n"));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Has no body, so that it waits for no flow-control window, and no memory of it needs to be counted.
+fn overloaded() -> Answer {
+    let mut response = Answer::new(ResBody::None);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

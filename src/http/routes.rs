@@ -1,0 +1,218 @@
+//! The routes of a listener: which paths there are, and what answers them.
+//!
+//! A path has one spelling, and it is compared as it was sent: nothing is decoded, and no slash is added or left out. So a rule that a
+//! proxy in front has for a path cannot be bypassed by another spelling of the path.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use salvo::catch_panic::CatchPanic;
+use salvo::catcher::Catcher;
+use salvo::http::header::HeaderValue;
+use salvo::http::{Method, Request, StatusCode};
+use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait};
+
+use crate::http::app::AppHandle;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+
+/// A handler that waits for nothing.
+pub(super) type Handle = fn(&Context) -> Result<Reply, Problem>;
+/// A handler that reads a body and changes something.
+pub(super) type Change = for<'r> fn(&'r Context, &'r mut Request) -> Changing<'r>;
+pub(super) type Changing<'r> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
+
+/// Makes a [`Change`] of an `async fn`.
+macro_rules! change {
+    ($handler:path) => {
+        |context, request| Box::pin($handler(context, request))
+    };
+}
+pub(super) use change;
+
+/// The routes of a listener.
+pub(crate) struct Routes {
+    pub(super) app: AppHandle,
+    hot: Option<fn(&str) -> Option<HotRoute>>,
+    resources: HashMap<&'static str, Methods>,
+    service: Service,
+}
+
+/// What answers a request.
+pub(super) enum Found {
+    /// The entrance itself.
+    Hot(Handle),
+    /// A handler of Salvo's service.
+    Handler(Reread),
+    /// The path has other methods, which the `Allow` field lists.
+    OtherMethods(HeaderValue),
+    Nothing,
+}
+
+/// Whether the key ring is read again before a handler acts, if a cookie names a key that is not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reread {
+    /// The handler looks at no cookie.
+    Never,
+    /// The handler acts even if too many requests wait for it.
+    IfPossible,
+    Always,
+}
+
+impl Routes {
+    /// The public routes: `hot` finds the hot ones.
+    pub(super) fn public(
+        app: AppHandle,
+        hot: fn(&str) -> Option<HotRoute>,
+        resources: impl IntoIterator<Item = Resource>,
+    ) -> Self {
+        Self { hot: Some(hot), ..Self::new(app, resources) }
+    }
+
+    pub(super) fn new(app: AppHandle, resources: impl IntoIterator<Item = Resource>) -> Self {
+        let mut methods = HashMap::new();
+        let mut router = Router::with_hoop(CatchPanic::new());
+        for resource in resources {
+            methods.insert(resource.path, resource.methods);
+            router = router.push(resource.router);
+        }
+        let service = Service::new(router).catcher(Catcher::new(Catch(app.clone())));
+        Self { app, hot: None, resources: methods, service }
+    }
+
+    pub(crate) const fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Whether this is the public listener.
+    pub(super) const fn is_public(&self) -> bool {
+        self.hot.is_some()
+    }
+
+    pub(super) fn find(&self, method: &Method, path: &str) -> Found {
+        if let Some(route) = self.hot.and_then(|hot| hot(path)) {
+            return match route.allow {
+                Some(allow) if !is_get(method) => Found::OtherMethods(HeaderValue::from_static(allow)),
+                _ => Found::Hot(route.handle),
+            };
+        }
+        let Some(methods) = self.resources.get(path) else {
+            return Found::Nothing;
+        };
+        match methods.0.iter().find(|(known, _)| known == method) {
+            Some((_, reread)) => Found::Handler(*reread),
+            None => Found::OtherMethods(methods.allow()),
+        }
+    }
+
+    /// Returns every path with its methods, but for the hot ones.
+    #[cfg(test)]
+    pub(super) fn resources(&self) -> impl Iterator<Item = (&'static str, Vec<Method>)> {
+        self.resources
+            .iter()
+            .map(|(path, methods)| (*path, methods.0.iter().map(|(method, _)| method.clone()).collect()))
+    }
+}
+
+/// A route that the entrance answers itself, at once and from memory, for every method and body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HotRoute {
+    handle: Handle,
+    /// The only methods; `None` for any.
+    allow: Option<&'static str>,
+}
+
+impl HotRoute {
+    /// A route for GET and, as everywhere, HEAD.
+    pub(super) const fn get(handle: Handle) -> Self {
+        Self { handle, allow: Some("GET, HEAD") }
+    }
+
+    /// A route for any method.
+    pub(super) const fn any(handle: Handle) -> Self {
+        Self { handle, allow: None }
+    }
+}
+
+fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Methods of a path.
+#[derive(Debug, Default)]
+struct Methods(Vec<(Method, Reread)>);
+
+impl Methods {
+    fn allow(&self) -> HeaderValue {
+        let names: Vec<_> = self.0.iter().map(|(method, _)| method.as_str()).collect();
+        names.join(", ").parse().expect("methods are visible ASCII")
+    }
+}
+
+/// A path whose handlers Salvo calls.
+pub(super) struct Resource {
+    path: &'static str,
+    methods: Methods,
+    router: Router,
+}
+
+impl Resource {
+    pub(super) fn at(path: &'static str) -> Self {
+        Self { path, methods: Methods::default(), router: Router::with_path(&path[1..]) }
+    }
+
+    /// Adds a handler for GET and, as everywhere, HEAD.
+    pub(super) fn get(self, reread: Reread, handle: Handle) -> Self {
+        self.with_get(reread, || Call::Handle(handle))
+    }
+
+    /// Adds a handler of Salvo for GET and HEAD. It gets no [`Context`].
+    pub(super) fn get_by<H: Handler>(self, handler: impl Fn() -> H) -> Self {
+        self.with_get(Reread::Never, handler)
+    }
+
+    fn with_get<H: Handler>(mut self, reread: Reread, handler: impl Fn() -> H) -> Self {
+        self.methods.0.extend([(Method::GET, reread), (Method::HEAD, reread)]);
+        Self { router: self.router.get(handler()).head(handler()), ..self }
+    }
+
+    /// Adds a handler for POST.
+    pub(super) fn post(mut self, change: Change) -> Self {
+        self.methods.0.push((Method::POST, Reread::Always));
+        Self { router: self.router.post(Call::Change(change)), ..self }
+    }
+}
+
+/// A handler of Salvo that calls ours with the request's context, and writes the answer.
+#[derive(Clone, Copy)]
+enum Call {
+    Handle(Handle),
+    Change(Change),
+}
+
+#[async_trait]
+impl Handler for Call {
+    async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
+        let context = Context::of(request).expect("the entrance of the public listener put it there");
+        let outcome = match self {
+            Self::Handle(handle) => handle(&context),
+            Self::Change(change) => change(&context, request).await,
+        };
+        *response = context.respond(outcome.unwrap_or_else(Reply::from));
+    }
+}
+
+/// Handles with 500 after a panic.
+struct Catch(AppHandle);
+
+#[async_trait]
+impl Handler for Catch {
+    async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
+        let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+        match Context::of(request) {
+            Some(context) => *response = context.respond(problem.into()),
+            None => problem.render(self.0.load().cookies.session(), response),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The check of a request's session: verify, renew in passing, answer. No I/O, no waiting.
+
+use crate::clock::Now;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+use crate::http::reply::Reply;
+use crate::http::return_url::ReturnUrl;
+use crate::id::Site;
+use crate::log_sampler::sampled;
+use crate::metrics::RENEWALS;
+use crate::session::claims::Claims;
+use crate::session::lifetime::Deadlines;
+use crate::session::{Refusal, SealedSession, Verified};
+use crate::web::cookie::CookieChange;
+
+impl Context {
+    /// Hands the live session of a site to `accept`.
+    ///
+    /// # Errors
+    /// The refusal of the cookie that came furthest.
+    pub(super) fn verify<R>(
+        &self,
+        site: Site,
+        now: Now,
+        accept: impl FnOnce(&Verified<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        self.app.sessions.verify(self.cookies(), site, now, accept)
+    }
+
+    /// Returns whether a session's cookie names a key that is not held here. It may be in the key directory by now.
+    pub(super) fn lacks_session_key(&self) -> bool {
+        self.app.sessions.lacks_key_of_cookies(self.cookies(), self.app.cookies.session())
+    }
+
+    /// Returns whether a session's cookie, or that of a sign-in form, names a key that is not held here.
+    pub(super) fn lacks_key(&self) -> bool {
+        self.lacks_session_key() || self.app.sessions.lacks_key_of_cookies(self.cookies(), &self.app.cookies.form)
+    }
+
+    /// Answers with what `answer` makes of the live session and its deadlines. Renews the session if it is time.
+    pub(super) fn with_session(
+        &self,
+        site: Site,
+        now: Now,
+        answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
+    ) -> Result<Reply, Problem> {
+        let answered = self.verify(site, now, |session| {
+            let renewed = self.renewed(session);
+            let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
+            let reply = answer(session.claims(), deadlines)?;
+            Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
+        });
+        answered.map_err(Problem::Session)?
+    }
+
+    /// Renews a session if it is time. If that fails, the session goes on as it is.
+    pub(super) fn renewed(&self, session: &Verified<'_>) -> Option<SealedSession> {
+        let renewed = self.app.sessions.renew(session).unwrap_or_else(|error| {
+            sampled!(ERROR, %error, "a session could not be renewed and goes on as it is");
+            None
+        });
+        if renewed.is_some() {
+            RENEWALS.add(0);
+        }
+        renewed
+    }
+
+    /// Sends a browser that has no live session to the sign-in page, and from there back `here`.
+    pub(super) fn or_sign_in(&self, here: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+        match outcome {
+            Err(problem) if problem.is_cured_by_sign_in() && self.is_navigation() => {
+                Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here.as_str())).because(problem))
+            }
+            outcome => outcome,
+        }
+    }
+}

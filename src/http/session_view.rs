@@ -1,0 +1,96 @@
+//! A session as its owner sees it, in JSON.
+
+use utoipa::ToSchema;
+
+use crate::clock::UnixTime;
+use crate::http::json::{Object, name};
+use crate::id::Sid;
+use crate::seal::{SealedToken, SteadyToken};
+use crate::session::claims::Claims;
+use crate::session::lifetime::Deadlines;
+use crate::session::{Identity, SealedSession};
+
+/// A session as its owner sees it. Instants are Unix seconds.
+#[derive(ToSchema)]
+#[schema(as = Session)]
+pub(crate) struct SessionView<'a> {
+    /// The session's id, which changes with each sign-in.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    sid: Sid,
+    /// The account's id, which never changes.
+    sub: &'a str,
+    /// The name to sign in with.
+    login_name: &'a str,
+    /// What to call the user; may be empty.
+    display_name: &'a str,
+    /// An address; may be empty.
+    email: &'a str,
+    // Joined by commas here, and a list in JSON.
+    /// What the account may do.
+    #[schema(value_type = Vec<String>)]
+    roles: &'a str,
+    /// When the password was given last.
+    #[schema(value_type = u64)]
+    authenticated_at: UnixTime,
+    /// When the session ends if it is not used.
+    #[schema(value_type = u64)]
+    idle_deadline: UnixTime,
+    /// When the session ends whatever happens.
+    #[schema(value_type = u64)]
+    absolute_deadline: UnixTime,
+    /// Whether it outlives the browser's session.
+    remembered: bool,
+    /// What forms of this session must carry.
+    #[schema(value_type = String)]
+    csrf_token: &'a [u8],
+}
+
+impl<'a> SessionView<'a> {
+    pub(super) fn of(claims: &Claims<'a>, deadlines: Deadlines, csrf_token: &'a SteadyToken) -> Self {
+        Self {
+            sid: claims.sid,
+            sub: claims.sub,
+            login_name: claims.login_name,
+            display_name: claims.display_name,
+            email: claims.email,
+            roles: claims.roles,
+            authenticated_at: claims.authenticated_at,
+            idle_deadline: deadlines.idle,
+            absolute_deadline: deadlines.absolute,
+            remembered: claims.flags.remembered(),
+            csrf_token: csrf_token.expose(),
+        }
+    }
+
+    pub(super) fn object(&self) -> Object {
+        Object::new()
+            .plain(name!("sid"), &self.sid.digits())
+            .text(name!("sub"), self.sub)
+            .text(name!("login_name"), self.login_name)
+            .text(name!("display_name"), self.display_name)
+            .text(name!("email"), self.email)
+            .list(name!("roles"), self.roles.split(',').filter(|role| !role.is_empty()))
+            .number(name!("authenticated_at"), self.authenticated_at.0)
+            .number(name!("idle_deadline"), self.idle_deadline.0)
+            .number(name!("absolute_deadline"), self.absolute_deadline.0)
+            .boolean(name!("remembered"), self.remembered)
+            .plain(name!("csrf_token"), self.csrf_token)
+    }
+
+    /// The session that was just begun.
+    pub(crate) fn of_sign_in(identity: &Identity<'a>, session: &SealedSession, csrf_token: &'a SealedToken) -> Self {
+        Self {
+            sid: session.sid,
+            sub: identity.sub,
+            login_name: identity.login_name,
+            display_name: identity.display_name,
+            email: identity.email,
+            roles: identity.roles,
+            authenticated_at: session.sealed_at,
+            idle_deadline: session.deadlines.idle,
+            absolute_deadline: session.deadlines.absolute,
+            remembered: session.flags.remembered(),
+            csrf_token: csrf_token.expose().as_bytes(),
+        }
+    }
+}
