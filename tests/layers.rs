@@ -250,15 +250,8 @@ fn no_imports_form_a_circle() {
 }
 
 /// The first files of circles that are still there.
-const TO_BE_MENDED: [&str; 7] = [
-    "account::password::checker",
-    "cli",
-    "config::check",
-    "embed",
-    "keyring",
-    "server",
-    "store",
-];
+const TO_BE_MENDED: [&str; 7] =
+    ["account::password::checker", "cli", "config::check", "embed", "keyring", "server", "store"];
 
 #[test]
 fn finds_planted_faults() {

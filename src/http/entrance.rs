@@ -106,26 +106,26 @@ impl<S> Entrance<S> {
         if !self.routes.is_public() {
             return match found {
                 Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request)),
-                Found::OtherMethods(allow) => at_once(self.refuse(&request, Problem::OTHER_METHOD, Some(allow))),
-                Found::Nothing => at_once(self.refuse(&request, Problem::NOT_FOUND, None)),
+                Found::OtherMethods(allow) => at_once(self.refuse(request, Problem::OTHER_METHOD, Some(allow))),
+                Found::Nothing => at_once(self.refuse(request, Problem::NOT_FOUND, None)),
             };
         }
         let access = Access::begin();
         let (head, body) = request.into_parts();
         let is_refused = has_absolute_target(&head);
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
-        match found {
-            _ if is_refused => at_once(refuse(context, Problem::Authority.into(), access)),
+        let reply = match found {
+            _ if is_refused => Problem::Authority.into(),
+            Found::Handler(reread) => return self.call_handler(context.identified(), reread, body, access),
             Found::Hot(handler) => {
                 body::discard(body);
-                answer_hot(context, handler, access)
+                return answer_hot(context, handler, access);
             }
-            Found::Handler(reread) => self.call_handler(context.identified(), reread, body, access),
-            Found::OtherMethods(allow) => {
-                at_once(refuse(context, Reply::from(Problem::OTHER_METHOD).allow(allow), access))
-            }
-            Found::Nothing => at_once(refuse(context, Problem::NOT_FOUND.into(), access)),
-        }
+            Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
+            Found::Nothing => Problem::NOT_FOUND.into(),
+        };
+        body::discard(body);
+        at_once(refuse(context, reply, access))
     }
 
     /// Lets Salvo call the handler, after what comes before it.
@@ -156,13 +156,19 @@ impl<S> Entrance<S> {
     }
 
     /// Refuses a request of the admin listener.
-    fn refuse<B>(&self, request: &HyperRequest<B>, problem: Problem, allow: Option<HeaderValue>) -> Answer {
+    fn refuse<B: Into<ReqBody>>(
+        &self,
+        request: HyperRequest<B>,
+        problem: Problem,
+        allow: Option<HeaderValue>,
+    ) -> Answer {
         let mut response = Response::new();
         response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
         problem.render(self.routes.app.load().cookies.session(), &mut response);
         if request.method() == Method::HEAD {
             response.body = ResBody::None;
         }
+        body::discard(request.into_body());
         response.into_hyper()
     }
 }
