@@ -78,8 +78,8 @@ use tokio::task::JoinSet;
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
-use crate::session::claims::is_subject;
-use crate::session::{Identity, Refusal, Sessions};
+use crate::session::identity::is_subject;
+use crate::session::{Identity, Refusal, SealedSession, Sessions};
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
@@ -177,8 +177,9 @@ impl Jar {
             Refusal::Stale => Problem::Session(refusal),
             _ => Problem::Overtaken,
         })?;
-        let (sid, visit) = (session.sid, Visit::of_mut(depot)?);
-        visit.session = Ok(Held::begun(&identity, &session, data));
+        let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
+        let visit = Visit::of_mut(depot)?;
+        visit.session = Ok(Held::new(sid, &identity, sealed_at, deadlines, flags, data));
         visit.change = CookieChange::Set(session);
         Ok(sid)
     }

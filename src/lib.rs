@@ -53,7 +53,7 @@
 //! let site = Site::of_host("app.example.com");
 //! let session = sessions.sign_in(&ada, false, b"", site, now)?;
 //! let field = format!("__Host-app={}", session.token.expose());
-//! let sub = sessions.verify([field.as_bytes()], site, now, |session| session.claims().sub.to_owned());
+//! let sub = sessions.verify([field.as_bytes()], site, now, |session| session.claims().identity.sub.to_owned());
 //! assert_eq!(sub.as_deref(), Ok("42"));
 //!
 //! // Refused from now on; a store must keep the entry, if it is to hold through a restart.

@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod cookie_header;
 pub mod form;
+pub(crate) mod identity;
 mod issue;
 pub mod lifetime;
 mod refusal;
@@ -21,7 +22,8 @@ use crate::revocation::RevocationList;
 use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose, SteadyToken};
 use claims::{BadClaims, Claims, Flags};
-pub use issue::{Identity, SealedSession};
+pub use identity::Identity;
+pub use issue::SealedSession;
 use lifetime::Deadlines;
 pub use lifetime::Lifetimes;
 pub use refusal::{Cause, Refusal, SealError};
@@ -240,15 +242,15 @@ impl Sessions {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
-            let Claims { sid, sub, login_name, account_generation, absolute_deadline, flags, .. } = claims;
+            let Claims { sid, identity, absolute_deadline, flags, .. } = claims;
             if time < absolute_deadline.plus(CLOCK_SKEW) && found.iter().all(|other| other.sid != sid) {
-                let generation_ended = self.revocations.refuses_account(sub, account_generation);
+                let Identity { sub, login_name, account_generation, .. } = identity;
                 found.push(Presented {
                     sid,
                     sub: sub.into(),
                     login_name: login_name.into(),
                     account_generation,
-                    generation_ended,
+                    generation_ended: self.revocations.refuses_account(sub, account_generation),
                     absolute_deadline,
                     flags,
                 });
@@ -314,8 +316,8 @@ impl Sessions {
     }
 
     fn is_revoked(&self, claims: &Claims<'_>) -> bool {
-        let Claims { sid, sub, account_generation, global_generation, .. } = claims;
-        self.revocations.refuses(*sid, sub, *account_generation, *global_generation)
+        let Identity { sub, account_generation, global_generation, .. } = claims.identity;
+        self.revocations.refuses(claims.sid, sub, account_generation, global_generation)
     }
 }
 

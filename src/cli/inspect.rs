@@ -45,16 +45,17 @@ impl Inspect {
         let now = Now::read();
         // The host is not known here: the token is asked about the site that it names itself.
         let outcome = sessions.check(&claims, claims.site, now);
+        let identity = &claims.identity;
         let view = json!({
             "sid": claims.sid.to_string(),
             "site": claims.site.to_string(),
-            "sub": claims.sub,
-            "account_generation": claims.account_generation,
-            "global_generation": claims.global_generation,
-            "login_name": claims.login_name,
-            "display_name": claims.display_name,
-            "email": claims.email,
-            "roles": claims.roles().collect::<Vec<_>>(),
+            "sub": identity.sub,
+            "account_generation": identity.account_generation,
+            "global_generation": identity.global_generation,
+            "login_name": identity.login_name,
+            "display_name": identity.display_name,
+            "email": identity.email,
+            "roles": identity.roles().collect::<Vec<_>>(),
             "authenticated_at": claims.authenticated_at.to_string(),
             "sealed_at": claims.sealed_at.to_string(),
             "idle_deadline": claims.idle_deadline.to_string(),

@@ -13,7 +13,7 @@ use crate::clock::{CLOCK_SKEW, Now};
 use crate::log_sampler::sampled;
 use crate::revocation::{Entry, RevocationList};
 use crate::session::Presented;
-use crate::session::claims::is_subject;
+use crate::session::identity::is_subject;
 #[cfg(feature = "store")]
 use crate::store::{Revoke, Store};
 #[cfg(feature = "store")]

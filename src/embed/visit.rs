@@ -9,6 +9,7 @@ use crate::clock::{Now, UnixTime};
 use crate::id::Sid;
 use crate::log_sampler::sampled;
 use crate::seal::CookieName;
+use crate::session::claims::{Claims, Flags};
 use crate::session::lifetime::Deadlines;
 use crate::session::{Identity, Refusal, SealError, SealedSession, Verified};
 use crate::web::cookie::{self, CookieChange};
@@ -38,37 +39,31 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn of(session: &Verified<'_>) -> Self {
-        let claims = session.claims();
+    pub(super) fn new(
+        sid: Sid,
+        identity: &Identity<'_>,
+        authenticated_at: UnixTime,
+        deadlines: Deadlines,
+        flags: Flags,
+        data: Vec<u8>,
+    ) -> Self {
         Self {
-            sid: claims.sid,
-            sub: claims.sub.to_owned(),
-            login_name: claims.login_name.to_owned(),
-            display_name: claims.display_name.to_owned(),
-            email: claims.email.to_owned(),
-            roles: claims.roles().map(str::to_owned).collect(),
-            authenticated_at: claims.authenticated_at,
-            deadlines: session.deadlines(),
-            remembered: claims.flags.remembered(),
-            data: claims.app_data.to_vec(),
-        }
-    }
-
-    /// A session that begins with this request.
-    pub(super) fn begun(identity: &Identity<'_>, session: &SealedSession, data: Vec<u8>) -> Self {
-        let roles = identity.roles.split(',').filter(|role| !role.is_empty());
-        Self {
-            sid: session.sid,
+            sid,
             sub: identity.sub.to_owned(),
             login_name: identity.login_name.to_owned(),
             display_name: identity.display_name.to_owned(),
             email: identity.email.to_owned(),
-            roles: roles.map(str::to_owned).collect(),
-            authenticated_at: session.sealed_at,
-            deadlines: session.deadlines,
-            remembered: session.flags.remembered(),
+            roles: identity.roles().map(str::to_owned).collect(),
+            authenticated_at,
+            deadlines,
+            remembered: flags.remembered(),
             data,
         }
+    }
+
+    pub(super) fn of(session: &Verified<'_>) -> Self {
+        let Claims { sid, identity, authenticated_at, flags, app_data, .. } = session.claims();
+        Self::new(*sid, identity, *authenticated_at, session.deadlines(), *flags, app_data.to_vec())
     }
 }
 

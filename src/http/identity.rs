@@ -40,12 +40,13 @@ pub(super) fn is_begun(headers: &HeaderMap) -> bool {
 /// Fills in what is not empty, in a map that begins with [`empty`] fields. They are passed in turn: to look each up costs more than
 /// all the rest.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
+    let identity = &claims.identity;
     let mut fields = headers.values_mut();
     for (text, set) in [
-        (claims.login_name, INVISIBLE),
-        (claims.display_name, TEXT),
-        (claims.roles, INVISIBLE),
-        (claims.email, INVISIBLE),
+        (identity.login_name, INVISIBLE),
+        (identity.display_name, TEXT),
+        (identity.roles, INVISIBLE),
+        (identity.email, INVISIBLE),
     ] {
         let pair = [fields.next(), fields.next()];
         if !text.is_empty() {

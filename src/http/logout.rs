@@ -42,8 +42,8 @@ pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Resu
 fn subject(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
     let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
     let live = context.verify(context.site()?, context.now(), |session| {
-        let claims = session.claims();
-        all(claims.sub, claims.account_generation)
+        let identity = &session.claims().identity;
+        all(identity.sub, identity.account_generation)
     });
     live.map(|all| vec![all]).or_else(|refusal| {
         let tried_again = |token: &&Presented| match refusal {

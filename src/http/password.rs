@@ -135,7 +135,7 @@ fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
     context.with_session(context.site()?, now, |claims, _| {
         let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
         let errors = Errors::of(problem);
-        Ok(Reply::page(&errors.page(context, csrf_token.expose(), claims.login_name, None)))
+        Ok(Reply::page(&errors.page(context, csrf_token.expose(), claims.identity.login_name, None)))
     })
 }
 

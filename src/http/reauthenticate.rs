@@ -57,7 +57,7 @@ fn form(context: &Context, rd: &ReturnUrl, problem: Option<Problem>) -> Result<R
         Ok(Reply::page(&ReauthenticatePage {
             shell: context.app.shell,
             csrf_token: csrf_token.expose(),
-            login_name: claims.login_name,
+            login_name: claims.identity.login_name,
             rd: rd.as_str(),
             password_error: password_error.as_deref(),
             form_error: form_error.as_deref(),

@@ -104,7 +104,7 @@ impl<'q> Rules<'q> {
 
     /// Holds the rules against a live session.
     pub(crate) fn check(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Unmet> {
-        let has = |role: &str| claims.roles().any(|held| held == role);
+        let has = |role: &str| claims.identity.roles().any(|held| held == role);
         if !self.roles.iter().all(|any_of| any_of.split(',').any(has)) {
             return Err(Unmet::Role);
         }
@@ -123,6 +123,7 @@ fn parse_secs(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::id::{SessionNonce, Sid, Site};
+    use crate::session::Identity;
     use crate::session::claims::Flags;
 
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
@@ -130,13 +131,15 @@ mod tests {
             sid: Sid::from_bytes([1; 16]),
             session_nonce: SessionNonce::from_bytes([2; 16]),
             site: Site::from_bytes([3; 8]),
-            sub: "s",
-            account_generation: 1,
-            global_generation: 1,
-            login_name: "alice",
-            display_name: "",
-            email: "",
-            roles,
+            identity: Identity {
+                sub: "s",
+                account_generation: 1,
+                global_generation: 1,
+                login_name: "alice",
+                display_name: "",
+                email: "",
+                roles,
+            },
             authenticated_at: UnixTime(authenticated_at),
             sealed_at: UnixTime(authenticated_at),
             idle_deadline: UnixTime(u64::MAX),

@@ -5,10 +5,9 @@ use utoipa::ToSchema;
 use crate::clock::UnixTime;
 use crate::http::json::{Object, name};
 use crate::id::Sid;
-use crate::seal::{SealedToken, SteadyToken};
-use crate::session::claims::Claims;
+use crate::session::Identity;
+use crate::session::claims::Flags;
 use crate::session::lifetime::Deadlines;
-use crate::session::{Identity, SealedSession};
 
 /// A session as its owner sees it. Instants are Unix seconds.
 #[derive(ToSchema)]
@@ -46,19 +45,26 @@ pub(crate) struct SessionView<'a> {
 }
 
 impl<'a> SessionView<'a> {
-    pub(super) fn of(claims: &Claims<'a>, deadlines: Deadlines, csrf_token: &'a SteadyToken) -> Self {
+    pub(super) const fn new(
+        sid: Sid,
+        identity: &Identity<'a>,
+        authenticated_at: UnixTime,
+        deadlines: Deadlines,
+        flags: Flags,
+        csrf_token: &'a [u8],
+    ) -> Self {
         Self {
-            sid: claims.sid,
-            sub: claims.sub,
-            login_name: claims.login_name,
-            display_name: claims.display_name,
-            email: claims.email,
-            roles: claims.roles,
-            authenticated_at: claims.authenticated_at,
+            sid,
+            sub: identity.sub,
+            login_name: identity.login_name,
+            display_name: identity.display_name,
+            email: identity.email,
+            roles: identity.roles,
+            authenticated_at,
             idle_deadline: deadlines.idle,
             absolute_deadline: deadlines.absolute,
-            remembered: claims.flags.remembered(),
-            csrf_token: csrf_token.expose(),
+            remembered: flags.remembered(),
+            csrf_token,
         }
     }
 
@@ -75,22 +81,5 @@ impl<'a> SessionView<'a> {
             .number(name!("absolute_deadline"), self.absolute_deadline.0)
             .boolean(name!("remembered"), self.remembered)
             .plain(name!("csrf_token"), self.csrf_token)
-    }
-
-    /// The session that was just begun.
-    pub(crate) fn of_sign_in(identity: &Identity<'a>, session: &SealedSession, csrf_token: &'a SealedToken) -> Self {
-        Self {
-            sid: session.sid,
-            sub: identity.sub,
-            login_name: identity.login_name,
-            display_name: identity.display_name,
-            email: identity.email,
-            roles: identity.roles,
-            authenticated_at: session.sealed_at,
-            idle_deadline: session.deadlines.idle,
-            absolute_deadline: session.deadlines.absolute,
-            remembered: session.flags.remembered(),
-            csrf_token: csrf_token.expose().as_bytes(),
-        }
     }
 }

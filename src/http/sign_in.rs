@@ -36,13 +36,13 @@ impl Current {
     pub(super) fn of(context: &Context) -> Result<Self, Problem> {
         let found = context.verify(context.site()?, context.now(), |session| {
             let claims = session.claims();
-            let login_name = claims.login_name.parse().ok()?;
+            let identity = &claims.identity;
             Some(Self {
                 sid: claims.sid,
-                sub: claims.sub.into(),
-                account_generation: claims.account_generation,
-                global_generation: claims.global_generation,
-                login_name,
+                sub: identity.sub.into(),
+                account_generation: identity.account_generation,
+                global_generation: identity.global_generation,
+                login_name: identity.login_name.parse().ok()?,
                 remembered: claims.flags.remembered(),
                 app_data: claims.app_data.into(),
             })
@@ -130,8 +130,9 @@ pub(super) async fn begin(
     let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
     audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, client);
-    let view = Reply::json(SessionView::of_sign_in(&identity, &session, &csrf_token).object());
-    Ok((session, view))
+    let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
+    let view = SessionView::new(sid, &identity, sealed_at, deadlines, flags, csrf_token.expose().as_bytes());
+    Ok((session, Reply::json(view.object())))
 }
 
 /// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.

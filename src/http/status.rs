@@ -24,7 +24,9 @@ pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
         }
         let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
         let headers = app.prepared.json(served.origin.is_secure());
-        Ok(Reply::json_with(headers, SessionView::of(claims, deadlines, &csrf_token).object()))
+        let Claims { sid, identity, authenticated_at, flags, .. } = claims;
+        let view = SessionView::new(*sid, identity, *authenticated_at, deadlines, *flags, csrf_token.expose());
+        Ok(Reply::json_with(headers, view.object()))
     })
 }
 
@@ -34,7 +36,7 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     let app = &context.app;
     let outcome = context.with_session(served.site, context.now(), |session, _| {
         let sample = Object::new().text(name!("message"), "only a live session sees this");
-        let sample = sample.text(name!("login_name"), session.login_name);
+        let sample = sample.text(name!("login_name"), session.identity.login_name);
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });
     let here = || context.uri().path_and_query().and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
@@ -50,10 +52,10 @@ fn session_page<'a>(
     SessionPage {
         shell: context.app.shell,
         csrf_token: csrf_token.expose(),
-        login_name: claims.login_name,
-        display_name: claims.display_name,
-        email: claims.email,
-        roles: claims.roles().collect(),
+        login_name: claims.identity.login_name,
+        display_name: claims.identity.display_name,
+        email: claims.identity.email,
+        roles: claims.identity.roles().collect(),
         authenticated_at: claims.authenticated_at.into(),
         idle_deadline: deadlines.idle.into(),
         absolute_deadline: deadlines.absolute.into(),

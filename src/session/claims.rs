@@ -1,4 +1,5 @@
-//! What a session's token holds, and its bytes: postcard, in the order of the fields of [`Claims`].
+//! The content of a session's token, and its bytes: postcard, in the order of the fields of [`Claims`], where those of [`Identity`]
+//! stand in its place.
 //!
 //! Numbers are varints, texts and byte strings have their length in front, identifiers are bare bytes. Decoding is exact:
 //! nothing may be left over, every length and flag is checked, and texts are borrowed from the opened token. The *plaintext*
@@ -12,6 +13,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::identity::Identity;
 use crate::clock::UnixTime;
 use crate::id::{SessionNonce, Sid, Site};
 
@@ -24,20 +26,8 @@ pub struct Claims<'a> {
     pub session_nonce: SessionNonce,
     /// The host (or cookie domain) it was issued for.
     pub site: Site,
-    /// The subject: which account the session speaks for. 1 to 64 bytes of visible ASCII, never used again.
-    pub sub: &'a str,
-    /// The account's generation when it signed in.
-    pub account_generation: u64,
-    /// The store's generation when it signed in.
-    pub global_generation: u64,
-    /// The name the user signs in with; at most 64 bytes.
-    pub login_name: &'a str,
-    /// What to call the user, or empty; at most 256 bytes.
-    pub display_name: &'a str,
-    /// An address, or empty; at most 254 bytes.
-    pub email: &'a str,
-    /// Roles, each `[A-Za-z0-9_.:-]{1,64}`, joined by commas; at most 1024 bytes.
-    pub roles: &'a str,
+    /// The account that the session speaks for.
+    pub identity: Identity<'a>,
     /// When the password was last given.
     pub authenticated_at: UnixTime,
     /// When this token was sealed.
@@ -69,13 +59,6 @@ impl Flags {
     }
 }
 
-/// Lengths, in bytes, that sealing and opening both hold to.
-const MAX_SUB: usize = 64;
-const MAX_LOGIN_NAME: usize = 64;
-const MAX_DISPLAY_NAME: usize = 256;
-const MAX_EMAIL: usize = 254;
-const MAX_ROLES: usize = 1024;
-
 impl<'a> Claims<'a> {
     /// Decodes an opened token.
     ///
@@ -84,9 +67,13 @@ impl<'a> Claims<'a> {
     #[inline(always)]
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
         let mut fields = Fields::of(plaintext);
-        let (sid, session_nonce, site) = (fields.array()?, fields.array()?, fields.array()?);
+        let sid = fields.array()?;
+        let session_nonce = fields.array()?;
+        let site = fields.array()?;
         let texts_begin = fields.at;
-        let (sub, account_generation, global_generation) = (fields.place()?, fields.number()?, fields.number()?);
+        let sub = fields.place()?;
+        let account_generation = fields.number()?;
+        let global_generation = fields.number()?;
         let places = [sub, fields.place()?, fields.place()?, fields.place()?, fields.place()?];
         let [sub, login_name, display_name, email, roles] = texts_at(plaintext, texts_begin, places)?;
         let [authenticated_at, sealed_at, idle_deadline, absolute_deadline] = fields.instants()?;
@@ -96,13 +83,7 @@ impl<'a> Claims<'a> {
             sid: Sid::from_bytes(sid),
             session_nonce: SessionNonce::from_bytes(session_nonce),
             site: Site::from_bytes(site),
-            sub,
-            account_generation,
-            global_generation,
-            login_name,
-            display_name,
-            email,
-            roles,
+            identity: Identity { sub, account_generation, global_generation, login_name, display_name, email, roles },
             authenticated_at,
             sealed_at,
             idle_deadline,
@@ -124,27 +105,12 @@ impl<'a> Claims<'a> {
         Ok(postcard::to_stdvec(self).expect("writing plain fields to memory cannot fail"))
     }
 
-    /// The roles, one by one.
-    pub fn roles(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.roles.split(',').filter(|role| !role.is_empty())
-    }
-
     #[inline(always)]
     fn is_well_formed(&self) -> bool {
-        is_subject(self.sub)
-            && self.login_name.len() <= MAX_LOGIN_NAME
-            && self.display_name.len() <= MAX_DISPLAY_NAME
-            && self.email.len() <= MAX_EMAIL
-            && self.roles.len() <= MAX_ROLES
+        self.identity.is_well_formed()
             && self.flags.0 & !Flags::KNOWN == 0
             && self.idle_deadline <= self.absolute_deadline
     }
-}
-
-/// Whether this may stand for an account: 1 to 64 bytes of visible ASCII.
-#[inline]
-pub(crate) fn is_subject(text: &str) -> bool {
-    (1..=MAX_SUB).contains(&text.len()) && text.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
 /// postcard's bytes, and how far they were read. By hand, because reading the same through serde takes three times as long, and
@@ -256,7 +222,7 @@ fn texts_at<const N: usize>(bytes: &[u8], begin: usize, places: [Range<usize>; N
 /// The sid is no credential; the rest is the user's business, and not the log's.
 impl fmt::Debug for Claims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claims").field("sid", &self.sid).field("sub", &self.sub).finish_non_exhaustive()
+        f.debug_struct("Claims").field("sid", &self.sid).field("sub", &self.identity.sub).finish_non_exhaustive()
     }
 }
 

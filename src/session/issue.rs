@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "salvo")]
 use super::Refusal;
 use super::claims::{Claims, Flags};
+use super::identity::Identity;
 use super::lifetime::Deadlines;
 use super::{SealError, Sessions, Verified, deadlines};
 use crate::clock::{Now, UnixTime};
@@ -12,25 +13,6 @@ use crate::id::{self, SessionNonce, Sid, Site};
 use crate::keyring::KeyRing;
 use crate::seal::token::NONCE_BYTES;
 use crate::seal::{Purpose, SealedToken};
-
-/// Whom a new session speaks for, as its account says; both generations as read before the password was hashed.
-#[derive(Debug, Clone, Copy)]
-pub struct Identity<'a> {
-    /// The subject.
-    pub sub: &'a str,
-    /// The account's generation.
-    pub account_generation: u64,
-    /// The store's generation.
-    pub global_generation: u64,
-    /// The name to sign in with.
-    pub login_name: &'a str,
-    /// What to call the user, or empty.
-    pub display_name: &'a str,
-    /// An address, or empty.
-    pub email: &'a str,
-    /// Roles joined by commas, or empty.
-    pub roles: &'a str,
-}
 
 /// A fresh token, and what to tell of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +50,7 @@ impl Sessions {
                 sid: fresh.sid,
                 session_nonce: fresh.session_nonce,
                 site,
-                sub: identity.sub,
-                account_generation: identity.account_generation,
-                global_generation: identity.global_generation,
-                login_name: identity.login_name,
-                display_name: identity.display_name,
-                email: identity.email,
-                roles: identity.roles,
+                identity: *identity,
                 authenticated_at: time,
                 sealed_at: time,
                 idle_deadline: deadlines.idle,

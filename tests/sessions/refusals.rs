@@ -209,7 +209,7 @@ fn tells_the_log_what_is_wrong_with_a_token() {
         ),
         ("signed out", revoked.token.expose().to_owned(), Revoked),
         ("of an ended generation", below.expose().to_owned(), Revoked),
-        ("of an ended time", altered(|claims| claims.global_generation = 0), Revoked),
+        ("of an ended time", altered(|claims| claims.identity.global_generation = 0), Revoked),
     ];
     world.list().raise_global_generation(1);
     assert_eq!(verdict_of(&world, &altered(|_| ())), None, "what is forged unaltered is a session");

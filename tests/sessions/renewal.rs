@@ -71,10 +71,12 @@ const ENDINGS: [Ending; 4] = [
         world.list().add_durable(&Entry::Session { sid: claims.sid, expires_at: claims.absolute_deadline });
     }),
     ("the end of the account's generation", |world, claims| {
-        let (sub, below) = (claims.sub.into(), claims.account_generation + 1);
+        let (sub, below) = (claims.identity.sub.into(), claims.identity.account_generation + 1);
         world.list().add_durable(&Entry::Subject { sub, below, expires_at: claims.absolute_deadline });
     }),
-    ("the end of every session", |world, claims| world.list().raise_global_generation(claims.global_generation + 1)),
+    ("the end of every session", |world, claims| {
+        world.list().raise_global_generation(claims.identity.global_generation + 1);
+    }),
 ];
 
 #[test]

@@ -54,17 +54,18 @@ pub(crate) fn verify(
 
 /// The library's claims as the reference has them.
 pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
+    let identity = &claims.identity;
     Claims {
         sid: claims.sid.as_bytes().to_vec(),
         session_nonce: claims.session_nonce.as_bytes().to_vec(),
         site: claims.site.as_bytes().to_vec(),
-        sub: claims.sub.to_owned(),
-        account_generation: claims.account_generation,
-        global_generation: claims.global_generation,
-        login_name: claims.login_name.to_owned(),
-        display_name: claims.display_name.to_owned(),
-        email: claims.email.to_owned(),
-        roles: claims.roles.to_owned(),
+        sub: identity.sub.to_owned(),
+        account_generation: identity.account_generation,
+        global_generation: identity.global_generation,
+        login_name: identity.login_name.to_owned(),
+        display_name: identity.display_name.to_owned(),
+        email: identity.email.to_owned(),
+        roles: identity.roles.to_owned(),
         authenticated_at: claims.authenticated_at.0,
         sealed_at: claims.sealed_at.0,
         idle_deadline: claims.idle_deadline.0,

@@ -55,7 +55,7 @@ pub(super) fn again(context: &Context, entry: &Entry, problem: Problem) -> Resul
 fn form(context: &Context, entry: &Entry, remarks: &Remarks) -> Result<Reply, Problem> {
     let site = context.site()?;
     let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(context)?;
-    let login_name = |session: &Verified<'_>| session.claims().login_name.to_owned();
+    let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
     let signed_in_as = context.verify(site, context.now(), login_name).ok();
     let rd = entry.rd();
     let page = SignInPage {

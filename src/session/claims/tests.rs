@@ -1,18 +1,22 @@
 use super::*;
 use proptest::prelude::*;
 
+const ALICE: Identity<'static> = Identity {
+    sub: "s",
+    account_generation: 4,
+    global_generation: 5,
+    login_name: "alice",
+    display_name: "",
+    email: "",
+    roles: "admin,ops",
+};
+
 fn some_claims() -> Claims<'static> {
     Claims {
         sid: Sid::from_bytes([1; 16]),
         session_nonce: SessionNonce::from_bytes([2; 16]),
         site: Site::from_bytes([3; 8]),
-        sub: "s",
-        account_generation: 4,
-        global_generation: 5,
-        login_name: "alice",
-        display_name: "",
-        email: "",
-        roles: "admin,ops",
+        identity: ALICE,
         authenticated_at: UnixTime(100),
         sealed_at: UnixTime(100),
         idle_deadline: UnixTime(200),
@@ -50,14 +54,15 @@ fn refuses_a_length_past_the_end() {
 #[test]
 fn refuses_what_breaks_a_rule_both_ways() {
     let long = "x".repeat(2000);
+    let of = |identity| Claims { identity, ..some_claims() };
     let broken = [
-        Claims { sub: "", ..some_claims() },
-        Claims { sub: &long[..65], ..some_claims() },
-        Claims { sub: "a b", ..some_claims() },
-        Claims { login_name: &long[..65], ..some_claims() },
-        Claims { display_name: &long[..257], ..some_claims() },
-        Claims { email: &long[..255], ..some_claims() },
-        Claims { roles: &long[..1025], ..some_claims() },
+        of(Identity { sub: "", ..ALICE }),
+        of(Identity { sub: &long[..65], ..ALICE }),
+        of(Identity { sub: "a b", ..ALICE }),
+        of(Identity { login_name: &long[..65], ..ALICE }),
+        of(Identity { display_name: &long[..257], ..ALICE }),
+        of(Identity { email: &long[..255], ..ALICE }),
+        of(Identity { roles: &long[..1025], ..ALICE }),
         Claims { flags: Flags(0x80), ..some_claims() },
         Claims { idle_deadline: UnixTime(301), ..some_claims() },
     ];
@@ -71,7 +76,7 @@ fn refuses_what_breaks_a_rule_both_ways() {
 #[test]
 fn no_text_ends_within_a_character_that_the_next_length_completes() {
     let name = "x".repeat(0xa9);
-    let claims = Claims { login_name: "ab", display_name: &name, ..some_claims() };
+    let claims = Claims { identity: Identity { login_name: "ab", display_name: &name, ..ALICE }, ..some_claims() };
     let mut bytes = claims.encode().expect("well formed");
     let end = bytes.windows(2).position(|pair| pair == b"ab").expect("the login name") + 1;
     assert_eq!(bytes[end + 1], 0xa9, "the length of the next text");
@@ -82,8 +87,8 @@ fn no_text_ends_within_a_character_that_the_next_length_completes() {
 
 #[test]
 fn lists_roles() {
-    assert_eq!(some_claims().roles().collect::<Vec<_>>(), ["admin", "ops"]);
-    assert_eq!(Claims { roles: "", ..some_claims() }.roles().count(), 0);
+    assert_eq!(ALICE.roles().collect::<Vec<_>>(), ["admin", "ops"]);
+    assert_eq!(Identity { roles: "", ..ALICE }.roles().count(), 0);
 }
 
 proptest! {
@@ -94,9 +99,7 @@ proptest! {
         more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let claims = Claims {
-            sub: &sub,
-            display_name: &display_name,
-            account_generation: generation,
+            identity: Identity { sub: &sub, display_name: &display_name, account_generation: generation, ..ALICE },
             idle_deadline: UnixTime(idle),
             absolute_deadline: UnixTime(idle + more),
             app_data: &app_data,
@@ -109,7 +112,9 @@ proptest! {
     #[test]
     fn no_text_but_utf_8_is_read(text in proptest::collection::vec(any::<u8>(), 0..6), generation in 0..300_u64) {
         let place = text.len();
-        let claims = Claims { account_generation: generation, login_name: &"x".repeat(place), ..some_claims() };
+        let login_name = "x".repeat(place);
+        let identity = Identity { account_generation: generation, login_name: &login_name, ..ALICE };
+        let claims = Claims { identity, ..some_claims() };
         let mut bytes = claims.encode().expect("well formed");
         let at = bytes.windows(place + 1).rposition(|window| window[0] as usize == place && window[1..].iter().all(|byte| *byte == b'x'));
         let at = at.expect("the login name") + 1;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sealjar::id::{Kid, Sid};
 use sealjar::revocation::Entry;
+use sealjar::session::Identity;
 use sealjar::session::claims::Claims;
 
 #[derive(Debug, Clone, Default)]
@@ -38,7 +39,8 @@ impl Ended {
     /// When this session was ended, if it was.
     pub(super) fn at(&self, claims: &Claims<'_>) -> Option<u64> {
         let alone = self.sessions.get(&claims.sid).copied();
-        let all = self.generation_at(claims.sub, claims.account_generation, claims.global_generation);
+        let Identity { sub, account_generation, global_generation, .. } = claims.identity;
+        let all = self.generation_at(sub, account_generation, global_generation);
         alone.into_iter().chain(all).min()
     }
 

@@ -129,7 +129,9 @@ impl World {
                     Err(refusal) => {
                         let list = self.nodes[request.node].list();
                         let tried_again = |claims: &&Claims<'static>| match refusal {
-                            Refusal::Revoked => list.refuses_account(claims.sub, claims.account_generation),
+                            Refusal::Revoked => {
+                                list.refuses_account(claims.identity.sub, claims.identity.account_generation)
+                            }
                             Refusal::Stale => true,
                             _ => false,
                         };
@@ -235,7 +237,7 @@ impl World {
             return Vec::new();
         }
         let found: Vec<_> = found.iter().map(|found| (found.sid, &*found.sub, found.absolute_deadline)).collect();
-        assert_eq!(found, [(claims.sid, claims.sub, claims.absolute_deadline)], "what must be ended");
+        assert_eq!(found, [(claims.sid, claims.identity.sub, claims.absolute_deadline)], "what must be ended");
         vec![(alone(&claims), claims)]
     }
 
@@ -275,5 +277,5 @@ fn alone(claims: &Claims<'static>) -> Revoke {
 }
 
 fn everywhere(claims: &Claims<'static>) -> Revoke {
-    Revoke::Subject { sub: claims.sub, below: claims.account_generation + 1 }
+    Revoke::Subject { sub: claims.identity.sub, below: claims.identity.account_generation + 1 }
 }

@@ -45,13 +45,17 @@ impl World {
         let of_session = checked
             .current
             .as_ref()
+            .map(|current| current.identity)
             .is_none_or(|current| (current.sub, current.account_generation) == (account.sub, account.generation));
         if !unchanged || !of_session {
             self.count(Seen::Overtaken);
             return REFUSED;
         }
         let list = self.nodes[request.node].sessions.revocations();
-        let is_ended = |old: &Claims<'_>| list.refuses(old.sid, old.sub, old.account_generation, old.global_generation);
+        let is_ended = |old: &Claims<'_>| {
+            let Identity { sub, account_generation, global_generation, .. } = old.identity;
+            list.refuses(old.sid, sub, account_generation, global_generation)
+        };
         if checked.current.as_deref().is_some_and(is_ended) {
             self.count(Seen::Overtaken);
             return REFUSED;
@@ -94,7 +98,8 @@ impl World {
         }
         let presented = self.presented(request);
         let list = self.nodes[request.node].sessions.revocations();
-        let ended = |claims: &Claims<'_>| list.is_durable_below(claims.sub, claims.account_generation + 1);
+        let ended =
+            |claims: &Claims<'_>| list.is_durable_below(claims.identity.sub, claims.identity.account_generation + 1);
         let time = self.nodes[request.node].time(self.at);
         let node = &self.nodes[request.node];
         let due = |token: &&Token| {
@@ -163,19 +168,12 @@ fn identity(account: &Account, global_generation: u64) -> Identity<'static> {
 
 /// What a fresh token holds, with texts that outlive it.
 fn claims(sealed: &SealedSession, identity: &Identity<'static>) -> Claims<'static> {
-    let Identity { sub, account_generation, global_generation, login_name, display_name, email, roles } = *identity;
     Claims {
         sid: sealed.sid,
         // Not told, and not looked at by any check.
         session_nonce: SessionNonce::from_bytes([0; 16]),
         site: SITE,
-        sub,
-        account_generation,
-        global_generation,
-        login_name,
-        display_name,
-        email,
-        roles,
+        identity: *identity,
         authenticated_at: sealed.sealed_at,
         sealed_at: sealed.sealed_at,
         idle_deadline: sealed.deadlines.idle,

@@ -4,7 +4,7 @@ use salvo::http::ResBody;
 use salvo::hyper::body::{Body, Bytes, Frame};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 
-use super::super::exchange::Exchange;
+use super::super::exchange::{Exchange, Tracker};
 use super::*;
 
 const KIB: usize = 1024;
