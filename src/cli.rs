@@ -40,7 +40,9 @@ use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
 use crate::server::ServeError;
-use crate::store::{Empty, Store, StoreError};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::records::Empty;
 
 /// A session server with no session table
 #[derive(Parser, Debug)]
@@ -169,8 +171,8 @@ impl Settings {
     }
 }
 
-/// The variables that may be settings. Names that are not UTF-8 are none of ours; a value that is not is an error, for it cannot be
-/// what was meant.
+/// The variables that may be settings. Names that are not UTF-8 are none of ours; a value that is not is an error, for it cannot
+/// be what was meant.
 fn environment() -> Result<Vec<(String, String)>, Failure> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     named

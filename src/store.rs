@@ -1,103 +1,39 @@
-//! The store: accounts, generations, the revocation log, the lifetimes in use, what nodes say of their keys, and whether the store
-//! is in use or moved. Nothing else is kept, and no request that only verifies waits for it.
+//! The store: accounts, generations, the revocation log, the lifetimes in use, the nodes' reports of their keys, and the state of
+//! a migration. Nothing else is kept, and no request that only verifies waits for it.
 //!
-//! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both do the same: writers
-//! come one after the other, so that the log's numbers grow in the order of the commits, and whoever follows them misses nothing.
+//! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both let one writer in at
+//! a time, so that the log's numbers grow in the order of the commits, and a follower of the log misses nothing.
 
-mod accounts;
 #[cfg(test)]
 mod dropped;
+pub(crate) mod error;
+mod inspect;
 mod log;
-mod looking;
-pub(crate) mod moving;
-mod node;
+pub(crate) mod migrate;
+pub(crate) mod node;
 mod postgres;
 pub(crate) mod records;
 mod sqlite;
+mod statements;
 pub(crate) mod url;
 mod versions;
-
-use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::account::LoginName;
 use crate::clock::{Now, UnixTime};
 use crate::id::{Kid, NodeId};
 use crate::metrics::StoreCall;
 use crate::revocation::Entry;
-use crate::revocation::retention::COMMITTED_WITHIN;
-#[cfg(feature = "server")]
-pub(crate) use looking::Keeping;
-#[cfg(test)]
-pub(crate) use node::MAY_SERVE;
-#[cfg(feature = "server")]
-pub(crate) use node::{LIVE, serves_for};
-pub(crate) use node::{Node, NodeReport};
-pub(crate) use postgres::Limits;
-#[cfg(test)]
-pub(crate) use records::TokenFacts;
-use records::Undecoded;
-pub(crate) use records::{Account, Change, Logged, Page, PasswordChanged, Revoke, Sealing, State};
+use error::{in_time, within};
+use migrate::state::MigrationState;
+use node::NodeReport;
+use postgres::pool::CALL_TIMEOUT;
+use records::{Change, Empty, Logged, Page, PasswordChanged, Sealing, Undecoded};
+
+pub(crate) use error::StoreError;
+pub(crate) use node::Node;
+pub(crate) use postgres::pool::Limits;
+pub(crate) use records::{Account, Revoke, State};
 pub(crate) use url::StoreUrl;
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    #[error("there is no database at {}", .0.display())]
-    Missing(PathBuf),
-    #[error(
-        "the database file {} was replaced or removed while it was in use: put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then",
-        .0.display()
-    )]
-    Replaced(PathBuf),
-    #[error(
-        "there is no database at {path}, but its log {path}-wal: it was moved or removed, perhaps under a running server. \
-         Put the file back; or, if it is lost, remove {path}-wal and {path}-shm first",
-        path = .0.display()
-    )]
-    Left(PathBuf),
-    #[error("{0} has none of Sealjar's tables")]
-    WithoutTables(String),
-    #[error("cannot open the database {}: {source}", path.display())]
-    Open { path: PathBuf, source: sqlx::Error },
-    #[error("cannot create the database {}: {source}", path.display())]
-    Create { path: PathBuf, source: std::io::Error },
-    #[error("cannot use PostgreSQL at {server}: {reason}")]
-    Connect { server: String, reason: String },
-    #[error("PostgreSQL at {0} only reads: it is a standby")]
-    Standby(String),
-    #[error("the database did not answer in time")]
-    TimedOut,
-    #[error("the database took too long to commit: the change may have been made or not")]
-    TooLate,
-    #[error("this machine's clock says {here}, the database's says {there}")]
-    ClocksApart { here: UnixTime, there: UnixTime },
-    #[error("cannot bring the database up to date: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the database's tables need a newer Sealjar (they ask for migration {needs}, this one knows {known})")]
-    TooNew { needs: i64, known: i64 },
-    #[error("the database failed: {0}")]
-    Failed(#[from] sqlx::Error),
-    #[error("the database holds a value that cannot be: {0}")]
-    Corrupt(&'static str),
-    #[error("the database holds an unfinished migration from {0}")]
-    Unfinished(String),
-    #[error("what was in this database was moved to {0}")]
-    Moved(String),
-    #[error("there is an account named {0} already")]
-    NameTaken(String),
-    #[error("there is no account named {0}")]
-    NoSuchAccount(String),
-}
-
-/// Whether a database that has none of our tables gets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Empty {
-    /// It is not opened: whatever is asked of it, or to be written there, is meant for another.
-    Refused,
-    /// It gets them.
-    Filled,
-}
 
 /// An open store.
 #[derive(Debug, Clone)]
@@ -106,18 +42,19 @@ pub(crate) enum Store {
     Postgres(postgres::Store),
 }
 
-/// The same question to whichever engine it is.
-macro_rules! ask {
+/// Calls the same method of either engine.
+macro_rules! call {
     ($store:expr, $engine:ident => $call:expr) => {
         match $store {
             Store::Sqlite($engine) => $call.await,
-            Store::Postgres($engine) => within(postgres::PATIENCE, $call).await,
+            Store::Postgres($engine) => within(CALL_TIMEOUT, $call).await,
         }
     };
 }
+use call;
 
 impl Page {
-    /// The rows in the order of their numbers.
+    /// Decodes the rows, in the order of their numbers.
     pub(crate) fn rows(&self) -> Result<Vec<Logged>, StoreError> {
         match &self.rows {
             Undecoded::Sqlite(text) => sqlite::rows(text),
@@ -127,10 +64,11 @@ impl Page {
 }
 
 impl Store {
-    /// Opens a database that exists and is in use, and brings its tables up to date. Servers that do this at once take turns.
+    /// Opens a database that exists and is in use, and brings its tables up to date. Servers that do this at the same time take
+    /// turns.
     pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
-        let store = Self::open_in_any_standing(url, limits, empty).await?;
-        match store.standing().await.and_then(|standing| standing.is_in_use()) {
+        let store = Self::open_in_any_state(url, limits, empty).await?;
+        match store.check_in_use().await {
             Ok(()) => Ok(store),
             Err(error) => {
                 store.close().await;
@@ -139,21 +77,21 @@ impl Store {
         }
     }
 
-    /// Opens it even if it is out of use, because a move from it is finished, or one to it is not.
-    pub(crate) async fn open_in_any_standing(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
+    /// Opens a database even if it is out of use: it was migrated to another, or a migration to it is unfinished.
+    pub(crate) async fn open_in_any_state(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path, empty).await?),
             StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits, empty).await?),
         })
     }
 
-    /// Makes an SQLite database if it is missing, and opens the store. Says whether it made it.
+    /// Creates an SQLite database if it is missing, and opens the store. Returns whether it was created.
     pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
         let made = Self::create(url)?;
         Ok((Self::open(url, limits, Empty::Filled).await?, made))
     }
 
-    /// Makes an SQLite database if it is missing. Says whether it made it.
+    /// Creates an SQLite database if it is missing. Returns whether it was created.
     pub(crate) fn create(url: &StoreUrl) -> Result<bool, StoreError> {
         match url {
             StoreUrl::Sqlite(path) => sqlite::Store::create(path),
@@ -161,7 +99,7 @@ impl Store {
         }
     }
 
-    /// Finishes what is under way and closes it.
+    /// Finishes running statements and closes the store.
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(engine) => engine.close().await,
@@ -169,148 +107,161 @@ impl Store {
         }
     }
 
-    /// The counters.
-    pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        StoreCall::State.watch(async { ask!(self, engine => engine.state()) }).await
+    /// Returns an error if the store is out of use: it was migrated to another, or a migration to it is unfinished.
+    pub(crate) async fn check_in_use(&self) -> Result<(), StoreError> {
+        self.migration_state().await?.check_in_use()
     }
 
-    /// The generation of a sign-in now for somebody who has no account here; it grows with every refusal that is committed, and is
-    /// never lower than one that was given out before, by this store or one that was lost or moved.
+    async fn migration_state(&self) -> Result<MigrationState, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.migration_state().await,
+            Self::Postgres(engine) => engine.migration_state().await,
+        }
+    }
+
+    /// Returns the counters.
+    pub(crate) async fn state(&self) -> Result<State, StoreError> {
+        StoreCall::State.watch(async { call!(self, engine => engine.state()) }).await
+    }
+
+    /// Returns the generation of a sign-in now by somebody without an account here. It grows with every refusal that is
+    /// committed, and is never lower than one that was given out before, by this store or by one that was lost or migrated.
     pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
-        ask!(self, engine => engine.generation())
+        call!(self, engine => engine.generation())
     }
 
     /// Adds an account.
     pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
-        ask!(self, engine => engine.add_account(account))
+        call!(self, engine => engine.add_account(account))
     }
 
-    /// The account of this name, if there is one.
+    /// Returns the account of this name, or `None` if there is none.
     pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
-        StoreCall::Account.watch(async { ask!(self, engine => engine.account(name)) }).await
+        StoreCall::Account.watch(async { call!(self, engine => engine.account(name)) }).await
     }
 
-    /// The account of this name; fails if there is none.
+    /// Returns the account of this name, or `NoSuchAccount` if there is none.
     pub(crate) async fn require(&self, name: &LoginName) -> Result<Account, StoreError> {
         self.account(name).await?.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
     }
 
-    /// All accounts, by name.
+    /// Returns all accounts, ordered by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        // However many there are, and so however long it takes.
+        // No time limit: this takes as long as there are accounts.
         match self {
             Self::Sqlite(engine) => engine.accounts().await,
             Self::Postgres(engine) => engine.accounts().await,
         }
     }
 
-    /// Whether there is an account at all.
+    /// Returns whether there is any account.
     pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
-        ask!(self, engine => engine.has_accounts())
+        call!(self, engine => engine.has_accounts())
     }
 
     /// Changes an account; see [`Change`].
     pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<(), StoreError> {
         let began = Now::read();
-        in_time(began, ask!(self, engine => engine.change_account(name, change, began.wall)))
+        in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
     }
 
-    /// Replaces the password of an account that is as it was read, and ends all its sessions.
+    /// Replaces the password of an account that has not changed since it was read, and ends all its sessions.
     pub(crate) async fn change_own_password(
         &self,
         account: &Account,
         hash: &str,
     ) -> Result<PasswordChanged, StoreError> {
         let began = Now::read();
-        in_time(began, ask!(self, engine => engine.change_own_password(account, hash, began.wall)))
+        in_time(began, call!(self, engine => engine.change_own_password(account, hash, began.wall)))
     }
 
-    /// Replaces a password's hash by one of the same password, if it is still the same. Sessions live on.
+    /// Replaces a password hash by another of the same password, if the stored hash is still `old`. Ends no sessions.
     pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
-        ask!(self, engine => engine.rehash(sub, old, new))
+        call!(self, engine => engine.rehash(sub, old, new))
     }
 
     /// Commits a batch of refusals in one transaction. Durable when this returns.
     pub(crate) async fn revoke(&self, batch: &[Revoke]) -> Result<Vec<Entry>, StoreError> {
         let began = Now::read();
-        let commit = async { in_time(began, ask!(self, engine => engine.revoke(batch, began.wall))) };
+        let commit = async { in_time(began, call!(self, engine => engine.revoke(batch, began.wall))) };
         StoreCall::Commit.watch(commit).await
     }
 
     /// Refuses a key for ever, on every node of this store. Durable when this returns.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
-        ask!(self, engine => engine.revoke_key(kid))
+        call!(self, engine => engine.revoke_key(kid))
     }
 
-    /// The keys that the log refuses.
+    /// Returns the keys that the log refuses.
     pub(crate) async fn revoked_keys(&self) -> Result<Vec<Kid>, StoreError> {
-        ask!(self, engine => engine.revoked_keys())
+        call!(self, engine => engine.revoked_keys())
     }
 
-    /// Ends every session there is: raises the global generation, and returns it.
+    /// Ends every session: raises the global generation, and returns it.
     pub(crate) async fn revoke_everyone(&self) -> Result<u64, StoreError> {
-        ask!(self, engine => engine.revoke_everyone())
+        call!(self, engine => engine.revoke_everyone())
     }
 
-    /// Raises every generation above any that was ever given out, also by commits that this store has lost: it was restored from
-    /// a backup, or failed over to a standby that lagged. So no session from before lives, and every account can sign in, even
-    /// where a server still refuses its generations of then. A generation begins at the Unix time in milliseconds, or at 1, and
-    /// grows by one, so the Unix time is above it; unless the clock has been set back, and then at least it grows.
+    /// Raises every generation above all that were ever given out, including those of commits that this store has lost because it
+    /// was restored from a backup, or failed over to a standby that lagged. This ends every earlier session, and lets every
+    /// account sign in, even where a server still refuses its earlier generations. A generation begins at the Unix time in
+    /// milliseconds, or at 1, and grows by one, so the Unix time is above it. If the clock has been set back, the generation
+    /// grows by one.
     ///
-    /// A store whose contents were moved to another is thereby in use again: all that happened in the other is lost to it.
+    /// A store that was migrated to another is in use again after this; it does not have what happened in the other.
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
-        self.standing().await?.is_whole()?;
-        // However many accounts there are, and so however long it takes.
+        self.migration_state().await?.check_complete()?;
+        // No time limit: this takes as long as there are accounts.
         match self {
             Self::Sqlite(engine) => engine.restored().await,
             Self::Postgres(engine) => engine.restored().await,
         }
     }
 
-    /// The log from `seq` on, at most `limit` rows.
+    /// Returns at most `limit` rows of the log, from `seq` on.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        StoreCall::Poll.watch(async { ask!(self, engine => engine.read_log(seq, limit)) }).await
+        StoreCall::Poll.watch(async { call!(self, engine => engine.read_log(seq, limit)) }).await
     }
 
-    /// Returns when another server may have written to the log; never, if the store cannot tell.
-    pub(crate) async fn news(&self) {
+    /// Waits until another server may have written to the log. Never returns if the store has no notifications.
+    pub(crate) async fn notified(&self) {
         match self {
             Self::Sqlite(_) => std::future::pending().await,
-            Self::Postgres(engine) => engine.news().await,
+            Self::Postgres(engine) => engine.notified().await,
         }
     }
 
-    /// Records what this server seals from now until `until`, and that its clock has reached `reached`.
+    /// Records how this server seals from now until `until`, and that its clock has reached `reached`.
     pub(crate) async fn record_sealing(
         &self,
         sealing: &Sealing,
         reached: UnixTime,
         until: UnixTime,
     ) -> Result<(), StoreError> {
-        ask!(self, engine => engine.record_sealing(sealing, reached, until))
+        call!(self, engine => engine.record_sealing(sealing, reached, until))
     }
 
-    /// Records that time has come to `instant`: after this, what expired before may go.
+    /// Records that the time is at least `instant`: entries that expired before may be deleted after this.
     pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
-        ask!(self, engine => engine.record_pruned_through(instant))
+        call!(self, engine => engine.record_pruned_through(instant))
     }
 
-    /// Records what a node says of its keys, and throws away what nobody has said for an hour.
+    /// Records a node's report of its keys, and deletes reports older than an hour.
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
-        ask!(self, engine => engine.report_node(report))
+        call!(self, engine => engine.report_node(report))
     }
 
-    /// What every node said last: the live ones, and those that have been silent for less than an hour.
+    /// Returns the latest report of every node that is live or has been silent for less than an hour.
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        ask!(self, engine => engine.nodes())
+        call!(self, engine => engine.nodes())
     }
 
-    /// Takes back what a node said, because it stops.
+    /// Deletes the report of a node that stops.
     pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
-        ask!(self, engine => engine.forget_node(id))
+        call!(self, engine => engine.forget_node(id))
     }
 
-    /// Whether the database file in use is not the one at its path any more, as far as the last commit or poll could tell.
+    /// Returns whether the last commit or poll found that the database file in use is no longer the one at its path.
     #[cfg(feature = "server")]
     pub(crate) fn is_replaced(&self) -> bool {
         match self {
@@ -319,22 +270,8 @@ impl Store {
         }
     }
 
-    /// Deletes some of what expired before `instant`; says whether there may be more.
+    /// Deletes a batch of entries that expired before `instant`. Returns whether there may be more.
     pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
-        ask!(self, engine => engine.delete_expired(instant))
-    }
-}
-
-/// Gives up on what takes too long. The connection under it is closed, and what it was doing is undone or done.
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(patience, work).await.unwrap_or(Err(StoreError::TimedOut))
-}
-
-/// A commit that fixed an expiry counts only if it is known soon: retention allows no more time for an entry to become visible.
-fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-    match outcome {
-        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),
-        Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::TooLate),
-        Err(error) => Err(error),
+        call!(self, engine => engine.delete_expired(instant))
     }
 }

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
+use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, VisRestricted, Visibility};
 
 /// The path of a module below the crate, such as `["http", "status"]`.
 type Module = Vec<String>;
@@ -169,6 +169,9 @@ impl<'ast> Visit<'ast> for Source {
         }
     }
 
+    /// The path of `pub(in …)` is not a use.
+    fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if names.len() > 1 {
@@ -250,8 +253,7 @@ fn no_imports_form_a_circle() {
 }
 
 /// The first files of circles that are still there.
-const TO_BE_MENDED: [&str; 7] =
-    ["account::password::checker", "cli", "config::check", "embed", "keyring", "server", "store"];
+const TO_BE_MENDED: [&str; 6] = ["account::password::checker", "cli", "config::check", "embed", "keyring", "server"];
 
 #[test]
 fn finds_planted_faults() {

@@ -100,7 +100,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("server/ring.rs", "scheduled rotation failed", Background),
     ("server/supervisor.rs", "systemd could not be told", Operator),
     ("store/postgres.rs", "the tables are to be brought up to date", Operator),
-    ("store/postgres/news.rs", "not listening for notices", Background),
+    ("store/postgres/notifications.rs", "not listening for notices", Background),
     ("sync/key_directory.rs", "the key ring can be read again", Background),
     ("sync/key_directory.rs", "the key ring cannot be read", Background),
 ];

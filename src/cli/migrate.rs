@@ -9,9 +9,11 @@ use super::Failure;
 use crate::cli::output::errln;
 use crate::clock::Now;
 use crate::config::Config;
-use crate::store::moving::{End, MoveError, Moved, Progress, move_everything};
+use crate::store::Store;
+use crate::store::migrate::{End, MoveError, Moved, Progress, move_everything};
+use crate::store::records::Empty;
+use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
-use crate::store::{Empty, Store, StoreUrl};
 
 /// Between two lines that say how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -31,9 +33,9 @@ impl Migrate {
         let limits = config.store_limits();
         let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
         let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
-        let source = Store::open_in_any_standing(&from_url, limits, Empty::Refused).await?;
+        let source = Store::open_in_any_state(&from_url, limits, Empty::Refused).await?;
         Store::create(&to_url)?;
-        let target = Store::open_in_any_standing(&to_url, limits, Empty::Filled).await?;
+        let target = Store::open_in_any_state(&to_url, limits, Empty::Filled).await?;
         let (from, to) = (End { store: &source, name: &from_name }, End { store: &target, name: &to_name });
         let mut next = Now::read().boot.saturating_add(SAY_EVERY);
         let moved = move_everything(from, to, |progress| {

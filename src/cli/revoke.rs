@@ -9,7 +9,7 @@ use crate::account::LoginName;
 use crate::cli::output::errln;
 use crate::config::Config;
 use crate::id::Sid;
-use crate::store::{self, Change};
+use crate::store::records::{self, Change};
 
 #[derive(Args, Debug)]
 pub(super) struct Revoke {
@@ -36,7 +36,7 @@ impl Revoke {
         let store = open_store(config).await?;
         match self.what {
             What { session: Some(sid), .. } => {
-                store.revoke(&[store::Revoke::Session { sid, token: None }]).await?;
+                store.revoke(&[records::Revoke::Session { sid, token: None }]).await?;
                 errln!("session {sid} is over");
             }
             What { user: Some(login), .. } => {

@@ -21,7 +21,9 @@ use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::log::{self, Log};
 use crate::server::{self, Inherited, Ready};
-use crate::store::{Account, Store, StoreUrl};
+use crate::store::Store;
+use crate::store::records::Account;
+use crate::store::url::StoreUrl;
 
 /// How long work on files may go on after the server has stopped.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -192,8 +194,8 @@ Stop with Ctrl-C.",
         keys = home.join("keys").display(),
         program = std::env::args_os().next().map_or_else(|| "sealjar".into(), |path| Path::new(&path).display().to_string()),
     ));
-    // On a thread of its own, because this waits if standard output is a pipe that nobody reads. Whoever closed it does not want to
-    // know.
+    // On a thread of its own, because this waits if standard output is a pipe that nobody reads. Whoever closed it does not want
+    // to know.
     tokio::task::spawn_blocking(move || {
         let _ = writeln!(std::io::stdout(), "{}", *text);
     });

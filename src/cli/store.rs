@@ -7,7 +7,8 @@ use clap::Subcommand;
 use super::Failure;
 use crate::cli::output::errln;
 use crate::config::Config;
-use crate::store::{self, Empty};
+use crate::store;
+use crate::store::records::Empty;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Store {
@@ -20,7 +21,7 @@ impl Store {
         match self {
             Self::Restored => {
                 let (url, limits) = (config.store_url(), config.store_limits());
-                store::Store::open_in_any_standing(&url, limits, Empty::Refused).await?.restored().await?;
+                store::Store::open_in_any_state(&url, limits, Empty::Refused).await?.restored().await?;
                 errln!("every session is over, those too that the store knows nothing of any more");
                 errln!("accounts are as they were then: look after passwords, roles, and who should not be there");
             }

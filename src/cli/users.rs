@@ -16,7 +16,8 @@ use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile,
 use crate::cli::output::{errln, outln};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::store::{Account, Change, Store};
+use crate::store::Store;
+use crate::store::records::{Account, Change};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Users {

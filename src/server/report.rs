@@ -1,9 +1,9 @@
-//! Telling the store which keys this node holds, so that `sealjar keys status` can show it and `sealjar keys rotate --wait` can wait
-//! for it.
+//! Telling the store which keys this node holds, so that `sealjar keys status` can show it and `sealjar keys rotate --wait` can
+//! wait for it.
 //!
 //! A report goes out every five seconds, and at once when the ring changed or another key became active. An orderly stop takes it
-//! back; a node that ends otherwise is silent, and stops counting after half a minute. Nothing here waits for another node, and no
-//! request waits for this.
+//! back; a node that ends otherwise is silent, and stops counting after half a minute. Nothing here waits for another node, and
+//! no request waits for this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::ring::active_kid;
 use crate::http::app::App;
 use crate::id::NodeId;
 use crate::keyring::Key;
-use crate::store::{NodeReport, serves_for};
+use crate::store::node::{NodeReport, serves_for};
 
 /// Several reports may go astray before the node counts as gone.
 const EVERY: Duration = Duration::from_secs(5);

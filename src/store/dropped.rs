@@ -6,7 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Account, Change, Limits, NodeReport, Revoke, Sealing, Store, StoreError, StoreUrl};
+use super::Store;
+use super::error::StoreError;
+use super::node::NodeReport;
+use super::postgres::pool::Limits;
+use super::records::{Account, Change, Revoke, Sealing};
+use super::url::StoreUrl;
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
 use crate::id::{Kid, NodeId, Sid};
@@ -61,8 +66,8 @@ async fn a_dropped_write_leaves_postgresql_as_it_was() {
     drop_all(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Drops each write after its first poll, after its second and so on, until it completes. After each, another write succeeds. Where
-/// an answer is there already, two steps are one poll; so it goes round until enough were dropped.
+/// Drops each write after its first poll, after its second and so on, until it completes. After each, another write succeeds.
+/// Where an answer is there already, two steps are one poll; so it goes round until enough were dropped.
 async fn drop_all(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("an empty database");
     store.add_account(&account("alice")).await.expect("an account");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Revoke, StoreError};
+use super::error::StoreError;
+use super::records::Revoke;
 use crate::clock::UnixTime;
 use crate::id::{Kid, Sid};
 use crate::revocation::Entry;

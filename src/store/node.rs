@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::StoreError;
+use super::error::StoreError;
 use crate::id::{Kid, NodeId};
 use crate::revocation::{Freshness, WhenStale};
 
 /// A node that reported within this time is live.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
 /// A node that reported within this time and has not taken its report back may still serve: it may be paused, or kept from the
-/// store. A silent node refuses all sessions once its list is stale, so one whose list is stale later than this counts for longer.
+/// store. A silent node refuses all sessions once its list is stale, so one whose list is stale later than this counts for
+/// longer.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
 /// The same for a node that is configured to go on with a stale list. Nobody knows when it stops, but one that was killed must be
 /// forgotten some time.

@@ -1,100 +1,84 @@
-//! PostgreSQL, which several nodes share. Plain SQL: tables, transactions and row locks; NOTIFY only makes followers quick.
+//! PostgreSQL, which several nodes share. Plain SQL: tables, transactions and row locks. NOTIFY only makes followers quicker.
 //!
-//! Every transaction that writes refusals begins by locking the one row of `state`, which also gives out the numbers of the log,
-//! and holds the lock to its commit. PostgreSQL lets a transaction be seen before it lets its locks go; so when a later number
-//! is given out, every row with an earlier one can be seen already, and a follower that reads from its last number on misses
-//! nothing, in whatever order the nodes began. A node that dies or freezes with the lock in its hand is cut off by
+//! Every transaction that writes refusals first locks the only row of `state`, which also gives out the numbers of the log, and
+//! holds the lock until its commit. PostgreSQL makes a transaction visible before it releases its locks. So when a number is
+//! given out, all rows with lower numbers are visible, and a follower that reads from its last number on misses nothing, in
+//! whatever order the nodes began. A node that dies or freezes while it holds the lock is disconnected by
 //! `idle_in_transaction_session_timeout`.
 
-mod line;
-mod looking;
-mod news;
+mod inspect;
 mod nodes;
+mod notifications;
+pub(super) mod pool;
 mod revocations;
+mod statements;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
+use sqlx::{Connection, Executor, Row};
 
-use super::accounts::{accounts, select_accounts};
-use super::log::{self, signed, unsigned};
-use super::looking::looking;
-use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
-use super::moving::statements::moving;
-use super::{Account, Change, Empty, PasswordChanged, Revoke, State, StoreError, versions};
-use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
+use super::error::StoreError;
+use super::log::unsigned;
+use super::records::{Empty, State};
+use super::versions;
 use crate::clock::UnixTime;
-use crate::revocation::Entry;
-use crate::revocation::retention::COMMITTED_WITHIN;
-use line::{Line, Lines};
-use news::News;
+use notifications::{NOTIFY_AND_COMMIT, Notifications};
+use pool::{Connector, Limits, Pool, PooledConnection};
 pub(super) use revocations::rows;
 
 static MIGRATIONS: LazyLock<Migrator> =
     LazyLock::new(|| versions::migrations(sqlx::migrate!("src/store/migrations/postgres")));
 
-/// How long one question may take in all, with waiting for a connection and making it. A commit does not count after that.
-pub(super) const PATIENCE: Duration = COMMITTED_WITHIN;
-
-/// How much of the server this node may use.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Connections for sign-ins. There are five more: three for writing, one for following the log and one for notices.
-    pub(crate) connections: usize,
-    pub(crate) statement_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
-}
-
-/// Connections to a database, each kind for one purpose, so that a flood of sign-ins holds up no sign-out.
+/// Connection pools of a database, one for each purpose, so that a flood of sign-ins does not delay sign-outs.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    accounts: Lines,
-    write: Lines,
-    follow: Lines,
-    news: News,
+    accounts: Pool,
+    write: Pool,
+    follow: Pool,
+    notifications: Notifications,
 }
 
 impl Store {
     pub(crate) async fn open(options: &PgConnectOptions, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
-        let line = line(options, limits);
+        let connector = Connector::new(options, limits);
         if empty == Empty::Refused {
-            let mut connection = line.connect().await?;
+            let mut connection = connector.connect().await?;
             let has_tables = has_tables(&mut connection).await?;
-            // A word of farewell to the server; it would notice by itself.
+            // Says goodbye to the server; it does not matter whether this arrives.
             let _ = connection.close().await;
             if !has_tables {
-                return Err(StoreError::WithoutTables(line.server()));
+                return Err(StoreError::WithoutTables(connector.server()));
             }
         }
-        let mut connection = migrate(&line).await?;
+        let mut connection = migrate(&connector).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
-        let news = News::new(line.clone(), &mut connection).await;
-        // A word of farewell to the server; it would notice by itself.
+        let notifications = Notifications::new(connector.clone(), &mut connection).await;
+        // Says goodbye to the server; it does not matter whether this arrives.
         let _ = connection.close().await;
         Ok(Self(Arc::new(Inner {
-            accounts: Lines::new(line.clone(), limits.connections),
-            write: Lines::new(line.clone(), 3),
-            follow: Lines::new(line, 1),
-            news,
+            accounts: Pool::new(connector.clone(), limits.connections),
+            write: Pool::new(connector.clone(), 3),
+            follow: Pool::new(connector, 1),
+            notifications,
         })))
     }
 
-    /// Closes what is not in use.
+    /// Closes idle connections, and hands out none any more.
     pub(crate) async fn close(&self) {
-        self.0.news.stop();
-        for lines in [&self.0.accounts, &self.0.write, &self.0.follow] {
-            lines.close().await;
+        self.0.notifications.stop();
+        for pool in [&self.0.accounts, &self.0.write, &self.0.follow] {
+            pool.close().await;
         }
     }
 
-    pub(crate) async fn news(&self) {
-        self.0.news.wait().await;
+    pub(crate) async fn notified(&self) {
+        self.0.notifications.wait().await;
     }
 
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
@@ -113,17 +97,17 @@ impl Store {
     }
 
     async fn reading(&self) -> Result<Reading<'_>, StoreError> {
-        Ok(Reading { connection: self.0.accounts.borrow().await? })
+        Ok(Reading { connection: self.0.accounts.get().await? })
     }
 
-    /// A transaction that is the only writer from its start.
+    /// Begins a transaction that is the only writer from its start.
     async fn begin(&self) -> Result<Writing<'_>, StoreError> {
         let (writing, state) = self.lock().await?;
         versions::check(&MIGRATIONS, state.try_get("needs")?, state.try_get("moved_to")?)?;
         Ok(writing)
     }
 
-    /// The same for work on everything there is, however long that takes, and though the store be out of use.
+    /// The same without time limits, for work on the whole store, and also if the store is out of use.
     pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
         let (mut writing, _) = self.lock().await?;
         let unhurried = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -131,31 +115,25 @@ impl Store {
         Ok(writing)
     }
 
-    /// Begins a transaction, and returns when there is no other.
+    /// Begins a transaction, and waits until it is the only writer.
     async fn lock(&self) -> Result<(Writing<'_>, PgRow), StoreError> {
-        let mut connection = self.0.write.borrow().await?;
-        // An answer to a sign-out is a promise, whatever the server's default is, and whoever stands in between.
+        let mut connection = self.0.write.get().await?;
+        // A commit must be durable when a sign-out is answered, whatever the server and a pooler have set.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;
                      SELECT needs, moved_to FROM state FOR UPDATE";
         let state = connection.fetch_one(begin).await?;
-        Ok((Writing { connection, notify: self.0.news.known }, state))
+        Ok((Writing { connection, notify: self.0.notifications.supported }, state))
     }
 }
 
-fn line(options: &PgConnectOptions, limits: Limits) -> Line {
-    // What is slow is the server's to say. There are no floats, and PgBouncer takes no such parameter.
-    let options = options.clone().disable_statement_logging().extra_float_digits(None);
-    Line { options, statement_timeout: limits.statement_timeout, connect_timeout: limits.connect_timeout }
-}
-
-/// Brings the tables up to date, however long it takes; but while it waits for somebody to let go of one, every poll of every node
-/// has to wait behind it. So it waits for a moment only, and tries again.
-async fn migrate(line: &Line) -> Result<PgConnection, StoreError> {
+/// Brings the tables up to date, without a time limit. While it waits for the lock of a table, every poll of every node waits
+/// behind it; so it waits for a second only, and tries again.
+async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const TRIES: usize = 120;
     let mut tries = 1;
     loop {
-        let mut connection = line.connect().await?;
+        let mut connection = connector.connect().await?;
         connection.execute("SET statement_timeout = 0; SET lock_timeout = 1000").await?;
         match MIGRATIONS.run(&mut connection).await {
             Err(
@@ -186,7 +164,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     );
     let (generation, pruned, clock, needs, moved_to): (i64, i64, i64, i64, Option<String>) =
         query.fetch_one(connection).await?;
-    // A server that was stopped in the middle of a move, and goes on, must not.
+    // A server that was suspended during a migration must not go on when it is resumed.
     versions::check(&MIGRATIONS, needs, moved_to)?;
     Ok(State {
         global_generation: unsigned(generation)?,
@@ -195,13 +173,9 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     })
 }
 
-accounts!(Store, PgConnection, PgRow);
-looking!(Store);
-moving!(Store, Writing<'_>, PgConnection, Postgres, "last_seq", "UPDATE state SET last_seq = greatest(last_seq, $1)");
-
-/// A connection that reads; closed unless it has read to the end.
+/// A connection for reading. It is closed unless `finish` is called.
 struct Reading<'s> {
-    connection: line::Borrowed<'s>,
+    connection: PooledConnection<'s>,
 }
 
 impl Reading<'_> {
@@ -210,16 +184,16 @@ impl Reading<'_> {
     }
 }
 
-/// A transaction under way. If it is not committed, its connection is closed, which rolls it back.
+/// A running transaction. If it is not committed, its connection is closed, which rolls it back.
 pub(super) struct Writing<'s> {
-    connection: line::Borrowed<'s>,
-    /// Whether to tell followers, who then hear of it once it is committed.
+    connection: PooledConnection<'s>,
+    /// Whether to notify followers of the commit.
     notify: bool,
 }
 
 impl Writing<'_> {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
-        self.connection.execute(if self.notify { news::NOTIFY_AND_COMMIT } else { "COMMIT" }).await?;
+        self.connection.execute(if self.notify { NOTIFY_AND_COMMIT } else { "COMMIT" }).await?;
         self.connection.finish();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the store keeps, and what it is told, whichever engine it is.
+//! Records: the values that the store returns and takes, for both engines.
 
 use std::time::Duration;
 
@@ -10,6 +10,15 @@ use crate::id::Sid;
 use crate::revocation::Entry;
 use crate::session::claims::Flags;
 use crate::session::{Lifetimes, Presented};
+
+/// Policy for a database that has none of our tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Empty {
+    /// It is not opened, because it is most likely not the database that is meant.
+    Refused,
+    /// The tables are created.
+    Filled,
+}
 
 /// An account as stored.
 #[derive(Debug, Clone)]
@@ -25,14 +34,14 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// A new one, enabled, under a subject of its own.
+    /// Makes a new account, enabled, with a subject of its own.
     pub(crate) fn new(profile: Profile, password_hash: String, must_change: bool, now: UnixTime) -> Self {
         let sub = new_subject();
         Self { sub, profile, password_hash, disabled: false, must_change, generation: 1, created_at: now }
     }
 }
 
-/// What changes an account. Every one but `Enable` ends all its sessions.
+/// A change of an account. Every change but `Enable` ends all its sessions.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Password { hash: String, must_change: bool },
@@ -43,7 +52,7 @@ pub(crate) enum Change {
     Delete,
 }
 
-/// A password was changed by its owner.
+/// Result of a password change by the account's owner.
 #[derive(Debug, Clone)]
 pub(crate) struct PasswordChanged {
     /// The account's generation from now on.
@@ -57,11 +66,11 @@ pub(crate) struct PasswordChanged {
 pub(crate) struct State {
     pub(crate) global_generation: u64,
     pub(crate) pruned_through: UnixTime,
-    /// What the store's clock said, if it has one of its own.
+    /// The time by the store's clock, if it has one of its own.
     pub(crate) clock: Option<UnixTime>,
 }
 
-/// Some rows of the revocation log, as the engine hands them over, and the counters as they were after these were read.
+/// A page of the revocation log, and the counters as they were after its rows were read.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(super) rows: Undecoded,
@@ -71,7 +80,7 @@ pub(crate) struct Page {
     pub(crate) state: State,
 }
 
-/// To make entries of rows takes as long as to read them, so that is left to whoever takes them, and can be done beside reading.
+/// Rows before decoding. Decoding takes as long as reading, so the caller does it, and can read the next page meanwhile.
 #[derive(Debug)]
 pub(super) enum Undecoded {
     Sqlite(String),
@@ -79,7 +88,7 @@ pub(super) enum Undecoded {
 }
 
 impl Page {
-    /// Where the next page begins, if this one was cut off at `limit`: with its last row, which is read again.
+    /// Returns where the next page begins if this one was cut off at `limit`: at its last row, which is read again.
     pub(crate) fn next(&self, limit: i64) -> Option<i64> {
         self.last.filter(|_| i64::try_from(self.count).is_ok_and(|count| count >= limit))
     }
@@ -91,32 +100,53 @@ pub(crate) struct Logged {
     /// Rows are committed in the order of their numbers.
     pub(crate) seq: i64,
     pub(crate) entry: Entry,
-    /// How long ago it was written, if the store can tell.
+    /// Time since it was written, if the store can tell.
     pub(crate) age: Option<Duration>,
 }
 
-/// Something to refuse, before its expiry is fixed.
+/// A refusal, before its expiry is fixed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Revoke {
-    /// One session; what its token says, where the token is at hand.
+    /// One session, and the facts of its token if they are known.
     Session { sid: Sid, token: Option<TokenFacts> },
     /// All sessions of an account that are below this generation.
     Subject { sub: Box<str>, below: u64 },
 }
 
-/// What retention needs to know of a token.
+/// The facts of a token that decide how long its refusal is retained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenFacts {
     pub(crate) absolute_deadline: UnixTime,
     pub(crate) remembered: bool,
 }
 
-/// How this server seals and how it follows the log: recorded, so that entries are kept long enough whoever writes them.
+/// How this server seals and how it follows the log. It is recorded, so that all servers keep entries long enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sealing {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) lag: Duration,
     pub(crate) fail_open: bool,
+}
+
+/// Version of the tables: the number of a schema migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tables {
+    pub(crate) applied: i64,
+    /// The latest that this program knows.
+    pub(crate) known: i64,
+}
+
+/// Settings of a PostgreSQL server that decide how safe its commits are.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerFacts {
+    pub(crate) version: String,
+    pub(crate) fsync: bool,
+    pub(crate) full_page_writes: bool,
+    pub(crate) standbys: i64,
+    /// Names of the standbys that confirm commits.
+    pub(crate) synchronous: String,
+    /// Maximum number of connections, without those reserved for superusers.
+    pub(crate) connections: i64,
 }
 
 impl From<&Presented> for Revoke {

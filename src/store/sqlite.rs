@@ -1,10 +1,11 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
 mod files;
-mod looking;
+mod inspect;
 mod nodes;
 mod page;
 mod revocations;
+mod statements;
 
 use std::fs;
 use std::io;
@@ -13,24 +14,19 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use sqlx::Sqlite;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite};
 
-use super::accounts::{accounts, select_accounts};
-use super::log::{self, signed, unsigned};
-use super::looking::looking;
-use super::moving::held::{Contents, Counters, Incoming, LifetimeInUse, Standing};
-use super::moving::statements::moving;
-use super::{Account, Change, Empty, PasswordChanged, Revoke, State, StoreError, versions};
-use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
+use super::error::StoreError;
+use super::log::unsigned;
+use super::records::{Empty, State};
+use super::versions;
 use crate::clock::UnixTime;
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
-use crate::revocation::Entry;
 use files::Files;
 pub(super) use page::rows;
 
@@ -39,10 +35,10 @@ static MIGRATIONS: LazyLock<Migrator> =
 
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Sign-ins that look an account up at once.
+/// Maximum number of account lookups at the same time.
 const READERS: u32 = 4;
 
-/// An open database: one connection that writes, a few that read.
+/// An open database: one connection for writing, a few for reading.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     write: SqlitePool,
@@ -64,7 +60,8 @@ impl Store {
         let files = Arc::new(Files::of(path)?);
         let pool = async |size: u32| {
             let files = files.clone();
-            // Never closed for being idle or old: see `files.rs`. One to another file would be used on when the file is put back.
+            // Idle or old connections are not closed: see `files.rs`. A new one might open another file, and be used on when the
+            // file is put back.
             let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
             let pool = pool.after_connect(move |_, _| {
                 let files = files.clone();
@@ -83,8 +80,8 @@ impl Store {
         Ok(Self { write, read: pool(READERS).await?, files })
     }
 
-    /// Makes the file if it is missing, readable by its owner only. Says whether it made it. A file that root makes belongs to the
-    /// owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
+    /// Creates the file if it is missing, readable by its owner only. Returns whether it was created. A file that root creates is
+    /// given to the owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Create { path: path.to_owned(), source };
         if files::is_there(path)? {
@@ -116,7 +113,7 @@ impl Store {
         let query = sqlx::query_as("SELECT global_generation, pruned_through, needs, moved_to FROM state");
         let (generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>) =
             query.fetch_one(&mut *self.reading().await?.connection).await?;
-        // A server that was stopped in the middle of a move, and goes on, must not.
+        // A server that was suspended during a migration must not go on when it is resumed.
         versions::check(&MIGRATIONS, needs, moved_to)?;
         Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
     }
@@ -129,7 +126,7 @@ impl Store {
         unsigned(query.fetch_one(&mut *self.reading().await?.connection).await?)
     }
 
-    /// Whether the files in use are not those at their paths any more, as far as the last commit or poll could tell.
+    /// Returns whether the last commit or poll found that the files in use are no longer those at their paths.
     #[cfg(feature = "server")]
     pub(crate) fn is_replaced(&self) -> bool {
         self.files.are_replaced()
@@ -140,7 +137,7 @@ impl Store {
         Ok(Reading { connection: self.read.acquire().await? })
     }
 
-    /// A transaction that is the only writer from its start, so that it never fails half-way for another's sake.
+    /// Begins a transaction that is the only writer from its start, so that it never fails half-way because of another.
     async fn begin(&self) -> Result<Writing, StoreError> {
         let mut writing = self.hold().await?;
         let query = sqlx::query_as("SELECT needs, moved_to FROM state");
@@ -149,29 +146,17 @@ impl Store {
         Ok(writing)
     }
 
-    /// The same, though the store be out of use.
+    /// The same, also if the store is out of use.
     pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
-        // A new connection must not make a log beside a file that is not ours.
+        // A new connection must not create a log beside a file that is not ours.
         self.files.check_for_commit().await?;
         let connection = self.write.acquire().await?;
-        // The guard comes first: sqlx goes on with the BEGIN even if whoever waits for it here gives up.
+        // The guard comes first: sqlx executes the BEGIN even if this future is dropped.
         let mut writing = Writing { connection, files: self.files.clone(), committed: false };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing.connection).await?;
         Ok(writing)
     }
 }
-
-accounts!(Store, SqliteConnection, SqliteRow);
-looking!(Store);
-moving!(
-    Store,
-    Writing,
-    SqliteConnection,
-    Sqlite,
-    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)",
-    "REPLACE INTO sqlite_sequence (rowid, name, seq)
-     SELECT max(rowid), 'revocation', max($1, coalesce(max(seq), 0)) FROM sqlite_sequence WHERE name = 'revocation'"
-);
 
 async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query =
@@ -179,7 +164,7 @@ async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreErro
     Ok(query.fetch_one(connection).await?)
 }
 
-/// A connection that reads; it is good for the next one however its work ended.
+/// A connection for reading. It can be used again however its work ended.
 struct Reading {
     connection: PoolConnection<Sqlite>,
 }
@@ -188,9 +173,8 @@ impl Reading {
     fn finish(self) {}
 }
 
-/// A transaction under way. Its connection is thrown away unless it commits: after a failed COMMIT, SQLite may have rolled back
-/// by itself or not, and closing is the one thing that is right in both cases. (sqlx's own `Transaction` keeps such a
-/// connection, and refuses every later BEGIN on it.)
+/// A running transaction. Its connection is closed unless it commits: after a failed COMMIT, SQLite may have rolled back or not,
+/// and closing is right in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on it fails.)
 pub(super) struct Writing {
     connection: PoolConnection<Sqlite>,
     files: Arc<Files>,
@@ -219,6 +203,8 @@ impl Drop for Writing {
 mod tests {
     use super::*;
     use crate::id::Sid;
+    use crate::revocation::Entry;
+    use crate::store::records::Revoke;
 
     /// The table of the log is made anew by a migration.
     #[tokio::test]

@@ -6,7 +6,7 @@
 
 use sqlx::migrate::Migrator;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Migrations, of which a newer program may have made more.
 pub(super) fn migrations(mut known: Migrator) -> Migrator {

@@ -1,8 +1,8 @@
 //! Making refusals durable: many at once in one commit, and success only when the disk has them.
 //!
 //! A refusal is pending from the moment it is asked for, so the session is dead in this process whatever the store does. Every
-//! request for it waits for a commit of its own or joins the one under way; none is answered by finding the entry "already
-//! there" while it is pending. What could not be committed is kept, all of it, and tried again until it is, and refuses meanwhile.
+//! request for it waits for a commit of its own or joins the one under way; none is answered by finding the entry "already there"
+//! while it is pending. What could not be committed is kept, all of it, and tried again until it is, and refuses meanwhile.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::revocation::{RevocationList, retention};
-use crate::store::{Revoke, Store, StoreError};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::records::Revoke;
 
 /// Refusals in one transaction at most.
 const MAX_BATCH: usize = 1024;

@@ -9,7 +9,9 @@ use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
 use crate::id;
 use crate::revocation::{Freshness, RevocationList, WhenStale, retention};
 use crate::session::Lifetimes;
-use crate::store::{Sealing, State, Store, StoreError};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::records::{Sealing, State};
 use crate::sync::lag::Lag;
 use crate::sync::log_reader::{News, Place, catch_up};
 
@@ -116,7 +118,7 @@ impl Follower {
         if self.failures == 0 {
             tokio::time::sleep(BREATH).await;
             // Whether time or news ends it makes no difference.
-            let _ = tokio::time::timeout(POLL, self.store.news()).await;
+            let _ = tokio::time::timeout(POLL, self.store.notified()).await;
             return;
         }
         let [jitter] = id::random::<1>();

@@ -8,7 +8,9 @@
 use crate::audit;
 use crate::clock::Now;
 use crate::revocation::{Entry, RevocationList};
-use crate::store::{Logged, State, Store, StoreError};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::records::{Logged, State};
 use crate::sync::lag::Lag;
 
 /// Rows read at once.
@@ -95,7 +97,9 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::id::Sid;
     use crate::revocation::{Freshness, WhenStale};
-    use crate::store::{Limits, Revoke, StoreUrl, TokenFacts};
+    use crate::store::Limits;
+    use crate::store::records::{Revoke, TokenFacts};
+    use crate::store::url::StoreUrl;
 
     #[tokio::test]
     async fn reads_page_after_page_to_the_end_and_only_what_is_new_after_that() {

@@ -6,7 +6,8 @@ use super::keys;
 use super::report::Report;
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::keyring::KeyRing;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::error::StoreError;
 
 /// Half of what is allowed.
 const NOTICEABLE: u64 = CLOCK_SKEW.as_secs() / 2;

@@ -3,7 +3,8 @@
 use crate::account::password::{Cost, stored_cost};
 use crate::cli::users::calibrate::measure;
 use crate::config::{Config, PasswordCost};
-use crate::store::{Account, Store};
+use crate::store::Store;
+use crate::store::records::Account;
 
 use super::report::{Report, count};
 

@@ -11,8 +11,12 @@ use crate::cli::keys::status::Compared;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::node::Node;
+use crate::store::records::ServerFacts;
+use crate::store::url::StoreUrl;
 use crate::store::url::{Way, without_password};
-use crate::store::{Keeping, Node, Store, StoreError, StoreUrl};
 
 /// If it is not known what became of it.
 const OTHERWISE: &str =
@@ -34,7 +38,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
         StoreUrl::Sqlite(_) => {}
         StoreUrl::Postgres(_) => check_way(url.way(), report),
     }
-    let store = match Store::look(&url, config.store_limits()).await {
+    let store = match Store::open_to_inspect(&url, config.store_limits()).await {
         Ok(store) => store,
         Err(error) => {
             report.failure("store.open", error.into(), OTHERWISE);
@@ -209,11 +213,12 @@ async fn check_whole(url: &StoreUrl, store: &Store, report: &mut Report) {
 
 async fn check_server(config: &Config, store: &Store, report: &mut Report) {
     const CHECK: &str = "store.server";
-    let Keeping { version, fsync, full_page_writes, standbys, synchronous, connections } = match store.keeping().await {
-        Ok(None) => return,
-        Ok(Some(keeping)) => keeping,
-        Err(error) => return report.failure(CHECK, error.into(), OTHERWISE),
-    };
+    let ServerFacts { version, fsync, full_page_writes, standbys, synchronous, connections } =
+        match store.server_facts().await {
+            Ok(None) => return,
+            Ok(Some(keeping)) => keeping,
+            Err(error) => return report.failure(CHECK, error.into(), OTHERWISE),
+        };
     if !fsync {
         let found = "fsync is off, so a crash of the machine loses sign-outs that were answered";
         report.problem(CHECK, found, "ALTER SYSTEM SET fsync = on, and restart PostgreSQL");

@@ -15,8 +15,11 @@ use crate::config::Config;
 use crate::id::Kid;
 use crate::keyring::file::file_name;
 use crate::keyring::rotate::{ChangeError, KeyRevocation, LockedRing};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::node::Node;
+use crate::store::records::Empty;
 use crate::store::url::without_password;
-use crate::store::{Empty, Node, Store, StoreError};
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
@@ -173,8 +176,8 @@ async fn without_files(
     })
 }
 
-/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Says which of them
-/// have no other to seal with, unless there is none.
+/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Says which of
+/// them have no other to seal with, unless there is none.
 async fn until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none: bool) -> Result<(), Failure> {
     let mut said = None;
     loop {
@@ -234,7 +237,8 @@ fn all_refuse(tally: &Tally) -> String {
     }
 }
 
-/// Two nodes may have one name, such as one that was killed and the one that was started in its place, so each has its report's age.
+/// Two nodes may have one name, such as one that was killed and the one that was started in its place, so each has its report's
+/// age.
 fn some_refuse(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
     let list = |nodes: &[Node], said: &dyn Fn(&Node) -> String| nodes.iter().map(said).collect::<Vec<_>>().join(", ");
@@ -257,7 +261,7 @@ fn some_refuse(tally: &Tally) -> String {
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MAY_SERVE, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();

@@ -9,7 +9,7 @@ use crate::clock::{Now, UnixTime, milliseconds};
 use crate::config::Config;
 use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
-use crate::store::{LIVE, Node};
+use crate::store::node::{LIVE, Node};
 
 /// Succeeds if every live node opens with all keys that are not revoked here, and with none that is.
 pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -134,7 +134,7 @@ mod tests {
     use crate::id::NodeId;
     use crate::keyring::Dates;
     use crate::secret::Secret;
-    use crate::store::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MAY_SERVE, NodeReport};
 
     fn kid(number: u8) -> Kid {
         Kid::of_key(&[number; 32])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::Node;
+use crate::store::node::Node;
 
 /// Nodes by whether they have followed.
 #[derive(Debug)]

@@ -12,11 +12,12 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
-use crate::store::{LIVE, Node, Store};
+use crate::store::Store;
+use crate::store::node::{LIVE, Node};
 
 const POLL: Duration = Duration::from_millis(250);
-/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports and more. It may have
-/// been kept from the store until now, as all are when the store was away.
+/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports and more. It may
+/// have been kept from the store until now, as all are when the store was away.
 const GRACE: Duration = Duration::from_secs(15);
 
 pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Failure> {
@@ -94,7 +95,7 @@ fn said_of(tally: &Tally) -> String {
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MAY_SERVE, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();

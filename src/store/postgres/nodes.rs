@@ -1,14 +1,15 @@
-//! Node reports in PostgreSQL. They need no order among each other, so nobody waits for the lock of the log.
+//! Node reports in PostgreSQL. They need no order among each other, so they do not take the lock of the log.
 
-use super::{Store, signed};
+use super::Store;
 use crate::clock::milliseconds;
 use crate::id::NodeId;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
+use crate::store::log::signed;
 use crate::store::node::{self, Node, NodeReport};
 
 impl Store {
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
-        let mut borrowed = self.0.write.borrow().await?;
+        let mut connection = self.0.write.get().await?;
         sqlx::query(
             "INSERT INTO node (id, name, kids, active, serves_for_ms, reported_at)
              VALUES ($1, $2, $3, $4, $5, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))
@@ -21,16 +22,16 @@ impl Store {
         .bind(report.kids_as_text())
         .bind(report.active.map(|kid| kid.to_string()))
         .bind(signed(milliseconds(report.serves_for)))
-        .execute(&mut *borrowed)
+        .execute(&mut *connection)
         .await?;
         sqlx::query(
             "DELETE FROM node
              WHERE abs(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at) > greatest($1, serves_for_ms)",
         )
         .bind(signed(milliseconds(node::FORGOTTEN)))
-        .execute(&mut *borrowed)
+        .execute(&mut *connection)
         .await?;
-        borrowed.finish();
+        connection.finish();
         Ok(())
     }
 
@@ -47,9 +48,9 @@ impl Store {
     }
 
     pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
-        let mut borrowed = self.0.write.borrow().await?;
-        sqlx::query("DELETE FROM node WHERE id = $1").bind(id.to_string()).execute(&mut *borrowed).await?;
-        borrowed.finish();
+        let mut connection = self.0.write.get().await?;
+        sqlx::query("DELETE FROM node WHERE id = $1").bind(id.to_string()).execute(&mut *connection).await?;
+        connection.finish();
         Ok(())
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor, Row as _};
 
-use super::{Store, Writing, signed, state, unsigned};
+use super::{Store, Writing, state};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::revocation::{Entry, retention};
-use crate::store::log::{Facts, Row, whole_secs};
-use crate::store::records::Undecoded;
-use crate::store::{Logged, Page, Revoke, Sealing, StoreError};
+use crate::store::error::StoreError;
+use crate::store::log::{Facts, Row, signed, unsigned, whole_secs};
+use crate::store::records::{Logged, Page, Revoke, Sealing, Undecoded};
 
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: i64 = 5_000;
@@ -59,7 +59,7 @@ impl Store {
     }
 
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        let mut reading = self.0.follow.borrow().await?;
+        let mut reading = self.0.follow.get().await?;
         let query = sqlx::query(
             "SELECT seq, sid, sub, below, kid, expires_at,
                     CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - written_ms
@@ -118,9 +118,9 @@ impl Store {
             "DELETE FROM revocation WHERE seq = ANY (ARRAY(
                  SELECT seq FROM revocation WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
         );
-        let mut borrowed = self.0.write.borrow().await?;
-        let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&mut *borrowed).await?.rows_affected();
-        borrowed.finish();
+        let mut connection = self.0.write.get().await?;
+        let deleted = query.bind(signed(instant.0)).bind(PRUNE_BATCH).execute(&mut *connection).await?.rows_affected();
+        connection.finish();
         Ok(deleted >= PRUNE_BATCH.unsigned_abs())
     }
 }

@@ -1,10 +1,10 @@
 //! Detects that the files of the database are not those at their paths any more: the database itself, the write-ahead log and its
 //! index beside it ([SQLite: temporary files](https://www.sqlite.org/tempfiles.html)).
 //!
-//! SQLite goes on writing to a file that was removed or replaced: the kernel keeps it until it is closed. Such commits are lost at
-//! the next start, and what commands write to the new file is not seen here. So device and inode of each file are recorded after
-//! the first commit, and compared before and after each later one, and before each read. (Not when a file is opened: on overlayfs it
-//! may get another inode with its first change.)
+//! SQLite goes on writing to a file that was removed or replaced: the kernel keeps it until it is closed. Such commits are lost
+//! at the next start, and what commands write to the new file is not seen here. So device and inode of each file are recorded
+//! after the first commit, and compared before and after each later one, and before each read. (Not when a file is opened: on
+//! overlayfs it may get another inode with its first change.)
 //!
 //! The log and its index keep their inodes as long as some connection is open, and the pools never close their last one. A file
 //! whose contents are overwritten or cut off in place keeps its inode, too: that is not detected.
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::Access;
 
 use crate::access_denied;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// The files of an open database: itself, its log, the log's index.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ pub(super) struct Files {
 type Identities = [Option<(u64, u64)>; 3];
 
 impl Files {
-    /// The files of the database at this path. SQLite follows links to the database first, and puts the others beside what it finds.
+    /// The files of the database at this path. SQLite follows links to the database first, and puts the others beside what it
+    /// finds.
     pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
         let failed = |source: std::io::Error| StoreError::Open { path: database.to_owned(), source: source.into() };
         let real = database.canonicalize().map_err(failed)?;
@@ -71,8 +72,8 @@ impl Files {
         self.note(found == *self.known.get_or_init(|| found))
     }
 
-    /// Fails if there is another file at one of the paths: commands write to that one, and nobody here would hear of it. Files that
-    /// were only removed are read on, because no command has written to others.
+    /// Fails if there is another file at one of the paths: commands write to that one, and nobody here would hear of it. Files
+    /// that were only removed are read on, because no command has written to others.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
@@ -99,8 +100,8 @@ impl Files {
 /// Whether there is a database at this path.
 ///
 /// # Errors
-/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::Left`] if its log is there
-/// without it: it was moved or removed, perhaps under a running server, and a new one would take over that log.
+/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::Left`] if its log is
+/// there without it: it was moved or removed, perhaps under a running server, and a new one would take over that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     let open = |source: io::Error| StoreError::Open {
         path: database.to_owned(),

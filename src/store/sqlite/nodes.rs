@@ -1,9 +1,10 @@
 //! Node reports in SQLite. The store's clock is that of the machine, which all servers of one file share.
 
-use super::{Store, signed};
+use super::Store;
 use crate::clock::milliseconds;
 use crate::id::NodeId;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
+use crate::store::log::signed;
 use crate::store::node::{self, Node, NodeReport};
 
 impl Store {
@@ -57,7 +58,8 @@ mod tests {
 
     use super::*;
     use crate::id::Kid;
-    use crate::store::{Empty, MAY_SERVE};
+    use crate::store::node::MAY_SERVE;
+    use crate::store::records::Empty;
 
     const SECOND: i64 = 1_000;
 

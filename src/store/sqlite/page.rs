@@ -1,9 +1,9 @@
 //! Reading the revocation log in SQLite, quickly: a server that starts reads all of it.
 
 use super::Store;
+use crate::store::error::StoreError;
 use crate::store::log::Row;
-use crate::store::records::Undecoded;
-use crate::store::{Logged, Page, StoreError};
+use crate::store::records::{Logged, Page, Undecoded};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
@@ -50,7 +50,7 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::id::{Kid, Sid};
     use crate::revocation::Entry;
-    use crate::store::Empty;
+    use crate::store::records::Empty;
 
     #[tokio::test]
     async fn the_log_is_read_as_it_was_written_page_by_page() {

@@ -1,14 +1,16 @@
-//! The revocation log in SQLite. One writer at a time, so `seq` grows in the order of the commits and following it misses nothing.
+//! The revocation log in SQLite. One writer at a time, so `seq` grows in the order of the commits and following it misses
+//! nothing.
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{Store, Writing, signed, unsigned};
+use super::{Store, Writing};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::revocation::Entry;
 use crate::revocation::retention;
-use crate::store::log::{Facts, whole_secs};
-use crate::store::{Revoke, Sealing, StoreError};
+use crate::store::error::StoreError;
+use crate::store::log::{Facts, signed, unsigned, whole_secs};
+use crate::store::records::{Revoke, Sealing};
 
 /// Rows deleted in one transaction: few enough that a sign-out does not wait for them.
 const PRUNE_BATCH: i64 = 2_000;
@@ -186,7 +188,7 @@ mod tests {
     use crate::id::Sid;
     use crate::session::Lifetimes;
     use crate::session::lifetime::Lifetime;
-    use crate::store::{Empty, TokenFacts};
+    use crate::store::records::{Empty, TokenFacts};
 
     const SEALING: Sealing = Sealing { lifetimes: lifetimes(1800), lag: Duration::from_secs(11), fail_open: false };
 

@@ -1,28 +1,28 @@
-//! Looking at a database in PostgreSQL, and at the server.
+//! Inspecting a PostgreSQL database and its server.
 
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Row};
 
-use super::line::Lines;
-use super::news::News;
-use super::{Inner, Limits, Store, line};
-use crate::store::StoreError;
-use crate::store::looking::Keeping;
+use super::notifications::Notifications;
+use super::pool::{Connector, Limits, Pool};
+use super::{Inner, Store};
+use crate::store::error::StoreError;
+use crate::store::records::ServerFacts;
 
 impl Store {
-    pub(crate) async fn look(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
-        let line = line(options, limits);
-        let mut connection = line.connect().await?;
-        let news = News::new(line.clone(), &mut connection).await;
-        // A word of farewell to the server; it would notice by itself.
+    pub(crate) async fn open_to_inspect(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
+        let connector = Connector::new(options, limits);
+        let mut connection = connector.connect().await?;
+        let notifications = Notifications::new(connector.clone(), &mut connection).await;
+        // Says goodbye to the server; it does not matter whether this arrives.
         let _ = connection.close().await;
-        let lines = || Lines::new(line.clone(), 1);
-        Ok(Self(Arc::new(Inner { accounts: lines(), write: lines(), follow: lines(), news })))
+        let pool = || Pool::new(connector.clone(), 1);
+        Ok(Self(Arc::new(Inner { accounts: pool(), write: pool(), follow: pool(), notifications })))
     }
 
-    pub(crate) async fn keeping(&self) -> Result<Keeping, StoreError> {
+    pub(crate) async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
         let mut reading = self.reading().await?;
         let query = sqlx::query(
             "SELECT current_setting('server_version') AS version,
@@ -35,7 +35,7 @@ impl Store {
         );
         let row = query.fetch_one(&mut *reading.connection).await?;
         reading.finish();
-        Ok(Keeping {
+        Ok(ServerFacts {
             version: row.try_get("version")?,
             fsync: row.try_get("fsync")?,
             full_page_writes: row.try_get("full_page_writes")?,

@@ -1,24 +1,24 @@
-//! What a move does in a store. The statements are the same for both engines, and so they are a macro, as those of the accounts.
-//! An engine has `reading`, `Writing`, `account` (of a row), `add_entries`, where its log's last number is, and how to raise it.
+//! Statements of a migration from one store to another.
 
-/// Gives an engine's transaction what a move does in it.
-macro_rules! moving {
+/// Implements the steps of a migration for an engine's transaction. Besides types, it takes an expression for the log's last
+/// number, and a statement that raises it.
+macro_rules! impl_migrate {
     ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
         impl $store {
-            pub(super) async fn standing(&self) -> Result<Standing, StoreError> {
+            pub(crate) async fn migration_state(&self) -> Result<MigrationState, StoreError> {
                 let mut reading = self.reading().await?;
-                let standing = standing(&mut reading.connection).await?;
+                let state = migration_state(&mut reading.connection).await?;
                 reading.finish();
-                Ok(standing)
+                Ok(state)
             }
         }
 
         impl $writing {
-            pub(super) async fn standing(&mut self) -> Result<Standing, StoreError> {
-                standing(&mut self.connection).await
+            pub(crate) async fn migration_state(&mut self) -> Result<MigrationState, StoreError> {
+                migration_state(&mut self.connection).await
             }
 
-            pub(super) async fn state_in_words(&mut self) -> Result<String, StoreError> {
+            pub(crate) async fn state_in_words(&mut self) -> Result<String, StoreError> {
                 let query = sqlx::query_as(concat!(
                     "SELECT global_generation, pruned_through, clock_reached, ",
                     $last_seq,
@@ -43,7 +43,7 @@ macro_rules! moving {
                 ))
             }
 
-            pub(super) async fn contents(&mut self, pruned_through: i64) -> Result<Contents, StoreError> {
+            pub(crate) async fn contents(&mut self, pruned_through: i64) -> Result<Contents, StoreError> {
                 let query = sqlx::query_as(
                     "SELECT (SELECT count(*) FROM account),
                             (SELECT count(*) FROM revocation WHERE expires_at >= $1)",
@@ -54,7 +54,7 @@ macro_rules! moving {
                 Ok(Contents { accounts: count(accounts)?, revocations: count(revocations)? })
             }
 
-            pub(super) async fn counters(&mut self) -> Result<Counters, StoreError> {
+            pub(crate) async fn counters(&mut self) -> Result<Counters, StoreError> {
                 let query = sqlx::query_as(concat!(
                     "SELECT global_generation, pruned_through, clock_reached, ",
                     $last_seq,
@@ -65,20 +65,20 @@ macro_rules! moving {
                 Ok(Counters { global_generation, pruned_through, clock_reached, last_seq })
             }
 
-            pub(super) async fn lifetimes(&mut self) -> Result<Vec<LifetimeInUse>, StoreError> {
+            pub(crate) async fn lifetimes(&mut self) -> Result<Vec<LifetimeInUse>, StoreError> {
                 let query = sqlx::query_as(
                     "SELECT remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until FROM lifetime_in_use",
                 );
                 Ok(query.fetch_all(&mut *self.connection).await?)
             }
 
-            pub(super) async fn accounts_after(&mut self, sub: &str, limit: i64) -> Result<Vec<Account>, StoreError> {
+            pub(crate) async fn accounts_after(&mut self, sub: &str, limit: i64) -> Result<Vec<Account>, StoreError> {
                 let query = select_accounts!("WHERE sub > $1 ORDER BY sub LIMIT $2");
                 let query = query.bind(sub).bind(limit);
                 query.fetch_all(&mut *self.connection).await?.iter().map(account).collect()
             }
 
-            pub(super) async fn log_after(
+            pub(crate) async fn log_after(
                 &mut self,
                 seq: i64,
                 pruned_through: i64,
@@ -101,7 +101,7 @@ macro_rules! moving {
                 rows.iter().map(logged).collect()
             }
 
-            pub(super) async fn begin_incoming(&mut self, incoming: &Incoming) -> Result<(), StoreError> {
+            pub(crate) async fn begin_incoming(&mut self, incoming: &Incoming) -> Result<(), StoreError> {
                 for statement in
                     ["DELETE FROM account", "DELETE FROM revocation", "DELETE FROM lifetime_in_use"]
                 {
@@ -119,7 +119,7 @@ macro_rules! moving {
                 Ok(())
             }
 
-            pub(super) async fn add_accounts(&mut self, accounts: &[Account]) -> Result<(), StoreError> {
+            pub(crate) async fn add_accounts(&mut self, accounts: &[Account]) -> Result<(), StoreError> {
                 let mut insert = sqlx::QueryBuilder::<$database>::new(
                     "INSERT INTO account
                      (sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation, created_at) ",
@@ -141,7 +141,7 @@ macro_rules! moving {
                 Ok(())
             }
 
-            pub(super) async fn advance(&mut self, from: &Incoming, to: &Incoming) -> Result<bool, StoreError> {
+            pub(crate) async fn advance(&mut self, from: &Incoming, to: &Incoming) -> Result<bool, StoreError> {
                 let query = sqlx::query(
                     "UPDATE migration SET last_account = $1, last_seq = $2, finished = $3
                      WHERE source_id = $4 AND last_account = $5 AND last_seq = $6 AND NOT finished",
@@ -151,7 +151,7 @@ macro_rules! moving {
                 Ok(query.execute(&mut *self.connection).await?.rows_affected() == 1)
             }
 
-            pub(super) async fn set_counters(&mut self, counters: Counters) -> Result<(), StoreError> {
+            pub(crate) async fn set_counters(&mut self, counters: Counters) -> Result<(), StoreError> {
                 let Counters { global_generation, pruned_through, clock_reached, last_seq } = counters;
                 sqlx::query($raise_last_seq).bind(last_seq).execute(&mut *self.connection).await?;
                 sqlx::query("UPDATE state SET global_generation = $1, pruned_through = $2, clock_reached = $3")
@@ -163,7 +163,7 @@ macro_rules! moving {
                 Ok(())
             }
 
-            pub(super) async fn set_lifetimes(&mut self, lifetimes: &[LifetimeInUse]) -> Result<(), StoreError> {
+            pub(crate) async fn set_lifetimes(&mut self, lifetimes: &[LifetimeInUse]) -> Result<(), StoreError> {
                 for (remembered, idle, absolute, lag, fail_open, until) in lifetimes {
                     sqlx::query(
                         "INSERT INTO lifetime_in_use
@@ -182,20 +182,19 @@ macro_rules! moving {
                 Ok(())
             }
 
-            pub(super) async fn mark_moved(&mut self, to: &str) -> Result<(), StoreError> {
+            pub(crate) async fn mark_moved(&mut self, to: &str) -> Result<(), StoreError> {
                 sqlx::query("UPDATE state SET moved_to = $1").bind(to).execute(&mut *self.connection).await?;
                 Ok(())
             }
         }
 
-        async fn standing(connection: &mut $connection) -> Result<Standing, StoreError> {
+        async fn migration_state(connection: &mut $connection) -> Result<MigrationState, StoreError> {
             let query = sqlx::query("SELECT store_id, source_id, source, source_state, last_account, migration.last_seq, finished, moved_to
                  FROM migration, state",
             );
             let row = query.fetch_one(connection).await?;
-            let (source_id, source, state) =
-                (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
-            let incoming = match (source_id, source, state) {
+            let origin = (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
+            let incoming = match origin {
                 (Some(source_id), Some(source), Some(state)) => Some(Incoming {
                     source_id,
                     source,
@@ -206,9 +205,9 @@ macro_rules! moving {
                 }),
                 _ => None,
             };
-            Ok(Standing { store_id: row.try_get("store_id")?, moved_to: row.try_get("moved_to")?, incoming })
+            Ok(MigrationState { store_id: row.try_get("store_id")?, moved_to: row.try_get("moved_to")?, incoming })
         }
     };
 }
 
-pub(in crate::store) use moving;
+pub(in crate::store) use impl_migrate;

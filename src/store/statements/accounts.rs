@@ -1,10 +1,7 @@
-//! Accounts. A change that ends sessions raises the account's generation and writes the revocation in one transaction.
-//!
-//! The statements are the same for both engines, and so they are written once, as a macro: sqlx's types differ from engine to
-//! engine, and no generic function over them is readable. An engine has `reading` (a connection), `begin` (the transaction
-//! that is the only writer until it ends) and `revocations::write`.
+//! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
+//! transaction.
 
-/// Asks for accounts, whole: by the names of the columns, because a newer version may add some while this one runs.
+/// Selects whole accounts, by the names of the columns, because a newer version may add some while this one runs.
 macro_rules! select_accounts {
     ($which:literal) => {
         sqlx::query(concat!(
@@ -16,8 +13,8 @@ macro_rules! select_accounts {
     };
 }
 
-/// Gives an engine its accounts.
-macro_rules! accounts {
+/// Implements reading and changing accounts for an engine.
+macro_rules! impl_accounts {
     ($store:ident, $connection:ty, $row:ty) => {
         impl $store {
             pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
@@ -167,5 +164,5 @@ macro_rules! accounts {
     };
 }
 
-pub(super) use accounts;
-pub(super) use select_accounts;
+pub(in crate::store) use impl_accounts;
+pub(in crate::store) use select_accounts;

@@ -1,4 +1,4 @@
-//! Looking at an SQLite file, and at one that is damaged.
+//! Inspecting an SQLite file, also one that is damaged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::files::{self, Files};
 use super::{BUSY_TIMEOUT, Store};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 impl Store {
-    pub(crate) async fn look(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn open_to_inspect(path: &Path) -> Result<Self, StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let files = Files::of(path)?;
-        // Nobody has the file open if there is no log beside it; to read it as such leaves no log behind, either.
+        // Without a log beside it, no process has the file open; reading it as immutable does not create a log.
         let unused = !files.have_log();
         let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);

@@ -1,48 +1,51 @@
-//! Moving everything in one store into another, of whichever engine each is: accounts, what is refused, the lifetimes in use, and
-//! the counters to the letter. So every session lives on that lived, and none that was ended.
+//! Migrating one store to another, of any engine: accounts, refusals, the lifetimes in use, and the exact counters. Every live
+//! session stays alive, and every ended one stays ended.
 //!
-//! *Nothing changes under the copy.* Both stores must be without servers. The source is held by a transaction that keeps all other
-//! writers out from the first page to the last; when everything has arrived, it is marked as moved, and nothing opens it any more.
-//! Between two attempts it may change, so the target notes what the source held: any change of an account that is not an addition
-//! writes to the log, so the counters, the log's last number and a few counts tell whether there was one. If there was, the copy
-//! begins again.
+//! *Nothing changes during the copy.* Both stores must be without servers. A transaction on the source keeps all other writers
+//! out from the first page to the last. When everything has arrived, the source is marked as moved, and nothing opens it any
+//! more. The source may change between two attempts, so the target records what it held: any change of an account that is not an
+//! addition writes to the log, so the counters, the log's last number and a few counts show whether there was one. If there was,
+//! the copy begins again.
 //!
-//! *Nothing is copied twice or left out.* How far the copy has come is noted in the target, by the transaction that brings a page.
-//! Until everything is there, nothing else opens the target.
+//! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress there. Until
+//! everything has arrived, nothing else opens the target.
 
-pub(super) mod held;
-pub(super) mod statements;
+mod held;
+pub(super) mod state;
 
-use super::{Node, Store, StoreError};
-use held::{Contents, Incoming};
+use super::Store;
+use super::error::StoreError;
+use super::node::Node;
+use held::Held;
+use state::{Contents, Incoming};
 
 /// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry five.
 const ACCOUNTS: i64 = 500;
 const ENTRIES: i64 = 2_000;
 
-/// One end of a move: an open store, and its address without a password.
+/// One end of a migration: an open store, and its address without a password.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End<'a> {
     pub(crate) store: &'a Store,
     pub(crate) name: &'a str,
 }
 
-/// How far a move has come.
+/// Progress of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     pub(crate) copied: Contents,
     pub(crate) all: Contents,
 }
 
-/// What a move did.
+/// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moved {
     Now(Contents),
-    /// It was finished before, and neither end has been anything else since.
+    /// It was finished before, and neither store has been used otherwise since.
     Before,
 }
 
-/// Why a move was refused, or broke off.
+/// Reason why a migration was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MoveError {
     #[error("{0}")]
@@ -59,28 +62,29 @@ pub(crate) enum MoveError {
     Disturbed(String),
 }
 
-/// Moves everything, or goes on with it; tells `report` after every page.
+/// Migrates everything, or continues an unfinished migration. Calls `report` after every page.
 pub(crate) async fn move_everything(
     from: End<'_>,
     to: End<'_>,
     mut report: impl FnMut(Progress),
 ) -> Result<Moved, MoveError> {
-    let standing = from.store.standing().await?;
-    standing.is_whole()?;
-    let source_id = standing.store_id;
-    if source_id == to.store.standing().await?.store_id {
+    let state = from.store.migration_state().await?;
+    state.check_complete()?;
+    let source_id = state.store_id;
+    if source_id == to.store.migration_state().await?.store_id {
         return Err(MoveError::Same);
     }
     for end in [from, to] {
         refuse_servers(end).await?;
     }
     let mut source = from.store.hold().await?;
-    let (moved_to, state) = (source.standing().await?.moved_to, source.state_in_words().await?);
+    let moved_to = source.migration_state().await?.moved_to;
+    let state = source.state_in_words().await?;
     let counters = source.counters().await?;
     let begun = Incoming { source_id, source: from.name.to_owned(), state, ..Incoming::default() };
     let mut place = match prepare(to, begun, moved_to).await? {
         incoming if incoming.finished => {
-            // Should it have been cut off just before.
+            // The attempt that finished it may have been cut off before this.
             source.mark_moved(to.name).await?;
             source.commit().await?;
             return Ok(Moved::Before);
@@ -129,14 +133,14 @@ pub(crate) async fn move_everything(
     Ok(Moved::Now(all))
 }
 
-/// Where to go on: at the beginning, unless the target has a part, or all, of just this.
+/// Returns where to continue: at the beginning, unless the target has a part, or all, of the same migration.
 async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MoveError> {
     let mut target = to.store.hold().await?;
-    let standing = target.standing().await?;
-    if let Some(to) = standing.moved_to {
+    let state = target.migration_state().await?;
+    if let Some(to) = state.moved_to {
         return Err(StoreError::Moved(to).into());
     }
-    let unfinished = match standing.incoming {
+    let unfinished = match state.incoming {
         Some(before) if (&before.source_id, &before.state) == (&begun.source_id, &begun.state) => {
             return Ok(before);
         }
@@ -148,7 +152,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     if let Some(to) = moved_to {
         return Err(StoreError::Moved(to).into());
     }
-    // What is unfinished is nothing but a part of what the source held once.
+    // An unfinished migration has written nothing but a part of what the source held then.
     if !unfinished && !target.contents(0).await?.is_empty() {
         return Err(MoveError::NotEmpty(to.name.to_owned()));
     }
@@ -157,8 +161,8 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     Ok(begun)
 }
 
-/// Notes how far the copy has come, if it is where we left it.
-async fn advance(target: &mut held::Held<'_>, to: End<'_>, place: &Incoming, next: &Incoming) -> Result<(), MoveError> {
+/// Records the progress of the copy, if it is at `place`.
+async fn advance(target: &mut Held<'_>, to: End<'_>, place: &Incoming, next: &Incoming) -> Result<(), MoveError> {
     if target.advance(place, next).await? { Ok(()) } else { Err(MoveError::Disturbed(to.name.to_owned())) }
 }
 

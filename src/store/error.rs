@@ -1,0 +1,74 @@
+//! Errors of the store, and the time limits that two of them report.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::{Now, UnixTime};
+use crate::revocation::retention::COMMITTED_WITHIN;
+
+/// Reason why a store operation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("there is no database at {}", .0.display())]
+    Missing(PathBuf),
+    #[error(
+        "the database file {} was replaced or removed while it was in use: put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then",
+        .0.display()
+    )]
+    Replaced(PathBuf),
+    #[error(
+        "there is no database at {path}, but its log {path}-wal: it was moved or removed, perhaps under a running server. \
+         Put the file back; or, if it is lost, remove {path}-wal and {path}-shm first",
+        path = .0.display()
+    )]
+    Left(PathBuf),
+    #[error("{0} has none of Sealjar's tables")]
+    WithoutTables(String),
+    #[error("cannot open the database {}: {source}", path.display())]
+    Open { path: PathBuf, source: sqlx::Error },
+    #[error("cannot create the database {}: {source}", path.display())]
+    Create { path: PathBuf, source: std::io::Error },
+    #[error("cannot use PostgreSQL at {server}: {reason}")]
+    Connect { server: String, reason: String },
+    #[error("PostgreSQL at {0} only reads: it is a standby")]
+    Standby(String),
+    #[error("the database did not answer in time")]
+    TimedOut,
+    #[error("the database took too long to commit: the change may have been made or not")]
+    TooLate,
+    #[error("this machine's clock says {here}, the database's says {there}")]
+    ClocksApart { here: UnixTime, there: UnixTime },
+    #[error("cannot bring the database up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the database's tables need a newer Sealjar (they ask for migration {needs}, this one knows {known})")]
+    TooNew { needs: i64, known: i64 },
+    #[error("the database failed: {0}")]
+    Failed(#[from] sqlx::Error),
+    #[error("the database holds a value that cannot be: {0}")]
+    Corrupt(&'static str),
+    #[error("the database holds an unfinished migration from {0}")]
+    Unfinished(String),
+    #[error("what was in this database was moved to {0}")]
+    Moved(String),
+    #[error("there is an account named {0} already")]
+    NameTaken(String),
+    #[error("there is no account named {0}")]
+    NoSuchAccount(String),
+}
+
+/// Returns `TimedOut` if the work takes longer than this. Its connection is closed then; whether the work was done is unknown.
+pub(super) async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
+}
+
+/// Returns `TooLate` for a commit that took longer than retention allows for an entry with a fixed expiry to become visible.
+pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    match outcome {
+        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),
+        Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::TooLate),
+        Err(error) => Err(error),
+    }
+}

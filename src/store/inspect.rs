@@ -1,0 +1,47 @@
+//! Inspecting a store without changing it: it is neither created nor brought up to date, whatever its tables are.
+
+use super::error::{StoreError, within};
+use super::postgres::pool::{CALL_TIMEOUT, Limits};
+use super::records::{ServerFacts, Tables};
+use super::url::StoreUrl;
+use super::{Store, call, postgres, sqlite};
+use crate::clock::UnixTime;
+
+impl Store {
+    /// Opens a database for reading only, in any state.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not there, or cannot be read.
+    pub(crate) async fn open_to_inspect(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
+        Ok(match url {
+            StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open_to_inspect(path).await?),
+            StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open_to_inspect(options, limits).await?),
+        })
+    }
+
+    /// Returns the version of the tables, or `None` if there are none.
+    pub(crate) async fn tables(&self) -> Result<Option<Tables>, StoreError> {
+        call!(self, engine => engine.tables())
+    }
+
+    /// Returns the latest time that a server has recorded.
+    pub(crate) async fn clock_reached(&self) -> Result<UnixTime, StoreError> {
+        call!(self, engine => engine.clock_reached())
+    }
+
+    /// Returns the first damage that a check of an SQLite file finds; `None` for PostgreSQL, which checks its own files.
+    pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.damage().await,
+            Self::Postgres(_) => Ok(None),
+        }
+    }
+
+    /// Returns the settings of a PostgreSQL server; `None` for SQLite.
+    pub(crate) async fn server_facts(&self) -> Result<Option<ServerFacts>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(engine) => within(CALL_TIMEOUT, engine.server_facts()).await.map(Some),
+        }
+    }
+}

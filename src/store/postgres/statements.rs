@@ -1,0 +1,28 @@
+//! The statements that are the same for both engines.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Postgres, Row};
+
+use super::{MIGRATIONS, Store, Writing, has_tables, revocations};
+use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
+use crate::clock::UnixTime;
+use crate::id::Kid;
+use crate::revocation::Entry;
+use crate::store::error::StoreError;
+use crate::store::log::{self, signed, unsigned};
+use crate::store::migrate::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
+use crate::store::records::{Account, Change, PasswordChanged, Revoke, Tables};
+use crate::store::statements::accounts::{impl_accounts, select_accounts};
+use crate::store::statements::inspect::impl_inspect;
+use crate::store::statements::migrate::impl_migrate;
+
+impl_accounts!(Store, PgConnection, PgRow);
+impl_inspect!(Store);
+impl_migrate!(
+    Store,
+    Writing<'_>,
+    PgConnection,
+    Postgres,
+    "last_seq",
+    "UPDATE state SET last_seq = greatest(last_seq, $1)"
+);

@@ -1,0 +1,29 @@
+//! The statements that are the same for both engines.
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row, Sqlite};
+
+use super::{MIGRATIONS, Store, Writing, has_tables, revocations};
+use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
+use crate::clock::UnixTime;
+use crate::id::Kid;
+use crate::revocation::Entry;
+use crate::store::error::StoreError;
+use crate::store::log::{self, signed, unsigned};
+use crate::store::migrate::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
+use crate::store::records::{Account, Change, PasswordChanged, Revoke, Tables};
+use crate::store::statements::accounts::{impl_accounts, select_accounts};
+use crate::store::statements::inspect::impl_inspect;
+use crate::store::statements::migrate::impl_migrate;
+
+impl_accounts!(Store, SqliteConnection, SqliteRow);
+impl_inspect!(Store);
+impl_migrate!(
+    Store,
+    Writing,
+    SqliteConnection,
+    Sqlite,
+    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)",
+    "REPLACE INTO sqlite_sequence (rowid, name, seq)
+     SELECT max(rowid), 'revocation', max($1, coalesce(max(seq), 0)) FROM sqlite_sequence WHERE name = 'revocation'"
+);
