@@ -1,8 +1,8 @@
 //! Threads that check passwords.
 //!
-//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with its own
-//! memory; the [`queue`] before them is short, and a full one is an answer ([`Overloaded`]). A thread *is* the permit: whoever
-//! asked may hang up, but the thread is free only when the work is done.
+//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with its
+//! own memory; the [`queue`] before them is short, and a full one is an answer ([`Overloaded`]). A thread *is* the permit:
+//! whoever asked may hang up, but the thread is free only when the work is done.
 
 pub(crate) mod queue;
 mod spare;
@@ -12,21 +12,17 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-use super::super::{BadField, Password, Profile};
-use super::{Argon2id, Cost, Stored, Verdict, check_uncommon};
+use crate::account::password::{Argon2id, Cost, Stored, Verdict, check_uncommon};
+use crate::account::{BadField, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
 use crate::metrics::{HASHING, HASHING_NOW};
+pub(crate) use queue::Overloaded;
 use queue::{Lane, Queue};
 use spare::Spare;
 
 /// Below ordinary work, so that sign-ins do not slow down requests that only verify.
 const NICENESS: i32 = 10;
-
-/// All threads are busy and the queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords wait to be checked")]
-pub(crate) struct Overloaded;
 
 enum Job {
     Verify { password: Password, stored: Option<String>, may_sign_in: bool, reply: oneshot::Sender<Verdict> },

@@ -1,13 +1,16 @@
-//! What waits for a thread: two short lanes, of which that of known claimants is served first. So strangers who fill theirs do not
-//! keep out whoever signs in from where that account was signed in to before.
+//! The queue in front of the password threads: two short lanes. The lane of clients that are known to the account is served
+//! first, so that strangers who fill theirs do not keep out a user who signs in from a known network.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Overloaded;
+/// All threads are busy and the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords wait to be checked")]
+pub(crate) struct Overloaded;
 
-/// Who asks.
+/// Lane of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// From a network that is known to the account, or with a token of it.
@@ -19,7 +22,7 @@ pub(crate) enum Lane {
 pub(super) struct Queue<J> {
     lanes: Mutex<Lanes<J>>,
     arrived: Condvar,
-    /// Of each lane.
+    /// Maximum length of each lane.
     capacity: usize,
 }
 
@@ -50,20 +53,20 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// How many wait in either lane, the known one first, and how many may.
+    /// Returns the length of each lane, the known one first, and the maximum length.
     pub(super) fn waiting(&self) -> ([usize; 2], usize) {
         let lanes = self.lanes();
         ([lanes.known.len(), lanes.strange.len()], self.capacity)
     }
 
-    /// The next job; waits for one. `None` once the queue is closed and empty.
+    /// Waits for the next job and returns it, or `None` once the queue is closed and empty.
     pub(super) fn pop(&self) -> Option<J> {
         let nothing = |lanes: &mut Lanes<J>| lanes.known.is_empty() && lanes.strange.is_empty() && !lanes.closed;
         let mut lanes = self.arrived.wait_while(self.lanes(), nothing).unwrap_or_else(PoisonError::into_inner);
         lanes.known.pop_front().or_else(|| lanes.strange.pop_front())
     }
 
-    /// Lets those who wait for jobs go.
+    /// Wakes all threads that wait for a job.
     pub(super) fn close(&self) {
         self.lanes().closed = true;
         self.arrived.notify_all();
