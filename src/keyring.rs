@@ -9,83 +9,22 @@
 //!
 //! A key that the store's revocation log refuses is revoked as well, whatever its file says ([`KeyRing::refusing`]).
 
+pub(crate) mod error;
 pub mod file;
+mod key;
 pub(crate) mod permissions;
 pub mod rotate;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
-use crate::seal::Sealer;
-use crate::secret::Secret;
-pub use file::RingError;
+pub use error::{KeyFileError, RingError};
+pub use key::{Dates, Key};
 
-/// One key and its way through life.
-#[derive(Debug)]
-pub struct Key {
-    secret: Secret,
-    sealer: Sealer,
-    dates: Dates,
-    /// Whether the revocation log refuses it.
-    refused: bool,
-}
-
-/// What a key file says besides the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dates {
-    /// When the key was made.
-    pub created_at: UnixTime,
-    /// From when it seals; absent while it is published and not scheduled.
-    pub activates_at: Option<UnixTime>,
-    /// When it was revoked, if it was.
-    pub revoked_at: Option<UnixTime>,
-    /// No token sealed with it lives longer than this.
-    pub max_lifetime: Duration,
-}
-
-impl Key {
-    /// The key with this secret and these dates.
-    pub fn new(secret: Secret, dates: Dates) -> Self {
-        Self { sealer: Sealer::new(&secret), secret, dates, refused: false }
-    }
-
-    /// Its id.
-    pub const fn kid(&self) -> Kid {
-        self.sealer.kid()
-    }
-
-    /// Its dates.
-    pub const fn dates(&self) -> &Dates {
-        &self.dates
-    }
-
-    /// Its ciphers.
-    pub const fn sealer(&self) -> &Sealer {
-        &self.sealer
-    }
-
-    /// Whether it was revoked, by its file or by the revocation log.
-    pub const fn is_revoked(&self) -> bool {
-        self.refused || self.dates.revoked_at.is_some()
-    }
-
-    /// Whether it would seal at `now`, were there no later key.
-    fn may_seal(&self, now: UnixTime) -> bool {
-        !self.is_revoked() && self.dates.activates_at.is_some_and(|instant| instant <= now)
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.refused == other.refused && self.dates == other.dates && self.secret == other.secret
-    }
-}
-
-/// Where a key is in its life.
+/// State of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     /// Opens; will seal later.
@@ -110,7 +49,7 @@ impl KeyState {
     }
 }
 
-/// Why the ring has no key to open a token with.
+/// Reason why the ring has no key to open a token with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoKey {
     /// No key of this id is held.
@@ -123,7 +62,7 @@ pub enum NoKey {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// How many entries of the revocation log have been applied to the keys.
+    /// Number of entries of the revocation log that have been applied to the keys.
     refusals: usize,
 }
 
@@ -135,13 +74,13 @@ impl PartialEq for KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of these keys.
+    /// Makes a ring of these keys.
     pub fn new(mut keys: Vec<Key>) -> Self {
         keys.sort_by_key(|key| std::cmp::Reverse((key.dates.activates_at, key.kid())));
         Self { keys, refusals: 0 }
     }
 
-    /// The same ring, in which the keys that the revocation log refuses are revoked.
+    /// Revokes the keys that the revocation log refuses.
     #[must_use]
     pub fn refusing(mut self, kids: &[Kid]) -> Self {
         self.keys.iter_mut().for_each(|key| key.refused = kids.contains(&key.kid()));
@@ -149,12 +88,12 @@ impl KeyRing {
         self
     }
 
-    /// How many kids were passed to [`KeyRing::refusing`].
+    /// Returns the number of kids that were passed to [`KeyRing::refusing`].
     pub(crate) const fn refusals(&self) -> usize {
         self.refusals
     }
 
-    /// Another ring of the same keys, as their files have them.
+    /// Copies the ring without the refusals of the revocation log.
     pub(crate) fn copy(&self) -> Self {
         let keys = self.keys.iter().map(|key| Key::new(key.secret.clone(), key.dates));
         Self { keys: keys.collect(), refusals: 0 }
@@ -163,8 +102,8 @@ impl KeyRing {
     /// Reads every `*.key` file of the directory.
     ///
     /// # Errors
-    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too, and so is a
-    /// directory into which others can put keys.
+    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too, and so is
+    /// a directory into which others can put keys.
     pub fn load(directory: &Path) -> Result<Self, RingError> {
         permissions::check_directory(directory)?;
         let ring = settled(|| Ok(Self::new(file::read_all(directory)?)))?;
@@ -174,12 +113,12 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// All keys, the latest activation first.
+    /// Returns all keys, the latest activation first.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// The key to open a token of this id with.
+    /// Returns the key that opens tokens of this kid.
     ///
     /// # Errors
     /// [`NoKey`] if it is not held, or revoked.
@@ -188,12 +127,12 @@ impl KeyRing {
         if key.is_revoked() { Err(NoKey::Revoked) } else { Ok(key) }
     }
 
-    /// The active key, if there is one.
+    /// Returns the active key, or `None`.
     pub fn sealing_key(&self, now: UnixTime) -> Option<&Key> {
         self.keys.iter().find(|key| key.may_seal(now))
     }
 
-    /// Where a key of this ring is in its life.
+    /// Returns the state of a key of this ring.
     pub fn state(&self, key: &Key, now: UnixTime) -> KeyState {
         if key.is_revoked() {
             KeyState::Revoked
@@ -206,7 +145,7 @@ impl KeyRing {
         }
     }
 
-    /// When the first unrevoked successor replaced a retired key.
+    /// Returns the time when the first unrevoked successor replaced a retired key.
     pub fn retired_at(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
         (self.state(key, now) == KeyState::Retired)
@@ -217,8 +156,8 @@ impl KeyRing {
             .flatten()
     }
 
-    /// The other keys that are not revoked and have sealed since this one was made: it opens from then on until it is revoked, and a
-    /// session of it that is renewed goes on under the key that is active at that moment.
+    /// The other keys that are not revoked and have sealed since this one was made: it opens from then on until it is revoked,
+    /// and a session of it that is renewed goes on under the key that is active at that moment.
     fn renewing(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
         let sealed_since = |other: &Key| {
@@ -232,7 +171,8 @@ impl KeyRing {
         others.filter(|other| was_there(other) && sealed_since(other)).map(Key::kid).collect()
     }
 
-    /// Until when a token that was sealed with a retired or revoked key may be alive; `None` for a key that may yet seal.
+    /// Returns the time until which a token that was sealed with a retired or revoked key may be alive, or `None` for a key that
+    /// may still seal.
     pub fn needed_until(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
         let last_sealed = match self.state(key, now) {
             KeyState::Retired => self.retired_at(key, now),
@@ -245,11 +185,11 @@ impl KeyRing {
     }
 }
 
-/// Reads until two reads agree, so that what was read was there at one moment. A key is revoked before its successor becomes active;
-/// one read may see the first file as it was before and the second as it is after, and a ring of both would renew sessions of the
-/// revoked key.
+/// Reads until two reads agree, so that what was read was there at one moment. A key is revoked before its successor becomes
+/// active; one read may see the first file as it was before and the second as it is after, and a ring of both would renew
+/// sessions of the revoked key.
 fn settled(read: impl Fn() -> Result<KeyRing, RingError>) -> Result<KeyRing, RingError> {
-    /// Nobody changes the files that often.
+    /// Nobody changes the files this often.
     const MOST_READS: usize = 10;
     let mut ring = read()?;
     for _ in 1..MOST_READS {

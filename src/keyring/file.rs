@@ -28,8 +28,9 @@ use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::error::{KeyFileError, MAX_FILE_BYTES, RingError};
+use super::key::{Dates, Key};
 use super::permissions::TrustedOwners;
-use super::{Dates, Key};
 use crate::access_denied;
 use crate::bounded_file::{BoundedFile, ReadError};
 use crate::clock::UnixTime;
@@ -38,130 +39,9 @@ use crate::id::Kid;
 use crate::secret::Secret;
 
 const EXTENSION: &str = "key";
-/// A key file is about 250 bytes; this leaves room for comments.
-pub(crate) const MAX_FILE_BYTES: u64 = 4096;
 /// Others read or write, group writes.
 const TOO_OPEN: u32 = 0o026;
 const GROUP_READS: u32 = 0o040;
-
-/// A ring or a key file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RingError {
-    /// The directory cannot be read.
-    #[error("cannot read the key directory {}: {source}", directory.display())]
-    Directory {
-        /// Which.
-        directory: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others could put keys into the directory.
-    #[error(
-        "the key directory {} has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
-        directory.display(), directory.display()
-    )]
-    OpenDirectory {
-        /// The directory.
-        directory: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The directory holds no key.
-    #[error("there is no key in {}", directory.display())]
-    Empty {
-        /// Which.
-        directory: PathBuf,
-    },
-    /// A key file is refused, and with it the ring.
-    #[error("key file {}: {reason}", path.display())]
-    KeyFile {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: KeyFileError,
-    },
-}
-
-/// Why a key file is refused. The text of the file is never repeated.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// The system refused.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// A directory, a pipe or a device.
-    #[error("not a regular file")]
-    NotAFile,
-    /// Too open.
-    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", path.display())]
-    TooOpen {
-        /// The permission bits.
-        mode: u32,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Neither the directory's owner, nor this process's user, nor root owns it.
-    #[error(
-        "it belongs to the user with the id {uid}, who could change the key; run chown to give it to the directory's owner"
-    )]
-    StrangeOwner {
-        /// The owner.
-        uid: u32,
-    },
-    /// A link to a file that others could replace.
-    #[error(
-        "it is a link into {}, which has mode {mode:04o}, so others could replace the key; run: chmod go-w {}",
-        directory.display(), directory.display()
-    )]
-    OpenDirectory {
-        /// The directory that holds the file.
-        directory: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A link to a file that the owner of its directory could replace.
-    #[error(
-        "it is a link into {}, which belongs to the user with the id {uid}, who could replace the key; \
-         run chown to give that directory to the key directory's owner", directory.display()
-    )]
-    StrangeDirectory {
-        /// The directory that holds the file.
-        directory: PathBuf,
-        /// Its owner.
-        uid: u32,
-    },
-    /// Far longer than a key file.
-    #[error("longer than {MAX_FILE_BYTES} bytes")]
-    TooLong,
-    /// Not TOML, or not these fields.
-    #[error("line {line}: {message}")]
-    Syntax {
-        /// Counted from 1.
-        line: usize,
-        /// What the parser says.
-        message: String,
-    },
-    /// Bytes that are no text.
-    #[error("not UTF-8")]
-    NotText,
-    /// No session could live.
-    #[error("max_lifetime_secs is 0, so every session would be over at once; it must be at least 1")]
-    NoLifetime,
-    /// A date that is no instant.
-    #[error("{field} is not a date with time and offset, such as 2026-11-23T22:00:00Z")]
-    NotAnInstant {
-        /// Which.
-        field: &'static str,
-    },
-    /// The secret does not decode to 32 bytes.
-    #[error("secret is not 32 bytes in base64url without padding (43 characters)")]
-    SecretLength,
-    /// The name is not that of the key: a copy, or a file that was renamed or changed.
-    #[error("its secret belongs to {expected}.key: the file is a copy, was renamed, or its secret was changed")]
-    WrongName {
-        /// The id of the key within.
-        expected: Kid,
-    },
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, statvfs};
 
-use super::RingError;
-use super::file::KeyFileError;
+use super::error::{KeyFileError, RingError};
 use crate::access_denied;
 use crate::file_owner::directory_of;
 
@@ -71,7 +70,8 @@ impl TrustedOwners {
     }
 }
 
-/// The directories that hold a link on the way to a file, or the file itself. Whoever writes there decides what the path leads to.
+/// The directories that hold a link on the way to a file, or the file itself. Whoever writes there decides what the path leads
+/// to.
 fn directories_on_the_way(path: &Path) -> io::Result<Vec<PathBuf>> {
     /// As many as Linux follows ([path_resolution(7)](https://man7.org/linux/man-pages/man7/path_resolution.7.html)).
     const MOST_LINKS: usize = 40;

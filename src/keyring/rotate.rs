@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use rustix::fs::{Access, Mode, OFlags};
 
+use super::error::RingError;
+use super::key::{Dates, Key};
 use super::permissions::check_directory;
-use super::{Dates, Key, KeyRing, RingError, file};
+use super::{KeyRing, file};
 use crate::access_denied;
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
@@ -66,8 +68,8 @@ impl LockedRing {
     /// Locks the directory, waiting for whoever changes it now, for 30 s at most. Makes nothing but the lock file.
     ///
     /// # Errors
-    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, if new
-    /// files there cannot be given to its owner, or if somebody else keeps the lock.
+    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, if
+    /// new files there cannot be given to its owner, or if somebody else keeps the lock.
     pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
         check_directory(directory)?;
         let lock = || -> io::Result<Self> {
@@ -130,8 +132,8 @@ impl LockedRing {
         Ok((self.make(Some(activates_at), max_lifetime, now)?.kid(), activates_at))
     }
 
-    /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind is
-    /// taken up instead, unless it is one of `refused`, which the store's revocation log refuses; says whether there was none.
+    /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind
+    /// is taken up instead, unless it is one of `refused`, which the store's revocation log refuses; says whether there was none.
     ///
     /// # Errors
     /// [`ChangeError`]; an empty ring is refused, as by `rotate`.
@@ -163,9 +165,9 @@ impl LockedRing {
         }
     }
 
-    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor is made that
-    /// opens from now on and seals only then, with the lifetime of the old key. Were it to seal before, sessions of the old key would
-    /// be renewed under it, and live on. For a key that was revoked before, none is made unless no key seals.
+    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor is
+    /// made that opens from now on and seals only then, with the lifetime of the old key. Were it to seal before, sessions of the
+    /// old key would be renewed under it, and live on. For a key that was revoked before, none is made unless no key seals.
     ///
     /// `refused` are the keys that the store's revocation log refuses already: they cannot take over.
     ///
@@ -202,8 +204,8 @@ impl LockedRing {
         Ok(KeyRevocation { ring: self, revoked, successor, renewing, leaves_none })
     }
 
-    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are the keys
-    /// that the store's revocation log refuses: a key is not retired by one of them.
+    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are
+    /// the keys that the store's revocation log refuses: a key is not retired by one of them.
     ///
     /// # Errors
     /// [`ChangeError`]; what was removed before it stays removed.

@@ -1,6 +1,8 @@
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::*;
+use crate::secret::Secret;
 
 fn key(number: u8, activates_at: Option<u64>, revoked_at: Option<u64>) -> Key {
     let dates = Dates {

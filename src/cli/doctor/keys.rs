@@ -13,9 +13,10 @@ use crate::bounded_file;
 use crate::cli::Failure;
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::config::Config;
-use crate::keyring::file::{KeyFileError, MAX_FILE_BYTES, parse, read_each};
+use crate::keyring::error::{KeyFileError, MAX_FILE_BYTES, RingError};
+use crate::keyring::file::{parse, read_each};
 use crate::keyring::permissions::check_directory as check_open;
-use crate::keyring::{Key, KeyRing, KeyState, RingError};
+use crate::keyring::{Key, KeyRing, KeyState};
 
 /// A key that has sealed for longer is due for a successor, which costs nobody a session.
 const OLD: Duration = Duration::from_secs(90 * 24 * 3600);
