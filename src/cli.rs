@@ -39,7 +39,7 @@ use crate::config::listen::Listen;
 use crate::config::{Config, ConfigError};
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
-use crate::server::ServeError;
+use crate::server::error::ServeError;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::records::Empty;

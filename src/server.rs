@@ -1,8 +1,9 @@
-//! The process: from a configuration to two listeners, and an orderly end.
+//! The server process: from a configuration to two listeners, and a graceful shutdown.
 
 mod admission;
 pub(crate) mod descriptors;
-mod listener;
+pub(crate) mod error;
+pub(crate) mod listener;
 pub(crate) mod log;
 mod log_queue;
 mod protocol;
@@ -25,7 +26,6 @@ use crate::account::password::checker::Checker;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::config::layers::Origins;
-use crate::config::listen::Listen;
 use crate::http;
 use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
@@ -38,12 +38,11 @@ use crate::http::openapi;
 use crate::http::pages::Shell;
 use crate::http::reloads::Reloads;
 use crate::http::throttle::Throttle;
-use crate::http::tls::{Tls, TlsError};
-use crate::keyring::{KeyRing, RingError};
+use crate::http::tls::Tls;
+use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::store::error::StoreError;
 use crate::store::records::Empty;
 use crate::sync::committer::Committer;
 use crate::sync::follower::Follower;
@@ -51,35 +50,16 @@ use crate::sync::key_directory::KeyDirectory;
 use crate::sync::lag::Lag;
 use crate::web::changes::Changes;
 use crate::web::hosts::Hosts;
-pub(crate) use listener::Inherited;
-use listener::Listener;
+use error::ServeError;
+use listener::{Inherited, Listener};
 use log::Log;
 use reload::Reload;
 use report::Reporting;
 
-/// How long the last sign-outs may take to reach the store after the last request.
+/// Time limit for the last sign-outs to reach the store after the last request.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the server did not start, or broke.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ServeError {
-    #[error(transparent)]
-    Ring(#[from] RingError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("cannot listen on {listen} ({setting}): {source}")]
-    Listen { setting: &'static str, listen: Listen, source: io::Error },
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(
-        "the last sign-outs did not reach the store: these sessions live on elsewhere, and here after the next start"
-    )]
-    NotFlushed,
-    #[error("the system refused: {0}")]
-    System(#[from] io::Error),
-}
-
-/// Where the server can be reached, once it can.
+/// Addresses of a server that is ready.
 #[derive(Debug)]
 pub(crate) struct Ready<'a> {
     pub(crate) hosts: &'a Hosts,
@@ -95,14 +75,14 @@ pub(crate) async fn serve(
     mut inherited: Inherited,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
-    // A hangup that comes while the server starts would end it.
+    // Registered first: a hangup signal during the start would otherwise end the process.
     let hangups = signal(SignalKind::hangup())?;
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = Store::open(&config.store_url(), config.store_limits(), Empty::Filled).await?;
     let list = Arc::new(RevocationList::new(config.freshness()));
     let lag = Arc::new(Lag::default());
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), config.lifetimes()).await?;
-    // The last that the store can keep it from: from then on it serves, whatever becomes of the store.
+    // The last use of the store that can fail the start: from here on the server serves without it.
     let has_accounts = store.has_accounts().await?;
     let mode = config.http.unix_mode;
     let public = Listener::open("http.listen", &config.http.listen, mode, &mut inherited)?;
@@ -150,10 +130,10 @@ pub(crate) async fn serve(
         stopping: Arc::default(),
         reloads: Arc::new(Reloads::new(Now::read().wall)),
     });
-    // What lives as long as the process is the same in each that follows.
+    // A reload replaces `App`, but not the parts used here, which live as long as the process.
     let app = live.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
-    // So that what follows the ring sees the change, and tells of it.
+    // A refused key has the key ring read again, which reports the change.
     let reads = app.key_directory.clone();
     let on_key_refused = move || reads.ask();
     let mut background = vec![
@@ -191,7 +171,7 @@ pub(crate) async fn serve(
         _ = drained => {}
         () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
     }
-    // Some outlive their connections.
+    // Changes may outlive their connections.
     if tokio::time::timeout(FLUSH_TIMEOUT, app.changes.finish()).await.is_err() {
         tracing::error!("requests that change something did not end in time: their outcome is not known");
     }

@@ -1,4 +1,4 @@
-//! Letting connections in: with room for them, and without giving up or filling the log when the system has no more to give.
+//! Accepting connections, within their limit. Does not give up or fill the log when the system runs out of file descriptors.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::http::connections::{Connections, Room};
 use crate::log_sampler::LogSampler;
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpListener),
@@ -38,10 +38,10 @@ impl Socket {
     }
 }
 
-/// A listening socket that waits for room before a connection is served, and goes on when accepting fails.
+/// Accepts connections, waits for room before it serves one, and goes on when accepting fails.
 ///
-/// It takes in what was let in before it accepts another connection; so room need not be reserved.
-pub(super) struct Door {
+/// It serves an accepted connection before it accepts the next, so room need not be reserved.
+pub(super) struct Acceptor {
     socket: Socket,
     local_addr: SocketAddr,
     connections: Arc<Connections>,
@@ -50,8 +50,8 @@ pub(super) struct Door {
     fails: LogSampler,
 }
 
-impl Door {
-    /// The pause after a failure, because the next try may fail likewise at once.
+impl Acceptor {
+    /// Pause after a failure, because the next attempt may fail at once, too.
     const PAUSE: Duration = Duration::from_millis(10);
 
     pub(super) fn new(socket: Socket, connections: Arc<Connections>) -> io::Result<Self> {
@@ -63,7 +63,7 @@ impl Door {
         self.local_addr.clone()
     }
 
-    /// Lets connections in, for ever; to drop this closes the socket, so that the kernel takes no more that nobody will ever serve.
+    /// Accepts connections for ever. Dropping the future closes the socket, so that the kernel accepts no more connections.
     pub(super) async fn serve(self, protocol: Arc<Protocol>, tasks: TaskTracker) {
         loop {
             let (stream, peer) = self.next().await;
@@ -123,7 +123,7 @@ impl Door {
     }
 }
 
-/// Whether file descriptors or the kernel's memory ran out.
+/// Returns whether file descriptors or kernel memory ran out.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);

@@ -1,4 +1,4 @@
-//! A listener: a socket that is made here or comes from systemd, what serves it, and its orderly end.
+//! A listener: a socket that is made here or passed on by systemd, its tasks, and its graceful shutdown.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,18 +13,19 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::ServeError;
-use super::admission::{Door, Socket};
+use super::admission::{Acceptor, Socket};
+use super::error::ServeError;
 use super::protocol::Protocol;
 use crate::config::listen::{Listen, UnixMode};
 use crate::http::connections::Connections;
 use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 
-/// How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less.
+/// Maximum number of connections that wait to be accepted. Linux uses net.core.somaxconn if that is less.
 const QUEUE: i32 = 4096;
-/// What a connection that was let in just before a stop has to send its request in. To hyper it is idle, and would be closed.
-const LAST_REQUEST: Duration = Duration::from_millis(200);
+/// Time for a connection that was accepted just before the shutdown to send its request. hyper takes it for idle, and would close
+/// it.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
 pub(crate) struct Inherited {
@@ -33,13 +34,13 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Takes them out of the environment; to be called once, and before there are threads, which may read it meanwhile.
+    /// Takes the sockets out of the environment. Must be called once, before other threads exist, which may read the environment.
     pub(crate) fn from_env() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         Self { sockets: ListenFd::from_env(), names: names.split(':').map(str::to_owned).collect() }
     }
 
-    /// Says which nobody asked for: whoever connects there waits for ever.
+    /// Logs the sockets that no listener uses: a client that connects there waits for ever.
     pub(super) fn warn_of_others(&mut self) {
         for place in 0..self.sockets.len() {
             if let Ok(Some(_)) = self.sockets.take_raw_fd(place) {
@@ -67,18 +68,18 @@ impl Inherited {
     }
 }
 
-/// A socket before Tokio has it.
+/// A bound socket that is not registered with Tokio yet.
 enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// A bound socket.
+/// A listener that does not serve yet.
 pub(super) struct Listener {
     socket: Bound,
-    /// Where it really is: with the port that was chosen if none was asked for.
+    /// The actual address: with the port that the system chose if the setting has port 0.
     pub(super) place: Listen,
-    /// The file of a Unix socket that we made, and its number, by which we know it for ours.
+    /// The file of a Unix socket that was made here, and its inode, which tells whether the file is still ours.
     file: Option<(PathBuf, u64)>,
 }
 
@@ -100,7 +101,7 @@ impl Listener {
             };
             let place = match &socket {
                 Bound::Tcp(socket) => {
-                    // As long a queue as the system allows, for those that come while others are made to give way.
+                    // The longest queue that the system allows, for connections that arrive while others are evicted.
                     SockRef::from(socket).listen(QUEUE)?;
                     socket.set_nonblocking(true)?;
                     // Linux lets accepted connections inherit it; Salvo has no setting of its own.
@@ -120,7 +121,7 @@ impl Listener {
         open().map_err(|source| ServeError::Listen { setting, listen: listen.clone(), source })
     }
 
-    /// The port, if it has one.
+    /// Returns the port, or `None` for a Unix socket.
     pub(super) fn port(&self) -> Option<u16> {
         match &self.place {
             Listen::Address(address) => Some(address.port()),
@@ -128,7 +129,7 @@ impl Listener {
         }
     }
 
-    /// Serves until it is stopped.
+    /// Starts serving.
     pub(super) fn start(
         self,
         connections: Arc<Connections>,
@@ -139,13 +140,13 @@ impl Listener {
             Bound::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Bound::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
-        let door = Door::new(socket, connections.clone())?;
-        let protocol = Arc::new(Protocol::new(Arc::new(routes), tls, door.local_addr()));
+        let acceptor = Acceptor::new(socket, connections.clone())?;
+        let protocol = Arc::new(Protocol::new(Arc::new(routes), tls, acceptor.local_addr()));
         let tasks = TaskTracker::new();
         let watched = connections.clone();
         Ok(Running {
             file: self.file,
-            accepting: tokio::spawn(door.serve(protocol, tasks.clone())),
+            accepting: tokio::spawn(acceptor.serve(protocol, tasks.clone())),
             watching: tokio::spawn(async move { watched.watch().await }),
             connections,
             tasks,
@@ -153,8 +154,8 @@ impl Listener {
     }
 }
 
-/// Makes a Unix socket that nobody can connect to before it has its permissions and listens. One that a server left behind is
-/// replaced; one at which somebody still listens is not.
+/// Binds a Unix socket under a temporary name, and renames it when it has its permissions and listens. Replaces a socket that
+/// another server left behind, unless a process still listens there.
 fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
     let new = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
     let probe = new()?;
@@ -165,7 +166,7 @@ fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf,
         Err(io::ErrorKind::ConnectionRefused) => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
         }
-        // Also if so many wait to be accepted that there is no room for another.
+        // `WouldBlock`: its queue is full.
         Ok(()) | Err(io::ErrorKind::WouldBlock) => {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there"));
         }
@@ -196,16 +197,16 @@ pub(super) struct Running {
     accepting: JoinHandle<()>,
     watching: JoinHandle<()>,
     connections: Arc<Connections>,
-    /// One a connection.
+    /// One task for each connection.
     tasks: TaskTracker,
 }
 
 impl Running {
-    /// Closes the socket, and finishes what is under way for so long. One that systemd holds too goes on listening: whoever connects
-    /// waits for the next process.
+    /// Closes the socket, and waits until requests in progress are finished, for at most `timeout`. A socket that systemd also
+    /// holds goes on listening: clients that connect wait for the next process.
     pub(super) async fn stop(self, timeout: Duration) {
         self.accepting.abort();
-        // It ends by being aborted, and the socket with it.
+        // Waits until the task has ended, which closes the socket.
         let _ = self.accepting.await;
         if let Some((path, number)) = &self.file
             && std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number)
@@ -213,7 +214,7 @@ impl Running {
         {
             tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed; the next start replaces it");
         }
-        tokio::time::sleep(LAST_REQUEST.min(timeout)).await;
+        tokio::time::sleep(FIRST_REQUEST_TIMEOUT.min(timeout)).await;
         self.connections.take_leave();
         self.tasks.close();
         if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {

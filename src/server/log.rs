@@ -16,7 +16,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub(crate) use super::log_queue::EXIT_TARGET;
-use super::log_queue::{self, Format, LogQueue};
+use super::log_queue::{Format, LogQueue, writer};
 use crate::clock::Now;
 use crate::config::{Config, LogFormat};
 use crate::log_sampler::{LogSampler, sampled};
@@ -81,14 +81,15 @@ impl Drop for Drain {
     }
 }
 
-/// Lines that are written: those that the configuration names, those that tell of others that were dropped, and why the server ends.
+/// Lines that are written: those that the configuration names, those that tell of others that were dropped, and why the server
+/// ends.
 fn targets(config: &Config) -> Targets {
-    let targets = config.log_targets().with_target(log_queue::TARGET, LevelFilter::WARN);
+    let targets = config.log_targets().with_target(writer::TARGET, LevelFilter::WARN);
     targets.with_target(EXIT_TARGET, LevelFilter::ERROR)
 }
 
-/// Lines of libraries, which know no sampler: of each place in their code ten a second are let through. Below level `info` all are:
-/// who asks for these wants all.
+/// Lines of libraries, which know no sampler: of each place in their code ten a second are let through. Below level `info` all
+/// are: who asks for these wants all.
 struct Libraries {
     queue: LogQueue,
     /// Bounded by the number of places in the code.

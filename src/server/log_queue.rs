@@ -1,13 +1,13 @@
 //! The bounded queue between those who log and standard error.
 //!
 //! The reader of standard error may stop reading. A pipe then holds 64 KiB, and the next write waits for ever. So a thread of its
-//! own writes, and nobody else waits for it. A line that does not fit into the queue is dropped and counted: in a metric, and in a
-//! line that follows as soon as one can be written. Lines other than audit events may use a quarter of the queue only, so that a
-//! flood of them does not displace audit events.
+//! own writes, and nobody else waits for it. A line that does not fit into the queue is dropped and counted: in a metric, and in
+//! a line that follows as soon as one can be written. Lines other than audit events may use a quarter of the queue only, so that
+//! a flood of them does not displace audit events.
 
 mod line;
 mod state;
-mod writer;
+pub(super) mod writer;
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,10 +20,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::audit;
 pub(super) use line::Format;
 use line::{Kind, shorten};
-use state::State;
+use state::{Lost, Next, State};
+use writer::{TARGET, report, write_to_stderr};
 
-/// Target of the lines that tell of dropped lines.
-pub(super) const TARGET: &str = "sealjar::log";
 /// Target of the line that says why the server ends. It has the share of audit events, because it must not be displaced.
 pub(crate) const EXIT_TARGET: &str = "sealjar::exit";
 
@@ -44,7 +43,7 @@ impl LogQueue {
     pub(super) fn start(format: Format) -> io::Result<Self> {
         let queue = Self(Arc::new(Shared { format, ..Shared::default() }));
         let writer = queue.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(writer::write_to_stderr))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(write_to_stderr))?;
         Ok(queue)
     }
 
@@ -73,6 +72,37 @@ impl LogQueue {
     #[cfg(test)]
     pub(super) fn text(&self) -> String {
         self.state().text()
+    }
+
+    /// Writes lines for ever, with `write`.
+    fn run(&self, mut write: impl FnMut(&[u8]) -> io::Result<()>) {
+        let mut told = Lost::default();
+        loop {
+            match self.next() {
+                Next::Write(line) => {
+                    let written = write(&line.text);
+                    self.state().settle(line.kind, written.is_ok(), told);
+                }
+                Next::Tell(lost) => {
+                    told = lost;
+                    report(lost);
+                }
+            }
+        }
+    }
+
+    /// Waits for the next thing to do.
+    fn next(&self) -> Next {
+        let mut state = self.state();
+        loop {
+            if let Some(next) = state.next() {
+                return next;
+            }
+            state.idle = true;
+            self.0.drained.notify_all();
+            state = self.0.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle = false;
+        }
     }
 
     /// Nothing that is done under the lock can panic or wait.
@@ -112,5 +142,24 @@ impl<'q> MakeWriter<'q> for LogQueue {
             _ => Kind::Other,
         };
         LineWriter { queue: self, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draining_ends_when_all_is_written_and_gives_up_when_nobody_reads() {
+        let queue = LogQueue::default();
+        queue.push(Kind::Other, b"a line\n");
+        assert!(!queue.drain(Duration::ZERO), "nobody writes");
+        let (sender, written) = std::sync::mpsc::channel();
+        let writer = queue.clone();
+        thread::spawn(move || {
+            writer.run(|text| sender.send(text.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe.into()));
+        });
+        assert!(queue.drain(Duration::MAX));
+        assert_eq!(written.try_recv().as_deref(), Ok(&b"a line\n"[..]));
     }
 }
