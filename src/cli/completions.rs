@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, output};
+use super::output;
 
 #[derive(Args, Debug)]
 pub(super) struct Completions {
@@ -13,9 +13,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(&self) -> ExitCode {
+    pub(super) fn run(&self, program: &mut Command) -> ExitCode {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "sealjar", &mut script);
+        clap_complete::generate(self.shell, program, "sealjar", &mut script);
         output::bytes(&script);
         ExitCode::SUCCESS
     }

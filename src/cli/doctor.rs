@@ -1,5 +1,5 @@
-//! `sealjar doctor`: whether what SECURITY.md promises can be kept with the configuration that `serve` would use, on this machine,
-//! with these keys and this store, and whether the server that runs is well.
+//! `sealjar doctor`: whether what SECURITY.md promises can be kept with the configuration that `serve` would use, on this
+//! machine, with these keys and this store, and whether the server that runs is well.
 //!
 //! Each check stands alone, so that a store that cannot be read hides nothing about the keys. Nothing is changed: no table is
 //! brought up to date, no file made. What could not be looked at is said too, and never counts as well.
@@ -20,10 +20,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
-use super::serve::Listeners;
+use crate::cli::arguments::Listeners;
+use crate::cli::error::CliError;
 use crate::clock::Now;
-use crate::config::layers::Flag;
 use crate::config::{Config, ConfigError};
 use report::Report;
 
@@ -36,17 +35,12 @@ pub(super) struct Doctor {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    listeners: Listeners,
+    pub(super) listeners: Listeners,
 }
 
 impl Doctor {
-    /// Those of `serve`, so that the same arguments make the same configuration.
-    pub(super) fn flags(&self) -> Vec<Flag> {
-        self.listeners.flags()
-    }
-
     /// Looks at everything, and prints what it found. `refused` is why `serve` would not start with this configuration.
-    pub(super) async fn run(self, config: &Config, refused: Option<ConfigError>) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config, refused: Option<ConfigError>) -> Result<ExitCode, CliError> {
         let mut report = Report::default();
         match refused {
             None => report.ok("config", "no setting contradicts another"),
@@ -66,6 +60,6 @@ impl Doctor {
         server::check(config, &mut report);
         report.print(self.json);
         let well = report.is_well(self.strict);
-        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Failure::FAILED) })
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(CliError::FAILED) })
     }
 }

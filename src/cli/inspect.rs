@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, open_store};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
+use crate::cli::runtime::open_store;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::keyring::KeyRing;
@@ -24,10 +25,10 @@ const MAX_INPUT_BYTES: u64 = 64 * 1024;
 pub(super) struct Inspect {}
 
 impl Inspect {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let mut input = Vec::new();
         let read = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_end(&mut input);
-        read.map_err(|error| Failure::io(format!("cannot read standard input: {error}")))?;
+        read.map_err(|error| CliError::io(format!("cannot read standard input: {error}")))?;
         let cookie = config.cookies().session().clone();
         let prefix = format!("{}=", cookie.as_str());
         let text = input.trim_ascii();
@@ -40,8 +41,8 @@ impl Inspect {
 
         let mut buffer = token_buffer();
         let token = UntrustedToken::from_cookie_value(text)
-            .ok_or_else(|| Failure::failed("refused: invalid (not of a token's length)"))?;
-        let claims = sessions.open(token, &mut buffer).map_err(|refusal| Failure::failed(verdict(refusal)))?;
+            .ok_or_else(|| CliError::failed("refused: invalid (not of a token's length)"))?;
+        let claims = sessions.open(token, &mut buffer).map_err(|refusal| CliError::failed(verdict(refusal)))?;
         let now = Now::read();
         // The host is not known here: the token is asked about the site that it names itself.
         let outcome = sessions.check(&claims, claims.site, now);
@@ -70,7 +71,7 @@ impl Inspect {
                 errln!("accepted, on a host of site {}", claims.site);
                 Ok(ExitCode::SUCCESS)
             }
-            Err(refusal) => Err(Failure::failed(verdict(refusal))),
+            Err(refusal) => Err(CliError::failed(verdict(refusal))),
         }
     }
 }

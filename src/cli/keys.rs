@@ -11,8 +11,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Failure, block_on, open_store};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
+use crate::cli::runtime::block_on;
 use crate::clock::Now;
 use crate::config::{Config, MAX_SPAN};
 use crate::id::Kid;
@@ -60,7 +61,7 @@ pub(super) enum Keys {
 }
 
 impl Keys {
-    pub(super) fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let (directory, now) = (&config.keys.dir, Now::read().wall);
         let max_lifetime = config.lifetimes().longest();
         match self {

@@ -1,5 +1,5 @@
-//! `sealjar man`: the manual pages. What a command takes comes from its definition, the settings and the exit codes from the README,
-//! so that all of it is said once.
+//! `sealjar man`: the manual pages. What a command takes comes from its definition, the settings and the exit codes from the
+//! README, so that all of it is said once.
 
 mod markdown;
 
@@ -7,11 +7,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::Roff;
 
-use super::{Cli, Failure};
+use super::error::CliError;
 
 const README: &str = include_str!("../../README.md");
 
@@ -50,14 +50,14 @@ pub(super) struct Manual {
 }
 
 impl Manual {
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let mut program = Cli::command().disable_help_subcommand(true);
+    pub(super) fn run(&self, program: Command) -> Result<ExitCode, CliError> {
+        let mut program = program.disable_help_subcommand(true);
         program.build();
         for (section, name, page) in pages(&program) {
             let directory = self.directory.join(section);
             let path = directory.join(name);
             let written = fs::create_dir_all(&directory).and_then(|()| fs::write(&path, page));
-            written.map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
+            written.map_err(|error| CliError::io(format!("cannot write {}: {error}", path.display())))?;
         }
         Ok(ExitCode::SUCCESS)
     }

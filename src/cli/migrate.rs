@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::clock::Now;
 use crate::config::Config;
@@ -29,7 +29,7 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let limits = config.store_limits();
         let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
         let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
@@ -62,8 +62,8 @@ impl Migrate {
     }
 }
 
-fn parse(flag: &str, url: &str) -> Result<StoreUrl, Failure> {
-    StoreUrl::parse(url).map_err(|reason| Failure::usage(format!("{flag}: {reason}")))
+fn parse(flag: &str, url: &str) -> Result<StoreUrl, CliError> {
+    StoreUrl::parse(url).map_err(|reason| CliError::usage(format!("{flag}: {reason}")))
 }
 
 fn say(Progress { copied, all }: Progress) {
@@ -76,7 +76,7 @@ fn say(Progress { copied, all }: Progress) {
     );
 }
 
-impl From<MoveError> for Failure {
+impl From<MoveError> for CliError {
     fn from(error: MoveError) -> Self {
         match error {
             MoveError::Store(error) => error.into(),

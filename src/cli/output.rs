@@ -1,14 +1,14 @@
 //! Standard output and standard error of the commands.
 //!
-//! `println!` panics if it cannot write, for example because `head` has read enough and has closed the pipe. A command must not end
-//! half-way for that reason: `keys revoke` prints the successor and then waits for the nodes. So the rest of the output is
+//! `println!` panics if it cannot write, for example because `head` has read enough and has closed the pipe. A command must not
+//! end half-way for that reason: `keys revoke` prints the successor and then waits for the nodes. So the rest of the output is
 //! discarded, the command runs to its end, and [`finish`] reports the error, except a closed pipe.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Stdout, Write};
 use std::sync::OnceLock;
 
-use super::Failure;
+use crate::cli::error::CliError;
 
 /// First error of writing to standard output. Nothing is written there after it.
 static FIRST_ERROR: OnceLock<io::Error> = OnceLock::new();
@@ -39,10 +39,10 @@ pub(super) fn note(text: Arguments<'_>) {
 }
 
 /// Returns an error if something could not be written to standard output, unless its reader closed it.
-pub(super) fn finish() -> Result<(), Failure> {
+pub(super) fn finish() -> Result<(), CliError> {
     match FIRST_ERROR.get() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let failure = Failure::io(format!("cannot write to standard output: {error}"));
+            let failure = CliError::io(format!("cannot write to standard output: {error}"));
             Err(failure.hint("the command was carried out, but its output is incomplete"))
         }
         _ => Ok(()),

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, open_store};
 use crate::account::LoginName;
+use crate::cli::error::CliError;
 use crate::cli::output::errln;
+use crate::cli::runtime::open_store;
 use crate::config::Config;
 use crate::id::Sid;
 use crate::store::records::{self, Change};
@@ -32,7 +33,7 @@ struct What {
 }
 
 impl Revoke {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let store = open_store(config).await?;
         match self.what {
             What { session: Some(sid), .. } => {
@@ -47,7 +48,7 @@ impl Revoke {
                 store.revoke_everyone().await?;
                 errln!("every session is over");
             }
-            What { .. } => return Err(Failure::usage("say which sessions: --session, --user or --everyone")),
+            What { .. } => return Err(CliError::usage("say which sessions: --session, --user or --everyone")),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -11,9 +11,10 @@ use clap::Args;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use super::{Failure, flag};
 use crate::account::password;
 use crate::account::{DisplayName, Email, Password, Profile, Roles};
+use crate::cli::arguments::{Listeners, flag};
+use crate::cli::error::CliError;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::config::layers::{Flag, Origins};
@@ -35,51 +36,15 @@ pub(super) struct Serve {
     #[arg(long)]
     demo: bool,
     #[command(flatten)]
-    listeners: Listeners,
-}
-
-/// Where to listen, and for whom.
-#[derive(Args, Debug)]
-pub(super) struct Listeners {
-    /// Where the public routes listen: an address, unix:PATH or systemd:NAME (http.listen)
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
-    /// Where /healthz, /readyz and /metrics listen (http.admin_listen)
-    #[arg(long, value_name = "ADDRESS")]
-    admin_listen: Option<String>,
-    /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
-    #[arg(long, value_name = "ORIGIN")]
-    public_origin: Vec<String>,
-    /// Try out TLS, with a certificate that is made at the start and that no browser trusts (tls.self_signed)
-    #[arg(long)]
-    tls_self_signed: bool,
-}
-
-impl Listeners {
-    pub(super) fn flags(&self) -> Vec<Flag> {
-        let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
-        [
-            ("--listen", "http.listen", self.listen.clone()),
-            ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
-            ("--public-origin", "http.public_origins", origins),
-            ("--tls-self-signed", "tls.self_signed", self.tls_self_signed.then(|| "true".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
-        .collect()
-    }
+    pub(super) listeners: Listeners,
 }
 
 impl Serve {
-    pub(super) fn flags(&self) -> Vec<Flag> {
-        self.listeners.flags()
-    }
-
     /// The demo's directory, if this is to be one.
-    pub(super) fn demo_home(&self) -> Result<Option<DemoHome>, Failure> {
+    pub(super) fn demo_home(&self) -> Result<Option<DemoHome>, CliError> {
         let make = || TempDir::with_prefix("sealjar-demo-");
         let home = self.demo.then(make).transpose();
-        Ok(home.map_err(|error| Failure::io(format!("cannot make a temporary directory: {error}")))?.map(DemoHome))
+        Ok(home.map_err(|error| CliError::io(format!("cannot make a temporary directory: {error}")))?.map(DemoHome))
     }
 }
 
@@ -104,7 +69,7 @@ impl DemoHome {
     }
 
     /// Makes the key and the account; returns the account's password.
-    async fn prepare(&self, config: &Config) -> Result<Zeroizing<String>, Failure> {
+    async fn prepare(&self, config: &Config) -> Result<Zeroizing<String>, CliError> {
         let now = Now::read().wall;
         LockedRing::init(&self.keys(), config.lifetimes().longest(), now)?;
         let (store, _) = Store::open_or_create(&StoreUrl::file(self.store()), config.store_limits()).await?;
@@ -122,12 +87,12 @@ impl DemoHome {
     }
 }
 
-pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, Failure> {
-    let (log, _drain) = Log::start(&config).map_err(|error| Failure::io(format!("cannot log: {error}")))?;
+pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, CliError> {
+    let (log, _drain) = Log::start(&config).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
     match serve(config, origins, demo, log) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
-            let Failure { code, message, hint } = failure;
+            let CliError { code, message, hint } = failure;
             tracing::error!(target: log::EXIT_TARGET, error = message, hint, exit_code = code, "the server ended with an error");
             Ok(ExitCode::from(code))
         }
@@ -135,11 +100,11 @@ pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> R
 }
 
 /// Serves until it is told to stop. The log is in force, so nothing else writes to standard error.
-fn serve(config: Config, origins: Origins, demo: Option<DemoHome>, log: Log) -> Result<(), Failure> {
+fn serve(config: Config, origins: Origins, demo: Option<DemoHome>, log: Log) -> Result<(), CliError> {
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::io(format!("cannot start: {error}")))?;
-    let outcome: Result<(), Failure> = runtime.block_on(async {
+    let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+    let outcome: Result<(), CliError> = runtime.block_on(async {
         match demo {
             Some(home) => {
                 let password = home.prepare(&config).await?;

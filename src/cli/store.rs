@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::config::Config;
 use crate::store;
@@ -17,7 +17,7 @@ pub(super) enum Store {
 }
 
 impl Store {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         match self {
             Self::Restored => {
                 let (url, limits) = (config.store_url(), config.store_limits());

@@ -10,10 +10,11 @@ use clap::Subcommand;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Failure, open_store};
 use crate::account::password;
 use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
+use crate::cli::runtime::open_store;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::store::Store;
@@ -86,7 +87,7 @@ pub(super) enum Users {
 }
 
 impl Users {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
         let (login, change, done) = match self {
             Self::Add { login, display_name, email, roles, must_change } => {
                 let roles = Roles::new(&roles)?;
@@ -120,7 +121,7 @@ impl Users {
     }
 }
 
-async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<ExitCode, Failure> {
+async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<ExitCode, CliError> {
     let hash = password::hash(config.cost(), &new_password(&profile)?);
     let (store, made) = Store::open_or_create(&config.store_url(), config.store_limits()).await?;
     if made {
@@ -132,7 +133,7 @@ async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
+async fn list(config: &Config, as_json: bool) -> Result<ExitCode, CliError> {
     let accounts = open_store(config).await?.accounts().await?;
     if as_json {
         let view = |account: &Account| {
@@ -169,14 +170,14 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Asks twice on a terminal, else reads one line of standard input.
-fn new_password(profile: &Profile) -> Result<Password, Failure> {
+fn new_password(profile: &Profile) -> Result<Password, CliError> {
     let login = &profile.login_name;
-    let failed = |error: io::Error| Failure::io(format!("cannot read the password: {error}"));
+    let failed = |error: io::Error| CliError::io(format!("cannot read the password: {error}"));
     let text = if io::stdin().is_terminal() {
         let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed);
         let first = ask(format!("new password for {login}: "))?;
         if first != ask("again: ".to_owned())? {
-            return Err(Failure::failed("the two passwords differ; nothing was changed"));
+            return Err(CliError::failed("the two passwords differ; nothing was changed"));
         }
         first
     } else {
@@ -188,11 +189,11 @@ fn new_password(profile: &Profile) -> Result<Password, Failure> {
     };
     let password = Password::new(text);
     let check = password.check_new().and_then(|()| password::check_uncommon(&password, profile));
-    check.map_err(|rule| Failure::failed(format!("{rule}; nothing was changed")))?;
+    check.map_err(|rule| CliError::failed(format!("{rule}; nothing was changed")))?;
     Ok(password)
 }
 
-impl From<BadField> for Failure {
+impl From<BadField> for CliError {
     fn from(error: BadField) -> Self {
         Self::usage(error)
     }

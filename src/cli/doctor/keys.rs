@@ -10,7 +10,7 @@ use super::files::{self, OTHERS};
 use super::report::{Report, count};
 use crate::access_denied::AccessDenied;
 use crate::bounded_file;
-use crate::cli::Failure;
+use crate::cli::error::CliError;
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::config::Config;
 use crate::keyring::error::{KeyFileError, MAX_FILE_BYTES, RingError};
@@ -58,7 +58,7 @@ pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Opti
     }
     if no_file {
         let empty = RingError::Empty { directory: directory.clone() };
-        report.failure("keys.active", Failure::from(empty), "sealjar keys init");
+        report.failure("keys.active", CliError::from(empty), "sealjar keys init");
     }
     if keys.is_empty() {
         return None;

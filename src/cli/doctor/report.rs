@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::Failure;
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 
 /// How bad it is.
@@ -67,7 +67,7 @@ impl Report {
     }
 
     /// A problem that other commands end with, and what to do if they know no better.
-    pub(super) fn failure(&mut self, check: &'static str, failure: Failure, otherwise: &str) {
+    pub(super) fn failure(&mut self, check: &'static str, failure: CliError, otherwise: &str) {
         let remedy = failure.hint.unwrap_or_else(|| otherwise.to_owned());
         self.problem(check, failure.message, remedy);
     }

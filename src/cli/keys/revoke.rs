@@ -7,8 +7,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::Failure;
 use super::tally::{Tally, names, span};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::clock::{Now, UnixTime};
 use crate::config::Config;
@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(15);
 /// How long nodes are given to seal with another key. They read their directory twice a second.
 const WAIT_FOR_SUCCESSOR: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), CliError> {
     let directory = config.keys.dir.display();
     let opened = Opened::open(config).await;
     let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |opened| &opened.refused));
@@ -45,7 +45,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         Err(error) => Err(error),
     };
     if let Err(error) = revocation.finish() {
-        let failure = Failure::from(error);
+        let failure = CliError::from(error);
         return Err(match logged {
             Ok(Some(_)) => failure.hint(format!(
                 "{kid} is revoked in the store, and nodes that follow it refuse it; its file still calls it good. When the directory can be written, run the same command again, with --replace if no other key seals"
@@ -79,13 +79,13 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
         Ok(None) => {
             let store = without_password(&config.store);
             let message = format!("{kid} is revoked in {directory} alone: there is no store at {store}");
-            Err(Failure::failed(message).hint(
+            Err(CliError::failed(message).hint(
                 "no server was told, and none was asked; name the servers' store with --store or --config, and run the same command again. If there never was a server, all is done",
             ))
         }
         Err(error) => {
             let message = format!("{kid} is revoked in {directory}, but not in the store: {error}");
-            Err(Failure::failed(message).hint(
+            Err(CliError::failed(message).hint(
                 "nodes refuse it only when they read these files; when the store can be reached, run the same command again",
             ))
         }
@@ -111,7 +111,7 @@ async fn a_later_second(ring: &LockedRing) -> Result<UnixTime, ChangeError> {
 }
 
 /// The keys that the store refuses; none if there is no store.
-pub(super) async fn refused_keys(config: &Config) -> Result<Vec<Kid>, Failure> {
+pub(super) async fn refused_keys(config: &Config) -> Result<Vec<Kid>, CliError> {
     let Some(Opened { store, refused }) = Opened::open(config).await? else {
         return Ok(Vec::new());
     };
@@ -150,7 +150,7 @@ async fn without_files(
     opened: Result<Option<Opened>, StoreError>,
     kid: Kid,
     error: ChangeError,
-) -> Failure {
+) -> CliError {
     let Ok(Some(opened)) = opened else {
         return error.into();
     };
@@ -164,7 +164,7 @@ async fn without_files(
         }
         ChangeError::NotEmpty(_) | ChangeError::Revoked(_) | ChangeError::OnlyActive(_) => false,
     };
-    let failure = Failure::from(error);
+    let failure = CliError::from(error);
     if !is_to_be_refused {
         return failure;
     }
@@ -178,7 +178,7 @@ async fn without_files(
 
 /// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Says which of
 /// them have no other to seal with, unless there is none.
-async fn until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none: bool) -> Result<(), Failure> {
+async fn until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none: bool) -> Result<(), CliError> {
     let mut said = None;
     loop {
         // Reports are no older than they were when they were asked for, so one that is younger than this came after the commit.
@@ -209,13 +209,13 @@ async fn until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none
             Err(_) if since < WAIT => {}
             Ok(tally) => {
                 let failure =
-                    Failure::failed(format!("not every node is known to refuse {kid}: {}", some_refuse(&tally)));
+                    CliError::failed(format!("not every node is known to refuse {kid}: {}", some_refuse(&tally)));
                 return Err(failure.hint(
                     "it is revoked in the key files and in the store; stop the nodes named here, or see in their logs what keeps them from the store, and run the same command again. A node that was killed, and perhaps started again since, stops counting by itself when the time is over",
                 ));
             }
             Err(error) => {
-                let failure = Failure::failed(format!("it is not known which nodes refuse {kid}: {error}"));
+                let failure = CliError::failed(format!("it is not known which nodes refuse {kid}: {error}"));
                 return Err(failure.hint(
                     "it is revoked in the key files and in the store; when the store can be reached, run the same command again",
                 ));

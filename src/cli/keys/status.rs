@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::tally::span;
-use super::{Failure, open_store};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
+use crate::cli::runtime::open_store;
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::config::Config;
 use crate::id::Kid;
@@ -12,7 +13,7 @@ use crate::keyring::{Key, KeyRing, KeyState};
 use crate::store::node::{LIVE, Node};
 
 /// Succeeds if every live node opens with all keys that are not revoked here, and with none that is.
-pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), CliError> {
     // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
     let ring = KeyRing::load(&config.keys.dir)?;
     let store = open_store(config).await?;
@@ -29,7 +30,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
     }
 
     if ring.sealing_key(Now::read().wall).is_none() {
-        let failure = Failure::failed("no key here can seal, so nobody can sign in where this ring is used");
+        let failure = CliError::failed("no key here can seal, so nobody can sign in where this ring is used");
         return Err(failure
             .hint("make one with: sealjar keys rotate --activate-in 0s; or copy the keys here from where they are"));
     }
@@ -37,7 +38,7 @@ pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), Failure> {
     let faults: Vec<String> = live.clone().filter_map(Compared::fault).collect();
     if !faults.is_empty() {
         let hint = "nodes read their keys twice a second; if it stays like this, see in the node's log whether it can, and how the files come to it";
-        return Err(Failure::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
+        return Err(CliError::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
     }
     match live.count() {
         0 => errln!("no node has reported within {} s, so there is none to hold the ring against", LIVE.as_secs()),

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::tally::{Tally, names};
-use super::{Failure, open_store};
+use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
+use crate::cli::runtime::open_store;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::id::Kid;
@@ -20,7 +21,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// have been kept from the store until now, as all are when the store was away.
 const GRACE: Duration = Duration::from_secs(15);
 
-pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), CliError> {
     // A store that cannot be used is found out before there is a key.
     let store = open_store(config).await?;
     store.nodes().await?;
@@ -46,7 +47,7 @@ pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), Fai
 }
 
 /// Waits until every node that is live by then has reported the key.
-async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Failure> {
+async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), CliError> {
     let began = Now::read().boot;
     let mut said = None;
     loop {
@@ -62,7 +63,7 @@ async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), Fa
             return Ok(());
         }
         if watched >= timeout {
-            return Err(Failure::failed(format!("not every live node holds {kid}: {}", said_of(&tally))));
+            return Err(CliError::failed(format!("not every live node holds {kid}: {}", said_of(&tally))));
         }
         tokio::time::sleep(POLL).await;
     }

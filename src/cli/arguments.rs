@@ -1,0 +1,90 @@
+//! Arguments and environment variables that name settings.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::CliError;
+use crate::config::layers::{ENV_PREFIX, Flag};
+
+#[derive(Args, Debug, Default)]
+pub(super) struct Settings {
+    /// Read settings from this TOML file [env: SEALJAR_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The key ring's directory (keys.dir)
+    #[arg(long, global = true, value_name = "DIR")]
+    keys: Option<String>,
+    /// The store, such as sqlite://sealjar.db
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+    /// Any setting, such as session.idle=15m; `sealjar config` lists them
+    #[arg(long, global = true, value_name = "SETTING=VALUE")]
+    set: Vec<String>,
+}
+
+/// Arguments of `serve` that `doctor` also takes, so that both use the same configuration.
+#[derive(Args, Debug)]
+pub(super) struct Listeners {
+    /// Where the public routes listen: an address, unix:PATH or systemd:NAME (http.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where /healthz, /readyz and /metrics listen (http.admin_listen)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
+    #[arg(long, value_name = "ORIGIN")]
+    public_origin: Vec<String>,
+    /// Try out TLS, with a certificate that is made at the start and that no browser trusts (tls.self_signed)
+    #[arg(long)]
+    tls_self_signed: bool,
+}
+
+impl Settings {
+    /// Returns the settings that the arguments name.
+    pub(super) fn flags(&self) -> Result<Vec<Flag>, CliError> {
+        let named = [("--keys", "keys.dir", &self.keys), ("--store", "store", &self.store)];
+        let mut flags: Vec<Flag> = named
+            .into_iter()
+            .filter_map(|(flag, setting, text)| Some(self::flag(flag, setting, text.as_ref()?)))
+            .collect();
+        for assignment in &self.set {
+            let (setting, text) = assignment
+                .split_once('=')
+                .ok_or_else(|| CliError::usage(format!("--set {assignment}: expected SETTING=VALUE")))?;
+            flags.push(flag("--set", setting, text));
+        }
+        Ok(flags)
+    }
+}
+
+impl Listeners {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
+        [
+            ("--listen", "http.listen", self.listen.clone()),
+            ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
+            ("--public-origin", "http.public_origins", origins),
+            ("--tls-self-signed", "tls.self_signed", self.tls_self_signed.then(|| "true".to_owned())),
+        ]
+        .into_iter()
+        .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
+        .collect()
+    }
+}
+
+/// Returns the environment variables that may be settings. A name that is not UTF-8 is not a setting; such a value is an error.
+pub(super) fn environment() -> Result<Vec<(String, String)>, CliError> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(CliError::new(CliError::CONFIG, format!("the value of {name} is not UTF-8"))),
+        })
+        .collect()
+}
+
+pub(super) fn flag(flag: &str, setting: &str, text: &str) -> Flag {
+    Flag { flag: flag.to_owned(), setting: setting.to_owned(), text: text.to_owned() }
+}

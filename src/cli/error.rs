@@ -1,0 +1,156 @@
+//! Errors of the commands: for each error of other modules, the exit code and what to do.
+
+use std::fmt;
+
+use crate::access_denied::AccessDenied;
+use crate::config::ConfigError;
+use crate::config::listen::Listen;
+use crate::keyring::RingError;
+use crate::keyring::rotate::ChangeError;
+use crate::server::error::ServeError;
+use crate::store::error::StoreError;
+
+/// CliError of a command: its message, a hint that says what to do, and the exit code.
+#[derive(Debug)]
+pub(super) struct CliError {
+    pub(super) code: u8,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl CliError {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
+    pub(super) const IO: u8 = 74;
+    pub(super) const CONFIG: u8 = 78;
+
+    pub(super) fn new(code: u8, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string(), hint: None }
+    }
+
+    pub(super) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Self::FAILED, message)
+    }
+
+    pub(super) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Self::USAGE, message)
+    }
+
+    pub(super) fn io(message: impl fmt::Display) -> Self {
+        Self::new(Self::IO, message)
+    }
+
+    /// Returns the lines for standard error.
+    pub(super) fn text(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}"));
+        format!("sealjar: {}{}", self.message, hint.unwrap_or_default())
+    }
+
+    pub(super) fn hint(self, hint: impl fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let hint = match error {
+            ConfigError::File { .. } => {
+                "mend the file, or its path in --config or SEALJAR_CONFIG; the README explains the settings"
+            }
+            ConfigError::Unknown { .. } | ConfigError::BadValue { .. } => {
+                "the README explains the settings; `sealjar config` lists them when this one is right"
+            }
+        };
+        Self::new(Self::CONFIG, error).hint(hint)
+    }
+}
+
+impl From<RingError> for CliError {
+    fn from(error: RingError) -> Self {
+        let failure = Self::io(&error);
+        match error {
+            RingError::Empty { .. } => failure.hint(
+                "first check whether a server uses these keys: if so, put the files back, because a new key ends every session; else make the first key with: sealjar keys init",
+            ),
+            RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                failure.hint(
+                    "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; else make it, and the first key, with: sealjar keys init; or name another with --keys",
+                )
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<ChangeError> for CliError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Ring(error) => error.into(),
+            // The message says what to do.
+            ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Write { .. } => {
+                Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
+            }
+            ChangeError::NotEmpty(_) => Self::failed(&error).hint("add another key with: sealjar keys rotate"),
+            ChangeError::NoSuchKey(_) | ChangeError::Revoked(_) => {
+                Self::failed(&error).hint("`sealjar keys list` shows the keys")
+            }
+            ChangeError::OnlyActive(_) => Self::failed(&error).hint("make a successor in the same step with --replace"),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Connect { .. } => Self::io(&error).hint(
+                "the server must run and the database exist; the README says what the address may hold, and how to use TLS",
+            ),
+            StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
+            StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
+            StoreError::Migrate(_) => Self::io(&error).hint("the database's user must be allowed to make and change tables"),
+            StoreError::TooNew { .. } => Self::io(&error).hint(
+                "start the newer version; to go back to this one, put back a backup from before, then run: sealjar store restored",
+            ),
+            StoreError::Unfinished(_) => Self::io(&error)
+                .hint("finish it by running the same `sealjar migrate` again; to give it up, empty this database and go on with the other"),
+            StoreError::Moved(_) => Self::io(&error).hint(
+                "name that one as the store; to go back to this one as it was then, ending every session: sealjar store restored",
+            ),
+            StoreError::TooLate => Self::io(&error).hint(
+                "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
+            ),
+            StoreError::WithoutTables(_) => Self::io(&error).hint(
+                "name the database that the servers use; in a new one, `sealjar users add NAME` makes the tables, with the first account",
+            ),
+            StoreError::Missing(_) => Self::io(&error)
+                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; else `sealjar users add NAME` makes it, with the first account; or name another with --store"),
+            StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),
+            StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),
+            _ => Self::io(&error),
+        }
+    }
+}
+
+impl From<ServeError> for CliError {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Ring(error) => error.into(),
+            ServeError::Store(error) => error.into(),
+            ServeError::Listen { listen: Listen::Systemd(_), .. } => Self::io(&error).hint(
+                "the sockets come from a socket unit; deploy/sealjar.socket is one, and elsewhere http.listen names an address",
+            ),
+            ServeError::Listen { setting, .. } => {
+                let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
+                Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
+            }
+            ServeError::Tls(_) => Self::io(&error).hint(
+                "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",
+            ),
+            ServeError::NotFlushed => {
+                Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
+            }
+            ServeError::System(_) => Self::io(&error),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The runtime and the store of commands that use the store.
+
+use super::error::CliError;
+use crate::config::Config;
+use crate::store::Store;
+use crate::store::records::Empty;
+
+/// Runs a command that needs the store, on one thread.
+pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?.block_on(task)
+}
+
+/// Opens the store, which must exist and have its tables.
+pub(super) async fn open_store(config: &Config) -> Result<Store, CliError> {
+    Ok(Store::open(&config.store_url(), config.store_limits(), Empty::Refused).await?)
+}
