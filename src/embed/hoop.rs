@@ -3,19 +3,66 @@
 use salvo::http::header::{CACHE_CONTROL, HeaderValue, VARY};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, Writer, async_trait, handler};
 
-use super::visit::Visit;
-use super::{Jar, Problem};
+use super::jar::{Inner, Jar};
+use super::problem::{Challenge, Problem};
+use super::session::{RawSession, Visit};
 use crate::clock::Now;
-use crate::web::cookie::CookieChange;
+use crate::log_sampler::sampled;
+use crate::session::{SealError, SealedSession};
+use crate::web::cookie::{self, CookieChange};
+use crate::web::csrf;
 
 /// Looks for a session before a request's handler, and writes the cookie after it; see [`Jar::hoop`].
 #[derive(Debug, Clone)]
 pub struct Hoop(Jar);
 
-impl Hoop {
-    pub(super) const fn new(jar: Jar) -> Self {
-        Self(jar)
+impl Jar {
+    /// Returns the hoop that goes before every route that uses sessions. GET and HEAD of public files do not need it.
+    pub fn hoop(&self) -> Hoop {
+        Hoop(self.clone())
     }
+
+    /// Looks for the session of a request, and renews it if it is time. Refuses a request for a foreign host, and an unsafe one
+    /// that another site may have sent.
+    async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
+        let Inner { core, hosts, .. } = &*self.0;
+        let headers = request.headers();
+        let served = hosts.of_request(request.uri(), headers)?;
+        csrf::check_for_app(request.method(), headers, &served.origin)?;
+        let look = || {
+            core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
+                (RawSession::verified(verified), core.sessions.renew(verified))
+            })
+        };
+        let mut found = look();
+        // A key that another node seals with already: the directory is read before its token is refused.
+        if found.is_err()
+            && let Some(reads) = &core.key_directory
+            && self.lacks_key(headers)
+        {
+            reads.reread().await;
+            found = look();
+        }
+        let (session, change) = match found {
+            Ok((held, renewed)) => (Ok(held), change(renewed)),
+            Err(refusal) => {
+                if let Some(cause) = refusal.cause() {
+                    sampled!(DEBUG, cause, "refused a token");
+                }
+                (Err(refusal), CookieChange::Keep)
+            }
+        };
+        Ok(Visit { session, change })
+    }
+}
+
+/// The change of the cookie after an attempt to renew it. A session that cannot be renewed is live all the same.
+fn change(renewed: Result<Option<SealedSession>, SealError>) -> CookieChange {
+    let renewed = renewed.unwrap_or_else(|error| {
+        sampled!(ERROR, %error, "a session could not be renewed");
+        None
+    });
+    renewed.map_or(CookieChange::Keep, CookieChange::Set)
 }
 
 #[async_trait]
@@ -24,7 +71,8 @@ impl Handler for Hoop {
         let Self(jar) = self;
         match jar.visit(request).await {
             Ok(visit) => {
-                depot.insert_typed(jar.clone()).insert_typed(visit);
+                let challenge = Challenge(jar.0.cookies.session().clone());
+                depot.insert_typed(jar.clone()).insert_typed(visit).insert_typed(challenge);
             }
             Err(problem) => {
                 problem.write(request, depot, response).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::jar::{Core, Inner, Jar};
 use super::refusals::Refusals;
-use super::{Core, Inner, Jar};
 use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
 use crate::revocation::{Freshness, RevocationList, WhenStale};

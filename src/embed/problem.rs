@@ -5,9 +5,9 @@ use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICA
 use salvo::prelude::{Depot, Request, Response, Writer, async_trait};
 use serde_json::json;
 
-use super::visit::Visit;
 use crate::account::BadField;
 use crate::log_sampler::sampled;
+use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
 use crate::web::csrf::CrossSite;
 use crate::web::hosts::BadAuthority;
@@ -157,12 +157,23 @@ impl Writer for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         // RFC 9110 section 15.5.2.
-        if let (StatusCode::UNAUTHORIZED, Ok(visit)) = (status, Visit::of(depot)) {
-            headers.insert(WWW_AUTHENTICATE, visit.challenge());
+        if let (StatusCode::UNAUTHORIZED, Ok(challenge)) = (status, depot.get_typed::<Challenge>()) {
+            headers.insert(WWW_AUTHENTICATE, challenge.field());
         }
         let title = status.canonical_reason();
         let body = json!({ "title": title, "status": status.as_u16(), "reason": reason, "detail": detail });
         response.body(format!("{body}\n"));
+    }
+}
+
+/// The challenge of each 401: the name of the session's cookie. The hoop keeps it in the depot.
+#[derive(Debug)]
+pub(super) struct Challenge(pub(super) CookieName);
+
+impl Challenge {
+    fn field(&self) -> HeaderValue {
+        let challenge = format!("Cookie realm=\"sealjar\", cookie-name=\"{}\"", self.0.as_str());
+        challenge.parse().expect("a cookie's name is visible ASCII without quotes")
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "store")]
 use tokio::sync::Mutex;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::clock::{CLOCK_SKEW, Now};
 #[cfg(feature = "store")]
 use crate::log_sampler::sampled;

@@ -1,4 +1,4 @@
-//! A session as handlers see it, with the application's own data in its type.
+//! A session as handlers see it, with the application's own data in its type; and as it is kept in the depot while they run.
 
 use std::sync::LazyLock;
 
@@ -6,12 +6,13 @@ use salvo::extract::{Extractible, Metadata};
 use salvo::prelude::{Depot, Request};
 use serde::de::DeserializeOwned;
 
-use super::Problem;
-use super::visit::{Held, Visit};
+use super::problem::Problem;
 use crate::clock::UnixTime;
 use crate::id::Sid;
+use crate::session::claims::{self, Flags};
 use crate::session::lifetime::Deadlines;
-use crate::session::{Cause, Refusal};
+use crate::session::{Cause, Identity, Refusal, Verified};
+use crate::web::cookie::CookieChange;
 
 /// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and the
 /// client gets 401 with the reason.
@@ -53,8 +54,18 @@ impl<T: DeserializeOwned> Session<T> {
         let held = Visit::of(depot)?.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
         let data =
             serde_json::from_slice(&held.data).map_err(|_| Problem::Session(Refusal::Invalid(Cause::BadClaims)))?;
-        let Held { sid, sub, login_name, display_name, email, roles, authenticated_at, deadlines, remembered, data: _ } =
-            held.clone();
+        let Session {
+            sid,
+            sub,
+            login_name,
+            display_name,
+            email,
+            roles,
+            authenticated_at,
+            deadlines,
+            remembered,
+            data: _,
+        } = held.clone();
         Ok(Self { sid, sub, login_name, display_name, email, roles, authenticated_at, deadlines, remembered, data })
     }
 }
@@ -103,5 +114,56 @@ impl<T> Claims<'_, T> {
     /// Claims that say nothing but the application's own data.
     pub const fn of(data: T) -> Self {
         Self { login_name: "", display_name: "", email: "", roles: &[], remember: false, data }
+    }
+}
+
+/// A session whose data is still as the token has it, copied out of the buffer that the token was opened in.
+pub(super) type RawSession = Session<Vec<u8>>;
+
+impl RawSession {
+    pub(super) fn new(
+        sid: Sid,
+        identity: &Identity<'_>,
+        authenticated_at: UnixTime,
+        deadlines: Deadlines,
+        flags: Flags,
+        data: Vec<u8>,
+    ) -> Self {
+        Self {
+            sid,
+            sub: identity.sub.to_owned(),
+            login_name: identity.login_name.to_owned(),
+            display_name: identity.display_name.to_owned(),
+            email: identity.email.to_owned(),
+            roles: identity.roles().map(str::to_owned).collect(),
+            authenticated_at,
+            deadlines,
+            remembered: flags.remembered(),
+            data,
+        }
+    }
+
+    pub(super) fn verified(session: &Verified<'_>) -> Self {
+        let claims::Claims { sid, identity, authenticated_at, flags, app_data, .. } = session.claims();
+        Self::new(*sid, identity, *authenticated_at, session.deadlines(), *flags, app_data.to_vec())
+    }
+}
+
+/// A request under way: its session, and the change that its answer makes to the cookie. Each request has one in its depot, so an
+/// answer has at most one `Set-Cookie` of ours.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) session: Result<RawSession, Refusal>,
+    pub(super) change: CookieChange,
+}
+
+impl Visit {
+    /// The visit of this request, if it came through the hoop.
+    pub(super) fn of(depot: &Depot) -> Result<&Self, Problem> {
+        depot.get_typed().map_err(|_| Problem::NoHoop)
+    }
+
+    pub(super) fn of_mut(depot: &mut Depot) -> Result<&mut Self, Problem> {
+        depot.get_typed_mut().map_err(|_| Problem::NoHoop)
     }
 }

@@ -1,5 +1,5 @@
-//! The content of a session's token, and its bytes: postcard, in the order of the fields of [`Claims`], where those of [`Identity`]
-//! stand in its place.
+//! The content of a session's token, and its bytes: postcard, in the order of the fields of [`Claims`], and of [`Identity`] in
+//! its place.
 //!
 //! Numbers are varints, texts and byte strings have their length in front, identifiers are bare bytes. Decoding is exact:
 //! nothing may be left over, every length and flag is checked, and texts are borrowed from the opened token. The *plaintext*
