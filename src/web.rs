@@ -7,3 +7,4 @@ pub(crate) mod cookie;
 pub(crate) mod csrf;
 pub(crate) mod hosts;
 pub(crate) mod origin;
+pub(crate) mod refusal;

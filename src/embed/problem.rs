@@ -11,6 +11,7 @@ use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
 use crate::web::csrf::CrossSite;
 use crate::web::hosts::BadAuthority;
+use crate::web::refusal;
 
 /// Why a request is refused. A handler that returns it as its error, by `?`, answers with it.
 ///
@@ -81,21 +82,15 @@ impl Problem {
             Self::Session(Refusal::Invalid(_)) => {
                 (S::UNAUTHORIZED, "invalid", "the session cookie is not one that is accepted here; sign in again")
             }
-            Self::Session(Refusal::Expired) => {
-                (S::UNAUTHORIZED, "expired", "the session is past its deadline; sign in again")
-            }
-            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, "revoked", "the session was ended; sign in again"),
+            Self::Session(Refusal::Expired) => (S::UNAUTHORIZED, "expired", refusal::EXPIRED),
+            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, "revoked", refusal::REVOKED),
             Self::Session(Refusal::Stale) => (
                 S::SERVICE_UNAVAILABLE,
                 "stale",
                 "nobody can tell now whether the session was ended; try again in a moment",
             ),
-            Self::Role => (S::FORBIDDEN, "forbidden", "the session has not the role that this asks for"),
-            Self::CrossSite => (
-                S::FORBIDDEN,
-                "cross-site",
-                "the browser says that another site sent this request; open the page of this site and send it from there",
-            ),
+            Self::Role => (S::FORBIDDEN, "forbidden", refusal::ROLE),
+            Self::CrossSite => (S::FORBIDDEN, "cross-site", refusal::CROSS_SITE),
             Self::Authority => (S::BAD_REQUEST, "authority", "the request must name exactly one host"),
             Self::Misdirected => {
                 (S::MISDIRECTED_REQUEST, "misdirected", "the host that the request names is not served here")
@@ -152,13 +147,12 @@ impl Writer for Problem {
         }
         response.status_code(status);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // RFC 9110 section 15.5.2.
-        if let (StatusCode::UNAUTHORIZED, Ok(challenge)) = (status, depot.get_typed::<Challenge>()) {
-            headers.insert(WWW_AUTHENTICATE, challenge.field());
+        if let (StatusCode::UNAUTHORIZED, Ok(Challenge(cookie))) = (status, depot.get_typed()) {
+            headers.insert(WWW_AUTHENTICATE, refusal::challenge(None, cookie));
         }
         let title = status.canonical_reason();
         let body = json!({ "title": title, "status": status.as_u16(), "reason": reason, "detail": detail });
@@ -169,13 +163,6 @@ impl Writer for Problem {
 /// The challenge of each 401: the name of the session's cookie. The hoop keeps it in the depot.
 #[derive(Debug)]
 pub(super) struct Challenge(pub(super) CookieName);
-
-impl Challenge {
-    fn field(&self) -> HeaderValue {
-        let challenge = format!("Cookie realm=\"sealjar\", cookie-name=\"{}\"", self.0.as_str());
-        challenge.parse().expect("a cookie's name is visible ASCII without quotes")
-    }
-}
 
 impl From<CrossSite> for Problem {
     fn from(_: CrossSite) -> Self {

@@ -18,6 +18,7 @@ use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
 use crate::web::csrf::CrossSite;
 use crate::web::hosts::BadAuthority;
+use crate::web::refusal;
 
 /// What went wrong, as programs are told (RFC 9457). There is no `type`, which makes it `about:blank`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -187,7 +188,7 @@ impl Problem {
         let body = ProblemBody { detail, reason, status: status.as_u16(), title };
         let body = serde_json::to_string(&body).expect("texts and a number can be written");
         self.write_fields(status, cookie, response);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
         response.body(format!("{body}\n"));
     }
 
@@ -196,10 +197,7 @@ impl Problem {
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             let form = if self == Self::StepUp { "/auth/reauthenticate" } else { "/auth/login" };
-            let name = cookie.as_str();
-            let challenge = format!("Cookie realm=\"sealjar\", form-action=\"{form}\", cookie-name=\"{name}\"");
-            headers
-                .insert(WWW_AUTHENTICATE, challenge.parse().expect("a cookie's name is visible ASCII without quotes"));
+            headers.insert(WWW_AUTHENTICATE, refusal::challenge(Some(form), cookie));
         }
         // RFC 9110 section 15.5.9. HTTP/2 has no such field, and hyper leaves it out there.
         if status == StatusCode::REQUEST_TIMEOUT {

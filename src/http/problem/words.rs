@@ -5,6 +5,7 @@ use salvo::http::StatusCode;
 use crate::http::pages::Action;
 use crate::http::problem::{Problem, Reason, whole_seconds};
 use crate::session::{Refusal, SealError};
+use crate::web::refusal;
 
 impl Problem {
     /// Status, reason, detail.
@@ -21,10 +22,8 @@ impl Problem {
                 R::Invalid,
                 "the session cookie is not one that this server accepts here; sign in again",
             ),
-            Self::Session(Refusal::Expired) => {
-                (S::UNAUTHORIZED, R::Expired, "the session is past its deadline; sign in again")
-            }
-            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, R::Revoked, "the session was ended; sign in again"),
+            Self::Session(Refusal::Expired) => (S::UNAUTHORIZED, R::Expired, refusal::EXPIRED),
+            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, R::Revoked, refusal::REVOKED),
             Self::Session(Refusal::Stale) => (
                 S::SERVICE_UNAVAILABLE,
                 R::Stale,
@@ -42,7 +41,7 @@ impl Problem {
                 R::StepUp,
                 "this asks for a password given more recently; send it to POST /auth/reauthenticate",
             ),
-            Self::Role => (S::FORBIDDEN, R::Forbidden, "the session has not the role that this asks for"),
+            Self::Role => (S::FORBIDDEN, R::Forbidden, refusal::ROLE),
             Self::MustChange => (
                 S::FORBIDDEN,
                 R::MustChange,
@@ -104,11 +103,7 @@ impl Problem {
                 R::Misdirected,
                 "this server does not serve the host that the request names; the operator lists it in http.public_origins",
             ),
-            Self::CrossSite => (
-                S::FORBIDDEN,
-                R::CrossSite,
-                "the browser says that another site sent this request; open the page of this site and send it from there",
-            ),
+            Self::CrossSite => (S::FORBIDDEN, R::CrossSite, refusal::CROSS_SITE),
             Self::FormToken => (
                 S::FORBIDDEN,
                 R::FormToken,
