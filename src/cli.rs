@@ -110,25 +110,32 @@ impl Cli {
         }
         let environment = environment()?;
         let origins = Origins::new(self.settings.config, environment, flags);
-        // The doctor reports what stops the others.
-        let is_doctor = matches!(self.command, Command::Doctor(_));
-        let (layers, config) = if is_doctor { origins.read_unchecked()? } else { origins.read()? };
+        let (layers, config) = origins.read()?;
+        let settings = config.parse(&layers);
         match self.command {
-            Command::Serve(_) => serve::run(config, origins, demo),
-            Command::Keys(keys) => keys.run(&config),
-            Command::Users(users) => block_on(users.run(&config)),
-            Command::Revoke(revoke) => block_on(revoke.run(&config)),
-            Command::Store(store) => block_on(store.run(&config)),
-            Command::Migrate(migrate) => block_on(migrate.run(&config)),
-            Command::Inspect(inspect) => block_on(inspect.run(&config)),
-            Command::Openapi(openapi) => Ok(openapi.run(&config)),
+            // It reports what stops the others.
+            Command::Doctor(doctor) => block_on(doctor.run(&config, settings.err())),
+            Command::Serve(_) => serve::run(settings?, config, origins, demo),
+            Command::Keys(keys) => keys.run(&settings?),
+            Command::Users(users) => block_on(users.run(&settings?)),
+            Command::Revoke(revoke) => block_on(revoke.run(&settings?)),
+            Command::Store(store) => block_on(store.run(&settings?)),
+            Command::Migrate(migrate) => block_on(migrate.run(&settings?)),
+            Command::Inspect(inspect) => block_on(inspect.run(&settings?)),
+            Command::Openapi(openapi) => Ok(openapi.run(&settings?)),
             Command::Config => {
+                settings?;
                 layers.lines().for_each(|line| outln!("{line}"));
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Doctor(doctor) => block_on(doctor.run(&config, config.check(&layers).err())),
-            Command::Completions(completions) => Ok(completions.run(&mut Self::command())),
-            Command::Man(manual) => manual.run(Self::command()),
+            Command::Completions(completions) => {
+                settings?;
+                Ok(completions.run(&mut Self::command()))
+            }
+            Command::Man(manual) => {
+                settings?;
+                manual.run(Self::command())
+            }
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Durations are texts such as `30m`, `12h`, `14d`. Names in the environment: `SEALJAR_SESSION__IDLE` is `session.idle`.
 
-mod check;
+pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod listen;
+mod parse;
 mod parts;
 pub(crate) mod reload;
-mod span;
+pub(crate) mod settings;
+pub(crate) mod span;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,9 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::tls::TlsVersion;
 use crate::session::Lifetimes;
-pub(crate) use check::{ConfigError, MAX_SPAN};
 use listen::{Listen, UnixMode};
-pub(crate) use span::Span;
+use span::Span;
 
 /// The longest name of a node, in characters; no host's is longer.
 const MAX_NODE_NAME: usize = 64;

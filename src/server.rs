@@ -26,6 +26,7 @@ use crate::account::password::checker::Checker;
 use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::config::layers::Origins;
+use crate::config::settings::Settings;
 use crate::http;
 use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
@@ -67,8 +68,9 @@ pub(crate) struct Ready<'a> {
 }
 
 /// Serves until a signal to stop. `on_ready` is called when the whole revocation list is loaded and both listeners are open.
-/// The configuration was read from `origins`, which are followed.
+/// The settings are those of `config`, which was read from `origins`; these are followed.
 pub(crate) async fn serve(
+    settings: Settings,
     config: Config,
     origins: Origins,
     log: Log,
@@ -77,48 +79,49 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     // Registered first: a hangup signal during the start would otherwise end the process.
     let hangups = signal(SignalKind::hangup())?;
-    let ring = KeyRing::load(&config.keys.dir)?;
-    let store = Store::open(&config.store_url(), config.store_limits(), Empty::Filled).await?;
-    let list = Arc::new(RevocationList::new(config.freshness()));
+    let ring = KeyRing::load(&settings.key_directory)?;
+    let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await?;
+    let list = Arc::new(RevocationList::new(settings.freshness));
     let lag = Arc::new(Lag::default());
-    let follower = Follower::load(store.clone(), list.clone(), lag.clone(), config.lifetimes()).await?;
+    let follower = Follower::load(store.clone(), list.clone(), lag.clone(), settings.lifetimes).await?;
     // The last use of the store that can fail the start: from here on the server serves without it.
     let has_accounts = store.has_accounts().await?;
-    let mode = config.http.unix_mode;
-    let public = Listener::open("http.listen", &config.http.listen, mode, &mut inherited)?;
-    let admin = Listener::open("http.admin_listen", &config.http.admin_listen, mode, &mut inherited)?;
+    let mode = settings.unix_mode;
+    let public = Listener::open("http.listen", &settings.listen, mode, &mut inherited)?;
+    let admin = Listener::open("http.admin_listen", &settings.admin_listen, mode, &mut inherited)?;
     inherited.warn_of_others();
 
-    let places = descriptors::connections(config.http.max_connections as usize);
-    let idle_timeout = config.http.idle_timeout.0;
-    let connections = Connections::new(places, idle_timeout, config.trusted_proxies());
+    let places = descriptors::connections(settings.max_connections);
+    let idle_timeout = settings.idle_timeout;
+    let connections = Connections::new(places, idle_timeout, settings.trusted_proxies.clone());
     let (committer, mut committing) = Committer::start(list.clone(), store.clone());
-    let cookies = config.cookies();
+    let cookies = settings.sites.cookies();
     let port = public.port();
-    let hosts = config.hosts(port);
-    let tls = config.certificate(&hosts).map(|source| Tls::open(source, config.tls.min_version)).transpose()?;
+    let hosts = settings.hosts(port);
+    let certificate = settings.certificate.clone();
+    let tls = certificate.map(|source| Tls::open(source, settings.min_tls_version)).transpose()?;
     let node_reports = Arc::new(NodeReports::default());
     let live = AppHandle::new(App {
         clock: Clock::System,
-        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), config.lifetimes())),
+        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), settings.lifetimes)),
         store: store.clone(),
         lag,
         committer,
         passwords: Arc::new(Checker::start(
-            config.cost(),
-            config.password_threads(),
-            config.password.queue as usize,
-            config.password.memory_budget_kib,
+            settings.cost,
+            settings.password_threads,
+            settings.password_queue,
+            settings.password_memory_kib,
         )?),
-        throttle: Arc::new(Throttle::new(config.limits())),
+        throttle: Arc::new(Throttle::new(settings.throttle)),
         prepared: Prepared::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &cookies)),
         hosts,
-        trusted_proxies: config.trusted_proxies(),
+        trusted_proxies: settings.trusted_proxies.clone(),
         cookies,
-        shell: Shell::new(config.cookie.plain_http),
-        max_body_bytes: config.http.max_body_bytes,
-        body_timeout: config.http.body_timeout.0,
+        shell: Shell::new(settings.sites.plain_http()),
+        max_body_bytes: settings.max_body_bytes,
+        body_timeout: settings.body_timeout,
         connections: connections.clone(),
         key_directory: Arc::new(KeyDirectory::new(Now::read())),
         body_waits: Arc::default(),
@@ -139,20 +142,20 @@ pub(crate) async fn serve(
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),
         tokio::spawn(node_reports::follow(node_reports, store.clone())),
-        tokio::spawn(ring::follow(app.clone(), config.keys.dir.clone(), ring_changed.clone())),
+        tokio::spawn(ring::follow(app.clone(), settings.key_directory.clone(), ring_changed.clone())),
     ];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
-    let config = Arc::new(ArcSwap::from_pointee(config));
-    let reporting = Reporting::start(app.clone(), config.load().node_name(), ring_changed);
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let reporting = Reporting::start(app.clone(), settings.load().node_name.clone(), ring_changed);
     let addresses = (public.place.clone(), admin.place.clone());
     let public = public.start(connections, tls.clone(), http::public(live.clone()))?;
     let connections = Connections::new(places, idle_timeout, TrustedProxies::default());
     let admin = admin.start(connections, None, http::admin(live.clone()))?;
     let mut stop = Stop::listen()?;
-    config.load().warn_of_dangers();
+    settings.load().warn_of_dangers();
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
-    background.push(tokio::spawn(ring::rotate(app.clone(), config.clone())));
-    let reload = Reload::new(live.clone(), config.clone(), origins, log, port);
+    background.push(tokio::spawn(ring::rotate(app.clone(), settings.clone())));
+    let reload = Reload::new(live.clone(), settings.clone(), config, origins, log, port);
     background.push(tokio::spawn(reload.run(hangups)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
     supervisor::ready();
@@ -162,10 +165,10 @@ pub(crate) async fn serve(
     supervisor::stopping();
     tracing::info!("stopping: new connections are refused, requests under way are finished");
     tokio::select! {
-        () = tokio::time::sleep(config.load().http.shutdown_delay.0) => {}
+        () = tokio::time::sleep(settings.load().shutdown_delay) => {}
         () = stop.signal() => {}
     }
-    let timeout = config.load().http.shutdown_timeout.0;
+    let timeout = settings.load().shutdown_timeout;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
     tokio::select! {
         _ = drained => {}

@@ -8,3 +8,4 @@ pub(crate) mod csrf;
 pub(crate) mod hosts;
 pub(crate) mod origin;
 pub(crate) mod refusal;
+pub(crate) mod sites;

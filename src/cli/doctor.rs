@@ -23,7 +23,8 @@ use clap::Args;
 use crate::cli::arguments::Listeners;
 use crate::cli::error::CliError;
 use crate::clock::Now;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
+use crate::config::error::ConfigError;
 use report::Report;
 
 #[derive(Args, Debug)]

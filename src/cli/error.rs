@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::access_denied::AccessDenied;
-use crate::config::ConfigError;
+use crate::config::error::ConfigError;
 use crate::config::listen::Listen;
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;

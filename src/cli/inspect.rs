@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
 use crate::seal::token::{UntrustedToken, token_buffer};
@@ -25,19 +25,19 @@ const MAX_INPUT_BYTES: u64 = 64 * 1024;
 pub(super) struct Inspect {}
 
 impl Inspect {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let mut input = Vec::new();
         let read = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_end(&mut input);
         read.map_err(|error| CliError::io(format!("cannot read standard input: {error}")))?;
-        let cookie = config.cookies().session().clone();
+        let cookie = settings.sites.cookies().session().clone();
         let prefix = format!("{}=", cookie.as_str());
         let text = input.trim_ascii();
         let text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
 
-        let store = open_store(config).await?;
-        let list = Arc::new(RevocationList::new(config.freshness()));
+        let store = open_store(settings).await?;
+        let list = Arc::new(RevocationList::new(settings.freshness));
         log_reader::load(&store, &list).await?;
-        let sessions = Sessions::new(KeyRing::load(&config.keys.dir)?, list.clone(), cookie, config.lifetimes());
+        let sessions = Sessions::new(KeyRing::load(&settings.key_directory)?, list.clone(), cookie, settings.lifetimes);
 
         let mut buffer = token_buffer();
         let token = UntrustedToken::from_cookie_value(text)

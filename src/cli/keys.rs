@@ -15,10 +15,11 @@ use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::block_on;
 use crate::clock::Now;
-use crate::config::{Config, MAX_SPAN};
+use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::rotate::LockedRing;
 use crate::keyring::{Key, KeyRing};
+use crate::session::lifetime::MAX_LIFETIME;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Keys {
@@ -61,27 +62,27 @@ pub(super) enum Keys {
 }
 
 impl Keys {
-    pub(super) fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let (directory, now) = (&config.keys.dir, Now::read().wall);
-        let max_lifetime = config.lifetimes().longest();
+    pub(super) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let (directory, now) = (&settings.key_directory, Now::read().wall);
+        let max_lifetime = settings.lifetimes.longest();
         match self {
             Self::Init => {
                 let kid = LockedRing::init(directory, max_lifetime, now)?;
                 errln!("made the first key in {}; it is active", directory.display());
                 outln!("{kid}");
             }
-            Self::Rotate { wait: true, timeout, .. } => block_on(wait::rotate(config, timeout))?,
+            Self::Rotate { wait: true, timeout, .. } => block_on(wait::rotate(settings, timeout))?,
             Self::Rotate { activate_in, .. } => {
-                let activates_at = now.plus(activate_in.unwrap_or(config.keys.activate_after.0));
+                let activates_at = now.plus(activate_in.unwrap_or(settings.activate_after));
                 let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
                 errln!("published a new key; it seals from {activates_at} on");
                 outln!("{kid}");
             }
             Self::List { json } => list(&KeyRing::load(directory)?, json),
-            Self::Status { json } => block_on(status::run(config, json))?,
-            Self::Revoke { kid, replace } => block_on(revoke::run(config, kid, replace))?,
+            Self::Status { json } => block_on(status::run(settings, json))?,
+            Self::Revoke { kid, replace } => block_on(revoke::run(settings, kid, replace))?,
             Self::Prune => {
-                let refused = block_on(revoke::refused_keys(config))?;
+                let refused = block_on(revoke::refused_keys(settings))?;
                 let removed = LockedRing::lock(directory)?.prune(&refused, now)?;
                 errln!("removed {} of the keys in {}", removed.len(), directory.display());
                 removed.iter().for_each(|kid| outln!("{kid}"));
@@ -93,7 +94,7 @@ impl Keys {
 
 fn within_ten_years(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(span) if span <= MAX_SPAN => Ok(span),
+        Ok(span) if span <= MAX_LIFETIME => Ok(span),
         Ok(_) => Err("it must be at most 3650d".to_owned()),
         Err(_) => Err("expected a duration such as 0s, 10m or 1h".to_owned()),
     }

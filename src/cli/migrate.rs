@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::store::Store;
 use crate::store::migrate::{End, MoveError, Moved, Progress, move_everything};
 use crate::store::records::Empty;
@@ -29,8 +29,8 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let limits = config.store_limits();
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let limits = settings.store_limits;
         let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
         let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
         let source = Store::open_in_any_state(&from_url, limits, Empty::Refused).await?;

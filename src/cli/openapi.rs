@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::http::openapi;
 
 #[derive(Args, Debug)]
@@ -16,9 +16,10 @@ pub(super) struct Openapi {
 }
 
 impl Openapi {
-    pub(super) fn run(self, config: &Config) -> ExitCode {
-        let hosts = || config.hosts(config.http.listen.port());
-        let text = if self.admin { openapi::of_admin() } else { openapi::of_public(&hosts(), &config.cookies()) };
+    pub(super) fn run(self, settings: &Settings) -> ExitCode {
+        let hosts = || settings.hosts(settings.listen.port());
+        let text =
+            if self.admin { openapi::of_admin() } else { openapi::of_public(&hosts(), &settings.sites.cookies()) };
         output::bytes(text.as_bytes());
         ExitCode::SUCCESS
     }

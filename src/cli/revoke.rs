@@ -8,7 +8,7 @@ use crate::account::LoginName;
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::cli::runtime::open_store;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::id::Sid;
 use crate::store::records::{self, Change};
 
@@ -33,8 +33,8 @@ struct What {
 }
 
 impl Revoke {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
-        let store = open_store(config).await?;
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let store = open_store(settings).await?;
         match self.what {
             What { session: Some(sid), .. } => {
                 store.revoke(&[records::Revoke::Session { sid, token: None }]).await?;

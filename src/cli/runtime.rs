@@ -1,7 +1,7 @@
 //! The runtime and the store of commands that use the store.
 
 use super::error::CliError;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::store::Store;
 use crate::store::records::Empty;
 
@@ -12,6 +12,6 @@ pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Re
 }
 
 /// Opens the store, which must exist and have its tables.
-pub(super) async fn open_store(config: &Config) -> Result<Store, CliError> {
-    Ok(Store::open(&config.store_url(), config.store_limits(), Empty::Refused).await?)
+pub(super) async fn open_store(settings: &Settings) -> Result<Store, CliError> {
+    Ok(Store::open(&settings.store, settings.store_limits, Empty::Refused).await?)
 }

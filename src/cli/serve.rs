@@ -18,6 +18,7 @@ use crate::cli::error::CliError;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::config::layers::{Flag, Origins};
+use crate::config::settings::Settings;
 use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::listener::Inherited;
@@ -69,12 +70,12 @@ impl DemoHome {
     }
 
     /// Makes the key and the account; returns the account's password.
-    async fn prepare(&self, config: &Config) -> Result<Zeroizing<String>, CliError> {
+    async fn prepare(&self, settings: &Settings) -> Result<Zeroizing<String>, CliError> {
         let now = Now::read().wall;
-        LockedRing::init(&self.keys(), config.lifetimes().longest(), now)?;
-        let (store, _) = Store::open_or_create(&StoreUrl::file(self.store()), config.store_limits()).await?;
+        LockedRing::init(&self.keys(), settings.lifetimes.longest(), now)?;
+        let (store, _) = Store::open_or_create(&StoreUrl::file(self.store()), settings.store_limits).await?;
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(id::random::<15>()));
-        let hash = password::hash(config.cost(), &Password::new(text.clone()));
+        let hash = password::hash(settings.cost, &Password::new(text.clone()));
         let profile = Profile {
             login_name: Self::LOGIN.parse().expect("a constant that is a login name"),
             display_name: DisplayName::default(),
@@ -87,9 +88,14 @@ impl DemoHome {
     }
 }
 
-pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> Result<ExitCode, CliError> {
-    let (log, _drain) = Log::start(&config).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
-    match serve(config, origins, demo, log) {
+pub(super) fn run(
+    settings: Settings,
+    config: Config,
+    origins: Origins,
+    demo: Option<DemoHome>,
+) -> Result<ExitCode, CliError> {
+    let (log, _drain) = Log::start(&settings).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
+    match serve(settings, config, origins, demo, log) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             let CliError { code, message, hint } = failure;
@@ -100,17 +106,26 @@ pub(super) fn run(config: Config, origins: Origins, demo: Option<DemoHome>) -> R
 }
 
 /// Serves until it is told to stop. The log is in force, so nothing else writes to standard error.
-fn serve(config: Config, origins: Origins, demo: Option<DemoHome>, log: Log) -> Result<(), CliError> {
+fn serve(
+    settings: Settings,
+    config: Config,
+    origins: Origins,
+    demo: Option<DemoHome>,
+    log: Log,
+) -> Result<(), CliError> {
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let outcome: Result<(), CliError> = runtime.block_on(async {
         match demo {
             Some(home) => {
-                let password = home.prepare(&config).await?;
-                server::serve(config, origins, log, inherited, |ready| print_demo(&home, &password, &ready)).await?;
+                let password = home.prepare(&settings).await?;
+                server::serve(settings, config, origins, log, inherited, |ready| print_demo(&home, &password, &ready))
+                    .await?;
             }
-            None => server::serve(config, origins, log, inherited, |ready| warn_without_accounts(&ready)).await?,
+            None => {
+                server::serve(settings, config, origins, log, inherited, |ready| warn_without_accounts(&ready)).await?
+            }
         }
         Ok(())
     });

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::store;
 use crate::store::records::Empty;
 
@@ -17,10 +17,10 @@ pub(super) enum Store {
 }
 
 impl Store {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         match self {
             Self::Restored => {
-                let (url, limits) = (config.store_url(), config.store_limits());
+                let (url, limits) = (&settings.store, settings.store_limits);
                 store::Store::open_in_any_state(&url, limits, Empty::Refused).await?.restored().await?;
                 errln!("every session is over, those too that the store knows nothing of any more");
                 errln!("accounts are as they were then: look after passwords, roles, and who should not be there");

@@ -16,7 +16,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::store::Store;
 use crate::store::records::{Account, Change};
 
@@ -87,20 +87,20 @@ pub(super) enum Users {
 }
 
 impl Users {
-    pub(super) async fn run(self, config: &Config) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let (login, change, done) = match self {
             Self::Add { login, display_name, email, roles, must_change } => {
                 let roles = Roles::new(&roles)?;
-                return add(config, Profile { login_name: login, display_name, email, roles }, must_change).await;
+                return add(settings, Profile { login_name: login, display_name, email, roles }, must_change).await;
             }
             Self::Calibrate { target, max_memory_kib } => {
                 calibrate::run(target, max_memory_kib);
                 return Ok(ExitCode::SUCCESS);
             }
-            Self::List { json } => return list(config, json).await,
+            Self::List { json } => return list(settings, json).await,
             Self::Passwd { login, must_change } => {
-                let account = open_store(config).await?.require(&login).await?;
-                let hash = password::hash(config.cost(), &new_password(&account.profile)?);
+                let account = open_store(settings).await?.require(&login).await?;
+                let hash = password::hash(settings.cost, &new_password(&account.profile)?);
                 let done = if must_change {
                     "has a new password and must change it at the next sign-in; its sessions are over"
                 } else {
@@ -115,17 +115,17 @@ impl Users {
             }
             Self::Delete { login } => (login, Change::Delete, "is deleted; its sessions are over"),
         };
-        open_store(config).await?.change_account(&login, &change).await?;
+        open_store(settings).await?.change_account(&login, &change).await?;
         errln!("{login} {done}");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<ExitCode, CliError> {
-    let hash = password::hash(config.cost(), &new_password(&profile)?);
-    let (store, made) = Store::open_or_create(&config.store_url(), config.store_limits()).await?;
+async fn add(settings: &Settings, profile: Profile, must_change: bool) -> Result<ExitCode, CliError> {
+    let hash = password::hash(settings.cost, &new_password(&profile)?);
+    let (store, made) = Store::open_or_create(&settings.store, settings.store_limits).await?;
     if made {
-        errln!("made the database {}", config.store);
+        errln!("made the database {}", settings.store_name);
     }
     let name = profile.login_name.clone();
     store.add_account(&Account::new(profile, hash, must_change, Now::read().wall)).await?;
@@ -133,8 +133,8 @@ async fn add(config: &Config, profile: Profile, must_change: bool) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(config: &Config, as_json: bool) -> Result<ExitCode, CliError> {
-    let accounts = open_store(config).await?.accounts().await?;
+async fn list(settings: &Settings, as_json: bool) -> Result<ExitCode, CliError> {
+    let accounts = open_store(settings).await?.accounts().await?;
     if as_json {
         let view = |account: &Account| {
             let profile = &account.profile;

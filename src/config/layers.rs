@@ -3,13 +3,13 @@
 //! The defaults name every setting there is and its type; whatever a layer says beyond them is an error that names it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError};
+use super::Config;
+use super::error::{ConfigError, Source};
 use crate::bounded_file::{self, MAX_BYTES, ReadError, pipe};
 use crate::store::url::without_password;
 
@@ -70,38 +70,11 @@ impl Origins {
         self.file.as_ref()
     }
 
-    /// All layers, and the configuration that they make, checked.
+    /// Reads all layers, and the configuration that they make. Its settings may contradict each other.
     pub(crate) fn read(&self) -> Result<(Layers, Config), ConfigError> {
-        let (layers, config) = self.read_unchecked()?;
-        config.check(&layers)?;
-        Ok((layers, config))
-    }
-
-    /// The same, though the settings may contradict each other.
-    pub(crate) fn read_unchecked(&self) -> Result<(Layers, Config), ConfigError> {
         let layers = Layers::read(self.file.as_ref(), self.environment.iter().cloned(), &self.flags)?;
         let config = layers.config()?;
         Ok((layers, config))
-    }
-}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    Default,
-    File(PathBuf),
-    Env(String),
-    Flag(String),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::Config;
+use super::error::ConfigError;
 use super::layers::{Layers, build, leaves};
-use super::{Config, ConfigError};
+use super::settings::Settings;
 
 /// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
 /// the lifetimes of sessions, is on record in the store before it counts.
@@ -28,9 +30,9 @@ const GROUP_AT_ONCE: &str = "throttle.";
 pub(crate) type Values = BTreeMap<String, Value>;
 
 /// A new configuration as far as it takes effect at once.
-#[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) config: Config,
+    pub(crate) settings: Settings,
     /// The settings that differ from those in force until now.
     pub(crate) applied: Vec<String>,
     /// Those that do, and wait for the next start.
@@ -44,7 +46,7 @@ impl Config {
         leaves(table).into_iter().collect()
     }
 
-    /// What of `new` can take the place of this one, which is in force. Together they must pass the same check as each alone.
+    /// Returns what of `new` can take the place of this one, which is in force. Both together must keep the rules that each keeps.
     pub(crate) fn changed_to(&self, new: &Config, layers: &Layers) -> Result<Change, ConfigError> {
         let (mut values, new) = (self.values(), new.values());
         let (applied, waiting): (Vec<_>, Vec<_>) = new
@@ -53,9 +55,9 @@ impl Config {
             .partition(|(name, _)| takes_effect_at_once(name));
         values.extend(applied.iter().map(|(name, value)| ((*name).clone(), (*value).clone())));
         let config = build(values.iter()).expect("each value is that of a configuration that was read");
-        config.check(layers)?;
+        let settings = config.parse(layers)?;
         let names = |settings: Vec<(&String, &Value)>| settings.into_iter().map(|(name, _)| name.clone()).collect();
-        Ok(Change { config, applied: names(applied), waiting: names(waiting) })
+        Ok(Change { config, settings, applied: names(applied), waiting: names(waiting) })
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
             ("throttle.network_burst", "7"),
             ("log.level", "debug"),
         ]);
-        let Change { config, applied, waiting } = old.changed_to(&new, &layers).expect("fits");
+        let Change { config, applied, waiting, .. } = old.changed_to(&new, &layers).expect("fits");
         assert_eq!(
             (applied, waiting),
             (vec!["log.level".to_owned(), "throttle.network_burst".to_owned()], vec!["session.absolute".to_owned()])
@@ -109,8 +111,8 @@ mod tests {
     fn refuses_what_does_not_fit_the_settings_that_wait() {
         let (_, old) = read(&[("http.listen", "0.0.0.0:1"), ("http.public_origins", "https://a.example")]);
         let (layers, new) = read(&[]);
-        new.check(&layers).expect("a good one by itself");
-        let error = old.changed_to(&new, &layers).expect_err("listens beyond loopback until the next start");
+        assert!(new.parse(&layers).is_ok(), "a good one by itself");
+        let error = old.changed_to(&new, &layers).err().expect("listens beyond loopback until the next start");
         assert!(error.to_string().contains("http.public_origins"), "{error}");
     }
 }

@@ -19,11 +19,8 @@ use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::Changes;
 use crate::web::cookie::Cookies;
 use crate::web::hosts::{Domain, Hosts};
-use crate::web::origin::Origin;
+use crate::web::sites::{BadSite, Sites};
 
-/// The shortest idle time, and the longest lifetime: ten years.
-const LEAST_IDLE: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Number of cookies of the session's name that are looked at in a request: the application's limit of a head is not known here.
 const MAX_CANDIDATES: usize = 200;
 /// How often what has expired is thrown away, if there is no store.
@@ -112,7 +109,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(4),
         };
         let failed = |error: StoreError| OpenError::Store(Box::new(error));
-        let (hosts, cookies) = self.check()?;
+        let (hosts, cookies) = self.parse()?;
         let directory = keys.as_ref().to_owned();
         let ring = KeyRing::load(&directory)?;
         let url =
@@ -162,7 +159,7 @@ impl Settings {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn in_memory(self) -> Result<Jar, OpenError> {
-        let (hosts, cookies) = self.check()?;
+        let (hosts, cookies) = self.parse()?;
         let now = Now::read();
         let dates = Dates {
             created_at: now.wall,
@@ -187,49 +184,35 @@ impl Settings {
         Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, changes, tasks: Mutex::new(tasks) })))
     }
 
-    fn check(&self) -> Result<(Hosts, Cookies), OpenError> {
-        let bad = |message: String| Err(OpenError::Setting(message));
+    /// Returns the hosts and cookies that these settings make.
+    fn parse(&self) -> Result<(Hosts, Cookies), OpenError> {
+        let bad = |message: &str| OpenError::Setting(message.to_owned());
         for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
-            if idle < LEAST_IDLE || idle > absolute || absolute > LONGEST {
-                return bad(
-                    "an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years"
-                        .to_owned(),
-                );
-            }
+            Lifetime::new(idle, absolute).map_err(|_| {
+                bad("an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years")
+            })?;
         }
-        let domain = match &self.cookie_domain {
-            Some(text) => match Domain::parse(text) {
-                None => return bad(format!("the cookie's domain {text:?} must be a name such as example.com")),
-                domain => domain,
-            },
-            None => None,
+        let domain = |text| {
+            let message = || bad(&format!("the cookie's domain {text:?} must be a name such as example.com"));
+            Domain::parse(text).ok_or_else(message)
         };
-        if domain.is_some() && self.plain_http {
-            return bad("cookies over plain HTTP cannot have a domain".to_owned());
+        let domain = self.cookie_domain.as_deref().map(domain).transpose()?;
+        let sites = Sites::new(&self.origins, domain, self.plain_http, false).map_err(|fault| {
+            OpenError::Setting(match fault {
+                BadSite::PlainHttpWithDomain => "cookies over plain HTTP cannot have a domain".to_owned(),
+                BadSite::NotAnOrigin(text) => format!("{text:?} is not an origin such as https://app.example.com"),
+                BadSite::NotSecure(origin) | BadSite::NotTls(origin) => {
+                    format!("{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host")
+                }
+                BadSite::NotLoopback(origin) => format!("{origin}: plain HTTP is for development on this machine"),
+                BadSite::NotInDomain(origin) => format!("{origin} is not below the cookie's domain"),
+            })
+        })?;
+        if sites.origins().is_empty() {
+            return Err(bad("name at least one origin under which browsers reach the application"));
         }
-        let mut origins = Vec::with_capacity(self.origins.len());
-        for text in &self.origins {
-            let Some(origin) = Origin::parse(text) else {
-                return bad(format!("{text:?} is not an origin such as https://app.example.com"));
-            };
-            if !origin.is_secure() && !origin.is_loopback() {
-                return bad(format!(
-                    "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host"
-                ));
-            }
-            if self.plain_http && !origin.is_loopback() {
-                return bad(format!("{origin}: plain HTTP is for development on this machine"));
-            }
-            if domain.as_ref().is_some_and(|domain| !domain.covers(origin.host())) {
-                return bad(format!("{origin} is not below the cookie's domain"));
-            }
-            origins.push(origin);
-        }
-        if origins.is_empty() {
-            return bad("name at least one origin under which browsers reach the application".to_owned());
-        }
-        let cookies = Cookies::of_app(domain.as_ref(), self.plain_http);
-        Ok((Hosts::new(origins, domain, Vec::new()), cookies))
+        let hosts = Hosts::new(sites.origins().to_vec(), sites.domain().cloned(), Vec::new());
+        Ok((hosts, sites.cookies_of_app()))
     }
 }
 

@@ -18,7 +18,8 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 pub(crate) use super::log_queue::EXIT_TARGET;
 use super::log_queue::{Format, LogQueue, writer};
 use crate::clock::Now;
-use crate::config::{Config, LogFormat};
+use crate::config::LogFormat;
+use crate::config::settings::Settings;
 use crate::log_sampler::{LogSampler, sampled};
 
 /// How long the end of the process waits for the last lines to be written.
@@ -41,9 +42,9 @@ pub(crate) struct Log {
 
 impl Log {
     /// Begins to log to standard error. Panics are logged, too.
-    pub(crate) fn start(config: &Config) -> Result<(Self, Drain), LogError> {
+    pub(crate) fn start(settings: &Settings) -> Result<(Self, Drain), LogError> {
         let terminal = io::stderr().is_terminal();
-        let format = match config.log.format {
+        let format = match settings.log_format {
             LogFormat::Json => Format::Json,
             LogFormat::Text => Format::Text,
             LogFormat::Auto if terminal => Format::Text,
@@ -57,7 +58,7 @@ impl Log {
             Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
             Format::Text => layer.with_ansi(colours).boxed(),
         };
-        let (filter, targets) = reload::Layer::new(targets(config));
+        let (filter, targets) = reload::Layer::new(targets(settings));
         let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
         // For all layers and not for one: what a filter of one layer disables can take the next line with it.
         tracing_subscriber::registry().with(filter).with(libraries).with(layer).try_init()?;
@@ -66,8 +67,8 @@ impl Log {
     }
 
     /// From now on these are the lines that are written.
-    pub(super) fn follow(&self, config: &Config) {
-        self.targets.reload(targets(config)).expect("the process logs to this until its end");
+    pub(super) fn follow(&self, settings: &Settings) {
+        self.targets.reload(targets(settings)).expect("the process logs to this until its end");
     }
 }
 
@@ -81,10 +82,10 @@ impl Drop for Drain {
     }
 }
 
-/// Lines that are written: those that the configuration names, those that tell of others that were dropped, and why the server
+/// Lines that are written: those that the settings name, those that tell of others that were dropped, and why the server
 /// ends.
-fn targets(config: &Config) -> Targets {
-    let targets = config.log_targets().with_target(writer::TARGET, LevelFilter::WARN);
+fn targets(settings: &Settings) -> Targets {
+    let targets = settings.log_targets.clone().with_target(writer::TARGET, LevelFilter::WARN);
     targets.with_target(EXIT_TARGET, LevelFilter::ERROR)
 }
 

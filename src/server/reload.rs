@@ -13,21 +13,26 @@ use tokio::signal::unix::Signal;
 
 use super::log::Log;
 use crate::clock::Now;
+use crate::config::Config;
+use crate::config::error::ConfigError;
 use crate::config::layers::{ConfigFile, Origins};
 use crate::config::reload::{Change, Values};
-use crate::config::{Config, ConfigError};
+use crate::config::settings::Settings;
 use crate::http::app::App;
 use crate::http::app::AppHandle;
 use crate::http::description::Description;
 use crate::http::headers::Prepared;
 use crate::http::openapi;
+use crate::http::tls::Source;
 
 const REREAD_EVERY: Duration = Duration::from_millis(300);
 
 /// Keeps the settings in force like those that are written down.
 pub(super) struct Reload {
     live: AppHandle,
-    config: Arc<ArcSwap<Config>>,
+    settings: Arc<ArcSwap<Settings>>,
+    /// The configuration of these settings.
+    config: Arc<Config>,
     origins: Arc<Origins>,
     log: Log,
     /// That is really listened on, if it is one.
@@ -50,13 +55,15 @@ enum Cause {
 impl Reload {
     pub(super) fn new(
         live: AppHandle,
-        config: Arc<ArcSwap<Config>>,
+        settings: Arc<ArcSwap<Settings>>,
+        config: Config,
         origins: Origins,
         log: Log,
         port: Option<u16>,
     ) -> Self {
-        let seen = config.load().values();
-        Self { live, config, origins: Arc::new(origins), log, port, found: None, seen, complaint: None }
+        let seen = config.values();
+        let config = Arc::new(config);
+        Self { live, settings, config, origins: Arc::new(origins), log, port, found: None, seen, complaint: None }
     }
 
     /// Follows, for ever.
@@ -89,9 +96,10 @@ impl Reload {
     }
 
     async fn read(&mut self, cause: Cause) {
-        let (origins, config) = (self.origins.clone(), self.config.load_full());
+        let (origins, config) = (self.origins.clone(), self.config.clone());
         let read = move || -> Result<(Values, Change), ConfigError> {
             let (layers, new) = origins.read()?;
+            new.parse(&layers)?;
             Ok((new.values(), config.changed_to(&new, &layers)?))
         };
         let read = tokio::task::spawn_blocking(read).await.expect("reading returns its errors and does not panic");
@@ -126,18 +134,20 @@ impl Reload {
 
     /// Nothing here can fail, so that all takes effect or nothing.
     fn adopt(&mut self, values: Values, change: Change) {
-        let Change { config, applied, waiting } = change;
+        let Change { config, settings, applied, waiting } = change;
         if !applied.is_empty() {
             let app = self.live.hold();
-            app.throttle.limit_to(config.limits());
-            app.connections.trust(config.trusted_proxies());
-            self.live.replace(with_settings(&app, &config, self.port));
-            self.log.follow(&config);
-            config.warn_of_dangers();
-            self.config.store(Arc::new(config));
+            app.throttle.limit_to(settings.throttle);
+            app.connections.trust(settings.trusted_proxies.clone());
+            self.live.replace(with_settings(&app, &settings, self.port));
+            self.log.follow(&settings);
+            settings.warn_of_dangers();
+            self.settings.store(Arc::new(settings));
+            self.config = Arc::new(config);
             tracing::info!(settings = applied.join(" "), "the configuration changed");
         }
-        if self.config.load().tls.self_signed && applied.iter().any(|name| name == "http.public_origins") {
+        let is_self_signed = matches!(self.settings.load().certificate, Some(Source::SelfSigned(_)));
+        if is_self_signed && applied.iter().any(|name| name == "http.public_origins") {
             tracing::warn!(
                 "the certificate that was made at the start does not name the new hosts; it does after the next one"
             );
@@ -149,16 +159,16 @@ impl Reload {
     }
 }
 
-/// The same under another configuration.
-fn with_settings(app: &App, config: &Config, port: Option<u16>) -> App {
-    let hosts = config.hosts(port);
+/// Returns the same under other settings.
+fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
+    let hosts = settings.hosts(port);
     App {
         prepared: Prepared::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &app.cookies)),
         hosts,
-        trusted_proxies: config.trusted_proxies(),
-        max_body_bytes: config.http.max_body_bytes,
-        body_timeout: config.http.body_timeout.0,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        max_body_bytes: settings.max_body_bytes,
+        body_timeout: settings.body_timeout,
         ..app.clone()
     }
 }

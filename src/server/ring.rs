@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::audit::{self, KeyChange};
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::http::app::App;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
@@ -57,11 +57,11 @@ fn report_changes(old: &KeyRing, new: &KeyRing) {
     }
 }
 
-/// Rotates when it is due by the configuration in force, for ever.
-pub(crate) async fn rotate(app: Arc<App>, config: Arc<ArcSwap<Config>>) {
+/// Rotates when it is due by the settings in force, for ever.
+pub(crate) async fn rotate(app: Arc<App>, settings: Arc<ArcSwap<Settings>>) {
     let mut reported = None;
     loop {
-        let schedule = Schedule::of(&config.load(), &app);
+        let schedule = Schedule::of(&settings.load(), &app);
         let rotated = tokio::task::spawn_blocking(move || schedule.map_or(Ok(None), Schedule::rotate_if_due))
             .await
             .expect("rotation returns its errors and does not panic");
@@ -95,13 +95,12 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn of(config: &Config, app: &App) -> Option<Self> {
-        let every = config.keys.rotate_every.0;
-        (!every.is_zero()).then(|| Self {
-            directory: config.keys.dir.clone(),
+    fn of(settings: &Settings, app: &App) -> Option<Self> {
+        settings.rotate_every.map(|every| Self {
+            directory: settings.key_directory.clone(),
             every,
-            activate_after: config.keys.activate_after.0,
-            max_lifetime: config.lifetimes().longest(),
+            activate_after: settings.activate_after,
+            max_lifetime: settings.lifetimes.longest(),
             refused: app.sessions.revocations().refused_keys(),
         })
     }

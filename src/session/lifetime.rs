@@ -15,6 +15,39 @@ pub struct Lifetime {
     pub absolute: Duration,
 }
 
+/// Shortest idle time: it leaves room for a renewal between two requests of a page.
+const LEAST_IDLE: Duration = Duration::from_secs(10);
+/// Longest lifetime, which is ten years: a longer one is a typing mistake.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// The rule that a lifetime breaks.
+#[cfg_attr(not(feature = "salvo"), allow(dead_code))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadLifetime {
+    /// The idle time is shorter than ten seconds.
+    IdleTooShort,
+    /// The idle time is longer than the absolute one.
+    IdleOverAbsolute,
+    /// The absolute time is longer than ten years.
+    AbsoluteTooLong,
+}
+
+#[cfg_attr(not(feature = "salvo"), allow(dead_code))]
+impl Lifetime {
+    /// Takes what an operator or an application decided. The error is the first rule that is broken.
+    pub(crate) fn new(idle: Duration, absolute: Duration) -> Result<Self, BadLifetime> {
+        if idle < LEAST_IDLE {
+            Err(BadLifetime::IdleTooShort)
+        } else if idle > absolute {
+            Err(BadLifetime::IdleOverAbsolute)
+        } else if absolute > MAX_LIFETIME {
+            Err(BadLifetime::AbsoluteTooLong)
+        } else {
+            Ok(Self { idle, absolute })
+        }
+    }
+}
+
 /// The lifetimes of both kinds of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {

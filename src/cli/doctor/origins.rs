@@ -8,8 +8,9 @@ use ipnet::IpNet;
 
 use super::files::OTHERS_WRITE;
 use super::report::Report;
+use crate::config::Config;
 use crate::config::listen::Listen;
-use crate::config::{Config, Span};
+use crate::config::span::Span;
 use crate::web::origin::Origin;
 
 /// nginx keeps an idle connection to us for so long if nobody tells it otherwise.
@@ -85,7 +86,7 @@ fn check_proxies(config: &Config, report: &mut Report) {
 
 fn check_listen(config: &Config, report: &mut Report) {
     const CHECK: &str = "http.listen";
-    let (listen, by_tls) = (&config.http.listen, config.speaks_tls());
+    let (listen, by_tls) = (&config.http.listen, config.tls.is_on());
     let to_proxy = "let it listen where the proxy alone can reach it, such as 127.0.0.1:8080";
     match reach(listen) {
         Reach::Machine => report.ok(CHECK, format!("{listen}, for this machine alone")),

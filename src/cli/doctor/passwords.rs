@@ -12,10 +12,10 @@ use super::report::{Report, count};
 const SLOW_MS: u128 = 1_000;
 
 pub(super) async fn check(config: &Config, store: Option<&Store>, report: &mut Report) {
-    let cost = config.cost();
+    let cost = config.password.cost();
     check_cost(cost, report);
     if cost.is_bearable() {
-        check_time(cost, config.password_threads(), report);
+        check_time(cost, config.password.thread_count(), report);
     }
     check_memory(config, report);
     match store {

@@ -6,7 +6,10 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::report::Report;
-use crate::config::{Config, Span, StaleChoice};
+use crate::config::span::Span;
+use crate::config::{Config, StaleChoice};
+use crate::web::cookie::Cookies;
+use crate::web::hosts::Domain;
 
 const HOUR: u64 = 3600;
 
@@ -19,11 +22,12 @@ pub(super) fn check(config: &Config, report: &mut Report) {
 
 fn check_cookie(config: &Config, report: &mut Report) {
     const CHECK: &str = "cookie.attributes";
-    let cookie = config.cookies().in_words();
+    let domain = Domain::parse(&config.cookie.domain);
+    let cookie = Cookies::new(domain.as_ref(), config.cookie.plain_http).in_words();
     if config.cookie.plain_http {
         let found = format!("{cookie}: without Secure, so whoever sees the traffic has the session");
         report.problem(CHECK, found, "set cookie.plain_http = false, and put TLS in front");
-    } else if let Some(domain) = config.cookie_domain() {
+    } else if let Some(domain) = domain {
         let found = format!("{cookie}: every host below {} is sent the session, and can plant one", domain.as_str());
         report.warning(CHECK, found, "leave cookie.domain empty, unless all of these hosts can be trusted");
     } else {

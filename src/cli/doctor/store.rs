@@ -38,7 +38,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
         StoreUrl::Sqlite(_) => {}
         StoreUrl::Postgres(_) => check_way(url.way(), report),
     }
-    let store = match Store::open_to_inspect(&url, config.store_limits()).await {
+    let store = match Store::open_to_inspect(&url, config.postgres.limits()).await {
         Ok(store) => store,
         Err(error) => {
             report.failure("store.open", error.into(), OTHERWISE);

@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     const CHECK: &str = "tls.certificate";
-    let Some(source) = config.certificate(&config.hosts(None)) else {
+    let Some(source) = config.tls.source(Vec::new) else {
         return;
     };
     let Source::Files(files) = &source else {

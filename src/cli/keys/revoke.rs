@@ -11,7 +11,7 @@ use super::tally::{Tally, names, span};
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::clock::{Now, UnixTime};
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::file::file_name;
 use crate::keyring::rotate::{ChangeError, KeyRevocation, LockedRing};
@@ -19,7 +19,6 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::node::Node;
 use crate::store::records::Empty;
-use crate::store::url::without_password;
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
@@ -27,13 +26,13 @@ const WAIT: Duration = Duration::from_secs(15);
 /// How long nodes are given to seal with another key. They read their directory twice a second.
 const WAIT_FOR_SUCCESSOR: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), CliError> {
-    let directory = config.keys.dir.display();
-    let opened = Opened::open(config).await;
+pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<(), CliError> {
+    let directory = settings.key_directory.display();
+    let opened = Opened::open(settings).await;
     let refused = opened.as_ref().map_or(&[][..], |opened| opened.as_ref().map_or(&[][..], |opened| &opened.refused));
-    let revocation = match begin(config, kid, replace, refused).await {
+    let revocation = match begin(settings, kid, replace, refused).await {
         Ok(revocation) => revocation,
-        Err(error) => return Err(without_files(config, opened, kid, error).await),
+        Err(error) => return Err(without_files(settings, opened, kid, error).await),
     };
     let successor = revocation.successor();
     let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
@@ -77,7 +76,7 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
             outcome
         }
         Ok(None) => {
-            let store = without_password(&config.store);
+            let store = &settings.store_name;
             let message = format!("{kid} is revoked in {directory} alone: there is no store at {store}");
             Err(CliError::failed(message).hint(
                 "no server was told, and none was asked; name the servers' store with --store or --config, and run the same command again. If there never was a server, all is done",
@@ -92,8 +91,8 @@ pub(super) async fn run(config: &Config, kid: Kid, replace: bool) -> Result<(), 
     }
 }
 
-async fn begin(config: &Config, kid: Kid, replace: bool, refused: &[Kid]) -> Result<KeyRevocation, ChangeError> {
-    let ring = LockedRing::lock(&config.keys.dir)?;
+async fn begin(settings: &Settings, kid: Kid, replace: bool, refused: &[Kid]) -> Result<KeyRevocation, ChangeError> {
+    let ring = LockedRing::lock(&settings.key_directory)?;
     let now = a_later_second(&ring).await?;
     ring.begin_revoking(kid, replace, refused, now)
 }
@@ -111,8 +110,8 @@ async fn a_later_second(ring: &LockedRing) -> Result<UnixTime, ChangeError> {
 }
 
 /// The keys that the store refuses; none if there is no store.
-pub(super) async fn refused_keys(config: &Config) -> Result<Vec<Kid>, CliError> {
-    let Some(Opened { store, refused }) = Opened::open(config).await? else {
+pub(super) async fn refused_keys(settings: &Settings) -> Result<Vec<Kid>, CliError> {
+    let Some(Opened { store, refused }) = Opened::open(settings).await? else {
         return Ok(Vec::new());
     };
     store.close().await;
@@ -127,8 +126,8 @@ struct Opened {
 
 impl Opened {
     /// `None` if the store was never made.
-    async fn open(config: &Config) -> Result<Option<Self>, StoreError> {
-        match Store::open(&config.store_url(), config.store_limits(), Empty::Refused).await {
+    async fn open(settings: &Settings) -> Result<Option<Self>, StoreError> {
+        match Store::open(&settings.store, settings.store_limits, Empty::Refused).await {
             Ok(store) => {
                 let refused = store.revoked_keys().await?;
                 Ok(Some(Self { store, refused }))
@@ -146,7 +145,7 @@ impl Opened {
 
 /// Revokes a key in the store although its files cannot be changed, and returns why the command fails.
 async fn without_files(
-    config: &Config,
+    settings: &Settings,
     opened: Result<Option<Opened>, StoreError>,
     kid: Kid,
     error: ChangeError,
@@ -154,7 +153,7 @@ async fn without_files(
     let Ok(Some(opened)) = opened else {
         return error.into();
     };
-    let file = config.keys.dir.join(file_name(kid)).symlink_metadata();
+    let file = settings.key_directory.join(file_name(kid)).symlink_metadata();
     let is_absent = file.is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let is_to_be_refused = match &error {
         ChangeError::Ring(_) | ChangeError::Write { .. } if !is_absent => true,

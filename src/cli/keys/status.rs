@@ -7,16 +7,16 @@ use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
 use crate::clock::{Now, UnixTime, milliseconds};
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
 use crate::store::node::{LIVE, Node};
 
 /// Succeeds if every live node opens with all keys that are not revoked here, and with none that is.
-pub(super) async fn run(config: &Config, as_json: bool) -> Result<(), CliError> {
+pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliError> {
     // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
-    let ring = KeyRing::load(&config.keys.dir)?;
-    let store = open_store(config).await?;
+    let ring = KeyRing::load(&settings.key_directory)?;
+    let store = open_store(settings).await?;
     // A key that the log refuses is revoked, whatever its file here says.
     let ring = ring.refusing(&store.revoked_keys().await?);
     let nodes = store.nodes().await?;

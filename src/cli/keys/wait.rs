@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::Store;
@@ -21,12 +21,12 @@ const POLL: Duration = Duration::from_millis(250);
 /// have been kept from the store until now, as all are when the store was away.
 const GRACE: Duration = Duration::from_secs(15);
 
-pub(super) async fn rotate(config: &Config, timeout: Duration) -> Result<(), CliError> {
+pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(), CliError> {
     // A store that cannot be used is found out before there is a key.
-    let store = open_store(config).await?;
+    let store = open_store(settings).await?;
     store.nodes().await?;
 
-    let (directory, max_lifetime) = (&config.keys.dir, config.lifetimes().longest());
+    let (directory, max_lifetime) = (&settings.key_directory, settings.lifetimes.longest());
     let (kid, made) =
         LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
     if made {

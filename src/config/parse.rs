@@ -1,0 +1,308 @@
+//! Parses a configuration into [`Settings`]. A setting that contradicts another or a rule of safety stops the start; the message
+//! names the setting and its source.
+
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+use super::error::ConfigError;
+use super::layers::Layers;
+use super::listen::Listen;
+use super::settings::Settings;
+use super::{Config, Http, Keys, MAX_NODE_NAME, PasswordCost, Revocation, Session, StaleChoice, Throttle, Tls};
+use crate::account::password::Cost;
+use crate::http::forwarded::TrustedProxies;
+use crate::http::throttle::{Limits, Rate};
+use crate::revocation::retention::COMMITTED_WITHIN;
+use crate::revocation::{Freshness, WhenStale};
+use crate::session::Lifetimes;
+use crate::session::lifetime::{BadLifetime, Lifetime, MAX_LIFETIME};
+use crate::store::url::StoreUrl;
+use crate::store::url::without_password;
+use crate::web::hosts::Domain;
+use crate::web::origin::{LOOPBACK, Origin};
+use crate::web::sites::{BadSite, Sites};
+
+/// Why a span over [`MAX_LIFETIME`] is refused.
+const TOO_LONG: &str = "it must be at most 3650d";
+
+/// Makes the error for a setting, given the reason.
+type Bad<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
+
+impl Config {
+    /// Parses the settings, which came from these layers. The error is the first setting at fault.
+    pub(crate) fn parse(&self, layers: &Layers) -> Result<Settings, ConfigError> {
+        let bad = |setting: &str, reason: &str| ConfigError::BadValue {
+            setting: setting.to_owned(),
+            from: layers.source(setting).clone(),
+            reason: reason.to_owned(),
+        };
+        let store = StoreUrl::parse(&self.store).map_err(|reason| bad("store", &reason))?;
+        let lifetimes = self.session.parse(&bad)?;
+        self.check_bounds(&bad)?;
+        let node_name = self.node_name(&bad)?;
+        let cost = self.password.parse(&bad)?;
+        self.check_listeners(&bad)?;
+        self.check_tls(&bad)?;
+        let sites = self.sites(&bad)?;
+        let trusted_proxies = self.trusted_proxies(&bad)?;
+        for text in &self.http.verify_authorities {
+            if Origin::parse(&format!("https://{text}")).is_none() {
+                let reason = format!("{text:?} is not a host and port such as sealjar:8080");
+                return Err(bad("http.verify_authorities", &reason));
+            }
+        }
+        let log_targets = self.log.level.parse::<Targets>().map_err(|_| {
+            bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn")
+        })?;
+        let http = &self.http;
+        let Keys { dir, activate_after, rotate_every } = &self.keys;
+        let certificate = self.tls.source(|| match sites.origins() {
+            [] => LOOPBACK.map(without_brackets).to_vec(),
+            origins => origins.iter().map(|origin| without_brackets(origin.host())).collect(),
+        });
+        Ok(Settings {
+            store,
+            store_name: without_password(&self.store),
+            store_limits: self.postgres.limits(),
+            listen: http.listen.clone(),
+            admin_listen: http.admin_listen.clone(),
+            unix_mode: http.unix_mode,
+            sites,
+            verify_authorities: http.verify_authorities.clone(),
+            trusted_proxies,
+            hides_clients: self.hides_clients(),
+            max_body_bytes: http.max_body_bytes,
+            body_timeout: http.body_timeout.0,
+            max_connections: http.max_connections as usize,
+            idle_timeout: http.idle_timeout.0,
+            shutdown_delay: http.shutdown_delay.0,
+            shutdown_timeout: http.shutdown_timeout.0,
+            certificate,
+            min_tls_version: self.tls.min_version,
+            key_directory: dir.clone(),
+            activate_after: activate_after.0,
+            rotate_every: Some(rotate_every.0).filter(|every| !every.is_zero()),
+            node_name,
+            lifetimes,
+            freshness: self.revocation.freshness(),
+            cost,
+            password_threads: self.password.thread_count(),
+            password_memory_kib: self.password.memory_budget_kib,
+            password_queue: self.password.queue as usize,
+            throttle: self.throttle.limits(),
+            log_format: self.log.format,
+            log_targets,
+        })
+    }
+
+    fn check_bounds(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
+        for (name, span) in [
+            ("keys.activate_after", self.keys.activate_after),
+            ("throttle.network_interval", self.throttle.network_interval),
+            ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
+            ("throttle.account_interval", self.throttle.account_interval),
+            ("keys.rotate_every", self.keys.rotate_every),
+            ("revocation.max_staleness", self.revocation.max_staleness),
+        ] {
+            if span.0 > MAX_LIFETIME {
+                return Err(bad(name, TOO_LONG));
+            }
+        }
+        for (name, span) in [
+            ("revocation.max_staleness", self.revocation.max_staleness),
+            ("postgres.statement_timeout", self.postgres.statement_timeout),
+            ("postgres.connect_timeout", self.postgres.connect_timeout),
+            ("http.idle_timeout", self.http.idle_timeout),
+            ("throttle.network_interval", self.throttle.network_interval),
+            ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
+            ("throttle.account_interval", self.throttle.account_interval),
+            ("http.body_timeout", self.http.body_timeout),
+        ] {
+            if span.0 < Duration::from_secs(1) {
+                return Err(bad(name, "it must be at least 1s"));
+            }
+        }
+        for (name, number, least) in [
+            ("http.max_connections", self.http.max_connections, 1),
+            ("postgres.max_connections", self.postgres.max_connections, 1),
+            ("http.max_body_bytes", self.http.max_body_bytes, 2048),
+            ("password.queue", self.password.queue, 1),
+        ] {
+            if number < least {
+                return Err(bad(name, &format!("it must be at least {least}")));
+            }
+        }
+        for (name, span) in [
+            ("postgres.statement_timeout", self.postgres.statement_timeout),
+            ("postgres.connect_timeout", self.postgres.connect_timeout),
+        ] {
+            if span.0 >= COMMITTED_WITHIN {
+                return Err(bad(name, "it must be less than 5s, after which a commit does not count"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the name of this server in its reports: the setting, or the printable part of the host's name.
+    fn node_name(&self, bad: Bad<'_>) -> Result<String, ConfigError> {
+        let name = &self.node.name;
+        if name.len() > MAX_NODE_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let reason = "it must be at most 64 visible ASCII characters; empty for the host's name";
+            return Err(bad("node.name", reason));
+        }
+        if !name.is_empty() {
+            return Ok(name.clone());
+        }
+        let host = rustix::system::uname();
+        Ok(host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME).collect())
+    }
+
+    fn check_listeners(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
+        let http = &self.http;
+        if http.admin_listen.collides_with(&http.listen) {
+            let reason = "it is the same as http.listen; /healthz and /readyz need an address of their own";
+            return Err(bad("http.admin_listen", reason));
+        }
+        if http.public_origins.is_empty() && !http.listen.ip().is_some_and(|ip| ip.is_loopback()) {
+            let reason = "it must name the origins that browsers use, because http.listen is not a loopback address";
+            return Err(bad("http.public_origins", reason));
+        }
+        Ok(())
+    }
+
+    fn check_tls(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
+        let Tls { certificate, private_key, self_signed, .. } = &self.tls;
+        let has_certificate = !certificate.as_os_str().is_empty();
+        let has_key = !private_key.as_os_str().is_empty();
+        let (setting, reason) = if has_certificate && !has_key {
+            ("tls.private_key", "it must name the file of the private key, because tls.certificate is set")
+        } else if has_key && !has_certificate {
+            ("tls.certificate", "it must name the file of the certificate, because tls.private_key is set")
+        } else if has_certificate && *self_signed {
+            ("tls.self_signed", "there is a certificate in tls.certificate already")
+        } else if self.tls.is_on() && matches!(self.http.listen, Listen::Unix(_)) {
+            ("http.listen", "there is no TLS on a Unix socket; leave out the settings of tls")
+        } else if self.tls.is_on() && self.cookie.plain_http {
+            ("cookie.plain_http", "it is for plain HTTP, and the settings of tls are given")
+        } else {
+            return Ok(());
+        };
+        Err(bad(setting, reason))
+    }
+
+    fn sites(&self, bad: Bad<'_>) -> Result<Sites, ConfigError> {
+        let Http { public_origins: origins, .. } = &self.http;
+        let domain = match &self.cookie.domain[..] {
+            "" => None,
+            text => Some(Domain::parse(text).ok_or_else(|| {
+                bad("cookie.domain", "it must be a name such as example.com, without a dot in front; or empty")
+            })?),
+        };
+        if domain.is_some() && origins.is_empty() {
+            return Err(bad("cookie.domain", "it needs http.public_origins, each on a host of that domain"));
+        }
+        Sites::new(origins, domain, self.cookie.plain_http, self.tls.is_on()).map_err(|fault| {
+            let (setting, reason) = match fault {
+                BadSite::PlainHttpWithDomain => {
+                    ("cookie.plain_http", "it cannot be combined with cookie.domain".to_owned())
+                }
+                BadSite::NotAnOrigin(text) => {
+                    ("http.public_origins", format!("{text:?} is not an origin such as https://app.example.com"))
+                }
+                BadSite::NotSecure(origin) => (
+                    "http.public_origins",
+                    format!(
+                        "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
+                    ),
+                ),
+                BadSite::NotTls(origin) => {
+                    ("http.public_origins", format!("{origin}: with the settings of tls it must be https"))
+                }
+                BadSite::NotLoopback(origin) => (
+                    "cookie.plain_http",
+                    format!("it is for development on this machine, and http.public_origins names {origin}"),
+                ),
+                BadSite::NotInDomain(origin) => {
+                    ("cookie.domain", format!("{origin} of http.public_origins is not below it"))
+                }
+            };
+            bad(setting, &reason)
+        })
+    }
+
+    fn trusted_proxies(&self, bad: Bad<'_>) -> Result<TrustedProxies, ConfigError> {
+        let mut proxies = TrustedProxies::default();
+        for text in &self.http.trusted_proxies {
+            proxies.add(text).ok_or_else(|| {
+                let reason = format!("{text:?} is neither an address nor a network such as 10.0.0.0/8, nor unix");
+                bad("http.trusted_proxies", &reason)
+            })?;
+        }
+        Ok(proxies)
+    }
+}
+
+impl Session {
+    fn parse(&self, bad: Bad<'_>) -> Result<Lifetimes, ConfigError> {
+        let ordinary = Lifetime::new(self.idle.0, self.absolute.0);
+        let remembered = Lifetime::new(self.remembered_idle.0, self.remembered_absolute.0);
+        for (name, absolute, lifetime) in [
+            ("session.idle", "session.absolute", ordinary),
+            ("session.remembered_idle", "session.remembered_absolute", remembered),
+        ] {
+            match lifetime {
+                Err(BadLifetime::IdleTooShort) => return Err(bad(name, "it must be at least 10s")),
+                Err(BadLifetime::IdleOverAbsolute) => return Err(bad(name, &format!("it is longer than {absolute}"))),
+                Err(BadLifetime::AbsoluteTooLong) | Ok(_) => {}
+            }
+        }
+        Ok(Lifetimes {
+            ordinary: ordinary.map_err(|_| bad("session.absolute", TOO_LONG))?,
+            remembered: remembered.map_err(|_| bad("session.remembered_absolute", TOO_LONG))?,
+        })
+    }
+}
+
+impl PasswordCost {
+    fn parse(&self, bad: Bad<'_>) -> Result<Cost, ConfigError> {
+        let cost = self.cost();
+        if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
+            let reason =
+                "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes";
+            return Err(bad("password.memory_kib", reason));
+        }
+        if u64::from(self.threads.max(1)) * u64::from(self.memory_kib) > u64::from(self.memory_budget_kib) {
+            let reason = "it must be enough for password.memory_kib in each of password.threads";
+            return Err(bad("password.memory_budget_kib", reason));
+        }
+        Ok(cost)
+    }
+}
+
+impl Revocation {
+    const fn freshness(&self) -> Freshness {
+        let when_stale = match self.when_stale {
+            StaleChoice::Refuse => WhenStale::Refuse,
+            StaleChoice::Allow => WhenStale::Allow,
+        };
+        Freshness { max_staleness: self.max_staleness.0, when_stale }
+    }
+}
+
+impl Throttle {
+    const fn limits(&self) -> Limits {
+        Limits {
+            network: Rate { burst: self.network_burst, interval: self.network_interval.0 },
+            account_and_network: Rate {
+                burst: self.account_and_network_burst,
+                interval: self.account_and_network_interval.0,
+            },
+            account: Rate { burst: self.account_burst, interval: self.account_interval.0 },
+        }
+    }
+}
+
+fn without_brackets(host: &str) -> String {
+    host.trim_matches(['[', ']']).to_owned()
+}

@@ -1,0 +1,95 @@
+//! The settings in the types of the parts that use them. [`Config::parse`](super::Config::parse) makes them, and nothing else does,
+//! so they are well-formed, keep the rules of safety and do not contradict each other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+use super::LogFormat;
+use super::listen::{Listen, UnixMode};
+use crate::account::password::Cost;
+use crate::http::forwarded::TrustedProxies;
+use crate::http::throttle;
+use crate::http::tls::{Source, TlsVersion};
+use crate::revocation::Freshness;
+use crate::session::Lifetimes;
+use crate::store;
+use crate::store::url::StoreUrl;
+use crate::web::hosts::Hosts;
+use crate::web::origin::{LOOPBACK, Origin};
+use crate::web::sites::Sites;
+
+/// Every setting, parsed. It holds the store's password and does not print.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) store: StoreUrl,
+    /// The store's address without its password.
+    pub(crate) store_name: String,
+    pub(crate) store_limits: store::Limits,
+    pub(crate) listen: Listen,
+    pub(crate) admin_listen: Listen,
+    pub(crate) unix_mode: UnixMode,
+    pub(crate) sites: Sites,
+    pub(super) verify_authorities: Vec<String>,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(super) hides_clients: bool,
+    pub(crate) max_body_bytes: u32,
+    pub(crate) body_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) shutdown_delay: Duration,
+    pub(crate) shutdown_timeout: Duration,
+    /// Source of the certificate; `None` without TLS.
+    pub(crate) certificate: Option<Source>,
+    pub(crate) min_tls_version: TlsVersion,
+    pub(crate) key_directory: PathBuf,
+    pub(crate) activate_after: Duration,
+    /// `None` if keys are not rotated by schedule.
+    pub(crate) rotate_every: Option<Duration>,
+    /// Name of this server in its reports.
+    pub(crate) node_name: String,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) freshness: Freshness,
+    pub(crate) cost: Cost,
+    pub(crate) password_threads: u32,
+    pub(crate) password_memory_kib: u32,
+    pub(crate) password_queue: usize,
+    pub(crate) throttle: throttle::Limits,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_targets: Targets,
+}
+
+impl Settings {
+    /// Returns the hosts to serve, given the port that is really listened on, if there is one.
+    pub(crate) fn hosts(&self, port: Option<u16>) -> Hosts {
+        let is_secure = self.certificate.is_some();
+        let origins = match self.sites.origins() {
+            [] => LOOPBACK.map(|host| Origin::new(is_secure, host.to_owned(), port)).to_vec(),
+            origins => origins.to_vec(),
+        };
+        let mut verify_authorities = self.verify_authorities.clone();
+        if verify_authorities.is_empty() {
+            let at_port = |host: &str| port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            verify_authorities.extend(LOOPBACK.map(at_port));
+            let own = self.listen.ip().zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
+            verify_authorities.extend(own);
+        }
+        Hosts::new(origins, self.sites.domain().cloned(), verify_authorities)
+    }
+
+    /// Logs a warning of each danger that the settings allow.
+    pub(crate) fn warn_of_dangers(&self) {
+        if self.sites.plain_http() {
+            tracing::warn!(
+                "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
+            );
+        }
+        if self.hides_clients {
+            tracing::warn!(
+                "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
+            );
+        }
+    }
+}

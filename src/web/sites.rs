@@ -1,0 +1,116 @@
+//! The rules for the origins under which browsers come, the domain of the session cookie, and cookies over plain HTTP. The server's
+//! settings and those of an embedding application keep the same ones; each names its own settings in what it says of a fault.
+
+use crate::web::cookie::Cookies;
+use crate::web::hosts::Domain;
+use crate::web::origin::Origin;
+
+/// Origins, cookie domain and plain HTTP, which keep the rules. There may be no origin.
+#[derive(Debug, Clone)]
+pub(crate) struct Sites {
+    origins: Vec<Origin>,
+    domain: Option<Domain>,
+    plain_http: bool,
+}
+
+/// The rule that is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BadSite {
+    /// Cookies over plain HTTP cannot have a domain.
+    PlainHttpWithDomain,
+    /// A text that is not an origin.
+    NotAnOrigin(String),
+    /// Browsers drop `Secure` cookies over plain http, other than from this machine.
+    NotSecure(Origin),
+    /// An http origin of a server that speaks TLS itself.
+    NotTls(Origin),
+    /// Cookies over plain HTTP are for development on this machine.
+    NotLoopback(Origin),
+    /// An origin outside of the cookie's domain, to which browsers would not send the cookie.
+    NotInDomain(Origin),
+}
+
+impl Sites {
+    /// Takes what keeps the rules. The error is the first rule that is broken.
+    pub(crate) fn new(
+        origins: &[String],
+        domain: Option<Domain>,
+        plain_http: bool,
+        has_tls: bool,
+    ) -> Result<Self, BadSite> {
+        if domain.is_some() && plain_http {
+            return Err(BadSite::PlainHttpWithDomain);
+        }
+        let parse = |text: &String| {
+            let origin = Origin::parse(text).ok_or_else(|| BadSite::NotAnOrigin(text.clone()))?;
+            if !origin.is_secure() && !origin.is_loopback() {
+                Err(BadSite::NotSecure(origin))
+            } else if has_tls && !origin.is_secure() {
+                Err(BadSite::NotTls(origin))
+            } else if plain_http && !origin.is_loopback() {
+                Err(BadSite::NotLoopback(origin))
+            } else if domain.as_ref().is_some_and(|domain| !domain.covers(origin.host())) {
+                Err(BadSite::NotInDomain(origin))
+            } else {
+                Ok(origin)
+            }
+        };
+        let origins = origins.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { origins, domain, plain_http })
+    }
+
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    pub(crate) const fn plain_http(&self) -> bool {
+        self.plain_http
+    }
+
+    pub(crate) const fn domain(&self) -> Option<&Domain> {
+        self.domain.as_ref()
+    }
+
+    /// Returns the server's cookies.
+    pub(crate) fn cookies(&self) -> Cookies {
+        Cookies::new(self.domain.as_ref(), self.plain_http)
+    }
+
+    /// Returns the cookies of an embedding application.
+    pub(crate) fn cookies_of_app(&self) -> Cookies {
+        Cookies::of_app(self.domain.as_ref(), self.plain_http)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_first_rule_that_is_broken() {
+        let check = |origin: &str, domain: Option<&str>, plain_http, has_tls| {
+            let origins = ["https://a.example.com".to_owned(), origin.to_owned()];
+            let origins = if plain_http { &origins[1..] } else { &origins };
+            Sites::new(origins, domain.and_then(Domain::parse), plain_http, has_tls).map(drop)
+        };
+        let origin = |text: &str| Origin::parse(text).expect("an origin");
+        let domain = Some("example.com");
+        for (text, domain, plain_http, has_tls, fault) in [
+            ("https://b.example.com", domain, true, false, BadSite::PlainHttpWithDomain),
+            ("b.example.com", None, false, false, BadSite::NotAnOrigin("b.example.com".to_owned())),
+            ("http://b.example.com", None, false, true, BadSite::NotSecure(origin("http://b.example.com"))),
+            ("http://localhost", None, false, true, BadSite::NotTls(origin("http://localhost"))),
+            ("https://b.example.com", None, true, false, BadSite::NotLoopback(origin("https://b.example.com"))),
+            ("https://example.org", domain, false, true, BadSite::NotInDomain(origin("https://example.org"))),
+        ] {
+            assert_eq!(check(text, domain, plain_http, has_tls), Err(fault), "{text}");
+        }
+        for (text, domain, plain_http, has_tls) in [
+            ("https://b.example.com", domain, false, true),
+            ("http://localhost:8080", None, false, false),
+            ("http://localhost:8080", None, true, false),
+        ] {
+            assert_eq!(check(text, domain, plain_http, has_tls), Ok(()), "{text}");
+        }
+    }
+}
