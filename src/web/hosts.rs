@@ -34,6 +34,17 @@ impl Domain {
         &self.0
     }
 
+    /// Returns whether this may be a public suffix such as `co.uk`, under which anybody can register a name: two labels, of which the
+    /// first is short or a usual word for a kind of registrant, and the second is a country's. Only the
+    /// [public suffix list](https://publicsuffix.org) knows; this errs towards `true`.
+    pub(crate) fn may_be_public_suffix(&self) -> bool {
+        const KINDS: [&str; 8] = ["asso", "coop", "gouv", "govt", "info", "name", "school", "store"];
+        const SHORT: usize = 3;
+        let Some((second, top)) = self.0.split_once('.') else { return false };
+        let is_country = top.len() == 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+        is_country && (second.len() <= SHORT || KINDS.contains(&second))
+    }
+
     /// Whether the host is the domain or below it.
     pub(crate) fn covers(&self, host: &str) -> bool {
         host.strip_suffix(&self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -209,6 +220,28 @@ mod tests {
         for bad in ["", "com", "localhost", ".example.com", "example.com.", "a..b", "127.0.0.1", "ex ample.com", "-a.b"]
         {
             assert!(Domain::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_short_name_under_a_country_may_be_a_public_suffix() {
+        for (text, expected) in [
+            ("co.uk", true),
+            ("COM.au", true),
+            ("ac.at", true),
+            ("edu.pl", true),
+            ("gov.in", true),
+            ("net.br", true),
+            ("or.jp", true),
+            ("gouv.fr", true),
+            ("govt.nz", true),
+            ("example.co.uk", false),
+            ("example.uk", false),
+            ("co.com", false),
+            ("com.123", false),
+            ("test.localhost", false),
+        ] {
+            assert_eq!(Domain::parse(text).expect("a name").may_be_public_suffix(), expected, "{text}");
         }
     }
 

@@ -30,6 +30,17 @@ fn check_cookie(config: &Config, report: &mut Report) {
     } else if let Some(domain) = domain {
         let found = format!("{cookie}: every host below {} is sent the session, and can plant one", domain.as_str());
         report.warning(CHECK, found, "leave cookie.domain empty, unless all of these hosts can be trusted");
+        if domain.may_be_public_suffix() {
+            let name = domain.as_str();
+            let found = format!(
+                "{name} may be a public suffix, under which anybody can register a name: browsers drop a cookie for one, so \
+                 that nobody stays signed in, and a browser that keeps it sends the session to every site below {name}"
+            );
+            let remedy = format!(
+                "set cookie.domain to the name that is registered to you, such as example.{name}; nothing, if that is {name}"
+            );
+            report.warning("cookie.domain", found, remedy);
+        }
     } else {
         report.ok(CHECK, cookie);
     }
