@@ -6,16 +6,18 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::clock::Now;
 
 /// What became of requests that ask whether there is a live session.
-pub(crate) static VERIFICATIONS: Counts<{ Verification::NAMES.len() }> = Counts::new();
+pub(crate) static VERIFICATIONS: Counts<{ Verification::VARIANTS.len() }> = Counts::new();
 /// Sessions that were sealed anew because they are in use.
 pub(crate) static RENEWALS: Counts<1> = Counts::new();
 /// What became of passwords, by what they were given for.
-pub(crate) static PASSWORDS: [Counts<{ Password::NAMES.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
+pub(crate) static PASSWORDS: [Counts<{ Password::VARIANTS.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
 /// What became of sign-outs.
-pub(crate) static SIGN_OUTS: Counts<{ SignOut::NAMES.len() }> = Counts::new();
+pub(crate) static SIGN_OUTS: Counts<{ SignOut::VARIANTS.len() }> = Counts::new();
 /// Connections that were closed to make room for others, or for their requests and answers of HTTP/2.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
 /// Requests that were not let wait because of their keys.
@@ -25,20 +27,21 @@ pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
 /// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
 /// Parameters of questions' queries that are no rule there: nearly one, or beside rules in the path.
-pub(crate) static MISSPELT_RULES: Counts<{ RuleName::NAMES.len() }> = Counts::new();
+pub(crate) static MISSPELT_RULES: Counts<{ RuleName::VARIANTS.len() }> = Counts::new();
 /// Questions whose rules could not be read.
 pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();
 /// Lines of the log that were not written.
-pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::NAMES.len() }> = Counts::new();
+pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::VARIANTS.len() }> = Counts::new();
 /// How long threads took for a password, and how many are at it.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
 pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
 /// How long the store took, and how often it failed.
-pub(crate) static STORE: [StoreTimes; StoreCall::NAMES.len()] =
+pub(crate) static STORE: [StoreTimes; StoreCall::VARIANTS.len()] =
     [StoreTimes::new(), StoreTimes::new(), StoreTimes::new(), StoreTimes::new()];
 
 /// What became of a request that asks whether there is a live session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Verification {
     Live,
     Missing,
@@ -55,24 +58,9 @@ pub(crate) enum Verification {
     Preflight,
 }
 
-impl Verification {
-    pub(crate) const NAMES: [&str; 11] = [
-        "live",
-        "missing",
-        "invalid",
-        "expired",
-        "revoked",
-        "stale",
-        "step-up",
-        "forbidden",
-        "bad-request",
-        "error",
-        "preflight",
-    ];
-}
-
 /// What became of a password. Unknown accounts, wrong passwords and disabled accounts count together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Password {
     Accepted,
     Refused,
@@ -84,13 +72,9 @@ pub(crate) enum Password {
     Error,
 }
 
-impl Password {
-    pub(crate) const NAMES: [&str; 7] =
-        ["accepted", "refused", "must-change", "changed-meanwhile", "throttled", "overloaded", "error"];
-}
-
 /// What became of a sign-out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum SignOut {
     /// In force for good.
     Durable,
@@ -100,12 +84,9 @@ pub(crate) enum SignOut {
     KeyElsewhere,
 }
 
-impl SignOut {
-    pub(crate) const NAMES: [&str; 3] = ["durable", "not-durable", "key-elsewhere"];
-}
-
 /// A rule of a route, by its name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames, strum::VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum RuleName {
     Role,
     MaxAge,
@@ -114,24 +95,17 @@ pub(crate) enum RuleName {
     Preflight,
 }
 
-impl RuleName {
-    pub(crate) const ALL: [Self; 5] = [Self::Role, Self::MaxAge, Self::Csrf, Self::Renew, Self::Preflight];
-    pub(crate) const NAMES: [&str; 5] = ["role", "max_age", "csrf", "renew", "preflight"];
-}
-
 /// A line of the log that was not written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum DroppedLine {
     Audit,
     Other,
 }
 
-impl DroppedLine {
-    pub(crate) const NAMES: [&str; 2] = ["audit", "other"];
-}
-
 /// What the store is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum StoreCall {
     /// Sign-outs, many at once.
     Commit,
@@ -143,8 +117,6 @@ pub(crate) enum StoreCall {
 }
 
 impl StoreCall {
-    pub(crate) const NAMES: [&str; 4] = ["commit", "poll", "account", "state"];
-
     /// Measures a question to the store.
     pub(crate) async fn watch<T, E>(self, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = Now::read().boot;
@@ -262,13 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_name() {
-        assert_eq!(Verification::NAMES[Verification::BadRequest as usize], "bad-request");
-        assert_eq!(Verification::NAMES[Verification::Preflight as usize], "preflight");
-        assert_eq!(Password::NAMES[Password::Error as usize], "error");
-        assert_eq!(SignOut::NAMES[SignOut::KeyElsewhere as usize], "key-elsewhere");
-        assert_eq!(StoreCall::NAMES[StoreCall::State as usize], "state");
-        assert_eq!(DroppedLine::NAMES[DroppedLine::Other as usize], "other");
-        assert_eq!(RuleName::NAMES[RuleName::Preflight as usize], "preflight");
+    fn names_of_kinds_are_those_of_the_metrics() {
+        let verifications = "live missing invalid expired revoked stale step-up forbidden bad-request error preflight";
+        assert_eq!(Verification::VARIANTS.join(" "), verifications);
+        let passwords = "accepted refused must-change changed-meanwhile throttled overloaded error";
+        assert_eq!(Password::VARIANTS.join(" "), passwords);
+        assert_eq!(SignOut::VARIANTS, ["durable", "not-durable", "key-elsewhere"]);
+        assert_eq!(RuleName::VARIANTS, ["role", "max_age", "csrf", "renew", "preflight"]);
+        assert_eq!(DroppedLine::VARIANTS, ["audit", "other"]);
+        assert_eq!(StoreCall::VARIANTS, ["commit", "poll", "account", "state"]);
     }
 }

@@ -48,7 +48,7 @@ impl Text {
         name: &str,
         labels: Labels<'_>,
         label: &str,
-        names: &[&str; N],
+        names: &[&str],
         counts: &Counts<N>,
     ) {
         for (kind, text) in names.iter().enumerate() {

@@ -8,6 +8,7 @@ use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use salvo::prelude::{Response, handler};
 use serde::Serialize;
+use strum::VariantNames;
 use utoipa::ToSchema;
 
 use crate::clock::{Now, UnixTime, milliseconds};
@@ -87,7 +88,7 @@ impl Readiness {
 }
 
 fn misspelt_rules() -> BTreeMap<&'static str, u64> {
-    let counts = RuleName::NAMES.into_iter().enumerate().map(|(place, name)| (name, MISSPELT_RULES.total(place)));
+    let counts = RuleName::VARIANTS.iter().enumerate().map(|(place, name)| (*name, MISSPELT_RULES.total(place)));
     counts.filter(|(_, count)| *count > 0).collect()
 }
 

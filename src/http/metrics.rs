@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use salvo::prelude::{Response, handler};
+use strum::VariantNames;
 
 use crate::audit::Purpose;
 use crate::clock::{Now, UnixTime};
@@ -90,18 +91,18 @@ fn process(app: &App, now: Now, out: &mut Text) {
         BODY_WAITS_DISPLACED.total(0),
     );
     out.family("log_lines_dropped_total", "counter", "Lines of the log that were not written, by kind.");
-    out.counts("log_lines_dropped_total", &[], "kind", &DroppedLine::NAMES, &LOG_LINES_DROPPED);
+    out.counts("log_lines_dropped_total", &[], "kind", DroppedLine::VARIANTS, &LOG_LINES_DROPPED);
 }
 
 fn sessions(out: &mut Text) {
     out.family("verifications_total", "counter", "Requests that ask whether there is a live session.");
-    out.counts("verifications_total", &[], "outcome", &Verification::NAMES, &VERIFICATIONS);
+    out.counts("verifications_total", &[], "outcome", Verification::VARIANTS, &VERIFICATIONS);
     out.family(
         "misspelt_rules_total",
         "counter",
         "Rules in queries of proxies' questions that are misspelt or beside rules in the path, by rule.",
     );
-    out.counts("misspelt_rules_total", &[], "rule", &RuleName::NAMES, &MISSPELT_RULES);
+    out.counts("misspelt_rules_total", &[], "rule", RuleName::VARIANTS, &MISSPELT_RULES);
     out.counter(
         "unreadable_rules_total",
         "Questions of proxies that were refused because their rules cannot be read.",
@@ -109,14 +110,14 @@ fn sessions(out: &mut Text) {
     );
     out.counter("renewals_total", "Sessions sealed anew because they are in use.", RENEWALS.total(0));
     out.family("sign_outs_total", "counter", "Requests to end sessions that were taken up.");
-    out.counts("sign_outs_total", &[], "outcome", &SignOut::NAMES, &SIGN_OUTS);
+    out.counts("sign_outs_total", &[], "outcome", SignOut::VARIANTS, &SIGN_OUTS);
 }
 
 fn passwords(app: &App, out: &mut Text) {
     out.family("passwords_total", "counter", "Passwords that were given, by what for and what came of it.");
     for purpose in [Purpose::SignIn, Purpose::StepUp, Purpose::PasswordChange] {
         let labels = [("for", purpose.name())];
-        out.counts("passwords_total", &labels, "outcome", &Password::NAMES, &PASSWORDS[purpose as usize]);
+        out.counts("passwords_total", &labels, "outcome", Password::VARIANTS, &PASSWORDS[purpose as usize]);
     }
     out.gauge("password_threads", "Threads that check passwords.", f64::from(app.passwords.threads()));
     out.gauge("password_threads_busy", "Of these, those that do.", float(HASHING_NOW.load(Ordering::Relaxed)));
@@ -169,11 +170,11 @@ fn list(app: &App, now: Now, out: &mut Text) {
     out.family("revocation_lag_seconds", "histogram", "From the writing of another node's sign-out to its reading.");
     out.histogram("revocation_lag_seconds", &[], app.lag.histogram());
     out.family("store_seconds", "histogram", "How long the store took, by what it was asked for.");
-    for (call, times) in StoreCall::NAMES.iter().zip(&STORE) {
+    for (call, times) in StoreCall::VARIANTS.iter().zip(&STORE) {
         out.histogram("store_seconds", &[("call", call)], &times.took);
     }
     out.family("store_failures_total", "counter", "Questions that the store did not answer.");
-    for (call, times) in StoreCall::NAMES.iter().zip(&STORE) {
+    for (call, times) in StoreCall::VARIANTS.iter().zip(&STORE) {
         out.sample("store_failures_total", &[("call", call)], float(times.failures.load(Ordering::Relaxed)));
     }
 }

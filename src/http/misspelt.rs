@@ -4,6 +4,8 @@
 //! They are counted, for `/metrics`, `/readyz` and `sealjar doctor`. Where the rules are segments, a rule in the query is passed over,
 //! too, however it is spelled.
 
+use strum::VariantArray;
+
 use crate::log_sampler::sampled;
 use crate::metrics::{MISSPELT_RULES, RuleName};
 
@@ -27,7 +29,7 @@ impl Misspelt {
         }
         if let Some(rule) = nearest(name) {
             MISSPELT_RULES.add(rule as usize);
-            let rule = RuleName::NAMES[rule as usize];
+            let rule = <&str>::from(rule);
             sampled!(
                 WARN,
                 rule,
@@ -48,8 +50,8 @@ pub(super) fn count_in(query: Option<&str>) {
 /// Returns the rule that was meant: the same letters, or one wrong, missing, added or exchanged; in long names two.
 fn nearest(name: &str) -> Option<RuleName> {
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    RuleName::ALL.into_iter().find(|rule| {
-        let rule: String = RuleName::NAMES[*rule as usize].chars().filter(char::is_ascii_alphanumeric).collect();
+    RuleName::VARIANTS.iter().copied().find(|rule| {
+        let rule: String = <&str>::from(rule).chars().filter(char::is_ascii_alphanumeric).collect();
         let most = if rule.len() > 5 { 2 } else { 1 };
         rule.len().abs_diff(letters.len()) <= most && strsim::osa_distance(&rule, &letters) <= most
     })
@@ -84,7 +86,7 @@ mod tests {
             ("\u{440}\u{43e}le", None),
             ("", None),
         ] {
-            assert_eq!(nearest(name).map(|rule| RuleName::NAMES[rule as usize]), rule, "{name}");
+            assert_eq!(nearest(name).map(<&str>::from), rule, "{name}");
         }
     }
 }
