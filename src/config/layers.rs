@@ -122,7 +122,10 @@ impl Layers {
 
     /// The configuration that these values make.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
-        build(self.settings.iter().map(|(name, (value, _))| (name, value))).map_err(|_| self.find_bad_value())
+        build(self.settings.iter().map(|(name, (value, _))| (name, value))).map_err(|(setting, reason)| {
+            let from = self.source(&setting).clone();
+            ConfigError::BadValue { setting, from, reason }
+        })
     }
 
     /// Where a setting's value came from.
@@ -182,21 +185,6 @@ impl Layers {
         *held = (value, source);
         Ok(())
     }
-
-    /// Which value it is that does not fit: each is tried alone over the defaults.
-    fn find_bad_value(&self) -> ConfigError {
-        let defaults = Layers::read(None, [], &[]).expect("the defaults alone are well formed");
-        for (name, (value, source)) in &self.settings {
-            let alone = defaults
-                .settings
-                .iter()
-                .map(|(other, (default, _))| (other, if other == name { value } else { default }));
-            if let Err(reason) = build(alone) {
-                return ConfigError::BadValue { setting: name.clone(), from: source.clone(), reason };
-            }
-        }
-        unreachable!("every setting is read on its own, so one of them fails on its own")
-    }
 }
 
 /// What is wrong, and where; not the line itself, which may hold a password.
@@ -206,7 +194,8 @@ fn in_one_line(text: &str, error: &toml::de::Error) -> String {
     format!("{place}{}", error.message().replace('\n', "; "))
 }
 
-pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<Config, String> {
+/// Makes a configuration of values. The error is the setting whose value does not fit, and the reason.
+pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>) -> Result<Config, (String, String)> {
     let mut root = Table::new();
     for (name, value) in settings {
         let mut table = &mut root;
@@ -220,7 +209,11 @@ pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>)
             table = inner.as_table_mut().expect("no setting's name is the beginning of another's");
         }
     }
-    Value::Table(root).try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    serde_path_to_error::deserialize(Value::Table(root)).map_err(
+        |error: serde_path_to_error::Error<toml::de::Error>| {
+            (error.path().to_string(), error.inner().message().to_owned())
+        },
+    )
 }
 
 pub(super) fn leaves(table: Table) -> Vec<(String, Value)> {
