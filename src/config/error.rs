@@ -14,6 +14,9 @@ pub(crate) enum ConfigError {
     BadValue { setting: String, from: Source, reason: String },
 }
 
+/// Makes the error for a setting, given the reason.
+pub(super) type Bad<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
+
 /// The layer that a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {

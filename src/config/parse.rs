@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
-use super::error::ConfigError;
+use super::error::{Bad, ConfigError};
 use super::layers::Layers;
-use super::listen::Listen;
 use super::settings::Settings;
-use super::{Config, Http, Keys, MAX_NODE_NAME, PasswordCost, Revocation, Session, StaleChoice, Throttle, Tls};
+use super::{Config, Keys, PasswordCost, Revocation, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
-use crate::http::forwarded::TrustedProxies;
 use crate::http::throttle::{Limits, Rate};
 use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::revocation::{Freshness, WhenStale};
@@ -19,15 +17,13 @@ use crate::session::Lifetimes;
 use crate::session::lifetime::{BadLifetime, Lifetime, MAX_LIFETIME};
 use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
-use crate::web::hosts::Domain;
-use crate::web::origin::{LOOPBACK, Origin};
-use crate::web::sites::{BadSite, Sites};
+use crate::web::origin::LOOPBACK;
+
+/// The longest name of a node, in characters; no host's is longer.
+const MAX_NODE_NAME: usize = 64;
 
 /// Why a span over [`MAX_LIFETIME`] is refused.
 const TOO_LONG: &str = "it must be at most 3650d";
-
-/// Makes the error for a setting, given the reason.
-type Bad<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
 
 impl Config {
     /// Parses the settings, which came from these layers. The error is the first setting at fault.
@@ -46,12 +42,7 @@ impl Config {
         self.check_tls(&bad)?;
         let sites = self.sites(&bad)?;
         let trusted_proxies = self.trusted_proxies(&bad)?;
-        for text in &self.http.verify_authorities {
-            if Origin::parse(&format!("https://{text}")).is_none() {
-                let reason = format!("{text:?} is not a host and port such as sealjar:8080");
-                return Err(bad("http.verify_authorities", &reason));
-            }
-        }
+        self.check_verify_authorities(&bad)?;
         let log_targets = self.log.level.parse::<Targets>().map_err(|_| {
             bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn")
         })?;
@@ -156,90 +147,6 @@ impl Config {
         }
         let host = rustix::system::uname();
         Ok(host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME).collect())
-    }
-
-    fn check_listeners(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
-        let http = &self.http;
-        if http.admin_listen.collides_with(&http.listen) {
-            let reason = "it is the same as http.listen; /healthz and /readyz need an address of their own";
-            return Err(bad("http.admin_listen", reason));
-        }
-        if http.public_origins.is_empty() && !http.listen.ip().is_some_and(|ip| ip.is_loopback()) {
-            let reason = "it must name the origins that browsers use, because http.listen is not a loopback address";
-            return Err(bad("http.public_origins", reason));
-        }
-        Ok(())
-    }
-
-    fn check_tls(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
-        let Tls { certificate, private_key, self_signed, .. } = &self.tls;
-        let has_certificate = !certificate.as_os_str().is_empty();
-        let has_key = !private_key.as_os_str().is_empty();
-        let (setting, reason) = if has_certificate && !has_key {
-            ("tls.private_key", "it must name the file of the private key, because tls.certificate is set")
-        } else if has_key && !has_certificate {
-            ("tls.certificate", "it must name the file of the certificate, because tls.private_key is set")
-        } else if has_certificate && *self_signed {
-            ("tls.self_signed", "there is a certificate in tls.certificate already")
-        } else if self.tls.is_on() && matches!(self.http.listen, Listen::Unix(_)) {
-            ("http.listen", "there is no TLS on a Unix socket; leave out the settings of tls")
-        } else if self.tls.is_on() && self.cookie.plain_http {
-            ("cookie.plain_http", "it is for plain HTTP, and the settings of tls are given")
-        } else {
-            return Ok(());
-        };
-        Err(bad(setting, reason))
-    }
-
-    fn sites(&self, bad: Bad<'_>) -> Result<Sites, ConfigError> {
-        let Http { public_origins: origins, .. } = &self.http;
-        let domain = match &self.cookie.domain[..] {
-            "" => None,
-            text => Some(Domain::parse(text).ok_or_else(|| {
-                bad("cookie.domain", "it must be a name such as example.com, without a dot in front; or empty")
-            })?),
-        };
-        if domain.is_some() && origins.is_empty() {
-            return Err(bad("cookie.domain", "it needs http.public_origins, each on a host of that domain"));
-        }
-        Sites::new(origins, domain, self.cookie.plain_http, self.tls.is_on()).map_err(|fault| {
-            let (setting, reason) = match fault {
-                BadSite::PlainHttpWithDomain => {
-                    ("cookie.plain_http", "it cannot be combined with cookie.domain".to_owned())
-                }
-                BadSite::NotAnOrigin(text) => {
-                    ("http.public_origins", format!("{text:?} is not an origin such as https://app.example.com"))
-                }
-                BadSite::NotSecure(origin) => (
-                    "http.public_origins",
-                    format!(
-                        "{origin}: browsers drop Secure cookies over plain http; use https, or a loopback host to try things out"
-                    ),
-                ),
-                BadSite::NotTls(origin) => {
-                    ("http.public_origins", format!("{origin}: with the settings of tls it must be https"))
-                }
-                BadSite::NotLoopback(origin) => (
-                    "cookie.plain_http",
-                    format!("it is for development on this machine, and http.public_origins names {origin}"),
-                ),
-                BadSite::NotInDomain(origin) => {
-                    ("cookie.domain", format!("{origin} of http.public_origins is not below it"))
-                }
-            };
-            bad(setting, &reason)
-        })
-    }
-
-    fn trusted_proxies(&self, bad: Bad<'_>) -> Result<TrustedProxies, ConfigError> {
-        let mut proxies = TrustedProxies::default();
-        for text in &self.http.trusted_proxies {
-            proxies.add(text).ok_or_else(|| {
-                let reason = format!("{text:?} is neither an address nor a network such as 10.0.0.0/8, nor unix");
-                bad("http.trusted_proxies", &reason)
-            })?;
-        }
-        Ok(proxies)
     }
 }
 
