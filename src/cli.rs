@@ -1,12 +1,5 @@
-//! The command line: data on standard output, talk on standard error, documented exit codes.
-//!
-//! | code | meaning |
-//! |---|---|
-//! | 0 | done |
-//! | 1 | it failed; for `inspect`, the token is refused; for `keys status`, a server's keys differ; for `doctor`, something is wrong |
-//! | 2 | usage |
-//! | 74 | a file, a database, a socket or standard output could not be used |
-//! | 78 | the configuration cannot be used |
+//! The command line: data on standard output, talk on standard error, documented exit codes
+//! (`manual.rs`).
 //!
 //! A reader that closes standard output changes neither what a command does nor its exit code.
 

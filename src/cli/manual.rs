@@ -1,5 +1,5 @@
-//! `sealjar man`: the manual pages. What a command takes comes from its definition, the settings and the exit codes from the
-//! README, so that all of it is said once.
+//! `sealjar man`: the manual pages. The arguments of a command come from its definition, and the settings from the comments of
+//! `config.rs`.
 
 mod markdown;
 
@@ -12,8 +12,8 @@ use clap_mangen::Man;
 use clap_mangen::roff::Roff;
 
 use super::error::CliError;
-
-const README: &str = include_str!("../../README.md");
+use crate::config::meanings;
+use crate::config::reload::AT_ONCE;
 
 /// As the foot of each page names the program.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
@@ -41,6 +41,34 @@ None is read unless it is named. These are the places that the Debian package an
 | `/etc/sealjar/sealjar.toml` | the settings |
 | `/var/lib/sealjar/keys` | the sealing keys |
 | `/var/lib/sealjar/sealjar.db` | accounts and revocations, beside its `-wal` and `-shm` |
+";
+
+/// The exit codes, as they are in the README too.
+const EXIT_CODES: &str = "\
+| exit code | |
+|---|---|
+| 0 | done; for `inspect`, the token is accepted |
+| 1 | it failed; for `inspect`, the token is refused; for `keys status`, a server's keys differ; for `doctor`, something is wrong |
+| 2 | usage |
+| 74 | a file, a database, a socket or standard output could not be used |
+| 78 | the configuration cannot be used |
+";
+
+/// Where settings come from.
+const SOURCES: &str = "
+A flag wins over the environment, the environment over the file, the file over the default. The file is TOML, named by
+`--config` or `SEALJAR_CONFIG`. In the environment `session.idle` is `SEALJAR_SESSION__IDLE`, and lists are separated by
+commas. `--set` takes any setting. Durations are texts such as `500ms`, `90s`, `30m`, `12h`, `14d`.
+
+```toml
+store = \"sqlite:///var/lib/sealjar/sealjar.db\"
+
+[http]
+public_origins = [\"https://app.example.com\"]
+
+[session]
+idle = \"20m\"
+```
 ";
 
 #[derive(Args, Debug)]
@@ -72,7 +100,7 @@ fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
         let mut page = Vec::new();
         man.render(&mut page).expect("a vector takes whatever is written");
         let mut rest = Roff::new();
-        markdown::render(&mut rest, &format!("# EXIT STATUS\n\n{}", exit_codes()));
+        markdown::render(&mut rest, &format!("# EXIT STATUS\n\n{EXIT_CODES}"));
         if command.get_name() == program.get_name() {
             markdown::render(&mut rest, PLACES);
             markdown::render(&mut rest, "# SEE ALSO\n\n`sealjar.toml`(5)");
@@ -86,10 +114,14 @@ fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
     pages
 }
 
+/// The page of the settings.
 fn settings() -> Vec<u8> {
+    let at_once = AT_ONCE.map(|setting| format!("`{setting}`")).join(", ");
     let text = format!(
-        "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n{}\n# SEE ALSO\n\n`sealjar`(1), `sealjar-config`(1)",
-        section("## Settings")
+        "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n{SOURCES}\nA running server follows its file. \
+         These take effect at once: {at_once}, and all of `throttle`. All others wait for the next start.\n\n{}\n\
+         # SEE ALSO\n\n`sealjar`(1), `sealjar-config`(1)",
+        meanings::table()
     );
     let mut page = Roff::new();
     page.control("TH", ["sealjar.toml", "5", NO_DATE, SOURCE]);
@@ -97,17 +129,12 @@ fn settings() -> Vec<u8> {
     page.render().into_bytes()
 }
 
-/// The README's table of exit codes.
-fn exit_codes() -> &'static str {
-    let commands = section("## The command line");
-    let table =
-        commands.find("| exit code").expect("the README has a table of exit codes; a transcript reads the pages");
-    &commands[table..]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What the README says under this heading.
-fn section(heading: &str) -> &'static str {
-    let (_, from) =
-        README.split_once(&format!("\n{heading}\n")).expect("a heading of the README; a transcript reads the pages");
-    from.split("\n## ").next().unwrap_or(from)
+    #[test]
+    fn the_readme_has_the_table_of_exit_codes() {
+        assert!(include_str!("../../README.md").contains(EXIT_CODES));
+    }
 }

@@ -1,4 +1,4 @@
-//! As much of Markdown as the README needs to become part of a manual page: headings, paragraphs, code, tables.
+//! Renders the part of Markdown that the manual pages need: headings, paragraphs, code, tables.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
