@@ -84,7 +84,7 @@ impl Handler for Hoop {
         ctrl.call_next(request, depot, response).await;
         let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| std::mem::take(&mut visit.change));
         let changes = !matches!(change, CookieChange::Keep);
-        jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response);
+        jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response.headers_mut());
         let headers = response.headers_mut();
         // A cache must never hand one browser's cookie to another, whatever the handler said of the page.
         if changes || (was_live && !headers.contains_key(CACHE_CONTROL)) {

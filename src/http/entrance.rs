@@ -24,7 +24,6 @@ use salvo::http::{Method, ReqBody, ResBody, StatusCode, Version};
 use salvo::hyper::body::Body;
 use salvo::hyper::service::Service;
 use salvo::hyper::{self, Request as HyperRequest, Response as HyperResponse};
-use salvo::prelude::Response;
 use tokio_util::either::Either;
 use tracing::Instrument;
 
@@ -144,7 +143,7 @@ impl<S> Entrance<S> {
         let answer = async move {
             let response = match admit(&context, reread).await {
                 Ok(()) => call.await?,
-                Err(problem) => context.respond(problem.into()).into_hyper(),
+                Err(problem) => context.respond(problem.into()),
             };
             Ok(finish(&context, response, access))
         };
@@ -162,14 +161,14 @@ impl<S> Entrance<S> {
         problem: Problem,
         allow: Option<HeaderValue>,
     ) -> Answer {
-        let mut response = Response::new();
-        response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
-        problem.render(self.routes.app.load().cookies.session(), &mut response);
-        if request.method() == Method::HEAD {
-            response.body = ResBody::None;
-        }
+        let mut headers = HeaderMap::new();
+        headers.extend(allow.map(|allow| (ALLOW, allow)));
+        let body = problem.render(self.routes.app.load().cookies.session(), &mut headers);
+        let mut response = Answer::new(if request.method() == Method::HEAD { ResBody::None } else { body.into() });
+        *response.status_mut() = problem.status();
+        *response.headers_mut() = headers;
         body::discard(request.into_body());
-        response.into_hyper()
+        response
     }
 }
 
@@ -201,7 +200,7 @@ fn call_caught(context: &Context, handler: Handle) -> Reply {
 
 fn finish_hot(context: &Context, reply: Reply, access: Access) -> Answer {
     VERIFICATIONS.add(reply.verification() as usize);
-    finish(context, context.respond(reply).into_hyper(), access)
+    finish(context, context.respond(reply), access)
 }
 
 /// Lets a request in or not, and has the key ring read again if it may need that.
@@ -223,7 +222,7 @@ async fn reread_ring(context: &Context) -> Result<(), Problem> {
 /// Answers in place of a route.
 fn refuse(context: Context, reply: Reply, access: Access) -> Answer {
     let context = context.identified();
-    finish(&context, context.respond(reply).into_hyper(), access)
+    finish(&context, context.respond(reply), access)
 }
 
 /// Logs the answer, and marks it with the request's id.

@@ -6,7 +6,6 @@ use askama::Template;
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use salvo::hyper::body::Bytes;
-use salvo::prelude::Response;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
@@ -53,11 +52,8 @@ pub(super) fn render(page: &impl Template) -> String {
     page.render().expect("writing to memory cannot fail, and no template calls anything else that can")
 }
 
-/// Writes a page.
-pub(super) fn write(html: String, response: &mut Response) {
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response.body(html);
-}
+/// Value of a page's `Content-Type` field.
+pub(super) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// Returns status, header fields and body of `GET /auth/style.css`.
 pub(super) fn style() -> (StatusCode, HeaderMap, Bytes) {

@@ -6,8 +6,7 @@ mod words;
 use std::time::Duration;
 
 use salvo::http::StatusCode;
-use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use salvo::prelude::Response;
+use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -181,20 +180,19 @@ impl Problem {
         }
     }
 
-    /// Writes the response for a program. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
-    pub(crate) fn render(self, cookie: &CookieName, response: &mut Response) {
+    /// Writes the header fields of the answer for a program, and returns its body. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
+    pub(crate) fn render(self, cookie: &CookieName, headers: &mut HeaderMap) -> String {
         let (status, reason, detail) = self.parts();
         let title = status.canonical_reason().unwrap_or("Error");
         let body = ProblemBody { detail, reason, status: status.as_u16(), title };
         let body = serde_json::to_string(&body).expect("texts and a number can be written");
-        self.write_fields(status, cookie, response);
-        response.headers_mut().insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
-        response.body(format!("{body}\n"));
+        self.write_fields(status, cookie, headers);
+        headers.insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
+        format!("{body}
+")
     }
 
-    fn write_fields(self, status: StatusCode, cookie: &CookieName, response: &mut Response) {
-        response.status_code(status);
-        let headers = response.headers_mut();
+    fn write_fields(self, status: StatusCode, cookie: &CookieName, headers: &mut HeaderMap) {
         if status == StatusCode::UNAUTHORIZED {
             let form = if self == Self::StepUp { "/auth/reauthenticate" } else { "/auth/login" };
             headers.insert(WWW_AUTHENTICATE, refusal::challenge(Some(form), cookie));
@@ -214,13 +212,14 @@ impl Problem {
         }
     }
 
-    /// Writes the response as a page.
-    pub(crate) fn render_page(self, shell: Shell, cookie: &CookieName, response: &mut Response) {
+    /// Writes the header fields of the answer as a page, and returns the page.
+    pub(crate) fn render_page(self, shell: Shell, cookie: &CookieName, headers: &mut HeaderMap) -> String {
         let status = self.status();
         let (title, detail, action) = self.for_people();
         let page = ErrorPage { shell, status: status.as_u16(), title, detail, action };
-        self.write_fields(status, cookie, response);
-        pages::write(pages::render(&page), response);
+        self.write_fields(status, cookie, headers);
+        headers.insert(CONTENT_TYPE, pages::MEDIA_TYPE);
+        pages::render(&page)
     }
 }
 

@@ -3,8 +3,8 @@
 use askama::Template;
 use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use salvo::http::{Method, ResBody, StatusCode};
+use salvo::hyper::Response as HyperResponse;
 use salvo::hyper::body::Bytes;
-use salvo::prelude::Response;
 
 use crate::audit;
 use crate::http::context::Context;
@@ -143,46 +143,47 @@ impl Reply {
 
 impl Context {
     /// Writes an answer, with all its fields but `X-Request-Id`.
-    pub(crate) fn respond(&self, reply: Reply) -> Response {
+    pub(crate) fn respond(&self, reply: Reply) -> HyperResponse<ResBody> {
         if let Some(cause) = reply.refusal().and_then(Refusal::cause) {
             self.in_span(|| audit::token_refused(cause, self.client()));
         }
         let app = &**self.app;
-        let mut response = Response::new();
+        let mut headers = HeaderMap::new();
+        headers.extend(reply.hint);
         let is_complete = matches!(reply.content, Content::Complete(..));
-        response.status_code(reply.status);
-        response.headers_mut().extend(reply.hint);
-        match reply.content {
-            Content::Empty => {}
+        let body = match reply.content {
+            Content::Empty => Bytes::new(),
             Content::Json(body) => {
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                response.body(body);
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                body.into()
             }
-            Content::Page(body) => pages::write(body, &mut response),
-            Content::Complete(headers, body) | Content::With(headers, body) => {
-                *response.headers_mut() = headers;
-                if !body.is_empty() {
-                    response.body(body);
-                }
+            Content::Page(html) => {
+                headers.insert(CONTENT_TYPE, pages::MEDIA_TYPE);
+                html.into()
+            }
+            Content::Complete(own, body) | Content::With(own, body) => {
+                headers = own;
+                body
             }
             Content::Problem(problem) if self.is_navigation() => {
-                problem.render_page(app.shell, app.cookies.session(), &mut response);
+                problem.render_page(app.shell, app.cookies.session(), &mut headers).into()
             }
-            Content::Problem(problem) => problem.render(app.cookies.session(), &mut response),
-        }
+            Content::Problem(problem) => problem.render(app.cookies.session(), &mut headers).into(),
+        };
         if !matches!(reply.cookie, CookieChange::Keep) {
-            app.cookies.write(reply.cookie, app.sessions.revocations().time(self.now()), &mut response);
+            app.cookies.write(reply.cookie, app.sessions.revocations().time(self.now()), &mut headers);
         }
         if let Some(token) = reply.form_cookie {
-            app.cookies.write_form(&token, &mut response);
+            app.cookies.write_form(&token, &mut headers);
         }
         if !is_complete {
             let is_secure = self.served().is_ok_and(|served| served.origin.is_secure());
-            app.prepared.complete(is_secure, response.headers_mut());
+            app.prepared.complete(is_secure, &mut headers);
         }
-        if self.method() == Method::HEAD {
-            response.body = ResBody::None;
-        }
+        let has_body = !body.is_empty() && self.method() != Method::HEAD;
+        let mut response = HyperResponse::new(if has_body { ResBody::Once(body) } else { ResBody::None });
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = headers;
         response
     }
 

@@ -9,7 +9,8 @@ use std::pin::Pin;
 use salvo::catch_panic::CatchPanic;
 use salvo::catcher::Catcher;
 use salvo::http::header::HeaderValue;
-use salvo::http::{Method, Request, StatusCode};
+use salvo::http::{Method, Request, ResBody, StatusCode};
+use salvo::hyper::Response as HyperResponse;
 use salvo::prelude::{Depot, FlowCtrl, Handler, Response, Router, Service, async_trait};
 
 use crate::http::app::AppHandle;
@@ -199,7 +200,7 @@ impl Handler for Call {
             Self::Handle(handle) => handle(&context),
             Self::Change(change) => change(&context, request).await,
         };
-        *response = context.respond(outcome.unwrap_or_else(Reply::from));
+        write(context.respond(outcome.unwrap_or_else(Reply::from)), response);
     }
 }
 
@@ -211,8 +212,18 @@ impl Handler for Catch {
     async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
         let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
         match Context::of(request) {
-            Some(context) => *response = context.respond(problem.into()),
-            None => problem.render(self.0.load().cookies.session(), response),
+            Some(context) => write(context.respond(problem.into()), response),
+            None => {
+                let body = problem.render(self.0.load().cookies.session(), response.headers_mut());
+                response.status_code(problem.status()).body(body);
+            }
         }
     }
+}
+
+/// Hands an answer to Salvo.
+fn write(answer: HyperResponse<ResBody>, response: &mut Response) {
+    let (head, body) = answer.into_parts();
+    response.status_code(head.status).body(body);
+    *response.headers_mut() = head.headers;
 }

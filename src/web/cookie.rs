@@ -1,7 +1,6 @@
 //! Our cookies on the wire: the only reader of `Cookie` and the only writer of `Set-Cookie`.
 
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use salvo::prelude::Response;
 
 use super::hosts::Domain;
 use crate::clock::UnixTime;
@@ -75,27 +74,27 @@ pub(crate) fn fields(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 impl Cookies {
     /// Writes the change of the session's cookie.
-    pub(crate) fn write(&self, change: CookieChange, now: UnixTime, response: &mut Response) {
+    pub(crate) fn write(&self, change: CookieChange, now: UnixTime, headers: &mut HeaderMap) {
         let Self { session: name, session_scope: scope, .. } = self;
         match change {
             CookieChange::Keep => {}
             CookieChange::Set(session) => {
                 let age = session.flags.remembered().then(|| session.deadlines.idle.since(now).as_secs());
-                append(response, name, session.token.expose(), scope, age);
+                append(headers, name, session.token.expose(), scope, age);
             }
-            CookieChange::Clear => append(response, name, "", scope, Some(0)),
+            CookieChange::Clear => append(headers, name, "", scope, Some(0)),
         }
     }
 
     /// Writes the cookie of the sign-in form.
-    pub(crate) fn write_form(&self, token: &SealedToken, response: &mut Response) {
-        append(response, &self.form, token.expose(), &self.form_scope, Some(SIGN_IN_FORM_LIFETIME.as_secs()));
+    pub(crate) fn write_form(&self, token: &SealedToken, headers: &mut HeaderMap) {
+        append(headers, &self.form, token.expose(), &self.form_scope, Some(SIGN_IN_FORM_LIFETIME.as_secs()));
     }
 }
 
-fn append(response: &mut Response, name: &CookieName, value: &str, scope: &str, max_age: Option<u64>) {
+fn append(headers: &mut HeaderMap, name: &CookieName, value: &str, scope: &str, max_age: Option<u64>) {
     let age = max_age.map_or_else(String::new, |secs| format!("; Max-Age={secs}"));
     let cookie = format!("{}={value}{scope}{age}", name.as_str());
     let cookie = HeaderValue::try_from(cookie).expect("a name, base64url and our own attributes are visible ASCII");
-    response.headers_mut().append(SET_COOKIE, cookie);
+    headers.append(SET_COOKIE, cookie);
 }
