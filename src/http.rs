@@ -89,3 +89,39 @@ pub(crate) fn admin(app: AppHandle) -> Routes {
     ];
     Routes::new(app, resources)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use salvo::http::Method;
+
+    use super::*;
+    use crate::routes::fixture::Site;
+
+    #[tokio::test]
+    async fn every_route_is_described_with_its_methods() {
+        let site = Site::new().await;
+        for routes in [public(site.handle.clone()), admin(site.handle.clone())] {
+            let described = openapi::paths(routes.is_public());
+            let mut served: BTreeSet<&str> = BTreeSet::new();
+            for (path, methods) in routes.resources() {
+                assert_eq!(described[path].iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
+                served.insert(path);
+            }
+            for (path, methods) in &described {
+                let example = path.replace("{rule}", "role=a").replace("{path}", "x");
+                let is_hot = routes.is_public() && hot(&example).is_some();
+                assert!(is_hot != served.contains(path.as_str()), "{path} is described, and so served once");
+                let refused = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
+                let refused = refused.into_iter().filter(|method| !methods.contains(method));
+                for method in refused {
+                    assert!(
+                        matches!(routes.find(&method, &example), routes::Found::OtherMethods(_)),
+                        "{method} {path}"
+                    );
+                }
+            }
+        }
+    }
+}

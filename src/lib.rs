@@ -138,3 +138,7 @@ pub mod cli;
 mod config;
 #[cfg(feature = "server")]
 mod server;
+
+#[cfg(all(test, feature = "server"))]
+#[path = "../tests/routes/mod.rs"]
+mod routes;

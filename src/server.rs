@@ -1,6 +1,7 @@
 //! The server process: from a configuration to two listeners, and a graceful shutdown.
 
 mod admission;
+pub(crate) mod app;
 pub(crate) mod descriptors;
 pub(crate) mod error;
 pub(crate) mod listener;
@@ -22,34 +23,23 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::account::password::checker::Checker;
-use crate::clock::{Clock, Now};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::layers::Origins;
 use crate::config::settings::Settings;
 use crate::http;
-use crate::http::app::{App, AppHandle};
+use crate::http::app::AppHandle;
 use crate::http::connections::Connections;
-use crate::http::description::Description;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::headers::Prepared;
-use crate::http::key_waits::KeyWaits;
-use crate::http::node_reports::{self, NodeReports};
-use crate::http::openapi;
-use crate::http::pages::Shell;
-use crate::http::reloads::Reloads;
-use crate::http::throttle::Throttle;
+use crate::http::node_reports;
 use crate::http::tls::Tls;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
-use crate::session::Sessions;
 use crate::store::Store;
 use crate::store::records::Empty;
 use crate::sync::committer::Committer;
 use crate::sync::follower::Follower;
-use crate::sync::key_directory::KeyDirectory;
 use crate::sync::lag::Lag;
-use crate::web::changes::Changes;
 use crate::web::hosts::Hosts;
 use error::ServeError;
 use listener::{Inherited, Listener};
@@ -95,44 +85,21 @@ pub(crate) async fn serve(
     let idle_timeout = settings.idle_timeout;
     let connections = Connections::new(places, idle_timeout, settings.trusted_proxies.clone());
     let (committer, mut committing) = Committer::start(list.clone(), store.clone());
-    let cookies = settings.sites.cookies();
     let port = public.port();
-    let hosts = settings.hosts(port);
     let certificate = settings.certificate.clone();
     let tls = certificate.map(|source| Tls::open(source, settings.min_tls_version)).transpose()?;
-    let node_reports = Arc::new(NodeReports::default());
-    let live = AppHandle::new(App {
+    let parts = app::Parts {
         clock: Clock::System,
-        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), settings.lifetimes)),
-        store: store.clone(),
+        ring,
+        list,
         lag,
+        store: store.clone(),
         committer,
-        passwords: Arc::new(Checker::start(
-            settings.cost,
-            settings.password_threads,
-            settings.password_queue,
-            settings.password_memory_kib,
-        )?),
-        throttle: Arc::new(Throttle::new(settings.throttle)),
-        prepared: Prepared::new(&hosts),
-        description: Description::new(openapi::of_public(&hosts, &cookies)),
-        hosts,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        cookies,
-        shell: Shell::new(settings.sites.plain_http()),
-        max_body_bytes: settings.max_body_bytes,
-        body_timeout: settings.body_timeout,
         connections: connections.clone(),
-        key_directory: Arc::new(KeyDirectory::new(Now::read())),
-        body_waits: Arc::default(),
-        ring_waits: Arc::new(KeyWaits::new()),
-        node_waits: Arc::new(KeyWaits::new()),
         tls: tls.clone(),
-        changes: Changes::new(),
-        node_reports: node_reports.clone(),
-        stopping: Arc::default(),
-        reloads: Arc::new(Reloads::new(Now::read().wall)),
-    });
+        port,
+    };
+    let live = AppHandle::new(app::new(&settings, parts)?);
     // A reload replaces `App`, but not the parts used here, which live as long as the process.
     let app = live.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
@@ -141,7 +108,7 @@ pub(crate) async fn serve(
     let on_key_refused = move || reads.ask();
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),
-        tokio::spawn(node_reports::follow(node_reports, store.clone())),
+        tokio::spawn(node_reports::follow(app.node_reports.clone(), store.clone())),
         tokio::spawn(ring::follow(app.clone(), settings.key_directory.clone(), ring_changed.clone())),
     ];
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));

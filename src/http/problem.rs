@@ -188,8 +188,10 @@ impl Problem {
         let body = serde_json::to_string(&body).expect("texts and a number can be written");
         self.write_fields(status, cookie, headers);
         headers.insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
-        format!("{body}
-")
+        format!(
+            "{body}
+"
+        )
     }
 
     fn write_fields(self, status: StatusCode, cookie: &CookieName, headers: &mut HeaderMap) {

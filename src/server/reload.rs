@@ -18,12 +18,9 @@ use crate::config::error::ConfigError;
 use crate::config::layers::{ConfigFile, Origins};
 use crate::config::reload::{Change, Values};
 use crate::config::settings::Settings;
-use crate::http::app::App;
 use crate::http::app::AppHandle;
-use crate::http::description::Description;
-use crate::http::headers::Prepared;
-use crate::http::openapi;
 use crate::http::tls::Source;
+use crate::server::app;
 
 const REREAD_EVERY: Duration = Duration::from_millis(300);
 
@@ -139,7 +136,7 @@ impl Reload {
             let app = self.live.hold();
             app.throttle.limit_to(settings.throttle);
             app.connections.trust(settings.trusted_proxies.clone());
-            self.live.replace(with_settings(&app, &settings, self.port));
+            self.live.replace(app::with_settings(&app, &settings, self.port));
             self.log.follow(&settings);
             settings.warn_of_dangers();
             self.settings.store(Arc::new(settings));
@@ -156,19 +153,5 @@ impl Reload {
             tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");
         }
         self.seen = values;
-    }
-}
-
-/// Returns the same under other settings.
-fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
-    let hosts = settings.hosts(port);
-    App {
-        prepared: Prepared::new(&hosts),
-        description: Description::new(openapi::of_public(&hosts, &app.cookies)),
-        hosts,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        max_body_bytes: settings.max_body_bytes,
-        body_timeout: settings.body_timeout,
-        ..app.clone()
     }
 }

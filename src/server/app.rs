@@ -1,0 +1,99 @@
+//! Makes the [`App`] of the settings, and makes another when they change.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::account::password::checker::Checker;
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::http::app::App;
+use crate::http::connections::Connections;
+use crate::http::description::Description;
+use crate::http::headers::Prepared;
+use crate::http::key_waits::KeyWaits;
+use crate::http::openapi;
+use crate::http::pages::Shell;
+use crate::http::reloads::Reloads;
+use crate::http::throttle::Throttle;
+use crate::http::tls::Tls;
+use crate::keyring::KeyRing;
+use crate::revocation::RevocationList;
+use crate::session::Sessions;
+use crate::store::Store;
+use crate::sync::committer::Committer;
+use crate::sync::key_directory::KeyDirectory;
+use crate::sync::lag::Lag;
+use crate::web::changes::Changes;
+
+/// Parts of the app that are open before it.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) ring: KeyRing,
+    pub(crate) list: Arc<RevocationList>,
+    pub(crate) lag: Arc<Lag>,
+    pub(crate) store: Store,
+    pub(crate) committer: Committer,
+    /// Connections of the public listener.
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// Port of the public listener, if it has one.
+    pub(crate) port: Option<u16>,
+}
+
+/// Makes the app, and starts the threads that check passwords.
+///
+/// # Errors
+/// Those of the system when it starts no thread.
+pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
+    let Parts { clock, ring, list, lag, store, committer, connections, tls, port } = parts;
+    let now = clock.now();
+    let cookies = settings.sites.cookies();
+    let hosts = settings.hosts(port);
+    let passwords = Checker::start(
+        settings.cost,
+        settings.password_threads,
+        settings.password_queue,
+        settings.password_memory_kib,
+    )?;
+    Ok(App {
+        clock,
+        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), settings.lifetimes)),
+        store,
+        lag,
+        committer,
+        passwords: Arc::new(passwords),
+        throttle: Arc::new(Throttle::new(settings.throttle)),
+        prepared: Prepared::new(&hosts),
+        description: Description::new(openapi::of_public(&hosts, &cookies)),
+        hosts,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        cookies,
+        shell: Shell::new(settings.sites.plain_http()),
+        max_body_bytes: settings.max_body_bytes,
+        body_timeout: settings.body_timeout,
+        connections,
+        key_directory: Arc::new(KeyDirectory::new(now)),
+        body_waits: Arc::default(),
+        ring_waits: Arc::new(KeyWaits::new()),
+        node_waits: Arc::new(KeyWaits::new()),
+        tls,
+        changes: Changes::new(),
+        node_reports: Arc::default(),
+        stopping: Arc::default(),
+        reloads: Arc::new(Reloads::new(now.wall)),
+    })
+}
+
+/// Returns the same app under other settings, as far as they take effect at once.
+pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
+    let hosts = settings.hosts(port);
+    App {
+        prepared: Prepared::new(&hosts),
+        description: Description::new(openapi::of_public(&hosts, &app.cookies)),
+        hosts,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        max_body_bytes: settings.max_body_bytes,
+        body_timeout: settings.body_timeout,
+        ..app.clone()
+    }
+}

@@ -1,0 +1,402 @@
+//! A site that tests send requests to: keys, a database with the account `alice`, and a clock that the test moves.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use salvo::conn::ConnCtrl;
+use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
+use salvo::http::uri::Scheme;
+use salvo::http::{Method, ReqBody, ResBody, Version};
+use salvo::hyper::body::Bytes;
+use salvo::hyper::service::Service;
+use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::account::{DisplayName, Email, LoginName, Password, Profile, Roles};
+use crate::clock::{Clock, Now};
+use crate::config::layers::{Flag, Layers};
+use crate::config::settings::Settings;
+use crate::http;
+use crate::http::app::{App, AppHandle};
+use crate::http::connections::Connections;
+use crate::http::connections::exchange::Tracker;
+use crate::http::entrance::Entrance;
+use crate::http::routes::Routes;
+use crate::keyring::KeyRing;
+use crate::keyring::rotate::LockedRing;
+use crate::revocation::RevocationList;
+use crate::server::app;
+use crate::store::Store;
+use crate::store::records::{Account, Change, Empty};
+use crate::sync::committer::{Committer, Committing};
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Where browsers reach the site, unless its settings say otherwise.
+pub(crate) const ORIGIN: &str = "http://127.0.0.1";
+
+/// A site with its state. Its tasks end with it.
+pub(crate) struct Site {
+    pub(crate) handle: AppHandle,
+    pub(crate) app: Arc<App>,
+    routes: Arc<Routes>,
+    tracker: Arc<Tracker>,
+    clock: Arc<Mutex<Now>>,
+    keys: std::path::PathBuf,
+    tasks: Vec<JoinHandle<()>>,
+    /// Stops the committer when it is dropped.
+    _committing: Committing,
+    _home: TempDir,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A site with these settings, such as `session.idle=10s`. Hashing is as cheap as it may be.
+    pub(crate) async fn with(settings: &[&str]) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let keys = home.path().join("keys");
+        let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
+        let cheap =
+            ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
+        let settings = parse(cheap.iter().chain(settings).copied());
+        let now = Now::read();
+        LockedRing::init(&keys, settings.lifetimes.longest(), now.wall).expect("a new directory");
+        let list = Arc::new(RevocationList::new(settings.freshness));
+        list.mark_synced(now);
+        Store::create(&settings.store).expect("a new database");
+        let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await.expect("a database");
+        let (committer, committing) = Committer::start(list.clone(), store.clone());
+        let connections = Connections::new(16, settings.idle_timeout, settings.trusted_proxies.clone());
+        let clock = Arc::new(Mutex::new(now));
+        let parts = app::Parts {
+            clock: Clock::Fixed(clock.clone()),
+            ring: KeyRing::load(&keys).expect("the ring just made"),
+            list,
+            lag: Arc::default(),
+            store,
+            committer,
+            connections: connections.clone(),
+            tls: None,
+            port: None,
+        };
+        let handle = AppHandle::new(app::new(&settings, parts).expect("threads start"));
+        let app = handle.hold();
+        let mut site = Self {
+            tracker: connect(&connections),
+            routes: Arc::new(http::public(handle.clone())),
+            handle,
+            app,
+            clock,
+            keys,
+            tasks: Vec::new(),
+            _committing: committing,
+            _home: home,
+        };
+        site.add_user("alice", &["staff"]).await;
+        let (followed, directory) = (site.app.clone(), site.keys.clone());
+        site.tasks.push(tokio::spawn(async move {
+            followed.key_directory.follow(&followed.sessions, &directory, |_| ()).await;
+        }));
+        site
+    }
+
+    pub(crate) async fn add_user(&self, login: &str, roles: &[&str]) {
+        self.add_account(login, roles, PASSWORD, false).await;
+    }
+
+    pub(crate) async fn add_account(&self, login: &str, roles: &[&str], password: &str, must_change: bool) {
+        let profile = Profile {
+            login_name: name(login),
+            display_name: "".parse::<DisplayName>().expect("a name"),
+            email: "".parse::<Email>().expect("an address"),
+            roles: Roles::new(&roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>()).expect("roles"),
+        };
+        let hash = self.hash(password, &profile).await;
+        let account = Account::new(profile, hash, must_change, Now::read().wall);
+        self.app.store.add_account(&account).await.expect("a name that is not taken");
+    }
+
+    async fn hash(&self, password: &str, profile: &Profile) -> String {
+        let password = Password::new(password.to_owned().into());
+        let hashed = self.app.passwords.hash_new(password, profile.clone()).await.expect("the queue is empty");
+        hashed.expect("a password that is good enough")
+    }
+
+    /// Changes an account as an operator does, and lets this server hear of it.
+    pub(crate) async fn change(&self, login: &str, change: Change) {
+        self.app.store.change_account(&name(login), &change).await.expect("an account");
+        self.catch_up().await;
+    }
+
+    /// Reads the store's log, as a server does four times a second.
+    pub(crate) async fn catch_up(&self) {
+        crate::sync::log_reader::load(&self.app.store, self.app.sessions.revocations()).await.expect("a store");
+        self.app.sessions.revocations().mark_synced(self.now());
+    }
+
+    /// Makes another key, which seals at once, and reads the ring again.
+    pub(crate) fn rotate(&self) {
+        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
+        ring.rotate(self.now().wall, Duration::from_secs(90 * 24 * 3600), self.now().wall)
+            .expect("a writable directory");
+        self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        *self.clock.lock().expect("no panic")
+    }
+
+    /// Lets time pass. The list of revocations stays up to date.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.advance_unsynced(span);
+        self.app.sessions.revocations().mark_synced(self.now());
+    }
+
+    /// Lets time pass in which the store could not be read.
+    pub(crate) fn advance_unsynced(&self, span: Duration) {
+        let mut now = self.clock.lock().expect("no panic");
+        *now = Now { wall: now.wall.plus(span), boot: now.boot + span };
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, Method::GET, path)
+    }
+
+    pub(crate) fn head(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, Method::HEAD, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Ask<'_> {
+        Ask::new(self, Method::POST, path)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Ask<'_> {
+        Ask::new(self, method.parse().expect("a method"), path)
+    }
+
+    /// Signs in with the usual password.
+    pub(crate) async fn login(&self, login: &str) -> Session {
+        let answer = self.post("/auth/login").json(&login_body(login, PASSWORD)).send().await;
+        assert_eq!(answer.verdict(), "200");
+        answer.session.expect("a session cookie")
+    }
+
+    /// Returns `200`, or the status and reason of a refusal.
+    pub(crate) async fn status(&self, session: &Session) -> String {
+        self.get("/auth/status").session(session).send().await.verdict()
+    }
+
+    pub(crate) async fn logout(&self, session: &Session) -> String {
+        self.post("/auth/logout").session(session).send().await.verdict()
+    }
+
+    async fn send(&self, peer: SocketAddr, request: HyperRequest<ReqBody>) -> HyperResponse<ResBody> {
+        let service = self.routes.service();
+        let salvo = service.hyper_handler(peer.into(), peer.into(), Scheme::HTTP, None, ConnCtrl::new(), None);
+        let entrance = Entrance::new(self.routes.clone(), peer.into(), self.tracker.clone(), salvo);
+        entrance.call(request).await.expect("an answer")
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn parse<'t>(settings: impl Iterator<Item = &'t str>) -> Settings {
+    let flag = |text: &str| {
+        let (setting, text) = text.split_once('=').expect("a setting and its value");
+        Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
+    };
+    let layers = Layers::read(None, [], &settings.map(flag).collect::<Vec<_>>()).expect("well-formed settings");
+    layers.config().expect("well-formed settings").parse(&layers).expect("good settings")
+}
+
+/// A connection that stays open.
+fn connect(connections: &Arc<Connections>) -> Arc<Tracker> {
+    let mut tracker = None;
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+    connections.open(&peer, &TaskTracker::new(), |connection| {
+        tracker = Some(connection.tracker());
+        async move {
+            std::future::pending::<()>().await;
+            drop(connection);
+        }
+    });
+    tracker.expect("it was opened")
+}
+
+pub(crate) fn name(login: &str) -> LoginName {
+    login.parse().expect("a login name")
+}
+
+pub(crate) fn login_body(login: &str, password: &str) -> Value {
+    json!({ "login": login, "password": password })
+}
+
+/// A request that is being made.
+pub(crate) struct Ask<'s> {
+    site: &'s Site,
+    peer: IpAddr,
+    version: Version,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: ReqBody,
+}
+
+impl<'s> Ask<'s> {
+    fn new(site: &'s Site, method: Method, path: &str) -> Self {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("host"), HeaderValue::from_static("127.0.0.1"))]);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        Self { site, peer, version: Version::HTTP_11, method, path: path.to_owned(), headers, body: ReqBody::None }
+    }
+
+    /// Sends it over HTTP/2.
+    pub(crate) fn http2(self) -> Self {
+        Self { version: Version::HTTP_2, ..self }
+    }
+
+    /// Sends it from another address.
+    pub(crate) fn from(self, peer: &str) -> Self {
+        Self { peer: peer.parse().expect("an address"), ..self }
+    }
+
+    /// Sets a header field; the usual `Host` is replaced.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("a field's name");
+        let value = HeaderValue::from_str(value).expect("a field's value");
+        if name == "host" {
+            self.headers.insert(name, value);
+        } else {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn cookie(self, cookie: &str) -> Self {
+        self.header("cookie", cookie)
+    }
+
+    pub(crate) fn session(self, session: &Session) -> Self {
+        self.cookie(&session.cookie())
+    }
+
+    /// Sends it as a browser that shows the answer to its user does.
+    pub(crate) fn navigate(self) -> Self {
+        let site = self.header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "navigate");
+        site.header("accept", "text/html,*/*;q=0.8")
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let body = serde_urlencoded::to_string(fields).expect("texts");
+        self.body("application/x-www-form-urlencoded", body)
+    }
+
+    pub(crate) fn body(self, media_type: &str, body: impl Into<Bytes>) -> Self {
+        let with_type = if media_type.is_empty() { self } else { self.header("content-type", media_type) };
+        Self { body: ReqBody::Once(body.into()), ..with_type }
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut request = HyperRequest::new(self.body);
+        let target = if self.version == Version::HTTP_2 && self.path.starts_with('/') {
+            format!("http://{}{}", self.headers["host"].to_str().expect("ASCII"), self.path)
+        } else {
+            self.path
+        };
+        *request.uri_mut() = target.parse().expect("a target");
+        *request.method_mut() = self.method;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await
+    }
+}
+
+/// A session's cookie, as a browser keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session(pub(crate) String);
+
+impl Session {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
+        let (token, _) = ours.next()?.split_once(';')?;
+        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
+        (!token.is_empty()).then(|| Self(token.to_owned()))
+    }
+
+    pub(crate) fn cookie(&self) -> String {
+        format!("__Host-sealjar={}", self.0)
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) session: Option<Session>,
+}
+
+impl Answer {
+    async fn of(response: HyperResponse<ResBody>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = collect(body).await;
+        let body = String::from_utf8(body).expect("text");
+        Self { status: head.status.as_u16(), session: Session::of(&head.headers), headers: head.headers, body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// Returns the value of a page's hidden field.
+    pub(crate) fn hidden(&self, name: &str) -> String {
+        let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+        let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
+        rest.split_once('"').expect("the value ends").0.to_owned()
+    }
+
+    /// Returns status and body of an answer that is a page.
+    pub(crate) fn page(&self) -> (u16, &str) {
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
+        (self.status, &self.body)
+    }
+
+    /// Returns `200`, or status and reason of a problem.
+    pub(crate) fn verdict(&self) -> String {
+        if self.status < 400 {
+            return self.status.to_string();
+        }
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status);
+        format!("{} {}", self.status, problem["reason"].as_str().expect("a reason"))
+    }
+}
+
+async fn collect(mut body: ResBody) -> Vec<u8> {
+    use salvo::hyper::body::Body;
+    let mut bytes = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+        bytes.extend(frame.expect("a frame").into_data().expect("no trailers"));
+    }
+    bytes
+}

@@ -1,0 +1,7 @@
+//! The public routes, in the test's own process and with a clock that stands still until the test moves it.
+//!
+//! A test calls the entrance of the public listener as a connection does, so it is quick, and needs no socket. What needs a process, a
+//! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
+
+pub(crate) mod fixture;
+mod status;

@@ -1,0 +1,58 @@
+//! `GET /auth/status` and `GET /protected`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::fixture::Site;
+
+#[tokio::test]
+async fn shows_the_live_session_and_refuses_without_one() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let view = site.get("/auth/status").session(&session).send().await.json();
+    assert_eq!(view["login_name"], "alice");
+    let seconds = |name: &str| view[name].as_u64().expect("seconds");
+    assert_eq!(seconds("idle_deadline") - seconds("authenticated_at"), 1800);
+    let sample = site.get("/protected").session(&session).send().await;
+    assert_eq!((sample.status, &sample.json()["login_name"]), (200, &json!("alice")));
+    for path in ["/auth/status", "/protected"] {
+        let refusal = site.get(path).cookie("other=1").send().await;
+        assert_eq!(refusal.verdict(), "401 missing");
+        let challenge = refusal.header("www-authenticate").expect("a challenge");
+        assert!(challenge.contains("cookie-name=\"__Host-sealjar\""), "{challenge}");
+        assert!(refusal.header("set-cookie").is_none(), "a 401 never touches the cookie");
+    }
+}
+
+#[tokio::test]
+async fn renews_once_a_tenth_of_the_idle_time_has_gone() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    site.advance(Duration::from_secs(179));
+    let first = site.get("/auth/status").session(&session).send().await;
+    assert!(first.session.is_none(), "not yet");
+    site.advance(Duration::from_secs(1));
+    let second = site.get("/auth/status").session(&session).send().await;
+    let renewed = second.session.clone().expect("a renewed session");
+    let (first, view) = (first.json(), second.json());
+    assert_eq!((&view["sid"], &view["absolute_deadline"]), (&first["sid"], &first["absolute_deadline"]));
+    let idle = |view: &serde_json::Value| view["idle_deadline"].as_u64().expect("seconds");
+    assert_eq!(idle(&view) - idle(&first), 180);
+    let again = site.get("/auth/status").session(&renewed).send().await;
+    assert_eq!(again.json()["idle_deadline"], view["idle_deadline"]);
+    assert_eq!(site.logout(&renewed).await, "200");
+    assert_eq!(site.status(&session).await, "401 revoked", "both tokens are one session");
+}
+
+#[tokio::test]
+async fn is_over_at_its_deadlines_and_while_the_list_is_stale() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    site.advance_unsynced(Duration::from_secs(11));
+    assert_eq!(site.status(&session).await, "503 stale");
+    site.advance(Duration::from_secs(1788));
+    assert_eq!(site.status(&session).await, "200");
+    site.advance(Duration::from_secs(1));
+    assert_eq!(site.status(&session).await, "401 expired");
+}
