@@ -29,6 +29,7 @@ mod reload;
 mod restored;
 mod rules;
 mod slow;
+mod spellings;
 mod status;
 mod systemd;
 mod throttle;
