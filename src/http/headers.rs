@@ -13,16 +13,16 @@ use crate::http::{identity, pages};
 use crate::web::hosts::Hosts;
 
 const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
-/// With these, no page of another site can load an answer as a script or an image, to learn by that whether its visitor may see it.
-const UNLOADED: [(HeaderName, HeaderValue); 2] = [
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
-];
-const SHOWN: [(HeaderName, HeaderValue); 3] = [
+const COMMON: [(HeaderName, HeaderValue); 5] = [
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Without these, a page of another site could load the answer for a proxy as a script, and learn whether its visitor may pass.
+const OF_PROXIES: [HeaderName; 2] = [X_CONTENT_TYPE_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
 const UNSTORED: [(HeaderName, HeaderValue); 2] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (VARY, HeaderValue::from_static("Cookie"))];
 
@@ -38,16 +38,17 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(hosts: &Hosts) -> Self {
         let policy = (CONTENT_SECURITY_POLICY, pages::policy(hosts));
-        let edge: HeaderMap = UNLOADED.into_iter().chain(SHOWN).chain([policy]).collect();
-        let mut json = edge.clone();
-        json.extend([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let edge: HeaderMap = COMMON.into_iter().chain([policy]).collect();
+        let media_type = |value| [(CONTENT_TYPE, HeaderValue::from_static(value))];
+        let mut json = HeaderMap::from_iter(media_type("application/json"));
+        json.extend(edge.clone());
         json.extend(UNSTORED);
         let mut json_of_https = json.clone();
         json_of_https.insert(STRICT_TRANSPORT_SECURITY, YEAR);
-        // A proxy shows this to nobody, so it has only what it needs: each field takes some 200 instructions.
+        // A proxy shows its answer to nobody, so that has only what it needs: each field takes some 200 instructions.
         let mut passed = identity::empty();
-        passed.extend([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
-        passed.extend(UNLOADED);
+        passed.extend(media_type("text/plain"));
+        passed.extend(COMMON.into_iter().filter(|(name, _)| OF_PROXIES.contains(name)));
         passed.extend(UNSTORED);
         assert!(identity::is_begun(&passed), "a map keeps the order in which it was filled");
         Self { edge, json, json_of_https, passed }
