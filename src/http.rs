@@ -49,6 +49,7 @@ use app::AppHandle;
 use description::Description;
 use reply::Reply;
 use routes::{HotRoute, Reread, Resource, Routes, change};
+use verify::Shape;
 
 /// The public routes.
 pub(crate) fn public(app: AppHandle) -> Routes {
@@ -73,8 +74,11 @@ fn hot(path: &str) -> Option<HotRoute> {
     Some(match path {
         "/auth/status" => HotRoute::get(status::status),
         "/protected" => HotRoute::get(status::protected),
-        path if verify::Shape::at(path).is_some() => HotRoute::any(verify::verify),
-        _ => return None,
+        path => HotRoute::any(match Shape::at(path)? {
+            Shape::Plain => verify::plain,
+            Shape::Redirect => verify::redirect,
+            Shape::Envoy => verify::envoy,
+        }),
     })
 }
 

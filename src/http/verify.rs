@@ -87,10 +87,19 @@ impl Shape {
     }
 }
 
-/// Any method on `/auth/verify`, `/auth/verify/redirect` and below both, and below `/auth/verify/envoy/`.
-pub(super) fn verify(context: &Context) -> Result<Reply, Problem> {
-    let shape = Shape::at(context.uri().path()).unwrap_or(Shape::Plain);
-    Asked::of(context, shape)?.answer(context)
+/// Any method on `/auth/verify` and below.
+pub(super) fn plain(context: &Context) -> Result<Reply, Problem> {
+    Asked::of(context, Shape::Plain)?.answer(context)
+}
+
+/// Any method on `/auth/verify/redirect` and below.
+pub(super) fn redirect(context: &Context) -> Result<Reply, Problem> {
+    Asked::of(context, Shape::Redirect)?.answer(context)
+}
+
+/// Any method below `/auth/verify/envoy/`.
+pub(super) fn envoy(context: &Context) -> Result<Reply, Problem> {
+    Asked::of(context, Shape::Envoy)?.answer(context)
 }
 
 /// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.
