@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use salvo::http::header::{CONTENT_TYPE, HeaderMap};
-use salvo::http::{ParseError, ReqBody, Request};
+use salvo::http::{ParseError, ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
 use crate::account::credentials::MediaType;
@@ -116,13 +116,17 @@ impl Submission {
     }
 }
 
-/// Takes a body in and throws it away beside the answer, within limits: a client that is still sending when the connection is
-/// closed under it may lose the answer.
-pub(crate) fn discard(body: impl Into<ReqBody>) {
+/// Reads a body that nobody looks at, beside the answer and within limits: a client of HTTP/1 that is still sending when its
+/// connection is closed may lose the answer.
+///
+/// Over HTTP/2 the body is dropped. Its stream ends with the answer, and the connection goes on
+/// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)); a body that never came would hold one of the few streams
+/// that a proxy has for all its visitors.
+pub(crate) fn discard(version: Version, body: impl Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
     let mut body = body.into();
-    if body.is_end_stream() {
+    if body.is_end_stream() || version == Version::HTTP_2 {
         return;
     }
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {

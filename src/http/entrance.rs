@@ -111,19 +111,20 @@ impl<S> Entrance<S> {
         }
         let access = Access::begin();
         let (head, body) = request.into_parts();
+        let version = head.version;
         let is_refused = has_absolute_target(&head);
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
         let reply = match found {
             _ if is_refused => Problem::Authority.into(),
             Found::Handler(reread) => return self.call_handler(context.identified(), reread, body, access),
             Found::Hot(handler) => {
-                body::discard(body);
+                body::discard(version, body);
                 return answer_hot(context, handler, access);
             }
             Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
             Found::Nothing => Problem::NOT_FOUND.into(),
         };
-        body::discard(body);
+        body::discard(version, body);
         at_once(refuse(context, reply, access))
     }
 
@@ -167,7 +168,7 @@ impl<S> Entrance<S> {
         let mut response = Answer::new(if request.method() == Method::HEAD { ResBody::None } else { body.into() });
         *response.status_mut() = problem.status();
         *response.headers_mut() = headers;
-        body::discard(request.into_body());
+        body::discard(request.version(), request.into_body());
         response
     }
 }

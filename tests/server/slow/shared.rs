@@ -70,8 +70,9 @@ async fn bodies_that_come_after_the_answer_do_not_end_a_proxys_connection() {
     // For the bodies of all answers.
     proxy.peer.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 24).to_be_bytes())).expect("sends");
     let mut answered = Vec::new();
-    for _ in 0..REQUESTS {
-        let stream = proxy.announce_of("192.0.2.1", "POST", "/nowhere");
+    let paths = ["/nowhere", "/auth/status", "/auth/verify/-", "/auth/logout/"];
+    for path in paths.into_iter().cycle().take(REQUESTS as usize) {
+        let stream = proxy.announce_of("192.0.2.1", "POST", path);
         proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == stream);
         answered.push(stream);
     }
