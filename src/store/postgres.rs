@@ -29,8 +29,7 @@ use notifications::{NOTIFY_AND_COMMIT, Notifications};
 use pool::{Connector, Limits, Pool, PooledConnection};
 pub(super) use revocations::rows;
 
-static MIGRATIONS: LazyLock<Migrator> =
-    LazyLock::new(|| versions::migrations(sqlx::migrate!("src/store/migrations/postgres")));
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(versions::POSTGRES));
 
 /// Connection pools of a database, one for each purpose, so that a flood of sign-ins does not delay sign-outs.
 #[derive(Debug, Clone)]
