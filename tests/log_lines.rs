@@ -50,7 +50,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("cli/serve.rs", "nobody can sign in yet", Operator),
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),
     ("config/settings.rs", "no proxy is trusted", Operator),
-    ("embed.rs", "requests that change something did not end in time", Operator),
+    ("embed/jar.rs", "requests that change something did not end in time", Operator),
     ("embed/open.rs", "the clock was set", Background),
     ("embed/refusals.rs", "the database did not close in time", Operator),
     ("http/access.rs", "answered", Asked),
