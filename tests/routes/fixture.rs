@@ -1,6 +1,7 @@
 //! A site that tests send requests to: keys, a database with the account `alice`, and a clock that the test moves.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::account::{DisplayName, Email, LoginName, Password, Profile, Roles};
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, UnixTime};
 use crate::config::layers::{Flag, Layers};
 use crate::config::settings::Settings;
 use crate::http;
@@ -25,10 +26,13 @@ use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
 use crate::http::connections::exchange::Tracker;
 use crate::http::entrance::Entrance;
+use crate::http::node_reports;
 use crate::http::routes::Routes;
+use crate::id::Kid;
 use crate::keyring::KeyRing;
 use crate::keyring::rotate::LockedRing;
 use crate::revocation::RevocationList;
+use crate::seal::token::UntrustedToken;
 use crate::server::app;
 use crate::store::Store;
 use crate::store::records::{Account, Change, Empty};
@@ -45,11 +49,12 @@ pub(crate) struct Site {
     routes: Arc<Routes>,
     tracker: Arc<Tracker>,
     clock: Arc<Mutex<Now>>,
-    keys: std::path::PathBuf,
+    keys: PathBuf,
+    settings: Settings,
     tasks: Vec<JoinHandle<()>>,
     /// Stops the committer when it is dropped.
     _committing: Committing,
-    _home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Site {
@@ -59,24 +64,42 @@ impl Site {
 
     /// A site with these settings, such as `session.idle=10s`. Hashing is as cheap as it may be.
     pub(crate) async fn with(settings: &[&str]) -> Self {
-        let home = tempfile::tempdir().expect("a directory");
-        let keys = home.path().join("keys");
+        let home = Arc::new(tempfile::tempdir().expect("a directory"));
         let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
         let cheap =
             ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
         let settings = parse(cheap.iter().chain(settings).copied());
         let now = Now::read();
+        let keys = home.path().join("keys");
         LockedRing::init(&keys, settings.lifetimes.longest(), now.wall).expect("a new directory");
-        let list = Arc::new(RevocationList::new(settings.freshness));
-        list.mark_synced(now);
         Store::create(&settings.store).expect("a new database");
         let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await.expect("a database");
+        let site = Self::start(home, keys, settings, store, now);
+        site.add_user("alice", &["staff"]).await;
+        site
+    }
+
+    /// Starts another server of the same store. It has a copy of the keys and a clock of its own.
+    pub(crate) async fn another_server(&self) -> Self {
+        let keys = tempfile::tempdir_in(self.home.path()).expect("a directory").keep();
+        for key in std::fs::read_dir(&self.keys).expect("the key directory") {
+            let key = key.expect("a file");
+            std::fs::copy(key.path(), keys.join(key.file_name())).expect("a copy");
+        }
+        let other = Self::start(self.home.clone(), keys, self.settings.clone(), self.app.store.clone(), self.now());
+        other.catch_up().await;
+        other
+    }
+
+    fn start(home: Arc<TempDir>, keys: PathBuf, settings: Settings, store: Store, now: Now) -> Self {
+        let list = Arc::new(RevocationList::new(settings.freshness));
+        list.mark_synced(now);
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let connections = Connections::new(16, settings.idle_timeout, settings.trusted_proxies.clone());
         let clock = Arc::new(Mutex::new(now));
         let parts = app::Parts {
             clock: Clock::Fixed(clock.clone()),
-            ring: KeyRing::load(&keys).expect("the ring just made"),
+            ring: KeyRing::load(&keys).expect("a good ring"),
             list,
             lag: Arc::default(),
             store,
@@ -86,24 +109,33 @@ impl Site {
             port: None,
         };
         let handle = AppHandle::new(app::new(&settings, parts).expect("threads start"));
-        let app = handle.hold();
         let mut site = Self {
             tracker: connect(&connections),
             routes: Arc::new(http::public(handle.clone())),
+            app: handle.hold(),
             handle,
-            app,
             clock,
             keys,
+            settings,
             tasks: Vec::new(),
             _committing: committing,
-            _home: home,
+            home,
         };
-        site.add_user("alice", &["staff"]).await;
-        let (followed, directory) = (site.app.clone(), site.keys.clone());
-        site.tasks.push(tokio::spawn(async move {
-            followed.key_directory.follow(&followed.sessions, &directory, |_| ()).await;
-        }));
+        site.follow();
         site
+    }
+
+    /// Answers the requests that wait for a read of the key directory or for other servers' reports.
+    pub(crate) fn follow(&mut self) {
+        let app = self.app.clone();
+        let keys = self.keys.clone();
+        self.tasks.push(tokio::spawn(node_reports::follow(app.node_reports.clone(), app.store.clone())));
+        self.tasks.push(tokio::spawn(async move { app.key_directory.follow(&app.sessions, &keys, |_| ()).await }));
+    }
+
+    /// Lets such requests wait until [`Self::follow`].
+    pub(crate) fn stop_following(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
     }
 
     pub(crate) async fn add_user(&self, login: &str, roles: &[&str]) {
@@ -117,8 +149,12 @@ impl Site {
             email: "".parse::<Email>().expect("an address"),
             roles: Roles::new(&roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>()).expect("roles"),
         };
+        self.add_profile(profile, password, must_change).await;
+    }
+
+    pub(crate) async fn add_profile(&self, profile: Profile, password: &str, must_change: bool) {
         let hash = self.hash(password, &profile).await;
-        let account = Account::new(profile, hash, must_change, Now::read().wall);
+        let account = Account::new(profile, hash, must_change, self.now().wall);
         self.app.store.add_account(&account).await.expect("a name that is not taken");
     }
 
@@ -126,6 +162,19 @@ impl Site {
         let password = Password::new(password.to_owned().into());
         let hashed = self.app.passwords.hash_new(password, profile.clone()).await.expect("the queue is empty");
         hashed.expect("a password that is good enough")
+    }
+
+    /// Returns the change to a password that an operator chose.
+    pub(crate) async fn password(&self, login: &str, password: &str, must_change: bool) -> Change {
+        let account = self.app.store.require(&name(login)).await.expect("an account");
+        Change::Password { hash: self.hash(password, &account.profile).await, must_change }
+    }
+
+    /// Returns once a request waits for its password to be checked. The thread that would do it must be held.
+    pub(crate) async fn until_password_waits(&self) {
+        while self.app.passwords.waiting().0 == [0, 0] {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Changes an account as an operator does, and lets this server hear of it.
@@ -141,11 +190,28 @@ impl Site {
     }
 
     /// Makes another key, which seals at once, and reads the ring again.
-    pub(crate) fn rotate(&self) {
-        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
-        ring.rotate(self.now().wall, Duration::from_secs(90 * 24 * 3600), self.now().wall)
-            .expect("a writable directory");
+    pub(crate) fn rotate(&self) -> Kid {
+        let kid = self.publish(self.now().wall);
         self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+        kid
+    }
+
+    /// Makes a key file, which is to seal from this second on or from the next one that is free.
+    pub(crate) fn publish(&self, activates_at: UnixTime) -> Kid {
+        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
+        let made = ring.rotate(activates_at, Duration::from_secs(90 * 24 * 3600), self.now().wall);
+        made.expect("a writable directory").0
+    }
+
+    pub(crate) fn key_file(&self, kid: Kid) -> PathBuf {
+        self.keys.join(format!("{kid}.key"))
+    }
+
+    /// Copies a key file to another server. There it is whole or not at all.
+    pub(crate) fn deliver(&self, kid: Kid, other: &Self) {
+        let new = other.keys.join(".new");
+        std::fs::copy(self.key_file(kid), &new).expect("a copy");
+        std::fs::rename(new, other.key_file(kid)).expect("a writable directory");
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -329,6 +395,11 @@ impl<'s> Ask<'s> {
 pub(crate) struct Session(pub(crate) String);
 
 impl Session {
+    /// Returns the key that sealed it.
+    pub(crate) fn kid(&self) -> Kid {
+        UntrustedToken::from_cookie_value(self.0.as_bytes()).and_then(UntrustedToken::kid).expect("a token")
+    }
+
     fn of(headers: &HeaderMap) -> Option<Self> {
         let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
         let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));

@@ -25,8 +25,20 @@ use spare::Spare;
 const NICENESS: i32 = 10;
 
 enum Job {
-    Verify { password: Password, stored: Option<String>, may_sign_in: bool, reply: oneshot::Sender<Verdict> },
-    HashNew { password: Password, profile: Box<Profile>, reply: oneshot::Sender<Result<String, BadField>> },
+    Verify {
+        password: Password,
+        stored: Option<String>,
+        may_sign_in: bool,
+        reply: oneshot::Sender<Verdict>,
+    },
+    HashNew {
+        password: Password,
+        profile: Box<Profile>,
+        reply: oneshot::Sender<Result<String, BadField>>,
+    },
+    /// Takes a thread until the sender is dropped.
+    #[cfg(test)]
+    Hold(std::sync::mpsc::Receiver<()>),
 }
 
 /// The threads that check passwords.
@@ -84,6 +96,15 @@ impl Checker {
         self.jobs.push(Lane::Known, Job::HashNew { password, profile, reply })?;
         hash.await.map_err(|_| Overloaded)
     }
+
+    /// Takes a thread, so that nothing is checked if there is one alone, until the sender is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold_thread(&self) -> std::sync::mpsc::SyncSender<()> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(0);
+        self.jobs.push(Lane::Known, Job::Hold(receiver)).expect("the queue is empty");
+        sender.send(()).expect("a thread takes the job");
+        sender
+    }
 }
 
 impl Drop for Checker {
@@ -110,6 +131,8 @@ fn work(jobs: &Queue<Job>, spare: &Spare, cost: Cost) {
                 let _ = reply.send(measured(hash));
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
+            #[cfg(test)]
+            Job::Hold(until) => until.iter().for_each(drop),
         }
     }
 }
