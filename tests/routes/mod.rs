@@ -4,5 +4,6 @@
 //! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
 
 pub(crate) mod fixture;
+mod login;
 mod spellings;
 mod status;

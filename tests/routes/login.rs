@@ -1,0 +1,179 @@
+//! `POST /auth/login`, as programs and forms without a page use it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::fixture::{Answer, ORIGIN, PASSWORD, Site, login_body};
+use crate::store::records::Change;
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+async fn post(site: &Site, media_type: &str, body: &str) -> Answer {
+    site.post("/auth/login").body(media_type, body.to_owned()).send().await
+}
+
+#[tokio::test]
+async fn a_json_sign_in_sets_a_host_cookie_of_the_browser_session() {
+    let site = Site::new().await;
+    let body = login_body("ALICE", PASSWORD).to_string();
+    let answer = post(&site, "application/json; charset=utf-8", &body).await;
+    assert_eq!(answer.verdict(), "200");
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    let (token, attributes) = cookie.split_once(';').expect("attributes");
+    assert!(token.starts_with("__Host-sealjar="));
+    assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
+    let view = answer.json();
+    assert_eq!(
+        (&view["login_name"], &view["roles"], &view["remembered"]),
+        (&json!("alice"), &json!(["staff"]), &json!(false))
+    );
+    assert_eq!(view["authenticated_at"], site.now().wall.0);
+    for (name, value) in [("cache-control", "no-store"), ("vary", "Cookie"), ("x-content-type-options", "nosniff")] {
+        assert_eq!(answer.header(name), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn a_form_sign_in_goes_on_to_a_page_and_can_be_remembered() {
+    let site = Site::with(&["session.remembered_idle=20m", "session.remembered_absolute=40m"]).await;
+    let answer =
+        site.post("/auth/login").form(&[("login", "alice"), ("remember", "true"), ("password", PASSWORD)]).send().await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/status")));
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=1200"), "{cookie}");
+    let session = answer.session.expect("a session");
+    let view = site.get("/auth/status").session(&session).send().await.json();
+    assert_eq!(view["remembered"], true);
+    let now = site.now().wall.0;
+    let times = ["authenticated_at", "idle_deadline", "absolute_deadline"].map(|name| view[name].as_u64());
+    assert_eq!(times, [Some(now), Some(now + 1200), Some(now + 2400)]);
+    site.advance(Duration::from_secs(1199));
+    assert_eq!(site.status(&session).await, "200");
+    site.advance(Duration::from_secs(1));
+    assert_eq!(site.status(&session).await, "401 expired");
+}
+
+#[tokio::test]
+async fn unknown_disabled_and_wrong_passwords_are_answered_alike() {
+    let site = Site::new().await;
+    site.add_user("mallory", &["staff"]).await;
+    site.change("mallory", Change::Disable).await;
+    let mut seen = Vec::new();
+    for (login, password) in
+        [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD), ("mallory", "x")]
+    {
+        let answer = site.post("/auth/login").json(&login_body(login, password)).send().await;
+        assert_eq!(answer.verdict(), "401 credentials");
+        assert!(answer.session.is_none() && answer.header("www-authenticate").is_some());
+        let mut headers = answer.headers.clone();
+        headers.remove("x-request-id");
+        seen.push((headers, answer.body));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_sign_in_revokes_presented_sessions_and_adopts_none() {
+    let site = Site::new().await;
+    site.add_user("bob", &["staff"]).await;
+    let planted = site.login("bob").await;
+    let other = site.login("alice").await;
+    let cookies = format!("{}; {}", planted.cookie(), other.cookie());
+    let answer = site.post("/auth/login").cookie(&cookies).json(&login_body("alice", PASSWORD)).send().await;
+    let fresh = answer.session.clone().expect("a session");
+    assert!(fresh != planted && fresh != other);
+    assert_eq!(site.status(&planted).await, "401 revoked");
+    assert_eq!(site.status(&other).await, "401 revoked");
+    let view = site.get("/auth/status").session(&fresh).send().await.json();
+    assert_eq!(view["login_name"], "alice");
+    assert_eq!(view["sid"], answer.json()["sid"]);
+}
+
+#[tokio::test]
+async fn a_failed_sign_in_leaves_the_presented_session_alone() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let body = login_body("alice", "wrong password");
+    assert_eq!(site.post("/auth/login").session(&session).json(&body).send().await.verdict(), "401 credentials");
+    assert_eq!(site.status(&session).await, "200");
+}
+
+#[tokio::test]
+async fn a_bad_body_gets_the_status_that_says_what_is_bad() {
+    let site = Site::new().await;
+    let long = "x".repeat(20_000);
+    let cases = [
+        (JSON, "{", "400 malformed"),
+        (JSON, "", "400 malformed"),
+        (JSON, "login=alice&password=x", "400 malformed"),
+        (JSON, "[]", "422 fields"),
+        (JSON, r#"["alice","correct horse battery"]"#, "422 fields"),
+        (JSON, r#"{"login":"alice"}"#, "422 fields"),
+        (JSON, r#"{"login":"alice","password":1}"#, "422 fields"),
+        (JSON, r#"{"login":"alice","password":"x","more":1}"#, "422 fields"),
+        (JSON, r#"{"login":"al ice","password":"x"}"#, "422 fields"),
+        (FORM, "login=alice", "422 fields"),
+        (FORM, "", "422 fields"),
+        (FORM, r#"{"login":"alice","password":"x"}"#, "422 fields"),
+        ("text/plain", "login=alice&password=x", "415 media-type"),
+        ("", "login=alice&password=x", "415 media-type"),
+        ("multipart/form-data; boundary=x", "--x--", "415 media-type"),
+        ("application/jsonx", "{}", "415 media-type"),
+        (JSON, &long, "413 too-large"),
+        (FORM, &long, "413 too-large"),
+    ];
+    for (media_type, body, verdict) in cases {
+        let answer = post(&site, media_type, body).await;
+        assert_eq!(answer.verdict(), verdict, "{media_type}: {body:.40}");
+        assert!(answer.session.is_none());
+    }
+    let empty = site.post("/auth/login").header("content-type", "").body("", "login=alice&password=x").send().await;
+    assert_eq!(empty.verdict(), "415 media-type", "an empty field is none");
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_json_from_our_own_origin_only() {
+    let site = Site::new().await;
+    let cases = [
+        ("sec-fetch-site", "same-origin", "200"),
+        ("sec-fetch-site", "cross-site", "403 cross-site"),
+        ("sec-fetch-site", "same-site", "403 cross-site"),
+        ("origin", ORIGIN, "200"),
+        ("origin", "null", "403 cross-site"),
+        ("origin", "https://evil.example", "403 cross-site"),
+    ];
+    for (name, value, verdict) in cases {
+        let request = site.post("/auth/login").header(name, value).json(&login_body("alice", PASSWORD));
+        assert_eq!(request.send().await.verdict(), verdict, "{name}: {value}");
+    }
+}
+
+/// The password is checked only after the change, which this server has heard of or not.
+#[tokio::test]
+async fn a_change_during_the_password_check_refuses_the_sign_in() {
+    let site = Site::new().await;
+    let password = site.password("alice", "another password", false).await;
+    for hears in [true, false] {
+        for change in [Change::EndSessions, Change::Disable, password.clone()] {
+            let held = site.app.passwords.hold_thread();
+            let sign_in = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send();
+            let meanwhile = async {
+                site.until_password_waits().await;
+                if hears {
+                    site.change("alice", change.clone()).await;
+                } else {
+                    site.app.store.change_account(&"alice".parse().expect("a name"), &change).await.expect("done");
+                }
+                drop(held);
+            };
+            let (answer, ()) = tokio::join!(sign_in, meanwhile);
+            assert_eq!(answer.verdict(), "401 credentials", "{change:?}");
+            assert!(answer.session.is_none());
+            site.change("alice", Change::Enable).await;
+            let back = site.password("alice", PASSWORD, false).await;
+            site.change("alice", back).await;
+        }
+    }
+}
