@@ -5,5 +5,8 @@
 
 pub(crate) mod fixture;
 mod login;
+mod logout;
+mod password;
+mod reauthenticate;
 mod spellings;
 mod status;

@@ -16,7 +16,6 @@ mod keys;
 mod lifecycle;
 mod log_flood;
 mod log_reader;
-mod logout;
 mod logs;
 mod migrate;
 mod must_change;
