@@ -3,9 +3,11 @@
 //! A test calls the entrance of the public listener as a connection does, so it is quick, and needs no socket. What needs a process, a
 //! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
 
+mod asvs;
 pub(crate) mod fixture;
 mod login;
 mod logout;
+mod pages;
 mod password;
 mod reauthenticate;
 mod spellings;

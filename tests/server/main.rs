@@ -1,6 +1,5 @@
 //! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
 
-mod asvs;
 mod audit;
 mod bad_cookies;
 mod clock;
@@ -20,7 +19,6 @@ mod logs;
 mod migrate;
 mod must_change;
 mod output;
-mod pages;
 mod password;
 mod protocol;
 mod reload;

@@ -1,12 +1,13 @@
 //! What OWASP ASVS 5.0 asks for and no other test proves: of all cookies, all answers and all ways in. SECURITY.md has the table.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder};
+use salvo::http::HeaderMap;
 use serde_json::json;
 
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
+use super::fixture::{Answer, PASSWORD, Site, login_body, name};
+use crate::account::{Profile, Roles};
 
 const NEW: &str = "another horse battery";
 /// What changes something, and the fields that it takes.
@@ -30,49 +31,37 @@ const VIEWS: [&str; 9] = [
     "/protected",
 ];
 
-async fn answer(request: RequestBuilder) -> Answer {
-    Answer::of(request.send().await.expect("an answer")).await
+async fn act(site: &Site, path: &str, fields: &'static str, cookie: &str) -> Answer {
+    site.post(path).cookie(cookie).body("application/x-www-form-urlencoded", fields).send().await
 }
 
-fn page(request: RequestBuilder) -> RequestBuilder {
-    request.header("accept", "text/html")
-}
-
-async fn act(server: &Server<'_>, path: &str, fields: &'static str, cookie: &str) -> Answer {
-    let request = client().post(server.url(path)).header("cookie", cookie);
-    answer(request.header("content-type", "application/x-www-form-urlencoded").body(fields)).await
-}
-
-/// Answers of every kind that a route gives, each with the sessions it was asked with: to programs and to browsers, with a session
-/// and without, to what succeeds and to what does not.
-async fn every_answer(server: &Server<'_>) -> Vec<(String, Answer)> {
+/// Returns answers of every kind that a route gives, each with the sessions it was asked with: to programs and to browsers, with a
+/// session and without, to what succeeds and to what does not.
+async fn every_answer(site: &Site) -> Vec<(String, Answer)> {
     let mut all = Vec::new();
     for path in VIEWS {
-        let session = server.login("alice").await;
+        let session = site.login("alice").await;
         for cookie in ["", &session.cookie()] {
-            for host in [&*server.public, "elsewhere.example"] {
-                let request = || client().get(server.url(path)).header("cookie", cookie).header("host", host);
-                all.push((path.to_owned(), answer(request()).await));
-                all.push((format!("{path} as a page"), answer(page(request())).await));
+            for host in ["127.0.0.1", "elsewhere.example"] {
+                let request = || site.get(path).cookie(cookie).header("host", host);
+                all.push((path.to_owned(), request().send().await));
+                all.push((format!("{path} as a page"), request().header("accept", "text/html").send().await));
             }
         }
     }
     for (path, fields) in ACTIONS {
-        for cookie in [String::new(), server.login("alice").await.cookie()] {
-            all.push((format!("POST {path} without fields"), act(server, path, "x=y", &cookie).await));
-            all.push((format!("POST {path}"), act(server, path, fields, &cookie).await));
+        for cookie in [String::new(), site.login("alice").await.cookie()] {
+            all.push((format!("POST {path} without fields"), act(site, path, "x=y", &cookie).await));
+            all.push((format!("POST {path}"), act(site, path, fields, &cookie).await));
         }
         if path == "/auth/password" {
             let body = json!({ "old_password": NEW, "new_password": PASSWORD });
-            let session = act(server, "/auth/login", "login=alice&password=another+horse+battery", "").await.session;
-            let cookie = session.expect("the password was changed").cookie();
-            all.push((
-                "back".to_owned(),
-                answer(client().post(server.url(path)).header("cookie", cookie).json(&body)).await,
-            ));
+            let session = act(site, "/auth/login", "login=alice&password=another+horse+battery", "").await.session;
+            let session = session.expect("the password was changed");
+            all.push(("back".to_owned(), site.post(path).session(&session).json(&body).send().await));
         }
     }
-    all.push(("nothing".to_owned(), server.get("/nothing", "").await));
+    all.push(("nothing".to_owned(), site.get("/nothing").send().await));
     all
 }
 
@@ -85,18 +74,13 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str, &str)> {
 }
 
 #[tokio::test]
-async fn every_cookie_of_every_answer_keeps_to_its_host_and_its_value_is_nowhere_else_in_the_answer() {
-    let home = Home::with_settings(&["session.idle=10s"]);
-    let server = home.start();
-    let mut answers = every_answer(&server).await;
-    let session = server.login("alice").await.cookie();
-    let renewal = loop {
-        let answer = server.get("/auth/verify", &session).await;
-        assert_eq!(answer.verdict(), "200", "renewal comes long before the deadline");
-        if answer.session.is_some() {
-            break answer;
-        }
-    };
+async fn every_cookie_keeps_to_its_host_and_is_nowhere_else() {
+    let site = Site::with(&["session.idle=10s"]).await;
+    let mut answers = every_answer(&site).await;
+    let session = site.login("alice").await;
+    site.advance(Duration::from_secs(1));
+    let renewal = site.get("/auth/verify").session(&session).send().await;
+    assert!(renewal.session.is_some());
     answers.push(("a renewal".to_owned(), renewal));
     let (mut set, mut removed) = (0, 0);
     for (what, answer) in answers {
@@ -117,7 +101,7 @@ async fn every_cookie_of_every_answer_keeps_to_its_host_and_its_value_is_nowhere
             assert!(!answer.body.contains(value), "{what}");
             let others = answer.headers.iter().filter(|(field, _)| *field != "set-cookie");
             for (field, content) in others {
-                assert!(!text(content.as_bytes()).contains(value), "{what}: {field}");
+                assert!(!content.to_str().expect("ASCII").contains(value), "{what}: {field}");
             }
         }
     }
@@ -126,63 +110,64 @@ async fn every_cookie_of_every_answer_keeps_to_its_host_and_its_value_is_nowhere
 
 #[tokio::test]
 async fn the_largest_account_that_there_can_be_fits_a_cookie() {
-    let home = Home::new();
-    let (login, display_name, email) = ("w".repeat(64), "W".repeat(256), format!("{}@example.com", "w".repeat(242)));
-    // Joined by commas they have 1023 bytes, and one more byte of a role is too much.
-    let roles: Vec<String> = (0..16).map(|number| format!("{number:063}")).collect();
-    let mut add = vec!["users", "add", &login, "--display-name", &display_name, "--email", &email];
-    roles.iter().for_each(|role| add.extend(["--role", role]));
-    let output = home.run_with_input(&add, &format!("{PASSWORD}\n"));
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let server = home.start();
+    let site = Site::new().await;
+    let login = "w".repeat(64);
+    // Joined by commas they have 1024 bytes, and one more is too much.
+    let mut roles: Vec<String> = (0..16).map(|number| format!("{number:063}")).collect();
+    roles[0].push('0');
+    let profile = Profile {
+        login_name: name(&login),
+        display_name: "W".repeat(256).parse().expect("a name"),
+        email: format!("{}@example.com", "w".repeat(242)).parse().expect("an address"),
+        roles: Roles::new(&roles).expect("roles"),
+    };
+    site.add_profile(profile, PASSWORD, false).await;
+    roles[1].push('0');
+    assert!(Roles::new(&roles).is_err());
     let body = json!({ "login": login, "password": PASSWORD, "remember": true });
-    let answer = answer(client().post(server.url("/auth/login")).json(&body)).await;
+    let answer = site.post("/auth/login").json(&body).send().await;
     assert_eq!(answer.verdict(), "200");
     let sizes: Vec<_> = cookies(&answer.headers).map(|(name, value, _)| name.len() + value.len()).collect();
     assert!(sizes.len() == 1 && (2048..=4096).contains(&sizes[0]), "{sizes:?}");
-    assert_eq!(server.status(&answer.session.expect("a session")).await, "200");
+    assert_eq!(site.status(&answer.session.expect("a session")).await, "200");
 }
 
 #[tokio::test]
 async fn no_safe_method_begins_changes_or_ends_a_session() {
-    let home = Home::new();
-    let server = home.start();
-    let session = server.login("alice").await;
+    let site = Site::new().await;
+    let session = site.login("alice").await;
     for (path, fields) in ACTIONS {
-        let url = server.url(&format!("{path}?{fields}"));
-        for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
             for cookie in ["", &session.cookie()] {
-                let request = client().request(method.clone(), &url).header("cookie", cookie);
-                let request = request.header("content-type", "application/x-www-form-urlencoded").body(fields);
-                let answer = answer(request).await;
+                let request = site.request(method, &format!("{path}?{fields}")).cookie(cookie);
+                let answer = request.body("application/x-www-form-urlencoded", fields).send().await;
                 assert!(answer.session.is_none(), "{method} {path}");
                 assert!(!cookies(&answer.headers).any(|(name, ..)| name == "__Host-sealjar"), "{method} {path}");
             }
         }
     }
-    assert_eq!(server.status(&session).await, "200");
-    assert_eq!(server.status(&server.login("alice").await).await, "200", "the password is the old one");
+    assert_eq!(site.status(&session).await, "200");
+    assert_eq!(site.status(&site.login("alice").await).await, "200", "the password is the old one");
 }
 
 #[tokio::test]
 async fn no_answer_lets_another_origin_read_load_or_run_it() {
-    let home = Home::new();
-    let server = home.start();
-    for (what, answer) in every_answer(&server).await {
+    let site = Site::new().await;
+    for (what, answer) in every_answer(&site).await {
         assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{what}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
         assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("access-control-")), "{what}");
         let content_type = answer.header("content-type").unwrap_or_default();
         assert!(!content_type.contains("script"), "{what} is {content_type}");
     }
-    let session = server.login("alice").await;
-    let plain = server.get("/protected", &session.cookie()).await;
-    let called = server.get("/protected?callback=f&jsonp=f&cb=f", &session.cookie()).await;
+    let session = site.login("alice").await;
+    let plain = site.get("/protected").session(&session).send().await;
+    let called = site.get("/protected?callback=f&jsonp=f&cb=f").session(&session).send().await;
     assert_eq!((called.header("content-type"), &called.body), (plain.header("content-type"), &plain.body), "no JSONP");
     for (path, _) in ACTIONS {
-        let preflight = client().request(Method::OPTIONS, server.url(path)).header("origin", "https://evil.example");
+        let preflight = site.request("OPTIONS", path).header("origin", "https://evil.example");
         let preflight = preflight.header("access-control-request-method", "POST");
-        let answer = answer(preflight.header("access-control-request-headers", "content-type")).await;
+        let answer = preflight.header("access-control-request-headers", "content-type").send().await;
         assert_eq!(answer.verdict(), "405 method", "{path}");
         assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("access-control-")), "{path}");
     }
@@ -190,15 +175,12 @@ async fn no_answer_lets_another_origin_read_load_or_run_it() {
 
 #[tokio::test]
 async fn there_is_no_account_but_those_that_were_added() {
-    let home = Home::new();
-    let listed: serde_json::Value = serde_json::from_str(&home.ok(&["users", "list", "--json"])).expect("JSON");
-    let logins: Vec<_> = listed.as_array().expect("a list").iter().map(|account| &account["login"]).collect();
-    assert_eq!(logins, ["alice"]);
-    let server = home.start();
+    let site = Site::new().await;
+    let accounts = site.app.store.accounts().await.expect("a store");
+    assert_eq!(accounts.iter().map(|account| account.profile.login_name.as_str()).collect::<Vec<_>>(), ["alice"]);
     for login in ["root", "admin", "administrator", "sa", "demo", "sealjar"] {
         for password in [login, "password", "changeme", PASSWORD] {
-            let body = Server::login_body(login, password);
-            let answer = answer(client().post(server.url("/auth/login")).json(&body)).await;
+            let answer = site.post("/auth/login").json(&login_body(login, password)).send().await;
             assert!(answer.session.is_none(), "{login} {password}");
         }
     }
@@ -206,22 +188,26 @@ async fn there_is_no_account_but_those_that_were_added() {
 
 #[tokio::test]
 async fn an_email_address_is_no_way_in() {
-    let home = Home::new();
-    let add = ["users", "add", "carol", "--email", "carol@example.com"];
-    assert!(home.run_with_input(&add, &format!("{PASSWORD}\n")).status.success());
-    let server = home.start();
-    assert_eq!(server.status(&server.login("carol").await).await, "200");
-    let body = Server::login_body("carol@example.com", PASSWORD);
-    let answer = answer(client().post(server.url("/auth/login")).json(&body)).await;
+    let site = Site::new().await;
+    let profile = Profile {
+        login_name: name("carol"),
+        display_name: "".parse().expect("a name"),
+        email: "carol@example.com".parse().expect("an address"),
+        roles: Roles::new(&[]).expect("no roles"),
+    };
+    site.add_profile(profile, PASSWORD, false).await;
+    assert_eq!(site.status(&site.login("carol").await).await, "200");
+    let body = login_body("carol@example.com", PASSWORD);
+    let answer = site.post("/auth/login").json(&body).send().await;
     assert_eq!(answer.verdict(), "401 credentials");
 }
 
 /// `Authorization`, identity fields and certificates of other servers say nothing here, and no other route looks at a password.
 #[tokio::test]
-async fn no_other_way_leads_in_than_a_password_at_the_routes_for_it() {
-    let home = Home::new();
-    let server = home.start();
-    let sid = server.get("/auth/status", &server.login("alice").await.cookie()).await.json()["sid"].clone();
+async fn no_other_way_leads_in_than_a_password_at_its_routes() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let sid = site.get("/auth/status").session(&session).send().await.json()["sid"].clone();
     let sid = sid.as_str().expect("a sid").to_owned();
     let basic = "Basic YWxpY2U6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5";
     let bearer = format!("Bearer {sid}");
@@ -238,56 +224,53 @@ async fn no_other_way_leads_in_than_a_password_at_the_routes_for_it() {
     write!(query, "&sid={sid}&token={sid}").expect("text");
     for path in VIEWS.into_iter().filter(|path| *path != "/auth/style.css") {
         for (name, value) in fields {
-            let request = client().get(server.url(&format!("{path}{query}"))).header(name, value);
-            let answer = answer(request).await;
+            let answer = site.get(&format!("{path}{query}")).header(name, value).send().await;
             let welcome = path == "/auth/login" && answer.status == 200;
             assert!(welcome || answer.status == 401, "{path} {name}: {}", answer.status);
             assert!(answer.session.is_none() && !answer.body.contains("signed in as"), "{path} {name}");
         }
     }
     for path in ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy/-/"] {
-        let request = client().post(server.url(path)).json(&Server::login_body("alice", PASSWORD));
-        assert_eq!(answer(request).await.verdict(), "401 missing", "{path}");
+        let request = site.post(path).json(&login_body("alice", PASSWORD));
+        assert_eq!(request.send().await.verdict(), "401 missing", "{path}");
     }
     for (path, fields) in ACTIONS.into_iter().filter(|(path, _)| *path != "/auth/login") {
-        let answer = act(&server, path, fields, "").await;
+        let answer = act(&site, path, fields, "").await;
         assert!(answer.session.is_none(), "{path}");
     }
 }
 
 /// The three routes that take the password answer a wrong one alike, as JSON and as a form.
 #[tokio::test]
-async fn a_password_is_asked_for_in_the_same_way_wherever_it_is_asked_for() {
-    let home = Home::new();
-    let server = home.start();
-    let session = server.login("alice").await;
+async fn a_wrong_password_is_answered_alike_by_all_routes() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
     let asked = [
         ("/auth/login", json!({ "login": "alice", "password": "wrong horse battery" })),
         ("/auth/reauthenticate", json!({ "password": "wrong horse battery" })),
         ("/auth/password", json!({ "old_password": "wrong horse battery", "new_password": NEW })),
     ];
     for (path, body) in asked {
-        let request = || client().post(server.url(path)).header("cookie", session.cookie());
-        let form: Vec<_> = body.as_object().expect("fields").iter().collect();
-        let form: Vec<_> = form.into_iter().map(|(name, value)| (name, value.as_str().expect("text"))).collect();
+        let request = || site.post(path).session(&session);
+        let fields = body.as_object().expect("fields").iter();
+        let form: Vec<_> = fields.map(|(name, value)| (&**name, value.as_str().expect("text"))).collect();
         for request in [request().json(&body), request().form(&form)] {
-            let answer = answer(request).await;
+            let answer = request.send().await;
             assert_eq!(answer.verdict(), "401 credentials", "{path}");
             assert!(answer.session.is_none() && !answer.headers.contains_key("set-cookie"), "{path}");
         }
     }
-    assert_eq!(server.status(&session).await, "200");
+    assert_eq!(site.status(&session).await, "200");
 }
 
 /// What the README says of those who want no session to outlive the ordinary.
 #[tokio::test]
-async fn being_remembered_can_be_made_no_longer_than_an_ordinary_session() {
-    let home = Home::with_settings(&["session.remembered_idle=30m", "session.remembered_absolute=12h"]);
-    let server = home.start();
+async fn being_remembered_can_last_no_longer_than_usual() {
+    let site = Site::with(&["session.remembered_idle=30m", "session.remembered_absolute=12h"]).await;
     let mut lives = Vec::new();
     for remember in [false, true] {
         let body = json!({ "login": "alice", "password": PASSWORD, "remember": remember });
-        let view = answer(client().post(server.url("/auth/login")).json(&body)).await.json();
+        let view = site.post("/auth/login").json(&body).send().await.json();
         let at = |name: &str| view[name].as_u64().expect("seconds");
         lives.push([at("idle_deadline") - at("authenticated_at"), at("absolute_deadline") - at("authenticated_at")]);
     }
@@ -297,17 +280,16 @@ async fn being_remembered_can_be_made_no_longer_than_an_ordinary_session() {
 /// There is no limit, and an earlier session does not notice a later one.
 #[tokio::test]
 async fn an_account_has_as_many_sessions_as_it_begins() {
-    let home = Home::new();
-    let server = home.start();
-    let mut sessions: Vec<Session> = Vec::new();
+    let site = Site::new().await;
+    let mut sessions = Vec::new();
     for _ in 0..20 {
-        sessions.push(server.login("alice").await);
+        sessions.push(site.login("alice").await);
     }
     for session in &sessions {
-        assert_eq!(server.status(session).await, "200");
+        assert_eq!(site.status(session).await, "200");
     }
-    assert_eq!(server.post("/auth/logout/all", &sessions[0].cookie()).await.status, 200);
+    assert_eq!(site.post("/auth/logout/all").session(&sessions[0]).send().await.status, 200);
     for session in &sessions {
-        assert_eq!(server.status(session).await, "401 revoked");
+        assert_eq!(site.status(session).await, "401 revoked");
     }
 }

@@ -1,0 +1,279 @@
+//! The pages, as a browser without scripts sees them. A real browser is in `tests/web/pages/`.
+
+use super::fixture::{Answer, ORIGIN, PASSWORD, Session, Site, login_body};
+use crate::store::records::Change;
+
+async fn open(site: &Site, path: &str, cookie: &str) -> Answer {
+    site.get(path).cookie(cookie).navigate().send().await
+}
+
+async fn submit(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+    site.post(path).cookie(cookie).navigate().header("origin", ORIGIN).form(fields).send().await
+}
+
+/// Returns the cookie and the token of a sign-in form.
+async fn sign_in_form(site: &Site) -> (String, String) {
+    let page = open(site, "/auth/login", "").await;
+    (form_cookie(&page), page.hidden("csrf_token"))
+}
+
+fn form_cookie(page: &Answer) -> String {
+    let set = page.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+    let mut ours = set.filter(|value| value.starts_with("__Host-sealjar-form="));
+    let (cookie, attributes) = ours.next().and_then(|value| value.split_once(';')).expect("a form cookie");
+    assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
+    cookie.to_owned()
+}
+
+fn sign_in_fields<'a>(token: &'a str, login: &'a str, password: &'a str) -> [(&'a str, &'a str); 3] {
+    [("csrf_token", token), ("login", login), ("password", password)]
+}
+
+#[tokio::test]
+async fn a_sign_in_form_keeps_what_was_typed_and_leads_back() {
+    let site = Site::new().await;
+    let page = open(&site, "/auth/login?rd=%2Fapp%3Fx%3D%22y%22", "").await;
+    let (status, html) = page.page();
+    assert_eq!(status, 200);
+    assert!(html.contains("<h1>Sign in</h1>") && html.contains("autocomplete=\"current-password\""));
+    assert!(!html.contains("role=\"alert\"") && !html.contains("<script") && !html.contains(" style="));
+    assert!(html.contains("value=\"/app?x=&#34;y&#34;\""), "the return URL is kept and escaped");
+    let cookie = form_cookie(&page);
+    let fields = |token, login, password| {
+        [("csrf_token", token), ("rd", "/app?x=y"), ("remember", "true"), ("login", login), ("password", password)]
+    };
+
+    let token = page.hidden("csrf_token");
+    let wrong = submit(&site, "/auth/login", &cookie, &fields(&*token, "alice", "wrong <password>")).await;
+    let (status, html) = wrong.page();
+    assert_eq!((status, wrong.session.is_none()), (401, true));
+    assert!(
+        html.contains("id=\"password-error\" role=\"alert\">The login name and the password do not belong together")
+    );
+    assert!(html.contains("name=\"login\" value=\"alice\"") && html.contains(" checked"));
+    assert!(!html.contains("wrong"), "the password is not repeated");
+    assert_eq!(wrong.hidden("rd"), "/app?x=y");
+
+    let token = wrong.hidden("csrf_token");
+    let odd = submit(&site, "/auth/login", &cookie, &fields(&*token, "al <b>ice", "x")).await;
+    let (status, html) = odd.page();
+    assert_eq!(status, 422);
+    assert!(html.contains("id=\"login-error\" role=\"alert\">Login must be"));
+    assert!(html.contains("value=\"al &#60;b&#62;ice\""));
+
+    let token = odd.hidden("csrf_token");
+    let right = submit(&site, "/auth/login", &cookie, &fields(&*token, "alice", PASSWORD)).await;
+    assert_eq!((right.status, right.header("location")), (303, Some("/app?x=y")));
+    let page = open(&site, "/auth/status", &right.session.expect("a session").cookie()).await;
+    let (status, html) = page.page();
+    assert_eq!(status, 200);
+    assert!(html.contains("You are signed in") && html.contains("<dd>alice</dd>") && html.contains("<dd>staff</dd>"));
+    assert!(html.contains("You stay signed in"), "remembered");
+}
+
+#[tokio::test]
+async fn unknown_disabled_and_wrong_passwords_see_the_same_page() {
+    let site = Site::new().await;
+    site.add_user("mallory", &["staff"]).await;
+    site.change("mallory", Change::Disable).await;
+    let mut seen = Vec::new();
+    for (login, password) in [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD)] {
+        let (cookie, token) = sign_in_form(&site).await;
+        let answer = submit(&site, "/auth/login", &cookie, &sign_in_fields(&token, login, password)).await;
+        let token = answer.hidden("csrf_token");
+        seen.push((answer.status, answer.body.replace(&token, "").replace(login, "")));
+    }
+    assert_eq!(seen[0].0, 401);
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn two_tabs_with_sign_in_forms_both_work() {
+    let site = Site::new().await;
+    let first = open(&site, "/auth/login", "").await;
+    let cookie = form_cookie(&first);
+    let second = open(&site, "/auth/login", &cookie).await;
+    let newer = form_cookie(&second);
+    for (cookie, token) in [(&newer, first.hidden("csrf_token")), (&cookie, second.hidden("csrf_token"))] {
+        let fields = sign_in_fields(&token, "alice", PASSWORD);
+        assert_eq!(submit(&site, "/auth/login", cookie, &fields).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
+    let site = Site::new().await;
+    let (_, token) = sign_in_form(&site).await;
+    let fields = |token| [("csrf_token", token), ("login", "alice"), ("password", PASSWORD), ("rd", "/app")];
+    let lost = submit(&site, "/auth/login", "", &fields(&*token)).await;
+    let (status, html) = lost.page();
+    assert_eq!(status, 403);
+    assert!(html.contains("does not keep this site&#39;s cookies") && html.contains("value=\"alice\""), "{html}");
+    let cookie = form_cookie(&lost);
+    let token = lost.hidden("csrf_token");
+    assert_eq!(submit(&site, "/auth/login", &cookie, &fields(&*token)).await.header("location"), Some("/app"));
+    // Another browser's form, with a cookie of one's own.
+    let (_, foreign) = sign_in_form(&site).await;
+    let stale = submit(&site, "/auth/login", &cookie, &sign_in_fields(&foreign, "alice", PASSWORD)).await;
+    assert_eq!((stale.status, stale.session.is_none()), (403, true));
+    assert!(stale.body.contains("This form was out of date"));
+}
+
+#[tokio::test]
+async fn a_session_cookie_is_no_form_cookie_nor_the_reverse() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let (cookie, token) = sign_in_form(&site).await;
+    let as_session = cookie.replace("__Host-sealjar-form=", "__Host-sealjar=");
+    assert_eq!(site.get("/auth/status").cookie(&as_session).send().await.verdict(), "401 invalid");
+    let as_form = session.cookie().replace("__Host-sealjar=", "__Host-sealjar-form=");
+    let fields = sign_in_fields(&token, "alice", PASSWORD);
+    assert_eq!(submit(&site, "/auth/login", &as_form, &fields).await.status, 403);
+}
+
+#[tokio::test]
+async fn the_sign_in_page_of_a_live_session_links_on() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let page = open(&site, "/auth/login?rd=%2Fapp", &session.cookie()).await;
+    let (status, html) = page.page();
+    assert_eq!((status, page.header("location")), (200, None), "no redirect, and so no loop");
+    assert!(html.contains("You are signed in as <b>alice</b>") && html.contains("href=\"/app\""));
+}
+
+#[tokio::test]
+async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
+    let site = Site::new().await;
+    for bad in ["//evil.example", "/\\evil.example", "https:evil", "https://good@evil", "/%0d%0a"] {
+        let query = format!("/auth/login?rd={}", bad.replace('%', "%25").replace('\\', "%5C"));
+        let page = open(&site, &query, "").await;
+        assert_eq!(page.hidden("rd"), "/auth/status", "{bad}");
+        let token = page.hidden("csrf_token");
+        let fields = [("csrf_token", &*token), ("login", "alice"), ("password", PASSWORD), ("rd", bad)];
+        let answer = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/status")), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_return_url_of_escaped_characters_makes_no_long_page() {
+    /// As long as a return URL may be, and a quarter of it.
+    const MOST_MORE: usize = 2560;
+    let site = Site::new().await;
+    let usual = open(&site, "/auth/login?rd=/", "").await.body.len();
+    for special in ["%26", "%22", "%27", "%3C", "%3E"] {
+        for count in [128, 512, 640, 2047] {
+            let page = open(&site, &format!("/auth/login?rd=/{}", special.repeat(count)), "").await;
+            let more = page.body.len().saturating_sub(usual);
+            assert!(more <= MOST_MORE, "{count} of {special} make the page {more} bytes longer");
+        }
+    }
+    let most = open(&site, &format!("/auth/login?rd=/{}", "%26".repeat(128)), "").await;
+    assert!(most.hidden("rd").starts_with("/&"), "a usual number is kept");
+}
+
+#[tokio::test]
+async fn signing_out_by_form_leaves_nothing_of_the_session_to_see() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let page = open(&site, "/auth/status", &session.cookie()).await;
+    assert_eq!(page.header("cache-control"), Some("no-store"), "so the back button asks again");
+    let token = page.hidden("csrf_token");
+    let answer = submit(&site, "/auth/logout", &session.cookie(), &[("csrf_token", &token)]).await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/login?signed-out")));
+    assert!(open(&site, "/auth/login?signed-out", "").await.body.contains("You are signed out."));
+    let page = open(&site, "/auth/status", &session.cookie()).await;
+    let (status, html) = page.page();
+    assert_eq!(status, 401);
+    assert!(html.contains("Your session has ended") && html.contains("href=\"/auth/login\""));
+    assert!(!html.contains("alice"));
+    let answer = submit(&site, "/auth/logout", "", &[("csrf_token", &token), ("rd", "/bye")]).await;
+    assert_eq!(answer.header("location"), Some("/bye"));
+}
+
+#[tokio::test]
+async fn without_a_session_browsers_are_sent_to_sign_in() {
+    let site = Site::new().await;
+    for (path, there) in [
+        ("/protected", "/auth/login?rd=%2Fprotected"),
+        ("/protected?view=all", "/auth/login?rd=%2Fprotected%3Fview%3Dall"),
+        ("/auth/password", "/auth/login?rd=%2Fauth%2Fpassword"),
+        ("/auth/reauthenticate?rd=/x", "/auth/login?rd=%2Fx"),
+    ] {
+        let answer = open(&site, path, "").await;
+        assert_eq!((answer.status, answer.header("location")), (302, Some(there)));
+        assert_eq!(site.get(path).send().await.verdict(), "401 missing", "to a program");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
+    let site = Site::new().await;
+    for (path, status, says) in [
+        ("/nothing", 404, "There is nothing here"),
+        ("/auth/logout", 405, "Method Not Allowed"),
+        ("/auth/status", 401, "You are not signed in"),
+    ] {
+        let page = open(&site, path, "").await;
+        assert_eq!(page.page().0, status);
+        assert!(page.body.contains(says), "{}", page.body);
+        let fetched = site.get(path).header("accept", "text/html").header("sec-fetch-mode", "cors").send().await;
+        assert_eq!((fetched.status, fetched.header("content-type")), (status, Some("application/problem+json")));
+    }
+    let cross = site.post("/auth/logout").header("accept", "text/html").header("sec-fetch-mode", "navigate");
+    let cross = cross.header("sec-fetch-site", "cross-site").form(&[("x", "y")]).send().await;
+    assert_eq!(cross.page().0, 403);
+    assert!(cross.body.contains("Another site sent this request"));
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_policy_and_over_https_hsts() {
+    let site = Site::with(&["http.public_origins=https://app.example.com,http://localhost:1"]).await;
+    for path in ["/auth/login", "/auth/status", "/nothing", "/auth/verify", "/auth/style.css", "/auth/logout"] {
+        for (host, hsts, method) in
+            [("app.example.com", true, "GET"), ("localhost:1", false, "GET"), ("app.example.com", true, "HEAD")]
+        {
+            let answer = site.request(method, path).header("host", host).send().await;
+            assert_eq!(answer.header("strict-transport-security").is_some(), hsts, "{path}");
+            let policy = answer.header("content-security-policy").expect("a policy");
+            assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"));
+            assert!(!policy.contains("unsafe"));
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "same-origin"),
+                ("x-frame-options", "DENY"),
+                ("cross-origin-opener-policy", "same-origin"),
+            ] {
+                assert_eq!(answer.header(name), Some(value), "{path} {name}");
+            }
+            let kept = path == "/auth/style.css";
+            assert_eq!(answer.header("cache-control") == Some("no-store"), !kept, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_have_one_stylesheet_and_it_is_there() {
+    let site = Site::new().await;
+    let page = open(&site, "/auth/login", "").await;
+    let (_, rest) = page.body.split_once("<link rel=\"stylesheet\" href=\"").expect("a stylesheet");
+    let (href, _) = rest.split_once('"').expect("the address ends");
+    let style = site.get(href).send().await;
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    assert!(style.body.contains("prefers-color-scheme: dark") && style.body.len() < 5_000);
+}
+
+#[tokio::test]
+async fn plain_http_is_named_on_pages_and_in_its_cookies() {
+    let site = Site::with(&["cookie.plain_http=true"]).await;
+    let page = open(&site, "/auth/login", "").await;
+    assert!(page.body.contains("Development mode:"));
+    let set = page.header("set-cookie").expect("a cookie");
+    assert!(set.starts_with("sealjar-insecure-form=") && !set.contains("Secure"), "{set}");
+    let answer = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send().await;
+    let (cookie, attributes) = answer.header("set-cookie").and_then(|set| set.split_once(';')).expect("attributes");
+    assert_eq!(attributes, " Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(site.get("/auth/status").cookie(cookie).send().await.status, 200);
+    let posing = Session(cookie.split_once('=').expect("a value").1.to_owned());
+    assert_eq!(site.status(&posing).await, "401 missing", "no cookie of the real name is looked for");
+}
