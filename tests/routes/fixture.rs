@@ -51,7 +51,7 @@ pub(crate) struct Site {
     clock: Arc<Mutex<Now>>,
     keys: PathBuf,
     settings: Settings,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Stops the committer when it is dropped.
     _committing: Committing,
     home: Arc<TempDir>,
@@ -109,7 +109,7 @@ impl Site {
             port: None,
         };
         let handle = AppHandle::new(app::new(&settings, parts).expect("threads start"));
-        let mut site = Self {
+        let site = Self {
             tracker: connect(&connections),
             routes: Arc::new(http::public(handle.clone())),
             app: handle.hold(),
@@ -117,7 +117,7 @@ impl Site {
             clock,
             keys,
             settings,
-            tasks: Vec::new(),
+            tasks: Mutex::default(),
             _committing: committing,
             home,
         };
@@ -126,16 +126,17 @@ impl Site {
     }
 
     /// Answers the requests that wait for a read of the key directory or for other servers' reports.
-    pub(crate) fn follow(&mut self) {
+    pub(crate) fn follow(&self) {
         let app = self.app.clone();
         let keys = self.keys.clone();
-        self.tasks.push(tokio::spawn(node_reports::follow(app.node_reports.clone(), app.store.clone())));
-        self.tasks.push(tokio::spawn(async move { app.key_directory.follow(&app.sessions, &keys, |_| ()).await }));
+        let reports = tokio::spawn(node_reports::follow(app.node_reports.clone(), app.store.clone()));
+        let reads = tokio::spawn(async move { app.key_directory.follow(&app.sessions, &keys, |_| ()).await });
+        self.tasks.lock().expect("no panic").extend([reports, reads]);
     }
 
     /// Lets such requests wait until [`Self::follow`].
-    pub(crate) fn stop_following(&mut self) {
-        self.tasks.drain(..).for_each(|task| task.abort());
+    pub(crate) fn stop_following(&self) {
+        self.tasks.lock().expect("no panic").drain(..).for_each(|task| task.abort());
     }
 
     pub(crate) async fn add_user(&self, login: &str, roles: &[&str]) {
@@ -272,7 +273,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.stop_following();
     }
 }
 

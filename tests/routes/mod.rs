@@ -5,6 +5,7 @@
 
 mod asvs;
 pub(crate) mod fixture;
+mod keys;
 mod login;
 mod logout;
 mod pages;

@@ -115,7 +115,7 @@ async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_ends_its_sessions_within_a_second_and_no_others() {
+async fn a_revoked_key_ends_its_sessions_and_no_others() {
     let home = Home::new();
     let server = home.start();
     let old = server.login("alice").await;
@@ -132,25 +132,7 @@ async fn a_revoked_key_ends_its_sessions_within_a_second_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_published_key_opens_before_it_seals() {
-    let home = Home::new();
-    let server = home.start();
-    let published = home.ok(&["keys", "rotate", "--activate-in", "1h"]).trim().to_owned();
-    assert_ne!(active(&home.keys()), published);
-    // A node whose clock is an hour ahead: the same files, sealing with the published key already.
-    let sealed = {
-        let ahead = home.start_with(&[], &crate::faketime::faketime("+61m", &home));
-        ahead.login("alice").await
-    };
-    assert_eq!(kid_of(&sealed), published);
-    // Sealed an hour in the future: it is refused for that, and not for its key.
-    let output = home.run_with_input(&["inspect"], &sealed.0);
-    assert!(text(&output.stderr).contains("in the future"), "{}", text(&output.stderr));
-    assert_eq!(server.status(&sealed).await, "401 invalid");
-}
-
-#[tokio::test]
-async fn a_ring_that_cannot_be_read_leaves_the_old_one_serving_and_stops_a_start() {
+async fn an_unreadable_ring_leaves_the_old_one_and_stops_a_start() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -191,7 +173,7 @@ async fn a_ring_that_cannot_be_read_leaves_the_old_one_serving_and_stops_a_start
 }
 
 #[tokio::test]
-async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old_enough() {
+async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old() {
     let home = Home::with_settings(&["keys.rotate_every=1s", "keys.activate_after=0s"]);
     let first = active(&home.keys());
     // For this server it is an hour later.

@@ -50,7 +50,7 @@ fn mounted(home: &Home, command: &Command) -> Command {
 }
 
 #[tokio::test]
-async fn keys_mounted_read_only_are_changed_in_the_original_and_followed() {
+async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     let home = Home::new();
     fs::create_dir(home.path("mounted")).expect("makes");
     let mut server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);
@@ -92,7 +92,7 @@ async fn an_open_directory_is_accepted_when_mounted_read_only() {
 }
 
 #[tokio::test]
-async fn a_schedule_over_keys_mounted_read_only_says_so_and_the_server_serves_on() {
+async fn a_schedule_over_keys_mounted_read_only_says_so() {
     let home = Home::with_settings(&["keys.rotate_every=1s"]);
     fs::create_dir(home.path("mounted")).expect("makes");
     let mut server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);

@@ -74,7 +74,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
 }
 
 #[test]
-fn a_key_revoked_right_after_another_was_made_names_it_each_time() {
+fn a_key_revoked_right_after_another_was_made_names_that() {
     let home = Home::new();
     let first = active(&home.keys());
     let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
@@ -117,7 +117,7 @@ async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_killed_node_is_named_until_it_has_been_silent_for_five_minutes() {
+async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     let home = Home::new();
     let _one = start(&home, "one", "keys");
     let gone = start(&home, "gone", "keys");
@@ -157,7 +157,7 @@ async fn a_killed_node_that_could_serve_for_longer_counts_for_longer() {
 }
 
 #[tokio::test]
-async fn a_node_that_reports_that_it_still_opens_with_the_key_is_named() {
+async fn a_node_that_reports_still_to_open_with_the_key_is_named() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let _other = start(&home, "other", &other_keys);
@@ -184,7 +184,7 @@ async fn a_revocation_without_a_store_changes_the_files_and_fails() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_the_store_does_not_take_fails_and_can_be_run_again() {
+async fn a_revocation_the_store_does_not_take_can_be_run_again() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let other = start(&home, "other", &other_keys);
@@ -245,7 +245,7 @@ async fn a_store_that_cannot_be_seen_is_not_one_that_was_never_made() {
 
 /// Else its user would be told that the session is over, and a copy of it would live on where the key opens.
 #[tokio::test]
-async fn a_sign_out_with_a_revoked_key_is_no_success_while_another_node_opens_it() {
+async fn a_sign_out_is_no_success_while_a_node_opens_the_revoked_key() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let one = start(&home, "one", "keys");

@@ -1,0 +1,173 @@
+//! Keys that are made, delivered and taken away under a server. Two servers of one store have each its own copy of the keys.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::fixture::{Answer, PASSWORD, Session, Site};
+use crate::id::NodeId;
+use crate::session::{Cause, Refusal};
+use crate::store::node::NodeReport;
+
+mod made_up;
+
+/// Every route that looks at a session, and what it answers to a live one. The one that ends the account's other sessions is last.
+const ROUTES: [(&str, &str); 9] = [
+    ("GET", "/auth/status"),
+    ("GET", "/protected"),
+    ("GET", "/auth/renew"),
+    ("GET", "/auth/verify"),
+    ("POST", "/auth/verify"),
+    ("GET", "/auth/verify/redirect"),
+    ("GET", "/auth/verify/envoy/-/app"),
+    ("POST", "/auth/reauthenticate"),
+    ("POST", "/auth/logout/all"),
+];
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn ask(site: &Site, (method, path): (&str, &str), session: &Session) -> Answer {
+    site.request(method, path).session(session).json(&json!({ "password": PASSWORD })).send().await
+}
+
+/// Makes a key that the other server has not got, and a session of it. Two keys do not begin within one second.
+async fn session_of_new_key(site: &Site, other: &Site) -> Session {
+    site.advance(SECOND);
+    other.advance(SECOND);
+    let kid = site.rotate();
+    let session = site.login("alice").await;
+    assert_eq!(session.kid(), kid);
+    session
+}
+
+#[tokio::test]
+async fn rotations_sign_nobody_out_and_renewals_move_to_the_key() {
+    let site = Site::with(&["session.idle=10s", "session.absolute=1h"]).await;
+    let mut session = site.login("alice").await;
+    for _ in 0..30 {
+        site.advance(SECOND);
+        let kid = site.rotate();
+        let answer = site.get("/auth/status").session(&session).send().await;
+        assert_eq!(answer.verdict(), "200");
+        session = answer.session.expect("a renewal");
+        assert_eq!(session.kid(), kid);
+    }
+}
+
+#[tokio::test]
+async fn a_published_key_opens_before_it_seals() {
+    let site = Site::new().await;
+    let first = site.login("alice").await.kid();
+    let published = site.publish(site.now().wall.plus(Duration::from_secs(3600)));
+    let ahead = site.another_server().await;
+    ahead.advance(Duration::from_secs(3599));
+    assert_eq!(ahead.login("alice").await.kid(), first);
+    ahead.advance(SECOND);
+    let sealed = ahead.login("alice").await;
+    assert_eq!(sealed.kid(), published);
+    // Sealed an hour in the future: it is refused for that, and not for its key.
+    let cookie = sealed.cookie();
+    let host = crate::id::Site::of_host("127.0.0.1");
+    assert_eq!(site.status(&sealed).await, "401 invalid");
+    let refusal = site.app.sessions.verify([cookie.as_bytes()], host, site.now(), |_| ());
+    assert_eq!(refusal, Err(Refusal::Invalid(Cause::FromTheFuture)));
+    // Clocks may be a minute apart.
+    site.advance(Duration::from_secs(3540));
+    assert_eq!(site.login("alice").await.kid(), first);
+    assert_eq!(site.status(&sealed).await, "200");
+}
+
+#[tokio::test]
+async fn a_token_is_good_on_every_route_once_its_key_is_there() {
+    let site = Site::new().await;
+    let other = site.another_server().await;
+    for route in ROUTES {
+        let session = session_of_new_key(&site, &other).await;
+        assert_eq!(ask(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
+        site.deliver(session.kid(), &other);
+        assert_eq!(ask(&other, route, &session).await.verdict(), "200", "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_ends_a_session_whose_key_came_a_moment_ago() {
+    let site = Site::new().await;
+    let other = site.another_server().await;
+    for _ in 0..5 {
+        let old = site.login("alice").await;
+        let new = session_of_new_key(&site, &other).await;
+        site.deliver(new.kid(), &other);
+        let both = format!("{}; {}", old.cookie(), new.cookie());
+        assert_eq!(other.post("/auth/logout").cookie(&both).send().await.verdict(), "200");
+        site.catch_up().await;
+        for session in [&old, &new] {
+            assert_eq!(other.status(session).await, "401 revoked");
+            assert_eq!(site.status(session).await, "401 revoked");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_taken_whose_key_came_a_moment_ago() {
+    let site = Site::new().await;
+    let other = site.another_server().await;
+
+    // The sign-in form's own cookie and its token are both of the new key.
+    let kid = session_of_new_key(&site, &other).await.kid();
+    let page = site.get("/auth/login").navigate().send().await;
+    let (cookie, _) = page.header("set-cookie").and_then(|cookie| cookie.split_once(';')).expect("the form's cookie");
+    let token = page.hidden("csrf_token");
+    let fields = [("csrf_token", &*token), ("login", "alice"), ("password", PASSWORD)];
+    site.deliver(kid, &other);
+    let submit = other.post("/auth/login").header("sec-fetch-site", "same-origin").cookie(cookie).form(&fields);
+    let signed_in = submit.send().await;
+    assert_eq!(signed_in.status, 303, "{}", signed_in.body);
+    let session = signed_in.session.expect("a session");
+
+    // The session is of a key that is held, and only the token in the body of one that is not.
+    let kid = session_of_new_key(&site, &other).await.kid();
+    let status = site.get("/auth/status").session(&session).send().await.json();
+    let token = status["csrf_token"].as_str().expect("a token");
+    site.deliver(kid, &other);
+    let submit = other.post("/auth/logout").header("sec-fetch-site", "same-origin").session(&session);
+    assert_eq!(submit.form(&[("csrf_token", token)]).send().await.status, 303);
+    assert_eq!(other.status(&session).await, "401 revoked");
+}
+
+/// Else it would be told that its session is over, and a copy of it would live on where the key is.
+#[tokio::test]
+async fn a_sign_out_is_no_success_while_another_has_the_key() {
+    let site = Site::new().await;
+    let other = site.another_server().await;
+    let session = session_of_new_key(&site, &other).await;
+    let kid = session.kid();
+    let serves_for = Duration::from_secs(300);
+    let report =
+        NodeReport { id: NodeId::random(), name: "site".into(), kids: vec![kid], active: Some(kid), serves_for };
+    site.app.store.report_node(&report).await.expect("a store");
+    for path in ["/auth/logout", "/auth/logout/all"] {
+        let answer = other.post(path).session(&session).send().await;
+        assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
+    }
+    assert_eq!(site.status(&session).await, "200");
+    site.deliver(kid, &other);
+    assert_eq!(other.logout(&session).await, "200");
+    assert_eq!(other.status(&session).await, "401 revoked");
+    site.catch_up().await;
+    assert_eq!(site.status(&session).await, "401 revoked");
+    // A key that nobody has opens nothing anywhere.
+    let made_up = Session(format!("AQAAAAAAAAAA{}", &session.0[12..]));
+    assert_eq!(other.logout(&made_up).await, "200");
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_is_not_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let others_read = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(site.key_file(session.kid()), others_read).expect("our own file");
+    // The answer comes after a read of the directory.
+    assert_eq!(site.status(&made_up::of(&session)).await, "401 invalid");
+    assert_eq!(site.status(&session).await, "200", "nobody else notices");
+    assert_eq!(site.status(&site.login("alice").await).await, "200");
+}
