@@ -13,6 +13,8 @@ use salvo::hyper::body::Bytes;
 use salvo::hyper::service::Service;
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -65,10 +67,7 @@ impl Site {
     /// A site with these settings, such as `session.idle=10s`. Hashing is as cheap as it may be.
     pub(crate) async fn with(settings: &[&str]) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a directory"));
-        let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
-        let cheap =
-            ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
-        let settings = parse(cheap.iter().chain(settings).copied());
+        let settings = parse(&home, settings);
         let now = Now::read();
         let keys = home.path().join("keys");
         LockedRing::init(&keys, settings.lifetimes.longest(), now.wall).expect("a new directory");
@@ -81,12 +80,21 @@ impl Site {
 
     /// Starts another server of the same store. It has a copy of the keys and a clock of its own.
     pub(crate) async fn another_server(&self) -> Self {
+        self.another(self.settings.clone()).await
+    }
+
+    /// Starts another server of the same store, which has these settings.
+    pub(crate) async fn another_server_with(&self, settings: &[&str]) -> Self {
+        self.another(parse(&self.home, settings)).await
+    }
+
+    async fn another(&self, settings: Settings) -> Self {
         let keys = tempfile::tempdir_in(self.home.path()).expect("a directory").keep();
         for key in std::fs::read_dir(&self.keys).expect("the key directory") {
             let key = key.expect("a file");
             std::fs::copy(key.path(), keys.join(key.file_name())).expect("a copy");
         }
-        let other = Self::start(self.home.clone(), keys, self.settings.clone(), self.app.store.clone(), self.now());
+        let other = Self::start(self.home.clone(), keys, settings, self.app.store.clone(), self.now());
         other.catch_up().await;
         other
     }
@@ -215,6 +223,21 @@ impl Site {
         std::fs::rename(new, other.key_file(kid)).expect("a writable directory");
     }
 
+    /// Revokes a key with a successor, and reads the ring again.
+    pub(crate) fn revoke_key(&self, kid: Kid) {
+        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
+        let revocation = ring.begin_revoking(kid, true, &[], self.now().wall).expect("a key of the ring");
+        revocation.finish().expect("a writable directory");
+        self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+    }
+
+    /// Runs a statement on the database, behind the store's back.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        let database = SqliteConnectOptions::new().filename(self.home.path().join("sealjar.db"));
+        let mut connection = database.connect().await.expect("a database");
+        sqlx::query(statement).execute(&mut connection).await.expect("a good statement");
+    }
+
     pub(crate) fn now(&self) -> Now {
         *self.clock.lock().expect("no panic")
     }
@@ -254,6 +277,12 @@ impl Site {
         answer.session.expect("a session cookie")
     }
 
+    /// Signs in on a host, with the usual password.
+    pub(crate) async fn login_at(&self, host: &str, login: &str) -> Session {
+        let login = self.post("/auth/login").header("host", host).json(&login_body(login, PASSWORD));
+        login.send().await.session.expect("a session cookie")
+    }
+
     /// Returns `200`, or the status and reason of a refusal.
     pub(crate) async fn status(&self, session: &Session) -> String {
         self.get("/auth/status").session(session).send().await.verdict()
@@ -277,12 +306,16 @@ impl Drop for Site {
     }
 }
 
-fn parse<'t>(settings: impl Iterator<Item = &'t str>) -> Settings {
+fn parse(home: &TempDir, settings: &[&str]) -> Settings {
+    let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
+    let cheap =
+        ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
     let flag = |text: &str| {
         let (setting, text) = text.split_once('=').expect("a setting and its value");
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
     };
-    let layers = Layers::read(None, [], &settings.map(flag).collect::<Vec<_>>()).expect("well-formed settings");
+    let flags: Vec<_> = cheap.iter().chain(settings).map(|text| flag(text)).collect();
+    let layers = Layers::read(None, [], &flags).expect("well-formed settings");
     layers.config().expect("well-formed settings").parse(&layers).expect("good settings")
 }
 
@@ -346,6 +379,11 @@ impl<'s> Ask<'s> {
             self.headers.append(name, value);
         }
         self
+    }
+
+    /// Sets header fields, as [`Ask::header`] does.
+    pub(crate) fn headers(self, fields: &[(&str, &str)]) -> Self {
+        fields.iter().fold(self, |ask, (name, value)| ask.header(name, value))
     }
 
     pub(crate) fn cookie(self, cookie: &str) -> Self {
@@ -437,6 +475,11 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// Returns name and value of the cookie that is set, as a browser sends it back.
+    pub(crate) fn set_cookie(&self) -> &str {
+        self.header("set-cookie").and_then(|set| set.split(';').next()).expect("a cookie is set")
     }
 
     /// Returns the value of a page's hidden field.
