@@ -7,6 +7,7 @@
 mod harness;
 
 mod flood;
+mod full_head;
 mod timing;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod wire;

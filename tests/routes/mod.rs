@@ -4,6 +4,7 @@
 //! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
 
 mod asvs;
+mod cookies;
 pub(crate) mod fixture;
 mod keys;
 mod login;

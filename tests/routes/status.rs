@@ -56,3 +56,39 @@ async fn is_over_at_its_deadlines_and_while_the_list_is_stale() {
     site.advance(Duration::from_secs(1));
     assert_eq!(site.status(&session).await, "401 expired");
 }
+
+#[tokio::test]
+async fn answers_head_like_get_without_a_body() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    for (cookie, status) in [(session.cookie(), 200), ("x=y".to_owned(), 401)] {
+        for path in ["/auth/status", "/protected"] {
+            let answer = site.head(path).cookie(&cookie).send().await;
+            assert_eq!((answer.status, &*answer.body), (status, ""), "{path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_405_with_allow_and_other_paths_404() {
+    let site = Site::new().await;
+    for (method, path, verdict, allow) in [
+        ("DELETE", "/auth/login", "405 method", "GET, HEAD, POST"),
+        ("GET", "/auth/logout", "405 method", "POST"),
+        ("GET", "/auth/logout/all", "405 method", "POST"),
+        ("PUT", "/auth/status", "405 method", "GET, HEAD"),
+        ("OPTIONS", "/protected", "405 method", "GET, HEAD"),
+        ("GET", "/", "404 not-found", ""),
+        ("GET", "/auth", "404 not-found", ""),
+        ("GET", "/AUTH/status", "404 not-found", ""),
+        ("GET", "/healthz", "404 not-found", ""),
+    ] {
+        let answer = site.request(method, path).send().await;
+        assert_eq!(answer.verdict(), verdict, "{path}");
+        let mut allowed: Vec<_> = answer.header("allow").into_iter().flat_map(|value| value.split(", ")).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(", "), allow, "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+}

@@ -1,7 +1,6 @@
 //! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
 
 mod audit;
-mod bad_cookies;
 mod clock;
 mod csrf;
 mod database;
@@ -26,7 +25,6 @@ mod restored;
 mod rules;
 mod slow;
 mod spellings;
-mod status;
 mod systemd;
 mod throttle;
 mod users;
