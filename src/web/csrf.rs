@@ -110,7 +110,7 @@ mod tests {
         Hosts::new(vec![Origin::parse(OURS).expect("valid")], None, Vec::new())
     }
 
-    /// The rest of the table, with hosts, tokens and the answers as clients see them, is in `tests/server/csrf.rs`.
+    /// The rest of the table, with hosts, tokens and the answers as clients see them, is in `tests/routes/csrf.rs`.
     #[test]
     fn tells_the_sender_by_the_table() {
         let cases = [

@@ -5,6 +5,7 @@
 
 mod asvs;
 mod cookies;
+mod csrf;
 pub(crate) mod fixture;
 mod keys;
 mod login;

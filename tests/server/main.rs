@@ -2,7 +2,6 @@
 
 mod audit;
 mod clock;
-mod csrf;
 mod database;
 mod database_files;
 mod doctor;

@@ -1,0 +1,313 @@
+//! Requests that another site may have sent: one table, driven at every form, before and after sign-in.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::fixture::{Ask, ORIGIN, PASSWORD, Session, Site};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Body {
+    Json,
+    /// A form with this token.
+    Form(Token),
+    /// No body and no type, and this token in `X-CSRF-Token`.
+    Header(Token),
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Token {
+    Right,
+    None,
+    Empty,
+    /// The right one with its last character changed.
+    Changed,
+    /// Of another session (or another browser's sign-in form).
+    Others,
+    /// Of a sign-in form at a form of a session, and the other way round.
+    OtherKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    Passes,
+    CrossSite,
+    FormToken,
+    Misdirected,
+    MediaType,
+    Method,
+}
+
+use Body::{Form, Header, Json, Text};
+use Expected::{CrossSite, FormToken, MediaType, Misdirected, Passes};
+use Token::{Changed, Empty, OtherKind, Others, Right};
+
+const SAME: Option<&str> = Some("same-origin");
+const OURS: Option<&str> = Some(ORIGIN);
+const HOST: &str = "127.0.0.1";
+
+/// Method, `Sec-Fetch-Site`, `Origin`, `Host`, body: what becomes of it.
+type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Body, Expected);
+
+const TABLE: &[Row<'_>] = &[
+    // 1. Sec-Fetch-Site decides where it is there, whatever the origin and the token.
+    ("POST", Some("cross-site"), None, HOST, Form(Right), CrossSite),
+    ("POST", Some("cross-site"), OURS, HOST, Form(Right), CrossSite),
+    ("POST", Some("cross-site"), OURS, HOST, Json, CrossSite),
+    ("POST", Some("same-site"), OURS, HOST, Form(Right), CrossSite),
+    ("POST", Some("same-site"), None, HOST, Json, CrossSite),
+    ("POST", Some(""), OURS, HOST, Json, CrossSite),
+    ("POST", Some("Same-Origin"), OURS, HOST, Json, CrossSite),
+    ("POST", Some("same-origin, cross-site"), OURS, HOST, Json, CrossSite),
+    ("POST", SAME, OURS, HOST, Json, Passes),
+    ("POST", SAME, None, HOST, Json, Passes),
+    ("POST", SAME, Some("https://evil.example"), HOST, Json, Passes),
+    ("POST", Some("none"), None, HOST, Json, Passes),
+    // 2. Without it, the origin must be one of ours to the byte.
+    ("POST", None, Some("null"), HOST, Json, CrossSite),
+    ("POST", None, Some("null"), HOST, Form(Right), CrossSite),
+    ("POST", None, Some("https://evil.example"), HOST, Form(Right), CrossSite),
+    ("POST", None, Some("https://app.example.com.evil.example"), HOST, Json, CrossSite),
+    ("POST", None, Some("https://app.example.com:443"), HOST, Json, CrossSite),
+    ("POST", None, Some("http://app.example.com"), HOST, Json, CrossSite),
+    ("POST", None, Some("https://APP.example.com"), HOST, Json, CrossSite),
+    ("POST", None, Some("http://127.0.0.1.evil.example"), HOST, Json, CrossSite),
+    ("POST", None, Some("http://127.0.0.1:80"), HOST, Json, CrossSite),
+    ("POST", None, Some("https://127.0.0.1"), HOST, Json, CrossSite),
+    ("POST", None, Some("HTTP://127.0.0.1"), HOST, Json, CrossSite),
+    ("POST", None, Some(""), HOST, Json, CrossSite),
+    ("POST", None, OURS, HOST, Json, Passes),
+    // 3. A browser's form needs the token of its page.
+    ("POST", SAME, OURS, HOST, Form(Right), Passes),
+    ("POST", SAME, None, HOST, Form(Right), Passes),
+    ("POST", Some("none"), None, HOST, Form(Right), Passes),
+    ("POST", None, OURS, HOST, Form(Right), Passes),
+    ("POST", SAME, OURS, HOST, Form(Token::None), FormToken),
+    ("POST", SAME, OURS, HOST, Form(Empty), FormToken),
+    ("POST", SAME, OURS, HOST, Form(Changed), FormToken),
+    ("POST", SAME, OURS, HOST, Form(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Form(OtherKind), FormToken),
+    ("POST", Some("none"), None, HOST, Form(Token::None), FormToken),
+    ("POST", None, OURS, HOST, Form(Token::None), FormToken),
+    ("POST", None, OURS, HOST, Form(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Header(Token::None), FormToken),
+    ("POST", SAME, OURS, HOST, Header(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Text, MediaType),
+    // 4. What is no browser needs none.
+    ("POST", None, None, HOST, Json, Passes),
+    ("POST", None, None, HOST, Form(Token::None), Passes),
+    ("POST", None, None, HOST, Form(Others), Passes),
+    ("POST", None, None, HOST, Text, MediaType),
+    // The host comes first.
+    ("POST", Some("cross-site"), None, "evil.example", Form(Right), Misdirected),
+    ("POST", SAME, OURS, "evil.example", Form(Right), Misdirected),
+    ("POST", None, None, "evil.example", Json, Misdirected),
+    // Other methods change nothing, from wherever they come.
+    ("PUT", Some("cross-site"), None, HOST, Form(Right), Expected::Method),
+    ("PUT", None, None, HOST, Json, Expected::Method),
+    ("DELETE", None, Some("null"), HOST, Json, Expected::Method),
+    ("PATCH", SAME, OURS, HOST, Form(Right), Expected::Method),
+];
+
+/// A form, its fields besides the token, and the verdict of a request that passes: passwords are wrong, so that nothing changes.
+struct Target {
+    path: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+    passes_as: &'static [&'static str],
+    before_sign_in: bool,
+}
+
+const TARGETS: [Target; 5] = [
+    Target {
+        path: "/auth/login",
+        fields: &[("login", "alice"), ("password", "wrong password")],
+        passes_as: &["401 credentials"],
+        before_sign_in: true,
+    },
+    Target { path: "/auth/logout", fields: &[], passes_as: &["200", "303"], before_sign_in: false },
+    Target { path: "/auth/logout/all", fields: &[], passes_as: &["200", "303"], before_sign_in: false },
+    Target {
+        path: "/auth/password",
+        fields: &[("old_password", "wrong password"), ("new_password", "another password")],
+        passes_as: &["401 credentials"],
+        before_sign_in: false,
+    },
+    Target {
+        path: "/auth/reauthenticate",
+        fields: &[("password", "wrong password")],
+        passes_as: &["401 credentials"],
+        before_sign_in: false,
+    },
+];
+
+/// A browser's state: its cookies, and the token of the form that it shows.
+#[derive(Clone)]
+struct Browser {
+    cookie: String,
+    token: String,
+}
+
+impl Browser {
+    async fn with_session(site: &Site) -> (Self, Session) {
+        let session = site.login("alice").await;
+        let view = site.get("/auth/status").session(&session).send().await.json();
+        let token = view["csrf_token"].as_str().expect("a token").to_owned();
+        (Self { cookie: session.cookie(), token }, session)
+    }
+
+    async fn with_sign_in_form(site: &Site) -> Self {
+        let page = site.get("/auth/login").send().await;
+        Self { cookie: page.set_cookie().to_owned(), token: page.hidden("csrf_token") }
+    }
+}
+
+async fn send(site: &Site, target: &Target, browser: &Browser, others: [&str; 2], row: &Row<'_>) -> String {
+    let (method, fetch_site, origin, host, body, _) = row;
+    let mut request = site.request(method, target.path).cookie(&browser.cookie).header("host", host);
+    if let Some(fetch_site) = fetch_site {
+        request = request.header("sec-fetch-site", fetch_site);
+    }
+    if let Some(origin) = origin {
+        request = request.header("origin", origin);
+    }
+    let token = |token: Token| match token {
+        Right => Some(browser.token.clone()),
+        Token::None => None,
+        Empty => Some(String::new()),
+        Changed => {
+            let last = if browser.token.ends_with('A') { "E" } else { "A" };
+            Some(format!("{}{last}", &browser.token[..browser.token.len() - 1]))
+        }
+        Others => Some(others[0].to_owned()),
+        OtherKind => Some(others[1].to_owned()),
+    };
+    let request = match body {
+        Json => request.json(&json!(target.fields.iter().copied().collect::<BTreeMap<_, _>>())),
+        Form(kind) => {
+            let token = token(*kind);
+            let token = token.iter().map(|token| ("csrf_token", &**token));
+            request.form(&target.fields.iter().copied().chain(token).collect::<Vec<_>>())
+        }
+        Header(kind) => match token(*kind) {
+            Some(token) => request.header("x-csrf-token", &token),
+            None => request,
+        },
+        Text => request.body("text/plain", "x=y"),
+    };
+    request.send().await.verdict()
+}
+
+#[tokio::test]
+async fn the_table_holds_at_every_form() {
+    // Each row that passes has a wrong password.
+    let site = Site::with(&["throttle.account_and_network_burst=0"]).await;
+    let (other, _) = Browser::with_session(&site).await;
+    let other_form = Browser::with_sign_in_form(&site).await;
+    for target in &TARGETS {
+        let mut state = None;
+        for row in TABLE {
+            let (browser, session) = match state.take() {
+                Some(kept) => kept,
+                None if target.before_sign_in => (Browser::with_sign_in_form(&site).await, None),
+                None => {
+                    let (browser, session) = Browser::with_session(&site).await;
+                    (browser, Some(session))
+                }
+            };
+            let others = if target.before_sign_in {
+                [&*other_form.token, &*other.token]
+            } else {
+                [&*other.token, &*other_form.token]
+            };
+            let verdict = send(&site, target, &browser, others, row).await;
+            let expected: &[&str] = match row.5 {
+                Passes => target.passes_as,
+                CrossSite => &["403 cross-site"],
+                FormToken => &["403 form-token"],
+                Misdirected => &["421 misdirected"],
+                MediaType => &["415 media-type"],
+                Expected::Method => &["405 method"],
+            };
+            assert!(expected.contains(&&*verdict), "{} {row:?}: {verdict}", target.path);
+            if let Some(session) = &session {
+                let lives = row.5 != Passes || verdict == "401 credentials";
+                let found = site.status(session).await;
+                assert_eq!(found == "200", lives, "{} {row:?} left the session {found}", target.path);
+            }
+            if row.5 != Passes {
+                state = Some((browser, session));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_script_may_put_the_token_into_a_header() {
+    let site = Site::new().await;
+    let (browser, session) = Browser::with_session(&site).await;
+    let target = &TARGETS[1];
+    let row = ("POST", SAME, OURS, HOST, Header(Right), Passes);
+    assert_eq!(send(&site, target, &browser, ["", ""], &row).await, "200");
+    assert_eq!(site.status(&session).await, "401 revoked");
+}
+
+fn from_our_page<'s>(site: &'s Site, path: &str) -> Ask<'s> {
+    site.post(path).header("origin", ORIGIN)
+}
+
+#[tokio::test]
+async fn a_token_differs_at_each_rendering_of_a_page() {
+    let site = Site::new().await;
+    let (browser, session) = Browser::with_session(&site).await;
+    let again = site.get("/auth/status").session(&session).send().await.json();
+    assert_eq!(again["csrf_token"], browser.token, "JSON has nothing of a stranger's beside it");
+    let page = async || {
+        let page = site.get("/auth/status").header("accept", "text/html").session(&session);
+        page.send().await.hidden("csrf_token")
+    };
+    assert_ne!(page().await, page().await);
+}
+
+#[tokio::test]
+async fn a_token_dies_with_its_session() {
+    let site = Site::new().await;
+    let (browser, session) = Browser::with_session(&site).await;
+    let sign_out = async |session: &Session, token: &str| {
+        from_our_page(&site, "/auth/logout/all").session(session).form(&[("csrf_token", token)]).send().await
+    };
+    // Step-up makes another session of it: the page that was open before is out of date.
+    let step_up = site.post("/auth/reauthenticate").session(&session).json(&json!({ "password": PASSWORD }));
+    let answer = step_up.send().await;
+    let fresh = answer.session.clone().expect("a session");
+    assert_eq!(sign_out(&fresh, &browser.token).await.verdict(), "403 form-token");
+    assert_eq!(site.status(&fresh).await, "200");
+    assert_eq!(sign_out(&fresh, answer.json()["csrf_token"].as_str().expect("a token")).await.status, 303);
+    assert_eq!(site.status(&fresh).await, "401 revoked");
+}
+
+#[tokio::test]
+async fn a_page_signs_out_though_its_session_ended_elsewhere() {
+    let site = Site::new().await;
+    let (browser, session) = Browser::with_session(&site).await;
+    assert_eq!(site.logout(&session).await, "200");
+    let sign_out = async |form: &[(&str, &str)]| from_our_page(&site, "/auth/logout").form(form).send().await.status;
+    assert_eq!(sign_out(&[("csrf_token", &browser.token)]).await, 303, "the cookie is gone already");
+    assert_eq!(sign_out(&[]).await, 403);
+    assert_eq!(sign_out(&[("csrf_token", &"x".repeat(90))]).await, 403);
+}
+
+#[tokio::test]
+async fn tokens_outlive_a_rotation_and_die_with_their_key() {
+    let site = Site::new().await;
+    let (browser, session) = Browser::with_session(&site).await;
+    site.rotate();
+    let form = [("password", "wrong password"), ("csrf_token", &*browser.token)];
+    let answer = from_our_page(&site, "/auth/reauthenticate").session(&session).form(&form).send().await;
+    assert_eq!(answer.verdict(), "401 credentials");
+    let page = Browser::with_sign_in_form(&site).await;
+    site.revoke_key(session.kid());
+    let fields = [("login", "alice"), ("password", PASSWORD), ("csrf_token", &*browser.token)];
+    let answer = from_our_page(&site, "/auth/login").cookie(&page.cookie).form(&fields).send().await;
+    assert_eq!(answer.verdict(), "403 form-token");
+}
