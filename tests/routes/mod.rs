@@ -15,3 +15,4 @@ mod password;
 mod reauthenticate;
 mod spellings;
 mod status;
+mod throttle;

@@ -25,7 +25,6 @@ mod rules;
 mod slow;
 mod spellings;
 mod systemd;
-mod throttle;
 mod users;
 mod verify;
 mod versions;
