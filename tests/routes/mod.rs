@@ -13,6 +13,8 @@ mod logout;
 mod pages;
 mod password;
 mod reauthenticate;
+mod renew;
 mod spellings;
 mod status;
 mod throttle;
+mod verify;

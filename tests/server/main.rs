@@ -21,7 +21,6 @@ mod password;
 mod protocol;
 mod reload;
 mod restored;
-mod rules;
 mod slow;
 mod spellings;
 mod systemd;

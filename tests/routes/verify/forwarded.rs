@@ -1,0 +1,72 @@
+//! What proxies say of a request: whom to believe, and about which host.
+
+use super::{APP, Fields, NAVIGATION, SHAPES, ask, behind_proxy};
+use crate::routes::fixture::{ORIGIN, Site};
+
+#[tokio::test]
+async fn forwarded_fields_count_only_from_a_trusted_peer() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let spoofed = [
+        APP,
+        ("x-forwarded-uri", "/evil"),
+        ("x-forwarded-method", "GET"),
+        ("x-original-url", "https://b.example.com/evil"),
+        ("x-original-method", "POST"),
+    ];
+    let answer = ask(&site, "GET", "/auth/verify", &session.cookie(), &spoofed).await;
+    assert_eq!(answer.verdict(), "200", "they are not read, so they cannot contradict each other");
+    let answer = ask(&site, "GET", "/auth/verify/redirect", "", &[&spoofed[..], &[NAVIGATION]].concat()).await;
+    let there = format!("{ORIGIN}/auth/login?rd=%2F");
+    assert_eq!((answer.status, answer.header("location")), (302, Some(&*there)));
+    let answer = ask(&site, "POST", "/auth/verify?csrf=1", &session.cookie(), &spoofed).await;
+    assert_eq!(answer.verdict(), "403 forwarded", "no method is believed");
+    assert_eq!(ask(&site, "GET", "/auth/verify?csrf=1", &session.cookie(), &[]).await.verdict(), "403 forwarded");
+}
+
+#[tokio::test]
+async fn forwarded_fields_must_agree_and_name_a_host_that_is_served() {
+    let (site, session) = behind_proxy().await;
+    let cases: [(Fields<'_>, &str); 13] = [
+        (&[APP], "200"),
+        (&[("x-forwarded-host", "APP.example.com:443")], "200"),
+        (&[("x-original-url", "https://app.example.com/x")], "200"),
+        (&[APP, ("x-original-url", "https://app.example.com/x"), ("x-forwarded-uri", "/x")], "200"),
+        (&[("x-forwarded-host", "b.example.com, app.example.com")], "200"),
+        (&[("host", "app.example.com")], "200"),
+        (&[("x-forwarded-host", "b.example.com")], "401 invalid"),
+        (&[("x-forwarded-host", "app.example.com, b.example.com")], "401 invalid"),
+        (&[("host", "app.example.com"), ("x-forwarded-host", "b.example.com")], "401 invalid"),
+        (&[APP, ("x-original-url", "https://b.example.com/x")], "403 forwarded"),
+        (&[("x-forwarded-host", "evil.example")], "403 forwarded"),
+        (&[], "403 forwarded"),
+        (&[("host", "evil.example"), APP], "421 misdirected"),
+    ];
+    for path in ["/auth/verify", "/auth/verify/redirect"] {
+        for (fields, verdict) in cases {
+            let answer = ask(&site, "GET", path, &session.cookie(), fields).await;
+            assert_eq!(answer.verdict(), verdict, "{path} {fields:?}");
+        }
+    }
+    for (host, verdict) in [("app.example.com", "200"), ("b.example.com", "401 invalid")] {
+        let fields = [("host", host), ("x-forwarded-host", "app.example.com")];
+        let answer = ask(&site, "GET", "/auth/verify/envoy/-/", &session.cookie(), &fields).await;
+        assert_eq!(answer.verdict(), verdict, "Envoy's request has the visitor's own host: {host}");
+    }
+}
+
+#[tokio::test]
+async fn a_connect_passes_with_no_session() {
+    let (site, session) = behind_proxy().await;
+    for shape in [SHAPES[0], SHAPES[1]] {
+        for rules in ["", "/-", "/role=staff/-", "/csrf=1/-", "/preflight=1/-"] {
+            for name in ["x-forwarded-method", "x-original-method"] {
+                for (method, verdict) in [("GET", "200"), ("CONNECT", "403 forwarded")] {
+                    let fields = [APP, (name, method)];
+                    let answer = ask(&site, "GET", &format!("{shape}{rules}"), &session.cookie(), &fields).await;
+                    assert_eq!(answer.verdict(), verdict, "{method} {shape}{rules}");
+                }
+            }
+        }
+    }
+}

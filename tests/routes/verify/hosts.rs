@@ -1,0 +1,72 @@
+//! On which hosts a session is good, and under which names proxies ask.
+
+use super::{Fields, TRUSTING, ask, behind_proxy};
+use crate::routes::fixture::{Answer, PASSWORD, Site, login_body};
+
+async fn visit(site: &Site, cookie: &str, host: &str) -> Answer {
+    let fields: Fields<'_> = &[("x-forwarded-host", host), ("x-forwarded-uri", "/x"), ("accept", "text/html")];
+    ask(site, "GET", "/auth/verify/redirect", cookie, fields).await
+}
+
+#[tokio::test]
+async fn a_session_of_one_host_is_good_on_no_other() {
+    let (site, session) = behind_proxy().await;
+    assert_eq!(visit(&site, &session.cookie(), "app.example.com").await.status, 200);
+    assert_eq!(visit(&site, &session.cookie(), "b.example.com").await.status, 302);
+}
+
+#[tokio::test]
+async fn a_session_of_a_domain_is_good_on_every_host_of_it() {
+    let (apart, session) = behind_proxy().await;
+    let site = apart.another_server_with(&[TRUSTING[0], TRUSTING[1], "cookie.domain=example.com"]).await;
+    let login = site.post("/auth/login").header("host", "app.example.com").json(&login_body("alice", PASSWORD));
+    let answer = login.send().await;
+    let (cookie, attributes) = answer.header("set-cookie").and_then(|set| set.split_once(';')).expect("attributes");
+    assert!(cookie.starts_with("__Secure-sealjar="));
+    assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax; Domain=example.com");
+    for host in ["app.example.com", "b.example.com", "c.example.com", "example.com"] {
+        assert_eq!(visit(&site, cookie, host).await.status, 200, "{host}");
+    }
+    assert_eq!(visit(&site, cookie, "c.example.com.evil.example").await.status, 403);
+    let posing = cookie.replace("__Secure-", "__Host-");
+    assert_eq!(visit(&site, &posing, "app.example.com").await.status, 302);
+    assert_eq!(visit(&site, &session.cookie(), "app.example.com").await.status, 302);
+}
+
+/// A listed host signs in by itself; another below the domain at the first listed one, and comes back.
+#[tokio::test]
+async fn an_unlisted_host_of_the_domain_signs_in_at_the_first() {
+    let site = Site::with(&[TRUSTING[0], TRUSTING[1], "cookie.domain=example.com"]).await;
+    for (host, there) in [
+        ("b.example.com", "https://b.example.com/auth/login?rd=%2Fx"),
+        ("c.example.com:8443", "https://app.example.com/auth/login?rd=https%3A%2F%2Fc.example.com%3A8443%2Fx"),
+    ] {
+        let answer = visit(&site, "", host).await;
+        assert_eq!((answer.status, answer.header("location")), (302, Some(there)));
+    }
+    let page = site.get("/auth/login?rd=https%3A%2F%2Fc.example.com%3A8443%2Fx").header("host", "app.example.com");
+    let page = page.send().await;
+    assert_eq!(page.hidden("rd"), "https://c.example.com:8443/x");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.contains(
+        "form-action 'self' https://app.example.com https://b.example.com https://example.com https://*.example.com;"
+    ));
+}
+
+#[tokio::test]
+async fn the_names_under_which_proxies_ask_can_be_set() {
+    let site = Site::with(&["http.verify_authorities=sealjar:8080"]).await;
+    let session = site.login("alice").await;
+    for (host, verdict) in [
+        ("127.0.0.1", "200"),
+        ("localhost", "401 invalid"),
+        ("sealjar:8080", "403 forwarded"),
+        ("sealjar", "421 misdirected"),
+        ("app.example.com", "421 misdirected"),
+    ] {
+        let answer = ask(&site, "GET", "/auth/verify", &session.cookie(), &[("host", host)]).await;
+        assert_eq!(answer.verdict(), verdict, "{host}");
+    }
+    let status = site.get("/auth/status").header("host", "sealjar:8080").send().await;
+    assert_eq!(status.status, 421, "public routes know only the public names");
+}
