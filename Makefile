@@ -4,10 +4,19 @@ CARGO ?= cargo
 FUZZ_TARGETS = cookie_header open key_file login_body
 FUZZ = $(CARGO) fuzz run --sanitizer none
 
-.PHONY: run test proxy-mutations soak systemd lint deny fuzz bench doc man deb
+# Needs PostgreSQL's server, so that `make check` leaves it to `make test`.
+NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
+
+.PHONY: run check test proxy-mutations soak systemd lint deny fuzz bench doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
+
+# To run after each change, well within a minute: the format, clippy of library and program, the unit tests and the route tests.
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --lib --bins --profile test -- -D warnings
+	$(CARGO) test --locked --lib -- --quiet --exact --skip $(NEEDS_POSTGRESQL)
 
 # Everything: the unit and property tests, the binary driven over HTTP, through faults and set clocks, the test vectors, the
 # command line's transcripts, the README's own transcript, the bench at a tiny size, and every fuzz target for a few seconds.

@@ -79,6 +79,8 @@ fn what_was_read_is_recent_for_as_long_as_the_list_would_be_whatever_the_wall_cl
 }
 
 proptest! {
+    // Each case makes two lists of some MiB.
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn delivery_twice_and_in_any_order_changes_nothing(
         entries in proptest::collection::vec((0u8..4, 0u64..5, 0u64..50), 1..20), order: u64,
