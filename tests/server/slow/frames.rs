@@ -166,6 +166,17 @@ impl Http2 {
         }
     }
 
+    /// Asks for the style sheet's head, and takes the answer.
+    pub(super) fn get_style(&mut self) -> io::Result<()> {
+        let stream = self.ask("HEAD", "/auth/style.css")?;
+        loop {
+            let received = self.receive()?;
+            if received.ends_stream() && received.stream == stream {
+                return Ok(());
+            }
+        }
+    }
+
     /// What the server's SETTINGS say.
     pub(super) fn setting(&mut self, wanted: u16) -> Option<u32> {
         let settings = self.until(|frame| frame.kind == SETTINGS && frame.flags == 0).payload;
