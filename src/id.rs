@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_lower_case_hexadecimal_of_the_right_length() {
+    fn refuses_all_but_lower_case_hexadecimal_of_the_right_length() {
         for text in ["", "00", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0", "0123456789abcde\u{e9}"] {
             assert!(text.parse::<Kid>().is_err(), "{text:?}");
         }

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_ipv4_addresses_and_ipv6_networks_apart_and_prints_neither_in_full() {
+    fn tells_ipv4_and_ipv6_networks_apart_and_prints_none_in_full() {
         let network = |text: &str| Network::from(text.parse::<IpAddr>().expect("an address"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
         assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));

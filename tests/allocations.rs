@@ -97,7 +97,7 @@ fn checking_a_session_allocates_nothing_whatever_the_verdict() {
 }
 
 #[test]
-fn a_check_with_no_renewal_due_and_the_question_for_one_allocate_nothing() {
+fn a_check_and_the_question_for_a_renewal_allocate_nothing() {
     let world = world();
     let session = world.sign_in();
     let token = session.token;

@@ -273,7 +273,7 @@ async fn a_rotation_signs_nobody_out_and_a_new_key_seals_at_once() {
 }
 
 #[tokio::test]
-async fn a_sign_out_whose_key_is_not_here_keeps_the_cookie_until_it_is() {
+async fn a_sign_out_keeps_the_cookie_until_its_key_is_here() {
     let (home, elsewhere) = (Shop::open().await, Shop::open().await);
     let mut browser = Browser::signed_in(&elsewhere).await;
     let before = browser.cookie.clone();
@@ -302,7 +302,7 @@ async fn a_sign_out_whose_key_is_not_here_keeps_the_cookie_until_it_is() {
 }
 
 #[tokio::test]
-async fn a_key_that_only_this_directory_revokes_may_open_elsewhere_until_the_store_refuses_it() {
+async fn a_key_revoked_here_opens_elsewhere_until_the_store_knows() {
     let shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
     let keys: Value = serde_json::from_str(&shop.sealjar(&["keys", "list", "--json"])).unwrap();

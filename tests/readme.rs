@@ -157,7 +157,7 @@ fn the_asvs_table_has_every_requirement_once_with_its_level() {
 }
 
 #[test]
-fn the_asvs_table_says_what_is_met_and_the_lists_above_it_say_the_same() {
+fn the_asvs_table_agrees_with_the_lists_above_it() {
     const VERDICTS: [&str; 4] = ["Met", "In part", "Not met", "Does not apply"];
     for verdict in VERDICTS {
         let said = format!("**{verdict}.** ");

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_default() {
+    fn a_flag_beats_the_environment_then_the_file_then_the_default() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("sealjar.toml");
         std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n")

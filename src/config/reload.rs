@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_what_takes_effect_at_once_from_what_waits_whatever_the_spelling() {
+    fn separates_immediate_settings_from_those_that_need_a_restart() {
         let (_, old) = read(&[("session.idle", "30m"), ("http.shutdown_delay", "60s")]);
         let (layers, new) = read(&[
             ("session.idle", "1800s"),

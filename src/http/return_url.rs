@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_be_read_as_another_host_or_a_second_field_is_refused() {
+    fn refuses_what_may_be_read_as_another_host_or_a_second_field() {
         let long = format!("/{}", "x".repeat(MAX_BYTES));
         for bad in [
             "",

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_end_at_the_hyphen_and_the_path_behind_is_not_looked_at() {
+    fn segments_end_at_the_hyphen_and_the_rest_is_not_looked_at() {
         for (path, rest) in [
             ("-", ""),
             ("-/", "/"),

@@ -25,7 +25,7 @@ fn states(ring: &KeyRing, now: u64) -> Vec<(Kid, &'static str)> {
 }
 
 #[test]
-fn a_key_goes_from_published_to_active_to_retired_by_the_clock_alone() {
+fn the_clock_alone_takes_a_key_from_published_to_retired() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None), key(3, None, None)]);
     let name = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
     assert_eq!(name(9), ["published", "published", "published"]);
@@ -45,7 +45,7 @@ fn every_key_opens_but_a_revoked_one() {
 }
 
 #[test]
-fn a_retired_key_is_active_again_when_its_successor_is_revoked_whatever_the_clock() {
+fn a_retired_key_is_active_again_if_its_successor_is_revoked() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(99))]);
     for now in [25, 1_000] {
         assert_eq!(ring.sealing_key(UnixTime(now)).map(Key::kid), Some(kid(1)), "at {now}");
@@ -53,7 +53,7 @@ fn a_retired_key_is_active_again_when_its_successor_is_revoked_whatever_the_cloc
 }
 
 #[test]
-fn of_two_keys_that_activate_at_once_the_greater_id_seals_on_every_node() {
+fn of_two_keys_that_activate_together_the_greater_id_seals() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(10), None)]);
     let reversed = KeyRing::new(vec![key(2, Some(10), None), key(1, Some(10), None)]);
     assert_eq!(ring.sealing_key(UnixTime(10)).map(Key::kid), Some(kid(1).max(kid(2))));

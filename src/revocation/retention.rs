@@ -106,7 +106,7 @@ mod tests {
     };
 
     #[test]
-    fn keeps_an_entry_for_the_idle_time_and_never_past_the_absolute_deadline() {
+    fn keeps_an_entry_for_the_idle_time_within_the_absolute_one() {
         let committed = UnixTime(1_000_000);
         let idle_bound = UnixTime(1_000_000 + 1800 + 11 + 60 + 60);
         assert_eq!(expiry(committed, Some(UnixTime(1_040_000)), LONGEST), idle_bound);
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_from_the_latest_time_that_tokens_may_have_been_sealed_under() {
+    fn counts_from_the_latest_time_that_tokens_may_be_sealed_under() {
         assert_eq!(commit_time(UnixTime(500), UnixTime(0), UnixTime(500)), UnixTime(500));
         assert_eq!(commit_time(UnixTime(500), UnixTime(700), UnixTime(0)), UnixTime(700));
         assert_eq!(commit_time(UnixTime(500), UnixTime(0), UnixTime(7_700)), UnixTime(7_760));
     }
 
     #[test]
-    fn keeps_an_entry_to_the_absolute_deadline_where_a_node_may_fail_open() {
+    fn keeps_an_entry_to_the_end_where_a_node_may_fail_open() {
         let open = Longest { fail_open: true, ..LONGEST };
         assert_eq!(expiry(UnixTime(1_000_000), Some(UnixTime(1_040_000)), open), UnixTime(1_040_060));
         assert_eq!(expiry(UnixTime(1_000_000), None, open), UnixTime(1_000_000 + 11 + 43_200 + 120));

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_day_needs_three_places_an_entry_and_makes_few_tables_anew() {
+    fn a_steady_day_needs_three_places_an_entry_and_few_new_tables() {
         let table = Table::small();
         let (mut before, mut changes, shards) = (0, 0, table.map.shards().len());
         for minute in 0..240 {

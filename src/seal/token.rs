@@ -184,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn the_key_that_a_token_names_is_read_from_its_head_as_from_the_whole(
+        fn a_tokens_key_is_read_from_its_head_as_from_the_whole(
             mut bytes in proptest::collection::vec(any::<u8>(), MIN_BYTES..200), is_ours: bool,
         ) {
             if is_ours {

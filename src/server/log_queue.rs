@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draining_ends_when_all_is_written_and_gives_up_when_nobody_reads() {
+    fn draining_ends_when_all_is_written_or_nobody_reads() {
         let queue = LogQueue::default();
         queue.push(Kind::Other, b"a line\n");
         assert!(!queue.drain(Duration::ZERO), "nobody writes");

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_cookie_of_the_name_among_others_and_over_several_fields() {
+    fn finds_every_cookie_of_the_name_in_several_fields() {
         let fields = ["a=1; __Host-sealjar=one;b=\u{fc}", "__Host-sealjar=two", "c;__Host-sealjar= \"three\" ;"];
         assert_eq!(found(&fields), ["one", "two", " \"three\""]);
     }

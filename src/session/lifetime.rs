@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn is_due_once_a_tenth_of_the_idle_time_has_gone_until_the_absolute_deadline_is_reached() {
+    fn is_due_after_a_tenth_of_the_idle_time_until_the_deadline() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         assert!(!deadlines.due_for_renewal(UnixTime(5000), UnixTime(5009)));
         assert!(deadlines.due_for_renewal(UnixTime(5000), UnixTime(5010)));

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_serves_for_five_minutes_or_until_its_list_is_stale_or_a_day() {
+    fn a_node_serves_five_minutes_or_to_staleness_or_a_day() {
         let day = 24 * 3600;
         let cases = [
             (10, WhenStale::Refuse, 300),

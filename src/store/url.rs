@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_must_prove_its_name_unless_the_address_says_otherwise() {
+    fn another_machine_must_prove_its_name_unless_told_otherwise() {
         let mode = |url: &str| match StoreUrl::parse(url) {
             Ok(StoreUrl::Postgres(options)) => {
                 (format!("{:?}", options.get_ssl_mode()), StoreUrl::Postgres(options).way())

@@ -102,7 +102,7 @@ mod tests {
     use crate::store::url::StoreUrl;
 
     #[tokio::test]
-    async fn reads_page_after_page_to_the_end_and_only_what_is_new_after_that() {
+    async fn reads_all_pages_and_then_only_what_is_new() {
         let home = tempfile::tempdir().expect("a directory");
         let url = StoreUrl::file(home.path().join("test.db"));
         let limits = Limits { connections: 1, statement_timeout: Duration::MAX, connect_timeout: Duration::MAX };

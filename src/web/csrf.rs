@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_is_asked_from_its_own_origin_and_a_websocket_is_no_safe_request() {
+    fn an_app_is_asked_from_its_origin_and_a_websocket_is_not_safe() {
         let app = Origin::parse("https://b.example").expect("valid");
         let ask =
             |method: Method, fields: &[(&'static str, &str)]| check_for_app(&method, &headers(fields), &app).is_ok();

@@ -102,7 +102,7 @@ async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwes
 }
 
 #[tokio::test]
-async fn an_answer_that_changes_the_cookie_is_for_no_cache_whatever_its_handler_says() {
+async fn an_answer_that_changes_the_cookie_is_for_no_cache() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();
     let signed_in = sign_in_as(&mut browser, &shop, "a").await;
@@ -127,7 +127,7 @@ async fn from_the_sign_in_on_the_new_session_is_the_one() {
 }
 
 #[tokio::test]
-async fn a_subject_that_cannot_be_kept_ends_nothing_and_stops_no_other_sign_out() {
+async fn a_subject_that_cannot_be_kept_stops_no_other_sign_out() {
     let (shop, jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());

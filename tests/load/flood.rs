@@ -20,7 +20,7 @@ const FLOODERS: usize = 64;
 const HOME: &str = "192.0.2.1";
 
 #[test]
-fn live_sessions_keep_their_pace_under_a_flood_of_wrong_sign_ins() {
+fn a_flood_of_wrong_sign_ins_does_not_slow_live_sessions() {
     let _alone = alone();
     // This thread and those that it starts.
     let ours = std::process::id().to_string();

@@ -115,7 +115,7 @@ async fn what_the_command_line_does_to_sessions_and_keys() {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_for_a_cause_and_a_flood_of_them_does_not_fill_the_log() {
+async fn a_refused_token_has_a_cause_and_many_do_not_fill_the_log() {
     let home = Home::new();
     let mut server = home.start();
     let (mut sent, mut logged, mut left_out) = (0, 0, 0);

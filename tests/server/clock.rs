@@ -39,7 +39,7 @@ async fn steps_of_two_hours_bring_no_revoked_session_back() {
 }
 
 #[tokio::test]
-async fn what_was_pruned_under_a_wrong_clock_stays_dead_when_the_clock_is_set_right() {
+async fn what_a_wrong_clock_pruned_stays_dead_when_it_is_right_again() {
     let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
     let server = start_with_clock(&home);
     let ended = server.login("alice").await;
@@ -61,7 +61,7 @@ async fn what_was_pruned_under_a_wrong_clock_stays_dead_when_the_clock_is_set_ri
 }
 
 #[tokio::test]
-async fn a_session_sealed_under_a_fast_clock_stays_revoked_for_as_long_as_its_token_lives() {
+async fn a_session_of_a_fast_clock_is_revoked_while_its_token_lives() {
     let home = Home::with_settings(&["session.idle=10m", "session.absolute=20m"]);
     let mut server = start_with_clock(&home);
     set_clock(&home, "+2h");

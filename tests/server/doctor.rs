@@ -154,7 +154,7 @@ async fn a_sound_home_is_well_and_looking_changes_nothing() {
 }
 
 #[test]
-fn a_running_server_is_asked_whether_it_is_ready_and_holds_the_keys() {
+fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
     let home = home();
     let mut server = home.start_with(&["--set", "http.shutdown_delay=10m"], &[]);
     let admin = server.admin.clone();
@@ -257,7 +257,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
 }
 
 #[test]
-fn warnings_count_if_strict_and_a_configuration_that_cannot_be_read_is_another_matter() {
+fn warnings_fail_if_strict_and_a_bad_configuration_fails_apart() {
     let home = home();
     let code = |arguments: &[&str]| command(&home, arguments).output().expect("runs").status.code();
     assert_eq!(code(&["--set", "log.level=off"]), Some(0));
@@ -267,7 +267,7 @@ fn warnings_count_if_strict_and_a_configuration_that_cannot_be_read_is_another_m
 }
 
 #[test]
-fn what_is_wrong_with_the_key_files_is_found_and_hides_nothing_else() {
+fn finds_what_is_wrong_with_key_files_and_everything_else() {
     type Harm = fn(&Home);
     let cases: [(Harm, &str, &str, &str); 11] = [
         (|home| chmod(&home.path("keys"), 0o755), "keys.directory", "warning", "chmod 700 keys"),
@@ -341,7 +341,7 @@ fn a_clock_behind_what_a_server_counted_on_is_found() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_database_is_found_and_hides_nothing_else() {
+async fn finds_what_is_wrong_with_the_database_and_everything_else() {
     let harm = |statement: &'static str| {
         move |home: Home| async move {
             run(&mut open(&home, "sealjar.db").await, statement).await;

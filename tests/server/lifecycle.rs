@@ -42,7 +42,7 @@ async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_the_request_under_way_and_refuses_new_connections() {
+async fn a_stop_finishes_the_request_under_way_and_takes_no_more() {
     for signal in ["TERM", "INT"] {
         let home = Home::new();
         let mut server = home.start();
@@ -68,7 +68,7 @@ async fn a_stop_finishes_the_request_under_way_and_refuses_new_connections() {
 }
 
 #[tokio::test]
-async fn is_unready_during_the_shutdown_delay_and_a_second_signal_ends_it() {
+async fn is_unready_while_it_shuts_down_and_a_second_signal_ends_that() {
     let home = Home::with_settings(&["http.shutdown_delay=1h"]);
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -135,7 +135,7 @@ async fn a_plain_serve_makes_nothing_and_says_which_command_does() {
 }
 
 #[tokio::test]
-async fn a_flood_of_sign_ins_is_answered_with_503_and_live_sessions_go_on() {
+async fn a_flood_of_sign_ins_gets_503_and_live_sessions_go_on() {
     let unlimited = "throttle.account_and_network_burst=0";
     let home = Home::with_settings(&[unlimited, "password.queue=1", "password.threads=1", "password.memory_kib=19456"]);
     let server = home.start();
@@ -156,7 +156,7 @@ async fn a_flood_of_sign_ins_is_answered_with_503_and_live_sessions_go_on() {
 }
 
 #[tokio::test]
-async fn the_list_goes_stale_when_the_store_cannot_be_read_and_sessions_are_refused_or_allowed_as_configured() {
+async fn a_stale_list_refuses_or_allows_sessions_as_configured() {
     for (choice, verdict) in [("refuse", "503 stale"), ("allow", "200")] {
         let home = Home::with_settings(&["revocation.max_staleness=1s", &format!("revocation.when_stale={choice}")]);
         let mut server = home.start();

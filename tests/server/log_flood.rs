@@ -117,7 +117,7 @@ async fn a_replayed_sign_out_is_no_second_event() {
 }
 
 #[tokio::test]
-async fn a_sign_out_is_one_event_however_often_it_is_tried_while_the_disk_fails() {
+async fn a_sign_out_repeated_while_the_disk_fails_is_one_event() {
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
     let session = server.login("alice").await;

@@ -108,7 +108,7 @@ fn why_it_ends_is_the_last_that_is_written() {
 }
 
 #[test]
-fn neither_standard_output_nor_error_that_is_full_holds_up_the_demo() {
+fn full_output_or_error_streams_do_not_hold_up_the_demo() {
     let home = Home::new();
     let full = || {
         let (reader, writer) = std::io::pipe().expect("a pipe");

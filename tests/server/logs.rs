@@ -41,7 +41,7 @@ async fn the_id_of_a_request_is_in_its_lines_and_in_its_answer() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_logged_with_the_id_of_the_proxy_that_asked() {
+async fn logs_a_refused_token_with_the_request_id_of_the_proxy() {
     let home = Home::new();
     let mut server = home.start_with(&["--set", "http.trusted_proxies=127.0.0.1"], &[]);
     for path in ["/auth/status", "/auth/verify", "/auth/verify/redirect", "/protected"] {

@@ -78,7 +78,7 @@ fn stop(mut server: Server<'_>) {
 }
 
 #[tokio::test]
-async fn everybody_stays_signed_in_and_whoever_was_signed_out_stays_so() {
+async fn sessions_stay_live_and_sign_outs_stay_in_force() {
     let home = Home::new();
     home.add_user("bob");
     home.ok(&["revoke", "--everyone"]);
@@ -138,7 +138,7 @@ async fn begins_again_if_the_source_was_used_in_between() {
 }
 
 #[tokio::test]
-async fn refuses_to_overwrite_and_whatever_is_not_one_store_into_another() {
+async fn refuses_to_overwrite_and_anything_but_one_store_to_another() {
     let home = Home::new();
     let add = |store: &str| {
         let arguments = ["users", "add", "alice", "--store", store];
@@ -193,7 +193,7 @@ async fn refuses_while_a_server_uses_either() {
 }
 
 #[tokio::test]
-async fn nothing_writes_to_the_source_meanwhile_nor_serves_it_afterwards() {
+async fn nothing_writes_to_the_source_meanwhile_or_serves_it_after() {
     let home = Home::with_settings(&["revocation.max_staleness=4s"]);
     database::fill(&home, MANY).await;
     // A server that sleeps for so long that its report is forgotten.

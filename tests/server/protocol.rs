@@ -79,7 +79,7 @@ async fn a_target_that_is_a_whole_url_is_refused() {
 }
 
 #[tokio::test]
-async fn finds_the_session_among_any_other_cookies_in_any_number_of_fields() {
+async fn finds_the_session_among_other_cookies_in_any_fields() {
     let home = Home::new();
     let server = home.start();
     let (good, session) = (host(&server), server.login("alice").await);
@@ -102,7 +102,7 @@ async fn finds_the_session_among_any_other_cookies_in_any_number_of_fields() {
 }
 
 #[tokio::test]
-async fn speaks_cleartext_http_2_on_the_same_port_with_cookies_split_over_fields() {
+async fn speaks_cleartext_http_2_with_cookies_split_over_fields() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
@@ -117,7 +117,7 @@ async fn speaks_cleartext_http_2_on_the_same_port_with_cookies_split_over_fields
 }
 
 #[tokio::test]
-async fn a_head_or_body_over_its_limit_is_refused_and_the_server_goes_on() {
+async fn refuses_a_head_or_body_over_its_limit_and_goes_on() {
     let home = Home::new();
     let server = home.start();
     let good = host(&server);

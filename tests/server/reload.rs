@@ -64,7 +64,7 @@ async fn a_changed_file_takes_effect_and_says_which_settings() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_leaves_the_old_one_in_force_and_says_why_until_it_is_mended() {
+async fn an_unusable_file_leaves_the_old_one_in_force_and_says_why() {
     let home = Home::new();
     let good = "[http]\npublic_origins = [\"https://a.example\"]\n";
     write(&home, good);

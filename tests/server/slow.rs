@@ -119,7 +119,7 @@ const SETTINGS_ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingpong";
 
 #[tokio::test]
-async fn held_connections_of_every_kind_give_way_oldest_first_and_the_others_go_on() {
+async fn held_connections_of_every_kind_give_way_oldest_first() {
     let home = home_with(PLACES, &[]);
     let server = home.start();
     let before = sockets(&server);
@@ -162,7 +162,7 @@ async fn held_connections_of_every_kind_give_way_oldest_first_and_the_others_go_
 }
 
 #[tokio::test]
-async fn who_was_answered_lately_stays_before_who_came_later_and_asked_nothing() {
+async fn an_answered_client_stays_longer_than_a_newer_silent_one() {
     let home = home_with(PLACES, &[]);
     let server = home.start();
     let mut held: Vec<_> = (0..PLACES).map(|_| taken_in(&server)).collect();
@@ -184,7 +184,7 @@ async fn the_admin_listener_is_held_open_likewise_and_has_no_proxies() {
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[tokio::test]
-async fn connections_of_a_trusted_proxy_stay_and_only_if_all_are_theirs_one_of_them_gives_way() {
+async fn a_proxys_connection_gives_way_only_if_all_are_of_proxies() {
     let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
     let mut proxies: Vec<_> = (0..PLACES / 2).map(|_| Peer::connect_from(PROXY, &server.public)).collect();
@@ -245,7 +245,7 @@ async fn a_sign_in_under_way_stays_however_many_come_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_waits_for_sign_ins_under_way_and_takes_no_answer_away() {
+async fn a_newcomer_waits_for_sign_ins_and_takes_no_answer_away() {
     let home = home_with(2, &[]);
     let mut server = home.start();
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");

@@ -68,7 +68,7 @@ async fn one_session_or_every_session_is_revoked_and_later_ones_live() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_lost_and_made_anew_brings_no_session_back() {
+async fn a_database_that_was_lost_and_recreated_revives_no_session() {
     let home = Home::new();
     let server = home.start();
     let (ended, live) = (server.login("alice").await, server.login("alice").await);
@@ -120,7 +120,7 @@ async fn the_database_and_the_keys_are_their_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_password_is_rehashed_at_the_next_sign_in_when_the_cost_was_raised() {
+async fn the_next_sign_in_rehashes_a_password_at_a_raised_cost() {
     let home = Home::new();
     let stored = || {
         let database = std::fs::read(home.path("sealjar.db")).expect("reads");

@@ -4,7 +4,7 @@ use crate::database;
 use crate::harness::{Home, Server, text};
 
 #[tokio::test]
-async fn an_older_server_is_used_and_started_on_newer_tables_until_they_need_a_newer_one() {
+async fn an_older_server_runs_on_newer_tables_until_they_forbid_it() {
     let home = Home::new();
     let server = home.start();
     // By connections that are kept, and know the tables as they are now.

@@ -72,7 +72,7 @@ fn a_bound_on_candidates_is_told_before_a_session_is_missed() {
 }
 
 #[test]
-fn values_that_cannot_be_tokens_for_their_length_are_not_counted() {
+fn values_too_short_or_long_for_a_token_are_not_counted() {
     let world = World::new();
     let session = world.sign_in();
     for filler in [String::new(), "x".into(), "A".repeat(66), "A".repeat(4097)] {
@@ -85,7 +85,7 @@ fn values_that_cannot_be_tokens_for_their_length_are_not_counted() {
 }
 
 #[test]
-fn of_two_live_sessions_the_first_counts_and_the_other_only_once_that_is_dead() {
+fn of_two_live_sessions_the_first_counts_until_it_is_dead() {
     let world = World::new();
     let sessions = [world.sign_in(), world.sign_in()];
     let values = sessions.each_ref().map(|session| session.token.expose().to_owned());
@@ -138,7 +138,7 @@ fn reports_the_failure_that_came_furthest_whatever_the_order() {
 }
 
 #[test]
-fn finds_the_session_among_eight_thousand_bytes_of_cookies_that_are_not_ours() {
+fn finds_the_session_among_8000_bytes_of_other_cookies() {
     let world = World::new();
     let session = world.sign_in();
     let ours = field(session.token.expose());

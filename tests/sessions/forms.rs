@@ -21,7 +21,7 @@ fn found(world: &World, fields: &[String]) -> Option<FormId> {
 }
 
 #[test]
-fn a_token_opens_to_exactly_what_it_is_bound_to_and_differs_each_time() {
+fn a_token_opens_to_what_it_is_bound_to_and_differs_each_time() {
     let world = World::new();
     let id = [7; 16];
     for bound in [Bound::Session(Sid::from_bytes(id)), Bound::SignIn(FormId::from_bytes(id))] {
@@ -32,7 +32,7 @@ fn a_token_opens_to_exactly_what_it_is_bound_to_and_differs_each_time() {
 }
 
 #[test]
-fn a_steady_token_is_the_same_each_time_and_opens_to_its_session() {
+fn a_steady_token_is_always_the_same_and_opens_to_its_session() {
     let world = World::new();
     let steady =
         |number: u8| world.sessions.steady_form_token(Sid::from_bytes([number; 16]), world.now).expect("a key");
@@ -43,7 +43,7 @@ fn a_steady_token_is_the_same_each_time_and_opens_to_its_session() {
 }
 
 #[test]
-fn a_steady_token_is_the_id_and_its_code_under_a_key_of_their_own() {
+fn a_steady_token_is_the_id_and_its_code_under_a_separate_key() {
     let world = World::new();
     let sid = Sid::from_bytes([7; 16]);
     let token = world.sessions.steady_form_token(sid, world.now).expect("a key");
@@ -60,7 +60,7 @@ fn a_steady_token_is_the_id_and_its_code_under_a_key_of_their_own() {
 }
 
 #[test]
-fn every_change_of_a_token_and_every_other_purpose_cookie_or_content_is_refused() {
+fn refuses_any_change_of_a_token_and_any_other_binding() {
     let world = World::new();
     let bound = Bound::Session(Sid::from_bytes([7; 16]));
     let open = |text: &[u8]| world.sessions.open_form_token(text);
@@ -106,7 +106,7 @@ fn a_sign_in_form_is_good_for_ten_minutes_and_not_a_second_more() {
 }
 
 #[test]
-fn a_form_sealed_under_a_clock_that_was_fast_is_not_good_for_longer() {
+fn a_form_sealed_under_a_fast_clock_is_good_for_no_longer() {
     let mut world = World::new();
     let form = FormId::from_bytes([9; 16]);
     let sealed = |world: &World| {

@@ -72,7 +72,7 @@ fn a_renewal_leaves_the_deadlines_of_the_older_token_alone() {
 }
 
 #[test]
-fn a_session_shorter_than_its_idle_time_ends_at_the_absolute_deadline() {
+fn a_session_shorter_than_its_idle_time_ends_at_its_deadline() {
     let short = Lifetimes { ordinary: lifetime(HOUR, 10 * MINUTE), ..LIFETIMES };
     let mut world = World::with(KeyRing::new(vec![key(1)]), short, WhenStale::Refuse);
     let session = world.sign_in();
@@ -93,7 +93,7 @@ const CHANGES: [(Lifetime, Lifetime); 5] = [
 ];
 
 #[test]
-fn another_configuration_neither_lengthens_nor_shortens_a_token_that_was_issued() {
+fn another_configuration_changes_no_token_that_was_issued() {
     for (before, after) in CHANGES {
         let ring = || KeyRing::new(vec![key(1)]);
         let session = World::with(ring(), Lifetimes { ordinary: before, ..LIFETIMES }, WhenStale::Refuse).sign_in();
@@ -106,7 +106,7 @@ fn another_configuration_neither_lengthens_nor_shortens_a_token_that_was_issued(
 }
 
 #[test]
-fn another_configuration_changes_the_idle_time_at_renewal_and_never_the_absolute_deadline() {
+fn a_renewal_takes_on_a_new_idle_time_and_no_new_deadline() {
     for (before, after) in CHANGES {
         let ring = || KeyRing::new(vec![key(1)]);
         let session = World::with(ring(), Lifetimes { ordinary: before, ..LIFETIMES }, WhenStale::Refuse).sign_in();
@@ -145,7 +145,7 @@ fn the_key_that_seals_caps_both_deadlines() {
 }
 
 #[test]
-fn the_absolute_deadline_never_moves_and_no_token_outlives_its_key_whatever_the_keys_of_renewals_allow() {
+fn the_absolute_deadline_stays_and_no_token_outlives_its_key() {
     let mut world = World::new();
     let session = world.sign_in();
     let hour = Duration::from_secs(HOUR);
@@ -164,7 +164,7 @@ fn the_absolute_deadline_never_moves_and_no_token_outlives_its_key_whatever_the_
 }
 
 #[test]
-fn a_sign_out_that_presents_a_token_of_a_key_that_allows_less_ends_the_older_ones_too() {
+fn a_sign_out_with_a_short_lived_token_ends_older_tokens_too() {
     let mut world = World::new();
     let older = world.remember();
     let shorter =

@@ -19,7 +19,7 @@ fn sids(world: &World, values: &[&str]) -> Vec<Sid> {
 }
 
 #[test]
-fn a_token_counts_while_it_may_live_on_any_node_whatever_else_ended_it() {
+fn a_token_counts_while_it_may_live_on_any_node() {
     let changes: [Change<Sid>; 7] = [
         ("live", |_, _| ()),
         ("idle-expired", |world, _| world.pass(ORDINARY.idle.as_secs())),
@@ -47,7 +47,7 @@ fn a_token_of_another_host_counts() {
 }
 
 #[test]
-fn a_token_past_its_absolute_deadline_on_every_node_or_that_does_not_open_counts_for_nothing() {
+fn a_token_that_is_dead_on_every_node_or_invalid_does_not_count() {
     let changes: [Change<()>; 4] = [
         ("absolute-expired", |world, ()| world.pass(ORDINARY.absolute.as_secs() + CLOCK_SKEW.as_secs())),
         ("absolute-expired by what was pruned", |world, ()| {

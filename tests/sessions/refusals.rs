@@ -250,7 +250,7 @@ fn the_key_is_looked_at_before_anything_that_the_token_says() {
 }
 
 #[test]
-fn a_key_that_the_list_refuses_opens_and_seals_nothing_whatever_ring_is_put_in_use() {
+fn a_key_that_the_list_refuses_opens_and_seals_nothing() {
     let (world, token) = world();
     let both = || KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = None)]);
     world.sessions.replace_ring(both());

@@ -13,7 +13,7 @@ use sealjar::session::{Identity, Refusal, SealError};
 use crate::fixture::{ALICE, COOKIE, LIFETIMES, MINUTE, ORDINARY, REMEMBERED, SITE, World, field, key, key_with};
 
 #[test]
-fn renews_once_a_tenth_of_the_idle_time_has_gone_since_the_last_sealing_and_not_a_second_before() {
+fn renews_at_the_second_a_tenth_of_the_idle_time_is_over() {
     for (remember, kind) in [(false, ORDINARY), (true, REMEMBERED)] {
         let mut world = World::new();
         let mut session = if remember { world.remember() } else { world.sign_in() };
@@ -29,7 +29,7 @@ fn renews_once_a_tenth_of_the_idle_time_has_gone_since_the_last_sealing_and_not_
 }
 
 #[test]
-fn a_renewed_token_is_the_same_session_under_a_fresh_nonce_in_another_ciphertext() {
+fn a_renewed_token_is_the_same_session_under_a_fresh_nonce() {
     let mut world = World::new();
     let first = world.remember();
     world.pass(REMEMBERED.idle.as_secs() / 2);
@@ -50,7 +50,7 @@ fn a_renewed_token_is_the_same_session_under_a_fresh_nonce_in_another_ciphertext
 }
 
 #[test]
-fn every_sign_in_has_a_session_id_a_session_nonce_and_a_token_of_its_own() {
+fn every_sign_in_has_an_id_a_nonce_and_a_token_of_its_own() {
     let world = World::new();
     let sessions: Vec<_> = (0..500).map(|_| world.sign_in()).collect();
     let sids: HashSet<_> = sessions.iter().map(|session| *session.sid.as_bytes()).collect();
@@ -80,7 +80,7 @@ const ENDINGS: [Ending; 4] = [
 ];
 
 #[test]
-fn a_session_that_ends_between_its_check_and_its_renewal_gets_no_token() {
+fn a_session_that_ends_before_its_renewal_gets_no_token() {
     for (ending, end) in ENDINGS {
         let mut world = World::new();
         let session = world.sign_in();
@@ -98,7 +98,7 @@ fn a_session_that_ends_between_its_check_and_its_renewal_gets_no_token() {
 
 /// Else whoever has the old key could move a session to the new one.
 #[test]
-fn a_key_refused_after_the_check_renews_no_session_under_another() {
+fn a_key_refused_after_the_check_renews_no_session() {
     type Refuse = fn(&World);
     let ways: [(&str, Refuse); 3] = [
         ("in the log", |world| world.list().add_durable(&Entry::Key { kid: key(1).kid() })),
@@ -141,7 +141,7 @@ fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
 }
 
 #[test]
-fn a_generation_ends_the_sessions_below_it_of_that_account_alone() {
+fn a_generation_ends_older_sessions_of_that_account_alone() {
     let world = World::new();
     let sign_in = |identity| world.sessions.sign_in(&identity, false, b"", SITE, world.now).expect("signs in").token;
     let (old, new) = (sign_in(ALICE), sign_in(Identity { account_generation: 6, ..ALICE }));
@@ -157,7 +157,7 @@ fn a_generation_ends_the_sessions_below_it_of_that_account_alone() {
 }
 
 #[test]
-fn other_application_data_is_sealed_at_once_and_nothing_else_of_the_session_changes() {
+fn new_application_data_is_sealed_and_nothing_else_changes() {
     let mut world = World::new();
     let session = world.sign_in();
     world.pass(1);
@@ -187,7 +187,7 @@ fn seals_nothing_without_an_active_key() {
 }
 
 #[test]
-fn seals_no_claims_that_would_not_open_and_no_cookie_that_a_browser_drops() {
+fn seals_nothing_that_does_not_open_or_that_a_browser_drops() {
     let world = World::new();
     let long = "x".repeat(4096);
     let seal = |identity: Identity<'_>, app_data: &[u8]| {

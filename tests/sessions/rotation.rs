@@ -34,7 +34,7 @@ fn ring(start: UnixTime, last: u8) -> Vec<Key> {
 }
 
 #[test]
-fn thirty_rotations_refuse_nobody_on_two_nodes_that_read_the_new_key_at_different_times() {
+fn thirty_rotations_refuse_nobody_on_nodes_that_read_keys_late() {
     let longer = Lifetimes { ordinary: lifetime(30 * MINUTE, 48 * HOUR), ..LIFETIMES };
     let mut here = World::with(KeyRing::new(vec![key(1)]), longer, WhenStale::Refuse);
     let start = here.now.wall;
@@ -121,7 +121,7 @@ fn a_token_of_a_key_that_is_published_and_not_yet_active_opens() {
 }
 
 #[test]
-fn revoking_a_key_refuses_its_tokens_at_once_and_those_of_no_other_key() {
+fn revoking_a_key_refuses_its_tokens_and_no_others() {
     let mut world = World::new();
     let first = world.sign_in();
     let second = || key_with(2, |dates| dates.activates_at = Some(UnixTime(1)));

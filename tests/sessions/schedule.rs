@@ -56,13 +56,13 @@ use crate::fixture::{DAY, MAX_STALENESS, MINUTE};
 
 proptest! {
     #[test]
-    fn nothing_that_was_ended_is_accepted_again_and_nothing_else_is_refused((skews, steps) in schedule(400)) {
+    fn accepts_nothing_that_was_ended_and_refuses_nothing_else((skews, steps) in schedule(400)) {
         run(&skews, &steps);
     }
 }
 
 #[test]
-fn every_loss_that_the_design_allows_occurs_in_two_hundred_fixed_schedules() {
+fn two_hundred_fixed_schedules_have_every_allowed_loss() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut tally = Tally::default();
@@ -79,7 +79,7 @@ fn every_loss_that_the_design_allows_occurs_in_two_hundred_fixed_schedules() {
 const SIGN_IN: Ask = Ask::SignIn { password_before: false, remember: false };
 
 #[test]
-fn a_node_that_fails_open_hears_of_a_sign_out_when_it_is_back_after_longer_than_a_session_idles() {
+fn a_node_that_failed_open_learns_of_a_sign_out_after_idle_time() {
     let node = 1;
     let fails_open = node::Config { lifetimes: 0, fail_open: true };
     let renewed_there = [Step::Pass { secs: 20 * MINUTE }, Step::Steal { token: 0, node, ask: Ask::Status }];
@@ -97,7 +97,7 @@ fn a_node_that_fails_open_hears_of_a_sign_out_when_it_is_back_after_longer_than_
 }
 
 #[test]
-fn a_sign_in_that_is_held_up_until_the_end_of_its_generation_is_forgotten_begins_nothing() {
+fn a_sign_in_held_up_past_its_generation_begins_nothing() {
     let end = Step::Cli { user: 0, node: 0, change: Change::EndSessions };
     let long = Step::Pass { secs: 2 * DAY };
     for (stages, seen) in [(1, Seen::Overtaken), (2, Seen::HeldUp)] {
@@ -110,7 +110,7 @@ fn a_sign_in_that_is_held_up_until_the_end_of_its_generation_is_forgotten_begins
 }
 
 #[test]
-fn an_entry_outlives_a_token_that_was_renewed_elsewhere_at_the_last_moment() {
+fn an_entry_outlives_a_token_that_was_renewed_elsewhere_late() {
     for off in -15..=1 {
         let steps = [
             Step::Whole { browser: 0, node: 0, ask: SIGN_IN },
@@ -125,7 +125,7 @@ fn an_entry_outlives_a_token_that_was_renewed_elsewhere_at_the_last_moment() {
 }
 
 #[test]
-fn an_entry_that_goes_while_a_node_with_a_slow_clock_reads_the_log_has_gone_for_that_node_too() {
+fn an_entry_pruned_during_a_read_is_gone_for_a_slow_node_too() {
     let tally = run(
         &[0, 0],
         &[

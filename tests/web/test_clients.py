@@ -43,7 +43,7 @@ def walk(client, server):
 
 
 @pytest.mark.parametrize("make", CLIENTS)
-def test_python_signs_in_and_out_over_plain_http_where_that_is_allowed(plain_server, make):
+def test_python_signs_in_and_out_over_plain_http_if_allowed(plain_server, make):
     with make() as client:
         assert walk(client, plain_server) == ([200, 200, 200, 401], {"sealjar-insecure"})
 
@@ -56,7 +56,7 @@ def test_python_loses_the_cookie_over_plain_http_by_default(server, make):
 
 
 @pytest.mark.parametrize("body", ["json", "form"])
-def test_curl_signs_in_and_out_over_plain_http_on_localhost_as_it_is(server, tmp_path, body):
+def test_curl_signs_in_and_out_over_plain_http_on_localhost(server, tmp_path, body):
     jar = tmp_path / "jar"
     url = f"http://localhost:{server.port}/auth"
 

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn never_proposes_less_than_the_least_or_more_than_a_server_computes() {
+    fn proposes_no_less_than_the_least_and_no_more_than_computable() {
         assert_eq!(on(100, 50, 65_536).0, LEAST, "however slow the machine");
         assert_eq!(on(2_000, 1, 1).0, LEAST);
         for target in [1_000, 100_000_000] {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_is_an_answer_and_a_place_in_it_is_kept_until_a_thread_takes_it() {
+    async fn a_full_queue_is_an_answer_and_a_place_is_kept_until_taken() {
         let checker = Checker { jobs: Arc::new(Queue::new(1)), threads: 0 };
         let verify = || checker.verify(Lane::Strange, password("x"), None, true);
         let taken = || {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_hash_that_asks_for_more_than_the_budget_is_refused_and_not_computed() {
+    fn refuses_a_stored_hash_that_asks_for_more_than_the_budget() {
         let own = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let stored = super::super::hash(Cost { memory_kib: 128, ..own }, &password("correct horse"));
         let check =

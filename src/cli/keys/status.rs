@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_at_fault_if_it_lacks_a_key_or_opens_with_a_revoked_one_and_not_if_it_has_one_more() {
+    fn a_missing_or_revoked_key_is_a_nodes_fault_and_an_extra_not() {
         let cases: [(&[u8], u8, Option<String>); 5] = [
             (&[1, 2, 3], 2, None),
             (&[1, 2, 3, 9], 9, None),

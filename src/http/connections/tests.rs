@@ -28,7 +28,7 @@ fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
 }
 
 #[test]
-fn an_answer_on_its_way_keeps_the_connection_until_it_is_written() {
+fn an_answer_keeps_the_connection_until_it_is_written() {
     let connections = connections(1);
     let connection = connections.add(&peer(1));
     let working = [connections.work_for(&peer(1)), connections.work_for(&peer(1))];
@@ -44,7 +44,7 @@ fn an_answer_on_its_way_keeps_the_connection_until_it_is_written() {
 }
 
 #[test]
-fn two_connections_with_one_address_are_both_kept_and_leave_one_by_one() {
+fn two_connections_of_one_address_are_kept_and_leave_singly() {
     let connections = connections(2);
     let old = connections.add(&peer(1));
     let _new = connections.add(&peer(1));
@@ -77,7 +77,7 @@ async fn closing_ends_the_task_however_early_it_comes() {
 }
 
 #[test]
-fn a_request_has_the_idle_time_from_its_first_byte_and_work_stops_the_clock() {
+fn a_request_has_the_idle_time_and_work_stops_the_clock() {
     let connections = connections(9);
     let start = connections.now.load(Ordering::Relaxed);
     let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);

@@ -36,7 +36,7 @@ fn attack(throttle: &Throttle, account: &str) {
 }
 
 #[test]
-fn failures_from_one_network_stop_neither_others_nor_other_accounts() {
+fn failures_of_one_network_stop_no_others_and_no_other_accounts() {
     let throttle = Throttle::new(LIMITS);
     assert!((0..5).all(|_| fail(&throttle, "alice", 1).is_ok()));
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork));
@@ -72,7 +72,7 @@ fn a_network_is_known_for_thirty_days() {
 }
 
 #[test]
-fn a_guesser_with_a_stolen_token_has_no_more_tries_than_one_network() {
+fn a_guesser_with_a_stolen_token_has_the_tries_of_one_network() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let tries = (0..100).map(|from| {
@@ -83,7 +83,7 @@ fn a_guesser_with_a_stolen_token_has_no_more_tries_than_one_network() {
 }
 
 #[test]
-fn a_success_forgets_the_failures_of_its_own_account_and_network_only() {
+fn a_success_forgets_only_failures_of_its_account_and_network() {
     let throttle = Throttle::new(LIMITS);
     for _ in 0..10 {
         assert!((0..4).all(|_| matches!(fail(&throttle, "alice", 1), Ok(()) | Err(Limit::Network))));
@@ -94,7 +94,7 @@ fn a_success_forgets_the_failures_of_its_own_account_and_network_only() {
 }
 
 #[test]
-fn many_at_once_are_charged_before_the_first_is_checked_and_what_was_not_checked_is_refunded() {
+fn many_at_once_are_charged_first_and_refunded_if_not_checked() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let admit = || throttle.admit(LoginAttempt { account: &alice, network: network(1), session: None }, NOW);

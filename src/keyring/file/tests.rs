@@ -94,7 +94,7 @@ fn refuses_an_instant_that_could_not_be_written_again() {
 }
 
 #[test]
-fn accepts_a_kubernetes_secret_and_passes_over_what_is_not_a_key() {
+fn accepts_a_kubernetes_secret_and_skips_what_is_not_a_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let (key, data) = (some_key(), directory.path().join("..data"));
     fs::create_dir(&data).expect("makes");

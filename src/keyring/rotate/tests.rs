@@ -37,7 +37,7 @@ fn rotation_refuses_an_empty_ring() {
 }
 
 #[test]
-fn a_rotated_key_wins_even_when_it_is_to_activate_within_the_same_second() {
+fn a_rotated_key_wins_even_if_it_activates_in_the_same_second() {
     let (_directory, ring, _) = ring_at(100);
     for _ in 0..8 {
         let (kid, activates_at) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
@@ -46,7 +46,7 @@ fn a_rotated_key_wins_even_when_it_is_to_activate_within_the_same_second() {
 }
 
 #[test]
-fn a_key_to_activate_at_once_is_active_although_another_will_take_over_later() {
+fn a_key_activated_at_once_is_active_before_a_scheduled_one() {
     let (_directory, ring, _) = ring_at(100);
     let (later, _) = ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(200)).expect("rotates");
     let (kid, activates_at) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
@@ -57,7 +57,7 @@ fn a_key_to_activate_at_once_is_active_although_another_will_take_over_later() {
 }
 
 #[test]
-fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
+fn a_key_published_without_a_date_seals_only_once_activated() {
     let (_directory, ring, first) = ring_at(100);
     let (kid, made) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     let read = ring.read().expect("reads");
@@ -72,7 +72,7 @@ fn a_key_published_without_a_date_opens_and_seals_only_once_it_is_activated() {
 }
 
 #[test]
-fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
+fn a_key_activated_in_the_same_second_as_another_seals() {
     for _ in 0..8 {
         let (_directory, ring, _) = ring_at(100);
         ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
@@ -84,7 +84,7 @@ fn a_key_activated_within_the_same_second_as_another_seals_all_the_same() {
 }
 
 #[test]
-fn a_key_left_behind_is_taken_up_unless_it_was_revoked_or_scheduled() {
+fn a_key_left_behind_is_taken_up_unless_revoked_or_scheduled() {
     let (directory, ring, _) = ring_at(100);
     let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
@@ -120,7 +120,7 @@ fn the_only_active_key_is_revoked_only_with_a_replacement() {
 }
 
 #[test]
-fn a_key_that_the_log_refuses_cannot_take_over_and_nothing_is_revoked_before_the_end() {
+fn a_key_that_the_log_refuses_cannot_take_over() {
     let (directory, ring, old) = ring_at(100);
     let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
     assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
@@ -175,7 +175,7 @@ fn the_only_key_is_no_reason_if_the_log_refuses_it() {
 }
 
 #[test]
-fn a_revoked_key_names_those_under_which_its_sessions_were_renewed() {
+fn a_revoked_key_names_the_keys_that_renewed_its_sessions() {
     let (directory, ring, first) = ring_at(100);
     let [second, third, fourth] = [200, 300, 900]
         .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(150)).expect("rotates").0);
@@ -196,7 +196,7 @@ fn a_revoked_key_names_those_under_which_its_sessions_were_renewed() {
 }
 
 #[test]
-fn prunes_a_retired_key_once_its_last_token_is_dead_and_not_a_second_earlier() {
+fn prunes_a_retired_key_at_the_second_its_last_token_is_dead() {
     let (_directory, ring, old) = ring_at(100);
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
     let dead = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();

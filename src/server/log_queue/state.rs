@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_lines_are_told_of_once_what_was_queued_before_is_written() {
+    fn lost_lines_are_reported_after_what_was_queued_before() {
         let mut state = State::default();
         let text = [b'x'; MAX_LINE_BYTES];
         let mut queued = 0;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_told_of_after_the_next_line_that_could() {
+    fn unwritten_lines_are_reported_after_the_next_written_one() {
         let mut state = State::default();
         state.settle(Kind::Other, false, Lost::default());
         state.settle(Kind::Audit, false, Lost::default());

@@ -74,7 +74,7 @@ fn refuses_what_breaks_a_rule_both_ways() {
 }
 
 #[test]
-fn no_text_ends_within_a_character_that_the_next_length_completes() {
+fn no_text_ends_within_a_character() {
     let name = "x".repeat(0xa9);
     let claims = Claims { identity: Identity { login_name: "ab", display_name: &name, ..ALICE }, ..some_claims() };
     let mut bytes = claims.encode().expect("well formed");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_node_is_not_live_after_half_a_minute_and_gone_after_an_hour_whichever_way_the_clock_went() {
+    async fn a_silent_node_is_dead_after_30_s_and_gone_after_an_hour() {
         let (_home, store) = new_store().await;
         for sign in [1, -1] {
             let silent = report("silent", &[1], Some(1));

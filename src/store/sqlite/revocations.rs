@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_last_counts_however_long_ago_and_what_was_before_until_its_tokens_are_dead() {
+    async fn the_last_record_counts_and_earlier_ones_while_tokens_live() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));

@@ -18,7 +18,7 @@ const OFFSET: i32 = 0;
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn clocks_a_minute_apart_refuse_nobody_and_accept_nobody_who_was_signed_out() {
+async fn clocks_a_minute_apart_change_no_verdict() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
@@ -39,7 +39,7 @@ async fn clocks_a_minute_apart_refuse_nobody_and_accept_nobody_who_was_signed_ou
 }
 
 #[tokio::test]
-async fn no_session_outlives_its_refusal_on_the_slow_node_when_the_fast_one_throws_it_away() {
+async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
     let _turn = turn().await;
     let clock = |directory: &Path| directory.join("clock");
     let environment = |directory: &Path| {

@@ -25,7 +25,7 @@ fn set(database: &Postgres, setting: &str, value: &str) {
 }
 
 #[test]
-fn a_database_that_may_lose_sign_outs_or_cannot_be_used_is_found() {
+fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
     let mut database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let is = |check: &str, arguments: &[&str], expected: &[&str], remedy: &str| {

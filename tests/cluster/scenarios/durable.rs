@@ -6,7 +6,7 @@ use crate::postgres::{Postgres, Special};
 use crate::turn;
 
 #[tokio::test]
-async fn an_answered_sign_out_survives_a_server_that_would_rather_write_later() {
+async fn a_sign_out_survives_a_server_that_commits_asynchronously() {
     let _turn = turn().await;
     let lazy = ["synchronous_commit=off", "wal_writer_delay=10s"].map(str::to_owned);
     let mut database = Postgres::start_special(&Special { settings: &|_| lazy.to_vec(), ..Special::default() });
@@ -24,7 +24,7 @@ async fn an_answered_sign_out_survives_a_server_that_would_rather_write_later() 
 }
 
 #[tokio::test]
-async fn nodes_that_reach_the_server_through_a_pooler_are_as_well_off_as_others() {
+async fn nodes_work_through_a_pooler_as_well_as_without() {
     let _turn = turn().await;
     let mut database = Postgres::start();
     let pooler = database.pooler();
@@ -43,7 +43,7 @@ async fn nodes_that_reach_the_server_through_a_pooler_are_as_well_off_as_others(
 }
 
 #[tokio::test]
-async fn a_node_that_is_told_to_stop_while_the_server_is_away_delivers_what_it_owes_when_that_is_back_in_time() {
+async fn a_node_that_stops_delivers_its_sign_outs_if_it_still_can() {
     let _turn = turn().await;
     let mut database = Postgres::start();
     let home = nodes::home(&database, &[]);

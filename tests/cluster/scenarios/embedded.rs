@@ -104,7 +104,7 @@ impl Node {
 }
 
 #[tokio::test]
-async fn what_ends_on_one_node_of_an_application_ends_on_the_other_though_the_database_was_away() {
+async fn what_ends_on_one_node_ends_on_the_other_after_an_outage() {
     let _turn = turn().await;
     let mut database = Postgres::start();
     let home = Home::new();

@@ -11,7 +11,7 @@ use crate::postgres::Postgres;
 use crate::turn;
 
 #[tokio::test]
-async fn an_answered_sign_out_survives_the_loss_of_the_primary_where_a_standby_confirms_commits() {
+async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
     const SESSIONS: usize = 200;
     let _turn = turn().await;
     let mut primary = Postgres::start();
@@ -62,7 +62,7 @@ async fn an_answered_sign_out_survives_the_loss_of_the_primary_where_a_standby_c
 }
 
 #[tokio::test]
-async fn while_no_standby_confirms_it_no_sign_out_is_answered_with_success() {
+async fn no_sign_out_succeeds_while_no_standby_confirms_it() {
     let _turn = turn().await;
     let primary = Postgres::start();
     let home = nodes::home(&primary, &[]);
@@ -81,7 +81,7 @@ async fn while_no_standby_confirms_it_no_sign_out_is_answered_with_success() {
 }
 
 #[tokio::test]
-async fn commits_that_a_failover_lost_are_noticed_and_made_good_by_store_restored() {
+async fn store_restored_makes_good_for_commits_that_a_failover_lost() {
     let _turn = turn().await;
     let mut primary = Postgres::start();
     let home = nodes::home(&primary, &[]);

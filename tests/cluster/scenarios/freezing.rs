@@ -18,7 +18,7 @@ const TRIES: usize = 200;
 const BOUND: Duration = Duration::from_secs(4);
 
 #[tokio::test]
-async fn a_node_that_freezes_in_the_middle_of_a_commit_holds_up_nobody_for_long() {
+async fn a_node_that_freezes_in_a_commit_holds_up_nobody_for_long() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);

@@ -71,7 +71,7 @@ async fn a_revoked_key_is_refused_by_nodes_whose_files_do_not_change() {
 }
 
 #[tokio::test]
-async fn a_revocation_fails_while_the_store_is_away_and_holds_when_it_is_run_again() {
+async fn a_revocation_fails_without_the_store_and_holds_when_repeated() {
     let _turn = turn().await;
     let mut database = Postgres::start();
     let home = nodes::home(&database, &["revocation.max_staleness=1h"]);

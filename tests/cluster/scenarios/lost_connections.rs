@@ -12,7 +12,7 @@ const CUT_OFF: &str = "SELECT count(*) > 0 AND bool_and(pg_terminate_backend(pid
                        WHERE usename = 'sealjar';";
 
 #[tokio::test]
-async fn nobody_pays_for_connections_that_were_closed_though_they_were_used_just_before() {
+async fn connections_lost_just_after_use_cost_no_request() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);

@@ -13,7 +13,7 @@ const MANY: i64 = 100_000;
 const SQLITE: &str = "sqlite://sealjar.db";
 
 #[tokio::test]
-async fn from_sqlite_to_three_nodes_though_it_was_killed_in_the_middle() {
+async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
     let _turn = turn().await;
     let postgres = Postgres::start();
     let store = postgres.url("sealjar", "sslmode=disable");

@@ -13,7 +13,7 @@ const BOUND: Duration = Duration::from_secs(1);
 const LISTENERS: &str = "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query LIKE 'LISTEN%'";
 
 #[tokio::test]
-async fn a_node_whose_notices_are_cut_off_hears_by_polling_and_listens_again() {
+async fn a_node_without_notices_polls_and_listens_again() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);

@@ -46,7 +46,7 @@ async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_commits_after_a_sign_out_was_told_to_have_failed_is_not_missed_nor_is_that_sign_out() {
+async fn neither_a_late_row_nor_a_failed_sign_out_is_missed() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let nodes = nodes::three(&home, &[]);
@@ -63,7 +63,7 @@ async fn a_row_that_commits_after_a_sign_out_was_told_to_have_failed_is_not_miss
 }
 
 #[tokio::test]
-async fn whatever_takes_the_numbers_of_rows_that_were_lost_is_not_missed() {
+async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let nodes = nodes::three(&home, &[]);

@@ -4,7 +4,7 @@ use crate::nodes::{self, until_all};
 use crate::postgres::Postgres;
 
 #[tokio::test]
-async fn nothing_that_a_backup_revives_lives_on_any_node_and_every_account_can_sign_in() {
+async fn nothing_that_a_backup_revives_lives_on_any_node() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     home.add_user("bob");

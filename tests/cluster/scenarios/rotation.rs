@@ -15,7 +15,7 @@ use crate::{nodes, reduced_or_stated, turn};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn sessions_open_on_every_node_through_rotations_that_are_in_force_at_once() {
+async fn sessions_open_on_every_node_through_immediate_rotations() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
@@ -26,7 +26,7 @@ async fn sessions_open_on_every_node_through_rotations_that_are_in_force_at_once
 /// Each node has a key directory of its own, which is brought up to date late and later: what rsync, a configuration management or
 /// Kubernetes do.
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_open_on_every_node_through_rotations_that_wait_until_each_has_the_key() {
+async fn sessions_open_on_every_node_through_rotations_that_wait() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);

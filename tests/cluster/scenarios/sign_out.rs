@@ -9,7 +9,7 @@ use crate::{nodes, reduced_or_stated, turn};
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn a_cookie_signed_out_on_one_node_is_refused_by_the_others_within_a_second() {
+async fn a_sign_out_is_in_force_on_all_nodes_within_a_second() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
@@ -33,7 +33,7 @@ async fn a_cookie_signed_out_on_one_node_is_refused_by_the_others_within_a_secon
 }
 
 #[tokio::test]
-async fn whatever_else_ends_sessions_ends_them_on_every_node_within_a_second() {
+async fn every_other_end_is_in_force_on_all_nodes_within_a_second() {
     let _turn = turn().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);

@@ -13,7 +13,7 @@ use crate::postgres::{Postgres, Special, done};
 const ACCESS: &str = "local all all trust\nhostssl all all all scram-sha-256\n";
 
 #[tokio::test]
-async fn a_certificate_is_verified_and_what_does_not_verify_is_said_clearly() {
+async fn a_certificate_is_verified_and_a_bad_one_is_explained() {
     let certificates = Certificates::new();
     let database = certificates.postgres();
     let url = |query: &str| database.url("sealjar", query);

@@ -23,7 +23,7 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_come_up() {
 }
 
 #[test]
-fn accounts_that_are_added_at_once_to_an_empty_database_are_all_there() {
+fn accounts_added_at_once_to_an_empty_database_are_all_there() {
     let database = Postgres::start();
     let home = Home::new();
     let store = database.url("sealjar", "sslmode=disable");

@@ -6,7 +6,7 @@ use crate::nodes::{self, until_all};
 use crate::postgres::Postgres;
 
 #[tokio::test]
-async fn older_nodes_go_on_beside_a_newer_one_until_the_tables_need_newer_ones() {
+async fn older_nodes_go_on_until_the_tables_need_newer_ones() {
     let database = Postgres::start();
     let home = nodes::home(&database, &["revocation.max_staleness=4s"]);
     home.add_user("bob");

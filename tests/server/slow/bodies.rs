@@ -55,7 +55,7 @@ fn trickle_raw(address: &str, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_gets_408_over_http_1_and_the_connection_ends() {
+async fn a_body_that_trickles_over_http_1_gets_408_and_a_close() {
     let home = Home::with_settings(&["http.body_timeout=1s"]);
     let server = home.start();
     let trickle = |path: &str| {
@@ -77,7 +77,7 @@ async fn a_body_that_trickles_gets_408_over_http_1_and_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn a_browser_is_shown_the_sign_in_form_again_if_its_body_trickles() {
+async fn shows_the_sign_in_form_again_if_a_browsers_body_trickles() {
     let home = Home::with_settings(&["http.body_timeout=1s"]);
     let server = home.start();
     let head = "POST /auth/login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\n";

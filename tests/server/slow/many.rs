@@ -80,7 +80,7 @@ async fn a_limit_of_open_files_that_may_be_raised_is_raised() {
 }
 
 #[tokio::test]
-async fn when_open_files_run_out_idle_connections_give_way_and_the_log_says_so_once() {
+async fn without_open_files_idle_connections_give_way_with_one_line() {
     let home = home_with(1000, &[]);
     let mut server = home.start();
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count() as u64;

@@ -23,7 +23,7 @@ fn until_answered(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usi
 }
 
 #[tokio::test]
-async fn of_bodies_that_do_not_come_those_of_the_busiest_visitor_give_way() {
+async fn missing_bodies_of_the_busiest_visitor_give_way() {
     const MOST_WAITING: u32 = 128;
     const OF_ATTACKER: u32 = 190;
     const DISPLACED: u32 = OF_ATTACKER + 1 - MOST_WAITING;
@@ -61,7 +61,7 @@ fn assert_stays(proxy: &mut Http2) {
 }
 
 #[tokio::test]
-async fn bodies_that_come_after_the_answer_do_not_end_a_proxys_connection() {
+async fn bodies_after_the_answer_do_not_end_a_proxys_connection() {
     // h2 closes a stranger's connection after 1024, and knows the last 50 that it has reset.
     const REQUESTS: u32 = 1200;
     let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
@@ -83,7 +83,7 @@ async fn bodies_that_come_after_the_answer_do_not_end_a_proxys_connection() {
 }
 
 #[tokio::test]
-async fn requests_that_are_given_up_at_once_do_not_end_a_proxys_connection() {
+async fn requests_given_up_at_once_do_not_end_a_proxys_connection() {
     const REQUESTS: u32 = 90;
     let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();

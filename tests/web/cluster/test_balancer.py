@@ -56,7 +56,7 @@ class Crowd(Visitor):
                 self.statuses.append(repr(error))
 
 
-def test_a_session_is_good_on_every_node_and_its_end_is_in_force_on_all(balancer, nodes):
+def test_a_session_and_its_end_hold_on_every_node(balancer, nodes):
     session = sign_in(balancer)
     assert verdicts(nodes, session) == [200] * 3
     for _ in range(6):
@@ -76,7 +76,7 @@ def test_every_node_takes_its_part(balancer, nodes):
     until(refused, lambda found: all(now > then for now, then in zip(found, before)))
 
 
-def test_a_visitor_notices_nothing_when_the_nodes_are_restarted_one_by_one(balancer, nodes):
+def test_a_visitor_notices_no_rolling_restart(balancer, nodes):
     session = sign_in(balancer)
     with Visitor(balancer, session) as visitor:
         for node in nodes:
@@ -88,7 +88,7 @@ def test_a_visitor_notices_nothing_when_the_nodes_are_restarted_one_by_one(balan
     assert set(visitor.statuses) == {200}, visitor.statuses
 
 
-def test_of_a_steady_load_no_request_is_lost_when_the_nodes_are_restarted_one_by_one(balancer, nodes):
+def test_a_rolling_restart_under_load_loses_no_request(balancer, nodes):
     session = sign_in(balancer)
     # A POST is never sent twice, so none may meet a node that is gone.
     requests = [("GET", "/auth/status", session), ("GET", "/", session), ("POST", "/auth/logout", API)] * 5
@@ -117,7 +117,7 @@ def test_nor_when_one_is_killed(balancer, nodes):
     assert set(visitor.statuses) == {200}, visitor.statuses
 
 
-def test_when_no_node_is_ready_a_sign_out_is_taken_all_the_same_and_delivered_later(balancer, nodes, postgres):
+def test_a_sign_out_is_taken_when_no_node_is_ready(balancer, nodes, postgres):
     session, other = sign_in(balancer), sign_in(balancer)
     postgres.stop()
     try:

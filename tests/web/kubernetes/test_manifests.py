@@ -114,7 +114,7 @@ def test_sealjar_takes_the_settings(container, tmp_path):
         assert [line for line in lines if line.endswith(f"# environment {name}")], name
 
 
-def test_a_server_reads_the_keys_as_they_are_mounted_and_exchanged(container, tmp_path):
+def test_a_server_reads_mounted_keys_and_their_replacements(container, tmp_path):
     """With what the manifests set, but its own ports and store: what these are to be is shown above, and in `cluster`."""
     sealjar = Sealjar(tmp_path)
     mounted, store = tmp_path / "mounted", f"sqlite://{tmp_path}/sealjar.db"

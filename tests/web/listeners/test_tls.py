@@ -106,7 +106,7 @@ def test_the_oldest_version_can_be_raised(sealjar, files):
         assert connection.version() == "TLSv1.3"
 
 
-def test_a_new_certificate_is_served_without_a_restart_and_a_bad_one_never(served, files, tmp_path):
+def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, tmp_path):
     certificate, key = files
     first = serial(served.port)
     with connect("127.0.0.1", served.port, Client(served.port, certificate).context, HOST) as old_connection:

@@ -44,7 +44,7 @@ def test_a_session_lives_at_a_unix_socket(sealjar, path):
     assert ask(path, "GET", "/auth/status", [("Cookie", cookie)]).reason() == "revoked"
 
 
-def test_only_owner_and_group_may_connect_unless_it_is_said_otherwise(sealjar, path):
+def test_only_owner_and_group_may_connect_by_default(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     sealjar.stop()
@@ -52,7 +52,7 @@ def test_only_owner_and_group_may_connect_unless_it_is_said_otherwise(sealjar, p
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_comes_by_the_socket_counts_as_a_proxys_word_only_if_it_is_said(sealjar, path):
+def test_the_socket_counts_as_a_trusted_proxy_only_if_configured(sealjar, path):
     forwarded = [("X-Forwarded-For", "203.0.113.9")]
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     sign_in(path, forwarded)
@@ -72,7 +72,7 @@ def test_the_file_goes_with_the_server(sealjar, path):
     assert not path.exists()
 
 
-def test_a_file_that_a_killed_server_left_is_replaced_and_one_in_use_is_not(sealjar, path):
+def test_a_left_over_file_is_replaced_and_one_in_use_is_not(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     sealjar.stop(signal.SIGKILL)
     assert path.exists()

@@ -59,7 +59,7 @@ def test_verifications_are_counted_by_outcome(server):
     assert counted == {"live": 3, "missing": 1, "invalid": 1, "forbidden": 1}
 
 
-def test_passwords_are_counted_by_outcome_and_nobody_is_told_which_accounts_there_are(server):
+def test_passwords_are_counted_by_outcome_and_name_no_account(server):
     def sign_in(login, password):
         body = json.dumps({"login": login, "password": password}).encode()
         return server.request("POST", "/auth/login", [JSON], body).status
@@ -134,7 +134,7 @@ def promtool():
     )
 
 
-def test_prometheus_takes_the_rules_the_expressions_and_the_metrics(server, promtool, tmp_path):
+def test_prometheus_accepts_rules_expressions_and_metrics(server, promtool, tmp_path):
     assert (done := promtool("check", "rules", FOLDER / "alerts.yml")).returncode == 0, done
     assert (done := promtool("test", "rules", FOLDER / "alerts-test.yml")).returncode == 0, done
     rules = [

@@ -63,7 +63,7 @@ def test_the_application_is_reached_through_caddy_alone(project):
     assert services["sealjar"]["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] == pool["subnet"]
 
 
-def test_sealjar_takes_its_settings_and_keeps_its_state_in_the_volume(project, tmp_path):
+def test_sealjar_takes_settings_and_keeps_state_in_the_volume(project, tmp_path):
     service = project["services"]["sealjar"]
     environment = {**Sealjar.without_settings(), **service["environment"]}
     command = [Sealjar.program(), "config"]

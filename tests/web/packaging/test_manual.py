@@ -40,14 +40,14 @@ def test_each_command_has_one(pages):
     assert {page.name for page in pages.glob("*/*")} == wanted | {"sealjar.toml.5"}
 
 
-def test_all_settings_with_their_defaults_are_in_the_page_of_the_settings(pages):
+def test_the_settings_page_has_every_setting_with_its_default(pages):
     page = words(pages / "man5/sealjar.toml.5")
     for name, value in re.findall(r"^(\S+) = (.*)  # default$", sealjar("config"), re.MULTILINE):
         default = value.strip('"') if value not in ('""', "[]") else "none"
         assert f" {name} {default} " in page, name
 
 
-def test_exit_codes_files_and_variables_are_in_the_page_of_the_command(pages):
+def test_the_commands_page_has_exit_codes_files_and_variables(pages):
     page = words(pages / "man1/sealjar.1")
     for part in ["EXIT STATUS 0 done", "78 the configuration", "SEALJAR_CONFIG", "/etc/sealjar/sealjar.toml"]:
         assert part in page

@@ -40,7 +40,7 @@ def test_the_service_is_as_confined_as_it_says():
     assert run(*security, f"--threshold={rate - 1}").returncode != 0, "it is better than it says"
 
 
-def test_the_sockets_have_the_names_and_addresses_of_the_settings():
+def test_the_sockets_have_names_and_addresses_of_the_settings():
     """So that `systemd:NAME` finds them, and whoever goes over to them changes no address."""
     http = tomllib.loads(SETTINGS.read_text())["http"]
     for file, setting, name in [("sealjar.socket", "listen", "public"), ("sealjar-admin.socket", "admin_listen", "admin")]:
@@ -71,7 +71,7 @@ def test_the_user_and_the_directories_are_made(tmp_path):
         assert (stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)) == (mode, owners), path
 
 
-def test_the_settings_are_what_sealjar_takes_and_within_what_the_service_may_write(tmp_path):
+def test_the_settings_are_valid_and_name_only_writable_paths(tmp_path):
     lines = sealjar("--config", SETTINGS, "config").splitlines()
     in_force = {line.split(" = ")[0]: line for line in lines if line.endswith(f"# file {SETTINGS}")}
     assert in_force.keys() == {"store", "keys.dir", "http.listen", "http.admin_listen"}

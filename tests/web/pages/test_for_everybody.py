@@ -109,7 +109,7 @@ def test_errors_are_pages_for_people_and_problems_for_programs(profile, origin, 
         assert program.evaluate(ask, [method, path]) == [status, "application/problem+json", reason], path
 
 
-def test_a_form_sent_after_the_session_has_ended_gets_a_page_that_leads_to_sign_in(page, server, origin, login):
+def test_a_form_sent_after_the_session_leads_to_sign_in(page, server, origin, login):
     sign_in(page, origin, login)
     page.goto(f"{origin}/auth/password")
     server.command("revoke", "--user", login)

@@ -42,7 +42,7 @@ def test_the_session_of_one_host_is_none_on_another(page, two_hosts):
     still_signed_in(page, a, "alice")
 
 
-def test_with_a_cookie_domain_one_session_is_good_on_both_hosts_and_ends_on_both(page, two_hosts):
+def test_a_cookie_domain_gives_both_hosts_one_session(page, two_hosts):
     _, a, b = two_hosts("cookie.domain=test.localhost")
     sign_in(page, a, "alice")
     session = cookie(page.context, "__Secure-sealjar")
@@ -56,7 +56,7 @@ def test_with_a_cookie_domain_one_session_is_good_on_both_hosts_and_ends_on_both
         expect_signed_out(page, origin)
 
 
-def test_with_a_cookie_domain_a_sign_in_on_one_host_leads_back_to_the_other(page, two_hosts, other_site):
+def test_a_cookie_domain_lets_a_sign_in_lead_to_the_other_host(page, two_hosts, other_site):
     """The pages' policy covers where forms lead to in the end, and must let them go there."""
     _, a, b = two_hosts("cookie.domain=test.localhost")
     open_sign_in(page, a, f"?rd={b}/protected")
@@ -69,7 +69,7 @@ def test_with_a_cookie_domain_a_sign_in_on_one_host_leads_back_to_the_other(page
 
 
 @pytest.mark.parametrize("partitioned", ["", "; Partitioned"])
-def test_cookies_that_a_sibling_host_plants_hide_no_session_from_a_sign_out(page, two_hosts, other_site, partitioned):
+def test_cookies_of_a_sibling_host_hide_no_session(page, two_hosts, other_site, partitioned):
     """Chromium sends cookies of longer paths first, so all of these come before the session's."""
     server, a, _ = two_hosts("cookie.domain=test.localhost")
     sign_in(page, a, "alice")

@@ -68,7 +68,7 @@ def test_nobody_is_signed_in_by_a_form_of_another_site(page, origin, other_site)
     assert cookie(page.context) is None
 
 
-def test_a_sandboxed_frame_whose_origin_is_null_does_nothing_in_somebodys_name(page, origin, other_site, login):
+def test_a_sandboxed_frame_of_origin_null_does_nothing(page, origin, other_site, login):
     sign_in(page, origin, login)
     before = cookie(page.context)["value"]
     for target in TARGETS:
@@ -135,7 +135,7 @@ EMBEDDED = {
 
 
 @pytest.mark.parametrize("element", EMBEDDED)
-def test_nothing_of_a_session_can_be_loaded_into_a_page_of_another_origin(profile, page, origin, other_site, login, element):
+def test_no_page_of_another_origin_can_load_a_session(profile, page, origin, other_site, login, element):
     sign_in(page, origin, login)
     for path in ("/auth/status", "/protected", "/auth/renew", "/auth/verify", "/auth/style.css"):
         other_site.pages["/"] = EMBEDDED[element].format(origin + path)

@@ -31,7 +31,7 @@ def test_the_page_of_the_session_says_who_and_until_when(page, origin, login):
     assert in_any_case - signed_in == 12 * 3600 * 1000
 
 
-def test_a_change_of_password_ends_the_sessions_elsewhere_and_goes_on_here(profile, server, origin, login):
+def test_a_change_of_password_ends_the_sessions_elsewhere(profile, server, origin, login):
     here, elsewhere = profile().new_page(), profile().new_page()
     for page in (here, elsewhere):
         sign_in(page, origin, login)
@@ -62,7 +62,7 @@ def test_a_change_of_password_ends_the_sessions_elsewhere_and_goes_on_here(profi
     expect_signed_in(elsewhere, login)
 
 
-def test_a_password_that_somebody_else_set_leads_only_to_the_change(page, server, origin, login):
+def test_a_password_set_by_another_leads_only_to_the_change(page, server, origin, login):
     server.command("users", "passwd", login, "--must-change", stdin="for one day only\n")
 
     def choose(new):
@@ -104,7 +104,7 @@ def test_confirming_takes_the_password_and_makes_a_fresh_session(page, server, o
     assert status_of(server, before) == 401
 
 
-def test_confirming_without_a_session_takes_one_sign_in_and_no_second_password(page, origin, login):
+def test_confirming_without_a_session_takes_one_sign_in(page, origin, login):
     page.goto(f"{origin}/auth/reauthenticate?rd=/protected%3Fsafe%3D1")
     expect(page).to_have_title("Sign in")
     submit_sign_in(page, login)
@@ -143,7 +143,7 @@ def test_a_sign_out_in_one_tab_holds_in_the_other(page, server, origin, login):
     expect(leaving.get_by_text("You are signed out")).to_be_visible()
 
 
-def test_signing_out_everywhere_ends_the_session_in_the_other_browser(profile, origin, login):
+def test_signing_out_everywhere_reaches_the_other_browser(profile, origin, login):
     here, elsewhere, somebody = (profile().new_page() for _ in range(3))
     for page in (here, elsewhere):
         sign_in(page, origin, login)
@@ -156,7 +156,7 @@ def test_signing_out_everywhere_ends_the_session_in_the_other_browser(profile, o
 
 
 @pytest.mark.parametrize("button", ["Sign out", "Sign out everywhere"])
-def test_going_back_after_a_sign_out_shows_nothing_of_the_session(page, origin, login, button):
+def test_going_back_after_a_sign_out_shows_no_session(page, origin, login, button):
     sign_in(page, origin, login)
     page.goto(f"{origin}/auth/password")
     expect(page.get_by_label("Login name")).to_have_value(login)

@@ -23,7 +23,7 @@ from playwright.sync_api import expect
 NEW_PASSWORD = "another horse battery"
 
 
-def test_signing_in_leads_back_to_where_one_wanted_to_go_also_after_a_wrong_password(page, origin, login):
+def test_signing_in_leads_back_also_after_a_wrong_password(page, origin, login):
     open_sign_in(page, origin, "?rd=/protected%3Fview%3Dall%26page%3D2")
     page.get_by_role("checkbox", name="Keep me signed in").check()
     submit_sign_in(page, login, "not the password")
@@ -38,7 +38,7 @@ def test_signing_in_leads_back_to_where_one_wanted_to_go_also_after_a_wrong_pass
     assert json.loads(page.locator("body").inner_text())["login_name"] == login
 
 
-def test_what_cannot_be_seen_without_a_session_asks_for_sign_in_and_then_appears(page, origin, login):
+def test_a_protected_page_asks_for_sign_in_and_then_appears(page, origin, login):
     page.goto(f"{origin}/protected?view=all")
     expect(page).to_have_title("Sign in")
     submit_sign_in(page, login)
@@ -60,7 +60,7 @@ def test_nobody_is_led_away_to_another_site_after_signing_in(page, origin, other
         assert page.url.startswith(origin + "/"), page.url
 
 
-def test_the_cookie_of_a_sign_in_is_for_this_host_alone_and_for_no_script(page, origin, login):
+def test_the_cookie_is_for_this_host_alone_and_for_no_script(page, origin, login):
     sign_in(page, origin, login)
     session = cookie(page.context)
     assert {key: session[key] for key in ("domain", "path", "httpOnly", "secure", "sameSite")} == {
@@ -74,7 +74,7 @@ def test_the_cookie_of_a_sign_in_is_for_this_host_alone_and_for_no_script(page, 
     assert page.evaluate("document.cookie") == ""
 
 
-def test_the_cookie_of_somebody_who_wants_to_be_remembered_outlives_the_browser(page, origin, login):
+def test_a_remembered_cookie_outlives_the_browser(page, origin, login):
     open_sign_in(page, origin, "?rd=/auth/status")
     page.get_by_role("checkbox", name="Keep me signed in").check()
     submit_sign_in(page, login)
@@ -96,7 +96,7 @@ def test_two_tabs_with_a_sign_in_form_both_work(page, origin, login):
     still_signed_in(page, origin, login)
 
 
-def test_a_sign_in_form_that_went_stale_comes_again_with_a_message_and_then_works(page, origin, login):
+def test_a_stale_sign_in_form_comes_again_and_then_works(page, origin, login):
     open_sign_in(page, origin, "?rd=/protected")
     assert cookie(page.context, FORM)
     page.context.clear_cookies(name=FORM)
@@ -180,7 +180,7 @@ def test_everything_works_without_scripts(profile, origin, login):
     expect_signed_out(page, origin)
 
 
-def test_a_script_of_this_site_signs_in_and_out_with_json_and_no_token(profile, origin, login):
+def test_a_script_of_this_site_uses_json_and_needs_no_token(profile, origin, login):
     # The policy of the pages lets no script fetch anything, so here it is off; an app has one of its own.
     page = profile(bypass_csp=True).new_page()
     open_sign_in(page, origin)

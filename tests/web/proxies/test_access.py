@@ -72,7 +72,7 @@ def test_a_damaged_cookie_is_refused(proxy, sealjar, app):
             assert proxy("GET", "/", [*API, ("Cookie", refused)]).status == 401
 
 
-def test_a_copy_of_the_cookie_is_refused_after_its_session_was_signed_out(proxy, sealjar, app):
+def test_a_copied_cookie_is_refused_after_the_sign_out(proxy, sealjar, app):
     cookie = sealjar.sign_in()
     assert proxy("GET", "/", [("Cookie", cookie)]).status == 200
     signed_out = proxy("POST", "/auth/logout", [("Cookie", cookie), ("Content-Type", "application/json")])
@@ -138,7 +138,7 @@ def test_a_websocket_is_opened_with_a_session_only(proxy, sealjar, app):
         assert status == 401
 
 
-def test_failed_sign_ins_count_for_the_visitor_and_not_for_the_proxy(proxy, kind, sealjar):
+def test_failed_sign_ins_count_for_the_visitor_not_the_proxy(proxy, kind, sealjar):
     login = f"guessed-{kind.name}"
     sealjar.add_user(login)
 

@@ -69,7 +69,7 @@ class Impostor:
         self.server.server_close()
 
 
-def test_nobody_gets_in_while_sealjar_is_away_and_everybody_again_afterwards(proxy, sealjar, app):
+def test_nobody_gets_in_until_sealjar_is_back(proxy, sealjar, app):
     cookie = ("Cookie", sealjar.sign_in())
     assert proxy("GET", "/", [cookie]).status == 200
     requests = [(method, "/", [*headers, cookie]) for method in ("GET", "POST") for headers in (API, NAVIGATION)]

@@ -28,7 +28,7 @@ def test_the_application_is_told_who_asks(proxy, sealjar):
 
 
 @pytest.mark.parametrize("login, claims", [("alice", SPELLINGS), ("bob", SPOOFED)], ids=["alice", "bob"])
-def test_no_identity_that_the_client_sent_reaches_the_application(proxy, sealjar, login, claims):
+def test_no_identity_of_the_client_reaches_the_application(proxy, sealjar, login, claims):
     """Also not where Sealjar has nothing to say: bob has no role, no name and no address."""
     cookie = sealjar.sign_in(login)
     honest = proxy("GET", "/", [("Cookie", cookie)]).app_saw()
@@ -124,7 +124,7 @@ def test_a_session_in_a_field_of_its_own_is_read_or_refused(proxy, sealjar, app)
         assert cookies_of(answer.app_saw()) == ["a=1", "b=2"]
 
 
-def test_however_many_copies_of_our_cookies_come_none_reaches_the_application(proxy, sealjar):
+def test_no_copy_of_our_cookies_reaches_the_application(proxy, sealjar):
     """Other cookies may be lost where a proxy cannot count that far."""
     token = sealjar.sign_in().partition("=")[2]
     field = "; ".join(f"{S}={token}; c{index}=1; {FORM}={token}" for index in range(12))
@@ -132,7 +132,7 @@ def test_however_many_copies_of_our_cookies_come_none_reaches_the_application(pr
     assert token not in json.dumps(seen.headers)
 
 
-def test_a_request_without_cookies_of_ours_is_refused_with_all_its_others(proxy, app):
+def test_a_request_with_only_other_cookies_is_refused(proxy, app):
     with app.sees_nothing():
         assert proxy("GET", "/", [("Cookie", "a=1; sealjar=2"), ("Cookie", f"x{S}=3")]).status == 401
 

@@ -31,7 +31,7 @@ def test_only_other_cookies_reach_the_application(client, sealjar):
     assert cookie.partition("=")[2] not in json.dumps(seen)
 
 
-def test_no_identity_that_the_client_sent_reaches_the_application(client, sealjar):
+def test_no_identity_of_the_client_reaches_the_application(client, sealjar):
     cookie = ("cookie", sealjar.sign_in())
     for fields in batches([(name.lower(), value) for name, value in SPELLINGS]):
         seen = client.request("GET", "/", [cookie, *fields]).json()

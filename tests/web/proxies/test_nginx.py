@@ -79,7 +79,7 @@ def adverse(certificate, sealjar, slow):
     yield from running(ADVERSE, certificate, sealjar, slow)
 
 
-def test_the_application_is_told_no_field_of_the_list_by_the_client(adverse, sealjar):
+def test_the_client_sends_no_listed_field_to_the_application(adverse, sealjar):
     spoofed = [(name, "mallory") for name in STRIPPED]
     spoofed += [(name.replace("-", separator), "mallory") for name in PRINCIPAL for separator in SEPARATORS]
     seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).app_saw()
@@ -142,7 +142,7 @@ def heard(certificate, asked, slow):
     yield from running(ADVERSE, certificate, asked, slow)
 
 
-def test_sealjar_is_asked_about_the_request_and_told_nothing_else(heard, asked):
+def test_sealjar_is_told_the_request_and_nothing_else(heard, asked):
     told = {
         "Cookie": "__Host-sealjar=a; b=c",
         "Origin": f"https://{OTHER_HOST}",
@@ -168,7 +168,7 @@ def test_sealjar_is_asked_about_the_request_and_told_nothing_else(heard, asked):
     assert len(seen.headers) == len(dict(seen.headers))
 
 
-def test_sealjars_own_pages_are_told_the_facts_by_the_proxy_alone(heard, asked):
+def test_sealjars_own_pages_hear_only_the_proxys_facts(heard, asked):
     cookie = "__Host-sealjar=a; b=c; __Host-sealjar-form=d"
     spoofed = [(name, "mallory") for name in STRIPPED]
     spoofed += [("X" + separator + "Forwarded-For", "mallory") for separator in SEPARATORS]

@@ -57,7 +57,7 @@ def test_nobody_gets_in_without_a_session(page, app, headers):
             assert answer.status == 401 or headers and answer.status == 400
 
 
-def test_a_program_is_told_where_to_sign_in_and_a_browser_is_sent_there(page, app):
+def test_a_program_is_told_where_to_sign_in_a_browser_is_sent(page, app):
     with app.sees_nothing():
         for headers, status in ((API, 401), (NAVIGATION, 303)):
             answer = page("GET", "/reports?a=1", headers)
@@ -77,7 +77,7 @@ def test_the_application_is_told_who_asks_and_not_the_cookie(page, page_sealjar)
     assert cookie not in json.dumps(seen.headers)
 
 
-def test_no_identity_that_the_client_sent_reaches_the_application(page, page_sealjar, app):
+def test_no_identity_of_the_client_reaches_the_application(page, page_sealjar, app):
     before, cookie = len(app.seen), ("Cookie", page_sealjar.sign_in("bob"))
     for spoof in [[(name, "mallory")] for name in IDENTITY] + batches(SPELLINGS):
         for path in ("/", "/custom/"):
@@ -219,7 +219,7 @@ def test_the_annotations_are_of_no_critical_risk():
     assert set(names) == set(RISKS)
 
 
-def test_the_questions_header_list_is_stripped_from_every_location():
+def test_the_header_list_is_stripped_from_every_location():
     """Each field that the answer sets is removed where nothing is asked."""
     values, ingresses = ingress_page()
     listed = ingresses[1]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-response-headers"]

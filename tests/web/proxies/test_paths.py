@@ -180,7 +180,7 @@ def test_an_expression_opens_no_path_that_may_be_another(extended, app, rest):
 
 
 @pytest.mark.parametrize("host", [f"{OTHER_HOST}:443", OTHER_HOST.upper(), f"{OTHER_HOST.upper()}:443"])
-def test_another_spelling_of_a_host_leads_to_no_other_application(extended, brief_sealjar, app, host):
+def test_a_hosts_other_spelling_leads_to_no_other_application(extended, brief_sealjar, app, host):
     cookie = ("Cookie", brief_sealjar.sign_in(host=OTHER_HOST))
     with app.sees_nothing():
         extended("GET", "/", [cookie], host=host, sni=OTHER_HOST)

@@ -137,7 +137,7 @@ def test_a_public_path_of_one_host_is_not_public_at_another(extended, other_app)
 # A second host.
 
 
-def test_a_second_host_has_sessions_and_an_application_of_its_own(extended, brief_sealjar, app, other_app):
+def test_a_second_host_has_its_own_sessions_and_application(extended, brief_sealjar, app, other_app):
     there = cookie_of(brief_sealjar, "alice", OTHER_HOST)
     with app.sees_nothing():
         seen = extended("GET", "/x?y", [there, *SPOOFED], host=OTHER_HOST).app_saw()

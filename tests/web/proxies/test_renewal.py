@@ -10,7 +10,7 @@ from waiting import until
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_renewed_cookie_reaches_the_browser_beside_the_applications_own(brief, brief_sealjar, method):
+def test_a_renewed_cookie_arrives_beside_the_applications_own(brief, brief_sealjar, method):
     cookie = brief_sealjar.sign_in()
     answer = until(lambda: brief(method, "/set-cookie", [("Cookie", cookie)]), lambda answer: len(answer.cookies()) > 1)
     renewed = [value for value in answer.cookies() if value.startswith("__Host-sealjar=")]
@@ -33,7 +33,7 @@ def test_no_shared_cache_may_store_the_renewed_cookie(brief, brief_sealjar, app)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.folder == "caddy"], ids=lambda kind: kind.name)
-def test_no_shared_cache_may_store_it_where_caddy_calls_all_public(kind, certificate, brief_sealjar, app):
+def test_no_shared_cache_stores_it_where_caddy_calls_all_public(kind, certificate, brief_sealjar, app):
     cookie = brief_sealjar.sign_in()
     edits = (("(app) {\n", f'(app) {{\n\theader Cache-Control "{app.STORED}"\n'),)
     for proxy in running(kind, certificate, brief_sealjar, app, edits=edits):
@@ -55,7 +55,7 @@ def renewing_by_redirect(request, certificate, brief_sealjar, app):
     yield from running(request.param, certificate, brief_sealjar, app, "renew=redirect")
 
 
-def test_where_no_cookie_can_be_passed_on_a_page_is_renewed_by_one_redirect(renewing_by_redirect, brief_sealjar):
+def test_a_redirect_renews_where_no_cookie_can_be_passed_on(renewing_by_redirect, brief_sealjar):
     """The proxy's own Set-Cookie is thrown away here, as a proxy would that cannot pass it on."""
     proxy, cookie, target = renewing_by_redirect, brief_sealjar.sign_in(), "/reports/7?year=2026&q=a%20b"
     visit = [*NAVIGATION, ("Cookie", cookie)]

@@ -46,7 +46,7 @@ def test_a_path_with_a_normal_form_reaches_the_application(proxy, sealjar, targe
 
 
 @pytest.mark.parametrize("target", CHANGED["traefik"])
-def test_another_path_reaches_the_application_in_the_form_that_is_documented(proxy, sealjar, target):
+def test_another_path_arrives_in_the_documented_form(proxy, sealjar, target):
     expected = CHANGED.get(proxy.kind.folder, {}).get(target, target)
     assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == expected
 
@@ -145,7 +145,7 @@ def test_what_is_no_preflight_does_not_pass(guarded, proxy, sealjar, app):
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "QUERY", "PROPFIND"])
-def test_a_request_of_another_site_is_refused_whatever_its_method(guarded, sealjar, app, method):
+def test_any_method_of_another_site_is_refused(guarded, sealjar, app, method):
     cookie, other = ("Cookie", sealjar.sign_in()), [("Sec-Fetch-Site", "cross-site"), ASKS[0]]
     with app.sees_nothing():
         # Some proxies refuse a method by themselves.

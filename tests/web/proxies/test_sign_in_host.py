@@ -40,7 +40,7 @@ def test_the_application_keeps_its_own_auth_paths(apart, app):
         assert apart("GET", "/auth/login", API).status == 401
 
 
-def test_signed_out_at_the_sign_in_host_is_signed_out_at_the_application(apart, app):
+def test_a_sign_out_at_the_sign_in_host_holds_everywhere(apart, app):
     cookie = ("Cookie", sign_in(apart))
     out = apart("POST", "/auth/logout", [cookie, ("Content-Type", "application/json")], host=SIGN_IN_HOST)
     assert out.status == 200

@@ -33,7 +33,7 @@ def hasty(kind, certificate, sealjar, app):
     yield from running(kind, certificate, sealjar, app, edits=SHORTENED[kind.name])
 
 
-def test_a_sealjar_that_does_not_answer_lets_nobody_in_and_is_not_waited_for(proxy, sealjar, app):
+def test_a_silent_sealjar_lets_nobody_in_and_is_not_awaited(proxy, sealjar, app):
     cookie = ("Cookie", sealjar.sign_in())
     sealjar.stop()
     try:
@@ -78,7 +78,7 @@ def test_the_limit_for_a_silent_websocket_is_the_files(hasty, sealjar):
 
 
 @of("haproxy")
-def test_a_silent_application_and_a_silent_websocket_have_limits_of_their_own(hasty, sealjar):
+def test_a_silent_application_and_websocket_have_own_limits(hasty, sealjar):
     cookie = ("Cookie", sealjar.sign_in())
     with sent(hasty, "GET", "/silent", *UPGRADE, cookie) as websocket:
         assert answer_to(websocket).status == 101
@@ -88,12 +88,12 @@ def test_a_silent_application_and_a_silent_websocket_have_limits_of_their_own(ha
 
 
 @of("caddy", "envoy", "traefik")
-def test_a_connection_to_sealjars_pages_that_waits_is_closed_by_the_files_limit(hasty, sealjar):
+def test_an_idle_connection_to_the_pages_is_closed_in_time(hasty, sealjar):
     assert_closes_its_connection(hasty, sealjar, "/auth/login")
 
 
 @of("caddy")
-def test_a_connection_for_questions_that_waits_is_closed_by_the_files_limit(hasty, sealjar):
+def test_an_idle_connection_for_questions_is_closed_in_time(hasty, sealjar):
     assert_closes_its_connection(hasty, sealjar, "/")
 
 

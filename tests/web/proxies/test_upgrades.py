@@ -29,7 +29,7 @@ def test_no_upgrade_to_a_less_common_protocol_does_either(proxy, sealjar, app, p
     assert [seen.values("Upgrade") for seen in app.seen[before:]] in ([[]], [])
 
 
-def test_an_upgrade_that_connection_does_not_list_takes_no_field_away(proxy, sealjar, app):
+def test_an_upgrade_without_connection_takes_no_field_away(proxy, sealjar, app):
     """Some proxies take it for none, and some for one."""
     fields = [("Cookie", sealjar.sign_in()), ("Connection", "close, Remote-User"), ("Upgrade", "websocket"), *KEY]
     proxy.client.raw(head("GET", "/", fields, b"", HOST))

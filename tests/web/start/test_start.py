@@ -96,7 +96,7 @@ def which(program: str) -> bool:
     return bool(shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin"))
 
 
-def test_the_way_from_a_clone_to_a_protected_application_is_as_it_is_shown(shell):
+def test_the_steps_from_a_clone_to_a_protected_application(shell):
     wanted = steps()
     assert len([True for _, expected in wanted if expected]) >= 8, "the transcript was found"
     found, log = shell(wanted)

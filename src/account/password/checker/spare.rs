@@ -44,7 +44,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn memory_beyond_a_threads_own_is_lent_to_as_many_as_it_is_enough_for() {
+    fn spare_memory_is_lent_to_as_many_threads_as_it_suffices_for() {
         let spare = Arc::new(Spare::new(100));
         let (first, second) = (spare.take(60), spare.take(40));
         let third = std::thread::spawn({

@@ -119,7 +119,7 @@ async fn a_pong_makes_a_connection_no_younger_and_an_answer_does() {
 }
 
 #[tokio::test]
-async fn when_answers_take_32_mib_the_one_that_waits_longest_gives_way() {
+async fn with_32_mib_of_answers_the_longest_waiting_gives_way() {
     const EACH: usize = 28 * KIB;
     let connections = connections(99);
     let page = || "x".repeat(EACH);
