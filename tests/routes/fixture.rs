@@ -308,8 +308,7 @@ impl Drop for Site {
 
 fn parse(home: &TempDir, settings: &[&str]) -> Settings {
     let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
-    let cheap =
-        ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
+    let cheap = ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
     let flag = |text: &str| {
         let (setting, text) = text.split_once('=').expect("a setting and its value");
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
