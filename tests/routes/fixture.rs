@@ -200,8 +200,11 @@ impl Site {
 
     /// Makes another key, which seals at once, and reads the ring again.
     pub(crate) fn rotate(&self) -> Kid {
+        // A read that is under way would put the ring before back in use.
+        self.stop_following();
         let kid = self.publish(self.now().wall);
         self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+        self.follow();
         kid
     }
 

@@ -87,7 +87,11 @@ async fn a_live_session_does_not_wait_for_a_read() {
         let mut strangers = Together::new((0..16).map(|_| site.get(path).session(&stranger)));
         assert_eq!(strangers.until_waiting(16).await.len(), 0);
         let mut live = Together::new([site.get(path).session(&session)].into_iter());
-        poll_fn(|cx| Poll::Ready(live.poll(cx))).await;
+        poll_fn(|cx| {
+            live.poll(cx);
+            Poll::Ready(())
+        })
+        .await;
         assert_eq!(live.answers.pop().expect("an answer at once").verdict(), "200", "{path}");
     }
 }
