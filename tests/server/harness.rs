@@ -400,24 +400,6 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// The value of a page's hidden field.
-    pub(crate) fn hidden(&self, name: &str) -> String {
-        let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
-        let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
-        rest.split_once('"').expect("the value ends").0.to_owned()
-    }
-
-    /// Status and body of an answer that is a page.
-    pub(crate) fn page(&self) -> (u16, &str) {
-        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
-        (self.status, &self.body)
-    }
-
-    pub(crate) fn page_owned(self) -> (u16, String) {
-        let (status, html) = self.page();
-        (status, html.to_owned())
-    }
-
     /// `200`, or status and reason of a problem.
     pub(crate) fn verdict(&self) -> String {
         if self.status < 400 {

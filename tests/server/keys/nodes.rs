@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{active, copied_keys, deliver, kid_of, sealed_with, until_active};
 use crate::database;
-use crate::harness::{Home, PATIENCE, Server, Session, text};
+use crate::harness::{Home, PATIENCE, Server, text};
 
 /// A server of this name over this key directory.
 pub(super) fn start<'h>(home: &'h Home, name: &str, keys: &str) -> Server<'h> {
