@@ -21,8 +21,9 @@ const COMMON: [(HeaderName, HeaderValue); 5] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Without these, a page of another site could load the answer for a proxy as a script, and learn whether its visitor may pass.
-const OF_PROXIES: [HeaderName; 2] = [X_CONTENT_TYPE_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
+/// Without these, a page of another origin could load the answer for a proxy as a script or in a frame, and learn by that whether its
+/// visitor may pass.
+const OF_PROXIES: [HeaderName; 3] = [X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
 const UNSTORED: [(HeaderName, HeaderValue); 2] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (VARY, HeaderValue::from_static("Cookie"))];
 

@@ -76,7 +76,9 @@ async fn every_shape_has_the_same_fields_on_its_200() {
         let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort_unstable();
         seen.push(names);
-        for name in ["cross-origin-resource-policy", "x-content-type-options", "cache-control", "vary"] {
+        for name in
+            ["cross-origin-resource-policy", "x-content-type-options", "x-frame-options", "cache-control", "vary"]
+        {
             assert!(answer.header(name).is_some(), "{path} {name}");
         }
         for name in ["strict-transport-security", "content-security-policy"] {

@@ -146,6 +146,6 @@ def test_no_page_of_another_origin_can_load_a_session(profile, page, origin, oth
         why = "" if element == "object" else ".NotSameOrigin"
         assert failed.value.failure == "net::ERR_BLOCKED_BY_RESPONSE" + why, path
     still_signed_in(page, origin, login)
-    expected = ("ERR_BLOCKED_BY_RESPONSE", "frame-ancestors")
+    expected = ("ERR_BLOCKED_BY_RESPONSE", "frame-ancestors", "X-Frame-Options")
     assert [text for text in profile.complaints if not any(word in text for word in expected)] == []
     profile.complaints.clear()
