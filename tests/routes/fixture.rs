@@ -200,12 +200,16 @@ impl Site {
 
     /// Makes another key, which seals at once, and reads the ring again.
     pub(crate) fn rotate(&self) -> Kid {
+        let kid = self.publish(self.now().wall);
+        self.read_keys();
+        kid
+    }
+
+    fn read_keys(&self) {
         // A read that is under way would put the ring before back in use.
         self.stop_following();
-        let kid = self.publish(self.now().wall);
         self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
         self.follow();
-        kid
     }
 
     /// Makes a key file, which is to seal from this second on or from the next one that is free.
@@ -231,7 +235,7 @@ impl Site {
         let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
         let revocation = ring.begin_revoking(kid, true, &[], self.now().wall).expect("a key of the ring");
         revocation.finish().expect("a writable directory");
-        self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+        self.read_keys();
     }
 
     /// Runs a statement on the database, behind the store's back.
