@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::fixture::{Ask, ORIGIN, PASSWORD, Session, Site};
+use super::fixture::{ORIGIN, PASSWORD, Site};
+use super::request::{Ask, Session};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body {

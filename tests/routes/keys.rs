@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fixture::{Answer, PASSWORD, Session, Site};
+use super::fixture::{PASSWORD, Site};
+use super::request::{Answer, Session};
 use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
 use crate::store::node::NodeReport;

@@ -14,6 +14,7 @@ mod pages;
 mod password;
 mod reauthenticate;
 mod renew;
+mod request;
 mod spellings;
 mod status;
 mod throttle;

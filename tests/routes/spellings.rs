@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::fixture::{Answer, Ask, Session, Site};
+use super::fixture::Site;
+use super::request::{Answer, Ask, Session};
 
 const ROUTES: [&str; 15] = [
     "/auth/login",

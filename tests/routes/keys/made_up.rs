@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use super::session_of_new_key;
 use crate::metrics::KEY_WAITS_REFUSED;
-use crate::routes::fixture::{Answer, Ask, Session, Site};
+use crate::routes::fixture::Site;
+use crate::routes::request::{Answer, Ask, Session};
 
 /// Number of requests of one network that may wait.
 const MOST: usize = 64;

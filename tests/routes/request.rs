@@ -1,0 +1,187 @@
+//! A request to a [`Site`], and its answer.
+
+use std::net::{IpAddr, SocketAddr};
+
+use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
+use salvo::http::{Method, ReqBody, ResBody, Version};
+use salvo::hyper::body::{Body, Bytes};
+use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
+use serde_json::Value;
+
+use super::fixture::Site;
+use crate::id::Kid;
+use crate::seal::token::UntrustedToken;
+
+/// A request that is being made.
+pub(crate) struct Ask<'s> {
+    site: &'s Site,
+    peer: IpAddr,
+    version: Version,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: ReqBody,
+}
+
+impl<'s> Ask<'s> {
+    pub(super) fn new(site: &'s Site, method: Method, path: &str) -> Self {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("host"), HeaderValue::from_static("127.0.0.1"))]);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        Self { site, peer, version: Version::HTTP_11, method, path: path.to_owned(), headers, body: ReqBody::None }
+    }
+
+    /// Sends it over HTTP/2.
+    pub(crate) fn http2(self) -> Self {
+        Self { version: Version::HTTP_2, ..self }
+    }
+
+    /// Sends it from another address.
+    pub(crate) fn from(self, peer: &str) -> Self {
+        Self { peer: peer.parse().expect("an address"), ..self }
+    }
+
+    /// Sets a header field; the usual `Host` is replaced.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("a field's name");
+        let value = HeaderValue::from_str(value).expect("a field's value");
+        if name == "host" {
+            self.headers.insert(name, value);
+        } else {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    /// Sets header fields, as [`Ask::header`] does.
+    pub(crate) fn headers(self, fields: &[(&str, &str)]) -> Self {
+        fields.iter().fold(self, |ask, (name, value)| ask.header(name, value))
+    }
+
+    pub(crate) fn cookie(self, cookie: &str) -> Self {
+        self.header("cookie", cookie)
+    }
+
+    pub(crate) fn session(self, session: &Session) -> Self {
+        self.cookie(&session.cookie())
+    }
+
+    /// Sends it as a browser that shows the answer to its user does.
+    pub(crate) fn navigate(self) -> Self {
+        let site = self.header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "navigate");
+        site.header("accept", "text/html,*/*;q=0.8")
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let body = serde_urlencoded::to_string(fields).expect("texts");
+        self.body("application/x-www-form-urlencoded", body)
+    }
+
+    pub(crate) fn body(self, media_type: &str, body: impl Into<Bytes>) -> Self {
+        let with_type = if media_type.is_empty() { self } else { self.header("content-type", media_type) };
+        Self { body: ReqBody::Once(body.into()), ..with_type }
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut request = HyperRequest::new(self.body);
+        let target = if self.version == Version::HTTP_2 && self.path.starts_with('/') {
+            format!("http://{}{}", self.headers["host"].to_str().expect("ASCII"), self.path)
+        } else {
+            self.path
+        };
+        *request.uri_mut() = target.parse().expect("a target");
+        *request.method_mut() = self.method;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await
+    }
+}
+
+/// A session's cookie, as a browser keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session(pub(crate) String);
+
+impl Session {
+    /// Returns the key that sealed it.
+    pub(crate) fn kid(&self) -> Kid {
+        UntrustedToken::from_cookie_value(self.0.as_bytes()).and_then(UntrustedToken::kid).expect("a token")
+    }
+
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
+        let (token, _) = ours.next()?.split_once(';')?;
+        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
+        (!token.is_empty()).then(|| Self(token.to_owned()))
+    }
+
+    pub(crate) fn cookie(&self) -> String {
+        format!("__Host-sealjar={}", self.0)
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) session: Option<Session>,
+}
+
+impl Answer {
+    async fn of(response: HyperResponse<ResBody>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = collect(body).await;
+        let body = String::from_utf8(body).expect("text");
+        Self { status: head.status.as_u16(), session: Session::of(&head.headers), headers: head.headers, body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    /// Returns name and value of the cookie that is set, as a browser sends it back.
+    pub(crate) fn set_cookie(&self) -> &str {
+        self.header("set-cookie").and_then(|set| set.split(';').next()).expect("a cookie is set")
+    }
+
+    /// Returns the value of a page's hidden field.
+    pub(crate) fn hidden(&self, name: &str) -> String {
+        let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+        let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
+        rest.split_once('"').expect("the value ends").0.to_owned()
+    }
+
+    /// Returns status and body of an answer that is a page.
+    pub(crate) fn page(&self) -> (u16, &str) {
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
+        (self.status, &self.body)
+    }
+
+    /// Returns `200`, or status and reason of a problem.
+    pub(crate) fn verdict(&self) -> String {
+        if self.status < 400 {
+            return self.status.to_string();
+        }
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status);
+        format!("{} {}", self.status, problem["reason"].as_str().expect("a reason"))
+    }
+}
+
+async fn collect(mut body: ResBody) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+        bytes.extend(frame.expect("a frame").into_data().expect("no trailers"));
+    }
+    bytes
+}
