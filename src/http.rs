@@ -102,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::routes::fixture::Site;
+    use crate::routes::spellings::ROUTES;
 
     #[tokio::test]
     async fn every_route_is_described_with_its_methods() {
@@ -112,6 +113,7 @@ mod tests {
             for (path, methods) in routes.resources() {
                 assert_eq!(described[path].iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
                 served.insert(path);
+                assert!(!routes.is_public() || ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");
             }
             for (path, methods) in &described {
                 let example = path.replace("{rule}", "role=a").replace("{path}", "x");

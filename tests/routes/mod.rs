@@ -15,7 +15,7 @@ mod password;
 mod reauthenticate;
 mod renew;
 mod request;
-mod spellings;
+pub(crate) mod spellings;
 mod status;
 mod throttle;
 mod verify;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::fixture::Site;
 use super::request::{Answer, Ask, Session};
 
-const ROUTES: [&str; 15] = [
+pub(crate) const ROUTES: [&str; 15] = [
     "/auth/login",
     "/auth/logout",
     "/auth/logout/all",
