@@ -12,9 +12,9 @@ use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The documents for those who run it, by their paths in the repository.
+/// The documents for those who run it or change it, by their paths in the repository.
 fn documents() -> BTreeMap<PathBuf, String> {
-    let mut paths = vec!["README.md".into(), "SECURITY.md".into(), "keys/README.md".into()];
+    let mut paths = vec!["README.md".into(), "SECURITY.md".into(), "CONTRIBUTING.md".into(), "keys/README.md".into()];
     collect("docs", "md", &mut paths);
     collect("deploy", "md", &mut paths);
     let read = |path: PathBuf| {
