@@ -16,7 +16,8 @@ run:
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --lib --bins --profile test -- -D warnings
-	$(CARGO) test --locked --lib -- --quiet --exact --skip $(NEEDS_POSTGRESQL)
+	@# More threads than there are cores: some tests wait.
+	$(CARGO) test --locked --lib -- --quiet --test-threads=4 --exact --skip $(NEEDS_POSTGRESQL)
 
 # Everything: the unit and property tests, the binary driven over HTTP, through faults and set clocks, the test vectors, the
 # command line's transcripts, the README's own transcript, the bench at a tiny size, and every fuzz target for a few seconds.
