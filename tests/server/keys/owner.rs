@@ -1,5 +1,5 @@
-//! Root changes keys and accounts for a server that runs as another user. The names of these tests say so: `tests/run` skips them
-//! where there is no root or no `setpriv`.
+//! Root changes keys and accounts for a server that runs as another user. `tests/run` leaves this module out where there is no root or
+//! no `setpriv`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
