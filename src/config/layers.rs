@@ -211,7 +211,9 @@ pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>)
     }
     serde_path_to_error::deserialize(Value::Table(root)).map_err(
         |error: serde_path_to_error::Error<toml::de::Error>| {
-            (error.path().to_string(), error.inner().message().to_owned())
+            // The setting, also if one item of its list is at fault.
+            let setting = error.path().to_string().split('[').next().unwrap_or_default().to_owned();
+            (setting, error.inner().message().to_owned())
         },
     )
 }
@@ -252,6 +254,24 @@ mod tests {
         let origins = |path| Origins::new(None, env(&[(ENV_FILE, path)]), Vec::new());
         assert_eq!(origins("").file(), None);
         assert_eq!(origins("/a/file").file(), Some(&ConfigFile::Followed("/a/file".into())));
+    }
+
+    #[test]
+    fn a_value_of_another_type_names_its_setting_and_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("sealjar.toml");
+        for (text, setting) in [
+            ("[http]\ntrusted_proxies = ['10.0.0.1', 1]", "http.trusted_proxies"),
+            ("[http]\npublic_origins = [[]]", "http.public_origins"),
+            ("[http]\nmax_body_bytes = 'x'", "http.max_body_bytes"),
+            ("[session]\nidle = 30", "session.idle"),
+        ] {
+            std::fs::write(&path, text).expect("a writable directory");
+            let read = Layers::read(Some(&ConfigFile::at(path.clone())), [], &[]);
+            let error = read.and_then(|layers| layers.config()).expect_err("of another type").to_string();
+            let start = format!("setting {setting} (file {}): ", path.display());
+            assert!(error.starts_with(&start), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use salvo::http::header::{CONTENT_TYPE, HeaderMap};
+use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap};
+use salvo::http::request::Parts;
 use salvo::http::{ParseError, ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
@@ -116,17 +117,25 @@ impl Submission {
     }
 }
 
-/// Reads a body that nobody looks at, beside the answer and within limits: a client of HTTP/1 that is still sending when its
-/// connection is closed may lose the answer.
+/// Returns whether a body that no handler reads is to be read all the same ([`discard`]), and not dropped.
 ///
-/// Over HTTP/2 the body is dropped. Its stream ends with the answer, and the connection goes on
-/// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)); a body that never came would hold one of the few streams
+/// Over HTTP/1 it is: a client that is still sending when its connection is closed may lose the answer. But a client that waits for
+/// leave to send (`Expect`) gets the answer instead, and need not send the body; so its connection is closed, because what comes next
+/// may be the body or another request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+///
+/// Over HTTP/2 the stream ends with the answer, and the connection goes on
+/// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
 /// that a proxy has for all its visitors.
-pub(crate) fn discard(version: Version, body: impl Into<ReqBody>) {
+pub(crate) fn is_discarded(head: &Parts) -> bool {
+    head.version != Version::HTTP_2 && !head.headers.contains_key(EXPECT)
+}
+
+/// Reads a body beside the answer, within limits.
+pub(crate) fn discard(body: impl Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
     let mut body = body.into();
-    if body.is_end_stream() || version == Version::HTTP_2 {
+    if body.is_end_stream() {
         return;
     }
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {

@@ -111,20 +111,24 @@ impl<S> Entrance<S> {
         }
         let access = Access::begin();
         let (head, body) = request.into_parts();
-        let version = head.version;
+        let is_discarded = body::is_discarded(&head);
         let is_refused = has_absolute_target(&head);
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
         let reply = match found {
             _ if is_refused => Problem::Authority.into(),
             Found::Handler(reread) => return self.call_handler(context.identified(), reread, body, access),
             Found::Hot(handler) => {
-                body::discard(version, body);
+                if is_discarded {
+                    body::discard(body);
+                }
                 return answer_hot(context, handler, access);
             }
             Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
             Found::Nothing => Problem::NOT_FOUND.into(),
         };
-        body::discard(version, body);
+        if is_discarded {
+            body::discard(body);
+        }
         at_once(refuse(context, reply, access))
     }
 
@@ -142,13 +146,14 @@ impl<S> Entrance<S> {
         let span = context.span();
         let changes = (!context.method().is_safe()).then(|| context.app.changes.clone());
         let answer = async move {
-            let response = match admit(&context, reread).await {
-                Ok(()) => call.await?,
-                Err(problem) => context.respond(problem.into()),
+            let called = async {
+                match admit(&context, reread).await {
+                    Ok(()) => call.await,
+                    Err(problem) => Ok(context.respond(problem.into())),
+                }
             };
-            Ok(finish(&context, response, access))
+            Ok(finish(&context, called.instrument(span).await?, access))
         };
-        let answer = answer.instrument(span);
         Either::Right(match changes {
             Some(changes) => Box::pin(async move { changes.run(answer).await }),
             None => Box::pin(answer),
@@ -162,13 +167,16 @@ impl<S> Entrance<S> {
         problem: Problem,
         allow: Option<HeaderValue>,
     ) -> Answer {
+        let (head, body) = request.into_parts();
+        if body::is_discarded(&head) {
+            body::discard(body);
+        }
         let mut headers = HeaderMap::new();
         headers.extend(allow.map(|allow| (ALLOW, allow)));
-        let body = problem.render(self.routes.app.load().cookies.session(), &mut headers);
-        let mut response = Answer::new(if request.method() == Method::HEAD { ResBody::None } else { body.into() });
+        let text = problem.render(self.routes.app.load().cookies.session(), &mut headers);
+        let mut response = Answer::new(if head.method == Method::HEAD { ResBody::None } else { text.into() });
         *response.status_mut() = problem.status();
         *response.headers_mut() = headers;
-        body::discard(request.version(), request.into_body());
         response
     }
 }

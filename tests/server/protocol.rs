@@ -137,3 +137,38 @@ async fn refuses_a_head_or_body_over_its_limit_and_goes_on() {
     let session = server.login("alice").await;
     assert_eq!(server.status(&session).await, "200");
 }
+
+/// A client that waits for leave to send its body need not send it after an answer, so its connection ends: else the next request
+/// would be taken for the body.
+#[tokio::test]
+async fn an_answer_in_place_of_leave_to_send_ends_the_connection() {
+    let home = Home::new();
+    let server = home.start();
+    for (request, status) in [
+        ("POST /nothing", "404"),
+        ("POST /auth/status/", "404"),
+        ("POST /auth/status", "405"),
+        ("DELETE /auth/login", "405"),
+        ("GET /auth/status", "401"),
+        ("GET /protected", "401"),
+        ("POST /auth/verify/-", "401"),
+        ("GET http://127.0.0.1/auth/status", "400"),
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\n", server.public);
+        let answer = raw(&server.public, format!("{head}Content-Length: 9\r\n\r\n").as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_no_handler_reads_leaves_the_connection_open() {
+    let home = Home::new();
+    let server = home.start();
+    for request in ["POST /nothing", "POST /auth/status", "GET /auth/status", "POST /auth/verify/-"] {
+        let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nContent-Length: 9\r\n\r\nsome body", server.public);
+        let last = format!("GET /auth/style.css HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.public);
+        let answer = raw(&server.public, format!("{head}{last}").as_bytes());
+        assert!(answer.contains("HTTP/1.1 200 OK"), "{request}: {answer}");
+    }
+}
