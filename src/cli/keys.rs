@@ -63,7 +63,8 @@ pub(super) enum Keys {
 
 impl Keys {
     pub(super) fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
-        let (directory, now) = (&settings.key_directory, Now::read().wall);
+        let directory = &settings.key_directory;
+        let now = Now::read().wall;
         let max_lifetime = settings.lifetimes.longest();
         match self {
             Self::Init => {

@@ -20,7 +20,8 @@ impl Store {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         match self {
             Self::Restored => {
-                let (url, limits) = (&settings.store, settings.store_limits);
+                let url = &settings.store;
+                let limits = settings.store_limits;
                 store::Store::open_in_any_state(url, limits, Empty::Refused).await?.restored().await?;
                 errln!("every session is over, those too that the store knows nothing of any more");
                 errln!("accounts are as they were then: look after passwords, roles, and who should not be there");

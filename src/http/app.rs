@@ -1,4 +1,4 @@
-//! What the handlers work with, as one value that a change of the settings replaces whole.
+//! The state and settings that handlers work with: one value, which a change of the settings replaces as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

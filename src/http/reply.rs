@@ -1,4 +1,4 @@
-//! What a handler decided, and the one place that writes it.
+//! The answer that a handler decided on, and the one place that writes it.
 
 use askama::Template;
 use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -39,7 +39,7 @@ enum Content {
     Complete(HeaderMap, Bytes),
     /// Body with some of them.
     With(HeaderMap, Bytes),
-    /// What [`Reply::problem`] says: as a page where the answer will be shown as one.
+    /// The problem: a page if the answer will be shown as one, else JSON.
     Problem(Problem),
 }
 

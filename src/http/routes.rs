@@ -1,4 +1,4 @@
-//! The routes of a listener: which paths there are, and what answers them.
+//! The routes of a listener: its paths, and the handler of each method.
 //!
 //! A path has one spelling, and it is compared as it was sent: nothing is decoded, and no slash is added or left out. So a rule that a
 //! proxy in front has for a path cannot be bypassed by another spelling of the path.
@@ -40,7 +40,7 @@ pub(crate) struct Routes {
     service: Service,
 }
 
-/// What answers a request.
+/// The outcome of looking up a request's path and method.
 pub(super) enum Found {
     /// The entrance itself.
     Hot(Handle),

@@ -1,4 +1,4 @@
-//! What is told of changes of the key ring, which is followed in `sync/key_directory.rs`; and scheduled rotation.
+//! Reports changes of the key ring, which `sync/key_directory.rs` follows; and rotates keys by schedule.
 
 use std::path::PathBuf;
 use std::sync::Arc;

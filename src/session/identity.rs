@@ -15,7 +15,7 @@ pub struct Identity<'a> {
     pub global_generation: u64,
     /// The name the user signs in with; at most 64 bytes.
     pub login_name: &'a str,
-    /// What to call the user, or empty; at most 256 bytes.
+    /// The display name, or empty; at most 256 bytes.
     pub display_name: &'a str,
     /// An address, or empty; at most 254 bytes.
     pub email: &'a str,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use salvo::http::HeaderMap;
 use serde_json::json;
 
+use super::answer::Answer;
 use super::fixture::{PASSWORD, Site, login_body, name};
-use super::request::Answer;
 use crate::account::{Profile, Roles};
 
 const NEW: &str = "another horse battery";

@@ -1,7 +1,7 @@
 //! Every way to get a cookie wrong: never a 5xx, never another's session, one of four reasons and nothing more.
 
+use super::answer::Session;
 use super::fixture::{PASSWORD, Site, login_body};
-use super::request::Session;
 
 #[tokio::test]
 async fn no_truncated_changed_or_re_encoded_token_is_a_session() {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::answer::Session;
 use super::fixture::{ORIGIN, PASSWORD, Site};
-use super::request::{Ask, Session};
+use super::request::Ask;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::answer::{Answer, Session};
 use super::fixture::{PASSWORD, Site};
-use super::request::{Answer, Session};
 use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
 use crate::store::node::NodeReport;

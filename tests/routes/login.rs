@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::answer::Answer;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
-use super::request::Answer;
 use crate::store::records::Change;
 
 const JSON: &str = "application/json";

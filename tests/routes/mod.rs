@@ -3,6 +3,7 @@
 //! A test calls the entrance of the public listener as a connection does, so it is quick, and needs no socket. What needs a process, a
 //! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
 
+mod answer;
 mod asvs;
 mod cookies;
 mod csrf;

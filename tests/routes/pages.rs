@@ -1,7 +1,7 @@
 //! The pages, as a browser without scripts sees them. A real browser is in `tests/web/pages/`.
 
+use super::answer::{Answer, Session};
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
-use super::request::{Answer, Session};
 use crate::store::records::Change;
 
 async fn open(site: &Site, path: &str, cookie: &str) -> Answer {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Session};
 use super::fixture::{PASSWORD, Site, login_body};
-use super::request::{Answer, Session};
 
 const NEW: &str = "another password";
 const TEMPORARY: &str = "for the first day";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Session};
 use super::fixture::{PASSWORD, Site};
-use super::request::{Answer, Session};
 
 async fn ask(site: &Site, session: &Session, body: Value) -> Answer {
     site.post("/auth/reauthenticate").session(session).json(&body).send().await

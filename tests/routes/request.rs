@@ -8,6 +8,7 @@ use salvo::hyper::body::{Body, Bytes};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::Value;
 
+use super::answer::{Answer, Session};
 use super::fixture::Site;
 use crate::id::Kid;
 use crate::seal::token::UntrustedToken;
@@ -100,52 +101,18 @@ impl<'s> Ask<'s> {
     }
 }
 
-/// A session's cookie, as a browser keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session(pub(crate) String);
-
 impl Session {
     /// Returns the key that sealed it.
     pub(crate) fn kid(&self) -> Kid {
         UntrustedToken::from_cookie_value(self.0.as_bytes()).and_then(UntrustedToken::kid).expect("a token")
     }
-
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
-        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
-        let (token, _) = ours.next()?.split_once(';')?;
-        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
-        (!token.is_empty()).then(|| Self(token.to_owned()))
-    }
-
-    pub(crate) fn cookie(&self) -> String {
-        format!("__Host-sealjar={}", self.0)
-    }
-}
-
-/// An answer, read whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-    pub(crate) session: Option<Session>,
 }
 
 impl Answer {
     async fn of(response: HyperResponse<ResBody>) -> Self {
         let (head, body) = response.into_parts();
-        let body = collect(body).await;
-        let body = String::from_utf8(body).expect("text");
-        Self { status: head.status.as_u16(), session: Session::of(&head.headers), headers: head.headers, body }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+        let body = String::from_utf8(collect(body).await).expect("text");
+        Self::new(head.status.as_u16(), head.headers, body)
     }
 
     /// Returns name and value of the cookie that is set, as a browser sends it back.
@@ -164,17 +131,6 @@ impl Answer {
     pub(crate) fn page(&self) -> (u16, &str) {
         assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
         (self.status, &self.body)
-    }
-
-    /// Returns `200`, or status and reason of a problem.
-    pub(crate) fn verdict(&self) -> String {
-        if self.status < 400 {
-            return self.status.to_string();
-        }
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        format!("{} {}", self.status, problem["reason"].as_str().expect("a reason"))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::answer::{Answer, Session};
 use super::fixture::Site;
-use super::request::{Answer, Ask, Session};
+use super::request::Ask;
 
 pub(crate) const ROUTES: [&str; 15] = [
     "/auth/login",

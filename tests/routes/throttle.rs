@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::answer::Answer;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
-use super::request::Answer;
 
 const WRONG: &str = "wrong password";
 /// Number of failures that an account has from one network, by default.

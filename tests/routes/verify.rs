@@ -7,8 +7,8 @@ mod redirects;
 mod renewal;
 mod rules;
 
+use super::answer::{Answer, Session};
 use super::fixture::Site;
-use super::request::{Answer, Session};
 
 const SHAPES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
 const IDENTITY: [&str; 9] = [

@@ -1,5 +1,8 @@
 //! A prepared home (keys, database, accounts) and a running server, both through the binary itself.
 
+#[path = "../routes/answer.rs"]
+mod answer;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::marker::PhantomData;
@@ -11,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub(crate) use answer::{Answer, Session};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Long enough for a loaded machine; a test that gets what it waits for never waits this long.
@@ -357,58 +362,11 @@ pub(crate) fn remove_traces_of_faketime(pid: u32) {
     }
 }
 
-/// A session's cookie, as a browser would keep it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session(pub(crate) String);
-
-impl Session {
-    /// The session that a response sets.
-    pub(crate) fn of(response: &reqwest::Response) -> Option<Self> {
-        let set = response.headers().get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
-        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
-        let (token, _) = ours.next()?.split_once(';')?;
-        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
-        (!token.is_empty()).then(|| Self(token.to_owned()))
-    }
-
-    pub(crate) fn cookie(&self) -> String {
-        format!("__Host-sealjar={}", self.0)
-    }
-}
-
-/// A response, read whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) body: String,
-    pub(crate) session: Option<Session>,
-}
-
 impl Answer {
     pub(crate) async fn of(response: reqwest::Response) -> Self {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let session = Session::of(&response);
-        Self { status, headers, session, body: response.text().await.expect("a body") }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
-    }
-
-    /// `200`, or status and reason of a problem.
-    pub(crate) fn verdict(&self) -> String {
-        if self.status < 400 {
-            return self.status.to_string();
-        }
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        format!("{} {}", self.status, problem["reason"].as_str().expect("a reason"))
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        Self::new(status, headers, response.text().await.expect("a body"))
     }
 }
 

@@ -93,7 +93,7 @@ async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
                 let response = client().get(&url).header("cookie", session.cookie()).send().await.expect("an answer");
                 assert_eq!(response.status(), 200, "signed out by a rotation");
                 requests.fetch_add(1, Ordering::AcqRel);
-                session = Session::of(&response).unwrap_or(session);
+                session = Session::of(response.headers()).unwrap_or(session);
             }
             session
         }));

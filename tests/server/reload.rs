@@ -325,7 +325,7 @@ async fn no_request_of_a_live_session_fails_while_settings_change() {
     let mut server = home.start_with(&FILE, &[]);
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let login = client().post(server.url("/auth/login")).header("host", "a.example").json(&body);
-    let session = Session::of(&login.send().await.expect("an answer")).expect("a session");
+    let session = Session::of(login.send().await.expect("an answer").headers()).expect("a session");
     let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let users: Vec<_> = ["/auth/status", "/protected", "/auth/verify", "/auth/logout/nowhere"]
         .into_iter()

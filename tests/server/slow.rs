@@ -221,7 +221,7 @@ fn sign_in(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Session
 async fn assert_signed_in(sign_in: SignIn) {
     let response = sign_in.await.expect("it ran").expect("an answer");
     assert_eq!(response.status(), 200);
-    assert!(Session::of(&response).is_some());
+    assert!(Session::of(response.headers()).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

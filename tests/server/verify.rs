@@ -14,7 +14,7 @@ fn home_behind_proxy() -> Home {
 async fn sign_in(server: &Server<'_>) -> Session {
     let body = Server::login_body("alice", PASSWORD);
     let request = client().post(server.url("/auth/login")).header(HOST.0, HOST.1).json(&body);
-    Session::of(&request.send().await.expect("an answer")).expect("a session")
+    Session::of(request.send().await.expect("an answer").headers()).expect("a session")
 }
 
 async fn ask(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {

@@ -210,7 +210,8 @@ fn check_active(config: &Config, key: &Key, now: UnixTime, report: &mut Report) 
     } else if !every.is_zero() {
         report.ok("keys.rotation", format!("a new key every {}", config.keys.rotate_every));
     }
-    let (capped, longest) = (dates.max_lifetime, config.session.absolute.0.max(config.session.remembered_absolute.0));
+    let capped = dates.max_lifetime;
+    let longest = config.session.absolute.0.max(config.session.remembered_absolute.0);
     if capped < longest {
         let found = format!(
             "the active key lets no session live for longer than {} s, the settings allow {} s",

@@ -86,7 +86,8 @@ fn check_proxies(config: &Config, report: &mut Report) {
 
 fn check_listen(config: &Config, report: &mut Report) {
     const CHECK: &str = "http.listen";
-    let (listen, by_tls) = (&config.http.listen, config.tls.is_on());
+    let listen = &config.http.listen;
+    let by_tls = config.tls.is_on();
     let to_proxy = "let it listen where the proxy alone can reach it, such as 127.0.0.1:8080";
     match reach(listen) {
         Reach::Machine => report.ok(CHECK, format!("{listen}, for this machine alone")),

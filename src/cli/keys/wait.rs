@@ -26,7 +26,8 @@ pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(),
     let store = open_store(settings).await?;
     store.nodes().await?;
 
-    let (directory, max_lifetime) = (&settings.key_directory, settings.lifetimes.longest());
+    let directory = &settings.key_directory;
+    let max_lifetime = settings.lifetimes.longest();
     let (kid, made) =
         LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
     if made {

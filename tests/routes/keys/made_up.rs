@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use super::session_of_new_key;
 use crate::metrics::KEY_WAITS_REFUSED;
+use crate::routes::answer::{Answer, Session};
 use crate::routes::fixture::Site;
-use crate::routes::request::{Answer, Ask, Session};
+use crate::routes::request::Ask;
 
 /// Number of requests of one network that may wait.
 const MOST: usize = 64;

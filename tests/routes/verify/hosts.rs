@@ -1,8 +1,8 @@
 //! On which hosts a session is good, and under which names proxies ask.
 
 use super::{Fields, TRUSTING, ask, behind_proxy};
+use crate::routes::answer::Answer;
 use crate::routes::fixture::{PASSWORD, Site, login_body};
-use crate::routes::request::Answer;
 
 async fn visit(site: &Site, cookie: &str, host: &str) -> Answer {
     let fields: Fields<'_> = &[("x-forwarded-host", host), ("x-forwarded-uri", "/x"), ("accept", "text/html")];
