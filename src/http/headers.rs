@@ -1,5 +1,5 @@
-//! Header fields of every answer: it is not stored unless it says so itself, it is not framed, its page loads nothing but what the
-//! policy names, and browsers come back over TLS where it is spoken.
+//! Header fields that answers have in common: an answer is not stored unless it says so itself, it is not framed, its page loads
+//! nothing but what the policy names, and browsers come back over TLS where it is spoken.
 //!
 //! The answers that are made most often start from a prepared map of all their fields, because copying a map is much cheaper than
 //! filling it.
