@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap};
-use salvo::http::request::Parts;
 use salvo::http::{ParseError, ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
@@ -117,27 +116,22 @@ impl Submission {
     }
 }
 
-/// Returns whether a body that no handler reads is to be read all the same ([`discard`]), and not dropped.
+/// Takes a body that no handler reads: reads it beside the answer, within limits, or drops it.
 ///
-/// Over HTTP/1 it is: a client that is still sending when its connection is closed may lose the answer. But a client that waits for
-/// leave to send (`Expect`) gets the answer instead, and need not send the body; so its connection is closed, because what comes next
-/// may be the body or another request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+/// Over HTTP/1 it is read: a client that is still sending when its connection is closed may lose the answer. But a client that waits
+/// for leave to send (`Expect`) gets the answer instead, and need not send the body; so its connection is closed, because what comes
+/// next may be the body or another request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
 ///
 /// Over HTTP/2 the stream ends with the answer, and the connection goes on
 /// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
 /// that a proxy has for all its visitors.
-pub(crate) fn is_discarded(head: &Parts) -> bool {
-    head.version != Version::HTTP_2 && !head.headers.contains_key(EXPECT)
-}
-
-/// Reads a body beside the answer, within limits.
-pub(crate) fn discard(body: impl Into<ReqBody>) {
+pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    let mut body = body.into();
-    if body.is_end_stream() {
+    if body.is_end_stream() || version == Version::HTTP_2 || headers.contains_key(EXPECT) {
         return;
     }
+    let mut body = body.into();
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
         let mut taken = 0;
         while taken < MOST_BYTES

@@ -7,7 +7,7 @@ use salvo::conn::SocketAddr;
 use salvo::http::header::HeaderMap;
 use salvo::http::request::Parts;
 use salvo::http::uri::Uri;
-use salvo::http::{Method, Request};
+use salvo::http::{Method, Request, Version};
 use tracing::Span;
 
 use crate::clock::Now;
@@ -68,6 +68,10 @@ impl Context {
 
     pub(crate) const fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    pub(crate) const fn version(&self) -> Version {
+        self.head.version
     }
 
     /// Returns the raw `Cookie` fields.

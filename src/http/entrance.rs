@@ -111,24 +111,19 @@ impl<S> Entrance<S> {
         }
         let access = Access::begin();
         let (head, body) = request.into_parts();
-        let is_discarded = body::is_discarded(&head);
         let is_refused = has_absolute_target(&head);
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
         let reply = match found {
             _ if is_refused => Problem::Authority.into(),
             Found::Handler(reread) => return self.call_handler(context.identified(), reread, body, access),
             Found::Hot(handler) => {
-                if is_discarded {
-                    body::discard(body);
-                }
+                body::discard(context.version(), context.headers(), body);
                 return answer_hot(context, handler, access);
             }
             Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
             Found::Nothing => Problem::NOT_FOUND.into(),
         };
-        if is_discarded {
-            body::discard(body);
-        }
+        body::discard(context.version(), context.headers(), body);
         at_once(refuse(context, reply, access))
     }
 
@@ -152,7 +147,9 @@ impl<S> Entrance<S> {
                     Err(problem) => Ok(context.respond(problem.into())),
                 }
             };
-            Ok(finish(&context, called.instrument(span).await?, access))
+            let mut response = called.instrument(span).await?;
+            finish(&context, &mut response, access);
+            Ok(response)
         };
         Either::Right(match changes {
             Some(changes) => Box::pin(async move { changes.run(answer).await }),
@@ -161,16 +158,12 @@ impl<S> Entrance<S> {
     }
 
     /// Refuses a request of the admin listener.
-    fn refuse<B: Into<ReqBody>>(
-        &self,
-        request: HyperRequest<B>,
-        problem: Problem,
-        allow: Option<HeaderValue>,
-    ) -> Answer {
+    fn refuse<B>(&self, request: HyperRequest<B>, problem: Problem, allow: Option<HeaderValue>) -> Answer
+    where
+        B: Body + Into<ReqBody>,
+    {
         let (head, body) = request.into_parts();
-        if body::is_discarded(&head) {
-            body::discard(body);
-        }
+        body::discard(head.version, &head.headers, body);
         let mut headers = HeaderMap::new();
         headers.extend(allow.map(|allow| (ALLOW, allow)));
         let text = problem.render(self.routes.app.load().cookies.session(), &mut headers);
@@ -200,16 +193,17 @@ fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
 /// Calls a handler and turns a panic into a 500. Its message goes to the log.
 fn call_caught(context: &Context, handler: Handle) -> Reply {
     // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
-    let outcome = catch_unwind(AssertUnwindSafe(|| handler(context))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| handler(context).unwrap_or_else(Reply::from))).unwrap_or_else(|_| {
         sampled!(ERROR, "making an answer panicked; it is 500");
-        Err(Problem::Status(StatusCode::INTERNAL_SERVER_ERROR))
-    });
-    outcome.unwrap_or_else(Reply::from)
+        Problem::Status(StatusCode::INTERNAL_SERVER_ERROR).into()
+    })
 }
 
 fn finish_hot(context: &Context, reply: Reply, access: Access) -> Answer {
     VERIFICATIONS.add(reply.verification() as usize);
-    finish(context, context.respond(reply), access)
+    let mut response = context.respond(reply);
+    finish(context, &mut response, access);
+    response
 }
 
 /// Lets a request in or not, and has the key ring read again if it may need that.
@@ -231,16 +225,17 @@ async fn reread_ring(context: &Context) -> Result<(), Problem> {
 /// Answers in place of a route.
 fn refuse(context: Context, reply: Reply, access: Access) -> Answer {
     let context = context.identified();
-    finish(&context, context.respond(reply), access)
+    let mut response = context.respond(reply);
+    finish(&context, &mut response, access);
+    response
 }
 
 /// Logs the answer, and marks it with the request's id.
-fn finish(context: &Context, mut response: Answer, access: Access) -> Answer {
+fn finish(context: &Context, response: &mut Answer, access: Access) {
     access.end(context, response.status());
     if let Some(id) = context.id() {
         response.headers_mut().insert(X_REQUEST_ID, id.value());
     }
-    response
 }
 
 /// Returns whether the target is a whole URL ([RFC 9112 section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Over

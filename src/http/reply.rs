@@ -1,7 +1,7 @@
 //! The answer that a handler decided on, and the one place that writes it.
 
 use askama::Template;
-use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use salvo::http::{Method, ResBody, StatusCode};
 use salvo::hyper::Response as HyperResponse;
 use salvo::hyper::body::Bytes;
@@ -20,9 +20,10 @@ use crate::web::cookie::CookieChange;
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
+    headers: HeaderMap,
+    /// Whether `headers` are all that the answer is to have, but for the cookie's.
+    is_complete: bool,
     content: Content,
-    /// Field that says what to do instead: `Location` or `Allow`.
-    hint: Option<(HeaderName, HeaderValue)>,
     cookie: CookieChange,
     form_cookie: Option<SealedToken>,
     /// Reason for this answer, if it is not what was asked for.
@@ -32,62 +33,75 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 enum Content {
-    Empty,
-    Json(Vec<u8>),
-    Page(String),
-    /// Body with all header fields that the answer is to have.
-    Complete(HeaderMap, Bytes),
-    /// Body with some of them.
-    With(HeaderMap, Bytes),
+    Written(Bytes),
     /// The problem: a page if the answer will be shown as one, else JSON.
     Problem(Problem),
 }
 
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
-        Self { problem: Some(problem), ..Self::new(problem.status(), Content::Problem(problem)) }
+        let reply = Self::new(problem.status(), HeaderMap::new(), Content::Problem(problem));
+        Self { problem: Some(problem), ..reply }
     }
 }
 
 impl Reply {
     /// 200 with JSON.
     pub(crate) fn json(body: Object) -> Self {
-        Self::new(StatusCode::OK, Content::Json(body.finish()))
+        Self::ok(HeaderValue::from_static("application/json"), body.finish().into())
     }
 
     /// 200 with JSON and, beside the cookie, exactly these fields.
     pub(crate) fn json_with(headers: HeaderMap, body: Object) -> Self {
-        Self::new(StatusCode::OK, Content::Complete(headers, body.finish().into()))
+        Self { is_complete: true, ..Self::new(StatusCode::OK, headers, Content::Written(body.finish().into())) }
     }
 
     /// 200 with a page.
     pub(crate) fn page(page: &impl Template) -> Self {
-        Self::new(StatusCode::OK, Content::Page(pages::render(page)))
+        Self::ok(pages::MEDIA_TYPE, pages::render(page).into())
     }
 
     /// 200 for a proxy, with exactly these fields. It has a body, because some proxies want one.
-    pub(crate) const fn passed(headers: HeaderMap) -> Self {
-        Self::new(StatusCode::OK, Content::Complete(headers, Bytes::from_static(b"ok\n")))
+    pub(crate) fn passed(headers: HeaderMap) -> Self {
+        let body = Bytes::from_static(b"ok\n");
+        Self { is_complete: true, ..Self::new(StatusCode::OK, headers, Content::Written(body)) }
     }
 
     /// A status, header fields and a body.
     pub(crate) fn prepared((status, headers, body): (StatusCode, HeaderMap, Bytes)) -> Self {
-        Self::new(status, Content::With(headers, body))
+        Self::new(status, headers, Content::Written(body))
     }
 
     /// 303: a form was dealt with, and its user is shown another page.
     pub(crate) fn see_other(location: &str) -> Self {
-        Self::new(StatusCode::SEE_OTHER, Content::Empty).location(location)
+        Self::empty(StatusCode::SEE_OTHER).location(location)
     }
 
     /// 302: what was asked for is to be found there for the moment.
     pub(crate) fn found(location: &str) -> Self {
-        Self::new(StatusCode::FOUND, Content::Empty).location(location)
+        Self::empty(StatusCode::FOUND).location(location)
     }
 
-    const fn new(status: StatusCode, content: Content) -> Self {
+    fn ok(media_type: HeaderValue, body: Bytes) -> Self {
+        Self::new(StatusCode::OK, HeaderMap::from_iter([(CONTENT_TYPE, media_type)]), Content::Written(body))
+    }
+
+    fn empty(status: StatusCode) -> Self {
+        Self::new(status, HeaderMap::new(), Content::Written(Bytes::new()))
+    }
+
+    const fn new(status: StatusCode, headers: HeaderMap, content: Content) -> Self {
         let cookie = CookieChange::Keep;
-        Self { status, content, hint: None, cookie, form_cookie: None, problem: None, is_preflight: false }
+        Self {
+            status,
+            headers,
+            is_complete: false,
+            content,
+            cookie,
+            form_cookie: None,
+            problem: None,
+            is_preflight: false,
+        }
     }
 
     pub(crate) fn status(self, status: StatusCode) -> Self {
@@ -95,14 +109,16 @@ impl Reply {
     }
 
     /// Adds a `Location` field.
-    pub(crate) fn location(self, url: &str) -> Self {
+    pub(crate) fn location(mut self, url: &str) -> Self {
         let url = HeaderValue::try_from(url).expect("locations are checked, or made by us, of visible ASCII");
-        Self { hint: Some((LOCATION, url)), ..self }
+        self.headers.insert(LOCATION, url);
+        self
     }
 
     /// Adds an `Allow` field.
-    pub(crate) fn allow(self, methods: HeaderValue) -> Self {
-        Self { hint: Some((ALLOW, methods)), ..self }
+    pub(crate) fn allow(mut self, methods: HeaderValue) -> Self {
+        self.headers.insert(ALLOW, methods);
+        self
     }
 
     pub(crate) fn cookie(self, cookie: CookieChange) -> Self {
@@ -148,23 +164,9 @@ impl Context {
             self.in_span(|| audit::token_refused(cause, self.client()));
         }
         let app = &**self.app;
-        let mut headers = HeaderMap::new();
-        headers.extend(reply.hint);
-        let is_complete = matches!(reply.content, Content::Complete(..));
+        let mut headers = reply.headers;
         let body = match reply.content {
-            Content::Empty => Bytes::new(),
-            Content::Json(body) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                body.into()
-            }
-            Content::Page(html) => {
-                headers.insert(CONTENT_TYPE, pages::MEDIA_TYPE);
-                html.into()
-            }
-            Content::Complete(own, body) | Content::With(own, body) => {
-                headers = own;
-                body
-            }
+            Content::Written(body) => body,
             Content::Problem(problem) if self.is_navigation() => {
                 problem.render_page(app.shell, app.cookies.session(), &mut headers).into()
             }
@@ -176,7 +178,7 @@ impl Context {
         if let Some(token) = reply.form_cookie {
             app.cookies.write_form(&token, &mut headers);
         }
-        if !is_complete {
+        if !reply.is_complete {
             let is_secure = self.served().is_ok_and(|served| served.origin.is_secure());
             app.prepared.complete(is_secure, &mut headers);
         }
