@@ -1,10 +1,9 @@
 //! Who it is, for the app behind a proxy: header fields that stand on every 200 of a verify route, even empty, because some
 //! proxies let the client's own field through where one is missing.
 
-use std::borrow::Cow;
-
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
+use salvo::hyper::body::Bytes;
 
 use crate::session::claims::Claims;
 
@@ -38,28 +37,34 @@ pub(super) fn is_begun(headers: &HeaderMap) -> bool {
 }
 
 /// Fills in what is not empty, in a map that begins with [`empty`] fields. They are passed in turn: to look each up costs more than
-/// all the rest.
+/// all the rest. All values are parts of one buffer, which is allocated once.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
     let identity = &claims.identity;
-    let mut fields = headers.values_mut();
-    for (text, set) in [
+    let texts = [
         (identity.login_name, INVISIBLE),
         (identity.display_name, TEXT),
         (identity.roles, INVISIBLE),
         (identity.email, INVISIBLE),
-    ] {
+    ];
+    let mut values = String::with_capacity(256);
+    let ends = texts.map(|(text, set)| {
+        values.extend(percent_encode(text.as_bytes(), set));
+        values.len()
+    });
+    values.push_str(itoa::Buffer::new().format(claims.absolute_deadline.0));
+    let values = Bytes::from(values);
+    let value =
+        |range| HeaderValue::from_maybe_shared(values.slice(range)).expect("visible ASCII after percent-encoding");
+    let mut fields = headers.values_mut();
+    let mut start = 0;
+    for end in ends {
         let pair = [fields.next(), fields.next()];
-        if !text.is_empty() {
-            let value = value(text, set);
-            pair.into_iter().flatten().for_each(|field| field.clone_from(&value));
+        if start < end {
+            pair.into_iter().flatten().for_each(|field| *field = value(start..end));
         }
+        start = end;
     }
     if let Some(deadline) = fields.next() {
-        *deadline = HeaderValue::from(claims.absolute_deadline.0);
+        *deadline = value(start..values.len());
     }
-}
-
-fn value(text: &str, set: &'static AsciiSet) -> HeaderValue {
-    let encoded = Cow::from(percent_encode(text.as_bytes(), set));
-    HeaderValue::from_str(&encoded).expect("visible ASCII after percent-encoding")
 }
