@@ -101,8 +101,11 @@ mod tests {
     use salvo::http::Method;
 
     use super::*;
+    use crate::routes::asvs::{ACTIONS, VIEWS};
     use crate::routes::fixture::Site;
     use crate::routes::spellings::ROUTES;
+
+    const README: &str = include_str!("../README.md");
 
     #[tokio::test]
     async fn every_route_is_described_with_its_methods() {
@@ -113,7 +116,14 @@ mod tests {
             for (path, methods) in routes.resources() {
                 assert_eq!(described[path].iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
                 served.insert(path);
-                assert!(!routes.is_public() || ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");
+                assert!(README.contains(&format!(" {path}`")), "{path} is not in README.md");
+                if !routes.is_public() {
+                    continue;
+                }
+                let is_view = VIEWS.contains(&path) || !methods.contains(&Method::GET);
+                let is_action = ACTIONS.iter().any(|(action, _)| *action == path) || !methods.contains(&Method::POST);
+                assert!(is_view && is_action, "{path} is not in tests/routes/asvs.rs");
+                assert!(ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");
             }
             for (path, methods) in &described {
                 let example = path.replace("{rule}", "role=a").replace("{path}", "x");

@@ -62,8 +62,7 @@ impl Shape {
 
     /// Reads the rules of the question; and in Envoy's shape the visitor's path and query, which follow them.
     ///
-    /// From the raw path: the router's own idea of it is decoded. Each shape's path has one spelling; others are refused, since what
-    /// they hold of rules would be lost.
+    /// Each shape's path has one spelling, as all routes have. Others are refused, since what they hold of rules would be lost.
     fn read(self, uri: &Uri) -> Result<(Rules<'_>, Option<&str>), BadRule> {
         let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
         let Some(segments) = below.strip_prefix('/') else {

@@ -4,7 +4,7 @@
 //! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
 
 mod answer;
-mod asvs;
+pub(crate) mod asvs;
 mod cookies;
 mod csrf;
 pub(crate) mod fixture;
