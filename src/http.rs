@@ -9,7 +9,7 @@ mod body;
 pub(crate) mod body_waits;
 mod browser;
 pub(crate) mod connections;
-mod context;
+pub(crate) mod context;
 pub(crate) mod description;
 pub(crate) mod entrance;
 mod exposition;

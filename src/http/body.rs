@@ -67,7 +67,7 @@ impl Submission {
         let submission = Self { media_type, body, needs_token, header_token, working };
         if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(KeyDirectory::TIMEOUT);
-            app.ring_waits.run(context.client(), app.key_directory.reread()).await?;
+            context.reread_keys().await?;
         }
         Ok(submission)
     }

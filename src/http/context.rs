@@ -1,6 +1,7 @@
 //! The request context: the head of a request, and what is known about it. It is made once, where the request enters.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::Guard;
 use salvo::conn::SocketAddr;
@@ -30,11 +31,12 @@ pub(crate) struct Context {
     body_bytes: u64,
     /// `None` on hot routes.
     id: Option<RequestId>,
+    has_reread_keys: AtomicBool,
 }
 
 impl Context {
     pub(crate) const fn new(app: Guard<Arc<App>>, head: Parts, peer: SocketAddr, body_bytes: u64) -> Self {
-        Self { app, head, peer, body_bytes, id: None }
+        Self { app, head, peer, body_bytes, id: None, has_reread_keys: AtomicBool::new(false) }
     }
 
     /// Returns the context of a request that may wait.
@@ -128,6 +130,18 @@ impl Context {
         }
         csrf::check(self.method(), self.headers(), &self.app.hosts)?;
         Ok(served)
+    }
+
+    /// Waits until the key ring is read again, once for each request: one of its tokens names a key that is not held.
+    ///
+    /// # Errors
+    /// [`Problem::KeyWaits`] at once, if too many requests wait.
+    pub(crate) async fn reread_keys(&self) -> Result<(), Problem> {
+        if !self.has_reread_keys.load(Ordering::Relaxed) {
+            self.app.ring_waits.run(self.client(), self.app.key_directory.reread()).await?;
+            self.has_reread_keys.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Returns the id of a request that has one here, or that a trusted proxy gave it.

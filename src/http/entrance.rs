@@ -182,7 +182,7 @@ fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
     }
     let context = context.held();
     Either::Right(Box::pin(async move {
-        let reply = match reread_ring(&context).await {
+        let reply = match context.reread_keys().await {
             Ok(()) => call_caught(&context, handler),
             Err(problem) => problem.into(),
         };
@@ -212,14 +212,10 @@ async fn admit(context: &Context, reread: Reread) -> Result<(), Problem> {
     if reread == Reread::Never || !context.lacks_key() {
         return Ok(());
     }
-    match reread_ring(context).await {
+    match context.reread_keys().await {
         Err(problem) if reread == Reread::Always => Err(problem),
         _ => Ok(()),
     }
-}
-
-async fn reread_ring(context: &Context) -> Result<(), Problem> {
-    context.app.ring_waits.run(context.client(), context.app.key_directory.reread()).await
 }
 
 /// Answers in place of a route.

@@ -2,11 +2,15 @@
 
 use std::future::poll_fn;
 use std::io::Write;
-use std::pin::Pin;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use salvo::hyper::Request as HyperRequest;
+
 use super::session_of_new_key;
+use crate::http;
 use crate::metrics::KEY_WAITS_REFUSED;
 use crate::routes::answer::{Answer, Session};
 use crate::routes::fixture::Site;
@@ -66,6 +70,19 @@ async fn many_who_ask_at_once_wait_for_one_read() {
     for answer in all.until_waiting(0).await {
         assert_eq!(answer.verdict(), "200");
     }
+}
+
+#[tokio::test]
+async fn a_request_has_the_keys_read_again_once() {
+    let site = Site::new().await;
+    let (head, ()) = HyperRequest::new(()).into_parts();
+    let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+    let context = http::context::Context::new(site.handle.load(), head, peer.into(), 0).held();
+    let mut first = pin!(context.reread_keys());
+    assert!(poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await.is_pending());
+    assert_eq!(first.await, Ok(()));
+    let mut second = pin!(context.reread_keys());
+    assert_eq!(poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx))).await, Poll::Ready(Ok(())));
 }
 
 #[tokio::test]
