@@ -1,4 +1,4 @@
-//! Time: the one place that reads a clock. Everything below `http` takes [`Now`] as an argument.
+//! Time: the one place that reads a clock. What judges a session takes [`Now`] as an argument.
 //!
 //! Two clocks are read together. The *wall* clock is what deadlines are written in, because nodes and restarts must agree on
 //! it. The *boot* clock measures spans: it never steps, and unlike the monotonic clock it runs through a suspend, so that a

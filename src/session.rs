@@ -1,7 +1,7 @@
 //! Sessions: from a request's cookies to a verified session, and from a sign-in or a renewal to a sealed token.
 //!
 //! One direction: cookie header → [`UntrustedToken`] → one key by its id → claims → deadlines → revocation list → [`Verified`].
-//! Nothing here waits, reads a file or a clock, or logs: the verdict is returned, and the edge renders it.
+//! Nothing here waits, reads a file or a clock, or logs: the verdict is returned, and the caller renders it.
 
 pub mod claims;
 pub mod cookie_header;

@@ -1,6 +1,6 @@
 //! What the server's routes and an application that embeds sessions stand on alike: how our cookies look on the wire, which hosts
-//! are served, what another site may not send, changes that outlive their client, and following the key directory. Each of these
-//! rules is here and nowhere else.
+//! are served, what another site may not send, the words of refusals, and changes that outlive their client. Each of these rules is
+//! here and nowhere else.
 
 pub(crate) mod changes;
 pub(crate) mod cookie;

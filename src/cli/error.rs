@@ -10,7 +10,7 @@ use crate::keyring::rotate::ChangeError;
 use crate::server::error::ServeError;
 use crate::store::error::StoreError;
 
-/// CliError of a command: its message, a hint that says what to do, and the exit code.
+/// Failure of a command: its message, a hint that says what to do, and the exit code.
 #[derive(Debug)]
 pub(super) struct CliError {
     pub(super) code: u8,

@@ -3,8 +3,8 @@
 //!
 //! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
 //! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
-//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with a body tell (`Submission::read`), because all others are answered without waiting for
-//! anything.
+//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with
+//! a body tell (`Submission::read`), because all others are answered without waiting for anything but the key ring.
 //!
 //! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
 //! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed: strangers' before those of trusted

@@ -117,7 +117,7 @@ pub(crate) enum Problem {
     Incomplete,
     /// The body did not arrive in time.
     Slow,
-    /// No single authority.
+    /// No single authority, or a target that is a whole URL.
     Authority,
     /// An authority that is not served.
     Misdirected,
@@ -129,7 +129,7 @@ pub(crate) enum Problem {
     Rule,
     /// What a proxy should have said is missing or contradicts itself.
     Forwarded(&'static str),
-    /// 404, 405, and what only Salvo says: 500 and the like.
+    /// 404, 405 and 500.
     Status(StatusCode),
 }
 

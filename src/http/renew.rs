@@ -1,5 +1,5 @@
 //! `GET /auth/renew`: renews and returns to the checked return URL, for browsers behind proxies that drop the `Set-Cookie` of a
-//! verify answer. Without a return URL it is the status, for scripts of pages that only fetch.
+//! verify answer. Without a return URL it answers with the deadlines, for scripts of pages that only fetch.
 
 use crate::http::context::Context;
 use crate::http::json::{Object, name};

@@ -40,7 +40,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Returns the shape that is asked for at this path, spelled as usual.
+    /// Returns the shape that is asked for at this path, as it was sent.
     pub(super) fn at(path: &str) -> Option<Self> {
         let below = path.strip_prefix(Self::Plain.path()).filter(|below| below.is_empty() || below.starts_with('/'))?;
         Some(if path == Self::Redirect.path() || below.starts_with("/redirect/") {

@@ -7,7 +7,7 @@
 //! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`);
 //! 4. neither is there: not a browser, so that curl needs no token.
 //!
-//! The gate applies 1 and 2 to every request; handlers apply 3, because only they know what their form is bound to.
+//! `Context::admit` applies 1 and 2. Handlers apply 3, because only they know what their form is bound to.
 
 use salvo::http::Method;
 use salvo::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE};

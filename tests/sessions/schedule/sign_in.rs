@@ -1,4 +1,4 @@
-//! From a password to a fresh session, as in `src/http/authenticate.rs` and `password.rs`.
+//! From a password to a fresh session, as in `src/http/sign_in.rs` and `password.rs`.
 
 use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::SessionNonce;
