@@ -1,11 +1,14 @@
 //! The entrance of a listener: what happens to every request, in this order.
 //!
 //! 1. A request over HTTP/2 is counted until its answer is taken, and refused if too much memory is held.
-//! 2. The path is looked up as it was sent ([`Routes`]): another spelling of a route is 404, another method 405.
+//! 2. A target that is a whole URL is 400. The path is looked up as it was sent ([`Routes`]): another spelling of a route is 404,
+//!    another method 405.
 //! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
 //!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
 //! 4. Any other request is admitted (host, length, origin), the key ring is read again if one of its cookies names a key that is not
 //!    held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
+//!
+//! The admin listener refuses no target and has no hot routes. Salvo calls its handlers at once.
 //!
 //! Another node may seal already with a key that came to the directory since this one read it. So a request with such a cookie waits
 //! for a read that begins after it came. Many wait for one read, and there are ten reads a second at most (`sync/key_directory.rs`).
