@@ -13,7 +13,7 @@
 //! Another node may seal already with a key that came to the directory since this one read it. So a request with such a cookie waits
 //! for a read that begins after it came. Many wait for one read, and there are ten reads a second at most (`sync/key_directory.rs`).
 //! Anybody can make up a key, so only a few requests may wait at once (`key_waits.rs`). The token of a form comes in the body;
-//! `Submission::read` looks at it in the same way.
+//! `Submission::read` looks at it in the same way, if the request has not waited yet.
 
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
