@@ -1,11 +1,12 @@
 //! Request bodies: of two media types, up to a length, within a time.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
 use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap};
-use salvo::http::{ParseError, ReqBody, Request, Version};
+use salvo::http::{ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
 use crate::account::credentials::MediaType;
@@ -35,7 +36,9 @@ impl Submission {
         let app = &context.app;
         let headers = context.headers();
         let media_type = media_type(headers);
+        let mut body = request.take_body();
         if media_type.is_none() && headers.contains_key(CONTENT_TYPE) {
+            discard(context.version(), headers, body);
             return Err(Problem::MediaType);
         }
         let from_browser = csrf::sender(headers, &app.hosts)? == Sender::OurPage;
@@ -44,17 +47,19 @@ impl Submission {
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);
         let network = is_shared.then(|| context.client());
-        let payload = request.payload_with_max_size(limit);
+        let whole = whole(&mut body, limit);
         let arrives = async {
             match network {
-                Some(network) => app.body_waits.run(network, payload).await,
-                None => Some(payload.await),
+                Some(network) => app.body_waits.run(network, whole).await,
+                None => Some(whole.await),
             }
         };
         let body = match tokio::time::timeout(app.body_timeout, arrives).await {
-            Ok(Some(Ok(bytes))) => bytes.clone(),
-            Ok(Some(Err(ParseError::PayloadTooLarge))) => return Err(Problem::TooLarge),
-            Ok(Some(Err(_))) => return Err(Problem::Incomplete),
+            Ok(Some(Ok(whole))) => whole,
+            Ok(Some(Err(problem))) => {
+                discard(context.version(), headers, body);
+                return Err(problem);
+            }
             Ok(None) | Err(_) => {
                 // The rest of the body is not waited for, and only HTTP/2 can end a request without its connection.
                 if !is_shared {
@@ -116,7 +121,23 @@ impl Submission {
     }
 }
 
-/// Takes a body that no handler reads: reads it beside the answer, within limits, or drops it.
+/// Reads a body to its end.
+///
+/// # Errors
+/// [`Problem::TooLarge`] and [`Problem::Incomplete`].
+async fn whole(body: &mut ReqBody, most_bytes: usize) -> Result<Bytes, Problem> {
+    let mut whole = Vec::new();
+    while let Some(data) = next_data(body).await {
+        let data = data?;
+        if whole.len() + data.len() > most_bytes {
+            return Err(Problem::TooLarge);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
+/// Takes a body that nobody reads any more: reads it beside the answer, within limits, or drops it.
 ///
 /// Over HTTP/1 it is read: a client that is still sending when its connection is closed may lose the answer. But a client that waits
 /// for leave to send (`Expect`) gets the answer instead, and need not send the body; so its connection is closed, because what comes
@@ -126,20 +147,27 @@ impl Submission {
 /// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
 /// that a proxy has for all its visitors.
 pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
-    const MOST_BYTES: usize = 1 << 20;
+    const MOST_BYTES: u64 = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    if body.is_end_stream() || version == Version::HTTP_2 || headers.contains_key(EXPECT) {
+    let is_dropped = version == Version::HTTP_2 || body.size_hint().lower() > MOST_BYTES;
+    if body.is_end_stream() || is_dropped || headers.contains_key(EXPECT) {
         return;
     }
     let mut body = body.into();
     tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
         let mut taken = 0;
         while taken < MOST_BYTES
-            && let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+            && let Some(Ok(data)) = next_data(&mut body).await
         {
-            taken += frame.data_ref().map_or(0, Bytes::len);
+            taken += data.len() as u64;
         }
     }));
+}
+
+/// Waits for the next part of a body; `None` at its end. Trailers are empty parts.
+async fn next_data(body: &mut ReqBody) -> Option<Result<Bytes, Problem>> {
+    let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
+    Some(frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(|_| Problem::Incomplete))
 }
 
 /// The media type that the headers name, parameters aside; `None` for any other, for none and for several.

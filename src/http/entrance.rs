@@ -5,8 +5,8 @@
 //!    another method 405.
 //! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
 //!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
-//! 4. Any other request is admitted (host, length, origin), the key ring is read again if one of its cookies names a key that is not
-//!    held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
+//! 4. Any other request is admitted or refused (host, length, origin), the key ring is read again if one of its cookies names a key
+//!    that is not held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
 //!
 //! The admin listener refuses no target and has no hot routes. Salvo calls its handlers at once.
 //!
@@ -67,7 +67,7 @@ fn at_once(response: Answer) -> Answering {
 
 impl<S, B> Service<HyperRequest<B>> for Entrance<S>
 where
-    S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+    S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
     B: Body + Into<ReqBody>,
 {
     type Response = Answer;
@@ -101,13 +101,13 @@ where
 impl<S> Entrance<S> {
     fn answer<B>(&self, request: HyperRequest<B>) -> Answering
     where
-        S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
         B: Body + Into<ReqBody>,
     {
         let found = self.routes.find(request.method(), request.uri().path());
         if !self.routes.is_public() {
             return match found {
-                Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request)),
+                Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request.map(Into::into))),
                 Found::OtherMethods(allow) => at_once(self.refuse(request, Problem::OTHER_METHOD, Some(allow))),
                 Found::Nothing => at_once(self.refuse(request, Problem::NOT_FOUND, None)),
             };
@@ -118,7 +118,10 @@ impl<S> Entrance<S> {
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
         let reply = match found {
             _ if is_refused => Problem::Authority.into(),
-            Found::Handler(reread) => return self.call_handler(context.identified(), reread, body, access),
+            Found::Handler(reread) => match context.admit() {
+                Ok(_) => return self.call_handler(context.identified(), reread, body, access),
+                Err(problem) => problem.into(),
+            },
             Found::Hot(handler) => {
                 body::discard(context.version(), context.headers(), body);
                 return answer_hot(context, handler, access);
@@ -133,8 +136,15 @@ impl<S> Entrance<S> {
     /// Lets Salvo call the handler, after what comes before it.
     fn call_handler<B>(&self, context: Context, reread: Reread, body: B, access: Access) -> Answering
     where
-        S: Service<HyperRequest<B>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        B: Body + Into<ReqBody>,
     {
+        let body = if context.method().is_safe() {
+            body::discard(context.version(), context.headers(), body);
+            ReqBody::None
+        } else {
+            body.into()
+        };
         let context = Arc::new(context);
         let mut request = HyperRequest::new(body);
         request.method_mut().clone_from(context.method());
@@ -145,7 +155,7 @@ impl<S> Entrance<S> {
         let changes = (!context.method().is_safe()).then(|| context.app.changes.clone());
         let answer = async move {
             let called = async {
-                match admit(&context, reread).await {
+                match reread_keys(&context, reread).await {
                     Ok(()) => call.await,
                     Err(problem) => Ok(context.respond(problem.into())),
                 }
@@ -209,9 +219,8 @@ fn finish_hot(context: &Context, reply: Reply, access: Access) -> Answer {
     response
 }
 
-/// Lets a request in or not, and has the key ring read again if it may need that.
-async fn admit(context: &Context, reread: Reread) -> Result<(), Problem> {
-    context.admit()?;
+/// Has the key ring read again if a handler needs that.
+async fn reread_keys(context: &Context, reread: Reread) -> Result<(), Problem> {
     if reread == Reread::Never || !context.lacks_key() {
         return Ok(());
     }

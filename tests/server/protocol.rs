@@ -153,6 +153,7 @@ async fn an_answer_in_place_of_leave_to_send_ends_the_connection() {
         ("GET /protected", "401"),
         ("POST /auth/verify/-", "401"),
         ("GET http://127.0.0.1/auth/status", "400"),
+        ("GET /auth/login", "200"),
     ] {
         let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\n", server.public);
         let answer = raw(&server.public, format!("{head}Content-Length: 9\r\n\r\n").as_bytes());
@@ -165,10 +166,58 @@ async fn an_answer_in_place_of_leave_to_send_ends_the_connection() {
 async fn a_body_that_no_handler_reads_leaves_the_connection_open() {
     let home = Home::new();
     let server = home.start();
-    for request in ["POST /nothing", "POST /auth/status", "GET /auth/status", "POST /auth/verify/-"] {
+    for request in ["POST /nothing", "POST /auth/status", "GET /auth/status", "POST /auth/verify/-", "GET /auth/login"]
+    {
         let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nContent-Length: 9\r\n\r\nsome body", server.public);
         let last = format!("GET /auth/style.css HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.public);
         let answer = raw(&server.public, format!("{head}{last}").as_bytes());
         assert!(answer.contains("HTTP/1.1 200 OK"), "{request}: {answer}");
+    }
+}
+
+/// A client that is still sending its body when the connection is closed may lose the answer, and a proxy says 502.
+#[tokio::test]
+async fn a_refused_request_may_send_the_rest_of_its_body() {
+    let home = Home::new();
+    let server = home.start();
+    let rest = "x".repeat(100_000);
+    let length = "Content-Length: 100000";
+    let json = "Content-Type: application/json";
+    let chunked = format!("Transfer-Encoding: chunked\r\n{json}\r\n\r\n9c40\r\n{}", "x".repeat(40_000));
+    let last_chunk = format!("\r\n186a0\r\n{rest}\r\n0\r\n\r\n");
+    let good = &server.public;
+    for (request, host, fields, rest, status) in [
+        ("POST /nothing", good.as_str(), format!("{length}\r\n\r\n"), &rest, "404"),
+        ("POST /auth/login", good, format!("{length}\r\n{json}\r\n\r\n"), &rest, "413"),
+        ("POST /auth/login", good, chunked, &last_chunk, "413"),
+        (
+            "POST /auth/login",
+            good,
+            "Content-Length: 9\r\nContent-Type: text/plain\r\n\r\n".into(),
+            &"x".repeat(9),
+            "415",
+        ),
+        ("POST /auth/login", "evil.example", format!("{length}\r\n{json}\r\n\r\n"), &rest, "421"),
+        ("POST /auth/logout", good, format!("Sec-Fetch-Site: cross-site\r\n{length}\r\n\r\n"), &rest, "413"),
+        (
+            "POST /auth/logout",
+            good,
+            "Sec-Fetch-Site: cross-site\r\nContent-Length: 9\r\n\r\n".into(),
+            &"x".repeat(9),
+            "403",
+        ),
+        ("GET /auth/login", good, format!("{length}\r\n\r\n"), &rest, "413"),
+        ("GET /auth/login", good, "Content-Length: 9\r\n\r\n".into(), &"x".repeat(9), "200"),
+    ] {
+        let mut stream = TcpStream::connect(good).expect("connects");
+        stream.write_all(format!("{request} HTTP/1.1\r\nHost: {host}\r\n{fields}").as_bytes()).expect("sends");
+        let mut answer = [0; 13];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(text(&answer), format!("HTTP/1.1 {status} "), "{request}");
+        let next = format!("GET /auth/style.css HTTP/1.1\r\nHost: {good}\r\nConnection: close\r\n\r\n");
+        stream.write_all(format!("{rest}{next}").as_bytes()).expect("sends on");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("answers");
+        assert!(answers.contains("\r\ncontent-type: text/css"), "{request} {status}: {answers}");
     }
 }
