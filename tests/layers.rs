@@ -4,15 +4,18 @@
 //!
 //! 1. A module uses only modules of its own layer and of lower ones.
 //! 2. Files that use each other form no circle. A path is followed through re-exports (`pub use`) to the file that has the item, so
-//!    a file that only re-exports its submodules' items does not use them.
+//!    a file that only re-exports its submodules' items does not use them. A file that re-exports another module's items does.
+//!
+//! Paths in the arguments of macros and of attributes count as well.
 #![allow(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, VisRestricted, Visibility};
+use syn::{Attribute, Item, ItemMod, ItemUse, Macro, MetaList, UseTree, VisRestricted, Visibility};
 
 /// The path of a module below the crate, such as `["http", "status"]`.
 type Module = Vec<String>;
@@ -25,12 +28,16 @@ struct Sources {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// Paths that code other than `pub use` names, as they are written.
+    /// Paths that code other than `pub use` names, as they are written outside of inline modules.
     paths: BTreeSet<Vec<String>>,
+    /// Names that `use` gives to paths.
+    imports: BTreeMap<String, Vec<String>>,
     /// Names that `pub use` gives to paths.
     exports: BTreeMap<String, Vec<String>>,
     /// Submodules that exist only for unit tests.
     test_modules: BTreeSet<String>,
+    /// Number of inline modules around what is being read.
+    depth: usize,
 }
 
 impl Sources {
@@ -78,8 +85,14 @@ impl Sources {
                 let ups = path.iter().take_while(|name| *name == "super").count();
                 [&module[..module.len().checked_sub(ups)?], &path[ups..]].concat()
             }
-            child if self.files.contains_key(&[module, &[child.to_owned()]].concat()) => [module, path].concat(),
-            _ => return None,
+            // A name alone is not a module's, but a variable's or an item's.
+            child if path.len() > 1 && self.files.contains_key(&[module, &[child.to_owned()]].concat()) => {
+                [module, path].concat()
+            }
+            name => {
+                let import = self.files[module].imports.get(name).filter(|import| import[0] != name)?;
+                return self.file_of(module, &[import, &path[1..]].concat());
+            }
         };
         loop {
             let length = (0..=absolute.len()).rev().find(|length| self.files.contains_key(&absolute[..*length]))?;
@@ -100,7 +113,10 @@ impl Sources {
     /// The files that each file uses, itself aside.
     fn uses(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
         let used = |(module, source): (&'_ Module, &Source)| {
-            source.paths.iter().filter_map(|path| self.file_of(module, path)).filter(|file| file != module).collect()
+            let paths = source.paths.iter().filter_map(|path| self.file_of(module, path));
+            let exports = source.exports.values().filter_map(|path| self.file_of(module, path));
+            let of_others = exports.filter(|file| !file.starts_with(module));
+            paths.chain(of_others).filter(|file| file != module).collect()
         };
         self.files.iter().map(|entry| (entry.0, used(entry))).collect()
     }
@@ -142,6 +158,51 @@ fn reached<'u>(uses: &'u BTreeMap<&Module, BTreeSet<Module>>, file: &'u Module) 
     reached
 }
 
+impl Source {
+    fn add_path(&mut self, path: Vec<String>) {
+        // In a macro, a lone `super` is that of `pub(super)`.
+        if !path.is_empty() && path != ["super"] {
+            self.paths.insert(self.at_file(path));
+        }
+    }
+
+    /// Returns a path as it is written outside of inline modules.
+    fn at_file(&self, mut path: Vec<String>) -> Vec<String> {
+        let ups = path.iter().take_while(|name| *name == "super").count();
+        if ups > self.depth {
+            path.drain(..self.depth);
+        } else if ups > 0 {
+            path.splice(..ups, ["self".to_owned()]);
+        }
+        path
+    }
+
+    /// Adds the paths in the arguments of a macro or of an attribute. `before` is the path in front of braces: `before::{…}`.
+    fn add_tokens(&mut self, mut tokens: Cursor<'_>, before: &[String]) {
+        let mut path = Vec::new();
+        let mut colons = 0;
+        while let Some((_, next)) = tokens.token_tree() {
+            let continues = colons == 2;
+            let is_colon = tokens.punct().is_some_and(|(punct, _)| punct.as_char() == ':');
+            colons = if is_colon { colons + 1 } else { 0 };
+            if let Some((inside, ..)) = tokens.any_group() {
+                let path = std::mem::take(&mut path);
+                self.add_tokens(inside, if continues { &path } else { &[] });
+                if !continues {
+                    self.add_path(path);
+                }
+            } else if let Some((name, _)) = tokens.ident() {
+                if !continues {
+                    self.add_path(std::mem::replace(&mut path, before.to_vec()));
+                }
+                path.push(name.to_string());
+            }
+            tokens = next;
+        }
+        self.add_path(path);
+    }
+}
+
 impl<'ast> Visit<'ast> for Source {
     fn visit_item(&mut self, item: &'ast Item) {
         if !attributes(item).iter().any(is_for_tests) {
@@ -153,7 +214,9 @@ impl<'ast> Visit<'ast> for Source {
         if module.attrs.iter().any(is_for_tests) {
             self.test_modules.insert(module.ident.to_string());
         } else {
+            self.depth += 1;
             visit::visit_item_mod(self, module);
+            self.depth -= 1;
         }
     }
 
@@ -161,11 +224,13 @@ impl<'ast> Visit<'ast> for Source {
         let mut paths = Vec::new();
         flatten(&item.tree, &mut Vec::new(), &mut paths);
         for (name, path) in paths {
-            if matches!(item.vis, Visibility::Inherited) {
-                self.paths.insert(path);
+            let path = self.at_file(path);
+            if matches!(item.vis, Visibility::Inherited) || name == "*" {
+                self.paths.insert(path.clone());
             } else {
-                self.exports.insert(name, path);
+                self.exports.insert(name.clone(), path.clone());
             }
+            self.imports.insert(name, path);
         }
     }
 
@@ -174,10 +239,18 @@ impl<'ast> Visit<'ast> for Source {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if names.len() > 1 {
-            self.paths.insert(names);
-        }
+        self.add_path(names);
         visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        self.add_tokens(TokenBuffer::new2(call.tokens.clone()).begin(), &[]);
+        visit::visit_macro(self, call);
+    }
+
+    fn visit_meta_list(&mut self, attribute: &'ast MetaList) {
+        self.add_tokens(TokenBuffer::new2(attribute.tokens.clone()).begin(), &[]);
+        visit::visit_meta_list(self, attribute);
     }
 }
 
@@ -265,12 +338,26 @@ fn finds_planted_faults() {
     assert_eq!((good.upward(&layers), good.circles()), (vec![], vec![]));
     let tests = sources("#[cfg(test)] mod tests { use crate::high::Child; }", "", "pub struct Child;");
     assert_eq!(tests.upward(&layers), Vec::<String>::new());
-    for upward in
-        ["use crate::high::{Child, self};", "fn f() { crate::high::f() }", "use super::high::child::Child as C;"]
-    {
+    for upward in [
+        "use crate::high::{Child, self};",
+        "fn f() { crate::high::f() }",
+        "use super::high::child::Child as C;",
+        "pub use crate::high::Child;",
+        "pub use crate::high::*;",
+        "use crate as root; fn f() { root::high::f() }",
+        "mod inline { use super::super::high::Child; }",
+        "fn f() { println!(\"{}\", crate::high::f()) }",
+        "macro_rules! call { () => { $crate::high::f() } }",
+        "mod inline { items! { use super::super::{high::Child}; } }",
+        "#[derive(crate::high::Child)] struct Low;",
+    ] {
         let bad = sources(upward, "mod child; pub use child::Child;", "pub struct Child;");
         assert!(!bad.upward(&layers).is_empty(), "{upward}");
     }
     let circle = sources("", "mod child; use child::Child; struct High;", "use super::High; pub struct Child;");
     assert_eq!(circle.circles(), ["high, high::child".to_owned()]);
+    let of_export = sources("", "mod child; pub use child::Child; struct High(Child);", "use super::High;");
+    assert_eq!(of_export.circles(), ["high, high::child".to_owned()]);
+    let by_name = sources("use crate::high; fn f() { high::child::f() }", "", "use crate::low::f;");
+    assert_eq!(by_name.circles(), ["high::child, low".to_owned()]);
 }
