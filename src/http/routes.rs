@@ -1,7 +1,8 @@
 //! The routes of a listener: its paths, and the handler of each method.
 //!
 //! A path has one spelling, and it is compared as it was sent: nothing is decoded, and no slash is added or left out. So a rule that a
-//! proxy in front has for a path cannot be bypassed by another spelling of the path.
+//! proxy in front has for a path cannot be bypassed by another spelling of the path. The exception is a fragment (`#x`), which a
+//! request's target must not have: [`Uri`](salvo::http::uri::Uri) drops it, so it cannot be seen here.
 
 use std::collections::HashMap;
 use std::pin::Pin;

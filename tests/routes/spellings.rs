@@ -101,6 +101,19 @@ async fn a_path_that_no_route_has_is_nothing() {
     assert_eq!(site.request("OPTIONS", "*").send().await.verdict(), "404 not-found");
 }
 
+/// The README warns of this: nothing behind the parser of a target can see a fragment.
+#[tokio::test]
+async fn a_fragment_is_dropped_before_the_path_is_compared() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    for path in ["/auth/status#", "/auth/status#x", "/auth/status?#/../x", "/auth/verify/envoy/-/x#/y"] {
+        assert_eq!(site.get(path).session(&session).send().await.verdict(), "200", "{path}");
+    }
+    for path in ["/auth/status/#", "//auth/status#x", "/auth/%73tatus#"] {
+        assert_eq!(site.get(path).session(&session).send().await.verdict(), "404 not-found", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn what_follows_a_verify_route_is_a_rule() {
     let site = Site::new().await;
