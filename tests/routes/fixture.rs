@@ -180,9 +180,12 @@ impl Site {
 
     /// Returns once a request waits for its password to be checked. The thread that would do it must be held.
     pub(crate) async fn until_password_waits(&self) {
-        while self.app.passwords.waiting().0 == [0, 0] {
-            tokio::task::yield_now().await;
-        }
+        let waits = async {
+            while self.app.passwords.waiting().0 == [0, 0] {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waits).await.expect("a password waits to be checked");
     }
 
     /// Changes an account as an operator does, and lets this server hear of it.
