@@ -24,7 +24,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         "Alive.",
     );
     let readiness = shared.of::<Readiness>();
-    let readyz = operation("readyz", "Ready: the list of revocations is loaded and fresh, and some key opens tokens.")
+    let readyz = operation("readyz", "Ready: the list of revocations is loaded and fresh, and a key is active.")
         .content(StatusCode::OK, JSON, readiness.clone(), "Ready.")
         .content(StatusCode::SERVICE_UNAVAILABLE, JSON, readiness, "Not ready, for the reasons that it says.");
     let metrics = operation("metrics", "Figures in the text format of Prometheus.").content(

@@ -30,7 +30,7 @@ it is no JSON, it must also carry the `csrf_token` of its page or session, as a 
 that send neither field need no token.
 
 A method that a resource has not is answered with 405 and `Allow`, any other path with 404, both as a problem. What is no HTTP, \
-or has a head that is too long, is answered with 400 or 431, and not with a problem: most of these have no body. A request \
+or has a head that is too long, is answered with 400, 414 or 431 and no body. A request \
 over HTTP/2 may be answered with 503 and no body, if too many others are unfinished.";
 
 const AUTH: &str = "session";
