@@ -163,6 +163,12 @@ impl Sessions {
         self.keys_not_opened(cookie_fields, cookie).any(|(_, reason)| reason == NoKey::Unknown)
     }
 
+    /// Whether a session may have been refused because its key was not held: perhaps one that is in the ring's directory by now, or
+    /// in the ring, if that was replaced since.
+    pub fn lacked_key<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, refusal: Refusal) -> bool {
+        refusal == Refusal::Invalid(Cause::UnknownKey) || self.lacks_key_of_cookies(cookie_fields, &self.cookie)
+    }
+
     /// The keys that nothing is opened with here, because they are not held or were revoked, of those that the tokens name that
     /// would be tried. Such a token may be a live session on another node.
     pub fn keys_not_opened<'h>(

@@ -36,9 +36,9 @@ impl Jar {
         };
         let mut found = look();
         // A key that another node seals with already: the directory is read before its token is refused.
-        if found.is_err()
+        if let Err(refusal) = &found
             && let Some(reads) = &core.key_directory
-            && self.lacks_key(headers)
+            && core.sessions.lacked_key(cookie::fields(headers), *refusal)
         {
             reads.reread().await;
             found = look();

@@ -228,7 +228,7 @@ impl Jar {
     }
 
     /// Whether a token names a key that is not held here.
-    pub(super) fn lacks_key(&self, headers: &HeaderMap) -> bool {
+    fn lacks_key(&self, headers: &HeaderMap) -> bool {
         let Inner { core, cookies, .. } = &*self.0;
         core.sessions.lacks_key_of_cookies(cookie::fields(headers), cookies.session())
     }

@@ -190,7 +190,7 @@ impl<S> Entrance<S> {
 /// Answers a request of a hot route.
 fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
     let reply = call_caught(&context, handler);
-    if reply.refusal().is_none() || !context.lacks_session_key() {
+    if !reply.refusal().is_some_and(|refusal| context.lacked_session_key(refusal)) {
         return at_once(finish_hot(&context, reply, access));
     }
     let context = context.held();

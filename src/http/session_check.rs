@@ -27,14 +27,15 @@ impl Context {
         self.app.sessions.verify(self.cookies(), site, now, accept)
     }
 
-    /// Returns whether a session's cookie names a key that is not held here. It may be in the key directory by now.
-    pub(super) fn lacks_session_key(&self) -> bool {
-        self.app.sessions.lacks_key_of_cookies(self.cookies(), self.app.cookies.session())
+    /// Returns whether this refusal may be due to a key that was not held here. It may be in the key directory by now.
+    pub(super) fn lacked_session_key(&self, refusal: Refusal) -> bool {
+        self.app.sessions.lacked_key(self.cookies(), refusal)
     }
 
     /// Returns whether a session's cookie, or that of a sign-in form, names a key that is not held here.
     pub(super) fn lacks_key(&self) -> bool {
-        self.lacks_session_key() || self.app.sessions.lacks_key_of_cookies(self.cookies(), &self.app.cookies.form)
+        let lacks = |cookie| self.app.sessions.lacks_key_of_cookies(self.cookies(), cookie);
+        lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
     }
 
     /// Answers with what `answer` makes of the live session and its deadlines. Renews the session if it is time.

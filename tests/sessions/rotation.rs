@@ -14,7 +14,7 @@ use sealjar::revocation::WhenStale;
 use sealjar::seal::SealedToken;
 use sealjar::session::{Cause, Lifetimes, Refusal, SealedSession, Sessions};
 
-use crate::fixture::{HOUR, LIFETIMES, MINUTE, ORDINARY, SITE, World, cookie, field, key, key_with, lifetime};
+use crate::fixture::{ALICE, HOUR, LIFETIMES, MINUTE, ORDINARY, SITE, World, cookie, field, key, key_with, lifetime};
 
 const ROTATIONS: u8 = 30;
 
@@ -133,4 +133,21 @@ fn revoking_a_key_refuses_its_tokens_and_no_others() {
     assert_eq!(world.verify(&other.token), Err(Refusal::Invalid(Cause::RevokedKey)));
     let renewed = world.renew(&first.token).expect("live").expect("due");
     assert_eq!(sealed_by(&renewed.token), key(1).kid(), "the retired key is active again");
+}
+
+/// A read of the directory may end between the refusal and the question whether a key is missing.
+#[test]
+fn a_refusal_for_a_missing_key_tells_so_after_the_key_has_come() {
+    let world = World::new();
+    let there =
+        Sessions::new(KeyRing::new(vec![key(2)]), Arc::clone(world.sessions.revocations()), cookie(), LIFETIMES);
+    let new = field(there.sign_in(&ALICE, false, b"", SITE, world.now).expect("signs in").token.expose());
+    let old = field(world.sign_in().token.expose());
+    let refusal = world.verify_fields(std::slice::from_ref(&new)).expect_err("its key is missing");
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), key(2)]));
+    assert!(world.sessions.lacked_key([&*new], refusal));
+    let refusal = Refusal::Invalid(Cause::NotAuthentic);
+    assert!(!world.sessions.lacked_key([&*new, &*old], refusal), "no key is missing");
+    world.sessions.replace_ring(KeyRing::new(vec![key(1)]));
+    assert!(world.sessions.lacked_key([&*old, &*new], refusal), "the other's key may have come");
 }
