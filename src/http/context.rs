@@ -137,11 +137,17 @@ impl Context {
     /// # Errors
     /// [`Problem::KeyWaits`] at once, if too many requests wait.
     pub(crate) async fn reread_keys(&self) -> Result<(), Problem> {
-        if !self.has_reread_keys.load(Ordering::Relaxed) {
+        if !self.has_reread_keys() {
             self.app.ring_waits.run(self.client(), self.app.key_directory.reread()).await?;
             self.has_reread_keys.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is called again then, and has counted and logged
+    /// already what it does.
+    pub(crate) fn has_reread_keys(&self) -> bool {
+        self.has_reread_keys.load(Ordering::Relaxed)
     }
 
     /// Returns the id of a request that has one here, or that a trusted proxy gave it.

@@ -10,7 +10,7 @@ use crate::log_sampler::sampled;
 use crate::metrics::{MISSPELT_RULES, RuleName};
 
 /// Looks at the unknown parameters of one query.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Misspelt {
     looked_at: usize,
 }
@@ -20,6 +20,11 @@ impl Misspelt {
     const MAX_NAMES: usize = 16;
     /// Longer names are not near to a rule.
     const MAX_NAME_BYTES: usize = 20;
+
+    /// Counts nothing if the query was looked at before.
+    pub(super) const fn new(is_repeated: bool) -> Self {
+        Self { looked_at: if is_repeated { Self::MAX_NAMES } else { 0 } }
+    }
 
     /// Counts a parameter that is no rule, if its name is nearly one.
     pub(super) fn look_at(&mut self, name: &str) {
@@ -37,13 +42,12 @@ impl Misspelt {
             );
         }
     }
-}
 
-/// Counts the rules in the query of a question whose rules are segments.
-pub(super) fn count_in(query: Option<&str>) {
-    let mut misspelt = Misspelt::default();
-    for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Misspelt::MAX_NAMES) {
-        misspelt.look_at(&name);
+    /// Counts the rules in the query of a question whose rules are segments.
+    pub(super) fn look_at_all(mut self, query: Option<&str>) {
+        for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Self::MAX_NAMES) {
+            self.look_at(&name);
+        }
     }
 }
 

@@ -47,9 +47,8 @@ const PREFLIGHT: &str = "preflight";
 
 impl<'q> Rules<'q> {
     /// The rules among the pairs of a query.
-    pub(crate) fn of_query(query: Option<&'q str>) -> Result<Self, BadRule> {
+    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: Misspelt) -> Result<Self, BadRule> {
         let mut rules = Self::default();
-        let mut misspelt = Misspelt::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == PREFLIGHT || !rules.add(&name, value)? {
                 misspelt.look_at(&name);
@@ -126,6 +125,10 @@ mod tests {
     use crate::session::Identity;
     use crate::session::claims::Flags;
 
+    fn of_query(query: Option<&str>) -> Result<Rules<'_>, BadRule> {
+        Rules::of_query(query, Misspelt::new(false))
+    }
+
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
         Claims {
             sid: Sid::from_bytes([1; 16]),
@@ -172,11 +175,11 @@ mod tests {
             ("x=1&maxage=1&unknown", Ok(())),
         ];
         for (query, expected) in cases {
-            let rules = Rules::of_query(Some(query)).expect("well formed");
+            let rules = of_query(Some(query)).expect("well formed");
             assert_eq!(rules.check(&session, UnixTime(1100)), expected, "{query}");
         }
         let ahead = claims("", 1150);
-        assert_eq!(Rules::of_query(Some("max_age=1")).expect("well formed").check(&ahead, UnixTime(1100)), Ok(()));
+        assert_eq!(of_query(Some("max_age=1")).expect("well formed").check(&ahead, UnixTime(1100)), Ok(()));
     }
 
     #[test]
@@ -203,14 +206,14 @@ mod tests {
             "csrf=maybe",
             &many,
         ] {
-            assert_eq!(Rules::of_query(Some(query)), Err(BadRule), "{query}");
+            assert_eq!(of_query(Some(query)), Err(BadRule), "{query}");
         }
     }
 
     #[test]
     fn only_a_segment_lets_preflights_pass() {
         for query in ["preflight=1", "preflight=1&role=a", "role=a&preflight=1&preflight=1", "%70reflight=1"] {
-            assert!(!Rules::of_query(Some(query)).expect("well formed").preflight, "{query}");
+            assert!(!of_query(Some(query)).expect("well formed").preflight, "{query}");
         }
         assert!(Rules::of_segments("role=a/preflight=1/-").expect("well formed").0.preflight);
         assert!(!Rules::of_segments("role=a/-/preflight=1/-").expect("well formed").0.preflight);

@@ -19,11 +19,12 @@ use salvo::http::uri::Uri;
 use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
+use crate::http::misspelt::Misspelt;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::return_url::ReturnUrl;
 use crate::http::rules::{BadRule, Rules, Unmet};
-use crate::http::{identity, misspelt, renew};
+use crate::http::{identity, renew};
 use crate::log_sampler::sampled;
 use crate::metrics::UNREADABLE_RULES;
 use crate::session::Verified;
@@ -63,11 +64,12 @@ impl Shape {
     /// Reads the rules of the question; and in Envoy's shape the visitor's path and query, which follow them.
     ///
     /// Each shape's path has one spelling, as all routes have. Others are refused, since what they hold of rules would be lost.
-    fn read(self, uri: &Uri) -> Result<(Rules<'_>, Option<&str>), BadRule> {
+    fn read(self, uri: &Uri, misspelt: Misspelt) -> Result<(Rules<'_>, Option<&str>), BadRule> {
         let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
         let Some(segments) = below.strip_prefix('/') else {
             let has_query_rules = below.is_empty() && self != Self::Envoy;
-            let mut rules = if has_query_rules { Rules::of_query(uri.query())? } else { return Err(BadRule) };
+            let mut rules =
+                if has_query_rules { Rules::of_query(uri.query(), misspelt)? } else { return Err(BadRule) };
             rules.renew_by_redirect &= self == Self::Redirect;
             return Ok((rules, None));
         };
@@ -77,7 +79,7 @@ impl Shape {
             Self::Envoy if rest.is_empty() && uri.query().is_some() => return Err(BadRule),
             Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
             Self::Plain | Self::Redirect if rest.is_empty() => {
-                misspelt::count_in(uri.query());
+                misspelt.look_at_all(uri.query());
                 None
             }
             Self::Plain | Self::Redirect => return Err(BadRule),
@@ -128,7 +130,8 @@ impl<'r> Asked<'r> {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
             sampled!(WARN, host, "a proxy asked under a host that is not listed; nobody is let in");
         })?;
-        let (rules, own_target) = shape.read(uri).inspect_err(|BadRule| {
+        let misspelt = Misspelt::new(context.has_reread_keys());
+        let (rules, own_target) = shape.read(uri, misspelt).inspect_err(|BadRule| {
             UNREADABLE_RULES.add(0);
             let path = shortened(uri.path());
             sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
@@ -194,7 +197,8 @@ impl<'r> Asked<'r> {
 
     /// Whether the visitor's request is a CORS preflight, as far as is known.
     fn is_preflight(&self, context: &Context) -> bool {
-        if self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers()) {
+        let is_unsaid = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
+        if is_unsaid && !context.has_reread_keys() {
             sampled!(WARN, "a route lets preflights pass, but no trusted proxy said what the method is");
         }
         self.method.as_ref().is_some_and(|method| csrf::is_preflight(method, context.headers()))

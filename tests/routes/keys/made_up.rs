@@ -11,7 +11,7 @@ use salvo::hyper::Request as HyperRequest;
 
 use super::session_of_new_key;
 use crate::http;
-use crate::metrics::KEY_WAITS_REFUSED;
+use crate::metrics::{KEY_WAITS_REFUSED, MISSPELT_RULES, RuleName};
 use crate::routes::answer::{Answer, Session};
 use crate::routes::fixture::Site;
 use crate::routes::request::Ask;
@@ -69,6 +69,19 @@ async fn many_who_ask_at_once_wait_for_one_read() {
     let mut all = Together::new((0..MOST).map(|_| other.get("/auth/status").session(&session)));
     for answer in all.until_waiting(0).await {
         assert_eq!(answer.verdict(), "200");
+    }
+}
+
+/// No other test in this process asks with this one.
+#[tokio::test]
+async fn a_misspelt_rule_is_counted_once_in_a_question_asked_again() {
+    let site = Site::new().await;
+    let stranger = of(&site.login("alice").await);
+    let count = || MISSPELT_RULES.total(RuleName::Csrf as usize);
+    for path in ["/auth/verify?csfr=1", "/auth/verify/-?csfr=1"] {
+        let before = count();
+        assert_eq!(site.get(path).session(&stranger).send().await.verdict(), "401 invalid");
+        assert_eq!(count() - before, 1, "{path}");
     }
 }
 
