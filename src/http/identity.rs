@@ -68,3 +68,60 @@ pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
         *deadline = value(start..values.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::utf8_percent_encode;
+
+    use super::*;
+    use crate::clock::UnixTime;
+    use crate::id::{SessionNonce, Sid, Site};
+    use crate::session::Identity;
+    use crate::session::claims::Flags;
+
+    fn claims(identity: Identity<'_>, absolute_deadline: u64) -> Claims<'_> {
+        Claims {
+            sid: Sid::from_bytes([1; 16]),
+            session_nonce: SessionNonce::from_bytes([2; 16]),
+            site: Site::from_bytes([3; 8]),
+            identity,
+            authenticated_at: UnixTime(0),
+            sealed_at: UnixTime(0),
+            idle_deadline: UnixTime(0),
+            absolute_deadline: UnixTime(absolute_deadline),
+            flags: Flags::default(),
+            app_data: &[],
+        }
+    }
+
+    #[test]
+    fn each_field_says_its_own_fact_whatever_the_others_are() {
+        let every_byte: String = (0..=0x7f).map(char::from).collect();
+        let long = "\u{1f36f}".repeat(64);
+        let texts = ["", "a", "a,b", "100% \"b\"\r\nx: y", "B\u{f6}b", &every_byte, &long];
+        let mut prepared = empty();
+        prepared.insert("vary", HeaderValue::from_static("Cookie"));
+        for number in 0..texts.len().pow(4) {
+            let [login_name, display_name, roles, email] =
+                [0, 1, 2, 3].map(|place| texts[number / texts.len().pow(place) % texts.len()]);
+            let deadline = if number % 2 == 0 { 0 } else { u64::MAX };
+            let identity = Identity {
+                sub: "s",
+                account_generation: 1,
+                global_generation: 1,
+                login_name,
+                display_name,
+                email,
+                roles,
+            };
+            let mut headers = prepared.clone();
+            write(&claims(identity, deadline), &mut headers);
+            let expected = [(login_name, INVISIBLE), (display_name, TEXT), (roles, INVISIBLE), (email, INVISIBLE)];
+            let expected = expected.map(|(text, set)| utf8_percent_encode(text, set).to_string());
+            let values: Vec<&str> = headers.values().map(|value| value.to_str().expect("visible ASCII")).collect();
+            let [login, name, roles, email] = expected.each_ref().map(String::as_str);
+            let deadline = deadline.to_string();
+            assert_eq!(values, [login, login, name, name, roles, roles, email, email, &deadline, "Cookie"]);
+        }
+    }
+}
