@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use salvo::catch_panic::CatchPanic;
-use salvo::catcher::Catcher;
 use salvo::http::header::HeaderValue;
 use salvo::http::{Method, Request, ResBody, StatusCode};
 use salvo::hyper::Response as HyperResponse;
@@ -74,13 +73,12 @@ impl Routes {
 
     pub(super) fn new(app: AppHandle, resources: impl IntoIterator<Item = Resource>) -> Self {
         let mut methods = HashMap::new();
-        let mut router = Router::with_hoop(CatchPanic::new());
+        let mut router = Router::with_hoop(AfterPanic(app.clone())).hoop(CatchPanic::new());
         for resource in resources {
             methods.insert(resource.path, resource.methods);
             router = router.push(resource.router);
         }
-        let service = Service::new(router).catcher(Catcher::new(Catch(app.clone())));
-        Self { app, hot: None, resources: methods, service }
+        Self { app, hot: None, resources: methods, service: Service::new(router) }
     }
 
     pub(crate) const fn service(&self) -> &Service {
@@ -205,13 +203,17 @@ impl Handler for Call {
     }
 }
 
-/// Handles with 500 after a panic.
-struct Catch(AppHandle);
+/// Writes the answer after a panic, which [`CatchPanic`] below it notes as an error. A catcher of Salvo would not, for HEAD.
+struct AfterPanic(AppHandle);
 
 #[async_trait]
-impl Handler for Catch {
-    async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
-        let problem = Problem::Status(response.status_code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+impl Handler for AfterPanic {
+    async fn handle(&self, request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
+        ctrl.call_next(request, depot, response).await;
+        if !response.body.is_error() {
+            return;
+        }
+        let problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
         match Context::of(request) {
             Some(context) => write(context.respond(problem.into()), response),
             None => {
@@ -227,4 +229,34 @@ fn write(answer: HyperResponse<ResBody>, response: &mut Response) {
     let (head, body) = answer.into_parts();
     response.status_code(head.status).body(body);
     *response.headers_mut() = head.headers;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::fixture::Site;
+
+    async fn panicking_change(_: &Context, _: &mut Request) -> Result<Reply, Problem> {
+        panic!("a panic of a change")
+    }
+
+    fn hot(path: &str) -> Option<HotRoute> {
+        (path == "/hot").then(|| HotRoute::get(|_| panic!("a panic of a hot handler")))
+    }
+
+    #[tokio::test]
+    async fn the_500_after_a_panic_has_the_fields_of_every_answer() {
+        let mut site = Site::new().await;
+        let resource = Resource::at("/x").get(Reread::Never, |_| panic!("a panic of a handler"));
+        let resources = [resource.post(change!(panicking_change))];
+        site.replace_routes(Routes::public(site.handle.clone(), hot, resources));
+        for (method, path) in [("GET", "/hot"), ("HEAD", "/hot"), ("GET", "/x"), ("HEAD", "/x"), ("POST", "/x")] {
+            let answer = site.request(method, path).send().await;
+            assert_eq!((answer.status, answer.body.is_empty()), (500, method == "HEAD"), "{method} {path}");
+            for name in ["cache-control", "content-security-policy", "content-type", "x-frame-options"] {
+                assert!(answer.header(name).is_some(), "{method} {path} {name}");
+            }
+            assert_eq!(answer.header("x-request-id").is_some(), path == "/x", "{method} {path}");
+        }
+    }
 }

@@ -132,6 +132,11 @@ impl Site {
         site
     }
 
+    /// Has these routes in place of the public ones.
+    pub(crate) fn replace_routes(&mut self, routes: Routes) {
+        self.routes = Arc::new(routes);
+    }
+
     /// Answers the requests that wait for a read of the key directory or for other servers' reports.
     pub(crate) fn follow(&self) {
         let app = self.app.clone();
