@@ -114,7 +114,8 @@ mod tests {
             let described = openapi::paths(routes.is_public());
             let mut served: BTreeSet<&str> = BTreeSet::new();
             for (path, methods) in routes.resources() {
-                assert_eq!(described[path].iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
+                let of_path = described.get(path).unwrap_or_else(|| panic!("{path} is not in src/http/openapi/"));
+                assert_eq!(of_path.iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
                 served.insert(path);
                 assert!(README.contains(&format!(" {path}`")), "{path} is not in README.md");
                 if !routes.is_public() {

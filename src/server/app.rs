@@ -84,7 +84,8 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
     })
 }
 
-/// Returns the same app under other settings, as far as they take effect at once.
+/// Returns the same app under other settings, as far as they take effect at once. Every field is named, so that none that comes of
+/// a setting is forgotten.
 pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
     let hosts = settings.hosts(port);
     App {
@@ -94,6 +95,24 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         trusted_proxies: settings.trusted_proxies.clone(),
         max_body_bytes: settings.max_body_bytes,
         body_timeout: settings.body_timeout,
-        ..app.clone()
+        clock: app.clock.clone(),
+        sessions: app.sessions.clone(),
+        store: app.store.clone(),
+        lag: app.lag.clone(),
+        committer: app.committer.clone(),
+        passwords: app.passwords.clone(),
+        throttle: app.throttle.clone(),
+        cookies: app.cookies.clone(),
+        shell: app.shell,
+        connections: app.connections.clone(),
+        key_directory: app.key_directory.clone(),
+        body_waits: app.body_waits.clone(),
+        ring_waits: app.ring_waits.clone(),
+        node_waits: app.node_waits.clone(),
+        tls: app.tls.clone(),
+        changes: app.changes.clone(),
+        node_reports: app.node_reports.clone(),
+        stopping: app.stopping.clone(),
+        reloads: app.reloads.clone(),
     }
 }

@@ -13,10 +13,12 @@ use crate::store::node::NodeReport;
 mod made_up;
 
 /// Every route that looks at a session, and what it answers to a live one. The one that ends the account's other sessions is last.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 11] = [
     ("GET", "/auth/status"),
     ("GET", "/protected"),
     ("GET", "/auth/renew"),
+    ("GET", "/auth/password"),
+    ("GET", "/auth/reauthenticate"),
     ("GET", "/auth/verify"),
     ("POST", "/auth/verify"),
     ("GET", "/auth/verify/redirect"),
