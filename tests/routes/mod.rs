@@ -7,6 +7,7 @@ mod answer;
 pub(crate) mod asvs;
 mod cookies;
 mod csrf;
+mod described;
 pub(crate) mod fixture;
 mod keys;
 mod login;

@@ -9,6 +9,7 @@ use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::Value;
 
 use super::answer::{Answer, Session};
+use super::described;
 use super::fixture::Site;
 use crate::id::Kid;
 use crate::seal::token::UntrustedToken;
@@ -97,7 +98,11 @@ impl<'s> Ask<'s> {
         *request.method_mut() = self.method;
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers;
-        Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let answer = Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
+        described::check(self.site, &method, &path, &answer);
+        answer
     }
 }
 

@@ -1,0 +1,44 @@
+//! Every answer that a test in this folder gets is one that the OpenAPI description has. The answer to HEAD has no reason.
+
+use std::sync::OnceLock;
+
+use salvo::http::Method;
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::fixture::Site;
+use crate::http::openapi;
+
+/// Holds an answer against the description: its status, and the reason of a problem. Passes over paths and methods that are not
+/// described. Of the verify routes only those without rules are looked at.
+pub(super) fn check(site: &Site, method: &Method, path: &str, answer: &Answer) {
+    static DESCRIPTION: OnceLock<Value> = OnceLock::new();
+    let description = DESCRIPTION
+        .get_or_init(|| serde_json::from_str(&openapi::of_public(&site.app.hosts, &site.app.cookies)).expect("JSON"));
+    let described = &description["paths"][path][method.as_str().to_lowercase()];
+    if described.is_null() {
+        return;
+    }
+    let of_status = &described["responses"][answer.status.to_string()];
+    assert!(!of_status.is_null(), "{method} {path}: {} is not described in src/http/openapi/", answer.status);
+    let is_problem = answer.header("content-type") == Some("application/problem+json");
+    if is_problem
+        && !answer.body.is_empty()
+        && let Some(reason) = answer.json()["reason"].as_str()
+    {
+        let of_status = match of_status["$ref"].as_str() {
+            Some(reference) => description.pointer(reference.trim_start_matches('#')).expect("it is there"),
+            None => of_status,
+        };
+        let schema = &of_status["content"]["application/problem+json"]["schema"];
+        let parts = schema["allOf"].as_array().expect("a problem and its reasons");
+        let has_reason = |part: &Value| {
+            part["properties"]["reason"]["enum"].as_array().is_some_and(|all| all.contains(&reason.into()))
+        };
+        assert!(
+            parts.iter().any(has_reason),
+            "{method} {path}: {} {reason} is not described in src/http/openapi/",
+            answer.status
+        );
+    }
+}
