@@ -103,6 +103,7 @@ mod tests {
     use super::*;
     use crate::routes::asvs::{ACTIONS, VIEWS};
     use crate::routes::fixture::Site;
+    use crate::routes::keys::OF_SESSIONS;
     use crate::routes::spellings::ROUTES;
 
     const README: &str = include_str!("../README.md");
@@ -113,9 +114,10 @@ mod tests {
         for routes in [public(site.handle.clone()), admin(site.handle.clone())] {
             let described = openapi::paths(routes.is_public());
             let mut served: BTreeSet<&str> = BTreeSet::new();
-            for (path, methods) in routes.resources() {
+            for (path, rereads) in routes.resources() {
+                let methods: BTreeSet<_> = rereads.iter().map(|(method, _)| method).collect();
                 let of_path = described.get(path).unwrap_or_else(|| panic!("{path} is not in src/http/openapi/"));
-                assert_eq!(of_path.iter().collect::<BTreeSet<_>>(), methods.iter().collect(), "{path}");
+                assert_eq!(of_path.iter().collect::<BTreeSet<_>>(), methods, "{path}");
                 served.insert(path);
                 assert!(README.contains(&format!(" {path}`")), "{path} is not in README.md");
                 if !routes.is_public() {
@@ -124,6 +126,11 @@ mod tests {
                 let is_view = VIEWS.contains(&path) || !methods.contains(&Method::GET);
                 let is_action = ACTIONS.iter().any(|(action, _)| *action == path) || !methods.contains(&Method::POST);
                 assert!(is_view && is_action, "{path} is not in tests/routes/asvs.rs");
+                let looks_at_session = rereads.contains(&(Method::GET, Reread::Always));
+                assert!(
+                    !looks_at_session || OF_SESSIONS.contains(&("GET", path)),
+                    "{path} is not in tests/routes/keys.rs"
+                );
                 assert!(ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");
             }
             for (path, methods) in &described {

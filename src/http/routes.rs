@@ -108,10 +108,8 @@ impl Routes {
 
     /// Returns every path with its methods, but for the hot ones.
     #[cfg(test)]
-    pub(super) fn resources(&self) -> impl Iterator<Item = (&'static str, Vec<Method>)> {
-        self.resources
-            .iter()
-            .map(|(path, methods)| (*path, methods.0.iter().map(|(method, _)| method.clone()).collect()))
+    pub(super) fn resources(&self) -> impl Iterator<Item = (&'static str, &[(Method, Reread)])> {
+        self.resources.iter().map(|(path, methods)| (*path, &*methods.0))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::node::NodeReport;
 mod made_up;
 
 /// Every route that looks at a session, and what it answers to a live one. The one that ends the account's other sessions is last.
-const ROUTES: [(&str, &str); 11] = [
+pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
     ("GET", "/auth/status"),
     ("GET", "/protected"),
     ("GET", "/auth/renew"),
@@ -83,7 +83,7 @@ async fn a_published_key_opens_before_it_seals() {
 async fn a_token_is_good_on_every_route_once_its_key_is_there() {
     let site = Site::new().await;
     let other = site.another_server().await;
-    for route in ROUTES {
+    for route in OF_SESSIONS {
         let session = session_of_new_key(&site, &other).await;
         assert_eq!(ask(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
         site.deliver(session.kid(), &other);

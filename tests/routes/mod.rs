@@ -9,7 +9,7 @@ mod cookies;
 mod csrf;
 mod described;
 pub(crate) mod fixture;
-mod keys;
+pub(crate) mod keys;
 mod login;
 mod logout;
 mod pages;
