@@ -147,10 +147,9 @@ async fn whole(body: &mut ReqBody, most_bytes: usize) -> Result<Bytes, Problem> 
 /// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
 /// that a proxy has for all its visitors.
 pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
-    const MOST_BYTES: u64 = 1 << 20;
+    const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    let is_dropped = version == Version::HTTP_2 || body.size_hint().lower() > MOST_BYTES;
-    if body.is_end_stream() || is_dropped || headers.contains_key(EXPECT) {
+    if body.is_end_stream() || version == Version::HTTP_2 || headers.contains_key(EXPECT) {
         return;
     }
     let mut body = body.into();
@@ -159,7 +158,7 @@ pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + I
         while taken < MOST_BYTES
             && let Some(Ok(data)) = next_data(&mut body).await
         {
-            taken += data.len() as u64;
+            taken += data.len();
         }
     }));
 }
