@@ -18,7 +18,8 @@
 //!   of a session that the node knows to be ended, even if it hears of it between check and sealing.
 //! - Whatever comes with a sign-out or sign-in is ended while its absolute deadline has not passed, and neither succeeds before
 //!   that is on disk.
-//! - A sign-out at a node that does not open with the session's key succeeds only if no node does that would accept the session.
+//! - A sign-out at a node that does not open with the session's key succeeds only if no node does that would accept the session,
+//!   unless that one is to fail open and has been silent for a day.
 //! - A sign-in begins a session that nobody had. If its password was changed meanwhile, that session is dead; if nothing ended
 //!   it, it lives at once.
 //! - A renewal that arrives late never brings a session back that another has replaced.
@@ -52,7 +53,7 @@ use store::Change;
 use tally::{Seen, Tally};
 use world::World;
 
-use crate::fixture::{DAY, MAX_STALENESS, MINUTE};
+use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE};
 
 proptest! {
     #[test]
@@ -94,6 +95,26 @@ fn a_node_that_failed_open_learns_of_a_sign_out_after_idle_time() {
     assert_eq!(tally.of(Seen::Renewed), 3, "it lives on there");
     let back: Vec<Step> = steps.into_iter().chain([Step::Reconnect { node }]).collect();
     assert_eq!(run(&[0, 0], &back).of(Seen::AcceptedWhileOpen), tally.of(Seen::AcceptedWhileOpen), "and no longer");
+}
+
+#[test]
+fn a_node_that_fails_open_is_forgotten_after_a_day() {
+    let (open, other) = (0, 1);
+    for (secs, seen) in [(DAY, Seen::KeyElsewhere), (DAY + 1, Seen::SignedOutUnderADeadKey)] {
+        let steps = [
+            Step::Restart { node: open, config: node::Config { lifetimes: 0, fail_open: true } },
+            Step::Whole { browser: 0, node: other, ask: Ask::SignIn { password_before: false, remember: true } },
+            Step::Round { node: open, delivery: Delivery::InOrder },
+            Step::CutOff { node: open },
+            Step::Pass { secs: 12 * HOUR },
+            Step::Whole { browser: 0, node: other, ask: Ask::Status },
+            Step::Pass { secs: secs - 12 * HOUR - MINUTE },
+            Step::KeyFile { token: 0, node: other, file: keys::File::Lacking },
+            Step::PassInSilence { secs: MINUTE },
+            Step::Whole { browser: 0, node: other, ask: Ask::SignOut },
+        ];
+        assert_eq!(run(&[0, 0], &steps).of(seen), 1, "after {secs} s");
+    }
 }
 
 #[test]
