@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap};
+use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use salvo::http::{ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
@@ -57,7 +57,8 @@ impl Submission {
         let body = match tokio::time::timeout(app.body_timeout, arrives).await {
             Ok(Some(Ok(whole))) => whole,
             Ok(Some(Err(problem))) => {
-                discard(context.version(), headers, body);
+                // Whoever waited for leave to send has got it.
+                discard_sent(context.version(), body);
                 return Err(problem);
             }
             Ok(None) | Err(_) => {
@@ -140,16 +141,25 @@ async fn whole(body: &mut ReqBody, most_bytes: usize) -> Result<Bytes, Problem> 
 /// Takes a body that nobody reads any more: reads it beside the answer, within limits, or drops it.
 ///
 /// Over HTTP/1 it is read: a client that is still sending when its connection is closed may lose the answer. But a client that waits
-/// for leave to send (`Expect`) gets the answer instead, and need not send the body; so its connection is closed, because what comes
-/// next may be the body or another request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+/// for leave to send (`Expect: 100-continue`) gets the answer instead, and need not send the body; so its connection is closed,
+/// because what comes next may be the body or another request
+/// ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
 ///
 /// Over HTTP/2 the stream ends with the answer, and the connection goes on
 /// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
 /// that a proxy has for all its visitors.
 pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
+    let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !body.is_end_stream() && !headers.get_all(EXPECT).iter().any(waits) {
+        discard_sent(version, body);
+    }
+}
+
+/// Does the same with a body that nobody waits for leave to send.
+fn discard_sent(version: Version, body: impl Body + Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);
-    if body.is_end_stream() || version == Version::HTTP_2 || headers.contains_key(EXPECT) {
+    if version == Version::HTTP_2 {
         return;
     }
     let mut body = body.into();

@@ -203,6 +203,7 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     };
     for (request, fields, length, status) in [
         ("POST /nothing", &[good.as_str()] as &[&str], 100_000, "404"),
+        ("POST /nothing", &[&good, "Expect: something-else"], 100_000, "404"),
         ("POST /auth/login", &[&good, json], 100_000, "413"),
         ("GET /auth/login", &[&good], 100_000, "413"),
         ("POST /auth/login", &["Host: evil.example", json], 100_000, "421"),
@@ -216,5 +217,19 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     }
     let half = format!("9c40\r\n{}\r\n", "x".repeat(40_000));
     let fields = [&good, json, "Transfer-Encoding: chunked"];
-    check("POST /auth/login", &fields, &half, &format!("{half}0\r\n\r\n"), "413");
+    let rest = format!("{half}0\r\n\r\n");
+    check("POST /auth/login", &fields, &half, &rest, "413");
+
+    // Who waited for leave to send, and got it, sends on, too.
+    let fields = [&fields[..], &["Expect: 100-continue"]].concat().join("\r\n");
+    let head = format!("POST /auth/login HTTP/1.1\r\n{fields}\r\n\r\n");
+    let (mut stream, leave) = begin(&server.public, head.as_bytes());
+    stream.write_all(half.as_bytes()).expect("sends");
+    let mut answer = [0; "Continue\r\n\r\nHTTP/1.1 413 ".len()];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(leave + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
+    stream.write_all(format!("{rest}{style}").as_bytes()).expect("sends on");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("answers");
+    assert!(answers.contains("\r\ncontent-type: text/css"), "{answers}");
 }
