@@ -57,7 +57,7 @@ impl Submission {
         let body = match tokio::time::timeout(app.body_timeout, arrives).await {
             Ok(Some(Ok(whole))) => whole,
             Ok(Some(Err(problem))) => {
-                // Whoever waited for leave to send has got it.
+                // The client has leave to send by now, if it waited for that.
                 discard_sent(context.version(), body);
                 return Err(problem);
             }
@@ -155,7 +155,7 @@ pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + I
     }
 }
 
-/// Does the same with a body that nobody waits for leave to send.
+/// Reads a body beside the answer, within limits, or drops it. Its client does not wait for leave to send it.
 fn discard_sent(version: Version, body: impl Body + Into<ReqBody>) {
     const MOST_BYTES: usize = 1 << 20;
     const MOST_TIME: Duration = Duration::from_secs(5);

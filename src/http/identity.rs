@@ -37,7 +37,7 @@ pub(super) fn is_begun(headers: &HeaderMap) -> bool {
 }
 
 /// Fills in what is not empty, in a map that begins with [`empty`] fields. They are passed in turn: to look each up costs more than
-/// all the rest. All values are parts of one buffer, which is allocated once.
+/// all the rest. All values are parts of one buffer.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
     let identity = &claims.identity;
     let texts = [

@@ -1,4 +1,4 @@
-//! Every answer that a test in this folder gets is one that the OpenAPI description has. The answer to HEAD has no reason.
+//! The answers that tests in this folder get must be in the OpenAPI description.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use super::fixture::Site;
 use crate::http::openapi;
 
 /// Holds an answer against the description: its status, and the reason of a problem. Passes over paths and methods that are not
-/// described. Of the verify routes only those without rules are looked at.
+/// described, over verify routes with rules, and over the reason of an answer to HEAD, which has no body.
 pub(super) fn check(site: &Site, method: &Method, path: &str, answer: &Answer) {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     let description = DESCRIPTION

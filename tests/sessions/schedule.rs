@@ -99,7 +99,8 @@ fn a_node_that_failed_open_learns_of_a_sign_out_after_idle_time() {
 
 #[test]
 fn a_node_that_fails_open_is_forgotten_after_a_day() {
-    let (open, other) = (0, 1);
+    let open = 0;
+    let other = 1;
     for (secs, seen) in [(DAY, Seen::KeyElsewhere), (DAY + 1, Seen::SignedOutUnderADeadKey)] {
         let steps = [
             Step::Restart { node: open, config: node::Config { lifetimes: 0, fail_open: true } },
