@@ -3,8 +3,8 @@ being errors, say the same as those that it can.
 
 `docs/observatory.md` has its rules and our answers, and is held against what it says here.
 
-`package.json` names the one package from npm: `@mdn/mdn-http-observatory`, the scanner. What the scanner does not import is replaced
-by the empty package in `nothing/`, so that npm does not install the web service, the database client and the rest.
+`package.json` names the one package from npm: `@mdn/mdn-http-observatory`, the scanner. What the scanner does not import is
+replaced by the empty package in `nothing/`, so that npm does not install the web service, the database client and the rest.
 """
 
 import json
