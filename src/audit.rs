@@ -1,8 +1,9 @@
 //! Audit events: what happened to sessions, accounts and keys, one log line each, under one target that a filter can pick.
 //!
-//! Every line has `event`; the README lists the events and their fields. Clients appear as shortened networks, accounts as `sub`
-//! and never by the name that was typed (some type their password there), sessions as `sid`, keys as `kid`. What a stranger can
-//! cause for nothing is logged ten times a second at most: the next line then says in `left_out` how many were not.
+//! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. Clients appear as
+//! shortened networks, sessions as `sid`, keys as `kid`. Accounts appear as `sub` and never by the login name, because some users
+//! type their password there. Events that cost a client nothing are logged ten times a second at most: the field `left_out` of the
+//! next one is the number of events that were left out.
 
 use crate::id::{Kid, Sid};
 use crate::log_sampler::sampled;

@@ -129,19 +129,19 @@ impl PasswordChange {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = SignIn))]
 pub(crate) struct SignInBody {
-    /// The name of the account. Upper and lower case are the same.
+    /// The login name. Upper and lower case are the same.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Zeroizing<String>,
     /// At most 1024 bytes in UTF-8.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     password: Zeroizing<String>,
-    /// Whether the session outlives the browser's.
+    /// Whether the session outlives the browser.
     #[serde(default)]
     remember: bool,
-    /// What a browser's form must carry. Only looked at in a form.
+    /// The CSRF token of the form. Read in forms only.
     #[serde(default, rename = "csrf_token")]
     _csrf_token: Option<String>,
-    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    /// Return URL of the form. Read in forms only.
     #[serde(default, rename = "rd")]
     _rd: Option<String>,
 }
@@ -154,10 +154,10 @@ pub(crate) struct StepUpBody {
     /// At most 1024 bytes in UTF-8.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     password: Zeroizing<String>,
-    /// What a browser's form must carry. Only looked at in a form.
+    /// The CSRF token of the form. Read in forms only.
     #[serde(default, rename = "csrf_token")]
     _csrf_token: Option<String>,
-    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    /// Return URL of the form. Read in forms only.
     #[serde(default, rename = "rd")]
     _rd: Option<String>,
 }
@@ -167,22 +167,22 @@ pub(crate) struct StepUpBody {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = PasswordChange))]
 pub(crate) struct PasswordChangeBody {
-    /// The name of the account; without it, it is that of the session.
+    /// The login name. Without it, the account is that of the session.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Option<Zeroizing<String>>,
     /// At most 1024 bytes in UTF-8.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     old_password: Zeroizing<String>,
-    /// At most 1024 bytes in UTF-8, other than the old one, and none that is guessed first.
+    /// At most 1024 bytes in UTF-8. Not the old password, and not a common one.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 8, max_length = 1024, format = Password))]
     new_password: Zeroizing<String>,
-    /// Whether the session outlives the browser's. Only looked at beside `login`.
+    /// Whether the session outlives the browser. Read only with `login`.
     #[serde(default)]
     remember: bool,
-    /// What a browser's form must carry. Only looked at in a form.
+    /// The CSRF token of the form. Read in forms only.
     #[serde(default, rename = "csrf_token")]
     _csrf_token: Option<String>,
-    /// Where a form leads on to: a path on this host. Only looked at in a form.
+    /// Return URL of the form. Read in forms only.
     #[serde(default, rename = "rd")]
     _rd: Option<String>,
 }

@@ -34,28 +34,27 @@ impl Ready {
     }
 }
 
-/// Whether this server can verify sessions, what else it cannot do, and how it follows the others.
+/// Whether this server can verify sessions, which other work fails, and how it follows the other nodes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// Work that fails at the moment although sessions are verified. The server stays ready: elsewhere it would fail as well,
-    /// and without this server nobody would be let in.
+    /// Problems that do not prevent verification, as sentences. The server stays ready.
     degraded: Vec<String>,
-    /// How late the last sign-out of another node was heard of; `null` if none was yet.
+    /// Delay of the last revocation from another node, measured with PostgreSQL; `null` before the first.
     lag_ms: Option<u64>,
-    /// How many rules in queries of proxies' questions were passed over, because they are misspelt or stand beside rules in the path, by
-    /// the rule that was meant.
+    /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled, or
+    /// the path has rules already.
     misspelt_rules: BTreeMap<&'static str, u64>,
-    /// Revocations that are not in the store yet.
+    /// Number of revoked sessions that the store has not confirmed.
     pending: usize,
-    /// Reasons why no session can be verified here.
+    /// Reasons why this server cannot verify sessions.
     reasons: Vec<&'static str>,
-    /// Sessions that are refused one by one.
+    /// Number of revoked sessions in the revocation list, without revoked accounts and keys.
     revocations: usize,
-    /// Since when the store could not be asked.
+    /// Time since the last successful read of the revocation list began.
     staleness_ms: u64,
-    /// `ready`, or `not ready`.
+    /// `ready` or `not ready`.
     status: &'static str,
-    /// How many questions of proxies were refused because their rules cannot be read.
+    /// Number of verification requests that were refused because their rules are invalid.
     unreadable_rules: u64,
 }
 

@@ -19,21 +19,21 @@ use crate::web::csrf::CrossSite;
 use crate::web::hosts::BadAuthority;
 use crate::web::refusal;
 
-/// What went wrong, as programs are told (RFC 9457). There is no `type`, which makes it `about:blank`.
+/// An error for programs (RFC 9457). There is no `type`, which means `about:blank`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody {
-    /// What to do about it, in words. They may change.
+    /// A description of the error and what to do. The text may change.
     detail: &'static str,
     reason: Reason,
-    /// That of the response.
+    /// The status code of the response.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// The status in words.
+    /// The name of the status code.
     title: &'static str,
 }
 
-/// What went wrong, in a word for programs. A word is never given another meaning.
+/// The kind of error, for programs. The meaning of a value never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reason {

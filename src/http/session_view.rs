@@ -9,37 +9,37 @@ use crate::session::Identity;
 use crate::session::claims::Flags;
 use crate::session::lifetime::Deadlines;
 
-/// A session as its owner sees it. Instants are Unix seconds.
+/// A session, for its user. Times are Unix seconds.
 #[derive(ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionView<'a> {
-    /// The session's id, which changes with each sign-in.
+    /// Id of the session. Every login makes a new one. It is not a credential.
     #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     sid: Sid,
-    /// The account's id, which never changes.
+    /// Id of the account, which never changes.
     sub: &'a str,
-    /// The name to sign in with.
+    /// The name that the user logs in with.
     login_name: &'a str,
-    /// What to call the user; may be empty.
+    /// The display name; may be empty.
     display_name: &'a str,
-    /// An address; may be empty.
+    /// The email address; may be empty.
     email: &'a str,
     // Joined by commas here, and a list in JSON.
-    /// What the account may do.
+    /// The roles of the account when the session started.
     #[schema(value_type = Vec<String>)]
     roles: &'a str,
-    /// When the password was given last.
+    /// When the user last gave the password.
     #[schema(value_type = u64)]
     authenticated_at: UnixTime,
     /// When the session ends if it is not used.
     #[schema(value_type = u64)]
     idle_deadline: UnixTime,
-    /// When the session ends whatever happens.
+    /// When the session ends in any case.
     #[schema(value_type = u64)]
     absolute_deadline: UnixTime,
-    /// Whether it outlives the browser's session.
+    /// Whether the session outlives the browser.
     remembered: bool,
-    /// What forms of this session must carry.
+    /// The CSRF token for forms of this session.
     #[schema(value_type = String)]
     csrf_token: &'a [u8],
 }

@@ -9,7 +9,7 @@ use crate::http::openapi::operation::{self, JSON, Shared, object, string};
 use crate::http::openapi::public::description;
 use crate::http::problem::Problem;
 
-pub(super) const INTRODUCTION: &str = "The operator's routes, on a listener of their own (`http.admin_listen`). They ask for no session and name no host: whoever reaches the listener is the operator.";
+pub(super) const INTRODUCTION: &str = "The operator's routes, on the admin listener (`http.admin_listen`). They have no authentication and check no host name: every client that can connect can read them.";
 
 const TAG: &str = "operation";
 const PROBLEMS: [Problem; 1] = [Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)];
@@ -17,21 +17,21 @@ const PROBLEMS: [Problem; 1] = [Problem::Status(StatusCode::INTERNAL_SERVER_ERRO
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let operation = |id, summary| operation::Described::admin(id, TAG, summary).problems(&PROBLEMS);
     let alive = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["alive"]));
-    let healthz = operation("healthz", "Alive: the process answers. It depends on nothing.").content(
+    let healthz = operation("healthz", "Liveness: the process answers. Depends on nothing else.").content(
         StatusCode::OK,
         JSON,
         object([("status", alive.into())]),
-        "Alive.",
+        "The process is alive.",
     );
     let readiness = shared.of::<Readiness>();
-    let readyz = operation("readyz", "Ready: the list of revocations is loaded and fresh, and a key is active.")
-        .content(StatusCode::OK, JSON, readiness.clone(), "Ready.")
-        .content(StatusCode::SERVICE_UNAVAILABLE, JSON, readiness, "Not ready, for the reasons that it says.");
-    let metrics = operation("metrics", "Figures in the text format of Prometheus.").content(
+    let readyz = operation("readyz", "Readiness: the revocation list is loaded and fresh, at least one key can decrypt tokens, and no shutdown was requested.")
+        .content(StatusCode::OK, JSON, readiness.clone(), "The server can verify sessions.")
+        .content(StatusCode::SERVICE_UNAVAILABLE, JSON, readiness, "The server cannot verify sessions; `reasons` says why.");
+    let metrics = operation("metrics", "Metrics in the text format of Prometheus.").content(
         StatusCode::OK,
         "text/plain",
         string(),
-        "The figures.",
+        "The metrics.",
     );
     vec![
         Described::at("/healthz").get(healthz.build(shared)),

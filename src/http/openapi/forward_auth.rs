@@ -23,35 +23,39 @@ const PASSED_ON: [Problem; 8] = [
     FAILED,
 ];
 
+/// The description of a verification request, for the shapes that read forwarded fields.
+const FORWARDED: &str = "A reverse proxy asks whether a request may pass to the application, and who sent it. Any method is accepted, and the body is not read. The proxy describes the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
+/// The same for Envoy.
+const ENVOY: &str = "Envoy asks whether a request may pass to the application, and who sent it. Method, host and path are those of the visitor's request. They are believed only if the proxy is in `http.trusted_proxies`. The body is not read.";
+
 /// All of them.
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
-    let asked = |id, summary| {
-        let text = "A reverse proxy asks whether a request may pass to the application, and who sent it. Any method will do, and no body is looked at. 401 has a `Location` with the page to sign in. What the proxy says of the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or `X-Original-URL`, `-URI` and `-Method`) counts only if the proxy is in `http.trusted_proxies`.";
+    let asked = |id, summary, text, deadline: Object| {
         let who = [
             ("User", "The login name."),
-            ("Name", "What to call the user. Every byte but visible ASCII, and `%`, is percent-encoded."),
+            ("Name", "The display name. `%` and every byte that is not visible ASCII are percent-encoded."),
             ("Groups", "The roles, joined by commas."),
-            ("Email", "An address."),
+            ("Email", "The email address."),
         ];
         let passed = operation::Described::public(id, VERIFY, summary)
             .text(text)
             .session(false)
             .problems(&NO_SESSION)
             .problems(&PASSED_ON)
-            .content(StatusCode::OK, "text/plain", string(), "It may pass.")
+            .content(StatusCode::OK, "text/plain", string(), "The request may pass.")
             .header(
                 StatusCode::OK,
                 "Remote-Session-Deadline",
                 true,
-                number(),
-                "When the session ends, in Unix seconds.",
+                deadline,
+                "The absolute deadline of the session, in Unix seconds. Empty, as the other identity fields, if `preflight=1` let the request pass.",
             )
             .header(
                 StatusCode::UNAUTHORIZED,
                 "Location",
                 true,
                 string(),
-                "The page to sign in, or to give the password again.",
+                "The URL of the login page, or for `step-up` of the page to give the password again.",
             )
             .sets_cookie(StatusCode::OK, false, RENEWED);
         who.into_iter().fold(passed, |all, (fact, text)| {
@@ -71,7 +75,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
             ParameterIn::Query,
             "role",
             roles,
-            "The session has one of these roles; of several, each must hold.",
+            "The session has one of these roles. Of several parameters, each must hold.",
         ));
         let max_age = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
         let csrf =
@@ -82,49 +86,52 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
                 ParameterIn::Query,
                 "max_age",
                 max_age,
-                "The password was given at most so many seconds ago.",
+                "The user gave the password at most this many seconds ago.",
             ))
             .parameter(parameter(
                 ParameterIn::Query,
                 "csrf",
                 csrf.build(),
-                "Refuses requests of other sites for the application, if they are not GET or HEAD.",
+                "Refuses requests to the application that another site caused. GET, HEAD and CORS preflights pass, but WebSocket handshakes do not.",
             ))
     };
     let redirected = |operation: operation::Described| {
         operation
-            .redirect(StatusCode::FOUND, "To sign in, for a navigation that is GET or HEAD.")
-            .redirect(StatusCode::SEE_OTHER, "To sign in, for any other navigation.")
+            .redirect(StatusCode::FOUND, "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again. With `renew=redirect` also to `/auth/renew`, and from there back.")
+            .redirect(StatusCode::SEE_OTHER, "The same for a navigation with another method.")
     };
-    let plain = ruled(asked("verify", "For nginx and Apache: never a redirect."));
+    let plain = ruled(asked("verify", "For nginx and Apache: no redirects.", FORWARDED, number()));
     let redirect =
-        redirected(ruled(asked("verifyRedirect", "For Caddy, HAProxy and Traefik: a navigation is redirected.")))
+        redirected(ruled(asked("verifyRedirect", "For Caddy, HAProxy and Traefik: redirects navigations.", FORWARDED, number())))
             .parameter(parameter(
                 ParameterIn::Query,
                 "renew",
                 string(),
-                "`redirect` renews by way of `/auth/renew`, for proxies that cannot pass on a cookie.",
+                "`redirect` renews the session with a redirect to `/auth/renew`, for proxies that cannot pass on a cookie. Other values are ignored.",
             ));
     let rule = |names: &str, text: &str| {
         let pattern = format!("^(role=[A-Za-z0-9_.:-]{{1,64}}|max_age=[1-9][0-9]{{0,8}}|csrf=1|preflight=1{names})$");
         segment("rule", string_like(&pattern), "max_age=900", text)
     };
-    const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`, which lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. They are exact, and no query is read.";
+    const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`. The last one lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. An unknown rule is an error. The query is not read.";
     const RENEW: &str = "A rule as for `/auth/verify/{rule}/-`, or `renew=redirect`.";
-    let exact = asked("verifySegments", "For nginx and Apache, with the rules in the path: never a redirect.")
-        .parameter(rule("", SEGMENTS));
+    let exact = asked(
+        "verifySegments",
+        "For nginx and Apache, with rules in the path: no redirects.",
+        FORWARDED,
+        deadline_or_empty(),
+    )
+    .parameter(rule("", SEGMENTS));
     let redirect_exact = redirected(asked(
         "verifyRedirectSegments",
-        "For Caddy, HAProxy and Traefik, with the rules in the path: a navigation is redirected.",
+        "For Caddy, HAProxy and Traefik, with rules in the path: redirects navigations.",
+        FORWARDED,
+        deadline_or_empty(),
     ))
     .parameter(rule("|renew=redirect", RENEW));
-    let path = segment(
-        "path",
-        string(),
-        "reports",
-        "The path that the visitor asked for, which may have any number of segments.",
-    );
-    let envoy = redirected(asked("verifyEnvoy", "For Envoy: path and method are those of the visitor's request."));
+    let path =
+        segment("path", string(), "reports", "The path of the visitor's request. It may have any number of segments.");
+    let envoy = redirected(asked("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()));
     let envoy = envoy.parameter(rule("", SEGMENTS)).parameter(path);
     vec![
         Described::at("/auth/verify").any(plain.build(shared)),
@@ -133,6 +140,11 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         Described::at("/auth/verify/redirect/{rule}/-").any(redirect_exact.build(shared)),
         Described::at("/auth/verify/envoy/{rule}/-/{path}").any(envoy.build(shared)),
     ]
+}
+
+/// The deadline, which is empty after a preflight.
+fn deadline_or_empty() -> Object {
+    string_like("^[0-9]*$")
 }
 
 fn segment(name: &str, schema: Object, example: &str, text: &str) -> Parameter {

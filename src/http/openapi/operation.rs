@@ -157,7 +157,7 @@ impl Described {
 
     /// To another place.
     pub(super) fn redirect(self, status: StatusCode, text: &str) -> Self {
-        self.bare(status, text).header(status, "Location", true, string(), "Where to go.")
+        self.bare(status, text).header(status, "Location", true, string(), "The URL of the next page.")
     }
 
     /// A field of the answer.
@@ -192,8 +192,12 @@ impl Described {
             let mut lines = Vec::new();
             for problem in problems {
                 let reason = json!(problem.reason());
+                let line = format!("`{}`: {}.", reason.as_str().unwrap_or_default(), problem.detail());
+                // A reason has several details if it has several causes.
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
                 if !reasons.contains(&reason) {
-                    lines.push(format!("`{}`: {}.", reason.as_str().unwrap_or_default(), problem.detail()));
                     reasons.push(reason);
                 }
             }
@@ -211,7 +215,11 @@ impl Described {
                 answer.headers.insert(name.to_owned(), RefOr::T(header(true, schema, text)));
             };
             match status {
-                401 => field("WWW-Authenticate", string(), "Which cookie is asked for, and where it is to be had."),
+                401 => field(
+                    "WWW-Authenticate",
+                    string(),
+                    "The name of the session cookie, and the path of the form that sets it.",
+                ),
                 429 | 503 => field("Retry-After", number(), "Seconds to wait."),
                 _ => {}
             }

@@ -20,26 +20,29 @@ use crate::session::{Cause, Refusal, SealError};
 use crate::web::cookie::Cookies;
 
 pub(super) const INTRODUCTION: &str = "\
-Sessions that live in the browser, sealed into one cookie.
+Sessions that are stored in the browser, encrypted in one cookie.
 
-Every answer is one of two kinds. A browser's navigation (`Sec-Fetch-Mode: navigate`, or an `Accept` that names `text/html`) \
-gets pages and redirects; anything else gets JSON, and problems as RFC 9457 has them, with a `reason` of a closed list.
+A request is a navigation if it has `Sec-Fetch-Mode: navigate`, or if it has no `Sec-Fetch-Mode` and its `Accept` names \
+`text/html`. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a \
+closed list. A form that succeeds is answered with a redirect.
 
-What a browser sends with a method other than GET and HEAD must come from this site, by `Sec-Fetch-Site` or else by `Origin`; if \
-it is no JSON, it must also carry the `csrf_token` of its page or session, as a field of the form or in `X-CSRF-Token`. Programs \
-that send neither field need no token.
+A request from a browser with a method other than GET and HEAD must come from this site. The server checks `Sec-Fetch-Site`, or \
+`Origin` if that is absent. If `Content-Type` is not `application/json`, the request must also contain the `csrf_token` of its \
+page or session: as a field of the form, or in `X-CSRF-Token`. A client that sends neither of the two headers needs no token. The \
+forward authentication routes do not check this, unless the rule `csrf` asks for it.
 
-A method that a resource has not is answered with 405 and `Allow`, any other path with 404, both as a problem. What is no HTTP, \
-or has a head that is too long, is answered with 400, 414 or 431 and no body. A request \
-over HTTP/2 may be answered with 503 and no body, if too many others are unfinished.";
+An unknown path is 404 with the reason `not-found`. A method that a path does not have is 405 with the reason `method` and the \
+field `Allow`. A request that is not valid HTTP is 400 without a body. A head that is longer than 32 KiB, or has more than 100 \
+fields, is 431: over HTTP/2 with too many fields the body is a line of text, otherwise there is none. Over HTTP/2 a request is 503 \
+without a body if unfinished requests use too much memory.";
 
 const AUTH: &str = "session";
 const OTHER: &str = "other";
 
 pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
-/// What any route but those for proxies may answer.
+/// Problems of every route except those for proxies.
 const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
-/// What anything that takes a body may answer.
+/// Problems of every route that reads a body.
 const SUBMITTED: [Problem; 5] =
     [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];
 const MALFORMED: [Problem; 2] = [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
@@ -53,7 +56,7 @@ pub(super) const NO_SESSION: [Problem; 6] = [
 ];
 const STALE: Problem = Problem::Session(Refusal::Stale);
 const NO_KEY: Problem = Problem::Seal(SealError::NoActiveKey);
-/// What may come of a password.
+/// Problems of every route that checks a password.
 const PASSWORD: [Problem; 10] = [
     Problem::Credentials,
     Problem::MustChange,
@@ -67,13 +70,13 @@ const PASSWORD: [Problem; 10] = [
     Problem::Seal(SealError::TooLarge(TooLarge { bytes: 0 })),
 ];
 const SIGNED_OUT: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
-pub(super) const RENEWED: &str = "The session, renewed, if a tenth of its idle time has gone.";
-const BEGUN: &str = "The fresh session.";
+pub(super) const RENEWED: &str = "The renewed session, if a tenth of its idle time has passed since the last renewal.";
+const BEGUN: &str = "The new session.";
 
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let mut all = sessions(shared);
     all.extend(passwords(shared));
-    let style = public("style", OTHER, "The pages' style sheet.")
+    let style = public("style", OTHER, "The style sheet of the pages.")
         .content(StatusCode::OK, "text/css", string(), "The style sheet.")
         .build(shared);
     all.push(Described::at("/auth/style.css").get(style));
@@ -85,7 +88,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
 
 /// The session's cookie, as it is called under the settings in force.
 pub(super) fn security(mut components: Components, cookies: &Cookies) -> Components {
-    let text = "The sealed session. It is called `__Host-sealjar`; with `cookie.domain`, `__Secure-sealjar`; with `cookie.plain_http`, `sealjar-insecure`.";
+    let text = "The encrypted session. The name is `__Host-sealjar`, with `cookie.domain` `__Secure-sealjar`, and with `cookie.plain_http` `sealjar-insecure`.";
     let cookie = ApiKey::Cookie(ApiKeyValue::with_description(cookies.session().as_str(), text));
     components.add_security_scheme(SESSION, SecurityScheme::ApiKey(cookie));
     components
@@ -97,7 +100,7 @@ fn public(id: &str, tag: &str, summary: &str) -> operation::Described {
 
 /// A method that changes something.
 fn change(id: &str, summary: &str) -> operation::Described {
-    let token = "The `csrf_token`, where the body is no form that has it.";
+    let token = "The `csrf_token`, if the body is not a form with this field.";
     public(id, AUTH, summary).problems(&SUBMITTED).parameter(parameter(
         ParameterIn::Header,
         "X-CSRF-Token",
@@ -114,33 +117,33 @@ fn sessions(shared: &mut Shared) -> Vec<Described> {
     const OK: StatusCode = StatusCode::OK;
     let session = shared.of::<SessionView<'_>>();
     let status = public("status", AUTH, "The session.")
-        .text("As JSON or, for a navigation, as a page. Renews the session in passing.")
+        .text("JSON, or a page for a navigation. May renew the session.")
         .session(false)
         .problems(&NO_SESSION)
         .problems(&[NO_KEY])
         .content(OK, JSON, session, "The session.")
         .content(OK, HTML, page(), "")
         .sets_cookie(OK, false, RENEWED);
-    let protected = public("protected", OTHER, "A sample of what only a live session sees.")
+    let protected = public("protected", OTHER, "A sample of a resource that needs a live session.")
         .session(false)
         .problems(&NO_SESSION)
         .content(OK, JSON, object([("message", string().into()), ("login_name", string().into())]), "A greeting.")
         .sets_cookie(OK, false, RENEWED)
-        .redirect(StatusCode::FOUND, "To sign in, for a navigation without a session.");
+        .redirect(StatusCode::FOUND, "To the login page, for a navigation without a live session.");
     let times = object([("idle_deadline", number().into()), ("absolute_deadline", number().into())]);
     let renew = public("renew", AUTH, "Renews the session.")
-        .text("For browsers behind proxies that drop the cookie of a verify answer, and for scripts of pages that stay open.")
+        .text("For browsers behind proxies that do not pass on the `Set-Cookie` of a verification, and for scripts of pages that stay open.")
         .session(false)
         .problems(&NO_SESSION)
-        .parameter(rd("Where to go then. Passed over if it leads away from here."))
-        .content(OK, JSON, times, "The session's deadlines, if there is no `rd`.")
+        .parameter(rd("Return URL. Ignored if it could lead to another site."))
+        .content(OK, JSON, times, "The deadlines of the session, if there is no valid `rd`.")
         .sets_cookie(OK, false, RENEWED)
-        .redirect(StatusCode::FOUND, "To `rd`; or to sign in, for a navigation without a session.")
+        .redirect(StatusCode::FOUND, "To `rd`; or to the login page, for a navigation without a live session.")
         .sets_cookie(StatusCode::FOUND, false, RENEWED);
     let logout = sign_out("logout", "Ends this session.")
-        .text("Every copy of the cookie is dead once this is answered. Without a session there is nothing to do, and it is done.")
+        .text("After a 200 or 303, no copy of the cookie is accepted any more, even after a restart. Succeeds without a session, too.")
         .session(true);
-    let everywhere = sign_out("logoutAll", "Ends every session of the account.").session(false).problems(&NO_SESSION);
+    let everywhere = sign_out("logoutAll", "Ends all sessions of the account.").session(false).problems(&NO_SESSION);
     vec![
         Described::at("/auth/status").get(status.build(shared)),
         Described::at("/protected").get(protected.build(shared)),
@@ -157,9 +160,9 @@ fn sign_out(id: &str, summary: &str) -> operation::Described {
     change(id, summary)
         .body(Required::False, empty(), form)
         .problems(&SIGNED_OUT)
-        .content(StatusCode::OK, JSON, object([("signed_out", done.into())]), "Done, for good.")
+        .content(StatusCode::OK, JSON, object([("signed_out", done.into())]), "The logout is stored.")
         .sets_cookie(StatusCode::OK, true, removed)
-        .redirect(StatusCode::SEE_OTHER, "Done, for a form: to `rd` or to the sign-in form.")
+        .redirect(StatusCode::SEE_OTHER, "The logout is stored; answer to a form: to `rd` or to the login page.")
         .sets_cookie(StatusCode::SEE_OTHER, true, removed)
 }
 
@@ -170,51 +173,51 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
         operation
             .problems(&MALFORMED)
             .problems(&PASSWORD)
-            .content(OK, JSON, session.clone(), "The session that has begun.")
+            .content(OK, JSON, session.clone(), "The new session.")
             .sets_cookie(OK, true, BEGUN)
             .redirect(StatusCode::SEE_OTHER, to)
             .sets_cookie(StatusCode::SEE_OTHER, true, BEGUN)
     };
-    let form = |id, summary| {
-        public(id, AUTH, summary)
-            .content(OK, HTML, page(), "The form.")
-            .sets_cookie(
-                OK,
-                false,
-                "What binds the form to this browser, if there is no session; or the session, renewed.",
-            )
-            .problems(&[NO_KEY])
-    };
-    let to_sign_in = "To sign in, for a navigation without a session.";
-    let sign_in_page = form("loginForm", "The sign-in form.")
-        .text("`?signed-out` makes it say that one is signed out.")
-        .parameter(rd("Where to go after the sign-in. Passed over if it leads away from here."));
+    let form = |id, summary| public(id, AUTH, summary).content(OK, HTML, page(), "The page.").problems(&[NO_KEY]);
+    let to_sign_in = "To the login page, for a navigation without a live session.";
+    let sign_in_page = form("loginForm", "The login page.")
+        .sets_cookie(OK, true, "A cookie that binds the form to this browser.")
+        .text("With the query `signed-out` the page says that the user is signed out.")
+        .parameter(rd("Return URL after the login. Ignored if it could lead to another site."));
     let (json, fields) = (shared.of::<SignInBody>(), shared.of_form::<SignInBody>());
     let login = change("login", "Signs in.").body(Required::True, json, fields).text(
-        "Ends the sessions that came with the request. What `csrf_token` proves is that the form is of this browser: its page sets a cookie.",
+        "Starts a session, and ends the sessions that the request carries. The `csrf_token` of the login page is bound to a cookie that the page sets.",
     );
-    let login = begins(login, "The session has begun, for a form: to `rd` or to the session.");
-    let reauthenticate_page = form("reauthenticateForm", "The form to give the password again.")
+    let login = begins(login, "The session has started; answer to a form: to `rd` or to `/auth/status`.");
+    let reauthenticate_page = form("reauthenticateForm", "The page to give the password again.")
+        .sets_cookie(OK, false, RENEWED)
         .session(false)
         .problems(&NO_SESSION)
-        .parameter(rd("Where to go then. Passed over if it leads away from here."))
+        .parameter(rd("Return URL. Ignored if it could lead to another site."))
         .redirect(StatusCode::FOUND, to_sign_in);
     let (json, fields) = (shared.of::<StepUpBody>(), shared.of_form::<StepUpBody>());
-    let reauthenticate = change("reauthenticate", "Takes the password again, for a fresh session.")
-        .session(false)
-        .body(Required::True, json, fields)
-        .problems(&NO_SESSION);
-    let reauthenticate = begins(reauthenticate, "The session has begun, for a form: to `rd` or to the session.");
-    let password_page = form("passwordForm", "The form to change the password.")
+    let reauthenticate =
+        change("reauthenticate", "Checks the password again and starts a new session (step-up authentication).")
+            .session(false)
+            .body(Required::True, json, fields)
+            .problems(&NO_SESSION);
+    let reauthenticate =
+        begins(reauthenticate, "The session has started; answer to a form: to `rd` or to `/auth/status`.");
+    let password_page = form("passwordForm", "The page to change the password.")
+        .sets_cookie(OK, false, RENEWED)
         .session(false)
         .problems(&NO_SESSION)
         .redirect(StatusCode::FOUND, to_sign_in);
     let (json, fields) = (shared.of::<PasswordChangeBody>(), shared.of_form::<PasswordChangeBody>());
-    let password = change("password", "Changes the own password, and ends all other sessions of the account.")
+    let password = change("password", "Changes the user's password, and ends all other sessions of the account.")
+        .text("With `login`, no session is needed: this is the way to log in after 403 `must-change`.")
         .session(true)
         .body(Required::True, json, fields)
         .problems(&NO_SESSION);
-    let password = begins(password, "The session has begun, for a form: to the session, or beside `login` to `rd`.");
+    let password = begins(
+        password,
+        "The session has started; answer to a form: with `login` to `rd`, otherwise to `/auth/status`.",
+    );
     vec![
         Described::at("/auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
         Described::at("/auth/password").get(password_page.build(shared)).post(password.build(shared)),
@@ -225,12 +228,12 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
 /// `GET /openapi.json`, of either listener.
 pub(super) fn description(operation: operation::Described, shared: &mut Shared) -> Operation {
     let tag = || string_like("^\"[A-Za-z0-9_-]{43}\"$");
-    let known = "The tag of a description that is held, which is sent again only if it has changed.";
+    let known = "The `ETag` of a description that the client has. If it is current, the answer is 304.";
     operation
         .parameter(parameter(ParameterIn::Header, "If-None-Match", string(), known))
         .content(StatusCode::OK, JSON, ObjectBuilder::new().schema_type(Type::Object).build(), "The description.")
-        .header(StatusCode::OK, "ETag", true, tag(), "A tag of just this description.")
-        .bare(StatusCode::NOT_MODIFIED, "It has not changed.")
-        .header(StatusCode::NOT_MODIFIED, "ETag", true, tag(), "A tag of just this description.")
+        .header(StatusCode::OK, "ETag", true, tag(), "A hash of the description.")
+        .bare(StatusCode::NOT_MODIFIED, "The description has not changed.")
+        .header(StatusCode::NOT_MODIFIED, "ETag", true, tag(), "A hash of the description.")
         .build(shared)
 }
