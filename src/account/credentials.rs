@@ -162,7 +162,7 @@ pub(crate) struct StepUpBody {
     _rd: Option<String>,
 }
 
-/// A change of the own password.
+/// A change of the user's password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = PasswordChange))]

@@ -23,6 +23,9 @@ const PASSED_ON: [Problem; 8] = [
     FAILED,
 ];
 
+/// A regular expression for the value of a rule `role=`.
+const ROLES: &str = "[A-Za-z0-9_.:-]{1,64}(,[A-Za-z0-9_.:-]{1,64})*";
+
 /// The description of a verification request, for the shapes that read forwarded fields.
 const FORWARDED: &str = "A reverse proxy asks whether a request may pass to the application, and who sent it. Any method is accepted, and the body is not read. The proxy describes the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
 /// The same for Envoy.
@@ -69,7 +72,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         })
     };
     let ruled = |operation: operation::Described| {
-        let role = string_like("^[A-Za-z0-9_.:-]{1,64}(,[A-Za-z0-9_.:-]{1,64})*$");
+        let role = string_like(&format!("^{ROLES}$"));
         let roles: Array = ArrayBuilder::new().items(RefOr::T(Schema::Object(role))).max_items(Some(32)).build();
         let roles = ParameterBuilder::from(parameter(
             ParameterIn::Query,
@@ -92,25 +95,27 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
                 ParameterIn::Query,
                 "csrf",
                 csrf.build(),
-                "Refuses requests to the application that another site caused. GET, HEAD and CORS preflights pass, but WebSocket handshakes do not.",
+                "Refuses requests to the application that another site caused. GET, HEAD and CORS preflights pass, and WebSocket handshakes are checked.",
             ))
     };
-    let redirected = |operation: operation::Described| {
+    let redirected = |operation: operation::Described, also: &str| {
+        let sign_in = "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
         operation
-            .redirect(StatusCode::FOUND, "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again. With `renew=redirect` also to `/auth/renew`, and from there back.")
+            .redirect(StatusCode::FOUND, &format!("{sign_in}{also}"))
             .redirect(StatusCode::SEE_OTHER, "The same for a navigation with another method.")
     };
+    const RENEWAL: &str = " With `renew=redirect`, also to `/auth/renew`, and from there back.";
     let plain = ruled(asked("verify", "For nginx and Apache: no redirects.", FORWARDED, number()));
     let redirect =
-        redirected(ruled(asked("verifyRedirect", "For Caddy, HAProxy and Traefik: redirects navigations.", FORWARDED, number())))
-            .parameter(parameter(
-                ParameterIn::Query,
-                "renew",
-                string(),
-                "`redirect` renews the session with a redirect to `/auth/renew`, for proxies that cannot pass on a cookie. Other values are ignored.",
-            ));
+        asked("verifyRedirect", "For Caddy, HAProxy and Traefik: redirects navigations.", FORWARDED, number());
+    let redirect = redirected(ruled(redirect), RENEWAL).parameter(parameter(
+        ParameterIn::Query,
+        "renew",
+        string(),
+        "`redirect` renews the session with a redirect to `/auth/renew`, for proxies that cannot pass on a cookie. Other values are ignored.",
+    ));
     let rule = |names: &str, text: &str| {
-        let pattern = format!("^(role=[A-Za-z0-9_.:-]{{1,64}}|max_age=[1-9][0-9]{{0,8}}|csrf=1|preflight=1{names})$");
+        let pattern = format!("^(role={ROLES}|max_age=[1-9][0-9]{{0,8}}|csrf=1|preflight=1{names})$");
         segment("rule", string_like(&pattern), "max_age=900", text)
     };
     const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`. The last one lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. An unknown rule is an error. The query is not read.";
@@ -122,16 +127,19 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         deadline_or_empty(),
     )
     .parameter(rule("", SEGMENTS));
-    let redirect_exact = redirected(asked(
-        "verifyRedirectSegments",
-        "For Caddy, HAProxy and Traefik, with rules in the path: redirects navigations.",
-        FORWARDED,
-        deadline_or_empty(),
-    ))
+    let redirect_exact = redirected(
+        asked(
+            "verifyRedirectSegments",
+            "For Caddy, HAProxy and Traefik, with rules in the path: redirects navigations.",
+            FORWARDED,
+            deadline_or_empty(),
+        ),
+        RENEWAL,
+    )
     .parameter(rule("|renew=redirect", RENEW));
     let path =
         segment("path", string(), "reports", "The path of the visitor's request. It may have any number of segments.");
-    let envoy = redirected(asked("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()));
+    let envoy = redirected(asked("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()), "");
     let envoy = envoy.parameter(rule("", SEGMENTS)).parameter(path);
     vec![
         Described::at("/auth/verify").any(plain.build(shared)),
