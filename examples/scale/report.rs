@@ -54,24 +54,24 @@ impl Report<'_> {
             let all = simulated * scenario.share as f64;
             writeln!(f, "| {what} | {} | {} |", grouped(simulated), grouped(all))
         };
-        row("users, each signing out once a day", scenario.users as f64 / scenario.share as f64)?;
-        row("sign-outs a second, on average", day.sign_outs as f64 / secs)?;
-        row("sign-outs a second, at noon", scenario.rate(secs / 2.0))?;
-        row("entries in the fullest list", peak.entries as f64)?;
+        row("users, with one logout a day each", scenario.users as f64 / scenario.share as f64)?;
+        row("logouts per second, average", day.sign_outs as f64 / secs)?;
+        row("logouts per second, at noon", scenario.rate(secs / 2.0))?;
+        row("entries in the longest list", peak.entries as f64)?;
         row("entries by the formula", scenario.predicted_entries())?;
         let Some(bytes) = peak.bytes else { return writeln!(f) };
-        row("memory of one list then, MB", bytes as f64 / 1e6 / scenario.nodes as f64)?;
-        writeln!(f, "\nAn entry weighs {:.1} bytes of resident memory.\n", bytes as f64 / peak.entries_in_all as f64)
+        row("memory of one list at that time, MB", bytes as f64 / 1e6 / scenario.nodes as f64)?;
+        writeln!(f, "\nAn entry takes {:.1} bytes of resident memory.\n", bytes as f64 / peak.entries_in_all as f64)
     }
 
     fn write_lags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { day, .. } = self;
-        writeln!(f, "| in simulated time, ms | median | 99.9 % | longest |\n|---|---:|---:|---:|")?;
+        writeln!(f, "| simulated time, ms | median | 99.9 % | longest |\n|---|---:|---:|---:|")?;
         for (what, lags) in [
-            ("from a sign-out until it is durable and answered", &day.answers),
-            ("the same, on a node that was cut off from the store", &day.answers_after_outage),
-            ("from the answer until another node has it, by polling alone", &day.lags),
-            ("the same, for a node that was cut off", &day.lags_after_outage),
+            ("from a logout to the commit and the answer", &day.answers),
+            ("the same, on a node that had lost the database", &day.answers_after_outage),
+            ("from the answer until another node has the entry, by polling alone", &day.lags),
+            ("the same, on a node that had lost the database", &day.lags_after_outage),
         ] {
             let at = |part| lags.quantile(part).map_or("–".to_owned(), |ms| grouped(ms as f64));
             writeln!(f, "| {what} | {} | {} | {} |", at(0.5), at(0.999), at(1.0))?;
@@ -85,7 +85,7 @@ impl Report<'_> {
         writeln!(f, "| staleness of a list | | | {} |", longest(day.stalest))?;
         writeln!(
             f,
-            "| refusing everybody for being stale, all nodes together | | | {} |\n",
+            "| time during which stale nodes refuse all sessions, sum of all nodes | | | {} |\n",
             longest(day.refused_everything)
         )
     }
@@ -94,10 +94,18 @@ impl Report<'_> {
         let Self { day, .. } = self;
         let per = |span: Duration, times: f64| span.as_secs_f64() / times.max(1.0);
         writeln!(f, "| on this machine | |\n|---|---:|")?;
-        writeln!(f, "| delivering an entry, ns | {:.0} |", 1e9 * per(day.delivering, day.delivered as f64))?;
-        writeln!(f, "| pruning a list, ms, on average | {:.1} |", 1e3 * per(day.pruning, f64::from(day.prunings)))?;
-        writeln!(f, "| pruning a list, ms, longest | {:.1} |", 1e3 * day.longest_pruning.as_secs_f64())?;
-        writeln!(f, "| playing the day, s | {:.1} |\n", day.took.as_secs_f64())
+        writeln!(f, "| adding an entry to a list, ns | {:.0} |", 1e9 * per(day.delivering, day.delivered as f64))?;
+        writeln!(
+            f,
+            "| deleting the expired entries of a list, ms, average | {:.1} |",
+            1e3 * per(day.pruning, f64::from(day.prunings))
+        )?;
+        writeln!(
+            f,
+            "| deleting the expired entries of a list, ms, longest | {:.1} |",
+            1e3 * day.longest_pruning.as_secs_f64()
+        )?;
+        writeln!(f, "| duration of the simulation, s | {:.1} |\n", day.took.as_secs_f64())
     }
 
     fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,15 +114,15 @@ impl Report<'_> {
         let count = |number: u64| grouped(number as f64);
         match scenario.nodes {
             1 => write!(f, "One node")?,
-            nodes => write!(f, "{nodes} nodes, their clocks {} s apart", scenario.skew.as_secs())?,
+            nodes => write!(f, "{nodes} nodes, with clocks up to {} s apart", scenario.skew.as_secs())?,
         }
-        writeln!(f, "; {} % of the sign-outs are of remembered sessions.\n", scenario.remembered * 100.0)?;
+        writeln!(f, "; {} % of the logouts are of remembered sessions.\n", scenario.remembered * 100.0)?;
         writeln!(
             f,
-            "{} copies of cookies that were signed out were held against every node, {} times in all. None was accepted \
-             where it was signed out, and none elsewhere once {} s had passed since the answer. {} of them were tried \
-             until their entry had gone from every list, and were dead by then. {} prunings left no entry too many and \
-             none too few.",
+            "{} copies of logged-out cookies were presented to every node, {} times in all. The node of the logout \
+             accepted none. No other node accepted one later than {} s after the answer. Of these, {} copies were \
+             presented until their entry was deleted from every list, and all of them had expired by then. After each \
+             of {} deletions, no list had an entry too many or too few.",
             count(watched.copies),
             count(watched.tries),
             crate::scenario::MAX_STALENESS.as_secs(),
