@@ -60,7 +60,7 @@ fuzz:
 	done
 
 # Everything that says how fast it is: `cargo bench`, the server beside a bare handler and beside other libraries,
-# instructions a request, start and size. Writes benches/RESULTS.md and the table in README.md, and says what it lacks.
+# instructions per request, start and size. Writes docs/performance.md and the table in README.md, and lists missing tools.
 bench:
 	CARGO='$(CARGO)' python3 benches/http/run.py
 

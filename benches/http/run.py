@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make bench`: builds what is measured, measures it, and writes benches/RESULTS.md and the table in README.md.
+"""`make bench`: builds what is measured, measures it, and writes docs/performance.md and the table in README.md.
 
 `--only PART,PART` measures these and prints them. With SEALJAR_BENCH_QUICK=1 everything is as short as can be, nothing
 is written, and of the peers those are run that are built already: that is for the tests, so that this does not rot.
@@ -167,7 +167,7 @@ def main():
         print(report.whole(bench.figures))
     else:
         report.write(bench.figures)
-        print(report.RESULTS.read_text())
+        print(report.PERFORMANCE.read_text())
 
 
 if __name__ == "__main__":

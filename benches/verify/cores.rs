@@ -19,7 +19,7 @@ type Work<'w> = &'w (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
 /// Prints a table: how much one thread does in a second, and two. They take turns, with as much work for each thread. The raw
 /// cipher shares nothing, so it says what the machine has to give.
 pub(crate) fn print_two_threads(sessions: &Sessions, tokens: &[Token], rounds: usize, batch: usize) {
-    println!("| a second | one thread | two threads | ratio |");
+    println!("| operations per second | one thread | two threads | ratio |");
     println!("|---|---:|---:|---:|");
     let cipher = RawCipher::new();
     let open = |numbers: &mut dyn Iterator<Item = usize>| {
@@ -58,11 +58,11 @@ pub(crate) fn print_two_threads(sessions: &Sessions, tokens: &[Token], rounds: u
             together.push(a_second(2 * batch, took));
         }
     }
-    for (name, [alone, together]) in ["raw AEAD open", "verify"].into_iter().zip(samples) {
+    for (name, [alone, together]) in ["decryption alone", "verify"].into_iter().zip(samples) {
         let ratio = median(together.iter().zip(&alone).map(|(two, one)| two / one).collect());
         println!("| {name} | {:.0} | {:.0} | {ratio:.2} |", median(alone), median(together));
     }
-    println!("\nAim: {AIM} times as much, on two cores.\n");
+    println!("\nGoal: {AIM} times as many operations with two threads, on two cores.\n");
 }
 
 fn pick(tokens: &[Token], number: usize) -> &Token {

@@ -32,7 +32,7 @@ pub(crate) fn print_cost_of_length(tokens: &[Token], lengths: [usize; 4], rounds
         sessions
     });
     println!(
-        "| live revocations | verify, ns | beside none | again and again, ns | beside none | resident bytes each |"
+        "| entries | verify, ns | ratio to 0 entries | repeated tokens, ns | ratio to 0 entries | resident bytes per entry |"
     );
     println!("|---:|---:|---:|---:|---:|---:|");
     let many = measure(&lists, tokens, rounds, batch);
@@ -42,7 +42,10 @@ pub(crate) fn print_cost_of_length(tokens: &[Token], lengths: [usize; 4], rounds
         let each = each.unwrap_or_default();
         println!("| {length} | {ns:.0} | {ratio:.2} | {few_ns:.0} | {few_ratio:.2} | {each} |");
     }
-    println!("\n{} tokens take turns, then {FEW}. Aim: ratios of 1, and at most {AIM_BYTES} bytes.\n", tokens.len());
+    println!(
+        "\n{} different tokens are verified in turn, or {FEW} (repeated tokens). Goal: ratios of 1, and at most {AIM_BYTES} bytes.\n",
+        tokens.len()
+    );
 }
 
 /// Nanoseconds for each list, and how much that is beside the first.

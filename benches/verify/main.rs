@@ -86,7 +86,7 @@ fn main() {
     let tokens: Vec<Token> = (0..size.tokens).map(|_| Token::sealed_by(&sessions, now)).collect();
     check_verdicts(&sessions, &tokens, now);
     print_costs(&sessions, &tokens, &revoked, &strangers, &size);
-    println!("\nAim: open and check within the raw open + {AIM_NS} ns.\n");
+    println!("\nGoal: open and check takes at most {AIM_NS} ns more than the decryption alone.\n");
     growth::print_cost_of_length(&tokens, size.lengths, size.rounds, size.batch);
     pruning::print_slowest_verify(&tokens, &revoked, size.prunings);
     let (batch, rounds) = size.cores;
@@ -127,63 +127,67 @@ fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers
     let pick = |number: usize| &tokens[number % tokens.len()];
 
     let cases = [
-        Case::raw("raw AEAD open", |number| {
+        Case::raw("decryption alone", |number| {
             let token = pick(number);
             let text = &mut opening[..token.ciphertext.len()];
             text.copy_from_slice(&token.ciphertext);
             cipher.open(token, text);
         }),
-        Case::beside("raw AEAD open", "the same by `chacha20poly1305`", |number| {
+        Case::beside("decryption alone", "the same, with the crate `chacha20poly1305`", |number| {
             let Token { nonce, associated_data, ciphertext, tag, .. } = pick(number);
             let text = &mut other_opening[..ciphertext.len()];
             text.copy_from_slice(ciphertext);
             other.decrypt_inout_detached(nonce, associated_data, text.into(), tag).expect("authentic");
         }),
-        Case::beside("raw AEAD open", "open: base64, AEAD, claims", |number| {
+        Case::beside("decryption alone", "open: base64, decryption, decoding", |number| {
             sessions.open(pick(number).untrusted(), &mut buffer).expect("ours").sid
         }),
-        Case::beside("raw AEAD open", "**open and check**", |number| {
+        Case::beside("decryption alone", "**open and check**, empty revocation list", |number| {
             let claims = unrestricted.open(pick(number).untrusted(), &mut checking).expect("ours");
             unrestricted.check(&claims, site(), now).expect("live")
         }),
-        Case::beside("raw AEAD open", "open and check beside the revocations", |number| {
+        Case::beside("decryption alone", "open and check, with the revocation list", |number| {
             let claims = sessions.open(pick(number).untrusted(), &mut checking_long).expect("ours");
             sessions.check(&claims, site(), now).expect("live")
         }),
-        Case::beside("raw AEAD open", "revocation check, miss", |number| {
+        Case::beside("decryption alone", "revocation lookup, miss", |number| {
             assert!(!refuses(strangers[number % strangers.len()]));
         }),
-        Case::beside("raw AEAD open", "revocation check, hit", |number| {
+        Case::beside("decryption alone", "revocation lookup, hit", |number| {
             assert!(refuses(revoked[number % revoked.len()]));
         }),
-        Case::beside("raw AEAD open", "reading the clocks", |_| Now::read()),
-        Case::beside("raw AEAD open", "verify under an empty list", |number| {
+        Case::beside("decryption alone", "read the clocks", |_| Now::read()),
+        Case::beside("decryption alone", "verify, empty revocation list", |number| {
             let fields = [pick(number).header.as_slice()];
             unrestricted.verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
         }),
-        Case::beside("raw AEAD open", "verify: all of these, from the header", |number| {
+        Case::beside("decryption alone", "verify, with the revocation list", |number| {
             let fields = [pick(number).header.as_slice()];
             sessions.verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
         }),
-        Case::raw("raw AEAD seal", |number| {
+        Case::raw("encryption alone", |number| {
             let token = pick(number);
             let text = &mut sealing[..token.claims.len()];
             text.copy_from_slice(&token.claims);
             cipher.seal(token, text)
         }),
-        Case::beside("raw AEAD seal", "seal: AEAD, base64", |number| {
+        Case::beside("encryption alone", "seal: encryption, base64", |number| {
             let Token { nonce, claims, .. } = pick(number);
             let sealer = ring.keys()[0].sealer();
             sealer.seal(Purpose::Session, sessions.cookie(), nonce.as_ref(), claims).expect("short")
         }),
-        Case::beside("raw AEAD seal", "sign in: 56 random bytes, claims, seal", |_| {
+        Case::beside("encryption alone", "start a session: 56 random bytes, encoding, seal", |_| {
             sessions.sign_in(&alice(), false, b"", site(), Now::read()).expect("short")
         }),
     ];
     let measured = take_turns(cases, size.rounds, size.batch, |number| pick(number).read_all());
 
-    println!("{} bytes of claims, {} live revocations.\n", tokens[0].claims.len(), size.revocations);
-    println!("| what | ns | beside the raw AEAD's, ns | ratio | difference, ns |");
+    println!(
+        "Each token has {} bytes of claims. The revocation list has {} entries.\n",
+        tokens[0].claims.len(),
+        size.revocations
+    );
+    println!("| operation | ns | AEAD alone, ns | ratio | difference, ns |");
     println!("|---|---:|---:|---:|---:|");
     for (case, samples) in &measured {
         let Some(raw) = measured.iter().find(|(raw, _)| Some(raw.name) == case.beside).map(|(_, samples)| samples)
