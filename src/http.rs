@@ -106,7 +106,7 @@ mod tests {
     use crate::routes::keys::OF_SESSIONS;
     use crate::routes::spellings::ROUTES;
 
-    const README: &str = include_str!("../README.md");
+    const PAGE: &str = include_str!("../docs/reference/http.md");
 
     #[tokio::test]
     async fn every_route_is_described_with_its_methods() {
@@ -119,7 +119,7 @@ mod tests {
                 let of_path = described.get(path).unwrap_or_else(|| panic!("{path} is not in src/http/openapi/"));
                 assert_eq!(of_path.iter().collect::<BTreeSet<_>>(), methods, "{path}");
                 served.insert(path);
-                assert!(README.contains(&format!(" {path}`")), "{path} is not in README.md");
+                assert!(PAGE.contains(&format!("| `{path}` |")), "{path} is not in docs/reference/http.md");
                 if !routes.is_public() {
                     continue;
                 }

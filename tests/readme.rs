@@ -1,5 +1,4 @@
-//! What the documents say holds: the README's transcript, replayed as printed against `serve --demo`; its settings, commands and
-//! lifetimes; and SECURITY.md's table of ASVS, which names the tests that prove it.
+//! The README's examples work: its transcript is replayed against `serve --demo`, and its files are those in the repository.
 #![allow(missing_docs)]
 
 use std::io::{BufRead, BufReader};
@@ -8,7 +7,6 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 const README: &str = include_str!("../README.md");
-const SECURITY: &str = include_str!("../SECURITY.md");
 const MARK: &str = "<!-- tests/readme.rs replays this. -->\n```console\n";
 
 /// The commands of the marked blocks, each with the lines it is said to print.
@@ -76,40 +74,32 @@ fn readme_transcript_is_what_happens() {
 }
 
 #[test]
-fn readme_names_every_setting_and_every_command() {
-    let sealjar = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).output().expect("the binary runs");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    for line in sealjar(&["config"]).lines() {
-        let (setting, _) = line.split_once(" = ").expect("a setting and its value");
-        // Some share a row: the section with the first of them.
-        let (section, name) = setting.split_once('.').unwrap_or(("", setting));
-        let named = README.contains(&format!("`{setting}`")) || README.contains(&format!("`{name}`"));
-        assert!(named && README.contains(section), "{setting} is not in the README");
-    }
-    for (group, arguments) in [
-        ("", &["--help"][..]),
-        ("keys ", &["keys", "--help"]),
-        ("store ", &["store", "--help"]),
-        ("users ", &["users", "--help"]),
-    ] {
-        let help = sealjar(arguments);
-        let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
-        for line in commands.lines().take_while(|line| !line.is_empty()) {
-            let name = line.split_whitespace().next().expect("a name");
-            let named = ["`", " "].iter().any(|end| README.contains(&format!("`{group}{name}{end}")));
-            let shared = README.contains(&format!("· `{name}`"));
-            assert!(
-                name == "help" || ["keys", "store", "users"].contains(&name) || named || shared,
-                "{group}{name} is not in the README"
-            );
-        }
-    }
+fn readmes_caddyfile_is_the_one_in_deploy() {
+    let file = include_str!("../deploy/caddy/Caddyfile").lines().map(str::trim_end);
+    let file: Vec<&str> = file.filter(|line| !line.is_empty() && !line.trim_start().starts_with('#')).collect();
+    assert_eq!(marked("deploy/caddy/Caddyfile"), file);
 }
 
 #[test]
-fn readme_says_how_long_sessions_last_by_default() {
+fn readmes_library_example_is_in_the_example() {
+    let example: Vec<&str> = include_str!("../examples/embed.rs").lines().map(str::trim).collect();
+    let shown: Vec<&str> = marked("examples/embed.rs").into_iter().map(str::trim).collect();
+    assert!(shown.len() >= 8, "the block was found");
+    for paragraph in shown.split(|line| line.is_empty()) {
+        assert!(example.windows(paragraph.len()).any(|lines| lines == paragraph), "{paragraph:#?}");
+    }
+}
+
+/// The lines of the block that is compared with a file.
+fn marked(file: &str) -> Vec<&'static str> {
+    let mark = format!("<!-- tests/readme.rs compares this with {file}. -->\n");
+    let (_, block) = README.split_once(&mark).expect("the mark");
+    let (_, block) = block.split_once('\n').expect("the fence");
+    block.split_once("\n```").expect("the block ends").0.lines().collect()
+}
+
+#[test]
+fn running_says_how_long_sessions_last_by_default() {
     let output = Command::new(env!("CARGO_BIN_EXE_sealjar")).arg("config").output().expect("the binary runs");
     let config = String::from_utf8(output.stdout).expect("text");
     let default = |setting: &str| {
@@ -120,88 +110,6 @@ fn readme_says_how_long_sessions_last_by_default() {
         [("ordinary", "idle", "absolute"), ("remembered", "remembered_idle", "remembered_absolute")]
     {
         let row = format!("| {session} | `{}` | `{}` |\n", default(idle), default(absolute));
-        assert!(README.contains(&row), "{row}");
+        assert!(include_str!("../docs/running.md").contains(&row), "{row}");
     }
-}
-
-/// The requirements of ASVS 5.0.0 that the table answers, each section with the levels of its requirements in order.
-const ASVS: [(&str, &[u8]); 9] = [
-    ("3.3", &[1, 2, 2, 2, 3]),
-    ("3.5", &[1, 1, 1, 2, 2, 3, 3, 3]),
-    ("6.3", &[1, 1, 2, 2, 3, 3, 3, 3]),
-    ("7.1", &[2, 2, 2]),
-    ("7.2", &[1, 1, 1, 1]),
-    ("7.3", &[2, 2]),
-    ("7.4", &[1, 1, 2, 2, 2]),
-    ("7.5", &[2, 2, 3]),
-    ("7.6", &[2, 2]),
-];
-
-/// The cells of the table's rows: id with level, requirement, how, test.
-fn asvs_rows() -> Vec<[&'static str; 4]> {
-    let (_, section) = SECURITY.split_once("\n## ASVS 5.0\n").expect("the section");
-    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| id"));
-    let cells = |row: &'static str| row.trim_matches(['|', ' ']).split(" | ").collect::<Vec<_>>();
-    rows.map(|row| cells(row).try_into().unwrap_or_else(|_| panic!("not four cells: {row}"))).collect()
-}
-
-#[test]
-fn the_asvs_table_has_every_requirement_once_with_its_level() {
-    let mut expected: Vec<String> = vec!["3.7.2 (L2)".to_owned()];
-    for (section, levels) in ASVS {
-        expected.extend(levels.iter().zip(1..).map(|(level, number)| format!("{section}.{number} (L{level})")));
-    }
-    expected.sort();
-    let found: Vec<&str> = asvs_rows().iter().map(|[id, ..]| *id).collect();
-    assert_eq!(found, expected, "in order, and no other");
-}
-
-#[test]
-fn the_asvs_table_agrees_with_the_lists_above_it() {
-    const VERDICTS: [&str; 4] = ["Met", "In part", "Not met", "Does not apply"];
-    for verdict in VERDICTS {
-        let said = format!("**{verdict}.** ");
-        let rows = asvs_rows().into_iter().filter(|[_, _, how, _]| how.starts_with(&said));
-        let ids: Vec<&str> = rows.map(|[id, ..]| id.split(' ').next().expect("an id")).collect();
-        let listed = verdict == "Met" || SECURITY.contains(&format!("\n{verdict}: {}.\n", ids.join(", ")));
-        assert!(listed, "{verdict}: {ids:?}");
-    }
-    for [id, requirement, how, tests] in asvs_rows() {
-        let verdict = VERDICTS.iter().find(|verdict| how.starts_with(&format!("**{verdict}.** ")));
-        let verdict = verdict.unwrap_or_else(|| panic!("{id}: no verdict"));
-        assert!(!requirement.is_empty() && how.len() > verdict.len() + 10, "{id}");
-        let proven = tests.contains("::");
-        assert!(proven || !["Met", "In part"].contains(verdict), "{id} is {verdict}, and no test is named");
-    }
-}
-
-#[test]
-fn every_test_that_the_asvs_table_names_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut named = 0;
-    for [id, _, _, tests] in asvs_rows() {
-        for name in tests.split('`').filter(|text| text.contains("::")) {
-            let (file, test) = name.split_once("::").expect("it has them");
-            let source =
-                std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{id}: {file}: {error}"));
-            assert!(is_test(&source, file, test), "{id}: {file} has no test {test}");
-            named += 1;
-        }
-    }
-    assert!(named > 50, "only {named} were found");
-    assert!(!is_test(README, "README.md", "x") && !is_test("fn helper() {}", "a.rs", "helper"));
-}
-
-/// Whether a source has a function of this name that is run as a test.
-fn is_test(source: &str, file: &str, name: &str) -> bool {
-    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
-    if file.ends_with(".py") {
-        return name.starts_with("test_") && lines.iter().any(|line| line.starts_with(&format!("def {name}(")));
-    }
-    let head = format!("fn {name}(");
-    let found = lines.iter().position(|line| line.starts_with(&head) || line.starts_with(&format!("async {head}")));
-    let attribute = |line: &&&str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-    found.is_some_and(|at| {
-        lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(|line| attribute(&line))
-    })
 }

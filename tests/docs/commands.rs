@@ -1,0 +1,126 @@
+//! Every command, flag, setting and configuration in a document is accepted by the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use super::{collect, documents, fences, read, sealjar, spans};
+
+#[test]
+fn every_command_that_is_named_exists_with_its_flags() {
+    let mut helps = BTreeMap::new();
+    let mut checked = 0;
+    for (path, text) in documents() {
+        let (blocks, prose) = fences(&text);
+        let shell = blocks.iter().filter(|(language, _)| ["sh", "console"].contains(language));
+        let lines: Vec<String> = shell.flat_map(|(_, block)| commands(block)).chain(spans(&prose)).collect();
+        for line in lines.iter().filter_map(|line| line.strip_prefix("sealjar ")) {
+            check(line, &mut helps).unwrap_or_else(|reason| panic!("{}: sealjar {line}: {reason}", path.display()));
+            checked += 1;
+        }
+    }
+    assert!(checked > 80, "only {checked} were found");
+    for wrong in
+        ["key list", "keys turn", "keys rotate --wait --force", "--sort serve", "users add alice --role=x --rolle y"]
+    {
+        assert!(check(wrong, &mut helps).is_err(), "{wrong}");
+    }
+}
+
+/// The commands of a block that begin with our name, each as one line without comments.
+fn commands(block: &str) -> Vec<String> {
+    let joined = block.replace("\\\n", " ");
+    let parts = joined.lines().flat_map(|line| line.split(['|', ';', '&', '(']).collect::<Vec<_>>());
+    let bare = parts.map(|part| part.split(" #").next().expect("there is a first").trim().trim_start_matches("$ "));
+    bare.filter(|part| part.starts_with("sealjar ")).map(|part| part.replace(['"', '\'', ')'], "")).collect()
+}
+
+/// Whether these words are a command, as far as they name one, and their flags are flags of it.
+fn check(line: &str, helps: &mut BTreeMap<String, (bool, String)>) -> Result<(), String> {
+    const VALUED: [&str; 4] = ["--config", "--keys", "--store", "--set"];
+    let (mut command, mut flags, mut words) = (Vec::new(), Vec::new(), line.split_whitespace());
+    let groups = ["keys", "users", "store"];
+    while let Some(word) = words.next() {
+        if word.starts_with("--") {
+            flags.push(word.split('=').next().expect("there is a first"));
+            if VALUED.contains(&word) {
+                let value = words.next();
+                if let (true, Some((setting, _))) = (word == "--set", value.unwrap_or_default().split_once('=')) {
+                    exists(setting)?;
+                }
+            }
+        } else if command.is_empty() || command.len() == 1 && groups.contains(&command[0]) {
+            if !word.starts_with(|char: char| char.is_ascii_lowercase()) {
+                break;
+            }
+            command.push(word);
+        }
+    }
+    let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+    let (known, help) = helps.entry(command.join(" ")).or_insert_with(|| match arguments[..] {
+        ["help", ..] => (true, String::new()),
+        _ => sealjar(&arguments),
+    });
+    if !*known {
+        return Err(format!("no such command: {help}"));
+    }
+    match flags.iter().find(|flag| !help.split([' ', '\n', ',']).any(|word| word == **flag)) {
+        Some(flag) => Err(format!("no flag {flag}")),
+        None => Ok(()),
+    }
+}
+
+fn exists(setting: &str) -> Result<(), String> {
+    let known = settings();
+    if known.contains(setting) { Ok(()) } else { Err(format!("no setting {setting}")) }
+}
+
+/// Every setting, as `sealjar config` names them.
+fn settings() -> BTreeSet<String> {
+    let (_, config) = sealjar(&["config"]);
+    config.lines().map(|line| line.split_once(" = ").expect("a setting and its value").0.to_owned()).collect()
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let known = settings();
+    let sections: BTreeSet<&str> = known.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+    // Some of the doctor's checks are called as settings are.
+    let mut doctor = Vec::new();
+    collect("src", "rs", &mut doctor);
+    doctor.retain(|path| path.to_str().expect("text").contains("doctor"));
+    let checks: String = doctor.into_iter().map(read).collect();
+    let mut checked = 0;
+    for (path, text) in documents() {
+        let (_, prose) = fences(&text);
+        for span in spans(&prose) {
+            let name = span.split(" = ").next().expect("there is a first").trim_start_matches("--set ");
+            let name = name.split('=').next().expect("there is a first");
+            let Some((section, rest)) = name.split_once('.') else { continue };
+            let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            if sections.contains(section) && plain(rest) && !["rs", "py"].contains(&rest) {
+                assert!(
+                    known.contains(name) || checks.contains(&format!("\"{name}\"")),
+                    "{}: there is no setting {name}",
+                    path.display()
+                );
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 150, "only {checked} were found");
+}
+
+#[test]
+fn every_example_of_the_configuration_is_taken() {
+    let mut taken = 0;
+    for (path, text) in documents() {
+        for (_, block) in fences(&text).0.iter().filter(|(language, _)| *language == "toml") {
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            file.write_all(block.as_bytes()).expect("written");
+            let (good, said) = sealjar(&["--config", file.path().to_str().expect("text"), "config"]);
+            assert!(good, "{}: {block}{said}", path.display());
+            taken += 1;
+        }
+    }
+    assert!(taken >= 4, "only {taken} were found");
+}

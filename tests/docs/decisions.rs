@@ -1,0 +1,46 @@
+//! Every decision says its context, what was decided and what follows, and every crate its reason.
+
+use super::{documents, read};
+
+#[test]
+fn every_decision_has_its_parts_and_is_in_the_index() {
+    let documents = documents();
+    let index = read("docs/decisions/README.md");
+    let pages = documents.iter().filter(|(path, _)| path.starts_with("docs/decisions") && !path.ends_with("README.md"));
+    let mut found = 0;
+    for (path, text) in pages {
+        let mut sections = text.split("\n## ");
+        let head = sections.next().expect("there is a first");
+        assert!(head.starts_with("# "), "{}", path.display());
+        // The choice of dependencies is a policy and a table.
+        for section in sections.filter(|_| !path.ends_with("dependencies.md")) {
+            let (title, body) = section.split_once('\n').expect("more than a title");
+            let parts = ["**Context.** ", "**Decision.** ", "**Consequences.** "];
+            let at: Vec<_> = parts.iter().map(|part| body.find(&format!("\n{part}"))).collect();
+            assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{}: {title}: {at:?}", path.display());
+            assert!(index.contains(&title.replace('`', "")) || index.contains(title), "the index lacks {title:?}");
+            found += 1;
+        }
+    }
+    assert!(found > 70, "only {found} were found");
+}
+
+#[test]
+fn every_dependency_has_its_reason_above_it() {
+    let mut found = 0;
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let text = read(manifest);
+        let mut previous = "";
+        let mut in_dependencies = false;
+        for line in text.lines() {
+            if let Some(section) = line.strip_prefix('[') {
+                in_dependencies = section.contains("dependencies");
+            } else if in_dependencies && line.starts_with(|first: char| first.is_ascii_lowercase()) {
+                assert!(previous.starts_with("# "), "{manifest}: a comment with the reason is missing above {line}");
+                found += 1;
+            }
+            previous = line;
+        }
+    }
+    assert!(found > 55, "only {found} were found");
+}
