@@ -7,7 +7,7 @@ FUZZ = $(CARGO) fuzz run --sanitizer none
 # Needs PostgreSQL's server, so that `make check` leaves it to `make test`.
 NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
 
-.PHONY: run check test proxy-mutations soak systemd lint deny fuzz bench doc man deb
+.PHONY: run check test proxy-mutations soak systemd lint deny fuzz bench screenshot doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -63,6 +63,11 @@ fuzz:
 # instructions per request, start and size. Writes docs/performance.md and the table in README.md, and lists missing tools.
 bench:
 	CARGO='$(CARGO)' python3 benches/http/run.py
+
+# The picture of the sign-in page in README.md, taken with Chromium, after `make test`.
+screenshot:
+	$(CARGO) build --locked
+	SEALJAR_BIN=target/debug/sealjar PYTHONPATH=tests/web target/web-tests/bin/python tests/web/screenshot.py
 
 doc:
 	$(CARGO) doc --locked --no-deps --open

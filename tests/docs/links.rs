@@ -1,7 +1,7 @@
 //! Every link leads to a file and a heading, every path and test that is named exists, and every page is in an index.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::{ROOT, documents, fences, read, spans};
 
@@ -13,11 +13,7 @@ fn every_link_leads_to_a_file_and_a_heading_of_it() {
     let mut followed = 0;
     for (path, text) in documents() {
         let (_, prose) = fences(&text);
-        let links = prose.split("](").skip(1).map(|rest| rest.split_once(')').expect("it ends").0);
-        let images = prose.split("<img src=\"").skip(1).map(|rest| rest.split_once('"').expect("it ends").0);
-        for link in links.chain(images).filter(|link| !link.starts_with("https://")) {
-            let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
-            let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+        for (link, target, heading) in links(&path, &prose) {
             assert!(Path::new(ROOT).join(&target).exists(), "{}: {link} leads nowhere", path.display());
             if let Some(heading) = heading {
                 assert!(anchors(&read(&target)).contains(heading), "{}: {link}: no such heading", path.display());
@@ -26,6 +22,66 @@ fn every_link_leads_to_a_file_and_a_heading_of_it() {
         }
     }
     assert!(followed > 200, "only {followed} were found");
+}
+
+/// The links within the repository: each as written, the path that it leads to, and the heading.
+fn links<'p>(path: &Path, prose: &'p str) -> Vec<(&'p str, PathBuf, Option<&'p str>)> {
+    let links = prose.split("](").skip(1).map(|rest| rest.split_once(')').expect("it ends").0);
+    let images = prose.split("<img src=\"").skip(1).map(|rest| rest.split_once('"').expect("it ends").0);
+    let inside = links.chain(images).filter(|link| !link.starts_with("https://"));
+    let target = |link: &'p str| {
+        let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
+        (link, if file.is_empty() { path.to_owned() } else { path.with_file_name(file) }, heading)
+    };
+    inside.map(target).collect()
+}
+
+/// The Debian package has the documents below one directory, with the paths that they have here.
+#[test]
+fn links_of_packaged_documents_stay_in_the_package() {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("assets");
+    let pattern = |asset: &toml::Value| {
+        let asset = asset.as_array().expect("an asset");
+        let is_document = asset[1].as_str().expect("a path").starts_with("usr/share/doc/sealjar/");
+        is_document.then(|| asset[0].as_str().expect("a pattern").to_owned())
+    };
+    let patterns: Vec<String> = assets.iter().filter_map(pattern).collect();
+    let is_packaged = |path: &Path| {
+        patterns.iter().any(|pattern| match pattern.split_once('*') {
+            Some((directory, end)) => {
+                let name = path.file_name().expect("a name").to_str().expect("text");
+                Path::new(directory) == path.parent().expect("a directory") && name.ends_with(end)
+            }
+            None => Path::new(pattern) == path,
+        })
+    };
+    let mut packaged = 0;
+    for (path, text) in documents().into_iter().filter(|(path, _)| is_packaged(path)) {
+        let (_, prose) = fences(&text);
+        for (link, target, _) in links(&path, &prose) {
+            let target = resolved(&target);
+            let is_directory = Path::new(ROOT).join(&target).is_dir();
+            let is_there = match is_directory {
+                true => patterns.iter().any(|pattern| Path::new(pattern).starts_with(&target)),
+                false => is_packaged(&target),
+            };
+            assert!(is_there, "{}: {link} leads out of the Debian package (Cargo.toml, assets)", path.display());
+        }
+        packaged += 1;
+    }
+    assert!(packaged > 30, "only {packaged} were found");
+}
+
+/// A path without `..`.
+fn resolved(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, component| {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            component => path.push(component),
+        }
+        path
+    })
 }
 
 /// The anchors of a document's headings, as GitHub makes them.
