@@ -22,6 +22,7 @@ async fn every_change_that_ends_sessions_is_followed_within_a_second() {
         (&["users", "roles", "alice"], ""),
         (&["users", "delete", "alice"], ""),
     ];
+    let mut ended = Vec::new();
     for (change, input) in changes {
         let session = server.login("alice").await;
         let output = home.run_with_input(change, input);
@@ -32,10 +33,14 @@ async fn every_change_that_ends_sessions_is_followed_within_a_second() {
             assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
             home.ok(&["users", "enable", "alice"]);
         }
+        ended.push(session);
     }
     assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
     home.add_user("alice");
     assert_eq!(server.status(&server.login("alice").await).await, "200", "made again, it is another account");
+    for session in ended {
+        assert_eq!(server.status(&session).await, "401 revoked", "of the account that had the name before");
+    }
 }
 
 #[tokio::test]

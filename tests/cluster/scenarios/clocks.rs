@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::faketime::{every_clock, write_clock};
-use crate::harness::{Home, Server, Session};
+use crate::harness::{Home, Server, Session, text};
 use crate::nodes::{self, until_all, until_ready};
 use crate::postgres::{Postgres, Special};
 use crate::{reduced_or_stated, turn};
@@ -88,6 +88,21 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
         assert!(passed < 4_000, "some are never thrown away");
         passed += 100;
         pass(passed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_is_further_off_does_not_start() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    for offset in [-90, 90] {
+        write_clock(&home.path("clock"), &format!("{offset:+}s"));
+        let mut command = home.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let output = command.envs(every_clock(&home.path("clock"))).output().expect("the binary runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{offset} s: {said}");
+        assert!(said.contains("clock says") && said.contains("keep both by NTP"), "{offset} s: {said}");
     }
 }
 
