@@ -1,4 +1,4 @@
-//! `sealjar doctor`: whether what SECURITY.md promises can be kept with the configuration that `serve` would use, on this
+//! `sealjar doctor`: whether what `docs/security/promises.md` promises can be kept with the configuration that `serve` would use, on this
 //! machine, with these keys and this store, and whether the server that runs is well.
 //!
 //! Each check stands alone, so that a store that cannot be read hides nothing about the keys. Nothing is changed: no table is

@@ -1,4 +1,5 @@
-//! What OWASP ASVS 5.0 asks for and no other test proves: of all cookies, all answers and all ways in. SECURITY.md has the table.
+//! Requirements of OWASP ASVS 5.0 that no other test shows: for all cookies, all answers and all ways in.
+//! `docs/security/asvs.md` has the table.
 
 use std::fmt::Write as _;
 use std::time::Duration;

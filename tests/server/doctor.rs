@@ -18,7 +18,7 @@ use crate::harness::{Home, text, until};
 
 /// What depends on the machine that runs the tests: who runs them, who keeps its clock, how busy and how full it is.
 const OF_THE_MACHINE: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
-const SECURITY: &str = include_str!("../../SECURITY.md");
+const PROMISES: &str = include_str!("../../docs/security/promises.md");
 const SITE: [&str; 2] = ["--public-origin", "https://app.example.com"];
 
 /// A home in which nothing is wrong.
@@ -148,7 +148,7 @@ async fn a_sound_home_is_well_and_looking_changes_nothing() {
         assert_eq!(finding["remedy"].is_string(), needs_remedy, "{finding}");
         assert!(finding["found"].as_str().is_some_and(|found| !found.is_empty()), "{finding}");
         assert_eq!(finding.as_object().expect("an object").len(), 4);
-        assert!(check == "config" || SECURITY.contains(&format!("`{check}`")), "{check} belongs to no promise");
+        assert!(check == "config" || PROMISES.contains(&format!("`{check}`")), "{check} belongs to no promise");
     }
     assert_eq!(found.code, Some(0));
 }
@@ -358,7 +358,7 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
             "warning",
             "sealjar serve",
         ),
-        ("UPDATE state SET pruned_through = unixepoch() + 7200", "clock.store", "problem", "SECURITY.md"),
+        ("UPDATE state SET pruned_through = unixepoch() + 7200", "clock.store", "problem", "docs/troubleshooting.md"),
     ] {
         let home = harm(statement)(home()).await;
         let found = doctor(&home, &[]);

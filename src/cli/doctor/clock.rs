@@ -1,4 +1,5 @@
-//! "A wrong clock revives nothing", at a price; and nodes must agree on the time to within a minute.
+//! A wrong clock makes no revoked session valid again (docs/security/promises.md), at a price. Nodes must agree on the time to
+//! within a minute.
 
 use std::path::Path;
 
@@ -69,6 +70,7 @@ async fn check_store(store: &Store, report: &mut Report) -> Result<(), StoreErro
 
 /// Time was later once than the clock says now: one of the two was wrong.
 fn behind(check: &'static str, what: &str, then: UnixTime, now: UnixTime, report: &mut Report) {
-    let remedy = "set the clock by NTP if it is slow; if it was fast then, see \"A wrong clock\" in SECURITY.md";
+    let remedy = "if the clock is slow now, set it by NTP; if it was fast then, see \"The clock was ahead when the server started\" \
+                  in docs/troubleshooting.md";
     report.problem(check, format!("the clock says {now}, and {what} {then}"), remedy);
 }
