@@ -156,7 +156,9 @@ impl Password {
         Self(text)
     }
 
-    /// Whether it may be set: at least eight characters and no rules of composition (NIST SP 800-63B section 3.1.1).
+    /// Checks that it may be set: at least 8 characters, and no rules of composition. [NIST SP 800-63B-4 section
+    /// 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) asks for 15 characters if the password is the only
+    /// factor; `docs/passwords.md` names that difference.
     ///
     /// # Errors
     /// [`BadField`] if it is too short or too long.

@@ -130,11 +130,12 @@ pub(crate) async fn serve(
     stop.signal().await;
     app.stopping.store(true, Ordering::Release);
     supervisor::stopping();
-    tracing::info!("stopping: new connections are refused, requests under way are finished");
+    tracing::info!("stopping: /readyz answers 503");
     tokio::select! {
         () = tokio::time::sleep(settings.load().shutdown_delay) => {}
         () = stop.signal() => {}
     }
+    tracing::info!("stopping: new connections are refused, requests under way are finished");
     let timeout = settings.load().shutdown_timeout;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
     tokio::select! {

@@ -72,6 +72,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("sync/follower.rs", "nothing is pruned", Background),
     ("sync/follower.rs", "pruned the revocation list", Background),
     ("server.rs", "listening", Operator),
+    ("server.rs", "stopping: /readyz answers 503", Operator),
     ("server.rs", "stopping: new connections are refused", Operator),
     ("server.rs", "stopping at once", Operator),
     ("server.rs", "requests that change something did not end in time", Operator),
