@@ -101,7 +101,7 @@ async fn a_path_that_no_route_has_is_nothing() {
     assert_eq!(site.request("OPTIONS", "*").send().await.verdict(), "404 not-found");
 }
 
-/// The README warns of this: nothing behind the parser of a target can see a fragment.
+/// `docs/reference/http.md` warns of this: nothing behind the parser of a target can see a fragment.
 #[tokio::test]
 async fn a_fragment_is_dropped_before_the_path_is_compared() {
     let site = Site::new().await;

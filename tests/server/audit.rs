@@ -1,4 +1,4 @@
-//! The audit events that the README lists, and what they never hold.
+//! The audit events that `docs/reference/events.md` lists, and what they never hold.
 
 use serde_json::{Value, json};
 
