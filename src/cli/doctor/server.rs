@@ -48,7 +48,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             200 => format!("the server at {address} verifies sessions, but {degraded}"),
             _ => format!("of the server at {address}: {degraded}"),
         };
-        report.problem(CHECK, found, "see docs/troubleshooting.md (`/readyz` says `degraded`), and the server's log");
+        let remedy = "see \"The server is degraded\" in docs/troubleshooting.md, and the server's log";
+        report.problem(CHECK, found, remedy);
     }
     if status != 200 {
         let remedy = if reasons.contains(&"no key opens tokens") {
