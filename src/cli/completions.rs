@@ -9,6 +9,7 @@ use super::output;
 
 #[derive(Args, Debug)]
 pub(super) struct Completions {
+    /// Name of the shell
     shell: Shell,
 }
 
