@@ -226,7 +226,7 @@ section! {
 }
 
 section! {
-    /// Rate limits for wrong passwords. A burst is the number of wrong passwords that is allowed at once; an interval is the time
+    /// Rate limits for wrong passwords. A burst is the number of wrong passwords that is allowed at once. An interval is the time
     /// after which one more is allowed.
     Throttle {
         /// Burst for one client network (an IPv4 address or an IPv6 /64), for all accounts together. `0` disables this limit.

@@ -21,7 +21,7 @@ pub(super) struct Settings {
     /// Address of the database, such as sqlite://sealjar.db (store)
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
     store: Option<String>,
-    /// Any setting, such as session.idle=15m; may be repeated. `sealjar config` lists the settings
+    /// Any setting, such as session.idle=15m; `sealjar config` lists them
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "SETTING=VALUE")]
     set: Vec<String>,
 }

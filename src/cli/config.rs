@@ -46,7 +46,8 @@ impl ShowConfig {
             let mut settings = sections.iter().flat_map(|section| &section.settings);
             settings.find(|setting| setting.name == name).map_or("", |setting| &setting.meaning)
         };
-        let explained = |(name, line): (&str, String)| format!("{}{line}", comment(meaning_of(name)));
+        let explained =
+            |(name, line): (&str, String)| format!("{}{line}", meanings::wrapped(meaning_of(name), "# ", WIDTH));
         outln!("{}", self.lines(&layers).map(explained).collect::<Vec<_>>().join("\n\n"));
         usable?;
         Ok(ExitCode::SUCCESS)
@@ -73,19 +74,4 @@ impl ShowConfig {
             self.names.is_empty() || self.names.iter().any(is_in)
         })
     }
-}
-
-/// Returns a text as comment lines.
-fn comment(text: &str) -> String {
-    let mut lines = String::new();
-    let mut line = "#".to_owned();
-    for word in text.split(' ') {
-        if line.len() + 1 + word.len() > WIDTH {
-            lines.extend([&line, "\n"]);
-            line = "#".to_owned();
-        }
-        line.extend([" ", word]);
-    }
-    lines.extend([&line, "\n"]);
-    lines
 }

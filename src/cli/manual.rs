@@ -165,17 +165,17 @@ pub(super) fn reloading() -> String {
     let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
     format!(
         "\
-A running server follows its configuration file: it reads the file three times a second, and at once on SIGHUP. A change
-counts when two reads in a row find the same content, because the file may be half written. After SIGHUP one read is enough.
-These settings then take effect at once, all together:
+A running server follows its configuration file. It reads the file three times a second, and at once on SIGHUP. A change
+counts when two reads in a row find the same content, because the file may be half written. After SIGHUP one read is
+enough. These settings then take effect at once, all together:
 
 {settings}- all settings of `throttle`
 
-`keys.rotate_every` takes effect within a minute. All other settings take effect at the next start, which ends no session.
-The log names the settings that changed, and those that wait for the next start.
+`keys.rotate_every` takes effect within a minute. All other settings take effect at the next start, which ends no
+session. The log names the settings that changed, and those that wait for the next start.
 
-A file that cannot be used changes nothing. The log says why, and the metric `sealjar_config_last_reload_successful` is 0
-until the file can be used again.
+A file that cannot be used changes nothing. The log says why, and the metric `sealjar_config_last_reload_successful` is
+0 until the file can be used again.
 "
     )
 }

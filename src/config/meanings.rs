@@ -23,6 +23,8 @@ const DECLARED: [Declared; 12] = [
     ("log", Log::ABOUT, Log::MEANINGS),
 ];
 
+const MARKDOWN_WIDTH: usize = 120;
+
 /// A section of the configuration file.
 #[derive(Debug)]
 pub(crate) struct Section {
@@ -60,7 +62,8 @@ pub(crate) fn tables() -> String {
     let mut text = String::new();
     for Section { name, about, settings } in sections() {
         let heading = if name.is_empty() { "store" } else { name };
-        text += &format!("## {heading}\n\n{about}\n\n| setting | default | meaning |\n|---|---|---|\n");
+        let about = wrapped(&about, "", MARKDOWN_WIDTH);
+        text += &format!("## {heading}\n\n{about}\n| setting | default | meaning |\n|---|---|---|\n");
         for Setting { name, meaning } in settings {
             let default = match &defaults[&name] {
                 Value::String(text) if text.is_empty() => "none".to_owned(),
@@ -73,6 +76,21 @@ pub(crate) fn tables() -> String {
         text += "\n";
     }
     text
+}
+
+/// Breaks a text into lines of at most `width` bytes, each with `prefix` in front.
+pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && prefix.len() + line.len() + 1 + word.len() > width {
+            lines.extend([prefix, &line, "\n"]);
+            line.clear();
+        }
+        line.extend([if line.is_empty() { "" } else { " " }, word]);
+    }
+    lines.extend([prefix, &line, "\n"]);
+    lines
 }
 
 /// Returns the setting or section with the most similar name.
@@ -107,6 +125,12 @@ mod tests {
         assert_eq!(named.len(), settings.len());
         assert!(named.iter().all(|name| settings.contains_key(*name)), "{named:?}");
         assert!(sections.iter().all(|section| !section.about.is_empty()));
+    }
+
+    #[test]
+    fn lines_are_no_longer_than_asked_for() {
+        assert_eq!(wrapped("one two three four", "# ", 9), "# one two\n# three\n# four\n");
+        assert_eq!(wrapped("longer-than-that", "", 5), "longer-than-that\n");
     }
 
     #[test]

@@ -53,7 +53,8 @@ families! {
     );
     CONFIG_RELOAD_TIMESTAMP = Family::gauge(
         "config_last_reload_success_timestamp_seconds",
-        "Time at which the server last read a new configuration that it can use, in Unix seconds.",
+        "Time at which the server last took over a usable configuration: at the start, after a change, or on \
+         SIGHUP. In Unix seconds.",
     );
     TLS_EXPIRY = Family::gauge(
         "tls_certificate_expiry_timestamp_seconds",
@@ -76,8 +77,8 @@ families! {
     );
     KEY_WAITS_REFUSED = Family::counter(
         "key_waits_refused_total",
-        "Requests answered with 503 because too many requests were waiting, of one client network or in total. A request \
-         waits if this server does not have the key of its session cookie: the server then looks for the key.",
+        "Requests answered with 503 because too many requests were waiting, of one client network or in \
+         total. A request waits if this server cannot decrypt its session cookie: it then looks for the key.",
     );
     BODY_WAITS_DISPLACED = Family::counter(
         "body_waits_displaced_total",
@@ -112,9 +113,9 @@ families! {
     RENEWALS = Family::counter("renewals_total", "Sessions that were renewed: they got a new token with a later idle deadline.");
     SIGN_OUTS = Family::counter(
         "sign_outs_total",
-        "Logout requests by outcome. `durable`: the store has it. `not-durable`: the session is ended on this server, but \
-         the store did not confirm it in time. `key-elsewhere`: nothing was ended, because only another server has the \
-         key of the session.",
+        "Logout requests by outcome. `durable`: the store has it. `not-durable`: the session is ended on this \
+         server, but the store did not confirm it in time. `key-elsewhere`: nothing was ended, because \
+         another server can decrypt the session and this one cannot.",
     )
     .labels(&[Label { name: "outcome", values: SignOut::VARIANTS }]);
     PASSWORDS = Family::counter(
@@ -136,7 +137,7 @@ families! {
     PASSWORD_QUEUE_LIMIT =
         Family::gauge("password_queue_limit", "Maximum number of passwords in each of the two queues: `password.queue`.");
     PASSWORD_HASHING = Family::histogram("password_hashing_seconds", "Time that a thread needed for one password.");
-    KEYS = Family::gauge("keys", "Number of keys in the key directory, by state. The store can also revoke a key.")
+    KEYS = Family::gauge("keys", "Number of keys in the key directory, by state. A key that the store revokes counts as `revoked`.")
         .labels(&[Label { name: "state", values: &KEY_STATES }]);
     KEY_RING_AGE = Family::gauge(
         "key_ring_age_seconds",
@@ -168,7 +169,8 @@ families! {
     );
     LAG = Family::histogram(
         "revocation_lag_seconds",
-        "Time from the commit of a revocation by another node to its arrival here. Nothing is measured with SQLite.",
+        "Time from the write of a revocation by another process to the read of it here. Measured with \
+         PostgreSQL only.",
     );
     STORE = Family::histogram(
         "store_seconds",
