@@ -65,7 +65,7 @@ enum Command {
     /// Maintain the database
     #[command(subcommand)]
     Store(store::Store),
-    /// Move everything from one database to another; no live session is lost and no ended session comes back
+    /// Move all data to another database; no session is lost, and no ended session comes back
     ///
     /// Stop all servers before, and start them with the new address after. If the command is interrupted, run it again.
     /// docs/backup.md has the steps.

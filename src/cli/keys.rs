@@ -54,7 +54,7 @@ pub(super) enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key, and wait until every server refuses it; this ends every session that it encrypted
+    /// Revoke a key, end its sessions, and wait until every server refuses it
     ///
     /// Every server of the store refuses the key, even if its key file still says that the key is valid. The exit code is 1 if a
     /// server has not confirmed this within 15 seconds.
