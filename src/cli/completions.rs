@@ -9,7 +9,6 @@ use super::output;
 
 #[derive(Args, Debug)]
 pub(super) struct Completions {
-    /// Name of the shell
     shell: Shell,
 }
 

@@ -288,13 +288,13 @@ mod tests {
         let layers = Layers::read(Some(&ConfigFile::at(path.clone())), environment, &[flag("session.idle", "13m")])
             .expect("reads");
         let line = |setting: &str| layers.lines().find(|(name, _)| *name == setting).expect("listed").1;
-        assert_eq!(line("session.idle "), "session.idle = \"13m\"  # flag --set");
-        assert_eq!(line("session.absolute "), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
+        assert_eq!(line("session.idle"), "session.idle = \"13m\"  # flag --set");
+        assert_eq!(line("session.absolute"), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
         assert_eq!(
-            line("session.remembered_idle "),
+            line("session.remembered_idle"),
             format!("session.remembered_idle = \"3d\"  # file {}", path.display())
         );
-        assert_eq!(line("session.remembered_absolute "), "session.remembered_absolute = \"90d\"  # default");
+        assert_eq!(line("session.remembered_absolute"), "session.remembered_absolute = \"90d\"  # default");
     }
 
     #[test]
