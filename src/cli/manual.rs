@@ -34,7 +34,8 @@ const PLACES: &str = "
 
 # FILES
 
-Sealjar reads no file that is not named. The Debian package names these:
+By default the keys are in `keys` and the database is `sealjar.db`, both in the working directory. There is no default for
+the configuration file. The Debian package uses these places:
 
 | file | content |
 |---|---|
@@ -171,8 +172,8 @@ enough. These settings then take effect at once, all together:
 
 {settings}- all settings of `throttle`
 
-`keys.rotate_every` takes effect within a minute. All other settings take effect at the next start, which ends no
-session. The log names the settings that changed, and those that wait for the next start.
+`keys.rotate_every` takes effect within a minute. All other settings take effect at the next start. A restart
+ends no session. The log names the settings that changed, and those that wait for the next start.
 
 A file that cannot be used changes nothing. The log says why, and the metric `sealjar_config_last_reload_successful` is
 0 until the file can be used again.

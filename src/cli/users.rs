@@ -38,7 +38,7 @@ pub(super) enum Users {
         /// Role; may be repeated
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
-        /// The password can only be used once, to choose another one
+        /// The user must choose another password at the next login
         #[arg(long)]
         must_change: bool,
     },
@@ -48,7 +48,7 @@ pub(super) enum Users {
     Passwd {
         /// Login name of the account
         login: LoginName,
-        /// The password can only be used once, to choose another one
+        /// The user must choose another password at the next login
         #[arg(long)]
         must_change: bool,
     },
