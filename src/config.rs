@@ -49,9 +49,9 @@ section! {
 section! {
     /// Connections to PostgreSQL. SQLite does not use these settings.
     Postgres {
-        /// Maximum number of connections of this server to PostgreSQL for reading and changing accounts, at least 1. The server
-        /// opens up to five more: for writing and reading revocations. PostgreSQL's own `max_connections` must be high enough for
-        /// all servers together.
+        /// Maximum number of connections of this server to PostgreSQL for reading accounts at logins, at least 1. The server
+        /// opens up to five more: three for writing, and two for following the revocations of other servers. PostgreSQL's own
+        /// `max_connections` must be high enough for all servers together.
         max_connections: u32,
         /// Maximum time that PostgreSQL may spend on one statement, waits for locks included. From 1s to less than 5s.
         statement_timeout: Span,
@@ -89,7 +89,8 @@ section! {
         verify_authorities: Vec<String>,
         /// Maximum size of a request body in bytes, at least 2048. A larger body is refused with 413.
         max_body_bytes: u32,
-        /// Maximum time for a request body to arrive, at least 1s. After that, the answer is 408 and the connection is closed.
+        /// Maximum time for a request body to arrive, at least 1s. After that, the answer is 408. The connection is then closed,
+        /// unless it is an HTTP/2 connection of a trusted proxy.
         body_timeout: Span,
         /// Maximum number of open connections of each listener, at least 1. At the limit, the server closes the connections that
         /// have waited longest to make room for new ones. Connections of trusted proxies are closed last, and a connection whose
@@ -190,8 +191,8 @@ section! {
         max_staleness: Span,
         /// Behaviour if the revocation list is older than `revocation.max_staleness`. `refuse` fails closed: the answer is 503.
         /// `allow` fails open: existing sessions are accepted, but no new session is created. With `allow`, a session that
-        /// another process ended is accepted here until the database can be read again. Every revocation is then kept until the
-        /// absolute deadline of its session.
+        /// another process ended is accepted here until the database can be read again. `allow` also makes the revocation list
+        /// longer, because every entry is kept until the absolute deadline of its session.
         when_stale: StaleChoice,
     }
 }
@@ -220,14 +221,15 @@ section! {
         /// hash that needs more than this part cannot be checked.
         memory_budget_kib: u32,
         /// Maximum length of each of the two queues in front of the threads, at least 1. One queue is for clients that are known
-        /// to the account, and is served first. The other is for all other clients. If a queue is full, the answer is 503.
+        /// to the account (`docs/passwords.md`), and is served first. The other is for all other clients. If a queue is full, the
+        /// answer is 503.
         queue: u32,
     }
 }
 
 section! {
     /// Rate limits for wrong passwords. A burst is the number of wrong passwords that is allowed at once. An interval is the time
-    /// after which one more is allowed.
+    /// after which one more is allowed. `docs/passwords.md` explains the three limits.
     Throttle {
         /// Burst for one client network (an IPv4 address or an IPv6 /64), for all accounts together. `0` disables this limit.
         network_burst: u32,
