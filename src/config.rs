@@ -216,9 +216,9 @@ section! {
         /// Number of threads that check passwords. Each has its own memory. `0` means one per core, or fewer if
         /// `password.memory_budget_kib` is too small for that.
         threads: u32,
-        /// Memory for all these threads together, in KiB. It must be at least `password.memory_kib` for each thread. The part
-        /// that is not needed for `password.memory_kib` in each thread is used for stored hashes that need more memory. A stored
-        /// hash that needs more than this part cannot be checked.
+        /// Memory for all these threads together, in KiB. It must be at least `password.memory_kib` for each thread. The rest is
+        /// for stored hashes that need more memory than `password.memory_kib`. A stored hash cannot be checked if its additional
+        /// memory is more than this rest.
         memory_budget_kib: u32,
         /// Maximum length of each of the two queues in front of the threads, at least 1. One queue is for clients that are known
         /// to the account (`docs/passwords.md`), and is served first. The other is for all other clients. If a queue is full, the
