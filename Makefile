@@ -7,7 +7,7 @@ FUZZ = $(CARGO) fuzz run --sanitizer none
 # Needs PostgreSQL's server, so that `make check` leaves it to `make test`.
 NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
 
-.PHONY: run check test proxy-mutations soak systemd lint deny fuzz bench screenshot doc man deb
+.PHONY: run check reference test proxy-mutations soak systemd lint deny fuzz bench screenshot doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -18,6 +18,11 @@ check:
 	$(CARGO) clippy --locked --lib --bins --profile test -- -D warnings
 	@# More threads than there are cores: some tests wait.
 	$(CARGO) test --locked --lib -- --quiet --test-threads=4 --exact --skip $(NEEDS_POSTGRESQL)
+
+# Writes the pages of docs/reference/ that are made from the program: settings, commands, metrics. `make check` fails if one of them
+# is not up to date.
+reference:
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --lib -- --quiet cli::reference::
 
 # Everything: the unit and property tests, the binary driven over HTTP, through faults and set clocks, the test vectors, the
 # command line's transcripts, the README's own transcript, the bench at a tiny size, and every fuzz target for a few seconds.

@@ -1,13 +1,14 @@
-//! The command line: data on standard output, talk on standard error, documented exit codes
-//! (`manual.rs`).
+//! The command line: data on standard output, messages on standard error, documented exit codes (`manual.rs`).
 //!
-//! A reader that closes standard output changes neither what a command does nor its exit code.
+//! A reader that closes standard output changes neither what a command does nor its exit code. The doc comments of commands and
+//! arguments are also their `--help`, their manual pages and `docs/reference/cli.md` (by `make reference`).
 
 // They panic when the reader is gone: see `output`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
 mod completions;
+mod config;
 mod doctor;
 mod error;
 mod inspect;
@@ -16,6 +17,8 @@ mod manual;
 mod migrate;
 mod openapi;
 mod output;
+#[cfg(test)]
+mod reference;
 mod revoke;
 mod runtime;
 mod serve;
@@ -30,7 +33,7 @@ use crate::config::layers::Origins;
 use arguments::{Settings, environment};
 use doctor::Doctor;
 use error::CliError;
-use output::{errln, outln};
+use output::errln;
 use runtime::block_on;
 use serve::Serve;
 
@@ -46,30 +49,47 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Serve sign-in, status and sign-out
+    /// Run the server until it is stopped
+    ///
+    /// SIGTERM and SIGINT stop it: it finishes open requests first. It reads the keys, the certificate and the configuration file
+    /// again when they change, and at once on SIGHUP. The log goes to standard error.
     Serve(Serve),
-    /// Make, rotate and revoke sealing keys
+    /// Create, rotate and revoke the keys that encrypt sessions
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Manage accounts; a running server follows within a second
+    /// Manage accounts; a running server applies changes within a second
     #[command(subcommand)]
     Users(users::Users),
-    /// End sessions; a running server follows within a second
+    /// End sessions; a running server applies this within a second
     Revoke(revoke::Revoke),
-    /// Look after the store
+    /// Maintain the database
     #[command(subcommand)]
     Store(store::Store),
-    /// Move everything from one store into another, with no session lost and none revived
+    /// Move all data to another database; no session is lost, and no ended session comes back
+    ///
+    /// Stop all servers before, and start them with the new address after. If the command is interrupted, run it again.
+    /// docs/backup.md has the steps.
     Migrate(migrate::Migrate),
-    /// Tell what a token from standard input holds, and whether it would be accepted
+    /// Print the content of a token, and whether a server would accept it
+    ///
+    /// Reads the token from standard input, with or without the name of the cookie and "=" in front. It is judged by these keys and
+    /// this store. The exit code is 0 if the token is accepted, and 1 if it is refused.
     Inspect(inspect::Inspect),
     /// Print the settings in force and where each value came from
-    Config,
-    /// Check what `serve` would use, and what runs, against what SECURITY.md promises
+    ///
+    /// The output is TOML. A password in the address of the store is not shown. With --explain this also works if the configuration
+    /// cannot be used: the values are then as far as they could be read, else the defaults, and the error follows.
+    Config(config::ShowConfig),
+    /// Check the configuration, the keys, the store, the clock and the running server
+    ///
+    /// Run it as the server runs: as the same user, with the same configuration file, environment and flags. It changes nothing. It
+    /// hashes a password twice to measure the time, and asks /readyz at http.admin_listen. docs/running.md describes the output.
+    ///
+    /// The exit code is 0 if there is no problem, 1 if there is one, and 78 if the configuration cannot be read at all.
     Doctor(Doctor),
     /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
     Openapi(openapi::Openapi),
-    /// Print the script that makes a shell complete these commands
+    /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Write the manual pages into a directory
     Man(manual::Manual),
@@ -103,7 +123,11 @@ impl Cli {
         }
         let environment = environment()?;
         let origins = Origins::new(self.settings.config, environment, flags);
-        let (layers, config) = origins.read()?;
+        let read = origins.read();
+        if let Command::Config(config) = &self.command {
+            return config.run(read);
+        }
+        let (layers, config) = read?;
         let settings = config.parse(&layers);
         match self.command {
             // It reports what stops the others.
@@ -116,11 +140,7 @@ impl Cli {
             Command::Migrate(migrate) => block_on(migrate.run(&settings?)),
             Command::Inspect(inspect) => block_on(inspect.run(&settings?)),
             Command::Openapi(openapi) => Ok(openapi.run(&settings?)),
-            Command::Config => {
-                settings?;
-                layers.lines().for_each(|line| outln!("{line}"));
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Config(_) => unreachable!("it ran before the configuration had to be usable"),
             Command::Completions(completions) => {
                 settings?;
                 Ok(completions.run(&mut Self::command()))

@@ -1,7 +1,6 @@
-//! The settings: the meaning, the unit and the danger of each stand in the comment of its field, and the documents take them from
-//! there (`meanings.rs`). Their defaults are in `defaults.rs`.
-//!
-//! Durations are texts such as `30m`, `12h`, `14d`. Names in the environment: `SEALJAR_SESSION__IDLE` is `session.idle`.
+//! The settings. The comment of a field is what every document says of the setting: its meaning, unit, bounds and dangers.
+//! `meanings.rs` collects these comments for `docs/reference/settings.md`, the manual page and `sealjar config --explain`. They are
+//! plain text, because links do not work in all of these. The defaults are in `defaults.rs`.
 
 mod defaults;
 pub(crate) mod error;
@@ -26,11 +25,12 @@ use section::section;
 use span::Span;
 
 section! {
-    /// Every setting.
+    /// The database. This setting is at the top level of the file, before any section.
     Config {
-        /// Address of the database for accounts and revocations: `sqlite://` and a path, or for several nodes
-        /// `postgres://USER@HOST:PORT/DATABASE`. A relative path counts from the working directory. A network file system is not
-        /// supported. Losing the database loses the accounts and ends all sessions.
+        /// Address of the database for accounts and revocations. For SQLite it is `sqlite://` and a path; a relative path starts
+        /// at the working directory. For PostgreSQL, which several servers can share, it is `postgres://USER@HOST:PORT/DATABASE`.
+        /// An SQLite file must be on a local disk, not on a network file system. If the database is lost, all accounts are lost
+        /// and all sessions end.
         store: String,
         postgres: Postgres,
         http: Http,
@@ -47,62 +47,66 @@ section! {
 }
 
 section! {
-    /// The share of a PostgreSQL server that one node may use.
+    /// Connections to PostgreSQL. SQLite does not use these settings.
     Postgres {
-        /// Maximum number of connections to PostgreSQL for sign-ins, at least 1. Five more connections are for sign-outs and for
-        /// following them. PostgreSQL's own `max_connections` must be enough for all nodes.
+        /// Maximum number of connections of this server to PostgreSQL for reading accounts at logins, at least 1. The server
+        /// opens up to five more: three for writing, and two for following the revocations of other servers. PostgreSQL's own
+        /// `max_connections` must be high enough for all servers together.
         max_connections: u32,
-        /// Longest time that PostgreSQL may work on one statement or wait for a lock; from 1s to less than 5s.
+        /// Maximum time that PostgreSQL may spend on one statement, waits for locks included. From 1s to less than 5s.
         statement_timeout: Span,
-        /// Longest time that a new connection to PostgreSQL may take; from 1s to less than 5s.
+        /// Maximum time for opening a connection to PostgreSQL. From 1s to less than 5s.
         connect_timeout: Span,
     }
 }
 
 section! {
-    /// The listeners and their requests.
+    /// The two listeners, and limits for connections and requests.
     Http {
-        /// Address of the public listener: `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`. Anything but a loopback address needs
-        /// `http.public_origins`, and TLS, here or in a proxy.
+        /// Address of the public listener: `ADDRESS:PORT`, `unix:PATH` for a Unix socket, or `systemd:NAME` for a socket that
+        /// systemd opened. An address other than loopback requires `http.public_origins`. It also needs TLS, in Sealjar or in a
+        /// proxy.
         listen: Listen,
-        /// Address of the listener for `/healthz`, `/readyz`, `/metrics` and their own `/openapi.json`, written likewise. It
-        /// never speaks TLS. Keep it private: these routes ask for no credentials.
+        /// Address of the admin listener, written like `http.listen`. It serves `/healthz`, `/readyz`, `/metrics` and a
+        /// description of these routes. It never uses TLS and has no authentication, so keep it private.
         admin_listen: Listen,
-        /// Permissions of the Unix sockets that Sealjar makes, in octal. If `http.trusted_proxies` lists `unix`, a process that
-        /// may write to the public socket can say where requests come from.
+        /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, Sealjar
+        /// believes every process that can write to the public socket, as it believes a proxy.
         unix_mode: UnixMode,
-        /// Origins under which browsers reach the public routes: `https://`, or `http://` on `localhost`, `127.0.0.1` and
-        /// `[::1]`. None: those three at the port of `http.listen`. A request for another host is refused. If a browser sends no
-        /// `Sec-Fetch-Site`, the pages of each origin may send requests to the others.
+        /// Origins under which browsers reach the public routes, such as `https://app.example.com`. `http://` is possible only
+        /// for `localhost`, names below it such as `app.localhost`, `127.0.0.1` and `[::1]`. If it is empty, `localhost`,
+        /// `127.0.0.1` and `[::1]` are served at the port of `http.listen`. Requests for other hosts are refused with 421. Pages
+        /// of one origin can send requests to the others if the browser does not send `Sec-Fetch-Site`.
         public_origins: Vec<String>,
         /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are believed: addresses, networks such as `10.0.0.0/8`, or
-        /// `unix` for every client of a Unix socket. List only a proxy that overwrites these fields: it can say for which host,
-        /// path and method a request is made, and, with `X-Forwarded-For`, whose failed sign-in it was.
+        /// `unix` for every client of a Unix socket. Name only proxies that overwrite these fields in each request. A trusted
+        /// proxy decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides which
+        /// client a failed login counts for.
         trusted_proxies: Vec<String>,
-        /// Names (`host:port`) under which proxies address `/auth/verify`, besides the public origins. None: `localhost`,
-        /// `127.0.0.1`, `[::1]` and the address of `http.listen`, at its port.
+        /// Additional names (`HOST:PORT`) under which proxies send requests to `/auth/verify`. The public origins are always
+        /// accepted there. If it is empty, Sealjar accepts `localhost`, `127.0.0.1`, `[::1]` and the address of `http.listen`,
+        /// each at its port.
         verify_authorities: Vec<String>,
-        /// Maximum size of a request's body in bytes, at least 2048.
+        /// Maximum size of a request body in bytes, at least 2048. A larger body is refused with 413.
         max_body_bytes: u32,
-        /// Time in which a request's body must arrive, at least 1s. After it, the answer is 408 and the connection is closed.
+        /// Maximum time for a request body to arrive, at least 1s. After that, the answer is 408. The connection is then closed,
+        /// unless it is an HTTP/2 connection of a trusted proxy.
         body_timeout: Span,
-        /// Maximum number of open connections of each listener, at least 1. At the limit, the connections that have waited
-        /// longest, for a request to be complete or an answer to be taken, are closed for new ones. Those of
-        /// `http.trusted_proxies` are closed only if no other connection waits, and none is closed whose request is being worked
-        /// on. HTTP/2 connections are closed, those with the oldest request or answer first, if requests and answers take more
-        /// than 32 MiB. New requests over HTTP/2 are answered with 503 while more than 64 MiB are in use, those of
-        /// `http.trusted_proxies` while more than 128 MiB are (SECURITY.md, the table of bounds). The limit of open files
-        /// (`LimitNOFILE=`, `ulimit -n`) must allow as many for both listeners and 64 more; with a lower limit there are fewer
-        /// connections, and the log says so.
+        /// Maximum number of open connections of each listener, at least 1. At the limit, the server closes the connections that
+        /// have waited longest to make room for new ones. Connections of trusted proxies are closed last, and a connection whose
+        /// request is being processed is not closed. HTTP/2 requests and responses also have a memory limit;
+        /// `docs/security/limits.md` has the details. The operating system's limit of open files (`LimitNOFILE=`, `ulimit -n`)
+        /// must be at least twice this number plus 64. If it is lower, the server uses fewer connections and logs a warning.
         max_connections: u32,
-        /// Time in which a client must send a request's head, and for which an idle connection is kept; at least 1s. An HTTP/2
-        /// connection is idle without a request or an answer under way, whatever else comes over it. A proxy that keeps
-        /// connections for longer finds some of them closed.
+        /// Maximum time for a client to send the head of a request, and maximum time that an idle connection stays open. At least
+        /// 1s. An HTTP/2 connection is idle if no request or response is in progress. A proxy must keep its idle connections for
+        /// less time than this, else some of its requests meet a closed connection.
         idle_timeout: Span,
-        /// Time after the signal to stop for which `/readyz` answers 503 before new connections are refused.
+        /// Time between the signal to stop and the start of the shutdown. `/readyz` answers 503 during this time, and new
+        /// connections are still accepted. Set it to more than a load balancer needs to notice the 503.
         shutdown_delay: Span,
-        /// Time that requests under way then have to finish. Idle connections are closed at once, those of HTTP/2 after a
-        /// second.
+        /// Maximum time for open requests to finish at a shutdown; the rest are cut off. Idle connections are closed at once, or
+        /// after one second with HTTP/2.
         shutdown_timeout: Span,
     }
 }
@@ -110,14 +114,15 @@ section! {
 section! {
     /// TLS of the public listener.
     Tls {
-        /// PEM file with the certificate, and after it the intermediate ones. It is read again when it changes. None: the public
-        /// listener speaks no TLS.
+        /// PEM file with the certificate, followed by the intermediate certificates. The server reads it again when it changes.
+        /// If it is not set, the public listener does not use TLS.
         certificate: PathBuf,
-        /// PEM file with the certificate's private key. Anybody who can read it can pose as this server.
+        /// PEM file with the private key of the certificate. The server reads it again when it changes. Anybody who can read it
+        /// can impersonate this server.
         private_key: PathBuf,
-        /// Makes a certificate at the start, for trying out. No browser trusts it.
+        /// Creates a self-signed certificate at the start, to try out TLS. No browser trusts it.
         self_signed: bool,
-        /// Oldest version of TLS that is spoken: `1.2` or `1.3`.
+        /// Oldest version of TLS that is accepted: `1.2` or `1.3`.
         min_version: TlsVersion,
     }
 }
@@ -125,35 +130,38 @@ section! {
 section! {
     /// The session cookie.
     Cookie {
-        /// Domain, such as `example.com`, whose hosts share one session. Every host below it is sent the cookie and can plant
-        /// one. None: each host has its own sessions. A change ends the sessions.
+        /// Domain, such as `example.com`, whose hosts share one session. Browsers send the cookie to every host below it, and
+        /// every host below it can set the cookie. It requires `http.public_origins`, each on a host of the domain. If it is not
+        /// set, each host has its own sessions. A change ends all sessions.
         domain: String,
-        /// Cookies without `Secure`, for development on loopback with clients that drop those over plain HTTP. Anybody who sees
-        /// the traffic has the session.
+        /// Sends cookies without `Secure`, for development on loopback with clients that drop `Secure` cookies over plain HTTP.
+        /// It cannot be combined with TLS, with `cookie.domain`, or with an origin other than loopback. Anybody who can read the
+        /// traffic can take over the session.
         plain_http: bool,
     }
 }
 
 section! {
-    /// The sealing keys.
+    /// The keys that encrypt and decrypt sessions.
     Keys {
-        /// Directory of the keys. Anybody who can read it can make sessions for everybody. It must not be writable by its group
-        /// or by others, unless it is mounted read-only.
+        /// Directory of the key files. Anybody who can read it can create a session for any account. It must not be writable for
+        /// its group or for others, unless it is mounted read-only.
         dir: PathBuf,
-        /// Time from the publication of a key by `keys rotate` until it begins to seal, at most 3650d. It must be long enough
-        /// for every server to read the key.
+        /// Time from the publication of a new key until it encrypts sessions, at most 3650d. It must be long enough for every
+        /// server to read the new key.
         activate_after: Span,
-        /// Age of the latest activation at which a new key is made, and the keys that no live session can need are removed. `0s`
-        /// for never, at most 3650d. It is checked once a minute. The server must be able to write the key directory.
+        /// Age of the newest activation at which the server creates a new key. It then also removes the keys that no session can
+        /// need. `0s` disables this; the maximum is 3650d. The server checks the age once a minute. It must be able to write to
+        /// the key directory.
         rotate_every: Span,
     }
 }
 
 section! {
-    /// This server among others.
+    /// This server among several.
     Node {
-        /// Name of this server in `keys status` and `keys rotate --wait`, at most 64 visible ASCII characters. None: the host's
-        /// name.
+        /// Name of this server in `sealjar keys status` and `sealjar keys rotate --wait`: at most 64 visible ASCII characters. If
+        /// it is not set, the name of the host is used.
         name: String,
     }
 }
@@ -161,27 +169,30 @@ section! {
 section! {
     /// Lifetimes of sessions.
     Session {
-        /// Time after which an unused session ends, at least 10s. The longer it is, the longer a forgotten or stolen cookie
-        /// lives, and the longer the list of revocations is.
+        /// Time after which an unused session ends, at least 10s. A longer time makes a forgotten or stolen cookie useful for
+        /// longer. It also makes the revocation list longer.
         idle: Span,
-        /// Time after which a session ends, however much it is used; between the idle time and 3650d. A change counts for new
-        /// sessions only, and never beyond the `max_lifetime_secs` of the key that seals.
+        /// Time after which a session ends even if it is in use. From `session.idle` to 3650d. A change applies to new sessions
+        /// only. A session never lives longer than `max_lifetime_secs` of the key that encrypts it.
         absolute: Span,
-        /// The same as `session.idle`, for sessions whose user asked to be remembered.
+        /// Same as `session.idle`, for sessions of users who asked to be remembered.
         remembered_idle: Span,
-        /// The same as `session.absolute`, for these sessions. Retired keys are kept for the longer of the two absolute times.
+        /// Same as `session.absolute`, for sessions of users who asked to be remembered. Retired keys are kept for the longer of
+        /// the two absolute times.
         remembered_absolute: Span,
     }
 }
 
 section! {
-    /// Sessions while the database cannot be read.
+    /// Behaviour while the database cannot be read.
     Revocation {
-        /// Time for which sessions begin and are accepted after the database could last be read; from 1s to 3650d.
+        /// Maximum age of the revocation list for accepting and creating sessions: the time since the last successful read of the
+        /// database. From 1s to 3650d.
         max_staleness: Span,
-        /// Behaviour after that time. `refuse` answers 503. `allow` goes on, but no session begins: sessions ended by another
-        /// process live on here until the database can be read again, and every revocation is kept to the session's absolute
-        /// deadline.
+        /// Behaviour if the revocation list is older than `revocation.max_staleness`. `refuse` fails closed: the answer is 503.
+        /// `allow` fails open: existing sessions are accepted, but no new session is created. With `allow`, a session that
+        /// another process ended is accepted here until the database can be read again. `allow` also makes the revocation list
+        /// longer, because every entry is kept until the absolute deadline of its session.
         when_stale: StaleChoice,
     }
 }
@@ -194,54 +205,57 @@ pub(crate) enum StaleChoice {
 }
 
 section! {
-    /// The cost of hashing passwords.
+    /// The cost of hashing passwords with Argon2id. `sealjar users calibrate` proposes values for a machine.
     PasswordCost {
-        /// Argon2id's memory for one password, in KiB; from 7168 to 262144.
+        /// Memory for one hash in KiB, from 7168 to 262144. The product of memory and passes must not be over 2097152.
         memory_kib: u32,
-        /// Argon2id's passes over it. Less than 2 at 19456 KiB is weaker than OWASP's recommendation.
+        /// Number of passes over the memory. Less than 2 passes with 19456 KiB is weaker than OWASP recommends.
         passes: u32,
-        /// Argon2id's lanes, at most 16. They are computed one after the other.
+        /// Number of lanes, from 1 to 16. The lanes of one hash are computed one after the other.
         lanes: u32,
-        /// Number of threads that check passwords, each with its own memory. 0 for one per core, or as many as the memory budget
-        /// allows.
+        /// Number of threads that check passwords. Each has its own memory. `0` means one per core, or fewer if
+        /// `password.memory_budget_kib` is too small for that.
         threads: u32,
-        /// Memory of all these threads together, in KiB. The part that their own memory leaves is for stored hashes that ask for
-        /// more. A hash that asks for more than there is cannot be checked.
+        /// Memory for all these threads together, in KiB. It must be at least `password.memory_kib` for each thread. The rest is
+        /// for stored hashes that need more memory than `password.memory_kib`. A stored hash cannot be checked if its additional
+        /// memory is more than this rest.
         memory_budget_kib: u32,
-        /// Number of sign-ins that may wait for a thread in each of two lanes, at least 1: one lane is for strangers to their
-        /// account, the other, which comes first, for everybody else. Further ones are answered with 503.
+        /// Maximum length of each of the two queues in front of the threads, at least 1. One queue is for clients that are known
+        /// to the account (`docs/passwords.md`), and is served first. The other is for all other clients. If a queue is full, the
+        /// answer is 503.
         queue: u32,
     }
 }
 
 section! {
-    /// Limits of failed sign-ins.
+    /// Rate limits for wrong passwords. A burst is the number of wrong passwords that is allowed at once. An interval is the time
+    /// after which one more is allowed. `docs/passwords.md` explains the three limits.
     Throttle {
-        /// Number of wrong passwords at once from one client's network (an IPv4 address or an IPv6 /64), whatever the account. 0
-        /// for no limit.
+        /// Burst for one client network (an IPv4 address or an IPv6 /64), for all accounts together. `0` disables this limit.
         network_burst: u32,
-        /// Time after which one more is allowed; from 1s to 3650d.
+        /// Interval for one client network, from 1s to 3650d.
         network_interval: Span,
-        /// The same number for one account from one network. 0 lets a network guess up to its own limit.
+        /// Burst for one account from one client network. `0` disables this limit: one network can then guess as often as its own
+        /// limit allows.
         account_and_network_burst: u32,
-        /// Time after which one more is allowed; from 1s to 3650d.
+        /// Interval for one account from one client network, from 1s to 3650d.
         account_and_network_interval: Span,
-        /// The same number for one account from all networks from which it was not signed in to before. 0 lets many networks
-        /// together guess without end.
+        /// Burst for one account from all client networks that are not known to it. `0` disables this limit: many networks
+        /// together can then guess without an end.
         account_burst: u32,
-        /// Time after which one more is allowed; from 1s to 3650d.
+        /// Interval for one account from all client networks that are not known to it, from 1s to 3650d.
         account_interval: Span,
     }
 }
 
 section! {
-    /// The log.
+    /// The log, which goes to standard error.
     Log {
-        /// Format of the log: `text`, `json`, or `auto`, which is text on a terminal and JSON elsewhere. Logs go to standard
-        /// error; `NO_COLOR` is heeded.
+        /// Format of the log: `text`, `json`, or `auto` for text on a terminal and JSON elsewhere. If the environment variable
+        /// `NO_COLOR` is set, text has no colours.
         format: LogFormat,
-        /// Lowest level that is logged, or targets with levels, such as `sealjar=debug,salvo_core=warn`. No level logs a
-        /// password, a key or a token.
+        /// Lowest level that is logged, such as `info`. It can also be a list of levels for targets, such as
+        /// `sealjar=debug,salvo_core=warn`. No level logs a password, a key or a token.
         level: String,
     }
 }

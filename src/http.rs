@@ -22,7 +22,7 @@ mod json;
 pub(crate) mod key_waits;
 mod login;
 mod logout;
-mod metrics;
+pub(crate) mod metrics;
 mod misspelt;
 pub(crate) mod node_reports;
 pub(crate) mod openapi;

@@ -1,7 +1,7 @@
-//! Counts and times of what this process does, for `/metrics` (`http/metrics.rs`).
+//! Counters and histograms of this process, for `/metrics`. `http/metrics/families.rs` declares what each means.
 //!
-//! They belong to the process, as its log does, and begin at zero with it. Kinds are closed lists: nothing that a stranger sends
-//! becomes a name. What is counted with every request is counted in stripes, so that threads do not wait for each other's caches.
+//! They belong to the process, as its log does, and begin at zero with it. Label values are closed lists: nothing that a client
+//! sends becomes one. What is counted with every request is counted in stripes, so that threads do not share cache lines.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,36 +10,36 @@ use strum::{IntoStaticStr, VariantNames};
 
 use crate::clock::Now;
 
-/// What became of requests that ask whether there is a live session.
+/// Session checks by outcome.
 pub(crate) static VERIFICATIONS: Counts<{ Verification::VARIANTS.len() }> = Counts::new();
-/// Sessions that were sealed anew because they are in use.
+/// Renewed sessions.
 pub(crate) static RENEWALS: Counts<1> = Counts::new();
-/// What became of passwords, by what they were given for.
+/// Passwords by purpose, and then by outcome.
 pub(crate) static PASSWORDS: [Counts<{ Password::VARIANTS.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
-/// What became of sign-outs.
+/// Logouts by outcome.
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::VARIANTS.len() }> = Counts::new();
-/// Connections that were closed to make room for others, or for their requests and answers of HTTP/2.
+/// Connections that were closed to make room.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
-/// Requests that were not let wait because of their keys.
+/// Requests that could not wait for their key, because too many did.
 pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
-/// Requests of trusted proxies over HTTP/2 whose bodies were not waited for any longer, because too many were.
+/// HTTP/2 requests of trusted proxies that could not wait any longer for their bodies, because too many did.
 pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
-/// Requests over HTTP/2 that were answered with 503, because connections hold too much memory.
+/// HTTP/2 requests that were answered with 503 for lack of memory.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
-/// Parameters of questions' queries that are no rule there: nearly one, or beside rules in the path.
+/// Query parameters of verification requests that look like a rule and are ignored.
 pub(crate) static MISSPELT_RULES: Counts<{ RuleName::VARIANTS.len() }> = Counts::new();
-/// Questions whose rules could not be read.
+/// Verification requests with a rule that cannot be read.
 pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();
-/// Lines of the log that were not written.
+/// Log lines that were dropped.
 pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::VARIANTS.len() }> = Counts::new();
-/// How long threads took for a password, and how many are at it.
+/// Time that threads needed for a password, and the number of threads that hash.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
 pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
-/// How long the store took, and how often it failed.
+/// Time that operations of the store needed, and how often they failed.
 pub(crate) static STORE: [StoreTimes; StoreCall::VARIANTS.len()] =
     [StoreTimes::new(), StoreTimes::new(), StoreTimes::new(), StoreTimes::new()];
 
-/// What became of a request that asks whether there is a live session.
+/// Outcome of a session check.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum Verification {
@@ -51,20 +51,20 @@ pub(crate) enum Verification {
     Stale,
     StepUp,
     Forbidden,
-    /// It could not be asked like this: a host that is not served, a rule that cannot be read, another site.
+    /// The request is not accepted: a host that is not served, a rule that cannot be read, another site.
     BadRequest,
     Error,
     /// A CORS preflight that a rule lets pass without a session.
     Preflight,
 }
 
-/// What became of a password. Unknown accounts, wrong passwords and disabled accounts count together.
+/// Outcome of a password. Unknown accounts, wrong passwords and disabled accounts count together.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum Password {
     Accepted,
     Refused,
-    /// Right, and good only for the change of it.
+    /// Right, but must be changed first.
     MustChange,
     ChangedMeanwhile,
     Throttled,
@@ -72,15 +72,15 @@ pub(crate) enum Password {
     Error,
 }
 
-/// What became of a sign-out.
+/// Outcome of a logout.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum SignOut {
-    /// In force for good.
+    /// Committed to the store.
     Durable,
-    /// In force here, and in the store when it works again.
+    /// In force here, and committed when the store works again.
     NotDurable,
-    /// It could not be done here: another node has the key.
+    /// Not done: another node has the key.
     KeyElsewhere,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum RuleName {
     Preflight,
 }
 
-/// A line of the log that was not written.
+/// Kind of a dropped log line.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum DroppedLine {
@@ -103,21 +103,21 @@ pub(crate) enum DroppedLine {
     Other,
 }
 
-/// What the store is asked for.
+/// Operation of the store.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum StoreCall {
-    /// Sign-outs, many at once.
+    /// Writes revocations, many at once.
     Commit,
-    /// The log, as other nodes and commands go on with it.
+    /// Reads the revocation log.
     Poll,
     Account,
-    /// The generation of all sessions, before a password is checked.
+    /// Reads the global session generation, before a password is checked.
     State,
 }
 
 impl StoreCall {
-    /// Measures a question to the store.
+    /// Measures an operation.
     pub(crate) async fn watch<T, E>(self, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = Now::read().boot;
         let outcome = question.await;
@@ -130,7 +130,7 @@ impl StoreCall {
     }
 }
 
-/// How long one kind of question took.
+/// Times and failures of one operation.
 pub(crate) struct StoreTimes {
     pub(crate) took: Histogram<10>,
     pub(crate) failures: AtomicU64,

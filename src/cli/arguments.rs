@@ -7,35 +7,39 @@ use clap::Args;
 use super::error::CliError;
 use crate::config::layers::{ENV_PREFIX, Flag};
 
+/// Heading of the arguments of all commands in `--help`.
+const SETTINGS: &str = "Settings";
+
 #[derive(Args, Debug, Default)]
 pub(super) struct Settings {
     /// Read settings from this TOML file [env: SEALJAR_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// The key ring's directory (keys.dir)
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Directory of the keys (keys.dir)
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "DIR")]
     keys: Option<String>,
-    /// The store, such as sqlite://sealjar.db
-    #[arg(long, global = true, value_name = "URL")]
+    /// Address of the database, such as sqlite://sealjar.db (store)
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
     store: Option<String>,
     /// Any setting, such as session.idle=15m; `sealjar config` lists them
-    #[arg(long, global = true, value_name = "SETTING=VALUE")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "SETTING=VALUE")]
     set: Vec<String>,
 }
 
 /// Arguments of `serve` that `doctor` also takes, so that both use the same configuration.
 #[derive(Args, Debug)]
 pub(super) struct Listeners {
-    /// Where the public routes listen: an address, unix:PATH or systemd:NAME (http.listen)
+    /// Address of the public listener: ADDRESS:PORT, unix:PATH or systemd:NAME (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /healthz, /readyz and /metrics listen (http.admin_listen)
+    /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// An origin that browsers use, such as https://app.example.com; may be repeated (http.public_origins)
+    /// Origin under which browsers reach the server, such as https://app.example.com; may be repeated
+    /// (http.public_origins)
     #[arg(long, value_name = "ORIGIN")]
     public_origin: Vec<String>,
-    /// Try out TLS, with a certificate that is made at the start and that no browser trusts (tls.self_signed)
+    /// Create a self-signed certificate, which no browser trusts, to try out TLS (tls.self_signed)
     #[arg(long)]
     tls_self_signed: bool,
 }

@@ -29,10 +29,10 @@ use report::Report;
 
 #[derive(Args, Debug)]
 pub(super) struct Doctor {
-    /// As JSON
+    /// Print one JSON object: `version`, `counts` and `findings`
     #[arg(long)]
     json: bool,
-    /// Fail on warnings too
+    /// Exit with 1 also if there is a warning
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

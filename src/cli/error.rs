@@ -5,6 +5,7 @@ use std::fmt;
 use crate::access_denied::AccessDenied;
 use crate::config::error::ConfigError;
 use crate::config::listen::Listen;
+use crate::config::meanings;
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
 use crate::server::error::ServeError;
@@ -51,15 +52,20 @@ impl CliError {
     }
 }
 
+/// Returns the hint for a setting that does not exist.
+pub(super) fn hint_for_unknown_setting(name: &str) -> String {
+    let all = "`sealjar config --explain` explains all settings";
+    meanings::nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {nearest}? {all}"))
+}
+
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        let hint = match error {
+        let hint = match &error {
             ConfigError::File { .. } => {
-                "mend the file, or its path in --config or SEALJAR_CONFIG; the README explains the settings"
+                "correct the file, or its path in --config or SEALJAR_CONFIG; `sealjar config --explain` explains all settings".to_owned()
             }
-            ConfigError::Unknown { .. } | ConfigError::BadValue { .. } => {
-                "the README explains the settings; `sealjar config` lists them when this one is right"
-            }
+            ConfigError::Unknown { setting, .. } => hint_for_unknown_setting(setting),
+            ConfigError::BadValue { setting, .. } => format!("`sealjar config --explain {setting}` explains the setting"),
         };
         Self::new(Self::CONFIG, error).hint(hint)
     }
@@ -104,7 +110,7 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Connect { .. } => Self::io(&error).hint(
-                "the server must run and the database exist; the README says what the address may hold, and how to use TLS",
+                "the database server must run and the database must exist; docs/nodes.md explains the address and TLS",
             ),
             StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),

@@ -23,37 +23,45 @@ use crate::session::lifetime::MAX_LIFETIME;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Keys {
-    /// Make the key directory and the first key
+    /// Create the key directory and the first key
     Init,
-    /// Publish a new key that seals from a later moment on; nobody is signed out
+    /// Publish a new key that encrypts sessions from a later time on; no session ends
+    ///
+    /// Running servers read the key within a second. With several servers use --wait, or give the copies of the key enough time to
+    /// arrive at every server before it becomes active.
     Rotate {
-        /// How long until it seals, such as 10m; 0s for at once (keys.activate_after)
+        /// Time until the key becomes active, such as 10m; 0s for at once [default: keys.activate_after]
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years)]
         activate_in: Option<Duration>,
-        /// Let it seal as soon as every live node holds it, and not before
+        /// Activate the key as soon as every live server has it, and not before
         #[arg(long, conflicts_with = "activate_in")]
         wait: bool,
-        /// How long to wait for that at most
+        /// Maximum time to wait for that
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years, requires = "wait", default_value = "2m")]
         timeout: Duration,
     },
-    /// Show the keys and their states
+    /// Print the keys and their states
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show which keys each live node holds, and whether that is what is here
+    /// Print which keys each live server has, and compare with the keys here
+    ///
+    /// The exit code is 1 if a live server does not have the same keys as this directory.
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key, and wait until every node refuses it: every session sealed with it is over
+    /// Revoke a key, end its sessions, and wait until every server refuses it
+    ///
+    /// Every server of the store refuses the key, even if its key file still says that the key is valid. The exit code is 1 if a
+    /// server has not confirmed this within 15 seconds.
     Revoke {
-        /// The key's id
+        /// Id of the key
         kid: Kid,
-        /// Make a successor first, which seals at once
+        /// Create a new key first, which becomes active when the old one is revoked
         #[arg(long)]
         replace: bool,
     },

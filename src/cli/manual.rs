@@ -1,5 +1,5 @@
 //! `sealjar man`: the manual pages. The arguments of a command come from its definition, and the settings from the comments of
-//! `config.rs`.
+//! `config.rs`. The texts here are also in `docs/reference/`, by `make reference`.
 
 mod markdown;
 
@@ -15,50 +15,82 @@ use super::error::CliError;
 use crate::config::meanings;
 use crate::config::reload::AT_ONCE;
 
-/// As the foot of each page names the program.
+/// Name of the program at the foot of each page.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
-/// An empty argument of a macro: a page is of a version, and of no day.
+/// An empty argument of a macro: a page has a version, but no date.
 const NO_DATE: &str = "\"\"";
 
-/// What the page of `sealjar` says beyond that of each command.
+/// Further sections of the page of `sealjar`.
 const PLACES: &str = "
 # ENVIRONMENT
 
-| variable | |
+| variable | meaning |
 |---|---|
-| `SEALJAR_CONFIG` | the file with the settings, where `--config` names none |
-| `SEALJAR_SECTION__NAME` | the setting `section.name`, such as `SEALJAR_SESSION__IDLE` |
-| `PGPASSWORD`, `PGPASSFILE` | the password for PostgreSQL, or the file that has it |
-| `NO_COLOR` | the log has no colours on a terminal either |
-| `NOTIFY_SOCKET`, `WATCHDOG_USEC` | set by systemd, to be told by `sealjar serve` when it is ready, when it stops, and that it lives |
+| `SEALJAR_CONFIG` | path of the configuration file, if there is no `--config` |
+| `SEALJAR_SECTION__NAME` | the setting `section.name`; `SEALJAR_SESSION__IDLE` is `session.idle` |
+| `PGPASSWORD`, `PGPASSFILE` | the password for PostgreSQL, or a file with it |
+| `NO_COLOR` | if it is set, the log has no colours on a terminal |
+| `NOTIFY_SOCKET`, `WATCHDOG_USEC` | set by systemd; with them `sealjar serve` reports its state and feeds the watchdog |
 
 # FILES
 
-None is read unless it is named. These are the places that the Debian package and its unit name:
+By default the keys are in `keys` and the database is `sealjar.db`, both in the working directory. There is no default for
+the configuration file. The Debian package uses these places:
 
-| file | |
+| file | content |
 |---|---|
 | `/etc/sealjar/sealjar.toml` | the settings |
-| `/var/lib/sealjar/keys` | the sealing keys |
-| `/var/lib/sealjar/sealjar.db` | accounts and revocations, beside its `-wal` and `-shm` |
+| `/var/lib/sealjar/keys` | the keys |
+| `/var/lib/sealjar/sealjar.db` | accounts and revocations, with `-wal` and `-shm` beside it |
 ";
 
-/// The exit codes, as they are in the README too.
-const EXIT_CODES: &str = "\
-| exit code | |
+/// How all commands behave, in the page of `sealjar` and in `docs/reference/cli.md`.
+pub(super) const NOTES: &str = "\
+Data goes to standard output, and messages go to standard error. If the reader of standard output closes it early, as
+`head` does, the command still does all its work, and its exit code stays the same. If writing there fails for another
+reason, such as a full disk, the exit code is 74. The command has done its work in this case too.
+
+The options `--config`, `--keys`, `--store` and `--set` work with every command. Use the same configuration for the
+commands as for the server, so that they work on the same keys and the same database.
+
+A running server applies changes of keys and accounts within a second. Every change of an account ends its sessions,
+except `users add` and `users enable`.
+
+Sealjar has no permissions for commands. Everybody who can write the key directory and the database is an administrator.
+
+Files and directories that root creates get the owner of their directory. A server that runs as that user can then read
+them.
+";
+
+/// The exit codes, in every page of a command and in `docs/reference/cli.md`.
+pub(super) const EXIT_CODES: &str = "\
+| exit code | meaning |
 |---|---|
-| 0 | done; for `inspect`, the token is accepted |
-| 1 | it failed; for `inspect`, the token is refused; for `keys status`, a server's keys differ; for `doctor`, something is wrong |
-| 2 | usage |
-| 74 | a file, a database, a socket or standard output could not be used |
+| 0 | done; `inspect`: the token is accepted |
+| 1 | failed; `inspect`: the token is refused; `keys status`: a server has other keys; `keys revoke`: a server may still accept the key; `doctor`: there is a problem |
+| 2 | wrong usage: an unknown command, option or value |
+| 74 | a file, a database, a socket or standard output could not be used; `serve`: a logout could not be stored before the end |
 | 78 | the configuration cannot be used |
 ";
 
-/// Where settings come from.
-const SOURCES: &str = "
-A flag wins over the environment, the environment over the file, the file over the default. The file is TOML, named by
-`--config` or `SEALJAR_CONFIG`. In the environment `session.idle` is `SEALJAR_SESSION__IDLE`, and lists are separated by
-commas. `--set` takes any setting. Durations are texts such as `500ms`, `90s`, `30m`, `12h`, `14d`.
+/// Sources of the settings, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
+pub(super) const SOURCES: &str = "\
+A setting has a default. The configuration file overrides the default, an environment variable overrides the file, and a
+flag overrides all.
+
+The file is TOML of at most 1 MiB. `--config` or the variable `SEALJAR_CONFIG` names it; without a name no file is read.
+It can be a pipe, as in `--config <(...)`, which must end within 5 s. The server reads a pipe only once, at the start.
+
+The variable `SEALJAR_SESSION__IDLE` sets `session.idle`: capital letters, and two underscores in place of the dot.
+Variables that Kubernetes sets for a Service named sealjar, such as `SEALJAR_SERVICE_HOST` and `SEALJAR_PORT`, are
+ignored. The flag `--set session.idle=20m` sets any setting, and some settings have a flag with a short name. In
+variables and flags, the items of a list are separated by commas.
+
+An unknown setting is an error, also in a variable. So is a value that is not possible, or that contradicts another
+setting. `sealjar config` prints the settings in force and where each came from. `sealjar config --explain` also prints
+their meaning.
+
+A duration is a text such as `500ms`, `90s`, `30m`, `12h` or `14d`.
 
 ```toml
 store = \"sqlite:///var/lib/sealjar/sealjar.db\"
@@ -73,7 +105,7 @@ idle = \"20m\"
 
 #[derive(Args, Debug)]
 pub(super) struct Manual {
-    /// Such as /usr/local/share/man: they go into man1 and man5 below it
+    /// Directory such as /usr/local/share/man; the pages go into man1 and man5 below it
     directory: PathBuf,
 }
 
@@ -102,6 +134,7 @@ fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
         let mut rest = Roff::new();
         markdown::render(&mut rest, &format!("# EXIT STATUS\n\n{EXIT_CODES}"));
         if command.get_name() == program.get_name() {
+            markdown::render(&mut rest, &format!("# NOTES\n\n{NOTES}"));
             markdown::render(&mut rest, PLACES);
             markdown::render(&mut rest, "# SEE ALSO\n\n`sealjar.toml`(5)");
         } else {
@@ -116,12 +149,11 @@ fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
 
 /// The page of the settings.
 fn settings() -> Vec<u8> {
-    let at_once = AT_ONCE.map(|setting| format!("`{setting}`")).join(", ");
     let text = format!(
-        "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n{SOURCES}\nA running server follows its file. \
-         These take effect at once: {at_once}, and all of `throttle`. All others wait for the next start.\n\n{}\n\
-         # SEE ALSO\n\n`sealjar`(1), `sealjar-config`(1)",
-        meanings::table()
+        "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n\n{SOURCES}\n# CHANGES WITHOUT A RESTART\n\n{}\n\
+         # SETTINGS\n\n{}# SEE ALSO\n\n`sealjar`(1), `sealjar-config`(1)",
+        reloading(),
+        meanings::tables()
     );
     let mut page = Roff::new();
     page.control("TH", ["sealjar.toml", "5", NO_DATE, SOURCE]);
@@ -129,12 +161,22 @@ fn settings() -> Vec<u8> {
     page.render().into_bytes()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Settings that take effect while the server runs, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
+pub(super) fn reloading() -> String {
+    let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
+    format!(
+        "\
+A running server follows its configuration file. It reads the file three times a second, and at once on SIGHUP. A change
+counts when two reads in a row find the same content, because the file may be half written. After SIGHUP one read is
+enough. These settings then take effect at once, all together:
 
-    #[test]
-    fn the_readme_has_the_table_of_exit_codes() {
-        assert!(include_str!("../../README.md").contains(EXIT_CODES));
-    }
+{settings}- all settings of `throttle`
+
+`keys.rotate_every` takes effect within a minute. All other settings take effect at the next start. A restart
+ends no session. The log names the settings that changed, and those that wait for the next start.
+
+A file that cannot be used changes nothing. The log says why, and the metric `sealjar_config_last_reload_successful` is
+0 until the file can be used again.
+"
+    )
 }

@@ -20,10 +20,10 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
-    /// Where everything is, such as sqlite://sealjar.db; its servers must be stopped
+    /// Address of the old database, such as sqlite://sealjar.db
     #[arg(long, value_name = "URL")]
     from: String,
-    /// Where it is to be, such as postgres://sealjar@db.example.com/sealjar: a database without accounts
+    /// Address of the new database, such as postgres://sealjar@db.example.com/sealjar; it must not have accounts
     #[arg(long, value_name = "URL")]
     to: String,
 }

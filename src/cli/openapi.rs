@@ -10,7 +10,7 @@ use crate::http::openapi;
 
 #[derive(Args, Debug)]
 pub(super) struct Openapi {
-    /// Of the admin listener's routes
+    /// Describe the routes of the admin listener instead
     #[arg(long)]
     admin: bool,
 }

@@ -21,13 +21,13 @@ pub(super) struct Revoke {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// End one session, by its sid
+    /// End the session with this id
     #[arg(long, value_name = "SID")]
     session: Option<Sid>,
     /// End all sessions of an account
     #[arg(long, value_name = "LOGIN")]
     user: Option<LoginName>,
-    /// End every session there is
+    /// End all sessions of all accounts
     #[arg(long)]
     everyone: bool,
 }

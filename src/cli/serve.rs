@@ -33,7 +33,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Serve {
-    /// Try it out: temporary keys and accounts, gone when it stops
+    /// Try it out with temporary keys and a temporary account, which are removed at the end
     #[arg(long)]
     demo: bool,
     #[command(flatten)]

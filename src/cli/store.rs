@@ -12,7 +12,10 @@ use crate::store::records::Empty;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Store {
-    /// End every session, because a backup was put back or a failover lost commits
+    /// End every session after a backup was restored or a failover lost commits
+    ///
+    /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server before it. Accounts
+    /// stay as they are in the backup. docs/backup.md has the steps.
     Restored,
 }
 

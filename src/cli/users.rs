@@ -22,65 +22,73 @@ use crate::store::records::{Account, Change};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Users {
-    /// Add an account; its password is asked for, or read from standard input
+    /// Add an account
+    ///
+    /// Asks for the password on a terminal, else reads it as one line from standard input. Creates the database if it does not
+    /// exist. The login name, the display name and the email address cannot be changed later.
     Add {
-        /// The name to sign in with
+        /// Name to sign in with
         login: LoginName,
-        /// What to call the user
+        /// Name to show
         #[arg(long, default_value = "")]
         display_name: DisplayName,
-        /// An email address
+        /// Email address
         #[arg(long, default_value = "")]
         email: Email,
-        /// A role; may be repeated
+        /// Role; may be repeated
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
-        /// The user must choose another password before the first session
+        /// The user must choose another password at the next login
         #[arg(long)]
         must_change: bool,
     },
-    /// Set a new password, asked for or read from standard input
+    /// Set a new password, and end the sessions of the account
+    ///
+    /// Asks for the password on a terminal, else reads it as one line from standard input.
     Passwd {
-        /// Whose
+        /// Login name of the account
         login: LoginName,
-        /// The user must choose another password before the next session
+        /// The user must choose another password at the next login
         #[arg(long)]
         must_change: bool,
     },
-    /// Refuse sign-ins, and end the sessions there are
+    /// Refuse logins of an account, and end its sessions
     Disable {
-        /// Whose
+        /// Login name of the account
         login: LoginName,
     },
-    /// Allow sign-ins again
+    /// Allow logins of an account again
     Enable {
-        /// Whose
+        /// Login name of the account
         login: LoginName,
     },
-    /// Set the roles to exactly these
+    /// Replace all roles of an account, and end its sessions
     Roles {
-        /// Whose
+        /// Login name of the account
         login: LoginName,
-        /// The roles; none to take all away
+        /// The new roles; if there is none, the account has no role
         roles: Vec<String>,
     },
-    /// Delete an account
+    /// Delete an account, and end its sessions
     Delete {
-        /// Whose
+        /// Login name of the account
         login: LoginName,
     },
-    /// Measure this machine, and propose a cost of passwords for the time that one may take
+    /// Measure this machine, and propose settings for hashing passwords
+    ///
+    /// Prints the section [password] for the configuration file. Stored passwords are hashed again with the new cost at the next
+    /// login of their accounts.
     Calibrate {
-        /// How long hashing one password may take, such as 250ms
+        /// Time that hashing one password may take, such as 250ms
         #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = humantime::parse_duration)]
         target: Duration,
-        /// The most memory for one password, in KiB
+        /// Maximum memory for one password, in KiB
         #[arg(long, value_name = "KIB", default_value_t = 65_536)]
         max_memory_kib: u32,
     },
-    /// Show the accounts
+    /// Print the accounts
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },

@@ -93,6 +93,13 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
+    /// The defaults alone.
+    pub(crate) fn defaults() -> Self {
+        let defaults = Table::try_from(Config::default()).expect("the defaults are plain tables of plain values");
+        let settings = leaves(defaults).into_iter().map(|(name, value)| (name, (value, Source::Default)));
+        Self { settings: settings.collect() }
+    }
+
     /// Puts the layers one over the other.
     pub(crate) fn read(
         file: Option<&ConfigFile>,
@@ -102,11 +109,7 @@ impl Layers {
         let mut environment: Vec<_> =
             environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
         environment.sort();
-        let defaults = Table::try_from(Config::default()).expect("the defaults are plain tables of plain values");
-        let mut layers = Self { settings: BTreeMap::new() };
-        for (name, value) in leaves(defaults) {
-            layers.settings.insert(name, (value, Source::Default));
-        }
+        let mut layers = Self::defaults();
         if let Some(file) = file {
             layers.add_file(file)?;
         }
@@ -133,13 +136,14 @@ impl Layers {
         self.settings.get(setting).map_or(&Source::Default, |(_, source)| source)
     }
 
-    /// `name = value  # source`, one a line. A password in the store's address is not shown.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        self.settings.iter().map(|(name, (value, source))| match value {
-            Value::String(text) if name == "store" => {
-                format!("{name} = {}  # {source}", Value::String(without_password(text)))
-            }
-            value => format!("{name} = {value}  # {source}"),
+    /// Returns each setting's name, and its line `name = value  # source`. A password in the store's address is not shown.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, String)> {
+        self.settings.iter().map(|(name, (value, source))| {
+            let shown = match value {
+                Value::String(text) if name == "store" => Value::String(without_password(text)),
+                value => value.clone(),
+            };
+            (name.as_str(), format!("{name} = {shown}  # {source}"))
         })
     }
 
@@ -283,14 +287,14 @@ mod tests {
         let environment = env(&[("SEALJAR_SESSION__IDLE", "12m"), ("SEALJAR_SESSION__ABSOLUTE", "3h")]);
         let layers = Layers::read(Some(&ConfigFile::at(path.clone())), environment, &[flag("session.idle", "13m")])
             .expect("reads");
-        let line = |setting: &str| layers.lines().find(|line| line.starts_with(setting)).expect("listed");
-        assert_eq!(line("session.idle "), "session.idle = \"13m\"  # flag --set");
-        assert_eq!(line("session.absolute "), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
+        let line = |setting: &str| layers.lines().find(|(name, _)| *name == setting).expect("listed").1;
+        assert_eq!(line("session.idle"), "session.idle = \"13m\"  # flag --set");
+        assert_eq!(line("session.absolute"), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
         assert_eq!(
-            line("session.remembered_idle "),
+            line("session.remembered_idle"),
             format!("session.remembered_idle = \"3d\"  # file {}", path.display())
         );
-        assert_eq!(line("session.remembered_absolute "), "session.remembered_absolute = \"90d\"  # default");
+        assert_eq!(line("session.remembered_absolute"), "session.remembered_absolute = \"90d\"  # default");
     }
 
     #[test]

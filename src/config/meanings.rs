@@ -1,46 +1,116 @@
-//! The meaning of every setting, for the documents: the manual page is made from it, and a test holds the README against it.
+//! The documentation of every setting, from the comments of `config.rs`: for `docs/reference/settings.md`, the manual page and
+//! `sealjar config --explain`.
 
 use toml::Value;
 
 use super::{Config, Cookie, Http, Keys, Log, Node, PasswordCost, Postgres, Revocation, Session, Throttle, Tls};
 
-/// The fields of a section, each with the lines of its comment.
-type Meanings = &'static [(&'static str, &'static [&'static str])];
+/// Its name, the lines of its comment, and its fields with the lines of theirs.
+type Declared = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
-const SECTIONS: [(&str, Meanings); 12] = [
-    ("", Config::MEANINGS),
-    ("postgres.", Postgres::MEANINGS),
-    ("http.", Http::MEANINGS),
-    ("tls.", Tls::MEANINGS),
-    ("cookie.", Cookie::MEANINGS),
-    ("keys.", Keys::MEANINGS),
-    ("node.", Node::MEANINGS),
-    ("session.", Session::MEANINGS),
-    ("revocation.", Revocation::MEANINGS),
-    ("password.", PasswordCost::MEANINGS),
-    ("throttle.", Throttle::MEANINGS),
-    ("log.", Log::MEANINGS),
+const DECLARED: [Declared; 12] = [
+    ("", Config::ABOUT, Config::MEANINGS),
+    ("http", Http::ABOUT, Http::MEANINGS),
+    ("tls", Tls::ABOUT, Tls::MEANINGS),
+    ("cookie", Cookie::ABOUT, Cookie::MEANINGS),
+    ("keys", Keys::ABOUT, Keys::MEANINGS),
+    ("node", Node::ABOUT, Node::MEANINGS),
+    ("session", Session::ABOUT, Session::MEANINGS),
+    ("revocation", Revocation::ABOUT, Revocation::MEANINGS),
+    ("password", PasswordCost::ABOUT, PasswordCost::MEANINGS),
+    ("throttle", Throttle::ABOUT, Throttle::MEANINGS),
+    ("postgres", Postgres::ABOUT, Postgres::MEANINGS),
+    ("log", Log::ABOUT, Log::MEANINGS),
 ];
 
-/// Returns a table in Markdown: name, default and meaning of every setting.
-pub(crate) fn table() -> String {
+const MARKDOWN_WIDTH: usize = 120;
+
+/// A section of the configuration file.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Empty for the top level of the file.
+    pub(crate) name: &'static str,
+    pub(crate) about: String,
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A setting, by its dotted name.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) meaning: String,
+}
+
+/// Returns every section with its settings.
+pub(crate) fn sections() -> Vec<Section> {
+    let setting = |section: &str, field: &str, lines| Setting {
+        name: if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") },
+        meaning: joined(lines),
+    };
+    // The fields of `Config` that are sections have no comment.
+    let settings = |section: &'static str, fields: &[(&str, &'static [&'static str])]| {
+        let fields = fields.iter().filter(|(_, lines)| !lines.is_empty());
+        fields.map(|(field, lines)| setting(section, field, lines)).collect()
+    };
+    let section = |(name, about, fields)| Section { name, about: joined(about), settings: settings(name, fields) };
+    DECLARED.into_iter().map(section).collect()
+}
+
+/// Returns tables in Markdown: for each section a heading and its settings with their defaults.
+pub(crate) fn tables() -> String {
     let defaults = Config::default().values();
-    let mut table = "| setting | default | meaning, and what is dangerous about it |\n|---|---|---|\n".to_owned();
-    for (section, fields) in SECTIONS {
-        // A section's own field in `Config` has no comment.
-        for (field, lines) in fields.iter().filter(|(_, lines)| !lines.is_empty()) {
-            let name = format!("{section}{field}");
+    let mut text = String::new();
+    for Section { name, about, settings } in sections() {
+        let heading = if name.is_empty() { "store" } else { name };
+        let about = wrapped(&about, "", MARKDOWN_WIDTH);
+        text += &format!("## {heading}\n\n{about}\n| setting | default | meaning |\n|---|---|---|\n");
+        for Setting { name, meaning } in settings {
             let default = match &defaults[&name] {
                 Value::String(text) if text.is_empty() => "none".to_owned(),
                 Value::Array(items) if items.is_empty() => "none".to_owned(),
                 Value::String(text) => format!("`{text}`"),
                 value => format!("`{value}`"),
             };
-            let meaning: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
-            table += &format!("| `{name}` | {default} | {} |\n", meaning.join(" "));
+            text += &format!("| `{name}` | {default} | {meaning} |\n");
         }
+        text += "\n";
     }
-    table
+    text
+}
+
+/// Breaks a text into lines of at most `width` bytes, each with `prefix` in front.
+pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && prefix.len() + line.len() + 1 + word.len() > width {
+            lines.extend([prefix, &line, "\n"]);
+            line.clear();
+        }
+        line.extend([if line.is_empty() { "" } else { " " }, word]);
+    }
+    lines.extend([prefix, &line, "\n"]);
+    lines
+}
+
+/// Returns the setting or section with the most similar name.
+pub(crate) fn nearest(name: &str) -> Option<String> {
+    let sections = sections();
+    let mut names: Vec<String> =
+        sections.iter().flat_map(|section| &section.settings).map(|s| s.name.clone()).collect();
+    let without_section = names.iter().find(|full| full.rsplit('.').next() == Some(name));
+    if let Some(found) = without_section {
+        return Some(found.clone());
+    }
+    names.extend(sections.iter().map(|section| section.name.to_owned()).filter(|name| !name.is_empty()));
+    let distances = names.into_iter().map(|known| (strsim::osa_distance(&known, name), known));
+    // A name with more errors than this was hardly meant.
+    let most = (name.len() / 4).clamp(1, 3);
+    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+}
+
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -49,16 +119,32 @@ mod tests {
 
     #[test]
     fn every_setting_has_a_meaning() {
-        let table = table();
-        let named: Vec<&str> = table.lines().skip(2).filter_map(|row| row.split('`').nth(1)).collect();
+        let sections = sections();
+        let named: Vec<&str> = sections.iter().flat_map(|section| &section.settings).map(|s| s.name.as_str()).collect();
         let settings = Config::default().values();
         assert_eq!(named.len(), settings.len());
         assert!(named.iter().all(|name| settings.contains_key(*name)), "{named:?}");
+        assert!(sections.iter().all(|section| !section.about.is_empty()));
     }
 
     #[test]
-    fn the_readme_has_the_table_of_settings() {
-        let table = table();
-        assert!(include_str!("../../README.md").contains(&table), "put this into README.md:\n{table}");
+    fn lines_are_no_longer_than_asked_for() {
+        assert_eq!(wrapped("one two three four", "# ", 9), "# one two\n# three\n# four\n");
+        assert_eq!(wrapped("longer-than-that", "", 5), "longer-than-that\n");
+    }
+
+    #[test]
+    fn finds_the_name_that_was_meant() {
+        for (name, meant) in [
+            ("http.lisen", Some("http.listen")),
+            ("session.idel", Some("session.idle")),
+            ("max_staleness", Some("revocation.max_staleness")),
+            ("htp", Some("http")),
+            ("stor", Some("store")),
+            ("session.color", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(name).as_deref(), meant, "{name}");
+        }
     }
 }

@@ -89,18 +89,6 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_what_takes_effect_at_once() {
-        let (_, after) = include_str!("../../README.md").split_once("These take effect at once").expect("the list");
-        let (list, _) = after.split_once("All others").expect("the end of the list");
-        let named: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
-        let group = GROUP_AT_ONCE.trim_end_matches('.');
-        for setting in AT_ONCE.into_iter().chain([group]) {
-            assert!(named.contains(&setting), "put {setting} into README.md, into the list above the settings");
-        }
-        assert_eq!(named.len(), AT_ONCE.len() + 1, "README.md lists what waits for a restart: {named:?}");
-    }
-
-    #[test]
     fn separates_immediate_settings_from_those_that_need_a_restart() {
         let (_, old) = read(&[("session.idle", "30m"), ("http.shutdown_delay", "60s")]);
         let (layers, new) = read(&[

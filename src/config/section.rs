@@ -1,9 +1,10 @@
-//! Declares the sections of the configuration, so that a setting's comment is also what documents say of it.
+//! Declares the sections of the configuration, so that the comment of a setting is also its documentation.
 
-/// Declares a section. Its fields are public in the crate, and their comments are kept as `MEANINGS`.
+/// Declares a section. Its comment is kept as `ABOUT`, and the comments of its fields as `MEANINGS`. The fields are public in the
+/// crate.
 macro_rules! section {
-    ($(#[$attribute:meta])* $name:ident { $($(#[doc = $line:literal])* $field:ident: $kind:ty,)* }) => {
-        $(#[$attribute])*
+    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $line:literal])* $field:ident: $kind:ty,)* }) => {
+        $(#[doc = $about])*
         #[derive(Debug, Clone, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name {
@@ -11,6 +12,8 @@ macro_rules! section {
         }
 
         impl $name {
+            /// The lines of the section's comment.
+            const ABOUT: &[&str] = &[$($about),*];
             /// Each field with the lines of its comment.
             const MEANINGS: &[(&str, &[&str])] = &[$((stringify!($field), &[$($line),*])),*];
         }

@@ -1,9 +1,9 @@
-//! Renders the part of Markdown that the manual pages need: headings, paragraphs, code, tables.
+//! Renders the part of Markdown that the manual pages need: headings, paragraphs, lists, code, tables.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-/// Renders headings (`# `) as sections, and each row of a table as a term (its first cell), what it is by default (the second of
-/// three) and what it means.
+/// Renders `# ` as a section and `## ` as a subsection. Each row of a table becomes a term (its first cell), its default (the second
+/// of three cells) and its meaning.
 pub(super) fn render(page: &mut Roff, text: &str) {
     let mut lines = text.lines().peekable();
     let mut is_first_of_section = false;
@@ -16,8 +16,18 @@ pub(super) fn render(page: &mut Roff, text: &str) {
             is_first_of_section = true;
             continue;
         }
+        if let Some(heading) = line.strip_prefix("## ") {
+            page.control("SS", [heading]);
+            is_first_of_section = true;
+            continue;
+        }
+        if let Some(item) = line.strip_prefix("- ") {
+            page.control("IP", ["\\(bu", "2"]);
+            page.text(inline(item));
+            continue;
+        }
         if line.starts_with('|') {
-            // What stands above a table's line is its head.
+            // The line above a table's rule is its head.
             if lines.next_if(|next| next.starts_with("|---")).is_none() {
                 row(page, line);
             }
