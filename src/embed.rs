@@ -1,14 +1,14 @@
-//! Sessions in a Salvo application of your own (feature `salvo`): its own sign-in, its own data in the session, and sign-outs
-//! that hold.
+//! Sessions in a Salvo application (feature `salvo`): its own login, its own data in the session, and logouts that take effect
+//! immediately and permanently.
 //!
-//! 1. [`Settings`] say under which origins browsers reach the application, and open a [`Jar`]: `open` with a key directory and a
-//!    store (feature `store`), so that sessions survive a restart and sign-outs do, too; or [`Settings::in_memory`].
-//! 2. [`Jar::hoop`] goes before the routes. It refuses requests for foreign hosts, and unsafe ones that another site may have sent
-//!    (by `Sec-Fetch-Site` and `Origin`, so that forms need no token); verifies the session in place, without I/O; and
-//!    renews the cookie when a tenth of the idle time has gone.
-//! 3. Handlers take a [`Session<T>`](Session) and are thereby protected, or [`signed_in`] protects everything below a router.
-//! 4. [`Jar::sign_in`] begins a session for whoever the application has made sure of; [`Jar::sign_out`] and
-//!    [`Jar::sign_out_everywhere`] end sessions for good.
+//! 1. [`Settings`] take the origins under which browsers reach the application, and open a [`Jar`]. `Settings::open` (feature
+//!    `store`) takes a key directory and a store: sessions and logouts survive a restart. [`Settings::in_memory`] needs neither.
+//! 2. [`Jar::hoop`] is the middleware before the routes. It refuses requests for other hosts. It refuses requests that another site
+//!    may have sent, by `Sec-Fetch-Site` and `Origin`, so forms need no token. It verifies the session without I/O, and renews the
+//!    cookie after a tenth of the idle time.
+//! 3. A handler that takes a [`Session<T>`](Session) runs only with a live session. [`signed_in`] protects all routes of a router.
+//! 4. [`Jar::sign_in`] begins a session for a user whom the application has authenticated. [`Jar::sign_out`] and
+//!    [`Jar::sign_out_everywhere`] end sessions.
 //!
 //! ```
 //! use salvo::prelude::*;
@@ -20,7 +20,7 @@
 //!
 //! #[handler]
 //! async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
-//!     // However the application makes sure of who it is: a password, a code, another service.
+//!     // The application authenticates the user first: with a password, a code or another service.
 //!     let jar = Jar::of(depot)?;
 //!     let claims = Claims { roles: &["staff"], ..Claims::of(Cart { items: vec![] }) };
 //!     jar.sign_in(request, depot, "user-42", claims).await?;
@@ -49,15 +49,31 @@
 //! # }
 //! ```
 //!
-//! Answers that change the cookie get `Cache-Control: no-store`, whatever they say themselves; others to a request with a live
-//! session, unless they say otherwise; both `Vary: Cookie`. TLS is the application's or its proxy's business; the proxy must pass
-//! `Host` on. [`Jar::close`] is the orderly end.
+//! # Keys and store
 //!
-//! Keys and store must be the application's own, not those of a Sealjar server. The cookie has a name of its own, too:
-//! `__Host-sealjar-app`, `__Secure-sealjar-app` with a cookie domain, `sealjar-app-insecure` over plain HTTP.
+//! The application has its own keys and its own store. All nodes of the application share them. A Sealjar server must not use them,
+//! and a store that has accounts is refused. Create the keys with `sealjar keys init`, rotate them with `sealjar keys rotate`.
 //!
-//! What it does not do: check passwords or limit attempts (that is the application's sign-in), or tell other nodes which keys it
-//! holds, so `sealjar keys rotate --wait` does not know of it; `keys.activate_after`, two minutes, is time enough for all.
+//! A node does not report which keys it has. So `sealjar keys rotate --wait` does not wait for it. `keys.activate_after` (two
+//! minutes by default) is enough time for every node to read the new key.
+//!
+//! To revoke a key, use `sealjar keys revoke` with `--store` and the store of the application. Then every node refuses the key. If the
+//! key is revoked in its file only, a logout with a token of that key is answered with 503 `key-elsewhere`
+//! ([`Problem::KeyElsewhere`]): another node may still accept the session. The same holds for a token whose key is not in the
+//! directory.
+//!
+//! # Cookie
+//!
+//! The cookie is `__Host-sealjar-app`; with a cookie domain `__Secure-sealjar-app`; over plain HTTP `sealjar-app-insecure`. A token
+//! is bound to the name of its cookie, so a session of a Sealjar server is never accepted here.
+//!
+//! A response that changes the cookie has `Cache-Control: no-store`. Another response to a request with a live session has it too,
+//! unless the handler sets `Cache-Control`. All these responses have `Vary: Cookie`.
+//!
+//! # What the application does
+//!
+//! It checks passwords and limits attempts, and it terminates TLS or has a proxy that does. The proxy passes `Host` on. At its end the
+//! application awaits [`Jar::close`], which writes the last logouts.
 
 mod hoop;
 mod jar;

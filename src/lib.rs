@@ -1,25 +1,30 @@
-//! Sealjar: a session server with no session table.
+//! Sessions without a session table.
 //!
-//! A session lives in the browser, sealed in one cookie with XChaCha20-Poly1305; the server remembers only what it must
-//! *refuse*: a small list of revoked sessions whose entries die with the cookies they refuse.
+//! A session is a token in one cookie: claims, encrypted and authenticated with
+//! [XChaCha20-Poly1305](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03). The server stores only a revocation list:
+//! the sessions that it must refuse. An entry is removed when every token that it refuses has expired.
 //!
-//! # In an application of your own
+//! The crate is the `sealjar` server, and a library for applications that need no server in front:
 //!
-//! | features | what there is |
+//! * **With [Salvo](https://salvo.rs)**: the module `embed` has the whole of it. `examples/embed.rs` is an application in under
+//!   60 lines. Create its keys with `sealjar keys init`, and start it with `cargo run --example embed`.
+//! * **With another framework**: [`Sessions`](session::Sessions), as shown [below](#without-salvo).
+//!
+//! # Features
+//!
+//! | features | adds |
 //! |---|---|
-//! | `default-features = false` | sealing and opening sessions by hand: [`keyring`], [`seal`], [`session`], [`revocation`]; neither a framework, a runtime, a logger nor a database |
-//! | `salvo` | `embed`: a hoop for Salvo, with the application's own sign-in and its own data in the session |
-//! | `store` | `salvo`, and sign-outs that outlive the process, in SQLite or PostgreSQL |
-//! | `server` (default) | `store`, and the `sealjar` command with all that it needs |
+//! | `default-features = false` | [`keyring`], [`seal`], [`session`], [`revocation`]: no framework, runtime, logger or database |
+//! | `salvo` | `embed`: a hoop (Salvo's middleware), typed session data, login and logout. Sessions end with the process |
+//! | `store` | `salvo`, and sessions and logouts that survive a restart, in SQLite or PostgreSQL |
+//! | `server` (default) | `store`, and the `sealjar` command |
 //!
-//! With Salvo, begin at `embed`; `examples/embed.rs` is a whole application in under 60 lines. `sealjar keys init` makes its key
-//! ring, and `sealjar keys rotate` changes it while the application runs.
+//! # Without Salvo
 //!
-//! # By hand
-//!
-//! With another framework: read the clocks, hand over the raw `Cookie` fields, and write the cookie. Nothing here waits or reads
-//! anything; keeping the list like that of other processes is the caller's business, and so is telling it
-//! ([`mark_synced`](revocation::RevocationList::mark_synced)) that it is current.
+//! The application reads the clocks, passes the raw `Cookie` fields, and writes the cookie. No function here waits or does I/O. The
+//! application also keeps the revocation list up to date with its other processes. When it has done so, it calls
+//! [`mark_synced`](revocation::RevocationList::mark_synced). With
+//! [`WhenStale::Refuse`](revocation::WhenStale::Refuse), every session is refused while the list is older than `max_staleness`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,13 +33,13 @@
 //! use sealjar::clock::{Now, UnixTime};
 //! use sealjar::id::Site;
 //! use sealjar::keyring::{Dates, Key, KeyRing};
-//! use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+//! use sealjar::revocation::{Freshness, RevocationList, WhenStale, retention};
 //! use sealjar::seal::CookieName;
 //! use sealjar::secret::Secret;
 //! use sealjar::session::{Identity, Lifetimes, Refusal, Sessions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // In earnest: KeyRing::load, of a directory that `sealjar keys init` made.
+//! // An application uses KeyRing::load, with a directory that `sealjar keys init` created.
 //! let month = Duration::from_secs(30 * 24 * 3600);
 //! let dates = Dates {
 //!     created_at: UnixTime(0), activates_at: Some(UnixTime(0)), revoked_at: None, max_lifetime: month,
@@ -56,8 +61,8 @@
 //! let sub = sessions.verify([field.as_bytes()], site, now, |session| session.claims().identity.sub.to_owned());
 //! assert_eq!(sub.as_deref(), Ok("42"));
 //!
-//! // Refused from now on; a store must keep the entry, if it is to hold through a restart.
-//! list.add_pending(session.sid, session.deadlines.absolute);
+//! // The session is refused from now on. The application stores the entry if the logout must survive a restart.
+//! list.add_pending(session.sid, retention::pending_until(session.deadlines.absolute));
 //! assert_eq!(sessions.verify([field.as_bytes()], site, now, |_| ()), Err(Refusal::Revoked));
 //! # Ok(())
 //! # }
@@ -65,29 +70,36 @@
 //!
 //! # Errors
 //!
-//! A verdict is a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Tell the client that word and no more;
-//! the cause inside `Invalid` is for the log. Sealing fails with a [`SealError`](session::SealError), reading keys with a
+//! A check fails with a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Send the client that word only.
+//! The cause inside `Invalid` is for the log. Sealing fails with a [`SealError`](session::SealError), loading keys with a
 //! [`RingError`](keyring::RingError).
 //!
-//! # What it cannot do
+//! # Limits
 //!
-//! A stolen cookie is the session, until it is signed out or dies. Data in a session can be brought back to an earlier value within
-//! a token's life. Whoever reads the key directory can make sessions for anybody. `SECURITY.md` has the whole threat model.
+//! * Anyone who has the cookie has the session, until a logout or the deadline.
+//! * Anyone who can read the key directory can create sessions of any user.
+//! * A user can restore an older value of the data in a session, by sending an older cookie that has not expired. So do not keep
+//!   counters or permissions there.
 //!
-//! # Inside
+//! `SECURITY.md` describes the threat model.
 //!
-//! A module imports only modules of its own layer and of lower ones, and no two files import each other (`tests/layers.rs`):
+//! # Token format
 //!
-//! | layer | modules | know |
+//! `tests/vectors/README.md` specifies the bytes of the token, with test vectors. It is enough to write a second implementation.
+//!
+//! # Layers
+//!
+//! A module imports only from its own layer and from lower layers, and files do not import each other in a circle
+//! (`tests/layers.rs`). Layers 0 to 2 use neither Salvo, Tokio nor a logger, and take the time as an argument.
+//!
+//! | layer | modules | depend on |
 //! |---|---|---|
 //! | 5 process | `cli`, `config`, `server` | the machine |
 //! | 4 http | `embed`, `http`, `web` | Salvo |
 //! | 3 sync | [`account`], `audit`, `metrics`, `log_sampler`, `store`, `sync` | Argon2, SQLite and PostgreSQL, Tokio |
-//! | 2 session | [`revocation`], [`session`] | what a session is, and when it is refused |
-//! | 1 sealing | [`keyring`], [`seal`] | keys and bytes |
-//! | 0 values | `access_denied`, `bounded_file`, [`clock`], `file_owner`, [`id`], `network`, [`secret`] | nothing |
-//!
-//! Layers 0 to 2 know neither Salvo, Tokio nor a logger, and take the time as an argument.
+//! | 2 session | [`revocation`], [`session`] | tokens and time |
+//! | 1 sealing | [`keyring`], [`seal`] | cryptography, key files |
+//! | 0 values | `access_denied`, `bounded_file`, [`clock`], `file_owner`, [`id`], `network`, [`secret`] | the operating system |
 
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod access_denied;
