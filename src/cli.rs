@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::layers::Origins;
+use crate::config::layers::{Layers, Origins};
 use arguments::{Settings, environment};
 use doctor::Doctor;
 use error::CliError;
@@ -123,11 +123,11 @@ impl Cli {
         }
         let environment = environment()?;
         let origins = Origins::new(self.settings.config, environment, flags);
-        let read = origins.read();
-        if let Command::Config(config) = &self.command {
-            return config.run(read);
-        }
-        let (layers, config) = read?;
+        let (layers, config) = match (origins.read(), &self.command) {
+            // It can explain the settings although their file cannot be read.
+            (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
+            (read, _) => read?,
+        };
         let settings = config.parse(&layers);
         match self.command {
             // It reports what stops the others.
@@ -140,7 +140,7 @@ impl Cli {
             Command::Migrate(migrate) => block_on(migrate.run(&settings?)),
             Command::Inspect(inspect) => block_on(inspect.run(&settings?)),
             Command::Openapi(openapi) => Ok(openapi.run(&settings?)),
-            Command::Config(_) => unreachable!("it ran before the configuration had to be usable"),
+            Command::Config(config) => config.run(&layers, settings.map(drop)),
             Command::Completions(completions) => {
                 settings?;
                 Ok(completions.run(&mut Self::command()))

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::error::{self, CliError};
 use super::output::outln;
-use crate::config::Config;
 use crate::config::error::ConfigError;
 use crate::config::layers::Layers;
 use crate::config::meanings::{self, Section, Setting};
@@ -25,20 +24,13 @@ pub(super) struct ShowConfig {
 }
 
 impl ShowConfig {
-    /// Prints the settings. If the configuration cannot be used, this prints nothing, or with `--explain` what is known: the
-    /// values as they were read, or the defaults. It fails in both cases.
-    pub(super) fn run(&self, read: Result<(Layers, Config), ConfigError>) -> Result<ExitCode, CliError> {
+    /// Prints the settings, or only those that are named. A configuration that cannot be used is an error; with `--explain` its
+    /// settings are printed before.
+    pub(super) fn run(&self, layers: &Layers, usable: Result<(), ConfigError>) -> Result<ExitCode, CliError> {
         self.check_names()?;
-        let (layers, usable) = match read {
-            Ok((layers, config)) => {
-                let usable = config.parse(&layers).map(drop);
-                (layers, usable)
-            }
-            Err(error) => (Layers::defaults(), Err(error)),
-        };
         if !self.explain {
             usable?;
-            self.lines(&layers).for_each(|(_, line)| outln!("{line}"));
+            self.lines(layers).for_each(|(_, line)| outln!("{line}"));
             return Ok(ExitCode::SUCCESS);
         }
         let sections = meanings::sections();
@@ -48,7 +40,7 @@ impl ShowConfig {
         };
         let explained =
             |(name, line): (&str, String)| format!("{}{line}", meanings::wrapped(meaning_of(name), "# ", WIDTH));
-        outln!("{}", self.lines(&layers).map(explained).collect::<Vec<_>>().join("\n\n"));
+        outln!("{}", self.lines(layers).map(explained).collect::<Vec<_>>().join("\n\n"));
         usable?;
         Ok(ExitCode::SUCCESS)
     }
