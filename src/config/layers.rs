@@ -183,7 +183,7 @@ impl Layers {
             return Err(ConfigError::Unknown { setting: setting.to_owned(), from: source });
         };
         if !held.0.same_type(&value) {
-            let reason = format!("it must be a {}, not a {}", held.0.type_str(), value.type_str());
+            let reason = format!("it must be of type {}, not {}", held.0.type_str(), value.type_str());
             return Err(ConfigError::BadValue { setting: setting.to_owned(), from: source, reason });
         }
         *held = (value, source);
