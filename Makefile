@@ -1,4 +1,4 @@
-# The targets that the README names. FUZZ_SECS is the time per fuzz target.
+# Targets for contributors: CONTRIBUTING.md says what they are for. FUZZ_SECS is the time per fuzz target.
 FUZZ_SECS ?= 5
 CARGO ?= cargo
 FUZZ_TARGETS = cookie_header open key_file login_body

@@ -11,7 +11,7 @@ async fn back_up(home: &Home) {
     database::run(&mut database::open(home, "sealjar.db").await, &copy).await;
 }
 
-/// As the README says.
+/// As `docs/backup.md` says.
 fn put_back(home: &Home) {
     fs::rename(home.path("copy.db"), home.path("sealjar.db")).expect("renames");
     for rest in ["sealjar.db-wal", "sealjar.db-shm"] {
