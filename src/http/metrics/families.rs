@@ -77,8 +77,9 @@ families! {
     );
     KEY_WAITS_REFUSED = Family::counter(
         "key_waits_refused_total",
-        "Requests answered with 503 because too many requests were waiting, of one client network or in \
-         total. A request waits if this server cannot decrypt its session cookie: it then looks for the key.",
+        "Requests that did not wait because too many requests were waiting, of one client network or in total. They are \
+         answered with 503, except the login page. A request waits if this server cannot decrypt its session cookie: it \
+         then looks for the key.",
     );
     BODY_WAITS_DISPLACED = Family::counter(
         "body_waits_displaced_total",
