@@ -46,6 +46,6 @@ def test_each_case_of_the_table_has_tests_with_all_proxies(row):
 
 def test_the_table_has_every_case_and_each_note_is_there():
     assert len(MATRIX) >= 26
-    table, notes = PAGE.split("## What is tested")[1].split("## What goes wrong")[0].rsplit("|\n", 1)
+    table, notes = PAGE.split("## Tested cases")[1].split("## Common problems")[0].rsplit("|\n", 1)
     used = set(re.findall("[\u00b9\u00b2\u00b3\u2074-\u2079]", table))
     assert used == set(re.findall("^([\u00b9\u00b2\u00b3\u2074-\u2079]) ", notes, re.MULTILINE))
