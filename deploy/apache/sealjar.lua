@@ -1,5 +1,5 @@
 -- Asks Sealjar about a request, for sealjar-guard.conf beside this file. Only an answer of 200 lets the request go on, with the
--- identity headers of that answer and without Sealjar's cookies. A person who opens a page is sent to sign in.
+-- identity headers of that answer and without Sealjar's cookies. A person who opens a page is sent to log in.
 
 local http = require "socket.http"
 http.TIMEOUT = 5

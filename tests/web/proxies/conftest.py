@@ -118,7 +118,7 @@ def hub_sealjar(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def apart(kind, certificate, hub_sealjar, app):
-    """With a sign-in host of its own."""
+    """With a login host of its own."""
     yield from running(kind, certificate, hub_sealjar, app, recipes=(SIGN_IN_HOST,))
 
 

@@ -65,7 +65,7 @@ WHEELS, DEBIAN = Path(sys.prefix) / "bin", "/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The recipes that each proxy's files show in comments.
 OWN_RULE, PUBLIC, SECOND_HOST = "A path with a rule of its own", "A path that everybody may see", "A second host"
-BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A sign-in host of its own"
+BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A login host of its own"
 # An address of the network that stands in the place of 192.0.2.0/24.
 CDN = "127.9.9.1"
 
@@ -184,7 +184,7 @@ class Proxy:
                     text = with_recipe(text, recipe)
                     unused.discard(recipe)
                 if recipe == SIGN_IN_HOST:
-                    text = without_block(text, "# Not with a sign-in host of its own:")
+                    text = without_block(text, "# Not with a login host of its own:")
             text = text.replace("3001", str(self.other_app)).replace("192.0.2.0", CDN.rpartition(".")[0] + ".0")
             for old, new in pairs:
                 if old in text:

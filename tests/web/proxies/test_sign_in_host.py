@@ -1,4 +1,4 @@
-"""A sign-in host of its own: for applications with `/auth/` paths of their own."""
+"""A login host of its own: for applications with `/auth/` paths of their own."""
 
 import json
 from urllib.parse import parse_qs, urlsplit
