@@ -67,18 +67,18 @@ enum Command {
     Store(store::Store),
     /// Move all data to another database; no session is lost, and no ended session comes back
     ///
-    /// Stop all servers before, and start them with the new address after. If the command is interrupted, run it again.
+    /// Stop all servers first, and start them with the new address afterwards. If the command is interrupted, run it again.
     /// docs/backup.md has the steps.
     Migrate(migrate::Migrate),
     /// Print the content of a token, and whether a server would accept it
     ///
-    /// Reads the token from standard input, with or without the name of the cookie and "=" in front. It is judged by these keys and
-    /// this store. The exit code is 0 if the token is accepted, and 1 if it is refused.
+    /// Reads the token from standard input, with or without the name of the cookie and "=" in front. The configured keys and store
+    /// decide whether it is accepted. The exit code is 0 if the token is accepted, and 1 if it is refused.
     Inspect(inspect::Inspect),
-    /// Print the settings in force and where each value came from
+    /// Print the settings in force and the source of each value
     ///
     /// The output is TOML. A password in the address of the store is not shown. With --explain this also works if the configuration
-    /// cannot be used: the values are then as far as they could be read, else the defaults, and the error follows.
+    /// cannot be used. The output then has the values that could be read, the defaults for all others, and the error at the end.
     Config(config::ShowConfig),
     /// Check the configuration, the keys, the store, the clock and the running server
     ///

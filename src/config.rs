@@ -53,7 +53,7 @@ section! {
         /// opens up to five more: three for writing, and two for following the revocations of other servers. PostgreSQL's own
         /// `max_connections` must be high enough for all servers together.
         max_connections: u32,
-        /// Maximum time that PostgreSQL may spend on one statement, waits for locks included. From 1s to less than 5s.
+        /// Maximum time that PostgreSQL may spend on one statement, including waits for locks. From 1s to less than 5s.
         statement_timeout: Span,
         /// Maximum time for opening a connection to PostgreSQL. From 1s to less than 5s.
         connect_timeout: Span,
@@ -70,18 +70,18 @@ section! {
         /// Address of the admin listener, written like `http.listen`. It serves `/healthz`, `/readyz`, `/metrics` and a
         /// description of these routes. It never uses TLS and has no authentication, so keep it private.
         admin_listen: Listen,
-        /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, Sealjar
-        /// believes every process that can write to the public socket, as it believes a proxy.
+        /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, every
+        /// process that can write to the public socket counts as a trusted proxy.
         unix_mode: UnixMode,
         /// Origins under which browsers reach the public routes, such as `https://app.example.com`. `http://` is possible only
         /// for `localhost`, names below it such as `app.localhost`, `127.0.0.1` and `[::1]`. If it is empty, `localhost`,
         /// `127.0.0.1` and `[::1]` are served at the port of `http.listen`. Requests for other hosts are refused with 421. Pages
         /// of one origin can send requests to the others if the browser does not send `Sec-Fetch-Site`.
         public_origins: Vec<String>,
-        /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are believed: addresses, networks such as `10.0.0.0/8`, or
-        /// `unix` for every client of a Unix socket. Name only proxies that overwrite these fields in each request. A trusted
-        /// proxy decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides which
-        /// client a failed login counts for.
+        /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are trusted: addresses, networks such as `10.0.0.0/8`, or `unix`
+        /// for every client of a Unix socket. List only proxies that overwrite these fields in each request. A trusted proxy
+        /// decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides for which client a
+        /// failed login is counted.
         trusted_proxies: Vec<String>,
         /// Additional names (`HOST:PORT`) under which proxies send requests to `/auth/verify`. The public origins are always
         /// accepted there. If it is empty, Sealjar accepts `localhost`, `127.0.0.1`, `[::1]` and the address of `http.listen`,
@@ -99,14 +99,14 @@ section! {
         /// must be at least twice this number plus 64. If it is lower, the server uses fewer connections and logs a warning.
         max_connections: u32,
         /// Maximum time for a client to send the head of a request, and maximum time that an idle connection stays open. At least
-        /// 1s. An HTTP/2 connection is idle if no request or response is in progress. A proxy must keep its idle connections for
-        /// less time than this, else some of its requests meet a closed connection.
+        /// 1s. An HTTP/2 connection is idle if no request or response is in progress. A proxy must close its idle connections
+        /// earlier than this. Otherwise some of its requests fail.
         idle_timeout: Span,
         /// Time between the signal to stop and the start of the shutdown. `/readyz` answers 503 during this time, and new
         /// connections are still accepted. Set it to more than a load balancer needs to notice the 503.
         shutdown_delay: Span,
-        /// Maximum time for open requests to finish at a shutdown; the rest are cut off. Idle connections are closed at once, or
-        /// after one second with HTTP/2.
+        /// Maximum time for open requests to finish at a shutdown. After that, their connections are closed. Idle connections are
+        /// closed at once, or after one second with HTTP/2.
         shutdown_timeout: Span,
     }
 }
@@ -150,15 +150,15 @@ section! {
         /// Time from the publication of a new key until it encrypts sessions, at most 3650d. It must be long enough for every
         /// server to read the new key.
         activate_after: Span,
-        /// Age of the newest activation at which the server creates a new key. It then also removes the keys that no session can
-        /// need. `0s` disables this; the maximum is 3650d. The server checks the age once a minute. It must be able to write to
-        /// the key directory.
+        /// Time from the activation of one key to the activation of the next. The server creates each key early enough. It then
+        /// also removes the keys that no session can need. `0s` disables this; the maximum is 3650d. The server checks once a
+        /// minute. It must be able to write to the key directory.
         rotate_every: Span,
     }
 }
 
 section! {
-    /// This server among several.
+    /// The name of this server, if there are several.
     Node {
         /// Name of this server in `sealjar keys status` and `sealjar keys rotate --wait`: at most 64 visible ASCII characters. If
         /// it is not set, the name of the host is used.
@@ -175,10 +175,9 @@ section! {
         /// Time after which a session ends even if it is in use. From `session.idle` to 3650d. A change applies to new sessions
         /// only. A session never lives longer than `max_lifetime_secs` of the key that encrypts it.
         absolute: Span,
-        /// Same as `session.idle`, for sessions of users who asked to be remembered.
+        /// Same as `session.idle`, for remembered sessions: those of users who selected "Keep me signed in".
         remembered_idle: Span,
-        /// Same as `session.absolute`, for sessions of users who asked to be remembered. Retired keys are kept for the longer of
-        /// the two absolute times.
+        /// Same as `session.absolute`, for remembered sessions. Retired keys are kept for the longer of the two absolute times.
         remembered_absolute: Span,
     }
 }
@@ -207,7 +206,7 @@ pub(crate) enum StaleChoice {
 section! {
     /// The cost of hashing passwords with Argon2id. `sealjar users calibrate` proposes values for a machine.
     PasswordCost {
-        /// Memory for one hash in KiB, from 7168 to 262144. The product of memory and passes must not be over 2097152.
+        /// Memory for one hash in KiB, from 7168 to 262144. Memory multiplied by passes must be at most 2097152.
         memory_kib: u32,
         /// Number of passes over the memory. Less than 2 passes with 19456 KiB is weaker than OWASP recommends.
         passes: u32,
@@ -240,8 +239,8 @@ section! {
         account_and_network_burst: u32,
         /// Interval for one account from one client network, from 1s to 3650d.
         account_and_network_interval: Span,
-        /// Burst for one account from all client networks that are not known to it. `0` disables this limit: many networks
-        /// together can then guess without an end.
+        /// Burst for one account from all client networks that are not known to it. `0` disables this limit: many networks together
+        /// can then guess without a limit.
         account_burst: u32,
         /// Interval for one account from all client networks that are not known to it, from 1s to 3650d.
         account_interval: Span,

@@ -46,7 +46,7 @@ pub(super) enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// Print which keys each live server has, and compare with the keys here
+    /// Print which keys each live server has, and compare them with this key directory
     ///
     /// The exit code is 1 if a live server does not have the same keys as this directory.
     Status {

@@ -47,7 +47,7 @@ the configuration file. The Debian package uses these places:
 /// How all commands behave, in the page of `sealjar` and in `docs/reference/cli.md`.
 pub(super) const NOTES: &str = "\
 Data goes to standard output, and messages go to standard error. If the reader of standard output closes it early, as
-`head` does, the command still does all its work, and its exit code stays the same. If writing there fails for another
+`head` does, the command still does all its work, and its exit code stays the same. If writing to it fails for another
 reason, such as a full disk, the exit code is 74. The command has done its work in this case too.
 
 The options `--config`, `--keys`, `--store` and `--set` work with every command. Use the same configuration for the
@@ -69,7 +69,7 @@ pub(super) const EXIT_CODES: &str = "\
 | 0 | done; `inspect`: the token is accepted |
 | 1 | failed; `inspect`: the token is refused; `keys status`: a server has other keys; `keys revoke`: a server may still accept the key; `doctor`: there is a problem |
 | 2 | wrong usage: an unknown command, option or value |
-| 74 | a file, a database, a socket or standard output could not be used; `serve`: a logout could not be stored before the end |
+| 74 | a file, a database, a socket or standard output could not be used; `serve`: a logout could not be stored before the server stopped |
 | 78 | the configuration cannot be used |
 ";
 
@@ -86,8 +86,8 @@ Variables that Kubernetes sets for a Service named sealjar, such as `SEALJAR_SER
 ignored. The flag `--set session.idle=20m` sets any setting, and some settings have a flag with a short name. In
 variables and flags, the items of a list are separated by commas.
 
-An unknown setting is an error, also in a variable. So is a value that is not possible, or that contradicts another
-setting. `sealjar config` prints the settings in force and where each came from. `sealjar config --explain` also prints
+An unknown setting is an error, also in a variable. So is an invalid value, and a value that contradicts another
+setting. `sealjar config` prints the settings in force and the source of each. `sealjar config --explain` also prints
 their meaning.
 
 A duration is a text such as `500ms`, `90s`, `30m`, `12h` or `14d`.
@@ -166,9 +166,9 @@ pub(super) fn reloading() -> String {
     let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
     format!(
         "\
-A running server follows its configuration file. It reads the file three times a second, and at once on SIGHUP. A change
-counts when two reads in a row find the same content, because the file may be half written. After SIGHUP one read is
-enough. These settings then take effect at once, all together:
+A running server reads its configuration file three times a second, and at once on SIGHUP. A change counts when two
+reads in a row find the same content, because the file may be half written. After SIGHUP one read is enough. These
+settings then take effect at once, all together:
 
 {settings}- all settings of `throttle`
 

@@ -14,7 +14,7 @@ use crate::store::records::Empty;
 pub(super) enum Store {
     /// End every session after a backup was restored or a failover lost commits
     ///
-    /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server before it. Accounts
+    /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server first. Accounts
     /// stay as they are in the backup. docs/backup.md has the steps.
     Restored,
 }

@@ -27,7 +27,7 @@ pub(super) enum Users {
     /// Asks for the password on a terminal, else reads it as one line from standard input. Creates the database if it does not
     /// exist. The login name, the display name and the email address cannot be changed later.
     Add {
-        /// Name to sign in with
+        /// Login name of the account
         login: LoginName,
         /// Name to show
         #[arg(long, default_value = "")]

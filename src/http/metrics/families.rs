@@ -41,8 +41,8 @@ families! {
     READY = Family::gauge("ready", "1 if `/readyz` answers that the server is ready, else 0.");
     DEGRADED = Family::gauge(
         "degraded",
-        "1 if this work fails although the server verifies sessions, else 0. `/readyz` says more about each value: \
-         docs/troubleshooting.md lists them.",
+        "1 if the server has this problem but still verifies sessions, else 0. `/readyz` shows the problem too, and \
+         docs/troubleshooting.md explains each value.",
     )
     .labels(&[Label { name: "what", values: &DEGRADATIONS }]);
     START_TIMESTAMP = Family::gauge("start_timestamp_seconds", "Time at which the server started, in Unix seconds.");
@@ -53,12 +53,12 @@ families! {
     );
     CONFIG_RELOAD_TIMESTAMP = Family::gauge(
         "config_last_reload_success_timestamp_seconds",
-        "Time at which the server last took over a usable configuration: at the start, after a change, or on \
+        "Time at which the server last applied a usable configuration: at the start, after a change, or on \
          SIGHUP. In Unix seconds.",
     );
     TLS_EXPIRY = Family::gauge(
         "tls_certificate_expiry_timestamp_seconds",
-        "Time at which the TLS certificate expires, in Unix seconds. Absent if the server does not speak TLS.",
+        "Time at which the TLS certificate expires, in Unix seconds. Absent if the server does not use TLS.",
     );
     CONNECTIONS = Family::gauge("connections", "Number of open connections of the public listener.");
     CONNECTIONS_LIMIT = Family::gauge(
@@ -131,8 +131,8 @@ families! {
     PASSWORD_THREADS_BUSY = Family::gauge("password_threads_busy", "Number of these threads that are checking a password.");
     PASSWORD_QUEUE = Family::gauge(
         "password_queue",
-        "Passwords that wait for a thread. `known`: the client is known to the account; this queue is served first. \
-         `strange`: the client is not.",
+        "Passwords that wait for a thread. `known`: the client is known to the account (docs/passwords.md), and is \
+         served first. `strange`: all other clients.",
     )
     .labels(&[Label { name: "lane", values: &["known", "strange"] }]);
     PASSWORD_QUEUE_LIMIT =
@@ -170,7 +170,7 @@ families! {
     );
     LAG = Family::histogram(
         "revocation_lag_seconds",
-        "Time from the write of a revocation by another process to the read of it here. Measured with \
+        "Time from the write of a revocation by another process until this server read it. Measured with \
          PostgreSQL only.",
     );
     STORE = Family::histogram(
