@@ -26,6 +26,30 @@ fn every_command_that_is_named_exists_with_its_flags() {
     }
 }
 
+#[test]
+fn every_flag_and_target_that_is_named_alone_exists() {
+    // Of the example `scale`, and of Cargo.
+    const OF_OTHERS: [&str; 2] = ["--share", "--locked"];
+    let flags = read("docs/reference/cli.md");
+    let makefile = read("Makefile");
+    let mut checked = 0;
+    for (path, text) in documents() {
+        for span in spans(&fences(&text).1) {
+            let first = span.split(['=', ' ']).next().expect("there is a first");
+            if first.starts_with("--") && !OF_OTHERS.contains(&first) {
+                let known = flags.split([' ', '\n', ',', '[', ']']).any(|word| word == first);
+                assert!(known, "{}: no command has the flag {first}", path.display());
+            } else if let Some(target) = span.strip_prefix("make ") {
+                assert!(makefile.contains(&format!("\n{target}:")), "{}: there is no `make {target}`", path.display());
+            } else {
+                continue;
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "only {checked} were found");
+}
+
 /// The commands of a block that begin with our name, each as one line without comments.
 fn commands(block: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");

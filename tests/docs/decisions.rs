@@ -18,7 +18,15 @@ fn every_decision_has_its_parts_and_is_in_the_index() {
             let parts = ["**Context.** ", "**Decision.** ", "**Consequences.** "];
             let at: Vec<_> = parts.iter().map(|part| body.find(&format!("\n{part}"))).collect();
             assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{}: {title}: {at:?}", path.display());
-            assert!(index.contains(&title.replace('`', "")) || index.contains(title), "the index lacks {title:?}");
+            let link = format!("- [{}]({}#", title.replace('`', ""), path.file_name().expect("a name").display());
+            assert!(
+                index.contains(&link) || index.contains(&link.replace(&title.replace('`', ""), title)),
+                "the index lacks {title:?}"
+            );
+            if let Some((_, measured)) = body.split_once("\n**Measured.** ") {
+                let says_how = ["`make ", "`cargo ", "`tests/", "once"].iter().any(|way| measured.contains(way));
+                assert!(says_how, "{}: {title}: no command makes the figures", path.display());
+            }
             found += 1;
         }
     }

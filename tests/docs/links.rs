@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::{ROOT, documents, fences, read, spans};
+use super::{ROOT, collect, documents, fences, read, spans};
 
 /// The directories whose files documents name by their paths.
 const PLACES: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "fuzz/", "keys/", "src/", "tests/"];
@@ -11,8 +11,11 @@ const PLACES: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "fuzz/",
 #[test]
 fn every_link_leads_to_a_file_and_a_heading_of_it() {
     let mut followed = 0;
-    for (path, text) in documents() {
+    let changelog = (PathBuf::from("CHANGELOG.md"), read("CHANGELOG.md"));
+    for (path, text) in documents().into_iter().chain([changelog]) {
         let (_, prose) = fences(&text);
+        let other = prose.lines().find(|line| line.starts_with('[') && line.contains("]: ") || line.contains("<a "));
+        assert!(other.is_none(), "{}: links have the form [text](target) here: {other:?}", path.display());
         for (link, target, heading) in links(&path, &prose) {
             assert!(Path::new(ROOT).join(&target).exists(), "{}: {link} leads nowhere", path.display());
             if let Some(heading) = heading {
@@ -43,8 +46,11 @@ fn links_of_packaged_documents_stay_in_the_package() {
     let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("assets");
     let pattern = |asset: &toml::Value| {
         let asset = asset.as_array().expect("an asset");
-        let is_document = asset[1].as_str().expect("a path").starts_with("usr/share/doc/sealjar/");
-        is_document.then(|| asset[0].as_str().expect("a pattern").to_owned())
+        let source = asset[0].as_str().expect("a pattern");
+        let below = asset[1].as_str().expect("a path").strip_prefix("usr/share/doc/sealjar/")?;
+        let directory = source.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
+        assert_eq!(below, directory, "the directory of {source} in the package");
+        Some(source.to_owned())
     };
     let patterns: Vec<String> = assets.iter().filter_map(pattern).collect();
     let is_packaged = |path: &Path| {
@@ -85,7 +91,7 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// The anchors of a document's headings, as GitHub makes them.
-fn anchors(text: &str) -> BTreeSet<String> {
+pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
     let (_, prose) = fences(text);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
     let anchor = |line: &str| {
@@ -138,6 +144,39 @@ fn every_path_and_test_that_is_named_exists() {
         }
     }
     assert!(paths > 200 && tests > 80, "only {paths} paths and {tests} tests were found");
+}
+
+#[test]
+fn every_test_that_contributing_names_exists() {
+    let mut sources = Vec::new();
+    for (directory, extension) in [("src", "rs"), ("tests", "rs"), ("tests/web", "py")] {
+        collect(directory, extension, &mut sources);
+    }
+    let all: String = sources.iter().map(read).collect();
+    let page = read("CONTRIBUTING.md");
+    let (blocks, prose) = fences(&page);
+    // A function's name of three words or more, and none that is called in a step.
+    let names = spans(&prose).into_iter().filter(|span| span.matches('_').count() > 2);
+    let names = names.filter(|span| span.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    let mut found = 0;
+    for name in names {
+        assert!(all.contains(&format!("fn {name}(")), "CONTRIBUTING.md: there is no test {name}");
+        found += 1;
+    }
+    assert!(found > 4, "only {found} were found");
+    // The last word of a command that runs some tests: modules, and how a test's name begins.
+    let architecture = read("ARCHITECTURE.md");
+    let lines = blocks.iter().flat_map(|(_, block)| block.lines()).map(str::to_owned).chain(spans(&architecture));
+    for line in lines.filter(|line| line.starts_with("cargo test")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let Some(at) = words.iter().position(|word| ["--lib", "--test"].contains(word)) else { continue };
+        for part in words[at + 1..].iter().flat_map(|word| word.split("::")) {
+            let is_file = sources
+                .iter()
+                .any(|path| path.file_stem().is_some_and(|stem| stem == part) || path.iter().any(|name| name == part));
+            assert!(is_file || all.contains(&format!("fn {part}")), "{line}: there is no {part}");
+        }
+    }
 }
 
 /// The paths that a path with one `{a,b}` stands for.

@@ -7,6 +7,8 @@ mod commands;
 mod decisions;
 mod links;
 mod reference;
+mod rooms;
+mod security;
 mod style;
 mod troubleshooting;
 

@@ -22,6 +22,20 @@ fn documents_that_everybody_opens_stay_short() {
 }
 
 #[test]
+fn lines_of_text_are_short() {
+    for (path, text) in documents() {
+        for line in fences(&text).1.lines() {
+            // Rows of tables, images and links are not wrapped.
+            let is_whole = line.trim_start().starts_with('|')
+                || line.starts_with("<img ")
+                || line.starts_with("- [") && line.ends_with(')');
+            let length = line.chars().count();
+            assert!(is_whole || length <= 120, "{}: {length} characters: {line}", path.display());
+        }
+    }
+}
+
+#[test]
 fn sentences_are_short() {
     let mut found = 0;
     let mut too_long = Vec::new();

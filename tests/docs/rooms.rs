@@ -1,0 +1,61 @@
+//! The table of rooms in `ARCHITECTURE.md` names every source and no other, and types that exist.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{ROOT, collect, read};
+
+fn code(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The files and directories that the first cell of a row names. The names of files may lack `.rs`.
+fn named(cell: &str) -> Vec<PathBuf> {
+    let names = code(cell);
+    let mut directory = Path::new(names[0]).parent().expect("a file is in a directory").to_owned();
+    let mut found = Vec::new();
+    for (name, after) in names.iter().zip(cell.split('`').skip(2).step_by(2)) {
+        // Only the first name, and one with a directory that it shares, is below `src/`.
+        let has_directory = name.trim_end_matches('/').contains('/');
+        let path = if has_directory { PathBuf::from(name) } else { directory.join(name) };
+        if after.starts_with(':') {
+            directory.clone_from(&path);
+        } else {
+            found.push(if name.ends_with('/') { path } else { path.with_extension("rs") });
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rooms_of_the_architecture_are_the_sources() {
+    let page = read("ARCHITECTURE.md");
+    let (_, table) = page.split_once("\n## Rooms\n").expect("the section");
+    let (table, _) = table.split_once("\n## ").expect("it ends");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|row| row.trim_start_matches("| ").trim_end_matches('|').split(" | ").collect())
+        .collect();
+    let rooms: BTreeSet<PathBuf> = rows.iter().flat_map(|row| named(row[0])).collect();
+    for room in &rooms {
+        assert!(Path::new(ROOT).join("src").join(room).exists(), "ARCHITECTURE.md: there is no {}", room.display());
+    }
+    let mut sources = Vec::new();
+    collect("src", "rs", &mut sources);
+    let all: String = sources.iter().map(read).collect();
+    for name in rows.iter().filter_map(|row| row.get(2)).flat_map(|cell| code(cell)) {
+        let exists = ["struct", "enum", "trait", "impl"].iter().any(|kind| {
+            all.split(&format!("{kind} {name}")).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric))
+        });
+        assert!(exists, "ARCHITECTURE.md: there is no type {name}");
+    }
+    assert!(rooms.len() > 100, "only {} were found", rooms.len());
+    for source in sources.iter().map(|source| source.strip_prefix("src").expect("it is below")) {
+        let is_left_out = source == Path::new("lib.rs")
+            || source.components().any(|part| part.as_os_str() == "tests")
+            || source.ends_with("tests.rs");
+        let has_room = source.ancestors().any(|path| rooms.contains(path));
+        assert!(is_left_out || has_room, "ARCHITECTURE.md: the table of rooms lacks {}", source.display());
+    }
+}
