@@ -110,6 +110,28 @@ fn running_says_how_long_sessions_last_by_default() {
         [("ordinary", "idle", "absolute"), ("remembered", "remembered_idle", "remembered_absolute")]
     {
         let row = format!("| {session} | `{}` | `{}` |\n", default(idle), default(absolute));
-        assert!(include_str!("../docs/running.md").contains(&row), "{row}");
+        let in_words = |setting| default(setting).replace('m', " minutes").replace('h', " hours").replace('d', " days");
+        let beside_the_limits = format!("| {session} session | {} | {} |\n", in_words(idle), in_words(absolute));
+        for row in [row, beside_the_limits] {
+            assert!(include_str!("../docs/running.md").contains(&row), "{row}");
+        }
     }
+}
+
+/// `make bench` writes both from the same figures.
+#[test]
+fn readmes_figures_are_those_of_the_page_of_performance() {
+    let performance = include_str!("../docs/performance.md");
+    let (_, table) = README.split_once("<!-- bench:begin -->\n").expect("the beginning");
+    let (table, _) = table.split_once("<!-- bench:end -->\n").expect("the end");
+    let results: Vec<&str> = table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next()).collect();
+    let mut found = 0;
+    // The time of a start is rounded to tenths of a second in the README.
+    for result in results.into_iter().filter(|result| result.starts_with(|first: char| first.is_ascii_digit())) {
+        let figure = result.strip_suffix(" ns").unwrap_or(result);
+        let is_rounded = result.ends_with(" s");
+        assert!(is_rounded || performance.contains(&format!("| {figure} |")), "docs/performance.md lacks {result}");
+        found += 1;
+    }
+    assert!(found > 6, "only {found} were found");
 }

@@ -27,11 +27,13 @@ fn every_command_that_is_named_exists_with_its_flags() {
 }
 
 #[test]
-fn every_flag_and_target_that_is_named_alone_exists() {
+fn every_flag_target_metric_and_variable_that_is_named_alone_exists() {
     // Of the example `scale`, and of Cargo.
     const OF_OTHERS: [&str; 2] = ["--share", "--locked"];
     let flags = read("docs/reference/cli.md");
     let makefile = read("Makefile");
+    let metrics = read("docs/reference/metrics.md");
+    let settings = settings();
     let mut checked = 0;
     for (path, text) in documents() {
         for span in spans(&fences(&text).1) {
@@ -41,6 +43,13 @@ fn every_flag_and_target_that_is_named_alone_exists() {
                 assert!(known, "{}: no command has the flag {first}", path.display());
             } else if let Some(target) = span.strip_prefix("make ") {
                 assert!(makefile.contains(&format!("\n{target}:")), "{}: there is no `make {target}`", path.display());
+            } else if first.starts_with("sealjar_") {
+                let name = first.split('{').next().expect("there is a first");
+                let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+                assert!(metrics.contains(&format!("`{name}`")), "{}: there is no metric {name}", path.display());
+            } else if let Some((section, key)) = first.strip_prefix("SEALJAR_").and_then(|name| name.split_once("__")) {
+                let setting = format!("{section}.{key}").to_lowercase();
+                assert!(settings.contains(&setting), "{}: there is no setting {setting}", path.display());
             } else {
                 continue;
             }

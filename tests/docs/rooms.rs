@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{ROOT, collect, read};
+use super::{ROOT, collect, fences, read, spans};
 
 fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
@@ -25,6 +25,20 @@ fn named(cell: &str) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let page = read("ARCHITECTURE.md");
+    let (before, rest) = page.split_once("\n## Rooms\n").expect("the section");
+    let (_, after) = rest.split_once("\n## ").expect("it ends");
+    let spans = [before, after].map(|text| spans(&fences(text).1)).concat();
+    let files: Vec<_> = spans.iter().filter(|span| span.ends_with(".rs")).collect();
+    assert!(files.len() > 15, "only {files:?}");
+    for file in files {
+        let exists = ["", "src"].iter().any(|directory| Path::new(ROOT).join(directory).join(file).exists());
+        assert!(exists, "ARCHITECTURE.md: there is no {file}");
+    }
 }
 
 #[test]
