@@ -29,7 +29,7 @@ fn every_command_that_is_named_exists_with_its_flags() {
 #[test]
 fn every_flag_target_metric_and_variable_that_is_named_alone_exists() {
     // Of the example `scale`, and of Cargo.
-    const OF_OTHERS: [&str; 2] = ["--share", "--locked"];
+    const OF_OTHERS: [&str; 3] = ["--share", "--remembered", "--locked"];
     let flags = read("docs/reference/cli.md");
     let makefile = read("Makefile");
     let metrics = read("docs/reference/metrics.md");
