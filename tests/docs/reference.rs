@@ -50,6 +50,24 @@ fn the_page_of_http_has_every_route_with_its_methods() {
 }
 
 #[test]
+fn the_page_of_http_names_statuses_that_the_routes_have() {
+    let page = read("docs/reference/http.md");
+    let [public, _] = descriptions();
+    let mut found = 0;
+    for cells in table(&page, "## Routes") {
+        let (method, path) =
+            (code(cells[0]).first().map_or("get".to_owned(), |method| method.to_lowercase()), code(cells[1])[0]);
+        let responses = public["paths"][path][&method]["responses"].as_object().expect("the route is described");
+        let words = cells[3].split(|char: char| !char.is_ascii_alphanumeric());
+        for status in words.filter(|word| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit())) {
+            assert!(responses.contains_key(status), "docs/reference/http.md: {method} {path} has no answer {status}");
+            found += 1;
+        }
+    }
+    assert!(found > 25, "only {found} were found");
+}
+
+#[test]
 fn the_page_of_http_has_every_reason_with_its_status() {
     let page = read("docs/reference/http.md");
     let is_status = |first: &str| first.len() == 3 && first.bytes().all(|byte| byte.is_ascii_digit());
