@@ -1,13 +1,13 @@
-//! Checks the documents against the repository and the program: links, paths, commands, settings, reference pages, the ASVS table,
-//! the form of decisions, and the size that each document may have.
+//! Checks the documents against the repository and the program: links, paths, commands, settings, reference pages, the table of
+//! modules, the promises, the ASVS table, the form of decisions, and the size that each document may have.
 #![allow(missing_docs)]
 
+mod architecture;
 mod asvs;
 mod commands;
 mod decisions;
 mod links;
 mod reference;
-mod rooms;
 mod security;
 mod style;
 mod troubleshooting;

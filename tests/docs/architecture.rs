@@ -1,4 +1,4 @@
-//! The table of rooms in `ARCHITECTURE.md` names every source and no other, and types that exist.
+//! The table of modules in `ARCHITECTURE.md` names every source and no other, and types that exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn named(cell: &str) -> Vec<PathBuf> {
 #[test]
 fn every_file_that_the_architecture_names_exists() {
     let page = read("ARCHITECTURE.md");
-    let (before, rest) = page.split_once("\n## Rooms\n").expect("the section");
+    let (before, rest) = page.split_once("\n## Modules\n").expect("the section");
     let (_, after) = rest.split_once("\n## ").expect("it ends");
     let spans = [before, after].map(|text| spans(&fences(text).1)).concat();
     let files: Vec<_> = spans.iter().filter(|span| span.ends_with(".rs")).collect();
@@ -42,18 +42,18 @@ fn every_file_that_the_architecture_names_exists() {
 }
 
 #[test]
-fn the_rooms_of_the_architecture_are_the_sources() {
+fn the_modules_of_the_architecture_are_the_sources() {
     let page = read("ARCHITECTURE.md");
-    let (_, table) = page.split_once("\n## Rooms\n").expect("the section");
+    let (_, table) = page.split_once("\n## Modules\n").expect("the section");
     let (table, _) = table.split_once("\n## ").expect("it ends");
     let rows: Vec<Vec<&str>> = table
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|row| row.trim_start_matches("| ").trim_end_matches('|').split(" | ").collect())
         .collect();
-    let rooms: BTreeSet<PathBuf> = rows.iter().flat_map(|row| named(row[0])).collect();
-    for room in &rooms {
-        assert!(Path::new(ROOT).join("src").join(room).exists(), "ARCHITECTURE.md: there is no {}", room.display());
+    let listed: BTreeSet<PathBuf> = rows.iter().flat_map(|row| named(row[0])).collect();
+    for path in &listed {
+        assert!(Path::new(ROOT).join("src").join(path).exists(), "ARCHITECTURE.md: there is no {}", path.display());
     }
     let mut sources = Vec::new();
     collect("src", "rs", &mut sources);
@@ -64,12 +64,12 @@ fn the_rooms_of_the_architecture_are_the_sources() {
         });
         assert!(exists, "ARCHITECTURE.md: there is no type {name}");
     }
-    assert!(rooms.len() > 100, "only {} were found", rooms.len());
+    assert!(listed.len() > 100, "only {} were found", listed.len());
     for source in sources.iter().map(|source| source.strip_prefix("src").expect("it is below")) {
         let is_left_out = source == Path::new("lib.rs")
             || source.components().any(|part| part.as_os_str() == "tests")
             || source.ends_with("tests.rs");
-        let has_room = source.ancestors().any(|path| rooms.contains(path));
-        assert!(is_left_out || has_room, "ARCHITECTURE.md: the table of rooms lacks {}", source.display());
+        let has_row = source.ancestors().any(|path| listed.contains(path));
+        assert!(is_left_out || has_row, "ARCHITECTURE.md: the table of modules lacks {}", source.display());
     }
 }
