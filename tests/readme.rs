@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -50,8 +50,8 @@ fn readme_transcript_is_what_happens() {
         "--admin-listen",
         "127.0.0.1:0",
     ]);
-    let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
-    let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut server = Demo(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs"));
+    let mut lines = BufReader::new(server.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let mut after = |prefix: &str| {
         let line = lines.find(|line| line.trim_start().starts_with(prefix)).expect("the demo prints it");
         line.trim_start()[prefix.len()..].trim().to_owned()
@@ -67,10 +67,20 @@ fn readme_transcript_is_what_happens() {
         let expected: Vec<String> = expected.iter().map(|line| comparable(line)).collect();
         assert_eq!(printed, expected, "{command}");
     }
-    // By the signal of Ctrl-C, so that the demo's directory goes.
-    let stopped = Command::new("sh").arg("-c").arg(format!("kill -INT {}", server.id())).status();
-    assert!(stopped.expect("sh runs").success());
-    server.wait().expect("it ends");
+}
+
+/// A demo that is stopped when it is dropped, also by a test that fails.
+struct Demo(Child);
+
+impl Drop for Demo {
+    /// Sends the signal of Ctrl-C, so that the demo removes its directory.
+    fn drop(&mut self) {
+        let stopped = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.0.id())).status();
+        let ended = self.0.wait();
+        if !std::thread::panicking() {
+            assert!(stopped.expect("sh runs").success() && ended.expect("it ends").success());
+        }
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
     let away = ["--set", "store=postgres://sealjar@192.0.2.1/sealjar?sslmode=disable"];
     let quickly = ["--set", "postgres.connect_timeout=1s"];
     is("store.tls", &[away, quickly].concat(), &["problem"], "sslmode");
-    is("store.open", &[away, quickly].concat(), &["problem"], "the server must run");
+    is("store.open", &[away, quickly].concat(), &["problem"], "the database server must run");
     is("store.server", &["--set", "postgres.max_connections=500"], &["warning"], "postgres.max_connections");
     let (levels, remedies) = found(&home, "clock.store", &[], "-2h");
     assert!(levels.contains(&"problem".to_owned()) && remedies.contains("NTP"), "{levels:?} {remedies}");
@@ -55,5 +55,5 @@ fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
     database.wait_for_standbys();
     is("store.server", &[], &["ok"], "");
     database.kill();
-    is("store.open", &[], &["problem"], "the server must run");
+    is("store.open", &[], &["problem"], "the database server must run");
 }
