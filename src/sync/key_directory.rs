@@ -1,6 +1,6 @@
 //! Reading the key ring again while it is in use.
 //!
-//! The directory is read again twice a second, and whenever somebody asks (never more often than ten times a second). Contents are
+//! The directory is read again about every 0.6 s, and whenever somebody asks (never more often than ten times a second). Contents are
 //! compared, not times or events: that works on network file systems and with the links that Kubernetes swaps. The whole ring is
 //! swapped at once; one that fails to load leaves the old one serving.
 
