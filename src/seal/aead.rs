@@ -1,8 +1,8 @@
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) as the two steps that it is made of: HChaCha20 turns the key and the first
 //! 16 bytes of the nonce into a subkey, and ChaCha20-Poly1305 (RFC 8439) goes on with the other 8.
 //!
-//! The second step is `ring`'s, whose assembly takes half the time of `chacha20poly1305` at a cookie's length, however it was
-//! built. `chacha20poly1305` is what it is held against: here whenever a key is loaded, and in the tests and the fuzz targets.
+//! The second step is `ring`'s, whose assembly takes at most half the time of `chacha20poly1305` at a cookie's length, however it
+//! was built. `chacha20poly1305` is what it is held against: here whenever a key is loaded, and in the tests and the fuzz targets.
 
 use chacha20::R20;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
