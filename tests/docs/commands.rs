@@ -27,7 +27,7 @@ fn every_command_that_is_named_exists_with_its_flags() {
 }
 
 #[test]
-fn every_flag_target_metric_and_variable_that_is_named_alone_exists() {
+fn every_flag_target_metric_and_variable_named_alone_exists() {
     // Of the example `scale`, and of Cargo.
     const OF_OTHERS: [&str; 3] = ["--share", "--remembered", "--locked"];
     let flags = read("docs/reference/cli.md");
