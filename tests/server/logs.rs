@@ -1,8 +1,10 @@
-//! Which request a line of the log is about.
+//! Lines of the log: which request a line is about, and what no line holds.
+
+use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Home, Server, client};
+use crate::harness::{Answer, Home, PASSWORD, Server, client};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -51,6 +53,48 @@ async fn logs_a_refused_token_with_the_request_id_of_the_proxy() {
         let answer = Answer::of(request.send().await.expect("an answer")).await;
         assert_eq!((answer.verdict(), answer.header("x-request-id")), ("401 invalid".to_owned(), None), "{path}");
         assert_eq!(server.event("token-refused")["span"]["request_id"], id);
+    }
+}
+
+#[tokio::test]
+async fn no_level_logs_a_password_a_token_or_a_key() {
+    const WRONG: &str = "a wrong password of its own";
+    let home = Home::new();
+    let mut server = home.start_with(&["--set", "log.level=trace"], &[]);
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().redirect(reqwest::redirect::Policy::none());
+    let http2 = http2.build().expect("a client");
+    let mut secrets = vec![PASSWORD.to_owned(), WRONG.to_owned()];
+    for client in [client(), &http2] {
+        for (password, verdict) in [(WRONG, "401 credentials"), (PASSWORD, "200")] {
+            let json = client.post(server.url("/auth/login")).json(&Server::login_body("alice", password));
+            let form = client.post(server.url("/auth/login")).form(&[("login", "alice"), ("password", password)]);
+            for request in [json, form] {
+                let answer = Answer::of(request.send().await.expect("an answer")).await;
+                assert!([verdict, "303"].contains(&answer.verdict().as_str()), "{}", answer.verdict());
+                let Some(session) = answer.session else { continue };
+                for path in ["/auth/status", "/auth/verify", "/auth/verify/-?role=a"] {
+                    let request = client.get(server.url(path)).header("cookie", session.cookie());
+                    request.send().await.expect("an answer");
+                }
+                let request = client.post(server.url("/auth/logout")).header("cookie", session.cookie());
+                assert_eq!(Answer::of(request.send().await.expect("an answer")).await.verdict(), "200");
+                assert_eq!(server.status(&session).await, "401 revoked");
+                secrets.push(session.cookie().split_once('=').expect("a name and a token").1.to_owned());
+            }
+        }
+    }
+    let key = fs::read_dir(home.path("keys")).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let key = key.filter(|path| path.extension().is_some_and(|end| end == "key")).map(fs::read_to_string);
+    let key: toml::Table = key.map(|text| text.expect("a key file")).collect::<String>().parse().expect("TOML");
+    secrets.push(key["secret"].as_str().expect("text").to_owned());
+    assert_eq!(secrets.len(), 7, "two passwords, four tokens and a key");
+
+    server.signal("TERM");
+    let lines = server.lines_until("stopped");
+    let traced = lines.iter().filter(|line| line["level"] == "TRACE").count();
+    assert!(traced > 100, "only {traced} lines are of that level");
+    for line in lines.iter().map(Value::to_string) {
+        assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
 }
 
