@@ -246,13 +246,13 @@ impl Store {
         call!(self, engine => engine.record_pruned_through(instant))
     }
 
-    /// Records a node's report of its keys, and deletes reports that are older than an hour and than the time they say.
+    /// Records a node's report of its keys, and deletes reports that are older than both an hour and the time that they name.
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
         call!(self, engine => engine.report_node(report))
     }
 
-    /// Returns the latest report of every node that has one: a report is deleted when the node
-    /// stops, or when it is older than an hour and than the time it says.
+    /// Returns the latest report of every node that has one. A report is deleted when the node stops, or when it is older than both
+    /// an hour and the time that it names.
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         call!(self, engine => engine.nodes())
     }

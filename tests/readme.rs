@@ -56,7 +56,8 @@ fn readme_transcript_is_what_happens() {
         let line = lines.find(|line| line.trim_start().starts_with(prefix)).expect("the demo prints it");
         line.trim_start()[prefix.len()..].trim().to_owned()
     };
-    let (origin, password) = (after("sealjar demo at"), after("password"));
+    let origin = after("sealjar demo at");
+    let password = after("password");
 
     let steps = transcript();
     assert!(steps.len() >= 6, "the transcript was found");

@@ -13,7 +13,7 @@ use clap_mangen::roff::Roff;
 
 use super::error::CliError;
 use crate::config::meanings;
-use crate::config::reload::AT_ONCE;
+use crate::config::reload::{AT_ONCE, GROUP_AT_ONCE};
 
 /// Name of the program at the foot of each page.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
@@ -163,6 +163,7 @@ fn settings() -> Vec<u8> {
 
 /// Settings that take effect while the server runs, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
 pub(super) fn reloading() -> String {
+    let group = GROUP_AT_ONCE.trim_end_matches('.');
     let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
     format!(
         "\
@@ -170,7 +171,7 @@ A running server reads its configuration file three times a second, and at once 
 reads in a row find the same content, because the file may be half written. After SIGHUP one read is enough. These
 settings then take effect at once, all together:
 
-{settings}- all settings of `throttle`
+{settings}- all settings of `{group}`
 
 `keys.rotate_every` takes effect within a minute. All other settings take effect at the next start. A restart
 ends no session. The log names the settings that changed, and those that wait for the next start.

@@ -100,8 +100,8 @@ fn the_page_of_metrics_is_up_to_date() {
             listed => format!("`{}`: {}", label.name, values(listed)),
         });
         let labels = labels.collect::<Vec<_>>().join("; ");
-        let (name, kind, help) = (family.name, family.kind, family.help);
-        writeln!(rows, "| `sealjar_{name}` | {kind} | {labels} | {help} |").expect("a string takes it");
+        writeln!(rows, "| `sealjar_{}` | {} | {labels} | {} |", family.name, family.kind, family.help)
+            .expect("a string takes it");
     }
     let text = format!(
         "# Metrics

@@ -24,7 +24,7 @@ pub(crate) const AT_ONCE: [&str; 10] = [
     "keys.rotate_every",
     "log.level",
 ];
-const GROUP_AT_ONCE: &str = "throttle.";
+pub(crate) const GROUP_AT_ONCE: &str = "throttle.";
 
 /// Every setting's value by dotted name, in one spelling.
 pub(crate) type Values = BTreeMap<String, Value>;

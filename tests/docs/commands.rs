@@ -70,7 +70,9 @@ fn commands(block: &str) -> Vec<String> {
 /// Whether these words are a command, as far as they name one, and their flags are flags of it.
 fn check(line: &str, helps: &mut BTreeMap<String, (bool, String)>) -> Result<(), String> {
     const VALUED: [&str; 4] = ["--config", "--keys", "--store", "--set"];
-    let (mut command, mut flags, mut words) = (Vec::new(), Vec::new(), line.split_whitespace());
+    let mut command = Vec::new();
+    let mut flags = Vec::new();
+    let mut words = line.split_whitespace();
     let groups = ["keys", "users", "store"];
     while let Some(word) = words.next() {
         if word.starts_with("--") {

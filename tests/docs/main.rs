@@ -60,7 +60,9 @@ fn sealjar(arguments: &[&str]) -> (bool, String) {
 
 /// Splits a document into its fenced blocks, each with its language, and the text outside of them.
 fn fences(text: &str) -> (Vec<(&str, String)>, String) {
-    let (mut blocks, mut prose, mut open) = (Vec::new(), String::new(), false);
+    let mut blocks: Vec<(&str, String)> = Vec::new();
+    let mut prose = String::new();
+    let mut open = false;
     for line in text.lines() {
         match line.trim_start().strip_prefix("```") {
             Some(_) if open => open = false,

@@ -55,8 +55,8 @@ fn the_page_of_http_names_statuses_that_the_routes_have() {
     let [public, _] = descriptions();
     let mut found = 0;
     for cells in table(&page, "## Routes") {
-        let (method, path) =
-            (code(cells[0]).first().map_or("get".to_owned(), |method| method.to_lowercase()), code(cells[1])[0]);
+        let method = code(cells[0]).first().map_or("get".to_owned(), |method| method.to_lowercase());
+        let path = code(cells[1])[0];
         let responses = public["paths"][path][&method]["responses"].as_object().expect("the route is described");
         let words = cells[3].split(|char: char| !char.is_ascii_alphanumeric());
         for status in words.filter(|word| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit())) {

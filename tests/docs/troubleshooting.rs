@@ -92,8 +92,8 @@ fn message(call: &str) -> &str {
     let mut last = "";
     let mut rest = call;
     loop {
-        let (quote, end) = (rest.find('"'), rest.find(';'));
-        match quote {
+        let end = rest.find(';');
+        match rest.find('"') {
             Some(at) if end.is_none_or(|end| at < end) => {
                 let (literal, after) = rest[at + 1..].split_once('"').expect("it ends");
                 (last, rest) = (literal, after);

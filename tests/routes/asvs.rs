@@ -267,7 +267,7 @@ async fn a_wrong_password_is_answered_alike_by_all_routes() {
     assert_eq!(site.status(&session).await, "200");
 }
 
-/// What `docs/running.md` says of those who want no session to outlive the ordinary.
+/// `docs/running.md` says how to keep remembered sessions from outliving ordinary ones.
 #[tokio::test]
 async fn being_remembered_can_last_no_longer_than_usual() {
     let site = Site::with(&["session.remembered_idle=30m", "session.remembered_absolute=12h"]).await;
