@@ -69,8 +69,8 @@ impl Failure {
     }
 }
 
-/// A password was not checked, because the store failed.
-pub(crate) fn password_unchecked(purpose: Purpose) {
+/// A password was not checked, or the session after it could not begin, because the store, the list or the keys failed.
+pub(crate) fn password_failed(purpose: Purpose) {
     count(purpose, Password::Error);
 }
 
@@ -88,6 +88,11 @@ pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: b
             event!("password-change", "changed the password", sub, sid = %sid, remembered, client = %client);
         }
     }
+}
+
+/// A new password is in force, and the session that should follow could not begin.
+pub(crate) fn password_changed_only(sub: &str, client: Network) {
+    event!("password-change", "changed the password, but no session began", sub, client = %client);
 }
 
 pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Network) {

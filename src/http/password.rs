@@ -8,7 +8,7 @@ use salvo::http::Request;
 
 use crate::account::credentials::{MediaType, PasswordChange};
 use crate::account::{LoginName, Password};
-use crate::audit::Purpose;
+use crate::audit::{self, Purpose};
 use crate::http::body::Submission;
 use crate::http::context::Context;
 use crate::http::forms::{Entry, SignInForm};
@@ -67,7 +67,9 @@ async fn change(context: &Context, request: &mut Request, entry: &mut Entry) -> 
         Who::Session(current) => Manner { purpose, remember: current.remembered, app_data: &current.app_data },
         Who::Named(_) => Manner { purpose, remember, app_data: &[] },
     };
-    let (session, view) = begin(context, &checked, manner).await?;
+    let (session, view) = begin(context, &checked, manner).await.inspect_err(|_| {
+        audit::password_changed_only(&checked.account.sub, context.client());
+    })?;
     let reply = match (submission.is_form(), &who) {
         (false, _) => view,
         (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),

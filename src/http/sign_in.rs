@@ -17,7 +17,7 @@ use crate::http::throttle::LoginAttempt;
 use crate::id::Sid;
 use crate::log_sampler::sampled;
 use crate::session::form::Bound;
-use crate::session::{Identity, Presented, Refusal, SealedSession};
+use crate::session::{Identity, Presented, Refusal, SealError, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
 
 /// The live session behind a request, as far as it concerns a change of its privilege.
@@ -103,7 +103,11 @@ pub(super) async fn begin(
             audit::session_replaced(manner.purpose, *sid, &token.sub);
         }
     };
-    app.committer.revoke_telling(revokes, tell).await.map_err(|_| Problem::NotDurable)?;
+    let failed = |problem| {
+        audit::password_failed(manner.purpose);
+        problem
+    };
+    app.committer.revoke_telling(revokes, tell).await.map_err(|_| failed(Problem::NotDurable))?;
 
     let profile = &account.profile;
     let identity = Identity {
@@ -118,17 +122,14 @@ pub(super) async fn begin(
     let now = context.now();
     app.sessions.may_begin(&identity, *read, now).map_err(|refusal| {
         if refusal == Refusal::Stale {
-            return Problem::Session(refusal);
+            return failed(Problem::Session(refusal));
         }
         audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), client);
         Problem::Overtaken
     })?;
-    let sealed = |error| {
-        sampled!(ERROR, %error, "a sign-in could not be sealed");
-        Problem::Seal(error)
-    };
-    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(sealed)?;
-    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(sealed)?;
+    let unsealed = |error| failed(not_sealed(error));
+    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(unsealed)?;
+    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(unsealed)?;
     audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, client);
     let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
     let view = SessionView::new(sid, &identity, sealed_at, deadlines, flags, csrf_token.expose().as_bytes());
@@ -167,7 +168,7 @@ pub(super) async fn authenticate(
             if problem == Problem::Busy {
                 audit::overloaded(purpose, network);
             } else {
-                audit::password_unchecked(purpose);
+                audit::password_failed(purpose);
             }
             Err(problem)
         }
@@ -185,6 +186,12 @@ async fn check(
     password: Password,
 ) -> Result<Result<Checked, Refused>, Problem> {
     let app = &context.app;
+    // If no session can begin, nothing is checked, changed or ended for one.
+    let now = context.now();
+    if !app.sessions.revocations().is_current(now) {
+        return Err(Problem::Session(Refusal::Stale));
+    }
+    app.sessions.check_active_key(now).map_err(not_sealed)?;
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
@@ -231,6 +238,11 @@ pub(super) async fn authenticate_again(
         Err(Problem::Credentials) => Err(Problem::Password),
         outcome => outcome,
     }
+}
+
+fn not_sealed(error: SealError) -> Problem {
+    sampled!(ERROR, %error, "a sign-in could not be sealed");
+    Problem::Seal(error)
 }
 
 pub(super) fn store_failed(error: StoreError) -> Problem {

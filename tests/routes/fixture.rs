@@ -230,6 +230,15 @@ impl Site {
         self.keys.join(format!("{kid}.key"))
     }
 
+    /// Takes the date of a key at which it seals out of its file, and reads the ring again: the key opens, and does not seal.
+    pub(crate) fn unschedule(&self, kid: Kid) {
+        let file = self.key_file(kid);
+        let text = std::fs::read_to_string(&file).expect("a key file");
+        let lines = text.lines().filter(|line| !line.starts_with("activates_at")).map(|line| format!("{line}\n"));
+        std::fs::write(&file, lines.collect::<String>()).expect("our own file");
+        self.read_keys();
+    }
+
     /// Copies a key file to another server. There it is whole or not at all.
     pub(crate) fn deliver(&self, kid: Kid, other: &Self) {
         let new = other.keys.join(".new");

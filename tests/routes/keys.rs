@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::answer::{Answer, Session};
-use super::fixture::{PASSWORD, Site};
+use super::fixture::{PASSWORD, Site, login_body};
 use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
 use crate::store::node::NodeReport;
@@ -173,4 +173,34 @@ async fn a_key_that_cannot_be_read_is_not_there() {
     assert_eq!(site.status(&made_up::of(&session)).await, "401 invalid");
     assert_eq!(site.status(&session).await, "200", "nobody else notices");
     assert_eq!(site.status(&site.login("alice").await).await, "200");
+}
+
+#[tokio::test]
+async fn nothing_ends_or_changes_for_a_session_that_cannot_begin() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    site.unschedule(session.kid());
+    for password in [PASSWORD, "wrong password"] {
+        for (path, body) in [
+            ("/auth/login", login_body("alice", password)),
+            ("/auth/reauthenticate", json!({ "password": password })),
+            ("/auth/password", json!({ "old_password": password, "new_password": "another password" })),
+            (
+                "/auth/password",
+                json!({ "login": "alice", "old_password": password, "new_password": "one more of them" }),
+            ),
+        ] {
+            let answer = site.post(path).session(&session).json(&body).send().await;
+            assert_eq!(answer.verdict(), "503 no-active-key", "{path} {body}");
+        }
+    }
+    assert_eq!(site.get("/auth/verify").session(&session).send().await.verdict(), "200");
+    site.rotate();
+    // The same of a list that is stale: a sign-in has no session to look at first.
+    site.advance_unsynced(Duration::from_secs(60));
+    let sign_in = site.post("/auth/login").session(&session).json(&login_body("alice", PASSWORD));
+    assert_eq!(sign_in.send().await.verdict(), "503 stale");
+    site.catch_up().await;
+    assert_eq!(site.status(&session).await, "200");
+    assert_eq!(site.status(&site.login("alice").await).await, "200", "the password is the same");
 }

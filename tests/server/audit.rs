@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::database;
 use crate::harness::{Answer, Home, PASSWORD, Server, client};
 
 async fn post(server: &Server<'_>, path: &str, cookie: &str, body: Value) -> Answer {
@@ -56,6 +57,27 @@ async fn a_session_from_its_beginning_to_its_end() {
     assert_eq!(post(&server, "/auth/logout/all", &answer.session.expect("one").cookie(), json!({})).await.status, 200);
     let everywhere = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
     assert_eq!(fields(server.event("sign-out-everywhere")), everywhere);
+}
+
+#[tokio::test]
+async fn a_changed_password_whose_session_cannot_begin() {
+    let home = Home::new();
+    home.add_user("bob");
+    let mut server = home.start();
+    let bob = server.login("bob").await;
+    // The change itself ends the sessions of an account, and bob's is ended by itself.
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
+    database::run(&mut database::open(&home, "sealjar.db").await, fails).await;
+    let change = json!({ "login": "alice", "old_password": PASSWORD, "new_password": "another password" });
+    let answer = post(&server, "/auth/password", &bob.cookie(), change).await;
+    assert_eq!(answer.verdict(), "503 not-durable");
+    let changed = fields(server.event("password-change"));
+    assert_eq!(changed.as_object().expect("fields").keys().collect::<Vec<_>>(), ["client", "event", "sub"]);
+    assert_eq!(server.metric("sealjar_passwords_total{for=\"password-change\",outcome=\"error\"}").await, 1.0);
+    for (password, verdict) in [(PASSWORD, "401 credentials"), ("another password", "200")] {
+        let answer = post(&server, "/auth/login", "", Server::login_body("alice", password)).await;
+        assert_eq!(answer.verdict(), verdict);
+    }
 }
 
 #[tokio::test]
