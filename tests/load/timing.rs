@@ -36,10 +36,11 @@ fn refused_sign_ins_take_the_same_time_and_say_the_same() {
             break;
         }
     }
-    assert!(apart <= 0.05, "medians are {:.1} % apart, {ROUNDS} times", apart * 100.0);
+    assert!(apart <= 0.05, "they are {:.1} % apart, {ROUNDS} times", apart * 100.0);
 }
 
-/// How far apart the medians of the four cases are, the greatest over the least.
+/// How far apart the four cases are, the greatest over the least. Of each, the time that a tenth of its tries stays below counts:
+/// whatever else runs on the machine only adds time, so the short times are those of the work itself.
 fn difference(host: &str, round: usize) -> f64 {
     let mut wire = Wire::to(host);
     let mut times: [Vec<Duration>; 4] = Default::default();
@@ -60,14 +61,13 @@ fn difference(host: &str, round: usize) -> f64 {
         "all answers are alike but for their date and the request's id"
     );
     assert_eq!(replies[0].0, 401);
-    let medians = times.each_mut().map(|times| {
+    let short = times.each_mut().map(|times| {
         times.sort();
-        times[TRIES / 2].as_secs_f64()
+        times[TRIES / 10].as_secs_f64()
     });
-    let apart =
-        medians.iter().copied().fold(0.0, f64::max) / medians.iter().copied().fold(f64::INFINITY, f64::min) - 1.0;
+    let apart = short.iter().copied().fold(0.0, f64::max) / short.iter().copied().fold(f64::INFINITY, f64::min) - 1.0;
     let named: Vec<_> =
-        CASES.iter().zip(medians).map(|((what, _), median)| format!("{what} {:.2} ms", median * 1e3)).collect();
-    println!("round {round}: medians are {:.1} % apart: {}", apart * 100.0, named.join(", "));
+        CASES.iter().zip(short).map(|((what, _), time)| format!("{what} {:.2} ms", time * 1e3)).collect();
+    println!("round {round}: they are {:.1} % apart: {}", apart * 100.0, named.join(", "));
     apart
 }
