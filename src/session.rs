@@ -17,7 +17,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{Kid, Sid, Site};
-use crate::keyring::{KeyRing, NoKey};
+use crate::keyring::{Key, KeyRing, NoKey};
 use crate::revocation::RevocationList;
 use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 use crate::seal::{CookieName, Purpose, SteadyToken};
@@ -96,6 +96,11 @@ impl Sessions {
     /// The ring in use. Keys that the list refuses are revoked in it, whatever their files say.
     pub fn ring(&self) -> Arc<KeyRing> {
         Guard::into_inner(self.keys())
+    }
+
+    /// Returns the id of the key that new tokens are sealed with, or `None`: then no session can begin or be renewed.
+    pub fn active_key(&self, now: Now) -> Option<Kid> {
+        self.keys().sealing_key(self.revocations.time(now)).map(Key::kid)
     }
 
     /// Swaps the whole ring at once, if its keys are not those in use.

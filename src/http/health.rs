@@ -138,8 +138,7 @@ impl Degradation {
                 "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
             }),
             Self::NoActiveKey => {
-                let sealing = app.sessions.ring().sealing_key(list.time(now)).is_some();
-                (!sealing).then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
+                app.sessions.active_key(now).is_none().then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
             }
             Self::KeyRingUnreadable => {
                 let age = Some(app.key_directory.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;

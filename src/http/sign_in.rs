@@ -191,7 +191,9 @@ async fn check(
     if !app.sessions.revocations().is_current(now) {
         return Err(Problem::Session(Refusal::Stale));
     }
-    app.sessions.check_active_key(now).map_err(not_sealed)?;
+    if app.sessions.active_key(now).is_none() {
+        return Err(not_sealed(SealError::NoActiveKey));
+    }
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());

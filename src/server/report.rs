@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::ring::active_kid;
+use crate::clock::Now;
 use crate::http::app::App;
 use crate::id::NodeId;
 use crate::keyring::Key;
@@ -72,5 +72,5 @@ fn report(app: &App, id: NodeId, name: &str) -> NodeReport {
     let opening = ring.keys().iter().filter(|key| !key.is_revoked());
     let kids = opening.map(Key::kid).collect();
     let serves_for = serves_for(app.sessions.revocations().freshness());
-    NodeReport { id, name: name.to_owned(), kids, active: active_kid(app), serves_for }
+    NodeReport { id, name: name.to_owned(), kids, active: app.sessions.active_key(Now::read()), serves_for }
 }

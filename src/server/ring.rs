@@ -19,13 +19,13 @@ const ROTATION_CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps the ring in use like the directory, for ever. Says so when the ring changed, or another of its keys became active.
 pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notify>) {
-    let mut active = active_kid(&app);
+    let mut active = app.sessions.active_key(Now::read());
     let after = |change: Option<(Arc<KeyRing>, Arc<KeyRing>)>| {
         if let Some((old, new)) = change {
             report_changes(&old, &new);
             changed.notify_one();
         }
-        let now_active = active_kid(&app);
+        let now_active = app.sessions.active_key(Now::read());
         if now_active != active {
             now_active.iter().for_each(|kid| audit::key_changed(KeyChange::Activated, *kid));
             active = now_active;
@@ -33,11 +33,6 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notif
         }
     };
     app.key_directory.follow(&app.sessions, &directory, after).await;
-}
-
-/// The key that seals.
-pub(super) fn active_kid(app: &App) -> Option<Kid> {
-    app.sessions.ring().sealing_key(app.sessions.revocations().time(Now::read())).map(Key::kid)
 }
 
 fn report_changes(old: &KeyRing, new: &KeyRing) {

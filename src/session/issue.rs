@@ -128,15 +128,6 @@ impl Sessions {
         Ok(Some(sealed))
     }
 
-    /// Checks that a key is active, so that a session may begin.
-    ///
-    /// # Errors
-    /// [`SealError::NoActiveKey`].
-    #[cfg(feature = "salvo")]
-    pub(crate) fn check_active_key(&self, now: Now) -> Result<(), SealError> {
-        self.keys().sealing_key(self.revocations.time(now)).map(|_| ()).ok_or(SealError::NoActiveKey)
-    }
-
     /// Seals the claims that `claims` makes of the longest lifetime that the active key allows, and of fresh random values.
     fn seal<'c>(
         &self,
