@@ -48,7 +48,8 @@ pub(super) enum Keys {
     },
     /// Print which keys each live server has, and compare them with this key directory
     ///
-    /// The exit code is 1 if a live server does not have the same keys as this directory.
+    /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked one, or seals with a key that
+    /// is not active here.
     Status {
         /// Print JSON
         #[arg(long)]

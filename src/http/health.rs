@@ -111,7 +111,7 @@ impl Degradation {
         [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::KeyRingUnreadable, Self::ListStale];
     /// Commits that take longer are reported. Each request waits for as long.
     const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// A key ring that was not read for longer is reported. It is read twice a second.
+    /// A key ring that was not read for longer is reported. It is read within a second.
     const MAX_RING_AGE: Duration = Duration::from_secs(5);
 
     /// Returns the label of the metric.
@@ -138,7 +138,8 @@ impl Degradation {
                 "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
             }),
             Self::NoActiveKey => {
-                app.sessions.active_key(now).is_none().then(|| "no key is active: nobody can sign in, and no session is renewed".to_owned())
+                let problem = "no key is active: nobody can sign in, and no session is renewed";
+                app.sessions.active_key(now).is_none().then(|| problem.to_owned())
             }
             Self::KeyRingUnreadable => {
                 let age = Some(app.key_directory.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;

@@ -76,7 +76,7 @@ impl Problem {
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoActiveKey,
-                "no key is active, so no session can begin; the operator runs: sealjar keys rotate --activate-in 0s",
+                "no key is active, so no session can begin; the operator copies the key files of another server here, or without one runs: sealjar keys rotate --activate-in 0s",
             ),
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => (
                 S::INTERNAL_SERVER_ERROR,

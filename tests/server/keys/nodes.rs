@@ -179,6 +179,17 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     for server in [&one, &other, &late] {
         assert_eq!(server.status(&session).await, "200");
     }
+    // Their copies do not say yet that it is active.
+    let fault = format!("late seals with {first} and not with {kid}; other seals with {first} and not with {kid}\n");
+    until_status(&home, |code, _, said| code == Some(1) && said.contains(&fault));
+    // Seen from there, it is the node with the newer copy that is ahead.
+    let keys = home.path(&other_keys);
+    let output = home.run(&["--keys", keys.to_str().expect("UTF-8"), "keys", "status"]);
+    let fault = format!("not every live node holds this ring: one seals with {kid} and not with {first}\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&fault), "{}", text(&output.stderr));
+    deliver(&home, &kid, &other_keys);
+    until_status(&home, |code, _, _| code == Some(0));
 }
 
 #[tokio::test]

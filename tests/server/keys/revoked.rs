@@ -48,7 +48,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     let output = revoke(&home, &kid);
     // No node was told of anything but by the store, and each has reported since.
     assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it is over");
-    let idle = "these have no key to seal with, so nobody can sign in there: other; see: sealjar keys status";
+    let idle = "these have no key to seal with, so nobody can sign in there: other; copy the key files to them, and see: sealjar keys status";
     assert!(text(&output.stderr).contains(idle), "{}", text(&output.stderr));
     let successor = text(&output.stdout).trim().to_owned();
     for node in [&one, &other] {
