@@ -54,7 +54,7 @@ def test_a_rule_holds_however_its_path_is_written(certificate, sealjar, app, pat
         assert proxy("GET", "/administrator", [("Cookie", sealjar.sign_in())]).status == 200
 
 
-@pytest.mark.parametrize("below", ["    # All that Sealjar has not allowed", "    # Which application a host has"])
+@pytest.mark.parametrize("below", ["    # Refuses every request that Sealjar has not allowed", "    # The application of each host"])
 def test_a_rule_that_comes_too_late_lets_nobody_in(certificate, sealjar, app, below):
     rule = "    http-request lua.sealjar_path /admin role=admin\n"
     edits = ((rule, ""), (below, rule + below))
