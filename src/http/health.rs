@@ -111,7 +111,7 @@ impl Degradation {
         [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::KeyRingUnreadable, Self::ListStale];
     /// Commits that take longer are reported. Each request waits for as long.
     const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// A key ring that was not read for longer is reported. It is read within a second.
+    /// A key ring that was not read for longer is reported. It is read about twice a second.
     const MAX_RING_AGE: Duration = Duration::from_secs(5);
 
     /// Returns the label of the metric.

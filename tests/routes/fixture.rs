@@ -230,7 +230,7 @@ impl Site {
         self.keys.join(format!("{kid}.key"))
     }
 
-    /// Takes the date of a key at which it seals out of its file, and reads the ring again: the key opens, and does not seal.
+    /// Removes `activates_at` from the file of a key, and reads the ring again: the key still opens, and no longer seals.
     pub(crate) fn unschedule(&self, kid: Kid) {
         let file = self.key_file(kid);
         let text = std::fs::read_to_string(&file).expect("a key file");

@@ -23,7 +23,7 @@ use crate::store::records::Empty;
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
 const WAIT: Duration = Duration::from_secs(15);
-/// How long nodes are given to seal with another key. They read their directory within a second.
+/// How long nodes are given to seal with another key. They notice a change of their directory within a second.
 const WAIT_FOR_SUCCESSOR: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<(), CliError> {

@@ -74,7 +74,7 @@ pub(in crate::cli) struct Compared<'a> {
     lacks: Vec<Kid>,
     /// Revoked here, and opening there.
     revoked: Vec<Kid>,
-    /// Active here.
+    /// The key that is active here.
     active: Option<Kid>,
 }
 
@@ -108,8 +108,9 @@ impl<'a> Compared<'a> {
         let revoked =
             (!self.revoked.is_empty()).then(|| format!("still opens with the revoked {}", list(&self.revoked)));
         let mut found: Vec<String> = lacks.into_iter().chain(revoked).collect();
-        // Otherwise it follows from these, or from a ring here that has no active key.
-        if let (true, Some(here)) = (found.is_empty(), self.active)
+        // After another fault this says nothing new: a node that lacks the active key cannot seal with it.
+        if found.is_empty()
+            && let Some(here) = self.active
             && self.node.report.active != Some(here)
         {
             let there = self.node.report.active.map_or("no key".to_owned(), text);
