@@ -148,6 +148,11 @@ pub(crate) fn session_replaced(purpose: Purpose, sid: Sid, sub: &str) {
     event!("revocation", "ended a session", kind = "session", cause = purpose.name(), sub, sid = %sid);
 }
 
+/// Copy detection ended a session. The client is the one whose token did not fit: the owner or the thief.
+pub(crate) fn session_copied(sid: Sid, sub: &str, client: Network) {
+    event!("session-copied", "ended a session whose cookie is used in two places", sub, sid = %sid, client = %client);
+}
+
 /// The store told of a refusal that this process did not make: of the command line, or of another server.
 pub(crate) fn revoked_elsewhere(entry: &Entry) {
     match entry {

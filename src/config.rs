@@ -13,6 +13,7 @@ mod places;
 pub(crate) mod reload;
 mod section;
 pub(crate) mod settings;
+pub(crate) mod size;
 pub(crate) mod span;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::tls::TlsVersion;
 use listen::{Listen, UnixMode};
 use section::section;
+use size::Size;
 use span::Span;
 
 section! {
@@ -179,6 +181,13 @@ section! {
         remembered_idle: Span,
         /// Same as `session.absolute`, for remembered sessions. Retired keys are kept for the longer of the two absolute times.
         remembered_absolute: Span,
+        /// Ends a session whose cookie is used in two places. A copied cookie is noticed if its holder and the owner both keep
+        /// using it; `docs/concepts.md` says what is noticed and what is not. It is off for sessions whose idle timeout is less
+        /// than 18m. If clients share one cookie on purpose, such as the workers of a test, set it to `false`.
+        copy_detection: bool,
+        /// Maximum memory for copy detection, such as `64MiB`. From 1MiB to 64GiB. 64 MiB are enough for 700,000 sessions that are
+        /// in use at the same time. With more sessions, copies are noticed later or not at all; no session ends for lack of memory.
+        copy_detection_memory: Size,
     }
 }
 

@@ -64,8 +64,12 @@ hex_id!(
     Sid, 16
 );
 hex_id!(
-    /// A session nonce: 128 random bits, fresh at every sealing of one session.
-    SessionNonce, 16
+    /// Id of a chain of renewals: 128 random bits, fresh at each sign-in. Renewals keep it. No check of a session looks it up.
+    Chain, 16
+);
+hex_id!(
+    /// Id of one token within its chain: 64 random bits, fresh at each renewal.
+    Link, 8
 );
 hex_id!(
     /// A sign-in form before anybody is signed in: 128 random bits in a cookie of its own.
@@ -107,10 +111,35 @@ impl FormId {
     }
 }
 
-/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see `SidHasher`).
+/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see [`IdHasher`]).
 impl Hash for Sid {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from_le_bytes(leading(&self.0)));
+    }
+}
+
+/// Like a session id.
+impl Hash for Chain {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(leading(&self.0)));
+    }
+}
+
+/// Uses the bits of a [`Sid`] or a [`Chain`] as its hash: they are random, and only those of tokens that opened are looked up.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_u64(&mut self, bits: u64) {
+        self.0 = bits;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("an id hashes as one u64, not as {} bytes", bytes.len());
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -56,7 +56,7 @@
 //!     login_name: "ada", display_name: "", email: "", roles: "staff",
 //! };
 //! let site = Site::of_host("app.example.com");
-//! let session = sessions.sign_in(&ada, false, b"", site, now)?;
+//! let session = sessions.sign_in(&ada, Methods::PASSWORD, false, b"", site, now)?;
 //! let field = format!("__Host-app={}", session.token.expose());
 //! let sub = sessions.verify([field.as_bytes()], site, now, |session| session.claims().identity.sub.to_owned());
 //! assert_eq!(sub.as_deref(), Ok("42"));

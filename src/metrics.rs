@@ -14,6 +14,8 @@ use crate::clock::Now;
 pub(crate) static VERIFICATIONS: Counts<{ Verification::VARIANTS.len() }> = Counts::new();
 /// Renewed sessions.
 pub(crate) static RENEWALS: Counts<1> = Counts::new();
+/// Sessions that copy detection ended.
+pub(crate) static COPIED_SESSIONS: Counts<1> = Counts::new();
 /// Passwords by purpose, and then by outcome.
 pub(crate) static PASSWORDS: [Counts<{ Password::VARIANTS.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
 /// Logouts by outcome.

@@ -5,23 +5,26 @@
 
 pub mod claims;
 pub mod cookie_header;
+pub mod copy_detection;
 pub mod form;
 pub(crate) mod identity;
 mod issue;
 pub mod lifetime;
 mod refusal;
+mod verify;
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
-use crate::id::{Kid, Sid, Site};
+use crate::id::{Kid, Sid};
 use crate::keyring::{Key, KeyRing, NoKey};
 use crate::revocation::RevocationList;
-use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
-use crate::seal::{CookieName, Purpose, SteadyToken};
-use claims::{BadClaims, Claims, Flags};
+use crate::seal::token::{UntrustedToken, token_buffer};
+use crate::seal::{CookieName, SteadyToken};
+use claims::{Claims, Flags};
+use copy_detection::Chains;
 pub use identity::Identity;
 pub use issue::SealedSession;
 use lifetime::Deadlines;
@@ -34,6 +37,8 @@ pub struct Verified<'a> {
     token: UntrustedToken<'a>,
     claims: Claims<'a>,
     checked_at: UnixTime,
+    /// Whether it is due for renewal, and copy detection does not stand against it.
+    is_due: bool,
 }
 
 impl<'a> Verified<'a> {
@@ -75,6 +80,8 @@ pub struct Sessions {
     cookie: CookieName,
     lifetimes: Lifetimes,
     max_candidates: usize,
+    /// `None` while copies are not looked for.
+    chains: ArcSwapOption<Chains>,
 }
 
 impl Sessions {
@@ -84,7 +91,8 @@ impl Sessions {
     /// before ours. So the caller bounds the `Cookie` fields (32 KiB have 400 candidates at most), or the number of candidates by
     /// [`Sessions::with_max_candidates`].
     pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
-        Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX }
+        let chains = ArcSwapOption::empty();
+        Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX, chains }
     }
 
     /// Looks at the first `max_candidates` of a request only. A sign-out must then ask [`Sessions::has_too_many_candidates`].
@@ -199,47 +207,17 @@ impl Sessions {
         self.keys().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown)
     }
 
-    /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`.
-    ///
-    /// # Errors
-    /// The [`Refusal`] of the token that came furthest.
-    pub fn verify<'h, R>(
-        &self,
-        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
-        site: Site,
-        now: Now,
-        accept: impl FnOnce(&Verified<'_>) -> R,
-    ) -> Result<R, Refusal> {
-        let ring = self.keys();
-        let mut short = ShortBuffer::empty();
-        // Cleared only for a token that needs it.
-        let mut long: TokenBuffer;
-        let mut furthest = Refusal::Missing;
-        let mut tried = 0;
-        for value in cookie_header::values(cookie_fields, &self.cookie) {
-            let Some(token) = UntrustedToken::from_cookie_value(value) else {
-                furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
-                continue;
-            };
-            let buffer: &mut [u8] = if token.is_short() {
-                &mut short
-            } else {
-                long = token_buffer();
-                &mut long
-            };
-            let outcome = self.open_with(&ring, token, buffer).and_then(|claims| {
-                self.check(&claims, site, now).map(|checked_at| Verified { token, claims, checked_at })
-            });
-            match outcome {
-                Ok(verified) => return Ok(accept(&verified)),
-                Err(refusal) => furthest = furthest.max(refusal),
-            }
-            tried += 1;
-            if tried == self.max_candidates {
-                break;
-            }
+    /// Looks for copies from now on, with this many bytes of memory at most; or no longer, with `None`. Nothing is forgotten if the
+    /// limit stays the same.
+    pub fn detect_copies(&self, memory_bytes: Option<usize>) {
+        if self.chains.load().as_ref().map(|chains| chains.memory()) != memory_bytes {
+            self.chains.store(memory_bytes.map(|bytes| Arc::new(Chains::new(bytes))));
         }
-        Err(furthest)
+    }
+
+    /// Returns how much copy detection remembers, or `None` if it is off.
+    pub fn copy_detection(&self) -> Option<copy_detection::Memory> {
+        self.chains.load().as_ref().map(|chains| chains.usage())
     }
 
     /// Every presented token that opens and is before its absolute deadline, be it by the slowest node's clock: idle-expired ones
@@ -253,82 +231,25 @@ impl Sessions {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
-            let Claims { sid, identity, absolute_deadline, flags, .. } = claims;
-            if time < absolute_deadline.plus(CLOCK_SKEW) && found.iter().all(|other| other.sid != sid) {
-                let Identity { sub, login_name, account_generation, .. } = identity;
-                found.push(Presented {
-                    sid,
-                    sub: sub.into(),
-                    login_name: login_name.into(),
-                    account_generation,
-                    generation_ended: self.revocations.refuses_account(sub, account_generation),
-                    absolute_deadline,
-                    flags,
-                });
+            let is_alive = time < claims.absolute_deadline.plus(CLOCK_SKEW);
+            if is_alive && found.iter().all(|other| other.sid != claims.sid) {
+                found.push(self.presented_by(&claims));
             }
         }
         found
     }
 
-    /// Opens one token and decodes it; deadlines and revocations are not looked at.
-    ///
-    /// # Errors
-    /// [`Refusal::Invalid`].
-    pub fn open<'b>(&self, token: UntrustedToken<'_>, buffer: &'b mut TokenBuffer) -> Result<Claims<'b>, Refusal> {
-        self.open_with(&self.keys(), token, buffer)
-    }
-
-    /// Inlined, as is the decoding: claims are large, and so are made where they stay.
-    #[inline(always)]
-    fn open_with<'b>(
-        &self,
-        ring: &KeyRing,
-        token: UntrustedToken<'_>,
-        buffer: &'b mut [u8],
-    ) -> Result<Claims<'b>, Refusal> {
-        let envelope = token.decode(buffer).map_err(|_| Refusal::Invalid(Cause::Malformed))?;
-        let key = ring.opening_key(envelope.kid).map_err(|reason| {
-            Refusal::Invalid(match reason {
-                NoKey::Unknown => Cause::UnknownKey,
-                NoKey::Revoked => Cause::RevokedKey,
-            })
-        })?;
-        let plaintext = key
-            .sealer()
-            .open(Purpose::Session, &self.cookie, envelope)
-            .map_err(|_| Refusal::Invalid(Cause::NotAuthentic))?;
-        Claims::decode(plaintext).map_err(|BadClaims| Refusal::Invalid(Cause::BadClaims))
-    }
-
-    /// Holds opened claims against the site, the deadlines and the list. Returns the instant at which the list was checked.
-    ///
-    /// # Errors
-    /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
-    pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
-        // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
-        let revoked = self.is_revoked(claims);
-        let time = self.revocations.time(now);
-        if claims.site != site {
-            return Err(Refusal::Invalid(Cause::WrongSite));
+    fn presented_by(&self, claims: &Claims<'_>) -> Presented {
+        let Identity { sub, login_name, account_generation, .. } = claims.identity;
+        Presented {
+            sid: claims.sid,
+            sub: sub.into(),
+            login_name: login_name.into(),
+            account_generation,
+            generation_ended: self.revocations.refuses_account(sub, account_generation),
+            absolute_deadline: claims.absolute_deadline,
+            flags: claims.flags,
         }
-        if claims.sealed_at > time.plus(CLOCK_SKEW) {
-            return Err(Refusal::Invalid(Cause::FromTheFuture));
-        }
-        if deadlines(claims).passed(time) {
-            return Err(Refusal::Expired);
-        }
-        if revoked {
-            return Err(Refusal::Revoked);
-        }
-        if !self.revocations.may_be_trusted(now) {
-            return Err(Refusal::Stale);
-        }
-        Ok(time)
-    }
-
-    fn is_revoked(&self, claims: &Claims<'_>) -> bool {
-        let Identity { sub, account_generation, global_generation, .. } = claims.identity;
-        self.revocations.refuses(claims.sid, sub, account_generation, global_generation)
     }
 }
 

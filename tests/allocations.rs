@@ -13,6 +13,8 @@ use sealjar::id::Sid;
 use sealjar::keyring::KeyRing;
 use sealjar::revocation::{Entry, WhenStale};
 use sealjar::seal::Purpose;
+use sealjar::session::claims::Methods;
+use sealjar::session::lifetime::RenewalWindow;
 use sealjar::session::{Cause, Identity, Refusal};
 
 use fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, field, forge, key, key_with};
@@ -52,7 +54,7 @@ fn checking_a_session_allocates_nothing_whatever_the_verdict() {
     let mut world = world();
     let sign_in = |sub, remember| {
         let identity = Identity { sub, ..ALICE };
-        world.sessions.sign_in(&identity, remember, &[7; 500], SITE, world.now).expect("signs in")
+        world.sessions.sign_in(&identity, Methods::PASSWORD, remember, &[7; 500], SITE, world.now).expect("signs in")
     };
     let [expired, signed_out, pending] = ["a", "b", "c"].map(|sub| sign_in(sub, false));
     let [live, ended, other] = ["d", "e", "f"].map(|sub| sign_in(sub, true));
@@ -104,7 +106,7 @@ fn a_check_and_the_question_for_a_renewal_allocate_nothing() {
     let fields = [field(token.expose())];
     let counts = allocation_counter::measure(|| {
         let outcome = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |session| {
-            matches!(world.sessions.renew(session), Ok(None))
+            matches!(world.sessions.renew(session, RenewalWindow::WhenDue), Ok(None))
         });
         assert_eq!(outcome, Ok(true));
     });

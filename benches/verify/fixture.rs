@@ -17,6 +17,7 @@ use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
 use sealjar::seal::CookieName;
 use sealjar::seal::token::UntrustedToken;
 use sealjar::secret::Secret;
+use sealjar::session::claims::Methods;
 use sealjar::session::lifetime::Lifetime;
 use sealjar::session::{Identity, Lifetimes, Sessions};
 use sha2::Sha256;
@@ -41,7 +42,7 @@ pub(crate) struct Token {
 impl Token {
     /// The token of a new session.
     pub(crate) fn sealed_by(sessions: &Sessions, now: Now) -> Self {
-        let sealed = sessions.sign_in(&alice(), false, b"", site(), now).expect("a short session");
+        let sealed = sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), now).expect("a short session");
         let bytes = URL_SAFE_NO_PAD.decode(sealed.token.expose()).expect("base64url");
         let (fields, tag) = bytes.split_last_chunk::<16>().expect("a tag");
         let (nonce, ciphertext) = fields[9..].split_first_chunk::<24>().expect("a nonce");

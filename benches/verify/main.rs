@@ -24,7 +24,7 @@ use sealjar::id::Sid;
 use sealjar::revocation::Entry;
 use sealjar::seal::Purpose;
 use sealjar::seal::token::token_buffer;
-use sealjar::session::claims::Claims;
+use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Cause, Identity, Refusal, Sessions};
 
 use fixture::{RawCipher, Token, alice, list_of, other_cipher, sessions_under, site};
@@ -177,7 +177,7 @@ fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers
             sealer.seal(Purpose::Session, sessions.cookie(), nonce.as_ref(), claims).expect("short")
         }),
         Case::beside("encryption alone", "start a session: 56 random bytes, encoding, seal", |_| {
-            sessions.sign_in(&alice(), false, b"", site(), Now::read()).expect("short")
+            sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), Now::read()).expect("short")
         }),
     ];
     let measured = take_turns(cases, size.rounds, size.batch, |number| pick(number).read_all());

@@ -15,6 +15,7 @@ use sealjar::keyring::{Dates, Key, KeyRing};
 use sealjar::revocation::{Freshness, RevocationList, WhenStale};
 use sealjar::seal::CookieName;
 use sealjar::secret::Secret;
+use sealjar::session::claims::Methods;
 use sealjar::session::cookie_header::values;
 use sealjar::session::lifetime::Lifetime;
 use sealjar::session::{Cause, Identity, Lifetimes, Refusal, SealedSession, Sessions};
@@ -49,7 +50,7 @@ static GENUINE: LazyLock<SealedSession> = LazyLock::new(|| {
         email: "",
         roles: "",
     };
-    SESSIONS.sign_in(&identity, false, b"", site(), NOW).expect("seals")
+    SESSIONS.sign_in(&identity, Methods::PASSWORD, false, b"", site(), NOW).expect("seals")
 });
 
 fuzz_target!(|data: &[u8]| {

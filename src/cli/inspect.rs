@@ -49,6 +49,10 @@ impl Inspect {
         let identity = &claims.identity;
         let view = json!({
             "sid": claims.sid.to_string(),
+            "chain": claims.chain.to_string(),
+            "renewals": claims.renewals,
+            "link": claims.link.to_string(),
+            "parent": claims.parent.to_string(),
             "site": claims.site.to_string(),
             "sub": identity.sub,
             "account_generation": identity.account_generation,
@@ -61,6 +65,7 @@ impl Inspect {
             "sealed_at": claims.sealed_at.to_string(),
             "idle_deadline": claims.idle_deadline.to_string(),
             "absolute_deadline": claims.absolute_deadline.to_string(),
+            "methods": claims.methods.names().collect::<Vec<_>>(),
             "remembered": claims.flags.remembered(),
             "app_data_bytes": claims.app_data.len(),
             "accepted": outcome.is_ok(),

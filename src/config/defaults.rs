@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listen::{Listen, UnixMode};
+use super::size::Size;
 use super::span::Span;
 use super::{
     Config, Cookie, Http, Keys, Log, LogFormat, Node, PasswordCost, Postgres, Revocation, Session, StaleChoice,
     Throttle, Tls,
 };
 use crate::http::tls::TlsVersion;
-use crate::session::Lifetimes;
+use crate::session::{Lifetimes, copy_detection};
 
 impl Default for Config {
     fn default() -> Self {
@@ -52,6 +53,8 @@ impl Default for Config {
                 absolute: Span(ordinary.absolute),
                 remembered_idle: Span(remembered.idle),
                 remembered_absolute: Span(remembered.absolute),
+                copy_detection: true,
+                copy_detection_memory: Size(copy_detection::DEFAULT_MEMORY as u64),
             },
             revocation: Revocation { max_staleness: Span(Duration::from_secs(10)), when_stale: StaleChoice::Refuse },
             password: PasswordCost {

@@ -22,6 +22,10 @@ use crate::web::origin::LOOPBACK;
 /// The longest name of a node, in characters; no host's is longer.
 const MAX_NODE_NAME: usize = 64;
 
+/// Least and most of `session.copy_detection_memory`, in bytes.
+const MIN_COPY_DETECTION_MEMORY: u64 = 1 << 20;
+const MAX_COPY_DETECTION_MEMORY: u64 = 64 << 30;
+
 /// Why a span over [`MAX_LIFETIME`] is refused.
 const TOO_LONG: &str = "it must be at most 3650d";
 
@@ -76,6 +80,7 @@ impl Config {
             rotate_every: Some(rotate_every.0).filter(|every| !every.is_zero()),
             node_name,
             lifetimes,
+            copy_detection: self.session.copy_detection_memory(&bad)?,
             freshness: self.revocation.freshness(),
             cost,
             password_threads: self.password.thread_count(),
@@ -168,6 +173,18 @@ impl Session {
             ordinary: ordinary.map_err(|_| bad("session.absolute", TOO_LONG))?,
             remembered: remembered.map_err(|_| bad("session.remembered_absolute", TOO_LONG))?,
         })
+    }
+}
+
+impl Session {
+    /// Returns the memory for copy detection, if it is on.
+    fn copy_detection_memory(&self, bad: Bad<'_>) -> Result<Option<usize>, ConfigError> {
+        let bytes = self.copy_detection_memory.0;
+        if !(MIN_COPY_DETECTION_MEMORY..=MAX_COPY_DETECTION_MEMORY).contains(&bytes) {
+            return Err(bad("session.copy_detection_memory", "it must be from 1MiB to 64GiB"));
+        }
+        let bytes = usize::try_from(bytes).map_err(|_| bad("session.copy_detection_memory", "it is too much here"))?;
+        Ok(self.copy_detection.then_some(bytes))
     }
 }
 

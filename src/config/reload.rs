@@ -12,7 +12,7 @@ use super::settings::Settings;
 
 /// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
 /// the lifetimes of sessions, is on record in the store before it counts.
-pub(crate) const AT_ONCE: [&str; 10] = [
+pub(crate) const AT_ONCE: [&str; 12] = [
     "http.body_timeout",
     "http.max_body_bytes",
     "http.public_origins",
@@ -23,6 +23,8 @@ pub(crate) const AT_ONCE: [&str; 10] = [
     "keys.activate_after",
     "keys.rotate_every",
     "log.level",
+    "session.copy_detection",
+    "session.copy_detection_memory",
 ];
 pub(crate) const GROUP_AT_ONCE: &str = "throttle.";
 

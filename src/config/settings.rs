@@ -14,7 +14,8 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::throttle;
 use crate::http::tls::{Source, TlsVersion};
 use crate::revocation::Freshness;
-use crate::session::Lifetimes;
+use crate::session::lifetime::Lifetime;
+use crate::session::{Lifetimes, copy_detection};
 use crate::store;
 use crate::store::url::StoreUrl;
 use crate::web::hosts::Hosts;
@@ -51,6 +52,8 @@ pub(crate) struct Settings {
     /// Name of this server in its reports.
     pub(crate) node_name: String,
     pub(crate) lifetimes: Lifetimes,
+    /// Memory for copy detection, in bytes; `None` if it is off.
+    pub(crate) copy_detection: Option<usize>,
     pub(crate) freshness: Freshness,
     pub(crate) cost: Cost,
     pub(crate) password_threads: u32,
@@ -79,6 +82,14 @@ impl Settings {
         Hosts::new(origins, self.sites.domain().cloned(), verify_authorities)
     }
 
+    /// Returns the kinds of session, by the setting of their idle time, in which copies should be looked for and are not.
+    pub(crate) fn without_copy_detection(&self) -> impl Iterator<Item = (&'static str, Lifetime)> {
+        let Lifetimes { ordinary, remembered } = self.lifetimes;
+        let kinds = [("session.idle", ordinary), ("session.remembered_idle", remembered)];
+        let is_on = self.copy_detection.is_some();
+        kinds.into_iter().filter(move |(_, lifetime)| is_on && !copy_detection::is_possible(*lifetime))
+    }
+
     /// Logs a warning of each danger that the settings allow.
     pub(crate) fn warn_of_dangers(&self) {
         if self.sites.plain_http() {
@@ -89,6 +100,14 @@ impl Settings {
         if self.hides_clients {
             tracing::warn!(
                 "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
+            );
+        }
+        for (setting, lifetime) in self.without_copy_detection() {
+            let Lifetime { idle, .. } = lifetime;
+            tracing::warn!(
+                setting,
+                idle_secs = idle.as_secs(),
+                "copy detection is off for these sessions: it needs {setting} of 18m or more, and less than the absolute timeout"
             );
         }
     }

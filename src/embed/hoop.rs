@@ -8,8 +8,8 @@ use super::problem::{Challenge, Problem};
 use super::session::{RawSession, Visit};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
-use crate::session::{SealError, SealedSession};
-use crate::web::cookie::{self, CookieChange};
+use crate::session::{Presented, SealError, SealedSession};
+use crate::web::cookie::{self, CookieChange, renewal_window};
 use crate::web::csrf;
 
 /// Looks for a session before a request's handler, and writes the cookie after it; see [`Jar::hoop`].
@@ -25,13 +25,19 @@ impl Jar {
     /// Looks for the session of a request, and renews it if it is time. Refuses a request for a foreign host, and an unsafe one
     /// that another site may have sent.
     async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
-        let Inner { core, hosts, .. } = &*self.0;
+        let Inner { core, hosts, refusals, .. } = &*self.0;
         let headers = request.headers();
         let served = hosts.of_request(request.uri(), headers)?;
         csrf::check_for_app(request.method(), headers, &served.origin)?;
+        let window = renewal_window(Some(request.method()));
+        let end = |copied: Presented| {
+            let Presented { sid, sub, .. } = &copied;
+            tracing::warn!(%sid, %sub, "ended a session whose cookie is used in two places");
+            refusals.end_later(&copied);
+        };
         let look = || {
-            core.sessions.verify(cookie::fields(headers), served.site, Now::read(), |verified| {
-                (RawSession::verified(verified), core.sessions.renew(verified))
+            core.sessions.verify_and_detect(cookie::fields(headers), served.site, Now::read(), end, |verified| {
+                (RawSession::verified(verified), core.sessions.renew(verified, window))
             })
         };
         let mut found = look();

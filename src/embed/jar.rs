@@ -15,6 +15,7 @@ use super::session::{Claims, RawSession, Visit};
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
+use crate::session::claims::Methods;
 use crate::session::identity::is_subject;
 use crate::session::{Identity, Refusal, SealedSession, Sessions};
 use crate::sync::key_directory::KeyDirectory;
@@ -100,7 +101,7 @@ impl Jar {
         };
         let sessions = &self.0.core.sessions;
         // Sealed before anything is ended: what cannot be sealed ends nothing.
-        let session = sessions.sign_in(&identity, remember, &data, site, Now::read())?;
+        let session = sessions.sign_in(&identity, Methods::NONE, remember, &data, site, Now::read())?;
         self.end_presented(request).await?;
         sessions.may_begin(&identity, read, Now::read()).map_err(|refusal| match refusal {
             Refusal::Stale => Problem::Session(refusal),
@@ -144,8 +145,11 @@ impl Jar {
         self.0.changes.run(async move { jar.0.refusals.end_all(&subject).await }).await
     }
 
-    /// Seals other data into the session of this request. That renews the session, which keeps its id. Of concurrent answers, the
-    /// last one wins.
+    /// Seals other data into the session of this request. The session keeps its id and its deadlines; if it is due for renewal, it
+    /// is renewed. Of concurrent answers, the last one wins.
+    ///
+    /// The answer should follow within two minutes of the request: a later one can bring back a cookie that the browser has
+    /// replaced long ago, which looks like a copy ([copy detection](Settings::copy_detection)).
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.

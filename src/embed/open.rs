@@ -12,6 +12,7 @@ use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
 use crate::revocation::{Freshness, RevocationList, WhenStale};
 use crate::secret::Secret;
+use crate::session::copy_detection::DEFAULT_MEMORY;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Lifetimes, Sessions};
 #[cfg(feature = "store")]
@@ -33,6 +34,7 @@ pub struct Settings {
     cookie_domain: Option<String>,
     plain_http: bool,
     lifetimes: Lifetimes,
+    detects_copies: bool,
 }
 
 /// Why there is no [`Jar`].
@@ -59,6 +61,7 @@ impl Settings {
             cookie_domain: None,
             plain_http: false,
             lifetimes: Lifetimes::default(),
+            detects_copies: true,
         }
     }
 
@@ -67,6 +70,17 @@ impl Settings {
     #[must_use]
     pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
         Self { lifetimes, ..self }
+    }
+
+    /// Whether a session ends whose cookie is used in two places: `true` by default. A copied cookie is noticed if its holder and
+    /// the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are never looked at.
+    ///
+    /// Set it to `false` if clients share one cookie on purpose, such as the workers of a test. Set it to `false` also if answers
+    /// that replace data ([`Jar::replace_data`]) overlap without any pause, as with several long polls: browsers can then be taken
+    /// for two holders.
+    #[must_use]
+    pub fn copy_detection(self, detects_copies: bool) -> Self {
+        Self { detects_copies, ..self }
     }
 
     /// One session for all hosts of this domain, such as `example.com`, instead of one for each host. Every host below it is sent
@@ -130,6 +144,7 @@ impl Settings {
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
+        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
         let core = Arc::new(Core { sessions, key_directory: Some(KeyDirectory::new(Now::read())) });
         let mut tasks = JoinSet::new();
         // A key that is refused takes effect with its entry, and there is nobody to tell.
@@ -175,6 +190,7 @@ impl Settings {
         list.mark_synced(now);
         let sessions = Sessions::new(ring, list.clone(), cookies.session().clone(), self.lifetimes)
             .with_max_candidates(MAX_CANDIDATES);
+        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
         let longest = self.lifetimes.longest();
         let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();

@@ -79,6 +79,16 @@ impl Refusals {
         }
     }
 
+    /// Ends a session that is refused already, without waiting for the store.
+    pub(super) fn end_later(&self, copied: &Presented) {
+        match self {
+            // Refused until the absolute deadline, which is all that there is.
+            Self::Memory { .. } => {}
+            #[cfg(feature = "store")]
+            Self::Store { committer, .. } => committer.revoke_later(copied.into()),
+        }
+    }
+
     /// Ends every session that this subject has now.
     pub(super) async fn end_all(&self, sub: &str) -> Result<(), Problem> {
         // Before the store sees it: what it cannot keep would fail with all that is committed along with it, for ever.

@@ -75,20 +75,24 @@ mod tests {
 
     use super::*;
     use crate::clock::UnixTime;
-    use crate::id::{SessionNonce, Sid, Site};
+    use crate::id::{Chain, Link, Sid, Site};
     use crate::session::Identity;
-    use crate::session::claims::Flags;
+    use crate::session::claims::{Flags, Methods};
 
     fn claims(identity: Identity<'_>, absolute_deadline: u64) -> Claims<'_> {
         Claims {
             sid: Sid::from_bytes([1; 16]),
-            session_nonce: SessionNonce::from_bytes([2; 16]),
+            chain: Chain::from_bytes([2; 16]),
+            renewals: 0,
+            link: Link::from_bytes([4; 8]),
+            parent: Link::from_bytes([0; 8]),
             site: Site::from_bytes([3; 8]),
             identity,
             authenticated_at: UnixTime(0),
             sealed_at: UnixTime(0),
             idle_deadline: UnixTime(0),
             absolute_deadline: UnixTime(absolute_deadline),
+            methods: Methods::PASSWORD,
             flags: Flags::default(),
             app_data: &[],
         }

@@ -18,9 +18,11 @@ use crate::http::exposition::{Text, float};
 use crate::http::health::{self, Degradation, Readiness};
 use crate::keyring::KeyState;
 use crate::metrics::{
-    BODY_WAITS_DISPLACED, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED, LOG_LINES_DROPPED,
-    MISSPELT_RULES, PASSWORDS, RENEWALS, SIGN_OUTS, STORE, StoreCall, UNREADABLE_RULES, VERIFICATIONS,
+    BODY_WAITS_DISPLACED, COPIED_SESSIONS, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED,
+    LOG_LINES_DROPPED, MISSPELT_RULES, PASSWORDS, RENEWALS, SIGN_OUTS, STORE, StoreCall, UNREADABLE_RULES,
+    VERIFICATIONS,
 };
+use crate::session::copy_detection::Memory;
 
 /// `GET /metrics`.
 pub(crate) struct Metrics(pub(crate) AppHandle);
@@ -36,7 +38,7 @@ impl Metrics {
 fn text(app: &App, now: Now) -> String {
     let mut out = Text::default();
     process(app, now, &mut out);
-    sessions(&mut out);
+    sessions(app, &mut out);
     passwords(app, &mut out);
     keys(app, now, &mut out);
     list(app, now, &mut out);
@@ -69,13 +71,19 @@ fn process(app: &App, now: Now, out: &mut Text) {
     out.counts(families::LOG_LINES_DROPPED, &[], &LOG_LINES_DROPPED);
 }
 
-fn sessions(out: &mut Text) {
+fn sessions(app: &App, out: &mut Text) {
     out.family(families::VERIFICATIONS);
     out.counts(families::VERIFICATIONS, &[], &VERIFICATIONS);
     out.family(families::MISSPELT_RULES);
     out.counts(families::MISSPELT_RULES, &[], &MISSPELT_RULES);
     out.single(families::UNREADABLE_RULES, float(UNREADABLE_RULES.total(0)));
     out.single(families::RENEWALS, float(RENEWALS.total(0)));
+    out.single(families::COPIED_SESSIONS, float(COPIED_SESSIONS.total(0)));
+    if let Some(Memory { chains, capacity, dropped }) = app.sessions.copy_detection() {
+        out.single(families::COPY_DETECTION_CHAINS, chains as f64);
+        out.single(families::COPY_DETECTION_CHAINS_LIMIT, capacity as f64);
+        out.single(families::COPY_DETECTION_DROPPED, float(dropped));
+    }
     out.family(families::SIGN_OUTS);
     out.counts(families::SIGN_OUTS, &[], &SIGN_OUTS);
 }

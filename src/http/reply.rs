@@ -190,7 +190,7 @@ impl Context {
     }
 
     /// Runs code whose log lines are about the request, if they are not marked so already.
-    fn in_span(&self, log: impl FnOnce()) {
+    pub(super) fn in_span(&self, log: impl FnOnce()) {
         if tracing::Span::current().is_none() { self.span().in_scope(log) } else { log() }
     }
 }

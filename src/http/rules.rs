@@ -121,9 +121,9 @@ fn parse_secs(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{SessionNonce, Sid, Site};
+    use crate::id::{Chain, Link, Sid, Site};
     use crate::session::Identity;
-    use crate::session::claims::Flags;
+    use crate::session::claims::{Flags, Methods};
 
     fn of_query(query: Option<&str>) -> Result<Rules<'_>, BadRule> {
         Rules::of_query(query, Misspelt::new(false))
@@ -132,7 +132,10 @@ mod tests {
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
         Claims {
             sid: Sid::from_bytes([1; 16]),
-            session_nonce: SessionNonce::from_bytes([2; 16]),
+            chain: Chain::from_bytes([2; 16]),
+            renewals: 0,
+            link: Link::from_bytes([4; 8]),
+            parent: Link::from_bytes([0; 8]),
             site: Site::from_bytes([3; 8]),
             identity: Identity {
                 sub: "s",
@@ -147,6 +150,7 @@ mod tests {
             sealed_at: UnixTime(authenticated_at),
             idle_deadline: UnixTime(u64::MAX),
             absolute_deadline: UnixTime(u64::MAX),
+            methods: Methods::PASSWORD,
             flags: Flags::default(),
             app_data: &[],
         }

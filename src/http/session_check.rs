@@ -1,5 +1,6 @@
 //! The check of a request's session: verify, renew in passing, answer. No I/O, no waiting.
 
+use crate::audit;
 use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
@@ -7,14 +8,14 @@ use crate::http::reply::Reply;
 use crate::http::return_url::ReturnUrl;
 use crate::id::Site;
 use crate::log_sampler::sampled;
-use crate::metrics::RENEWALS;
+use crate::metrics::{COPIED_SESSIONS, RENEWALS};
 use crate::session::claims::Claims;
-use crate::session::lifetime::Deadlines;
-use crate::session::{Refusal, SealedSession, Verified};
-use crate::web::cookie::CookieChange;
+use crate::session::lifetime::{Deadlines, RenewalWindow};
+use crate::session::{Presented, Refusal, SealedSession, Verified};
+use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
-    /// Hands the live session of a site to `accept`.
+    /// Hands the live session of a site to `accept`. A session whose cookie is used in two places ends here.
     ///
     /// # Errors
     /// The refusal of the cookie that came furthest.
@@ -24,7 +25,16 @@ impl Context {
         now: Now,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        self.app.sessions.verify(self.cookies(), site, now, accept)
+        let end = |copied| self.end_copied(&copied);
+        self.app.sessions.verify_and_detect(self.cookies(), site, now, end, accept)
+    }
+
+    /// Ends a session of which there is a copy. It is refused already, and nothing waits for the store.
+    #[cold]
+    fn end_copied(&self, copied: &Presented) {
+        COPIED_SESSIONS.add(0);
+        self.in_span(|| audit::session_copied(copied.sid, &copied.sub, self.client()));
+        self.app.committer.revoke_later(copied.into());
     }
 
     /// Returns whether this refusal may be due to a key that was not held here. It may be in the key directory by now.
@@ -46,7 +56,7 @@ impl Context {
         answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
     ) -> Result<Reply, Problem> {
         let answered = self.verify(site, now, |session| {
-            let renewed = self.renewed(session);
+            let renewed = self.renewed(session, renewal_window(Some(self.method())));
             let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
             let reply = answer(session.claims(), deadlines)?;
             Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
@@ -54,9 +64,9 @@ impl Context {
         answered.map_err(Problem::Session)?
     }
 
-    /// Renews a session if it is time. If that fails, the session goes on as it is.
-    pub(super) fn renewed(&self, session: &Verified<'_>) -> Option<SealedSession> {
-        let renewed = self.app.sessions.renew(session).unwrap_or_else(|error| {
+    /// Renews a session if it is time for an answer of this kind. If that fails, the session goes on as it is.
+    pub(super) fn renewed(&self, session: &Verified<'_>, window: RenewalWindow) -> Option<SealedSession> {
+        let renewed = self.app.sessions.renew(session, window).unwrap_or_else(|error| {
             sampled!(ERROR, %error, "a session could not be renewed and goes on as it is");
             None
         });

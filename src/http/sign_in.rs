@@ -16,6 +16,7 @@ use crate::http::session_view::SessionView;
 use crate::http::throttle::LoginAttempt;
 use crate::id::Sid;
 use crate::log_sampler::sampled;
+use crate::session::claims::Methods;
 use crate::session::form::Bound;
 use crate::session::{Identity, Presented, Refusal, SealError, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
@@ -128,7 +129,9 @@ pub(super) async fn begin(
         Problem::Overtaken
     })?;
     let unsealed = |error| failed(not_sealed(error));
-    let session = app.sessions.sign_in(&identity, manner.remember, manner.app_data, site, now).map_err(unsealed)?;
+    let Manner { remember, app_data, .. } = manner;
+    let session =
+        app.sessions.sign_in(&identity, Methods::PASSWORD, remember, app_data, site, now).map_err(unsealed)?;
     let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(unsealed)?;
     audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, client);
     let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;

@@ -28,7 +28,7 @@ use crate::http::{identity, renew};
 use crate::log_sampler::sampled;
 use crate::metrics::UNREADABLE_RULES;
 use crate::session::Verified;
-use crate::web::cookie::CookieChange;
+use crate::web::cookie::{CookieChange, renewal_window};
 use crate::web::csrf;
 use crate::web::hosts::Served;
 
@@ -173,7 +173,8 @@ impl<'r> Asked<'r> {
             self.check(context, session, now, navigates)?;
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
-            let in_place = if self.rules.renew_by_redirect { None } else { context.renewed(session) };
+            let window = renewal_window(self.method.as_ref());
+            let in_place = if self.rules.renew_by_redirect { None } else { context.renewed(session, window) };
             Ok(Reply::passed(headers).cookie(in_place.map_or(CookieChange::Keep, CookieChange::Set)))
         });
         let problem = match passed {

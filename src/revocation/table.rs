@@ -4,13 +4,13 @@
 //! wherever that is by then: the list may be long, but not near. So [`Marks`] are asked first. An entry is 20 bytes and one of the
 //! table's own, in a table that is between three eighths and seven eighths full, because its size is a power of two: 24 to 56 bytes.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
 use dashmap::DashMap;
 
 use super::marks::Marks;
 use crate::clock::UnixTime;
-use crate::id::Sid;
+use crate::id::{IdHasher, Sid};
 
 /// Shards of the list: few enough that their locks stay in the processor's cache.
 const SHARDS: usize = 128;
@@ -29,7 +29,7 @@ const MARKS: usize = 1 << 20;
 /// Refused sessions.
 #[derive(Debug)]
 pub(super) struct Table {
-    map: DashMap<Sid, Seconds, BuildHasherDefault<SidHasher>>,
+    map: DashMap<Sid, Seconds, BuildHasherDefault<IdHasher>>,
     marks: Marks,
 }
 
@@ -133,24 +133,6 @@ pub(super) fn fit<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S
 
 fn seconds(instant: UnixTime) -> Seconds {
     Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
-}
-
-/// Passes a session id's own bits through: they are random, and only tokens that opened are ever looked up.
-#[derive(Default)]
-struct SidHasher(u64);
-
-impl Hasher for SidHasher {
-    fn write_u64(&mut self, bits: u64) {
-        self.0 = bits;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        unreachable!("a session id hashes as one u64, not as {} bytes", bytes.len());
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

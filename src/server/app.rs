@@ -55,9 +55,11 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         settings.password_queue,
         settings.password_memory_kib,
     )?;
+    let sessions = Sessions::new(ring, list, cookies.session().clone(), settings.lifetimes);
+    sessions.detect_copies(settings.copy_detection);
     Ok(App {
         clock,
-        sessions: Arc::new(Sessions::new(ring, list, cookies.session().clone(), settings.lifetimes)),
+        sessions: Arc::new(sessions),
         store,
         lag,
         committer,

@@ -136,6 +136,7 @@ impl Reload {
             let app = self.live.hold();
             app.throttle.limit_to(settings.throttle);
             app.connections.trust(settings.trusted_proxies.clone());
+            app.sessions.detect_copies(settings.copy_detection);
             self.live.replace(app::with_settings(&app, &settings, self.port));
             self.log.follow(&settings);
             settings.warn_of_dangers();

@@ -5,6 +5,7 @@
 //! nothing may be left over, every length and flag is checked, and texts are borrowed from the opened token. The *plaintext*
 //! of a session token is these bytes and nothing else.
 
+mod bits;
 #[cfg(test)]
 mod tests;
 
@@ -15,48 +16,41 @@ use serde::Serialize;
 
 use super::identity::Identity;
 use crate::clock::UnixTime;
-use crate::id::{SessionNonce, Sid, Site};
+use crate::id::{Chain, Link, Sid, Site};
+pub use bits::{Flags, Methods};
 
 /// The content of a session's token.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims<'a> {
     /// The session: what logout revokes.
     pub sid: Sid,
-    /// Fresh at every sealing.
-    pub session_nonce: SessionNonce,
+    /// Id of the chain of renewals, one for each browser. Fresh at sign-in and step-up. Renewals keep it.
+    pub chain: Chain,
+    /// Number of renewals since the chain began.
+    pub renewals: u64,
+    /// Id of this token within its chain. Fresh at each renewal. New application data keeps it.
+    pub link: Link,
+    /// The link of the token that was renewed. Zero at the start of the chain.
+    pub parent: Link,
     /// The host (or cookie domain) it was issued for.
     pub site: Site,
     /// The account that the session speaks for.
     pub identity: Identity<'a>,
     /// When the password was last given.
     pub authenticated_at: UnixTime,
-    /// When this token was sealed.
+    /// When the session began or was last renewed. New application data keeps it.
     pub sealed_at: UnixTime,
     /// When it dies unused.
     pub idle_deadline: UnixTime,
     /// When the session dies whatever happens. Renewal never moves it.
     pub absolute_deadline: UnixTime,
+    /// How the user proved the identity.
+    pub methods: Methods,
     /// Kinds of session.
     pub flags: Flags,
     /// The application's own bytes. Last response wins, and the user can bring an earlier value back within a token's life:
     /// keep no counters or grants here.
     pub app_data: &'a [u8],
-}
-
-/// One bit each; unknown bits are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(transparent)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// The user asked to be remembered: the longer pair of lifetimes, and a cookie that outlives the browser.
-    pub const REMEMBERED: Self = Self(1);
-    const KNOWN: u8 = Self::REMEMBERED.0;
-
-    /// Whether the session is a remembered one.
-    pub const fn remembered(self) -> bool {
-        self.0 & Self::REMEMBERED.0 != 0
-    }
 }
 
 impl<'a> Claims<'a> {
@@ -68,7 +62,10 @@ impl<'a> Claims<'a> {
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
         let mut fields = Fields::of(plaintext);
         let sid = fields.array()?;
-        let session_nonce = fields.array()?;
+        let chain = fields.array()?;
+        let renewals = fields.number()?;
+        let link = fields.array()?;
+        let parent = fields.array()?;
         let site = fields.array()?;
         let texts_begin = fields.at;
         let sub = fields.place()?;
@@ -77,17 +74,22 @@ impl<'a> Claims<'a> {
         let places = [sub, fields.place()?, fields.place()?, fields.place()?, fields.place()?];
         let [sub, login_name, display_name, email, roles] = texts_at(plaintext, texts_begin, places)?;
         let [authenticated_at, sealed_at, idle_deadline, absolute_deadline] = fields.instants()?;
-        let flags = Flags(u8::from_le_bytes(fields.array()?));
+        let [methods, flags] = fields.array()?;
+        let (methods, flags) = (Methods::from_bits(methods)?, Flags::from_bits(flags)?);
         let app_data = plaintext.get(fields.place()?).ok_or(BadClaims)?;
         let claims = Self {
             sid: Sid::from_bytes(sid),
-            session_nonce: SessionNonce::from_bytes(session_nonce),
+            chain: Chain::from_bytes(chain),
+            renewals,
+            link: Link::from_bytes(link),
+            parent: Link::from_bytes(parent),
             site: Site::from_bytes(site),
             identity: Identity { sub, account_generation, global_generation, login_name, display_name, email, roles },
             authenticated_at,
             sealed_at,
             idle_deadline,
             absolute_deadline,
+            methods,
             flags,
             app_data,
         };
@@ -107,9 +109,7 @@ impl<'a> Claims<'a> {
 
     #[inline(always)]
     fn is_well_formed(&self) -> bool {
-        self.identity.is_well_formed()
-            && self.flags.0 & !Flags::KNOWN == 0
-            && self.idle_deadline <= self.absolute_deadline
+        self.identity.is_well_formed() && self.idle_deadline <= self.absolute_deadline
     }
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 #[cfg(feature = "salvo")]
 use super::Refusal;
-use super::claims::{Claims, Flags};
+use super::claims::{Claims, Flags, Methods};
 use super::identity::Identity;
-use super::lifetime::Deadlines;
+use super::lifetime::{Deadlines, RenewalWindow};
 use super::{SealError, Sessions, Verified, deadlines};
 use crate::clock::{Now, UnixTime};
-use crate::id::{self, SessionNonce, Sid, Site};
+use crate::id::{self, Chain, Link, Sid, Site};
 use crate::keyring::KeyRing;
 use crate::seal::token::NONCE_BYTES;
 use crate::seal::{Purpose, SealedToken};
@@ -30,13 +30,14 @@ pub struct SealedSession {
 }
 
 impl Sessions {
-    /// Begins a session, always under a fresh sid.
+    /// Begins a session, always under a fresh sid and in a fresh chain.
     ///
     /// # Errors
     /// [`SealError`].
     pub fn sign_in(
         &self,
         identity: &Identity<'_>,
+        methods: Methods,
         remember: bool,
         app_data: &[u8],
         site: Site,
@@ -48,13 +49,17 @@ impl Sessions {
             let deadlines = Deadlines::at_sign_in(time, self.lifetimes.of(flags), cap);
             Claims {
                 sid: fresh.sid,
-                session_nonce: fresh.session_nonce,
+                chain: fresh.chain,
+                renewals: 0,
+                link: fresh.link,
+                parent: Link::from_bytes([0; 8]),
                 site,
                 identity: *identity,
                 authenticated_at: time,
                 sealed_at: time,
                 idle_deadline: deadlines.idle,
                 absolute_deadline: deadlines.absolute,
+                methods,
                 flags,
                 app_data,
             }
@@ -80,21 +85,23 @@ impl Sessions {
         Ok(())
     }
 
-    /// Renews a session of which a tenth of the idle time has gone: the same sid, a fresh nonce, a later idle deadline. `None`
-    /// if it is too early, or if the session or its key was revoked since it was verified: the list is looked at again, just
-    /// before sealing.
+    /// Renews a session that is due: the same sid and chain, a fresh link, a later idle deadline. `None` if it is too early for
+    /// this answer, or if the session or its key was revoked since it was verified: the list is looked at again, just before
+    /// sealing.
     ///
     /// # Errors
     /// [`SealError`].
-    pub fn renew(&self, verified: &Verified<'_>) -> Result<Option<SealedSession>, SealError> {
-        let claims = &verified.claims;
-        if !deadlines(claims).due_for_renewal(claims.sealed_at, verified.checked_at) {
+    pub fn renew(&self, verified: &Verified<'_>, window: RenewalWindow) -> Result<Option<SealedSession>, SealError> {
+        let Verified { claims, checked_at, is_due, .. } = verified;
+        if !is_due || !deadlines(claims).may_renew(claims.sealed_at, *checked_at, window) {
             return Ok(None);
         }
-        self.reseal(verified, claims.app_data)
+        self.reseal(verified, |cap, fresh| self.child(verified, cap, fresh))
     }
 
-    /// Renews a session at once, with other application data. `None` if it or its key was revoked since it was verified.
+    /// Seals other application data into a session, and changes nothing else. A session that is due is renewed, whatever the
+    /// method of the request: the answer sets the cookie anyway, and a late child is less harmful than a late parent. `None` if
+    /// the session or its key was revoked since it was verified.
     ///
     /// # Errors
     /// [`SealError`].
@@ -103,29 +110,45 @@ impl Sessions {
         verified: &Verified<'_>,
         app_data: &[u8],
     ) -> Result<Option<SealedSession>, SealError> {
-        self.reseal(verified, app_data)
+        let Verified { claims, checked_at, is_due, .. } = verified;
+        self.reseal(verified, |cap, fresh| {
+            let claims = if *is_due {
+                self.child(verified, cap, fresh)
+            } else {
+                Claims { idle_deadline: claims.idle_deadline.min(checked_at.plus(cap)), ..claims.clone() }
+            };
+            Claims { app_data, ..claims }
+        })
     }
 
-    fn reseal(&self, verified: &Verified<'_>, app_data: &[u8]) -> Result<Option<SealedSession>, SealError> {
-        let Verified { token, claims, checked_at } = verified;
+    /// The claims of a token that renews this one.
+    fn child<'c>(&self, verified: &Verified<'c>, cap: Duration, fresh: &Fresh) -> Claims<'c> {
+        let Verified { claims, checked_at, .. } = verified;
+        let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
+        Claims {
+            renewals: claims.renewals.saturating_add(1),
+            link: fresh.link,
+            parent: claims.link,
+            sealed_at: *checked_at,
+            idle_deadline: renewed.idle,
+            absolute_deadline: renewed.absolute,
+            ..claims.clone()
+        }
+    }
+
+    fn reseal<'c>(
+        &self,
+        verified: &Verified<'_>,
+        claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
+    ) -> Result<Option<SealedSession>, SealError> {
+        let Verified { token, claims: before, checked_at, .. } = verified;
         // One ring for both: a session of a key that this ring refuses must not go on under another.
         let ring = self.keys();
         let is_opened = token.kid().is_some_and(|kid| ring.opening_key(kid).is_ok());
-        if !is_opened || self.is_revoked(claims) {
+        if !is_opened || self.is_revoked(before) {
             return Ok(None);
         }
-        let sealed = self.seal(&ring, *checked_at, |cap, fresh| {
-            let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
-            Claims {
-                session_nonce: fresh.session_nonce,
-                sealed_at: *checked_at,
-                idle_deadline: renewed.idle,
-                absolute_deadline: renewed.absolute,
-                app_data,
-                ..claims.clone()
-            }
-        })?;
-        Ok(Some(sealed))
+        self.seal(&ring, *checked_at, claims).map(Some)
     }
 
     /// Seals the claims that `claims` makes of the longest lifetime that the active key allows, and of fresh random values.
@@ -152,16 +175,18 @@ impl Sessions {
 /// The random values of one sealing, by one call of the system: that call is much of what sealing costs.
 struct Fresh {
     sid: Sid,
-    session_nonce: SessionNonce,
+    chain: Chain,
+    link: Link,
     nonce: [u8; NONCE_BYTES],
 }
 
 impl Fresh {
     fn random() -> Self {
-        let bytes: [u8; 16 + 16 + NONCE_BYTES] = id::random();
-        let (sid, rest) = bytes.split_first_chunk().expect("the first 16 of 56 bytes");
-        let (session_nonce, rest) = rest.split_first_chunk().expect("the next 16 of 40 bytes");
+        let bytes: [u8; 16 + 16 + 8 + NONCE_BYTES] = id::random();
+        let (sid, rest) = bytes.split_first_chunk().expect("the first 16 of 64 bytes");
+        let (chain, rest) = rest.split_first_chunk().expect("the next 16 of 48 bytes");
+        let (link, rest) = rest.split_first_chunk().expect("the next 8 of 32 bytes");
         let nonce = *rest.first_chunk().expect("the 24 bytes that are left");
-        Self { sid: Sid::from_bytes(*sid), session_nonce: SessionNonce::from_bytes(*session_nonce), nonce }
+        Self { sid: Sid::from_bytes(*sid), chain: Chain::from_bytes(*chain), link: Link::from_bytes(*link), nonce }
     }
 }

@@ -48,6 +48,13 @@ impl Lifetime {
     }
 }
 
+impl Lifetime {
+    /// Longest time between two renewals of a session with this lifetime that is in use.
+    pub fn renewal_interval(self) -> Duration {
+        renewal_interval(self.idle)
+    }
+}
+
 /// The lifetimes of both kinds of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -80,6 +87,19 @@ impl Lifetimes {
     }
 }
 
+/// Longest time between two renewals of a session that is in use.
+const MAX_RENEWAL_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// From when on an answer may renew a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenewalWindow {
+    /// As soon as the token is due: the method of the visitor's request is known, and it is GET or HEAD.
+    WhenDue,
+    /// Only in the last third of the idle time. Other requests can take minutes, and a proxy keeps the new cookie until the
+    /// application has answered. So late an answer would replace the cookie by an older one.
+    LastThird,
+}
+
 /// The deadlines in a token. At the second of a deadline the token is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
@@ -104,9 +124,22 @@ impl Deadlines {
         Self { idle: checked_at.plus(lifetime.idle.min(cap)).min(self.absolute), ..self }
     }
 
-    /// Whether a tenth of the idle time has gone since the token was sealed, and a renewal could still move its idle deadline.
-    pub fn due_for_renewal(self, sealed_at: UnixTime, now: UnixTime) -> bool {
-        self.idle < self.absolute && now.since(sealed_at) >= self.idle.since(sealed_at) / 10
+    /// I: the time from the sealing of a token until it is due for renewal. A sixth of its idle time, and at most five minutes.
+    pub fn renewal_interval(self, sealed_at: UnixTime) -> Duration {
+        renewal_interval(self.idle.since(sealed_at))
+    }
+
+    /// Whether the token is due: its renewal interval has passed, and a renewal could still move its idle deadline.
+    pub fn is_due(self, sealed_at: UnixTime, now: UnixTime) -> bool {
+        self.idle < self.absolute && now.since(sealed_at) >= self.renewal_interval(sealed_at)
+    }
+
+    /// Whether an answer may renew a token that is due.
+    pub fn may_renew(self, sealed_at: UnixTime, now: UnixTime, window: RenewalWindow) -> bool {
+        match window {
+            RenewalWindow::WhenDue => true,
+            RenewalWindow::LastThird => now.since(sealed_at) >= self.idle.since(sealed_at) * 2 / 3,
+        }
     }
 
     /// Whether more than half of the idle time has gone since the token was sealed, and a renewal could still move its idle
@@ -119,6 +152,10 @@ impl Deadlines {
     pub fn passed(self, now: UnixTime) -> bool {
         now >= self.idle || now >= self.absolute
     }
+}
+
+fn renewal_interval(idle: Duration) -> Duration {
+    (idle / 6).min(MAX_RENEWAL_INTERVAL)
 }
 
 #[cfg(test)]
@@ -141,13 +178,33 @@ mod tests {
     }
 
     #[test]
-    fn is_due_after_a_tenth_of_the_idle_time_until_the_deadline() {
+    fn is_due_after_a_sixth_of_the_idle_time_or_five_minutes() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
-        assert!(!deadlines.due_for_renewal(UnixTime(5000), UnixTime(5009)));
-        assert!(deadlines.due_for_renewal(UnixTime(5000), UnixTime(5010)));
+        assert!(!deadlines.is_due(UnixTime(5000), UnixTime(5016)));
+        assert!(deadlines.is_due(UnixTime(5000), UnixTime(5017)));
+        let Lifetimes { ordinary, remembered } = Lifetimes::default();
+        for lifetime in [ordinary, remembered] {
+            let deadlines = Deadlines::at_sign_in(UnixTime(5000), lifetime, NO_CAP);
+            assert!(!deadlines.is_due(UnixTime(5000), UnixTime(5299)));
+            assert!(deadlines.is_due(UnixTime(5000), UnixTime(5300)));
+        }
+    }
+
+    #[test]
+    fn is_not_due_if_a_renewal_could_move_nothing() {
+        let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         let last = deadlines.renewed(UnixTime(5950), LIFETIME, NO_CAP);
         assert_eq!(last.idle, last.absolute);
-        assert!(!last.due_for_renewal(UnixTime(5950), UnixTime(5999)));
+        assert!(!last.is_due(UnixTime(5950), UnixTime(5999)));
+    }
+
+    #[test]
+    fn answers_to_other_methods_renew_in_the_last_third_only() {
+        let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
+        let may_renew = |now, window| deadlines.may_renew(UnixTime(5000), UnixTime(now), window);
+        assert!(may_renew(5017, RenewalWindow::WhenDue));
+        assert!(!may_renew(5066, RenewalWindow::LastThird));
+        assert!(may_renew(5067, RenewalWindow::LastThird));
     }
 
     #[test]

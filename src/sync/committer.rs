@@ -69,7 +69,15 @@ impl Committer {
         self.revoke_telling(revokes, |_| ()).await
     }
 
-    /// The same. Tells of each refusal that is new, once it is in force here and before the store has it.
+    /// Refuses at once and returns. The refusal is kept and committed like the others, but nobody is told when it is durable.
+    pub(crate) fn revoke_later(&self, revoke: Revoke) {
+        self.refuse(&revoke);
+        let (reply, _) = oneshot::channel();
+        // Fails only when this process has stopped committing. The refusal then ends with the process.
+        let _ = self.requests.send(Request { revokes: vec![revoke], reply });
+    }
+
+    /// The same as [`Self::revoke`]. Tells of each refusal that is new, once it is in force here and before the store has it.
     pub(crate) async fn revoke_telling(
         &self,
         revokes: Vec<Revoke>,

@@ -1,5 +1,6 @@
 //! Our cookies on the wire: the only reader of `Cookie` and the only writer of `Set-Cookie`.
 
+use salvo::http::Method;
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 use super::hosts::Domain;
@@ -7,6 +8,7 @@ use crate::clock::UnixTime;
 use crate::seal::{CookieName, SealedToken};
 use crate::session::SealedSession;
 use crate::session::form::SIGN_IN_FORM_LIFETIME;
+use crate::session::lifetime::RenewalWindow;
 
 /// How our cookies are called and where browsers send them.
 #[derive(Debug, Clone)]
@@ -65,6 +67,15 @@ pub(crate) enum CookieChange {
     Set(SealedSession),
     /// Removes it.
     Clear,
+}
+
+/// Returns from when on the answer to a visitor's request may renew the session. `None` is a method that is not known: the request
+/// comes from a proxy that does not tell, or is not trusted.
+pub(crate) fn renewal_window(method: Option<&Method>) -> RenewalWindow {
+    match method {
+        Some(&(Method::GET | Method::HEAD)) => RenewalWindow::WhenDue,
+        Some(_) | None => RenewalWindow::LastThird,
+    }
 }
 
 /// The raw `Cookie` fields.

@@ -8,6 +8,7 @@ use sealjar::id::{Sid, Site};
 use sealjar::keyring::KeyRing;
 use sealjar::revocation::{Freshness, RevocationList, WhenStale};
 use sealjar::seal::CookieName;
+use sealjar::session::claims::Methods;
 use sealjar::session::lifetime::Lifetime;
 use sealjar::session::{Identity, Lifetimes, Sessions};
 
@@ -52,7 +53,10 @@ impl Mint {
             roles: "staff",
         };
         let site = Site::of_host("127.0.0.1");
-        let sealed = self.sessions.sign_in(&identity, false, &[], site, Now::read()).expect("a key is active");
+        let sealed = self
+            .sessions
+            .sign_in(&identity, Methods::PASSWORD, false, &[], site, Now::read())
+            .expect("a key is active");
         (Session(sealed.token.expose().to_owned()), sealed.sid)
     }
 }

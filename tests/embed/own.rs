@@ -238,6 +238,7 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
     use sealjar::clock::Now;
     use sealjar::id::Site;
     use sealjar::revocation::{Freshness, RevocationList, WhenStale};
+    use sealjar::session::claims::Methods;
     use sealjar::session::{Identity, Lifetimes, Sessions};
     use std::{sync::Arc, time::Duration};
 
@@ -258,7 +259,7 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
             email: "",
             roles: "",
         };
-        let sealed = sessions.sign_in(&identity, false, b"1", site, now).unwrap();
+        let sealed = sessions.sign_in(&identity, Methods::PASSWORD, false, b"1", site, now).unwrap();
         for sent_as in ["__Host-sealjar", COOKIE_NAME] {
             let mut browser = Browser { cookie: Some(format!("{sent_as}={}", sealed.token.expose())) };
             let outcome = browser.cart(&shop).await;

@@ -47,7 +47,7 @@ async fn rotations_sign_nobody_out_and_renewals_move_to_the_key() {
     let site = Site::with(&["session.idle=10s", "session.absolute=1h"]).await;
     let mut session = site.login("alice").await;
     for _ in 0..5 {
-        site.advance(SECOND);
+        site.advance(2 * SECOND);
         let kid = site.rotate();
         let answer = site.get("/auth/status").session(&session).send().await;
         assert_eq!(answer.verdict(), "200");

@@ -11,8 +11,8 @@ use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
 use sealjar::seal::token::{UntrustedToken, token_buffer};
 use sealjar::seal::{CookieName, Purpose, SealedToken, Sealer};
 use sealjar::secret::Secret;
-use sealjar::session::claims::Claims;
-use sealjar::session::lifetime::Lifetime;
+use sealjar::session::claims::{Claims, Methods};
+use sealjar::session::lifetime::{Lifetime, RenewalWindow};
 use sealjar::session::{Identity, Lifetimes, Refusal, SealedSession, Sessions};
 
 pub(crate) const COOKIE: &str = "__Host-sealjar";
@@ -76,11 +76,11 @@ impl World {
     }
 
     pub(crate) fn sign_in(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, false, b"app", SITE, self.now).expect("signs in")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"app", SITE, self.now).expect("signs in")
     }
 
     pub(crate) fn remember(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, true, b"app", SITE, self.now).expect("signs in")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, true, b"app", SITE, self.now).expect("signs in")
     }
 
     pub(crate) fn verify(&self, token: &SealedToken) -> Result<Sid, Refusal> {
@@ -96,7 +96,7 @@ impl World {
     pub(crate) fn renew(&self, token: &SealedToken) -> Result<Option<SealedSession>, Refusal> {
         let fields = [field(token.expose())];
         self.sessions.verify(fields.iter().map(Vec::as_slice), SITE, self.now, |session| {
-            self.sessions.renew(session).expect("what opened can be sealed")
+            self.sessions.renew(session, RenewalWindow::WhenDue).expect("what opened can be sealed")
         })
     }
 

@@ -7,6 +7,7 @@ use sealjar::id::{Sid, Site};
 use sealjar::keyring::KeyRing;
 use sealjar::seal::Purpose;
 use sealjar::session::Identity;
+use sealjar::session::claims::Methods;
 
 use crate::fixture::{ALICE, COOKIE, DAY, ORDINARY, SITE, World, field, forge, key_with};
 
@@ -42,7 +43,10 @@ fn a_token_counts_while_it_may_live_on_any_node() {
 #[test]
 fn a_token_of_another_host_counts() {
     let world = World::new();
-    let session = world.sessions.sign_in(&ALICE, false, b"", Site::of_host("elsewhere"), world.now).expect("signs in");
+    let session = world
+        .sessions
+        .sign_in(&ALICE, Methods::PASSWORD, false, b"", Site::of_host("elsewhere"), world.now)
+        .expect("signs in");
     assert_eq!(sids(&world, &[session.token.expose()]), [session.sid]);
 }
 
@@ -101,7 +105,8 @@ fn tells_what_the_store_must_know_to_keep_the_entry_long_enough() {
         [("mine", 6, false, false), ("mine", 6, true, false), ("another", 6, false, true), ("another", 7, true, false)]
     {
         let identity = Identity { sub, account_generation, ..ALICE };
-        let session = world.sessions.sign_in(&identity, remember, b"", SITE, world.now).expect("signs in");
+        let session =
+            world.sessions.sign_in(&identity, Methods::PASSWORD, remember, b"", SITE, world.now).expect("signs in");
         let fields = [field(session.token.expose())];
         let found = world.sessions.presented(fields.iter().map(Vec::as_slice), world.now);
         let [found] = &found[..] else { panic!("one session, not {found:?}") };

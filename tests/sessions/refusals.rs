@@ -7,7 +7,7 @@ use sealjar::id::Site;
 use sealjar::keyring::{KeyRing, NoKey};
 use sealjar::revocation::{Entry, WhenStale};
 use sealjar::seal::Purpose;
-use sealjar::session::claims::Claims;
+use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Cause, Identity, Refusal, SealError};
 
 use crate::fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, cookie, field, forge, key, key_with};
@@ -110,7 +110,13 @@ fn refuses_every_other_spelling_of_a_token() {
     for length in 0..3 {
         let (world, _) = world();
         let spelled = |text: &str| text.contains(['-', '_']);
-        let seal = || world.sessions.sign_in(&ALICE, false, &b"app"[..length], SITE, world.now).expect("short").token;
+        let seal = || {
+            world
+                .sessions
+                .sign_in(&ALICE, Methods::PASSWORD, false, &b"app"[..length], SITE, world.now)
+                .expect("short")
+                .token
+        };
         let token = std::iter::repeat_with(seal).find(|token| spelled(token.expose())).expect("soon");
         let token = token.expose();
         let bytes = URL_SAFE_NO_PAD.decode(token).expect("ours");
@@ -177,7 +183,7 @@ fn tells_the_log_what_is_wrong_with_a_token() {
     let expires_at = revoked.deadlines.absolute;
     world.list().add_durable(&Entry::Session { sid: revoked.sid, expires_at });
     let below = Identity { sub: "below", ..ALICE };
-    let below = world.sessions.sign_in(&below, false, b"", SITE, world.now).expect("signs in").token;
+    let below = world.sessions.sign_in(&below, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token;
     world.list().add_durable(&Entry::Subject { sub: "below".into(), below: ALICE.account_generation + 1, expires_at });
 
     let cases = [
@@ -259,7 +265,10 @@ fn a_key_that_the_list_refuses_opens_and_seals_nothing() {
     assert!(world.verify_fields(&[field(&token)]).is_ok(), "another key");
     refuse(1);
     assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
-    assert_eq!(world.sessions.sign_in(&ALICE, false, b"", SITE, world.now).err(), Some(SealError::NoActiveKey));
+    assert_eq!(
+        world.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).err(),
+        Some(SealError::NoActiveKey)
+    );
     for ring in [both(), KeyRing::new(vec![key(1)]), both()] {
         world.sessions.replace_ring(ring);
         assert_eq!(verdict(&world, &token), Invalid(RevokedKey));

@@ -1,24 +1,27 @@
 //! Sealing: what a sign-in and a renewal change, when a renewal happens, and when nothing is sealed.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealjar::clock::UnixTime;
 use sealjar::keyring::{Key, KeyRing};
 use sealjar::revocation::{Entry, WhenStale};
-use sealjar::session::claims::Claims;
-use sealjar::session::{Identity, Refusal, SealError};
+use sealjar::seal::SealedToken;
+use sealjar::session::claims::{Claims, Methods};
+use sealjar::session::lifetime::RenewalWindow;
+use sealjar::session::{Identity, Refusal, SealError, SealedSession};
 
 use crate::fixture::{ALICE, COOKIE, LIFETIMES, MINUTE, ORDINARY, REMEMBERED, SITE, World, field, key, key_with};
 
 #[test]
-fn renews_at_the_second_a_tenth_of_the_idle_time_is_over() {
-    for (remember, kind) in [(false, ORDINARY), (true, REMEMBERED)] {
+fn renews_at_the_second_the_renewal_interval_is_over() {
+    for remember in [false, true] {
         let mut world = World::new();
         let mut session = if remember { world.remember() } else { world.sign_in() };
         for sealing in 0..5 {
-            world.pass(kind.idle.as_secs() / 10 - 1);
+            world.pass(5 * MINUTE - 1);
             assert_eq!(world.renew(&session.token), Ok(None), "remembered: {remember}, sealing {sealing}");
             world.pass(1);
             let renewed = world.renew(&session.token).expect("live");
@@ -29,7 +32,7 @@ fn renews_at_the_second_a_tenth_of_the_idle_time_is_over() {
 }
 
 #[test]
-fn a_renewed_token_is_the_same_session_under_a_fresh_nonce() {
+fn a_renewed_token_is_the_same_session_under_a_fresh_link() {
     let mut world = World::new();
     let first = world.remember();
     world.pass(REMEMBERED.idle.as_secs() / 2);
@@ -37,9 +40,10 @@ fn a_renewed_token_is_the_same_session_under_a_fresh_nonce() {
     assert_eq!((renewed.sid, renewed.flags), (first.sid, first.flags));
     world.read(&first.token, |before| {
         world.read(&renewed.token, |after| {
-            assert_ne!(before.session_nonce, after.session_nonce);
-            let Claims { session_nonce, sealed_at, idle_deadline, .. } = before.clone();
-            assert_eq!(Claims { session_nonce, sealed_at, idle_deadline, ..after.clone() }, *before);
+            assert_ne!(before.link, after.link);
+            assert_eq!((after.renewals, after.parent), (before.renewals + 1, before.link));
+            let Claims { renewals, link, parent, sealed_at, idle_deadline, .. } = before.clone();
+            assert_eq!(Claims { renewals, link, parent, sealed_at, idle_deadline, ..after.clone() }, *before);
         });
     });
     let [before, after] =
@@ -50,14 +54,15 @@ fn a_renewed_token_is_the_same_session_under_a_fresh_nonce() {
 }
 
 #[test]
-fn every_sign_in_has_an_id_a_nonce_and_a_token_of_its_own() {
+fn every_sign_in_has_an_id_a_chain_and_a_token_of_its_own() {
     let world = World::new();
     let sessions: Vec<_> = (0..500).map(|_| world.sign_in()).collect();
     let sids: HashSet<_> = sessions.iter().map(|session| *session.sid.as_bytes()).collect();
     let tokens: HashSet<_> = sessions.iter().map(|session| session.token.expose()).collect();
-    let nonces: HashSet<_> =
-        sessions.iter().map(|session| world.read(&session.token, |claims| *claims.session_nonce.as_bytes())).collect();
-    assert_eq!((sids.len(), tokens.len(), nonces.len()), (500, 500, 500));
+    let chains: HashSet<_> = sessions.iter().map(|session| world.read(&session.token, |claims| claims.chain)).collect();
+    let links: HashSet<_> =
+        sessions.iter().map(|session| world.read(&session.token, |claims| *claims.link.as_bytes())).collect();
+    assert_eq!((sids.len(), tokens.len(), chains.len(), links.len()), (500, 500, 500, 500));
 }
 
 /// A way to end a session.
@@ -89,7 +94,7 @@ fn a_session_that_ends_before_its_renewal_gets_no_token() {
         let fields = fields.iter().map(Vec::as_slice);
         let outcome = world.sessions.verify(fields, SITE, world.now, |verified| {
             end(&world, verified.claims());
-            (world.sessions.renew(verified), world.sessions.replace_app_data(verified, b"new"))
+            (world.sessions.renew(verified, RenewalWindow::WhenDue), world.sessions.replace_app_data(verified, b"new"))
         });
         assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{ending}");
         assert_eq!(world.verify(&session.token), Err(Refusal::Revoked), "{ending}");
@@ -117,10 +122,13 @@ fn a_key_refused_after_the_check_renews_no_session() {
         let fields = [field(session.token.expose())];
         let outcome = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
             refuse(&world);
-            (world.sessions.renew(verified), world.sessions.replace_app_data(verified, b"new"))
+            (world.sessions.renew(verified, RenewalWindow::WhenDue), world.sessions.replace_app_data(verified, b"new"))
         });
         assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{way}");
-        assert!(world.sessions.sign_in(&ALICE, false, b"", SITE, world.now).is_ok(), "{way}: another key seals");
+        assert!(
+            world.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).is_ok(),
+            "{way}: another key seals"
+        );
     }
 }
 
@@ -143,7 +151,9 @@ fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
 #[test]
 fn a_generation_ends_older_sessions_of_that_account_alone() {
     let world = World::new();
-    let sign_in = |identity| world.sessions.sign_in(&identity, false, b"", SITE, world.now).expect("signs in").token;
+    let sign_in = |identity| {
+        world.sessions.sign_in(&identity, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token
+    };
     let (old, new) = (sign_in(ALICE), sign_in(Identity { account_generation: 6, ..ALICE }));
     let bob = sign_in(Identity { sub: "another", account_generation: 0, ..ALICE });
     let end = Entry::Subject { sub: ALICE.sub.into(), below: 6, expires_at: UnixTime(u64::MAX) };
@@ -156,19 +166,59 @@ fn a_generation_ends_older_sessions_of_that_account_alone() {
     }
 }
 
+/// Seals other data into the session of a token.
+fn replace_app_data(world: &World, token: &SealedToken) -> SealedSession {
+    let fields = [field(token.expose())];
+    let replaced = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
+        world.sessions.replace_app_data(verified, b"other").expect("short").expect("live")
+    });
+    replaced.expect("live")
+}
+
 #[test]
 fn new_application_data_is_sealed_and_nothing_else_changes() {
     let mut world = World::new();
     let session = world.sign_in();
-    world.pass(1);
-    let fields = [field(session.token.expose())];
-    let replaced = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
-        world.sessions.replace_app_data(verified, b"other").expect("short").expect("live")
+    world.pass(5 * MINUTE - 1);
+    let replaced = replace_app_data(&world, &session.token);
+    let SealedSession { sid, flags, sealed_at, deadlines, .. } = session;
+    assert_eq!(replaced, SealedSession { sid, flags, sealed_at, deadlines, token: replaced.token.clone() });
+    world.read(&session.token, |before| {
+        world.read(&replaced.token, |after| {
+            assert_eq!(Claims { app_data: b"other", ..before.clone() }, *after);
+        });
     });
-    let replaced = replaced.expect("live");
-    assert_eq!((replaced.sid, replaced.deadlines.absolute), (session.sid, session.deadlines.absolute));
-    assert_eq!(world.read(&replaced.token, |claims| claims.app_data.to_vec()), b"other");
-    assert_eq!(world.read(&session.token, |claims| claims.app_data.to_vec()), b"app", "the older token keeps its own");
+}
+
+#[test]
+fn a_session_that_is_due_is_renewed_with_its_new_data() {
+    let mut world = World::new();
+    let session = world.sign_in();
+    world.pass(5 * MINUTE);
+    let replaced = replace_app_data(&world, &session.token);
+    assert_eq!(replaced.sealed_at, world.now.wall);
+    world.read(&session.token, |before| {
+        world.read(&replaced.token, |after| {
+            assert_eq!((after.renewals, after.parent, after.app_data), (1, before.link, &b"other"[..]));
+            assert_ne!(after.link, before.link);
+        });
+    });
+}
+
+/// Else a token would outlive the key that it was sealed with.
+#[test]
+fn new_application_data_under_a_key_of_shorter_life_ends_earlier() {
+    let mut world = World::new();
+    let session = world.sign_in();
+    world.pass(MINUTE);
+    let shorter = key_with(2, |dates| {
+        dates.activates_at = Some(world.now.wall);
+        dates.max_lifetime = Duration::from_secs(MINUTE);
+    });
+    world.sessions.replace_ring(KeyRing::new(vec![key(1), shorter]));
+    let replaced = replace_app_data(&world, &session.token);
+    assert_eq!(replaced.deadlines.idle, world.now.wall.plus(Duration::from_secs(MINUTE)));
+    assert_eq!(replaced.deadlines.absolute, session.deadlines.absolute);
 }
 
 #[test]
@@ -181,7 +231,7 @@ fn seals_nothing_without_an_active_key() {
     ];
     for (name, keys) in rings {
         let world = World::with(KeyRing::new(keys), LIFETIMES, WhenStale::Refuse);
-        let outcome = world.sessions.sign_in(&ALICE, false, b"", SITE, world.now);
+        let outcome = world.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now);
         assert_eq!(outcome, Err(SealError::NoActiveKey), "{name}");
     }
 }
@@ -191,7 +241,7 @@ fn seals_nothing_that_does_not_open_or_that_a_browser_drops() {
     let world = World::new();
     let long = "x".repeat(4096);
     let seal = |identity: Identity<'_>, app_data: &[u8]| {
-        world.sessions.sign_in(&identity, false, app_data, SITE, world.now).map(|_| ())
+        world.sessions.sign_in(&identity, Methods::PASSWORD, false, app_data, SITE, world.now).map(|_| ())
     };
     for identity in [
         Identity { sub: "", ..ALICE },
@@ -206,7 +256,10 @@ fn seals_nothing_that_does_not_open_or_that_a_browser_drops() {
     }
     assert!(matches!(seal(ALICE, long.as_bytes()), Err(SealError::TooLarge(_))));
     let longest = (0..3000).rev().find(|length| seal(ALICE, &long.as_bytes()[..*length]).is_ok()).expect("some fit");
-    let session = world.sessions.sign_in(&ALICE, false, &long.as_bytes()[..longest], SITE, world.now).expect("fits");
+    let session = world
+        .sessions
+        .sign_in(&ALICE, Methods::PASSWORD, false, &long.as_bytes()[..longest], SITE, world.now)
+        .expect("fits");
     assert_eq!(world.verify(&session.token), Ok(session.sid), "the longest that is sealed is read again");
     assert_eq!(COOKIE.len() + session.token.expose().len(), 4096);
 }

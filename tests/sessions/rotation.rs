@@ -12,6 +12,8 @@ use sealjar::id::Kid;
 use sealjar::keyring::{Key, KeyRing};
 use sealjar::revocation::WhenStale;
 use sealjar::seal::SealedToken;
+use sealjar::session::claims::Methods;
+use sealjar::session::lifetime::RenewalWindow;
 use sealjar::session::{Cause, Lifetimes, Refusal, SealedSession, Sessions};
 
 use crate::fixture::{ALICE, HOUR, LIFETIMES, MINUTE, ORDINARY, SITE, World, cookie, field, key, key_with, lifetime};
@@ -53,7 +55,9 @@ fn thirty_rotations_refuse_nobody_on_nodes_that_read_keys_late() {
         }
         let active = ring(start, next - 1).pop().expect("at least one").kid();
         let on = |node: &Sessions, token: &SealedToken| {
-            node.verify([field(token.expose()).as_slice()], SITE, here.now, |session| node.renew(session))
+            node.verify([field(token.expose()).as_slice()], SITE, here.now, |session| {
+                node.renew(session, RenewalWindow::WhenDue)
+            })
         };
         for (number, session) in (0..).zip(&mut sessions) {
             let nodes = if (minute + number) % 2 == 0 { [&here.sessions, &there] } else { [&there, &here.sessions] };
@@ -141,7 +145,8 @@ fn a_refusal_for_a_missing_key_tells_so_after_the_key_has_come() {
     let world = World::new();
     let there =
         Sessions::new(KeyRing::new(vec![key(2)]), Arc::clone(world.sessions.revocations()), cookie(), LIFETIMES);
-    let new = field(there.sign_in(&ALICE, false, b"", SITE, world.now).expect("signs in").token.expose());
+    let new =
+        field(there.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token.expose());
     let old = field(world.sign_in().token.expose());
     let refusal = world.verify_fields(std::slice::from_ref(&new)).expect_err("its key is missing");
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key(2)]));

@@ -57,7 +57,10 @@ pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
     let identity = &claims.identity;
     Claims {
         sid: claims.sid.as_bytes().to_vec(),
-        session_nonce: claims.session_nonce.as_bytes().to_vec(),
+        chain: claims.chain.as_bytes().to_vec(),
+        renewals: claims.renewals,
+        link: claims.link.as_bytes().to_vec(),
+        parent: claims.parent.as_bytes().to_vec(),
         site: claims.site.as_bytes().to_vec(),
         sub: identity.sub.to_owned(),
         account_generation: identity.account_generation,
@@ -70,6 +73,7 @@ pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
         sealed_at: claims.sealed_at.0,
         idle_deadline: claims.idle_deadline.0,
         absolute_deadline: claims.absolute_deadline.0,
+        methods: claims.methods.bits(),
         flags: u8::from(claims.flags.remembered()),
         app_data: claims.app_data.to_vec(),
     }

@@ -18,7 +18,12 @@ pub(crate) struct Claims {
     #[serde(with = "hex")]
     pub(crate) sid: Vec<u8>,
     #[serde(with = "hex")]
-    pub(crate) session_nonce: Vec<u8>,
+    pub(crate) chain: Vec<u8>,
+    pub(crate) renewals: u64,
+    #[serde(with = "hex")]
+    pub(crate) link: Vec<u8>,
+    #[serde(with = "hex")]
+    pub(crate) parent: Vec<u8>,
     #[serde(with = "hex")]
     pub(crate) site: Vec<u8>,
     pub(crate) sub: String,
@@ -32,6 +37,7 @@ pub(crate) struct Claims {
     pub(crate) sealed_at: u64,
     pub(crate) idle_deadline: u64,
     pub(crate) absolute_deadline: u64,
+    pub(crate) methods: u8,
     pub(crate) flags: u8,
     #[serde(with = "hex")]
     pub(crate) app_data: Vec<u8>,
@@ -159,7 +165,10 @@ pub(crate) fn encode(claims: &Claims) -> Vec<u8> {
     let string = |bytes: &[u8]| [number(bytes.len() as u64), bytes.to_vec()].concat();
     [
         claims.sid.clone(),
-        claims.session_nonce.clone(),
+        claims.chain.clone(),
+        number(claims.renewals),
+        claims.link.clone(),
+        claims.parent.clone(),
         claims.site.clone(),
         string(claims.sub.as_bytes()),
         number(claims.account_generation),
@@ -172,7 +181,7 @@ pub(crate) fn encode(claims: &Claims) -> Vec<u8> {
         number(claims.sealed_at),
         number(claims.idle_deadline),
         number(claims.absolute_deadline),
-        vec![claims.flags],
+        vec![claims.methods, claims.flags],
         string(&claims.app_data),
     ]
     .concat()
@@ -183,7 +192,10 @@ pub(crate) fn decode(plaintext: &[u8]) -> Result<Claims, &'static str> {
     let from = &mut rest;
     let claims = Claims {
         sid: take(from, 16)?,
-        session_nonce: take(from, 16)?,
+        chain: take(from, 16)?,
+        renewals: number(from)?,
+        link: take(from, 8)?,
+        parent: take(from, 8)?,
         site: take(from, 8)?,
         sub: text(from, 64)?,
         account_generation: number(from)?,
@@ -196,6 +208,7 @@ pub(crate) fn decode(plaintext: &[u8]) -> Result<Claims, &'static str> {
         sealed_at: number(from)?,
         idle_deadline: number(from)?,
         absolute_deadline: number(from)?,
+        methods: take(from, 1)?[0],
         flags: take(from, 1)?[0],
         app_data: string(from)?,
     };
@@ -205,6 +218,7 @@ pub(crate) fn decode(plaintext: &[u8]) -> Result<Claims, &'static str> {
         Claims { ref sub, .. } if !sub.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) => {
             Err("sub not visible ASCII")
         }
+        Claims { methods: 64.., .. } => Err("unknown method"),
         Claims { flags: 2.., .. } => Err("unknown flag"),
         Claims { idle_deadline, absolute_deadline, .. } if idle_deadline > absolute_deadline => {
             Err("idle after absolute")

@@ -112,6 +112,25 @@ families! {
         "Verification requests answered with 403 `rule` because a rule is unknown or has an invalid value.",
     );
     RENEWALS = Family::counter("renewals_total", "Sessions that were renewed: they got a new token with a later idle deadline.");
+    COPIED_SESSIONS = Family::counter(
+        "copied_sessions_total",
+        "Sessions that this server ended because their cookie was used in two places (copy detection). The audit event \
+         `session-copied` has each of them.",
+    );
+    COPY_DETECTION_CHAINS = Family::gauge(
+        "copy_detection_chains",
+        "Number of sessions that copy detection remembers, also after they ended. Absent if copy detection is off.",
+    );
+    COPY_DETECTION_CHAINS_LIMIT = Family::gauge(
+        "copy_detection_chains_limit",
+        "Maximum of `sealjar_copy_detection_chains`: what `session.copy_detection_memory` has room for. Absent if copy \
+         detection is off.",
+    );
+    COPY_DETECTION_DROPPED = Family::counter(
+        "copy_detection_dropped_total",
+        "Sessions that copy detection forgot to make room for others. Some of them had ended already. Absent if copy \
+         detection is off.",
+    );
     SIGN_OUTS = Family::counter(
         "sign_outs_total",
         "Logout requests by outcome. `durable`: the store has it. `not-durable`: the session is ended on this \

@@ -14,13 +14,17 @@ const ALICE: Identity<'static> = Identity {
 fn some_claims() -> Claims<'static> {
     Claims {
         sid: Sid::from_bytes([1; 16]),
-        session_nonce: SessionNonce::from_bytes([2; 16]),
+        chain: Chain::from_bytes([2; 16]),
+        renewals: 7,
+        link: Link::from_bytes([4; 8]),
+        parent: Link::from_bytes([5; 8]),
         site: Site::from_bytes([3; 8]),
         identity: ALICE,
         authenticated_at: UnixTime(100),
         sealed_at: UnixTime(100),
         idle_deadline: UnixTime(200),
         absolute_deadline: UnixTime(300),
+        methods: Methods::PASSWORD,
         flags: Flags::REMEMBERED,
         app_data: b"app",
     }
@@ -41,7 +45,7 @@ fn refuses_every_truncation_and_anything_left_over() {
 fn refuses_a_length_past_the_end() {
     let bytes = some_claims().encode().expect("well formed");
     // Of the subject, the login name and the application's data; the first two are followed by more lengths.
-    for at in [40, 44, bytes.len() - 4] {
+    for at in [57, 61, bytes.len() - 4] {
         for length in [bytes.len() as u64, u64::MAX - 40, u64::MAX] {
             let mut longer = bytes[..at].to_vec();
             longer.extend(postcard::to_stdvec(&length).expect("encodes"));
@@ -63,7 +67,6 @@ fn refuses_what_breaks_a_rule_both_ways() {
         of(Identity { display_name: &long[..257], ..ALICE }),
         of(Identity { email: &long[..255], ..ALICE }),
         of(Identity { roles: &long[..1025], ..ALICE }),
-        Claims { flags: Flags(0x80), ..some_claims() },
         Claims { idle_deadline: UnixTime(301), ..some_claims() },
     ];
     for claims in broken {
@@ -83,6 +86,28 @@ fn no_text_ends_within_a_character() {
     bytes[end] = 0xc3;
     assert!(str::from_utf8(&bytes[end..end + 2]).is_ok());
     assert_eq!(Claims::decode(&bytes), Err(BadClaims));
+}
+
+#[test]
+fn refuses_unknown_bits() {
+    let bytes = some_claims().encode().expect("well formed");
+    let methods = bytes.len() - 6;
+    assert_eq!(bytes[methods..], *b"\x01\x01\x03app", "methods, flags, application data");
+    for (at, known) in [(methods, 0b11_1111), (methods + 1, 1)] {
+        for bits in 0..=u8::MAX {
+            let mut changed = bytes.clone();
+            changed[at] = bits;
+            assert_eq!(Claims::decode(&changed).is_ok(), bits & !known == 0, "{bits:#b} at {at}");
+        }
+    }
+}
+
+#[test]
+fn lists_methods() {
+    let names = |bits| Methods::from_bits(bits).map(|methods| methods.names().collect::<Vec<_>>());
+    assert_eq!(names(0), Ok(vec![]));
+    assert_eq!(names(0b1), Ok(vec!["password"]));
+    assert_eq!(names(0b11_1110), Ok(vec!["totp", "recovery-code", "passkey", "passkey-verified", "link"]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::Sid;
 use sealjar::session::claims::Claims;
+use sealjar::session::lifetime::RenewalWindow;
 use sealjar::session::{Cause, Refusal, SealError, SealedSession};
 
 use super::keys::Unopened;
@@ -151,7 +152,9 @@ impl World {
         let before = self.cookie(request).map(|token| token.claims.clone());
         let (node, fields) = (&self.nodes[request.node], self.fields(request));
         let fields = fields.iter().map(Vec::as_slice);
-        let renewed = node.sessions.verify(fields, SITE, node.now(self.at), |session| node.sessions.renew(session));
+        let renewed = node
+            .sessions
+            .verify(fields, SITE, node.now(self.at), |session| node.sessions.renew(session, RenewalWindow::WhenDue));
         match (renewed, before) {
             (Ok(Ok(Some(renewed))), Some(before)) => {
                 Answered(Reply::Renewal(self.renewed(request.node, &before, renewed)))
@@ -198,7 +201,7 @@ impl World {
         let (field, now) = (field(value), node.now(self.at));
         let renewed = node.sessions.verify([field.as_slice()], SITE, now, |session| {
             node.list().add_pending(claims.sid, claims.absolute_deadline);
-            node.sessions.renew(session)
+            node.sessions.renew(session, RenewalWindow::WhenDue)
         });
         if let Ok(renewed) = renewed {
             assert_eq!(renewed, Ok(None), "renewed though it was signed out meanwhile");

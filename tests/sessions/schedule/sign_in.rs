@@ -1,8 +1,8 @@
 //! From a password to a fresh session, as in `src/http/sign_in.rs` and `password.rs`.
 
 use sealjar::clock::CLOCK_SKEW;
-use sealjar::id::SessionNonce;
-use sealjar::session::claims::Claims;
+use sealjar::id::{Chain, Link};
+use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Identity, SealedSession};
 
 use super::request::Outcome::{self, Answered, Goes};
@@ -140,7 +140,7 @@ impl World {
             return REFUSED;
         }
         let identity = identity(&account, global_generation);
-        let sealed = match node.sessions.sign_in(&identity, remember, b"", SITE, node.now(self.at)) {
+        let sealed = match node.sessions.sign_in(&identity, Methods::PASSWORD, remember, b"", SITE, node.now(self.at)) {
             Ok(sealed) => sealed,
             Err(error) => return self.not_sealed(error),
         };
@@ -171,13 +171,17 @@ fn claims(sealed: &SealedSession, identity: &Identity<'static>) -> Claims<'stati
     Claims {
         sid: sealed.sid,
         // Not told, and not looked at by any check.
-        session_nonce: SessionNonce::from_bytes([0; 16]),
+        chain: Chain::from_bytes([0; 16]),
+        renewals: 0,
+        link: Link::from_bytes([0; 8]),
+        parent: Link::from_bytes([0; 8]),
         site: SITE,
         identity: *identity,
         authenticated_at: sealed.sealed_at,
         sealed_at: sealed.sealed_at,
         idle_deadline: sealed.deadlines.idle,
         absolute_deadline: sealed.deadlines.absolute,
+        methods: Methods::PASSWORD,
         flags: sealed.flags,
         app_data: b"",
     }

@@ -1,0 +1,169 @@
+//! The verification of a session: from the raw `Cookie` fields to a [`Verified`], or to the refusal of the token that came furthest.
+
+use super::claims::{BadClaims, Claims};
+use super::copy_detection::{self, Verdict};
+use super::{Cause, Identity, Presented, Refusal, Sessions, Verified, cookie_header, deadlines};
+use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::id::Site;
+use crate::keyring::{KeyRing, NoKey};
+use crate::revocation::retention;
+use crate::seal::Purpose;
+use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
+
+impl Sessions {
+    /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`. Does not look for copies.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the token that came furthest.
+    pub fn verify<'h, R>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        site: Site,
+        now: Now,
+        accept: impl FnOnce(&Verified<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        self.find(cookie_fields, site, now, |_| Ok(true), accept)
+    }
+
+    /// Does the same at the beginning of a request, and looks for copies ([`copy_detection`]). A session that is used in two places
+    /// is refused from now on; `tell` is called once for it and must make the refusal durable. Without that, this process refuses
+    /// the session until its absolute deadline.
+    ///
+    /// # Errors
+    /// As for [`Sessions::verify`]. A session with a copy is [`Refusal::Revoked`].
+    pub fn verify_and_detect<'h, R>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        site: Site,
+        now: Now,
+        mut tell: impl FnMut(Presented),
+        accept: impl FnOnce(&Verified<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let judge = |claims: &Claims<'_>| match self.look_for_copy(claims, now) {
+            Verdict::Renew => Ok(true),
+            Verdict::Keep => Ok(false),
+            Verdict::Copy => {
+                let keep_until = retention::pending_until(claims.absolute_deadline);
+                if self.revocations.add_pending(claims.sid, keep_until) {
+                    tell(self.presented_by(claims));
+                }
+                Err(Refusal::Revoked)
+            }
+        };
+        self.find(cookie_fields, site, now, judge, accept)
+    }
+
+    #[cold]
+    fn look_for_copy(&self, claims: &Claims<'_>, now: Now) -> Verdict {
+        let interval = deadlines(claims).renewal_interval(claims.sealed_at);
+        match &*self.chains.load() {
+            Some(chains) if copy_detection::is_long_enough(interval) => chains.judge(claims, now),
+            _ => Verdict::Renew,
+        }
+    }
+
+    /// `judge` is asked about a token that is due. It returns whether the token may be renewed.
+    #[inline(always)]
+    fn find<'h, R>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'h [u8]>,
+        site: Site,
+        now: Now,
+        mut judge: impl FnMut(&Claims<'_>) -> Result<bool, Refusal>,
+        accept: impl FnOnce(&Verified<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let ring = self.keys();
+        let mut short = ShortBuffer::empty();
+        // Cleared only for a token that needs it.
+        let mut long: TokenBuffer;
+        let mut furthest = Refusal::Missing;
+        let mut tried = 0;
+        for value in cookie_header::values(cookie_fields, &self.cookie) {
+            let Some(token) = UntrustedToken::from_cookie_value(value) else {
+                furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
+                continue;
+            };
+            let buffer: &mut [u8] = if token.is_short() {
+                &mut short
+            } else {
+                long = token_buffer();
+                &mut long
+            };
+            let outcome = self.open_with(&ring, token, buffer).and_then(|claims| {
+                let checked_at = self.check(&claims, site, now)?;
+                let is_due = deadlines(&claims).is_due(claims.sealed_at, checked_at) && judge(&claims)?;
+                Ok(Verified { token, claims, checked_at, is_due })
+            });
+            match outcome {
+                Ok(verified) => return Ok(accept(&verified)),
+                Err(refusal) => furthest = furthest.max(refusal),
+            }
+            tried += 1;
+            if tried == self.max_candidates {
+                break;
+            }
+        }
+        Err(furthest)
+    }
+
+    /// Opens one token and decodes it; deadlines and revocations are not looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub fn open<'b>(&self, token: UntrustedToken<'_>, buffer: &'b mut TokenBuffer) -> Result<Claims<'b>, Refusal> {
+        self.open_with(&self.keys(), token, buffer)
+    }
+
+    /// Inlined, as is the decoding: claims are large, and so are made where they stay.
+    #[inline(always)]
+    pub(super) fn open_with<'b>(
+        &self,
+        ring: &KeyRing,
+        token: UntrustedToken<'_>,
+        buffer: &'b mut [u8],
+    ) -> Result<Claims<'b>, Refusal> {
+        let envelope = token.decode(buffer).map_err(|_| Refusal::Invalid(Cause::Malformed))?;
+        let key = ring.opening_key(envelope.kid).map_err(|reason| {
+            Refusal::Invalid(match reason {
+                NoKey::Unknown => Cause::UnknownKey,
+                NoKey::Revoked => Cause::RevokedKey,
+            })
+        })?;
+        let plaintext = key
+            .sealer()
+            .open(Purpose::Session, &self.cookie, envelope)
+            .map_err(|_| Refusal::Invalid(Cause::NotAuthentic))?;
+        Claims::decode(plaintext).map_err(|BadClaims| Refusal::Invalid(Cause::BadClaims))
+    }
+
+    /// Holds opened claims against the site, the deadlines and the list. Returns the instant at which the list was checked.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
+    pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
+        // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
+        let revoked = self.is_revoked(claims);
+        let time = self.revocations.time(now);
+        if claims.site != site {
+            return Err(Refusal::Invalid(Cause::WrongSite));
+        }
+        if claims.sealed_at > time.plus(CLOCK_SKEW) {
+            return Err(Refusal::Invalid(Cause::FromTheFuture));
+        }
+        if deadlines(claims).passed(time) {
+            return Err(Refusal::Expired);
+        }
+        if revoked {
+            return Err(Refusal::Revoked);
+        }
+        if !self.revocations.may_be_trusted(now) {
+            return Err(Refusal::Stale);
+        }
+        Ok(time)
+    }
+
+    pub(super) fn is_revoked(&self, claims: &Claims<'_>) -> bool {
+        let Identity { sub, account_generation, global_generation, .. } = claims.identity;
+        self.revocations.refuses(claims.sid, sub, account_generation, global_generation)
+    }
+}
