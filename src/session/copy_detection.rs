@@ -47,6 +47,9 @@
 //!
 //! A node that has lost R, or never had it, notices later or not at all. It never ends a session for that.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -166,13 +169,16 @@ impl Chains {
         // Renewals are minutes apart, so this many take thousands of years.
         let Ok(renewals) = u32::try_from(claims.renewals) else { return Verdict::Renew };
         let since = u32::try_from(now.boot.as_secs()).unwrap_or(u32::MAX);
-        let token = Record { renewals, since, link: claims.link, parent: claims.parent };
-        let mut shard = self.shard(claims.chain).lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = shard.newer.get(&claims.chain).or_else(|| shard.older.get(&claims.chain)).copied();
+        self.judge_record(claims.chain, Record { renewals, since, link: claims.link, parent: claims.parent })
+    }
+
+    fn judge_record(&self, chain: Chain, token: Record) -> Verdict {
+        let mut shard = self.shard(chain).lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = shard.newer.get(&chain).or_else(|| shard.older.get(&chain)).copied();
         let (verdict, next) = judge(newest, token);
         if let Some(record) = next.or(newest) {
             let before = shard.len();
-            self.dropped.fetch_add(shard.put(claims.chain, record) as u64, Ordering::Relaxed);
+            self.dropped.fetch_add(shard.put(chain, record) as u64, Ordering::Relaxed);
             // Wraps where fewer are held than before.
             self.held.fetch_add(shard.len().wrapping_sub(before), Ordering::Relaxed);
         }

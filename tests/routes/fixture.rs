@@ -193,6 +193,16 @@ impl Site {
         tokio::time::timeout(Duration::from_secs(60), waits).await.expect("a password waits to be checked");
     }
 
+    /// Returns once the store has every refusal of this server.
+    pub(crate) async fn until_nothing_is_pending(&self) {
+        let stored = async {
+            while self.app.sessions.revocations().pending() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), stored).await.expect("the store takes refusals");
+    }
+
     /// Changes an account as an operator does, and lets this server hear of it.
     pub(crate) async fn change(&self, login: &str, change: Change) {
         self.app.store.change_account(&name(login), &change).await.expect("an account");

@@ -6,6 +6,7 @@
 mod answer;
 pub(crate) mod asvs;
 mod cookies;
+mod copies;
 mod csrf;
 mod described;
 pub(crate) mod fixture;

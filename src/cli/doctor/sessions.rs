@@ -8,6 +8,8 @@ use tracing_subscriber::filter::Targets;
 use super::report::Report;
 use crate::config::span::Span;
 use crate::config::{Config, StaleChoice};
+use crate::session::copy_detection;
+use crate::session::lifetime::Lifetime;
 use crate::web::cookie::Cookies;
 use crate::web::hosts::Domain;
 
@@ -16,6 +18,7 @@ const HOUR: u64 = 3600;
 pub(super) fn check(config: &Config, report: &mut Report) {
     check_cookie(config, report);
     check_lifetimes(config, report);
+    check_copy_detection(config, report);
     check_revocation(config, report);
     check_log(config, report);
 }
@@ -67,6 +70,34 @@ fn check_lifetimes(config: &Config, report: &mut Report) {
         session.idle, session.absolute, session.remembered_idle, session.remembered_absolute
     );
     report.ok_otherwise(CHECK, spans);
+}
+
+fn check_copy_detection(config: &Config, report: &mut Report) {
+    const CHECK: &str = "session.copy_detection";
+    let session = &config.session;
+    if !session.copy_detection {
+        let found = "off: nobody is told when a copied cookie is in use";
+        report.warning(CHECK, found, "set session.copy_detection = true, unless clients share cookies on purpose");
+        return;
+    }
+    for (name, absolute_name, idle, absolute) in [
+        ("session.idle", "session.absolute", session.idle, session.absolute),
+        (
+            "session.remembered_idle",
+            "session.remembered_absolute",
+            session.remembered_idle,
+            session.remembered_absolute,
+        ),
+    ] {
+        if !copy_detection::is_possible(Lifetime { idle: idle.0, absolute: absolute.0 }) {
+            let found = format!("off for these sessions: {name} is {idle}, {absolute_name} is {absolute}");
+            report.warning(CHECK, found, format!("set {name} to 18m or more, and {absolute_name} to more than that"));
+        }
+    }
+    report.ok_otherwise(
+        CHECK,
+        format!("a session ends if its cookie is used in two places; {}", session.copy_detection_memory),
+    );
 }
 
 fn check_revocation(config: &Config, report: &mut Report) {
