@@ -2,9 +2,15 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "server/clock_file.rs"]
+#[allow(dead_code, reason = "the tests of the server use the rest")]
+mod clock_file;
+#[path = "embed/copies.rs"]
+mod copies;
 #[path = "embed/own.rs"]
 mod own;
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -35,12 +41,18 @@ fn example() -> PathBuf {
 struct Shop {
     home: TempDir,
     address: String,
+    variables: Vec<(&'static str, &'static OsStr)>,
     process: Option<Child>,
 }
 
 impl Shop {
     async fn open() -> Self {
-        let mut shop = Self { home: tempfile::tempdir().unwrap(), address: String::new(), process: None };
+        Self::open_with(tempfile::tempdir().unwrap(), Vec::new()).await
+    }
+
+    /// With these variables of the environment, in this empty directory.
+    async fn open_with(home: TempDir, variables: Vec<(&'static str, &'static OsStr)>) -> Self {
+        let mut shop = Self { home, address: String::new(), variables, process: None };
         shop.sealjar(&["keys", "init"]);
         shop.start().await;
         shop
@@ -60,7 +72,7 @@ impl Shop {
     async fn start(&mut self) {
         self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(example());
-        command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null());
+        command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null()).envs(self.variables.clone());
         let process = self.process.insert(command.spawn().unwrap());
         let (started, url) = (Instant::now(), format!("http://{}{CART}", self.address));
         while Client::new().get(&url).send().await.is_err() {
@@ -74,6 +86,16 @@ impl Shop {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// SIGINT: it ends in order.
+    async fn interrupt(&mut self) {
+        let mut process = self.process.take().unwrap();
+        let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
+        let status = tokio::time::timeout(PATIENCE, ended).await.expect("it stops").unwrap();
+        assert!(status.success(), "{status}");
     }
 
     fn url(&self, path: &str) -> String {
@@ -324,10 +346,5 @@ async fn a_key_revoked_here_opens_elsewhere_until_the_store_knows() {
 #[tokio::test]
 async fn stops_in_order_when_it_is_interrupted() {
     let mut shop = Shop::open().await;
-    let mut process = shop.process.take().unwrap();
-    let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &process.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
-    let status = tokio::time::timeout(PATIENCE, ended).await.expect("it stops").unwrap();
-    assert!(status.success(), "{status}");
+    shop.interrupt().await;
 }

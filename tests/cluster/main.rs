@@ -5,6 +5,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "time is what these tests measure")]
 
+#[path = "../server/clock_file.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod clock_file;
 #[path = "../server/database.rs"]
 mod database;
 #[path = "../server/faketime.rs"]

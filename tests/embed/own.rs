@@ -76,7 +76,7 @@ async fn drop_end(request: &mut Request, depot: &mut Depot) -> Result<&'static s
 /// With keys and a store on disk.
 async fn serve() -> (Shop, Jar) {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let shop = Shop { home: tempfile::tempdir().unwrap(), address, process: None };
+    let shop = Shop { home: tempfile::tempdir().unwrap(), address, variables: Vec::new(), process: None };
     shop.sealjar(&["keys", "init"]);
     let jar = open(&shop.home, &shop.address).await.unwrap();
     let routes = Router::with_hoop(jar.hoop())

@@ -2,6 +2,7 @@
 
 mod audit;
 mod clock;
+mod clock_file;
 mod database;
 mod database_files;
 mod doctor;

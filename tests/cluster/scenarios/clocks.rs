@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::faketime::{every_clock, write_clock};
+use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, Session, text};
 use crate::nodes::{self, until_all, until_ready};
 use crate::postgres::{Postgres, Special};

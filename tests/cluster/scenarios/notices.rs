@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faketime::{every_clock, write_clock};
+use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Server, Session, until};
 use crate::nodes;
 use crate::postgres::Postgres;

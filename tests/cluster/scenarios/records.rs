@@ -1,7 +1,7 @@
 //! What a node records and prunes once a minute, beside its polls: it makes no list stale, however long a commit takes, and costs
 //! what is deleted, not what is there.
 
-use crate::faketime::{every_clock, write_clock};
+use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, until};
 use crate::nodes;
 use crate::postgres::Postgres;

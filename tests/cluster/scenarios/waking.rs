@@ -5,7 +5,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::faketime::{every_clock, write_clock};
+use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Server, Session};
 use crate::postgres::Postgres;
 use crate::wire::Wire;

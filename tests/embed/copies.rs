@@ -1,0 +1,101 @@
+//! Copy detection and renewals in an application, whose clock is moved.
+
+use std::path::PathBuf;
+
+use reqwest::{Method, StatusCode};
+
+use super::clock_file::{wall_clock, write_clock};
+use super::{Browser, CART, SIGN_IN, Shop, refused};
+
+const INTERVAL_MINUTES: u32 = 5;
+
+/// A shop, and the file that moves its clock.
+struct Clocked {
+    shop: Shop,
+    clock: PathBuf,
+    minutes: u32,
+}
+
+impl Clocked {
+    async fn open() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let clock = home.path().join("clock");
+        write_clock(&clock, "+0m");
+        let variables = wall_clock(&clock).to_vec();
+        Self { shop: Shop::open_with(home, variables).await, clock, minutes: 0 }
+    }
+
+    fn pass(&mut self, minutes: u32) {
+        self.minutes += minutes;
+        write_clock(&self.clock, &format!("+{}m", self.minutes));
+    }
+
+    /// Adds to the cart, which changes the data of the session. Returns the status and whether the cookie changed.
+    async fn add(&self, browser: &mut Browser, item: &str) -> (StatusCode, bool) {
+        let before = browser.cookie.clone();
+        let response = browser.send(&self.shop, Method::POST, CART, &[("item", item)]).await;
+        (response.status(), browser.cookie != before)
+    }
+}
+
+#[tokio::test]
+async fn reading_renews_after_five_minutes_and_writing_when_due() {
+    let mut clocked = Clocked::open().await;
+    let mut browser = Browser::signed_in(&clocked.shop).await;
+    clocked.pass(INTERVAL_MINUTES - 1);
+    let first = browser.cookie.clone();
+    assert!(browser.cart(&clocked.shop).await.is_ok());
+    assert_eq!(browser.cookie, first, "it is not due");
+    clocked.pass(1);
+    assert!(browser.cart(&clocked.shop).await.is_ok());
+    assert_ne!(browser.cookie, first, "it is due");
+    // A POST that changes nothing renews in the last third of the idle time only.
+    let renewed = browser.cookie.clone();
+    clocked.pass(19);
+    let nothing = [("code", "wrong")];
+    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &nothing).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(browser.cookie, renewed);
+    clocked.pass(1);
+    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &nothing).await.status(), StatusCode::FORBIDDEN);
+    assert_ne!(browser.cookie, renewed);
+}
+
+#[tokio::test]
+async fn an_hour_of_new_data_on_each_request_signs_nobody_out() {
+    let mut clocked = Clocked::open().await;
+    let mut browser = Browser::signed_in(&clocked.shop).await;
+    for minute in 0..60 {
+        clocked.pass(1);
+        // Of tabs that write at once, the last answer wins.
+        let mut tabs = [browser.clone(), browser.clone(), browser.clone()];
+        for (number, tab) in tabs.iter_mut().enumerate() {
+            let item = format!("{minute}.{number}");
+            assert_eq!(clocked.add(tab, &item).await, (StatusCode::OK, true), "minute {minute}, tab {number}");
+        }
+        let [.., last] = tabs;
+        browser = last;
+    }
+    let cart = browser.cart(&clocked.shop).await.unwrap();
+    let items: Vec<String> = (0..60).map(|minute| format!("{minute}.2")).collect();
+    assert_eq!(cart, format!("Ada: {}\n", items.join(", ")));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_used_beside_the_original_ends_both() {
+    let mut clocked = Clocked::open().await;
+    let mut owner = Browser::signed_in(&clocked.shop).await;
+    let mut thief = owner.clone();
+    for _ in 0..2 {
+        clocked.pass(INTERVAL_MINUTES);
+        assert!(owner.cart(&clocked.shop).await.is_ok());
+        assert!(thief.cart(&clocked.shop).await.is_ok());
+    }
+    clocked.pass(INTERVAL_MINUTES);
+    let outcomes = [owner.cart(&clocked.shop).await, thief.cart(&clocked.shop).await];
+    assert!(outcomes.contains(&refused("revoked")), "{outcomes:?}");
+    clocked.shop.interrupt().await;
+    clocked.shop.start().await;
+    for browser in [&mut owner, &mut thief] {
+        assert_eq!(browser.cart(&clocked.shop).await, refused("revoked"), "after a restart, too");
+    }
+}
