@@ -65,10 +65,7 @@ impl Refusals {
     pub(super) async fn end(&self, presented: &[Presented]) -> Result<(), Problem> {
         match self {
             Self::Memory { list, .. } => {
-                for Presented { sid, absolute_deadline, .. } in presented {
-                    let expires_at = absolute_deadline.plus(2 * CLOCK_SKEW);
-                    list.add_durable(&Entry::Session { sid: *sid, expires_at });
-                }
+                presented.iter().for_each(|session| list.add_durable(&entry(session)));
                 Ok(())
             }
             #[cfg(feature = "store")]
@@ -82,8 +79,7 @@ impl Refusals {
     /// Ends a session that is refused already, without waiting for the store.
     pub(super) fn end_later(&self, copied: &Presented) {
         match self {
-            // Refused until the absolute deadline, which is all that there is.
-            Self::Memory { .. } => {}
+            Self::Memory { list, .. } => list.add_durable(&entry(copied)),
             #[cfg(feature = "store")]
             Self::Store { committer, .. } => committer.revoke_later(copied.into()),
         }
@@ -137,6 +133,11 @@ impl Refusals {
             }
         }
     }
+}
+
+/// The entry for a session in memory, which is as good as durable.
+fn entry(session: &Presented) -> Entry {
+    Entry::Session { sid: session.sid, expires_at: session.absolute_deadline.plus(2 * CLOCK_SKEW) }
 }
 
 /// Debug, because it comes with each request; that the store is away is said once, by what follows it.
