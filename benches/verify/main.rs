@@ -7,6 +7,7 @@
 //! `cargo bench` measures. `cargo bench -- --test`, `SEALJAR_BENCH_QUICK=1` and `cargo test --benches` run the same code at a
 //! tiny size: the verdicts are checked there too, and the figures mean nothing.
 
+mod copies;
 mod cores;
 mod fixture;
 mod growth;
@@ -45,6 +46,8 @@ struct Size {
     /// Live entries of the lists that are held against each other.
     lengths: [usize; 4],
     prunings: usize,
+    /// Sessions that copy detection remembers.
+    chains: usize,
     /// Operations of each of two threads in a round, and rounds.
     cores: (usize, usize),
 }
@@ -56,6 +59,7 @@ const FULL: Size = Size {
     batch: 64,
     lengths: [0, 10_000, 1_000_000, 10_000_000],
     prunings: 15,
+    chains: 1_000_000,
     cores: (20_000, 50),
 };
 const QUICK: Size = Size {
@@ -65,6 +69,7 @@ const QUICK: Size = Size {
     batch: 16,
     lengths: [0, 100, 1_000, 10_000],
     prunings: 1,
+    chains: 1_000,
     cores: (64, 2),
 };
 
@@ -87,6 +92,7 @@ fn main() {
     check_verdicts(&sessions, &tokens, now);
     print_costs(&sessions, &tokens, &revoked, &strangers, &size);
     println!("\nGoal: open and check takes at most {AIM_NS} ns more than the decryption alone.\n");
+    copies::print_cost_of_detection(size.chains, size.rounds, size.batch);
     growth::print_cost_of_length(&tokens, size.lengths, size.rounds, size.batch);
     pruning::print_slowest_verify(&tokens, &revoked, size.prunings);
     let (batch, rounds) = size.cores;
@@ -176,7 +182,7 @@ fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers
             let sealer = ring.keys()[0].sealer();
             sealer.seal(Purpose::Session, sessions.cookie(), nonce.as_ref(), claims).expect("short")
         }),
-        Case::beside("encryption alone", "start a session: 56 random bytes, encoding, seal", |_| {
+        Case::beside("encryption alone", "start a session: 64 random bytes, encoding, seal", |_| {
             sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), Now::read()).expect("short")
         }),
     ];

@@ -1,0 +1,82 @@
+//! What copy detection costs: nothing in a check that is not due, little in a renewal, and 40 bytes a session and the table's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealjar::clock::Now;
+use sealjar::session::Sessions;
+use sealjar::session::claims::Methods;
+use sealjar::session::copy_detection::DEFAULT_MEMORY;
+use sealjar::session::lifetime::RenewalWindow;
+
+use crate::fixture::{Token, alice, list_of, sessions_under, site};
+use crate::harness::{Case, median, resident_bytes, take_turns};
+
+const BESIDE: &str = "verify, not due, copies not looked for";
+/// A session is due this long after it was sealed.
+const DUE: Duration = Duration::from_secs(300);
+
+/// Prints a table of checks and renewals with and without copy detection, and the memory of this many sessions.
+pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize) {
+    let now = Now::read();
+    let later = Now { wall: now.wall.plus(DUE), boot: now.boot + DUE };
+    let [without, with] = [None, Some(DEFAULT_MEMORY)].map(|memory| {
+        let sessions = sessions_under(Arc::new(list_of(&[], now.wall, now)));
+        sessions.detect_copies(memory);
+        sessions
+    });
+    let resident = weigh(&with, count, now, later);
+    let tokens: Vec<Token> = (0..4096).map(|_| Token::sealed_by(&with, now)).collect();
+    let pick = |number: usize| &tokens[number % tokens.len()];
+    let verify = |sessions: &Sessions, number: usize, now: Now| {
+        let fields = [pick(number).header.as_slice()];
+        let copied = |_| unreachable!("each token is presented by one holder");
+        sessions.verify_and_detect(fields, site(), now, copied, |session| session.claims().sid).expect("live")
+    };
+    let renew = |sessions: &Sessions, number: usize| {
+        let fields = [pick(number).header.as_slice()];
+        let copied = |_| unreachable!("each token is presented by one holder");
+        let renewed = sessions.verify_and_detect(fields, site(), later, copied, |session| {
+            sessions.renew(session, RenewalWindow::WhenDue).expect("an active key")
+        });
+        renewed.expect("live").expect("due")
+    };
+    let cases = [
+        Case::raw(BESIDE, |number| verify(&without, number, now)),
+        Case::beside(BESIDE, "verify, not due", |number| verify(&with, number, now)),
+        Case::beside(BESIDE, "verify, due, copies not looked for", |number| verify(&without, number, later)),
+        Case::beside(BESIDE, "verify, due", |number| verify(&with, number, later)),
+        Case::beside(BESIDE, "verify and renew, copies not looked for", |number| renew(&without, number).sid),
+        Case::beside(BESIDE, "verify and renew", |number| renew(&with, number).sid),
+    ];
+    let measured = take_turns(cases, rounds, batch, |number| pick(number).read_all());
+    let (_, base) = &measured[0];
+    println!("| operation | ns | ratio | difference, ns |");
+    println!("|---|---:|---:|---:|");
+    for (case, samples) in &measured {
+        let paired =
+            |of: fn(f64, f64) -> f64| median(samples.iter().zip(base).map(|(case, raw)| of(*case, *raw)).collect());
+        let (ratio, difference) = (paired(|case, raw| case / raw), paired(|case, raw| case - raw));
+        println!("| {} | {:.0} | {ratio:.2} | {difference:+.0} |", case.name, median(samples.clone()));
+    }
+    let each = resident.map(|bytes| format!("{:.1}", bytes as f64 / count as f64)).unwrap_or_default();
+    println!(
+        "\nCopy detection remembers {count} sessions in {each} resident bytes each. The limit is {} MiB.\n",
+        DEFAULT_MEMORY >> 20
+    );
+}
+
+/// Returns by how much the process grows if this many sessions are remembered.
+fn weigh(sessions: &Sessions, count: usize, now: Now, later: Now) -> Option<u64> {
+    let before = resident_bytes();
+    for _ in 0..count {
+        let sealed = sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), now).expect("short");
+        let header = Token::header(sealed.token.expose());
+        let found =
+            sessions.verify_and_detect([header.as_slice()], site(), later, |_| (), |session| session.claims().sid);
+        assert_eq!(found, Ok(sealed.sid));
+    }
+    let held = sessions.copy_detection().expect("on").chains;
+    assert!(held * 100 >= count * 99, "{held} of {count} are remembered");
+    resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before))
+}
