@@ -86,7 +86,9 @@ fn verdict(refusal: Refusal) -> String {
         Refusal::Missing => "refused: missing".to_owned(),
         Refusal::Invalid(cause) => format!("refused: invalid ({})", cause.describe()),
         Refusal::Expired => "refused: expired (past its idle or absolute deadline)".to_owned(),
-        Refusal::Revoked => "refused: revoked (signed out, or ended by a change of the account)".to_owned(),
+        Refusal::Revoked => {
+            "refused: revoked (logged out, or ended by a change of the account or as a copy)".to_owned()
+        }
         Refusal::Stale => "refused: the revocation list is stale".to_owned(),
     }
 }

@@ -152,7 +152,7 @@ impl Problem {
                 ("Your session has ended", "It was not used for too long. Sign in to go on.", SIGN_IN)
             }
             Self::Session(Refusal::Revoked) => {
-                ("Your session has ended", "It was signed out. Sign in to go on.", SIGN_IN)
+                ("Your session has ended", "It was signed out, or used in two places. Sign in to go on.", SIGN_IN)
             }
             Self::Password => ("Wrong password", "That is not your password. Try again.", None),
             Self::StepUp => ("Confirm that it is you", "This asks for your password again.", SESSION),
