@@ -26,6 +26,10 @@
 //! [`mark_synced`](revocation::RevocationList::mark_synced). With
 //! [`WhenStale::Refuse`](revocation::WhenStale::Refuse), every session is refused while the list is older than `max_staleness`.
 //!
+//! [`verify`](session::Sessions::verify) does not look for copied cookies. An application that wants that calls
+//! [`detect_copies`](session::Sessions::detect_copies) once and
+//! [`verify_and_detect`](session::Sessions::verify_and_detect) at the beginning of each request.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
