@@ -4,8 +4,9 @@
 //! 1. [`Settings`] take the origins under which browsers reach the application, and open a [`Jar`]. `Settings::open` (feature
 //!    `store`) takes a key directory and a store: sessions and logouts survive a restart. [`Settings::in_memory`] needs neither.
 //! 2. [`Jar::hoop`] is the middleware before the routes. It refuses requests for other hosts. It refuses requests that another site
-//!    may have sent, by `Sec-Fetch-Site` and `Origin`, so forms need no token. It verifies the session without I/O, and renews the
-//!    cookie after a tenth of the idle time.
+//!    may have sent, by `Sec-Fetch-Site` and `Origin`, so forms need no token. It verifies the session without I/O. In answers to
+//!    GET and HEAD it renews the cookie every five minutes (or every sixth of the idle time, if that is less), and in other
+//!    answers only in the last third of the idle time.
 //! 3. A handler that takes a [`Session<T>`](Session) runs only with a live session. [`signed_in`] protects all routes of a router.
 //! 4. [`Jar::sign_in`] begins a session for a user whom the application has authenticated. [`Jar::sign_out`] and
 //!    [`Jar::sign_out_everywhere`] end sessions.
@@ -69,6 +70,11 @@
 //!
 //! A response that changes the cookie has `Cache-Control: no-store`. Another response to a request with a live session has it too,
 //! unless the handler sets `Cache-Control`. All these responses have `Vary: Cookie`.
+//!
+//! # Copy detection
+//!
+//! If two clients use one cookie, the session ends, and a warning is in the log. [`Settings::copy_detection`] turns this off.
+//! Replacing the data of a session ([`Jar::replace_data`]) is no renewal, unless the session is due for one.
 //!
 //! # What the application does
 //!

@@ -50,6 +50,8 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("cli/serve.rs", "nobody can sign in yet", Operator),
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),
     ("config/settings.rs", "no proxy is trusted", Operator),
+    ("config/settings.rs", "copy detection is off for these sessions", Operator),
+    ("embed/hoop.rs", "ended a session whose cookie is used in two places", Session),
     ("embed/jar.rs", "requests that change something did not end in time", Operator),
     ("embed/open.rs", "the clock was set", Background),
     ("embed/refusals.rs", "the database did not close in time", Operator),
