@@ -70,8 +70,7 @@ const PASSWORD: [Problem; 10] = [
     Problem::Seal(SealError::TooLarge(TooLarge { bytes: 0 })),
 ];
 const SIGNED_OUT: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
-pub(super) const RENEWED: &str =
-    "The renewed session, if it is due: five minutes after the last renewal, or after a sixth of the idle timeout if that \
+pub(super) const RENEWED: &str = "The renewed session, if it is due: five minutes after the last renewal, or after a sixth of the idle timeout if that \
 is shorter. If the visitor's method is not known, or is neither GET nor HEAD: after two thirds of the idle timeout.";
 const BEGUN: &str = "The new session.";
 
