@@ -111,7 +111,7 @@ impl FormId {
     }
 }
 
-/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see [`IdHasher`]).
+/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see `IdHasher`).
 impl Hash for Sid {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from_le_bytes(leading(&self.0)));

@@ -148,8 +148,8 @@ impl Jar {
     /// Seals other data into the session of this request. The session keeps its id and its deadlines; if it is due for renewal, it
     /// is renewed. Of concurrent answers, the last one wins.
     ///
-    /// The answer should follow within two minutes of the request: a later one can bring back a cookie that the browser has
-    /// replaced long ago, which looks like a copy ([copy detection](Settings::copy_detection)).
+    /// The answer should follow within 90 seconds of the request: a later one can bring back a cookie that the browser has replaced
+    /// long ago, which looks like a copy (see [`Settings::copy_detection`](super::Settings::copy_detection)).
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.

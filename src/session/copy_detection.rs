@@ -35,10 +35,16 @@
 //! So T is R itself (second row), the child of R (third row), or, if only other nodes saw the tokens between, a token with at least
 //! two more renewals (first row). None of these rows ends the session, and the others are not needed. ∎
 //!
-//! An answer that may renew only in the last third of the idle time puts two thirds of the idle time in the place of I. Where an
-//! application replaces data, a node with a slow clock may call P not due for S longer, so S counts twice. And the answers with
-//! new data must leave a pause in each interval: siblings whose answers always overlap can replace each other in the jar until
-//! they are due, which breaks step 2. Beyond these bounds, the rows for siblings and for tokens on their way still forgive most.
+//! *Other methods.* An answer to them renews in the last third of the idle time only, and may arrive later than D after the
+//! request, at t + U: a proxy keeps it until an upload has ended. Its token C' is then the sibling of a token that others have
+//! renewed meanwhile. The fourth row accepts C' while R has no more renewals than C', that is until the grandchild of P is presented
+//! when due: at t + 2 I − S at the earliest. So U < 2 I − S, which is 9 minutes.
+//!
+//! *Application data.* Where an application replaces data, a node with a slow clock may call P not due for S longer, so S counts
+//! twice. And the answers with new data must leave a pause in each interval: siblings whose answers always overlap can replace each
+//! other in the jar until they are due, which breaks step 2.
+//!
+//! Beyond these bounds, the rows for siblings and for tokens on their way still forgive most.
 //!
 //! *Two holders.* Both present T0 and renew it: the second row cannot tell them apart, and their tokens of generation 1 are
 //! siblings, which the fourth row accepts. Their tokens of generation 2 have different parents, and only one of these parents was
