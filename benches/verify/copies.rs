@@ -31,12 +31,14 @@ pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize)
     let verify = |sessions: &Sessions, number: usize, now: Now| {
         let fields = [pick(number).header.as_slice()];
         let copied = |_| unreachable!("each token is presented by one holder");
-        sessions.verify_and_detect(fields, site(), now, copied, |session| session.claims().sid).expect("live")
+        sessions
+            .verify_and_detect(fields, site(), now, RenewalWindow::WhenDue, copied, |session| session.claims().sid)
+            .expect("live")
     };
     let renew = |sessions: &Sessions, number: usize| {
         let fields = [pick(number).header.as_slice()];
         let copied = |_| unreachable!("each token is presented by one holder");
-        let renewed = sessions.verify_and_detect(fields, site(), later, copied, |session| {
+        let renewed = sessions.verify_and_detect(fields, site(), later, RenewalWindow::WhenDue, copied, |session| {
             sessions.renew(session, RenewalWindow::WhenDue).expect("an active key")
         });
         renewed.expect("live").expect("due")
@@ -72,8 +74,14 @@ fn weigh(sessions: &Sessions, count: usize, now: Now, later: Now) -> Option<u64>
     for _ in 0..count {
         let sealed = sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), now).expect("short");
         let header = Token::header(sealed.token.expose());
-        let found =
-            sessions.verify_and_detect([header.as_slice()], site(), later, |_| (), |session| session.claims().sid);
+        let found = sessions.verify_and_detect(
+            [header.as_slice()],
+            site(),
+            later,
+            RenewalWindow::WhenDue,
+            |_| (),
+            |session| session.claims().sid,
+        );
         assert_eq!(found, Ok(sealed.sid));
     }
     let held = sessions.copy_detection().expect("on").chains;

@@ -36,9 +36,14 @@ impl Jar {
             refusals.end_later(&copied);
         };
         let look = || {
-            core.sessions.verify_and_detect(cookie::fields(headers), served.site, Now::read(), end, |verified| {
-                (RawSession::verified(verified), core.sessions.renew(verified, window))
-            })
+            core.sessions.verify_and_detect(
+                cookie::fields(headers),
+                served.site,
+                Now::read(),
+                window,
+                end,
+                |verified| (RawSession::verified(verified), core.sessions.renew(verified, window)),
+            )
         };
         let mut found = look();
         // A key that another node seals with already: the directory is read before its token is refused.

@@ -41,7 +41,7 @@ pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Resu
 /// The refusal of all sessions of the subject.
 fn subject(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
     let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
-    let live = context.verify(context.site()?, context.now(), |session| {
+    let live = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
         let identity = &session.claims().identity;
         all(identity.sub, identity.account_generation)
     });

@@ -15,7 +15,8 @@ use crate::session::{Presented, Refusal, SealedSession, Verified};
 use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
-    /// Hands the live session of a site to `accept`. A session whose cookie is used in two places ends here.
+    /// Hands the live session of a site to `accept`. A session whose cookie is used in two places ends here. `window` is that of the
+    /// visitor's request.
     ///
     /// # Errors
     /// The refusal of the cookie that came furthest.
@@ -23,10 +24,11 @@ impl Context {
         &self,
         site: Site,
         now: Now,
+        window: RenewalWindow,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
         let end = |copied| self.end_copied(&copied);
-        self.app.sessions.verify_and_detect(self.cookies(), site, now, end, accept)
+        self.app.sessions.verify_and_detect(self.cookies(), site, now, window, end, accept)
     }
 
     /// Ends a session of which there is a copy. It is refused already, and nothing waits for the store.
@@ -48,6 +50,11 @@ impl Context {
         lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
     }
 
+    /// Returns from when on the answer to this request, which is not about another one, may renew the session.
+    pub(super) fn renewal_window(&self) -> RenewalWindow {
+        renewal_window(Some(self.method()))
+    }
+
     /// Answers with what `answer` makes of the live session and its deadlines. Renews the session if it is time.
     pub(super) fn with_session(
         &self,
@@ -55,8 +62,9 @@ impl Context {
         now: Now,
         answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
     ) -> Result<Reply, Problem> {
-        let answered = self.verify(site, now, |session| {
-            let renewed = self.renewed(session, renewal_window(Some(self.method())));
+        let window = self.renewal_window();
+        let answered = self.verify(site, now, window, |session| {
+            let renewed = self.renewed(session, window);
             let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
             let reply = answer(session.claims(), deadlines)?;
             Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))

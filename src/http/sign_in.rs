@@ -35,7 +35,7 @@ pub(super) struct Current {
 
 impl Current {
     pub(super) fn of(context: &Context) -> Result<Self, Problem> {
-        let found = context.verify(context.site()?, context.now(), |session| {
+        let found = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
             let claims = session.claims();
             let identity = &claims.identity;
             Some(Self {

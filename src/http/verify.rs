@@ -169,11 +169,11 @@ impl<'r> Asked<'r> {
         }
         let navigates = self.shape != Shape::Plain && context.is_navigation();
         let now = context.now();
-        let passed = context.verify(self.served.site, now, |session| {
+        let window = renewal_window(self.method.as_ref());
+        let passed = context.verify(self.served.site, now, window, |session| {
             self.check(context, session, now, navigates)?;
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
-            let window = renewal_window(self.method.as_ref());
             let in_place = if self.rules.renew_by_redirect { None } else { context.renewed(session, window) };
             Ok(Reply::passed(headers).cookie(in_place.map_or(CookieChange::Keep, CookieChange::Set)))
         });

@@ -46,9 +46,9 @@ static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Where in a buffer a token begins. After the header and 40 bytes of identifiers a session's texts are then at an address that 8
-/// divides, and are checked in half the time.
-const START: usize = 7;
+/// Where in a buffer a token begins. After the header, 56 bytes of identifiers and one of the number of renewals, a session's texts
+/// are then at an address that 8 divides, and are checked in half the time.
+const START: usize = 6;
 
 /// Where a token is decoded and opened, in place: by default as large as any token that fits a cookie.
 #[repr(align(8))]

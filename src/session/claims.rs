@@ -75,7 +75,8 @@ impl<'a> Claims<'a> {
         let [sub, login_name, display_name, email, roles] = texts_at(plaintext, texts_begin, places)?;
         let [authenticated_at, sealed_at, idle_deadline, absolute_deadline] = fields.instants()?;
         let [methods, flags] = fields.array()?;
-        let (methods, flags) = (Methods::from_bits(methods)?, Flags::from_bits(flags)?);
+        let methods = Methods::from_bits(methods).ok_or(BadClaims)?;
+        let flags = Flags::from_bits(flags).ok_or(BadClaims)?;
         let app_data = plaintext.get(fields.place()?).ok_or(BadClaims)?;
         let claims = Self {
             sid: Sid::from_bytes(sid),

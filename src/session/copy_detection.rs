@@ -3,8 +3,8 @@
 //! *Idea.* A browser has one cookie jar. Once it has presented the child of a token, the token itself does not come back. If it
 //! does, somebody else has a copy.
 //!
-//! Each node remembers R, the newest token of each chain that was presented to it when it was due for renewal. It looks at R only
-//! for a verified token that is due. T is that token; *n* is its number of renewals. The first row that fits decides:
+//! Each node remembers R, the newest token of each chain that was presented to it when its answer could renew it. It looks at R
+//! for every verified token that is due. T is that token; *n* is its number of renewals. The first row that fits decides:
 //!
 //! | case | verdict |
 //! |---|---|
@@ -15,7 +15,8 @@
 //! | n = R.n − 1, link = R.parent, at most 90 s after `since`: it was on its way | accept, do not renew |
 //! | anything else | **copy** |
 //!
-//! `since` is the boot clock when R reached its n. On a copy the whole session ends.
+//! `since` is the boot clock when R reached its n. "R := T" holds only if this answer may renew T
+//! ([`RenewalWindow`](super::lifetime::RenewalWindow)). On a copy the whole session ends.
 //!
 //! Let I be the renewal interval ([`Deadlines::renewal_interval`](super::lifetime::Deadlines::renewal_interval)), S the clock skew,
 //! and D the longest time from the sending of a request to the arrival of its answer, for answers that set the cookie.
@@ -169,20 +170,21 @@ impl Chains {
         }
     }
 
-    /// Judges a verified token that is due, and remembers it.
+    /// Judges a verified token that is due, and remembers it if its answer may renew it.
     #[cold]
-    pub(super) fn judge(&self, claims: &Claims<'_>, now: Now) -> Verdict {
+    pub(super) fn judge(&self, claims: &Claims<'_>, may_renew: bool, now: Now) -> Verdict {
         // Renewals are minutes apart, so this many take thousands of years.
         let Ok(renewals) = u32::try_from(claims.renewals) else { return Verdict::Renew };
         let since = u32::try_from(now.boot.as_secs()).unwrap_or(u32::MAX);
-        self.judge_record(claims.chain, Record { renewals, since, link: claims.link, parent: claims.parent })
+        let token = Record { renewals, since, link: claims.link, parent: claims.parent };
+        self.judge_record(claims.chain, token, may_renew)
     }
 
-    fn judge_record(&self, chain: Chain, token: Record) -> Verdict {
+    fn judge_record(&self, chain: Chain, token: Record, may_renew: bool) -> Verdict {
         let mut shard = self.shard(chain).lock().unwrap_or_else(PoisonError::into_inner);
         let newest = shard.newer.get(&chain).or_else(|| shard.older.get(&chain)).copied();
         let (verdict, next) = judge(newest, token);
-        if let Some(record) = next.or(newest) {
+        if let Some(record) = next.filter(|_| may_renew).or(newest) {
             let before = shard.len();
             self.dropped.fetch_add(shard.put(chain, record) as u64, Ordering::Relaxed);
             // Wraps where fewer are held than before.

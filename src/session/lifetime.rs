@@ -138,14 +138,14 @@ impl Deadlines {
     pub fn may_renew(self, sealed_at: UnixTime, now: UnixTime, window: RenewalWindow) -> bool {
         match window {
             RenewalWindow::WhenDue => true,
-            RenewalWindow::LastThird => now.since(sealed_at) >= self.idle.since(sealed_at) * 2 / 3,
+            RenewalWindow::LastThird => now.since(sealed_at) >= self.idle.since(sealed_at) / 3 * 2,
         }
     }
 
     /// Whether more than half of the idle time has gone since the token was sealed, and a renewal could still move its idle
     /// deadline.
     pub fn is_half_spent(self, sealed_at: UnixTime, now: UnixTime) -> bool {
-        self.idle < self.absolute && now.since(sealed_at) * 2 > self.idle.since(sealed_at)
+        self.idle < self.absolute && now.since(sealed_at) > self.idle.since(sealed_at) / 2
     }
 
     /// Whether the token is dead at `now`.

@@ -2,6 +2,7 @@
 
 use super::claims::{BadClaims, Claims};
 use super::copy_detection::{self, Verdict};
+use super::lifetime::RenewalWindow;
 use super::{Cause, Identity, Presented, Refusal, Sessions, Verified, cookie_header, deadlines};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::Site;
@@ -25,9 +26,9 @@ impl Sessions {
         self.find(cookie_fields, site, now, |_| Ok(true), accept)
     }
 
-    /// Does the same at the beginning of a request, and looks for copies ([`copy_detection`]). A session that is used in two places
-    /// is refused from now on; `tell` is called once for it and must make the refusal durable. Without that, this process refuses
-    /// the session until its absolute deadline.
+    /// Does the same at the beginning of a request, and looks for copies ([`copy_detection`]). `window` is that of the answer
+    /// ([`Sessions::renew`]). A session that is used in two places is refused from now on; `tell` is called once for it and must make
+    /// the refusal durable. Without that, this process refuses the session until its absolute deadline.
     ///
     /// # Errors
     /// As for [`Sessions::verify`]. A session with a copy is [`Refusal::Revoked`].
@@ -36,10 +37,11 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         site: Site,
         now: Now,
+        window: RenewalWindow,
         mut tell: impl FnMut(Presented),
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let judge = |claims: &Claims<'_>| match self.look_for_copy(claims, now) {
+        let judge = |claims: &Claims<'_>| match self.look_for_copy(claims, now, window) {
             Verdict::Renew => Ok(true),
             Verdict::Keep => Ok(false),
             Verdict::Copy => {
@@ -54,10 +56,13 @@ impl Sessions {
     }
 
     #[cold]
-    fn look_for_copy(&self, claims: &Claims<'_>, now: Now) -> Verdict {
-        let interval = deadlines(claims).renewal_interval(claims.sealed_at);
+    fn look_for_copy(&self, claims: &Claims<'_>, now: Now, window: RenewalWindow) -> Verdict {
+        let (deadlines, sealed_at) = (deadlines(claims), claims.sealed_at);
+        let may_renew = deadlines.may_renew(sealed_at, self.revocations.time(now), window);
         match &*self.chains.load() {
-            Some(chains) if copy_detection::is_long_enough(interval) => chains.judge(claims, now),
+            Some(chains) if copy_detection::is_long_enough(deadlines.renewal_interval(sealed_at)) => {
+                chains.judge(claims, may_renew, now)
+            }
             _ => Verdict::Renew,
         }
     }

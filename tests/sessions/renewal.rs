@@ -207,7 +207,7 @@ fn a_session_that_is_due_is_renewed_with_its_new_data() {
 
 /// Else a token would outlive the key that it was sealed with.
 #[test]
-fn new_application_data_under_a_key_of_shorter_life_ends_earlier() {
+fn new_data_under_a_key_of_shorter_life_ends_earlier() {
     let mut world = World::new();
     let session = world.sign_in();
     world.pass(MINUTE);

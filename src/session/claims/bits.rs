@@ -3,8 +3,6 @@
 
 use serde::Serialize;
 
-use super::BadClaims;
-
 /// How the user proved the identity: one bit for each method. No bit is set if the application did it ([`crate::embed`]).
 ///
 /// Bits 0 to 5 belong to the format: password, TOTP, recovery code, passkey, passkey with user verification, one-time link. This
@@ -21,8 +19,8 @@ impl Methods {
     const KNOWN: u8 = 0b11_1111;
 
     #[inline(always)]
-    pub(super) const fn from_bits(bits: u8) -> Result<Self, BadClaims> {
-        if bits & !Self::KNOWN == 0 { Ok(Self(bits)) } else { Err(BadClaims) }
+    pub(super) const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::KNOWN == 0 { Some(Self(bits)) } else { None }
     }
 
     /// The byte of the token.
@@ -48,8 +46,8 @@ impl Flags {
     const KNOWN: u8 = Self::REMEMBERED.0;
 
     #[inline(always)]
-    pub(super) const fn from_bits(bits: u8) -> Result<Self, BadClaims> {
-        if bits & !Self::KNOWN == 0 { Ok(Self(bits)) } else { Err(BadClaims) }
+    pub(super) const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::KNOWN == 0 { Some(Self(bits)) } else { None }
     }
 
     /// Whether the session is a remembered one.

@@ -53,7 +53,7 @@ fn chain(number: u64) -> Chain {
 }
 
 fn judge_in(chains: &Chains, number: u64, record: Record) -> Verdict {
-    chains.judge_record(chain(number), record)
+    chains.judge_record(chain(number), record, true)
 }
 
 #[test]
@@ -67,6 +67,21 @@ fn chains_do_not_know_each_other() {
         assert_eq!(judge_in(&chains, number, token(7, 800, 6, number)), Copy);
     }
     assert_eq!(chains.usage().chains, 1000);
+}
+
+/// Else two siblings, of which one arrived late, are each remembered on another node, and the child of one does not fit the other.
+#[test]
+fn a_token_whose_answer_may_not_renew_is_only_judged() {
+    let chains = Chains::new(DEFAULT_MEMORY);
+    let judge = |record, may_renew| chains.judge_record(chain(0), record, may_renew);
+    assert_eq!(judge(token(7, 0, 6, 7), false), Renew);
+    assert_eq!(chains.usage().chains, 0);
+    assert_eq!(judge(token(7, 0, 6, 7), true), Renew);
+    assert_eq!(judge(token(8, 400, 7, 8), false), Renew);
+    assert_eq!(judge(token(8, 400, 7, 80), true), Renew, "a sibling of a token that is not remembered");
+    assert_eq!(judge(token(9, 800, 8, 9), false), Copy, "it is judged by what is remembered");
+    assert_eq!(judge(token(9, 800, 80, 9), true), Renew);
+    assert_eq!(judge(token(7, 800, 6, 7), false), Copy, "an old one is a copy whatever the answer may do");
 }
 
 #[test]
@@ -100,7 +115,7 @@ fn a_chain_in_use_stays_while_others_come_and_go() {
 }
 
 #[test]
-fn memory_is_within_the_limit_and_enough_for_the_documented_number() {
+fn memory_is_within_the_limit_and_enough_for_what_is_stated() {
     for memory in [1 << 20, DEFAULT_MEMORY, 1 << 30] {
         let chains = Chains::new(memory);
         let places = chains.shards.len() * 2 * PLACES;
