@@ -23,33 +23,52 @@ pub(crate) fn verify(
     now: u64,
     revocations: &Revocations,
 ) -> Result<Claims, Refusal> {
-    let list = RevocationList::new(Freshness { max_staleness: Duration::ZERO, when_stale: WhenStale::Refuse });
-    for sid in &revocations.sids {
-        let sid = sid.parse().expect("32 hexadecimal digits");
-        list.add_durable(&Entry::Session { sid, expires_at: UnixTime(u64::MAX) });
+    Verifier::new(ring, name, site_host, now, revocations).verify(token)
+}
+
+/// The library, prepared for several tokens.
+pub(crate) struct Verifier {
+    sessions: Sessions,
+    name: String,
+    site: Site,
+    now: Now,
+}
+
+impl Verifier {
+    pub(crate) fn new(ring: &[Key], name: &str, site_host: &str, now: u64, revocations: &Revocations) -> Self {
+        let list = RevocationList::new(Freshness { max_staleness: Duration::ZERO, when_stale: WhenStale::Refuse });
+        for sid in &revocations.sids {
+            let sid = sid.parse().expect("32 hexadecimal digits");
+            list.add_durable(&Entry::Session { sid, expires_at: UnixTime(u64::MAX) });
+        }
+        for subject in &revocations.subjects {
+            let (sub, below) = (subject.sub.as_str().into(), subject.below);
+            list.add_durable(&Entry::Subject { sub, below, expires_at: UnixTime(u64::MAX) });
+        }
+        list.raise_global_generation(revocations.global_generation);
+        let now = Now { wall: UnixTime(now), boot: Duration::from_secs(1) };
+        list.mark_synced(now);
+        let keys = ring.iter().map(|Key { key, revoked }| {
+            let dates = Dates {
+                created_at: UnixTime(0),
+                activates_at: Some(UnixTime(0)),
+                revoked_at: revoked.then_some(UnixTime(0)),
+                max_lifetime: Duration::MAX,
+            };
+            keyring::Key::new(secret(key), dates)
+        });
+        // Sealing's business, and not looked at here.
+        let lifetime = Lifetime { idle: Duration::ZERO, absolute: Duration::ZERO };
+        let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
+        let sessions = Sessions::new(KeyRing::new(keys.collect()), Arc::new(list), cookie(name), lifetimes);
+        Self { sessions, name: name.to_owned(), site: Site::of_host(site_host), now }
     }
-    for subject in &revocations.subjects {
-        let (sub, below) = (subject.sub.as_str().into(), subject.below);
-        list.add_durable(&Entry::Subject { sub, below, expires_at: UnixTime(u64::MAX) });
+
+    /// The verdict on a request with this one cookie.
+    pub(crate) fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        let field = format!("{}={token}", self.name);
+        self.sessions.verify([field.as_bytes()], self.site, self.now, |verified| plain(verified.claims()))
     }
-    list.raise_global_generation(revocations.global_generation);
-    let now = Now { wall: UnixTime(now), boot: Duration::from_secs(1) };
-    list.mark_synced(now);
-    let keys = ring.iter().map(|Key { key, revoked }| {
-        let dates = Dates {
-            created_at: UnixTime(0),
-            activates_at: Some(UnixTime(0)),
-            revoked_at: revoked.then_some(UnixTime(0)),
-            max_lifetime: Duration::MAX,
-        };
-        keyring::Key::new(secret(key), dates)
-    });
-    // Sealing's business, and not looked at here.
-    let lifetime = Lifetime { idle: Duration::ZERO, absolute: Duration::ZERO };
-    let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
-    let sessions = Sessions::new(KeyRing::new(keys.collect()), Arc::new(list), cookie(name), lifetimes);
-    let field = format!("{name}={token}");
-    sessions.verify([field.as_bytes()], Site::of_host(site_host), now, |verified| plain(verified.claims()))
 }
 
 /// The library's claims as the reference has them.
