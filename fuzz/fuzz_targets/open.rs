@@ -1,6 +1,7 @@
 //! Tokens sealed with a key of the ring: of well-formed claims, of claims that break a rule, of any bytes. The library and the
 //! second decoder of the test vectors must agree on every one: on the claims, or on the reason for refusing them. One byte
-//! changed, and a token never opens.
+//! changed, and a token never opens. A token that is accepted is renewed if and only if it is due, and as README.md of the vectors
+//! says.
 //!
 //! The input is a [`World`] and then the plaintext: bytes as they are, or made into claims.
 
@@ -28,13 +29,19 @@ use sealjar::keyring::{Dates, Key, KeyRing};
 use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
 use sealjar::seal::token::{UntrustedToken, token_buffer};
 use sealjar::seal::{Purpose, Sealer};
-use sealjar::session::lifetime::Lifetime;
-use sealjar::session::{Cause, Lifetimes, Refusal, SealError, Sessions, Verified, claims};
+use sealjar::session::lifetime::{Lifetime, RenewalWindow};
+use sealjar::session::{Cause, Lifetimes, Refusal, SealError, SealedSession, Sessions, Verified, claims};
 
 const NAME: &str = "__Host-sealjar";
 const HOST: &str = "app.example.com";
 const KEY: [u8; 32] = [7; 32];
 const MAX_STALENESS_SECS: u8 = 100;
+/// The longest that the key allows; shorter than some idle deadlines are away.
+const KEY_LIFETIME: Duration = Duration::from_secs(50_000);
+const LIFETIMES: Lifetimes = Lifetimes {
+    ordinary: Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) },
+    remembered: Lifetime { idle: Duration::from_secs(20_000), absolute: Duration::from_secs(60_000) },
+};
 /// With 49 bytes more, in base64, and the name: 4096.
 const MAX_PLAINTEXT_BYTES: usize = 3012;
 
@@ -47,7 +54,8 @@ struct World {
     now: i32,
     pruned_through: i32,
     /// Bit 0: not held; bit 1: revoked; bit 2: the sid is refused by a pending entry; bit 3: by a durable one;
-    /// bit 4: the account's entry is pending.
+    /// bit 4: the account's entry is pending. Bit 5: the time is the first second at which the token is due, and not `now`;
+    /// bit 6: the second before.
     refusals: u8,
     /// Generations refused, as far above the token's own.
     account: i8,
@@ -108,7 +116,7 @@ fn verifies_alike(world: &World, token: &str, decoded: Option<&Claims>) {
     };
     let field = format!("{NAME}={token}");
     let verdict = sessions.verify([field.as_bytes()], Site::of_host(HOST), now, |verified| {
-        renews_within_the_deadlines(&sessions, verified, now);
+        renews_within_the_deadlines(&sessions, verified, now, time);
         plain(verified.claims())
     });
     assert_eq!(verdict.map_err(word), expected);
@@ -122,29 +130,78 @@ fn verifies_alike(world: &World, token: &str, decoded: Option<&Claims>) {
     assert_eq!(sids, expected);
 }
 
-/// A renewal is of the same session, fresh, and dies no later.
-fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now: Now) {
+/// A token is renewed if and only if it is due. Other application data renew it too if it is due, and else change nothing besides.
+/// A renewal stays in its session and chain, follows the old token, and ends no later than the session.
+fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now: Now, time: u64) {
     let before = verified.claims();
+    let age = u128::from(time.saturating_sub(before.sealed_at.0));
+    let idle = u128::from(before.idle_deadline.0.saturating_sub(before.sealed_at.0));
+    let is_due = before.idle_deadline < before.absolute_deadline && (age >= 300 || 6 * age >= idle);
+
+    let windows = [(RenewalWindow::WhenDue, is_due), (RenewalWindow::LastThird, is_due && 3 * age >= 2 * idle)];
+    for (window, expected) in windows {
+        match sessions.renew(verified, window) {
+            // The number of renewals can need one byte more.
+            Err(SealError::TooLarge(_)) => assert!(expected),
+            outcome => {
+                let sealed = outcome.expect("good claims, an active key");
+                assert_eq!(sealed.is_some(), expected, "{window:?}");
+                if let Some(sealed) = sealed {
+                    is_child(sessions, before, &sealed, before.app_data, now, time);
+                }
+            }
+        }
+    }
+
     let sealed = match sessions.replace_app_data(verified, b"new") {
         Err(SealError::TooLarge(_)) => return,
         outcome => outcome.expect("good claims, an active key").expect("not revoked"),
     };
-    assert_eq!(sealed.sid, before.sid);
-    assert!(sealed.deadlines.absolute <= before.absolute_deadline);
+    if is_due {
+        return is_child(sessions, before, &sealed, b"new", now, time);
+    }
+    let longest = UnixTime(time.saturating_add(KEY_LIFETIME.as_secs()));
+    let expected =
+        claims::Claims { idle_deadline: before.idle_deadline.min(longest), app_data: b"new", ..before.clone() };
+    is_sealed(sessions, &expected, &sealed, now, time);
+}
+
+/// Asserts that `sealed` holds a renewal of `before`.
+fn is_child(
+    sessions: &Sessions,
+    before: &claims::Claims<'_>,
+    sealed: &SealedSession,
+    app_data: &[u8],
+    now: Now,
+    time: u64,
+) {
+    let mut buffer = token_buffer();
+    let token = UntrustedToken::from_cookie_value(sealed.token.expose().as_bytes()).expect("as long as a token");
+    let link = sessions.open(token, &mut buffer).expect("just sealed").link;
+    assert_ne!(link, before.link);
+    let lifetime = LIFETIMES.of(before.flags).idle.min(KEY_LIFETIME);
+    let expected = claims::Claims {
+        renewals: before.renewals.saturating_add(1),
+        link,
+        parent: before.link,
+        sealed_at: UnixTime(time),
+        idle_deadline: UnixTime(time).plus(lifetime).min(before.absolute_deadline),
+        app_data,
+        ..before.clone()
+    };
+    is_sealed(sessions, &expected, sealed, now, time);
+}
+
+/// Asserts that `sealed` holds exactly these claims, says the same of them, and is accepted.
+fn is_sealed(sessions: &Sessions, expected: &claims::Claims<'_>, sealed: &SealedSession, now: Now, time: u64) {
     let mut buffer = token_buffer();
     let token = UntrustedToken::from_cookie_value(sealed.token.expose().as_bytes()).expect("as long as a token");
     let after = sessions.open(token, &mut buffer).expect("just sealed");
-    assert_ne!(after.session_nonce, before.session_nonce);
-    let expected = claims::Claims {
-        session_nonce: after.session_nonce,
-        sealed_at: sealed.sealed_at,
-        idle_deadline: sealed.deadlines.idle,
-        absolute_deadline: sealed.deadlines.absolute,
-        app_data: b"new",
-        ..before.clone()
-    };
-    assert_eq!(plain(&after), plain(&expected));
-    assert_eq!(sessions.check(&after, Site::of_host(HOST), now), Ok(sealed.sealed_at));
+    assert_eq!(plain(&after), plain(expected));
+    assert_eq!((sealed.sid, sealed.flags, sealed.sealed_at), (after.sid, after.flags, after.sealed_at));
+    assert_eq!(sealed.deadlines.idle, after.idle_deadline);
+    assert_eq!(sealed.deadlines.absolute, after.absolute_deadline);
+    assert_eq!(sessions.check(&after, Site::of_host(HOST), now), Ok(UnixTime(time)));
 }
 
 /// Changes one byte beneath the base64url, and one character of it.
@@ -184,7 +241,11 @@ fn made(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
     let site = if input.ratio(7, 8)? { Site::of_host(HOST) } else { Site::from_bytes(input.arbitrary()?) };
     Ok(Claims {
         sid: input.arbitrary::<[u8; 16]>()?.to_vec(),
-        session_nonce: input.arbitrary::<[u8; 16]>()?.to_vec(),
+        chain: input.arbitrary::<[u8; 16]>()?.to_vec(),
+        renewals: input.arbitrary()?,
+        link: input.arbitrary::<[u8; 8]>()?.to_vec(),
+        parent: input.arbitrary::<[u8; 8]>()?.to_vec(),
+        methods: if input.ratio(7, 8)? { input.int_in_range(0..=63)? } else { input.arbitrary()? },
         site: site.as_bytes().to_vec(),
         account_generation: input.arbitrary()?,
         global_generation: input.arbitrary()?,
@@ -239,19 +300,22 @@ fn sessions(world: &World, decoded: Option<&Claims>) -> (Sessions, Revocations) 
         created_at: UnixTime(0),
         activates_at: Some(UnixTime(0)),
         revoked_at: (world.refusals & 2 != 0).then_some(UnixTime(0)),
-        max_lifetime: Duration::from_secs(50_000),
+        max_lifetime: KEY_LIFETIME,
     };
     let keys = if world.refusals & 1 == 0 { vec![Key::new(secret(&KEY), dates)] } else { Vec::new() };
-    let lifetime =
-        |idle, absolute| Lifetime { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) };
-    let lifetimes = Lifetimes { ordinary: lifetime(1800, 43_200), remembered: lifetime(20_000, 60_000) };
-    (Sessions::new(KeyRing::new(keys), Arc::new(list), cookie(NAME), lifetimes), revocations)
+    (Sessions::new(KeyRing::new(keys), Arc::new(list), cookie(NAME), LIFETIMES), revocations)
 }
 
 /// The clocks, and the time that counts.
 fn times(world: &World, decoded: Option<&Claims>) -> (Now, u64) {
     let sealed_at = decoded.map_or(0, |claims| claims.sealed_at);
-    let wall = sealed_at.saturating_add_signed(world.now.into());
+    let idle = decoded.map_or(0, |claims| claims.idle_deadline.saturating_sub(sealed_at));
+    let due = sealed_at.saturating_add(idle.div_ceil(6).min(300));
+    let wall = match world.refusals >> 5 & 3 {
+        0 => sealed_at.saturating_add_signed(world.now.into()),
+        1 => due,
+        _ => due.saturating_sub(1),
+    };
     let floor = decoded.map_or(0, |_| sealed_at.saturating_add_signed(world.pruned_through.into()));
     let boot = SYNCED.boot + Duration::from_secs(world.staleness_secs.into());
     (Now { wall: UnixTime(wall), boot }, wall.max(floor))
