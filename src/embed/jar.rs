@@ -146,10 +146,11 @@ impl Jar {
     }
 
     /// Seals other data into the session of this request. The session keeps its id and its deadlines; if it is due for renewal, it
-    /// is renewed. Of concurrent answers, the last one wins.
+    /// is renewed. Of concurrent answers, the last one wins. If the session has this data already, nothing changes.
     ///
     /// The answer should follow within 90 seconds of the request: a later one can bring back a cookie that the browser has replaced
-    /// long ago, which looks like a copy (see [`Settings::copy_detection`](super::Settings::copy_detection)).
+    /// long ago, which looks like a copy (see [`Settings::copy_detection`](super::Settings::copy_detection)). For the same reason,
+    /// do not replace data in answers that overlap all the time, such as those to several long polls.
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.
@@ -167,13 +168,17 @@ impl Jar {
         };
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
         let sealed = sessions.verify(fields, site, Now::read(), |verified| {
-            if verified.claims().sid != sid {
+            let claims = verified.claims();
+            if claims.sid != sid {
                 return Err(Problem::Session(Refusal::Revoked));
             }
-            Ok((RawSession::verified(verified), sessions.replace_app_data(verified, &data)?))
+            if claims.app_data == data {
+                return Ok(None);
+            }
+            let sealed = sessions.replace_app_data(verified, &data)?.ok_or(Problem::Session(Refusal::Revoked))?;
+            Ok(Some((RawSession::verified(verified), sealed)))
         });
-        let (mut held, sealed) = sealed.map_err(Problem::Session)??;
-        let sealed = sealed.ok_or(Problem::Session(Refusal::Revoked))?;
+        let Some((mut held, sealed)) = sealed.map_err(Problem::Session)?? else { return Ok(()) };
         held.deadlines = sealed.deadlines;
         held.data = data;
         visit.session = Ok(held);

@@ -76,8 +76,8 @@ impl Settings {
     /// the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are never looked at.
     ///
     /// Set it to `false` if clients share one cookie on purpose, such as the workers of a test. Set it to `false` also if answers
-    /// that replace data ([`Jar::replace_data`]) overlap without any pause, as with several long polls: browsers can then be taken
-    /// for two holders.
+    /// that replace data ([`Jar::replace_data`]) overlap all the time, as with several long polls: a single browser then looks like
+    /// two holders about once in two hours.
     #[must_use]
     pub fn copy_detection(self, detects_copies: bool) -> Self {
         Self { detects_copies, ..self }

@@ -81,6 +81,17 @@ async fn an_hour_of_new_data_on_each_request_signs_nobody_out() {
 }
 
 #[tokio::test]
+async fn data_that_does_not_change_sets_no_cookie() {
+    let clocked = Clocked::open().await;
+    let mut browser = Browser::signed_in(&clocked.shop).await;
+    // A form without an item leaves the cart as it is.
+    let before = browser.cookie.clone();
+    let response = browser.send(&clocked.shop, Method::POST, CART, &[]).await;
+    assert_eq!((response.status(), &browser.cookie), (StatusCode::OK, &before));
+    assert_eq!(clocked.add(&mut browser, "tea").await, (StatusCode::OK, true));
+}
+
+#[tokio::test]
 async fn a_copy_that_is_used_beside_the_original_ends_both() {
     let mut clocked = Clocked::open().await;
     let mut owner = Browser::signed_in(&clocked.shop).await;
