@@ -8,7 +8,7 @@ use super::problem::{Challenge, Problem};
 use super::session::{RawSession, Visit};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
-use crate::session::{Presented, SealError, SealedSession};
+use crate::session::{SealError, SealedSession};
 use crate::web::cookie::{self, CookieChange, renewal_window};
 use crate::web::csrf;
 
@@ -25,16 +25,12 @@ impl Jar {
     /// Looks for the session of a request, and renews it if it is time. Refuses a request for a foreign host, and an unsafe one
     /// that another site may have sent.
     async fn visit(&self, request: &Request) -> Result<Visit, Problem> {
-        let Inner { core, hosts, refusals, .. } = &*self.0;
+        let Inner { core, hosts, .. } = &*self.0;
         let headers = request.headers();
         let served = hosts.of_request(request.uri(), headers)?;
         csrf::check_for_app(request.method(), headers, &served.origin)?;
         let window = renewal_window(Some(request.method()));
-        let end = |copied: Presented| {
-            let Presented { sid, sub, .. } = &copied;
-            tracing::warn!(%sid, %sub, "ended a session whose cookie is used in two places");
-            refusals.end_later(&copied);
-        };
+        let end = |copied| self.0.end_copied(&copied);
         let look = || {
             core.sessions.verify_and_detect(
                 cookie::fields(headers),

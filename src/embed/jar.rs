@@ -17,7 +17,8 @@ use crate::clock::Now;
 use crate::id::{Sid, Site};
 use crate::session::claims::Methods;
 use crate::session::identity::is_subject;
-use crate::session::{Identity, Refusal, SealedSession, Sessions};
+use crate::session::lifetime::RenewalWindow;
+use crate::session::{Identity, Presented, Refusal, SealedSession, Sessions};
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
@@ -49,6 +50,15 @@ pub(super) struct Core {
     pub(super) sessions: Sessions,
     /// The directory of the keys, or `None` if the ring never changes.
     pub(super) key_directory: Option<KeyDirectory>,
+}
+
+impl Inner {
+    /// Ends a session of which there is a copy. It is refused already, and nothing waits for the store.
+    pub(super) fn end_copied(&self, copied: &Presented) {
+        let Presented { sid, sub, .. } = copied;
+        tracing::warn!(%sid, %sub, "ended a session whose cookie is used in two places");
+        self.refusals.end_later(copied);
+    }
 }
 
 impl Jar {
@@ -167,7 +177,9 @@ impl Jar {
             CookieChange::Keep | CookieChange::Clear => None,
         };
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
-        let sealed = sessions.verify(fields, site, Now::read(), |verified| {
+        // A token that has become due since the hoop saw it is judged now, because the answer renews it.
+        let end = |copied| self.0.end_copied(&copied);
+        let sealed = sessions.verify_and_detect(fields, site, Now::read(), RenewalWindow::WhenDue, end, |verified| {
             let claims = verified.claims();
             if claims.sid != sid {
                 return Err(Problem::Session(Refusal::Revoked));

@@ -27,8 +27,8 @@
 //! due. Generation 0 is one token. Let P be that token of generation n.
 //!
 //! 1. Let t be the time of the first request with P whose answer renews and arrives. It arrives by t + D, and puts a child of P
-//!    into the jar. After that, P does not come back: an answer contains P only if it replaced application data before P was due.
-//!    So no request carries P after t + D, and every child of P has arrived by t + 2 D, or is lost.
+//!    into the jar. After that, P does not come back. So no request carries P after t + D, and every child of P has arrived by
+//!    t + 2 D, or is lost.
 //! 2. Let C be the child that is in the jar then. It stays there until it is renewed: no other child arrives, and no other child
 //!    was renewed, because none is due before t + I − S by the clock of any node. So C is the only token of generation n + 1 that
 //!    is presented when due, and P is not presented after that.
@@ -41,9 +41,10 @@
 //! renewed meanwhile. The fourth row accepts C' while R has no more renewals than C', that is until the grandchild of P is presented
 //! when due: at t + 2 I − S at the earliest. So U < 2 I − S, which is 9 minutes.
 //!
-//! *Application data.* Where an application replaces data, a node with a slow clock may call P not due for S longer, so S counts
-//! twice. And the answers with new data must leave a pause in each interval: siblings whose answers always overlap can replace each
-//! other in the jar until they are due, which breaks step 2.
+//! *Application data.* An answer that replaces data brings P back if P was not due when it was sealed; if P was due, it is judged
+//! again, and the answer has a child. A node with a slow clock may call P not due for S longer, so S counts twice. And the answers
+//! with new data must leave a pause in each interval: siblings whose answers always overlap can replace each other in the jar until
+//! they are due, which breaks step 2.
 //!
 //! Beyond these bounds, the rows for siblings and for tokens on their way still forgive most.
 //!

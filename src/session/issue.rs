@@ -103,6 +103,9 @@ impl Sessions {
     /// method of the request: the answer sets the cookie anyway, and a late child is less harmful than a late parent. `None` if
     /// the session or its key was revoked since it was verified.
     ///
+    /// Where copies are looked for, verify it by [`Sessions::verify_and_detect`] with [`RenewalWindow::WhenDue`] just before.
+    /// Otherwise, a holder could have data replaced when the token has just become due, and get a child that nobody has judged.
+    ///
     /// # Errors
     /// [`SealError`].
     pub fn replace_app_data(

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use reqwest::{Method, StatusCode};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::clock_file::{wall_clock, write_clock};
-use super::{Browser, CART, SIGN_IN, Shop, refused};
+use super::{Browser, CART, COOKIE_NAME, SIGN_IN, Shop, refused};
 
 const INTERVAL_MINUTES: u32 = 5;
 
@@ -109,4 +111,71 @@ async fn a_copy_that_is_used_beside_the_original_ends_both() {
     for browser in [&mut owner, &mut thief] {
         assert_eq!(browser.cart(&clocked.shop).await, refused("revoked"), "after a restart, too");
     }
+}
+
+/// A request that adds to the cart, and whose body has not been sent yet.
+struct SlowRequest(BufReader<TcpStream>);
+
+const SLOW_BODY: &str = "item=tea";
+
+impl SlowRequest {
+    /// Returns once the handler waits for the body, so after the session was looked for.
+    async fn begin(shop: &Shop, browser: &Browser) -> Self {
+        let mut connection = BufReader::new(TcpStream::connect(&shop.address).await.unwrap());
+        let head = format!(
+            "POST {CART} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+            shop.address,
+            browser.cookie.as_deref().unwrap_or_default(),
+            SLOW_BODY.len()
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        connection.read_line(&mut line).await.unwrap();
+        assert!(line.starts_with("HTTP/1.1 100"), "{line}");
+        Self(connection)
+    }
+
+    /// Sends the body. Returns the status, and keeps the cookie.
+    async fn finish(mut self, browser: &mut Browser) -> String {
+        self.0.write_all(SLOW_BODY.as_bytes()).await.unwrap();
+        let mut lines = self.0.lines();
+        let mut status = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some(answered) = line.strip_prefix("HTTP/1.1 ")
+                && answered.len() > 3
+            {
+                status = answered[..3].to_owned();
+            }
+            let cookie = line.strip_prefix("set-cookie: ").filter(|cookie| cookie.starts_with(COOKIE_NAME));
+            browser.cookie =
+                cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned()).or(browser.cookie.take());
+        }
+        status
+    }
+}
+
+/// The thief has data replaced whenever the token has just become due, by a body that arrives late.
+#[tokio::test]
+async fn a_thief_who_never_shows_a_due_cookie_first_is_noticed() {
+    let mut clocked = Clocked::open().await;
+    let mut owner = Browser::signed_in(&clocked.shop).await;
+    let mut thief = owner.clone();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        clocked.pass(INTERVAL_MINUTES - 1);
+        let slow = SlowRequest::begin(&clocked.shop, &thief).await;
+        clocked.pass(1);
+        outcomes.push(
+            owner
+                .cart(&clocked.shop)
+                .await
+                .map_or_else(|(status, _)| status.as_u16().to_string(), |_| "200".to_owned()),
+        );
+        outcomes.push(slow.finish(&mut thief).await);
+    }
+    assert_eq!(outcomes[..4], ["200"; 4], "their first two renewals");
+    assert!(outcomes[4..].contains(&"401".to_owned()), "{outcomes:?}");
+    assert_eq!(owner.cart(&clocked.shop).await, refused("revoked"));
+    assert_eq!(thief.cart(&clocked.shop).await, refused("revoked"));
 }
