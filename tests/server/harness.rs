@@ -171,6 +171,8 @@ pub(crate) struct Server<'h> {
     child: Child,
     log: Receiver<Value>,
     reading: Arc<LogGate>,
+    /// What it logged until it listened.
+    pub(crate) at_start: Vec<Value>,
     pub(crate) public: String,
     pub(crate) admin: String,
 }
@@ -181,8 +183,10 @@ impl Server<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let (log, reading) = follow(child.stderr.take().expect("piped"));
-        let mut server = Self { _home: PhantomData, child, log, reading, public: String::new(), admin: String::new() };
-        let line = server.wait_for("listening");
+        let (public, admin, at_start) = Default::default();
+        let mut server = Self { _home: PhantomData, child, log, reading, at_start, public, admin };
+        server.at_start = server.lines_until("listening");
+        let line = server.at_start.last().expect("the line that was waited for");
         let address = |name: &str| line[name].as_str().expect("an address").to_owned();
         (server.public, server.admin) = (address("public"), address("admin"));
         server
@@ -206,9 +210,19 @@ impl Server<'_> {
         let mut lines: Vec<Value> = Vec::new();
         let is_it = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
         while !lines.last().is_some_and(is_it) {
-            lines.push(self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line with {text:?}")));
+            lines.push(self.next_line(text));
         }
         lines
+    }
+
+    /// The next line of the log, while one about `what` is waited for.
+    fn next_line(&mut self, what: &str) -> Value {
+        self.log.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+            RecvTimeoutError::Timeout => panic!("no log line with {what:?}"),
+            RecvTimeoutError::Disconnected => {
+                panic!("the server ended before it logged {what:?}: {:?}", self.child.wait())
+            }
+        })
     }
 
     /// Waits for a log line whose message contains `text`.
@@ -244,15 +258,12 @@ impl Server<'_> {
     fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let started = tokio::time::Instant::now();
         loop {
-            match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if is_it(&line) => return line,
-                // Others may come on and on.
-                Ok(_) => assert!(started.elapsed() < PATIENCE, "no log line with {what:?}"),
-                Err(RecvTimeoutError::Timeout) => panic!("no log line with {what:?}"),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the server ended before it logged {what:?}: {:?}", self.child.wait())
-                }
+            let line = self.next_line(what);
+            if is_it(&line) {
+                return line;
             }
+            // Others may come on and on.
+            assert!(started.elapsed() < PATIENCE, "no log line with {what:?}");
         }
     }
 
@@ -260,7 +271,7 @@ impl Server<'_> {
     pub(crate) fn messages_until(&mut self, text: &str) -> Vec<String> {
         let mut messages = Vec::new();
         while !messages.last().is_some_and(|last: &String| last.contains(text)) {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line with {text:?}"));
+            let line = self.next_line(text);
             messages.push(line["message"].as_str().unwrap_or_default().to_owned());
         }
         messages

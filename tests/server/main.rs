@@ -3,6 +3,7 @@
 mod audit;
 mod clock;
 mod clock_file;
+mod copies;
 mod database;
 mod database_files;
 mod doctor;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod log_flood;
 mod log_reader;
 mod logs;
+mod lone_client;
 mod migrate;
 mod must_change;
 mod output;

@@ -1,0 +1,239 @@
+//! A cookie that is used in two places, under a wall clock that is moved: the session ends for both holders and for good. What one
+//! browser does alone is in `lone_client.rs`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::Value;
+
+use crate::clock_file::every_clock;
+use crate::faketime::{faketime, set_clock};
+use crate::harness::{Home, Server, Session, client};
+
+/// A browser's cookie.
+pub(crate) struct Jar(pub(crate) Session);
+
+impl Jar {
+    /// Opens a page, and keeps the cookie that its answer sets. Returns the verdict.
+    pub(crate) async fn visit(&mut self, server: &Server<'_>) -> String {
+        let answer = server.get("/auth/status", &self.0.cookie()).await;
+        let verdict = answer.verdict();
+        self.0 = answer.session.unwrap_or_else(|| self.0.clone());
+        verdict
+    }
+}
+
+/// The clock that the servers of a home read.
+pub(crate) struct Clock<'h> {
+    home: &'h Home,
+    minutes: u32,
+}
+
+impl<'h> Clock<'h> {
+    pub(crate) const fn of(home: &'h Home) -> Self {
+        Self { home, minutes: 0 }
+    }
+
+    pub(crate) const fn minutes(&self) -> u32 {
+        self.minutes
+    }
+
+    pub(crate) fn pass(&mut self, minutes: u32) {
+        self.minutes += minutes;
+        set_clock(self.home, &format!("+{}m", self.minutes));
+    }
+}
+
+pub(crate) fn start(home: &Home) -> Server<'_> {
+    home.start_with(&[], &faketime("+0s", home))
+}
+
+/// An owner and a thief, who has copied the cookie.
+async fn two_holders(server: &Server<'_>) -> [Jar; 2] {
+    let session = server.login("alice").await;
+    [Jar(session.clone()), Jar(session)]
+}
+
+/// Both use the session, one after the other, whenever it is due. Returns what both were told each time.
+async fn use_for(renewals: usize, server: &Server<'_>, clock: &mut Clock<'_>, holders: &mut [Jar; 2]) -> Vec<String> {
+    let mut verdicts = Vec::new();
+    for _ in 0..renewals {
+        clock.pass(5);
+        for holder in holders.iter_mut() {
+            verdicts.push(holder.visit(server).await);
+        }
+    }
+    verdicts
+}
+
+fn is_copied(line: &Value) -> bool {
+    line["target"] == "sealjar::audit" && line["event"] == "session-copied"
+}
+
+#[tokio::test]
+async fn a_copy_ends_the_session_for_both_holders_and_for_good() {
+    let home = Home::new();
+    let [mut server, other] = [(); 2].map(|()| start(&home));
+    let mut clock = Clock::of(&home);
+    let mut holders = two_holders(&server).await;
+    let session = server.get("/auth/status", &holders[0].0.cookie()).await.json();
+    assert_eq!(use_for(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
+    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
+    for holder in &mut holders {
+        other.until_status(&holder.0, "401 revoked").await;
+        assert_eq!(holder.visit(&server).await, "401 revoked", "told once, however often it is used");
+    }
+    assert_eq!(server.metric("sealjar_copied_sessions_total").await, 1.0);
+    assert_eq!(other.metric("sealjar_copied_sessions_total").await, 0.0, "it only heard of it");
+    server.signal("TERM");
+    let lines = server.lines_until("stopped");
+    let [event] = lines.iter().filter(|line| is_copied(line)).collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
+    assert_eq!((&event["sub"], &event["sid"]), (&session["sub"], &session["sid"]));
+    assert_eq!(event["client"], "127.0.0.0/24");
+    drop((server, other));
+    let server = home.start_with(&[], &faketime("+15m", &home));
+    for holder in &mut holders {
+        assert_eq!(holder.visit(&server).await, "401 revoked", "after a restart");
+    }
+    assert_eq!(server.status(&server.login("alice").await).await, "200");
+}
+
+#[tokio::test]
+async fn a_thief_who_takes_over_first_is_noticed_as_well() {
+    let home = Home::new();
+    let server = start(&home);
+    let mut clock = Clock::of(&home);
+    let [mut owner, mut thief] = two_holders(&server).await;
+    for _ in 0..2 {
+        clock.pass(5);
+        assert_eq!(thief.visit(&server).await, "200");
+    }
+    clock.pass(5);
+    assert_eq!(thief.visit(&server).await, "200");
+    assert_eq!(owner.visit(&server).await, "401 revoked", "its token is older than the parent of the newest");
+    assert_eq!(thief.visit(&server).await, "401 revoked");
+}
+
+/// All clocks move here: how long a request may have been on its way is measured by the boot clock.
+#[tokio::test]
+async fn a_token_is_accepted_90_s_after_its_child_and_no_later() {
+    let home = Home::with_settings(&["http.idle_timeout=1000h", "session.idle=1h"]);
+    let pass = |seconds: u32| set_clock(&home, &format!("+{seconds}s"));
+    pass(0);
+    let server = home.start_with(&[], &every_clock(&home.path("clock")));
+    let first = server.login("alice").await;
+    // For a moment after a step, the list of revocations is too old.
+    let settled = async |seconds, session: &Session| {
+        pass(seconds);
+        loop {
+            let answer = server.get("/auth/status", &session.cookie()).await;
+            if answer.verdict() != "503 stale" {
+                return answer;
+            }
+        }
+    };
+    let child = settled(300, &first).await.session.expect("renewed");
+    assert!(settled(600, &child).await.session.is_some(), "renewed again");
+    let late = settled(660, &first).await;
+    assert_eq!((late.verdict().as_str(), late.session), ("200", None), "a minute later: it was on its way");
+    assert_eq!(settled(720, &first).await.verdict(), "401 revoked", "two minutes later: it is a copy");
+    assert_eq!(settled(720, &child).await.verdict(), "401 revoked");
+}
+
+/// Starts a server whose clock and whose disk are under control.
+fn start_on_faulty_disk(home: &Home) -> Server<'_> {
+    let fault = home.path("disk-fault");
+    let mut variables = faketime("+0s", home).to_vec();
+    let mut both = OsString::from(Home::disk_faults());
+    both.push(":");
+    both.push(variables[0].1);
+    variables[0].1 = OsStr::from_bytes(both.as_bytes());
+    variables.push(("DISK_FAULT", fault.as_os_str()));
+    home.start_with(&[], &variables)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_refused_at_once_while_the_store_hangs() {
+    let home = Home::new();
+    let mut server = start_on_faulty_disk(&home);
+    let node = start(&home);
+    let mut clock = Clock::of(&home);
+    let mut holders = two_holders(&server).await;
+    let other = server.login("alice").await;
+    use_for(2, &server, &mut clock, &mut holders).await;
+    home.set_disk("hang");
+    let sign_out = client().post(server.url("/auth/logout")).header("cookie", other.cookie());
+    let sign_out = tokio::spawn(sign_out.send());
+    server.wait_for("signing out");
+    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
+    assert!(!sign_out.is_finished(), "a logout waits for the disk, and these answers did not");
+    assert_eq!(node.status(&holders[0].0).await, "200", "the store has not told this one");
+    home.set_disk("works");
+    node.until_status(&holders[0].0, "401 revoked").await;
+    assert_eq!(node.metric("sealjar_copied_sessions_total").await, 0.0, "it did not notice, it was told");
+    server.kill();
+    let server = home.start_with(&[], &faketime("+15m", &home));
+    assert_eq!(server.status(&holders[1].0).await, "401 revoked");
+}
+
+#[tokio::test]
+async fn what_kill_9_loses_is_detected_again_at_the_next_use() {
+    let home = Home::new();
+    let server = start_on_faulty_disk(&home);
+    let mut clock = Clock::of(&home);
+    let mut holders = two_holders(&server).await;
+    use_for(2, &server, &mut clock, &mut holders).await;
+    // Nothing reaches the write-ahead log, so that nothing outlives the process.
+    home.set_disk("full");
+    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
+    server.kill();
+    let server = home.start_with(&[], &faketime("+15m", &home));
+    let [owner, thief] = &mut holders;
+    let of_both = [owner.visit(&server).await, thief.visit(&server).await, owner.visit(&server).await];
+    assert_eq!(of_both, ["200", "401 revoked", "401 revoked"], "as soon as this process has seen both");
+}
+
+#[tokio::test]
+async fn a_reload_turns_detection_off_and_on_again() {
+    let home = Home::new();
+    let write = |copy_detection: bool| {
+        let text = format!("[session]\ncopy_detection = {copy_detection}\n");
+        std::fs::write(home.path("sealjar.toml"), text).expect("writes");
+    };
+    let changed = |server: &mut Server<'_>| {
+        assert_eq!(server.wait_for("the configuration changed")["settings"], "session.copy_detection");
+    };
+    write(false);
+    let mut server = home.start_with(&["--config", "sealjar.toml"], &faketime("+0s", &home));
+    let mut clock = Clock::of(&home);
+    let mut holders = two_holders(&server).await;
+    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+    write(true);
+    changed(&mut server);
+    let verdicts = use_for(1, &server, &mut clock, &mut holders).await;
+    assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are far apart by now");
+    assert_eq!(server.status(&holders[0].0).await, "401 revoked");
+    let mut holders = two_holders(&server).await;
+    assert_eq!(use_for(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
+    write(false);
+    changed(&mut server);
+    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+}
+
+#[tokio::test]
+async fn an_idle_time_under_18m_turns_it_off_and_a_start_says_so() {
+    let home = Home::with_settings(&["session.idle=10m"]);
+    let server = home.start_with(&[], &faketime("+0s", &home));
+    let said = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains("copy detection is off"));
+    let [warning] = server.at_start.iter().filter(said).collect::<Vec<_>>()[..] else {
+        panic!("{:?}", server.at_start)
+    };
+    assert_eq!((&warning["level"], &warning["setting"]), (&"WARN".into(), &"session.idle".into()));
+    assert_eq!(
+        warning["message"],
+        "copy detection is off for these sessions: it needs session.idle of 18m or more, and less than the absolute timeout"
+    );
+    let mut clock = Clock::of(&home);
+    let mut holders = two_holders(&server).await;
+    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+}
