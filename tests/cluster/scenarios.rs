@@ -1,6 +1,7 @@
 //! What must hold, one module for each kind of trouble.
 
 mod clocks;
+mod copies;
 mod doctor;
 mod durable;
 mod embedded;
