@@ -31,15 +31,20 @@ LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (320, 1280
 @contextmanager
 def chromium():
     """Chromium; without one the tests are skipped, but not where all must run."""
-    binary = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not binary:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NO CHROMIUM HERE: the browser tests did not run")
+    binary = find_chromium()
     with sync_playwright() as playwright:
         # Playwright turns the back-forward cache off, and what that keeps after a sign-out is to be seen here.
         off = ["--disable-back-forward-cache"]
         browser = playwright.chromium.launch(executable_path=binary, args=SWITCHES, ignore_default_args=off)
         yield browser
         browser.close()
+
+
+def find_chromium() -> str:
+    binary = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not binary:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NO CHROMIUM HERE: the browser tests did not run")
+    return binary
 
 
 class Profiles:

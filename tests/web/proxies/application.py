@@ -13,8 +13,8 @@ FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
-    for as many seconds, `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends as many at once, `/stored` may be
-    stored by every cache, and a WebSocket at `/silent` only repeats."""
+    for as many seconds, and `/held` until its `release`. `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends
+    as many at once, `/stored` may be stored by every cache, and a WebSocket at `/silent` only repeats."""
 
     # How many bytes `/drip` sends.
     DROPS = 10
@@ -53,6 +53,9 @@ class Application(App):
             self.stopped.wait(seconds)
             self._start(handler, ("Content-Length", "4"))
             handler.wfile.write(b"done")
+        elif url.path == "/held":
+            self._queue(handler.path).get()
+            self._start(handler, ("Content-Length", "0"))
         elif url.path == "/drip":
             self._start(handler, ("Content-Length", str(self.DROPS)))
             for _ in range(self.DROPS):

@@ -9,6 +9,7 @@ import pytest
 from application import Application
 from exchanges import Exchanges
 from harness import HOST, OTHER_HOST, Sealjar, make_certificate
+from moved_clock import MovedClock
 from servers import (
     BEHIND_CDN,
     CDN,
@@ -42,12 +43,20 @@ def sealjar(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def brief_sealjar(tmp_path_factory):
-    """Its sessions are renewed after a second, and past half their idle time after five."""
-    server = Sealjar(tmp_path_factory.mktemp("brief"), *SETTINGS, "session.idle=10s").start()
+def timed_sealjar(tmp_path_factory):
+    """Its clock is `clock`, which tests move forward."""
+    home = tmp_path_factory.mktemp("timed")
+    clock = MovedClock(home)
+    server = Sealjar(home, *SETTINGS, environment=clock.environment).start()
+    server.clock = clock
     server.add_user("carol", "--role", "admin")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def clock(timed_sealjar):
+    return timed_sealjar.clock
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +98,8 @@ def wary(kind, certificate, sealjar, app):
 
 
 @pytest.fixture(scope="session")
-def brief(kind, certificate, brief_sealjar, app):
-    yield from running(kind, certificate, brief_sealjar, app)
+def timed(kind, certificate, timed_sealjar, app):
+    yield from running(kind, certificate, timed_sealjar, app)
 
 
 @pytest.fixture(scope="session")
@@ -101,10 +110,10 @@ def other_app():
 
 
 @pytest.fixture(scope="session")
-def extended(kind, certificate, brief_sealjar, app, other_app):
+def extended(kind, certificate, timed_sealjar, app, other_app):
     """With all recipes of its file that go together."""
     recipes = (OWN_RULE, PUBLIC, SECOND_HOST, BEHIND_CDN)
-    yield from running(kind, certificate, brief_sealjar, app, recipes=recipes, other_app=other_app.port)
+    yield from running(kind, certificate, timed_sealjar, app, recipes=recipes, other_app=other_app.port)
 
 
 @pytest.fixture(scope="session")

@@ -21,24 +21,24 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_visitor_is_the_last_who_is_not_the_cdn(extended, brief_sealjar, way):
+def test_the_visitor_is_the_last_who_is_not_the_cdn(extended, timed_sealjar, way):
     fields, visitor = WAYS[way]
-    cookie = ("Cookie", brief_sealjar.sign_in())
+    cookie = ("Cookie", timed_sealjar.sign_in())
     seen = extended("GET", "/", [cookie, *(("X-Forwarded-For", field) for field in fields)], source=CDN).app_saw()
     assert seen.values("X-Forwarded-For") == [visitor]
 
 
-def test_the_second_hosts_application_is_told_the_same(extended, brief_sealjar):
-    fields = [("Cookie", brief_sealjar.sign_in(host=OTHER_HOST)), ("X-Forwarded-For", f"{VISITOR}, {INNER}")]
+def test_the_second_hosts_application_is_told_the_same(extended, timed_sealjar):
+    fields = [("Cookie", timed_sealjar.sign_in(host=OTHER_HOST)), ("X-Forwarded-For", f"{VISITOR}, {INNER}")]
     seen = extended("GET", "/", fields, source=CDN, host=OTHER_HOST).app_saw()
     assert seen.values("X-Forwarded-For") == [VISITOR]
 
 
 @pytest.mark.parametrize("source", [CDN, "127.0.0.7"])
-def test_no_other_field_says_who_visits(extended, brief_sealjar, source):
+def test_no_other_field_says_who_visits(extended, timed_sealjar, source):
     names = ["X-Real-Ip", "X-Forwarded", "Forwarded", "X-Forwarded-By", "X-Forwarded-Port", "X-Forwarded-Server"]
     fields = [(name, LIE) for name in names]
-    seen = extended("GET", "/", [("Cookie", brief_sealjar.sign_in()), *fields], source=source).app_saw()
+    seen = extended("GET", "/", [("Cookie", timed_sealjar.sign_in()), *fields], source=source).app_saw()
     assert LIE not in [value for _, value in seen.headers]
 
 

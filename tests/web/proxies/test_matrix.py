@@ -16,7 +16,7 @@ EACH_PROXY = {
     "proxy",
     "guarded",
     "wary",
-    "brief",
+    "timed",
     "extended",
     "apart",
     "misspelt",

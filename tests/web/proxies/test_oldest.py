@@ -19,8 +19,8 @@ OLDEST = [
 
 
 @pytest.fixture(scope="module", params=OLDEST, ids=lambda kind: kind.name)
-def oldest(request, certificate, brief_sealjar, app):
-    yield from running(with_http2(request.param), certificate, brief_sealjar, app, recipes=(OWN_RULE, PUBLIC))
+def oldest(request, certificate, timed_sealjar, app):
+    yield from running(with_http2(request.param), certificate, timed_sealjar, app, recipes=(OWN_RULE, PUBLIC))
 
 
 def test_nobody_gets_in_without_a_session(oldest, app):
@@ -29,8 +29,8 @@ def test_nobody_gets_in_without_a_session(oldest, app):
         assert oldest("GET", "/", NAVIGATION).status in (302, 303)
 
 
-def test_the_application_is_told_who_asks_and_not_the_cookie(oldest, brief_sealjar):
-    cookie = brief_sealjar.sign_in()
+def test_the_application_is_told_who_asks_and_not_the_cookie(oldest, timed_sealjar):
+    cookie = timed_sealjar.sign_in()
     lists = ("Connection", "close, Remote-User")
     seen = oldest("GET", "/a%2Fb", [*SPOOFED, lists, ("Cookie", f"a=1; {cookie}")]).app_saw()
     assert (seen.path, seen.values("Remote-User"), seen.values("Cookie")) == ("/a%2Fb", ["alice"], ["a=1"])
@@ -38,10 +38,10 @@ def test_the_application_is_told_who_asks_and_not_the_cookie(oldest, brief_sealj
 
 
 @pytest.mark.parametrize("target", ["/admin", "/ADMIN/x", "//admin/x", "/%61dmin", "/x/../admin", "/x/..%2fadmin", "/admin;x"])
-def test_a_path_has_its_rule(oldest, brief_sealjar, app, target):
+def test_a_path_has_its_rule(oldest, timed_sealjar, app, target):
     with app.sees_nothing():
-        assert oldest("GET", target, [*API, ("Cookie", brief_sealjar.sign_in())]).status == 403
-    assert oldest("GET", target, [("Cookie", brief_sealjar.sign_in("carol"))]).status == 200
+        assert oldest("GET", target, [*API, ("Cookie", timed_sealjar.sign_in())]).status == 403
+    assert oldest("GET", target, [("Cookie", timed_sealjar.sign_in("carol"))]).status == 200
 
 
 @pytest.mark.parametrize("target", ["/public/../x", "/public/..%2fx", "/public/%2e%2e/x", "/public/..;/x", "/public/..%5cx"])

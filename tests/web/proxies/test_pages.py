@@ -11,12 +11,12 @@ import kubernetes_validate
 import pytest
 import yaml
 from harness import API, HOST, NAVIGATION, OTHER_HOST, ROOT, Sealjar
+from moved_clock import MovedClock
 from products import PRODUCTS, QUESTION_HOST, blocks, ingress_page
 from servers import Kind, running
 from spoofing import IDENTITY, SPELLINGS, SPOOFED, batches
 from test_failures import away
 from unresponsive import Impatient, Mute
-from waiting import until
 
 FACTS = [f"X-Forwarded-{what}" for what in ("For", "Host", "Proto", "Method", "Uri")]
 FACTS += ["X-Original-Method", "X-Original-URL", "X-Original-URI", "Forwarded"]
@@ -29,10 +29,13 @@ def product(request):
 
 @pytest.fixture(scope="module")
 def page_sealjar(tmp_path_factory):
-    """Its sessions are renewed after a second. Also asked under the Service's name."""
-    settings = [f"http.public_origins=https://{HOST}", "http.trusted_proxies=127.0.0.1", "session.idle=10s"]
+    """Its clock can be moved. Also asked under the Service's name."""
+    home = tmp_path_factory.mktemp("page")
+    clock = MovedClock(home)
+    settings = [f"http.public_origins=https://{HOST}", "http.trusted_proxies=127.0.0.1"]
     settings.append(f"http.verify_authorities={QUESTION_HOST}")
-    server = Sealjar(tmp_path_factory.mktemp("page"), *settings).start()
+    server = Sealjar(home, *settings, environment=clock.environment).start()
+    server.clock = clock
     yield server
     server.stop()
 
@@ -116,9 +119,13 @@ def test_signing_in_and_out_works(page, app):
         assert page("GET", "/", [*API, cookie]).status == 401
 
 
-def test_the_renewed_cookie_reaches_the_browser(page, page_sealjar):
+@pytest.mark.parametrize("method, minutes", [("GET", 5), ("POST", 20)])
+def test_the_renewed_cookie_reaches_the_browser(page, page_sealjar, method, minutes):
     cookie = page_sealjar.sign_in()
-    answer = until(lambda: page("GET", "/set-cookie", [("Cookie", cookie)]), lambda answer: len(answer.cookies()) > 1)
+    page_sealjar.clock.pass_minutes(minutes - 1)
+    assert page(method, "/set-cookie", [("Cookie", cookie)]).cookies() == ["theme=dark"]
+    page_sealjar.clock.pass_minutes(1)
+    answer = page(method, "/set-cookie", [("Cookie", cookie)])
     assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
     assert answer.values("Cache-Control") == ["private"]
 

@@ -8,7 +8,6 @@ import pytest
 from harness import API, HOST, NAVIGATION, OTHER_HOST, PASSWORD
 from servers import CDN, KINDS, Proxy, running
 from spoofing import SPOOFED
-from waiting import until
 
 # Each is /admin/page to some application.
 OTHER_SPELLINGS = [
@@ -57,14 +56,14 @@ def test_caddy_does_not_start_with_two_lines_of_rules(kind, certificate, sealjar
 # A path with a rule of its own.
 
 
-def test_a_path_with_its_own_rule_lets_in_who_meets_it(extended, brief_sealjar):
-    seen = extended("GET", "/admin/page?a=1", [cookie_of(brief_sealjar, "carol"), *SPOOFED]).app_saw()
+def test_a_path_with_its_own_rule_lets_in_who_meets_it(extended, timed_sealjar):
+    seen = extended("GET", "/admin/page?a=1", [cookie_of(timed_sealjar, "carol"), *SPOOFED]).app_saw()
     assert (seen.path, seen.values("Remote-User")) == ("/admin/page?a=1", ["carol"])
     assert "mallory" not in json.dumps(seen.headers) and seen.values("Cookie") in ([], [""])
 
 
-def test_a_path_with_its_own_rule_lets_in_nobody_else(extended, brief_sealjar, app):
-    alice = cookie_of(brief_sealjar, "alice")
+def test_a_path_with_its_own_rule_lets_in_nobody_else(extended, timed_sealjar, app):
+    alice = cookie_of(timed_sealjar, "alice")
     with app.sees_nothing():
         for headers in (API, NAVIGATION):
             for target in ("/admin/", "/admin/page", "/admin/page?role=staff", "/admin/public/"):
@@ -82,15 +81,17 @@ def test_a_path_with_its_own_rule_sends_a_visitor_to_sign_in(extended, app):
     assert parse_qs(url.query)["rd"] == ["/admin/page?a=1"]
 
 
-def test_a_path_with_its_own_rule_renews_the_session(extended, brief_sealjar):
-    carol = cookie_of(brief_sealjar, "carol")
-    answer = until(lambda: extended("GET", "/admin/page", [carol]), lambda answer: answer.cookies() != [])
+def test_a_path_with_its_own_rule_renews_the_session(extended, timed_sealjar, clock):
+    carol = cookie_of(timed_sealjar, "carol")
+    clock.pass_minutes(5)
+    assert extended("POST", "/admin/page", [carol]).cookies() == []
+    answer = extended("GET", "/admin/page", [carol])
     assert (answer.status, answer.cookies()[0].partition("=")[0]) == (200, "__Host-sealjar")
 
 
 @pytest.mark.parametrize("target", OTHER_SPELLINGS)
-def test_another_spelling_of_a_path_has_its_rule(extended, brief_sealjar, app, target):
-    alice = cookie_of(brief_sealjar, "alice")
+def test_another_spelling_of_a_path_has_its_rule(extended, timed_sealjar, app, target):
+    alice = cookie_of(timed_sealjar, "alice")
     with app.sees_nothing():
         assert extended("GET", target, [*API, alice]).status in (400, 403, 404)
 
@@ -98,8 +99,8 @@ def test_another_spelling_of_a_path_has_its_rule(extended, brief_sealjar, app, t
 # A path that everybody may see.
 
 
-def test_a_public_path_is_open_and_says_nobody(extended, brief_sealjar):
-    token = brief_sealjar.sign_in()
+def test_a_public_path_is_open_and_says_nobody(extended, timed_sealjar):
+    token = timed_sealjar.sign_in()
     for headers in ([], NAVIGATION, [("Cookie", f"a=1; {token}; __Host-sealjar-proof={token}; b=2")]):
         seen = extended("GET", "/public/page?a=1", [*headers, *SPOOFED]).app_saw()
         assert seen.path == "/public/page?a=1"
@@ -137,28 +138,31 @@ def test_a_public_path_of_one_host_is_not_public_at_another(extended, other_app)
 # A second host.
 
 
-def test_a_second_host_has_its_own_sessions_and_application(extended, brief_sealjar, app, other_app):
-    there = cookie_of(brief_sealjar, "alice", OTHER_HOST)
+def test_a_second_host_has_its_own_sessions_and_application(extended, timed_sealjar, app, other_app):
+    there = cookie_of(timed_sealjar, "alice", OTHER_HOST)
     with app.sees_nothing():
         seen = extended("GET", "/x?y", [there, *SPOOFED], host=OTHER_HOST).app_saw()
     assert other_app.seen[-1] == seen and seen.values("Host") == [OTHER_HOST]
     assert (seen.path, seen.values("Remote-User"), seen.values("Cookie") in ([], [""])) == ("/x?y", ["alice"], True)
     assert "mallory" not in json.dumps(seen.headers)
-    here = cookie_of(brief_sealjar, "alice")
+    here = cookie_of(timed_sealjar, "alice")
     with app.sees_nothing(), other_app.sees_nothing():
         assert extended("GET", "/", [*API, here], host=OTHER_HOST).status == 401
         assert extended("GET", "/", [*API, there]).status == 401
         assert extended("GET", "/", SPOOFED, host=OTHER_HOST).status == 401
 
 
-def test_a_second_host_signs_in_and_renews_by_itself(extended, brief_sealjar, other_app):
+def test_a_second_host_signs_in_and_renews_by_itself(extended, clock, other_app):
     with other_app.sees_nothing():
         answer = extended("GET", "/x?y", NAVIGATION, host=OTHER_HOST)
         assert urlsplit(answer.location).netloc == OTHER_HOST
         body = json.dumps({"login": "alice", "password": PASSWORD}).encode()
         signed_in = extended("POST", "/auth/login", [("Content-Type", "application/json")], body, host=OTHER_HOST)
     cookie = ("Cookie", signed_in.cookies()[0])
-    answer = until(lambda: extended("GET", "/", [cookie], host=OTHER_HOST), lambda answer: answer.cookies() != [])
+    clock.pass_minutes(5)
+    assert extended("POST", "/", [cookie], host=OTHER_HOST).cookies() == []
+    answer = extended("GET", "/", [cookie], host=OTHER_HOST)
+    assert answer.cookies() != []
     assert answer.app_saw().values("Remote-User") == ["alice"]
 
 
@@ -171,9 +175,9 @@ def failed_sign_in(proxy, login, source, forwarded):
     return proxy("POST", "/auth/login", fields, body, source=source).status
 
 
-def test_behind_a_cdn_each_visitor_is_counted_alone(extended, kind, brief_sealjar):
+def test_behind_a_cdn_each_visitor_is_counted_alone(extended, kind, timed_sealjar):
     login = f"behind-cdn-{kind.name}"
-    brief_sealjar.add_user(login)
+    timed_sealjar.add_user(login)
     for number in range(10):
         # What the visitor writes itself stands further to the left.
         assert failed_sign_in(extended, login, CDN, f"203.0.113.{number}, 198.51.100.7") == 401, number
@@ -181,24 +185,24 @@ def test_behind_a_cdn_each_visitor_is_counted_alone(extended, kind, brief_sealja
     assert failed_sign_in(extended, login, CDN, "198.51.100.8") == 401
 
 
-def test_nobody_but_the_cdn_can_say_where_a_visitor_is(extended, kind, brief_sealjar):
+def test_nobody_but_the_cdn_can_say_where_a_visitor_is(extended, kind, timed_sealjar):
     login = f"beside-cdn-{kind.name}"
-    brief_sealjar.add_user(login)
+    timed_sealjar.add_user(login)
     for number in range(10):
         assert failed_sign_in(extended, login, "127.0.0.7", f"203.0.113.{number}") == 401, number
     assert failed_sign_in(extended, login, "127.0.0.7", "203.0.113.99") == 429
     assert failed_sign_in(extended, login, "127.0.0.8", "203.0.113.99") == 401
 
 
-def test_behind_a_cdn_the_application_is_told_who_visits(extended, brief_sealjar):
-    cookie = cookie_of(brief_sealjar, "alice")
+def test_behind_a_cdn_the_application_is_told_who_visits(extended, timed_sealjar):
+    cookie = cookie_of(timed_sealjar, "alice")
     seen = extended("GET", "/", [cookie, ("X-Forwarded-For", "198.51.100.7")], source=CDN).app_saw()
     (addresses,) = seen.values("X-Forwarded-For")
     assert addresses.split(", ")[0] == "198.51.100.7" and set(addresses.split(", ")) <= {"198.51.100.7", CDN}
 
 
-def test_behind_a_cdn_no_other_fact_is_believed(extended, brief_sealjar, app):
-    other = cookie_of(brief_sealjar, "alice", OTHER_HOST)
+def test_behind_a_cdn_no_other_fact_is_believed(extended, timed_sealjar, app):
+    other = cookie_of(timed_sealjar, "alice", OTHER_HOST)
     facts = [("X-Forwarded-Host", OTHER_HOST), ("X-Forwarded-Uri", "/evil"), ("X-Forwarded-Method", "PROPFIND")]
     with app.sees_nothing():
         for fact in facts:
