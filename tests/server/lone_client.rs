@@ -99,3 +99,24 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
     assert_eq!(renewals, HOURS * 60 / 20, "once in 20 minutes");
     assert_eq!(jar.visit(&server).await, "200");
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_one_renewal_late_is_forgiven() {
+    let home = trusting_home();
+    let server = start(&home);
+    let mut clock = Clock::of(&home);
+    let session = server.login("alice").await;
+    clock.pass(5);
+    let [mut jar, mut late] = [Jar(session.clone()), Jar(session)];
+    for sibling in [&mut jar, &mut late] {
+        assert_eq!(sibling.visit(&server).await, "200");
+    }
+    clock.pass(5);
+    assert_eq!(jar.visit(&server).await, "200");
+    // The other answer arrives only now, and replaces the cookie.
+    jar = late;
+    for _ in 0..3 {
+        assert_eq!(jar.visit(&server).await, "200");
+        clock.pass(5);
+    }
+}
