@@ -51,7 +51,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),
     ("config/settings.rs", "no proxy is trusted", Operator),
     ("config/settings.rs", "copy detection is off for these sessions", Operator),
-    ("embed/hoop.rs", "ended a session whose cookie is used in two places", Session),
+    ("embed/jar.rs", "ended a session whose cookie is used in two places", Session),
     ("embed/jar.rs", "requests that change something did not end in time", Operator),
     ("embed/open.rs", "the clock was set", Background),
     ("embed/refusals.rs", "the database did not close in time", Operator),
