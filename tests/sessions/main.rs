@@ -4,6 +4,7 @@
 
 mod clocks;
 mod cookies;
+mod copies;
 mod fixture;
 mod forms;
 mod lifetimes;

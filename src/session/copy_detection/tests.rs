@@ -102,6 +102,20 @@ fn forgets_within_its_memory_and_takes_nobody_for_a_copy() {
 }
 
 #[test]
+fn the_older_generation_is_looked_at() {
+    let chains = Chains::new(1 << 20);
+    // A little more than the newer maps have room for.
+    let many = chains.usage().capacity as u64 * 6 / 10;
+    for number in 0..many {
+        judge_in(&chains, number, token(7, 0, 6, number));
+    }
+    assert_eq!(chains.usage().dropped, 0);
+    for number in 0..many {
+        assert_eq!(judge_in(&chains, number, token(5, 0, 4, 5)), Copy, "chain {number} of {many}");
+    }
+}
+
+#[test]
 fn a_chain_in_use_stays_while_others_come_and_go() {
     let chains = Chains::new(1 << 20);
     let Memory { capacity, .. } = chains.usage();

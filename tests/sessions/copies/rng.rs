@@ -1,0 +1,42 @@
+//! Random numbers from a seed, by [SplitMix64](https://prng.di.unimi.it/splitmix64.c): a seed tells the whole schedule.
+
+pub(super) struct Rng(u64);
+
+impl Rng {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub(super) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize].clone()
+    }
+
+    /// Whether something happens that happens this often in a thousand times.
+    pub(super) fn permille(&mut self, times: u64) -> bool {
+        self.below(1000) < times
+    }
+
+    /// A number from the first to the last, each equally often.
+    pub(super) fn even(&mut self, (first, last): (u64, u64)) -> u64 {
+        first + self.below(last - first + 1)
+    }
+
+    /// A number from the first to the last, each order of magnitude equally often: as latencies are.
+    pub(super) fn skewed(&mut self, (first, last): (u64, u64)) -> u64 {
+        let bits = (last + 1).div_ceil(first + 1).ilog2() + 1;
+        let shift = self.below(u64::from(bits));
+        self.even((first, (last >> shift).max(first)))
+    }
+}

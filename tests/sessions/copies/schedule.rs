@@ -1,0 +1,85 @@
+//! Random schedules of a lone browser, within the bound that copy detection promises to keep.
+
+use super::holder::{CLICKS, Habit, POLLS, SPARSE};
+use super::request::{Ask, Front, GET, PAGE, POST, PROXY, RENEW, UNTRUSTED};
+use super::rng::Rng;
+use super::tally::Tally;
+use super::world::{Setup, World};
+use super::{HOUR, MINUTE, SECOND};
+use crate::fixture::{REMEMBERED, lifetime};
+
+/// S.
+const SKEW: u64 = MINUTE;
+
+const DROPPING: Front = Front::Proxy { is_trusted: true, drops: true, redirects: false };
+const REDIRECTING: Front = Front::Proxy { is_trusted: true, drops: false, redirects: true };
+
+/// Runs the schedule of this seed for as many hours.
+pub(super) fn run(seed: u64, hours: u64) -> Tally {
+    let (setup, habits) = of_seed(seed);
+    World::new(seed, setup, &habits).run(hours * HOUR).tally
+}
+
+pub(super) fn of_seed(seed: u64) -> (Setup, Vec<Habit>) {
+    let mut rng = Rng::new(!seed);
+    let remembered = rng.permille(100);
+    let lifetime = match rng.below(4) {
+        _ if remembered => REMEMBERED,
+        0 => lifetime(18 * 60, 5 * 3600),
+        1 => lifetime(2 * 3600, 8 * 3600),
+        _ => lifetime(30 * 60, 12 * 3600),
+    };
+    let interval = lifetime.renewal_interval().as_secs() * SECOND;
+    let front = rng.one_of(&[PROXY, PROXY, UNTRUSTED, DROPPING, REDIRECTING, Front::Embedded, Front::Embedded]);
+    let writes = front == Front::Embedded && rng.permille(700);
+    let skews = (0..rng.even((1, 3))).map(|_| rng.below(SKEW + 1) as i64 - SKEW as i64 / 2).collect();
+    // Times are whole seconds, so that a second is left over.
+    let longest = if writes { (interval - 2 * SKEW) / 2 } else { (interval - SKEW) / 2 } - SECOND;
+    let setup = Setup {
+        skews,
+        lifetime,
+        remembered,
+        front,
+        network: rng.one_of(&[(5, 100), (50, 5 * SECOND)]),
+        longest,
+        slow: if writes { 0 } else { rng.one_of(&[0, 2, 30, 300]) },
+        lost: rng.one_of(&[0, 5, 50]),
+        restarts: rng.one_of(&[0, 0, 2 * HOUR]),
+        suspends: rng.one_of(&[0, 0, 6 * HOUR]),
+        // The last third of a short idle time is over before a slow request every four minutes comes through.
+        is_steady: front != UNTRUSTED || lifetime.idle.as_secs() >= 30 * 60,
+        ..Setup::default()
+    };
+    let habits = habits(&mut rng, &setup, writes);
+    (setup, habits)
+}
+
+/// Whether the requests every four minutes keep the cookie younger than two thirds of the idle time.
+fn never_in_last_third(setup: &Setup) -> bool {
+    let is_renewed = setup.front != UNTRUSTED && !setup.front.redirects() && setup.lost == 0 && setup.suspends == 0;
+    setup.front.drops() || setup.front.redirects() || (is_renewed && setup.restarts == 0)
+}
+
+fn habits(rng: &mut Rng, setup: &Setup, writes: bool) -> Vec<Habit> {
+    let writing = |ask: Ask| if writes { ask.writing() } else { ask };
+    // Where an upload may be answered with a cookie, D is for it as well.
+    let longest = if never_in_last_third(setup) { 15 * MINUTE } else { setup.longest };
+    let upload = Ask::upload((MINUTE, 15 * MINUTE), longest);
+    let (clicks, parts) = (writing(GET.taking((20, 5 * SECOND))), rng.one_of(&[8, 50]));
+    let all = [
+        Habit { ask: clicks, ..CLICKS },
+        Habit::after(writing(POST), 5 * SECOND, 5 * MINUTE),
+        Habit::page_loads(writing(GET), parts, 20 * SECOND, 60 * SECOND),
+        Habit { ask: writing(GET), ..POLLS },
+        Habit::every(PAGE, 20 * MINUTE, 20 * MINUTE),
+        Habit::after(upload, 10 * SECOND, 30 * MINUTE),
+        Habit::after(PAGE, SECOND, 3 * MINUTE),
+    ];
+    let mut habits: Vec<_> = (0..rng.even((0, 3))).map(|_| rng.one_of(&all)).collect();
+    habits.push(if setup.front.drops() {
+        Habit::every(RENEW, 4 * MINUTE, 4 * MINUTE)
+    } else {
+        Habit { ask: if setup.front.redirects() { PAGE } else { GET }, ..SPARSE }
+    });
+    habits
+}
