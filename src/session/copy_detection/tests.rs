@@ -110,7 +110,8 @@ fn the_older_generation_is_looked_at() {
         judge_in(&chains, number, token(7, 0, 6, number));
     }
     assert_eq!(chains.usage().dropped, 0);
-    for number in 0..many {
+    // These move to the newer maps, and there must be room for all.
+    for number in 0..many / 10 {
         assert_eq!(judge_in(&chains, number, token(5, 0, 4, 5)), Copy, "chain {number} of {many}");
     }
 }
