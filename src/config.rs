@@ -83,7 +83,8 @@ section! {
         /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are trusted: addresses, networks such as `10.0.0.0/8`, or `unix`
         /// for every client of a Unix socket. List only proxies that overwrite these fields in each request. A trusted proxy
         /// decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides for which client a
-        /// failed login is counted.
+        /// failed login is counted. Behind a proxy that is not listed, the method is not known, and a session is renewed only in
+        /// the last third of its idle timeout.
         trusted_proxies: Vec<String>,
         /// Additional names (`HOST:PORT`) under which proxies send requests to `/auth/verify`. The public origins are always
         /// accepted there. If it is empty, Sealjar accepts `localhost`, `127.0.0.1`, `[::1]` and the address of `http.listen`,
