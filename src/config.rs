@@ -172,8 +172,9 @@ section! {
 section! {
     /// Lifetimes of sessions.
     Session {
-        /// Time after which an unused session ends, at least 10s. A longer time makes a forgotten or stolen cookie useful for
-        /// longer. It also makes the revocation list longer.
+        /// Time after which an unused session ends, at least 10s. It counts from the last renewal, so a session can end up to five
+        /// minutes earlier after its last use. A longer time makes a forgotten or stolen cookie useful for longer. It also makes
+        /// the revocation list longer. With less than 18m, there is no copy detection.
         idle: Span,
         /// Time after which a session ends even if it is in use. From `session.idle` to 3650d. A change applies to new sessions
         /// only. A session never lives longer than `max_lifetime_secs` of the key that encrypts it.
@@ -184,9 +185,10 @@ section! {
         remembered_absolute: Span,
         /// Ends a session whose cookie is used in two places. A copied cookie is noticed if its holder and the owner both keep
         /// using it; `docs/concepts.md` says what is noticed and what is not. It is off for sessions whose idle timeout is less
-        /// than 18m. If clients share one cookie on purpose, such as the workers of a test, set it to `false`.
+        /// than 18m, or not less than their absolute timeout. If clients share one cookie on purpose, such as the workers of a
+        /// test, set it to `false`.
         copy_detection: bool,
-        /// Maximum memory for copy detection, such as `64MiB`. From 1MiB to 64GiB. 64 MiB are enough for 700,000 sessions that are
+        /// Maximum memory for copy detection, such as `64MiB` or `1GiB`. From 1MiB to 64GiB. 64 MiB are enough for 700,000 sessions that are
         /// in use at the same time. With more sessions, copies are noticed later or not at all; no session ends for lack of memory.
         copy_detection_memory: Size,
     }

@@ -99,7 +99,7 @@ impl Settings {
         }
         if self.hides_clients {
             tracing::warn!(
-                "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's"
+                "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's. Sessions are renewed late"
             );
         }
         for (setting, lifetime) in self.without_copy_detection() {

@@ -36,7 +36,9 @@ impl<'de> Deserialize<'de> for Size {
             let is_plain = number.starts_with(|first: char| first.is_ascii_digit());
             is_plain.then(|| number.parse::<u64>().ok()?.checked_mul(bytes)).flatten().map(Self)
         };
-        parse().ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a size such as 64MiB or 1GiB")))
+        parse().ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is not a size in KiB, MiB or GiB, such as 64MiB"))
+        })
     }
 }
 

@@ -159,8 +159,9 @@ impl Jar {
     /// is renewed. Of concurrent answers, the last one wins. If the session has this data already, nothing changes.
     ///
     /// The answer should follow within 90 seconds of the request: a later one can bring back a cookie that the browser has replaced
-    /// long ago, which looks like a copy (see [`Settings::copy_detection`](super::Settings::copy_detection)). For the same reason,
-    /// do not replace data in answers that overlap all the time, such as those to several long polls.
+    /// long ago, which looks like a copy (see [`Settings::copy_detection`](super::Settings::copy_detection)). Without new data, two
+    /// minutes are enough. For the same reason, do not replace data in answers that overlap all the time, such as those to several
+    /// long polls.
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.

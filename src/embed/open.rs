@@ -75,9 +75,12 @@ impl Settings {
     /// Whether a session ends whose cookie is used in two places: `true` by default. A copied cookie is noticed if its holder and
     /// the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are never looked at.
     ///
-    /// Set it to `false` if clients share one cookie on purpose, such as the workers of a test. Set it to `false` also if answers
-    /// that replace data ([`Jar::replace_data`]) overlap all the time, as with several long polls: a single browser then looks like
-    /// two holders about once in two hours.
+    /// Set it to `false` in these cases, because a single browser can look like two holders:
+    ///
+    /// - Clients share one cookie on purpose, such as the workers of a test.
+    /// - Answers to GET take more than two minutes, such as those to long polls.
+    /// - Answers that replace data ([`Jar::replace_data`]) overlap all the time, such as those to two polls that are sent again at
+    ///   once. In simulations, this ended a session within hours, and with two long polls within half an hour.
     #[must_use]
     pub fn copy_detection(self, detects_copies: bool) -> Self {
         Self { detects_copies, ..self }

@@ -76,7 +76,7 @@ fn check_copy_detection(config: &Config, report: &mut Report) {
     const CHECK: &str = "session.copy_detection";
     let session = &config.session;
     if !session.copy_detection {
-        let found = "off: nobody is told when a copied cookie is in use";
+        let found = "off: a copied cookie is not noticed";
         report.warning(CHECK, found, "set session.copy_detection = true, unless clients share cookies on purpose");
         return;
     }

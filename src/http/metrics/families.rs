@@ -123,8 +123,8 @@ families! {
     );
     COPY_DETECTION_CHAINS_LIMIT = Family::gauge(
         "copy_detection_chains_limit",
-        "Maximum of `sealjar_copy_detection_chains`: what `session.copy_detection_memory` has room for. Absent if copy \
-         detection is off.",
+        "Maximum of `sealjar_copy_detection_chains`: what `session.copy_detection_memory` has room for. It is enough for half \
+         as many sessions that are in use at the same time. Absent if copy detection is off.",
     );
     COPY_DETECTION_DROPPED = Family::counter(
         "copy_detection_dropped_total",
