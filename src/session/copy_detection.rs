@@ -39,7 +39,8 @@
 //! *Other methods.* An answer to them renews in the last third of the idle time only, and may arrive later than D after the
 //! request, at t + U: a proxy keeps it until an upload has ended. Its token C' is then the sibling of a token that others have
 //! renewed meanwhile. The fourth row accepts C' while R has no more renewals than C', that is until the grandchild of P is presented
-//! when due: at t + 2 I − S at the earliest. So U < 2 I − S, which is 9 minutes.
+//! when due: at t + 2 I − S at the earliest. So U < 2 I − S, which is 9 minutes. An upload can begin at t + D, while the answer of
+//! another request with P is on its way. Such an upload itself may take D less: 7 minutes.
 //!
 //! *Application data.* An answer that replaces data brings P back if P was not due when it was sealed; if P was due, it is judged
 //! again, and the answer has a child. A node with a slow clock may call P not due for S longer, so S counts twice. And the answers
