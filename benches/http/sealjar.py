@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 APP = "app.example.com"
 PASSWORD = "correct horse battery"
-# A renewal comes after three minutes, and would be another answer.
+# A renewal comes after five minutes, and would be another answer.
 FRESH_FOR = 60
 
 

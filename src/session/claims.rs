@@ -61,12 +61,9 @@ impl<'a> Claims<'a> {
     #[inline(always)]
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
         let mut fields = Fields::of(plaintext);
-        let sid = fields.array()?;
-        let chain = fields.array()?;
+        let [sid, chain] = fields.arrays()?;
         let renewals = fields.number()?;
-        let link = fields.array()?;
-        let parent = fields.array()?;
-        let site = fields.array()?;
+        let [link, parent, site] = fields.arrays()?;
         let texts_begin = fields.at;
         let sub = fields.place()?;
         let account_generation = fields.number()?;
@@ -138,6 +135,14 @@ impl<'a> Fields<'a> {
         let array = self.left().first_chunk().ok_or(BadClaims)?;
         self.at += N;
         Ok(*array)
+    }
+
+    /// Arrays one after the other, of which the length is checked once.
+    #[inline(always)]
+    fn arrays<const N: usize, const COUNT: usize>(&mut self) -> Result<[[u8; N]; COUNT], BadClaims> {
+        let arrays = self.left().as_chunks().0.first_chunk().ok_or(BadClaims)?;
+        self.at += N * COUNT;
+        Ok(*arrays)
     }
 
     /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.

@@ -94,21 +94,34 @@ impl Sessions {
                 long = token_buffer();
                 &mut long
             };
-            let outcome = self.open_with(&ring, token, buffer).and_then(|claims| {
-                let checked_at = self.check(&claims, site, now)?;
-                let is_due = deadlines(&claims).is_due(claims.sealed_at, checked_at) && judge(&claims)?;
-                Ok(Verified { token, claims, checked_at, is_due })
-            });
-            match outcome {
-                Ok(verified) => return Ok(accept(&verified)),
-                Err(refusal) => furthest = furthest.max(refusal),
-            }
+            let refusal = match self.open_with(&ring, token, buffer) {
+                Ok(claims) => match self.judge(&claims, site, now, &mut judge) {
+                    Ok((checked_at, is_due)) => return Ok(accept(&Verified { token, claims, checked_at, is_due })),
+                    Err(refusal) => refusal,
+                },
+                Err(refusal) => refusal,
+            };
+            furthest = furthest.max(refusal);
             tried += 1;
             if tried == self.max_candidates {
                 break;
             }
         }
         Err(furthest)
+    }
+
+    /// Returns the instant at which the list was checked, and whether the token is due and may be renewed.
+    #[inline(always)]
+    fn judge(
+        &self,
+        claims: &Claims<'_>,
+        site: Site,
+        now: Now,
+        mut judge: impl FnMut(&Claims<'_>) -> Result<bool, Refusal>,
+    ) -> Result<(UnixTime, bool), Refusal> {
+        let checked_at = self.check(claims, site, now)?;
+        let is_due = deadlines(claims).is_due(claims.sealed_at, checked_at) && judge(claims)?;
+        Ok((checked_at, is_due))
     }
 
     /// Opens one token and decodes it; deadlines and revocations are not looked at.
