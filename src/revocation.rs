@@ -121,7 +121,19 @@ impl RevocationList {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
         // An entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
-        is_new && !self.sessions.contains(sid)
+        let is_durable = self.sessions.contains(sid);
+        if is_durable {
+            // Its commit is over, so nothing else would take the pending entry away.
+            self.settle(sid);
+        }
+        is_new && !is_durable
+    }
+
+    /// Takes away the pending entry of a session that has a durable one.
+    fn settle(&self, sid: Sid) {
+        if self.pending_sessions.remove(sid) {
+            self.pending.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// Refuses a subject's lower generations from now on, before the store has committed the entry. Returns whether one of them was
@@ -140,9 +152,7 @@ impl RevocationList {
         match entry {
             Entry::Session { sid, expires_at } => {
                 self.sessions.add(*sid, *expires_at);
-                if self.pending_sessions.remove(*sid) {
-                    self.pending.fetch_sub(1, Ordering::AcqRel);
-                }
+                self.settle(*sid);
             }
             Entry::Subject { sub, below, expires_at } => self.subjects.raise(sub, |held| {
                 held.below = held.below.max(*below);

@@ -32,6 +32,18 @@ fn refuses_a_pending_entry_and_a_durable_one_alike() {
     assert!(!list.add_pending(sid(1), UnixTime(100)), "it is durable");
 }
 
+/// Of two threads that find the copy of one session, the second may add it after the entry of the first was committed. Nothing
+/// would commit that entry, so it would count as pending until the absolute deadline.
+#[test]
+fn a_durable_entry_is_not_pending_again() {
+    let list = list();
+    list.add_durable(&session(1, 100));
+    assert!(!list.add_pending(sid(1), UnixTime(1_000)));
+    assert_eq!(list.pending(), 0);
+    assert_eq!(list.pending.load(Ordering::Acquire), 0);
+    assert!(list.refuses_session(sid(1)));
+}
+
 #[test]
 fn a_pending_generation_is_kept_until_it_is_committed() {
     let list = list();
