@@ -19,7 +19,8 @@
 //! ([`RenewalWindow`](super::lifetime::RenewalWindow)). On a copy the whole session ends.
 //!
 //! Let I be the renewal interval ([`Deadlines::renewal_interval`](super::lifetime::Deadlines::renewal_interval)), S the clock skew,
-//! and D the longest time from the sending of a request to the arrival of its answer, for answers that set the cookie.
+//! and D the longest time from the sending of a request until a node judges its token; and, if the answer sets the cookie, until the
+//! answer arrives.
 //!
 //! *Claim.* If 2 D + S < I, no lone browser is signed out.
 //!
@@ -31,7 +32,7 @@
 //!    t + 2 D, or is lost.
 //! 2. Let C be the child that is in the jar then. It stays there until it is renewed: no other child arrives, and no other child
 //!    was renewed, because none is due before t + I − S by the clock of any node. So C is the only token of generation n + 1 that
-//!    is presented when due, and P is not presented after that.
+//!    is presented when due, and P is not presented after that: all requests that carry P have been judged by t + 2 D.
 //!
 //! So T is R itself (second row), the child of R (third row), or, if only other nodes saw the tokens between, a token with at least
 //! two more renewals (first row). None of these rows ends the session, and the others are not needed. ∎
@@ -40,7 +41,11 @@
 //! request, at t + U: a proxy keeps it until an upload has ended. Its token C' is then the sibling of a token that others have
 //! renewed meanwhile. The fourth row accepts C' while R has no more renewals than C', that is until the grandchild of P is presented
 //! when due: at t + 2 I − S at the earliest. So U < 2 I − S, which is 9 minutes. An upload can begin at t + D, while the answer of
-//! another request with P is on its way. Such an upload itself may take D less: 7 minutes.
+//! another request with P is on its way. Such an upload itself may take D less: 7 minutes. And C' must not arrive while an answer
+//! that renews its sibling is on its way. Both would have children, and the child of the one that is not R fits no row.
+//!
+//! If the answer does not set the cookie, the request may be judged later than D, too: a proxy collects an upload before it asks.
+//! The fifth row accepts P until 90 s after C was presented when due, that is until t + I − S + 90 s at least.
 //!
 //! *Application data.* An answer that replaces data brings P back if P was not due when it was sealed; if P was due, it is judged
 //! again, and the answer has a child. A node with a slow clock may call P not due for S longer, so S counts twice. And the answers
