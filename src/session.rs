@@ -31,7 +31,7 @@ use lifetime::Deadlines;
 pub use lifetime::Lifetimes;
 pub use refusal::{Cause, Refusal, SealError};
 
-/// A session whose token passed every check. Only [`Sessions::verify`] makes one.
+/// A session whose token passed every check. Only [`Sessions::verify`] and [`Sessions::verify_and_detect`] make one.
 #[derive(Debug)]
 pub struct Verified<'a> {
     token: UntrustedToken<'a>,

@@ -1,8 +1,9 @@
 //! Making refusals durable: many at once in one commit, and success only when the disk has them.
 //!
 //! A refusal is pending from the moment it is asked for, so the session is dead in this process whatever the store does. Every
-//! request for it waits for a commit of its own or joins the one under way; none is answered by finding the entry "already there"
-//! while it is pending. What could not be committed is kept, all of it, and tried again until it is, and refuses meanwhile.
+//! sign-out waits for a commit of its own or joins the one under way; none is answered by finding the entry "already there"
+//! while it is pending. The end of a copied session waits for nothing. What could not be committed is kept, all of it, and tried
+//! again until it is, and refuses meanwhile.
 
 use std::collections::HashSet;
 use std::sync::Arc;
