@@ -102,6 +102,20 @@ async fn every_check_of_a_session_notices_a_copy() {
     }
 }
 
+/// Else two siblings, of which one arrived late, could each be remembered on another node.
+#[tokio::test]
+async fn only_a_token_whose_answer_may_renew_is_remembered() {
+    let site = Site::with(TRUSTING).await;
+    let session = site.login("alice").await;
+    site.advance(INTERVAL);
+    for (method, remembered) in [("POST", 0), ("GET", 1)] {
+        let answer = site.get("/auth/verify").session(&session).header("x-forwarded-method", method).send().await;
+        assert_eq!(answer.verdict(), "200", "{method}");
+        let memory = site.app.sessions.copy_detection().expect("on");
+        assert_eq!(memory.chains, remembered, "{method}");
+    }
+}
+
 #[tokio::test]
 async fn an_ended_copy_is_counted_once_and_kept_in_the_store() {
     let site = Site::new().await;
