@@ -174,9 +174,7 @@ impl Session {
             remembered: remembered.map_err(|_| bad("session.remembered_absolute", TOO_LONG))?,
         })
     }
-}
 
-impl Session {
     /// Returns the memory for copy detection, if it is on.
     fn copy_detection_memory(&self, bad: Bad<'_>) -> Result<Option<usize>, ConfigError> {
         let bytes = self.copy_detection_memory.0;

@@ -93,7 +93,8 @@ const MAX_RENEWAL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// From when on an answer may renew a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewalWindow {
-    /// As soon as the token is due: the method of the visitor's request is known, and it is GET or HEAD.
+    /// As soon as the token is due: the method of the visitor's request is known, and it is GET or HEAD. Or the answer sets the
+    /// cookie anyway, because the application's data was replaced.
     WhenDue,
     /// Only in the last third of the idle time. Other requests can take minutes, and a proxy keeps the new cookie until the
     /// application has answered. So late an answer would replace the cookie by an older one.

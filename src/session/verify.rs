@@ -23,7 +23,7 @@ impl Sessions {
         now: Now,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        self.find(cookie_fields, site, now, |_| Ok(true), accept)
+        self.find(cookie_fields, site, now, |_, _| Ok(true), accept)
     }
 
     /// Does the same at the beginning of a request, and looks for copies ([`copy_detection`]). `window` is that of the answer
@@ -41,7 +41,7 @@ impl Sessions {
         mut tell: impl FnMut(Presented),
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let judge = |claims: &Claims<'_>| match self.look_for_copy(claims, now, window) {
+        let judge = |claims: &Claims<'_>, time| match self.look_for_copy(claims, time, now, window) {
             Verdict::Renew => Ok(true),
             Verdict::Keep => Ok(false),
             Verdict::Copy => {
@@ -56,9 +56,10 @@ impl Sessions {
     }
 
     #[cold]
-    fn look_for_copy(&self, claims: &Claims<'_>, now: Now, window: RenewalWindow) -> Verdict {
-        let (deadlines, sealed_at) = (deadlines(claims), claims.sealed_at);
-        let may_renew = deadlines.may_renew(sealed_at, self.revocations.time(now), window);
+    fn look_for_copy(&self, claims: &Claims<'_>, time: UnixTime, now: Now, window: RenewalWindow) -> Verdict {
+        let deadlines = deadlines(claims);
+        let sealed_at = claims.sealed_at;
+        let may_renew = deadlines.may_renew(sealed_at, time, window);
         match &*self.chains.load() {
             Some(chains) if copy_detection::is_long_enough(deadlines.renewal_interval(sealed_at)) => {
                 chains.judge(claims, may_renew, now)
@@ -74,7 +75,7 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         site: Site,
         now: Now,
-        mut judge: impl FnMut(&Claims<'_>) -> Result<bool, Refusal>,
+        mut judge: impl FnMut(&Claims<'_>, UnixTime) -> Result<bool, Refusal>,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
         let ring = self.keys();
@@ -95,7 +96,7 @@ impl Sessions {
                 &mut long
             };
             let refusal = match self.open_with(&ring, token, buffer) {
-                Ok(claims) => match self.judge(&claims, site, now, &mut judge) {
+                Ok(claims) => match self.check_and_judge(&claims, site, now, &mut judge) {
                     Ok((checked_at, is_due)) => return Ok(accept(&Verified { token, claims, checked_at, is_due })),
                     Err(refusal) => refusal,
                 },
@@ -112,15 +113,15 @@ impl Sessions {
 
     /// Returns the instant at which the list was checked, and whether the token is due and may be renewed.
     #[inline(always)]
-    fn judge(
+    fn check_and_judge(
         &self,
         claims: &Claims<'_>,
         site: Site,
         now: Now,
-        mut judge: impl FnMut(&Claims<'_>) -> Result<bool, Refusal>,
+        mut judge: impl FnMut(&Claims<'_>, UnixTime) -> Result<bool, Refusal>,
     ) -> Result<(UnixTime, bool), Refusal> {
         let checked_at = self.check(claims, site, now)?;
-        let is_due = deadlines(claims).is_due(claims.sealed_at, checked_at) && judge(claims)?;
+        let is_due = deadlines(claims).is_due(claims.sealed_at, checked_at) && judge(claims, checked_at)?;
         Ok((checked_at, is_due))
     }
 

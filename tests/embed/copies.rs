@@ -155,6 +155,25 @@ impl SlowRequest {
     }
 }
 
+/// Else neither token would be remembered, because only the end of each request renews.
+#[tokio::test]
+async fn holders_whose_bodies_arrive_late_are_noticed() {
+    let mut clocked = Clocked::open().await;
+    let mut owner = Browser::signed_in(&clocked.shop).await;
+    let mut thief = owner.clone();
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        clocked.pass(INTERVAL_MINUTES - 1);
+        let of_owner = SlowRequest::begin(&clocked.shop, &owner).await;
+        let of_thief = SlowRequest::begin(&clocked.shop, &thief).await;
+        clocked.pass(1);
+        outcomes.push(of_owner.finish(&mut owner).await);
+        outcomes.push(of_thief.finish(&mut thief).await);
+    }
+    assert_eq!(outcomes[..4], ["200"; 4], "their first two renewals");
+    assert!(outcomes[4..].contains(&"401".to_owned()), "{outcomes:?}");
+}
+
 /// The thief has data replaced whenever the token has just become due, by a body that arrives late.
 #[tokio::test]
 async fn a_thief_who_never_shows_a_due_cookie_first_is_noticed() {

@@ -33,6 +33,7 @@ async fn renews_five_minutes_after_the_login() {
     let first = site.get("/auth/status").session(&session).send().await;
     assert!(first.session.is_none(), "not yet");
     site.advance(Duration::from_secs(1));
+    assert!(site.head("/auth/status").session(&session).send().await.session.is_some(), "a HEAD renews, too");
     let second = site.get("/auth/status").session(&session).send().await;
     let renewed = second.session.clone().expect("a renewed session");
     let (first, view) = (first.json(), second.json());
