@@ -40,6 +40,7 @@
 //! use sealjar::revocation::{Freshness, RevocationList, WhenStale, retention};
 //! use sealjar::seal::CookieName;
 //! use sealjar::secret::Secret;
+//! use sealjar::session::claims::Methods;
 //! use sealjar::session::{Identity, Lifetimes, Refusal, Sessions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,7 +61,7 @@
 //!     login_name: "ada", display_name: "", email: "", roles: "staff",
 //! };
 //! let site = Site::of_host("app.example.com");
-//! let session = sessions.sign_in(&ada, Methods::PASSWORD, false, b"", site, now)?;
+//! let session = sessions.sign_in(&ada, Methods::NONE, false, b"", site, now)?;
 //! let field = format!("__Host-app={}", session.token.expose());
 //! let sub = sessions.verify([field.as_bytes()], site, now, |session| session.claims().identity.sub.to_owned());
 //! assert_eq!(sub.as_deref(), Ok("42"));
