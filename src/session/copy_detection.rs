@@ -16,7 +16,8 @@
 //! | anything else | **copy** |
 //!
 //! `since` is the boot clock when R reached its n. "R := T" holds only if this answer may renew T
-//! ([`RenewalWindow`](super::lifetime::RenewalWindow)). On a copy the whole session ends.
+//! ([`RenewalWindow`](super::lifetime::RenewalWindow)): otherwise two siblings, of which one arrived minutes late, could each be
+//! remembered on another node. On a copy the whole session ends.
 //!
 //! Let I be the renewal interval ([`Deadlines::renewal_interval`](super::lifetime::Deadlines::renewal_interval)), S the clock skew,
 //! and D the longest time from the sending of a request until a node judges its token; and, if the answer sets the cookie, until the

@@ -91,9 +91,15 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SealError`].
+    #[inline(always)]
     pub fn renew(&self, verified: &Verified<'_>, window: RenewalWindow) -> Result<Option<SealedSession>, SealError> {
-        let Verified { claims, checked_at, is_due, .. } = verified;
-        if !is_due || !deadlines(claims).may_renew(claims.sealed_at, *checked_at, window) {
+        if verified.is_due { self.renew_due(verified, window) } else { Ok(None) }
+    }
+
+    #[cold]
+    fn renew_due(&self, verified: &Verified<'_>, window: RenewalWindow) -> Result<Option<SealedSession>, SealError> {
+        let Verified { claims, checked_at, .. } = verified;
+        if !deadlines(claims).may_renew(claims.sealed_at, *checked_at, window) {
             return Ok(None);
         }
         self.reseal(verified, |cap, fresh| self.child(verified, cap, fresh))
