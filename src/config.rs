@@ -172,9 +172,10 @@ section! {
 section! {
     /// Lifetimes of sessions.
     Session {
-        /// Time after which an unused session ends, at least 10s. It counts from the last renewal, so a session can end up to five
-        /// minutes earlier after its last use. A longer time makes a forgotten or stolen cookie useful for longer. It also makes
-        /// the revocation list longer. With less than 18m, there is no copy detection.
+        /// Time after which an unused session ends, at least 10s. It counts from the last renewal, so a session can end up to
+        /// five minutes earlier after its last use. Behind a proxy that is not trusted, that is up to two thirds of this time. A
+        /// longer time makes a forgotten or stolen cookie useful for longer. It also makes the revocation list longer. With less
+        /// than 18m, there is no copy detection.
         idle: Span,
         /// Time after which a session ends even if it is in use. From `session.idle` to 3650d. A change applies to new sessions
         /// only. A session never lives longer than `max_lifetime_secs` of the key that encrypts it.

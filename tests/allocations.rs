@@ -104,9 +104,13 @@ fn a_check_and_the_question_for_a_renewal_allocate_nothing() {
     let session = world.sign_in();
     let token = session.token;
     let fields = [field(token.expose())];
+    world.sessions.detect_copies(Some(1 << 20));
+    let window = RenewalWindow::WhenDue;
     let counts = allocation_counter::measure(|| {
-        let outcome = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |session| {
-            matches!(world.sessions.renew(session, RenewalWindow::WhenDue), Ok(None))
+        let fields = fields.iter().map(Vec::as_slice);
+        let copied = |_| unreachable!("the cookie has one holder");
+        let outcome = world.sessions.verify_and_detect(fields, SITE, world.now, window, copied, |session| {
+            matches!(world.sessions.renew(session, window), Ok(None))
         });
         assert_eq!(outcome, Ok(true));
     });

@@ -1,4 +1,4 @@
-//! What copy detection costs: nothing in a check that is not due, little in a renewal, and 40 bytes a session and the table's own.
+//! The cost of copy detection: nothing in a check that is not due, little in a renewal, and some 50 bytes for each session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sealjar::session::copy_detection::DEFAULT_MEMORY;
 use sealjar::session::lifetime::RenewalWindow;
 
 use crate::fixture::{Token, alice, list_of, sessions_under, site};
-use crate::harness::{Case, median, resident_bytes, take_turns};
+use crate::harness::{Case, median, paired, resident_bytes, take_turns};
 
 const BESIDE: &str = "verify, not due, copies not looked for";
 /// A session is due this long after it was sealed.
@@ -56,9 +56,8 @@ pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize)
     println!("| operation | ns | ratio | difference, ns |");
     println!("|---|---:|---:|---:|");
     for (case, samples) in &measured {
-        let paired =
-            |of: fn(f64, f64) -> f64| median(samples.iter().zip(base).map(|(case, raw)| of(*case, *raw)).collect());
-        let (ratio, difference) = (paired(|case, raw| case / raw), paired(|case, raw| case - raw));
+        let ratio = paired(samples, base, |case, raw| case / raw);
+        let difference = paired(samples, base, |case, raw| case - raw);
         println!("| {} | {:.0} | {ratio:.2} | {difference:+.0} |", case.name, median(samples.clone()));
     }
     let each = resident.map(|bytes| format!("{:.1}", bytes as f64 / count as f64)).unwrap_or_default();

@@ -60,6 +60,11 @@ pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples[samples.len() / 2]
 }
 
+/// The median over the rounds of what `of` makes of a case and of the one that it is held against.
+pub(crate) fn paired(samples: &[f64], raw: &[f64], of: fn(f64, f64) -> f64) -> f64 {
+    median(samples.iter().zip(raw).map(|(case, raw)| of(*case, *raw)).collect())
+}
+
 /// What the process holds of memory, where the system tells.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -29,7 +29,7 @@ use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Cause, Identity, Refusal, Sessions};
 
 use fixture::{RawCipher, Token, alice, list_of, other_cipher, sessions_under, site};
-use harness::{Case, median, take_turns};
+use harness::{Case, median, paired, take_turns};
 
 /// What opening and checking may cost over the raw open.
 const AIM_NS: f64 = 150.0;
@@ -201,10 +201,9 @@ fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers
             println!("| {} | {:.0} | | | |", case.name, median(samples.clone()));
             continue;
         };
-        let paired =
-            |of: fn(f64, f64) -> f64| median(samples.iter().zip(raw).map(|(case, raw)| of(*case, *raw)).collect());
         let (ns, raw_ns) = (median(samples.clone()), median(raw.clone()));
-        let (ratio, difference) = (paired(|case, raw| case / raw), paired(|case, raw| case - raw));
+        let ratio = paired(samples, raw, |case, raw| case / raw);
+        let difference = paired(samples, raw, |case, raw| case - raw);
         println!("| {} | {ns:.0} | {raw_ns:.0} | {ratio:.2} | {difference:+.0} |", case.name);
     }
 }

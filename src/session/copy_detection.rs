@@ -129,8 +129,8 @@ pub(super) fn is_long_enough(renewal_interval: Duration) -> bool {
     renewal_interval >= MIN_INTERVAL
 }
 
-/// The newest token of each chain that was presented to this node when it was due. In memory only, and bounded: losing it loses
-/// detection for a while.
+/// The newest token of each chain that was presented to this node when its answer could renew it. In memory only, and bounded:
+/// losing it loses detection for a while.
 #[derive(Debug)]
 pub(super) struct Chains {
     shards: Box<[Mutex<Shard>]>,
@@ -201,7 +201,7 @@ impl Chains {
         verdict
     }
 
-    /// The last eight bytes of the id: the table uses the first eight.
+    /// Chooses by the last four bytes of the id: the table uses the first eight.
     fn shard(&self, chain: Chain) -> &Mutex<Shard> {
         let [.., a, b, c, d] = *chain.as_bytes();
         &self.shards[u32::from_le_bytes([a, b, c, d]) as usize % self.shards.len()]

@@ -89,6 +89,8 @@ impl Sessions {
     /// this answer, or if the session or its key was revoked since it was verified: the list is looked at again, just before
     /// sealing.
     ///
+    /// Inlined, because it is asked after every check.
+    ///
     /// # Errors
     /// [`SealError`].
     #[inline(always)]

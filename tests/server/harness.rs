@@ -171,7 +171,7 @@ pub(crate) struct Server<'h> {
     child: Child,
     log: Receiver<Value>,
     reading: Arc<LogGate>,
-    /// What it logged until it listened.
+    /// Lines that it logged until it listened.
     pub(crate) at_start: Vec<Value>,
     pub(crate) public: String,
     pub(crate) admin: String,
@@ -183,8 +183,15 @@ impl Server<'_> {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let (log, reading) = follow(child.stderr.take().expect("piped"));
-        let (public, admin, at_start) = Default::default();
-        let mut server = Self { _home: PhantomData, child, log, reading, at_start, public, admin };
+        let mut server = Self {
+            _home: PhantomData,
+            child,
+            log,
+            reading,
+            at_start: Vec::new(),
+            public: String::new(),
+            admin: String::new(),
+        };
         server.at_start = server.lines_until("listening");
         let line = server.at_start.last().expect("the line that was waited for");
         let address = |name: &str| line[name].as_str().expect("an address").to_owned();

@@ -3,7 +3,7 @@
 use crate::copies::{Clock, Jar, start};
 use crate::harness::{Answer, Home, Server, Session, client};
 
-/// What a page sends at the same time: a method and a path, and the method that a proxy tells.
+/// Requests that a page sends at the same time: a method and a path, and the method that a proxy tells.
 const REQUESTS: [(&str, &str, &str); 6] = [
     ("GET", "/auth/status", ""),
     ("HEAD", "/auth/status", ""),

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// How the user proved the identity: one bit for each method. No bit is set if the application did it ([`crate::embed`]).
+/// How the user proved the identity: one bit for each method. No bit is set if the application did it (`embed`).
 ///
 /// Bits 0 to 5 belong to the format: password, TOTP, recovery code, passkey, passkey with user verification, one-time link. This
 /// version sets bit 0 only.

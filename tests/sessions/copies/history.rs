@@ -1,4 +1,4 @@
-//! What happened last, to be printed when something is wrong.
+//! The last events, to be printed when something is wrong.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -61,7 +61,7 @@ impl Ask {
     }
 }
 
-/// What is between browser and sessions.
+/// The proxy or application between the browser and the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Front {
     /// A proxy that asks a server whether a request may pass, and hands the cookie on when the application has answered.

@@ -65,7 +65,8 @@ fn habits(rng: &mut Rng, setup: &Setup, writes: bool) -> Vec<Habit> {
     // Where an upload may be answered with a cookie, D is for it as well.
     let longest = if never_in_last_third(setup) { 15 * MINUTE } else { setup.longest };
     let upload = Ask::upload((MINUTE, 15 * MINUTE), longest);
-    let (clicks, parts) = (writing(GET.taking((20, 5 * SECOND))), rng.one_of(&[8, 50]));
+    let clicks = writing(GET.taking((20, 5 * SECOND)));
+    let parts = rng.one_of(&[8, 50]);
     let all = [
         Habit { ask: clicks, ..CLICKS },
         Habit::after(writing(POST), 5 * SECOND, 5 * MINUTE),

@@ -13,7 +13,7 @@ use super::request::{Ask, Detour, GET, RENEW, Request, Route, Token};
 use super::world::{Event, OWNER, World};
 use crate::fixture::SITE;
 
-/// What a check said of an accepted token.
+/// The outcome of a check that accepted a token.
 struct Accepted {
     renewals: u64,
     is_due: bool,
