@@ -113,8 +113,8 @@ pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network) 
     let during = purpose.name();
     match limit {
         // One busy network must not hide the limit that an account ran into.
-        "network" => sampled_event!("throttled", "too many failures", during, limit, client = %client),
-        _ => sampled_event!("throttled", "too many failures", during, limit, client = %client),
+        "network" => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
+        _ => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
     }
 }
 

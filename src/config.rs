@@ -240,23 +240,29 @@ section! {
 }
 
 section! {
-    /// Rate limits for wrong passwords. A burst is the number of wrong passwords that is allowed at once. An interval is the time
-    /// after which one more is allowed. `docs/passwords.md` explains the three limits.
+    /// Rate limits for passwords. A burst is the number of attempts that is allowed at once. An interval is the time after which one
+    /// more is allowed. `docs/passwords.md` explains the limits.
     Throttle {
-        /// Burst for one client network (an IPv4 address or an IPv6 /64), for all accounts together. `0` disables this limit.
+        /// Burst of wrong passwords for one client network (an IPv4 address or an IPv6 /64), for all accounts together. An IPv6 /48
+        /// has ten times the burst, and a tenth of the interval. `0` disables this limit.
         network_burst: u32,
         /// Interval for one client network, from 1s to 3650d.
         network_interval: Span,
-        /// Burst for one account from one client network. `0` disables this limit: one network can then guess as often as its own
-        /// limit allows.
+        /// Burst of wrong passwords for one account from one client network, or from one client with a token of the account. `0`
+        /// disables this limit: one network can then guess as often as its own limit allows.
         account_and_network_burst: u32,
         /// Interval for one account from one client network, from 1s to 3650d.
         account_and_network_interval: Span,
-        /// Burst for one account from all client networks that are not known to it. `0` disables this limit: many networks together
-        /// can then guess without a limit.
+        /// Burst of wrong passwords for one account from all client networks that are not known to it. `0` disables this limit: many
+        /// networks together can then guess without a limit.
         account_burst: u32,
         /// Interval for one account from all client networks that are not known to it, from 1s to 3650d.
         account_interval: Span,
+        /// Burst of correct passwords for one account from one client network. An IPv6 /48 has ten times the burst, and a tenth of the
+        /// interval. `0` disables this limit: one account can then make the revocation list as long as it likes.
+        success_burst: u32,
+        /// Interval of correct passwords for one account from one client network, from 1s to 3650d.
+        success_interval: Span,
     }
 }
 

@@ -26,6 +26,14 @@ impl Network {
             Self::Unknown => Self::Unknown,
         }
     }
+
+    /// The IPv6 /48 around it: a provider gives one customer as many as 65,536 networks. `None` for IPv4.
+    pub(crate) const fn site(self) -> Option<Self> {
+        match self {
+            Self::V6(_) => Some(self.neighborhood()),
+            Self::V4(_) | Self::Unknown => None,
+        }
+    }
 }
 
 impl From<IpAddr> for Network {

@@ -66,6 +66,10 @@ pub struct Presented {
     pub account_generation: u64,
     /// Whether the account's sign-ins of that generation were ended.
     pub generation_ended: bool,
+    /// Whether the list refuses it, for whatever reason.
+    pub is_ended: bool,
+    /// Whether it was idle for too long. The list may have forgotten by then that it was ended.
+    pub is_idle: bool,
     /// When it ends in any case.
     pub absolute_deadline: UnixTime,
     /// Its kind.
@@ -233,13 +237,13 @@ impl Sessions {
             };
             let is_alive = time < claims.absolute_deadline.plus(CLOCK_SKEW);
             if is_alive && found.iter().all(|other| other.sid != claims.sid) {
-                found.push(self.presented_by(&claims));
+                found.push(self.presented_by(&claims, time));
             }
         }
         found
     }
 
-    fn presented_by(&self, claims: &Claims<'_>) -> Presented {
+    fn presented_by(&self, claims: &Claims<'_>, time: UnixTime) -> Presented {
         let Identity { sub, login_name, account_generation, .. } = claims.identity;
         Presented {
             sid: claims.sid,
@@ -247,6 +251,8 @@ impl Sessions {
             login_name: login_name.into(),
             account_generation,
             generation_ended: self.revocations.refuses_account(sub, account_generation),
+            is_ended: self.is_revoked(claims),
+            is_idle: deadlines(claims).passed(time),
             absolute_deadline: claims.absolute_deadline,
             flags: claims.flags,
         }

@@ -63,7 +63,7 @@ impl Default for Config {
                 lanes: 1,
                 threads: 0,
                 memory_budget_kib: 256 * 1024,
-                queue: 16,
+                queue: 64,
             },
             throttle: Throttle {
                 network_burst: 100,
@@ -72,6 +72,8 @@ impl Default for Config {
                 account_and_network_interval: minutes(1),
                 account_burst: 100,
                 account_interval: minutes(1),
+                success_burst: 60,
+                success_interval: minutes(1),
             },
             log: Log { format: LogFormat::Auto, level: "info,salvo_core=warn".to_owned() },
         }

@@ -98,6 +98,7 @@ impl Config {
             ("throttle.network_interval", self.throttle.network_interval),
             ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
             ("throttle.account_interval", self.throttle.account_interval),
+            ("throttle.success_interval", self.throttle.success_interval),
             ("keys.rotate_every", self.keys.rotate_every),
             ("revocation.max_staleness", self.revocation.max_staleness),
         ] {
@@ -113,6 +114,7 @@ impl Config {
             ("throttle.network_interval", self.throttle.network_interval),
             ("throttle.account_and_network_interval", self.throttle.account_and_network_interval),
             ("throttle.account_interval", self.throttle.account_interval),
+            ("throttle.success_interval", self.throttle.success_interval),
             ("http.body_timeout", self.http.body_timeout),
         ] {
             if span.0 < Duration::from_secs(1) {
@@ -221,6 +223,7 @@ impl Throttle {
                 interval: self.account_and_network_interval.0,
             },
             account: Rate { burst: self.account_burst, interval: self.account_interval.0 },
+            success: Rate { burst: self.success_burst, interval: self.success_interval.0 },
         }
     }
 }

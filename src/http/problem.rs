@@ -87,7 +87,7 @@ pub(crate) enum Problem {
     Role,
     /// The password is right, and was set by somebody else: it leads nowhere but to the change of it.
     MustChange,
-    /// Too many passwords were wrong; how long to wait.
+    /// A limit on passwords was reached; how long to wait.
     Throttled(Duration),
     /// Password checks queue up.
     Busy,

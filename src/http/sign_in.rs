@@ -13,7 +13,7 @@ use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::session_view::SessionView;
-use crate::http::throttle::LoginAttempt;
+use crate::http::throttle::{Attempt, LoginAttempt, OwnSession};
 use crate::id::Sid;
 use crate::log_sampler::sampled;
 use crate::session::claims::Methods;
@@ -150,14 +150,16 @@ pub(super) async fn authenticate(
     let network = context.client();
     let now = context.now();
     let presented = app.sessions.presented(context.cookies(), now);
-    let session = presented.iter().find(|token| *token.login_name == *login_name.as_str()).map(|token| token.sid);
+    let own = |token: &&Presented| *token.login_name == *login_name.as_str() && !token.is_ended;
+    // One that is in use, if there is one.
+    let token = presented.iter().filter(own).min_by_key(|token| token.is_idle);
+    let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
     let attempt = LoginAttempt { account: &login_name, network, session };
-    let attempt = app.throttle.admit(attempt, now.boot).map_err(|throttled| {
+    let mut attempt = app.throttle.admit(attempt, now.boot).map_err(|throttled| {
         audit::throttled(purpose, throttled.by.name(), network);
         Problem::Throttled(throttled.wait)
     })?;
-    let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
-    match check(context, lane, &login_name, password).await {
+    match check(context, &mut attempt, token, &login_name, password).await {
         Ok(Ok(found)) => {
             attempt.succeeded(context.now().boot);
             Ok(found)
@@ -181,10 +183,12 @@ pub(super) async fn authenticate(
 /// Why there is no session, and whose it would have been.
 type Refused = (Failure, Option<String>);
 
-/// Checks a password against the account of this name; an error means that it was not checked.
+/// Checks a password against the account of this name. An error means that it was not checked. `token` is the one that the attempt
+/// was admitted with.
 async fn check(
     context: &Context,
-    lane: Lane,
+    attempt: &mut Attempt<'_>,
+    token: Option<&Presented>,
     login_name: &LoginName,
     password: Password,
 ) -> Result<Result<Checked, Refused>, Problem> {
@@ -201,6 +205,15 @@ async fn check(
     let account = app.store.account(login_name).await.map_err(store_failed)?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let may_sign_in = account.as_ref().is_some_and(|account| !account.disabled);
+    let is_of_account = |token: &Presented| {
+        account
+            .as_ref()
+            .is_some_and(|account| *account.sub == *token.sub && account.generation == token.account_generation)
+    };
+    if !token.is_some_and(is_of_account) {
+        attempt.disown_session(context.now().boot);
+    }
+    let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
     let verdict = app.passwords.verify(lane, password, stored, may_sign_in).await.map_err(|_| Problem::Busy)?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));

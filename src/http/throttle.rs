@@ -1,16 +1,21 @@
-//! Failed passwords are limited, in memory that never grows, and without locking anybody out of their own account.
+//! Limits on passwords, in memory of a fixed size. They lock no user out of their own account.
 //!
-//! Three limits, each a [`Rate`]:
-//! * by **network**: failures from one client's network, whatever the account;
+//! Failed passwords have these limits, each a [`Rate`]:
+//! * by **network**: failures from one client network, whatever the account. An IPv6 /48 has ten times the limit of a /64;
 //! * by **account and network**: failures for one account from one network;
-//! * by **account**: failures for one account from all networks that are strange to it. A network is known to an account for 30 days
-//!   after a sign-in from there, so its user is not concerned when strangers elsewhere use this limit up. Whoever brings a token
-//!   of the account, live or not, is no stranger either, and is counted by the session's id and not by the network.
+//! * by **account**: failures for one account from all networks that are not known to it. A network is known to an account for 30
+//!   days after a sign-in from there, so that strangers elsewhere do not keep its user out;
+//! * by **own session**: failures of a client whose token belongs to a session of the account. None of the limits above applies
+//!   to it, so that others cannot keep the user out, not even in the user's own network. An account has at most
+//!   [`OWN_SESSIONS`] of these limits at a time.
 //!
-//! An attempt is charged when it is let in, so that many at once are no way round, and refunded when it succeeds or was never
-//! checked. A success forgets the failures for that account from that network (NIST SP 800-63B section 3.2.2) and nothing else:
-//! a guesser who signs in to an account of its own in between gains nothing by it. Accounts are known here by the names that
-//! were typed, whether they exist or not. Everything is forgotten at a restart.
+//! Correct passwords have one limit, by account and network, and an IPv6 /48 again has ten times that of a /64. It bounds the
+//! revocation list, because each sign-in can add an entry to it.
+//!
+//! An attempt is charged when it is admitted, so many attempts at once do not pass a limit. It is refunded if the password was
+//! correct or was not checked. A correct password also resets the failures of its account from its network (NIST SP 800-63B
+//! section 3.2.2), and nothing else: a guesser gains nothing by signing in to an account of their own in between. Accounts are
+//! known here by the names that were typed, whether they exist or not. A restart resets everything.
 
 mod rate;
 mod table;
@@ -26,47 +31,68 @@ use crate::clock::milliseconds;
 use crate::id::Sid;
 use crate::network::Network;
 pub(crate) use rate::Rate;
-use table::Table;
+use table::{Key, Millis, Table};
 
 /// How long a network is known to an account after a sign-in.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Places of the tables, as powers of two: of failures by network, by account and network, and by account; of known networks.
-const FAILURES_BITS: u32 = 16;
+/// How many limits by own session an account can have at a time.
+const OWN_SESSIONS: usize = 16;
+/// How many times the limit of an IPv6 /64 a /48 has.
+const SITE_FACTOR: u32 = 10;
+/// Number of places of a table, as a power of two.
+const BITS: u32 = 16;
 const KNOWN_BITS: u32 = 18;
+/// Places in which a key can be stored.
+const WAYS: usize = 8;
 
-/// The three limits.
+/// The limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) network: Rate,
+    /// Also that of an own session.
     pub(crate) account_and_network: Rate,
     pub(crate) account: Rate,
+    /// Of correct passwords.
+    pub(crate) success: Rate,
 }
 
-/// Which limit stands in the way.
+/// A limit that an attempt reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Network,
     AccountAndNetwork,
     Account,
+    OwnSession,
+    Success,
 }
 
 impl Limit {
-    /// As the log calls it.
+    /// Its name in the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Network => "network",
             Self::AccountAndNetwork => "account-and-network",
             Self::Account => "account",
+            Self::OwnSession => "session",
+            Self::Success => "success",
         }
     }
 }
 
-/// Too many failures.
+/// An attempt that is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Throttled {
     pub(crate) by: Limit,
-    /// After this another attempt may be made, if nobody else makes one.
+    /// After this time another attempt is admitted, if nobody else makes one.
     pub(crate) wait: Duration,
+}
+
+/// A session of the account whose token came with the request, and which the revocation list does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum OwnSession {
+    Live(Sid),
+    /// Idle for too long. All such sessions of an account share one limit, because the list forgets which of them were ended.
+    Idle,
 }
 
 /// An attempt to sign in, as far as it is known before the password is checked.
@@ -74,11 +100,10 @@ pub(crate) struct Throttled {
 pub(crate) struct LoginAttempt<'a> {
     pub(crate) account: &'a LoginName,
     pub(crate) network: Network,
-    /// A session of this account whose token came with the request.
-    pub(crate) session: Option<Sid>,
+    pub(crate) session: Option<OwnSession>,
 }
 
-/// Counts failures.
+/// Counts passwords.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     secret: RandomState,
@@ -91,64 +116,90 @@ struct Tables {
     networks: Table,
     pairs: Table,
     accounts: Table,
+    sessions: Table,
+    successes: Table,
     known: Table,
 }
 
-/// An attempt that was let in and charged. Dropped, it stays charged: as a failure, whatever became of the client.
+/// A count of one limit.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    limit: Limit,
+    key: Key,
+    rate: Rate,
+}
+
+/// The keys of an attempt.
+#[derive(Debug, Clone, Copy)]
+struct Keys {
+    network: Key,
+    site: Option<Key>,
+    pair: Key,
+    /// The account and the /48.
+    pair_site: Option<Key>,
+    account: Key,
+}
+
+/// An attempt that was admitted and charged. It stays charged if it is dropped, because the client may have learned the outcome.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Attempt<'t> {
     throttle: &'t Throttle,
-    network: u64,
-    pair: u64,
-    account: u64,
-    known: u64,
-    /// Whether the account's own limit was charged.
-    is_stranger: bool,
+    keys: Keys,
+    /// Counts that were charged.
+    charged: Vec<Count>,
 }
 
 impl Throttle {
     pub(crate) fn new(limits: Limits) -> Self {
-        let failures = || Table::new(FAILURES_BITS);
-        let known = Table::new(KNOWN_BITS);
-        let tables = Tables { limits, networks: failures(), pairs: failures(), accounts: failures(), known };
+        let table = || Table::new(BITS, WAYS);
+        let tables = Tables {
+            limits,
+            networks: table(),
+            pairs: table(),
+            accounts: table(),
+            sessions: Table::new(BITS, OWN_SESSIONS),
+            successes: table(),
+            known: Table::new(KNOWN_BITS, WAYS),
+        };
         Self { secret: RandomState::new(), tables: Mutex::new(tables) }
     }
 
-    /// From now on these limits hold; what was charged stays.
+    /// Sets the limits. The counts stay.
     pub(crate) fn limit_to(&self, limits: Limits) {
         self.tables().limits = limits;
     }
 
-    /// Lets an attempt in and charges it, or says how long to wait. `now` is the boot clock's.
+    /// Admits an attempt and charges it, or returns how long to wait. `now` is the boot clock's.
     pub(crate) fn admit(&self, attempt: LoginAttempt<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
         let LoginAttempt { account, network, session } = attempt;
         let now = milliseconds(now);
-        let known = self.key((account.as_str(), network));
-        let pair = session.map_or(known, |sid| self.key((account.as_str(), sid.as_bytes())));
-        let (network, account) = (self.key(network), self.key(account.as_str()));
+        let name = account.as_str();
+        let keys = Keys {
+            network: self.key(network),
+            site: network.site().map(|site| self.key((site, "/48"))),
+            pair: self.key((name, network)),
+            pair_site: network.site().map(|site| self.key((name, site, "/48"))),
+            account: self.key(name),
+        };
+        let session = session.map(|session| Key { set: keys.account.set, ..self.key((name, session)) });
         let mut tables = self.tables();
-        let is_stranger = session.is_none() && tables.known.deadline(known) <= now;
-        let Limits { network: by_network, account_and_network: by_pair, account: by_account } = tables.limits;
-        let waits = [
-            (Limit::Network, by_network.wait(tables.networks.deadline(network), now)),
-            (Limit::AccountAndNetwork, by_pair.wait(tables.pairs.deadline(pair), now)),
-            (Limit::Account, if is_stranger { by_account.wait(tables.accounts.deadline(account), now) } else { 0 }),
-        ];
-        let (by, wait) = waits.into_iter().max_by_key(|(_, wait)| *wait).expect("there are three");
+        let counts = match session.filter(|key| tables.sessions.has_place(*key, now)) {
+            Some(key) => vec![Count { limit: Limit::OwnSession, key, rate: tables.limits.account_and_network }],
+            None => tables.counts_of_network(keys, now),
+        };
+        let waits = counts.iter().copied().chain(tables.success_counts(keys));
+        let waits = waits.map(|count| (count.limit, tables.wait(count, now)));
+        let (by, wait) = waits.max_by_key(|(_, wait)| *wait).expect("there is at least one");
         if wait > 0 {
             return Err(Throttled { by, wait: Duration::from_millis(wait) });
         }
-        tables.networks.update(network, |deadline| by_network.charged(deadline, now));
-        tables.pairs.update(pair, |deadline| by_pair.charged(deadline, now));
-        if is_stranger {
-            tables.accounts.update(account, |deadline| by_account.charged(deadline, now));
-        }
-        Ok(Attempt { throttle: self, network, pair, account, known, is_stranger })
+        counts.iter().for_each(|count| tables.charge(*count, now));
+        Ok(Attempt { throttle: self, keys, charged: counts })
     }
 
-    fn key(&self, of: impl Hash) -> u64 {
-        self.secret.hash_one(of)
+    fn key(&self, of: impl Hash) -> Key {
+        Key::alone(self.secret.hash_one(of))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -157,34 +208,92 @@ impl Throttle {
     }
 }
 
-impl Attempt<'_> {
-    /// Whether whoever makes it is a stranger to the account.
-    pub(crate) const fn is_stranger(&self) -> bool {
-        self.is_stranger
+impl Tables {
+    /// The counts of failures of an attempt without a session.
+    fn counts_of_network(&self, keys: Keys, now: Millis) -> Vec<Count> {
+        let Limits { network, account_and_network, account, .. } = self.limits;
+        let mut counts = vec![
+            Count { limit: Limit::Network, key: keys.network, rate: network },
+            Count { limit: Limit::AccountAndNetwork, key: keys.pair, rate: account_and_network },
+        ];
+        counts.extend(keys.site.map(|key| Count { limit: Limit::Network, key, rate: network.times(SITE_FACTOR) }));
+        if self.known.deadline(keys.pair) <= now {
+            counts.push(Count { limit: Limit::Account, key: keys.account, rate: account });
+        }
+        counts
     }
 
-    /// The password was right.
+    fn success_counts(&self, keys: Keys) -> impl Iterator<Item = Count> + use<> {
+        let rate = self.limits.success;
+        let site = keys.pair_site.map(|key| Count { limit: Limit::Success, key, rate: rate.times(SITE_FACTOR) });
+        std::iter::once(Count { limit: Limit::Success, key: keys.pair, rate }).chain(site)
+    }
+
+    fn wait(&mut self, Count { limit, key, rate }: Count, now: Millis) -> Millis {
+        rate.wait(self.of(limit).deadline(key), now)
+    }
+
+    fn charge(&mut self, Count { limit, key, rate }: Count, now: Millis) {
+        self.of(limit).update(key, |deadline| rate.charged(deadline, now));
+    }
+
+    fn refund(&mut self, Count { limit, key, rate }: Count) {
+        self.of(limit).update(key, |deadline| rate.refunded(deadline));
+    }
+
+    const fn of(&mut self, limit: Limit) -> &mut Table {
+        match limit {
+            Limit::Network => &mut self.networks,
+            Limit::AccountAndNetwork => &mut self.pairs,
+            Limit::Account => &mut self.accounts,
+            Limit::OwnSession => &mut self.sessions,
+            Limit::Success => &mut self.successes,
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether the client is a stranger to the account.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.charged.iter().any(|count| count.limit == Limit::Account)
+    }
+
+    /// The token that came with the attempt is of an earlier account with this name, or of sessions that were ended. So the attempt
+    /// also counts like one without a token, as far as these limits have room.
+    pub(crate) fn disown_session(&mut self, now: Duration) {
+        if self.charged.iter().all(|count| count.limit != Limit::OwnSession) {
+            return;
+        }
+        let now = milliseconds(now);
+        let mut tables = self.throttle.tables();
+        for count in tables.counts_of_network(self.keys, now) {
+            if tables.wait(count, now) == 0 {
+                tables.charge(count, now);
+                self.charged.push(count);
+            }
+        }
+    }
+
+    /// The password was correct.
     pub(crate) fn succeeded(self, now: Duration) {
         let known_until = milliseconds(now.saturating_add(KNOWN_FOR));
-        let mut tables = self.refund();
-        tables.pairs.update(self.pair, |_| 0);
-        tables.known.update(self.known, |_| known_until);
-    }
-
-    /// It was not looked at: nothing was learned by it.
-    pub(crate) fn withdrawn(self) {
-        let mut tables = self.refund();
-        let by_pair = tables.limits.account_and_network;
-        tables.pairs.update(self.pair, |deadline| by_pair.refunded(deadline));
-    }
-
-    fn refund(&self) -> MutexGuard<'_, Tables> {
+        let now = milliseconds(now);
         let mut tables = self.throttle.tables();
-        let Limits { network: by_network, account: by_account, .. } = tables.limits;
-        tables.networks.update(self.network, |deadline| by_network.refunded(deadline));
-        if self.is_stranger {
-            tables.accounts.update(self.account, |deadline| by_account.refunded(deadline));
+        for count in self.charged {
+            match count.limit {
+                Limit::AccountAndNetwork | Limit::OwnSession => tables.of(count.limit).update(count.key, |_| 0),
+                Limit::Network | Limit::Account | Limit::Success => tables.refund(count),
+            }
         }
-        tables
+        for count in tables.success_counts(self.keys) {
+            tables.charge(count, now);
+        }
+        tables.known.update(self.keys.pair, |_| known_until);
+    }
+
+    /// The password was not checked, so nothing was learned.
+    pub(crate) fn withdrawn(self) {
+        let mut tables = self.throttle.tables();
+        self.charged.into_iter().for_each(|count| tables.refund(count));
     }
 }

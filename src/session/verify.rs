@@ -47,7 +47,7 @@ impl Sessions {
             Verdict::Copy => {
                 let keep_until = retention::pending_until(claims.absolute_deadline);
                 if self.revocations.add_pending(claims.sid, keep_until) {
-                    tell(self.presented_by(claims));
+                    tell(self.presented_by(claims, time));
                 }
                 Err(Refusal::Revoked)
             }

@@ -248,6 +248,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (vec!["--admin-listen", "203.0.113.5:0"], "http.admin_listen", "problem", "127.0.0.1"),
         (set("http.max_connections=4000000000"), "http.max_connections", "warning", "LimitNOFILE"),
         (set("throttle.network_burst=0"), "throttle", "warning", "throttle.network_burst = 100"),
+        (set("throttle.success_burst=0"), "throttle", "warning", "throttle.success_burst = 60"),
         (set("password.passes=4"), "password.cost", "problem", "sealjar users calibrate"),
         (set("password.passes=6"), "password.stored", "warning", "next sign-in"),
         (set("password.memory_budget_kib=4000000000"), "password.memory_budget_kib", "warning", "lower"),

@@ -40,9 +40,15 @@ impl Home {
         Self::with_settings(&[])
     }
 
-    /// Settings for every command run here, such as `session.idle=10s`. Hashing is as cheap as the server allows.
+    /// Settings for every command run here, such as `session.idle=10s`. Hashing is as cheap as the server allows, and nothing limits
+    /// how often a test signs in.
     pub(crate) fn with_settings(settings: &[&str]) -> Self {
-        let mut all = vec!["password.memory_kib=7168", "password.passes=1", "password.queue=256"];
+        let mut all = vec![
+            "password.memory_kib=7168",
+            "password.passes=1",
+            "password.queue=256",
+            "throttle.success_burst=1000000",
+        ];
         all.extend_from_slice(settings);
         let settings = all.into_iter().map(str::to_owned).collect();
         let home = Self { directory: tempfile::tempdir().expect("a directory"), settings };

@@ -111,5 +111,9 @@ fn check_throttle(config: &Config, report: &mut Report) {
             report.warning(CHECK, found, format!("set {name} = {default}"));
         }
     }
-    report.ok_otherwise(CHECK, "wrong passwords are limited by network, by account, and by both");
+    if throttle.success_burst == 0 {
+        let found = "throttle.success_burst is 0: one account can make the revocation list as long as it likes";
+        report.warning(CHECK, found, "set throttle.success_burst = 60");
+    }
+    report.ok_otherwise(CHECK, "wrong passwords are limited by network, by account, and by both; right ones by both");
 }

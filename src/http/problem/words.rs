@@ -50,7 +50,7 @@ impl Problem {
             Self::Throttled(_) => (
                 S::TOO_MANY_REQUESTS,
                 R::Throttled,
-                "too many attempts failed; wait as many seconds as Retry-After says, and try again",
+                "too many attempts; wait as many seconds as Retry-After says, and try again",
             ),
             Self::Busy => (S::SERVICE_UNAVAILABLE, R::Busy, "too many sign-ins at once; try again in a moment"),
             Self::KeyWaits => (
@@ -141,7 +141,7 @@ impl Problem {
                     seconds @ 2..=90 => format!("{seconds} seconds"),
                     seconds => format!("{} minutes", seconds.div_ceil(60)),
                 };
-                let detail = format!("Too many attempts failed. Wait {wait}, and try again.");
+                let detail = format!("There were too many attempts. Wait {wait}, and try again.");
                 return ("Too many attempts".to_owned(), detail, None);
             }
             Self::Session(Refusal::Missing) => ("You are not signed in", "Sign in to go on.", SIGN_IN),

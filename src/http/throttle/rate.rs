@@ -19,6 +19,14 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    /// So many times this limit, at once and in the long run.
+    pub(super) const fn times(self, factor: u32) -> Self {
+        Self {
+            burst: self.burst.saturating_mul(factor),
+            interval: self.interval.checked_div(factor).expect("not by zero"),
+        }
+    }
+
     /// How long until another attempt may be made; zero if it may be made now.
     pub(super) fn wait(self, deadline: Millis, now: Millis) -> Millis {
         if self.burst == 0 {
@@ -65,6 +73,13 @@ mod tests {
         assert_eq!(RATE.wait(deadline, now + 10_000), 10_000, "one and no more");
         assert_eq!(RATE.wait(deadline, now + 40_000), 0, "all is forgotten");
         assert_eq!(RATE.charged(deadline, now + 90_000), now + 100_000, "and counts afresh");
+    }
+
+    #[test]
+    fn a_multiple_lets_more_through_at_once_and_after() {
+        let ten_times = RATE.times(10);
+        assert_eq!((ten_times.burst, ten_times.interval), (30, Duration::from_secs(1)));
+        assert_eq!(Rate { burst: 0, ..RATE }.times(10).burst, 0, "no limit stays none");
     }
 
     #[test]

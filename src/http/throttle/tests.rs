@@ -5,11 +5,16 @@ const LIMITS: Limits = Limits {
     network: Rate { burst: 20, interval: Duration::from_secs(6) },
     account_and_network: Rate { burst: 5, interval: Duration::from_secs(60) },
     account: Rate { burst: 50, interval: Duration::from_secs(60) },
+    success: Rate { burst: 60, interval: Duration::from_secs(60) },
 };
 const NOW: Duration = Duration::from_secs(1_000);
 
 fn name(text: &str) -> LoginName {
     text.parse().expect("a login name")
+}
+
+fn live(number: u8) -> Option<OwnSession> {
+    Some(OwnSession::Live(Sid::from_bytes([number; 16])))
 }
 
 fn network(number: u32) -> Network {
@@ -18,12 +23,21 @@ fn network(number: u32) -> Network {
 
 /// One failed attempt, if it is let in.
 fn fail(throttle: &Throttle, account: &str, from: u32) -> Result<(), Limit> {
-    let account = &name(account);
-    let attempt = LoginAttempt { account, network: network(from), session: None };
+    fail_with(throttle, account, network(from), None)
+}
+
+fn fail_with(throttle: &Throttle, account: &str, from: Network, session: Option<OwnSession>) -> Result<(), Limit> {
+    let attempt = LoginAttempt { account: &name(account), network: from, session };
     throttle.admit(attempt, NOW).map(drop).map_err(|throttled| throttled.by)
 }
 
-fn succeed(throttle: &Throttle, account: &str, from: u32, session: Option<Sid>, now: Duration) -> Result<(), Limit> {
+fn succeed(
+    throttle: &Throttle,
+    account: &str,
+    from: u32,
+    session: Option<OwnSession>,
+    now: Duration,
+) -> Result<(), Limit> {
     let attempt = LoginAttempt { account: &name(account), network: network(from), session };
     throttle.admit(attempt, now).map(|attempt| attempt.succeeded(now)).map_err(|throttled| throttled.by)
 }
@@ -53,8 +67,7 @@ fn the_accounts_own_user_is_let_in_under_attack_from_elsewhere() {
     attack(&throttle, "alice");
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()), "from a network that is known to the account");
     assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Err(Limit::Account), "and not from one that is not");
-    let sid = Some(Sid::from_bytes([1; 16]));
-    assert_eq!(succeed(&throttle, "alice", 2, sid, NOW), Ok(()), "but with a token of the account");
+    assert_eq!(succeed(&throttle, "alice", 2, live(1), NOW), Ok(()), "but with a token of the account");
     assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Ok(()), "whose network is known from then on");
     attack(&throttle, "bob");
     assert_eq!(succeed(&throttle, "bob", 1, None, NOW), Err(Limit::Account), "known to one account is not to another");
@@ -74,12 +87,91 @@ fn a_network_is_known_for_thirty_days() {
 #[test]
 fn a_guesser_with_a_stolen_token_has_the_tries_of_one_network() {
     let throttle = Throttle::new(LIMITS);
-    let alice = name("alice");
-    let tries = (0..100).map(|from| {
-        let session = Some(Sid::from_bytes([1; 16]));
-        throttle.admit(LoginAttempt { account: &alice, network: network(from), session }, NOW).map(drop)
-    });
+    let tries = (0..100).map(|from| fail_with(&throttle, "alice", network(from), live(1)));
     assert_eq!(tries.filter(Result::is_ok).count(), 5);
+}
+
+#[test]
+fn many_tokens_of_an_account_are_sixteen_limits_at_most() {
+    let throttle = Throttle::new(LIMITS);
+    let tries = (0..100).flat_map(|token| (0..10).map(move |_| token));
+    let tries = tries.map(|token| fail_with(&throttle, "alice", network(1), live(token)));
+    // The 17th token is no better than none: five more from its network.
+    assert_eq!(tries.filter(Result::is_ok).count(), 16 * 5 + 5);
+    assert_eq!(fail_with(&throttle, "bob", network(2), live(1)), Ok(()), "another account has its own");
+    let idle = || fail_with(&throttle, "carol", network(3), Some(OwnSession::Idle));
+    assert_eq!((0..100).filter(|_| idle().is_ok()).count(), 5, "all tokens that are idle for too long share one");
+}
+
+#[test]
+fn nobody_in_its_own_network_keeps_the_owner_of_a_token_out() {
+    let throttle = Throttle::new(LIMITS);
+    attack(&throttle, "alice");
+    let others = (0..40).filter(|number| fail(&throttle, &format!("user{number}"), 1).is_ok());
+    assert_eq!(others.count(), 20);
+    assert!(succeed(&throttle, "alice", 1, None, NOW).is_err());
+    assert_eq!(succeed(&throttle, "alice", 1, live(1), NOW), Ok(()));
+    assert_eq!(succeed(&throttle, "bob", 1, None, NOW), Err(Limit::Network), "its success frees nobody else");
+}
+
+#[test]
+fn a_token_that_is_not_of_the_account_counts_for_a_stranger_too() {
+    let throttle = Throttle::new(LIMITS);
+    let alice = name("alice");
+    let try_with = |token: u8| {
+        let attempt = LoginAttempt { account: &alice, network: network(token.into()), session: live(token) };
+        let mut attempt = throttle.admit(attempt, NOW).expect("its own limit has room");
+        assert!(!attempt.is_stranger());
+        attempt.disown_session(NOW);
+        attempt
+    };
+    (0..10).for_each(|token| assert!(try_with(token).is_stranger()));
+    for number in 0..40 {
+        assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the account's 50 are taken");
+    }
+    assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account));
+    let attempt = try_with(10);
+    assert!(!attempt.is_stranger(), "the limit is not exceeded");
+    attempt.succeeded(NOW);
+    assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "so nothing is refunded");
+    try_with(9).succeeded(NOW);
+    assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "a charge is refunded once");
+}
+
+#[test]
+fn ipv6_networks_of_one_site_have_a_limit_together() {
+    let throttle = Throttle::new(LIMITS);
+    let of_site = |site: u16, number: u16| Network::V6([0x2001, 0xdb8, site, number]);
+    let tries = (0..1_000).map(|number| fail_with(&throttle, &format!("user{number}"), of_site(1, number), None));
+    assert_eq!(tries.filter(Result::is_ok).count(), 200, "ten times the 20 of a network");
+    assert_eq!(fail_with(&throttle, "zoe", of_site(1, 5_000), None), Err(Limit::Network));
+    assert_eq!(fail_with(&throttle, "zoe", of_site(2, 0), None), Ok(()), "another site");
+    assert_eq!(fail(&throttle, "zoe", 1), Ok(()), "IPv4");
+}
+
+#[test]
+fn right_passwords_are_sixty_at_once_and_one_a_minute() {
+    let throttle = Throttle::new(LIMITS);
+    let minute = Duration::from_secs(60);
+    assert!((0..60).all(|_| succeed(&throttle, "alice", 1, None, NOW).is_ok()));
+    assert_eq!(succeed(&throttle, "alice", 1, live(1), NOW), Err(Limit::Success), "with a token, too");
+    assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Ok(()), "another network");
+    assert!((0..50).all(|number| succeed(&throttle, &format!("user{number}"), 1, None, NOW).is_ok()));
+    assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Ok(()));
+    assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Err(Limit::Success));
+    throttle.limit_to(Limits { success: Rate { burst: 0, ..LIMITS.success }, ..LIMITS });
+    assert!((0..1_000).all(|_| succeed(&throttle, "alice", 1, None, NOW + minute).is_ok()), "0 is no limit");
+}
+
+#[test]
+fn right_passwords_of_one_ipv6_site_have_a_limit_together() {
+    let throttle = Throttle::new(LIMITS);
+    let alice = name("alice");
+    let successes = (0..2_000).map(|number| {
+        let attempt = LoginAttempt { account: &alice, network: Network::V6([1, 2, 3, number]), session: None };
+        throttle.admit(attempt, NOW).map(|attempt| attempt.succeeded(NOW))
+    });
+    assert_eq!(successes.filter(Result::is_ok).count(), 600);
 }
 
 #[test]
@@ -90,7 +182,7 @@ fn a_success_forgets_only_failures_of_its_account_and_network() {
         let _ = succeed(&throttle, "alice", 1, None, NOW);
     }
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::Network), "the network's failures stay");
-    assert!((0..50).all(|_| succeed(&throttle, "bob", 2, None, NOW).is_ok()), "successes are not counted");
+    assert!((0..50).all(|_| succeed(&throttle, "bob", 2, None, NOW).is_ok()), "a success is no failure");
 }
 
 #[test]
@@ -115,8 +207,8 @@ fn a_flood_of_names_takes_no_more_memory_and_hides_nobody() {
         assert_eq!(fail(&throttle, &format!("user{number}"), 1_000 + number), Ok(()));
     }
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork), "who failed most is remembered best");
-    let Tables { networks, pairs, accounts, known, .. } = &*throttle.tables();
-    let bytes: usize = [networks, pairs, accounts, known].map(Table::bytes).iter().sum();
+    let Tables { networks, pairs, accounts, sessions, successes, known, .. } = &*throttle.tables();
+    let bytes: usize = [networks, pairs, accounts, sessions, successes, known].map(Table::bytes).iter().sum();
     println!("the throttle takes {bytes} bytes after 200,000 accounts and networks, as before");
-    assert_eq!(bytes, 7 << 20);
+    assert_eq!(bytes, 9 << 20);
 }
