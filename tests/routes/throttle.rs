@@ -175,7 +175,7 @@ const GUESSING: [&str; 3] =
 async fn dead_tokens_give_a_guesser_no_more_tries() {
     let site = Site::with(&GUESSING).await;
     let mut sessions = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..60 {
         sessions.push(site.login("alice").await);
     }
     for session in &sessions {
