@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::id;
@@ -144,19 +145,30 @@ impl FromStr for Email {
     }
 }
 
-/// A password as given: zeroed when dropped, never printed.
+/// A password in the one spelling that is hashed and compared: zeroed when dropped, never printed.
+///
+/// Keyboards and systems write the same text as different code points: "\u{e4}" or "a\u{308}", and several kinds of spaces. So
+/// spaces become U+0020, and then the text is normalised (NFC), as the profile `OpaqueString` of [RFC 8265 section
+/// 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2) says. No character is forbidden.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Longer ones are refused, so that hashing one costs no more than another.
+    /// Maximum length in UTF-8, after normalisation. It keeps the time of a hash independent of the password.
     pub const MAX_BYTES: usize = 1024;
 
-    /// The password with this text.
-    pub const fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
+    /// The password that this text spells.
+    pub fn new(text: Zeroizing<String>) -> Self {
+        // The usual case, and nothing is copied.
+        if text.is_ascii() { Self(text) } else { Self(Zeroizing::new(normalize(&text))) }
     }
 
-    /// Checks that it may be set: at least 8 characters, and no rules of composition. [NIST SP 800-63B-4 section
+    /// Whether it has more than [`Self::MAX_BYTES`]. No password that can be set has.
+    pub fn is_too_long(&self) -> bool {
+        self.0.len() > Self::MAX_BYTES
+    }
+
+    /// Checks that it may be set: at least 8 characters, and no rules of composition. A character is a code point after
+    /// normalisation. [NIST SP 800-63B-4 section
     /// 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) asks for 15 characters if the password is the only
     /// factor; `docs/passwords.md` names that difference.
     ///
@@ -166,7 +178,7 @@ impl Password {
         if self.0.chars().count() < 8 {
             return Err(BadField("a password has at least 8 characters"));
         }
-        if self.0.len() > Self::MAX_BYTES {
+        if self.is_too_long() {
             return Err(BadField("a password has at most 1024 bytes"));
         }
         Ok(())
@@ -176,6 +188,26 @@ impl Password {
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// The text, for the check against common passwords.
+    #[cfg(feature = "server")]
+    pub(crate) fn expose_text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Replaces every space (general category Zs) by U+0020, and normalises to NFC.
+pub(crate) fn normalize(text: &str) -> String {
+    let space = |c: char| if is_other_space(c) { ' ' } else { c };
+    // NFC is at most three times as long (UAX 15). The text never moves to other memory, where a copy of it would stay behind.
+    let mut normal = String::with_capacity(3 * text.len());
+    normal.extend(text.chars().map(space).nfc());
+    normal
+}
+
+/// Whether it is a space separator (general category Zs) other than U+0020.
+const fn is_other_space(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
 impl fmt::Debug for Password {
@@ -210,6 +242,42 @@ mod tests {
     fn a_password_never_prints() {
         let password = Password::new(Zeroizing::new("hunter2".to_owned()));
         assert_eq!(format!("{password:?}"), "Password(..)");
+    }
+
+    #[test]
+    fn a_password_has_one_spelling() {
+        let spelt = |text: &str| Password::new(Zeroizing::new(text.to_owned())).expose().to_vec();
+        for (one, other) in [
+            ("Schl\u{fc}ssel", "Schlu\u{308}ssel"),
+            ("\u{d55c}\u{ae00}", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
+            ("a\u{323}\u{307}", "a\u{307}\u{323}"),
+            ("correct horse", "correct\u{a0}horse"),
+            ("\u{30d1}\u{30b9} \u{30ef}", "\u{30cf}\u{309a}\u{30b9}\u{3000}\u{30ef}"),
+            ("a b c d", "a\u{2000}b\u{202f}c\u{1680}d"),
+        ] {
+            assert_eq!(spelt(one), spelt(other), "{one:?} and {other:?}");
+        }
+        // Compatibility characters and letters of another case are others.
+        for (one, other) in [("\u{ff41}", "a"), ("\u{fb01}", "fi"), ("\u{b2}", "2"), ("A", "a"), ("a\tb", "a b")] {
+            assert_ne!(spelt(one), spelt(other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_password_is_that_of_its_one_spelling() {
+        let check = |text: &str| Password::new(Zeroizing::new(text.to_owned())).check_new();
+        assert_eq!(check(&"u\u{308}".repeat(8)), Ok(()));
+        assert!(check(&"u\u{308}".repeat(7)).is_err(), "7 characters");
+        assert_eq!(check(&"\u{1112}\u{1161}\u{11ab}".repeat(341)), Ok(()), "1023 bytes, and three times that before");
+        assert!(check(&"\u{d55c}".repeat(342)).is_err());
+    }
+
+    #[test]
+    fn normalizing_never_needs_more_than_three_times_the_room() {
+        for c in (0..=0x0010_ffff).filter_map(char::from_u32) {
+            let room = 3 * c.len_utf8();
+            assert_eq!(normalize(c.encode_utf8(&mut [0; 4])).capacity(), room, "{c:?}");
+        }
     }
 
     #[test]

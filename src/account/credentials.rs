@@ -187,8 +187,10 @@ pub(crate) struct PasswordChangeBody {
     _rd: Option<String>,
 }
 
+/// The length of the body bounds what is normalised here.
 fn bounded(password: Zeroizing<String>) -> Result<Password, BadBody> {
-    if password.len() > Password::MAX_BYTES { Err(BadBody::PasswordLength) } else { Ok(Password::new(password)) }
+    let password = Password::new(password);
+    if password.is_too_long() { Err(BadBody::PasswordLength) } else { Ok(password) }
 }
 
 fn fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
