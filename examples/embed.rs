@@ -45,7 +45,7 @@ async fn sign_out_everywhere(session: Session<Cart>, depot: &mut Depot) -> Resul
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8000".to_owned());
-    let jar = Settings::new([format!("http://{address}")]).open("keys", "sqlite://sign-outs.db").await?;
+    let jar = Settings::new("shop", [format!("http://{address}")]).open("keys", "sqlite://sign-outs.db").await?;
     let routes = Router::with_hoop(jar.hoop())
         .push(Router::with_path("sign-in").post(sign_in))
         .push(Router::with_path("cart").get(cart).post(add))

@@ -50,6 +50,8 @@ impl Purpose {
 pub(crate) enum Failure {
     UnknownAccount,
     WrongPassword,
+    /// The stored hash cannot be checked, so no password is right.
+    HashUnusable,
     Disabled,
     /// The account changed while the password was checked.
     ChangedMeanwhile,
@@ -62,6 +64,7 @@ impl Failure {
         match self {
             Self::UnknownAccount => "unknown-account",
             Self::WrongPassword => "wrong-password",
+            Self::HashUnusable => "hash-unusable",
             Self::Disabled => "disabled",
             Self::ChangedMeanwhile => "changed-meanwhile",
             Self::MustChange => "must-change",
@@ -98,6 +101,7 @@ pub(crate) fn password_changed_only(sub: &str, client: Network) {
 pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Network) {
     let kind = match failure {
         Failure::UnknownAccount | Failure::WrongPassword | Failure::Disabled => Password::Refused,
+        Failure::HashUnusable => Password::Error,
         Failure::ChangedMeanwhile => Password::ChangedMeanwhile,
         Failure::MustChange => Password::MustChange,
     };

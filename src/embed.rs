@@ -1,7 +1,7 @@
 //! Sessions in a Salvo application (feature `salvo`): its own login, its own data in the session, and logouts that take effect
 //! immediately and permanently.
 //!
-//! 1. [`Settings`] take the origins under which browsers reach the application, and open a [`Jar`]. `Settings::open` (feature
+//! 1. [`Settings`] take the application's name and the origins under which browsers reach it, and open a [`Jar`]. `Settings::open` (feature
 //!    `store`) takes a key directory and a store: sessions and logouts survive a restart. [`Settings::in_memory`] needs neither.
 //! 2. [`Jar::hoop`] is the middleware before the routes. It refuses requests for other hosts. It refuses requests that another site
 //!    may have sent, by `Sec-Fetch-Site` and `Origin`, so forms need no token. It verifies the session without I/O. In answers to
@@ -40,7 +40,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let jar = Settings::new(["https://app.example.com"]).in_memory()?;
+//! let jar = Settings::new("shop", ["https://app.example.com"]).in_memory()?;
 //! let routes = Router::with_hoop(jar.hoop())
 //!     .push(Router::with_path("sign-in").post(sign_in))
 //!     .push(Router::with_path("cart").get(cart))
@@ -65,8 +65,12 @@
 //!
 //! # Cookie
 //!
-//! The cookie is `__Host-sealjar-app`; with a cookie domain `__Secure-sealjar-app`; over plain HTTP `sealjar-app-insecure`. A token
-//! is bound to the name of its cookie, so a session of a Sealjar server is never accepted here.
+//! The cookie of the application `shop` is `__Host-sealjar-app-shop`; with a cookie domain `__Secure-sealjar-app-shop`; over plain
+//! HTTP `sealjar-app-shop-insecure`. A token is bound to the name of its cookie. So a session of a Sealjar server, or of an
+//! application of another name, is never accepted here, even if they have the same keys.
+//!
+//! A response with a status of 400 or above sets no cookie for a login or for new data, so a handler that fails signs nobody in. It
+//! still renews the session, and removes the cookie after a logout.
 //!
 //! A response that changes the cookie has `Cache-Control: no-store`. Another response to a request with a live session has it too,
 //! unless the handler sets `Cache-Control`. All these responses have `Vary: Cookie`.

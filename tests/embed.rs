@@ -7,6 +7,8 @@
 mod clock_file;
 #[path = "embed/copies.rs"]
 mod copies;
+#[path = "embed/failures.rs"]
+mod failures;
 #[path = "embed/own.rs"]
 mod own;
 
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-const COOKIE_NAME: &str = "__Host-sealjar-app";
+const COOKIE_NAME: &str = "__Host-sealjar-app-shop";
 const CART: &str = "/cart";
 const SIGN_IN: &str = "/sign-in";
 const SIGN_OUT: &str = "/sign-out";

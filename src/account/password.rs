@@ -1,8 +1,8 @@
 //! Passwords: Argon2id (RFC 9106). The threads that check them are in [`checker`].
 //!
-//! * A wrong password, an unknown account and a disabled one take the same time. A stored hash of weaker cost is brought up to
-//!   today's cost at the next sign-in, and a failed check of one goes on until it took as long as a whole one. That is measured,
-//!   because a block of a smaller memory, which fits the caches better, costs less.
+//! * A wrong password, an unknown account and a disabled one take the same time. A stored hash that is weaker than the configured
+//!   cost, or more than twice as dear, is replaced at the next sign-in. A failed check of a weaker one goes on until it took as
+//!   long as a whole one. That is measured, because a block of a smaller memory, which fits the caches better, costs less.
 //! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
 
 pub(crate) mod calibrate;
@@ -23,7 +23,7 @@ use super::Password;
 use crate::clock::thread_time;
 use crate::id;
 pub(crate) use common::check_uncommon;
-pub(crate) use cost::Cost;
+pub(crate) use cost::{Budget, Cost};
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
@@ -70,11 +70,12 @@ impl Argon2id {
         format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
     }
 
-    /// Whether the password is that of `stored`; `may_sign_in` is false for an account that may not sign in whatever it knows.
+    /// Whether the password is that of `stored`; `may_sign_in` is false for an account that may not sign in whatever it knows. A
+    /// stored hash that cannot be checked, `None`, takes the time of a whole hash.
     fn verify(&mut self, password: &Password, stored: Option<&Stored>, may_sign_in: bool) -> Verdict {
         let Some(Stored { cost, salt, output: expected }) = stored else {
             self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
-            return Verdict::Refused;
+            return Verdict::Unusable;
         };
         let started = thread_time();
         let mut output = vec![0; expected.len()];
@@ -89,7 +90,7 @@ impl Argon2id {
             }
             return Verdict::Refused;
         }
-        Verdict::Accepted { rehashed: cost.is_weaker_than(self.cost).then(|| self.hash(password)) }
+        Verdict::Accepted { rehashed: cost.is_replaced_by(self.cost).then(|| self.hash(password)) }
     }
 
     /// How long a whole hash took, another one each time: so what is made to last as long is spread like them, too.
@@ -149,10 +150,12 @@ pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The password is right; a new hash if the stored one was of weaker cost.
+    /// The password is right; a new hash if the stored one is to be replaced.
     Accepted { rehashed: Option<String> },
-    /// Wrong password, no account, no may_sign_in, or a stored hash that cannot be checked.
+    /// Wrong password, no account, or no may_sign_in.
     Refused,
+    /// The stored hash cannot be checked, so no password is right.
+    Unusable,
 }
 
 /// Hashes a new password, on this thread.
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!(check(CHEAP, "correct horse", &stored, true), Verdict::Accepted { rehashed: None });
         assert_eq!(check(CHEAP, "correct horse", &stored, false), Verdict::Refused);
         assert_eq!(check(CHEAP, "correct horsf", &stored, true), Verdict::Refused);
-        assert_eq!(check(CHEAP, "", "not a hash", true), Verdict::Refused);
+        assert_eq!(check(CHEAP, "", "not a hash", true), Verdict::Unusable);
     }
 
     #[test]
@@ -191,6 +194,19 @@ mod tests {
         };
         assert!(new.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{new}");
         assert_eq!(check(CHEAP, "correct horse", &new, true), Verdict::Accepted { rehashed: None });
+    }
+
+    #[test]
+    fn brings_a_hash_of_over_twice_the_cost_down_to_the_cost() {
+        for dearer in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
+            let stored = hash(dearer, &password("correct horse"));
+            let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
+                panic!("accepted and hashed again: {dearer:?}");
+            };
+            assert_eq!(stored_cost(&new), Some(CHEAP));
+        }
+        let twice = hash(Cost { passes: 4, ..CHEAP }, &password("correct horse"));
+        assert_eq!(check(CHEAP, "correct horse", &twice, true), Verdict::Accepted { rehashed: None });
     }
 
     #[test]

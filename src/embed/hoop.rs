@@ -50,26 +50,30 @@ impl Jar {
             reads.reread().await;
             found = look();
         }
-        let (session, change) = match found {
-            Ok((held, renewed)) => (Ok(held), change(renewed)),
+        let (session, renewal) = match found {
+            Ok((held, renewed)) => (Ok(held), renewal(renewed)),
             Err(refusal) => {
                 if let Some(cause) = refusal.cause() {
                     sampled!(DEBUG, cause, "refused a token");
                 }
-                (Err(refusal), CookieChange::Keep)
+                (Err(refusal), None)
             }
         };
-        Ok(Visit { session, change })
+        Ok(Visit { session, renewal, change: CookieChange::Keep })
     }
 }
 
-/// The change of the cookie after an attempt to renew it. A session that cannot be renewed is live all the same.
-fn change(renewed: Result<Option<SealedSession>, SealError>) -> CookieChange {
-    let renewed = renewed.unwrap_or_else(|error| {
+/// The token after an attempt to renew a session. A session that cannot be renewed is live all the same.
+fn renewal(renewed: Result<Option<SealedSession>, SealError>) -> Option<SealedSession> {
+    renewed.unwrap_or_else(|error| {
         sampled!(ERROR, %error, "a session could not be renewed");
         None
-    });
-    renewed.map_or(CookieChange::Keep, CookieChange::Set)
+    })
+}
+
+/// Whether the answer reports a failure. A handler that panics makes no answer, and nothing after it runs.
+fn has_failed(response: &Response) -> bool {
+    response.status_code.is_some_and(|status| status.is_client_error() || status.is_server_error())
 }
 
 #[async_trait]
@@ -89,7 +93,8 @@ impl Handler for Hoop {
         }
         let was_live = Visit::of(depot).is_ok_and(|visit| visit.session.is_ok());
         ctrl.call_next(request, depot, response).await;
-        let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| std::mem::take(&mut visit.change));
+        let has_failed = has_failed(response);
+        let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| visit.take_change(has_failed));
         let changes = !matches!(change, CookieChange::Keep);
         jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response.headers_mut());
         let headers = response.headers_mut();

@@ -74,6 +74,10 @@ impl Jar {
     /// the request are ended first, for good, so that a cookie that was planted before gains nothing. A session whose key is not
     /// held here is left to its deadline. The answer sets the cookie, and the rest of this request sees the new session.
     ///
+    /// If the handler fails after this, nobody is signed in: an answer with a status of 400 or above does not set the cookie, nor
+    /// does a handler that panics. The new session is not ended, because nobody has its token. The sessions that came with the
+    /// request stay ended.
+    ///
     /// `subject` is 1 to 64 bytes of visible ASCII and stands for one person for ever: a number or random text, not a name that
     /// another person may get later.
     ///
@@ -113,6 +117,7 @@ impl Jar {
         // Sealed before anything is ended: what cannot be sealed ends nothing.
         let session = sessions.sign_in(&identity, Methods::NONE, remember, &data, site, Now::read())?;
         self.end_presented(request).await?;
+        Visit::of_mut(depot)?.renewal = None;
         sessions.may_begin(&identity, read, Now::read()).map_err(|refusal| match refusal {
             Refusal::Stale => Problem::Session(refusal),
             _ => Problem::Overtaken,
@@ -125,7 +130,8 @@ impl Jar {
     }
 
     /// Ends the sessions that came with the request, expired ones too, and removes the cookie. When this returns, copies of the
-    /// cookie are refused here, after a restart, and on every node of the store. Without a session it does nothing.
+    /// cookie are refused here, after a restart, and on every node of the store. Without a session it does nothing. Whatever the
+    /// status of the answer, the cookie is removed, because its session is over.
     ///
     /// # Errors
     /// The cookie stays with each of them, so that the browser can ask again:
@@ -139,6 +145,7 @@ impl Jar {
             return Err(Problem::KeyElsewhere);
         }
         let visit = Visit::of_mut(depot)?;
+        visit.renewal = None;
         visit.change = CookieChange::Clear;
         visit.session = Err(Refusal::Revoked);
         Ok(())
@@ -156,7 +163,8 @@ impl Jar {
     }
 
     /// Seals other data into the session of this request. The session keeps its id and its deadlines; if it is due for renewal, it
-    /// is renewed. Of concurrent answers, the last one wins. If the session has this data already, nothing changes.
+    /// is renewed. Of concurrent answers, the last one wins. If the session has this data already, nothing changes. An answer with
+    /// a status of 400 or above does not set the cookie, so the session keeps its data.
     ///
     /// The answer should follow within 90 seconds of the request, or within 30 seconds if the idle time is 18 minutes: a later one
     /// can bring back a cookie that the browser has replaced long ago, which looks like a copy (see
@@ -174,9 +182,11 @@ impl Jar {
         let sessions = &core.sessions;
         // A token that goes out with this answer is newer than those that came.
         let outgoing = match &visit.change {
-            CookieChange::Set(session) => Some(format!("{}={}", cookies.session().as_str(), session.token.expose())),
-            CookieChange::Keep | CookieChange::Clear => None,
+            CookieChange::Set(session) => Some(session),
+            CookieChange::Keep => visit.renewal.as_ref(),
+            CookieChange::Clear => None,
         };
+        let outgoing = outgoing.map(|session| format!("{}={}", cookies.session().as_str(), session.token.expose()));
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
         // A token that has become due since the hoop saw it is judged now, because the answer renews it.
         let end = |copied| self.0.end_copied(&copied);

@@ -18,7 +18,7 @@ use crate::session::{Lifetimes, Sessions};
 #[cfg(feature = "store")]
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::Changes;
-use crate::web::cookie::Cookies;
+use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::{Domain, Hosts};
 use crate::web::sites::{BadSite, Sites};
 
@@ -30,6 +30,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// What an application decides about its sessions. The defaults are the safe ones.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    name: String,
     origins: Vec<String>,
     cookie_domain: Option<String>,
     plain_http: bool,
@@ -53,10 +54,15 @@ pub enum OpenError {
 }
 
 impl Settings {
-    /// For an application that browsers reach under these origins, such as `https://app.example.com`. Requests for any other host
-    /// are refused (421). Without TLS only loopback hosts are allowed.
-    pub fn new<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
+    /// For the application of this name, such as `shop`, that browsers reach under these origins, such as
+    /// `https://app.example.com`. Requests for any other host are refused (421). Without TLS only loopback hosts are allowed.
+    ///
+    /// The name is 1 to 32 lower-case letters, digits or underscores, and is part of the cookie's name. All nodes of the
+    /// application have the same name, and every other application has another one: sessions of one name are never accepted
+    /// under another. Under a new name, all users must log in again.
+    pub fn new<S: Into<String>>(name: impl Into<String>, origins: impl IntoIterator<Item = S>) -> Self {
         Self {
+            name: name.into(),
             origins: origins.into_iter().map(Into::into).collect(),
             cookie_domain: None,
             plain_http: false,
@@ -206,6 +212,8 @@ impl Settings {
     /// Returns the hosts and cookies that these settings make.
     fn parse(&self) -> Result<(Hosts, Cookies), OpenError> {
         let bad = |message: &str| OpenError::Setting(message.to_owned());
+        let name = AppName::parse(&self.name)
+            .ok_or_else(|| bad("the application's name must have 1 to 32 lower-case letters, digits or underscores"))?;
         for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
             Lifetime::new(idle, absolute).map_err(|_| {
                 bad("an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years")
@@ -231,7 +239,7 @@ impl Settings {
             return Err(bad("name at least one origin under which browsers reach the application"));
         }
         let hosts = Hosts::new(sites.origins().to_vec(), sites.domain().cloned(), Vec::new());
-        Ok((hosts, sites.cookies_of_app()))
+        Ok((hosts, sites.cookies_of_app(&name)))
     }
 }
 

@@ -100,10 +100,13 @@ impl Refusals {
             }
             #[cfg(feature = "store")]
             Self::Store { store, committer, .. } => {
-                // Above that of every sign-in so far. The entry itself raises that of every later one to this.
-                let below = store.generation().await.map_err(failed)?.saturating_add(1);
+                // Refused here at once: all that have begun so far. The transaction that commits the entry raises that to all that
+                // began before it, in any process; and the entry itself raises the generation of every later sign-in. So the commit
+                // divides those that end from those that live. If it fails, it is tried again, and then ends those too that began
+                // meanwhile: the caller knows from the error that the sign-out is still to come.
+                let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
-                    .revoke(vec![Revoke::Subject { sub: sub.into(), below }])
+                    .revoke(vec![Revoke::SubjectSoFar { sub: sub.into(), at_least }])
                     .await
                     .map_err(|_| Problem::NotDurable)
             }

@@ -11,7 +11,7 @@ use crate::clock::UnixTime;
 use crate::id::Sid;
 use crate::session::claims::{self, Flags};
 use crate::session::lifetime::Deadlines;
-use crate::session::{Cause, Identity, Refusal, Verified};
+use crate::session::{Cause, Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
 /// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and the
@@ -154,6 +154,9 @@ impl RawSession {
 #[derive(Debug)]
 pub(super) struct Visit {
     pub(super) session: Result<RawSession, Refusal>,
+    /// The renewal by the hoop, as long as nothing ended the session.
+    pub(super) renewal: Option<SealedSession>,
+    /// The change by the handler.
     pub(super) change: CookieChange,
 }
 
@@ -161,6 +164,18 @@ impl Visit {
     /// The visit of this request, if it came through the hoop.
     pub(super) fn of(depot: &Depot) -> Result<&Self, Problem> {
         depot.get_typed().map_err(|_| Problem::NoHoop)
+    }
+
+    /// Takes the change that the answer makes to the cookie. An answer that reports a failure sets no cookie that its handler
+    /// wanted: the client must not be signed in, or have other data, by what failed. It renews a session, and removes the cookie
+    /// of one that was signed out for good.
+    pub(super) fn take_change(&mut self, has_failed: bool) -> CookieChange {
+        let renewal = self.renewal.take().map_or(CookieChange::Keep, CookieChange::Set);
+        match std::mem::take(&mut self.change) {
+            CookieChange::Set(_) if has_failed => renewal,
+            CookieChange::Keep => renewal,
+            change => change,
+        }
     }
 
     pub(super) fn of_mut(depot: &mut Depot) -> Result<&mut Self, Problem> {

@@ -111,7 +111,7 @@ async fn end(
                 audit::signing_out(*sid, &token.sub, client);
             }
         }
-        Revoke::Subject { sub, .. } => audit::signing_out_everywhere(sub, client),
+        Revoke::Subject { sub, .. } | Revoke::SubjectSoFar { sub, .. } => audit::signing_out_everywhere(sub, client),
     };
     let revokes = presented.iter().map(Revoke::from).chain(all).collect();
     let outcome = app.committer.revoke_telling(revokes, tell).await;

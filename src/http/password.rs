@@ -109,7 +109,7 @@ fn check_new(old: &Password, new: &Password) -> Result<(), Problem> {
 /// Replaces the password and ends all sessions of the account, in one transaction.
 async fn set(context: &Context, checked: &mut Checked, new: Password) -> Result<(), Problem> {
     let app = &context.app;
-    let hashed = app.passwords.hash_new(new, checked.account.profile.clone()).await.map_err(|_| Problem::Busy)?;
+    let hashed = app.passwords.hash_new(new, checked.account.profile.clone()).await?;
     let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
     let revocations = app.sessions.revocations();
     checked.read = context.now();

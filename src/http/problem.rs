@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::account::credentials::BadBody;
+use crate::account::password::checker::NotDone;
 use crate::http::pages::{self, ErrorPage, Shell};
 use crate::metrics::Verification;
 use crate::seal::CookieName;
@@ -241,6 +242,15 @@ impl From<BadAuthority> for Problem {
         match bad {
             BadAuthority::NotOne => Self::Authority,
             BadAuthority::Foreign => Self::Misdirected,
+        }
+    }
+}
+
+impl From<NotDone> for Problem {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Overloaded => Self::Busy,
+            NotDone::Failed => Self::Status(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }

@@ -214,13 +214,17 @@ async fn check(
         attempt.disown_session(context.now().boot);
     }
     let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
-    let verdict = app.passwords.verify(lane, password, stored, may_sign_in).await.map_err(|_| Problem::Busy)?;
+    let verdict = app.passwords.verify(lane, password, stored, may_sign_in).await?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));
     };
-    let Verdict::Accepted { rehashed } = verdict else {
-        let failure = if account.disabled { Failure::Disabled } else { Failure::WrongPassword };
-        return Ok(Err((failure, Some(account.sub))));
+    let rehashed = match verdict {
+        Verdict::Accepted { rehashed } => rehashed,
+        Verdict::Refused | Verdict::Unusable if account.disabled => {
+            return Ok(Err((Failure::Disabled, Some(account.sub))));
+        }
+        Verdict::Refused => return Ok(Err((Failure::WrongPassword, Some(account.sub)))),
+        Verdict::Unusable => return Ok(Err((Failure::HashUnusable, Some(account.sub)))),
     };
     let read = context.now();
     let current = app.store.account(login_name).await.map_err(store_failed)?;
@@ -233,7 +237,7 @@ async fn check(
     if let Some(new) = rehashed
         && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
     {
-        sampled!(WARN, %error, "a password keeps its weaker hash until the next sign-in");
+        sampled!(WARN, %error, "a password keeps its old hash until the next sign-in");
     }
     Ok(Ok(Checked { account, state, read }))
 }

@@ -17,6 +17,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub(crate) use super::log_queue::EXIT_TARGET;
 use super::log_queue::{Format, LogQueue, writer};
+use crate::account::password::checker::THREAD_NAME;
 use crate::clock::Now;
 use crate::config::LogFormat;
 use crate::config::settings::Settings;
@@ -124,8 +125,10 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    let error = info.payload_as_str();
     let thread = thread.name();
+    // Slicing a text at a wrong place, for example, quotes the text.
+    let may_quote_password = thread.is_some_and(|name| name.starts_with(THREAD_NAME));
+    let error = if may_quote_password { Some("not shown: it may quote a password") } else { info.payload_as_str() };
     sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
 }
 
@@ -167,5 +170,20 @@ mod tests {
         set_hook(before);
         let line = text.lines().find(|line| line.contains("a thread panicked")).expect("it is logged");
         assert!(line.contains(r"a panic\nof two lines") && line.contains("src/server/log.rs"), "{line}");
+    }
+
+    #[test]
+    fn a_panic_of_a_password_thread_is_logged_without_its_text() {
+        let before = take_hook();
+        set_hook(Box::new(log_panic));
+        let text = logged(|| {
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            let panics = move || tracing::dispatcher::with_default(&dispatch, || panic!("inside of hunter2"));
+            let thread = std::thread::Builder::new().name(format!("{THREAD_NAME}0")).spawn(panics).expect("it starts");
+            assert!(thread.join().is_err());
+        });
+        set_hook(before);
+        assert!(text.contains("a thread panicked") && text.contains("src/server/log.rs"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 }

@@ -1,4 +1,5 @@
-//! A test for both engines: no write that is dropped half-way, as for a client that hangs up, keeps the next one from its work.
+//! Tests for both engines. No write that is dropped half-way, as for a client that hangs up, keeps the next one from its work. And
+//! the transaction determines which sessions of a subject end.
 
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -15,6 +16,7 @@ use super::url::StoreUrl;
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
 use crate::id::{Kid, NodeId, Sid};
+use crate::revocation::Entry;
 use crate::session::Lifetimes;
 
 const LIMITS: Limits =
@@ -59,11 +61,42 @@ async fn a_dropped_write_leaves_sqlite_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_dropped_write_leaves_postgresql_as_it_was() {
+async fn writes_to_postgresql_are_whole_and_end_what_began_before() {
     let home = tempfile::tempdir().expect("a directory");
     let _server = Postgres::start(home.path());
     let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
-    drop_all(&StoreUrl::parse(&url).expect("an address")).await;
+    let url = StoreUrl::parse(&url).expect("an address");
+    drop_all(&url).await;
+    end_so_far(&url).await;
+}
+
+#[tokio::test]
+async fn sqlite_ends_what_began_before_the_commit() {
+    let home = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", home.path().join("test.db").display());
+    end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
+}
+
+/// Between the question for the generation and the commit, sign-ins get a higher generation, because of other revocations.
+async fn end_so_far(url: &StoreUrl) {
+    let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");
+    store.revoke_everyone().await.expect("committed");
+    let at_least = store.generation().await.expect("read") + 1;
+    store.revoke(&[session(), session(), session()]).await.expect("committed");
+    let between = store.generation().await.expect("read");
+    assert!(between >= at_least);
+    let end = |sub: &str, at_least| Revoke::SubjectSoFar { sub: sub.into(), at_least };
+    let batch = [session(), end("a", at_least), session(), end("b", between + 1000)];
+    let entries = store.revoke(&batch).await.expect("committed");
+    let below = |entry: &Entry| if let Entry::Subject { below, .. } = entry { Some(*below) } else { None };
+    let belows: Vec<u64> = entries.iter().filter_map(below).collect();
+    assert_eq!(
+        belows,
+        [between + 1, between + 1000],
+        "what began between ends, and never less than was refused before"
+    );
+    assert!(store.generation().await.expect("read") >= belows[0], "what begins later lives");
+    store.close().await;
 }
 
 /// Drops each write after its first poll, after its second and so on, until it completes. After each, another write succeeds.

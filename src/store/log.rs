@@ -12,20 +12,27 @@ use crate::revocation::retention::{self, Longest};
 /// What a transaction that writes refusals must know, read in it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Facts {
-    committed_at: UnixTime,
+    pub(super) committed_at: UnixTime,
+    /// Higher than the generation of every sign-in without an account so far; see [`super::Store::generation`].
+    next_generation: u64,
     ordinary: Longest,
     remembered: Longest,
 }
 
 impl Facts {
-    /// Nothing is recorded yet for a commit at this time.
-    pub(super) fn at(committed_at: UnixTime) -> Self {
-        Self { committed_at, ..Self::default() }
+    /// Nothing is recorded yet for a commit at this time, before which the generation was this.
+    pub(super) fn at(committed_at: UnixTime, generation: i64) -> Result<Self, StoreError> {
+        let next_generation = unsigned(generation)?.saturating_add(1);
+        Ok(Self { committed_at, next_generation, ..Self::default() })
     }
 
     /// A refusal with the expiry that this transaction fixes.
     pub(super) fn entry(&self, revoke: &Revoke) -> Entry {
         let either = || self.ordinary.or(self.remembered);
+        let subject = |sub: &str, below| {
+            let expires_at = retention::expiry(self.committed_at, None, either());
+            Entry::Subject { sub: sub.into(), below, expires_at }
+        };
         match revoke {
             Revoke::Session { sid, token } => {
                 let longest = token.map_or_else(either, |token| match token.remembered {
@@ -35,10 +42,8 @@ impl Facts {
                 let deadline = token.map(|token| token.absolute_deadline);
                 Entry::Session { sid: *sid, expires_at: retention::expiry(self.committed_at, deadline, longest) }
             }
-            Revoke::Subject { sub, below } => {
-                let expires_at = retention::expiry(self.committed_at, None, either());
-                Entry::Subject { sub: sub.clone(), below: *below, expires_at }
-            }
+            Revoke::Subject { sub, below } => subject(sub, *below),
+            Revoke::SubjectSoFar { sub, at_least } => subject(sub, self.next_generation.max(*at_least)),
         }
     }
 

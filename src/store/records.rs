@@ -111,6 +111,9 @@ pub(crate) enum Revoke {
     Session { sid: Sid, token: Option<TokenFacts> },
     /// All sessions of an account that are below this generation.
     Subject { sub: Box<str>, below: u64 },
+    /// All sessions of a subject without an account here that begin before the commit. Only the transaction knows which generation
+    /// that is. Until then it refuses those below `at_least`.
+    SubjectSoFar { sub: Box<str>, at_least: u64 },
 }
 
 /// The facts of a token that decide how long its refusal is retained.

@@ -30,6 +30,14 @@ use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use files::Files;
 pub(super) use page::rows;
 
+/// The column of `state` and the number of the log's last row that make the generation; see [`super::Store::generation`].
+macro_rules! generation {
+    () => {
+        "global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)"
+    };
+}
+use generation;
+
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(versions::SQLITE));
 
 /// How long a writer waits for another process's transaction.
@@ -118,10 +126,7 @@ impl Store {
     }
 
     pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
-        let query = sqlx::query_scalar(
-            "SELECT global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)
-             FROM state",
-        );
+        let query = sqlx::query_scalar(concat!("SELECT ", generation!(), " FROM state"));
         unsigned(query.fetch_one(&mut *self.reading().await?.connection).await?)
     }
 

@@ -101,6 +101,8 @@ impl Committer {
         match revoke {
             Revoke::Session { sid, .. } => self.list.is_durable(*sid),
             Revoke::Subject { sub, below } => self.list.is_durable_below(sub, *below),
+            // A later commit ends more.
+            Revoke::SubjectSoFar { .. } => false,
         }
     }
 
@@ -111,7 +113,9 @@ impl Committer {
                 let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
                 self.list.add_pending(*sid, retention::pending_until(deadline))
             }
-            Revoke::Subject { sub, below } => self.list.add_pending_below(sub, *below),
+            Revoke::Subject { sub, below } | Revoke::SubjectSoFar { sub, at_least: below } => {
+                self.list.add_pending_below(sub, *below)
+            }
         }
     }
 }

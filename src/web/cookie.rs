@@ -20,16 +20,29 @@ pub(crate) struct Cookies {
     form_scope: String,
 }
 
+/// The name of an embedding application: 1 to 32 lower-case letters, digits or underscores. There is no hyphen, so that no two
+/// names make one name of a cookie.
+#[derive(Debug, Clone)]
+pub(crate) struct AppName(String);
+
+impl AppName {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        ((1..=32).contains(&text.len()) && text.bytes().all(is_allowed)).then(|| Self(text.to_owned()))
+    }
+}
+
 impl Cookies {
     /// Those of the server.
     pub(crate) fn new(domain: Option<&Domain>, plain_http: bool) -> Self {
         Self::named("sealjar", domain, plain_http)
     }
 
-    /// Those of an embedding application. A token is bound to its cookie's name, so the server takes none of these for its own, nor
-    /// the application one of the server's, even if somebody gives both the same keys: neither knows what the other refuses.
-    pub(crate) fn of_app(domain: Option<&Domain>, plain_http: bool) -> Self {
-        Self::named("sealjar-app", domain, plain_http)
+    /// Those of an embedding application of this name. A token is bound to its cookie's name. So neither a server nor an
+    /// application of another name takes one of these for its own, even if somebody gives all of them the same keys: none knows what
+    /// the others refuse.
+    pub(crate) fn of_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
+        Self::named(&format!("sealjar-app-{}", name.0), domain, plain_http)
     }
 
     /// `__Host-` makes browsers insist on Secure, Path=/ and no Domain; `__Secure-` on Secure. Over plain HTTP, for development,

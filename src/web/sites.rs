@@ -1,7 +1,7 @@
 //! The rules for the origins under which browsers come, the domain of the session cookie, and cookies over plain HTTP. The server's
 //! settings and those of an embedding application keep the same ones; each names its own settings in what it says of a fault.
 
-use crate::web::cookie::Cookies;
+use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::Domain;
 use crate::web::origin::Origin;
 
@@ -77,8 +77,8 @@ impl Sites {
     }
 
     /// Returns the cookies of an embedding application.
-    pub(crate) fn cookies_of_app(&self) -> Cookies {
-        Cookies::of_app(self.domain.as_ref(), self.plain_http)
+    pub(crate) fn cookies_of_app(&self, name: &AppName) -> Cookies {
+        Cookies::of_app(name, self.domain.as_ref(), self.plain_http)
     }
 }
 

@@ -94,7 +94,7 @@ async fn serve() -> (Shop, Jar) {
 
 async fn open(home: &TempDir, address: &str) -> Result<Jar, OpenError> {
     let store = format!("sqlite://{}", home.path().join("sign-outs.db").display());
-    Settings::new([format!("http://{address}")]).open(home.path().join("keys"), &store).await
+    Settings::new("shop", [format!("http://{address}")]).open(home.path().join("keys"), &store).await
 }
 
 async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwest::Response {
@@ -174,6 +174,30 @@ async fn a_change_that_is_dropped_at_any_poll_goes_on() {
         }
     }
     assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
+}
+
+#[tokio::test]
+async fn a_sign_out_everywhere_ends_what_begins_before_its_commit() {
+    use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
+
+    let (shop, jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let database = SqliteConnectOptions::new().filename(shop.home.path().join("sign-outs.db"));
+    let mut other = database.connect().await.unwrap();
+    // Another process writes: sign-ins have a higher generation after it, and the sign-out waits for it.
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    other.execute("INSERT INTO revocation (sid, expires_at) VALUES (randomblob(16), 9999999999)").await.unwrap();
+    let ending = tokio::spawn(async move { jar.sign_out_everywhere("a").await });
+    let started = tokio::time::Instant::now();
+    while browser.cart(&shop).await.is_ok() {
+        assert!(started.elapsed() < PATIENCE, "it is never refused here");
+    }
+    other.execute("COMMIT").await.unwrap();
+    assert_eq!(ending.await.unwrap(), Ok(()));
+    let row = "SELECT seq + global_generation, below FROM revocation, state WHERE sub = 'a'";
+    let (generation, below): (i64, i64) = sqlx::query_as(row).fetch_one(&mut other).await.unwrap();
+    assert_eq!(below, generation, "that of the first sign-in after the commit");
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use crate::store::records::Change;
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
+const LARGE_HASH: &str =
+    "$argon2id$v=19$m=262144,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 async fn post(site: &Site, media_type: &str, body: &str) -> Answer {
     site.post("/auth/login").body(media_type, body.to_owned()).send().await
@@ -61,10 +63,20 @@ async fn unknown_disabled_and_wrong_passwords_are_answered_alike() {
     let site = Site::new().await;
     site.add_user("mallory", &["staff"]).await;
     site.change("mallory", Change::Disable).await;
+    // Of each kind: no hash at all, and one that needs more memory than there is.
+    for (login, hash) in [("ursula", "no hash"), ("victor", LARGE_HASH)] {
+        site.add_user(login, &["staff"]).await;
+        site.change(login, Change::Password { hash: hash.to_owned(), must_change: false }).await;
+    }
     let mut seen = Vec::new();
-    for (login, password) in
-        [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD), ("mallory", "x")]
-    {
+    for (login, password) in [
+        ("nobody", PASSWORD),
+        ("alice", "wrong password"),
+        ("mallory", PASSWORD),
+        ("mallory", "x"),
+        ("ursula", PASSWORD),
+        ("victor", PASSWORD),
+    ] {
         let answer = site.post("/auth/login").json(&login_body(login, password)).send().await;
         assert_eq!(answer.verdict(), "401 credentials");
         assert!(answer.session.is_none() && answer.header("www-authenticate").is_some());

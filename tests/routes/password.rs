@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Session};
 use super::fixture::{PASSWORD, Site, login_body};
+use crate::store::records::Change;
 
 const NEW: &str = "another password";
 const TEMPORARY: &str = "for the first day";
@@ -49,6 +50,34 @@ async fn a_change_ends_all_other_sessions_and_renames_its_own() {
         assert_eq!(sign_in(server, PASSWORD).await, "401 credentials");
         assert_eq!(sign_in(server, NEW).await, "200");
     }
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_a_keyboard_spells_it() {
+    let site = Site::new().await;
+    let spellings = ["Gr\u{fc}ne Stra\u{df}e f\u{fc}nf", "Gru\u{308}ne\u{a0}Stra\u{df}e\u{3000}fu\u{308}nf"];
+    for spelling in spellings {
+        site.add_account("bob", &[], PASSWORD, false).await;
+        let body = json!({ "login": "bob", "old_password": PASSWORD, "new_password": spelling });
+        assert_eq!(post(&site, "", body).await.verdict(), "200");
+        for typed in spellings {
+            let answer = site.post("/auth/login").json(&login_body("bob", typed)).send().await;
+            assert_eq!(answer.verdict(), "200", "{spelling:?}, typed as {typed:?}");
+            let body = json!({ "login": "bob", "old_password": typed, "new_password": spelling });
+            assert_eq!(post(&site, "", body).await.verdict(), "422 fields", "the new one is the old one");
+        }
+        site.change("bob", Change::Delete).await;
+    }
+}
+
+#[tokio::test]
+async fn a_common_password_with_something_added_is_refused() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    for new in ["Password1!", "Alice2026", "alice!!!", "Summer2026!", "P@ssw0rd2026!", "passwordpassword!"] {
+        assert_eq!(change(&site, &session, PASSWORD, new).await.verdict(), "422 fields", "{new}");
+    }
+    assert_eq!(change(&site, &session, PASSWORD, "xk3!92847162").await.verdict(), "200");
 }
 
 #[tokio::test]

@@ -83,9 +83,11 @@ async fn a_changed_password_whose_session_cannot_begin() {
 #[tokio::test]
 async fn a_failed_sign_in_with_the_reason_that_the_client_is_not_told() {
     let home = Home::new();
-    for login in ["disabled", "temporary"] {
+    for login in ["disabled", "temporary", "unusable"] {
         home.add_user(login);
     }
+    let spoil = "UPDATE account SET password_hash = 'x' WHERE login_name = 'unusable'";
+    database::run(&mut database::open(&home, "sealjar.db").await, spoil).await;
     home.ok(&["users", "disable", "disabled"]);
     assert!(home.run_with_input(&["users", "passwd", "temporary", "--must-change"], "for one day\n").status.success());
     let mut server = home.start();
@@ -93,6 +95,7 @@ async fn a_failed_sign_in_with_the_reason_that_the_client_is_not_told() {
         ("nobody", PASSWORD, "unknown-account"),
         ("alice", "hunter2hunter3", "wrong-password"),
         ("disabled", PASSWORD, "disabled"),
+        ("unusable", PASSWORD, "hash-unusable"),
         ("temporary", "for one day", "must-change"),
     ] {
         assert!(post(&server, "/auth/login", "", Server::login_body(login, password)).await.session.is_none());

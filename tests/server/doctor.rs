@@ -355,6 +355,18 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
     };
     for (statement, check, level, remedy) in [
         ("UPDATE account SET password_hash = 'x'", "password.stored", "problem", "sealjar users passwd alice"),
+        (
+            "UPDATE account SET password_hash = replace(password_hash, '$m=7168,', '$m=262144,')",
+            "password.stored",
+            "problem",
+            "password.memory_budget_kib = ",
+        ),
+        (
+            "UPDATE account SET password_hash = replace(password_hash, ',t=1,', ',t=2,')",
+            "password.stored",
+            "warning",
+            "replaced at its next login",
+        ),
         ("DELETE FROM account", "password.stored", "warning", "sealjar users add"),
         ("UPDATE state SET needs = 99", "store.open", "problem", "newer version"),
         (

@@ -141,7 +141,8 @@ fn combinations(text: &str) -> usize {
 /// The text with the first letter that each symbol stands for. Digits stay, for years and rows of keys: all ten together have no
 /// more than [`MAX_COMBINATIONS`].
 fn without_symbols(text: &str) -> Zeroizing<String> {
-    let letter = |c: char| SUBSTITUTIONS.iter().find(|(_, symbols)| symbols.contains(c)).map_or(c, |(letter, _)| *letter);
+    let letter =
+        |c: char| SUBSTITUTIONS.iter().find(|(_, symbols)| symbols.contains(c)).map_or(c, |(letter, _)| *letter);
     let plain = text.chars().map(|c| if c.is_ascii_digit() { c } else { letter(c) });
     Zeroizing::new(plain.collect())
 }

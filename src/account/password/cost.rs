@@ -23,8 +23,10 @@ impl Cost {
     pub(super) const MOST_WORK: u64 = 1 << 21;
     const MOST_LANES: u32 = 16;
     const FRACTIONS: u64 = 200;
+    /// A stored hash of more than this many times the configured work is replaced.
+    const MOST_TIMES: u64 = 2;
 
-    /// Block computations, which is what takes the time.
+    /// The number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
     pub(super) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
@@ -55,7 +57,85 @@ impl Cost {
         self.work() < other.work() || self.memory_kib < other.memory_kib
     }
 
+    /// Whether it takes more time than `other`, whatever it needs of memory and passes.
+    pub(crate) fn is_dearer_than(self, other: Self) -> bool {
+        self.work() > other.work()
+    }
+
+    /// Whether a stored hash of this cost is replaced by one of the configured cost at the next successful login: it is weaker, or
+    /// so dear that the time of a login tells that the account exists.
+    pub(crate) fn is_replaced_by(self, configured: Self) -> bool {
+        self.is_weaker_than(configured) || self.work() > Self::MOST_TIMES * configured.work()
+    }
+
     pub(super) fn params(self) -> Result<Params, argon2::Error> {
         Params::new(self.memory_kib, self.passes, self.lanes, None)
+    }
+}
+
+/// The memory for hashing: what each thread has for the configured cost, and what is left for stored hashes that need more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(super) cost: Cost,
+    pub(super) spare_kib: u32,
+}
+
+impl Budget {
+    /// The budget of `password.memory_budget_kib` for this number of threads.
+    pub(crate) fn new(cost: Cost, threads: u32, budget_kib: u32) -> Self {
+        Self { cost, spare_kib: budget_kib.saturating_sub(threads.saturating_mul(cost.memory_kib)) }
+    }
+
+    /// Whether there is memory to check a stored hash of this cost.
+    pub(crate) fn suffices_for(self, stored: Cost) -> bool {
+        self.lacks_kib(stored) <= self.spare_kib
+    }
+
+    /// How much larger the budget must be to check stored hashes of this much memory.
+    pub(crate) fn missing_kib(self, memory_kib: u32) -> u32 {
+        memory_kib.saturating_sub(self.cost.memory_kib).saturating_sub(self.spare_kib)
+    }
+
+    /// How much memory a stored hash of this cost needs beyond that of a thread.
+    pub(super) fn lacks_kib(self, stored: Cost) -> u32 {
+        stored.memory_kib.saturating_sub(self.cost.memory_kib)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_hash_is_replaced_if_weaker_or_over_twice_as_dear() {
+        let configured = Cost { memory_kib: 20_000, passes: 2, lanes: 1 };
+        for (memory_kib, passes, is_replaced) in [
+            (20_000, 2, false),
+            (40_000, 1, false),
+            (20_000, 3, false),
+            (40_000, 2, false),
+            (40_000, 3, true),
+            (20_000, 5, true),
+            (40_001, 2, true),
+            // Less memory and more passes: weaker against special hardware, however long it takes.
+            (10_000, 4, true),
+            (10_000, 20, true),
+            (10_000, 2, true),
+            (20_000, 1, true),
+        ] {
+            let stored = Cost { memory_kib, passes, lanes: 1 };
+            assert_eq!(stored.is_replaced_by(configured), is_replaced, "{stored:?}");
+        }
+    }
+
+    #[test]
+    fn the_budget_lends_what_the_threads_do_not_need() {
+        let cost = Cost { memory_kib: 100, passes: 1, lanes: 1 };
+        let budget = Budget::new(cost, 2, 250);
+        for (memory_kib, fits) in [(50, true), (100, true), (150, true), (151, false)] {
+            assert_eq!(budget.suffices_for(Cost { memory_kib, ..cost }), fits, "{memory_kib}");
+        }
+        assert_eq!([150, 151, 300].map(|memory_kib| budget.missing_kib(memory_kib)), [0, 1, 150]);
+        assert!(!Budget::new(cost, 3, 250).suffices_for(Cost { memory_kib: 101, ..cost }));
     }
 }

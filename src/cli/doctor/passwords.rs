@@ -1,6 +1,6 @@
 //! What a stolen database costs to guess passwords from, and what guessing at the front door is limited to.
 
-use crate::account::password::{Cost, stored_cost};
+use crate::account::password::{Budget, Cost, stored_cost};
 use crate::cli::users::calibrate::measure;
 use crate::config::{Config, PasswordCost};
 use crate::store::Store;
@@ -10,6 +10,8 @@ use super::report::{Report, count};
 
 /// Whoever signs in waits for so long at least, and longer behind others.
 const SLOW_MS: u128 = 1_000;
+/// Maximum number of logins that one finding names.
+const MAX_NAMED: usize = 10;
 
 pub(super) async fn check(config: &Config, store: Option<&Store>, report: &mut Report) {
     let cost = config.password.cost();
@@ -21,7 +23,7 @@ pub(super) async fn check(config: &Config, store: Option<&Store>, report: &mut R
     match store {
         None => report.skipped("password.stored", "the store could not be read"),
         Some(store) => match store.accounts().await {
-            Ok(accounts) => check_stored(&accounts, cost, report),
+            Ok(accounts) => check_stored(&accounts, config, report),
             Err(error) => report.failure("password.stored", error.into(), "see what is said of the store"),
         },
     }
@@ -76,26 +78,66 @@ fn memory_kib() -> Option<u64> {
     Some(limit.map_or(machine, |bytes| machine.min(bytes / 1024)))
 }
 
-fn check_stored(accounts: &[Account], cost: Cost, report: &mut Report) {
+fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
     const CHECK: &str = "password.stored";
     if accounts.is_empty() {
         return report.warning(CHECK, "there is no account yet", "sealjar users add NAME");
     }
-    let costs: Vec<Option<Cost>> = accounts.iter().map(|account| stored_cost(&account.password_hash)).collect();
-    if let Some(place) = costs.iter().position(Option::is_none) {
-        let unusable = count(costs.iter().filter(|cost| cost.is_none()).count(), "account");
-        let name = &accounts[place].profile.login_name;
-        let found = format!("{unusable} with a hash that no server checks, such as {name}: no password is right");
-        report.problem(CHECK, found, format!("sealjar users passwd {name} --must-change"));
+    let cost = config.password.cost();
+    let PasswordCost { memory_budget_kib, .. } = config.password;
+    let budget = Budget::new(cost, config.password.thread_count(), memory_budget_kib);
+    let (mut unreadable, mut too_large, mut dearer, mut weaker) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for account in accounts {
+        match stored_cost(&account.password_hash) {
+            None => unreadable.push(account),
+            Some(stored) if !budget.suffices_for(stored) => too_large.push((account, stored)),
+            Some(stored) if stored.is_dearer_than(cost) => dearer.push(account),
+            Some(stored) => weaker += usize::from(stored.is_weaker_than(cost)),
+        }
     }
-    let weaker = costs.iter().flatten().filter(|stored| stored.is_weaker_than(cost)).count();
+    if let Some(first) = unreadable.first() {
+        let found = format!("no server can check the stored hash of {}: no password is right", named(&unreadable));
+        report.problem(CHECK, found, format!("sealjar users passwd {} --must-change", first.profile.login_name));
+    }
+    if let Some(most) = too_large.iter().map(|(_, stored)| stored.memory_kib).max() {
+        let accounts: Vec<&Account> = too_large.iter().map(|(account, _)| *account).collect();
+        let name = &accounts[0].profile.login_name;
+        let enough = memory_budget_kib.saturating_add(budget.missing_kib(most));
+        let found = format!(
+            "password.memory_budget_kib is too small to check the stored hash of {}: no password is right",
+            named(&accounts)
+        );
+        let remedy =
+            format!("set password.memory_budget_kib = {enough} or more, or: sealjar users passwd {name} --must-change");
+        report.problem(CHECK, found, remedy);
+    }
+    if let Some(first) = dearer.first() {
+        let found = format!(
+            "the time of a login shows that these accounts exist, because their stored hashes cost more than is configured: {}",
+            named(&dearer)
+        );
+        let remedy = format!(
+            "nothing for hashes of more than twice the cost: each is replaced at its next login; or a new password: sealjar users passwd {}",
+            first.profile.login_name
+        );
+        report.warning(CHECK, found, remedy);
+    }
     if weaker > 0 {
         let found =
             format!("{weaker} of {} with hashes of lower cost than is configured", count(accounts.len(), "account"));
         let remedy = "nothing: each is brought up to it at its next sign-in; or new passwords: sealjar users passwd";
         report.warning(CHECK, found, remedy);
     }
-    report.ok_otherwise(CHECK, format!("{}, with hashes of this cost or more", count(accounts.len(), "account")));
+    report.ok_otherwise(CHECK, format!("{}, with hashes of this cost", count(accounts.len(), "account")));
+}
+
+/// The logins, at most [`MAX_NAMED`].
+fn named(accounts: &[&Account]) -> String {
+    let logins: Vec<&str> =
+        accounts.iter().take(MAX_NAMED).map(|account| account.profile.login_name.as_str()).collect();
+    let more = accounts.len() - logins.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", logins.join(", "))
 }
 
 fn check_throttle(config: &Config, report: &mut Report) {
@@ -116,4 +158,30 @@ fn check_throttle(config: &Config, report: &mut Report) {
         report.warning(CHECK, found, "set throttle.success_burst = 60");
     }
     report.ok_otherwise(CHECK, "wrong passwords are limited by network, by account, and by both; right ones by both");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{LoginName, Profile};
+    use crate::clock::UnixTime;
+
+    #[test]
+    fn names_ten_logins_and_counts_the_rest() {
+        let account = |number: usize| {
+            let login_name: LoginName = format!("user{number}").parse().expect("a login name");
+            let profile = Profile {
+                login_name,
+                display_name: crate::account::DisplayName::default(),
+                email: crate::account::Email::default(),
+                roles: crate::account::Roles::default(),
+            };
+            Account::new(profile, String::new(), false, UnixTime(0))
+        };
+        let accounts: Vec<Account> = (1..=12).map(account).collect();
+        let named = |count: usize| named(&accounts[..count].iter().collect::<Vec<_>>());
+        assert_eq!(named(2), "user1, user2");
+        assert!(named(10).ends_with("user9, user10"), "{}", named(10));
+        assert!(named(12).ends_with("user10 and 2 more"), "{}", named(12));
+    }
 }

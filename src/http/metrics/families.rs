@@ -143,7 +143,7 @@ families! {
         "Passwords that clients sent, by purpose and outcome. `refused`: unknown account, wrong password or disabled \
          account. `must-change`: the password is right, but the user must change it first. `changed-meanwhile`: the \
          account changed during the check. `throttled`: a rate limit stopped it. `overloaded`: the queue was full. \
-         `error`: the store failed, the list was stale, or no key was active.",
+         `error`: the store failed, the list was stale, no key was active, a stored hash cannot be checked, or a thread panicked.",
     )
     .labels(&[Label { name: "for", values: &PURPOSES }, Label { name: "outcome", values: Password::VARIANTS }]);
     PASSWORD_THREADS = Family::gauge("password_threads", "Number of threads that check passwords.");

@@ -160,11 +160,13 @@ pub(super) async fn write(
 ) -> Result<Vec<Entry>, StoreError> {
     let count = i64::try_from(batch.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;
     let query = sqlx::query_as(
-        "UPDATE state SET last_seq = last_seq + $1 RETURNING last_seq - $1, pruned_through, clock_reached",
+        "UPDATE state SET last_seq = last_seq + $1
+         RETURNING last_seq - $1, pruned_through, clock_reached, global_generation + last_seq - $1",
     );
-    let (before, pruned, reached): (i64, i64, i64) = query.bind(count).fetch_one(&mut *connection).await?;
+    let (before, pruned, reached, generation): (i64, i64, i64, i64) =
+        query.bind(count).fetch_one(&mut *connection).await?;
     let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
-    let facts = facts(connection, committed_at).await?;
+    let facts = facts(connection, Facts::at(committed_at, generation)?).await?;
     for revoke in batch {
         if let Revoke::Subject { sub, below } = revoke {
             let query = sqlx::query("UPDATE account SET generation = greatest(generation, $1) WHERE sub = $2");
@@ -205,14 +207,13 @@ async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -
 
 /// The longest that live tokens of each kind may still be good for, over all configurations recorded. What was recorded last
 /// counts in any case: a server whose store was away seals on for a while, and cannot say so.
-async fn facts(connection: &mut PgConnection, committed_at: UnixTime) -> Result<Facts, StoreError> {
+async fn facts(connection: &mut PgConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), bool_or(fail_open) FROM lifetime_in_use
          WHERE used_until + absolute_secs + $1 >= $2 OR used_until = (SELECT max(used_until) FROM lifetime_in_use)
          GROUP BY remembered",
     );
-    let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(committed_at.0));
-    let mut facts = Facts::at(committed_at);
+    let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(facts.committed_at.0));
     for (remembered, idle, absolute, lag, fail_open) in query.fetch_all(&mut *connection).await? {
         facts.learn(remembered, (idle, absolute, lag, fail_open))?;
     }

@@ -3,7 +3,7 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{Store, Writing};
+use super::{Store, Writing, generation};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::revocation::Entry;
@@ -128,10 +128,10 @@ pub(super) async fn write(
     batch: &[Revoke],
     now: UnixTime,
 ) -> Result<Vec<Entry>, StoreError> {
-    let query = sqlx::query_as("SELECT pruned_through, clock_reached FROM state");
-    let (pruned, reached): (i64, i64) = query.fetch_one(&mut *transaction).await?;
+    let query = sqlx::query_as(concat!("SELECT pruned_through, clock_reached, ", generation!(), " FROM state"));
+    let (pruned, reached, generation): (i64, i64, i64) = query.fetch_one(&mut *transaction).await?;
     let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
-    let facts = facts(transaction, committed_at).await?;
+    let facts = facts(transaction, Facts::at(committed_at, generation)?).await?;
     let mut entries = Vec::with_capacity(batch.len());
     for revoke in batch {
         if let Revoke::Subject { sub, below } = revoke {
@@ -166,14 +166,13 @@ async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(),
 
 /// The longest that live tokens of each kind may still be good for, over all configurations recorded. What was recorded last
 /// counts in any case: a server whose disk was full seals on, and cannot say so.
-async fn facts(transaction: &mut SqliteConnection, committed_at: UnixTime) -> Result<Facts, StoreError> {
+async fn facts(transaction: &mut SqliteConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), max(fail_open) FROM lifetime_in_use
          WHERE used_until + absolute_secs + ? >= ? OR used_until = (SELECT max(used_until) FROM lifetime_in_use)
          GROUP BY remembered",
     );
-    let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(committed_at.0));
-    let mut facts = Facts::at(committed_at);
+    let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(facts.committed_at.0));
     for (remembered, idle, absolute, lag, fail_open) in query.fetch_all(&mut *transaction).await? {
         facts.learn(remembered, (idle, absolute, lag, fail_open))?;
     }

@@ -56,7 +56,7 @@ struct Node {
 impl Node {
     async fn start(home: &Home, store: &str) -> Result<Self, OpenError> {
         // Sessions are a host's, whatever the port.
-        let jar = Settings::new(["http://127.0.0.1"]).open(home.path("keys"), store).await?;
+        let jar = Settings::new("shop", ["http://127.0.0.1"]).open(home.path("keys"), store).await?;
         let routes = Router::with_hoop(jar.hoop())
             .push(Router::with_path("sign-in").post(sign_in))
             .push(Router::with_path("who").get(who))

@@ -4,14 +4,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Memory that is lent to a thread for one password.
 pub(super) struct Spare {
-    pub(super) total_kib: u32,
     free_kib: Mutex<u32>,
     returned: Condvar,
 }
 
 impl Spare {
     pub(super) const fn new(total_kib: u32) -> Self {
-        Self { total_kib, free_kib: Mutex::new(total_kib), returned: Condvar::new() }
+        Self { free_kib: Mutex::new(total_kib), returned: Condvar::new() }
     }
 
     /// Waits until there is so much, which must not be more than there ever is.

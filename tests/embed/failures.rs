@@ -1,0 +1,122 @@
+//! Handlers that change a session and then fail, and two applications with the same keys.
+
+use reqwest::Method;
+use salvo::catch_panic::CatchPanic;
+use salvo::prelude::*;
+use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
+
+use super::{Browser, Shop, refused};
+
+/// Does what the form says to the session, and then what it says of the answer.
+#[handler]
+async fn change(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<(), Problem> {
+    let jar = Jar::of(depot)?;
+    let [act, then] = [request.form::<String>("do").await.unwrap(), request.form("then").await.unwrap()];
+    match &*act {
+        "sign in" => drop(jar.sign_in(request, depot, "b", Claims::of("new")).await?),
+        "replace" => jar.replace_data(request, depot, &"new")?,
+        "sign out" => jar.sign_out(request, depot).await?,
+        _ => drop(jar.sign_in(request, depot, "a", Claims::of("old")).await?),
+    }
+    match &*then {
+        "panic" => panic!("as the test wants it"),
+        "problem" => return Err(Problem::Role),
+        "error" => response.render(StatusError::internal_server_error()),
+        "nothing" => {}
+        status => drop(response.status_code(StatusCode::from_u16(status.parse().unwrap()).unwrap())),
+    }
+    Ok(())
+}
+
+#[handler]
+async fn who(session: Session<String>) -> String {
+    format!("{} {}", session.sub, session.data)
+}
+
+/// At `/change` a panic is caught outside of the hoop, at `/inside/change` inside of it.
+async fn serve() -> Shop {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let shop = Shop { home: tempfile::tempdir().unwrap(), address, variables: Vec::new(), process: None };
+    let jar = Settings::new("shop", [format!("http://{}", shop.address)]).in_memory().unwrap();
+    let inside = Router::with_path("inside").hoop(CatchPanic::new()).push(Router::with_path("change").post(change));
+    let routes = Router::with_hoop(CatchPanic::new())
+        .hoop(jar.hoop())
+        .push(Router::with_path("change").post(change))
+        .push(inside)
+        .push(Router::with_path("cart").get(who));
+    let listening = TcpListener::new(shop.address.clone()).bind().await;
+    tokio::spawn(Server::new(listening).serve(routes));
+    shop
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_changes_no_cookie_but_for_a_sign_out() {
+    let shop = serve().await;
+    let succeeds = ["nothing", "200", "201", "303"];
+    for path in ["/change", "/inside/change"] {
+        for then in ["nothing", "200", "201", "303", "400", "403", "500", "problem", "error", "panic"] {
+            let new = succeeds.contains(&then);
+            // A panic outside of the hoop takes the removal of the cookie with it. Its session is over all the same.
+            let removed = !(then == "panic" && path == "/change");
+            for (act, outcome, copy) in [
+                ("sign in", if new { Ok("b new") } else { Err("revoked") }, Err("revoked")),
+                ("replace", Ok(if new { "a new" } else { "a old" }), Ok("a old")),
+                ("sign out", Err(if removed { "missing" } else { "revoked" }), Err("revoked")),
+            ] {
+                let told = |outcome: Result<&str, &str>| match outcome {
+                    Ok(who) => Ok(who.to_owned()),
+                    Err(reason) => refused(reason),
+                };
+                let mut browser = Browser::default();
+                browser.send(&shop, Method::POST, path, &[("do", "begin"), ("then", "nothing")]).await;
+                let mut before = browser.clone();
+                let response = browser.send(&shop, Method::POST, path, &[("do", act), ("then", then)]).await;
+                assert!(new || response.status().as_u16() >= 400, "{then}");
+                assert_eq!(browser.cart(&shop).await, told(outcome), "{act}, then {then} at {path}");
+                assert_eq!(before.cart(&shop).await, told(copy), "the session before: {act}, then {then} at {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_applications_with_the_same_keys_take_no_session_of_each_other() {
+    let shop = serve().await;
+    shop.sealjar(&["keys", "init"]);
+    let [keys, store] = ["keys", "sign-outs.db"].map(|name| shop.home.path().join(name).display().to_string());
+    let mut addresses = Vec::new();
+    for name in ["shop", "forum"] {
+        let listening = TcpListener::new("127.0.0.1:0").bind().await;
+        let address = listening.local_addr().to_string();
+        let jar = Settings::new(name, [format!("http://{address}")]).open(&keys, &format!("sqlite://{store}")).await;
+        let routes = Router::with_hoop(jar.unwrap().hoop())
+            .push(Router::with_path("change").post(change))
+            .push(Router::with_path("cart").get(who));
+        tokio::spawn(Server::new(listening).serve(routes));
+        addresses.push(address);
+    }
+    let at = |address: &str| Shop {
+        home: tempfile::tempdir().unwrap(),
+        address: address.to_owned(),
+        variables: Vec::new(),
+        process: None,
+    };
+    let [shop, forum] = [at(&addresses[0]), at(&addresses[1])];
+    let mut browser = Browser::default();
+    browser.send(&shop, Method::POST, "/change", &[("do", "begin"), ("then", "nothing")]).await;
+    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a old"));
+    assert_eq!(browser.cart(&forum).await, refused("missing"));
+    let renamed = browser.cookie.unwrap().replace("-shop=", "-forum=");
+    assert_eq!(Browser { cookie: Some(renamed) }.cart(&forum).await, refused("invalid"));
+}
+
+#[tokio::test]
+async fn refuses_a_name_that_makes_no_name_of_a_cookie() {
+    for name in ["", "Shop", "a-b", "a b", "\u{e9}", &"a".repeat(33)] {
+        let outcome = Settings::new(name, ["https://app.example.com"]).in_memory();
+        assert!(matches!(outcome, Err(OpenError::Setting(_))), "{name:?}");
+    }
+    for name in ["a", "shop_2", &"a".repeat(32)] {
+        assert!(Settings::new(name, ["https://app.example.com"]).in_memory().is_ok(), "{name:?}");
+    }
+}
