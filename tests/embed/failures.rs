@@ -64,7 +64,7 @@ async fn a_handler_that_fails_changes_no_cookie_but_for_a_sign_out() {
                 ("sign out", Err(if removed { "missing" } else { "revoked" }), Err("revoked")),
             ] {
                 let told = |outcome: Result<&str, &str>| match outcome {
-                    Ok(who) => Ok(who.to_owned()),
+                    Ok(said) => Ok(said.to_owned()),
                     Err(reason) => refused(reason),
                 };
                 let mut browser = Browser::default();
@@ -87,7 +87,7 @@ async fn two_applications_with_the_same_keys_take_no_session_of_each_other() {
     let mut addresses = Vec::new();
     for name in ["shop", "forum"] {
         let listening = TcpListener::new("127.0.0.1:0").bind().await;
-        let address = listening.local_addr().to_string();
+        let address = listening.local_addr().unwrap().to_string();
         let jar = Settings::new(name, [format!("http://{address}")]).open(&keys, &format!("sqlite://{store}")).await;
         let routes = Router::with_hoop(jar.unwrap().hoop())
             .push(Router::with_path("change").post(change))

@@ -362,7 +362,7 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
             "password.memory_budget_kib = ",
         ),
         (
-            "UPDATE account SET password_hash = replace(password_hash, ',t=1,', ',t=2,')",
+            "UPDATE account SET password_hash = replace(password_hash, ',t=5,', ',t=6,')",
             "password.stored",
             "warning",
             "replaced at its next login",

@@ -245,7 +245,8 @@ mod tests {
             let (reply, verdict) = oneshot::channel();
             checker.jobs.push(Lane::Known, Job::Panic(reply)).expect("the queue has places");
             assert!(verdict.await.is_err());
-            let verdict = checker.verify(Lane::Known, password("correct horse"), Some(stored.clone()), true).await;
+            let verdict = checker.verify(Lane::Known, password("correct horse"), Some(stored.clone()), true);
+            let verdict = tokio::time::timeout(Duration::from_secs(60), verdict).await.expect("the thread lives");
             assert_eq!(verdict, Ok(Verdict::Accepted { rehashed: None }));
         }
     }
