@@ -63,7 +63,7 @@ pub enum BadBody {
     Fields(&'static str),
     /// Not a login name.
     LoginName,
-    /// A password over 1024 bytes.
+    /// A password over [`Password::MAX_BYTES`].
     PasswordLength,
 }
 
@@ -132,7 +132,7 @@ pub(crate) struct SignInBody {
     /// The login name. Upper and lower case are the same.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Zeroizing<String>,
-    /// At most 1024 bytes in UTF-8.
+    /// At most 1024 bytes in UTF-8, after normalisation to NFC.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     password: Zeroizing<String>,
     /// Whether the session outlives the browser.
@@ -151,7 +151,7 @@ pub(crate) struct SignInBody {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = StepUp))]
 pub(crate) struct StepUpBody {
-    /// At most 1024 bytes in UTF-8.
+    /// At most 1024 bytes in UTF-8, after normalisation to NFC.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     password: Zeroizing<String>,
     /// The CSRF token of the form. Read in forms only.
@@ -170,10 +170,10 @@ pub(crate) struct PasswordChangeBody {
     /// The login name. Without it, the account is that of the session.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Option<Zeroizing<String>>,
-    /// At most 1024 bytes in UTF-8.
+    /// At most 1024 bytes in UTF-8, after normalisation to NFC.
     #[cfg_attr(feature = "server", schema(value_type = String, max_length = 1024, format = Password))]
     old_password: Zeroizing<String>,
-    /// At most 1024 bytes in UTF-8. Not the old password, and not a common one.
+    /// At most 1024 bytes in UTF-8, after normalisation to NFC. Not the old password, and not a common one.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 8, max_length = 1024, format = Password))]
     new_password: Zeroizing<String>,
     /// Whether the session outlives the browser. Read only with `login`.

@@ -61,13 +61,19 @@ async fn a_dropped_write_leaves_sqlite_as_it_was() {
 }
 
 #[tokio::test]
-async fn writes_to_postgresql_are_whole_and_end_what_began_before() {
+async fn a_dropped_write_leaves_postgresql_as_it_was() {
     let home = tempfile::tempdir().expect("a directory");
     let _server = Postgres::start(home.path());
     let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
-    let url = StoreUrl::parse(&url).expect("an address");
-    drop_all(&url).await;
-    end_so_far(&url).await;
+    drop_all(&StoreUrl::parse(&url).expect("an address")).await;
+}
+
+#[tokio::test]
+async fn postgresql_ends_what_began_before_the_commit() {
+    let home = tempfile::tempdir().expect("a directory");
+    let _server = Postgres::start(home.path());
+    let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
+    end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
 #[tokio::test]
