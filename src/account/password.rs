@@ -1,7 +1,7 @@
 //! Passwords: Argon2id (RFC 9106). The threads that check them are in [`checker`].
 //!
 //! * A wrong password, an unknown account and a disabled one take the same time. A stored hash that is weaker than the configured
-//!   cost, or more than twice as dear, is replaced at the next sign-in. A failed check of a weaker one goes on until it took as
+//!   cost, or more than twice as costly, is replaced at the next sign-in. A failed check of a weaker one goes on until it took as
 //!   long as a whole one. That is measured, because a block of a smaller memory, which fits the caches better, costs less.
 //! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
 
@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn brings_a_hash_of_over_twice_the_cost_down_to_the_cost() {
-        for dearer in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
-            let stored = hash(dearer, &password("correct horse"));
+        for costlier in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
+            let stored = hash(costlier, &password("correct horse"));
             let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
-                panic!("accepted and hashed again: {dearer:?}");
+                panic!("accepted and hashed again: {costlier:?}");
             };
             assert_eq!(stored_cost(&new), Some(CHEAP));
         }

@@ -80,7 +80,7 @@ async fn a_handler_that_fails_changes_no_cookie_but_for_a_sign_out() {
 }
 
 #[tokio::test]
-async fn two_applications_with_the_same_keys_take_no_session_of_each_other() {
+async fn no_application_takes_a_session_of_another_with_its_keys() {
     let shop = serve().await;
     shop.sealjar(&["keys", "init"]);
     let [keys, store] = ["keys", "sign-outs.db"].map(|name| shop.home.path().join(name).display().to_string());

@@ -1,4 +1,4 @@
-//! Nobody learns from the time of a refusal whether an account exists, is disabled, or has an old hash: a weaker one, or a dearer
+//! Nobody learns from the time of a refusal whether an account exists, is disabled, or has an old hash: a weaker one, or a costlier
 //! one whose owner has signed in once.
 
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ const CASES: [(&str, &str); 6] = [
     ("a wrong password", "alice"),
     ("a disabled user", "mallory"),
     ("an account whose stored hash is weaker", "walter"),
-    ("an account whose stored hash was dearer", DEARER),
+    ("an account whose stored hash was costlier", COSTLIER),
     ("an account whose stored hash cannot be checked", "ursula"),
 ];
-const DEARER: &str = "dora";
+const COSTLIER: &str = "dora";
 
 #[test]
 fn refused_sign_ins_take_the_same_time_and_say_the_same() {
@@ -30,7 +30,7 @@ fn refused_sign_ins_take_the_same_time_and_say_the_same() {
         let add = home.run_with_input(&[&["users", "add", login][..], &cost].concat(), &format!("{PASSWORD}\n"));
         assert!(add.status.success());
     }
-    for (login, memory) in [(DEARER, "password.memory_kib=77824"), ("ursula", "password.memory_kib=200000")] {
+    for (login, memory) in [(COSTLIER, "password.memory_kib=77824"), ("ursula", "password.memory_kib=200000")] {
         let cost = ["users", "add", login, "--set", memory, "--set", "password.passes=2"];
         assert!(home.run_with_input(&cost, &format!("{PASSWORD}\n")).status.success());
     }
@@ -38,10 +38,10 @@ fn refused_sign_ins_take_the_same_time_and_say_the_same() {
     home.ok(&["users", "disable", "mallory"]);
     let budget = ["--set", "password.memory_budget_kib=180000", "--set", "password.threads=1"];
     let server = home.start_with(&[cost, budget].concat(), &[]);
-    let before = [DEARER, "nobody"].map(|login| shortest(&server.public, login));
-    println!("before its first sign-in: a dearer hash {:?}, an unknown user {:?}", before[0], before[1]);
-    assert!(before[0] > before[1] * 2, "the dearer hash shows, or this test proves nothing");
-    let signed_in = Wire::to(&server.public).sign_in("192.0.2.1", &Server::login_body(DEARER, PASSWORD));
+    let before = [COSTLIER, "nobody"].map(|login| shortest(&server.public, login));
+    println!("before its first sign-in: a costlier hash {:?}, an unknown user {:?}", before[0], before[1]);
+    assert!(before[0] > before[1] * 2, "the costlier hash shows, or this test proves nothing");
+    let signed_in = Wire::to(&server.public).sign_in("192.0.2.1", &Server::login_body(COSTLIER, PASSWORD));
     assert_eq!(signed_in.status, 200);
     let mut apart = f64::INFINITY;
     for round in 1..=ROUNDS {

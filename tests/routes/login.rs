@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::answer::Answer;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
+use crate::account::password::checker::PANICS;
 use crate::store::records::Change;
 
 const JSON: &str = "application/json";
@@ -85,6 +86,18 @@ async fn unknown_disabled_and_wrong_passwords_are_answered_alike() {
         seen.push((headers, answer.body));
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_panic_in_the_check_is_500_and_the_next_sign_in_works() {
+    let site = Site::new().await;
+    // More often than there are threads, and than an account may fail.
+    for _ in 0..20 {
+        let answer = site.post("/auth/login").json(&login_body("alice", PANICS)).send().await;
+        assert_eq!(answer.verdict(), "500 error");
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(60), site.login("alice")).await;
+    assert_eq!(site.status(&answer.expect("a thread lives")).await, "200");
 }
 
 #[tokio::test]

@@ -22,9 +22,9 @@ const MAX_COMBINATIONS: usize = 32;
 const MAX_WORDS: usize = 8;
 /// Maximum length of such a word, in characters. For longer ones, zxcvbn's numbers could overflow.
 const MAX_WORD: usize = 24;
-/// Minimum number of characters of an own word that is found if it is all that is left without digits and punctuation.
-const MIN_OWN_WORD: usize = 3;
-/// The same for other words. Half of all short texts are in some list, so that random passwords would be refused.
+/// Minimum number of characters of a word of the account. It is refused if it is all that is left without digits and punctuation.
+const MIN_ACCOUNT_WORD: usize = 3;
+/// The same for other words. Many shorter texts are in some list, so random passwords would be refused.
 const MIN_STEM: usize = 4;
 
 /// The characters that zxcvbn reads as letters, by letter.
@@ -48,7 +48,7 @@ const SUBSTITUTIONS: [(char, &str); 12] = [
 /// # Errors
 /// [`BadField`] if it would.
 pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(), BadField> {
-    if OwnWords::of(profile).lead_to(password.expose_text()) {
+    if AccountWords::of(profile).is_guessed(password.expose_text()) {
         return Err(BadField(
             "this password is among the first that are guessed, perhaps with digits or punctuation added; choose another, such as several words",
         ));
@@ -57,20 +57,20 @@ pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(
 }
 
 /// The words that an attacker who knows the account tries: names of the account, their parts, and the name of this program.
-struct OwnWords(Vec<String>);
+struct AccountWords(Vec<String>);
 
-impl OwnWords {
+impl AccountWords {
     fn of(profile: &Profile) -> Self {
         let (name, email) = (profile.display_name.as_str(), profile.email.as_str());
         let mut words = vec!["sealjar", profile.login_name.as_str(), name, email];
         words.extend(email.split('@').chain(name.split_whitespace()));
-        words.retain(|word| word.chars().count() >= MIN_OWN_WORD);
+        words.retain(|word| word.chars().count() >= MIN_ACCOUNT_WORD);
         Self(words.into_iter().map(|word| normalize(word).to_lowercase()).collect())
     }
 
     /// Whether the text, or what is left of it without digits and punctuation, is guessed first.
-    fn lead_to(&self, text: &str) -> bool {
-        if self.are_first(text) {
+    fn is_guessed(&self, text: &str) -> bool {
+        if self.is_guessed_as_it_is(text) {
             return true;
         }
         let is_added = |c: char| !c.is_alphabetic();
@@ -82,20 +82,20 @@ impl OwnWords {
         }
         let start = &unit[..unit.len() - without_start.len()];
         let added = Password::new(format!("{start}{}", &unit[without_end.len()..]).into());
-        if added.check_new().is_ok() && !self.are_first(added.expose_text()) {
+        if added.check_new().is_ok() && !self.is_guessed_as_it_is(added.expose_text()) {
             return false;
         }
         // A character at one end may be a substitution: "$ummer1".
         [stem, without_end, without_start].into_iter().any(|stem| {
             let is_long = stem.chars().count() >= MIN_STEM;
-            self.contain(stem) || (is_long && self.are_first(stem))
+            self.contains(stem) || (is_long && self.is_guessed_as_it_is(stem))
         })
     }
 
     /// Whether this very text is guessed first.
-    fn are_first(&self, text: &str) -> bool {
+    fn is_guessed_as_it_is(&self, text: &str) -> bool {
         let count = text.chars().count();
-        if self.contain(text) {
+        if self.contains(text) {
             true
         } else if count <= MAX_LOOKED_AT {
             self.guesses(text) < FIRST_GUESSES
@@ -106,9 +106,9 @@ impl OwnWords {
         }
     }
 
-    fn contain(&self, text: &str) -> bool {
+    fn contains(&self, text: &str) -> bool {
         let text = Zeroizing::new(text.to_lowercase());
-        self.0.iter().any(|word| *word == *text)
+        self.0.contains(&text)
     }
 
     /// How many guesses zxcvbn expects. For text of at most [`MAX_LOOKED_AT`] characters.

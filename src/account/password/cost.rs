@@ -24,7 +24,7 @@ impl Cost {
     const MOST_LANES: u32 = 16;
     const FRACTIONS: u64 = 200;
     /// A stored hash of more than this many times the configured work is replaced.
-    const MOST_TIMES: u64 = 2;
+    const MAX_RATIO: u64 = 2;
 
     /// The number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
     pub(super) fn work(self) -> u64 {
@@ -57,15 +57,15 @@ impl Cost {
         self.work() < other.work() || self.memory_kib < other.memory_kib
     }
 
-    /// Whether it takes more time than `other`, whatever it needs of memory and passes.
-    pub(crate) fn is_dearer_than(self, other: Self) -> bool {
+    /// Whether it takes more time than `other`, by its work.
+    pub(crate) fn has_more_work_than(self, other: Self) -> bool {
         self.work() > other.work()
     }
 
     /// Whether a stored hash of this cost is replaced by one of the configured cost at the next successful login: it is weaker, or
-    /// so dear that the time of a login tells that the account exists.
+    /// so costly that the time of a login tells that the account exists.
     pub(crate) fn is_replaced_by(self, configured: Self) -> bool {
-        self.is_weaker_than(configured) || self.work() > Self::MOST_TIMES * configured.work()
+        self.is_weaker_than(configured) || self.work() > Self::MAX_RATIO * configured.work()
     }
 
     pub(super) fn params(self) -> Result<Params, argon2::Error> {
@@ -88,7 +88,7 @@ impl Budget {
 
     /// Whether there is memory to check a stored hash of this cost.
     pub(crate) fn suffices_for(self, stored: Cost) -> bool {
-        self.lacks_kib(stored) <= self.spare_kib
+        self.extra_kib(stored) <= self.spare_kib
     }
 
     /// How much larger the budget must be to check stored hashes of this much memory.
@@ -97,7 +97,7 @@ impl Budget {
     }
 
     /// How much memory a stored hash of this cost needs beyond that of a thread.
-    pub(super) fn lacks_kib(self, stored: Cost) -> u32 {
+    pub(super) fn extra_kib(self, stored: Cost) -> u32 {
         stored.memory_kib.saturating_sub(self.cost.memory_kib)
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_hash_is_replaced_if_weaker_or_over_twice_as_dear() {
+    fn replaces_a_weaker_hash_or_one_of_over_twice_the_work() {
         let configured = Cost { memory_kib: 20_000, passes: 2, lanes: 1 };
         for (memory_kib, passes, is_replaced) in [
             (20_000, 2, false),

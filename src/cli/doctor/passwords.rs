@@ -86,12 +86,12 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
     let cost = config.password.cost();
     let PasswordCost { memory_budget_kib, .. } = config.password;
     let budget = Budget::new(cost, config.password.thread_count(), memory_budget_kib);
-    let (mut unreadable, mut too_large, mut dearer, mut weaker) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut unreadable, mut too_large, mut costlier, mut weaker) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for account in accounts {
         match stored_cost(&account.password_hash) {
             None => unreadable.push(account),
             Some(stored) if !budget.suffices_for(stored) => too_large.push((account, stored)),
-            Some(stored) if stored.is_dearer_than(cost) => dearer.push(account),
+            Some(stored) if stored.has_more_work_than(cost) => costlier.push(account),
             Some(stored) => weaker += usize::from(stored.is_weaker_than(cost)),
         }
     }
@@ -111,10 +111,10 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
             format!("set password.memory_budget_kib = {enough} or more, or: sealjar users passwd {name} --must-change");
         report.problem(CHECK, found, remedy);
     }
-    if let Some(first) = dearer.first() {
+    if let Some(first) = costlier.first() {
         let found = format!(
             "the time of a login shows that these accounts exist, because their stored hashes cost more than is configured: {}",
-            named(&dearer)
+            named(&costlier)
         );
         let remedy = format!(
             "nothing for hashes of more than twice the cost: each is replaced at its next login; or a new password: sealjar users passwd {}",
