@@ -1,9 +1,15 @@
 //! What the server must refuse: the only server-side state of a session, and it is in memory.
 //!
-//! An entry is *pending* (refused here, not yet on disk) or *durable* (committed by the store); both refuse. There are entries
-//! for one session and for all sessions of an account below a generation, and one generation for everybody. The list only
-//! grows, and its entries die with the tokens they refuse ([`retention`]), so that delivering an entry twice, late or out of
-//! order changes nothing.
+//! There are entries for one session and for all sessions of an account below a generation, and one generation for everybody.
+//! The list only grows, and its entries die with the tokens they refuse ([`retention`]), so that delivering an entry twice, late
+//! or out of order changes nothing. An entry is one of these, and each of them refuses:
+//!
+//! * *pending*: this process refuses the session, and must still get the entry committed.
+//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only such an entry lets a logout
+//!   succeed without another commit.
+//! * *logged*: the entry was read from the log. Its commit may have come too late, so that it may be thrown away too early, and
+//!   whoever wrote it commits it again. A reader cannot tell: a row's age counts from the writing of the row, and the time for
+//!   the commit from before it. So a logout that meets such an entry commits one of its own, at most once in each process.
 //!
 //! An entry may refuse a key instead. Such entries stay for ever, and are applied to the key ring ([`crate::session::Sessions`]).
 //!
@@ -97,31 +103,32 @@ impl RevocationList {
         self.subjects.get(sub).is_some_and(|entry| account_generation < entry.below)
     }
 
-    fn refuses_session(&self, sid: Sid) -> bool {
+    /// Whether this session is refused by itself.
+    pub(crate) fn refuses_session(&self, sid: Sid) -> bool {
         // Pending first: an entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
         (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains(sid)) || self.sessions.contains(sid)
     }
 
-    /// Whether the store has committed an entry for this session.
+    /// Whether this process has committed an entry for this session in time.
     pub fn is_durable(&self, sid: Sid) -> bool {
-        self.sessions.contains(sid)
+        self.sessions.is_durable(sid)
     }
 
-    /// Whether the store has committed that this subject's generations below `below` are dead.
+    /// Whether this process has committed in time that this subject's generations below `below` are dead.
     pub fn is_durable_below(&self, sub: &str, below: u64) -> bool {
         self.subjects.get(sub).is_some_and(|entry| entry.durable >= below)
     }
 
-    /// Refuses a session from now on, before the store has committed the entry. Returns whether it had no entry before: of several
-    /// calls for one session exactly one is told so.
+    /// Refuses a session from now on, before the store has committed the entry. Returns whether the entry was neither pending nor
+    /// durable before, so that it must be committed: of several calls for one session exactly one is told so.
     pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) -> bool {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        let is_new = self.pending_sessions.add(sid, keep_until);
+        let is_new = self.pending_sessions.add(sid, keep_until, false);
         if !is_new {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
         // An entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
-        let is_durable = self.sessions.contains(sid);
+        let is_durable = self.sessions.is_durable(sid);
         if is_durable {
             // Its commit is over, so nothing else would take the pending entry away.
             self.settle(sid);
@@ -143,20 +150,35 @@ impl RevocationList {
         self.subjects.raise(sub, |held| {
             is_new = held.below < below;
             held.below = held.below.max(below);
+            held.asked = held.asked.max(below);
         });
         is_new
     }
 
-    /// Takes an entry that the store has committed. Of two for the same thing the wider and longer one holds.
+    /// Takes an entry that this process has committed in time. It is not pending any more.
     pub fn add_durable(&self, entry: &Entry) {
+        self.add(entry, true);
+        if let Entry::Session { sid, .. } = entry {
+            self.settle(*sid);
+        }
+    }
+
+    /// Takes an entry that was read from the log. A pending one stays pending: what was read may be its commit that came too late.
+    pub fn add_logged(&self, entry: &Entry) {
+        self.add(entry, false);
+    }
+
+    /// Of two entries for the same thing the wider and longer one holds.
+    fn add(&self, entry: &Entry, durable: bool) {
         match entry {
             Entry::Session { sid, expires_at } => {
-                self.sessions.add(*sid, *expires_at);
-                self.settle(*sid);
+                self.sessions.add(*sid, *expires_at, durable);
             }
             Entry::Subject { sub, below, expires_at } => self.subjects.raise(sub, |held| {
                 held.below = held.below.max(*below);
-                held.durable = held.durable.max(*below);
+                if durable {
+                    held.durable = held.durable.max(*below);
+                }
                 held.expires_at = held.expires_at.max(*expires_at);
             }),
             Entry::Key { kid } => {
@@ -263,12 +285,13 @@ impl RevocationList {
         now.boot.saturating_sub(read.boot) <= self.freshness.max_staleness
     }
 
-    /// How many sessions are refused, pending ones included.
+    /// How many sessions are refused, pending ones included. One whose late commit was read from the log counts twice until it is
+    /// committed in time.
     pub fn len(&self) -> usize {
         self.sessions.len() + self.pending_sessions.len()
     }
 
-    /// How many sessions are refused that the store has not committed yet.
+    /// How many sessions are refused whose entry this process has yet to commit in time.
     pub fn pending(&self) -> usize {
         self.pending_sessions.len()
     }

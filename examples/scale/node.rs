@@ -212,7 +212,7 @@ impl Due {
         // C is at most so much ahead of the right time, see `retention::commit_time`.
         let ahead = CLOCK_SKEW + retention::CLOCK_RECORDED_EVERY;
         let last = scenario.day + ahead + scenario.entry_life(true).max(scenario.entry_life(false));
-        let mut ends = vec![0; usize::try_from(last.as_secs() + 1).expect("some weeks")];
+        let mut ends = vec![0; usize::try_from(last.as_secs() + 2).expect("some weeks")];
         // Touched, so that it is in what the process holds from the start, and not counted for the list.
         black_box(&mut ends).fill(0);
         Self { ends, pruned: 0, total: 0 }
@@ -220,7 +220,9 @@ impl Due {
 
     /// An entry is added; one that has come to its end before goes at the next pruning.
     pub(crate) fn add(&mut self, expires_at: UnixTime) {
-        let second = usize::try_from(expires_at.since(START).as_secs()).expect("some weeks");
+        // The list keeps it until the next even second.
+        let end = UnixTime(expires_at.0.next_multiple_of(2));
+        let second = usize::try_from(end.since(START).as_secs()).expect("some weeks");
         self.ends[second.max(self.pruned)] += 1;
         self.total += 1;
     }

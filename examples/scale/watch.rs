@@ -132,9 +132,10 @@ impl Copy {
     ) -> Result<(), Violation> {
         self.try_to_renew(node, at, lifetimes, watched)?;
         let (_, expires_at) = self.ended.expect("old since it was answered");
-        // It has pruned at some moment of the last step, which may have been of the second before.
+        // It has pruned at some moment of the last step, which may have been of the second before. And the list keeps an entry
+        // until the next even second.
         let late = node.list.time(node.now(at)).since(expires_at).as_secs();
-        if late > 1 && node.list.is_durable(self.sid) {
+        if late > 2 && node.list.is_durable(self.sid) {
             return Err(Violation::KeptTooLong { node: node.number, secs: late });
         }
         Ok(())

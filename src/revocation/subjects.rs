@@ -18,9 +18,11 @@ const MARKS: usize = 1 << 16;
 pub(super) struct SubjectEntry {
     /// Refuses generations below this.
     pub(super) below: u64,
-    /// Up to which generation the store has committed that; lower than `below` while an entry is pending.
+    /// The highest `below` that this process has asked the store for.
+    pub(super) asked: u64,
+    /// The highest `below` that this process has committed in time; lower than `asked` while an entry is pending.
     pub(super) durable: u64,
-    /// When the committed part may go.
+    /// When the rest may go.
     pub(super) expires_at: UnixTime,
 }
 
@@ -48,9 +50,9 @@ impl Subjects {
         self.marks.mark(self.map.hasher().hash_one(sub));
     }
 
-    /// Throws away what the store has committed and what ended before `instant`.
+    /// Throws away what ended before `instant` and is not pending.
     pub(super) fn prune(&self, instant: UnixTime) {
-        self.map.retain(|_, entry| entry.durable < entry.below || entry.expires_at >= instant);
+        self.map.retain(|_, entry| entry.durable < entry.asked || entry.expires_at >= instant);
         table::fit(&self.map);
         self.fit_marks();
     }
@@ -78,7 +80,7 @@ mod tests {
         // So many that most hashes share a bit with one of them.
         for number in 0..400_000 {
             let expires_at = UnixTime(if number < 1000 { 2 } else { 1 });
-            subjects.raise(&name(number), |entry| *entry = SubjectEntry { below: number, durable: number, expires_at });
+            subjects.raise(&name(number), |entry| *entry = SubjectEntry { below: number, expires_at, ..*entry });
         }
         assert!((0..400_000).all(|number| below(number) == Some(number)));
         assert!((400_000..401_000).all(|number| below(number).is_none()));

@@ -19,9 +19,6 @@ const AT_ONCE: usize = 1 << 18;
 /// A table with no more places than that is small enough whatever is in it.
 const SMALL: usize = 16;
 
-/// Unix seconds in 4 bytes, which do until 2106 and then count as 2106: with them an entry is 20 bytes and not 24.
-type Seconds = u32;
-
 /// Room for marks of a large table, in bytes. Of up to half a million entries one of sixteen others is looked up in vain; of a million
 /// one of nine, of ten million most.
 const MARKS: usize = 1 << 20;
@@ -29,7 +26,7 @@ const MARKS: usize = 1 << 20;
 /// Refused sessions.
 #[derive(Debug)]
 pub(super) struct Table {
-    map: DashMap<Sid, Seconds, BuildHasherDefault<IdHasher>>,
+    map: DashMap<Sid, Kept, BuildHasherDefault<IdHasher>>,
     marks: Marks,
 }
 
@@ -49,15 +46,21 @@ impl Table {
         self.marks.may_hold(self.hash(sid)) && self.map.contains_key(&sid)
     }
 
-    /// Refuses a session, of two times until the later one. Says whether it was not refused before.
-    pub(super) fn add(&self, sid: Sid, until: UnixTime) -> bool {
-        let until = seconds(until);
+    /// Whether a session has an entry that was added as durable.
+    pub(super) fn is_durable(&self, sid: Sid) -> bool {
+        self.marks.may_hold(self.hash(sid)) && self.map.get(&sid).is_some_and(|kept| kept.is_durable())
+    }
+
+    /// Refuses a session, of two times until the later one. An entry that is durable stays so. Says whether it was not refused
+    /// before.
+    pub(super) fn add(&self, sid: Sid, until: UnixTime, durable: bool) -> bool {
+        let kept = Kept::new(until, durable);
         let mut new = false;
         let mut held = self.map.entry(sid).or_insert_with(|| {
             new = true;
-            until
+            kept
         });
-        *held = until.max(*held);
+        *held = held.or(kept);
         drop(held);
         // Also if it was there already: whoever put it there may not have come so far.
         self.marks.mark(self.hash(sid));
@@ -74,12 +77,12 @@ impl Table {
     /// It looks under locks that others may read under, too, and takes out one entry after the other, so that no check waits for
     /// longer than that.
     pub(super) fn prune(&self, instant: UnixTime) -> usize {
-        let ended = |until: &Seconds| *until < seconds(instant);
+        let ended = |kept: &Kept| kept.has_ended(instant);
         let mut gone = 0;
         loop {
             let found = self.map.iter().filter(|entry| ended(entry.value())).map(|entry| *entry.key());
             let found: Vec<Sid> = found.take(AT_ONCE).collect();
-            gone += found.iter().filter_map(|sid| self.map.remove_if(sid, |_, until| ended(until))).count();
+            gone += found.iter().filter_map(|sid| self.map.remove_if(sid, |_, kept| ended(kept))).count();
             if found.len() < AT_ONCE {
                 break;
             }
@@ -103,7 +106,7 @@ impl Table {
 
     #[cfg(test)]
     pub(super) fn entries(&self) -> Vec<(Sid, UnixTime)> {
-        self.map.iter().map(|entry| (*entry.key(), UnixTime(u64::from(*entry.value())))).collect()
+        self.map.iter().map(|entry| (*entry.key(), entry.value().until())).collect()
     }
 }
 
@@ -131,8 +134,39 @@ pub(super) fn fit<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S
     }
 }
 
-fn seconds(instant: UnixTime) -> Seconds {
-    Seconds::try_from(instant.0).unwrap_or(Seconds::MAX)
+/// Until when an entry is kept, and whether it is durable, in 4 bytes: with 8 an entry would be 24 bytes and not 20.
+///
+/// The lowest bit is the flag. The others count steps of two seconds, rounded up: they do until 2106, and then count as 2106.
+#[derive(Debug, Clone, Copy)]
+struct Kept(u32);
+
+impl Kept {
+    const MAX_STEPS: u32 = u32::MAX >> 1;
+
+    fn new(until: UnixTime, durable: bool) -> Self {
+        Self(Self::steps(until) << 1 | u32::from(durable))
+    }
+
+    fn steps(instant: UnixTime) -> u32 {
+        u32::try_from(instant.0.div_ceil(2)).unwrap_or(Self::MAX_STEPS).min(Self::MAX_STEPS)
+    }
+
+    const fn is_durable(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    fn has_ended(self, instant: UnixTime) -> bool {
+        self.0 >> 1 < Self::steps(instant)
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self((self.0 >> 1).max(other.0 >> 1) << 1 | (self.0 | other.0) & 1)
+    }
+
+    #[cfg(test)]
+    fn until(self) -> UnixTime {
+        UnixTime(2 * u64::from(self.0 >> 1))
+    }
 }
 
 #[cfg(test)]
@@ -146,21 +180,41 @@ mod tests {
 
     /// Adds so many.
     fn sign_out(table: &Table, count: usize, until: u64) {
-        (0..count).for_each(|_| assert!(table.add(Sid::random(), UnixTime(until))));
+        (0..count).for_each(|_| assert!(table.add(Sid::random(), UnixTime(until), true)));
     }
 
     #[test]
     fn gives_memory_back_after_a_peak_and_keeps_what_is_left() {
         let table = Table::large();
-        sign_out(&table, 100_000, 1);
+        sign_out(&table, 100_000, 2);
         let stay: Vec<Sid> = (0..5_000).map(|_| Sid::random()).collect();
-        stay.iter().for_each(|sid| assert!(table.add(*sid, UnixTime(2))));
+        stay.iter().for_each(|sid| assert!(table.add(*sid, UnixTime(4), true)));
         let peak = places(&table);
-        assert_eq!(table.prune(UnixTime(2)), 100_000);
+        assert_eq!(table.prune(UnixTime(3)), 100_000);
         assert!(places(&table) < peak / 8, "{} of {peak} places for 5,000", places(&table));
-        assert!(stay.iter().all(|sid| table.contains(*sid) && !table.add(*sid, UnixTime(2))));
-        assert_eq!(table.prune(UnixTime(3)), 5_000);
+        assert!(stay.iter().all(|sid| table.contains(*sid) && !table.add(*sid, UnixTime(4), true)));
+        assert_eq!(table.prune(UnixTime(5)), 5_000);
         assert!(places(&table) <= SMALL * SHARDS, "{} places for none", places(&table));
+    }
+
+    #[test]
+    fn keeps_an_entry_until_its_time_and_no_second_longer_than_two() {
+        for (until, last) in [(0, 0), (1, 2), (2, 2), (u64::from(u32::MAX) - 1, u64::from(u32::MAX) - 1)] {
+            let kept = Kept::new(UnixTime(until), false);
+            assert!(!kept.has_ended(UnixTime(last)), "{until}");
+            assert!(kept.has_ended(UnixTime(last + 1)) || last + 1 >= u64::from(u32::MAX), "{until}");
+        }
+        assert!(!Kept::new(UnixTime(u64::MAX), false).has_ended(UnixTime(u64::MAX)), "2106 has no end");
+        assert_eq!(size_of::<(Sid, Kept)>(), 20);
+    }
+
+    #[test]
+    fn what_is_durable_once_stays_so_until_the_later_time() {
+        let (table, sid) = (Table::small(), Sid::random());
+        assert!(table.add(sid, UnixTime(8), false) && !table.is_durable(sid));
+        assert!(!table.add(sid, UnixTime(4), true) && table.is_durable(sid));
+        assert!(!table.add(sid, UnixTime(6), false) && table.is_durable(sid));
+        assert_eq!(table.entries(), [(sid, UnixTime(8))]);
     }
 
     #[test]

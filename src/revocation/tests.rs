@@ -44,6 +44,38 @@ fn a_durable_entry_is_not_pending_again() {
     assert!(list.refuses_session(sid(1)));
 }
 
+/// A commit that came too late is in the log all the same, and its follower may read it before the entry is committed again.
+#[test]
+fn an_entry_read_from_the_log_refuses_and_is_not_durable() {
+    let list = list();
+    list.add_logged(&session(1, 100));
+    assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
+    assert!(list.add_pending(sid(1), UnixTime(1_000)), "it must be committed here");
+    assert!(!list.add_pending(sid(1), UnixTime(1_000)), "once");
+    list.add_logged(&session(1, 100));
+    assert!(!list.is_durable(sid(1)), "reading it settles nothing");
+    assert_eq!((list.pending(), list.pending.load(Ordering::Acquire)), (1, 1));
+    list.add_durable(&session(1, 200));
+    list.add_logged(&session(1, 100));
+    assert!(list.is_durable(sid(1)), "once committed in time, it stays durable");
+    assert_eq!((list.pending(), list.pending.load(Ordering::Acquire)), (0, 0));
+    list.add_logged(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(100) });
+    assert!(list.refuses_account("s", 4) && !list.is_durable_below("s", 5));
+}
+
+#[test]
+fn a_pending_entry_outlives_the_row_of_its_late_commit() {
+    let list = list();
+    list.add_pending(sid(1), UnixTime(1_000));
+    list.add_logged(&session(1, 100));
+    list.add_pending_below("s", 5);
+    list.add_logged(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(100) });
+    list.add_logged(&Entry::Subject { sub: "other".into(), below: 5, expires_at: UnixTime(100) });
+    list.prune(UnixTime(500));
+    assert!(list.refuses_session(sid(1)) && list.refuses_account("s", 4));
+    assert!(!list.refuses_account("other", 4), "nothing is pending for this one");
+}
+
 #[test]
 fn a_pending_generation_is_kept_until_it_is_committed() {
     let list = list();

@@ -65,7 +65,7 @@ impl Committer {
         }
     }
 
-    /// Refuses at once, and returns when the store has it.
+    /// Refuses at once, and returns when this process has committed it in time.
     pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Result<(), NotDurable> {
         self.revoke_telling(revokes, |_| ()).await
     }
@@ -106,12 +106,13 @@ impl Committer {
         }
     }
 
-    /// Returns whether the refusal is new.
+    /// Returns whether the refusal is new. One that was read from the log is not new, though it is committed again.
     fn refuse(&self, revoke: &Revoke) -> bool {
         match revoke {
             Revoke::Session { sid, token } => {
+                let is_refused = self.list.refuses_session(*sid);
                 let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
-                self.list.add_pending(*sid, retention::pending_until(deadline))
+                self.list.add_pending(*sid, retention::pending_until(deadline)) && !is_refused
             }
             Revoke::Subject { sub, below } | Revoke::SubjectSoFar { sub, at_least: below } => {
                 self.list.add_pending_below(sub, *below)

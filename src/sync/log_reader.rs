@@ -85,7 +85,7 @@ fn take(rows: &[Logged], list: &RevocationList, news: News<'_>) {
             audit::revoked_elsewhere(&row.entry);
             row.age.iter().for_each(|age| lag.observe(*age));
         }
-        list.add_durable(&row.entry);
+        list.add_logged(&row.entry);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Loaded with LD_PRELOAD into a server under test. While the file named by DISK_FAULT holds
  *   fail   fsync and fdatasync report EIO,
  *   full   writing to a write-ahead log reports ENOSPC,
- *   hang   fsync and fdatasync wait until it says something else.
+ *   hang   fsync and fdatasync wait until it says something else, and then work, whatever it says.
  * Anything else, or no file: everything works. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -26,8 +26,8 @@ static int is(const char *fault) {
 
 static int sync_with(const char *name, int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, name);
-    while (is("hang")) nanosleep(&(struct timespec){0, 1000000}, NULL);
     if (is("fail")) { errno = EIO; return -1; }
+    while (is("hang")) nanosleep(&(struct timespec){0, 1000000}, NULL);
     return real(file);
 }
 

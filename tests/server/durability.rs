@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use crate::database;
 use crate::harness::{Home, Server, Session, client, until};
 
 #[tokio::test]
@@ -145,6 +147,44 @@ async fn a_disk_that_hangs_is_a_503_after_a_while_and_never_a_success() {
     assert_eq!(server.logout(&session).await, "503 not-durable");
     home.set_disk("works");
     assert_eq!(server.logout(&session).await, "200");
+}
+
+/// The commit is in the log with an expiry that counts from too early a time, so it must be made again before anybody is told.
+#[tokio::test]
+async fn a_commit_that_came_too_late_is_no_success() {
+    let home = Home::new();
+    let server = home.start_on_faulty_disk();
+    let session = server.login("alice").await;
+    let rows = async || database::number(&home, "SELECT count(*) FROM revocation").await;
+    home.set_disk("hang");
+    // Each takes as long as a commit may.
+    for _ in 0..2 {
+        assert_eq!(server.logout(&session).await, "503 not-durable");
+    }
+    // The commit that hangs succeeds, and every later one fails.
+    home.set_disk("fail");
+    while rows().await == 0 {}
+    let committed = Instant::now();
+    let is_read = async || {
+        let (_, body) = server.readiness().await;
+        u128::from(body["staleness_ms"].as_u64().expect("a number")) < committed.elapsed().as_millis()
+    };
+    while !is_read().await {}
+    for _ in 0..2 {
+        assert_eq!(server.logout(&session).await, "503 not-durable", "its follower has read the late row");
+    }
+    home.set_disk("works");
+    assert_eq!(server.logout(&session).await, "200");
+    let committed = rows().await;
+    assert_eq!(server.logout(&session).await, "200");
+    assert_eq!(rows().await, committed, "what is durable is not committed again");
+    server.kill();
+
+    let server = home.start();
+    for _ in 0..3 {
+        assert_eq!(server.logout(&session).await, "200");
+    }
+    assert_eq!(rows().await, committed + 1, "another process commits what it has only read, once");
 }
 
 #[tokio::test]

@@ -87,7 +87,10 @@ impl Node {
             Delivery::Again => entries.extend(store.entries_after(0).into_iter().rev()),
             Delivery::Torn => entries.truncate(entries.len() / 2),
         }
-        entries.iter().for_each(|(_, entry)| self.take(entry));
+        for (_, entry) in &entries {
+            self.list().add_logged(entry);
+            self.heard.add(entry, 0);
+        }
         if !matches!(delivery, Delivery::Torn) {
             self.list().raise_global_generation(store.state.global_generation);
             self.list().raise_pruned_through(store.state.pruned_through);
@@ -102,7 +105,7 @@ impl Node {
         self.reports(store, at);
     }
 
-    /// Takes an entry that the store has committed.
+    /// Takes an entry that this node has committed in time.
     pub(super) fn take(&mut self, entry: &Entry) {
         self.list().add_durable(entry);
         self.heard.add(entry, 0);
