@@ -19,6 +19,7 @@
 mod entry;
 mod marks;
 pub mod retention;
+mod rollback;
 mod subjects;
 mod table;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::Duration;
 use crate::clock::{Now, UnixTime, milliseconds};
 use crate::id::{Kid, Sid};
 pub use entry::Entry;
+use rollback::Rollback;
 use subjects::Subjects;
 use table::Table;
 
@@ -64,6 +66,7 @@ pub struct RevocationList {
     /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
     pending: AtomicUsize,
     global_generation: AtomicU64,
+    rollback: Rollback,
     pruned_through: AtomicU64,
     /// The boot clock, in milliseconds, at the start of the last successful poll; 0 before the first.
     synced: AtomicU64,
@@ -81,6 +84,7 @@ impl RevocationList {
             key_count: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             global_generation: AtomicU64::new(0),
+            rollback: Rollback::default(),
             pruned_through: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             freshness,
@@ -223,6 +227,11 @@ impl RevocationList {
     /// The generation of which a token must be at least.
     pub fn global_generation(&self) -> u64 {
         self.global_generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the store was rolled back.
+    pub(crate) const fn rollback(&self) -> &Rollback {
+        &self.rollback
     }
 
     /// The instant to hold against deadlines: the wall clock, but never before `pruned_through`.

@@ -101,14 +101,21 @@ fn opens_tokens(ring: &KeyRing, time: UnixTime) -> bool {
 pub(super) enum Degradation {
     SignOutsNotStored,
     DatabaseReplaced,
+    StoreRolledBack,
     NoActiveKey,
     KeyRingUnreadable,
     ListStale,
 }
 
 impl Degradation {
-    pub(super) const ALL: [Self; 5] =
-        [Self::SignOutsNotStored, Self::DatabaseReplaced, Self::NoActiveKey, Self::KeyRingUnreadable, Self::ListStale];
+    pub(super) const ALL: [Self; 6] = [
+        Self::SignOutsNotStored,
+        Self::DatabaseReplaced,
+        Self::StoreRolledBack,
+        Self::NoActiveKey,
+        Self::KeyRingUnreadable,
+        Self::ListStale,
+    ];
     /// Commits that take longer are reported. Each request waits for as long.
     const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
     /// A key ring that was not read for longer is reported. It is read about twice a second.
@@ -119,6 +126,7 @@ impl Degradation {
         match self {
             Self::SignOutsNotStored => "sign-outs-not-stored",
             Self::DatabaseReplaced => "database-replaced",
+            Self::StoreRolledBack => "store-rolled-back",
             Self::NoActiveKey => "no-active-key",
             Self::KeyRingUnreadable => "key-ring-unreadable",
             Self::ListStale => "list-stale",
@@ -136,6 +144,9 @@ impl Degradation {
             }
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {
                 "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
+            }),
+            Self::StoreRolledBack => list.rollback().is_found().then(|| {
+                "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored".to_owned()
             }),
             Self::NoActiveKey => {
                 let problem = "no key is active: nobody can sign in, and no session is renewed";

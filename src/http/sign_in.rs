@@ -159,7 +159,7 @@ pub(super) async fn authenticate(
         audit::throttled(purpose, throttled.by.name(), network);
         Problem::Throttled(throttled.wait)
     })?;
-    match check(context, &mut attempt, token, &login_name, password).await {
+    match check(context, &mut attempt, token, &presented, &login_name, password).await {
         Ok(Ok(found)) => {
             attempt.succeeded(context.now().boot);
             Ok(found)
@@ -184,11 +184,13 @@ pub(super) async fn authenticate(
 type Refused = (Failure, Option<String>);
 
 /// Checks a password against the account of this name. An error means that it was not checked. `token` is the one that the attempt
-/// was admitted with.
+/// was admitted with, of all that are `presented`. A session of the account that has a higher generation than the account shows that
+/// the store was rolled back.
 async fn check(
     context: &Context,
     attempt: &mut Attempt<'_>,
     token: Option<&Presented>,
+    presented: &[Presented],
     login_name: &LoginName,
     password: Password,
 ) -> Result<Result<Checked, Refused>, Problem> {
@@ -203,6 +205,13 @@ async fn check(
     }
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
+    let lost = |token: &Presented| {
+        let is_ahead = |account: &Account| *token.sub == *account.sub && token.account_generation > account.generation;
+        account.as_ref().is_some_and(is_ahead)
+    };
+    if presented.iter().any(lost) {
+        app.sessions.revocations().rollback().note_loss(state.global_generation);
+    }
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let may_sign_in = account.as_ref().is_some_and(|account| !account.disabled);
     let is_of_account = |token: &Presented| {

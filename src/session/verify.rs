@@ -160,6 +160,9 @@ impl Sessions {
     /// # Errors
     /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
     pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
+        if claims.identity.global_generation > self.revocations.global_generation() {
+            self.revocations.rollback().note_generation(claims.identity.global_generation);
+        }
         // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
         let revoked = self.is_revoked(claims);
         let time = self.revocations.time(now);

@@ -2,7 +2,8 @@
 //!
 //! The log is read again from where the last poll ended, the row that was read last included. If that row is not there any more,
 //! or is another, then this is not the log that was followed: it was pruned, or a backup or a standby that lacked the last
-//! commits has taken its place, and numbers may have been given out twice. Then it is read again whole. Entries written by this
+//! commits has taken its place, and numbers may have been given out twice. Then it is read again whole, and if it was not pruned,
+//! that is evidence for the alarm that the store was rolled back (`revocation/rollback.rs`). Entries written by this
 //! process come back and change nothing. That is how other nodes, `sealjar revoke` and `sealjar users` reach a running server.
 
 use crate::audit;
@@ -40,6 +41,7 @@ pub(super) async fn catch_up(
     news: News<'_>,
 ) -> Result<State, StoreError> {
     let started = Now::read();
+    let required = list.rollback().required().max(list.global_generation());
     let mut page = store.read_log(place.as_ref().map_or(0, |(seq, _)| *seq), PAGE).await?;
     let state = loop {
         // The next page is read while this one is taken.
@@ -52,9 +54,7 @@ pub(super) async fn catch_up(
             && !rows.first().is_some_and(|row| row.seq == *seq && row.entry == *entry)
         {
             if entry.expires_at() >= page.state.pruned_through {
-                tracing::warn!(
-                    "the store lacks what was in it: if it was restored or failed over, run: sealjar store restored"
-                );
+                list.rollback().note_loss(page.state.global_generation);
             }
             *place = None;
             page = store.read_log(0, PAGE).await?;
@@ -67,6 +67,13 @@ pub(super) async fn catch_up(
             None => break page.state,
         }
     };
+    match list.rollback().decide(required, state.global_generation) {
+        Some(true) => tracing::error!(
+            "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored"
+        ),
+        Some(false) => tracing::info!("the store was brought up to date after it lacked what was in it"),
+        None => {}
+    }
     if matches!(news, News::Fresh(_)) && list.global_generation() < state.global_generation {
         audit::everyone_revoked(state.global_generation);
     }

@@ -10,6 +10,9 @@ use crate::postgres::Postgres;
 /// Nodes with little to say, where thousands of requests are sent.
 pub(crate) const QUIET: [&str; 2] = ["--set", "log.level=sealjar=info,sealjar::audit=off"];
 
+/// The metric that says whether a node found its store rolled back.
+pub(crate) const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
+
 /// A home whose store is the database `sealjar`, with the account `alice`.
 pub(crate) fn home(database: &Postgres, settings: &[&str]) -> Home {
     Home::with_settings(&[&[database.store().as_str()], settings].concat())

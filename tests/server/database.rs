@@ -21,9 +21,3 @@ pub(crate) async fn fill(home: &Home, count: i64) {
     );
     run(&mut open(home, "sealjar.db").await, &statement).await;
 }
-
-/// Returns the number that a query of the home's database gives.
-pub(crate) async fn number(home: &Home, query: &str) -> i64 {
-    let mut database = open(home, "sealjar.db").await;
-    sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut database).await.expect("a number")
-}

@@ -149,13 +149,18 @@ async fn a_disk_that_hangs_is_a_503_after_a_while_and_never_a_success() {
     assert_eq!(server.logout(&session).await, "200");
 }
 
+async fn rows(home: &Home) -> i64 {
+    let mut database = database::open(home, "sealjar.db").await;
+    sqlx::query_scalar("SELECT count(*) FROM revocation").fetch_one(&mut database).await.expect("a number")
+}
+
 /// The commit is in the log with an expiry that counts from too early a time, so it must be made again before anybody is told.
 #[tokio::test]
 async fn a_commit_that_came_too_late_is_no_success() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
-    let rows = async || database::number(&home, "SELECT count(*) FROM revocation").await;
+    let rows = async || rows(&home).await;
     home.set_disk("hang");
     // Each takes as long as a commit may.
     for _ in 0..2 {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Session, client, until};
 use crate::mint::Mint;
-use crate::nodes::{self, until_all};
+use crate::nodes::{self, ROLLED_BACK, until_all};
 use crate::postgres::Postgres;
 use crate::turn;
 
@@ -100,12 +100,16 @@ async fn store_restored_makes_good_for_commits_that_a_failover_lost() {
     standby.take_over(&primary);
     for node in &mut nodes {
         node.wait_for("the store lacks what was in it");
+        assert_eq!(node.metric(ROLLED_BACK).await, 1.0);
     }
     nodes.push(home.start());
     nodes[3].until_status(&ended, "200").await;
     home.ok(&["store", "restored"]);
     for session in [&live, &ended] {
         until_all(&nodes, session, "401 revoked").await;
+    }
+    for node in &nodes {
+        assert_eq!(node.metric(ROLLED_BACK).await, 0.0);
     }
     until_all(&nodes, &nodes[0].login("alice").await, "200").await;
 }

@@ -1,6 +1,6 @@
 //! A backup is put back under running nodes, and `sealjar store restored` ends what it would have revived.
 
-use crate::nodes::{self, until_all};
+use crate::nodes::{self, ROLLED_BACK, until_all};
 use crate::postgres::Postgres;
 
 #[tokio::test]
@@ -25,9 +25,18 @@ async fn nothing_that_a_backup_revives_lives_on_any_node() {
     for session in [&live, &ended, &bobs] {
         nodes[3].until_status(session, "200").await;
     }
+    for node in &mut nodes[..3] {
+        node.wait_for("the store lacks what was in it");
+    }
+    assert_eq!(nodes[3].metric(ROLLED_BACK).await, 0.0, "it has seen nothing later");
+    assert_eq!(nodes[3].status(&last).await, "200");
+    nodes[3].wait_for("the store lacks what was in it");
     home.ok(&["store", "restored"]);
     for session in [&live, &ended, &bobs, &bobs_next, &last] {
         until_all(&nodes, session, "401 revoked").await;
+    }
+    for node in &nodes {
+        assert_eq!(node.metric(ROLLED_BACK).await, 0.0);
     }
     // Three of them still refuse what was refused before, of bob's account too.
     for login in ["alice", "bob"] {
