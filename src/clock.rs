@@ -16,6 +16,9 @@ use time::{OffsetDateTime, UtcOffset};
 /// the wall clock by more than this stops pruning.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// How far a node's clock may be from the store's. Half of [`CLOCK_SKEW`], so that two nodes are never further apart than that.
+pub const STORE_CLOCK_SKEW: Duration = Duration::from_secs(CLOCK_SKEW.as_secs() / 2);
+
 /// An instant in whole Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgRow;
 
+use super::error::StoreError;
 use crate::account::{Profile, Roles, new_subject};
-use crate::clock::UnixTime;
+use crate::clock::{STORE_CLOCK_SKEW, UnixTime};
 use crate::id::Sid;
 use crate::revocation::Entry;
 use crate::session::claims::Flags;
@@ -68,6 +69,25 @@ pub(crate) struct State {
     pub(crate) pruned_through: UnixTime,
     /// The time by the store's clock, if it has one of its own.
     pub(crate) clock: Option<UnixTime>,
+}
+
+impl State {
+    /// Returns by how many whole seconds this machine's clock and the store's differ at least, if the store has a clock. This
+    /// machine's clock said `asked` before the counters were read, and `answered` after. The real difference is less than a second
+    /// more than this, and than the time that the store took to answer.
+    pub(crate) fn clock_difference(&self, asked: UnixTime, answered: UnixTime) -> Option<Duration> {
+        self.clock.map(|clock| asked.since(clock).max(clock.since(answered)))
+    }
+
+    /// Returns an error if this machine's clock is not within [`STORE_CLOCK_SKEW`] of the store's.
+    pub(crate) fn check_clock(&self, asked: UnixTime, answered: UnixTime) -> Result<(), StoreError> {
+        match (self.clock, self.clock_difference(asked, answered)) {
+            (Some(there), Some(apart)) if apart >= STORE_CLOCK_SKEW => {
+                Err(StoreError::ClocksApart { here: answered, there })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A page of the revocation log, and the counters as they were after its rows were read.
@@ -157,5 +177,28 @@ impl From<&Presented> for Revoke {
         let remembered = Flags::remembered(presented.flags);
         let token = TokenFacts { absolute_deadline: presented.absolute_deadline, remembered };
         Self::Session { sid: presented.sid, token: Some(token) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_half_a_minute_from_the_store_is_an_error() {
+        let state = |clock| State { global_generation: 0, pruned_through: UnixTime(0), clock };
+        for (clock, asked, answered, is_near) in [
+            (1_000, 1_029, 1_029, true),
+            (1_000, 1_030, 1_030, false),
+            (1_000, 971, 971, true),
+            (1_000, 970, 970, false),
+            // The store took long to answer, and its clock was read at an unknown time meanwhile.
+            (1_000, 980, 1_040, true),
+            (1_000, 1_030, 1_040, false),
+        ] {
+            let checked = state(Some(UnixTime(clock))).check_clock(UnixTime(asked), UnixTime(answered));
+            assert_eq!(checked.is_ok(), is_near, "{clock} {asked} {answered}");
+        }
+        assert!(state(None).check_clock(UnixTime(0), UnixTime(0)).is_ok(), "SQLite has no clock of its own");
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::clock::{CLOCK_SKEW, Now, StepGuard, UnixTime};
+use crate::clock::{Now, StepGuard, UnixTime};
 use crate::id;
 use crate::revocation::{Freshness, RevocationList, WhenStale, retention};
 use crate::session::Lifetimes;
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::records::{Sealing, State};
+use crate::store::records::Sealing;
 use crate::sync::lag::Lag;
 use crate::sync::log_reader::{News, Place, catch_up};
 
@@ -63,7 +63,7 @@ impl Follower {
             fail_open: when_stale == WhenStale::Allow,
         };
         let state = store.state().await?;
-        check_clocks(&state, now)?;
+        state.check_clock(now.wall, Now::read().wall)?;
         list.raise_pruned_through(state.pruned_through);
         let mut follower = Self {
             store,
@@ -160,7 +160,9 @@ impl Follower {
         if now.boot >= self.next_record && self.records.is_empty() {
             self.next_record = now.boot + RECORD_EVERY;
             self.reached = self.reached.max(now.wall);
-            let may_prune = check_clocks(&state, now).inspect_err(|error| tracing::error!(%error, "nothing is pruned"));
+            // What a node with a wrong clock prunes, the others lose.
+            let checked = state.check_clock(now.wall, Now::read().wall);
+            let may_prune = checked.inspect_err(|error| tracing::error!(%error, "nothing is pruned"));
             let prune = may_prune.is_ok() && self.steps.may_prune(now);
             self.records.spawn(self.record(now, prune));
         }
@@ -185,19 +187,5 @@ impl Follower {
             }
             Ok(())
         }
-    }
-}
-
-/// Refuses a store whose clock is further from this machine's than two nodes' may be: what it prunes, the others lose.
-fn check_clocks(state: &State, read: Now) -> Result<(), StoreError> {
-    // The store was asked after `read`, and answered before now; both clocks count whole seconds.
-    let (earliest, latest) = (read.wall, Now::read().wall.plus(Duration::from_secs(1)));
-    match state.clock {
-        Some(clock)
-            if earliest > clock.plus(CLOCK_SKEW + Duration::from_secs(1)) || clock > latest.plus(CLOCK_SKEW) =>
-        {
-            Err(StoreError::ClocksApart { here: latest, there: clock })
-        }
-        _ => Ok(()),
     }
 }

@@ -1,17 +1,18 @@
 //! A wrong clock makes no revoked session valid again (docs/security/promises.md), at a price. Nodes must agree on the time to
-//! within a minute.
+//! within a minute, and each of them with the store to within half of that.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::keys;
 use super::report::Report;
-use crate::clock::{CLOCK_SKEW, Now, UnixTime};
+use crate::clock::{CLOCK_SKEW, Now, STORE_CLOCK_SKEW, UnixTime};
 use crate::keyring::KeyRing;
 use crate::store::Store;
 use crate::store::error::StoreError;
 
 /// Half of what is allowed.
-const NOTICEABLE: u64 = CLOCK_SKEW.as_secs() / 2;
+const NOTICEABLE: Duration = Duration::from_secs(STORE_CLOCK_SKEW.as_secs() / 2);
 /// Where systemd-timesyncd works; it makes a file there once it has set the clock.
 const TIMESYNC: &str = "/run/systemd/timesync";
 
@@ -48,19 +49,19 @@ fn check_synchronised(report: &mut Report) {
 
 async fn check_store(store: &Store, report: &mut Report) -> Result<(), StoreError> {
     const CHECK: &str = "clock.store";
+    let asked = Now::read().wall;
     let state = store.state().await?;
     let now = Now::read().wall;
     let reached = store.clock_reached().await?.max(state.pruned_through);
     if reached > now.plus(CLOCK_SKEW) {
         behind(CHECK, "a server counted on it being", reached, now, report);
     }
-    if let Some(there) = state.clock {
-        let apart = there.0.abs_diff(now.0);
+    if let (Some(there), Some(apart)) = (state.clock, state.clock_difference(asked, now)) {
         let found = format!("this machine's clock says {now}, the database's says {there}");
         let remedy = "set the clock that is wrong, and keep both by NTP";
-        if apart > CLOCK_SKEW.as_secs() {
+        if apart >= STORE_CLOCK_SKEW {
             report.problem(CHECK, found, remedy);
-        } else if apart > NOTICEABLE {
+        } else if apart >= NOTICEABLE {
             report.warning(CHECK, found, remedy);
         }
     }

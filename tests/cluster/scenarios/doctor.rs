@@ -42,6 +42,10 @@ fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
     is("store.server", &["--set", "postgres.max_connections=500"], &["warning"], "postgres.max_connections");
     let (levels, remedies) = found(&home, "clock.store", &[], "-2h");
     assert!(levels.contains(&"problem".to_owned()) && remedies.contains("NTP"), "{levels:?} {remedies}");
+    for (offset, level) in [("-40", "problem"), ("+40", "problem"), ("+20", "warning")] {
+        let (levels, remedies) = found(&home, "clock.store", &[], offset);
+        assert!(levels == [level] && remedies.contains("NTP"), "{offset}: {levels:?} {remedies}");
+    }
 
     for setting in ["fsync", "full_page_writes"] {
         set(&database, setting, "off");

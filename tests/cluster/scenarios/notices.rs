@@ -38,11 +38,11 @@ async fn a_node_that_heard_nothing_for_long_asks_and_listens_on() {
     let database = Postgres::start();
     let home = nodes::home(&database, &["http.idle_timeout=1h"]);
     let clock = home.path("clock");
-    write_clock(&clock, "-35s");
+    write_clock(&clock, "-29s");
     let [ends, follows] = [home.start(), home.start_with(&[], &every_clock(&clock))];
     until("both listen", || database.sql(LISTENERS).lines().count() == 2);
     let listeners = database.sql(LISTENERS);
-    write_clock(&clock, "+35s");
+    write_clock(&clock, "+29s");
     let asked = "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query = 'SELECT 1' AND state = 'idle'";
     until("one has asked", || listeners.contains(&database.sql(asked)) && !database.sql(asked).is_empty());
     assert_refused_within_a_second(&ends, &follows).await;
