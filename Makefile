@@ -7,7 +7,7 @@ FUZZ = $(CARGO) fuzz run --sanitizer none
 # Needs PostgreSQL's server, so that `make check` leaves it to `make test`.
 NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
 
-.PHONY: run check reference test proxy-mutations soak systemd lint deny fuzz bench screenshot doc man deb
+.PHONY: run check reference test proxy-mutations soak systemd lint deny fuzz loom bench screenshot doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -25,7 +25,8 @@ reference:
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --lib -- --quiet cli::reference::
 
 # Everything: the unit and property tests, the binary driven over HTTP, through faults and set clocks, the test vectors, the
-# command line's transcripts, the README's own transcript, the bench at a tiny size, and every fuzz target for a few seconds.
+# command line's transcripts, the README's own transcript, the bench at a tiny size, the interleavings of the Bloom filter, and
+# every fuzz target for a few seconds.
 test:
 	tests/run
 
@@ -65,6 +66,10 @@ fuzz:
 		found=fuzz/target/corpus/$$target; mkdir -p $$found; \
 		$(FUZZ) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECS) -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
+
+# The Bloom filter of the revocation list under all interleavings of its threads, and faults that this must find.
+loom:
+	cd tests/loom && $(CARGO) test --locked --quiet
 
 # Everything that says how fast it is: `cargo bench`, the server beside a bare handler and beside other libraries,
 # instructions per request, start and size. Writes docs/performance.md and the table in README.md, and lists missing tools.

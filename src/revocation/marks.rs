@@ -1,51 +1,54 @@
-//! A bit for each hash that may be in a map, to be looked at before the map.
+//! A [Bloom filter](https://en.wikipedia.org/wiki/Bloom_filter) with one hash function in front of a hash map.
 //!
-//! To look into a map is to write to a lock, which cores that do so take from each other; bits are only read. There are two sets
-//! of them. One is asked, and both are marked. To get rid of marks whose entries are gone, the other set is cleared, marked anew
-//! from the map, and asked from then on. No entry is ever missed:
+//! A lookup in the map writes to a lock, for which cores compete. A lookup in the filter only reads. The filter is double-buffered,
+//! so that it can be rebuilt while it is read: there are two sets of bits. Lookups read one of them, the *current* one, and every
+//! new entry is marked in both. A rebuild clears the other set, marks each entry of the map in it, and makes it the current one. That
+//! removes the bits of entries that are gone. No entry is ever missed:
 //!
-//! * An entry is marked after it is in the map, and counts from then on. If its mark is cleared, it was in the map before that, so
-//!   it is found there and marked again. If not, it is there.
-//! * A set that is asked may be cleared only after the next has taken its place. Whoever asked so slowly finds no mark, and that the
-//!   turn is another; and asks again.
+//! * An entry is marked after it was put into the map, and counts from then on. If a rebuild clears its bit, the entry was in the
+//!   map before, so the rebuild finds it there and marks it again. If the rebuild does not clear its bit, the bit is there.
+//! * A set is cleared only when it is not the current one. A slow lookup may still read it. Such a lookup finds no bit, sees that the
+//!   number of the rebuild has changed, and starts again.
 //!
-//! A set uses as much of its room as the map needs, so that it stays in a near cache where little is refused.
+//! `tests/loom/` explores the interleavings, with the orderings of memory that are written here and with weaker ones.
+//!
+//! A set uses only as many of its words as the map needs, so that a short list stays in a near cache.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Two sets of bits.
+/// The filter.
 pub(super) struct Marks {
     sets: [Set; 2],
-    /// The set that is asked is this modulo 2.
+    /// Number of rebuilds. The current set is this modulo 2.
     turn: AtomicUsize,
-    /// Marks made since the last turn, those of the same hash counted again.
+    /// Number of calls of [`Marks::mark`], without those for entries that were gone at the last rebuild.
     made: AtomicUsize,
     remaking: Mutex<()>,
 }
 
 struct Set {
     words: Box<[AtomicU64]>,
-    /// How many of them are used: a power of two. It changes only while they are cleared, before they are.
+    /// Number of words in use: a power of two. A rebuild changes it before it clears the words.
     used: AtomicUsize,
 }
 
 impl Set {
     fn place(&self, hash: u64) -> (&AtomicU64, u64) {
-        // To divide would take longer than all the rest.
+        // A mask: a division would take longer than the rest of the lookup.
         let word = usize::try_from(hash >> 6).unwrap_or(usize::MAX) & (self.used.load(Ordering::Acquire) - 1);
         (&self.words[word], 1 << (hash & 63))
     }
 }
 
 impl Marks {
-    /// So many are not worth to be got rid of.
+    /// Fewer stale bits than this are not worth a rebuild.
     const FEW: usize = 1000;
-    /// Of so many bits one is marked.
+    /// Number of bits for each entry.
     const BITS_EACH: usize = 16;
 
-    /// With room for so many bytes in each set: a power of two, and at least 8.
+    /// Makes an empty filter. Each set has `bytes` bytes: a power of two, and at least 8.
     pub(super) fn new(bytes: usize) -> Self {
         debug_assert!(bytes.is_power_of_two() && bytes >= 8);
         let sets = [(); 2].map(|()| Set {
@@ -55,18 +58,18 @@ impl Marks {
         Self { sets, turn: AtomicUsize::new(0), made: AtomicUsize::new(0), remaking: Mutex::new(()) }
     }
 
-    /// How many words to use for so many entries, of those that there are.
+    /// Returns the number of words to use for this number of entries, if there is room for `room` words.
     fn words(room: usize, entries: usize) -> usize {
         ((entries + Self::FEW) * Self::BITS_EACH / 64).next_power_of_two().min(room)
     }
 
-    /// Whether nothing is marked; then nothing need be hashed to know that it is not in the map. Marks are counted last, and a turn
-    /// takes off no more than those whose entries are gone: so this is no longer so when an entry's mark counts.
+    /// Returns whether nothing is marked. Then a lookup need not even hash. Marks are counted last, and a rebuild subtracts no more
+    /// than those whose entries are gone. So this is `false` as soon as the mark of an entry counts.
     pub(super) fn are_none(&self) -> bool {
         self.made.load(Ordering::Acquire) == 0
     }
 
-    /// Whether an entry of this hash may be in the map; if not, it is not.
+    /// Returns `false` only if the map has no entry of this hash.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
         let mut turn = self.turn.load(Ordering::Acquire);
         loop {
@@ -82,7 +85,7 @@ impl Marks {
         }
     }
 
-    /// Marks an entry that is in the map.
+    /// Marks an entry. It must be in the map already.
     pub(super) fn mark(&self, hash: u64) {
         for set in &self.sets {
             let (word, bit) = set.place(hash);
@@ -91,8 +94,8 @@ impl Marks {
         self.made.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Marks anew what is in a map of so many entries, if many marks are of others, or if they need more room or less. `hashes`
-    /// passes on the hash of each of them.
+    /// Rebuilds the filter of a map of this number of entries, if many bits are stale or if the entries need more or fewer words.
+    /// `hashes` calls its argument with the hash of each entry.
     pub(super) fn remake(&self, entries: usize, hashes: impl FnOnce(&mut dyn FnMut(u64))) {
         let _alone = self.remaking.lock().unwrap_or_else(PoisonError::into_inner);
         let (made, turn) = (self.made.load(Ordering::Relaxed), self.turn.load(Ordering::Relaxed));
@@ -101,10 +104,11 @@ impl Marks {
         if made < 2 * entries + Self::FEW && words == asked.used.load(Ordering::Relaxed) {
             return;
         }
-        // Whoever marks by the old number has put the entry into the map before this, and it is found there.
+        // A thread that marks by the old number of words has put its entry into the map before this, and it is found there.
         set.used.store(words, Ordering::Release);
         for word in &set.words {
-            // Read, too: so it is known that the entries of these marks are in the map.
+            // A lookup that reads this zero acquires it, and so sees the number of the rebuild before this one. A `swap` reads as
+            // well: so this thread acquires the bits that it clears, and sees their entries in the map.
             word.swap(0, Ordering::AcqRel);
         }
         let mut marked = 0;

@@ -36,7 +36,7 @@ fn every_decision_has_its_parts_and_is_in_the_index() {
 #[test]
 fn every_dependency_has_its_reason_above_it() {
     let mut found = 0;
-    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml", "tests/loom/Cargo.toml"] {
         let text = read(manifest);
         let mut previous = "";
         let mut in_dependencies = false;

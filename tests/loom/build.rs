@@ -1,0 +1,106 @@
+//! Makes a module of `src/revocation/marks.rs` with loom's atomics in the place of the standard library's, and one for each
+//! mutant of it. Each has the scenarios and a test.
+
+use std::path::Path;
+use std::{env, fs};
+
+/// Changes of the source that every module gets: loom's types, and constants so small that a filter has one word or two.
+const FOR_LOOM: &[(&str, &str)] = &[
+    (
+        "use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};",
+        "use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};",
+    ),
+    ("use std::sync::{Mutex, PoisonError};", "use loom::sync::Mutex; use std::sync::PoisonError;"),
+    ("const FEW: usize = 1000;", "const FEW: usize = 0;"),
+    ("const BITS_EACH: usize = 16;", "const BITS_EACH: usize = 64;"),
+];
+
+/// A fault that loom must find: its name, and what is replaced by what, exactly once, in the source or in the scenarios.
+type Mutant = (&'static str, &'static str, &'static str);
+
+const MUTANTS: &[Mutant] = &[
+    ("marks_one_set_only", "for set in &self.sets {", "for set in &self.sets[..1] {"),
+    (
+        "marks_before_the_map_has_the_entry",
+        "self.map.lock().expect(\"no thread panics with it\").push(hash);\n        self.marks.mark(hash);",
+        "self.marks.mark(hash);\n        self.map.lock().expect(\"no thread panics with it\").push(hash);",
+    ),
+    (
+        "clears_the_current_set",
+        "(&self.sets[turn % 2], &self.sets[(turn + 1) % 2]);",
+        "(&self.sets[(turn + 1) % 2], &self.sets[turn % 2]);",
+    ),
+    (
+        "takes_over_before_it_marks_anew",
+        "let mut marked = 0;",
+        "self.turn.store(turn + 1, Ordering::Release); let mut marked = 0;",
+    ),
+    ("does_not_mark_anew", "            word.fetch_or(bit, Ordering::Relaxed);\n", ""),
+    ("clears_by_writing_only", "word.swap(0, Ordering::AcqRel);", "word.store(0, Ordering::Relaxed);"),
+    ("clears_without_release", "word.swap(0, Ordering::AcqRel);", "word.swap(0, Ordering::Acquire);"),
+    (
+        "takes_over_without_release",
+        "self.turn.store(turn + 1, Ordering::Release);",
+        "self.turn.store(turn + 1, Ordering::Relaxed);",
+    ),
+    (
+        "reads_the_turn_without_acquire",
+        "let mut turn = self.turn.load(Ordering::Acquire);",
+        "let mut turn = self.turn.load(Ordering::Relaxed);",
+    ),
+    (
+        "reads_a_word_without_acquire",
+        "if word.load(Ordering::Acquire) & bit != 0 {",
+        "if word.load(Ordering::Relaxed) & bit != 0 {",
+    ),
+    ("does_not_look_at_the_turn_again", "if now == turn {", "if true {"),
+    (
+        "resizes_without_release",
+        "set.used.store(words, Ordering::Release);",
+        "set.used.store(words, Ordering::Relaxed);",
+    ),
+    (
+        "reads_the_size_without_acquire",
+        "(self.used.load(Ordering::Acquire) - 1)",
+        "(self.used.load(Ordering::Relaxed) - 1)",
+    ),
+    (
+        "counts_from_the_map_alone",
+        "self.made.fetch_sub(made.saturating_sub(marked), Ordering::Relaxed);",
+        "self.made.store(marked, Ordering::Relaxed);",
+    ),
+    ("does_not_count", "self.made.fetch_add(1, Ordering::Relaxed);", ""),
+    ("rebuilds_two_at_a_time", "let _alone = self.remaking.lock()", "let _ = self.remaking.lock()"),
+];
+
+fn main() {
+    let manifest = env::var("CARGO_MANIFEST_DIR").expect("set by cargo");
+    let read = |name: &str| {
+        let path = Path::new(&manifest).join(name);
+        println!("cargo::rerun-if-changed={}", path.display());
+        fs::read_to_string(path).expect("reads")
+    };
+    let source = read("../../src/revocation/marks.rs");
+    let (source, _tests) = source.split_once("#[cfg(test)]").expect("its tests come last");
+    // The documentation of a module cannot stand within one.
+    let source: String =
+        source.lines().filter(|line| !line.starts_with("//!")).map(|line| format!("{line}\n")).collect();
+    let scenarios = read("src/scenarios.rs");
+    let filter = FOR_LOOM.iter().fold(format!("{source}\n{scenarios}"), |text, (from, to)| replaced(&text, from, to));
+
+    let mut modules =
+        format!("mod filter {{\n{filter}\n#[test]\nfn misses_nothing() {{ crate::assert_correct(SCENARIOS); }}\n}}\n");
+    for (name, from, to) in MUTANTS {
+        let mutant = replaced(&filter, from, to);
+        modules += &format!(
+            "#[allow(unused)]\nmod {name} {{\n{mutant}\n#[test]\nfn is_found() {{ crate::assert_found(SCENARIOS); }}\n}}\n"
+        );
+    }
+    let out = env::var("OUT_DIR").expect("set by cargo");
+    fs::write(Path::new(&out).join("modules.rs"), modules).expect("writes");
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "the source has changed, so change this too: {from}");
+    text.replace(from, to)
+}
