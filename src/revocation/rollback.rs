@@ -11,11 +11,16 @@
 //!
 //! A node that has not polled yet lags behind new tokens as well. So only a poll that began after the evidence was seen decides.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(feature = "store")]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The evidence, and what the last poll made of it.
 #[derive(Debug, Default)]
 pub(crate) struct Rollback {
+    /// The global generation that the store must have.
     required: AtomicU64,
+    #[cfg(feature = "store")]
     found: AtomicBool,
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::database;
 use crate::harness::{Home, Server, Session, client, until};
