@@ -63,7 +63,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("http/tls.rs", "the certificate has expired", Operator),
     ("http/tls.rs", "everybody on this machine can read the private key", Operator),
     ("sync/log_reader.rs", "the store lacks what was in it", Background),
-    ("sync/log_reader.rs", "the store was brought up to date after", Background),
+    ("sync/log_reader.rs", "the store lacks nothing any more", Background),
     ("sync/committer.rs", "sign-outs are in force here but not in the store", Background),
     ("sync/committer.rs", "the store takes sign-outs again", Background),
     ("sync/follower.rs", "following the store again", Background),

@@ -10,7 +10,8 @@
 //!
 //! *Proof.* S bounds the difference between the clocks of any two nodes. No node compares itself with another: each is within
 //! S/2 of the store's clock ([`STORE_CLOCK_SKEW`](crate::clock::STORE_CLOCK_SKEW)), or it does not start and does not prune. With
-//! SQLite all processes are on one machine, with one clock.
+//! SQLite all processes are on one machine, with one clock. A command that revokes is not checked: if its clock is slow,
+//! [`commit_time`] takes what the servers have recorded.
 //!
 //! C is read from a clock within S of any other, now and before ([`commit_time`]), just before the transaction begins.
 //! Whoever wrote the entry learned by C + D that it is committed; else it is written again, with a later C, and nobody was told

@@ -198,13 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn keeps_an_entry_until_its_time_and_no_second_longer_than_two() {
-        for (until, last) in [(0, 0), (1, 2), (2, 2), (u64::from(u32::MAX) - 1, u64::from(u32::MAX) - 1)] {
-            let kept = Kept::new(UnixTime(until), false);
-            assert!(!kept.has_ended(UnixTime(last)), "{until}");
-            assert!(kept.has_ended(UnixTime(last + 1)) || last + 1 >= u64::from(u32::MAX), "{until}");
+    fn keeps_an_entry_to_the_next_even_second_before_2106() {
+        let latest = u64::from(u32::MAX) - 3;
+        for (until, last) in [(0, 0), (1, 2), (2, 2), (3, 4), (latest, latest)] {
+            for durable in [false, true] {
+                let kept = Kept::new(UnixTime(until), durable);
+                assert_eq!([last, last + 1].map(|now| kept.has_ended(UnixTime(now))), [false, true], "{until}");
+            }
         }
-        assert!(!Kept::new(UnixTime(u64::MAX), false).has_ended(UnixTime(u64::MAX)), "2106 has no end");
+        assert!(!Kept::new(UnixTime(u64::MAX), false).has_ended(UnixTime(u64::MAX)), "and for ever then");
         assert_eq!(size_of::<(Sid, Kept)>(), 20);
     }
 

@@ -71,7 +71,9 @@ pub(super) async fn catch_up(
         Some(true) => tracing::error!(
             "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored"
         ),
-        Some(false) => tracing::info!("the store was brought up to date after it lacked what was in it"),
+        Some(false) => {
+            tracing::info!("the store lacks nothing any more: every session from before it was restored is over")
+        }
         None => {}
     }
     if matches!(news, News::Fresh(_)) && list.global_generation() < state.global_generation {

@@ -61,7 +61,7 @@ async fn alarms_until_restored(home: &Home, mut server: Server<'_>) {
     assert!(body["degraded"].to_string().contains("run: sealjar store restored"), "{body}");
     assert_eq!(server.metric(ROLLED_BACK).await, 1.0);
     home.ok(&["store", "restored"]);
-    server.wait_for("the store was brought up to date");
+    server.wait_for("the store lacks nothing any more");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0);
     assert_eq!(server.readiness().await.1["degraded"].to_string(), "[]");
 }

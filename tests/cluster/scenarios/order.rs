@@ -1,5 +1,5 @@
 //! The log's order: a row that commits late with a smaller number is not missed, nor is one that takes the number of a row that
-//! was lost.
+//! was lost. And a row that a node has only read may have been committed too late, so it is not durable there.
 
 use std::fmt::Write;
 
@@ -89,6 +89,24 @@ async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
             let (session, _) = mint.session();
             assert_eq!(nodes[number % 3].logout(&session).await, "200");
             until_all(&nodes, &session, "401 revoked").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_logout_commits_what_its_node_has_only_read_once() {
+    let database = Postgres::start();
+    let home = nodes::home(&database, &[]);
+    let nodes = nodes::three(&home, &[]);
+    let (session, sid) = Mint::new(&home, &database).session();
+    // As another node whose commit took too long, and which has not repeated it yet.
+    database.sql(&format!("BEGIN; {TAKE_NUMBER}; {}; COMMIT;", insert(sid)));
+    until_all(&nodes, &session, "401 revoked").await;
+    for (number, node) in nodes.iter().enumerate() {
+        for _ in 0..2 {
+            assert_eq!(node.logout(&session).await, "200");
+            let rows = database.sql("SELECT count(*) FROM revocation");
+            assert_eq!(rows, (number + 2).to_string(), "node {number}");
         }
     }
 }
