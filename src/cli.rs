@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::layers::{Layers, Origins};
+use crate::hardening::Memory;
 use arguments::{Settings, environment};
 use doctor::Doctor;
 use error::CliError;
@@ -97,7 +98,9 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let outcome = Cli::parse().run();
+    // First of all, because every command can hold keys and passwords.
+    let memory = Memory::protect();
+    let outcome = Cli::parse().run(&memory);
     let written = output::finish();
     match outcome.and_then(|code| written.map(|()| code)) {
         Ok(code) => code,
@@ -109,7 +112,7 @@ pub fn run() -> ExitCode {
 }
 
 impl Cli {
-    fn run(self) -> Result<ExitCode, CliError> {
+    fn run(self, memory: &Memory) -> Result<ExitCode, CliError> {
         let mut flags = self.settings.flags()?;
         if let Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) = &self.command {
             flags.extend(listeners.flags());
@@ -128,6 +131,9 @@ impl Cli {
             (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
             (read, _) => read?,
         };
+        if config.process.dumpable {
+            memory.unprotect();
+        }
         let settings = config.parse(&layers);
         match self.command {
             // It reports what stops the others.

@@ -45,6 +45,7 @@ section! {
         password: PasswordCost,
         throttle: Throttle,
         log: Log,
+        process: Process,
     }
 }
 
@@ -70,7 +71,7 @@ section! {
         /// proxy.
         listen: Listen,
         /// Address of the admin listener, written like `http.listen`. It serves `/healthz`, `/readyz`, `/metrics` and a
-        /// description of these routes. It never uses TLS and has no authentication, so keep it private.
+        /// description of these routes. It never uses TLS and asks for no credentials, so only monitoring and load balancers should be able to reach it.
         admin_listen: Listen,
         /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, every
         /// process that can write to the public socket counts as a trusted proxy.
@@ -90,6 +91,10 @@ section! {
         /// accepted there. If it is empty, Sealjar accepts `localhost`, `127.0.0.1`, `[::1]` and the address of `http.listen`,
         /// each at its port.
         verify_authorities: Vec<String>,
+        /// Additional names under which clients send requests to the admin listener: `HOST` for every port, or `HOST:PORT`. IP
+        /// addresses, `localhost`, names below it and names without a dot, such as `sealjar`, are always accepted. Requests under
+        /// other names are refused with 421, because a web page can make its own name point to this machine (DNS rebinding).
+        admin_authorities: Vec<String>,
         /// Maximum size of a request body in bytes, at least 2048. A larger body is refused with 413.
         max_body_bytes: u32,
         /// Maximum time for a request body to arrive, at least 1s. After that, the answer is 408. The connection is then closed,
@@ -275,6 +280,19 @@ section! {
         /// Lowest level that is logged, such as `info`. It can also be a list of levels for targets, such as
         /// `sealjar=debug,salvo_core=warn`. No level logs a password, a key or a token.
         level: String,
+    }
+}
+
+section! {
+    /// What the process may do, and who may look into it.
+    Process {
+        /// Allows core dumps, and debuggers of the same user (`PR_SET_DUMPABLE`, see prctl(2)). Both show keys and passwords. It
+        /// is for debugging, and applies to every command. With `false`, root alone can read `/proc/PID/fd` and similar files.
+        dumpable: bool,
+        /// Limits the server with Landlock, if the kernel has it. The server can then write only to the directories of the SQLite
+        /// database, of the keys and of its Unix sockets, and can execute no program. Reading is not limited. If such a directory
+        /// is replaced by another one, restart the server.
+        landlock: bool,
     }
 }
 

@@ -4,6 +4,7 @@
 //! listener and the admin listener have routes of their own, so that nothing of one can be reached at the other.
 
 mod access;
+pub(crate) mod admin_authorities;
 pub(crate) mod app;
 mod body;
 pub(crate) mod body_waits;

@@ -104,13 +104,15 @@
 //! | 3 sync | [`account`], `audit`, `metrics`, `log_sampler`, `store`, `sync` | Argon2, SQLite and PostgreSQL, Tokio |
 //! | 2 session | [`revocation`], [`session`] | tokens and time |
 //! | 1 sealing | [`keyring`], [`seal`] | cryptography, key files |
-//! | 0 values | `access_denied`, `bounded_file`, [`clock`], `file_owner`, [`id`], `network`, [`secret`] | the operating system |
+//! | 0 values | `access_denied`, `bounded_file`, [`clock`], `file_owner`, `hardening`, [`id`], `network`, [`secret`] | the operating system |
 
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod access_denied;
 mod bounded_file;
 pub mod clock;
 mod file_owner;
+#[cfg(feature = "server")]
+mod hardening;
 pub mod id;
 #[cfg(feature = "salvo")]
 mod log_sampler;

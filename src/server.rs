@@ -13,6 +13,7 @@ mod report;
 pub(crate) mod ring;
 mod stream;
 mod supervisor;
+pub(crate) mod writable;
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::layers::Origins;
 use crate::config::settings::Settings;
+use crate::hardening::Hardening;
 use crate::http;
 use crate::http::app::AppHandle;
 use crate::http::connections::Connections;
@@ -65,6 +67,7 @@ pub(crate) async fn serve(
     origins: Origins,
     log: Log,
     mut inherited: Inherited,
+    hardening: Hardening,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
     // Registered first: a hangup signal during the start would otherwise end the process.
@@ -98,6 +101,7 @@ pub(crate) async fn serve(
         connections: connections.clone(),
         tls: tls.clone(),
         port,
+        hardening,
     };
     let live = AppHandle::new(app::new(&settings, parts)?);
     // A reload replaces `App`, but not the parts used here, which live as long as the process.
@@ -120,6 +124,7 @@ pub(crate) async fn serve(
     let admin = admin.start(connections, None, http::admin(live.clone()))?;
     let mut stop = Stop::listen()?;
     settings.load().warn_of_dangers();
+    tracing::info!(dumpable = hardening.dumpable, landlock = hardening.landlock.name(), "hardening of the process");
     tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
     background.push(tokio::spawn(ring::rotate(app.clone(), settings.clone())));
     let reload = Reload::new(live.clone(), settings.clone(), config, origins, log, port);

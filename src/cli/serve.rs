@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
+use landlock::RulesetError;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -19,11 +20,12 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::config::layers::{Flag, Origins};
 use crate::config::settings::Settings;
+use crate::hardening::{self, Hardening, Landlock};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
 use crate::server::listener::Inherited;
 use crate::server::log::{self, Log};
-use crate::server::{self, Ready};
+use crate::server::{self, Ready, writable};
 use crate::store::Store;
 use crate::store::records::Account;
 use crate::store::url::StoreUrl;
@@ -56,17 +58,21 @@ pub(super) struct DemoHome(TempDir);
 impl DemoHome {
     const LOGIN: &str = "demo";
 
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     pub(super) fn flags(&self) -> [Flag; 2] {
         let store = format!("sqlite://{}", self.store().display());
         [flag("--demo", "keys.dir", &self.keys().to_string_lossy()), flag("--demo", "store", &store)]
     }
 
     fn keys(&self) -> PathBuf {
-        self.0.path().join("keys")
+        self.path().join("keys")
     }
 
     fn store(&self) -> PathBuf {
-        self.0.path().join("sealjar.db")
+        self.path().join("sealjar.db")
     }
 
     /// Makes the key and the account; returns the account's password.
@@ -94,8 +100,10 @@ pub(super) fn run(
     origins: Origins,
     demo: Option<DemoHome>,
 ) -> Result<ExitCode, CliError> {
+    // Before there are other threads: it holds for the one that asks, and those that it starts.
+    let limited = limit(&settings, demo.as_ref());
     let (log, _drain) = Log::start(&settings).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
-    match serve(settings, config, origins, demo, log) {
+    match serve(settings, config, origins, demo, log, limited) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             let CliError { code, message, hint } = failure;
@@ -105,6 +113,23 @@ pub(super) fn run(
     }
 }
 
+/// Limits with Landlock what this process can change and execute, unless the settings say otherwise.
+fn limit(settings: &Settings, demo: Option<&DemoHome>) -> Result<Landlock, RulesetError> {
+    if !settings.landlock {
+        return Ok(Landlock::Off);
+    }
+    hardening::limit(&writable::directories(settings, demo.map(DemoHome::path)))
+}
+
+/// Returns which hardening is in force.
+fn hardening(limited: Result<Landlock, RulesetError>) -> Hardening {
+    let landlock = limited.unwrap_or_else(|error| {
+        tracing::warn!(%error, "Landlock cannot be applied; the server can change every file that its user can");
+        Landlock::Failed
+    });
+    Hardening { dumpable: hardening::is_dumpable(), landlock }
+}
+
 /// Serves until it is told to stop. The log is in force, so nothing else writes to standard error.
 fn serve(
     settings: Settings,
@@ -112,7 +137,9 @@ fn serve(
     origins: Origins,
     demo: Option<DemoHome>,
     log: Log,
+    limited: Result<Landlock, RulesetError>,
 ) -> Result<(), CliError> {
+    let hardening = hardening(limited);
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
@@ -120,11 +147,16 @@ fn serve(
         match demo {
             Some(home) => {
                 let password = home.prepare(&settings).await?;
-                server::serve(settings, config, origins, log, inherited, |ready| print_demo(&home, &password, &ready))
-                    .await?;
+                server::serve(settings, config, origins, log, inherited, hardening, |ready| {
+                    print_demo(&home, &password, &ready)
+                })
+                .await?;
             }
             None => {
-                server::serve(settings, config, origins, log, inherited, |ready| warn_without_accounts(&ready)).await?
+                server::serve(settings, config, origins, log, inherited, hardening, |ready| {
+                    warn_without_accounts(&ready)
+                })
+                .await?
             }
         }
         Ok(())
@@ -141,7 +173,7 @@ fn warn_without_accounts(ready: &Ready<'_>) {
 }
 
 fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
-    let (login, home) = (DemoHome::LOGIN, home.0.path());
+    let (login, home) = (DemoHome::LOGIN, home.path());
     let Some(origin) = ready.hosts.first() else {
         return;
     };

@@ -8,8 +8,8 @@ use super::listen::{Listen, UnixMode};
 use super::size::Size;
 use super::span::Span;
 use super::{
-    Config, Cookie, Http, Keys, Log, LogFormat, Node, PasswordCost, Postgres, Revocation, Session, StaleChoice,
-    Throttle, Tls,
+    Config, Cookie, Http, Keys, Log, LogFormat, Node, PasswordCost, Postgres, Process, Revocation, Session,
+    StaleChoice, Throttle, Tls,
 };
 use crate::http::tls::TlsVersion;
 use crate::session::{Lifetimes, copy_detection};
@@ -32,6 +32,7 @@ impl Default for Config {
                 public_origins: Vec::new(),
                 trusted_proxies: Vec::new(),
                 verify_authorities: Vec::new(),
+                admin_authorities: Vec::new(),
                 max_body_bytes: 16 * 1024,
                 body_timeout: Span(Duration::from_secs(20)),
                 max_connections: 10_000,
@@ -76,6 +77,7 @@ impl Default for Config {
                 success_interval: minutes(1),
             },
             log: Log { format: LogFormat::Auto, level: "info,salvo_core=warn".to_owned() },
+            process: Process { dumpable: false, landlock: true },
         }
     }
 }

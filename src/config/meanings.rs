@@ -3,12 +3,14 @@
 
 use toml::Value;
 
-use super::{Config, Cookie, Http, Keys, Log, Node, PasswordCost, Postgres, Revocation, Session, Throttle, Tls};
+use super::{
+    Config, Cookie, Http, Keys, Log, Node, PasswordCost, Postgres, Process, Revocation, Session, Throttle, Tls,
+};
 
 /// Its name, the lines of its comment, and its fields with the lines of theirs.
 type Declared = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
-const DECLARED: [Declared; 12] = [
+const DECLARED: [Declared; 13] = [
     ("", Config::ABOUT, Config::MEANINGS),
     ("http", Http::ABOUT, Http::MEANINGS),
     ("tls", Tls::ABOUT, Tls::MEANINGS),
@@ -21,6 +23,7 @@ const DECLARED: [Declared; 12] = [
     ("throttle", Throttle::ABOUT, Throttle::MEANINGS),
     ("postgres", Postgres::ABOUT, Postgres::MEANINGS),
     ("log", Log::ABOUT, Log::MEANINGS),
+    ("process", Process::ABOUT, Process::MEANINGS),
 ];
 
 const MARKDOWN_WIDTH: usize = 120;

@@ -47,6 +47,7 @@ impl Config {
         let sites = self.sites(&bad)?;
         let trusted_proxies = self.trusted_proxies(&bad)?;
         self.check_verify_authorities(&bad)?;
+        let admin_authorities = self.admin_authorities(&bad)?;
         let log_targets = self.log.level.parse::<Targets>().map_err(|_| {
             bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn")
         })?;
@@ -65,6 +66,7 @@ impl Config {
             unix_mode: http.unix_mode,
             sites,
             verify_authorities: http.verify_authorities.clone(),
+            admin_authorities,
             trusted_proxies,
             hides_clients: self.hides_clients(),
             max_body_bytes: http.max_body_bytes,
@@ -89,6 +91,7 @@ impl Config {
             throttle: self.throttle.limits(),
             log_format: self.log.format,
             log_targets,
+            landlock: self.process.landlock,
         })
     }
 

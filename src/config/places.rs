@@ -3,6 +3,7 @@
 use super::error::{Bad, ConfigError};
 use super::listen::Listen;
 use super::{Config, Http, Tls};
+use crate::http::admin_authorities::AdminAuthorities;
 use crate::http::forwarded::TrustedProxies;
 use crate::web::hosts::Domain;
 use crate::web::origin::Origin;
@@ -91,6 +92,13 @@ impl Config {
             })?;
         }
         Ok(proxies)
+    }
+
+    pub(super) fn admin_authorities(&self, bad: Bad<'_>) -> Result<AdminAuthorities, ConfigError> {
+        AdminAuthorities::parse(&self.http.admin_authorities).map_err(|text| {
+            let reason = format!("{text:?} is not a name such as sealjar.example.com, or a name and port");
+            bad("http.admin_authorities", &reason)
+        })
     }
 
     pub(super) fn check_verify_authorities(&self, bad: Bad<'_>) -> Result<(), ConfigError> {

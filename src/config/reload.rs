@@ -12,7 +12,8 @@ use super::settings::Settings;
 
 /// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
 /// the lifetimes of sessions, is on record in the store before it counts.
-pub(crate) const AT_ONCE: [&str; 12] = [
+pub(crate) const AT_ONCE: [&str; 13] = [
+    "http.admin_authorities",
     "http.body_timeout",
     "http.max_body_bytes",
     "http.public_origins",

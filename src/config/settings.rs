@@ -10,6 +10,7 @@ use tracing_subscriber::filter::Targets;
 use super::LogFormat;
 use super::listen::{Listen, UnixMode};
 use crate::account::password::Cost;
+use crate::http::admin_authorities::AdminAuthorities;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::throttle;
 use crate::http::tls::{Source, TlsVersion};
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) unix_mode: UnixMode,
     pub(crate) sites: Sites,
     pub(super) verify_authorities: Vec<String>,
+    pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(super) hides_clients: bool,
     pub(crate) max_body_bytes: u32,
@@ -62,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) throttle: throttle::Limits,
     pub(crate) log_format: LogFormat,
     pub(crate) log_targets: Targets,
+    pub(crate) landlock: bool,
 }
 
 impl Settings {

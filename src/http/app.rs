@@ -8,6 +8,8 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::account::password::checker::Checker;
 use crate::clock::Clock;
+use crate::hardening::Hardening;
+use crate::http::admin_authorities::AdminAuthorities;
 use crate::http::body_waits::BodyWaits;
 use crate::http::connections::Connections;
 use crate::http::description::Description;
@@ -41,6 +43,8 @@ pub(crate) struct App {
     pub(crate) passwords: Arc<Checker>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hosts: Hosts,
+    /// Names under which the admin listener is asked.
+    pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cookies: Cookies,
     pub(crate) prepared: Prepared,
@@ -66,6 +70,8 @@ pub(crate) struct App {
     /// Set when the signal to stop has come.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,
+    /// Hardening of this process.
+    pub(crate) hardening: Hardening,
 }
 
 /// The [`App`] in force. A request keeps the one that it began with.

@@ -106,6 +106,10 @@ impl<S> Entrance<S> {
     {
         let found = self.routes.find(request.method(), request.uri().path());
         if !self.routes.is_public() {
+            let checked = self.routes.app.load().admin_authorities.check(&request);
+            if let Err(problem) = checked {
+                return at_once(self.refuse(request, problem, None));
+            }
             return match found {
                 Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request.map(Into::into))),
                 Found::OtherMethods(allow) => at_once(self.refuse(request, Problem::OTHER_METHOD, Some(allow))),

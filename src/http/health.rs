@@ -39,8 +39,12 @@ impl Ready {
 pub(crate) struct Readiness {
     /// Problems that do not prevent verification, as sentences. The server stays ready.
     degraded: Vec<String>,
+    /// Whether core dumps and debuggers of the same user can read this server's memory (`process.dumpable`).
+    dumpable: bool,
     /// Delay of the last revocation from another node, measured with PostgreSQL; `null` before the first.
     lag_ms: Option<u64>,
+    /// How far Landlock limits where this server writes (`process.landlock`): `full`, `partial`, `unsupported`, `failed` or `off`.
+    landlock: &'static str,
     /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled, or
     /// the path has rules already.
     misspelt_rules: BTreeMap<&'static str, u64>,
@@ -70,6 +74,8 @@ impl Readiness {
         let reasons: Vec<_> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
         Self {
             degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.found(app, now)).collect(),
+            dumpable: app.hardening.dumpable,
+            landlock: app.hardening.landlock.name(),
             lag_ms: app.lag.last_ms(),
             misspelt_rules: misspelt_rules(),
             pending: list.pending(),

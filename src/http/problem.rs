@@ -122,6 +122,8 @@ pub(crate) enum Problem {
     Authority,
     /// An authority that is not served.
     Misdirected,
+    /// The same, on the admin listener.
+    AdminMisdirected,
     /// A request that another site made the browser send.
     CrossSite,
     /// A form without its token, or with that of another session or sign-in.
@@ -163,7 +165,10 @@ impl Problem {
 
     /// Whether the form that failed can be shown again: its session is live.
     pub(crate) const fn is_shown_in_form(self) -> bool {
-        !matches!(self, Self::Session(_) | Self::CrossSite | Self::Authority | Self::Misdirected)
+        !matches!(
+            self,
+            Self::Session(_) | Self::CrossSite | Self::Authority | Self::Misdirected | Self::AdminMisdirected
+        )
     }
 
     /// Returns how an answer with this problem to the question for a live session is counted.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::account::password::checker::Checker;
 use crate::clock::Clock;
 use crate::config::settings::Settings;
+use crate::hardening::Hardening;
 use crate::http::app::App;
 use crate::http::connections::Connections;
 use crate::http::description::Description;
@@ -38,6 +39,7 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<Tls>>,
     /// Port of the public listener, if it has one.
     pub(crate) port: Option<u16>,
+    pub(crate) hardening: Hardening,
 }
 
 /// Makes the app, and starts the threads that check passwords.
@@ -45,7 +47,7 @@ pub(crate) struct Parts {
 /// # Errors
 /// Those of the system when it starts no thread.
 pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
-    let Parts { clock, ring, list, lag, store, committer, connections, tls, port } = parts;
+    let Parts { clock, ring, list, lag, store, committer, connections, tls, port, hardening } = parts;
     let now = clock.now();
     let cookies = settings.sites.cookies();
     let hosts = settings.hosts(port);
@@ -68,6 +70,7 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         prepared: Prepared::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &cookies)),
         hosts,
+        admin_authorities: settings.admin_authorities.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         cookies,
         shell: Shell::new(settings.sites.plain_http()),
@@ -83,6 +86,7 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         node_reports: Arc::default(),
         stopping: Arc::default(),
         reloads: Arc::new(Reloads::new(now.wall)),
+        hardening,
     })
 }
 
@@ -94,6 +98,7 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         prepared: Prepared::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &app.cookies)),
         hosts,
+        admin_authorities: settings.admin_authorities.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         max_body_bytes: settings.max_body_bytes,
         body_timeout: settings.body_timeout,
@@ -116,5 +121,6 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         node_reports: app.node_reports.clone(),
         stopping: app.stopping.clone(),
         reloads: app.reloads.clone(),
+        hardening: app.hardening,
     }
 }

@@ -63,7 +63,9 @@ impl Store {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            // A server that Landlock limits can make no temporary file elsewhere.
+            .pragma("temp_store", "memory");
         let files = Arc::new(Files::of(path)?);
         let pool = async |size: u32| {
             let files = files.clone();
@@ -209,6 +211,34 @@ mod tests {
     use crate::id::Sid;
     use crate::revocation::Entry;
     use crate::store::records::Revoke;
+
+    /// Where Landlock allows nothing else, a statement must not need a temporary file elsewhere.
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_large_sort_needs_no_file_in_another_directory() {
+        use crate::hardening::{Change, Landlock, Writable, limit};
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("test.db");
+        assert!(Store::create(&path).expect("a new file"));
+        let sort = async move {
+            let store = Store::open(&path, Empty::Filled).await.expect("a database");
+            let mut reading = store.reading().await.expect("a connection");
+            let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+                         SELECT length(text) FROM (SELECT randomblob(1000) AS text FROM n)
+                         ORDER BY text LIMIT 1 OFFSET 19999";
+            let length: i64 = sqlx::query_scalar(query).fetch_one(&mut *reading.connection).await.expect("sorted");
+            assert_eq!(length, 1000);
+        };
+        let directory = home.path().to_owned();
+        let limited = std::thread::spawn(move || {
+            if limit(&[Writable { directory, change: Change::Files }]).expect("rules") == Landlock::Unsupported {
+                eprintln!("SKIPPED: this kernel does not have Landlock");
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(sort);
+        });
+        limited.join().expect("it is sorted");
+    }
 
     /// The table of the log is made anew by a migration.
     #[tokio::test]

@@ -127,7 +127,8 @@ impl Hosts {
     }
 }
 
-fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
+/// Returns the one authority that a request names.
+pub(crate) fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
     let mut hosts = headers.get_all(HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {
         (None, Some(host), None) => Ok(host.as_bytes()),

@@ -76,7 +76,8 @@ impl fmt::Display for Origin {
     }
 }
 
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+/// Splits a host and an optional port.
+pub(crate) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority.rsplit_once(':') {
         Some((host, digits)) if !digits.ends_with(']') => {
             // No sign and no leading zeros.

@@ -21,6 +21,7 @@ use crate::account::{DisplayName, Email, LoginName, Password, Profile, Roles};
 use crate::clock::{Clock, Now, UnixTime};
 use crate::config::layers::{Flag, Layers};
 use crate::config::settings::Settings;
+use crate::hardening::{Hardening, Landlock};
 use crate::http;
 use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
@@ -114,6 +115,7 @@ impl Site {
             connections: connections.clone(),
             tls: None,
             port: None,
+            hardening: Hardening { dumpable: false, landlock: Landlock::Off },
         };
         let handle = AppHandle::new(app::new(&settings, parts).expect("threads start"));
         let site = Self {

@@ -166,6 +166,7 @@ fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
     // Another ring than the node's.
     home.ok(&["keys", "init", "--keys", "other"]);
     doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).has("store.nodes", "problem", "sealjar keys status");
+    assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
     doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "log");
@@ -247,6 +248,8 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (vec!["--admin-listen", "[::]:0"], "http.admin_listen", "warning", "firewall"),
         (vec!["--admin-listen", "203.0.113.5:0"], "http.admin_listen", "problem", "127.0.0.1"),
         (set("http.max_connections=4000000000"), "http.max_connections", "warning", "LimitNOFILE"),
+        (set("process.dumpable=true"), "process.dumpable", "warning", "process.dumpable = false"),
+        (set("process.landlock=false"), "process.landlock", "warning", "process.landlock = true"),
         (set("throttle.network_burst=0"), "throttle", "warning", "throttle.network_burst = 100"),
         (set("throttle.success_burst=0"), "throttle", "warning", "throttle.success_burst = 60"),
         (set("password.passes=4"), "password.cost", "problem", "sealjar users calibrate"),
@@ -257,7 +260,8 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         found.has(check, level, remedy);
         assert_eq!(found.levels("keys.active"), ["ok"], "whatever else is wrong: {arguments:?}");
     }
-    let shell = Found::of(&limited(&home, "-S -c 1", &[]).output().expect("runs"));
+    let dumpable = ["--set", "process.dumpable=true"];
+    let shell = Found::of(&limited(&home, "-S -c 1", &dumpable).output().expect("runs"));
     shell.has("process.core_dumps", "warning", "LimitCORE=0");
 }
 

@@ -185,7 +185,7 @@ pub(crate) struct Server<'h> {
 
 impl Server<'_> {
     /// Runs a command that becomes a server, and waits until it listens.
-    fn run(mut command: Command) -> Self {
+    pub(crate) fn run(mut command: Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let (log, reading) = follow(child.stderr.take().expect("piped"));

@@ -1,7 +1,7 @@
 //! Keys rotated, revoked and broken under a running server.
 
 mod nodes;
-mod owner;
+pub(crate) mod owner;
 mod read_only;
 mod revoked;
 pub(crate) mod unknown;

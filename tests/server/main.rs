@@ -10,6 +10,7 @@ mod doctor;
 mod durability;
 mod faketime;
 mod hang_ups;
+mod hardening;
 mod harness;
 mod keys;
 mod lifecycle;

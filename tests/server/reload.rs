@@ -196,7 +196,8 @@ fn a_hangup_while_it_starts_is_taken_up_when_it_has() {
         command.args(serve.get_args()).current_dir(home.path(""));
         command
     };
-    home.start_by(told_early, &[]).wait_for("hangup: reading");
+    // Else only root can look into it.
+    home.start_by(told_early, &["--set", "process.dumpable=true"]).wait_for("hangup: reading");
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ const AT_ONCE: Duration = Duration::from_secs(30);
 
 fn home_with(places: usize, settings: &[&str]) -> Home {
     let places = format!("http.max_connections={places}");
-    Home::with_settings(&[&[places.as_str()], settings].concat())
+    // Tests read which files it has open.
+    Home::with_settings(&[&[places.as_str(), "process.dumpable=true"], settings].concat())
 }
 
 /// A connection and what to send over it.
@@ -291,7 +292,7 @@ async fn sign_outs_with_made_up_keys_keep_no_places() {
         }
         // Other requests take their time, and so the bodies were read.
         for _ in 0..20 {
-            raw(&server.admin, b"GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+            raw(&server.admin, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         }
         newcomer(host);
         let mut answer = Vec::new();

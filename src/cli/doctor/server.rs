@@ -71,12 +71,35 @@ pub(super) fn check(config: &Config, report: &mut Report) {
             "see in the server's log why the store does not take them, and do not stop it now",
         );
     }
+    check_hardening(&body, config, report);
     check_rules(&body["misspelt_rules"], number("unreadable_rules"), address, report);
     let staleness = number("staleness_ms");
     report.ok_otherwise(
         CHECK,
         format!("the server at {address} is ready; {revocations} refused, read {staleness} ms ago"),
     );
+}
+
+/// The server may be older than its configuration, and the kernel may have refused.
+fn check_hardening(body: &Value, config: &Config, report: &mut Report) {
+    const CHECK: &str = "server.hardening";
+    let address = &config.http.admin_listen;
+    let (Some(dumpable), Some(landlock)) = (body["dumpable"].as_bool(), body["landlock"].as_str()) else {
+        return report.skipped(CHECK, format!("the server at {address} does not say; it is an older version"));
+    };
+    let found = format!("the server at {address} has dumpable = {dumpable} and Landlock {landlock}");
+    // `process.landlock` tells of a kernel without Landlock.
+    let is_unlimited = config.process.landlock && matches!(landlock, "off" | "failed");
+    let is_weaker = is_unlimited || (dumpable && !config.process.dumpable);
+    if is_weaker {
+        report.warning(
+            CHECK,
+            found,
+            "restart it with the settings of process, and see in its log why they are not in force",
+        );
+    } else {
+        report.ok(CHECK, found);
+    }
 }
 
 /// A route whose rule is misspelt in a query is wider open than its operator meant. One with a misspelt segment lets nobody in.

@@ -9,10 +9,11 @@ use crate::http::openapi::operation::{self, JSON, Shared, object, string};
 use crate::http::openapi::public::description;
 use crate::http::problem::Problem;
 
-pub(super) const INTRODUCTION: &str = "The operator's routes, on the admin listener (`http.admin_listen`). They have no authentication and check no host name: every client that can connect can read them.";
+pub(super) const INTRODUCTION: &str = "The operator's routes, on the admin listener (`http.admin_listen`). They ask for no credentials: every client that can connect can read them. The host of a request must be an address, `localhost`, a name without a dot, or in `http.admin_authorities`.";
 
 const TAG: &str = "operation";
-const PROBLEMS: [Problem; 1] = [Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)];
+const PROBLEMS: [Problem; 3] =
+    [Problem::Authority, Problem::AdminMisdirected, Problem::Status(StatusCode::INTERNAL_SERVER_ERROR)];
 
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let operation = |id, summary| operation::Described::admin(id, TAG, summary).problems(&PROBLEMS);

@@ -103,6 +103,11 @@ impl Problem {
                 R::Misdirected,
                 "this server does not serve the host that the request names; the operator lists it in http.public_origins",
             ),
+            Self::AdminMisdirected => (
+                S::MISDIRECTED_REQUEST,
+                R::Misdirected,
+                "the admin listener is not asked under this name; ask it under an address, localhost or a name without a dot, or list the name in http.admin_authorities",
+            ),
             Self::CrossSite => (S::FORBIDDEN, R::CrossSite, refusal::CROSS_SITE),
             Self::FormToken => (
                 S::FORBIDDEN,

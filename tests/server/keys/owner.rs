@@ -10,7 +10,7 @@ use super::{active, sealed_with};
 use crate::harness::{Home, PASSWORD, Server, text};
 
 /// A user and group of no rights, as whom the server runs.
-const SERVER: u32 = 54_321;
+pub(crate) const SERVER: u32 = 54_321;
 const STRANGER: u32 = 54_322;
 
 fn chmod(path: &Path, mode: u32) {
@@ -18,7 +18,7 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 /// Gives away a directory and what is in it.
-fn give(directory: &Path, uid: u32, gid: u32) {
+pub(crate) fn give(directory: &Path, uid: u32, gid: u32) {
     chown(directory, Some(uid), Some(gid)).expect("this runs as root");
     for entry in fs::read_dir(directory).expect("reads") {
         let path = entry.expect("reads").path();
@@ -42,7 +42,7 @@ fn owners(directory: &Path) -> Vec<(String, u32, u32, u32)> {
 }
 
 /// The command as the server's user. The program is linked to where that user finds it, wherever it was built.
-fn as_server(home: &Home, command: &Command) -> Command {
+pub(crate) fn as_server(home: &Home, command: &Command) -> Command {
     let program = home.path("sealjar");
     if !program.exists() {
         let linked = fs::hard_link(command.get_program(), &program);
@@ -56,8 +56,13 @@ fn as_server(home: &Home, command: &Command) -> Command {
 
 /// A server of the other user, to whom all in its home belongs.
 fn start(home: &Home) -> Server<'_> {
+    start_as_server(home, &[])
+}
+
+/// The same, with these arguments.
+pub(crate) fn start_as_server<'h>(home: &'h Home, arguments: &[&str]) -> Server<'h> {
     give(&home.path("."), SERVER, SERVER);
-    home.start_by(|serve| as_server(home, serve), &[])
+    home.start_by(|serve| as_server(home, serve), arguments)
 }
 
 #[tokio::test]

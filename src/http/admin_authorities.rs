@@ -1,0 +1,185 @@
+//! The names under which the admin listener is asked.
+//!
+//! The admin listener asks for no credentials. By [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a web
+//! page can make the page's own name point to this machine. A browser here would then send the page's requests to the admin listener,
+//! and let the page read the answers. Such a request names the page's host, so it is refused. A browser cannot be made to name an
+//! address, a loopback name or a name without a dot, because nobody on the internet can own these.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use salvo::http::Version;
+use salvo::http::header::HOST;
+use salvo::hyper::Request as HyperRequest;
+
+use crate::http::problem::Problem;
+use crate::web::hosts::authority;
+use crate::web::origin::{Origin, split_port};
+
+/// Names of `http.admin_authorities`, besides those that are always accepted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AdminAuthorities(Vec<Name>);
+
+/// A name for every port, or for one.
+#[derive(Debug, Clone)]
+struct Name {
+    /// In lower case.
+    host: String,
+    port: Option<u16>,
+}
+
+impl AdminAuthorities {
+    /// Parses names; the error is the first that is none.
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
+        let parse = |text: &String| {
+            let origin = Origin::parse(&format!("http://{text}"));
+            let port = split_port(text).map(|(_, port)| port);
+            let name = origin.zip(port).map(|(origin, port)| Name { host: origin.host().to_owned(), port });
+            name.ok_or_else(|| text.clone())
+        };
+        texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Checks which authority a request names. Health checks in HTTP/1.0 may name none, which no browser does.
+    pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
+        let (uri, headers) = (request.uri(), request.headers());
+        if request.version() == Version::HTTP_10 && uri.authority().is_none() && !headers.contains_key(HOST) {
+            return Ok(());
+        }
+        let accepted = str::from_utf8(authority(uri, headers)?).is_ok_and(|authority| self.accept(authority));
+        accepted.then_some(()).ok_or(Problem::AdminMisdirected)
+    }
+
+    fn accept(&self, authority: &str) -> bool {
+        let Some((host, port)) = split_port(authority) else {
+            return false;
+        };
+        let host = host.to_ascii_lowercase();
+        let is_listed = |name: &Name| name.host == host && name.port.is_none_or(|only| port == Some(only));
+        is_address(&host) || is_local_name(&host) || self.0.iter().any(is_listed)
+    }
+}
+
+fn is_address(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    v6.map_or_else(|| host.parse::<Ipv4Addr>().is_ok(), |inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Whether it is `localhost`, a name below it, or a name without a dot, such as that of a container or a service.
+fn is_local_name(host: &str) -> bool {
+    let is_label = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    host.strip_suffix(".localhost").unwrap_or(host).split('.').all(is_label)
+        && (host.ends_with(".localhost") || !host.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: [&str; 3] = ["sealjar.monitoring.svc", "Metrics.example:9000", "[::2]:1"];
+
+    fn check(request: HyperRequest<()>) -> Result<(), Problem> {
+        AdminAuthorities::parse(&LISTED.map(str::to_owned)).expect("names").check(&request)
+    }
+
+    fn ask(version: Version, target: &str, hosts: &[&str]) -> Result<(), Problem> {
+        let request = HyperRequest::builder().version(version).uri(target);
+        let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));
+        check(request.body(()).expect("a request"))
+    }
+
+    #[test]
+    fn addresses_local_names_and_listed_names_are_accepted() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8081",
+            "203.0.113.9:1",
+            "[::1]:8081",
+            "[2001:DB8::1]",
+            "localhost",
+            "LocalHost:8081",
+            "a.b.localhost:8081",
+            "sealjar:8081",
+            "SEALJAR",
+            "node_1:8081",
+            "2130706433",
+            "0x7f000001:8081",
+            "",
+            "sealjar.monitoring.svc",
+            "Sealjar.Monitoring.SVC:8081",
+            "metrics.example:9000",
+        ] {
+            assert_eq!(ask(Version::HTTP_11, "/metrics", &[host]), Ok(()), "{host}");
+            if !host.is_empty() {
+                assert_eq!(ask(Version::HTTP_2, &format!("http://{host}/metrics"), &[]), Ok(()), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_stranger_can_own_is_refused() {
+        for host in [
+            "evil.example",
+            "evil.example:8081",
+            "EVIL.example",
+            "evil.example.",
+            "evil.",
+            "localhost.",
+            "localhost.evil.example",
+            "evillocalhost.example",
+            ".localhost.",
+            "127.0.0.1.evil.example",
+            "127.0.0.1.",
+            "127.1",
+            "0x7f.0.0.1",
+            "256.0.0.1",
+            "sealjar.monitoring.svc.",
+            "x.sealjar.monitoring.svc",
+            "metrics.example",
+            "metrics.example:9001",
+        ] {
+            for (version, target) in [(Version::HTTP_10, "/metrics"), (Version::HTTP_11, "/metrics")] {
+                assert_eq!(ask(version, target, &[host]), Err(Problem::AdminMisdirected), "{host}");
+            }
+            let whole = format!("http://{host}/metrics");
+            assert_eq!(ask(Version::HTTP_2, &whole, &[]), Err(Problem::AdminMisdirected), "{host}");
+            assert_eq!(ask(Version::HTTP_11, &whole, &[host]), Err(Problem::AdminMisdirected), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for host in
+            ["::1", "[::1", "[127.0.0.1]", "[::1]x", "a@127.0.0.1", "a/b", "a b", "a,b", "localhost:x", "a:1:2", "*"]
+        {
+            assert_eq!(ask(Version::HTTP_11, "/metrics", &[host]), Err(Problem::AdminMisdirected), "{host}");
+        }
+        let raw = HyperRequest::builder().uri("/").header(HOST, &b"\xff"[..]).body(()).expect("a request");
+        assert_eq!(check(raw), Err(Problem::AdminMisdirected));
+        let user = ask(Version::HTTP_11, "http://localhost@evil.example/", &[]);
+        assert_eq!(user, Err(Problem::AdminMisdirected));
+    }
+
+    #[test]
+    fn a_request_names_one_authority_or_is_http_1_0() {
+        assert_eq!(ask(Version::HTTP_10, "/readyz", &[]), Ok(()));
+        for (version, target, hosts) in [
+            (Version::HTTP_11, "/readyz", &[][..]),
+            (Version::HTTP_2, "/readyz", &[]),
+            (Version::HTTP_10, "/readyz", &["localhost", "localhost"]),
+            (Version::HTTP_11, "/readyz", &["localhost", "evil.example"]),
+            (Version::HTTP_11, "http://localhost/readyz", &["evil.example"]),
+            (Version::HTTP_2, "http://evil.example/readyz", &["localhost"]),
+        ] {
+            assert_eq!(ask(version, target, hosts), Err(Problem::Authority), "{target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_listed_name_is_a_host_with_or_without_a_port() {
+        for bad in
+            ["", "http://a.example", "a.example/", "a.example:", "a.example:0x1", "*.example", "a example", "::1"]
+        {
+            assert_eq!(AdminAuthorities::parse(&[bad.to_owned()]).err().as_deref(), Some(bad));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The directories in which the server changes files: those of the database, the keys and the Unix sockets.
+
+use std::fs;
+use std::path::Path;
+
+use crate::config::listen::Listen;
+use crate::config::settings::Settings;
+use crate::file_owner::directory_of;
+use crate::hardening::{Change, Writable};
+use crate::store::url::StoreUrl;
+
+/// Returns the directories in which a server with these settings changes files. `demo` is the directory that a demo makes and
+/// removes, with its keys and its database.
+pub(crate) fn directories(settings: &Settings, demo: Option<&Path>) -> Vec<Writable> {
+    let mut all = Vec::new();
+    let mut add = |directory: &Path, change| all.push(Writable { directory: directory.to_owned(), change });
+    if let StoreUrl::Sqlite(file) = &settings.store {
+        // SQLite makes its other files beside the file itself, and not beside a link to it.
+        let real = fs::canonicalize(file);
+        add(directory_of(real.as_deref().unwrap_or(file)), Change::Files);
+    }
+    add(&settings.key_directory, Change::Files);
+    for listen in [&settings.listen, &settings.admin_listen] {
+        if let Listen::Unix(socket) = listen {
+            add(directory_of(socket), Change::Sockets);
+        }
+    }
+    if let Some(demo) = demo {
+        add(demo, Change::Everything);
+        // The directory itself is removed at the end.
+        add(directory_of(demo), Change::EmptyDirectories);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::config::layers::{Flag, Layers};
+
+    fn found(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, Change)> {
+        let flag = |(setting, text): &(&str, &str)| Flag {
+            flag: "--set".to_owned(),
+            setting: (*setting).to_owned(),
+            text: (*text).to_owned(),
+        };
+        let layers = Layers::read(None, [], &settings.iter().map(flag).collect::<Vec<_>>()).expect("reads");
+        let settings = layers.config().expect("well formed").parse(&layers).expect("valid");
+        let all = directories(&settings, demo.map(Path::new));
+        all.into_iter().map(|Writable { directory, change }| (directory.display().to_string(), change)).collect()
+    }
+
+    fn expected(all: &[(&str, Change)]) -> Vec<(String, Change)> {
+        all.iter().map(|(directory, change)| ((*directory).to_owned(), *change)).collect()
+    }
+
+    #[test]
+    fn database_keys_and_sockets_are_changed_and_nothing_else() {
+        assert_eq!(found(&[], None), expected(&[(".", Change::Files), ("keys", Change::Files)]));
+        let settings = [
+            ("store", "sqlite:///absent/db/sealjar.db"),
+            ("keys.dir", "/absent/keys"),
+            ("http.listen", "unix:/run/a/public.sock"),
+            ("http.admin_listen", "unix:admin.sock"),
+            ("http.public_origins", "https://app.example.com"),
+            ("tls.certificate", ""),
+        ];
+        let all = [
+            ("/absent/db", Change::Files),
+            ("/absent/keys", Change::Files),
+            ("/run/a", Change::Sockets),
+            (".", Change::Sockets),
+        ];
+        assert_eq!(found(&settings, None), expected(&all));
+        let postgres = [("store", "postgres://sealjar@db.example.com/sealjar"), ("http.listen", "127.0.0.1:1")];
+        assert_eq!(found(&postgres, None), expected(&[("keys", Change::Files)]));
+    }
+
+    #[test]
+    fn a_demo_makes_and_removes_its_directory() {
+        let all =
+            found(&[("store", "sqlite:///tmp/demo/sealjar.db"), ("keys.dir", "/tmp/demo/keys")], Some("/tmp/demo"));
+        let last = [("/tmp/demo", Change::Everything), ("/tmp", Change::EmptyDirectories)];
+        assert_eq!(all[2..], expected(&last));
+    }
+
+    #[test]
+    fn the_directory_of_a_linked_database_is_that_of_its_file() {
+        let home = tempfile::tempdir().expect("a directory");
+        let real = home.path().canonicalize().expect("it exists").join("data");
+        fs::create_dir(&real).expect("a directory");
+        fs::write(real.join("sealjar.db"), "").expect("written");
+        let link = home.path().join("link.db");
+        symlink(real.join("sealjar.db"), &link).expect("linked");
+        let all = found(&[("store", &format!("sqlite://{}", link.display()))], None);
+        assert_eq!(all[0], (real.display().to_string(), Change::Files));
+    }
+}
