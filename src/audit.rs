@@ -1,9 +1,11 @@
 //! Audit events: what happened to sessions, accounts and keys, one log line each, under one target that a filter can pick.
 //!
 //! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. Clients appear as
-//! shortened networks, sessions as `sid`, keys as `kid`. Accounts appear as `sub` and never by the login name, because some users
-//! type their password there. Events that cost a client nothing are logged ten times a second at most: the field `left_out` of the
-//! next one is the number of events that were left out.
+//! shortened networks, sessions as `sid`, keys as `kid`, accounts as `sub`. The login name that a request has never appears, because
+//! some users type their password there. Events that cost a client nothing are logged ten times a second at most: the field
+//! `left_out` of the next one is the number of events that were left out.
+
+use tracing::field::display;
 
 use crate::id::{Kid, Sid};
 use crate::log_sampler::sampled;
@@ -183,6 +185,40 @@ pub(crate) fn revoked_elsewhere(entry: &Entry) {
 /// The store's own generation was raised.
 pub(crate) fn everyone_revoked(below: u64) {
     event!("revocation", "every session was ended", kind = "everyone", cause = "store", below);
+}
+
+/// The user of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operator {
+    pub(crate) uid: u32,
+    /// The user who became this one with sudo(8). Whoever runs the command can set it.
+    pub(crate) sudo_uid: Option<u32>,
+}
+
+/// What a command changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Changed<'c> {
+    /// The login name is that of an account, and not one that was only typed.
+    Account {
+        login: &'c str,
+        sub: &'c str,
+    },
+    Session(Sid),
+    Key(Kid),
+    /// Everything in the store of this address, which has no password.
+    Store(&'c str),
+}
+
+/// A command changed an account, sessions, a key or the store.
+pub(crate) fn changed_by_command(change: &'static str, changed: Changed<'_>, Operator { uid, sudo_uid }: Operator) {
+    let (mut login, mut sub, mut sid, mut kid, mut store) = (None, None, None, None, None);
+    match changed {
+        Changed::Account { login: name, sub: id } => (login, sub) = (Some(name), Some(id)),
+        Changed::Session(id) => sid = Some(display(id)),
+        Changed::Key(id) => kid = Some(display(id)),
+        Changed::Store(address) => store = Some(address),
+    }
+    event!("command", "a command changed something", change, login, sub, sid, kid, store, uid, sudo_uid);
 }
 
 /// What became of a key.

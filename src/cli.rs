@@ -7,6 +7,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
+mod audit;
 mod completions;
 mod config;
 mod doctor;

@@ -159,8 +159,8 @@ impl Store {
         call!(self, engine => engine.has_accounts())
     }
 
-    /// Changes an account; see [`Change`].
-    pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<(), StoreError> {
+    /// Changes an account, and returns its `sub`; see [`Change`].
+    pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<String, StoreError> {
         let began = Now::read();
         in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
     }

@@ -45,6 +45,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("audit.rs", "another key seals", Operator),
     ("audit.rs", "a key was revoked", Operator),
     ("audit.rs", "a key is gone", Operator),
+    ("audit.rs", "a command changed something", Operator),
     ("account/password/checker.rs", "password threads run at ordinary priority", Operator),
     ("cli/serve.rs", "the server ended with an error", Operator),
     ("cli/serve.rs", "nobody can sign in yet", Operator),

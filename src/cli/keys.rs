@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::block_on;
@@ -78,6 +79,7 @@ impl Keys {
         match self {
             Self::Init => {
                 let kid = LockedRing::init(directory, max_lifetime, now)?;
+                record(settings, Change::KeyPublished, Changed::Key(kid));
                 errln!("made the first key in {}; it is active", directory.display());
                 outln!("{kid}");
             }
@@ -85,6 +87,7 @@ impl Keys {
             Self::Rotate { activate_in, .. } => {
                 let activates_at = now.plus(activate_in.unwrap_or(settings.activate_after));
                 let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
+                record(settings, Change::KeyPublished, Changed::Key(kid));
                 errln!("published a new key; it seals from {activates_at} on");
                 outln!("{kid}");
             }
@@ -94,6 +97,7 @@ impl Keys {
             Self::Prune => {
                 let refused = block_on(revoke::refused_keys(settings))?;
                 let removed = LockedRing::lock(directory)?.prune(&refused, now)?;
+                removed.iter().for_each(|kid| record(settings, Change::KeyRemoved, Changed::Key(*kid)));
                 errln!("removed {} of the keys in {}", removed.len(), directory.display());
                 removed.iter().for_each(|kid| outln!("{kid}"));
             }

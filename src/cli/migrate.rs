@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::clock::Now;
@@ -50,6 +51,7 @@ impl Migrate {
         target.close().await;
         match moved {
             Moved::Now(all) => {
+                record(settings, Change::StoreMoved, Changed::Store(&to_name));
                 let (accounts, revocations) = (all.accounts, all.revocations);
                 errln!(
                     "moved everything from {from_name} to {to_name} (accounts: {accounts}, revocations: {revocations})"

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::account::LoginName;
+use crate::cli::audit::{Change as Audited, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::cli::runtime::open_store;
@@ -38,14 +39,17 @@ impl Revoke {
         match self.what {
             What { session: Some(sid), .. } => {
                 store.revoke(&[records::Revoke::Session { sid, token: None }]).await?;
+                record(settings, Audited::SessionEnded, Changed::Session(sid));
                 errln!("session {sid} is over");
             }
             What { user: Some(login), .. } => {
-                store.change_account(&login, &Change::EndSessions).await?;
+                let sub = store.change_account(&login, &Change::EndSessions).await?;
+                record(settings, Audited::AccountSessionsEnded, Changed::Account { login: login.as_str(), sub: &sub });
                 errln!("the sessions of {login} are over");
             }
             What { everyone: true, .. } => {
                 store.revoke_everyone().await?;
+                record(settings, Audited::EverySessionEnded, Changed::Store(&settings.store_name));
                 errln!("every session is over");
             }
             What { .. } => return Err(CliError::usage("say which sessions: --session, --user or --everyone")),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::config::settings::Settings;
@@ -26,6 +27,7 @@ impl Store {
                 let url = &settings.store;
                 let limits = settings.store_limits;
                 store::Store::open_in_any_state(url, limits, Empty::Refused).await?.restored().await?;
+                record(settings, Change::StoreRestored, Changed::Store(&settings.store_name));
                 errln!("every session is over, those too that the store knows nothing of any more");
                 errln!("accounts are as they were then: look after passwords, roles, and who should not be there");
             }

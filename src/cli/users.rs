@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::account::password;
 use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles};
+use crate::cli::audit::{Change as Audited, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
@@ -96,7 +97,7 @@ pub(super) enum Users {
 
 impl Users {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
-        let (login, change, done) = match self {
+        let (login, change, audited, done) = match self {
             Self::Add { login, display_name, email, roles, must_change } => {
                 let roles = Roles::new(&roles)?;
                 return add(settings, Profile { login_name: login, display_name, email, roles }, must_change).await;
@@ -114,16 +115,21 @@ impl Users {
                 } else {
                     "has a new password; its sessions are over"
                 };
-                (login, Change::Password { hash, must_change }, done)
+                (login, Change::Password { hash, must_change }, Audited::PasswordSet, done)
             }
-            Self::Disable { login } => (login, Change::Disable, "is disabled; its sessions are over"),
-            Self::Enable { login } => (login, Change::Enable, "is enabled"),
+            Self::Disable { login } => {
+                (login, Change::Disable, Audited::AccountDisabled, "is disabled; its sessions are over")
+            }
+            Self::Enable { login } => (login, Change::Enable, Audited::AccountEnabled, "is enabled"),
             Self::Roles { login, roles } => {
-                (login, Change::Roles(Roles::new(&roles)?), "has new roles; its sessions are over")
+                (login, Change::Roles(Roles::new(&roles)?), Audited::RolesSet, "has new roles; its sessions are over")
             }
-            Self::Delete { login } => (login, Change::Delete, "is deleted; its sessions are over"),
+            Self::Delete { login } => {
+                (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions are over")
+            }
         };
-        open_store(settings).await?.change_account(&login, &change).await?;
+        let sub = open_store(settings).await?.change_account(&login, &change).await?;
+        record(settings, audited, Changed::Account { login: login.as_str(), sub: &sub });
         errln!("{login} {done}");
         Ok(ExitCode::SUCCESS)
     }
@@ -136,7 +142,9 @@ async fn add(settings: &Settings, profile: Profile, must_change: bool) -> Result
         errln!("made the database {}", settings.store_name);
     }
     let name = profile.login_name.clone();
-    store.add_account(&Account::new(profile, hash, must_change, Now::read().wall)).await?;
+    let account = Account::new(profile, hash, must_change, Now::read().wall);
+    store.add_account(&account).await?;
+    record(settings, Audited::AccountAdded, Changed::Account { login: name.as_str(), sub: &account.sub });
     errln!("added {name}");
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,9 @@ use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
@@ -44,21 +46,9 @@ pub(crate) struct Log {
 impl Log {
     /// Begins to log to standard error. Panics are logged, too.
     pub(crate) fn start(settings: &Settings) -> Result<(Self, Drain), LogError> {
-        let terminal = io::stderr().is_terminal();
-        let format = match settings.log_format {
-            LogFormat::Json => Format::Json,
-            LogFormat::Text => Format::Text,
-            LogFormat::Auto if terminal => Format::Text,
-            LogFormat::Auto => Format::Json,
-        };
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+        let format = format(settings);
         let queue = LogQueue::start(format)?;
-        let layer = fmt::layer().with_writer(queue.clone());
-        let layer = match format {
-            // Of the spans around a line one says it all: the request's.
-            Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
-            Format::Text => layer.with_ansi(colours).boxed(),
-        };
+        let layer = layer(format, queue.clone());
         let (filter, targets) = reload::Layer::new(targets(settings));
         let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
         // For all layers and not for one: what a filter of one layer disables can take the next line with it.
@@ -80,6 +70,40 @@ pub(crate) struct Drain(LogQueue);
 impl Drop for Drain {
     fn drop(&mut self) {
         self.0.drain(DRAIN_TIMEOUT);
+    }
+}
+
+/// Writes what is logged meanwhile to standard error, as the log of a server with these settings has it. Each line is written before
+/// this returns, and errors are ignored.
+pub(crate) fn write_at_once(settings: &Settings, log: impl FnOnce()) {
+    let layer = layer(format(settings), io::stderr);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(targets(settings)).with(layer), log);
+}
+
+fn format(settings: &Settings) -> Format {
+    match settings.log_format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+        LogFormat::Auto if io::stderr().is_terminal() => Format::Text,
+        LogFormat::Auto => Format::Json,
+    }
+}
+
+/// Returns what formats lines for standard error.
+fn layer<S, W>(format: Format, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // An error of writing would be written to standard error too, which panics.
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
+    match format {
+        // Of the spans around a line one says it all: the request's.
+        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        Format::Text => {
+            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            layer.with_ansi(colours).boxed()
+        }
     }
 }
 

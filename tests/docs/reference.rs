@@ -130,6 +130,7 @@ fn the_page_of_events_has_every_value_of_their_fields() {
         ("### Reasons of sign-in-failed", failures),
         ("### Limits of throttled", &*throttle),
         ("### Causes of token-refused", causes),
+        ("### Events of commands", &*read("src/cli/audit.rs")),
     ] {
         let named: BTreeSet<&str> = source.split(" => \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let listed: BTreeSet<&str> = table(&page, heading).into_iter().map(|cells| code(cells[0])[0]).collect();

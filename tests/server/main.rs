@@ -3,6 +3,7 @@
 mod audit;
 mod clock;
 mod clock_file;
+mod commands;
 mod copies;
 mod database;
 mod database_files;

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::tally::{Tally, names, span};
+use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::clock::{Now, UnixTime};
@@ -35,6 +36,7 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
         Err(error) => return Err(without_files(settings, opened, kid, error).await),
     };
     let successor = revocation.successor();
+    successor.iter().for_each(|kid| record(settings, Change::KeyPublished, Changed::Key(*kid)));
     let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
     let leaves_none = revocation.leaves_none();
     let is_new = revocation.is_new();
@@ -43,7 +45,11 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
-    if let Err(error) = revocation.finish() {
+    let finished = revocation.finish();
+    if finished.is_ok() || matches!(logged, Ok(Some(_))) {
+        record(settings, Change::KeyRevoked, Changed::Key(kid));
+    }
+    if let Err(error) = finished {
         let failure = CliError::from(error);
         return Err(match logged {
             Ok(Some(_)) => failure.hint(format!(
@@ -167,7 +173,11 @@ async fn without_files(
     if !is_to_be_refused {
         return failure;
     }
-    failure.hint(match opened.store.revoke_key(kid).await {
+    let revoked = opened.store.revoke_key(kid).await;
+    if revoked.is_ok() {
+        record(settings, Change::KeyRevoked, Changed::Key(kid));
+    }
+    failure.hint(match revoked {
         Ok(()) => format!(
             "{kid} is revoked in the store, and nodes that follow it refuse it; its file is as it was, where there is one. If it was the only one to seal with, nobody can sign in now. Mend the directory, or name the right one with --keys, and run the same command again, with --replace for a successor"
         ),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::tally::{Tally, names};
+use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln};
 use crate::cli::runtime::open_store;
@@ -31,6 +32,7 @@ pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(),
     let (kid, made) =
         LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
     if made {
+        record(settings, Change::KeyPublished, Changed::Key(kid));
         errln!("published {kid}, which does not seal yet");
     } else {
         errln!("taking up {kid}, which was published before and left without a date");
@@ -42,6 +44,7 @@ pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(),
     })?;
 
     let activates_at = LockedRing::lock(directory)?.activate(kid, Now::read().wall)?;
+    record(settings, Change::KeyActivated, Changed::Key(kid));
     errln!("it seals from {activates_at} on");
     outln!("{kid}");
     Ok(())

@@ -75,7 +75,7 @@ macro_rules! impl_accounts {
                 name: &LoginName,
                 change: &Change,
                 now: UnixTime,
-            ) -> Result<(), StoreError> {
+            ) -> Result<String, StoreError> {
                 let mut writing = self.begin().await?;
                 let query = sqlx::query_as("SELECT sub, generation FROM account WHERE login_name = $1");
                 let found = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
@@ -87,7 +87,8 @@ macro_rules! impl_accounts {
                     revocations::write(&mut writing.connection, &[end], now).await?;
                 }
                 apply(&mut writing.connection, &sub, change).await?;
-                writing.commit().await
+                writing.commit().await?;
+                Ok(sub)
             }
 
             pub(crate) async fn change_own_password(
