@@ -7,7 +7,7 @@ FUZZ = $(CARGO) fuzz run --sanitizer none
 # Needs PostgreSQL's server, so that `make check` leaves it to `make test`.
 NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
 
-.PHONY: run check reference test proxy-mutations soak systemd lint deny fuzz loom bench screenshot doc man deb
+.PHONY: run check reference test proxy-mutations soak systemd lint deny advisories sbom fuzz loom bench screenshot doc man deb
 
 run:
 	$(CARGO) run --release --locked -- serve --demo
@@ -60,6 +60,24 @@ lint:
 deny:
 	$(CARGO) deny --locked check --hide-inclusion-graph licenses bans sources
 
+# Known vulnerabilities of the dependencies (https://rustsec.org), by cargo-deny. The list comes from the network, so `make test` does
+# not run this.
+advisories:
+	@$(CARGO) deny --version >/dev/null || { echo 'advisories: install cargo-deny: cargo install --locked cargo-deny' >&2; exit 1; }
+	@$(CARGO) deny --locked fetch db || { \
+		echo 'advisories: nothing was checked: the list of known vulnerabilities cannot be fetched;' >&2; \
+		echo 'run this where https://github.com/RustSec/advisory-db can be reached' >&2; exit 1; }
+	$(CARGO) deny --locked --offline check --hide-inclusion-graph advisories
+
+# The software bill of materials of the program (CycloneDX), by cargo-cyclonedx: the crates that it is built of, with versions.
+sbom:
+	@$(CARGO) cyclonedx --version >/dev/null || { echo 'sbom: install cargo-cyclonedx: cargo install --locked cargo-cyclonedx' >&2; exit 1; }
+	rm -rf target/sbom && mkdir -p target/sbom
+	@# It writes beside Cargo.toml only, and names this directory in ids.
+	$(CARGO) cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename sealjar.cdx
+	sed 's|path+file://$(CURDIR)|path+file:///sealjar|g' sealjar.cdx.json >target/sbom/sealjar.cdx.json
+	rm sealjar.cdx.json
+
 # New inputs go to the first folder; the committed corpus is only read.
 fuzz:
 	for target in $(FUZZ_TARGETS); do \
@@ -91,6 +109,7 @@ man:
 	target/dist/sealjar man target/share/man
 	for shell in bash zsh fish; do target/dist/sealjar completions $$shell >target/share/sealjar.$$shell || exit 1; done
 
-# The Debian package, by cargo-deb (`cargo install --locked cargo-deb`, which takes two minutes): docs/installing.md.
-deb: man
+# The Debian package, by cargo-deb and cargo-cyclonedx (`cargo install --locked cargo-deb cargo-cyclonedx`, which takes minutes):
+# docs/installing.md.
+deb: man sbom
 	$(CARGO) deb --locked --no-build --profile dist
