@@ -32,6 +32,9 @@ fn sub(home: &Home, login: &str) -> Value {
     account.expect("an account")["sub"].clone()
 }
 
+/// A command, its changes, and fields of each.
+type Case<'c> = (&'c [&'c str], &'c [&'c str], &'c [(&'c str, Value)]);
+
 #[test]
 fn every_change_of_a_command_is_an_event() {
     let home = Home::new();
@@ -42,7 +45,7 @@ fn every_change_of_a_command_is_an_event() {
     let account = [("login", "alice".into()), ("sub", sub)];
     let store = [("store", Value::from("sqlite://sealjar.db"))];
     let sid = [("sid", Value::from(SID))];
-    let changes: [(&[&str], &[&str], &[(&str, Value)]); 13] = [
+    let changes: [Case<'_>; 13] = [
         (&["users", "add", "Bob"], &["account-added"], &[("login", "bob".into())]),
         (&["users", "passwd", "alice"], &["password-set"], &account),
         (&["users", "disable", "alice"], &["account-disabled"], &account),

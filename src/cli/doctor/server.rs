@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::report::{Report, count};
 use crate::config::Config;
 use crate::config::listen::Listen;
+use crate::hardening;
 
 /// For each step: connecting, asking, and each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,13 +90,14 @@ fn check_hardening(body: &Value, config: &Config, report: &mut Report) {
     };
     let found = format!("the server at {address} has dumpable = {dumpable} and Landlock {landlock}");
     // `process.landlock` tells of a kernel without Landlock.
-    let is_unlimited = config.process.landlock && matches!(landlock, "off" | "failed");
+    let is_possible = landlock != "unsupported" || hardening::kernel_has_landlock();
+    let is_unlimited = config.process.landlock && is_possible && !matches!(landlock, "full" | "partial");
     let is_weaker = is_unlimited || (dumpable && !config.process.dumpable);
     if is_weaker {
         report.warning(
             CHECK,
             found,
-            "restart it with the settings of process, and see in its log why they are not in force",
+            "see its log, and restart it with these settings; a filter of system calls must allow those of Landlock",
         );
     } else {
         report.ok(CHECK, found);

@@ -40,6 +40,15 @@ def test_the_service_is_as_confined_as_it_says():
     assert run(*security, f"--threshold={rate - 1}").returncode != 0, "it is better than it says"
 
 
+def test_the_filter_of_system_calls_lets_the_server_limit_itself():
+    """Without these calls it starts, and limits nothing."""
+    filters = re.findall(r"^SystemCallFilter=(?!~)(.*)$", (DEPLOY / "sealjar.service").read_text(), re.MULTILINE)
+    allowed = {call for line in filters for call in line.split()}
+    for group in [name for name in allowed if name.startswith("@")]:
+        allowed |= set(run("systemd-analyze", "syscall-filter", group).stdout.split())
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= allowed
+
+
 def test_the_sockets_have_names_and_addresses_of_the_settings():
     """So that `systemd:NAME` finds them, and whoever goes over to them changes no address."""
     http = tomllib.loads(SETTINGS.read_text())["http"]
