@@ -2,8 +2,8 @@
 //!
 //! The admin listener asks for no credentials. By [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a web
 //! page can make the page's own name point to this machine. A browser here would then send the page's requests to the admin listener,
-//! and let the page read the answers. Such a request names the page's host, so it is refused. A browser cannot be made to name an
-//! address, a loopback name or a name without a dot, because nobody on the internet can own these.
+//! and let the page read the answers. Such a request names the page's host, so it is refused. An address cannot be made to point
+//! elsewhere, and nobody on the internet owns a loopback name or a name without a dot.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
