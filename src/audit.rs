@@ -52,7 +52,7 @@ impl Purpose {
 pub(crate) enum Failure {
     UnknownAccount,
     WrongPassword,
-    /// The stored hash cannot be checked, so no password is right.
+    /// The stored hash cannot be checked, so no password is accepted.
     HashUnusable,
     Disabled,
     /// The account changed while the password was checked.

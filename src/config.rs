@@ -245,7 +245,7 @@ section! {
 }
 
 section! {
-    /// Rate limits for passwords. A burst is the number of attempts that is allowed at once. An interval is the time after which one
+    /// Rate limits for passwords. A burst is the number of attempts that are allowed at once. An interval is the time after which one
     /// more is allowed. `docs/passwords.md` explains the limits.
     Throttle {
         /// Burst of wrong passwords for one client network (an IPv4 address or an IPv6 /64), for all accounts together. An IPv6 /48
@@ -264,7 +264,7 @@ section! {
         /// Interval for one account from all client networks that are not known to it, from 1s to 3650d.
         account_interval: Span,
         /// Burst of correct passwords for one account from one client network. An IPv6 /48 has ten times the burst, and a tenth of the
-        /// interval. `0` disables this limit: one account can then make the revocation list as long as it likes.
+        /// interval. `0` disables this limit: one account can then make the revocation list grow without limit.
         success_burst: u32,
         /// Interval of correct passwords for one account from one client network, from 1s to 3650d.
         success_interval: Span,
@@ -284,10 +284,10 @@ section! {
 }
 
 section! {
-    /// What the process may do, and who may look into it.
+    /// Restrictions of the process, and protection of its memory.
     Process {
-        /// Allows core dumps, and debuggers of the same user (`PR_SET_DUMPABLE`, see prctl(2)). Both show keys and passwords. It
-        /// is for debugging, and applies to every command. With `false`, root alone can read `/proc/PID/fd` and similar files.
+        /// Allows core dumps, and debuggers of the same user (`PR_SET_DUMPABLE`, see prctl(2)). Both show keys and passwords. Use it
+        /// for debugging only. It applies to every command. With `false`, only root can read `/proc/PID/fd` and similar files.
         dumpable: bool,
         /// Limits the server with Landlock, if the kernel has it. The server can then write only to the directories of the SQLite
         /// database, of the keys and of its Unix sockets, and can execute no program. Reading is not limited. If such a directory

@@ -154,7 +154,7 @@ pub(crate) enum Verdict {
     Accepted { rehashed: Option<String> },
     /// Wrong password, no account, or no may_sign_in.
     Refused,
-    /// The stored hash cannot be checked, so no password is right.
+    /// The stored hash cannot be checked, so no password is accepted.
     Unusable,
 }
 

@@ -146,9 +146,13 @@ impl From<ServeError> for CliError {
             ServeError::Listen { listen: Listen::Systemd(_), .. } => Self::io(&error).hint(
                 "the sockets come from a socket unit; deploy/sealjar.socket is one, and elsewhere http.listen names an address",
             ),
-            ServeError::Listen { setting, .. } => {
+            ServeError::Listen { setting, ref listen, .. } => {
                 let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
-                Self::io(&error).hint(format!("choose another address with {flag}, such as 127.0.0.1:9000"))
+                let directory = match listen {
+                    Listen::Unix(_) => "the socket's directory must exist, and the server's user must be able to write to it; or ",
+                    Listen::Address(_) | Listen::Systemd(_) => "",
+                };
+                Self::io(&error).hint(format!("{directory}choose another address with {flag}, such as 127.0.0.1:9000"))
             }
             ServeError::Tls(_) => Self::io(&error).hint(
                 "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",

@@ -53,7 +53,8 @@ reason, such as a full disk, the exit code is 74. The command has done its work 
 The options `--config`, `--keys`, `--store` and `--set` work with every command. Use the same configuration for the
 commands as for the server, so that they work on the same keys and the same database.
 
-A command that changes something writes an audit event to standard error, like the log of the server.
+A command that changes something writes an audit event to standard error, in the format of the server's log. With
+`--set log.level=warn` it does not. `docs/reference/events.md` describes these events.
 
 A running server applies changes of keys and accounts within a second. Every change of an account ends its sessions,
 except `users add` and `users enable`.

@@ -12,6 +12,7 @@ use salvo::http::header::HOST;
 use salvo::hyper::Request as HyperRequest;
 
 use crate::http::problem::Problem;
+use crate::log_sampler::sampled;
 use crate::web::hosts::authority;
 use crate::web::origin::{Origin, split_port};
 
@@ -26,6 +27,9 @@ struct Name {
     host: String,
     port: Option<u16>,
 }
+
+/// The most that is logged of a host that is not listed.
+const MAX_LOGGED_BYTES: usize = 128;
 
 impl AdminAuthorities {
     /// Parses names; the error is the first that is none.
@@ -45,8 +49,13 @@ impl AdminAuthorities {
         if request.version() == Version::HTTP_10 && uri.authority().is_none() && !headers.contains_key(HOST) {
             return Ok(());
         }
-        let accepted = str::from_utf8(authority(uri, headers)?).is_ok_and(|authority| self.accept(authority));
-        accepted.then_some(()).ok_or(Problem::AdminMisdirected)
+        let host = String::from_utf8_lossy(authority(uri, headers)?);
+        if self.accept(&host) {
+            return Ok(());
+        }
+        let host = &host[..host.floor_char_boundary(MAX_LOGGED_BYTES)];
+        sampled!(WARN, host, "a request to the admin listener named a host that is not listed");
+        Err(Problem::AdminMisdirected)
     }
 
     fn accept(&self, authority: &str) -> bool {

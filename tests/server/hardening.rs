@@ -86,6 +86,8 @@ async fn the_admin_listener_is_asked_under_local_or_listed_names() {
     let refused = ask("/metrics", "evil.example").await;
     assert!(refused.body.contains("http.admin_authorities") && !refused.body.contains("sealjar_"), "{}", refused.body);
     assert_eq!(ask("/nowhere", "evil.example").await.status, 421);
+    let line = server.wait_for("a request to the admin listener named a host that is not listed");
+    assert_eq!(line["host"], "evil.example", "{line}");
 
     file("\"other.example:9\"");
     server.wait_for("the configuration changed");

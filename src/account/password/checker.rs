@@ -203,7 +203,7 @@ fn verify(
     if parsed.is_none() {
         sampled!(
             ERROR,
-            "a stored password hash cannot be checked, or asks for more memory than password.memory_budget_kib leaves; raise that, or set the password again with: sealjar users passwd"
+            "a stored password hash cannot be checked, so no password is accepted for its account; for the account and the remedy, run: sealjar doctor"
         );
     }
     let _taken = parsed.as_ref().map(|stored| spare.take(budget.extra_kib(stored.cost)));

@@ -86,41 +86,53 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
     let cost = config.password.cost();
     let PasswordCost { memory_budget_kib, .. } = config.password;
     let budget = Budget::new(cost, config.password.thread_count(), memory_budget_kib);
-    let (mut unreadable, mut too_large, mut costlier, mut weaker) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut unreadable, mut too_large) = (Vec::new(), Vec::new());
+    let (mut costlier, mut much_costlier, mut weaker) = (Vec::new(), Vec::new(), 0);
     for account in accounts {
         match stored_cost(&account.password_hash) {
             None => unreadable.push(account),
             Some(stored) if !budget.suffices_for(stored) => too_large.push((account, stored)),
+            Some(stored) if stored.has_more_work_than(cost) && stored.is_replaced_by(cost) => {
+                much_costlier.push(account)
+            }
             Some(stored) if stored.has_more_work_than(cost) => costlier.push(account),
             Some(stored) => weaker += usize::from(stored.is_weaker_than(cost)),
         }
     }
-    if let Some(first) = unreadable.first() {
-        let found = format!("no server can check the stored hash of {}: no password is right", named(&unreadable));
-        report.problem(CHECK, found, format!("sealjar users passwd {} --must-change", first.profile.login_name));
+    if !unreadable.is_empty() {
+        let found = format!(
+            "no server can check the stored hash of these accounts, so no password is accepted for them: {}",
+            named(&unreadable)
+        );
+        report.problem(CHECK, found, format!("sealjar users passwd {} --must-change", placeholder(&unreadable)));
     }
     if let Some(most) = too_large.iter().map(|(_, stored)| stored.memory_kib).max() {
         let accounts: Vec<&Account> = too_large.iter().map(|(account, _)| *account).collect();
-        let name = &accounts[0].profile.login_name;
         let enough = memory_budget_kib.saturating_add(budget.missing_kib(most));
         let found = format!(
-            "password.memory_budget_kib is too small to check the stored hash of {}: no password is right",
+            "password.memory_budget_kib is too small to check the stored hash of these accounts, so no password is accepted for them: {}",
             named(&accounts)
         );
-        let remedy =
-            format!("set password.memory_budget_kib = {enough} or more, or: sealjar users passwd {name} --must-change");
+        let remedy = format!(
+            "set password.memory_budget_kib = {enough} or more, or: sealjar users passwd {} --must-change",
+            placeholder(&accounts)
+        );
         report.problem(CHECK, found, remedy);
     }
-    if let Some(first) = costlier.first() {
+    // Either way, the time of a login shows that the account exists.
+    if !much_costlier.is_empty() {
         let found = format!(
-            "the time of a login shows that these accounts exist, because their stored hashes cost more than is configured: {}",
+            "logins of these accounts take longer than others, because their stored hashes have more than twice the configured cost: {}",
+            named(&much_costlier)
+        );
+        report.warning(CHECK, found, "nothing: each hash is replaced at the next login of its account");
+    }
+    if !costlier.is_empty() {
+        let found = format!(
+            "logins of these accounts take longer than others, because their stored hashes cost more than is configured: {}",
             named(&costlier)
         );
-        let remedy = format!(
-            "nothing for hashes of more than twice the cost: each is replaced at its next login; or a new password: sealjar users passwd {}",
-            first.profile.login_name
-        );
-        report.warning(CHECK, found, remedy);
+        report.warning(CHECK, found, format!("a new password: sealjar users passwd {}", placeholder(&costlier)));
     }
     if weaker > 0 {
         let found =
@@ -140,6 +152,14 @@ fn named(accounts: &[&Account]) -> String {
     format!("{}{more}", logins.join(", "))
 }
 
+/// The login of the only account, or `LOGIN` if there are more.
+fn placeholder<'a>(accounts: &[&'a Account]) -> &'a str {
+    match accounts {
+        [account] => account.profile.login_name.as_str(),
+        _ => "LOGIN",
+    }
+}
+
 fn check_throttle(config: &Config, report: &mut Report) {
     const CHECK: &str = "throttle";
     let throttle = &config.throttle;
@@ -154,10 +174,13 @@ fn check_throttle(config: &Config, report: &mut Report) {
         }
     }
     if throttle.success_burst == 0 {
-        let found = "throttle.success_burst is 0: one account can make the revocation list as long as it likes";
+        let found = "throttle.success_burst is 0: one account can make the revocation list grow without limit";
         report.warning(CHECK, found, "set throttle.success_burst = 60");
     }
-    report.ok_otherwise(CHECK, "wrong passwords are limited by network, by account, and by both; right ones by both");
+    report.ok_otherwise(
+        CHECK,
+        "wrong passwords are limited by network, by account, and by both together; correct ones by both together",
+    );
 }
 
 #[cfg(test)]

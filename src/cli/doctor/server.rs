@@ -97,7 +97,7 @@ fn check_hardening(body: &Value, config: &Config, report: &mut Report) {
         report.warning(
             CHECK,
             found,
-            "see its log, and restart it with these settings; a filter of system calls must allow those of Landlock",
+            "restart the server; if this stays, its log says why Landlock failed: a filter of system calls must allow those of Landlock",
         );
     } else {
         report.ok(CHECK, found);

@@ -106,7 +106,7 @@ impl Problem {
             Self::AdminMisdirected => (
                 S::MISDIRECTED_REQUEST,
                 R::Misdirected,
-                "the admin listener is not asked under this name; ask it under an address, localhost or a name without a dot, or list the name in http.admin_authorities",
+                "the admin listener does not serve the host that the request names; use an IP address, localhost or a name without a dot, or the operator lists the host in http.admin_authorities",
             ),
             Self::CrossSite => (S::FORBIDDEN, R::CrossSite, refusal::CROSS_SITE),
             Self::FormToken => (
