@@ -188,7 +188,10 @@ async fn list(settings: &Settings, as_json: bool) -> Result<ExitCode, CliError> 
 /// Asks twice on a terminal, else reads one line of standard input.
 fn new_password(profile: &Profile) -> Result<Password, CliError> {
     let login = &profile.login_name;
-    let failed = |error: io::Error| CliError::io(format!("cannot read the password: {error}"));
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidData => CliError::failed("the password is not text in UTF-8; nothing was changed"),
+        _ => CliError::io(format!("cannot read the password: {error}")),
+    };
     let text = if io::stdin().is_terminal() {
         let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed);
         let first = ask(format!("new password for {login}: "))?;
