@@ -187,6 +187,7 @@ async fn list(settings: &Settings, as_json: bool) -> Result<ExitCode, CliError> 
 
 /// Asks twice on a terminal, else reads one line of standard input.
 fn new_password(profile: &Profile) -> Result<Password, CliError> {
+    hide_text_of_panics();
     let login = &profile.login_name;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::InvalidData => CliError::failed("the password is not text in UTF-8; nothing was changed"),
@@ -210,6 +211,14 @@ fn new_password(profile: &Profile) -> Result<Password, CliError> {
     let check = password.check_new().and_then(|()| password::check_uncommon(&password, profile));
     check.map_err(|rule| CliError::failed(format!("{rule}; nothing was changed")))?;
     Ok(password)
+}
+
+/// Reports panics from now on without their text: slicing a text at a wrong place, for example, quotes the text.
+fn hide_text_of_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        errln!("a bug: panicked at {place}; the text is not shown, because it may quote the password");
+    }));
 }
 
 impl From<BadField> for CliError {

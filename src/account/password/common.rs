@@ -125,7 +125,9 @@ impl AccountWords {
 
 /// The shortest text of which this one is a repetition. The text itself, if it is none.
 fn repeated(text: &str) -> &str {
-    let is_period = |n: &usize| text.len().is_multiple_of(*n) && text[*n..] == text[..text.len() - n];
+    // Bytes, because the end of the second part can be inside a character.
+    let bytes = text.as_bytes();
+    let is_period = |n: &usize| bytes.len().is_multiple_of(*n) && bytes[*n..] == bytes[..bytes.len() - n];
     let mut lengths = text.char_indices().map(|(place, _)| place).skip(1);
     lengths.find(is_period).map_or(text, |length| &text[..length])
 }
@@ -264,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn finds_repetitions_of_characters_of_any_length() {
+        for (text, unit) in
+            [("", ""), ("a", "a"), ("aaaa", "a"), ("aaa\u{e9}", "aaa\u{e9}"), ("\u{e9}a\u{e9}a", "\u{e9}a")]
+        {
+            assert_eq!(repeated(text), unit, "{text}");
+        }
+    }
+
+    #[test]
     fn asks_for_no_kinds_of_characters() {
         for text in [
             "correct horse battery",
@@ -272,6 +283,9 @@ mod tests {
             "93847162",
             "mein Hund ist braun",
             "\u{43f}\u{430}\u{440}\u{43e}\u{43b}\u{44c} \u{441}\u{43e}\u{431}\u{430}\u{43a}\u{438}",
+            "gkwtyrzmqv\u{e9}",
+            "ein gr\u{fc}ner Caf\u{e9}",
+            "gkwtyrzm \u{1f600}",
         ] {
             assert!(is_taken(text), "{text}");
         }
