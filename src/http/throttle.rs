@@ -6,8 +6,8 @@
 //! * by **account**: failures for one account from all networks that are not known to it. A network is known to an account for 30
 //!   days after a sign-in from there, so that strangers elsewhere do not keep its user out;
 //! * by **own session**: failures of a client whose token belongs to a session of the account. None of the limits above applies
-//!   to it, so that others cannot keep the user out, not even in the user's own network. An account has at most
-//!   [`OWN_SESSIONS`] of these limits at a time.
+//!   to it, so that others cannot keep the user out, not even in the user's own network. If this limit is reached, the client
+//!   counts like one without a token. An account has at most [`OWN_SESSIONS`] of these limits at a time.
 //!
 //! Correct passwords have one limit, by account and network, and an IPv6 /48 again has ten times that of a /64. It bounds the
 //! revocation list, because each sign-in can add an entry to it.
@@ -184,18 +184,23 @@ impl Throttle {
         };
         let session = session.map(|session| Key { set: keys.account.set, ..self.key((name, session)) });
         let mut tables = self.tables();
-        let counts = match session.filter(|key| tables.sessions.has_place(*key, now)) {
-            Some(key) => vec![Count { limit: Limit::OwnSession, key, rate: tables.limits.account_and_network }],
-            None => tables.counts_of_network(keys, now),
-        };
-        let waits = counts.iter().copied().chain(tables.success_counts(keys));
-        let waits = waits.map(|count| (count.limit, tables.wait(count, now)));
-        let (by, wait) = waits.max_by_key(|(_, wait)| *wait).expect("there is at least one");
-        if wait > 0 {
-            return Err(Throttled { by, wait: Duration::from_millis(wait) });
+        let own = session.filter(|key| tables.sessions.has_place(*key, now));
+        let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate: tables.limits.account_and_network }]);
+        // A token never makes it worse: another client may have used up its limit with a token of the same account.
+        let mut throttled: Option<Throttled> = None;
+        let of_network = tables.counts_of_network(keys, now);
+        for counts in own.into_iter().chain([of_network]) {
+            let waits = counts.iter().copied().chain(tables.success_counts(keys));
+            let waits = waits.map(|count| (count.limit, tables.wait(count, now)));
+            let (by, wait) = waits.max_by_key(|(_, wait)| *wait).expect("there is at least one");
+            if wait == 0 {
+                counts.iter().for_each(|count| tables.charge(*count, now));
+                return Ok(Attempt { throttle: self, keys, charged: counts });
+            }
+            let wait = Duration::from_millis(wait);
+            throttled = throttled.filter(|shorter| shorter.wait <= wait).or(Some(Throttled { by, wait }));
         }
-        counts.iter().for_each(|count| tables.charge(*count, now));
-        Ok(Attempt { throttle: self, keys, charged: counts })
+        Err(throttled.expect("the counts of the network were tried"))
     }
 
     fn key(&self, of: impl Hash) -> Key {

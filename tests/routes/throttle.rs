@@ -227,6 +227,19 @@ async fn idle_tokens_share_one_limit() {
     assert_eq!(guesses_with(&site, &sessions[1..]).await, BURST, "and all others together have the tries of one");
 }
 
+/// Whoever has an old token of the account guesses with it, without end.
+#[tokio::test]
+async fn an_old_token_of_the_account_keeps_its_user_out_nowhere() {
+    let site = Site::with(&["http.trusted_proxies=127.0.0.1"]).await;
+    let [left_behind, own] = [site.login("alice").await, site.login("alice").await];
+    assert_eq!(forwarded(&site, "192.0.2.1", "alice", PASSWORD).await, "200", "a known network");
+    site.advance(Duration::from_secs(3 * 3600));
+    for _ in 0..BURST {
+        assert_eq!(forwarded_with(&site, "203.0.113.1", &left_behind, WRONG).await, "401 credentials");
+    }
+    assert_eq!(forwarded_with(&site, "192.0.2.1", &own, PASSWORD).await, "200", "the browser still sends its own");
+}
+
 #[tokio::test]
 async fn a_live_session_is_enough_in_a_network_that_fails() {
     let site = Site::with(&["throttle.network_burst=15", "throttle.network_interval=1h"]).await;
@@ -295,18 +308,17 @@ async fn a_session_is_no_way_to_guess_the_password() {
         site.post(path).from(from).session(&session).json(body).send().await.verdict()
     };
     let change = json!({ "old_password": WRONG, "new_password": "a new password" });
-    for number in 0..BURST {
-        // From wherever: the session counts.
-        let from = format!("127.0.0.{}", 2 + number);
+    // First the session's tries, and then those of any client in this network.
+    for number in 0..2 * BURST {
         let verdict = match number % 2 {
-            0 => post("/auth/reauthenticate", &json!({ "password": WRONG }), &from).await,
-            _ => post("/auth/password", &change, &from).await,
+            0 => post("/auth/reauthenticate", &json!({ "password": WRONG }), STRANGER).await,
+            _ => post("/auth/password", &change, STRANGER).await,
         };
         assert_eq!(verdict, "401 credentials");
     }
-    let from = "127.0.0.50";
-    assert_eq!(post("/auth/reauthenticate", &json!({ "password": PASSWORD }), from).await, "429 throttled");
-    assert_eq!(post("/auth/password", &change, from).await, "429 throttled");
+    assert_eq!(post("/auth/reauthenticate", &json!({ "password": PASSWORD }), STRANGER).await, "429 throttled");
+    assert_eq!(post("/auth/password", &change, STRANGER).await, "429 throttled");
+    assert_eq!(sign_in(&site, STRANGER, "alice", PASSWORD).await.verdict(), "429 throttled");
     assert_eq!(site.status(&session).await, "200");
     assert_eq!(sign_in(&site, "127.0.0.1", "alice", PASSWORD).await.verdict(), "200", "its user signs in anew");
 }

@@ -87,8 +87,24 @@ fn a_network_is_known_for_thirty_days() {
 #[test]
 fn a_guesser_with_a_stolen_token_has_the_tries_of_one_network() {
     let throttle = Throttle::new(LIMITS);
+    attack(&throttle, "alice");
     let tries = (0..100).map(|from| fail_with(&throttle, "alice", network(from), live(1)));
     assert_eq!(tries.filter(Result::is_ok).count(), 5);
+}
+
+#[test]
+fn nobody_else_with_the_same_token_keeps_the_user_out() {
+    for session in [live(1), Some(OwnSession::Idle)] {
+        let throttle = Throttle::new(LIMITS);
+        assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()));
+        let thief = (0..100).map(|from| fail_with(&throttle, "alice", network(1_000 + from), session));
+        assert_eq!(thief.filter(Result::is_ok).count(), 5 + 50, "the token's, and those of all strangers together");
+        let attempt = LoginAttempt { account: &name("alice"), network: network(9), session };
+        let throttled = throttle.admit(attempt, NOW).expect_err("a network that is not known");
+        assert_eq!(throttled.wait, Duration::from_secs(60));
+        assert_eq!(succeed(&throttle, "alice", 1, session, NOW), Ok(()), "a known one");
+        assert!(fail_with(&throttle, "alice", network(9), session).is_err(), "and the thief gains nothing");
+    }
 }
 
 #[test]
@@ -100,7 +116,7 @@ fn many_tokens_of_an_account_are_sixteen_limits_at_most() {
     assert_eq!(tries.filter(Result::is_ok).count(), 16 * 5 + 5);
     assert_eq!(fail_with(&throttle, "bob", network(2), live(1)), Ok(()), "another account has its own");
     let idle = || fail_with(&throttle, "carol", network(3), Some(OwnSession::Idle));
-    assert_eq!((0..100).filter(|_| idle().is_ok()).count(), 5, "all tokens that are idle for too long share one");
+    assert_eq!((0..100).filter(|_| idle().is_ok()).count(), 5 + 5, "all tokens that are idle for too long share one");
 }
 
 #[test]
