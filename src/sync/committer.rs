@@ -84,7 +84,7 @@ impl Committer {
         revokes: Vec<Revoke>,
         tell: impl FnMut(&Revoke),
     ) -> Result<(), NotDurable> {
-        let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !self.is_durable(revoke)).collect();
+        let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !is_durable(&self.list, revoke)).collect();
         if revokes.is_empty() {
             return Ok(());
         }
@@ -95,15 +95,6 @@ impl Committer {
             outcome.await.map_err(|_| NotDurable)?
         };
         tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(NotDurable))
-    }
-
-    fn is_durable(&self, revoke: &Revoke) -> bool {
-        match revoke {
-            Revoke::Session { sid, .. } => self.list.is_durable(*sid),
-            Revoke::Subject { sub, below } => self.list.is_durable_below(sub, *below),
-            // A later commit ends more.
-            Revoke::SubjectSoFar { .. } => false,
-        }
     }
 
     /// Returns whether the refusal is new. One that was read from the log is not new, though it is committed again.
@@ -166,7 +157,8 @@ async fn run(
         let (mut batch, mut replies) = (HashSet::new(), Vec::new());
         let mut next = first;
         while let Some(Request { revokes, reply }) = next {
-            batch.extend(revokes);
+            // Those that the commit before this one included are durable by now. Another would only make the log longer.
+            batch.extend(revokes.into_iter().filter(|revoke| !is_durable(&list, revoke)));
             replies.push(reply);
             next = if batch.len() < MAX_BATCH { waiting.try_recv().ok() } else { None };
         }
@@ -203,10 +195,55 @@ async fn run(
     }
 }
 
+fn is_durable(list: &RevocationList, revoke: &Revoke) -> bool {
+    match revoke {
+        Revoke::Session { sid, .. } => list.is_durable(*sid),
+        Revoke::Subject { sub, below } => list.is_durable_below(sub, *below),
+        // A later commit ends more.
+        Revoke::SubjectSoFar { .. } => false,
+    }
+}
+
 async fn commit(list: &RevocationList, store: &Store, batch: &[Revoke]) -> Result<(), StoreError> {
     if !batch.is_empty() {
         let entries = store.revoke(batch).await?;
         entries.iter().for_each(|entry| list.add_durable(entry));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Sid;
+    use crate::revocation::{Freshness, WhenStale};
+    use crate::store::Limits;
+    use crate::store::url::StoreUrl;
+
+    #[tokio::test]
+    async fn sign_outs_during_the_commit_of_the_same_add_no_rows() {
+        let home = tempfile::tempdir().expect("a directory");
+        let url = StoreUrl::file(home.path().join("test.db"));
+        let limits = Limits { connections: 1, statement_timeout: Duration::MAX, connect_timeout: Duration::MAX };
+        let (store, _) = Store::open_or_create(&url, limits).await.expect("a new database");
+        let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
+        let list = Arc::new(RevocationList::new(freshness));
+        let (committer, _committing) = Committer::start(list, store.clone());
+        let session = Revoke::Session { sid: Sid::random(), token: None };
+        let account = Revoke::Subject { sub: "alice".into(), below: 2 };
+        let sign_out = || {
+            let (committer, revokes) = (committer.clone(), vec![session.clone(), account.clone()]);
+            tokio::spawn(async move { committer.revoke(revokes).await })
+        };
+        let first = sign_out();
+        let mut others = Vec::new();
+        while !first.is_finished() {
+            others.push(sign_out());
+            tokio::task::yield_now().await;
+        }
+        for outcome in std::iter::once(first).chain(others) {
+            assert_eq!(outcome.await.expect("it ran"), Ok(()));
+        }
+        assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded").len(), 2);
+    }
 }
