@@ -184,8 +184,10 @@ impl Throttle {
         };
         let session = session.map(|session| Key { set: keys.account.set, ..self.key((name, session)) });
         let mut tables = self.tables();
-        let own = session.filter(|key| tables.sessions.has_place(*key, now));
-        let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate: tables.limits.account_and_network }]);
+        let rate = tables.limits.account_and_network;
+        // If that limit is off, a token is no better than none: it would be the way around all other limits.
+        let own = session.filter(|key| rate.burst > 0 && tables.sessions.has_place(*key, now));
+        let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
         // A token never makes it worse: another client may have used up its limit with a token of the same account.
         let mut throttled: Option<Throttled> = None;
         let of_network = tables.counts_of_network(keys, now);

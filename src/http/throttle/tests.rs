@@ -120,6 +120,18 @@ fn many_tokens_of_an_account_are_sixteen_limits_at_most() {
 }
 
 #[test]
+fn without_a_limit_of_their_own_tokens_have_no_advantage() {
+    let off = Rate { burst: 0, ..LIMITS.account_and_network };
+    for session in [live(1), Some(OwnSession::Idle)] {
+        let throttle = Throttle::new(Limits { account_and_network: off, ..LIMITS });
+        let here = (0..1_000).map(|_| fail_with(&throttle, "alice", network(1), session));
+        assert_eq!(here.filter(Result::is_ok).count(), 20, "the limit of the network");
+        let elsewhere = (2..1_000).map(|from| fail_with(&throttle, "alice", network(from), session));
+        assert_eq!(elsewhere.filter(Result::is_ok).count(), 30, "and the rest of the account's 50");
+    }
+}
+
+#[test]
 fn nobody_in_its_own_network_keeps_the_owner_of_a_token_out() {
     let throttle = Throttle::new(LIMITS);
     attack(&throttle, "alice");
