@@ -67,8 +67,10 @@ def test_what_the_debian_package_takes_is_there():
     built = [source for source, _, _ in deb["assets"] if source.startswith("target/")]
     for source, _, _ in deb["assets"]:
         assert source in built or list(ROOT.glob(source)), source
-    # What `make man` makes, as the Makefile says.
-    made = {f"target/share/sealjar.{shell}" for shell in re.search(r"for shell in ([a-z ]+);", (ROOT / "Makefile").read_text())[1].split()}
+    # What `make man` and `make sbom` make, as the Makefile says.
+    makefile = (ROOT / "Makefile").read_text()
+    made = {f"target/share/sealjar.{shell}" for shell in re.search(r"for shell in ([a-z ]+);", makefile)[1].split()}
+    made.add(re.search(r"target/sbom/\S+\.json", makefile)[0])
     assert set(built) == made | {"target/release/sealjar", "target/share/man/man1/*", "target/share/man/man5/*"}
     for script in ["postinst", "postrm"]:
         text = (ROOT / deb["maintainer-scripts"] / script).read_text()
