@@ -148,6 +148,7 @@ pub(crate) struct Attempt<'t> {
     keys: Keys,
     /// Counts that were charged.
     charged: Vec<Count>,
+    is_stranger: bool,
 }
 
 impl Throttle {
@@ -197,7 +198,8 @@ impl Throttle {
             let (by, wait) = waits.max_by_key(|(_, wait)| *wait).expect("there is at least one");
             if wait == 0 {
                 counts.iter().for_each(|count| tables.charge(*count, now));
-                return Ok(Attempt { throttle: self, keys, charged: counts });
+                let is_stranger = counts.iter().any(|count| count.limit == Limit::Account);
+                return Ok(Attempt { throttle: self, keys, charged: counts, is_stranger });
             }
             let wait = Duration::from_millis(wait);
             throttled = throttled.filter(|shorter| shorter.wait <= wait).or(Some(Throttled { by, wait }));
@@ -261,8 +263,8 @@ impl Tables {
 
 impl Attempt<'_> {
     /// Whether the client is a stranger to the account.
-    pub(crate) fn is_stranger(&self) -> bool {
-        self.charged.iter().any(|count| count.limit == Limit::Account)
+    pub(crate) const fn is_stranger(&self) -> bool {
+        self.is_stranger
     }
 
     /// The token that came with the attempt is of an earlier account with this name, or of sessions that were ended. So the attempt
@@ -274,6 +276,7 @@ impl Attempt<'_> {
         let now = milliseconds(now);
         let mut tables = self.throttle.tables();
         for count in tables.counts_of_network(self.keys, now) {
+            self.is_stranger |= count.limit == Limit::Account;
             if tables.wait(count, now) == 0 {
                 tables.charge(count, now);
                 self.charged.push(count);
