@@ -155,7 +155,8 @@ pub(super) async fn authenticate(
     let token = presented.iter().filter(own).min_by_key(|token| token.is_idle);
     let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
     let attempt = LoginAttempt { account: &login_name, network, session };
-    let mut attempt = app.throttle.admit(attempt, now.boot).map_err(|throttled| {
+    let admitted = app.throttle.admit_in_turn(attempt, || context.now().boot).await;
+    let mut attempt = admitted.map_err(|throttled| {
         audit::throttled(purpose, throttled.by.name(), network);
         Problem::Throttled(throttled.wait)
     })?;
@@ -165,6 +166,7 @@ pub(super) async fn authenticate(
             Ok(found)
         }
         Ok(Err((failure, sub))) => {
+            attempt.failed();
             audit::password_refused(purpose, failure, sub.as_deref(), network);
             Err(if failure == Failure::ChangedMeanwhile { Problem::Overtaken } else { Problem::Credentials })
         }

@@ -12,11 +12,15 @@
 //! Correct passwords have one limit, by account and network, and an IPv6 /48 again has ten times that of a /64. It bounds the
 //! revocation list, because each sign-in can add an entry to it.
 //!
-//! An attempt is charged when it is admitted, so many attempts at once do not pass a limit. It is refunded if the password was
-//! correct or was not checked. A correct password also resets the failures of its account from its network (NIST SP 800-63B
-//! section 3.2.2), and nothing else: a guesser gains nothing by signing in to an account of their own in between. Accounts are
-//! known here by the names that were typed, whether they exist or not. A restart resets everything.
+//! An attempt is charged to all its limits when it is admitted, so many attempts at once do not pass one. Its outcome refunds some:
+//! a correct password those on failures, a wrong one that on correct passwords, and an attempt that was not checked all. An attempt
+//! that only others in progress keep out waits for their outcome ([`in_progress`]).
+//!
+//! A correct password also resets the failures of its account from its network (NIST SP 800-63B section 3.2.2), and nothing else: a
+//! guesser gains nothing by signing in to an account of their own in between. Accounts are known here by the names that were typed,
+//! whether they exist or not. A restart resets everything.
 
+mod in_progress;
 mod rate;
 mod table;
 #[cfg(test)]
@@ -30,6 +34,7 @@ use crate::account::LoginName;
 use crate::clock::milliseconds;
 use crate::id::Sid;
 use crate::network::Network;
+use in_progress::{InProgress, Waits};
 pub(crate) use rate::Rate;
 use table::{Key, Millis, Table};
 
@@ -57,7 +62,7 @@ pub(crate) struct Limits {
 }
 
 /// A limit that an attempt reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Limit {
     Network,
     AccountAndNetwork,
@@ -85,6 +90,8 @@ pub(crate) struct Throttled {
     pub(crate) by: Limit,
     /// After this time another attempt is admitted, if nobody else makes one.
     pub(crate) wait: Duration,
+    /// Whether it would be admitted if all attempts in progress were refunded.
+    pub(super) may_pass_soon: bool,
 }
 
 /// A session of the account whose token came with the request, and which the revocation list does not refuse.
@@ -108,21 +115,20 @@ pub(crate) struct LoginAttempt<'a> {
 pub(crate) struct Throttle {
     secret: RandomState,
     tables: Mutex<Tables>,
+    waits: Waits,
 }
 
 #[derive(Debug)]
 struct Tables {
     limits: Limits,
-    networks: Table,
-    pairs: Table,
-    accounts: Table,
-    sessions: Table,
-    successes: Table,
+    in_progress: InProgress,
+    /// A table for each kind of [`Limit`], in their order.
+    counts: [Table; 5],
     known: Table,
 }
 
 /// A count of one limit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Count {
     limit: Limit,
     key: Key,
@@ -153,17 +159,11 @@ pub(crate) struct Attempt<'t> {
 
 impl Throttle {
     pub(crate) fn new(limits: Limits) -> Self {
-        let table = || Table::new(BITS, WAYS);
-        let tables = Tables {
-            limits,
-            networks: table(),
-            pairs: table(),
-            accounts: table(),
-            sessions: Table::new(BITS, OWN_SESSIONS),
-            successes: table(),
-            known: Table::new(KNOWN_BITS, WAYS),
-        };
-        Self { secret: RandomState::new(), tables: Mutex::new(tables) }
+        let ways = [WAYS, WAYS, WAYS, OWN_SESSIONS, WAYS];
+        let counts = ways.map(|ways| Table::new(BITS, ways));
+        let known = Table::new(KNOWN_BITS, WAYS);
+        let tables = Tables { limits, in_progress: InProgress::default(), counts, known };
+        Self { secret: RandomState::new(), tables: Mutex::new(tables), waits: Waits::new() }
     }
 
     /// Sets the limits. The counts stay.
@@ -187,24 +187,23 @@ impl Throttle {
         let mut tables = self.tables();
         let rate = tables.limits.account_and_network;
         // If that limit is off, a token is no better than none: it would be the way around all other limits.
-        let own = session.filter(|key| rate.burst > 0 && tables.sessions.has_place(*key, now));
+        let own = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_place(*key, now));
         let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
-        // A token never makes it worse: another client may have used up its limit with a token of the same account.
-        let mut throttled: Option<Throttled> = None;
         let of_network = tables.counts_of_network(keys, now);
+        // A token never makes it worse: another client may have used up its limit with a token of the same account.
+        let mut refused = Vec::new();
         for counts in own.into_iter().chain([of_network]) {
-            let waits = counts.iter().copied().chain(tables.success_counts(keys));
-            let waits = waits.map(|count| (count.limit, tables.wait(count, now)));
-            let (by, wait) = waits.max_by_key(|(_, wait)| *wait).expect("there is at least one");
-            if wait == 0 {
+            let counts: Vec<Count> = counts.into_iter().chain(tables.success_counts(keys)).collect();
+            let Some(throttled) = tables.refusal(&counts, now) else {
                 counts.iter().for_each(|count| tables.charge(*count, now));
                 let is_stranger = counts.iter().any(|count| count.limit == Limit::Account);
                 return Ok(Attempt { throttle: self, keys, charged: counts, is_stranger });
-            }
-            let wait = Duration::from_millis(wait);
-            throttled = throttled.filter(|shorter| shorter.wait <= wait).or(Some(Throttled { by, wait }));
+            };
+            refused.push(throttled);
         }
-        Err(throttled.expect("the counts of the network were tried"))
+        let may_pass_soon = refused.iter().any(|throttled| throttled.may_pass_soon);
+        let shortest = refused.into_iter().min_by_key(|throttled| throttled.wait).expect("one is of the network");
+        Err(Throttled { may_pass_soon, ..shortest })
     }
 
     fn key(&self, of: impl Hash) -> Key {
@@ -238,26 +237,36 @@ impl Tables {
         std::iter::once(Count { limit: Limit::Success, key: keys.pair, rate }).chain(site)
     }
 
-    fn wait(&mut self, Count { limit, key, rate }: Count, now: Millis) -> Millis {
-        rate.wait(self.of(limit).deadline(key), now)
+    /// Why an attempt with these counts is not admitted, if it is not.
+    fn refusal(&self, counts: &[Count], now: Millis) -> Option<Throttled> {
+        let waits = counts.iter().map(|count| (count.limit, self.wait(*count, 0, now)));
+        let (by, wait) = waits.max_by_key(|(_, wait)| *wait).filter(|(_, wait)| *wait > 0)?;
+        let may_pass_soon = counts.iter().all(|count| self.wait(*count, self.in_progress.number(*count), now) == 0);
+        Some(Throttled { by, wait: Duration::from_millis(wait), may_pass_soon })
     }
 
-    fn charge(&mut self, Count { limit, key, rate }: Count, now: Millis) {
-        self.of(limit).update(key, |deadline| rate.charged(deadline, now));
+    /// How long until another attempt is admitted, if this number of attempts is refunded.
+    fn wait(&self, Count { limit, key, rate }: Count, refunded: u32, now: Millis) -> Millis {
+        rate.wait(rate.refunded(self.table(limit).deadline(key), refunded), now)
+    }
+
+    /// Charges an attempt that begins.
+    fn charge(&mut self, count: Count, now: Millis) {
+        let Count { limit, key, rate } = count;
+        self.table_mut(limit).update(key, |deadline| rate.charged(deadline, now));
+        self.in_progress.begin(count);
     }
 
     fn refund(&mut self, Count { limit, key, rate }: Count) {
-        self.of(limit).update(key, |deadline| rate.refunded(deadline));
+        self.table_mut(limit).update(key, |deadline| rate.refunded(deadline, 1));
     }
 
-    const fn of(&mut self, limit: Limit) -> &mut Table {
-        match limit {
-            Limit::Network => &mut self.networks,
-            Limit::AccountAndNetwork => &mut self.pairs,
-            Limit::Account => &mut self.accounts,
-            Limit::OwnSession => &mut self.sessions,
-            Limit::Success => &mut self.successes,
-        }
+    fn table(&self, limit: Limit) -> &Table {
+        &self.counts[limit as usize]
+    }
+
+    fn table_mut(&mut self, limit: Limit) -> &mut Table {
+        &mut self.counts[limit as usize]
     }
 }
 
@@ -277,7 +286,7 @@ impl Attempt<'_> {
         let mut tables = self.throttle.tables();
         for count in tables.counts_of_network(self.keys, now) {
             self.is_stranger |= count.limit == Limit::Account;
-            if tables.wait(count, now) == 0 {
+            if tables.wait(count, 0, now) == 0 {
                 tables.charge(count, now);
                 self.charged.push(count);
             }
@@ -287,23 +296,27 @@ impl Attempt<'_> {
     /// The password was correct.
     pub(crate) fn succeeded(self, now: Duration) {
         let known_until = milliseconds(now.saturating_add(KNOWN_FOR));
-        let now = milliseconds(now);
         let mut tables = self.throttle.tables();
-        for count in self.charged {
+        for count in self.charged.iter().copied() {
             match count.limit {
-                Limit::AccountAndNetwork | Limit::OwnSession => tables.of(count.limit).update(count.key, |_| 0),
-                Limit::Network | Limit::Account | Limit::Success => tables.refund(count),
+                Limit::AccountAndNetwork | Limit::OwnSession => tables.table_mut(count.limit).update(count.key, |_| 0),
+                Limit::Network | Limit::Account => tables.refund(count),
+                Limit::Success => {}
             }
         }
-        for count in tables.success_counts(self.keys) {
-            tables.charge(count, now);
-        }
         tables.known.update(self.keys.pair, |_| known_until);
+    }
+
+    /// The password was wrong, or no session may begin with it.
+    pub(crate) fn failed(self) {
+        let mut tables = self.throttle.tables();
+        let successes = self.charged.iter().filter(|count| count.limit == Limit::Success);
+        successes.for_each(|count| tables.refund(*count));
     }
 
     /// The password was not checked, so nothing was learned.
     pub(crate) fn withdrawn(self) {
         let mut tables = self.throttle.tables();
-        self.charged.into_iter().for_each(|count| tables.refund(count));
+        self.charged.iter().for_each(|count| tables.refund(*count));
     }
 }

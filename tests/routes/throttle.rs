@@ -154,6 +154,20 @@ async fn fifty_users_behind_one_address_get_in_at_once() {
 }
 
 #[tokio::test]
+async fn sixty_right_passwords_of_one_account_get_in_at_once() {
+    let site = Arc::new(Site::new().await);
+    let attempt = async |site: Arc<Site>| sign_in(&site, USER, "alice", PASSWORD).await.verdict();
+    let tries: Vec<_> = (0..70).map(|_| tokio::spawn(attempt(site.clone()))).collect();
+    let mut verdicts = Vec::new();
+    for attempt in tries {
+        verdicts.push(attempt.await.expect("it ran"));
+    }
+    for (expected, number) in [("200", 60), ("429 throttled", 10)] {
+        assert_eq!(verdicts.iter().filter(|verdict| *verdict == expected).count(), number, "{expected}");
+    }
+}
+
+#[tokio::test]
 async fn right_passwords_are_limited_by_account_and_network() {
     let site = Site::with(&["throttle.success_burst=3", "throttle.success_interval=1h"]).await;
     let mut last = None;

@@ -41,9 +41,9 @@ impl Rate {
         deadline.max(now).saturating_add(self.step())
     }
 
-    /// The deadline without one of the failures that were counted.
-    pub(super) fn refunded(self, deadline: Millis) -> Millis {
-        deadline.saturating_sub(self.step())
+    /// The deadline without this number of the failures that were counted.
+    pub(super) fn refunded(self, deadline: Millis, number: u32) -> Millis {
+        deadline.saturating_sub(u64::from(number).saturating_mul(self.step()))
     }
 
     fn step(self) -> Millis {
@@ -117,7 +117,7 @@ mod tests {
 
         #[test]
         fn a_refund_undoes_a_charge(deadline in 0..100_000u64, now in 0..100_000u64) {
-            prop_assert_eq!(RATE.refunded(RATE.charged(deadline, now)), deadline.max(now));
+            prop_assert_eq!(RATE.refunded(RATE.charged(deadline, now), 1), deadline.max(now));
         }
     }
 }

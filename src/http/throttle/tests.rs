@@ -1,5 +1,6 @@
 use super::*;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 
 const LIMITS: Limits = Limits {
     network: Rate { burst: 20, interval: Duration::from_secs(6) },
@@ -28,7 +29,7 @@ fn fail(throttle: &Throttle, account: &str, from: u32) -> Result<(), Limit> {
 
 fn fail_with(throttle: &Throttle, account: &str, from: Network, session: Option<OwnSession>) -> Result<(), Limit> {
     let attempt = LoginAttempt { account: &name(account), network: from, session };
-    throttle.admit(attempt, NOW).map(drop).map_err(|throttled| throttled.by)
+    throttle.admit(attempt, NOW).map(Attempt::failed).map_err(|throttled| throttled.by)
 }
 
 fn succeed(
@@ -235,8 +236,58 @@ fn a_flood_of_names_takes_no_more_memory_and_hides_nobody() {
         assert_eq!(fail(&throttle, &format!("user{number}"), 1_000 + number), Ok(()));
     }
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork), "who failed most is remembered best");
-    let Tables { networks, pairs, accounts, sessions, successes, known, .. } = &*throttle.tables();
-    let bytes: usize = [networks, pairs, accounts, sessions, successes, known].map(Table::bytes).iter().sum();
+    let Tables { counts, known, in_progress, .. } = &*throttle.tables();
+    assert!(in_progress.is_empty());
+    let bytes: usize = counts.iter().chain([known]).map(Table::bytes).sum();
     println!("the throttle takes {bytes} bytes after 200,000 accounts and networks, as before");
     assert_eq!(bytes, 9 << 20);
+}
+
+#[tokio::test]
+async fn an_attempt_waits_for_those_that_alone_keep_it_out() {
+    let throttle = Throttle::new(LIMITS);
+    let alice = name("alice");
+    let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
+    let in_turn = || Box::pin(throttle.admit_in_turn(attempt, || NOW));
+    let mut in_progress = Vec::new();
+    for _ in 0..5 {
+        in_progress.push(in_turn().await.expect("let in"));
+    }
+    let mut waiting = in_turn();
+    assert!(is_pending(&mut waiting).await);
+    in_progress.pop().expect("one of five").succeeded(NOW);
+    let admitted = waiting.await.expect("the failures of the account and network are forgotten");
+    drop((in_progress, admitted));
+    assert!(throttle.tables().in_progress.is_empty());
+
+    let bob = name("bob");
+    let attempt = LoginAttempt { account: &bob, network: network(2), session: None };
+    let mut in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("let in")).collect();
+    let mut waiting = Box::pin(throttle.admit_in_turn(attempt, || NOW));
+    for _ in 0..5 {
+        assert!(is_pending(&mut waiting).await, "one in progress may still have a correct password");
+        drop(in_progress.pop());
+    }
+    assert_eq!(waiting.await.expect_err("all have failed").by, Limit::AccountAndNetwork);
+}
+
+#[tokio::test]
+async fn more_attempts_than_may_wait_are_refused_at_once() {
+    let throttle = Throttle::new(LIMITS);
+    let alice = name("alice");
+    let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
+    let in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("let in")).collect();
+    let mut waiting: Vec<_> = (0..256).map(|_| Box::pin(throttle.admit_in_turn(attempt, || NOW))).collect();
+    for waiting in &mut waiting {
+        assert!(is_pending(waiting).await);
+    }
+    assert!(throttle.admit_in_turn(attempt, || NOW).await.is_err());
+    drop(in_progress);
+    for waiting in waiting {
+        assert!(waiting.await.is_err());
+    }
+}
+
+async fn is_pending<T>(waiting: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    std::future::poll_fn(|context| std::task::Poll::Ready(Pin::new(&mut *waiting).poll(context).is_pending())).await
 }
