@@ -7,7 +7,7 @@
 //!   days after a sign-in from there, so that strangers elsewhere do not keep its user out;
 //! * by **own session**: failures of a client whose token belongs to a session of the account. None of the limits above applies
 //!   to it, so that others cannot keep the user out, not even in the user's own network. If this limit is reached, the client
-//!   counts like one without a token. An account has at most [`OWN_SESSIONS`] of these limits at a time.
+//!   counts like one without a token. An account has at most sixteen of these limits at a time.
 //!
 //! Correct passwords have one limit, by account and network, and an IPv6 /48 again has ten times that of a /64. It bounds the
 //! revocation list, because each sign-in can add an entry to it.
@@ -20,6 +20,7 @@
 //! guesser gains nothing by signing in to an account of their own in between. Accounts are known here by the names that were typed,
 //! whether they exist or not. A restart resets everything.
 
+mod counts;
 mod in_progress;
 mod rate;
 mod table;
@@ -34,65 +35,14 @@ use crate::account::LoginName;
 use crate::clock::milliseconds;
 use crate::id::Sid;
 use crate::network::Network;
-use in_progress::{InProgress, Waits};
+use counts::{Count, Keys, Tables};
+pub(crate) use counts::{Limit, Limits, Throttled};
+use in_progress::Waits;
 pub(crate) use rate::Rate;
-use table::{Key, Millis, Table};
+use table::Key;
 
 /// How long a network is known to an account after a sign-in.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How many limits by own session an account can have at a time.
-const OWN_SESSIONS: usize = 16;
-/// How many times the limit of an IPv6 /64 a /48 has.
-const SITE_FACTOR: u32 = 10;
-/// Number of places of a table, as a power of two.
-const BITS: u32 = 16;
-const KNOWN_BITS: u32 = 18;
-/// Places in which a key can be stored.
-const WAYS: usize = 8;
-
-/// The limits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) network: Rate,
-    /// Also that of an own session.
-    pub(crate) account_and_network: Rate,
-    pub(crate) account: Rate,
-    /// Of correct passwords.
-    pub(crate) success: Rate,
-}
-
-/// A limit that an attempt reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Limit {
-    Network,
-    AccountAndNetwork,
-    Account,
-    OwnSession,
-    Success,
-}
-
-impl Limit {
-    /// Its name in the log.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::AccountAndNetwork => "account-and-network",
-            Self::Account => "account",
-            Self::OwnSession => "session",
-            Self::Success => "success",
-        }
-    }
-}
-
-/// An attempt that is not admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Throttled {
-    pub(crate) by: Limit,
-    /// After this time another attempt is admitted, if nobody else makes one.
-    pub(crate) wait: Duration,
-    /// Whether it would be admitted if all attempts in progress were refunded.
-    pub(super) may_pass_soon: bool,
-}
 
 /// A session of the account whose token came with the request, and which the revocation list does not refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,34 +68,6 @@ pub(crate) struct Throttle {
     waits: Waits,
 }
 
-#[derive(Debug)]
-struct Tables {
-    limits: Limits,
-    in_progress: InProgress,
-    /// A table for each kind of [`Limit`], in their order.
-    counts: [Table; 5],
-    known: Table,
-}
-
-/// A count of one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Count {
-    limit: Limit,
-    key: Key,
-    rate: Rate,
-}
-
-/// The keys of an attempt.
-#[derive(Debug, Clone, Copy)]
-struct Keys {
-    network: Key,
-    site: Option<Key>,
-    pair: Key,
-    /// The account and the /48.
-    pair_site: Option<Key>,
-    account: Key,
-}
-
 /// An attempt that was admitted and charged. It stays charged if it is dropped, because the client may have learned the outcome.
 #[must_use]
 #[derive(Debug)]
@@ -159,16 +81,26 @@ pub(crate) struct Attempt<'t> {
 
 impl Throttle {
     pub(crate) fn new(limits: Limits) -> Self {
-        let ways = [WAYS, WAYS, WAYS, OWN_SESSIONS, WAYS];
-        let counts = ways.map(|ways| Table::new(BITS, ways));
-        let known = Table::new(KNOWN_BITS, WAYS);
-        let tables = Tables { limits, in_progress: InProgress::default(), counts, known };
-        Self { secret: RandomState::new(), tables: Mutex::new(tables), waits: Waits::new() }
+        Self { secret: RandomState::new(), tables: Mutex::new(Tables::new(limits)), waits: Waits::new() }
     }
 
     /// Sets the limits. The counts stay.
     pub(crate) fn limit_to(&self, limits: Limits) {
         self.tables().limits = limits;
+    }
+
+    /// Does the same as [`Throttle::admit`]. If only attempts in progress keep this one out, it first waits for their outcome.
+    pub(crate) async fn admit_in_turn(
+        &self,
+        attempt: LoginAttempt<'_>,
+        now: impl Fn() -> Duration,
+    ) -> Result<Attempt<'_>, Throttled> {
+        let admit = || {
+            let outcome = self.admit(attempt, now());
+            let is_final = !outcome.as_ref().is_err_and(|throttled| throttled.may_pass_soon);
+            (outcome, is_final)
+        };
+        self.waits.until_final(admit).await
     }
 
     /// Admits an attempt and charges it, or returns how long to wait. `now` is the boot clock's.
@@ -213,60 +145,6 @@ impl Throttle {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No code between two changes of a table can panic and leave it half changed.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tables {
-    /// The counts of failures of an attempt without a session.
-    fn counts_of_network(&self, keys: Keys, now: Millis) -> Vec<Count> {
-        let Limits { network, account_and_network, account, .. } = self.limits;
-        let mut counts = vec![
-            Count { limit: Limit::Network, key: keys.network, rate: network },
-            Count { limit: Limit::AccountAndNetwork, key: keys.pair, rate: account_and_network },
-        ];
-        counts.extend(keys.site.map(|key| Count { limit: Limit::Network, key, rate: network.times(SITE_FACTOR) }));
-        if self.known.deadline(keys.pair) <= now {
-            counts.push(Count { limit: Limit::Account, key: keys.account, rate: account });
-        }
-        counts
-    }
-
-    fn success_counts(&self, keys: Keys) -> impl Iterator<Item = Count> + use<> {
-        let rate = self.limits.success;
-        let site = keys.pair_site.map(|key| Count { limit: Limit::Success, key, rate: rate.times(SITE_FACTOR) });
-        std::iter::once(Count { limit: Limit::Success, key: keys.pair, rate }).chain(site)
-    }
-
-    /// Why an attempt with these counts is not admitted, if it is not.
-    fn refusal(&self, counts: &[Count], now: Millis) -> Option<Throttled> {
-        let waits = counts.iter().map(|count| (count.limit, self.wait(*count, 0, now)));
-        let (by, wait) = waits.max_by_key(|(_, wait)| *wait).filter(|(_, wait)| *wait > 0)?;
-        let may_pass_soon = counts.iter().all(|count| self.wait(*count, self.in_progress.number(*count), now) == 0);
-        Some(Throttled { by, wait: Duration::from_millis(wait), may_pass_soon })
-    }
-
-    /// How long until another attempt is admitted, if this number of attempts is refunded.
-    fn wait(&self, Count { limit, key, rate }: Count, refunded: u32, now: Millis) -> Millis {
-        rate.wait(rate.refunded(self.table(limit).deadline(key), refunded), now)
-    }
-
-    /// Charges an attempt that begins.
-    fn charge(&mut self, count: Count, now: Millis) {
-        let Count { limit, key, rate } = count;
-        self.table_mut(limit).update(key, |deadline| rate.charged(deadline, now));
-        self.in_progress.begin(count);
-    }
-
-    fn refund(&mut self, Count { limit, key, rate }: Count) {
-        self.table_mut(limit).update(key, |deadline| rate.refunded(deadline, 1));
-    }
-
-    fn table(&self, limit: Limit) -> &Table {
-        &self.counts[limit as usize]
-    }
-
-    fn table_mut(&mut self, limit: Limit) -> &mut Table {
-        &mut self.counts[limit as usize]
     }
 }
 
@@ -318,5 +196,14 @@ impl Attempt<'_> {
     pub(crate) fn withdrawn(self) {
         let mut tables = self.throttle.tables();
         self.charged.iter().for_each(|count| tables.refund(*count));
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.throttle.tables();
+        self.charged.iter().for_each(|count| tables.in_progress.end(&count.place()));
+        drop(tables);
+        self.throttle.waits.wake();
     }
 }

@@ -124,7 +124,7 @@ fn the_page_of_events_has_every_value_of_their_fields() {
     let (purposes, failures) = audit.split_once("impl Failure").expect("reasons come after purposes");
     let refusals = read("src/session/refusal.rs");
     let (causes, _) = refusals.split_once("pub enum Cause").expect("the short names come first");
-    let throttle = read("src/http/throttle.rs");
+    let throttle = read("src/http/throttle/counts.rs");
     for (heading, source) in [
         ("### Values of during", purposes),
         ("### Reasons of sign-in-failed", failures),

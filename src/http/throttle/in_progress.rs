@@ -4,11 +4,10 @@
 //! progress would refuse the eleventh, although all are admitted one after the other.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
-
-use super::{Attempt, Count, Limit, LoginAttempt, Throttle, Throttled};
 
 /// Number of attempts that may wait. Any other is refused at once.
 const MOST: usize = 256;
@@ -16,23 +15,28 @@ const MOST: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The number of attempts in progress that are charged to each count.
-#[derive(Debug, Default)]
-pub(super) struct InProgress(HashMap<(Limit, u64), u32>);
+#[derive(Debug)]
+pub(super) struct InProgress<C>(HashMap<C, u32>);
 
-impl InProgress {
-    pub(super) fn number(&self, count: Count) -> u32 {
-        self.0.get(&(count.limit, count.key.id)).copied().unwrap_or(0)
+impl<C> Default for InProgress<C> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<C: Eq + Hash> InProgress<C> {
+    pub(super) fn number(&self, count: &C) -> u32 {
+        self.0.get(count).copied().unwrap_or(0)
     }
 
-    pub(super) fn begin(&mut self, count: Count) {
-        *self.0.entry((count.limit, count.key.id)).or_default() += 1;
+    pub(super) fn begin(&mut self, count: C) {
+        *self.0.entry(count).or_default() += 1;
     }
 
-    fn end(&mut self, count: Count) {
-        let key = (count.limit, count.key.id);
-        match self.0.get_mut(&key) {
+    pub(super) fn end(&mut self, count: &C) {
+        match self.0.get_mut(count) {
             Some(number) if *number > 1 => *number -= 1,
-            _ => drop(self.0.remove(&key)),
+            _ => drop(self.0.remove(count)),
         }
     }
 
@@ -46,7 +50,6 @@ impl InProgress {
 #[derive(Debug)]
 pub(super) struct Waits {
     places: Semaphore,
-    /// An attempt in progress has ended.
     ended: Notify,
 }
 
@@ -54,46 +57,32 @@ impl Waits {
     pub(super) fn new() -> Self {
         Self { places: Semaphore::new(MOST), ended: Notify::new() }
     }
-}
 
-impl Throttle {
-    /// Does the same as [`Throttle::admit`]. If only attempts in progress keep this one out, it first waits for their outcome.
-    pub(crate) async fn admit_in_turn(
-        &self,
-        attempt: LoginAttempt<'_>,
-        now: impl Fn() -> Duration,
-    ) -> Result<Attempt<'_>, Throttled> {
+    /// Wakes all that wait, because an attempt in progress has ended.
+    pub(super) fn wake(&self) {
+        self.ended.notify_waiters();
+    }
+
+    /// Calls `admit`, and calls it again whenever an attempt in progress has ended, until it says that its outcome is final, or
+    /// until the patience is over. If too many wait already, its first outcome is final.
+    pub(super) async fn until_final<T>(&self, admit: impl Fn() -> (T, bool)) -> T {
         let patience = tokio::time::sleep(PATIENCE);
         tokio::pin!(patience);
         let mut place = None;
         loop {
-            // Registered before the look, so that no end between the two is missed.
-            let ended = self.waits.ended.notified();
+            // Registered before the call, so that no end between the two is missed.
+            let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            let throttled = match self.admit(attempt, now()) {
-                Err(throttled) if throttled.may_pass_soon => throttled,
-                outcome => return outcome,
-            };
-            if place.is_none() {
-                place = self.waits.places.try_acquire().ok();
-            }
-            if place.is_none() {
-                return Err(throttled);
+            let (outcome, is_final) = admit();
+            place = place.or_else(|| self.places.try_acquire().ok());
+            if is_final || place.is_none() {
+                return outcome;
             }
             tokio::select! {
                 () = ended => {}
-                () = &mut patience => return Err(throttled),
+                () = &mut patience => return outcome,
             }
         }
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let mut tables = self.throttle.tables();
-        self.charged.iter().for_each(|count| tables.in_progress.end(*count));
-        drop(tables);
-        self.throttle.waits.ended.notify_waiters();
     }
 }

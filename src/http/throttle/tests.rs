@@ -238,7 +238,7 @@ fn a_flood_of_names_takes_no_more_memory_and_hides_nobody() {
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork), "who failed most is remembered best");
     let Tables { counts, known, in_progress, .. } = &*throttle.tables();
     assert!(in_progress.is_empty());
-    let bytes: usize = counts.iter().chain([known]).map(Table::bytes).sum();
+    let bytes: usize = counts.iter().chain([known]).map(table::Table::bytes).sum();
     println!("the throttle takes {bytes} bytes after 200,000 accounts and networks, as before");
     assert_eq!(bytes, 9 << 20);
 }
