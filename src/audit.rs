@@ -195,7 +195,7 @@ pub(crate) struct Operator {
     pub(crate) sudo_uid: Option<u32>,
 }
 
-/// What a command changed.
+/// The object of a command's change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Changed<'c> {
     /// The login name is that of an account, and not one that was only typed.

@@ -19,7 +19,7 @@ const NEWEST: ABI = ABI::V5;
 /// Protection of the memory of this process.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// What was in force before.
+    /// The state before.
     before: Option<DumpableBehavior>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Writable {
     pub(crate) change: Change,
 }
 
-/// What may be changed below a directory.
+/// The changes that are allowed below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Files are made, written and removed.
@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn files_change_only_where_they_may() {
         let home = tempfile::tempdir().expect("a directory");
-        let (inside, outside) = (home.path().join("inside"), home.path().join("outside"));
+        let inside = home.path().join("inside");
+        let outside = home.path().join("outside");
         for directory in [&inside, &outside] {
             fs::create_dir(directory).expect("a directory");
             fs::write(directory.join("old"), "old").expect("written");

@@ -8,7 +8,7 @@ pub(super) use crate::audit::Changed;
 use crate::config::settings::Settings;
 use crate::server::log;
 
-/// What a command did.
+/// A change that a command made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     AccountAdded,

@@ -173,7 +173,8 @@ fn warn_without_accounts(ready: &Ready<'_>) {
 }
 
 fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
-    let (login, home) = (DemoHome::LOGIN, home.path());
+    let login = DemoHome::LOGIN;
+    let home = home.path();
     let Some(origin) = ready.hosts.first() else {
         return;
     };

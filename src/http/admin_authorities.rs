@@ -45,7 +45,8 @@ impl AdminAuthorities {
 
     /// Checks which authority a request names. Health checks in HTTP/1.0 may name none, which no browser does.
     pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
-        let (uri, headers) = (request.uri(), request.headers());
+        let uri = request.uri();
+        let headers = request.headers();
         if request.version() == Version::HTTP_10 && uri.authority().is_none() && !headers.contains_key(HOST) {
             return Ok(());
         }

@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn what_is_durable_once_stays_so_until_the_later_time() {
-        let (table, sid) = (Table::small(), Sid::random());
+        let table = Table::small();
+        let sid = Sid::random();
         assert!(table.add(sid, UnixTime(8), false) && !table.is_durable(sid));
         assert!(!table.add(sid, UnixTime(4), true) && table.is_durable(sid));
         assert!(!table.add(sid, UnixTime(6), false) && table.is_durable(sid));

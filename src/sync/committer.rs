@@ -232,7 +232,8 @@ mod tests {
         let session = Revoke::Session { sid: Sid::random(), token: None };
         let account = Revoke::Subject { sub: "alice".into(), below: 2 };
         let sign_out = || {
-            let (committer, revokes) = (committer.clone(), vec![session.clone(), account.clone()]);
+            let committer = committer.clone();
+            let revokes = vec![session.clone(), account.clone()];
             tokio::spawn(async move { committer.revoke(revokes).await })
         };
         let first = sign_out();

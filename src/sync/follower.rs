@@ -160,7 +160,7 @@ impl Follower {
         if now.boot >= self.next_record && self.records.is_empty() {
             self.next_record = now.boot + RECORD_EVERY;
             self.reached = self.reached.max(now.wall);
-            // What a node with a wrong clock prunes, the others lose.
+            // If a node with a wrong clock prunes an entry, the other nodes lose it.
             let checked = state.check_clock(now.wall, Now::read().wall);
             let may_prune = checked.inspect_err(|error| tracing::error!(%error, "nothing is pruned"));
             let prune = may_prune.is_ok() && self.steps.may_prune(now);

@@ -61,7 +61,8 @@ struct AccountWords(Vec<String>);
 
 impl AccountWords {
     fn of(profile: &Profile) -> Self {
-        let (name, email) = (profile.display_name.as_str(), profile.email.as_str());
+        let name = profile.display_name.as_str();
+        let email = profile.email.as_str();
         let mut words = vec!["sealjar", profile.login_name.as_str(), name, email];
         words.extend(email.split('@').chain(name.split_whitespace()));
         words.retain(|word| word.chars().count() >= MIN_ACCOUNT_WORD);
@@ -75,7 +76,8 @@ impl AccountWords {
         }
         let is_added = |c: char| !c.is_alphabetic();
         let unit = repeated(text);
-        let (without_end, without_start) = (unit.trim_end_matches(is_added), unit.trim_start_matches(is_added));
+        let without_end = unit.trim_end_matches(is_added);
+        let without_start = unit.trim_start_matches(is_added);
         let stem = without_end.trim_start_matches(is_added);
         if stem.is_empty() {
             return false;

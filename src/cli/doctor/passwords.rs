@@ -86,8 +86,11 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
     let cost = config.password.cost();
     let PasswordCost { memory_budget_kib, .. } = config.password;
     let budget = Budget::new(cost, config.password.thread_count(), memory_budget_kib);
-    let (mut unreadable, mut too_large) = (Vec::new(), Vec::new());
-    let (mut costlier, mut much_costlier, mut weaker) = (Vec::new(), Vec::new(), 0);
+    let mut unreadable = Vec::new();
+    let mut too_large = Vec::new();
+    let mut costlier = Vec::new();
+    let mut much_costlier = Vec::new();
+    let mut weaker = 0;
     for account in accounts {
         match stored_cost(&account.password_hash) {
             None => unreadable.push(account),

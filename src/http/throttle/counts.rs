@@ -1,4 +1,4 @@
-//! What an attempt is counted by: the limits, and a table of counts for each kind of them.
+//! The limits, and a table of counts for each kind of limit.
 
 use std::time::Duration;
 

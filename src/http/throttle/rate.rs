@@ -19,7 +19,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// So many times this limit, at once and in the long run.
+    /// The limit multiplied by `factor`, at once and in the long run.
     pub(super) const fn times(self, factor: u32) -> Self {
         Self {
             burst: self.burst.saturating_mul(factor),

@@ -55,7 +55,8 @@ fn adds_during_a_rebuild(interruptions: Option<usize>) {
             let filtered = Filtered::with(&[]);
             let added = Arc::new(AtomicUsize::new(0));
             let adding = thread::spawn({
-                let (filtered, added) = (filtered.clone(), added.clone());
+                let filtered = filtered.clone();
+                let added = added.clone();
                 move || {
                     filtered.add(FIRST);
                     filtered.assert_found(FIRST);

@@ -99,7 +99,7 @@ async fn idle_tokens_share_one_limit() {
     assert_eq!(guesses_with(&site, &sessions[1..]).await, BURST, "and all others together have the tries of one");
 }
 
-/// Whoever has an old token of the account guesses with it, without end.
+/// An attacker with an old token of the account guesses with it, without end.
 #[tokio::test]
 async fn an_old_token_of_the_account_keeps_its_user_out_nowhere() {
     let site = Site::with(&["http.trusted_proxies=127.0.0.1"]).await;
