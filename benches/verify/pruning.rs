@@ -74,7 +74,8 @@ fn run(tokens: &[Token], revoked: &[Sid], lists: &[Arc<RevocationList>; 2], mean
     let pruned = if meanwhile == Meanwhile::PrunesAnother { another } else { ours };
     let now = Now::read();
     let staying = pruned.len();
-    let expires_at = UnixTime(now.wall.0 - 1);
+    // The list rounds up to even seconds.
+    let expires_at = UnixTime(now.wall.0 - 2);
     revoked.iter().for_each(|sid| pruned.add_durable(&Entry::Session { sid: *sid, expires_at }));
     let sessions = sessions_under(Arc::clone(ours));
     let done = AtomicBool::new(meanwhile == Meanwhile::Nothing);
