@@ -71,7 +71,8 @@ section! {
         /// proxy.
         listen: Listen,
         /// Address of the admin listener, written like `http.listen`. It serves `/healthz`, `/readyz`, `/metrics` and a
-        /// description of these routes. It never uses TLS and asks for no credentials, so only monitoring and load balancers should be able to reach it.
+        /// description of these routes. It never uses TLS and asks for no credentials, so only monitoring and load balancers should
+        /// be able to reach it.
         admin_listen: Listen,
         /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, every
         /// process that can write to the public socket counts as a trusted proxy.

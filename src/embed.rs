@@ -1,8 +1,9 @@
 //! Sessions in a Salvo application (feature `salvo`): its own login, its own data in the session, and logouts that take effect
 //! immediately and permanently.
 //!
-//! 1. [`Settings`] take the application's name and the origins under which browsers reach it, and open a [`Jar`]. `Settings::open` (feature
-//!    `store`) takes a key directory and a store: sessions and logouts survive a restart. [`Settings::in_memory`] needs neither.
+//! 1. [`Settings`] take the application's name and the origins under which browsers reach it, and open a [`Jar`].
+//!    `Settings::open` (feature `store`) takes a key directory and a store: sessions and logouts survive a restart.
+//!    [`Settings::in_memory`] needs neither.
 //! 2. [`Jar::hoop`] is the middleware before the routes. It refuses requests for other hosts. It refuses requests that another site
 //!    may have sent, by `Sec-Fetch-Site` and `Origin`, so forms need no token. It verifies the session without I/O. In answers to
 //!    GET and HEAD it renews the cookie every five minutes (or every sixth of the idle time, if that is less), and in other

@@ -68,7 +68,7 @@ pub(crate) struct Throttle {
     waits: Waits,
 }
 
-/// An attempt that was admitted and charged. It stays charged if it is dropped, because the client may have learned the outcome.
+/// An attempt that was admitted and charged. If it is dropped without an outcome, it stays charged.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Attempt<'t> {

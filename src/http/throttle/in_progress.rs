@@ -75,8 +75,11 @@ impl Waits {
             tokio::pin!(ended);
             ended.as_mut().enable();
             let (outcome, is_final) = admit();
+            if is_final {
+                return outcome;
+            }
             place = place.or_else(|| self.places.try_acquire().ok());
-            if is_final || place.is_none() {
+            if place.is_none() {
                 return outcome;
             }
             tokio::select! {
