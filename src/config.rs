@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod listen;
 pub(crate) mod meanings;
+mod pages;
 mod parse;
 mod parts;
 mod places;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::pages::texts::Language;
 use crate::http::tls::TlsVersion;
 use listen::{Listen, UnixMode};
 use section::section;
@@ -38,6 +40,7 @@ section! {
         http: Http,
         tls: Tls,
         cookie: Cookie,
+        pages: Pages,
         keys: Keys,
         node: Node,
         session: Session,
@@ -147,6 +150,24 @@ section! {
         /// It cannot be combined with TLS, with `cookie.domain`, or with an origin other than loopback. Anybody who can read the
         /// traffic can take over the session.
         plain_http: bool,
+    }
+}
+
+section! {
+    /// The pages of the server: sign-in, session, change of the password, errors.
+    Pages {
+        /// Page that a sign-in leads to if nothing else was asked for: a path such as `/` on the host of the sign-in, or a URL such
+        /// as `https://app.example.com/`. The pages have a link to it. Without a proxy in front, `/` leads to the page of the
+        /// session.
+        home: String,
+        /// Name of the service in the heading and the title of every page, at most 64 characters. If it is not set, the name of the
+        /// host is used.
+        title: String,
+        /// Image file that every page shows above its heading: SVG, PNG, JPEG or WebP, at most 256 KiB. The server reads it at the
+        /// start and serves it itself. If it is not set, the pages show no logo.
+        logo: PathBuf,
+        /// Language of the pages. The only one at present is `en`.
+        language: Language,
     }
 }
 

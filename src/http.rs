@@ -35,7 +35,7 @@ pub(crate) mod reloads;
 mod renew;
 mod reply;
 mod request_id;
-mod return_url;
+pub(crate) mod return_url;
 pub(crate) mod routes;
 mod rules;
 mod session_check;

@@ -8,9 +8,10 @@ use super::listen::{Listen, UnixMode};
 use super::size::Size;
 use super::span::Span;
 use super::{
-    Config, Cookie, Http, Keys, Log, LogFormat, Node, PasswordCost, Postgres, Process, Revocation, Session,
+    Config, Cookie, Http, Keys, Log, LogFormat, Node, Pages, PasswordCost, Postgres, Process, Revocation, Session,
     StaleChoice, Throttle, Tls,
 };
+use crate::http::pages::texts::Language;
 use crate::http::tls::TlsVersion;
 use crate::session::{Lifetimes, copy_detection};
 
@@ -47,6 +48,12 @@ impl Default for Config {
                 min_version: TlsVersion::V1_2,
             },
             cookie: Cookie { domain: String::new(), plain_http: false },
+            pages: Pages {
+                home: "/".to_owned(),
+                title: String::new(),
+                logo: PathBuf::new(),
+                language: Language::English,
+            },
             keys: Keys { dir: PathBuf::from("keys"), activate_after: minutes(2), rotate_every: Span(Duration::ZERO) },
             node: Node { name: String::new() },
             session: Session {

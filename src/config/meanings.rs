@@ -4,17 +4,18 @@
 use toml::Value;
 
 use super::{
-    Config, Cookie, Http, Keys, Log, Node, PasswordCost, Postgres, Process, Revocation, Session, Throttle, Tls,
+    Config, Cookie, Http, Keys, Log, Node, Pages, PasswordCost, Postgres, Process, Revocation, Session, Throttle, Tls,
 };
 
 /// Its name, the lines of its comment, and its fields with the lines of theirs.
 type Declared = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
-const DECLARED: [Declared; 13] = [
+const DECLARED: [Declared; 14] = [
     ("", Config::ABOUT, Config::MEANINGS),
     ("http", Http::ABOUT, Http::MEANINGS),
     ("tls", Tls::ABOUT, Tls::MEANINGS),
     ("cookie", Cookie::ABOUT, Cookie::MEANINGS),
+    ("pages", Pages::ABOUT, Pages::MEANINGS),
     ("keys", Keys::ABOUT, Keys::MEANINGS),
     ("node", Node::ABOUT, Node::MEANINGS),
     ("session", Session::ABOUT, Session::MEANINGS),

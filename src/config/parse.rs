@@ -77,6 +77,7 @@ impl Config {
             shutdown_timeout: http.shutdown_timeout.0,
             certificate,
             min_tls_version: self.tls.min_version,
+            pages: self.pages.parse(&bad)?,
             key_directory: dir.clone(),
             activate_after: activate_after.0,
             rotate_every: Some(rotate_every.0).filter(|every| !every.is_zero()),

@@ -12,7 +12,7 @@ use super::settings::Settings;
 
 /// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
 /// the lifetimes of sessions, is on record in the store before it counts.
-pub(crate) const AT_ONCE: [&str; 13] = [
+pub(crate) const AT_ONCE: [&str; 16] = [
     "http.admin_authorities",
     "http.body_timeout",
     "http.max_body_bytes",
@@ -24,6 +24,9 @@ pub(crate) const AT_ONCE: [&str; 13] = [
     "keys.activate_after",
     "keys.rotate_every",
     "log.level",
+    "pages.home",
+    "pages.language",
+    "pages.title",
     "session.copy_detection",
     "session.copy_detection_memory",
 ];

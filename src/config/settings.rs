@@ -12,6 +12,7 @@ use super::listen::{Listen, UnixMode};
 use crate::account::password::Cost;
 use crate::http::admin_authorities::AdminAuthorities;
 use crate::http::forwarded::TrustedProxies;
+use crate::http::pages::PageSettings;
 use crate::http::throttle;
 use crate::http::tls::{Source, TlsVersion};
 use crate::revocation::Freshness;
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
     /// Source of the certificate; `None` without TLS.
     pub(crate) certificate: Option<Source>,
     pub(crate) min_tls_version: TlsVersion,
+    pub(crate) pages: PageSettings,
     pub(crate) key_directory: PathBuf,
     pub(crate) activate_after: Duration,
     /// `None` if keys are not rotated by schedule.

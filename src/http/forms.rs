@@ -35,8 +35,9 @@ impl Entry {
         Self { rd: ReturnUrl::of_query(query, hosts), ..Self::default() }
     }
 
-    pub(crate) fn rd(&self) -> ReturnUrl {
-        self.rd.clone().unwrap_or_default()
+    /// Returns the return URL, or `home`.
+    pub(crate) fn rd(&self, home: &ReturnUrl) -> ReturnUrl {
+        self.rd.as_ref().unwrap_or(home).clone()
     }
 }
 

@@ -40,6 +40,6 @@ async fn sign_in(context: &Context, request: &mut Request, entry: &mut Entry) ->
     let checked = authenticate(context, Purpose::SignIn, login_name, password).await?;
     let manner = Manner { purpose: Purpose::SignIn, remember, app_data: &[] };
     let (session, view) = begin(context, &checked, manner).await?;
-    let reply = if submission.is_form() { Reply::see_other(entry.rd().as_str()) } else { view };
+    let reply = if submission.is_form() { Reply::see_other(entry.rd(&context.app.pages.home).as_str()) } else { view };
     Ok(reply.cookie(CookieChange::Set(session)))
 }

@@ -1,5 +1,8 @@
 //! The pages, as the templates in `pages/` draw them: without scripts, escaped by the template engine.
 
+pub(crate) mod texts;
+
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -10,7 +13,9 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::clock::UnixTime;
+use crate::http::return_url::ReturnUrl;
 use crate::web::hosts::Hosts;
+use texts::Language;
 
 const STYLE: &str = include_str!("pages/style.css");
 /// The stylesheet under a name that changes with it, so that browsers may keep it.
@@ -18,6 +23,18 @@ static STYLE_HREF: LazyLock<String> = LazyLock::new(|| {
     let digest = Sha256::digest(STYLE);
     format!("/auth/style.css?v={:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 });
+
+/// Settings of the pages.
+#[derive(Debug, Clone)]
+pub(crate) struct PageSettings {
+    /// Page that a sign-in leads to if nothing else was asked for.
+    pub(crate) home: ReturnUrl,
+    /// Name of the service, if it has one besides its host.
+    pub(crate) title: Option<String>,
+    /// Image file for every page.
+    pub(crate) logo: Option<PathBuf>,
+    pub(crate) language: Language,
+}
 
 /// What all pages share.
 #[derive(Debug, Clone, Copy)]

@@ -73,7 +73,7 @@ async fn change(context: &Context, request: &mut Request, entry: &mut Entry) -> 
     let reply = match (submission.is_form(), &who) {
         (false, _) => view,
         (true, Who::Session(_)) => Reply::see_other(AFTER_CHANGE),
-        (true, Who::Named(_)) => Reply::see_other(entry.rd().as_str()),
+        (true, Who::Named(_)) => Reply::see_other(entry.rd(&context.app.pages.home).as_str()),
     };
     Ok(reply.cookie(CookieChange::Set(session)))
 }
@@ -144,7 +144,7 @@ fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
 /// The form of a change without a session, for whoever has to make one before signing in.
 pub(super) fn first_page(context: &Context, entry: &Entry, problem: Option<Problem>) -> Result<Reply, Problem> {
     let SignInForm { cookie, csrf_token } = SignInForm::of(context)?;
-    let rd = entry.rd();
+    let rd = entry.rd(&context.app.pages.home);
     let first = FirstChange { rd: rd.as_str(), remember: entry.remember };
     let errors = Errors::of(problem);
     Ok(Reply::page(&errors.page(context, csrf_token.expose(), &entry.login, Some(first))).form_cookie(cookie))

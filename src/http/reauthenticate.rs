@@ -16,14 +16,15 @@ use crate::web::cookie::CookieChange;
 
 /// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    let rd = ReturnUrl::of_query(context.uri().query(), &context.app.hosts).unwrap_or_default();
+    let rd = ReturnUrl::of_query(context.uri().query(), &context.app.hosts)
+        .unwrap_or_else(|| context.app.pages.home.clone());
     // A user who has to sign in first has given the password by then.
     context.or_sign_in(&rd, form(context, &rd, None))
 }
 
 /// `POST /auth/reauthenticate`: JSON or form with `password`.
 pub(crate) async fn reauthenticate(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
-    let mut rd = ReturnUrl::default();
+    let mut rd = context.app.pages.home.clone();
     match step_up(context, request, &mut rd).await {
         Err(problem) if problem.is_shown_in_form() && context.is_navigation() => {
             form(context, &rd, Some(problem)).map(|reply| reply.status(problem.status()))

@@ -23,7 +23,7 @@ pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
             Ok(Reply::json(times))
         }
     });
-    context.or_sign_in(&rd.unwrap_or_default(), outcome)
+    context.or_sign_in(rd.as_ref().unwrap_or(&context.app.pages.home), outcome)
 }
 
 fn marked(url: &str) -> String {

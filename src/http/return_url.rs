@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::web::hosts::Hosts;
+use crate::web::origin::Origin;
 
 /// Maximum length in bytes.
 const MAX_BYTES: usize = 2048;
@@ -17,14 +18,26 @@ const MAX_ESCAPED_BYTES: usize = MAX_BYTES + 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReturnUrl(String);
 
-/// Where a browser goes that said nothing: the session's own page.
-impl Default for ReturnUrl {
-    fn default() -> Self {
-        Self("/auth/status".to_owned())
-    }
-}
-
 impl ReturnUrl {
+    /// Parses the operator's choice of the page to go to if no return URL was given: a path, or the URL of any page over HTTPS, or
+    /// over plain HTTP on this machine. A page of ours other than that of the session leads nowhere.
+    pub(crate) fn home(text: &str) -> Option<Self> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+            return None;
+        }
+        let path = if text.starts_with('/') {
+            text
+        } else {
+            let authority = text.find("://")? + 3;
+            let (origin, path) = text.split_at(authority + text[authority..].find('/')?);
+            Origin::parse(origin).filter(|origin| origin.is_secure() || origin.is_loopback())?;
+            path
+        };
+        let page = path.split(['?', '#']).next()?;
+        let is_ours = page == "/auth" || page.starts_with("/auth/");
+        (is_path(path) && (!is_ours || page == "/auth/status")).then(|| Self(text.to_owned()))
+    }
+
     /// A page of ours.
     pub(crate) fn own(path: &'static str) -> Self {
         Self(path.to_owned())
@@ -99,7 +112,6 @@ fn has_encoded_control(lower: &str) -> bool {
 mod tests {
     use super::*;
     use crate::web::hosts::Domain;
-    use crate::web::origin::Origin;
 
     fn hosts(domain: Option<&str>) -> Hosts {
         let origins = ["https://app.example.com", "https://auth.example.com:8443"];

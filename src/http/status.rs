@@ -40,7 +40,11 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });
     let here = || context.uri().path_and_query().and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
-    if outcome.is_ok() { outcome } else { context.or_sign_in(&here().unwrap_or_default(), outcome) }
+    if outcome.is_ok() {
+        outcome
+    } else {
+        context.or_sign_in(&here().unwrap_or_else(|| app.pages.home.clone()), outcome)
+    }
 }
 
 fn session_page<'a>(

@@ -57,7 +57,7 @@ fn form(context: &Context, entry: &Entry, remarks: &Remarks) -> Result<Reply, Pr
     let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(context)?;
     let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
     let signed_in_as = context.verify(site, context.now(), context.renewal_window(), login_name).ok();
-    let rd = entry.rd();
+    let rd = entry.rd(&context.app.pages.home);
     let page = SignInPage {
         shell: context.app.shell,
         csrf_token: csrf_token.expose(),
