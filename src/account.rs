@@ -145,6 +145,42 @@ impl FromStr for Email {
     }
 }
 
+/// Why a password cannot be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadPassword {
+    /// Fewer than 8 characters.
+    TooShort,
+    /// More than [`Password::MAX_BYTES`].
+    TooLong,
+    /// One of the first that are guessed.
+    Common,
+}
+
+impl BadPassword {
+    /// The rule that it breaks.
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::TooShort => "a password has at least 8 characters",
+            Self::TooLong => "a password has at most 1024 bytes",
+            Self::Common => {
+                "this password is among the first that are guessed, perhaps with digits or punctuation added; choose another, such as several words"
+            }
+        }
+    }
+}
+
+impl fmt::Display for BadPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule())
+    }
+}
+
+impl From<BadPassword> for BadField {
+    fn from(bad: BadPassword) -> Self {
+        Self(bad.rule())
+    }
+}
+
 /// A password in the one spelling that is hashed and compared: zeroed when dropped, never printed.
 ///
 /// Keyboards and systems write the same text as different code points: "\u{e4}" or "a\u{308}", and several kinds of spaces. So
@@ -173,13 +209,13 @@ impl Password {
     /// factor; `docs/passwords.md` names that difference.
     ///
     /// # Errors
-    /// [`BadField`] if it is too short or too long.
-    pub fn check_new(&self) -> Result<(), BadField> {
+    /// [`BadPassword::TooShort`] and [`BadPassword::TooLong`].
+    pub fn check_new(&self) -> Result<(), BadPassword> {
         if self.0.chars().count() < 8 {
-            return Err(BadField("a password has at least 8 characters"));
+            return Err(BadPassword::TooShort);
         }
         if self.is_too_long() {
-            return Err(BadField("a password has at most 1024 bytes"));
+            return Err(BadPassword::TooLong);
         }
         Ok(())
     }

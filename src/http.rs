@@ -47,7 +47,10 @@ pub(crate) mod tls;
 mod verify;
 
 use app::AppHandle;
+use context::Context;
 use description::Description;
+use pages::assets::{ICON, ICON_PATH, LOGO_PATH, STYLE, STYLE_PATH};
+use problem::Problem;
 use reply::Reply;
 use routes::{HotRoute, Reread, Resource, Routes, change};
 use verify::Shape;
@@ -63,11 +66,19 @@ pub(crate) fn public(app: AppHandle) -> Routes {
             .get(Reread::Always, reauthenticate::page)
             .post(change!(reauthenticate::reauthenticate)),
         Resource::at("/auth/renew").get(Reread::Always, renew::renew),
-        Resource::at("/auth/style.css").get(Reread::Never, |_| Ok(Reply::prepared(pages::style()))),
+        Resource::at(STYLE_PATH).get(Reread::Never, |_| Ok(Reply::prepared(STYLE.answer()))).for_any_host(),
+        Resource::at(ICON_PATH).get(Reread::Never, |_| Ok(Reply::prepared(ICON.answer()))).for_any_host(),
+        Resource::at(LOGO_PATH).get(Reread::Never, logo).for_any_host(),
         Resource::at("/openapi.json")
             .get(Reread::Never, |context| Ok(Reply::prepared(context.app.description.answer(context.headers())))),
     ];
     Routes::public(app, hot, resources)
+}
+
+/// `GET /auth/logo`: the operator's logo, if there is one.
+fn logo(context: &Context) -> Result<Reply, Problem> {
+    let logo = context.app.pages.logo.as_deref().ok_or(Problem::NOT_FOUND)?;
+    Ok(Reply::prepared(logo.answer()))
 }
 
 /// The hot routes, which are asked most often.

@@ -34,6 +34,7 @@ use crate::http::app::AppHandle;
 use crate::http::connections::Connections;
 use crate::http::forwarded::TrustedProxies;
 use crate::http::node_reports;
+use crate::http::pages::Pages;
 use crate::http::tls::Tls;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
@@ -72,6 +73,7 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     // Registered first: a hangup signal during the start would otherwise end the process.
     let hangups = signal(SignalKind::hangup())?;
+    let pages = Pages::open(&settings.pages, settings.sites.plain_http())?;
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await?;
     let list = Arc::new(RevocationList::new(settings.freshness));
@@ -100,6 +102,7 @@ pub(crate) async fn serve(
         committer,
         connections: connections.clone(),
         tls: tls.clone(),
+        pages,
         port,
         hardening,
     };

@@ -52,6 +52,8 @@ pub struct PasswordChange {
     pub old_password: Password,
     /// The one from now on.
     pub new_password: Password,
+    /// Whether it was entered twice in the same way, or only once.
+    pub is_repeated: bool,
 }
 
 /// Why a body is not what it should be. What it held is never repeated.
@@ -116,11 +118,12 @@ impl PasswordChange {
     /// # Errors
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let PasswordChangeBody { login, old_password, new_password, remember, .. } =
+        let PasswordChangeBody { login, old_password, new_password, new_password_again, remember, .. } =
             fields(media_type, body, Self::FIELDS)?;
         let login_name = login.map(|login| login.parse()).transpose().map_err(|_| BadBody::LoginName)?;
         let (old_password, new_password) = (bounded(old_password)?, Password::new(new_password));
-        Ok(Self { login_name, remember, old_password, new_password })
+        let is_repeated = new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
+        Ok(Self { login_name, remember, old_password, new_password, is_repeated })
     }
 }
 
@@ -176,6 +179,9 @@ pub(crate) struct PasswordChangeBody {
     /// At most 1024 bytes in UTF-8, after normalisation to NFC. Not the old password, and not a common one.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 8, max_length = 1024, format = Password))]
     new_password: Zeroizing<String>,
+    /// The new password again, as a form asks for it. If it is sent, it must be the same.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>, max_length = 1024, format = Password))]
+    new_password_again: Option<Zeroizing<String>>,
     /// Whether the session outlives the browser. Read only with `login`.
     #[serde(default)]
     remember: bool,

@@ -17,7 +17,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::headers::Prepared;
 use crate::http::key_waits::KeyWaits;
 use crate::http::node_reports::NodeReports;
-use crate::http::pages::{PageSettings, Shell};
+use crate::http::pages::Pages;
 use crate::http::reloads::Reloads;
 use crate::http::throttle::Throttle;
 use crate::http::tls::Tls;
@@ -49,8 +49,7 @@ pub(crate) struct App {
     pub(crate) cookies: Cookies,
     pub(crate) prepared: Prepared,
     pub(crate) description: Description,
-    pub(crate) shell: Shell,
-    pub(crate) pages: PageSettings,
+    pub(crate) pages: Pages,
     pub(crate) max_body_bytes: u32,
     pub(crate) body_timeout: Duration,
     /// Connections of the public listener.

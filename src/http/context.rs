@@ -1,5 +1,6 @@
 //! The request context: the head of a request, and what is known about it. It is made once, where the request enters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,11 +15,13 @@ use tracing::Span;
 use crate::clock::Now;
 use crate::http::app::App;
 use crate::http::browser;
+use crate::http::pages::Shell;
+use crate::http::pages::texts::Texts;
 use crate::http::problem::Problem;
 use crate::http::request_id::{RequestId, trace_id};
 use crate::id::Site;
 use crate::network::Network;
-use crate::web::hosts::Served;
+use crate::web::hosts::{self, Served};
 use crate::web::{cookie, csrf};
 
 /// A request without its body, and the app as it was when the request came.
@@ -113,6 +116,27 @@ impl Context {
         Ok(self.app.hosts.of_request(self.uri(), self.headers())?)
     }
 
+    /// Returns the host that the request names, for showing. It may be one that is not served. It is empty if there is not exactly one.
+    pub(crate) fn host(&self) -> Cow<'_, str> {
+        /// Longest name and port.
+        const MAX_BYTES: usize = 260;
+        if let Ok(served) = self.served() {
+            return served.origin.authority().into();
+        }
+        let named = hosts::authority(self.uri(), self.headers()).unwrap_or_default();
+        String::from_utf8_lossy(&named[..named.len().min(MAX_BYTES)])
+    }
+
+    /// Returns the frame of a page with this heading.
+    pub(crate) fn shell(&self, heading: &'static str) -> Shell<'_> {
+        self.app.pages.shell(self.host(), heading)
+    }
+
+    /// Returns the texts of the pages.
+    pub(crate) fn texts(&self) -> &'static Texts {
+        self.app.pages.texts
+    }
+
     /// Returns the site of the host that the request names.
     ///
     /// # Errors
@@ -125,11 +149,17 @@ impl Context {
     /// announces, and where it comes from.
     pub(crate) fn admit(&self) -> Result<&Served, Problem> {
         let served = self.served()?;
+        self.admit_for_any_host()?;
+        Ok(served)
+    }
+
+    /// The same for what is served for every host.
+    pub(crate) fn admit_for_any_host(&self) -> Result<(), Problem> {
         if self.body_bytes > u64::from(self.app.max_body_bytes) {
             return Err(Problem::TooLarge);
         }
         csrf::check(self.method(), self.headers(), &self.app.hosts)?;
-        Ok(served)
+        Ok(())
     }
 
     /// Waits until the key ring is read again, once for each request: one of its tokens names a key that is not held.

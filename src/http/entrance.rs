@@ -5,7 +5,7 @@
 //!    another method 405.
 //! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
 //!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
-//! 4. Any other request is admitted or refused (host, length, origin), the key ring is read again if one of its cookies names a key
+//! 4. Any other request is admitted or refused (host, but not for the files of the pages, length, origin), the key ring is read again if one of its cookies names a key
 //!    that is not held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
 //!
 //! The admin listener refuses no target and has no hot routes. Salvo calls its handlers at once.
@@ -37,7 +37,7 @@ use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::request_id::X_REQUEST_ID;
-use crate::http::routes::{Found, Handle, Reread, Routes};
+use crate::http::routes::{Found, Handle, Reread, Routes, ServedFor};
 use crate::log_sampler::sampled;
 use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
 
@@ -111,7 +111,7 @@ impl<S> Entrance<S> {
                 return at_once(self.refuse(request, problem, None));
             }
             return match found {
-                Found::Hot(_) | Found::Handler(_) => Either::Right(self.salvo.call(request.map(Into::into))),
+                Found::Hot(_) | Found::Handler(..) => Either::Right(self.salvo.call(request.map(Into::into))),
                 Found::OtherMethods(allow) => at_once(self.refuse(request, Problem::OTHER_METHOD, Some(allow))),
                 Found::Nothing => at_once(self.refuse(request, Problem::NOT_FOUND, None)),
             };
@@ -122,8 +122,8 @@ impl<S> Entrance<S> {
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
         let reply = match found {
             _ if is_refused => Problem::Authority.into(),
-            Found::Handler(reread) => match context.admit() {
-                Ok(_) => return self.call_handler(context.identified(), reread, body, access),
+            Found::Handler(reread, served_for) => match admit(&context, served_for) {
+                Ok(()) => return self.call_handler(context.identified(), reread, body, access),
                 Err(problem) => problem.into(),
             },
             Found::Hot(handler) => {
@@ -188,6 +188,13 @@ impl<S> Entrance<S> {
         *response.status_mut() = problem.status();
         *response.headers_mut() = headers;
         response
+    }
+}
+
+fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
+    match served_for {
+        ServedFor::OwnHosts => context.admit().map(drop),
+        ServedFor::AnyHost => context.admit_for_any_host(),
     }
 }
 

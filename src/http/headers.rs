@@ -58,7 +58,7 @@ impl Prepared {
     /// Adds the fields that an answer lacks. `is_secure` says whether its host is reached over TLS.
     pub(super) fn complete(&self, is_secure: bool, headers: &mut HeaderMap) {
         for (name, value) in &self.edge {
-            headers.insert(name, value.clone());
+            headers.entry(name).or_insert_with(|| value.clone());
         }
         if !headers.contains_key(CACHE_CONTROL) {
             headers.extend(UNSTORED);

@@ -1,28 +1,22 @@
-//! The pages, as the templates in `pages/` draw them: without scripts, escaped by the template engine.
+//! The pages, as the templates in `pages/` draw them: without scripts, escaped by the template engine. All that a person reads in them
+//! comes from a catalogue (`pages/texts.rs`), and from what the operator named.
 
+pub(crate) mod assets;
+mod instant;
 pub(crate) mod texts;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use askama::Template;
-use salvo::http::StatusCode;
-use salvo::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use salvo::hyper::body::Bytes;
-use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
+use salvo::http::header::HeaderValue;
 
-use crate::clock::UnixTime;
 use crate::http::return_url::ReturnUrl;
 use crate::web::hosts::Hosts;
-use texts::Language;
-
-const STYLE: &str = include_str!("pages/style.css");
-/// The stylesheet under a name that changes with it, so that browsers may keep it.
-static STYLE_HREF: LazyLock<String> = LazyLock::new(|| {
-    let digest = Sha256::digest(STYLE);
-    format!("/auth/style.css?v={:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
-});
+use assets::{Asset, ICON, LogoError, STYLE};
+pub(crate) use instant::Instant;
+use texts::{Language, Texts};
 
 /// Settings of the pages.
 #[derive(Debug, Clone)]
@@ -36,17 +30,77 @@ pub(crate) struct PageSettings {
     pub(crate) language: Language,
 }
 
-/// What all pages share.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shell {
-    style: &'static str,
+/// What all pages of a server share.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    pub(crate) home: ReturnUrl,
+    title: Option<String>,
+    pub(crate) logo: Option<Arc<Asset>>,
+    pub(crate) texts: &'static Texts,
     /// Warn on every page that cookies travel in the clear.
     plain_http: bool,
 }
 
-impl Shell {
-    pub(crate) fn new(plain_http: bool) -> Self {
-        Self { style: &STYLE_HREF, plain_http }
+impl Pages {
+    /// Reads the logo, if there is one.
+    pub(crate) fn open(settings: &PageSettings, plain_http: bool) -> Result<Self, LogoError> {
+        let logo = settings.logo.as_deref().map(Asset::read_logo).transpose()?;
+        let PageSettings { home, title, language, .. } = settings.clone();
+        Ok(Self { home, title, logo: logo.map(Arc::new), texts: language.texts(), plain_http })
+    }
+
+    /// Returns the same with other settings. The logo stays: it is read at the start only.
+    pub(crate) fn with_settings(&self, settings: &PageSettings) -> Self {
+        let PageSettings { home, title, language, .. } = settings.clone();
+        Self { home, title, texts: language.texts(), ..self.clone() }
+    }
+
+    /// Returns where the link to the home page leads; `None` if that is the page of the session.
+    pub(crate) fn home_link(&self) -> Option<&str> {
+        Some(self.home.as_str()).filter(|home| *home != ReturnUrl::SESSION)
+    }
+
+    /// Returns the frame of a page with this heading.
+    pub(crate) fn shell<'a>(&'a self, host: Cow<'a, str>, heading: &'static str) -> Shell<'a> {
+        let logo = self.logo.as_deref().map(Asset::href);
+        Shell {
+            style: STYLE.href(),
+            icon: logo.unwrap_or_else(|| ICON.href()),
+            logo,
+            title: self.title.as_deref(),
+            host,
+            heading,
+            is_error: false,
+            plain_http: self.plain_http,
+            texts: self.texts,
+        }
+    }
+}
+
+/// The frame of a page: what it shows besides its own content.
+#[derive(Debug)]
+pub(crate) struct Shell<'a> {
+    style: &'a str,
+    icon: &'a str,
+    logo: Option<&'a str>,
+    title: Option<&'a str>,
+    /// The host that was asked for, as far as it is known.
+    host: Cow<'a, str>,
+    heading: &'static str,
+    is_error: bool,
+    plain_http: bool,
+    texts: &'static Texts,
+}
+
+impl Shell<'_> {
+    /// The same for a form that is shown again because of an error.
+    pub(crate) fn of_error(self, is_error: bool) -> Self {
+        Self { is_error, ..self }
+    }
+
+    /// Name of the service.
+    fn name(&self) -> &str {
+        self.title.unwrap_or(&self.host)
     }
 }
 
@@ -59,8 +113,9 @@ pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
         hosts.origins().for_each(|origin| targets += &format!(" {origin}"));
         targets += &format!(" https://{domain} https://*.{domain}");
     }
-    let policy =
-        format!("default-src 'none'; style-src 'self'; form-action {targets}; frame-ancestors 'none'; base-uri 'none'");
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
+    );
     HeaderValue::try_from(policy).expect("origins and domains are visible ASCII")
 }
 
@@ -72,26 +127,17 @@ pub(super) fn render(page: &impl Template) -> String {
 /// Value of a page's `Content-Type` field.
 pub(super) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// Returns status, header fields and body of `GET /auth/style.css`.
-pub(super) fn style() -> (StatusCode, HeaderMap, Bytes) {
-    let fields = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
-        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=604800")),
-    ];
-    (StatusCode::OK, HeaderMap::from_iter(fields), Bytes::from_static(STYLE.as_bytes()))
-}
-
 /// `GET /auth/login`.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub(crate) struct SignInPage<'a> {
-    pub(crate) shell: Shell,
+    pub(crate) shell: Shell<'a>,
     pub(crate) csrf_token: &'a str,
     pub(crate) rd: &'a str,
     pub(crate) login: &'a str,
     pub(crate) remember: bool,
     pub(crate) signed_in_as: Option<String>,
-    pub(crate) notice: Option<&'static str>,
+    pub(crate) notice: Option<&'a str>,
     pub(crate) login_error: Option<&'a str>,
     pub(crate) password_error: Option<&'a str>,
     pub(crate) form_error: Option<&'a str>,
@@ -101,15 +147,15 @@ pub(crate) struct SignInPage<'a> {
 #[derive(Debug, Template)]
 #[template(path = "session.html")]
 pub(crate) struct SessionPage<'a> {
-    pub(crate) shell: Shell,
+    pub(crate) shell: Shell<'a>,
     pub(crate) csrf_token: &'a str,
+    pub(crate) home: Option<&'a str>,
     pub(crate) login_name: &'a str,
     pub(crate) display_name: &'a str,
     pub(crate) email: &'a str,
     pub(crate) roles: Vec<&'a str>,
-    pub(crate) authenticated_at: Instant,
-    pub(crate) idle_deadline: Instant,
-    pub(crate) absolute_deadline: Instant,
+    /// Each with its label.
+    pub(crate) instants: [(&'static str, Instant); 3],
     pub(crate) remembered: bool,
     pub(crate) notice: Option<&'static str>,
 }
@@ -118,7 +164,7 @@ pub(crate) struct SessionPage<'a> {
 #[derive(Debug, Template)]
 #[template(path = "password.html")]
 pub(crate) struct PasswordPage<'a> {
-    pub(crate) shell: Shell,
+    pub(crate) shell: Shell<'a>,
     pub(crate) csrf_token: &'a str,
     pub(crate) login_name: &'a str,
     /// Whether there is no session yet.
@@ -139,7 +185,7 @@ pub(crate) struct FirstChange<'a> {
 #[derive(Debug, Template)]
 #[template(path = "reauthenticate.html")]
 pub(crate) struct ReauthenticatePage<'a> {
-    pub(crate) shell: Shell,
+    pub(crate) shell: Shell<'a>,
     pub(crate) csrf_token: &'a str,
     pub(crate) login_name: &'a str,
     pub(crate) rd: &'a str,
@@ -150,38 +196,20 @@ pub(crate) struct ReauthenticatePage<'a> {
 /// An error, for a person.
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
-pub(crate) struct ErrorPage {
-    pub(crate) shell: Shell,
+pub(crate) struct ErrorPage<'a> {
+    pub(crate) shell: Shell<'a>,
     pub(crate) status: u16,
-    pub(crate) title: String,
-    pub(crate) detail: String,
-    pub(crate) action: Option<Action>,
+    pub(crate) detail: &'a str,
+    /// What the operator has to know, in English.
+    pub(crate) operator: Option<&'a str>,
+    pub(crate) link: Option<Link<'a>>,
 }
 
-/// The link that leads out of an error.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Action {
-    pub(crate) href: &'static str,
-    pub(crate) label: &'static str,
-}
-
-/// An instant for machines and for people.
+/// A link to the next page.
 #[derive(Debug)]
-pub(crate) struct Instant {
-    iso: String,
-    text: String,
-}
-
-impl From<UnixTime> for Instant {
-    fn from(instant: UnixTime) -> Self {
-        let iso = instant.to_string();
-        let date = i64::try_from(instant.0).ok().and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok());
-        let text = date.map_or_else(
-            || iso.clone(),
-            |at| format!("{} {} {}, {:02}:{:02} UTC", at.day(), at.month(), at.year(), at.hour(), at.minute()),
-        );
-        Self { iso, text }
-    }
+pub(crate) struct Link<'a> {
+    pub(crate) href: Cow<'a, str>,
+    pub(crate) label: &'static str,
 }
 
 #[cfg(test)]
@@ -189,22 +217,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_is_written_for_people() {
-        let instant = Instant::from(UnixTime(1_764_000_060));
-        assert_eq!((&*instant.iso, &*instant.text), ("2025-11-24T16:01:00Z", "24 November 2025, 16:01 UTC"));
-        assert_eq!(Instant::from(UnixTime(u64::MAX)).text, u64::MAX.to_string());
-    }
-
-    #[test]
-    fn what_users_typed_is_escaped() {
-        let page = ErrorPage {
-            shell: Shell::new(true),
-            status: 404,
-            title: "<b>".to_owned(),
-            detail: "\"'&".to_owned(),
-            action: None,
+    fn what_others_wrote_is_escaped() {
+        let settings = PageSettings {
+            home: ReturnUrl::home("/").expect("a path"),
+            title: Some("\"T'&".to_owned()),
+            logo: None,
+            language: Language::English,
         };
-        let html = page.render().expect("renders");
-        assert!(html.contains("&#60;b&#62;") && html.contains("&#34;&#39;&#38;") && html.contains("Development mode"));
+        let pages = Pages::open(&settings, true).expect("no logo to read");
+        let shell = pages.shell("<b>".into(), "heading");
+        let html = render(&ErrorPage { shell, status: 404, detail: "<i>", operator: None, link: None });
+        for escaped in ["&#34;T&#39;&#38;", "&#60;b&#62;", "&#60;i&#62;", "Development mode"] {
+            assert!(html.contains(escaped), "{escaped}: {html}");
+        }
     }
 }

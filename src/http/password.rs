@@ -4,6 +4,8 @@
 //! With a login name in the body no session is needed: the old password is proof enough. That is the way in for whoever must change
 //! the password first, so that no session exists before it is done.
 
+use std::borrow::Cow;
+
 use salvo::http::Request;
 
 use crate::account::credentials::{MediaType, PasswordChange};
@@ -12,6 +14,7 @@ use crate::audit::{self, Purpose};
 use crate::http::body::Submission;
 use crate::http::context::Context;
 use crate::http::forms::{Entry, SignInForm};
+use crate::http::pages::texts::Texts;
 use crate::http::pages::{FirstChange, PasswordPage};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -51,8 +54,8 @@ async fn change(context: &Context, request: &mut Request, entry: &mut Entry) -> 
     *entry = Entry::of_submission(&submission, &context.app.hosts);
     check_form(context, &submission)?;
     let given = PasswordChange::parse(submission.required_type()?, &submission.body)?;
-    let PasswordChange { login_name, remember, old_password, new_password } = given;
-    check_new(&old_password, &new_password)?;
+    let PasswordChange { login_name, remember, old_password, new_password, is_repeated } = given;
+    check_new(&old_password, &new_password, is_repeated)?;
     let purpose = Purpose::PasswordChange;
     let who = match login_name {
         Some(login_name) => Who::Named(login_name),
@@ -98,19 +101,19 @@ fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem>
 }
 
 /// What can be said of a new password before the old one is checked.
-fn check_new(old: &Password, new: &Password) -> Result<(), Problem> {
-    new.check_new().map_err(|bad| Problem::NewPassword(bad.rule()))?;
-    if new.expose() == old.expose() {
-        return Err(Problem::NewPassword("the new password is the old one; choose another"));
+fn check_new(old: &Password, new: &Password, is_repeated: bool) -> Result<(), Problem> {
+    if !is_repeated {
+        return Err(Problem::PasswordsDiffer);
     }
-    Ok(())
+    new.check_new().map_err(Problem::NewPassword)?;
+    if new.expose() == old.expose() { Err(Problem::UnchangedPassword) } else { Ok(()) }
 }
 
 /// Replaces the password and ends all sessions of the account, in one transaction.
 async fn set(context: &Context, checked: &mut Checked, new: Password) -> Result<(), Problem> {
     let app = &context.app;
     let hashed = app.passwords.hash_new(new, checked.account.profile.clone()).await?;
-    let hash = hashed.map_err(|bad| Problem::NewPassword(bad.rule()))?;
+    let hash = hashed.map_err(Problem::NewPassword)?;
     let revocations = app.sessions.revocations();
     checked.read = context.now();
     let changed = match app.store.change_own_password(&checked.account, &hash).await {
@@ -136,7 +139,7 @@ fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
         let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let errors = Errors::of(problem);
+        let errors = Errors::of(problem, context.texts());
         Ok(Reply::page(&errors.page(context, csrf_token.expose(), claims.identity.login_name, None)))
     })
 }
@@ -146,37 +149,42 @@ pub(super) fn first_page(context: &Context, entry: &Entry, problem: Option<Probl
     let SignInForm { cookie, csrf_token } = SignInForm::of(context)?;
     let rd = entry.rd(&context.app.pages.home);
     let first = FirstChange { rd: rd.as_str(), remember: entry.remember };
-    let errors = Errors::of(problem);
+    let errors = Errors::of(problem, context.texts());
     Ok(Reply::page(&errors.page(context, csrf_token.expose(), &entry.login, Some(first))).form_cookie(cookie))
 }
 
 /// What the form says of an attempt that failed, and where.
 #[derive(Debug, Default)]
 struct Errors {
-    old: Option<String>,
-    new: Option<String>,
-    form: Option<String>,
+    old: Option<Cow<'static, str>>,
+    new: Option<Cow<'static, str>>,
+    form: Option<Cow<'static, str>>,
 }
 
 impl Errors {
-    fn of(problem: Option<Problem>) -> Self {
-        let text = problem.map(Problem::words);
+    fn of(problem: Option<Problem>, texts: &Texts) -> Self {
+        let text = problem.map(|problem| problem.words(texts));
         match problem {
             Some(problem) if problem.is_about_the_password() => Self { old: text, ..Self::default() },
-            Some(Problem::NewPassword(_)) => Self { new: text, ..Self::default() },
+            Some(Problem::NewPassword(_) | Problem::UnchangedPassword | Problem::PasswordsDiffer) => {
+                Self { new: text, ..Self::default() }
+            }
             _ => Self { form: text, ..Self::default() },
         }
     }
 
     fn page<'a>(
         &'a self,
-        context: &Context,
+        context: &'a Context,
         csrf_token: &'a str,
         login_name: &'a str,
         first: Option<FirstChange<'a>>,
     ) -> PasswordPage<'a> {
+        let texts = &context.texts().password;
+        let heading = if first.is_some() { texts.first_heading } else { texts.heading };
+        let is_error = self.old.is_some() || self.new.is_some() || self.form.is_some();
         PasswordPage {
-            shell: context.app.shell,
+            shell: context.shell(heading).of_error(is_error),
             csrf_token,
             login_name,
             first,

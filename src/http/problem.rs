@@ -1,8 +1,10 @@
 //! Every error that a client can see, on one page: RFC 9457 `application/problem+json` for programs, a page for people, with a
 //! stable `reason` and a `detail` that says what to do. The precise cause of a refusal is for the log only.
 
+mod people;
 mod words;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use salvo::http::StatusCode;
@@ -10,9 +12,10 @@ use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETR
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::account::BadPassword;
 use crate::account::credentials::BadBody;
 use crate::account::password::checker::NotDone;
-use crate::http::pages::{self, ErrorPage, Shell};
+use crate::http::pages::{self, ErrorPage, Pages};
 use crate::metrics::Verification;
 use crate::seal::CookieName;
 use crate::session::{Refusal, SealError};
@@ -109,7 +112,11 @@ pub(crate) enum Problem {
     /// The login name cannot be one.
     LoginName(&'static str),
     /// The new password cannot be one.
-    NewPassword(&'static str),
+    NewPassword(BadPassword),
+    /// The new password is the old one.
+    UnchangedPassword,
+    /// The new password was entered twice, and not in the same way.
+    PasswordsDiffer,
     /// The body is of a type that is not taken.
     MediaType,
     /// The body is too large.
@@ -220,11 +227,23 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the answer as a page, and returns the page.
-    pub(crate) fn render_page(self, shell: Shell, cookie: &CookieName, headers: &mut HeaderMap) -> String {
+    /// Writes the header fields of the answer as a page, and returns the page. The request named this host, and has this path.
+    pub(crate) fn render_page(
+        self,
+        pages: &Pages,
+        (host, path): (Cow<'_, str>, &str),
+        cookie: &CookieName,
+        headers: &mut HeaderMap,
+    ) -> String {
         let status = self.status();
-        let (title, detail, action) = self.for_people();
-        let page = ErrorPage { shell, status: status.as_u16(), title, detail, action };
+        let (heading, detail) = self.for_people(pages.texts);
+        let page = ErrorPage {
+            shell: pages.shell(host, heading),
+            status: status.as_u16(),
+            detail: &detail,
+            operator: self.for_the_operator(),
+            link: self.link(pages, path),
+        };
         self.write_fields(status, cookie, headers);
         headers.insert(CONTENT_TYPE, pages::MEDIA_TYPE);
         pages::render(&page)

@@ -52,11 +52,11 @@ fn form(context: &Context, rd: &ReturnUrl, problem: Option<Problem>) -> Result<R
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
         let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let text = problem.map(Problem::words);
+        let text = problem.map(|problem| problem.words(context.texts()));
         let at_password = problem.is_some_and(Problem::is_about_the_password);
         let (password_error, form_error) = if at_password { (text, None) } else { (None, text) };
         Ok(Reply::page(&ReauthenticatePage {
-            shell: context.app.shell,
+            shell: context.shell(context.texts().reauthenticate.heading).of_error(problem.is_some()),
             csrf_token: csrf_token.expose(),
             login_name: claims.identity.login_name,
             rd: rd.as_str(),

@@ -168,7 +168,8 @@ impl Context {
         let body = match reply.content {
             Content::Written(body) => body,
             Content::Problem(problem) if self.is_navigation() => {
-                problem.render_page(app.shell, app.cookies.session(), &mut headers).into()
+                let place = (self.host(), self.uri().path());
+                problem.render_page(&app.pages, place, app.cookies.session(), &mut headers).into()
             }
             Content::Problem(problem) => problem.render(app.cookies.session(), &mut headers).into(),
         };

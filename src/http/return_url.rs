@@ -19,6 +19,9 @@ const MAX_ESCAPED_BYTES: usize = MAX_BYTES + 512;
 pub(crate) struct ReturnUrl(String);
 
 impl ReturnUrl {
+    /// The page of the session.
+    pub(crate) const SESSION: &str = "/auth/status";
+
     /// Parses the operator's choice of the page to go to if no return URL was given: a path, or the URL of any page over HTTPS, or
     /// over plain HTTP on this machine. A page of ours other than that of the session leads nowhere.
     pub(crate) fn home(text: &str) -> Option<Self> {
@@ -35,7 +38,7 @@ impl ReturnUrl {
         };
         let page = path.split(['?', '#']).next()?;
         let is_ours = page == "/auth" || page.starts_with("/auth/");
-        (is_path(path) && (!is_ours || page == "/auth/status")).then(|| Self(text.to_owned()))
+        (is_path(path) && (!is_ours || page == Self::SESSION)).then(|| Self(text.to_owned()))
     }
 
     /// A page of ours.

@@ -45,7 +45,7 @@ pub(super) enum Found {
     /// The entrance itself.
     Hot(Handle),
     /// A handler of Salvo's service.
-    Handler(Reread),
+    Handler(Reread, ServedFor),
     /// The path has other methods, which the `Allow` field lists.
     OtherMethods(HeaderValue),
     Nothing,
@@ -59,6 +59,16 @@ pub(super) enum Reread {
     /// The handler acts even if too many requests wait for it.
     IfPossible,
     Always,
+}
+
+/// Hosts that a resource is served for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServedFor {
+    /// Those that this server serves.
+    #[default]
+    OwnHosts,
+    /// Every host: for what the page needs that says that a host is not served.
+    AnyHost,
 }
 
 impl Routes {
@@ -100,8 +110,8 @@ impl Routes {
         let Some(methods) = self.resources.get(path) else {
             return Found::Nothing;
         };
-        match methods.0.iter().find(|(known, _)| known == method) {
-            Some((_, reread)) => Found::Handler(*reread),
+        match methods.list.iter().find(|(known, _)| known == method) {
+            Some((_, reread)) => Found::Handler(*reread, methods.served_for),
             None => Found::OtherMethods(methods.allow()),
         }
     }
@@ -109,7 +119,7 @@ impl Routes {
     /// Returns every path with its methods, but for the hot ones.
     #[cfg(test)]
     pub(super) fn resources(&self) -> impl Iterator<Item = (&'static str, &[(Method, Reread)])> {
-        self.resources.iter().map(|(path, methods)| (*path, &*methods.0))
+        self.resources.iter().map(|(path, methods)| (*path, &*methods.list))
     }
 }
 
@@ -139,11 +149,14 @@ fn is_get(method: &Method) -> bool {
 
 /// Methods of a path.
 #[derive(Debug, Default)]
-struct Methods(Vec<(Method, Reread)>);
+struct Methods {
+    list: Vec<(Method, Reread)>,
+    served_for: ServedFor,
+}
 
 impl Methods {
     fn allow(&self) -> HeaderValue {
-        let names: Vec<_> = self.0.iter().map(|(method, _)| method.as_str()).collect();
+        let names: Vec<_> = self.list.iter().map(|(method, _)| method.as_str()).collect();
         names.join(", ").parse().expect("methods are visible ASCII")
     }
 }
@@ -171,13 +184,19 @@ impl Resource {
     }
 
     fn with_get<H: Handler>(mut self, reread: Reread, handler: impl Fn() -> H) -> Self {
-        self.methods.0.extend([(Method::GET, reread), (Method::HEAD, reread)]);
+        self.methods.list.extend([(Method::GET, reread), (Method::HEAD, reread)]);
         Self { router: self.router.get(handler()).head(handler()), ..self }
+    }
+
+    /// Serves it for every host.
+    pub(super) fn for_any_host(mut self) -> Self {
+        self.methods.served_for = ServedFor::AnyHost;
+        self
     }
 
     /// Adds a handler for POST.
     pub(super) fn post(mut self, change: Change) -> Self {
-        self.methods.0.push((Method::POST, Reread::Always));
+        self.methods.list.push((Method::POST, Reread::Always));
         Self { router: self.router.post(Call::Change(change)), ..self }
     }
 }

@@ -1,8 +1,9 @@
 //! `GET /auth/status` and `GET /protected`.
 
+use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::json::{Object, name};
-use crate::http::pages::SessionPage;
+use crate::http::pages::{Instant, SessionPage};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::return_url::ReturnUrl;
@@ -20,7 +21,7 @@ pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     context.with_session(served.site, now, |claims, deadlines| {
         if context.is_navigation() {
             let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-            return Ok(Reply::page(&session_page(context, claims, deadlines, &csrf_token)));
+            return Ok(Reply::page(&session_page(context, claims, deadlines, now, &csrf_token)));
         }
         let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
         let headers = app.prepared.json(served.origin.is_secure());
@@ -48,30 +49,29 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
 }
 
 fn session_page<'a>(
-    context: &Context,
+    context: &'a Context,
     claims: &Claims<'a>,
     deadlines: Deadlines,
+    now: Now,
     csrf_token: &'a SealedToken,
 ) -> SessionPage<'a> {
+    let texts = &context.texts().session;
+    let now = context.app.sessions.revocations().time(now);
+    let instant = |instant| Instant::new(instant, now, &context.texts().times);
     SessionPage {
-        shell: context.app.shell,
+        shell: context.shell(texts.heading),
         csrf_token: csrf_token.expose(),
+        home: context.app.pages.home_link(),
         login_name: claims.identity.login_name,
         display_name: claims.identity.display_name,
         email: claims.identity.email,
         roles: claims.identity.roles().collect(),
-        authenticated_at: claims.authenticated_at.into(),
-        idle_deadline: deadlines.idle.into(),
-        absolute_deadline: deadlines.absolute.into(),
+        instants: [
+            (texts.authenticated_at, instant(claims.authenticated_at)),
+            (texts.idle_deadline, instant(deadlines.idle)),
+            (texts.absolute_deadline, instant(deadlines.absolute)),
+        ],
         remembered: claims.flags.remembered(),
-        notice: context.uri().query().and_then(notice),
-    }
-}
-
-/// Returns what the page says after a form that led here.
-fn notice(query: &str) -> Option<&'static str> {
-    match query {
-        "password-changed" => Some("Your password is changed. Your other sessions have ended."),
-        _ => None,
+        notice: (context.uri().query() == Some("password-changed")).then_some(texts.password_changed),
     }
 }

@@ -13,7 +13,7 @@ use crate::http::description::Description;
 use crate::http::headers::Prepared;
 use crate::http::key_waits::KeyWaits;
 use crate::http::openapi;
-use crate::http::pages::Shell;
+use crate::http::pages::Pages;
 use crate::http::reloads::Reloads;
 use crate::http::throttle::Throttle;
 use crate::http::tls::Tls;
@@ -37,6 +37,7 @@ pub(crate) struct Parts {
     /// Connections of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) pages: Pages,
     /// Port of the public listener, if it has one.
     pub(crate) port: Option<u16>,
     pub(crate) hardening: Hardening,
@@ -47,7 +48,7 @@ pub(crate) struct Parts {
 /// # Errors
 /// Those of the system when it starts no thread.
 pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
-    let Parts { clock, ring, list, lag, store, committer, connections, tls, port, hardening } = parts;
+    let Parts { clock, ring, list, lag, store, committer, connections, tls, pages, port, hardening } = parts;
     let now = clock.now();
     let cookies = settings.sites.cookies();
     let hosts = settings.hosts(port);
@@ -73,8 +74,7 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         admin_authorities: settings.admin_authorities.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         cookies,
-        shell: Shell::new(settings.sites.plain_http()),
-        pages: settings.pages.clone(),
+        pages,
         max_body_bytes: settings.max_body_bytes,
         body_timeout: settings.body_timeout,
         connections,
@@ -101,7 +101,7 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         hosts,
         admin_authorities: settings.admin_authorities.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
-        pages: settings.pages.clone(),
+        pages: app.pages.with_settings(&settings.pages),
         max_body_bytes: settings.max_body_bytes,
         body_timeout: settings.body_timeout,
         clock: app.clock.clone(),
@@ -112,7 +112,6 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         passwords: app.passwords.clone(),
         throttle: app.throttle.clone(),
         cookies: app.cookies.clone(),
-        shell: app.shell,
         connections: app.connections.clone(),
         key_directory: app.key_directory.clone(),
         body_waits: app.body_waits.clone(),

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::config::listen::Listen;
+use crate::http::pages::assets::LogoError;
 use crate::http::tls::TlsError;
 use crate::keyring::RingError;
 use crate::store::error::StoreError;
@@ -16,6 +17,8 @@ pub(crate) enum ServeError {
     Store(#[from] StoreError),
     #[error("cannot listen on {listen} ({setting}): {source}")]
     Listen { setting: &'static str, listen: Listen, source: io::Error },
+    #[error(transparent)]
+    Logo(#[from] LogoError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(

@@ -61,6 +61,11 @@ impl Origin {
         &self.host
     }
 
+    /// Host and port as browsers write them: without the default port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Returns whether a request's authority is this origin's, in any case of letters; the default port may be written out.
     pub(crate) fn is_named_by(&self, authority: &[u8]) -> bool {
         // The first comparison is the fastest, and true for nearly every request.

@@ -28,6 +28,7 @@ use crate::http::connections::Connections;
 use crate::http::connections::exchange::Tracker;
 use crate::http::entrance::Entrance;
 use crate::http::node_reports;
+use crate::http::pages::Pages;
 use crate::http::routes::Routes;
 use crate::id::Kid;
 use crate::keyring::KeyRing;
@@ -114,6 +115,7 @@ impl Site {
             committer,
             connections: connections.clone(),
             tls: None,
+            pages: Pages::open(&settings.pages, settings.sites.plain_http()).expect("a logo that can be read"),
             port: None,
             hardening: Hardening { dumpable: false, landlock: Landlock::Off },
         };

@@ -44,7 +44,7 @@ async fn a_form_sign_in_goes_on_to_a_page_and_can_be_remembered() {
     let site = Site::with(&["session.remembered_idle=20m", "session.remembered_absolute=40m"]).await;
     let answer =
         site.post("/auth/login").form(&[("login", "alice"), ("remember", "true"), ("password", PASSWORD)]).send().await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/status")));
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=1200"), "{cookie}");
     let session = answer.session.expect("a session");

@@ -48,18 +48,16 @@ async fn a_sign_in_form_keeps_what_was_typed_and_leads_back() {
     let wrong = submit(&site, "/auth/login", &cookie, &fields(&*token, "alice", "wrong <password>")).await;
     let (status, html) = wrong.page();
     assert_eq!((status, wrong.session.is_none()), (401, true));
-    assert!(
-        html.contains("id=\"password-error\" role=\"alert\">The login name and the password do not belong together")
-    );
+    assert!(html.contains("id=\"password-error\" role=\"alert\">The login name or the password is wrong."));
     assert!(html.contains("name=\"login\" value=\"alice\"") && html.contains(" checked"));
-    assert!(!html.contains("wrong"), "the password is not repeated");
+    assert!(!html.contains("wrong &#60;") && !html.contains("wrong <"), "the password is not repeated");
     assert_eq!(wrong.hidden("rd"), "/app?x=y");
 
     let token = wrong.hidden("csrf_token");
     let odd = submit(&site, "/auth/login", &cookie, &fields(&*token, "al <b>ice", "x")).await;
     let (status, html) = odd.page();
     assert_eq!(status, 422);
-    assert!(html.contains("id=\"login-error\" role=\"alert\">Login must be"));
+    assert!(html.contains("id=\"login-error\" role=\"alert\">This is not a login name."));
     assert!(html.contains("value=\"al &#60;b&#62;ice\""));
 
     let token = odd.hidden("csrf_token");
@@ -109,7 +107,7 @@ async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
     let lost = submit(&site, "/auth/login", "", &fields(&*token)).await;
     let (status, html) = lost.page();
     assert_eq!(status, 403);
-    assert!(html.contains("does not keep this site&#39;s cookies") && html.contains("value=\"alice\""), "{html}");
+    assert!(html.contains("your browser blocks the cookies of this site") && html.contains("value=\"alice\""), "{html}");
     let cookie = form_cookie(&lost);
     let token = lost.hidden("csrf_token");
     assert_eq!(submit(&site, "/auth/login", &cookie, &fields(&*token)).await.header("location"), Some("/app"));
@@ -117,7 +115,7 @@ async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
     let (_, foreign) = sign_in_form(&site).await;
     let stale = submit(&site, "/auth/login", &cookie, &sign_in_fields(&foreign, "alice", PASSWORD)).await;
     assert_eq!((stale.status, stale.session.is_none()), (403, true));
-    assert!(stale.body.contains("This form was out of date"));
+    assert!(stale.body.contains("This page was out of date"));
 }
 
 #[tokio::test]
@@ -148,11 +146,11 @@ async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
     for bad in ["//evil.example", "/\\evil.example", "https:evil", "https://good@evil", "/%0d%0a"] {
         let query = format!("/auth/login?rd={}", bad.replace('%', "%25").replace('\\', "%5C"));
         let page = open(&site, &query, "").await;
-        assert_eq!(page.hidden("rd"), "/auth/status", "{bad}");
+        assert_eq!(page.hidden("rd"), "/", "{bad}");
         let token = page.hidden("csrf_token");
         let fields = [("csrf_token", &*token), ("login", "alice"), ("password", PASSWORD), ("rd", bad)];
         let answer = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
-        assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/status")), "{bad}");
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{bad}");
     }
 }
 
@@ -186,7 +184,7 @@ async fn signing_out_by_form_leaves_nothing_of_the_session_to_see() {
     let page = open(&site, "/auth/status", &session.cookie()).await;
     let (status, html) = page.page();
     assert_eq!(status, 401);
-    assert!(html.contains("Your session has ended") && html.contains("href=\"/auth/login\""));
+    assert!(html.contains("Your session has ended") && html.contains("href=\"/auth/login?rd=%2Fauth%2Fstatus\""));
     assert!(!html.contains("alice"));
     let answer = submit(&site, "/auth/logout", "", &[("csrf_token", &token), ("rd", "/bye")]).await;
     assert_eq!(answer.header("location"), Some("/bye"));
@@ -211,8 +209,8 @@ async fn without_a_session_browsers_are_sent_to_sign_in() {
 async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
     let site = Site::new().await;
     for (path, status, says) in [
-        ("/nothing", 404, "There is nothing here"),
-        ("/auth/logout", 405, "Method Not Allowed"),
+        ("/nothing", 404, "There is no such page"),
+        ("/auth/logout", 405, "It is used by a form."),
         ("/auth/status", 401, "You are not signed in"),
     ] {
         let page = open(&site, path, "").await;

@@ -138,7 +138,7 @@ async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
     assert!(wrong.body.contains("id=\"old-error\" role=\"alert\"") && !wrong.body.contains("new-error"));
     let short = submit(&wrong, PASSWORD, "short").await;
     assert_eq!(short.page().0, 422);
-    assert!(short.body.contains("id=\"new-error\" role=\"alert\">A password has at least 8 characters."));
+    assert!(short.body.contains("id=\"new-error\" role=\"alert\">This password is too short."));
     let done = submit(&short, PASSWORD, NEW).await;
     assert_eq!((done.status, done.header("location")), (303, Some("/auth/status?password-changed")));
     let fresh = done.session.expect("a session");
@@ -230,7 +230,7 @@ async fn a_browser_is_shown_the_form_and_goes_on_where_it_wanted() {
     };
     for (token, new, status, says) in [
         ("forged", NEW, 403, "<h1>Choose a new password</h1>"),
-        (&*token, TEMPORARY, 422, "The new password is the old one; choose another."),
+        (&*token, TEMPORARY, 422, "This is your current password."),
     ] {
         let answer = submit_change(token, new).await;
         let (found, html) = answer.page();

@@ -71,7 +71,7 @@ async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
     session = right.session.expect("a session");
     let stale = submit(&session, &page, PASSWORD).await;
     assert_eq!(stale.page().0, 403);
-    assert!(stale.body.contains("Nothing was done."), "{}", stale.body);
+    assert!(stale.body.contains("Nothing was changed."), "{}", stale.body);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::answer::{Answer, Session};
 use super::fixture::Site;
 use super::request::Ask;
 
-pub(crate) const ROUTES: [&str; 15] = [
+pub(crate) const ROUTES: [&str; 17] = [
     "/auth/login",
     "/auth/logout",
     "/auth/logout/all",
@@ -14,6 +14,8 @@ pub(crate) const ROUTES: [&str; 15] = [
     "/auth/reauthenticate",
     "/auth/renew",
     "/auth/status",
+    "/auth/icon.svg",
+    "/auth/logo",
     "/auth/style.css",
     "/openapi.json",
     "/protected",

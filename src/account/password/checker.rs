@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 use crate::account::password::{Argon2id, Budget, Cost, Stored, Verdict, check_uncommon};
-use crate::account::{BadField, Password, Profile};
+use crate::account::{BadPassword, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
 use crate::metrics::{HASHING, HASHING_NOW};
@@ -59,7 +59,7 @@ enum Job {
     HashNew {
         password: Password,
         profile: Box<Profile>,
-        reply: oneshot::Sender<Result<String, BadField>>,
+        reply: oneshot::Sender<Result<String, BadPassword>>,
     },
     /// Takes a thread until the sender is dropped.
     #[cfg(test)]
@@ -116,7 +116,7 @@ impl Checker {
         &self,
         password: Password,
         profile: Profile,
-    ) -> Result<Result<String, BadField>, NotDone> {
+    ) -> Result<Result<String, BadPassword>, NotDone> {
         let (reply, hash) = oneshot::channel();
         let profile = Box::new(profile);
         self.jobs.push(Lane::Known, Job::HashNew { password, profile, reply })?;

@@ -10,7 +10,7 @@
 use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
 
-use super::super::{BadField, Password, Profile, normalize};
+use super::super::{BadPassword, Password, Profile, normalize};
 
 /// A password within so many of the first guesses is refused.
 const FIRST_GUESSES: u64 = 10_000;
@@ -46,14 +46,9 @@ const SUBSTITUTIONS: [(char, &str); 12] = [
 /// Checks that the password of this account would not be guessed soon.
 ///
 /// # Errors
-/// [`BadField`] if it would.
-pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(), BadField> {
-    if AccountWords::of(profile).is_guessed(password.expose_text()) {
-        return Err(BadField(
-            "this password is among the first that are guessed, perhaps with digits or punctuation added; choose another, such as several words",
-        ));
-    }
-    Ok(())
+/// [`BadPassword::Common`] if it would.
+pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(), BadPassword> {
+    if AccountWords::of(profile).is_guessed(password.expose_text()) { Err(BadPassword::Common) } else { Ok(()) }
 }
 
 /// The words that an attacker who knows the account tries: names of the account, their parts, and the name of this program.

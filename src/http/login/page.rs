@@ -1,71 +1,80 @@
 //! `GET /auth/login`: the sign-in form, and the same again after an attempt that failed.
 
+use std::borrow::Cow;
+
 use crate::http::context::Context;
 use crate::http::forms::{Entry, SignInForm};
 use crate::http::pages::SignInPage;
+use crate::http::pages::texts::{SignIn, Texts};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::session::Verified;
+use crate::session::{Refusal, Verified};
 
 /// `GET /auth/login`: the form. `rd` in the query is the return URL; one that leads away from here is ignored.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     let query = context.uri().query();
-    form(context, &Entry::of_query(query, &context.app.hosts), &Remarks::of_query(query))
+    let signed_out = (query == Some("signed-out")).then_some(context.texts().sign_in.signed_out);
+    let remarks = Remarks { notice: signed_out, ..Remarks::default() };
+    form(context, &Entry::of_query(query, &context.app.hosts), remarks)
 }
 
 /// Messages of the form.
 #[derive(Debug, Default)]
 struct Remarks {
     notice: Option<&'static str>,
-    login_error: Option<String>,
-    password_error: Option<String>,
-    form_error: Option<String>,
+    login_error: Option<Text>,
+    password_error: Option<Text>,
+    form_error: Option<Text>,
 }
 
-impl Remarks {
-    fn of_query(query: Option<&str>) -> Self {
-        let notice = (query == Some("signed-out")).then_some("You are signed out.");
-        Self { notice, ..Self::default() }
-    }
+type Text = Cow<'static, str>;
 
-    fn of_problem(problem: Problem, has_form_cookie: bool) -> Self {
-        let text = Some(problem.words());
+impl Remarks {
+    fn of_problem(problem: Problem, texts: &Texts, has_form_cookie: bool) -> Self {
+        let text = Some(problem.words(texts));
         match problem {
             Problem::Credentials | Problem::Overtaken => Self { password_error: text, ..Self::default() },
             Problem::LoginName(_) => Self { login_error: text, ..Self::default() },
-            Problem::FormToken if has_form_cookie => {
-                let stale = "This form was out of date. Please sign in again.".to_owned();
-                Self { form_error: Some(stale), ..Self::default() }
-            }
             Problem::FormToken => {
-                let lost = "This form was open for too long, or your browser does not keep this site's cookies. Please try again.";
-                Self { form_error: Some(lost.to_owned()), ..Self::default() }
+                let SignIn { out_of_date, without_cookie, .. } = texts.sign_in;
+                let text = if has_form_cookie { out_of_date } else { without_cookie };
+                Self { form_error: Some(text.into()), ..Self::default() }
             }
             _ => Self { form_error: text, ..Self::default() },
         }
+    }
+
+    const fn is_error(&self) -> bool {
+        self.login_error.is_some() || self.password_error.is_some() || self.form_error.is_some()
     }
 }
 
 /// Shows the form after an attempt that failed, with the problem's status.
 pub(super) fn again(context: &Context, entry: &Entry, problem: Problem) -> Result<Reply, Problem> {
-    let remarks = Remarks::of_problem(problem, context.sign_in_form().is_some());
-    Ok(form(context, entry, &remarks)?.status(problem.status()))
+    let remarks = Remarks::of_problem(problem, context.texts(), context.sign_in_form().is_some());
+    Ok(form(context, entry, remarks)?.status(problem.status()))
 }
 
-fn form(context: &Context, entry: &Entry, remarks: &Remarks) -> Result<Reply, Problem> {
+fn form(context: &Context, entry: &Entry, remarks: Remarks) -> Result<Reply, Problem> {
     let site = context.site()?;
     let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(context)?;
     let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
-    let signed_in_as = context.verify(site, context.now(), context.renewal_window(), login_name).ok();
+    let session = context.verify(site, context.now(), context.renewal_window(), login_name);
+    // Tells those who were sent here why.
+    let ended = match session {
+        Err(refusal @ (Refusal::Expired | Refusal::Revoked)) if !remarks.is_error() => Some(refusal),
+        _ => None,
+    };
+    let ended = ended.map(|refusal| Problem::Session(refusal).words(context.texts()));
     let rd = entry.rd(&context.app.pages.home);
     let page = SignInPage {
-        shell: context.app.shell,
+        shell: context.shell(context.texts().common.sign_in).of_error(remarks.is_error()),
         csrf_token: csrf_token.expose(),
         rd: rd.as_str(),
         login: &entry.login,
         remember: entry.remember,
-        signed_in_as,
-        notice: remarks.notice,
+        signed_in_as: session.ok(),
+        notice: remarks.notice.or(ended.as_deref()),
         login_error: remarks.login_error.as_deref(),
         password_error: remarks.password_error.as_deref(),
         form_error: remarks.form_error.as_deref(),

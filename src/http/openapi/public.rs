@@ -81,6 +81,15 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         .content(StatusCode::OK, "text/css", string(), "The style sheet.")
         .build(shared);
     all.push(Described::at("/auth/style.css").get(style));
+    let icon = public("icon", OTHER, "The icon of the pages, if there is no logo.")
+        .content(StatusCode::OK, "image/svg+xml", string(), "The icon.")
+        .build(shared);
+    all.push(Described::at("/auth/icon.svg").get(icon));
+    let logo = public("logo", OTHER, "The logo of the pages.")
+        .problems(&[Problem::NOT_FOUND])
+        .content(StatusCode::OK, "image/*", string(), "The file that `pages.logo` names.")
+        .build(shared);
+    all.push(Described::at("/auth/logo").get(logo));
     all.push(
         Described::at("/openapi.json").get(description(public("description", OTHER, "This description."), shared)),
     );

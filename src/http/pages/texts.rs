@@ -1,10 +1,199 @@
-//! The texts of the pages, one catalogue for each language.
+//! The texts of the pages: one catalogue for each language, and nothing that a person reads stands anywhere else.
+//!
+//! Another language is another value of [`Texts`], and a variant of [`Language`]. What programs read (`problem/words.rs`), and what is
+//! for the operator only, is English in every language.
+
+mod english;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 /// Language of the pages (`pages.language`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Language {
     #[serde(rename = "en")]
     English,
+}
+
+impl Language {
+    pub(crate) const fn texts(self) -> &'static Texts {
+        match self {
+            Self::English => &english::TEXTS,
+        }
+    }
+}
+
+/// The catalogue of one language.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// Language tag ([BCP 47](https://www.rfc-editor.org/info/bcp47)).
+    pub(crate) tag: &'static str,
+    pub(crate) common: Common,
+    pub(crate) sign_in: SignIn,
+    pub(crate) session: Session,
+    pub(crate) password: Password,
+    pub(crate) reauthenticate: Reauthenticate,
+    pub(crate) errors: Errors,
+    pub(crate) times: Times,
+}
+
+/// Texts of several pages.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Begins the title of a page with an error.
+    pub(crate) error: &'static str,
+    pub(crate) development_mode: &'static str,
+    pub(crate) plain_http: &'static str,
+    pub(crate) login_name: &'static str,
+    pub(crate) current_password: &'static str,
+    pub(crate) sign_in: &'static str,
+    pub(crate) sign_out: &'static str,
+    pub(crate) home: &'static str,
+    pub(crate) your_session: &'static str,
+}
+
+/// Texts of `/auth/login`.
+#[derive(Debug)]
+pub(crate) struct SignIn {
+    pub(crate) signed_out: &'static str,
+    /// Stands before the login name.
+    pub(crate) signed_in_as: &'static str,
+    /// Follows the login name.
+    pub(crate) continue_or_change: &'static str,
+    pub(crate) continue_: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) remember: &'static str,
+    pub(crate) remember_hint: &'static str,
+    /// The form's cookie is there, and is not that of the form.
+    pub(crate) out_of_date: &'static str,
+    /// The form's cookie is not there.
+    pub(crate) without_cookie: &'static str,
+}
+
+/// Texts of `/auth/status`.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) heading: &'static str,
+    pub(crate) password_changed: &'static str,
+    pub(crate) display_name: &'static str,
+    pub(crate) email: &'static str,
+    pub(crate) roles: &'static str,
+    pub(crate) authenticated_at: &'static str,
+    pub(crate) idle_deadline: &'static str,
+    pub(crate) absolute_deadline: &'static str,
+    pub(crate) when_the_browser_closes: &'static str,
+    pub(crate) stays: &'static str,
+    pub(crate) ends: &'static str,
+    pub(crate) sign_out_everywhere: &'static str,
+    pub(crate) everywhere_hint: &'static str,
+    pub(crate) change_password: &'static str,
+}
+
+/// Texts of `/auth/password`.
+#[derive(Debug)]
+pub(crate) struct Password {
+    pub(crate) heading: &'static str,
+    pub(crate) intro: &'static str,
+    /// The same for a password that somebody else has set.
+    pub(crate) first_heading: &'static str,
+    pub(crate) first_intro: &'static str,
+    pub(crate) new: &'static str,
+    pub(crate) new_hint: &'static str,
+    pub(crate) again: &'static str,
+    pub(crate) submit: &'static str,
+    pub(crate) back_to_sign_in: &'static str,
+    pub(crate) back_to_session: &'static str,
+    // Why a new password is refused.
+    pub(crate) too_short: &'static str,
+    pub(crate) too_long: &'static str,
+    pub(crate) common: &'static str,
+    pub(crate) unchanged: &'static str,
+    pub(crate) differs: &'static str,
+}
+
+/// Texts of `/auth/reauthenticate`.
+#[derive(Debug)]
+pub(crate) struct Reauthenticate {
+    pub(crate) heading: &'static str,
+    pub(crate) intro: &'static str,
+    pub(crate) submit: &'static str,
+    pub(crate) not_you: &'static str,
+}
+
+/// An error: the heading of its page, and what happened and what to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorText {
+    pub(crate) title: &'static str,
+    pub(crate) detail: &'static str,
+}
+
+/// The errors. Where one is shown in a form, it is without its title.
+#[derive(Debug)]
+pub(crate) struct Errors {
+    /// Stands before what is for the operator.
+    pub(crate) for_the_operator: &'static str,
+    /// Stands before the status code.
+    pub(crate) status: &'static str,
+    pub(crate) missing: ErrorText,
+    pub(crate) invalid: ErrorText,
+    pub(crate) expired: ErrorText,
+    pub(crate) revoked: ErrorText,
+    pub(crate) stale: ErrorText,
+    pub(crate) credentials: ErrorText,
+    pub(crate) wrong_password: ErrorText,
+    pub(crate) account_changed: ErrorText,
+    pub(crate) step_up: ErrorText,
+    pub(crate) role: ErrorText,
+    pub(crate) must_change: ErrorText,
+    pub(crate) throttled: &'static str,
+    /// Detail of the same, with the time to wait.
+    pub(crate) wait: fn(amount: &str) -> String,
+    pub(crate) busy: ErrorText,
+    pub(crate) store: ErrorText,
+    pub(crate) not_durable: ErrorText,
+    pub(crate) key_elsewhere: ErrorText,
+    pub(crate) no_active_key: ErrorText,
+    pub(crate) does_not_fit: ErrorText,
+    pub(crate) form: ErrorText,
+    pub(crate) login_name: ErrorText,
+    /// Title for a new password that is refused.
+    pub(crate) new_password: &'static str,
+    pub(crate) too_large: ErrorText,
+    pub(crate) incomplete: ErrorText,
+    pub(crate) slow: ErrorText,
+    pub(crate) authority: ErrorText,
+    pub(crate) misdirected: ErrorText,
+    pub(crate) cross_site: ErrorText,
+    pub(crate) form_token: ErrorText,
+    pub(crate) rule: ErrorText,
+    pub(crate) forwarded: ErrorText,
+    pub(crate) not_found: ErrorText,
+    pub(crate) method: ErrorText,
+    pub(crate) failed: ErrorText,
+}
+
+/// A unit of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+/// Spans and instants.
+#[derive(Debug)]
+pub(crate) struct Times {
+    /// A number of units, such as "2 minutes".
+    pub(crate) amount: fn(count: u64, unit: Unit) -> String,
+    /// After such an amount.
+    pub(crate) later: fn(amount: &str) -> String,
+    /// Before such an amount.
+    pub(crate) ago: fn(amount: &str) -> String,
+    /// Within the next minute.
+    pub(crate) soon: &'static str,
+    /// Within the last minute.
+    pub(crate) just_now: &'static str,
+    /// Date and time of day in UTC.
+    pub(crate) instant: fn(OffsetDateTime) -> String,
 }

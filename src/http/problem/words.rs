@@ -1,9 +1,8 @@
-//! What each error says: status, reason and detail for programs, and other words for people where they need them.
+//! What each error says to programs: status, reason and detail.
 
 use salvo::http::StatusCode;
 
-use crate::http::pages::Action;
-use crate::http::problem::{Problem, Reason, whole_seconds};
+use crate::http::problem::{Problem, Reason};
 use crate::session::{Refusal, SealError};
 use crate::web::refusal;
 
@@ -84,9 +83,16 @@ impl Problem {
                 "what the account holds does not fit a cookie; the operator gives it fewer roles or a shorter name",
             ),
             Self::NotJson => (S::BAD_REQUEST, R::Malformed, "the body is not well-formed JSON"),
-            Self::Fields(expected) | Self::LoginName(expected) | Self::NewPassword(expected) => {
-                (S::UNPROCESSABLE_ENTITY, R::Fields, expected)
+            Self::Fields(expected) | Self::LoginName(expected) => (S::UNPROCESSABLE_ENTITY, R::Fields, expected),
+            Self::NewPassword(bad) => (S::UNPROCESSABLE_ENTITY, R::Fields, bad.rule()),
+            Self::UnchangedPassword => {
+                (S::UNPROCESSABLE_ENTITY, R::Fields, "the new password is the old one; choose another")
             }
+            Self::PasswordsDiffer => (
+                S::UNPROCESSABLE_ENTITY,
+                R::Fields,
+                "new_password_again, if it is sent, must be the same as new_password",
+            ),
             Self::MediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, R::MediaType, "send application/json or application/x-www-form-urlencoded")
             }
@@ -129,60 +135,4 @@ impl Problem {
             }
         }
     }
-
-    /// Returns what went wrong and what to do, in words for people.
-    pub(crate) fn words(self) -> String {
-        self.for_people().1
-    }
-
-    /// Title, detail and way out of the page for people.
-    pub(super) fn for_people(self) -> (String, String, Option<Action>) {
-        const SIGN_IN: Option<Action> = Some(Action { href: "/auth/login", label: "Sign in" });
-        const SESSION: Option<Action> = Some(Action { href: "/auth/status", label: "Your session" });
-        let (title, detail, action) = match self {
-            Self::Throttled(wait) => {
-                let wait = match whole_seconds(wait) {
-                    1 => "a second".to_owned(),
-                    seconds @ 2..=90 => format!("{seconds} seconds"),
-                    seconds => format!("{} minutes", seconds.div_ceil(60)),
-                };
-                let detail = format!("There were too many attempts. Wait {wait}, and try again.");
-                return ("Too many attempts".to_owned(), detail, None);
-            }
-            Self::Session(Refusal::Missing) => ("You are not signed in", "Sign in to go on.", SIGN_IN),
-            Self::Session(Refusal::Invalid(_)) => {
-                ("You are not signed in", "Your session is not good here. Sign in to go on.", SIGN_IN)
-            }
-            Self::Session(Refusal::Expired) => {
-                ("Your session has ended", "It was not used for too long. Sign in to go on.", SIGN_IN)
-            }
-            Self::Session(Refusal::Revoked) => {
-                ("Your session has ended", "It was signed out, or used in two places. Sign in to go on.", SIGN_IN)
-            }
-            Self::Password => ("Wrong password", "That is not your password. Try again.", None),
-            Self::StepUp => ("Confirm that it is you", "This asks for your password again.", SESSION),
-            Self::Role => ("You may not see this", "Your account has not the role that this asks for.", SESSION),
-            Self::FormToken => {
-                ("This form is out of date", "You signed in or out since it was opened. Nothing was done.", SESSION)
-            }
-            Self::Slow => {
-                ("That took too long", "What you sent did not arrive in time. Nothing was done. Try again.", None)
-            }
-            Self::CrossSite => ("Refused", "Another site sent this request. Nothing was done.", None),
-            Self::Status(StatusCode::NOT_FOUND) => {
-                ("There is nothing here", "Look at the address for a mistake.", None)
-            }
-            _ => {
-                let (status, _, detail) = self.parts();
-                return (status.canonical_reason().unwrap_or("Error").to_owned(), sentence(detail), None);
-            }
-        };
-        (title.to_owned(), detail.to_owned(), action)
-    }
-}
-
-/// Returns a detail as a sentence: capital first, full stop last.
-fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }

@@ -1,0 +1,111 @@
+//! What each error says to people: the texts of the catalogue, what the operator has to know, and the way on.
+
+use std::borrow::Cow;
+
+use salvo::http::StatusCode;
+
+use crate::account::BadPassword;
+use crate::http::pages::texts::{ErrorText, Texts, Unit};
+use crate::http::pages::{Link, Pages};
+use crate::http::problem::{Problem, whole_seconds};
+use crate::http::return_url::ReturnUrl;
+use crate::session::{Refusal, SealError};
+
+/// Pages to which a sign-in may lead back when it was asked for there.
+const LED_BACK_TO: [&str; 3] = [ReturnUrl::SESSION, "/auth/password", "/auth/reauthenticate"];
+
+impl Problem {
+    /// Returns what went wrong and what to do, for a form.
+    pub(crate) fn words(self, texts: &Texts) -> Cow<'static, str> {
+        self.for_people(texts).1
+    }
+
+    /// Heading and detail of the page.
+    pub(super) fn for_people(self, texts: &Texts) -> (&'static str, Cow<'static, str>) {
+        let errors = &texts.errors;
+        let ErrorText { title, detail } = match self {
+            Self::Throttled(wait) => {
+                let (count, unit) = match whole_seconds(wait) {
+                    seconds @ 0..=90 => (seconds, Unit::Second),
+                    seconds => (seconds.div_ceil(60), Unit::Minute),
+                };
+                return (errors.throttled, (errors.wait)(&(texts.times.amount)(count, unit)).into());
+            }
+            Self::NewPassword(bad) => {
+                let detail = match bad {
+                    BadPassword::TooShort => texts.password.too_short,
+                    BadPassword::TooLong => texts.password.too_long,
+                    BadPassword::Common => texts.password.common,
+                };
+                ErrorText { title: errors.new_password, detail }
+            }
+            Self::UnchangedPassword => ErrorText { title: errors.new_password, detail: texts.password.unchanged },
+            Self::PasswordsDiffer => ErrorText { title: errors.new_password, detail: texts.password.differs },
+            Self::Session(Refusal::Missing) => errors.missing,
+            Self::Session(Refusal::Invalid(_)) => errors.invalid,
+            Self::Session(Refusal::Expired) => errors.expired,
+            Self::Session(Refusal::Revoked) => errors.revoked,
+            Self::Session(Refusal::Stale) => errors.stale,
+            Self::Credentials => errors.credentials,
+            Self::Password => errors.wrong_password,
+            Self::Overtaken => errors.account_changed,
+            Self::StepUp => errors.step_up,
+            Self::Role => errors.role,
+            Self::MustChange => errors.must_change,
+            Self::Busy | Self::KeyWaits => errors.busy,
+            Self::Store => errors.store,
+            Self::NotDurable => errors.not_durable,
+            Self::KeyElsewhere => errors.key_elsewhere,
+            Self::Seal(SealError::NoActiveKey) => errors.no_active_key,
+            Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => errors.does_not_fit,
+            Self::NotJson | Self::Fields(_) | Self::MediaType => errors.form,
+            Self::LoginName(_) => errors.login_name,
+            Self::TooLarge => errors.too_large,
+            Self::Incomplete => errors.incomplete,
+            Self::Slow => errors.slow,
+            Self::Authority => errors.authority,
+            Self::Misdirected | Self::AdminMisdirected => errors.misdirected,
+            Self::CrossSite => errors.cross_site,
+            Self::FormToken => errors.form_token,
+            Self::Rule => errors.rule,
+            Self::Forwarded(_) => errors.forwarded,
+            Self::Status(StatusCode::NOT_FOUND) => errors.not_found,
+            Self::Status(StatusCode::METHOD_NOT_ALLOWED) => errors.method,
+            Self::Status(_) => errors.failed,
+        };
+        (title, detail.into())
+    }
+
+    /// Returns what the operator has to know, if it is for the operator to do something.
+    pub(super) fn for_the_operator(self) -> Option<&'static str> {
+        match self {
+            Self::Session(Refusal::Stale)
+            | Self::Store
+            | Self::NotDurable
+            | Self::Seal(_)
+            | Self::Misdirected
+            | Self::Rule
+            | Self::Forwarded(_) => Some(self.detail()),
+            _ => None,
+        }
+    }
+
+    /// Returns the link to the next page, for a request with this path.
+    pub(super) fn link<'a>(self, pages: &'a Pages, path: &str) -> Option<Link<'a>> {
+        let common = &pages.texts.common;
+        let session = Link { href: ReturnUrl::SESSION.into(), label: common.your_session };
+        Some(match self {
+            // Of another host than this link would lead to.
+            Self::Authority | Self::Misdirected | Self::AdminMisdirected => return None,
+            _ if self.is_cured_by_sign_in() => {
+                let back = LED_BACK_TO.into_iter().find(|page| *page == path);
+                let page = "/auth/login";
+                let href = back.map_or_else(|| page.into(), |back| ReturnUrl::at_page(page, back).into());
+                Link { href, label: common.sign_in }
+            }
+            Self::StepUp => Link { href: "/auth/reauthenticate".into(), label: pages.texts.reauthenticate.submit },
+            Self::Role | Self::FormToken | Self::KeyElsewhere | Self::OTHER_METHOD => session,
+            _ => pages.home_link().map_or(session, |home| Link { href: home.into(), label: common.home }),
+        })
+    }
+}
