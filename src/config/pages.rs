@@ -29,3 +29,47 @@ impl Pages {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers::{Flag, Layers};
+
+    fn parse(setting: &str, text: &str) -> Result<PageSettings, String> {
+        let flag = Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() };
+        let layers = Layers::read(None, [], &[flag]).map_err(|error| error.to_string())?;
+        let config = layers.config().map_err(|error| error.to_string())?;
+        config.parse(&layers).map(|settings| settings.pages).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn refuses_what_pages_cannot_show() {
+        let long = "x".repeat(65);
+        for (setting, text, says) in [
+            ("pages.home", "", "is neither a path"),
+            ("pages.home", "app", "is neither a path"),
+            ("pages.home", "/auth/login", "is neither a path"),
+            ("pages.home", "http://app.example.com/", "is neither a path"),
+            ("pages.title", &*long, "at most 64 characters"),
+            ("pages.title", " x", "without spaces at its ends"),
+            ("pages.title", "a\nb", "in one line"),
+            ("pages.language", "fr", "en"),
+        ] {
+            let error = parse(setting, text).expect_err("refused");
+            assert!(error.contains(setting) && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn takes_a_title_a_logo_and_a_page_elsewhere() {
+        let title = parse("pages.title", "Caf\u{e9} & S\u{f6}hne").expect("a title").title;
+        assert_eq!(title.as_deref(), Some("Caf\u{e9} & S\u{f6}hne"));
+        assert_eq!(parse("pages.title", "").expect("none").title, None);
+        assert!(parse("pages.logo", "logo.svg").expect("a path").logo.is_some_and(|path| path.ends_with("logo.svg")));
+        for home in
+            ["/", "/start?x=1#y", "https://app.example.com/", "http://localhost:3000/x", "/auth/status", "/author"]
+        {
+            assert_eq!(parse("pages.home", home).expect(home).home.as_str(), home);
+        }
+    }
+}

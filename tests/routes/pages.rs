@@ -1,7 +1,10 @@
 //! The pages, as a browser without scripts sees them. A real browser is in `tests/web/pages/`.
 
+use std::time::Duration;
+
 use super::answer::{Answer, Session};
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
+use crate::account::Roles;
 use crate::store::records::Change;
 
 async fn open(site: &Site, path: &str, cookie: &str) -> Answer {
@@ -107,7 +110,10 @@ async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
     let lost = submit(&site, "/auth/login", "", &fields(&*token)).await;
     let (status, html) = lost.page();
     assert_eq!(status, 403);
-    assert!(html.contains("your browser blocks the cookies of this site") && html.contains("value=\"alice\""), "{html}");
+    assert!(
+        html.contains("your browser blocks the cookies of this site") && html.contains("value=\"alice\""),
+        "{html}"
+    );
     let cookie = form_cookie(&lost);
     let token = lost.hidden("csrf_token");
     assert_eq!(submit(&site, "/auth/login", &cookie, &fields(&*token)).await.header("location"), Some("/app"));
@@ -223,6 +229,91 @@ async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
     let cross = cross.header("sec-fetch-site", "cross-site").form(&[("x", "y")]).send().await;
     assert_eq!(cross.page().0, 403);
     assert!(cross.body.contains("Another site sent this request"));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_served_has_a_page_that_names_it() {
+    let site = Site::with(&["http.public_origins=https://app.example.com"]).await;
+    let page = site.get("/auth/login").header("host", "other.example.com:8443").navigate().send().await;
+    let (status, html) = page.page();
+    assert_eq!(status, 421);
+    assert!(
+        html.contains("<h1>This address is not set up</h1>\n<p class=\"host\">other.example.com:8443</p>"),
+        "{html}"
+    );
+    assert!(html.contains("For the operator") && html.contains("http.public_origins"));
+    assert!(!html.contains("app.example.com"), "a stranger is not told what is served");
+    for path in ["/auth/style.css", "/auth/icon.svg"] {
+        assert!(html.contains(&format!("href=\"{path}?v=")));
+        assert_eq!(site.get(path).header("host", "other.example.com:8443").send().await.status, 200, "{path}");
+    }
+    let odd = site.get("/auth/login").header("host", &"<b>".repeat(400)).navigate().send().await;
+    assert!(odd.status == 421 && odd.body.contains("&#60;b&#62;") && odd.body.len() < 4096, "{}", odd.body);
+}
+
+#[tokio::test]
+async fn pages_name_the_service_with_title_and_logo() {
+    let home = tempfile::tempdir().expect("a directory");
+    let logo = home.path().join("logo.svg");
+    std::fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg'/>").expect("written");
+    let logo = format!("pages.logo={}", logo.display());
+    let settings = ["pages.title=Café & Söhne", "http.public_origins=https://app.example.com", &logo];
+    let site = Site::with(&settings).await;
+    let page = site.get("/auth/login").header("host", "app.example.com").navigate().send().await;
+    assert!(page.body.contains("<title>Sign in · Café &#38; Söhne</title>"), "{}", page.body);
+    assert!(page.body.contains("<p class=\"host\">app.example.com</p>"));
+    let (_, rest) = page.body.split_once("<img src=\"").expect("a logo");
+    let (href, _) = rest.split_once('"').expect("the address ends");
+    assert!(page.body.contains(&format!("<link rel=\"icon\" href=\"{href}\">")));
+    let image = site.get(href).send().await;
+    assert_eq!((image.status, image.header("content-type")), (200, Some("image/svg+xml")));
+    let policy = image.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "an image does nothing: {policy}");
+    assert_eq!(Site::new().await.get("/auth/logo").send().await.verdict(), "404 not-found");
+}
+
+#[tokio::test]
+async fn the_sign_in_page_says_why_a_session_has_ended() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let says = async |session: &Session| {
+        let page = open(&site, "/auth/login?rd=%2Fapp", &session.cookie()).await;
+        let (_, rest) = page.body.split_once("role=\"status\">").unwrap_or_default();
+        rest.split_once('<').unwrap_or_default().0.to_owned()
+    };
+    assert_eq!(says(&session).await, "", "it is live");
+    site.change("alice", Change::Roles(Roles::default())).await;
+    let changed = "You signed out, your account was changed, or your session was used in two places.";
+    assert!(says(&session).await.starts_with(changed));
+    let session = site.login("alice").await;
+    site.advance(Duration::from_secs(30 * 60));
+    assert!(says(&session).await.starts_with("Sessions end after some time."), "it was not used");
+    assert_eq!(says(&Session("x".repeat(100))).await, "", "nothing is known of it");
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_asks_for_it_twice() {
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    let page = open(&site, "/auth/password", &session.cookie()).await;
+    let token = page.hidden("csrf_token");
+    let change = async |again: &str| {
+        let fields = [
+            ("csrf_token", &*token),
+            ("old_password", PASSWORD),
+            ("new_password", "gr\u{fc}n another horse"),
+            ("new_password_again", again),
+        ];
+        submit(&site, "/auth/password", &session.cookie(), &fields).await
+    };
+    for other in ["", "green another horse", "gr\u{fc}n another horse "] {
+        let differs = change(other).await;
+        let (status, html) = differs.page();
+        assert!(status == 422 && html.contains("The two new passwords are not the same."), "{other:?}: {html}");
+    }
+    assert_eq!(site.status(&session).await, "200");
+    let spelled = change("gru\u{308}n another horse").await;
+    assert_eq!(spelled.status, 303, "the same password in another spelling");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -72,9 +73,14 @@ class Profiles:
         assert self.complaints == []
 
 
+def expect_title(page: Page, heading: str):
+    """The page has this heading, and its title the host as well."""
+    expect(page).to_have_title(f"{heading} · {urlsplit(page.url).netloc}")
+
+
 def open_sign_in(page: Page, origin: str, query: str = ""):
     page.goto(f"{origin}/auth/login{query}")
-    expect(page).to_have_title("Sign in")
+    expect_title(page, "Sign in")
 
 
 def submit_sign_in(page: Page, login: str, password: str = PASSWORD):
@@ -113,9 +119,17 @@ def expect_signed_out(page: Page, origin: str):
     expect(page.get_by_role("link", name="Sign in").or_(page.get_by_role("button", name="Sign in"))).to_have_count(1)
 
 
+def choose_password(page: Page, old: str, new: str, again: str | None = None):
+    """Fills in the form for a change of the password, and sends it."""
+    page.get_by_label("Current password").fill(old)
+    page.get_by_label("New password", exact=True).fill(new)
+    page.get_by_label("New password again").fill(again or new)
+    press(page, "Change password")
+
+
 def expect_error_at(page: Page, label: str, text: str | None = None):
     """The field is marked as wrong, has the focus, and is described by an alert."""
-    field = page.get_by_label(label)
+    field = page.get_by_label(label, exact=True)
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_be_focused()
     alert = page.get_by_role("alert")

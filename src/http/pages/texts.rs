@@ -197,3 +197,29 @@ pub(crate) struct Times {
     /// Date and time of day in UTC.
     pub(crate) instant: fn(OffsetDateTime) -> String,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    #[test]
+    fn no_text_stands_in_a_template() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/pages");
+        let files = fs::read_dir(folder).expect("the templates").map(|entry| entry.expect("an entry").path());
+        let templates: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "html")).collect();
+        assert!(templates.len() > 4);
+        for path in templates {
+            let mut text = fs::read_to_string(&path).expect("a template");
+            for attribute in ["title=", "placeholder=", "aria-label="] {
+                assert!(!text.contains(attribute), "{attribute} in {}", path.display());
+            }
+            for (start, end) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}"), ("<", ">")] {
+                while let Some((before, rest)) = text.split_once(start) {
+                    let (_, after) = rest.split_once(end).expect("it ends");
+                    text = format!("{before}{after}");
+                }
+            }
+            assert!(!text.contains(char::is_alphabetic), "{}: {text:?}", path.display());
+        }
+    }
+}

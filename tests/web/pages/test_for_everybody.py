@@ -3,6 +3,7 @@ people and problems for programs; and no page does what the policy forbids."""
 
 from browser import (
     FORM,
+    choose_password,
     cookie,
     expect_error_at,
     look,
@@ -57,14 +58,10 @@ def test_the_page_to_change_the_password_is_for_everybody(page, origin, login):
     sign_in(page, origin, login)
     page.goto(f"{origin}/auth/password")
     look(page, "password")
-    page.get_by_label("Current password").fill("not the password")
-    page.get_by_label("New password").fill(NEW_PASSWORD)
-    press(page, "Change password")
+    choose_password(page, "not the password", NEW_PASSWORD)
     expect_error_at(page, "Current password")
     look(page, "password-wrong")
-    page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("New password").fill(NEW_PASSWORD)
-    press(page, "Change password")
+    choose_password(page, PASSWORD, NEW_PASSWORD)
     expect(page.get_by_role("status")).to_be_visible()
     look(page, "password-changed")
 
@@ -115,9 +112,7 @@ def test_a_form_sent_after_the_session_leads_to_sign_in(page, server, origin, lo
     server.command("revoke", "--user", login)
     value = cookie(page.context)["value"]
     until(lambda: status_of(server, value), lambda status: status == 401)
-    page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("New password").fill(NEW_PASSWORD)
-    press(page, "Change password")
+    choose_password(page, PASSWORD, NEW_PASSWORD)
     expect(page.get_by_role("button", name="Sign in").or_(page.get_by_role("link", name="Sign in"))).to_be_visible()
     look(page, "session-ended")
 

@@ -3,10 +3,12 @@ all browsers, and so that nothing is left to look at."""
 
 import pytest
 from browser import (
+    choose_password,
     cookie,
     expect_error_at,
     expect_signed_in,
     expect_signed_out,
+    expect_title,
     look,
     open_sign_in,
     press,
@@ -29,6 +31,9 @@ def test_the_page_of_the_session_says_who_and_until_when(page, origin, login):
     signed_in, unused, in_any_case = times
     assert unused - signed_in == 30 * 60 * 1000
     assert in_any_case - signed_in == 12 * 3600 * 1000
+    distances = [facts[label].split("\n")[0] for label in ("Signed in", "Ends if not used", "Ends at the latest")]
+    assert distances == ["just now", "in 30 minutes", "in 12 hours"]
+    assert all(facts[label].endswith(" UTC") for label in ("Signed in", "Ends if not used", "Ends at the latest"))
 
 
 def test_a_change_of_password_ends_the_sessions_elsewhere(profile, server, origin, login):
@@ -39,14 +44,13 @@ def test_a_change_of_password_ends_the_sessions_elsewhere(profile, server, origi
     here.get_by_role("link", name="Change your password").click()
 
     def change(old, new):
-        here.get_by_label("Current password").fill(old)
-        here.get_by_label("New password").fill(new)
-        press(here, "Change password")
+        choose_password(here, old, new)
 
     change("not the password", NEW_PASSWORD)
     expect_error_at(here, "Current password")
     still_signed_in(elsewhere, origin, login)
-    here.get_by_label("New password").evaluate("field => field.removeAttribute('minlength')")
+    for label in ("New password", "New password again"):
+        here.get_by_label(label, exact=True).evaluate("field => field.removeAttribute('minlength')")
     change(PASSWORD, "short")
     expect_error_at(here, "New password")
     still_signed_in(elsewhere, origin, login)
@@ -66,13 +70,11 @@ def test_a_password_set_by_another_leads_only_to_the_change(page, server, origin
     server.command("users", "passwd", login, "--must-change", stdin="for one day only\n")
 
     def choose(new):
-        page.get_by_label("Current password").fill("for one day only")
-        page.get_by_label("New password").fill(new)
-        press(page, "Change password")
+        choose_password(page, "for one day only", new)
 
     open_sign_in(page, origin, "?rd=/protected")
     submit_sign_in(page, login, "for one day only")
-    expect(page).to_have_title("Choose a new password")
+    expect_title(page, "Choose a new password")
     look(page, "must-change")
     assert cookie(page.context) is None
     choose("password1")
@@ -91,7 +93,7 @@ def test_confirming_takes_the_password_and_makes_a_fresh_session(page, server, o
     sign_in(page, origin, login)
     before = cookie(page.context)["value"]
     page.goto(f"{origin}/auth/reauthenticate?rd=/protected%3Fsafe%3D1")
-    expect(page).to_have_title("Confirm that it is you")
+    expect_title(page, "Confirm that it is you")
     expect(page.get_by_label("Login name")).to_have_value(login)
     page.get_by_label("Password").fill("not the password")
     press(page, "Confirm")
@@ -106,7 +108,7 @@ def test_confirming_takes_the_password_and_makes_a_fresh_session(page, server, o
 
 def test_confirming_without_a_session_takes_one_sign_in(page, origin, login):
     page.goto(f"{origin}/auth/reauthenticate?rd=/protected%3Fsafe%3D1")
-    expect(page).to_have_title("Sign in")
+    expect_title(page, "Sign in")
     submit_sign_in(page, login)
     assert page.url == f"{origin}/protected?safe=1"
 

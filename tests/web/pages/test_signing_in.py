@@ -6,10 +6,12 @@ import json
 import pytest
 from browser import (
     FORM,
+    choose_password,
     cookie,
     expect_error_at,
     expect_signed_in,
     expect_signed_out,
+    expect_title,
     open_sign_in,
     press,
     sign_in,
@@ -27,7 +29,7 @@ def test_signing_in_leads_back_also_after_a_wrong_password(page, origin, login):
     open_sign_in(page, origin, "?rd=/protected%3Fview%3Dall%26page%3D2")
     page.get_by_role("checkbox", name="Keep me signed in").check()
     submit_sign_in(page, login, "not the password")
-    expect(page).to_have_title("Error: Sign in")
+    expect_title(page, "Error: Sign in")
     expect_error_at(page, "Password")
     expect(page.get_by_label("Login name")).to_have_value(login)
     expect(page.get_by_label("Password")).to_have_value("")
@@ -40,7 +42,7 @@ def test_signing_in_leads_back_also_after_a_wrong_password(page, origin, login):
 
 def test_a_protected_page_asks_for_sign_in_and_then_appears(page, origin, login):
     page.goto(f"{origin}/protected?view=all")
-    expect(page).to_have_title("Sign in")
+    expect_title(page, "Sign in")
     submit_sign_in(page, login)
     assert page.url == f"{origin}/protected?view=all"
 
@@ -158,6 +160,7 @@ def test_signing_in_needs_no_more_than_a_keyboard(page, origin, login):
     keys.press("Enter")
     expect_signed_in(page, login)
     expect(page.get_by_text("You stay signed in")).to_be_visible()
+    tab_to(page.get_by_role("link", name="Go to the home page"))
     tab_to(page.get_by_role("button", name="Sign out", exact=True))
     keys.press("Enter")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
@@ -168,9 +171,7 @@ def test_everything_works_without_scripts(profile, origin, login):
     page = profile(java_script_enabled=False).new_page()
     sign_in(page, origin, login)
     page.get_by_role("link", name="Change your password").click()
-    page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("New password").fill(NEW_PASSWORD)
-    press(page, "Change password")
+    choose_password(page, PASSWORD, NEW_PASSWORD)
     still_signed_in(page, origin, login)
     page.goto(f"{origin}/auth/reauthenticate?rd=/auth/status")
     page.get_by_label("Password").fill(NEW_PASSWORD)
