@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::http::pages::texts::Language;
+use crate::http::pages::language::Language;
 use crate::http::tls::TlsVersion;
 use listen::{Listen, UnixMode};
 use section::section;

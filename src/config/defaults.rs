@@ -11,7 +11,7 @@ use super::{
     Config, Cookie, Http, Keys, Log, LogFormat, Node, Pages, PasswordCost, Postgres, Process, Revocation, Session,
     StaleChoice, Throttle, Tls,
 };
-use crate::http::pages::texts::Language;
+use crate::http::pages::language::Language;
 use crate::http::tls::TlsVersion;
 use crate::session::{Lifetimes, copy_detection};
 

@@ -2,7 +2,9 @@
 //! comes from a catalogue (`pages/texts.rs`), and from what the operator named.
 
 pub(crate) mod assets;
+mod english;
 mod instant;
+pub(crate) mod language;
 pub(crate) mod texts;
 
 use std::borrow::Cow;
@@ -16,7 +18,8 @@ use crate::http::return_url::ReturnUrl;
 use crate::web::hosts::Hosts;
 use assets::{Asset, ICON, LogoError, STYLE};
 pub(crate) use instant::Instant;
-use texts::{Language, Texts};
+use language::Language;
+use texts::Texts;
 
 /// Settings of the pages.
 #[derive(Debug, Clone)]

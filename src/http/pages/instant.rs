@@ -50,7 +50,7 @@ const fn nearest(secs: u64, unit: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::pages::texts::Language;
+    use crate::http::pages::language::Language;
 
     const NOW: u64 = 1_764_000_060;
 

@@ -1,27 +1,9 @@
 //! The texts of the pages: one catalogue for each language, and nothing that a person reads stands anywhere else.
 //!
-//! Another language is another value of [`Texts`], and a variant of [`Language`]. What programs read (`problem/words.rs`), and what is
+//! Another language is another value of [`Texts`], and a variant of `Language` (`language.rs`). What programs read (`problem/words.rs`), and what is
 //! for the operator only, is English in every language.
 
-mod english;
-
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-
-/// Language of the pages (`pages.language`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Language {
-    #[serde(rename = "en")]
-    English,
-}
-
-impl Language {
-    pub(crate) const fn texts(self) -> &'static Texts {
-        match self {
-            Self::English => &english::TEXTS,
-        }
-    }
-}
 
 /// The catalogue of one language.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The English texts of the pages.
 
-use super::{Common, ErrorText, Errors, Password, Reauthenticate, Session, SignIn, Texts, Times, Unit};
+use super::texts::{Common, ErrorText, Errors, Password, Reauthenticate, Session, SignIn, Texts, Times, Unit};
 
 pub(super) static TEXTS: Texts = Texts {
     tag: "en",
