@@ -13,6 +13,7 @@ use crate::account::credentials::MediaType;
 use crate::http::connections::{Paused, Working};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
+use crate::http::return_url::ReturnUrl;
 use crate::session::form::Bound;
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::csrf::{self, Sender};
@@ -115,6 +116,12 @@ impl Submission {
             return None;
         }
         form_urlencoded::parse(&self.body).find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// The return URL in the form, if it is a good one.
+    pub(crate) fn return_url(&self, context: &Context) -> Option<ReturnUrl> {
+        let own = &context.served().ok()?.origin;
+        ReturnUrl::parse(&self.field("rd")?, own, &context.app.hosts)
     }
 
     pub(crate) fn is_form(&self) -> bool {

@@ -7,7 +7,6 @@ use crate::http::return_url::ReturnUrl;
 use crate::id::FormId;
 use crate::seal::SealedToken;
 use crate::session::form::Bound;
-use crate::web::hosts::Hosts;
 
 /// Values that a form is filled with.
 #[derive(Debug, Default)]
@@ -21,18 +20,18 @@ impl Entry {
     /// A login name longer than any account's is not repeated.
     const MAX_LOGIN_BYTES: usize = 256;
 
-    pub(crate) fn of_submission(submission: &Submission, hosts: &Hosts) -> Self {
+    pub(crate) fn of_submission(submission: &Submission, context: &Context) -> Self {
         let login = submission.field("login").filter(|login| login.len() <= Self::MAX_LOGIN_BYTES);
         Self {
             login: login.unwrap_or_default().into_owned(),
             remember: submission.field("remember").is_some_and(|value| value == "true"),
-            rd: submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, hosts)),
+            rd: submission.return_url(context),
         }
     }
 
     /// Returns what the query of a link to the form says.
-    pub(crate) fn of_query(query: Option<&str>, hosts: &Hosts) -> Self {
-        Self { rd: ReturnUrl::of_query(query, hosts), ..Self::default() }
+    pub(crate) fn of_query(context: &Context) -> Self {
+        Self { rd: context.return_url(), ..Self::default() }
     }
 
     /// Returns the return URL, or `home`.

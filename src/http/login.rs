@@ -32,7 +32,7 @@ pub(crate) async fn login(context: &Context, request: &mut Request) -> Result<Re
 /// Signs in; `entry` is filled with what the form is to show again if it fails.
 async fn sign_in(context: &Context, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
-    *entry = Entry::of_submission(&submission, &context.app.hosts);
+    *entry = Entry::of_submission(&submission, context);
     let form = context.sign_in_form();
     submission.check_token(context, |bound| Some(bound) == form.map(Bound::SignIn))?;
     let Credentials { login_name, password, remember } =

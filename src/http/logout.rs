@@ -118,7 +118,7 @@ async fn end(
     SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
     outcome.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {
-        let rd = submission.field("rd").and_then(|rd| ReturnUrl::parse(&rd, &app.hosts));
+        let rd = submission.return_url(context);
         Reply::see_other(rd.as_ref().map_or(AFTER_SIGN_OUT, ReturnUrl::as_str))
     } else {
         Reply::json(Object::new().boolean(name!("signed_out"), true))

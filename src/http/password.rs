@@ -51,7 +51,7 @@ pub(crate) async fn password(context: &Context, request: &mut Request) -> Result
 /// Changes the password; `entry` is filled with what the form of a change without a session is to show again if it fails.
 async fn change(context: &Context, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
-    *entry = Entry::of_submission(&submission, &context.app.hosts);
+    *entry = Entry::of_submission(&submission, context);
     check_form(context, &submission)?;
     let given = PasswordChange::parse(submission.required_type()?, &submission.body)?;
     let PasswordChange { login_name, remember, old_password, new_password, is_repeated } = given;

@@ -16,8 +16,7 @@ use crate::web::cookie::CookieChange;
 
 /// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    let rd = ReturnUrl::of_query(context.uri().query(), &context.app.hosts)
-        .unwrap_or_else(|| context.app.pages.home.clone());
+    let rd = context.return_url().unwrap_or_else(|| context.app.pages.home.clone());
     // A user who has to sign in first has given the password by then.
     context.or_sign_in(&rd, form(context, &rd, None))
 }
@@ -35,7 +34,7 @@ pub(crate) async fn reauthenticate(context: &Context, request: &mut Request) -> 
 
 async fn step_up(context: &Context, request: &mut Request, rd: &mut ReturnUrl) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
-    if let Some(url) = submission.field("rd").and_then(|url| ReturnUrl::parse(&url, &context.app.hosts)) {
+    if let Some(url) = submission.return_url(context) {
         *rd = url;
     }
     let current = Current::of(context)?;

@@ -5,7 +5,6 @@ use crate::http::context::Context;
 use crate::http::json::{Object, name};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::return_url::ReturnUrl;
 use crate::session::lifetime::Deadlines;
 
 /// What the return URL's query carries after a renewal, so that there is one round trip at most. The verify route takes it away.
@@ -13,7 +12,7 @@ const MARKER: &str = "sealjar-renewed";
 
 /// `GET /auth/renew`. `rd` in the query is the return URL.
 pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
-    let rd = ReturnUrl::of_query(context.uri().query(), &context.app.hosts);
+    let rd = context.return_url();
     let outcome = context.with_session(context.site()?, context.now(), |_, deadlines| match &rd {
         Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
         None => {

@@ -84,11 +84,18 @@ impl Context {
         renewed
     }
 
+    /// Returns the return URL in the query, if it is a good one.
+    pub(super) fn return_url(&self) -> Option<ReturnUrl> {
+        ReturnUrl::of_query(self.uri().query(), &self.served().ok()?.origin, &self.app.hosts)
+    }
+
     /// Sends a browser that has no live session to the sign-in page, and from there back `here`.
     pub(super) fn or_sign_in(&self, here: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
         match outcome {
             Err(problem) if problem.is_cured_by_sign_in() && self.is_navigation() => {
-                Ok(Reply::found(&ReturnUrl::at_page("/auth/login", here.as_str())).because(problem))
+                // A sign-in leads home by itself, and home may be a URL that is no return URL.
+                let rd = (*here != self.app.pages.home).then_some(here.as_str());
+                Ok(Reply::found(&ReturnUrl::at_page("/auth/login", rd)).because(problem))
             }
             outcome => outcome,
         }

@@ -40,7 +40,7 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
         let sample = sample.text(name!("login_name"), session.identity.login_name);
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });
-    let here = || context.uri().path_and_query().and_then(|here| ReturnUrl::parse(here.as_str(), &app.hosts));
+    let here = || context.uri().path_and_query().and_then(|here| ReturnUrl::on_host(here.as_str(), &served.origin));
     if outcome.is_ok() {
         outcome
     } else {

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 
 use salvo::http::Method;
-use salvo::http::header::HOST;
+use salvo::http::header::{HOST, HeaderMap, REFERER};
 use salvo::http::uri::Uri;
 
 use crate::clock::Now;
@@ -22,7 +22,7 @@ use crate::http::forwarded::{Contradiction, Forwarded};
 use crate::http::misspelt::Misspelt;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::return_url::ReturnUrl;
+use crate::http::return_url::{self, ReturnUrl};
 use crate::http::rules::{BadRule, Rules, Unmet};
 use crate::http::{identity, renew};
 use crate::log_sampler::sampled;
@@ -208,7 +208,7 @@ impl<'r> Asked<'r> {
     /// Holds a live session against the route's rules, and sends the browser round by the renewal if that is asked for and due.
     fn check(&self, context: &Context, session: &Verified<'_>, now: Now, navigates: bool) -> Result<(), Stop> {
         let claims = session.claims();
-        let hosts = &context.app.hosts;
+        let own = &self.served.origin;
         let now = context.app.sessions.revocations().time(now);
         self.rules.check(claims, now).map_err(|unmet| {
             Stop::Problem(match unmet {
@@ -222,29 +222,55 @@ impl<'r> Asked<'r> {
         };
         let clean = renew::unmarked(target);
         let due = session.deadlines().is_half_spent(claims.sealed_at, now);
-        match clean.as_deref().map(|clean| ReturnUrl::parse(clean, hosts)) {
-            None if due && ReturnUrl::parse(target, hosts).is_some() => {
+        match clean.as_deref().map(|clean| ReturnUrl::on_host(clean, own)) {
+            None if due && ReturnUrl::on_host(target, own).is_some() => {
                 Err(Stop::Detour(self.by_way_of(context, "/auth/renew")))
             }
             // It arrived, and the cookie with it.
-            Some(Some(clean)) if !due => Err(Stop::Detour(format!("{}{clean}", self.served.origin))),
+            Some(Some(clean)) if !due => Err(Stop::Detour(format!("{own}{clean}"))),
             // It arrived without the cookie: once is enough.
             _ => Ok(()),
         }
     }
 
-    /// The address of a page of ours that leads back to what was asked for: on the same host, or on the first of ours for a host
-    /// that is only known to be below the cookie's domain.
+    /// The address of a page of ours that leads back, or home: on the same host, or on the first of ours for a host that is only
+    /// known to be below the cookie's domain.
     fn by_way_of(&self, context: &Context, page: &str) -> String {
-        let hosts = &context.app.hosts;
-        let target = self.target.map(|target| renew::unmarked(target).unwrap_or_else(|| target.to_owned()));
-        let target = target.filter(|target| ReturnUrl::parse(target, hosts).is_some());
-        let target = target.as_deref().unwrap_or("/");
         let own = &self.served.origin;
-        match (&self.served, hosts.first()) {
-            (Cow::Owned(_), Some(first)) => ReturnUrl::at_page(&format!("{first}{page}"), &format!("{own}{target}")),
-            _ => ReturnUrl::at_page(&format!("{own}{page}"), target),
+        let back = self.way_back(context.headers());
+        match (&self.served, context.app.hosts.first()) {
+            (Cow::Owned(_), Some(first)) => {
+                // Without a return URL, a home that is a path would be that path of the first host.
+                let back = back.or_else(|| context.app.pages.home.on_any_host());
+                let back = back.map(|path| format!("{own}{path}"));
+                ReturnUrl::at_page(&format!("{first}{page}"), back.as_deref())
+            }
+            _ => ReturnUrl::at_page(&format!("{own}{page}"), back.as_ref().map(ReturnUrl::as_str)),
         }
+    }
+
+    /// The path to come back to, with its query; `None` if it is not known or cannot be a return URL.
+    ///
+    /// A browser can only come back with a GET. So a request with another method, such as a form that was sent, leads back to the page
+    /// that it came from, and not to its own address: there the application may have no page, or one that says nothing of the lost input.
+    fn way_back(&self, headers: &HeaderMap) -> Option<ReturnUrl> {
+        let path = match self.method {
+            None | Some(Method::GET | Method::HEAD) => self.target?,
+            Some(_) => self.sending_page(headers)?,
+        };
+        ReturnUrl::on_host(&renew::unmarked(path).unwrap_or_else(|| path.to_owned()), &self.served.origin)
+    }
+
+    /// The path of the page that sent the request, with its query: of a page of the same origin, and not one of ours, from which
+    /// the visitor would be led on again.
+    fn sending_page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let mut fields = headers.get_all(REFERER).iter();
+        let (Some(referer), None) = (fields.next(), fields.next()) else {
+            return None;
+        };
+        let path = referer.to_str().ok()?.strip_prefix(&self.served.origin.to_string())?;
+        let path = path.split('#').next().filter(|path| path.starts_with('/'))?;
+        (!return_url::is_ours(path)).then_some(path)
     }
 }
 

@@ -12,10 +12,9 @@ use crate::session::{Refusal, Verified};
 
 /// `GET /auth/login`: the form. `rd` in the query is the return URL; one that leads away from here is ignored.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    let query = context.uri().query();
-    let signed_out = (query == Some("signed-out")).then_some(context.texts().sign_in.signed_out);
-    let remarks = Remarks { notice: signed_out, ..Remarks::default() };
-    form(context, &Entry::of_query(query, &context.app.hosts), remarks)
+    let signed_out = context.uri().query() == Some("signed-out");
+    let notice = signed_out.then_some(context.texts().sign_in.signed_out);
+    form(context, &Entry::of_query(context), Remarks { notice, ..Remarks::default() })
 }
 
 /// Messages of the form.
