@@ -58,6 +58,12 @@ use verify::Shape;
 /// The public routes.
 pub(crate) fn public(app: AppHandle) -> Routes {
     let resources = [
+        // Addresses that people type. They redirect, because a misconfigured proxy could take a 200 for a yes.
+        Resource::at("/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
+        Resource::at("/auth").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
+        Resource::at("/auth/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
+        // https://w3c.github.io/webappsec-change-password-url/
+        Resource::at("/.well-known/change-password").get(Reread::Never, |_| Ok(Reply::found("/auth/password"))),
         Resource::at("/auth/login").get(Reread::IfPossible, login::page::page).post(change!(login::login)),
         Resource::at("/auth/logout").post(change!(logout::logout)),
         Resource::at("/auth/logout/all").post(change!(logout::logout_all)),

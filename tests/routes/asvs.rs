@@ -21,7 +21,11 @@ pub(crate) const ACTIONS: [(&str, &str); 5] = [
     ("/auth/reauthenticate", "password=correct+horse+battery"),
 ];
 /// What only shows something.
-pub(crate) const VIEWS: [&str; 12] = [
+pub(crate) const VIEWS: [&str; 16] = [
+    "/",
+    "/.well-known/change-password",
+    "/auth",
+    "/auth/",
     "/auth/login",
     "/auth/status",
     "/auth/password",
@@ -227,7 +231,16 @@ async fn no_other_way_leads_in_than_a_password_at_its_routes() {
     ];
     let mut query = String::from("?login=alice&user=alice&password=correct+horse+battery");
     write!(query, "&sid={sid}&token={sid}").expect("text");
-    let needs_no_session = ["/auth/icon.svg", "/auth/logo", "/auth/style.css", "/openapi.json"];
+    let needs_no_session = [
+        "/",
+        "/.well-known/change-password",
+        "/auth",
+        "/auth/",
+        "/auth/icon.svg",
+        "/auth/logo",
+        "/auth/style.css",
+        "/openapi.json",
+    ];
     for path in VIEWS.into_iter().filter(|path| !needs_no_session.contains(path)) {
         for (name, value) in fields {
             let answer = site.get(&format!("{path}{query}")).header(name, value).send().await;

@@ -160,6 +160,144 @@ async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
     }
 }
 
+/// As ingress-nginx sends it. `$scheme` there is that of the last hop.
+#[tokio::test]
+async fn an_absolute_return_url_of_the_own_host_is_its_path() {
+    let site = Site::with(&["http.public_origins=https://app.example.com,https://b.example.com"]).await;
+    for (rd, kept) in [
+        ("https://app.example.com/a?b=%2Fc#d", "/a?b=%2Fc#d"),
+        ("http://app.example.com/a", "/a"),
+        ("https://app.example.com", "/"),
+        ("https://b.example.com/a", "/"),
+        ("https://app.example.com//evil.example", "/"),
+        ("https://app.example.com@evil.example/a", "/"),
+        ("https://app.example.com\\@evil.example/a", "/"),
+    ] {
+        let query: String = form_urlencoded::byte_serialize(rd.as_bytes()).collect();
+        let page = site.get(&format!("/auth/login?rd={query}")).header("host", "app.example.com").navigate();
+        let page = page.send().await;
+        assert_eq!(page.hidden("rd"), kept, "{rd}");
+        let fields =
+            [("csrf_token", &*page.hidden("csrf_token")), ("login", "alice"), ("password", PASSWORD), ("rd", rd)];
+        let request = site.post("/auth/login").header("host", "app.example.com").cookie(&form_cookie(&page)).navigate();
+        let answer = request.form(&fields).send().await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some(kept)), "{rd}");
+        let session = answer.session.expect("a session");
+        let renew = site.get(&format!("/auth/renew?rd={query}")).header("host", "app.example.com").session(&session);
+        let renewed = renew.send().await;
+        let back = renewed
+            .header("location")
+            .map(|place| place.replace("?sealjar-renewed", "").replace("&sealjar-renewed", ""));
+        assert_eq!(back.as_deref(), Some(kept).filter(|kept| *kept != "/" || rd == "https://app.example.com"), "{rd}");
+    }
+}
+
+/// A form without `action` is sent to the page's own address, so that the browser keeps the fragment of it.
+#[tokio::test]
+async fn a_form_may_be_sent_to_its_pages_own_address() {
+    let site = Site::new().await;
+    for query in ["?rd=%2Fx", "?signed-out", "?rd=https%3A%2F%2Fevil.example%2F", "?"] {
+        let page = open(&site, &format!("/auth/login{query}"), "").await;
+        let token = page.hidden("csrf_token");
+        let fields = |password| [("csrf_token", &*token), ("rd", "/y"), ("login", "alice"), ("password", password)];
+        let path = format!("/auth/login{query}");
+        let wrong = submit(&site, &path, &form_cookie(&page), &fields("wrong")).await;
+        assert_eq!((wrong.page().0, wrong.hidden("rd")), (401, "/y".to_owned()), "{path}");
+        assert!(!wrong.body.contains("You are signed out"));
+        let right = submit(&site, &path, &form_cookie(&page), &fields(PASSWORD)).await;
+        assert_eq!((right.status, right.header("location")), (303, Some("/y")), "{path}");
+
+        let session = right.session.expect("a session").cookie();
+        let path = format!("/auth/reauthenticate{query}");
+        let page = open(&site, &path, &session).await;
+        let token = page.hidden("csrf_token");
+        let fields = |password| [("csrf_token", &*token), ("rd", "/y"), ("password", password)];
+        let wrong = submit(&site, &path, &session, &fields("wrong")).await;
+        assert_eq!((wrong.page().0, wrong.hidden("rd")), (401, "/y".to_owned()), "{path}");
+        let right = submit(&site, &path, &session, &fields(PASSWORD)).await;
+        assert_eq!((right.status, right.header("location")), (303, Some("/y")), "{path}");
+    }
+}
+
+/// A redirect without a fragment keeps that of the address before it (RFC 9110 section 10.2.2), and one with a fragment replaces it.
+#[tokio::test]
+async fn no_redirect_on_the_way_back_has_a_fragment() {
+    let site = Site::new().await;
+    let (cookie, token) = sign_in_form(&site).await;
+    let fields = [("csrf_token", &*token), ("rd", "/x"), ("login", "alice"), ("password", PASSWORD)];
+    let signed_in = submit(&site, "/auth/login", &cookie, &fields).await;
+    let session = signed_in.session.clone().expect("a session").cookie();
+    let again = open(&site, "/auth/reauthenticate?rd=%2Fx", &session).await;
+    let token = again.hidden("csrf_token");
+    let fields = [("csrf_token", &*token), ("rd", "/x"), ("password", PASSWORD)];
+    let ways = [
+        open(&site, "/protected", "").await,
+        open(&site, "/auth/verify/redirect", "").await,
+        open(&site, "/auth/renew?rd=%2Fx", "").await,
+        open(&site, "/auth/renew?rd=%2Fx", &session).await,
+        open(&site, "/auth/reauthenticate?rd=%2Fx", "").await,
+        submit(&site, "/auth/reauthenticate?rd=%2Fx", &session, &fields).await,
+        signed_in,
+    ];
+    for answer in ways {
+        assert!(matches!(answer.status, 302 | 303), "{}", answer.status);
+        assert!(!answer.header("location").expect("a place").contains('#'));
+    }
+    let page = open(&site, "/auth/login?rd=%2Fx%23there", "").await;
+    assert_eq!(page.hidden("rd"), "/x#there", "a link may choose the place");
+}
+
+#[tokio::test]
+async fn home_may_be_any_page_and_needs_no_return_url() {
+    let site = Site::with(&["pages.home=https://portal.example.com/start?a=b"]).await;
+    let home = "https://portal.example.com/start?a=b";
+    for path in ["/auth/reauthenticate", "/auth/renew", "/auth/reauthenticate?rd=//evil.example"] {
+        assert_eq!(open(&site, path, "").await.header("location"), Some("/auth/login"), "{path}");
+    }
+    let page = open(&site, "/auth/login", "").await;
+    assert_eq!(page.hidden("rd"), home.replace('&', "&#38;"));
+    let token = page.hidden("csrf_token");
+    for rd in [home, "", "https://portal.example.com/other", "//evil.example"] {
+        let fields = [("csrf_token", &*token), ("rd", rd), ("login", "alice"), ("password", PASSWORD)];
+        let answer = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some(home)), "{rd}");
+        let session = answer.session.expect("a session").cookie();
+        let again = open(&site, "/auth/reauthenticate", &session).await;
+        let token = again.hidden("csrf_token");
+        let fields = [("csrf_token", &*token), ("rd", rd), ("password", PASSWORD)];
+        let answer = submit(&site, "/auth/reauthenticate", &session, &fields).await;
+        assert_eq!((answer.status, answer.header("location")), (303, Some(home)), "{rd}");
+    }
+}
+
+#[tokio::test]
+async fn typed_addresses_lead_to_a_page() {
+    let site = Site::new().await;
+    let session = site.login("alice").await.cookie();
+    for (path, there) in [
+        ("/", "/auth/status"),
+        ("/?x", "/auth/status"),
+        ("/auth", "/auth/status"),
+        ("/auth/", "/auth/status"),
+        ("/.well-known/change-password", "/auth/password"),
+    ] {
+        for cookie in ["", &session] {
+            for answer in [open(&site, path, cookie).await, site.get(path).cookie(cookie).send().await] {
+                // A proxy that asks here by mistake must not take the answer for a yes.
+                assert_eq!((answer.status, answer.header("location")), (302, Some(there)), "{path}");
+                assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+                assert!(answer.header("set-cookie").is_none(), "{path}");
+            }
+        }
+        assert_eq!(open(&site, there, &session).await.page().0, 200, "{there}");
+        assert_eq!(site.post(path).send().await.verdict(), "405 method", "{path}");
+    }
+    let page = open(&site, "/auth/status", "").await;
+    assert!(page.page().1.contains("href=\"/auth/login\""), "without a session, that page leads on");
+    let none = "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200";
+    assert_eq!(site.get(none).send().await.status, 404, "a password manager checks this first");
+}
+
 #[tokio::test]
 async fn a_return_url_of_escaped_characters_makes_no_long_page() {
     /// As long as a return URL may be, and a quarter of it.

@@ -6,7 +6,11 @@ use super::answer::{Answer, Session};
 use super::fixture::Site;
 use super::request::Ask;
 
-pub(crate) const ROUTES: [&str; 17] = [
+pub(crate) const ROUTES: [&str; 21] = [
+    "/",
+    "/.well-known/change-password",
+    "/auth",
+    "/auth/",
     "/auth/login",
     "/auth/logout",
     "/auth/logout/all",
@@ -29,28 +33,34 @@ pub(crate) const ROUTES: [&str; 17] = [
 /// Other spellings of a path that some servers and proxies take for the same.
 fn misspelt(route: &str) -> Vec<String> {
     let (start, end) = route.rsplit_once('/').expect("it has a slash");
-    let first = route.as_bytes()[1];
-    vec![
+    let in_other_letters = route.bytes().nth(1).map(|first| {
+        let upper = char::from(first).to_ascii_uppercase();
+        [format!("/%{first:02x}{}", &route[2..]), format!("/{upper}{}", &route[2..])]
+    });
+    let mut all = vec![
         format!("/{route}"),
         format!("//{route}"),
         format!("/.{route}"),
         format!("/x/..{route}"),
         format!("/%2e{route}"),
-        format!("/%{first:02x}{}", &route[2..]),
-        format!("/{}{}", char::from(first).to_ascii_uppercase(), &route[2..]),
         format!("/;x{route}"),
         format!("/%2f{}", &route[1..]),
         format!("{start}//{end}").replacen("//", "///", usize::from(start.is_empty())),
         format!("/auth/..{route}"),
         format!("\\{}", &route[1..]).replace('\\', "/%5c"),
-    ]
+    ];
+    all.extend(in_other_letters.into_iter().flatten());
+    all.retain(|path| !ROUTES.contains(&&**path));
+    all
 }
 
 /// More of them, for paths that nothing may follow. Behind `/auth/verify/` there are rules, and what is no rule is refused as such.
 fn followed(route: &str) -> Vec<String> {
     ["/", "//", "/.", "/..", ";", ";x=y", "%20", "%00", "%2f", ".", "/index.html", "%3f"]
         .map(|end| format!("{route}{end}"))
-        .to_vec()
+        .into_iter()
+        .filter(|path| !ROUTES.contains(&&**path))
+        .collect()
 }
 
 async fn in_every_way(site: &Site, session: &Session, path: &str) -> Vec<(&'static str, Answer)> {
@@ -95,7 +105,9 @@ async fn another_spelling_of_a_route_is_nothing() {
 async fn a_path_that_no_route_has_is_nothing() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    for path in ["/", "/auth", "/auth/", "/healthz", "/auth/verifyx", "/auth/verify-", "/index.html", "/favicon.ico"] {
+    for path in
+        ["/healthz", "/.well-known", "/.well-known/", "/auth/verifyx", "/auth/verify-", "/index.html", "/favicon.ico"]
+    {
         for (way, answer) in in_every_way(&site, &session, path).await {
             assert_eq!(answer.status, 404, "{way} {path}");
         }

@@ -80,8 +80,8 @@ async fn other_methods_are_405_with_allow_and_other_paths_404() {
         ("GET", "/auth/logout/all", "405 method", "POST"),
         ("PUT", "/auth/status", "405 method", "GET, HEAD"),
         ("OPTIONS", "/protected", "405 method", "GET, HEAD"),
-        ("GET", "/", "404 not-found", ""),
-        ("GET", "/auth", "404 not-found", ""),
+        ("POST", "/", "405 method", "GET, HEAD"),
+        ("GET", "/AUTH", "404 not-found", ""),
         ("GET", "/AUTH/status", "404 not-found", ""),
         ("GET", "/healthz", "404 not-found", ""),
     ] {

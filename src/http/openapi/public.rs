@@ -22,8 +22,8 @@ use crate::web::cookie::Cookies;
 pub(super) const INTRODUCTION: &str = "\
 Sessions that are stored in the browser, encrypted in one cookie.
 
-A request is a navigation if it has `Sec-Fetch-Mode: navigate`, or if it has no `Sec-Fetch-Mode` and its `Accept` names \
-`text/html`. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a \
+A request is a navigation if it has `Sec-Fetch-Mode: navigate`, or if its `Accept` names `text/html` and it has \
+`Sec-Fetch-Mode: same-origin` or no `Sec-Fetch-Mode`. With `Sec-Fetch-Dest: empty`, its `Accept` must name `text/html` in any case. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a \
 closed list. A form that succeeds is answered with a redirect.
 
 A request from a browser with a method other than GET and HEAD must come from this site. The server checks `Sec-Fetch-Site`, or \
@@ -90,6 +90,20 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         .content(StatusCode::OK, "image/*", string(), "The file that `pages.logo` names.")
         .build(shared);
     all.push(Described::at("/auth/logo").get(logo));
+    for (path, id, summary, to) in [
+        ("/", "root", "Leads to the session.", "/auth/status"),
+        ("/auth", "auth", "Leads to the session.", "/auth/status"),
+        ("/auth/", "authDirectory", "Leads to the session.", "/auth/status"),
+        (
+            "/.well-known/change-password",
+            "changePassword",
+            "Leads password managers to the page to change the password.",
+            "/auth/password",
+        ),
+    ] {
+        let leads_on = public(id, OTHER, summary).redirect(StatusCode::FOUND, &format!("To `{to}`."));
+        all.push(Described::at(path).get(leads_on.build(shared)));
+    }
     all.push(
         Described::at("/openapi.json").get(description(public("description", OTHER, "This description."), shared)),
     );
@@ -198,7 +212,7 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
     let login = change("login", "Signs in.").body(Required::True, json, fields).text(
         "Starts a session, and ends the sessions that the request carries. The `csrf_token` of the login page is bound to a cookie that the page sets.",
     );
-    let login = begins(login, "The session has started; answer to a form: to `rd` or to `/auth/status`.");
+    let login = begins(login, "The session has started; answer to a form: to `rd` or to `pages.home`.");
     let reauthenticate_page = form("reauthenticateForm", "The page to give the password again.")
         .sets_cookie(OK, false, RENEWED)
         .session(false)
@@ -212,7 +226,7 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
             .body(Required::True, json, fields)
             .problems(&NO_SESSION);
     let reauthenticate =
-        begins(reauthenticate, "The session has started; answer to a form: to `rd` or to `/auth/status`.");
+        begins(reauthenticate, "The session has started; answer to a form: to `rd` or to `pages.home`.");
     let password_page = form("passwordForm", "The page to change the password.")
         .sets_cookie(OK, false, RENEWED)
         .session(false)
@@ -226,7 +240,7 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
         .problems(&NO_SESSION);
     let password = begins(
         password,
-        "The session has started; answer to a form: with `login` to `rd`, otherwise to `/auth/status`.",
+        "The session has started; answer to a form: with `login` to `rd` or to `pages.home`, otherwise to `/auth/status`.",
     );
     vec![
         Described::at("/auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
