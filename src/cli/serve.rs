@@ -62,9 +62,14 @@ impl DemoHome {
         self.0.path()
     }
 
-    pub(super) fn flags(&self) -> [Flag; 2] {
+    pub(super) fn flags(&self) -> [Flag; 3] {
         let store = format!("sqlite://{}", self.store().display());
-        [flag("--demo", "keys.dir", &self.keys().to_string_lossy()), flag("--demo", "store", &store)]
+        [
+            flag("--demo", "keys.dir", &self.keys().to_string_lossy()),
+            flag("--demo", "store", &store),
+            // There is no application.
+            flag("--demo", "pages.home", "/auth/status"),
+        ]
     }
 
     fn keys(&self) -> PathBuf {

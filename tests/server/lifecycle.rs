@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::{Home, PASSWORD, Server, client, text, until};
@@ -18,6 +19,18 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     }
     let status = client().get(format!("http://{}/auth/status", server.admin)).send().await.expect("an answer").status();
     assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn a_demo_leads_on_from_its_address_and_a_sign_in_to_the_session() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
+    command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    command.args(["--set", "log.format=json"]);
+    let server = Server::run(command);
+    let answer = server.get("/", "").await;
+    assert_eq!((answer.status, answer.header("location")), (302, Some("/auth/status")));
+    let page = server.get("/auth/login", "").await;
+    assert!(page.body.contains("name=\"rd\" value=\"/auth/status\""), "{}", page.body);
 }
 
 #[tokio::test]
