@@ -99,8 +99,7 @@ impl Problem {
             Self::Authority | Self::Misdirected | Self::AdminMisdirected => return None,
             _ if self.is_cured_by_sign_in() => {
                 let back = LED_BACK_TO.into_iter().find(|page| *page == path);
-                let page = "/auth/login";
-                let href = back.map_or_else(|| page.into(), |back| ReturnUrl::at_page(page, back).into());
+                let href = ReturnUrl::at_page("/auth/login", back).into();
                 Link { href, label: common.sign_in }
             }
             Self::StepUp => Link { href: "/auth/reauthenticate".into(), label: pages.texts.reauthenticate.submit },
