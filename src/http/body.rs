@@ -24,8 +24,7 @@ pub(crate) struct Submission {
     /// `None` if none was named.
     pub(crate) media_type: Option<MediaType>,
     pub(crate) body: Bytes,
-    /// Whether a form token must prove that it comes from a page of ours.
-    needs_token: bool,
+    sender: Sender,
     header_token: Option<Vec<u8>>,
     /// From here on the connection must not be closed to make room for others.
     working: Working,
@@ -42,8 +41,7 @@ impl Submission {
             discard(context.version(), headers, body);
             return Err(Problem::MediaType);
         }
-        let from_browser = csrf::sender(headers, &app.hosts)? == Sender::OurPage;
-        let needs_token = from_browser && media_type != Some(MediaType::Json);
+        let sender = csrf::sender(headers, &app.hosts)?;
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);
@@ -71,8 +69,8 @@ impl Submission {
             }
         };
         let working = app.connections.work_for(context.peer());
-        let submission = Self { media_type, body, needs_token, header_token, working };
-        if needs_token && app.sessions.lacks_key_of_form(&submission.token()) {
+        let submission = Self { media_type, body, sender, header_token, working };
+        if submission.needs_token() && app.sessions.lacks_key_of_form(&submission.token()) {
             let _paused = submission.pause_work(KeyDirectory::TIMEOUT);
             context.reread_keys().await?;
         }
@@ -86,7 +84,7 @@ impl Submission {
 
     /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).
     pub(crate) fn check_token(&self, context: &Context, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
-        if !self.needs_token {
+        if !self.needs_token() {
             return Ok(());
         }
         if context.app.sessions.open_form_token(&self.token()).is_some_and(may_act) {
@@ -94,6 +92,21 @@ impl Submission {
         } else {
             Err(Problem::FormToken)
         }
+    }
+
+    /// The same for a form before sign-in. A page of the request's own origin may have any token of a sign-in form, however old: the
+    /// cookie of the form may be gone by then, or be another tab's. All others need the token that is bound to the cookie.
+    pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
+        self.check_token(context, |bound| match (bound, self.sender) {
+            (Bound::Session(_), _) => false,
+            (Bound::SignIn(_), Sender::SameOrigin) => true,
+            (Bound::SignIn(form), Sender::Browser | Sender::Program) => context.sign_in_form() == Some(form),
+        })
+    }
+
+    /// Whether a form token must prove that it comes from a page of ours.
+    fn needs_token(&self) -> bool {
+        self.sender != Sender::Program && self.media_type != Some(MediaType::Json)
     }
 
     /// The form token as it was sent; empty if none was.

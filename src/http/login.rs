@@ -13,7 +13,6 @@ use crate::http::password;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::sign_in::{Manner, authenticate, begin};
-use crate::session::form::Bound;
 use crate::web::cookie::CookieChange;
 
 /// `POST /auth/login`.
@@ -33,8 +32,7 @@ pub(crate) async fn login(context: &Context, request: &mut Request) -> Result<Re
 async fn sign_in(context: &Context, request: &mut Request, entry: &mut Entry) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
     *entry = Entry::of_submission(&submission, context);
-    let form = context.sign_in_form();
-    submission.check_token(context, |bound| Some(bound) == form.map(Bound::SignIn))?;
+    submission.check_sign_in_token(context)?;
     let Credentials { login_name, password, remember } =
         Credentials::parse(submission.required_type()?, &submission.body)?;
     let checked = authenticate(context, Purpose::SignIn, login_name, password).await?;

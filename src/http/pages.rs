@@ -107,19 +107,18 @@ impl Shell<'_> {
     }
 }
 
-/// What pages may do, which is next to nothing (CSP level 3). Browsers apply `form-action` to where a form's answer leads, too:
-/// to the hosts of the cookie's domain.
+/// Returns the Content-Security-Policy of every page ([CSP level 3](https://www.w3.org/TR/CSP3/)): no script, nothing inline and
+/// nothing of other origins.
+///
+/// Browsers apply `form-action` not only to the form, but to every redirect that follows it. After a sign-in, these are redirects of
+/// the application, and may lead to any origin. So `form-action` names schemes: `https:`, and `http:` if an origin of ours has it.
 pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
-    let mut targets = String::from("'self'");
-    if let Some(domain) = hosts.domain() {
-        let domain = domain.as_str();
-        hosts.origins().for_each(|origin| targets += &format!(" {origin}"));
-        targets += &format!(" https://{domain} https://*.{domain}");
-    }
-    let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
-    );
-    HeaderValue::try_from(policy).expect("origins and domains are visible ASCII")
+    let is_plain = hosts.origins().any(|origin| !origin.is_secure());
+    HeaderValue::from_static(if is_plain {
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https: http:; frame-ancestors 'none'; base-uri 'none'"
+    } else {
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'"
+    })
 }
 
 /// A page as text.

@@ -90,8 +90,7 @@ enum Who {
 /// Refuses a form that is not bound to its session, or without one to the sign-in form.
 fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem> {
     if submission.field("login").is_some() {
-        let form = context.sign_in_form();
-        return submission.check_token(context, |bound| Some(bound) == form.map(Bound::SignIn));
+        return submission.check_sign_in_token(context);
     }
     if submission.media_type == Some(MediaType::Json) {
         return Ok(());

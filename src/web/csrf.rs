@@ -4,7 +4,9 @@
 //!
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
-//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`);
+//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`). After sign-in, the
+//!    token is bound to the session. Before sign-in, `same-origin` is enough with any token of a sign-in form; without
+//!    `same-origin`, the token is bound to the cookie of the form;
 //! 4. neither is there: not a browser, so that curl needs no token.
 //!
 //! `Context::admit` applies 1 and 2. Handlers apply 3, because only they know what their form is bound to.
@@ -26,10 +28,15 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Who sent a request, as far as its headers tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// No browser says where it comes from.
+    /// No browser: it has neither field.
     Program,
-    /// A page of one of our origins, or the user (`none`).
-    OurPage,
+    /// A browser, and nothing says that it is another site. But it may be a page of another one of our origins, or no page.
+    Browser,
+    /// A page of the very origin that the request is for. The browser says so in each `Sec-Fetch-Site` field, which neither a page
+    /// nor a cookie of another origin can change. It compares scheme, host and port, also of redirects on the way
+    /// ([Fetch Metadata, section 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)). `Origin` does not
+    /// contradict it: it is absent or one of our origins.
+    SameOrigin,
 }
 
 /// Another site may have sent the request.
@@ -77,18 +84,24 @@ pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origi
 }
 
 fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<Sender, CrossSite> {
-    let mut site = headers.get_all(SEC_FETCH_SITE).iter().peekable();
-    let mut origin = headers.get_all(ORIGIN).iter().peekable();
-    let from_browser = site.peek().is_some() || origin.peek().is_some();
-    let same = if site.peek().is_some() {
-        site.all(|value| ["same-origin", "none"].iter().any(|good| value == good))
-    } else {
-        origin.all(|value| is_ours(value.as_bytes()))
+    let has = |name: &HeaderName| headers.contains_key(name);
+    let all = |name: &HeaderName, is_good: &dyn Fn(&[u8]) -> bool| {
+        headers.get_all(name).iter().all(|value| is_good(value.as_bytes()))
     };
-    match (from_browser, same) {
-        (false, _) => Ok(Sender::Program),
-        (true, true) => Ok(Sender::OurPage),
-        (true, false) => Err(CrossSite),
+    if has(&SEC_FETCH_SITE) {
+        if all(&SEC_FETCH_SITE, &|site| site == b"same-origin") && all(&ORIGIN, &is_ours) {
+            Ok(Sender::SameOrigin)
+        } else if all(&SEC_FETCH_SITE, &|site| site == b"same-origin" || site == b"none") {
+            Ok(Sender::Browser)
+        } else {
+            Err(CrossSite)
+        }
+    } else if !has(&ORIGIN) {
+        Ok(Sender::Program)
+    } else if all(&ORIGIN, &is_ours) {
+        Ok(Sender::Browser)
+    } else {
+        Err(CrossSite)
     }
 }
 
@@ -116,10 +129,13 @@ mod tests {
         let cases = [
             // Sec-Fetch-Site, Origin, outcome
             (None, None, Ok(Sender::Program)),
-            (Some("same-origin"), None, Ok(Sender::OurPage)),
-            (Some("same-origin"), Some("https://evil.example"), Ok(Sender::OurPage)),
-            (Some("none"), None, Ok(Sender::OurPage)),
-            (None, Some(OURS), Ok(Sender::OurPage)),
+            (Some("same-origin"), None, Ok(Sender::SameOrigin)),
+            (Some("same-origin"), Some(OURS), Ok(Sender::SameOrigin)),
+            (Some("same-origin"), Some("https://evil.example"), Ok(Sender::Browser)),
+            (Some("same-origin"), Some("null"), Ok(Sender::Browser)),
+            (Some("none"), None, Ok(Sender::Browser)),
+            (Some("none"), Some(OURS), Ok(Sender::Browser)),
+            (None, Some(OURS), Ok(Sender::Browser)),
             (Some("same-site"), Some(OURS), Err(CrossSite)),
             (Some("cross-site"), None, Err(CrossSite)),
             (Some(""), None, Err(CrossSite)),
@@ -148,6 +164,20 @@ mod tests {
             let good = if name == "origin" { OURS } else { "same-origin" };
             let fields = [(name, good), (name, bad)];
             assert_eq!(sender(&headers(&fields), &hosts()), Err(CrossSite), "{name}");
+        }
+    }
+
+    #[test]
+    fn several_fields_must_all_say_same_origin() {
+        for (first, second, expected) in [
+            ("same-origin", "same-origin", Ok(Sender::SameOrigin)),
+            ("same-origin", "none", Ok(Sender::Browser)),
+            ("none", "same-origin", Ok(Sender::Browser)),
+            ("same-origin", "same-site", Err(CrossSite)),
+            ("same-origin", "", Err(CrossSite)),
+        ] {
+            let fields = [("sec-fetch-site", first), ("sec-fetch-site", second), ("origin", OURS)];
+            assert_eq!(sender(&headers(&fields), &hosts()), expected, "{first}, {second}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::answer::Session;
 use super::fixture::{ORIGIN, PASSWORD, Site};
 use super::request::Ask;
+use crate::session::form::SIGN_IN_FORM_LIFETIME;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body {
@@ -25,7 +26,7 @@ enum Token {
     Empty,
     /// The right one with its last character changed.
     Changed,
-    /// Of another session (or another browser's sign-in form).
+    /// Of another session, or another browser's sign-in form.
     Others,
     /// Of a sign-in form at a form of a session, and the other way round.
     OtherKind,
@@ -36,13 +37,15 @@ enum Expected {
     Passes,
     CrossSite,
     FormToken,
+    /// `FormToken`, but `Passes` at a form before sign-in, because the browser vouches for its page.
+    FormTokenOfSession,
     Misdirected,
     MediaType,
     Method,
 }
 
 use Body::{Form, Header, Json, Text};
-use Expected::{CrossSite, FormToken, MediaType, Misdirected, Passes};
+use Expected::{CrossSite, FormToken, FormTokenOfSession, MediaType, Misdirected, Passes};
 use Token::{Changed, Empty, OtherKind, Others, Right};
 
 const SAME: Option<&str> = Some("same-origin");
@@ -88,13 +91,14 @@ const TABLE: &[Row<'_>] = &[
     ("POST", SAME, OURS, HOST, Form(Token::None), FormToken),
     ("POST", SAME, OURS, HOST, Form(Empty), FormToken),
     ("POST", SAME, OURS, HOST, Form(Changed), FormToken),
-    ("POST", SAME, OURS, HOST, Form(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Form(Others), FormTokenOfSession),
+    ("POST", SAME, Some("https://evil.example"), HOST, Form(Others), FormToken),
     ("POST", SAME, OURS, HOST, Form(OtherKind), FormToken),
     ("POST", Some("none"), None, HOST, Form(Token::None), FormToken),
     ("POST", None, OURS, HOST, Form(Token::None), FormToken),
     ("POST", None, OURS, HOST, Form(Others), FormToken),
     ("POST", SAME, OURS, HOST, Header(Token::None), FormToken),
-    ("POST", SAME, OURS, HOST, Header(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Header(Others), FormTokenOfSession),
     ("POST", SAME, OURS, HOST, Text, MediaType),
     // 4. What is no browser needs none.
     ("POST", None, None, HOST, Json, Passes),
@@ -223,9 +227,13 @@ async fn the_table_holds_at_every_form() {
                 [&*other.token, &*other_form.token]
             };
             let verdict = send(&site, target, &browser, others, row).await;
+            // A sign-in form without a type has neither name nor password.
             let expected: &[&str] = match row.5 {
                 Passes => target.passes_as,
                 CrossSite => &["403 cross-site"],
+                FormTokenOfSession if !target.before_sign_in => &["403 form-token"],
+                FormTokenOfSession if matches!(row.4, Header(_)) => &["415 media-type"],
+                FormTokenOfSession => target.passes_as,
                 FormToken => &["403 form-token"],
                 Misdirected => &["421 misdirected"],
                 MediaType => &["415 media-type"],
@@ -252,6 +260,156 @@ async fn a_script_may_put_the_token_into_a_header() {
     let row = ("POST", SAME, OURS, HOST, Header(Right), Passes);
     assert_eq!(send(&site, target, &browser, ["", ""], &row).await, "200");
     assert_eq!(site.status(&session).await, "401 revoked");
+}
+
+/// What a form before sign-in comes with, besides `Sec-Fetch-Site` and `Origin`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum SignInToken {
+    None,
+    Garbage,
+    /// Of a form of a session.
+    Session,
+    /// Of another browser's sign-in form: an attacker's own, for example.
+    Others,
+    /// Of a page of this browser whose cookie has expired.
+    Old,
+    Fresh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum FormCookie {
+    None,
+    Fresh,
+    /// Expired, and sent all the same.
+    Old,
+    /// Another browser's, which a host below the same domain planted here.
+    Planted,
+}
+
+const SITES: [&[&str]; 11] = [
+    &[],
+    &["none"],
+    &["same-origin"],
+    &["same-site"],
+    &["cross-site"],
+    &["Same-Origin"],
+    &[""],
+    &["same-origin", "same-origin"],
+    &["same-origin", "none"],
+    &["same-origin", "cross-site"],
+    &["cross-site", "same-origin"],
+];
+
+const SIGN_IN_TOKENS: [SignInToken; 6] = [
+    SignInToken::None,
+    SignInToken::Garbage,
+    SignInToken::Session,
+    SignInToken::Others,
+    SignInToken::Old,
+    SignInToken::Fresh,
+];
+
+const FORM_COOKIES: [FormCookie; 4] = [FormCookie::None, FormCookie::Fresh, FormCookie::Old, FormCookie::Planted];
+
+/// Origins of a request, and whether each is ours.
+const ORIGINS: [(Option<&str>, bool); 6] = [
+    (None, true),
+    (OURS, true),
+    // Another one of `http.public_origins`.
+    (Some("https://b.example.com"), true),
+    // A host below `cookie.domain`, or the same host with another port.
+    (Some("https://evil.example.com"), false),
+    (Some("http://127.0.0.1:8000"), false),
+    (Some("null"), false),
+];
+
+/// Says what becomes of a form before sign-in, in the words of the reference.
+fn expected_before_sign_in(
+    sites: &[&str],
+    origin: (Option<&str>, bool),
+    token: SignInToken,
+    cookie: FormCookie,
+) -> Expected {
+    let (origin, is_ours) = origin;
+    let is_refused = match sites {
+        [] => !is_ours,
+        sites => sites.iter().any(|site| !["same-origin", "none"].contains(site)),
+    };
+    let is_vouched_for = !sites.is_empty() && sites.iter().all(|site| *site == "same-origin") && is_ours;
+    let is_bound = match cookie {
+        FormCookie::None | FormCookie::Old => false,
+        FormCookie::Fresh => token == SignInToken::Fresh,
+        FormCookie::Planted => token == SignInToken::Others,
+    };
+    let is_of_sign_in = matches!(token, SignInToken::Others | SignInToken::Old | SignInToken::Fresh);
+    if is_refused {
+        CrossSite
+    } else if sites.is_empty() && origin.is_none() || is_bound || is_vouched_for && is_of_sign_in {
+        Passes
+    } else {
+        FormToken
+    }
+}
+
+/// What another site can send: a browser says in each such request that it is from another site.
+fn is_attack(sites: &[&str], origin: Option<&str>) -> bool {
+    let says_so = sites.iter().any(|site| ["same-site", "cross-site"].contains(site));
+    says_so || sites.is_empty() && origin.is_some_and(|origin| ![ORIGIN, "https://b.example.com"].contains(&origin))
+}
+
+/// Login CSRF: another site would sign its visitor in to an account of its own. It can have any token, and perhaps plant a cookie,
+/// but no browser says `same-origin` of its form.
+#[tokio::test]
+async fn the_table_holds_at_every_form_before_sign_in() {
+    let origins = format!("http.public_origins={ORIGIN},https://b.example.com");
+    let site = Site::with(&[&*origins]).await;
+    let old = Browser::with_sign_in_form(&site).await;
+    site.advance(SIGN_IN_FORM_LIFETIME);
+    let own = Browser::with_sign_in_form(&site).await;
+    let others = Browser::with_sign_in_form(&site).await;
+    let (of_session, _) = Browser::with_session(&site).await;
+    // Without a password, so that what passes is known by another refusal.
+    let fields = [("login", "alice")];
+    let mut outcomes = BTreeMap::new();
+    for path in ["/auth/login", "/auth/password"] {
+        for sites in SITES {
+            for origin in ORIGINS {
+                for token in SIGN_IN_TOKENS {
+                    for cookie in FORM_COOKIES {
+                        let case = (sites, origin.0, token, cookie);
+                        let sent = match token {
+                            SignInToken::None => None,
+                            SignInToken::Garbage => Some("x".repeat(90)),
+                            SignInToken::Session => Some(of_session.token.clone()),
+                            SignInToken::Others => Some(others.token.clone()),
+                            SignInToken::Old => Some(old.token.clone()),
+                            SignInToken::Fresh => Some(own.token.clone()),
+                        };
+                        let sent = sent.iter().map(|token| ("csrf_token", &**token));
+                        let mut ask = site.post(path).form(&fields.into_iter().chain(sent).collect::<Vec<_>>());
+                        ask = match cookie {
+                            FormCookie::None => ask,
+                            FormCookie::Fresh => ask.cookie(&own.cookie),
+                            FormCookie::Old => ask.cookie(&old.cookie),
+                            FormCookie::Planted => ask.cookie(&others.cookie),
+                        };
+                        ask = sites.iter().fold(ask, |ask, value| ask.header("sec-fetch-site", value));
+                        ask = origin.0.iter().fold(ask, |ask, value| ask.header("origin", value));
+                        let expected = expected_before_sign_in(sites, origin, token, cookie);
+                        let verdict = match expected {
+                            Passes => "422 fields",
+                            CrossSite => "403 cross-site",
+                            _ => "403 form-token",
+                        };
+                        assert_eq!(ask.send().await.verdict(), verdict, "{path} {case:?}");
+                        assert!(!is_attack(sites, origin.0) || expected == CrossSite, "{case:?}");
+                        *outcomes.entry(verdict).or_insert(0) += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(outcomes.len(), 3, "{outcomes:?}");
 }
 
 fn from_our_page<'s>(site: &'s Site, path: &str) -> Ask<'s> {

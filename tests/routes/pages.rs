@@ -15,6 +15,12 @@ async fn submit(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) 
     site.post(path).cookie(cookie).navigate().header("origin", ORIGIN).form(fields).send().await
 }
 
+/// Submits a form as a browser does that sends no `Sec-Fetch-*`.
+async fn submit_from_old_browser(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+    let ask = site.post(path).cookie(cookie).header("accept", "text/html").header("origin", ORIGIN);
+    ask.form(fields).send().await
+}
+
 /// Returns the cookie and the token of a sign-in form.
 async fn sign_in_form(site: &Site) -> (String, String) {
     let page = open(site, "/auth/login", "").await;
@@ -102,12 +108,34 @@ async fn two_tabs_with_sign_in_forms_both_work() {
     }
 }
 
+/// A browser opens them without a cookie, and keeps the cookie that came last.
+#[tokio::test]
+async fn three_sign_in_pages_opened_at_once_all_work() {
+    let site = Site::new().await;
+    let (_, first) = sign_in_form(&site).await;
+    let (_, second) = sign_in_form(&site).await;
+    let (cookie, third) = sign_in_form(&site).await;
+    for token in [&first, &second, &third] {
+        let fields = sign_in_fields(token, "alice", PASSWORD);
+        assert_eq!(submit(&site, "/auth/login", &cookie, &fields).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_page_works_after_hours() {
+    let site = Site::new().await;
+    let (_, token) = sign_in_form(&site).await;
+    site.advance(Duration::from_secs(8 * 3600));
+    let fields = sign_in_fields(&token, "alice", PASSWORD);
+    assert_eq!(submit(&site, "/auth/login", "", &fields).await.status, 303, "its cookie has expired");
+}
+
 #[tokio::test]
 async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
     let site = Site::new().await;
     let (_, token) = sign_in_form(&site).await;
     let fields = |token| [("csrf_token", token), ("login", "alice"), ("password", PASSWORD), ("rd", "/app")];
-    let lost = submit(&site, "/auth/login", "", &fields(&*token)).await;
+    let lost = submit_from_old_browser(&site, "/auth/login", "", &fields(&*token)).await;
     let (status, html) = lost.page();
     assert_eq!(status, 403);
     assert!(
@@ -116,10 +144,12 @@ async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
     );
     let cookie = form_cookie(&lost);
     let token = lost.hidden("csrf_token");
-    assert_eq!(submit(&site, "/auth/login", &cookie, &fields(&*token)).await.header("location"), Some("/app"));
+    let again = submit_from_old_browser(&site, "/auth/login", &cookie, &fields(&*token)).await;
+    assert_eq!(again.header("location"), Some("/app"));
     // Another browser's form, with a cookie of one's own.
     let (_, foreign) = sign_in_form(&site).await;
-    let stale = submit(&site, "/auth/login", &cookie, &sign_in_fields(&foreign, "alice", PASSWORD)).await;
+    let fields = sign_in_fields(&foreign, "alice", PASSWORD);
+    let stale = submit_from_old_browser(&site, "/auth/login", &cookie, &fields).await;
     assert_eq!((stale.status, stale.session.is_none()), (403, true));
     assert!(stale.body.contains("This page was out of date"));
 }
@@ -133,7 +163,7 @@ async fn a_session_cookie_is_no_form_cookie_nor_the_reverse() {
     assert_eq!(site.get("/auth/status").cookie(&as_session).send().await.verdict(), "401 invalid");
     let as_form = session.cookie().replace("__Host-sealjar=", "__Host-sealjar-form=");
     let fields = sign_in_fields(&token, "alice", PASSWORD);
-    assert_eq!(submit(&site, "/auth/login", &as_form, &fields).await.status, 403);
+    assert_eq!(submit_from_old_browser(&site, "/auth/login", &as_form, &fields).await.status, 403);
 }
 
 #[tokio::test]
@@ -465,7 +495,7 @@ async fn every_answer_carries_the_policy_and_over_https_hsts() {
             assert_eq!(answer.header("strict-transport-security").is_some(), hsts, "{path}");
             let policy = answer.header("content-security-policy").expect("a policy");
             assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"));
-            assert!(!policy.contains("unsafe"));
+            assert!(policy.contains("form-action 'self' https: http:;") && !policy.contains("unsafe"));
             for (name, value) in [
                 ("x-content-type-options", "nosniff"),
                 ("referrer-policy", "same-origin"),
@@ -477,6 +507,25 @@ async fn every_answer_carries_the_policy_and_over_https_hsts() {
             let kept = path == "/auth/style.css";
             assert_eq!(answer.header("cache-control") == Some("no-store"), !kept, "{path}");
         }
+    }
+}
+
+/// An application may redirect to another origin right after the form, and browsers apply the policy to its redirect.
+#[tokio::test]
+async fn a_form_may_lead_to_any_https_origin_and_to_http_only_beside_http() {
+    for (settings, targets) in [
+        (&["http.public_origins=https://app.example.com"][..], "'self' https:"),
+        (&["http.public_origins=https://app.example.com:8443", "cookie.domain=example.com"], "'self' https:"),
+        (&["http.public_origins=https://app.example.com,http://localhost:1"], "'self' https: http:"),
+        (&[], "'self' https: http:"),
+    ] {
+        let site = Site::with(settings).await;
+        let host = site.app.hosts.first().map_or("127.0.0.1".to_owned(), ToString::to_string);
+        let host = host.split_once("://").map_or(&*host, |(_, authority)| authority);
+        let page = site.get("/auth/login").header("host", host).send().await;
+        let policy = page.header("content-security-policy").expect("a policy");
+        let found = policy.split("; ").find_map(|part| part.strip_prefix("form-action "));
+        assert_eq!((page.status, found), (200, Some(targets)), "{settings:?}");
     }
 }
 
