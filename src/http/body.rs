@@ -94,8 +94,8 @@ impl Submission {
         }
     }
 
-    /// The same for a form before sign-in. A page of the request's own origin may have any token of a sign-in form, however old: the
-    /// cookie of the form may be gone by then, or be another tab's. All others need the token that is bound to the cookie.
+    /// Refuses a browser's form before sign-in without a token of a sign-in form. From a page of the same origin, any such token will
+    /// do, however old: the cookie of the form may be gone by then, or be another tab's. From others, it is bound to the cookie.
     pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
         self.check_token(context, |bound| match (bound, self.sender) {
             (Bound::Session(_), _) => false,

@@ -3,8 +3,8 @@
 //! A form's hidden field is a *form token*: the id that the form is bound to, sealed. It opens only under a key that is held, is
 //! good for that id alone, and differs at each rendering, so that compression cannot leak it (BREACH). After sign-in the id is
 //! the session's, so the token dies with the session. Before sign-in there is none, so the sign-in form has a cookie of its own
-//! with a random [`FormId`]. Only browsers that do not vouch for the form's page need that cookie (`Sender` in `web/csrf.rs`): with
-//! `Sec-Fetch-Site: same-origin`, any token of a sign-in form will do.
+//! with a random [`FormId`]. That cookie is not needed if the browser says that a page of the same origin has sent the form
+//! (`Sender::SameOrigin` in `web/csrf.rs`): then any token of a sign-in form will do.
 //!
 //! The status as JSON, which is asked for all the time and holds nothing of a stranger's choosing, has a *steady* token: the sid,
 //! which is no secret, and a code for it (`seal/form_mac.rs`). That takes no random bytes, whose price is that of opening the session.

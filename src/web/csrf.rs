@@ -5,8 +5,8 @@
 //! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
 //! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
 //! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`). After sign-in, the
-//!    token is bound to the session. Before sign-in, `same-origin` is enough with any token of a sign-in form; without
-//!    `same-origin`, the token is bound to the cookie of the form;
+//!    token is bound to the session. Before sign-in, any token of a sign-in form will do from a page of the same origin
+//!    ([`Sender::SameOrigin`]). For other senders, it is bound to the cookie of the form;
 //! 4. neither is there: not a browser, so that curl needs no token.
 //!
 //! `Context::admit` applies 1 and 2. Handlers apply 3, because only they know what their form is bound to.
@@ -32,10 +32,13 @@ pub(crate) enum Sender {
     Program,
     /// A browser, and nothing says that it is another site. But it may be a page of another one of our origins, or no page.
     Browser,
-    /// A page of the very origin that the request is for. The browser says so in each `Sec-Fetch-Site` field, which neither a page
-    /// nor a cookie of another origin can change. It compares scheme, host and port, also of redirects on the way
-    /// ([Fetch Metadata, section 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)). `Origin` does not
-    /// contradict it: it is absent or one of our origins.
+    /// A page of the very origin that the request is for, by what the browser says of a navigation: `Sec-Fetch-Site` is
+    /// `same-origin`, `Sec-Fetch-Mode` is `navigate`, and `Origin` is one of ours. Pages cannot set these fields, and
+    /// `Sec-Fetch-Site` takes scheme, host, port and all redirects into account
+    /// ([Fetch Metadata, section 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
+    ///
+    /// `Sec-Fetch-Site` alone is not enough. A service worker of the application may pass on a form of another site with `fetch`. In
+    /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode` shows the worker.
     SameOrigin,
 }
 
@@ -89,7 +92,9 @@ fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<
         headers.get_all(name).iter().all(|value| is_good(value.as_bytes()))
     };
     if has(&SEC_FETCH_SITE) {
-        if all(&SEC_FETCH_SITE, &|site| site == b"same-origin") && all(&ORIGIN, &is_ours) {
+        let is_same_origin = all(&SEC_FETCH_SITE, &|site| site == b"same-origin");
+        let navigates = has(&SEC_FETCH_MODE) && all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
+        if is_same_origin && navigates && has(&ORIGIN) && all(&ORIGIN, &is_ours) {
             Ok(Sender::SameOrigin)
         } else if all(&SEC_FETCH_SITE, &|site| site == b"same-origin" || site == b"none") {
             Ok(Sender::Browser)
@@ -129,10 +134,9 @@ mod tests {
         let cases = [
             // Sec-Fetch-Site, Origin, outcome
             (None, None, Ok(Sender::Program)),
-            (Some("same-origin"), None, Ok(Sender::SameOrigin)),
-            (Some("same-origin"), Some(OURS), Ok(Sender::SameOrigin)),
+            (Some("same-origin"), None, Ok(Sender::Browser)),
+            (Some("same-origin"), Some(OURS), Ok(Sender::Browser)),
             (Some("same-origin"), Some("https://evil.example"), Ok(Sender::Browser)),
-            (Some("same-origin"), Some("null"), Ok(Sender::Browser)),
             (Some("none"), None, Ok(Sender::Browser)),
             (Some("none"), Some(OURS), Ok(Sender::Browser)),
             (None, Some(OURS), Ok(Sender::Browser)),
@@ -168,16 +172,29 @@ mod tests {
     }
 
     #[test]
-    fn several_fields_must_all_say_same_origin() {
-        for (first, second, expected) in [
-            ("same-origin", "same-origin", Ok(Sender::SameOrigin)),
-            ("same-origin", "none", Ok(Sender::Browser)),
-            ("none", "same-origin", Ok(Sender::Browser)),
-            ("same-origin", "same-site", Err(CrossSite)),
-            ("same-origin", "", Err(CrossSite)),
+    fn a_navigation_within_the_origin_says_so_in_each_field() {
+        const SITE: &str = "sec-fetch-site";
+        const MODE: &str = "sec-fetch-mode";
+        let same = (SITE, "same-origin");
+        let navigate = (MODE, "navigate");
+        let ours = ("origin", OURS);
+        for (fields, expected) in [
+            (&[same, navigate, ours][..], Ok(Sender::SameOrigin)),
+            (&[same, same, navigate, navigate, ours, ours], Ok(Sender::SameOrigin)),
+            (&[same, navigate], Ok(Sender::Browser)),
+            (&[same, ours], Ok(Sender::Browser)),
+            (&[navigate, ours], Ok(Sender::Browser)),
+            (&[same, (SITE, "none"), navigate, ours], Ok(Sender::Browser)),
+            (&[(SITE, "none"), same, navigate, ours], Ok(Sender::Browser)),
+            (&[same, navigate, ("origin", "null")], Ok(Sender::Browser)),
+            // Another site's form through a service worker in WebKit, and in Firefox.
+            (&[same, navigate, ("origin", "https://evil.example")], Ok(Sender::Browser)),
+            (&[same, (MODE, "same-origin"), ours], Ok(Sender::Browser)),
+            (&[same, navigate, (MODE, "cors"), ours], Ok(Sender::Browser)),
+            (&[same, (SITE, "same-site"), navigate, ours], Err(CrossSite)),
+            (&[same, (SITE, ""), navigate, ours], Err(CrossSite)),
         ] {
-            let fields = [("sec-fetch-site", first), ("sec-fetch-site", second), ("origin", OURS)];
-            assert_eq!(sender(&headers(&fields), &hosts()), expected, "{first}, {second}");
+            assert_eq!(sender(&headers(fields), &hosts()), expected, "{fields:?}");
         }
     }
 
