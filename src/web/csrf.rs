@@ -32,13 +32,13 @@ pub(crate) enum Sender {
     Program,
     /// A browser, and nothing says that it is another site. But it may be a page of another one of our origins, or no page.
     Browser,
-    /// A page of the very origin that the request is for, by what the browser says of a navigation: `Sec-Fetch-Site` is
-    /// `same-origin`, `Sec-Fetch-Mode` is `navigate`, and `Origin` is one of ours. Pages cannot set these fields, and
-    /// `Sec-Fetch-Site` takes scheme, host, port and all redirects into account
+    /// A page of the very origin that the request is for: `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode` nor `Origin`
+    /// contradicts that. Pages cannot set these fields, and `Sec-Fetch-Site` takes scheme, host, port and all redirects into account
     /// ([Fetch Metadata, section 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
     ///
     /// `Sec-Fetch-Site` alone is not enough. A service worker of the application may pass on a form of another site with `fetch`. In
-    /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode` shows the worker.
+    /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode`, which is not `navigate`, shows the worker.
+    /// Browsers send both fields with every form, so one that is absent says nothing.
     SameOrigin,
 }
 
@@ -93,8 +93,8 @@ fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<
     };
     if has(&SEC_FETCH_SITE) {
         let is_same_origin = all(&SEC_FETCH_SITE, &|site| site == b"same-origin");
-        let navigates = has(&SEC_FETCH_MODE) && all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
-        if is_same_origin && navigates && has(&ORIGIN) && all(&ORIGIN, &is_ours) {
+        let navigates = all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
+        if is_same_origin && navigates && all(&ORIGIN, &is_ours) {
             Ok(Sender::SameOrigin)
         } else if all(&SEC_FETCH_SITE, &|site| site == b"same-origin" || site == b"none") {
             Ok(Sender::Browser)
@@ -134,8 +134,8 @@ mod tests {
         let cases = [
             // Sec-Fetch-Site, Origin, outcome
             (None, None, Ok(Sender::Program)),
-            (Some("same-origin"), None, Ok(Sender::Browser)),
-            (Some("same-origin"), Some(OURS), Ok(Sender::Browser)),
+            (Some("same-origin"), None, Ok(Sender::SameOrigin)),
+            (Some("same-origin"), Some(OURS), Ok(Sender::SameOrigin)),
             (Some("same-origin"), Some("https://evil.example"), Ok(Sender::Browser)),
             (Some("none"), None, Ok(Sender::Browser)),
             (Some("none"), Some(OURS), Ok(Sender::Browser)),
@@ -181,8 +181,8 @@ mod tests {
         for (fields, expected) in [
             (&[same, navigate, ours][..], Ok(Sender::SameOrigin)),
             (&[same, same, navigate, navigate, ours, ours], Ok(Sender::SameOrigin)),
-            (&[same, navigate], Ok(Sender::Browser)),
-            (&[same, ours], Ok(Sender::Browser)),
+            (&[same, navigate], Ok(Sender::SameOrigin)),
+            (&[same, ours], Ok(Sender::SameOrigin)),
             (&[navigate, ours], Ok(Sender::Browser)),
             (&[same, (SITE, "none"), navigate, ours], Ok(Sender::Browser)),
             (&[(SITE, "none"), same, navigate, ours], Ok(Sender::Browser)),

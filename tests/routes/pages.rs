@@ -323,7 +323,7 @@ async fn typed_addresses_lead_to_a_page() {
         assert_eq!(site.post(path).send().await.verdict(), "405 method", "{path}");
     }
     let page = open(&site, "/auth/status", "").await;
-    assert!(page.page().1.contains("href=\"/auth/login\""), "without a session, that page leads on");
+    assert!(page.page().1.contains("href=\"/auth/login?rd=%2Fauth%2Fstatus\""), "that page leads on");
     let none = "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200";
     assert_eq!(site.get(none).send().await.status, 404, "a password manager checks this first");
 }
