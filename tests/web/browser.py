@@ -67,6 +67,12 @@ class Profiles:
         if kind in ("error", "warning") and not a_status:
             self.complaints.append(text)
 
+    def expected(self, pattern: str):
+        """What a test provokes, and so is no complaint; it must have come."""
+        before = len(self.complaints)
+        self.complaints = [text for text in self.complaints if not re.search(pattern, text)]
+        assert len(self.complaints) < before, f"nothing said {pattern!r}"
+
     def close(self):
         for context in self.contexts:
             context.close()
