@@ -3,20 +3,29 @@
 import tempfile
 from pathlib import Path
 
-from browser import chromium, open_sign_in
+from browser import chromium
 from harness import ROOT, Sealjar
 
 PICTURE = ROOT / "docs/images/sign-in.png"
 # At one pixel a point the picture is small enough for the repository, and sharp at the width that the README gives it.
-SIZE = {"width": 560, "height": 500}
+SIZE = {"width": 560, "height": 580}
+HOST = "app.example.com"
 
 
 def take():
     with tempfile.TemporaryDirectory() as home, chromium() as browser:
-        server = Sealjar(Path(home)).start()
+        server = Sealjar(Path(home)).start(f"http.public_origins=https://{HOST}", "pages.title=Example Intranet")
+
+        def answer(route):
+            """Answers for the host, as a proxy does."""
+            path = route.request.url.removeprefix(f"https://{HOST}")
+            headers = {**route.request.headers, "host": HOST}
+            route.fulfill(response=route.fetch(url=f"http://127.0.0.1:{server.port}{path}", headers=headers))
+
         try:
             page = browser.new_page(viewport=SIZE, color_scheme="light")
-            open_sign_in(page, f"http://localhost:{server.port}")
+            page.route("**/*", answer)
+            page.goto(f"https://{HOST}/auth/login")
             page.get_by_label("Login name").fill("alice")
             page.get_by_label("Password").fill("0123456789")
             PICTURE.parent.mkdir(exist_ok=True)
