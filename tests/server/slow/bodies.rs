@@ -84,7 +84,7 @@ async fn shows_the_sign_in_form_again_if_a_browsers_body_trickles() {
     let answer = trickle_raw(&server.public, head);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(
-        answer.contains("did not arrive in time. Nothing was done.") && answer.contains("name=\"password\""),
+        answer.contains("did not arrive in time. Nothing was changed.") && answer.contains("name=\"password\""),
         "{answer}"
     );
 }
