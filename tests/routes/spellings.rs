@@ -33,7 +33,7 @@ pub(crate) const ROUTES: [&str; 21] = [
 /// Other spellings of a path that some servers and proxies take for the same.
 fn misspelt(route: &str) -> Vec<String> {
     let (start, end) = route.rsplit_once('/').expect("it has a slash");
-    let in_other_letters = route.bytes().nth(1).map(|first| {
+    let in_other_letters = route.as_bytes().get(1).copied().map(|first| {
         let upper = char::from(first).to_ascii_uppercase();
         [format!("/%{first:02x}{}", &route[2..]), format!("/{upper}{}", &route[2..])]
     });
