@@ -22,7 +22,7 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
 }
 
 #[tokio::test]
-async fn a_demo_leads_on_from_its_address_and_a_sign_in_to_the_session() {
+async fn a_demo_leads_everybody_to_the_session() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
     command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.args(["--set", "log.format=json"]);
