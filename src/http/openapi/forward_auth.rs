@@ -102,7 +102,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
         let sign_in = "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
         operation
             .redirect(StatusCode::FOUND, &format!("{sign_in}{also}"))
-            .redirect(StatusCode::SEE_OTHER, "The same for a navigation with another method.")
+            .redirect(StatusCode::SEE_OTHER, "The same for a navigation with another method. After the login, it leads to the page that sent the request, and not to its address.")
     };
     const RENEWAL: &str = " With `renew=redirect`, also to `/auth/renew`, and from there back.";
     let plain = ruled(asked("verify", "For nginx and Apache: no redirects.", FORWARDED, number()));

@@ -23,8 +23,9 @@ pub(super) const INTRODUCTION: &str = "\
 Sessions that are stored in the browser, encrypted in one cookie.
 
 A request is a navigation if it has `Sec-Fetch-Mode: navigate`, or if its `Accept` names `text/html` and it has \
-`Sec-Fetch-Mode: same-origin` or no `Sec-Fetch-Mode`. With `Sec-Fetch-Dest: empty`, its `Accept` must name `text/html` in any case. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a \
-closed list. A form that succeeds is answered with a redirect.
+`Sec-Fetch-Mode: same-origin` or no `Sec-Fetch-Mode`. With `Sec-Fetch-Dest: empty`, its `Accept` must name `text/html` in any \
+case. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a closed \
+list. A form that succeeds is answered with a redirect.
 
 A request from a browser with a method other than GET and HEAD must come from this site. The server checks `Sec-Fetch-Site`, or \
 `Origin` if that is absent. If `Content-Type` is not `application/json`, the request must also contain the `csrf_token` of its \
