@@ -10,8 +10,8 @@ local identity = {
 }
 -- The headers that Sealjar needs to know: nothing else of the client's is passed on.
 local asked = {
-    "Host", "Cookie", "Accept", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-WebSocket-Key",
-    "Access-Control-Request-Method", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+    "Host", "Cookie", "Accept", "Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+    "Sec-WebSocket-Key", "Access-Control-Request-Method", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
 }
 local ours = {
     ["__Host-sealjar"] = true, ["__Host-sealjar-form"] = true, ["__Host-sealjar-proof"] = true, ["__Secure-sealjar"] = true,

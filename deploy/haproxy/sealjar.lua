@@ -8,7 +8,7 @@ local identity = {
 }
 -- What Sealjar needs to know of the client's own headers: nothing else is passed on.
 local asked = {
-    "host", "cookie", "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
+    "host", "cookie", "accept", "origin", "referer", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
     "access-control-request-method", "sec-websocket-key", "upgrade", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
 }
 local ours = {

@@ -14,12 +14,19 @@ FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
     for as many seconds, and `/held` until its `release`. `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends
-    as many at once, `/stored` may be stored by every cache, and a WebSocket at `/silent` only repeats."""
+    as many at once, `/stored` may be stored by every cache, as the pages at `/html` and `/gone` and the script at `/script`. A
+    WebSocket at `/silent` only repeats."""
 
     # How many bytes `/drip` sends.
     DROPS = 10
     # What `/stored` says to caches.
     STORED = "public, max-age=3600"
+    STORED_TEXTS = {
+        "/html": (200, "text/html; charset=utf-8"),
+        "/gone": (410, "text/html"),
+        "/script": (200, "text/javascript"),
+    }
+    TEXT = b"a text that may be stored"
 
     def __init__(self):
         self.queues, self.stopped = {}, threading.Event()
@@ -67,6 +74,11 @@ class Application(App):
             handler.wfile.write(bytes(length))
         elif url.path == "/stored":
             self._start(handler, ("Cache-Control", self.STORED), ("Content-Length", "0"))
+        elif url.path in self.STORED_TEXTS:
+            status, media_type = self.STORED_TEXTS[url.path]
+            fields = [("Content-Type", media_type), ("Content-Length", str(len(self.TEXT))), ("Cache-Control", self.STORED)]
+            self._start(handler, *fields, ("Set-Cookie", "theme=dark; Path=/"), status=status)
+            handler.wfile.write(b"" if handler.command == "HEAD" else self.TEXT)
         elif url.path == "/silent":
             handler.upgrade(b"")
         else:
@@ -77,8 +89,8 @@ class Application(App):
         return self.queues.setdefault(path, queue.SimpleQueue())
 
     @staticmethod
-    def _start(handler, *headers):
-        handler.send_response(200)
+    def _start(handler, *headers, status: int = 200):
+        handler.send_response(status)
         for name, value in headers:
             handler.send_header(name, value)
         handler.end_headers()

@@ -15,7 +15,7 @@ import servers
 from harness import ROOT
 
 HERE = Path(__file__).resolve().parent
-RECIPES = [servers.OWN_RULE, servers.PUBLIC, servers.SECOND_HOST, servers.BEHIND_CDN, servers.SIGN_IN_HOST]
+RECIPES = [servers.OWN_RULE, servers.PUBLIC, servers.SECOND_HOST, servers.BEHIND_CDN, servers.SIGN_IN_HOST, servers.PRIVATE]
 RULES = "With rules, which all must hold"
 COMMENT = {".lua": "--", ".go": "//"}
 

@@ -66,6 +66,7 @@ WHEELS, DEBIAN = Path(sys.prefix) / "bin", "/usr/sbin:/usr/bin:/sbin:/bin"
 # The recipes that each proxy's files show in comments.
 OWN_RULE, PUBLIC, SECOND_HOST = "A path with a rule of its own", "A path that everybody may see", "A second host"
 BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A login host of its own"
+PRIVATE = "Pages with private data"
 # An address of the network that stands in the place of 192.0.2.0/24.
 CDN = "127.9.9.1"
 
@@ -134,6 +135,13 @@ def with_http2(kind: Kind) -> Kind:
         return replace(kind, replaced=(("listen 443 ssl;", "listen 443 ssl http2;"), *kind.replaced))
     if kind.name == "apache":
         return replace(kind, main=kind.main + "LoadModule http2_module modules/mod_http2.so\nProtocols h2 http/1.1\n")
+    return kind
+
+
+def with_private_pages(kind: Kind) -> Kind:
+    """Apache's file for this recipe says which module it needs."""
+    if kind.name == "apache":
+        return replace(kind, main=kind.main + "LoadModule headers_module modules/mod_headers.so\n")
     return kind
 
 

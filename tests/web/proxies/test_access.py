@@ -35,6 +35,21 @@ def test_a_form_sent_without_a_session_is_sent_to_sign_in_by_303(proxy, app):
         assert_sent_to_sign_in(answer, "/reports")
 
 
+def test_a_form_sent_without_a_session_leads_back_to_its_page(proxy, app):
+    form = [*NAVIGATION[:-1], ("Sec-Fetch-Site", "same-origin"), ("Origin", f"https://{HOST}")]
+    with app.sees_nothing():
+        answer = proxy("POST", "/save", [*form, ("Referer", f"https://{HOST}/form?a=1&b=%2F")], b"a=1")
+        assert answer.status == 303
+        assert_sent_to_sign_in(answer, "/form?a=1&b=%2F")
+
+
+def test_a_password_manager_finds_the_page_to_change_the_password(proxy, app):
+    with app.sees_nothing():
+        for headers in (NAVIGATION, API):
+            answer = proxy("GET", "/.well-known/change-password", headers)
+            assert (answer.status, answer.location) == (302, "/auth/password")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_a_program_without_a_session_is_told_401(proxy, app, method):
     with app.sees_nothing():

@@ -208,6 +208,7 @@ def test_a_question_says_what_the_request_was(asking, stand_in):
     asked |= {"X-Forwarded-Method": "PUT", "X-Forwarded-Uri": "/a%2Fb//c;d?e=%2F"}
     sent = {"Accept": "*/*", "Origin": "null", "Cookie": "a=1", "Access-Control-Request-Method": "PUT"}
     sent |= {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-WebSocket-Key": "x"}
+    sent |= {"Referer": f"https://{HOST}/form", "Sec-Fetch-Dest": "document"}
     assert asking("PUT", asked["X-Forwarded-Uri"], [*sent.items(), ("Other", "1")], source="127.0.0.9").status == 200
     question = stand_in.seen[-1]
     assert (question.method, question.path) == ("GET", "/auth/verify/-")

@@ -22,6 +22,7 @@ EACH_PROXY = {
     "misspelt",
     "over_http2",
     "heard",
+    "private",
     "hosted",
     "client",
 }

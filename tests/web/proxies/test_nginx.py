@@ -146,8 +146,11 @@ def test_sealjar_is_told_the_request_and_nothing_else(heard, asked):
     told = {
         "Cookie": "__Host-sealjar=a; b=c",
         "Origin": f"https://{OTHER_HOST}",
+        "Accept": "text/html",
+        "Referer": f"https://{OTHER_HOST}/form",
         "Sec-Fetch-Site": "same-site",
         "Sec-Fetch-Mode": "cors",
+        "Sec-Fetch-Dest": "empty",
         "Sec-WebSocket-Key": "x",
         "Access-Control-Request-Method": "PUT",
     }

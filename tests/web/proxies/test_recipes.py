@@ -152,6 +152,12 @@ def test_a_second_host_has_its_own_sessions_and_application(extended, timed_seal
         assert extended("GET", "/", SPOOFED, host=OTHER_HOST).status == 401
 
 
+def test_a_second_host_has_a_page_to_change_the_password(extended, app, other_app):
+    with app.sees_nothing(), other_app.sees_nothing():
+        answer = extended("GET", "/.well-known/change-password", NAVIGATION, host=OTHER_HOST)
+    assert (answer.status, answer.location) == (302, "/auth/password")
+
+
 def test_a_second_host_signs_in_and_renews_by_itself(extended, clock, other_app):
     with other_app.sees_nothing():
         answer = extended("GET", "/x?y", NAVIGATION, host=OTHER_HOST)

@@ -22,6 +22,8 @@ type Config struct {
 	Stage string `json:"stage,omitempty"`
 	// Networks of proxies in front of Traefik, for the stage "first". They say in X-Forwarded-For who the client is.
 	Proxies []string `json:"proxies,omitempty"`
+	// Whether HTML pages get "Cache-Control: no-store" in place of the application's Cache-Control, for the stage "first".
+	PrivatePages bool `json:"privatePages,omitempty"`
 }
 
 const (
@@ -49,6 +51,9 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 		proxies = append(proxies, proxy)
 	}
 	if config.Stage == "first" {
+		if config.PrivatePages {
+			next = keepPagesPrivate(next)
+		}
 		return first(next, proxies), nil
 	}
 	return beforeServer(next, config.Stage), nil
@@ -101,6 +106,44 @@ func beforeServer(next http.Handler, stage string) http.Handler {
 		}
 		next.ServeHTTP(response, request.WithContext(original))
 	})
+}
+
+// keepPagesPrivate lets no browser or cache store an HTML page. An upgraded connection has no page, and needs the response as it is.
+func keepPagesPrivate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		if len(request.Header["Upgrade"]) == 0 {
+			response = &privatePages{response, false}
+		}
+		next.ServeHTTP(response, request)
+	})
+}
+
+// privatePages is a response whose header is changed before it is sent.
+type privatePages struct {
+	http.ResponseWriter
+	isSent bool
+}
+
+func (response *privatePages) WriteHeader(status int) {
+	header := response.ResponseWriter.Header()
+	isFinal := status < 100 || status >= 200
+	if isFinal && !response.isSent && strings.HasPrefix(strings.ToLower(header.Get("Content-Type")), "text/html") {
+		header.Set("Cache-Control", "no-store")
+	}
+	response.isSent = response.isSent || isFinal
+	response.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends each part at once, because Traefik cannot flush a response that is interpreted.
+func (response *privatePages) Write(data []byte) (int, error) {
+	if !response.isSent {
+		response.WriteHeader(http.StatusOK)
+	}
+	length, err := response.ResponseWriter.Write(data)
+	if flusher, can := response.ResponseWriter.(http.Flusher); can {
+		flusher.Flush()
+	}
+	return length, err
 }
 
 // questionContext returns a context that ends with the time for the question. It holds the request's own context.

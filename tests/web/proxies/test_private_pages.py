@@ -1,0 +1,72 @@
+"""The recipe for pages with private data: after a logout, the back button must not show them."""
+
+import re
+
+import pytest
+from exchanges import sent
+from harness import API, NAVIGATION
+from servers import PRIVATE, running, with_private_pages
+
+
+@pytest.fixture(scope="module")
+def private(kind, certificate, timed_sealjar, app):
+    """With the recipe."""
+    yield from running(with_private_pages(kind), certificate, timed_sealjar, app, recipes=(PRIVATE,))
+
+
+@pytest.mark.parametrize("path", ["/html", "/gone"])
+def test_the_back_button_finds_no_page_with_private_data(private, timed_sealjar, app, path):
+    cookie = ("Cookie", timed_sealjar.sign_in())
+    for method, body in (("GET", app.TEXT), ("POST", app.TEXT), ("HEAD", b"")):
+        answer = private(method, path, [*NAVIGATION, cookie])
+        assert (answer.status, *answer.values("Content-Type")) == app.STORED_TEXTS[path]
+        assert (answer.body, answer.cookies()) == (body, ["theme=dark"])
+        assert answer.values("Cache-Control") == ["no-store"]
+
+
+def test_scripts_and_images_are_stored_as_the_application_says(private, timed_sealjar, app):
+    cookie = ("Cookie", timed_sealjar.sign_in())
+    answer = private("GET", "/script", [cookie])
+    assert (answer.body, answer.values("Cache-Control")) == (app.TEXT, [app.STORED])
+    assert private("GET", "/", [cookie]).values("Cache-Control") == []
+    assert private("GET", "/bulk?bytes=3000000", [cookie]).body == bytes(3_000_000)
+
+
+def test_the_renewed_cookie_arrives_with_a_private_page(private, timed_sealjar, clock, app):
+    cookie = timed_sealjar.sign_in()
+    clock.pass_minutes(5)
+    page, script = (private("GET", path, [("Cookie", cookie)]) for path in ("/html", "/script"))
+    for answer in (page, script):
+        assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
+    assert directives(page) - {"private"} == {"no-store"}
+    assert directives(script) == {"public", "max-age=3600", "private"}
+
+
+def directives(answer) -> set:
+    return set(re.split(", ?", ",".join(answer.values("Cache-Control"))))
+
+
+def test_refusals_and_pages_of_sealjar_say_it_once(private, app):
+    with app.sees_nothing():
+        for headers in (API, NAVIGATION):
+            assert private("GET", "/html", headers).values("Cache-Control") == ["no-store"]
+    page = private("GET", "/auth/login", NAVIGATION)
+    assert page.values("Cache-Control") == ["no-store"]
+    style = re.search(rb'rel="stylesheet" href="([^"]+)"', page.body)[1].decode()
+    assert private("GET", style).values("Cache-Control") == ["public, max-age=604800"]
+
+
+def test_events_and_websockets_pass_beside_private_pages(private, timed_sealjar, app):
+    cookie = ("Cookie", timed_sealjar.sign_in())
+    assert private.client.upgrade("/socket", [cookie]) == (101, b"HELLOping")
+    path = f"/events?private-{private.kind.name}"
+    with sent(private, "GET", path, cookie) as connection:
+        received = b""
+        while b"data: first" not in received:
+            received += connection.recv(65536)
+        app.release(path, last=True)
+
+
+def test_without_the_recipe_the_application_decides(timed, timed_sealjar, app):
+    answer = timed("GET", "/html", [("Cookie", timed_sealjar.sign_in())])
+    assert answer.values("Cache-Control") == [app.STORED]
