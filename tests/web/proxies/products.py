@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from harness import ROOT
-from servers import KINDS, PUBLIC, Kind
+from servers import KINDS, PRIVATE, PUBLIC, Kind, with_recipe
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
 QUESTION_HOST = "sealjar.default.svc.cluster.local"
@@ -65,11 +65,12 @@ def recipe(name: str, proxy_pass: str) -> str:
     return "\n".join(line.replace("#", "", 1) for line in code).replace("proxy_pass http://app;", proxy_pass)
 
 
-def manager() -> Kind:
-    (text,) = blocks("nginx-proxy-manager.md", "nginx")
+def manager(recipe_of_pages: str = "") -> Kind:
+    text, more = blocks("nginx-proxy-manager.md", "nginx")
     assert DEFAULT_LOCATION.search(text)
     assert "snippets/sealjar-host.conf" in text
     text = text.replace("include snippets/", "include <here>/") + recipe(PUBLIC, re.search(r"proxy_pass \$.*;", text)[0])
+    text += more if recipe_of_pages == PRIVATE else ""
     return framed(MANAGER.replace("ADVANCED", text).replace("CUSTOM", CUSTOM_LOCATION))
 
 
@@ -156,8 +157,12 @@ def ingress_page() -> tuple:
     return yaml.safe_load(values)["controller"], list(yaml.safe_load_all(ingresses))
 
 
-def ingress() -> Kind:
+def ingress(recipe_of_pages: str = "") -> Kind:
     values, ingresses = ingress_page()
+    if recipe_of_pages:
+        snippet = with_recipe(values["config"]["location-snippet"], recipe_of_pages)
+        assert snippet != values["config"]["location-snippet"], f"the page does not show {recipe_of_pages}"
+        values["config"]["location-snippet"] = snippet
     config = values["config"]
     (mount,) = values["extraVolumeMounts"]
     text = INGRESS.replace("HTTP_SNIPPET", config["http-snippet"].replace(mount["mountPath"], "<here>"))
@@ -174,9 +179,13 @@ def public(ingress: dict) -> dict:
 
 
 def locations_of(ingress: dict, values: dict) -> str:
+    (paths,) = [rule["http"]["paths"] for rule in ingress["spec"]["rules"]]
+    return "".join(location_of(path, ingress, values) for path in paths)
+
+
+def location_of(path: dict, ingress: dict, values: dict) -> str:
     prefix = "nginx.ingress.kubernetes.io/"
     annotations = {name.removeprefix(prefix): value for name, value in ingress["metadata"].get("annotations", {}).items()}
-    ((path,),) = [rule["http"]["paths"] for rule in ingress["spec"]["rules"]]
     service = path["backend"]["service"]
     upstream = f"{ingress['metadata']['namespace']}-{service['name']}-{service['port']['number']}"
     asked, question = "", ""
@@ -204,7 +213,7 @@ def locations_of(ingress: dict, values: dict) -> str:
         "READ_TIMEOUT": annotations.get("proxy-read-timeout", "60"),
         "LOCATION_SNIPPET": values["config"]["location-snippet"],
     }
-    text = question + LOCATION
+    text = question + (LOCATION.replace("location ", "location = ") if path["pathType"] == "Exact" else LOCATION)
     for name, value in replaced.items():
         text = re.sub(rf"(?<![A-Z_]){name}", lambda _: value, text)
     return text

@@ -13,7 +13,7 @@ import yaml
 from harness import API, HOST, NAVIGATION, OTHER_HOST, ROOT, Sealjar
 from moved_clock import MovedClock
 from products import PRODUCTS, QUESTION_HOST, blocks, ingress_page
-from servers import Kind, running
+from servers import PRIVATE, Kind, running
 from spoofing import IDENTITY, SPELLINGS, SPOOFED, batches
 from test_failures import away
 from unresponsive import Impatient, Mute
@@ -45,8 +45,8 @@ def page(product, certificate, page_sealjar, app):
     yield from running(with_certificate(product, certificate), certificate, page_sealjar, app)
 
 
-def with_certificate(product: str, certificate) -> Kind:
-    kind = PRODUCTS[product]()
+def with_certificate(product: str, certificate, recipe: str = "") -> Kind:
+    kind = PRODUCTS[product](recipe)
     return replace(
         kind, main=kind.main.replace("{here}/cert.pem", str(certificate)).replace("{here}/key", f"{certificate.parent}/key")
     )
@@ -128,6 +128,40 @@ def test_the_renewed_cookie_reaches_the_browser(page, page_sealjar, method, minu
     answer = page(method, "/set-cookie", [("Cookie", cookie)])
     assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
     assert answer.values("Cache-Control") == ["private"]
+
+
+def test_the_back_button_finds_no_page_with_private_data(product, certificate, page_sealjar, app):
+    for page in running(with_certificate(product, certificate, PRIVATE), certificate, page_sealjar, app):
+        token = page_sealjar.sign_in()
+        cookie = ("Cookie", token)
+        for path, cached in (("/html", "no-store"), ("/gone", "no-store"), ("/script", app.STORED)):
+            answer = page("GET", path, [*NAVIGATION, cookie])
+            assert (answer.body, answer.values("Cache-Control"), answer.cookies()) == (app.TEXT, [cached], ["theme=dark"])
+        assert page("GET", "/html", NAVIGATION).values("Cache-Control") == ["no-store"]
+        assert page("GET", "/auth/login", NAVIGATION).values("Cache-Control") == ["no-store"]
+        page_sealjar.clock.pass_minutes(5)
+        answer = page("GET", "/html", [("Cookie", token)])
+        assert sorted(value.partition("=")[0] for value in answer.cookies()) == ["__Host-sealjar", "theme"]
+        assert answer.values("Cache-Control") == ["no-store"]
+
+
+def test_without_the_recipe_the_application_decides(page, page_sealjar, app):
+    assert page("GET", "/html", [("Cookie", page_sealjar.sign_in())]).values("Cache-Control") == [app.STORED]
+
+
+def test_a_form_sent_without_a_session_leads_back_to_its_page(page, app):
+    form = [*NAVIGATION[:-1], ("Sec-Fetch-Site", "same-origin"), ("Referer", f"https://{HOST}/form?a=1")]
+    with app.sees_nothing():
+        answer = page("POST", "/save", form, b"a=1")
+    url = urlsplit(answer.location)
+    assert (answer.status, url.path, url.query) == (303, "/auth/login", "rd=%2Fform%3Fa%3D1")
+
+
+def test_a_password_manager_finds_the_page_to_change_the_password(page, app):
+    with app.sees_nothing():
+        answer = page("GET", "/.well-known/change-password", NAVIGATION)
+        assert (answer.status, answer.location) == (302, "/auth/password")
+        assert page("GET", "/.well-known/change-passwordx", API).status == 401
 
 
 def test_a_websocket_and_a_large_upload_get_through(page, page_sealjar, app):
