@@ -30,8 +30,9 @@ FIELDS = {
 }
 
 
-def attack_form(target):
-    hidden = "".join(f"<input type=hidden name={name} value='{value}'>" for name, value in FIELDS.items())
+def attack_form(target, token=FIELDS["csrf_token"]):
+    fields = {**FIELDS, "csrf_token": token}
+    hidden = "".join(f"<input type=hidden name={name} value='{value}'>" for name, value in fields.items())
     return f"<form method=post action='{target}'>{hidden}<button>Win</button></form>"
 
 
@@ -59,13 +60,35 @@ def test_a_form_of_another_site_does_nothing_in_somebodys_name(page, origin, oth
     expect_signed_in(page, login)
 
 
-def test_nobody_is_signed_in_by_a_form_of_another_site(page, origin, other_site):
-    other_site.pages["/win"] = attack_form(origin + "/auth/login")
-    page.goto(f"http://evil.localhost:{other_site.port}/win")
-    with page.expect_response(origin + "/auth/login") as answer:
-        page.get_by_role("button", name="Win").click()
+def sign_in_token(page, origin):
+    open_sign_in(page, origin)
+    return page.locator("input[name=csrf_token]").first.input_value()
+
+
+@pytest.mark.parametrize("attacker", ATTACKS)
+def test_nobody_is_signed_in_by_a_form_of_another_site(profile, origin, other_site, attacker):
+    """The form has a token of a sign-in page that the attacker opened."""
+    token = sign_in_token(profile().new_page(), origin)
+    visitor = profile().new_page()
+    sign_in_token(visitor, origin)
+    other_site.pages["/win"] = attack_form(origin + "/auth/login", token)
+    visitor.goto(ATTACKS[attacker][0].format(other_site.port) + "/win")
+    with visitor.expect_response(origin + "/auth/login") as answer:
+        visitor.get_by_role("button", name="Win").click()
     assert answer.value.status == 403
-    assert cookie(page.context) is None
+    assert cookie(visitor.context) is None
+
+
+def test_three_sign_in_pages_that_were_opened_at_once_work(profile, origin, login):
+    """Each has its own token, and the browser keeps the cookie of the last."""
+    context = profile()
+    pages = []
+    for _ in range(3):
+        context.clear_cookies()
+        pages.append(context.new_page())
+        open_sign_in(pages[-1], origin, "?rd=/auth/status")
+    submit_sign_in(pages[0], login, PASSWORD)
+    expect_signed_in(pages[0], login)
 
 
 def test_a_sandboxed_frame_of_origin_null_does_nothing(page, origin, other_site, login):
