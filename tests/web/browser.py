@@ -95,6 +95,11 @@ def submit_sign_in(page: Page, login: str, password: str = PASSWORD):
     press(page, "Sign in")
 
 
+def spoil_token(page: Page):
+    """Makes the form's token invalid."""
+    page.locator("[name=csrf_token]").evaluate("field => field.value = 'x'.repeat(90)")
+
+
 def press(page: Page, button: str):
     """Presses a button and waits for the page that comes of it."""
     with page.expect_navigation():

@@ -2,7 +2,6 @@
 people and problems for programs; and no page does what the policy forbids."""
 
 from browser import (
-    FORM,
     choose_password,
     cookie,
     expect_error_at,
@@ -10,6 +9,7 @@ from browser import (
     open_sign_in,
     press,
     sign_in,
+    spoil_token,
     status_of,
     still_signed_in,
     submit_sign_in,
@@ -27,7 +27,7 @@ def test_the_sign_in_page_is_for_everybody(page, origin, login):
     submit_sign_in(page, login, "not the password")
     expect_error_at(page, "Password")
     look(page, "sign-in-wrong")
-    page.context.clear_cookies(name=FORM)
+    spoil_token(page)
     submit_sign_in(page, login)
     expect(page.get_by_role("alert")).to_be_visible()
     look(page, "sign-in-stale")
