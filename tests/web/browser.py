@@ -42,10 +42,15 @@ def chromium():
 
 
 def find_chromium() -> str:
-    binary = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not binary:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NO CHROMIUM HERE: the browser tests did not run")
-    return binary
+    return os.environ.get("CHROMIUM") or find_program("chromium")
+
+
+def find_program(name: str) -> str:
+    """Returns the path of a program. Without it, the tests that need it are skipped, but fail where all must run."""
+    path = shutil.which(name)
+    if not path:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"NO {name} HERE: the browser tests did not run")
+    return path
 
 
 class Profiles:
