@@ -1,0 +1,129 @@
+"""The sites that the browsers visit: an application behind Caddy and Sealjar, a site of another origin, and a Sealjar alone."""
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from browser import find_program
+from harness import ROOT, App, Client, Sealjar, free_port, make_certificate
+from processes import running
+from waiting import until
+
+CADDY = """
+{{
+    admin off
+    auto_https disable_redirects
+    default_bind 127.0.0.1
+    servers {{
+        protocols h1 h2
+    }}
+}}
+import {here}/Caddyfile
+localhost:{other_port} {{
+    tls {here}/cert.pem {here}/key.pem
+    header Content-Type text/html
+    respond "<h1>Elsewhere</h1>"
+}}
+"""
+
+
+class Pages(App):
+    """An application with pages for people. `hop` is where `/hop` redirects to."""
+
+    hop = ""
+    pages = {
+        "/": "<h1>Home</h1>",
+        "/page": "<h1>Page</h1>",
+        "/private": "<h1>Private</h1>",
+        "/form": "<h1>Form</h1><form method=post action=/save><button>Save</button></form>",
+        "/save": "<h1>Saved</h1>",
+        "/files": "<h1>Files</h1><a download href=/report>Report</a>",
+        "/report": "The report",
+    }
+
+    def answer_path(self, handler) -> bool:
+        path = handler.path.partition("?")[0]
+        if path == "/hop":
+            handler.send_response(302)
+            handler.send_header("Location", self.hop)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return True
+        if path not in self.pages:
+            return False
+        body = self.pages[path].encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html; charset=utf-8")
+        handler.send_header("Content-Length", str(len(body)))
+        if path == "/private":
+            handler.send_header("Cache-Control", "no-store")
+        handler.end_headers()
+        handler.wfile.write(body)
+        return True
+
+    def requests(self, path: str) -> list:
+        """The methods of the requests for a path, and the targets as they came."""
+        return [(seen.method, seen.path) for seen in list(self.seen) if seen.path.partition("?")[0] == path]
+
+
+class Site:
+    """The application's origin, and another origin, to which `/hop` redirects."""
+
+    def __init__(self, app: Pages, port: int, other_port: int):
+        self.app, self.origin, self.elsewhere = app, f"https://localhost:{port}", f"https://localhost:{other_port}"
+        app.hop = f"{self.elsewhere}/"
+
+
+@contextmanager
+def proxied_site(here: Path):
+    """Starts an application, Sealjar, and Caddy with the files in `deploy/caddy`."""
+    caddy, port, other_port = find_program("caddy"), free_port(), free_port()
+    settings = [f"http.public_origins=https://localhost:{port}", "http.trusted_proxies=127.0.0.1"]
+    app = Pages()
+    try:
+        with served(here / "sealjar", *settings) as sealjar:
+            configure_caddy(here / "caddy", port, other_port, sealjar.port, app.port)
+            with (here / "log").open("wb") as log:
+                command = [caddy, "run", "--config", here / "caddy/main", "--adapter", "caddyfile"]
+                with running(command, cwd=here, env={"HOME": str(here)}, stdout=log, stderr=log):
+                    until(lambda: answers(port, here / "caddy/cert.pem"), bool)
+                    yield Site(app, port, other_port)
+    finally:
+        app.stop()
+
+
+@contextmanager
+def served(home: Path, *settings: str):
+    """Starts a Sealjar, and stops it."""
+    home.mkdir()
+    sealjar = Sealjar(home, *settings)
+    try:
+        yield sealjar.start()
+    finally:
+        sealjar.stop()
+
+
+def configure_caddy(here: Path, port: int, other_port: int, sealjar: int, app: int):
+    """Copies the files in `deploy/caddy`, and replaces addresses and paths."""
+    shutil.copytree(ROOT / "deploy/caddy", here)
+    certificate, key = make_certificate(here)
+    caddyfile = here / "Caddyfile"
+    text = caddyfile.read_text()
+    replaced = {
+        "\napp.example.com {": f"\nlocalhost:{port} {{",
+        "127.0.0.1:8080": f"127.0.0.1:{sealjar}",
+        "127.0.0.1:3000": f"127.0.0.1:{app}",
+        "/etc/sealjar/tls/cert.pem /etc/sealjar/tls/key.pem": f"{certificate} {key}",
+    }
+    for old, new in replaced.items():
+        assert old in text, f"deploy/caddy/Caddyfile does not have {old}"
+        text = text.replace(old, new)
+    caddyfile.write_text(text)
+    (here / "main").write_text(CADDY.format(here=here, other_port=other_port))
+
+
+def answers(port: int, certificate: Path) -> bool:
+    try:
+        return Client(port, certificate)("GET", "/auth/login", [("Accept", "text/html")], host=f"localhost:{port}").status == 200
+    except OSError:
+        return False
