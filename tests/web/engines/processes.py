@@ -10,12 +10,15 @@ from harness import PATIENCE
 
 @contextmanager
 def running(command: list, **options):
-    """Runs a program in a process group of its own. In the end, the whole group is killed, also when a test fails: profiles are
-    temporary, so there is nothing to save."""
+    """Runs a program in a process group of its own. In the end, also when a test fails, no process of the group is left."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
     try:
         yield process
     finally:
+        # Xvfb removes its socket and its lock only if it may end by itself.
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
