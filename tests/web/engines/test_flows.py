@@ -90,12 +90,20 @@ def test_a_sign_in_after_a_sign_out_ends_at_the_home_page(tab, site):
     assert (tab.url(), tab.heading()) == (f"{site.origin}/", "Home")
 
 
-def test_without_a_proxy_all_entrances_lead_on(profile, tab, alone):
-    session, password = "You are signed in", "Change your password"
-    for path, page in [("/", session), ("/auth/", session), ("/.well-known/change-password", password)]:
+def test_without_a_proxy_the_session_page_is_the_home(profile, tab, alone):
+    for path in ("/", "/auth/"):
         tab.open(alone + path)
+        assert tab.heading() == "You are not signed in"
+        tab.click("main a")
         submit_sign_in(tab)
-        assert tab.heading() == page, path
+        assert (tab.url(), tab.heading()) == (f"{alone}/auth/status", "You are signed in")
         tab.open(alone + path)
-        assert tab.heading() == page, path
+        assert (tab.url(), tab.heading()) == (f"{alone}/auth/status", "You are signed in")
         profile.clear_cookies()
+
+
+def test_the_well_known_url_leads_to_the_password_page(tab, alone):
+    """A password manager opens this URL: https://www.w3.org/TR/change-password-url/"""
+    tab.open(f"{alone}/.well-known/change-password")
+    submit_sign_in(tab)
+    assert (tab.url(), tab.heading()) == (f"{alone}/auth/password", "Change your password")

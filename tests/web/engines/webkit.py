@@ -106,9 +106,11 @@ class Profile(tab.Profile):
         return self.tabs[-1]
 
     def clear_cookies(self):
-        """Removes the cookies of the hosts that the tabs show: a command for all does not exist."""
+        """Removes the cookies of the hosts that the tabs show: a command for all does not exist. The driver answers before they
+        are gone."""
         for open_tab in self.tabs:
             open_tab.command("DELETE", "/cookie")
+            until(lambda one=open_tab: one.command("GET", "/cookie"), lambda cookies: cookies == [])
 
     def close(self):
         self.clear_cookies()
