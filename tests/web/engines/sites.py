@@ -34,7 +34,7 @@ class Pages(App):
     pages = {
         "/": "<h1>Home</h1>",
         "/page": "<h1>Page</h1>",
-        "/private": "<h1>Private</h1>",
+        "/private": "<h1>Private</h1><a href=/auth/status>Session</a>",
         "/form": "<h1>Form</h1><form method=post action=/save><button>Save</button></form>",
         "/save": "<h1>Saved</h1>",
         "/files": "<h1>Files</h1><a download href=/report>Report</a>",

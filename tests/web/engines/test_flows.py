@@ -74,7 +74,7 @@ def test_a_download_without_a_session_saves_no_page(profile, tab, site):
 
 def test_going_back_after_a_sign_out_shows_no_private_page(tab, site):
     sign_in_at(tab, f"{site.origin}/private")
-    tab.open(f"{site.origin}/auth/status")
+    tab.click("a")
     tab.click(SIGN_OUT)
     for _ in range(2):
         tab.back()
