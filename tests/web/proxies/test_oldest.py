@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from harness import API, HOST, NAVIGATION
 from http2 import connected
-from servers import KINDS, OWN_RULE, PUBLIC, WHEELS, running, with_http2
+from servers import KINDS, OWN_RULE, PRIVATE, PUBLIC, WHEELS, running, with_http2
 from spoofing import SPOOFED
 from test_failures import Impostor
 from test_http2 import connect
@@ -20,7 +20,7 @@ OLDEST = [
 
 @pytest.fixture(scope="module", params=OLDEST, ids=lambda kind: kind.name)
 def oldest(request, certificate, timed_sealjar, app):
-    yield from running(with_http2(request.param), certificate, timed_sealjar, app, recipes=(OWN_RULE, PUBLIC))
+    yield from running(with_http2(request.param), certificate, timed_sealjar, app, recipes=(OWN_RULE, PUBLIC, PRIVATE))
 
 
 def test_nobody_gets_in_without_a_session(oldest, app):
@@ -49,6 +49,18 @@ def test_a_public_path_opens_no_other(oldest, app, target):
     assert oldest("GET", "/public/x", SPOOFED).app_saw().values("Remote-User") == []
     with app.sees_nothing():
         assert oldest("GET", target, API).status in (400, 401)
+
+
+def test_the_back_button_finds_no_page_with_private_data(oldest, timed_sealjar, app):
+    cookie = ("Cookie", timed_sealjar.sign_in())
+    cached = {path: oldest("GET", path, [cookie]).values("Cache-Control") for path in ("/html", "/script")}
+    assert cached == {"/html": ["no-store"], "/script": [app.STORED]}
+
+
+def test_password_managers_reach_sealjar_without_a_session(oldest, app):
+    with app.sees_nothing():
+        answer = oldest("GET", "/.well-known/change-password", NAVIGATION)
+    assert (answer.status, answer.location) == (302, "/auth/password")
 
 
 @pytest.mark.parametrize("kind", OLDEST, ids=lambda kind: kind.name)
