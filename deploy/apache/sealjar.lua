@@ -75,9 +75,15 @@ local function set_facts(r)
     r.headers_in["X-Forwarded-Host"] = r.headers_in["Host"]
 end
 
+-- Whether a browser opens a page. A service worker of the application may open it (the mode same-origin, or the destination empty). A
+-- download has the destination empty, too, and does not name HTML.
 local function navigates(r)
     local mode = r.headers_in["Sec-Fetch-Mode"]
-    return mode == "navigate" or not mode and (r.headers_in["Accept"] or ""):find("text/html", 1, true)
+    if mode == "navigate" and r.headers_in["Sec-Fetch-Dest"] ~= "empty" then
+        return true
+    end
+    local names_html = (r.headers_in["Accept"] or ""):find("text/html", 1, true)
+    return (not mode or mode == "navigate" or mode == "same-origin") and names_html
 end
 
 local function is_public(r)

@@ -10,6 +10,12 @@ from harness import API, HOST, NAVIGATION, OTHER_HOST, PASSWORD
 
 # Old browsers send no Sec-Fetch-Mode.
 OLD_NAVIGATION = [("Accept", "text/html,*/*;q=0.8")]
+# What passes through a service worker of the application, in Chromium and in Firefox.
+WORKER = [*OLD_NAVIGATION, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate")]
+FIREFOX_WORKER = [*WORKER[:-1], ("Sec-Fetch-Mode", "same-origin")]
+# `<a download>` in Chromium, and a script that asks for its own origin only.
+DOWNLOAD = WORKER[1:]
+SCRIPT = [("Accept", "*/*"), *FIREFOX_WORKER[1:]]
 # A proxy may also close the connection before it has read all of a request.
 REFUSED = suppress(OSError, http.client.HTTPException)
 
@@ -21,7 +27,7 @@ def assert_sent_to_sign_in(answer, target):
     assert parse_qs(url.query)["rd"] == [target]
 
 
-@pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION])
+@pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION, WORKER, FIREFOX_WORKER])
 def test_a_visitor_without_a_session_is_sent_to_sign_in_and_back(proxy, app, headers):
     target = "/reports/7?year=2026&q=a%20b%26c"
     with app.sees_nothing():
@@ -56,6 +62,12 @@ def test_a_password_manager_finds_the_page_to_change_the_password(proxy, app):
 def test_a_program_without_a_session_is_told_401(proxy, app, method):
     with app.sees_nothing():
         assert proxy(method, "/reports", API).status == 401
+
+
+@pytest.mark.parametrize("headers", [DOWNLOAD, SCRIPT])
+def test_a_download_without_a_session_is_told_401(proxy, app, headers):
+    with app.sees_nothing():
+        assert proxy("GET", "/report.pdf", headers).status == 401
 
 
 def test_a_script_in_a_page_is_told_401_although_it_accepts_html(proxy, app):
