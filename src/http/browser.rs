@@ -1,6 +1,8 @@
 //! Who is asking: a person before a browser window, or a program.
 
-use salvo::http::header::{ACCEPT, HeaderMap, HeaderName};
+use salvo::http::header::{ACCEPT, HeaderMap, HeaderName, REFERER};
+
+use crate::web::origin::Origin;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -56,6 +58,18 @@ fn names_html(accept: &[u8]) -> bool {
     })
 }
 
+/// Returns path and query of the page that a request comes from ([RFC 9110 section
+/// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)), if the page has this origin, and is the only one that is named. It
+/// decides only where a visitor is led to, or what a page says.
+pub(crate) fn referer<'h>(headers: &'h HeaderMap, own: &Origin) -> Option<&'h str> {
+    let mut fields = headers.get_all(REFERER).iter();
+    let (Some(referer), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    let path = referer.to_str().ok()?.strip_prefix(&own.to_string())?;
+    path.split('#').next().filter(|path| path.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +123,28 @@ mod tests {
             ("fetch() for HTML", Some("cors"), Some("empty"), HTML, false),
         ] {
             assert_eq!(navigates(mode, destination, accept), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_referer_is_a_page_of_the_same_origin() {
+        let own = Origin::parse("https://app.example.com").expect("an origin");
+        for (fields, expected) in [
+            (&["https://app.example.com/a?b=c"][..], Some("/a?b=c")),
+            (&["https://app.example.com/a#b"], Some("/a")),
+            (&["https://app.example.com/"], Some("/")),
+            (&["https://app.example.com"], None),
+            (&["https://app.example.com.evil.example/"], None),
+            (&["https://app.example.com:8443/"], None),
+            (&["https://app.example.com@evil.example/"], None),
+            (&["http://app.example.com/"], None),
+            (&["/a"], None),
+            (&[""], None),
+            (&[], None),
+            (&["https://app.example.com/a", "https://app.example.com/a"], None),
+        ] {
+            let headers = fields.iter().map(|field| (REFERER, field.parse().expect("a header value"))).collect();
+            assert_eq!(referer(&headers, &own), expected, "{fields:?}");
         }
     }
 }

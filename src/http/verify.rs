@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 
 use salvo::http::Method;
-use salvo::http::header::{HOST, HeaderMap, REFERER};
+use salvo::http::header::{HOST, HeaderMap};
 use salvo::http::uri::Uri;
 
 use crate::clock::Now;
@@ -24,7 +24,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::return_url::{self, ReturnUrl};
 use crate::http::rules::{BadRule, Rules, Unmet};
-use crate::http::{identity, renew};
+use crate::http::{browser, identity, renew};
 use crate::log_sampler::sampled;
 use crate::metrics::UNREADABLE_RULES;
 use crate::session::Verified;
@@ -264,12 +264,7 @@ impl<'r> Asked<'r> {
     /// The path of the page that sent the request, with its query: of a page of the same origin, and not one of ours, from which
     /// the visitor would be led on again.
     fn sending_page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        let mut fields = headers.get_all(REFERER).iter();
-        let (Some(referer), None) = (fields.next(), fields.next()) else {
-            return None;
-        };
-        let path = referer.to_str().ok()?.strip_prefix(&self.served.origin.to_string())?;
-        let path = path.split('#').next().filter(|path| path.starts_with('/'))?;
+        let path = browser::referer(headers, &self.served.origin)?;
         (!return_url::is_ours(path)).then_some(path)
     }
 }

@@ -460,6 +460,27 @@ async fn the_sign_in_page_says_why_a_session_has_ended() {
 }
 
 #[tokio::test]
+async fn a_browser_that_keeps_no_cookies_is_told_so() {
+    let site = Site::new().await;
+    let (cookie, _) = sign_in_form(&site).await;
+    let session = site.login("alice").await.cookie();
+    for (referer, cookie, is_told) in [
+        ("/auth/login?rd=%2Fapp", "", true),
+        ("/auth/login", "", true),
+        ("/auth/login?rd=%2Fapp", &*cookie, false),
+        ("/auth/login?rd=%2Fapp", &*session, false),
+        ("/auth/status", "", false),
+        ("/app", "", false),
+    ] {
+        let request = site.get("/auth/login?rd=%2Fapp").cookie(cookie).navigate();
+        let page = request.header("referer", &format!("{ORIGIN}{referer}")).send().await;
+        assert_eq!(page.page().1.contains("your browser blocks the cookies"), is_told, "{referer} {cookie}");
+    }
+    let another = site.get("/auth/login").navigate().header("referer", "https://evil.example/auth/login").send().await;
+    assert!(!another.body.contains("your browser blocks the cookies"));
+}
+
+#[tokio::test]
 async fn a_change_of_the_password_asks_for_it_twice() {
     let site = Site::new().await;
     let session = site.login("alice").await;

@@ -26,12 +26,16 @@ negative_data_rejection.expected-statuses = [302, 400, 401, 403, 404, 405, 406, 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return Sealjar(tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    (home / "logo.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    return Sealjar(home, "pages.logo=logo.svg")
 
 
 @pytest.fixture
 def server(home):
     yield home.start(*UNTHROTTLED)
+    # It may have changed any number of times.
+    home.command("users", "passwd", "alice", stdin=PASSWORD + "\n")
     home.stop()
 
 

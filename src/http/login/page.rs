@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::http::browser;
 use crate::http::context::Context;
 use crate::http::forms::{Entry, SignInForm};
 use crate::http::pages::SignInPage;
@@ -60,11 +61,12 @@ fn form(context: &Context, entry: &Entry, remarks: Remarks) -> Result<Reply, Pro
     let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
     let session = context.verify(site, context.now(), context.renewal_window(), login_name);
     // Tells those who were sent here why.
-    let ended = match session {
-        Err(refusal @ (Refusal::Expired | Refusal::Revoked)) if !remarks.is_error() => Some(refusal),
+    let why = match session {
+        _ if remarks.is_error() => None,
+        Err(refusal @ (Refusal::Expired | Refusal::Revoked)) => Some(Problem::Session(refusal).words(context.texts())),
+        Err(Refusal::Missing) if has_lost_cookies(context) => Some(context.texts().sign_in.cookies_blocked.into()),
         _ => None,
     };
-    let ended = ended.map(|refusal| Problem::Session(refusal).words(context.texts()));
     let rd = entry.rd(&context.app.pages.home);
     let page = SignInPage {
         shell: context.shell(context.texts().common.sign_in).of_error(remarks.is_error()),
@@ -73,10 +75,17 @@ fn form(context: &Context, entry: &Entry, remarks: Remarks) -> Result<Reply, Pro
         login: &entry.login,
         remember: entry.remember,
         signed_in_as: session.ok(),
-        notice: remarks.notice.or(ended.as_deref()),
+        notice: remarks.notice.or(why.as_deref()),
         login_error: remarks.login_error.as_deref(),
         password_error: remarks.password_error.as_deref(),
         form_error: remarks.form_error.as_deref(),
     };
     Ok(Reply::page(&page).form_cookie(form_cookie))
+}
+
+/// Returns whether the browser comes from this very page, and has not even the cookie that the page sets. It is so after a sign-in in a
+/// browser that keeps no cookies: the page that the sign-in leads to sends it back here.
+fn has_lost_cookies(context: &Context) -> bool {
+    let page = context.served().ok().and_then(|served| browser::referer(context.headers(), &served.origin));
+    page.is_some_and(|path| path.split('?').next() == Some(context.uri().path())) && context.sign_in_form().is_none()
 }

@@ -25,6 +25,7 @@ pub(super) static TEXTS: Texts = Texts {
         remember_hint: "Only on a device that is yours alone.",
         out_of_date: "This page was out of date. Please sign in again.",
         without_cookie: "This page was open for too long, or your browser blocks the cookies of this site. Please try again.",
+        cookies_blocked: "If you have just signed in, your browser blocks the cookies of this site. Allow them, and sign in again.",
     },
     session: Session {
         heading: "You are signed in",

@@ -50,6 +50,8 @@ pub(crate) struct SignIn {
     pub(crate) out_of_date: &'static str,
     /// The form's cookie is not there.
     pub(crate) without_cookie: &'static str,
+    /// A sign-in seems to have led back here, because the browser kept no cookie of it.
+    pub(crate) cookies_blocked: &'static str,
 }
 
 /// Texts of `/auth/status`.
