@@ -5,8 +5,9 @@
 //!    another method 405.
 //! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
 //!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
-//! 4. Any other request is admitted or refused (host, but not for the files of the pages, length, origin), the key ring is read again if one of its cookies names a key
-//!    that is not held, and then Salvo calls the handler. If it may change something, it runs to its end (`web/changes.rs`).
+//! 4. Any other request is admitted or refused (host, length, origin; the files of the pages are served for every host), the key ring
+//!    is read again if one of its cookies names a key that is not held, and then Salvo calls the handler. If it may change something,
+//!    it runs to its end (`web/changes.rs`).
 //!
 //! The admin listener refuses no target and has no hot routes. Salvo calls its handlers at once.
 //!

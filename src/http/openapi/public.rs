@@ -37,12 +37,15 @@ field `Allow`. A request that is not valid HTTP is 400 without a body. A head th
 fields, is 431: over HTTP/2 with too many fields the body is a line of text, otherwise there is none. Over HTTP/2 a request is 503 \
 without a body if unfinished requests use too much memory.";
 
+const OK: StatusCode = StatusCode::OK;
 const AUTH: &str = "session";
 const OTHER: &str = "other";
 
 pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
 /// Problems of every route except those for proxies.
 const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
+/// The same for routes that are served for every host.
+const ADMITTED_FOR_ANY_HOST: [Problem; 3] = [Problem::Authority, Problem::TooLarge, FAILED];
 /// Problems of every route that reads a body.
 const SUBMITTED: [Problem; 5] =
     [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];
@@ -78,19 +81,15 @@ const BEGUN: &str = "The new session.";
 pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     let mut all = sessions(shared);
     all.extend(passwords(shared));
-    let style = public("style", OTHER, "The style sheet of the pages.")
-        .content(StatusCode::OK, "text/css", string(), "The style sheet.")
-        .build(shared);
-    all.push(Described::at("/auth/style.css").get(style));
-    let icon = public("icon", OTHER, "The icon of the pages, if there is no logo.")
-        .content(StatusCode::OK, "image/svg+xml", string(), "The icon.")
-        .build(shared);
-    all.push(Described::at("/auth/icon.svg").get(icon));
-    let logo = public("logo", OTHER, "The logo of the pages.")
-        .problems(&[Problem::NOT_FOUND])
-        .content(StatusCode::OK, "image/*", string(), "The file that `pages.logo` names.")
-        .build(shared);
-    all.push(Described::at("/auth/logo").get(logo));
+    let file = |id, summary| operation::Described::public(id, OTHER, summary).problems(&ADMITTED_FOR_ANY_HOST);
+    let style = file("style", "The style sheet of the pages.").content(OK, "text/css", string(), "The style sheet.");
+    all.push(Described::at("/auth/style.css").get(style.build(shared)));
+    let icon = file("icon", "The icon of the pages, if there is no logo.");
+    let icon = icon.content(OK, "image/svg+xml", string(), "The icon.");
+    all.push(Described::at("/auth/icon.svg").get(icon.build(shared)));
+    let logo = file("logo", "The logo of the pages.").problems(&[Problem::NOT_FOUND]);
+    let logo = logo.content(OK, "image/*", string(), "The file that `pages.logo` names.");
+    all.push(Described::at("/auth/logo").get(logo.build(shared)));
     for (path, id, summary, to) in [
         ("/", "root", "Leads to the session.", "/auth/status"),
         ("/auth", "auth", "Leads to the session.", "/auth/status"),
@@ -139,7 +138,6 @@ fn rd(text: &str) -> Parameter {
 }
 
 fn sessions(shared: &mut Shared) -> Vec<Described> {
-    const OK: StatusCode = StatusCode::OK;
     let session = shared.of::<SessionView<'_>>();
     let status = public("status", AUTH, "The session.")
         .text("JSON, or a page for a navigation. May renew the session.")
@@ -192,7 +190,6 @@ fn sign_out(id: &str, summary: &str) -> operation::Described {
 }
 
 fn passwords(shared: &mut Shared) -> Vec<Described> {
-    const OK: StatusCode = StatusCode::OK;
     let session = shared.of::<SessionView<'_>>();
     let begins = |operation: operation::Described, to: &str| {
         operation
