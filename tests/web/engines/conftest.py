@@ -1,5 +1,6 @@
 """One browser of each engine, and the sites for all tests of this folder."""
 
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import webkit
 from sites import proxied_site, served
 
 ENGINES = {"chromium": chromium, "firefox": firefox, "webkitgtk": webkit}
+
+
+def pytest_configure():
+    """A `kill` ends the tests as Ctrl-C does, so that no browser is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=ENGINES)

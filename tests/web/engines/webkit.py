@@ -138,4 +138,6 @@ class Tab(tab.Tab):
         self.command("POST", f"/element/{element}/click")
 
     def start_back(self):
+        # The driver of 2.50 never answers again if the page comes from the back-forward cache and only the page that is left has
+        # `Cross-Origin-Opener-Policy`, as Sealjar's pages do: then the test fails after `PATIENCE`.
         self.command("POST", "/back")
