@@ -533,7 +533,7 @@ async fn every_answer_carries_the_policy_and_over_https_hsts() {
 
 /// An application may redirect to another origin right after the form, and browsers apply the policy to its redirect.
 #[tokio::test]
-async fn a_form_may_lead_to_any_https_origin_and_to_http_only_beside_http() {
+async fn a_form_may_lead_to_https_and_to_http_only_beside_http() {
     for (settings, targets) in [
         (&["http.public_origins=https://app.example.com"][..], "'self' https:"),
         (&["http.public_origins=https://app.example.com:8443", "cookie.domain=example.com"], "'self' https:"),

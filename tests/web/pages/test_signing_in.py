@@ -108,7 +108,7 @@ def test_a_sign_in_page_works_although_its_cookie_is_gone(page, origin, login):
     page.wait_for_url(f"{origin}/protected")
 
 
-def test_a_sign_in_form_that_is_refused_comes_again_and_then_works(page, origin, login):
+def test_a_refused_sign_in_form_comes_again_and_then_works(page, origin, login):
     open_sign_in(page, origin, "?rd=/protected")
     spoil_token(page)
     submit_sign_in(page, login)

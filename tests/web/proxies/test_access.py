@@ -51,7 +51,7 @@ def test_a_form_sent_without_a_session_leads_back_to_its_page(proxy, app):
         assert_sent_to_sign_in(answer, "/form?a=1&b=%2F")
 
 
-def test_a_password_manager_finds_the_page_to_change_the_password(proxy, app):
+def test_a_password_manager_finds_the_change_of_the_password(proxy, app):
     with app.sees_nothing():
         for headers in (NAVIGATION, API):
             answer = proxy("GET", "/.well-known/change-password", headers)

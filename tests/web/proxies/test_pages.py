@@ -157,7 +157,7 @@ def test_a_form_sent_without_a_session_leads_back_to_its_page(page, app):
     assert (answer.status, url.path, url.query) == (303, "/auth/login", "rd=%2Fform%3Fa%3D1")
 
 
-def test_a_password_manager_finds_the_page_to_change_the_password(page, app):
+def test_a_password_manager_finds_the_change_of_the_password(page, app):
     with app.sees_nothing():
         answer = page("GET", "/.well-known/change-password", NAVIGATION)
         assert (answer.status, answer.location) == (302, "/auth/password")
