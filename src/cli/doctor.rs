@@ -9,6 +9,7 @@ mod files;
 mod keys;
 mod machine;
 mod origins;
+mod pages;
 mod passwords;
 mod report;
 mod server;
@@ -51,6 +52,7 @@ impl Doctor {
         sessions::check(config, &mut report);
         origins::check(config, &mut report);
         tls::check(config, &mut report);
+        pages::check(config, &mut report);
         let store = store::check(config, ring.as_ref(), &mut report).await;
         clock::check(ring.as_ref(), store.as_ref(), &mut report).await;
         passwords::check(config, store.as_ref(), &mut report).await;

@@ -155,7 +155,7 @@ impl From<ServeError> for CliError {
                 Self::io(&error).hint(format!("{directory}choose another address with {flag}, such as 127.0.0.1:9000"))
             }
             ServeError::Logo(_) => Self::io(&error).hint(
-                "pages.logo names a file of at most 256 KiB that the user of the server can read; without this setting there is no logo",
+                "set pages.logo to an image file of at most 256 KiB that the user of the server can read, or remove the setting",
             ),
             ServeError::Tls(_) => Self::io(&error).hint(
                 "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",

@@ -239,6 +239,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
             "problem",
             "tls.private_key",
         ),
+        (set("pages.logo=nowhere.svg"), "pages.logo", "problem", "at most 256 KiB"),
         (site(&[trusting, "http.idle_timeout=60s"]), "http.idle_timeout", "warning", "75s"),
         ([&SITE[..], &SITE].concat(), "http.public_origins", "warning", "once"),
         ([&SITE[..], &["--public-origin", "http://localhost"]].concat(), "http.public_origins", "warning", "localhost"),
