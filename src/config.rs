@@ -156,15 +156,15 @@ section! {
 section! {
     /// The pages of the server: sign-in, session, change of the password, errors.
     Pages {
-        /// Page that a sign-in leads to if nothing else was asked for: a path such as `/` on the host of the sign-in, or a URL such
-        /// as `https://app.example.com/`. The pages have a link to it. Without a proxy in front, `/` leads to the page of the
-        /// session.
+        /// Page that a sign-in leads to if nothing else was asked for. It is a path such as `/` on the host of the sign-in, or a URL
+        /// with a path, such as `https://app.example.com/`. Below `/auth/`, only `/auth/status` is possible. The pages have a link
+        /// to it. Without a proxy in front, `/` leads to the page of the session.
         home: String,
         /// Name of the service in the heading and the title of every page, at most 64 characters. If it is not set, the name of the
         /// host is used.
         title: String,
         /// Image file that every page shows above its heading: SVG, PNG, JPEG or WebP, at most 256 KiB. The server reads it at the
-        /// start and serves it itself. If it is not set, the pages show no logo.
+        /// start and serves it itself. If it is not set, the pages show no logo. A file that cannot be used stops the start.
         logo: PathBuf,
         /// Language of the pages. The only one at present is `en`.
         language: Language,

@@ -13,7 +13,7 @@ impl Pages {
         let Self { home, title, logo, language } = self;
         let home = ReturnUrl::home(home).ok_or_else(|| {
             let reason = format!(
-                "{home:?} is neither a path such as / nor a URL such as https://app.example.com/; a page below /auth/ other than /auth/status leads nowhere"
+                "{home:?} must be a path such as /, or a URL with a path, such as https://app.example.com/; http is for loopback hosts only, and below /auth/ only /auth/status is possible"
             );
             bad("pages.home", &reason)
         })?;
@@ -46,10 +46,11 @@ mod tests {
     fn refuses_what_pages_cannot_show() {
         let long = "x".repeat(65);
         for (setting, text, says) in [
-            ("pages.home", "", "is neither a path"),
-            ("pages.home", "app", "is neither a path"),
-            ("pages.home", "/auth/login", "is neither a path"),
-            ("pages.home", "http://app.example.com/", "is neither a path"),
+            ("pages.home", "", "must be a path"),
+            ("pages.home", "app", "must be a path"),
+            ("pages.home", "/auth/login", "must be a path"),
+            ("pages.home", "https://app.example.com", "a URL with a path"),
+            ("pages.home", "http://app.example.com/", "http is for loopback hosts only"),
             ("pages.title", &*long, "at most 64 characters"),
             ("pages.title", " x", "without spaces at its ends"),
             ("pages.title", "a\nb", "in one line"),
