@@ -170,7 +170,9 @@ pub(super) struct Resource {
 
 impl Resource {
     pub(super) fn at(path: &'static str) -> Self {
-        Self { path, methods: Methods::default(), router: Router::with_path(&path[1..]) }
+        // Salvo warns of an empty path.
+        let router = if path == "/" { Router::new() } else { Router::with_path(&path[1..]) };
+        Self { path, methods: Methods::default(), router }
     }
 
     /// Adds a handler for GET and, as everywhere, HEAD.
