@@ -384,7 +384,7 @@ async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
     let site = Site::new().await;
     for (path, status, says) in [
         ("/nothing", 404, "There is no such page"),
-        ("/auth/logout", 405, "It is used by a form."),
+        ("/auth/logout", 405, "This page cannot be opened directly"),
         ("/auth/status", 401, "You are not signed in"),
     ] {
         let page = open(&site, path, "").await;
@@ -451,11 +451,11 @@ async fn the_sign_in_page_says_why_a_session_has_ended() {
     };
     assert_eq!(says(&session).await, "", "it is live");
     site.change("alice", Change::Roles(Roles::default())).await;
-    let changed = "You signed out, your account was changed, or your session was used in two places.";
+    let changed = "Your session has ended because you signed out, your account was changed, or the session was used in two places.";
     assert!(says(&session).await.starts_with(changed));
     let session = site.login("alice").await;
     site.advance(Duration::from_secs(30 * 60));
-    assert!(says(&session).await.starts_with("Sessions end after some time."), "it was not used");
+    assert!(says(&session).await.starts_with("You were signed out automatically after some time."), "it was not used");
     assert_eq!(says(&Session("x".repeat(100))).await, "", "nothing is known of it");
 }
 

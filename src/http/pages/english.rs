@@ -52,10 +52,10 @@ pub(super) static TEXTS: Texts = Texts {
         new_hint: "At least 8 characters, and not a common password. Several words are a good choice.",
         again: "New password again",
         submit: "Change password",
-        back_to_sign_in: "Back to the sign-in",
+        back_to_sign_in: "Back to the sign-in page",
         back_to_session: "Back to your session",
         too_short: "This password is too short. Use at least 8 characters.",
-        too_long: "This password is too long. Use at most 1024 bytes, which are 256 to 1024 characters.",
+        too_long: "This password is too long. Use at most 256 characters.",
         common: "Many people use this password or a similar one, so it is easy to guess. Choose another one, such as several words.",
         unchanged: "This is your current password. Choose another one.",
         differs: "The two new passwords are not the same. Enter both again.",
@@ -64,7 +64,7 @@ pub(super) static TEXTS: Texts = Texts {
         heading: "Confirm that it is you",
         intro: "To continue, enter your password again.",
         submit: "Confirm",
-        not_you: "Not you? Look at your session",
+        not_you: "Not your account? Go to your session",
     },
     errors: Errors {
         for_the_operator: "For the operator of this service:",
@@ -72,15 +72,15 @@ pub(super) static TEXTS: Texts = Texts {
         missing: ErrorText { title: "You are not signed in", detail: "Sign in to continue." },
         invalid: ErrorText {
             title: "You are not signed in",
-            detail: "Your browser sent a session that is not valid here. Sign in to continue.",
+            detail: "Your earlier sign-in is not valid here. Sign in to continue.",
         },
         expired: ErrorText {
             title: "Your session has ended",
-            detail: "Sessions end after some time. Sign in again to continue.",
+            detail: "You were signed out automatically after some time. Sign in again to continue.",
         },
         revoked: ErrorText {
             title: "Your session has ended",
-            detail: "You signed out, your account was changed, or your session was used in two places. Sign in again to continue.",
+            detail: "Your session has ended because you signed out, your account was changed, or the session was used in two places. Sign in again to continue.",
         },
         stale: ErrorText {
             title: "Please try again in a moment",
@@ -116,7 +116,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         not_durable: ErrorText {
             title: "Please try again",
-            detail: "Your session has ended, but this could not be saved. Try again. Otherwise it may come back if the server restarts.",
+            detail: "Your session has ended, but this could not be saved. Try again. Otherwise the session may be valid again after the server restarts.",
         },
         key_elsewhere: ErrorText {
             title: "You are still signed in",
@@ -136,7 +136,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         login_name: ErrorText {
             title: "This is not a login name",
-            detail: "This is not a login name. A login name has letters, digits and the characters . _ @ - only, begins with a letter or digit, and has at most 64 characters.",
+            detail: "This is not a login name. A login name begins with a letter or digit. It has only letters, digits and the characters . _ @ - in it, at most 64.",
         },
         new_password: "This password cannot be used",
         too_large: ErrorText {
@@ -165,7 +165,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         form_token: ErrorText {
             title: "This page is out of date",
-            detail: "You signed in or out after you opened it. Nothing was changed.",
+            detail: "You signed in or out after you opened this page. Nothing was changed. Try again.",
         },
         rule: ErrorText {
             title: "You cannot open this page",
@@ -176,7 +176,10 @@ pub(super) static TEXTS: Texts = Texts {
             detail: "This service is not set up correctly. Tell its operator.",
         },
         not_found: ErrorText { title: "There is no such page", detail: "Check the address for a mistake." },
-        method: ErrorText { title: "This address is not a page", detail: "It is used by a form. Nothing was changed." },
+        method: ErrorText {
+            title: "This page cannot be opened directly",
+            detail: "It only works with a button on another page. Nothing was changed. To sign out, go to your session first.",
+        },
         failed: ErrorText {
             title: "Something went wrong",
             detail: "The server could not answer. Try again. If that does not help, tell the operator of this service.",
