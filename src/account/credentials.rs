@@ -111,7 +111,7 @@ impl Reauthentication {
 }
 
 impl PasswordChange {
-    const FIELDS: &str = "the fields are old_password and new_password, both texts; without a session also login, a text, and optionally remember, true or false";
+    const FIELDS: &str = "the fields are old_password and new_password, both texts, and optionally new_password_again; without a session also login, a text, and optionally remember, true or false";
 
     /// Parses the body of a change of the password.
     ///

@@ -188,14 +188,14 @@ fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     let text = Zeroizing::new(format!(
         "\
 sealjar demo at {origin}
-Keys and accounts live in {home} and go when this stops.
+The key and the accounts are in {home}. This directory is deleted when the demo stops.
 
   login     {login}
   password  {password}
 
 In a browser: {origin}/auth/login
 
-By hand: sign in, use the session, look at it, end it, try it again:
+With curl: sign in, use the session, show it, sign out, and try a copy of the cookie:
 
   {curl} -c jar -H 'Content-Type: application/json' -d '{{\"login\":\"{login}\",\"password\":\"{password}\"}}' {origin}/auth/login
   {curl} -b jar -c jar {origin}/protected
@@ -204,7 +204,7 @@ By hand: sign in, use the session, look at it, end it, try it again:
   {curl} -b jar -c jar -X POST {origin}/auth/logout
   {curl} -b copy {origin}/auth/status
 
-Rotate the key under a live session:
+Rotate the key, which signs nobody out:
 
   {program} --keys {keys} keys rotate --activate-in 0s
 

@@ -15,7 +15,7 @@ pub(super) fn connections(wanted: usize) -> usize {
         tracing::warn!(
             open_files = allowed,
             connections = fit,
-            "the limit of open files is too low for http.max_connections on both listeners, which so have fewer; raise it (LimitNOFILE= in systemd, ulimit -n in a shell) or lower http.max_connections"
+            "the limit of open files is too low for http.max_connections, so each listener accepts fewer connections; raise the limit (LimitNOFILE= in systemd, ulimit -n in a shell) or lower http.max_connections"
         );
     }
     wanted.min(fit)

@@ -107,7 +107,7 @@ impl Problem {
             Self::Misdirected => (
                 S::MISDIRECTED_REQUEST,
                 R::Misdirected,
-                "this server does not serve the host that the request names; the operator lists it in http.public_origins",
+                "this server does not serve the host that the request names; if it should, the operator adds the host to http.public_origins",
             ),
             Self::AdminMisdirected => (
                 S::MISDIRECTED_REQUEST,
