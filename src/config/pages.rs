@@ -54,7 +54,7 @@ mod tests {
             ("pages.title", &*long, "at most 64 characters"),
             ("pages.title", " x", "without spaces at its ends"),
             ("pages.title", "a\nb", "in one line"),
-            ("pages.language", "fr", "en"),
+            ("pages.language", "fr", "the only language is en"),
         ] {
             let error = parse(setting, text).expect_err("refused");
             assert!(error.contains(setting) && error.contains(says), "{error}");

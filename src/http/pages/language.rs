@@ -7,9 +7,23 @@ use super::texts::Texts;
 
 /// Language of the pages (`pages.language`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum Language {
-    #[serde(rename = "en")]
     English,
+}
+
+impl TryFrom<String> for Language {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == Self::English.texts().tag { Ok(Self::English) } else { Err("the only language is en") }
+    }
+}
+
+impl From<Language> for String {
+    fn from(language: Language) -> Self {
+        language.texts().tag.to_owned()
+    }
 }
 
 impl Language {

@@ -104,7 +104,11 @@ impl Problem {
             }
             Self::StepUp => Link { href: "/auth/reauthenticate".into(), label: pages.texts.reauthenticate.submit },
             Self::Role | Self::FormToken | Self::KeyElsewhere | Self::OTHER_METHOD => session,
-            _ => pages.home_link().map_or(session, |home| Link { href: home.into(), label: common.home }),
+            // Not to this very page.
+            _ => pages
+                .home_link()
+                .filter(|home| *home != path)
+                .map_or(session, |home| Link { href: home.into(), label: common.home }),
         })
     }
 }
