@@ -41,7 +41,7 @@ impl Submission {
             discard(context.version(), headers, body);
             return Err(Problem::MediaType);
         }
-        let sender = csrf::sender(headers, &app.hosts)?;
+        let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)?;
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);

@@ -33,8 +33,9 @@ pub(crate) enum Sender {
     /// A browser, and nothing says that it is another site. But it may be a page of another one of our origins, or no page.
     Browser,
     /// A page of the very origin that the request is for: `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode` nor `Origin`
-    /// contradicts that. Pages cannot set these fields, and `Sec-Fetch-Site` takes scheme, host, port and all redirects into account
-    /// ([Fetch Metadata, section 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
+    /// contradicts that, not even with another one of our origins. Pages cannot set these fields, and `Sec-Fetch-Site` takes scheme,
+    /// host, port and all redirects into account ([Fetch Metadata, section
+    /// 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
     ///
     /// `Sec-Fetch-Site` alone is not enough. A service worker of the application may pass on a form of another site with `fetch`. In
     /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode`, which is not `navigate`, shows the worker.
@@ -48,7 +49,11 @@ pub(crate) struct CrossSite;
 
 /// Refuses what another site may have sent (rules 1 and 2).
 pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), CrossSite> {
-    if is_open_to_links(method) { Ok(()) } else { sender(headers, hosts).map(drop) }
+    if is_open_to_links(method) {
+        return Ok(());
+    }
+    let is_ours = |value: &[u8]| hosts.is_origin(value);
+    sender_among(headers, is_ours, is_ours).map(drop)
 }
 
 /// Whether a request of another site is let through: a link or an image is a GET. Applications may do as they please with OPTIONS,
@@ -67,9 +72,10 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && has_one(&ORIGIN) && has_one(&ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Returns who sent a request with a method other than GET and HEAD.
-pub(crate) fn sender(headers: &HeaderMap, hosts: &Hosts) -> Result<Sender, CrossSite> {
-    sender_among(headers, |value| hosts.is_origin(value))
+/// Returns who sent a request with a method other than GET and HEAD to the origin `own`.
+pub(crate) fn sender(headers: &HeaderMap, own: &Origin, hosts: &Hosts) -> Result<Sender, CrossSite> {
+    let own = own.to_string();
+    sender_among(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))
 }
 
 /// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
@@ -83,10 +89,17 @@ pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origi
         return Ok(());
     }
     let own = origin.to_string();
-    sender_among(headers, |value| value == own.as_bytes()).map(drop)
+    let is_own = |value: &[u8]| value == own.as_bytes();
+    sender_among(headers, is_own, is_own).map(drop)
 }
 
-fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<Sender, CrossSite> {
+/// Returns the sender. `is_own` says whether a value of `Origin` is the origin that the request is for, and `is_ours` whether pages
+/// of it may send requests.
+fn sender_among(
+    headers: &HeaderMap,
+    is_own: impl Fn(&[u8]) -> bool,
+    is_ours: impl Fn(&[u8]) -> bool,
+) -> Result<Sender, CrossSite> {
     let has = |name: &HeaderName| headers.contains_key(name);
     let all = |name: &HeaderName, is_good: &dyn Fn(&[u8]) -> bool| {
         headers.get_all(name).iter().all(|value| is_good(value.as_bytes()))
@@ -94,7 +107,7 @@ fn sender_among(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Result<
     if has(&SEC_FETCH_SITE) {
         let is_same_origin = all(&SEC_FETCH_SITE, &|site| site == b"same-origin");
         let navigates = all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
-        if is_same_origin && navigates && all(&ORIGIN, &is_ours) {
+        if is_same_origin && navigates && all(&ORIGIN, &is_own) {
             Ok(Sender::SameOrigin)
         } else if all(&SEC_FETCH_SITE, &|site| site == b"same-origin" || site == b"none") {
             Ok(Sender::Browser)
@@ -115,6 +128,7 @@ mod tests {
     use super::*;
 
     const OURS: &str = "https://app.example";
+    const OTHER_OF_OURS: &str = "https://other.example";
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -124,8 +138,12 @@ mod tests {
         headers
     }
 
+    fn own() -> Origin {
+        Origin::parse(OURS).expect("valid")
+    }
+
     fn hosts() -> Hosts {
-        Hosts::new(vec![Origin::parse(OURS).expect("valid")], None, Vec::new())
+        Hosts::new(vec![own(), Origin::parse(OTHER_OF_OURS).expect("valid")], None, Vec::new())
     }
 
     /// The rest of the table, with hosts, tokens and the answers as clients see them, is in `tests/routes/csrf.rs`.
@@ -137,6 +155,8 @@ mod tests {
             (Some("same-origin"), None, Ok(Sender::SameOrigin)),
             (Some("same-origin"), Some(OURS), Ok(Sender::SameOrigin)),
             (Some("same-origin"), Some("https://evil.example"), Ok(Sender::Browser)),
+            (Some("same-origin"), Some(OTHER_OF_OURS), Ok(Sender::Browser)),
+            (None, Some(OTHER_OF_OURS), Ok(Sender::Browser)),
             (Some("none"), None, Ok(Sender::Browser)),
             (Some("none"), Some(OURS), Ok(Sender::Browser)),
             (None, Some(OURS), Ok(Sender::Browser)),
@@ -156,7 +176,7 @@ mod tests {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
             let headers = headers(&fields);
-            assert_eq!(sender(&headers, &hosts()), expected, "{site:?} {origin:?}");
+            assert_eq!(sender(&headers, &own(), &hosts()), expected, "{site:?} {origin:?}");
             assert_eq!(check(&Method::GET, &headers, &hosts()), Ok(()));
             assert_eq!(check(&Method::POST, &headers, &hosts()), expected.map(drop));
         }
@@ -167,7 +187,7 @@ mod tests {
         for (name, bad) in [("sec-fetch-site", "cross-site"), ("origin", "null")] {
             let good = if name == "origin" { OURS } else { "same-origin" };
             let fields = [(name, good), (name, bad)];
-            assert_eq!(sender(&headers(&fields), &hosts()), Err(CrossSite), "{name}");
+            assert_eq!(sender(&headers(&fields), &own(), &hosts()), Err(CrossSite), "{name}");
         }
     }
 
@@ -189,12 +209,14 @@ mod tests {
             (&[same, navigate, ("origin", "null")], Ok(Sender::Browser)),
             // Another site's form through a service worker in WebKit, and in Firefox.
             (&[same, navigate, ("origin", "https://evil.example")], Ok(Sender::Browser)),
+            (&[same, navigate, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
+            (&[same, navigate, ours, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
             (&[same, (MODE, "same-origin"), ours], Ok(Sender::Browser)),
             (&[same, navigate, (MODE, "cors"), ours], Ok(Sender::Browser)),
             (&[same, (SITE, "same-site"), navigate, ours], Err(CrossSite)),
             (&[same, (SITE, ""), navigate, ours], Err(CrossSite)),
         ] {
-            assert_eq!(sender(&headers(fields), &hosts()), expected, "{fields:?}");
+            assert_eq!(sender(&headers(fields), &own(), &hosts()), expected, "{fields:?}");
         }
     }
 

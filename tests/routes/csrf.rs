@@ -338,14 +338,18 @@ impl Said {
     }
 
     fn names_another_origin(self) -> bool {
-        ![None, OURS, Some(OTHER_OF_OURS)].contains(&self.origin)
+        ![None, OURS].contains(&self.origin)
+    }
+
+    fn names_no_origin_of_ours(self) -> bool {
+        self.names_another_origin() && self.origin != Some(OTHER_OF_OURS)
     }
 
     /// Whether the browser says that another site has sent the form: at all, or through a service worker of the application, in
     /// which case WebKit keeps only `Origin`, and Firefox only the mode.
     fn is_attack(self) -> bool {
         let says_so = self.sites.iter().any(|site| ["same-site", "cross-site"].contains(site));
-        let is_old_browser = self.sites.is_empty() && self.names_another_origin();
+        let is_old_browser = self.sites.is_empty() && self.names_no_origin_of_ours();
         let is_worker = self.sites == ["same-origin"]
             && (self.mode == Some("navigate") && self.names_another_origin() || self.mode == Some("same-origin"));
         says_so || is_old_browser || is_worker
@@ -354,7 +358,7 @@ impl Said {
     /// Returns what becomes of a form before sign-in, in the words of the reference.
     fn outcome(self, token: SignInToken, cookie: FormCookie) -> Expected {
         let is_refused = match self.sites {
-            [] => self.names_another_origin(),
+            [] => self.names_no_origin_of_ours(),
             sites => sites.iter().any(|site| !["same-origin", "none"].contains(site)),
         };
         let is_program = self.sites.is_empty() && self.origin.is_none();
