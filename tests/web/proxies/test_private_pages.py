@@ -5,7 +5,9 @@ import re
 import pytest
 from exchanges import sent
 from harness import API, NAVIGATION
-from servers import PRIVATE, running, with_private_pages
+from servers import KINDS, PRIVATE, running, with_private_pages
+
+(NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +72,17 @@ def test_events_and_websockets_pass_beside_private_pages(private, timed_sealjar,
 def test_without_the_recipe_the_application_decides(timed, timed_sealjar, app):
     answer = timed("GET", "/html", [("Cookie", timed_sealjar.sign_in())])
     assert answer.values("Cache-Control") == [app.STORED]
+
+
+def test_a_page_that_nginx_serves_itself_is_private_too(certificate, sealjar, app, tmp_path):
+    types = {"page.html": "no-store", "script.js": None}
+    for name in types:
+        (tmp_path / name).write_text("a file")
+    files = f"root {tmp_path}; types {{ text/html html; text/javascript js; }}"
+    edits = (("        proxy_pass http://app;\n", f"        {files}\n"),)
+    cookie = ("Cookie", sealjar.sign_in())
+    for proxy in running(NGINX, certificate, sealjar, app, recipes=(PRIVATE,), edits=edits):
+        for name, cached in types.items():
+            answer = proxy("GET", f"/{name}", [cookie])
+            assert (answer.status, answer.body) == (200, b"a file")
+            assert answer.values("Cache-Control") == [cached] * bool(cached)
