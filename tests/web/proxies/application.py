@@ -14,8 +14,8 @@ FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
 class Application(App):
     """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
     for as many seconds, and `/held` until its `release`. `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends
-    as many at once, `/stored` may be stored by every cache, as the pages at `/html` and `/gone` and the script at `/script`. A
-    WebSocket at `/silent` only repeats."""
+    as many at once, `/stored` may be stored by every cache, as the pages at `/html`, `/gone` and `/capitals` and the script at
+    `/script`. A WebSocket at `/silent` only repeats."""
 
     # How many bytes `/drip` sends.
     DROPS = 10
@@ -24,6 +24,7 @@ class Application(App):
     STORED_TEXTS = {
         "/html": (200, "text/html; charset=utf-8"),
         "/gone": (410, "text/html"),
+        "/capitals": (200, "TEXT/HTML"),
         "/script": (200, "text/javascript"),
     }
     TEXT = b"a text that may be stored"

@@ -16,7 +16,7 @@ def private(kind, certificate, timed_sealjar, app):
     yield from running(with_private_pages(kind), certificate, timed_sealjar, app, recipes=(PRIVATE,))
 
 
-@pytest.mark.parametrize("path", ["/html", "/gone"])
+@pytest.mark.parametrize("path", ["/html", "/gone", "/capitals"])
 def test_the_back_button_finds_no_page_with_private_data(private, timed_sealjar, app, path):
     cookie = ("Cookie", timed_sealjar.sign_in())
     for method, body in (("GET", app.TEXT), ("POST", app.TEXT), ("HEAD", b"")):
