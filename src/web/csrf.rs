@@ -12,7 +12,9 @@
 //! `Context::admit` applies 1 and 2. Handlers apply 3, because only they know what their form is bound to.
 
 use salvo::http::Method;
-use salvo::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, UPGRADE};
+use salvo::http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, ORIGIN, REFERER, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 
 use super::hosts::Hosts;
 use super::origin::Origin;
@@ -40,6 +42,10 @@ pub(crate) enum Sender {
     /// `Sec-Fetch-Site` alone is not enough. A service worker of the application may pass on a form of another site with `fetch`. In
     /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode`, which is not `navigate`, shows the worker.
     /// Browsers send both fields with every form, so one that is absent says nothing.
+    ///
+    /// If there is a `Referer`, it must name a page of ours, too. If the other site suppresses its own, all other fields in WebKit are
+    /// those of a form of the application, and `Referer` is the worker's script. A form in a page of the application is not one of ours,
+    /// either: it has that page as `Referer`, or `Origin: null`.
     SameOrigin,
 }
 
@@ -75,7 +81,15 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// Returns who sent a request with a method other than GET and HEAD to the origin `own`.
 pub(crate) fn sender(headers: &HeaderMap, own: &Origin, hosts: &Hosts) -> Result<Sender, CrossSite> {
     let own = own.to_string();
-    sender_among(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))
+    let sender = sender_among(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))?;
+    let is_confirmed = sender != Sender::SameOrigin || names_page_of_ours(headers, &own);
+    Ok(if is_confirmed { sender } else { Sender::Browser })
+}
+
+/// Returns whether every `Referer` names a page of ours on the origin `own`.
+fn names_page_of_ours(headers: &HeaderMap, own: &str) -> bool {
+    let path = |referer: &[u8]| referer.strip_prefix(own.as_bytes()).is_some_and(|path| path.starts_with(b"/auth/"));
+    headers.get_all(REFERER).iter().all(|referer| path(referer.as_bytes()))
 }
 
 /// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
@@ -129,6 +143,7 @@ mod tests {
 
     const OURS: &str = "https://app.example";
     const OTHER_OF_OURS: &str = "https://other.example";
+    const PAGE: &str = "https://app.example/auth/login?rd=%2F";
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -171,7 +186,7 @@ mod tests {
             (None, Some(""), Err(CrossSite)),
         ];
         for (site, origin, expected) in cases {
-            let fields: Vec<_> = [("sec-fetch-site", site), ("origin", origin)]
+            let fields: Vec<_> = [("sec-fetch-site", site), ("origin", origin), ("referer", Some(PAGE))]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
@@ -216,7 +231,32 @@ mod tests {
             (&[same, (SITE, "same-site"), navigate, ours], Err(CrossSite)),
             (&[same, (SITE, ""), navigate, ours], Err(CrossSite)),
         ] {
-            assert_eq!(sender(&headers(fields), &own(), &hosts()), expected, "{fields:?}");
+            let mut headers = headers(fields);
+            headers.insert(REFERER, PAGE.parse().expect("a header value"));
+            assert_eq!(sender(&headers, &own(), &hosts()), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_ours_is_named_by_the_referer() {
+        for (referers, expected) in [
+            (&[PAGE][..], Sender::SameOrigin),
+            (&["https://app.example/auth/password"], Sender::SameOrigin),
+            (&[], Sender::SameOrigin),
+            // Another site's form through a service worker in WebKit, without a referrer.
+            (&["https://app.example/sw.js"], Sender::Browser),
+            (&["https://app.example/forum"], Sender::Browser),
+            (&["https://app.example/"], Sender::Browser),
+            (&["https://other.example/auth/login"], Sender::Browser),
+            (&["https://app.example.evil.example/auth/login"], Sender::Browser),
+            (&["https://app.example:8443/auth/login"], Sender::Browser),
+            (&["https://app.example/author"], Sender::Browser),
+            (&[PAGE, "https://app.example/sw.js"], Sender::Browser),
+            (&[""], Sender::Browser),
+        ] {
+            let same = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate"), ("origin", OURS)];
+            let fields: Vec<_> = same.into_iter().chain(referers.iter().map(|referer| ("referer", *referer))).collect();
+            assert_eq!(sender(&headers(&fields), &own(), &hosts()), Ok(expected), "{referers:?}");
         }
     }
 

@@ -167,7 +167,8 @@ impl Browser {
 
 async fn send(site: &Site, target: &Target, browser: &Browser, others: [&str; 2], row: &Row<'_>) -> String {
     let (method, fetch_site, origin, host, body, _) = row;
-    let mut request = site.request(method, target.path).cookie(&browser.cookie).header("host", host);
+    let request = site.request(method, target.path).cookie(&browser.cookie);
+    let mut request = request.header("host", host).header("referer", PAGE);
     if let Some(fetch_site) = fetch_site {
         request = request.header("sec-fetch-site", fetch_site);
     }
@@ -308,6 +309,7 @@ const SITES: [&[&str]; 10] = [
 ];
 const MODES: [Option<&str>; 3] = [None, Some("navigate"), Some("same-origin")];
 const OTHER_OF_OURS: &str = "https://b.example.com";
+const PAGE: &str = "http://127.0.0.1/auth/login";
 const ORIGINS: [Option<&str>; 6] = [
     None,
     OURS,
@@ -418,6 +420,7 @@ async fn the_table_holds_at_every_form_before_sign_in() {
             let headers: Vec<_> = (said.sites.iter().map(|site| ("sec-fetch-site", *site)))
                 .chain(said.mode.map(|mode| ("sec-fetch-mode", mode)))
                 .chain(said.origin.map(|origin| ("origin", origin)))
+                .chain([("referer", PAGE)])
                 .chain(cookies.map(|cookie| ("cookie", &**cookie)))
                 .collect();
             let outcome = said.outcome(token, cookie);
