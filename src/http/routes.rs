@@ -170,7 +170,7 @@ pub(super) struct Resource {
 
 impl Resource {
     pub(super) fn at(path: &'static str) -> Self {
-        // Salvo warns of an empty path.
+        // Salvo warns in the log of an empty filter. Without one, the router is that of `/`: no segment is left there.
         let router = if path == "/" { Router::new() } else { Router::with_path(&path[1..]) };
         Self { path, methods: Methods::default(), router }
     }

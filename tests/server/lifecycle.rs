@@ -21,6 +21,16 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     assert_eq!(status, 404);
 }
 
+/// Such a line is not for the operator, who cannot do anything about it.
+#[tokio::test]
+async fn no_dependency_logs_a_warning_at_the_start() {
+    let home = Home::new();
+    let server = home.start();
+    for line in &server.at_start {
+        assert!(line["target"].as_str().is_some_and(|target| target.starts_with("sealjar")), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn a_demo_leads_everybody_to_the_session() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
