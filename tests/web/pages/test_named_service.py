@@ -41,6 +41,22 @@ def test_every_page_shows_the_title_the_logo_and_the_host(page, server, origin):
     look(page, "sign-in-named")
 
 
+def test_a_wide_logo_leaves_room_for_a_long_title(page, tmp_path):
+    """Beside the logo, a narrow window has room for three letters."""
+    (tmp_path / "logo.svg").write_text(LOGO.replace("120", "400"))
+    title = "The intranet of Example Incorporated"
+    sealjar = Sealjar(tmp_path).start(f"pages.title={title}", "pages.logo=logo.svg")
+    try:
+        page.set_viewport_size({"width": 320, "height": 800})
+        page.goto(f"http://localhost:{sealjar.port}/auth/login")
+        main = page.get_by_role("main")
+        logo, text = main.locator("img").bounding_box(), main.get_by_text(title, exact=True).bounding_box()
+        assert text["y"] >= logo["y"] + logo["height"] and text["height"] < 60, (logo, text)
+        look(page, "sign-in-wide-logo")
+    finally:
+        sealjar.stop()
+
+
 def test_a_logo_that_is_opened_by_itself_runs_no_script(profile, origin):
     page = profile().new_page()
     page.goto(f"{origin}/auth/logo")
