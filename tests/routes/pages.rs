@@ -220,6 +220,15 @@ async fn an_absolute_return_url_of_the_own_host_is_its_path() {
             .map(|place| place.replace("?sealjar-renewed", "").replace("&sealjar-renewed", ""));
         assert_eq!(back.as_deref(), Some(kept).filter(|kept| *kept != "/" || rd == "https://app.example.com"), "{rd}");
     }
+
+    // Which host is the own one depends on the request.
+    let page = site.get("/auth/login").header("host", "b.example.com").navigate().send().await;
+    for (rd, kept) in [("https://b.example.com/a", "/a"), ("https://app.example.com/a", "/")] {
+        let fields =
+            [("csrf_token", &*page.hidden("csrf_token")), ("login", "alice"), ("password", PASSWORD), ("rd", rd)];
+        let request = site.post("/auth/login").header("host", "b.example.com").cookie(&form_cookie(&page)).navigate();
+        assert_eq!(request.form(&fields).send().await.header("location"), Some(kept), "{rd}");
+    }
 }
 
 /// A form without `action` is sent to the page's own address, so that the browser keeps the fragment of it.
@@ -393,6 +402,12 @@ async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
         let fetched = site.get(path).header("accept", "text/html").header("sec-fetch-mode", "cors").send().await;
         assert_eq!((fetched.status, fetched.header("content-type")), (status, Some("application/problem+json")));
     }
+    let nothing = open(&Site::with(&["pages.home=/start"]).await, "/nothing", "").await;
+    assert!(nothing.body.contains("href=\"/start\">Go to the home page</a>"), "{}", nothing.body);
+    let at_home = Site::with(&["pages.home=/auth/status"]).await;
+    let session = at_home.login("alice").await.cookie();
+    let page = open(&at_home, "/auth/status", &session).await;
+    assert!(page.page().0 == 200 && !page.body.contains("Go to the home page"), "it is the home page");
     let cross = site.post("/auth/logout").header("accept", "text/html").header("sec-fetch-mode", "navigate");
     let cross = cross.header("sec-fetch-site", "cross-site").form(&[("x", "y")]).send().await;
     assert_eq!(cross.page().0, 403);
@@ -411,6 +426,7 @@ async fn a_host_that_is_not_served_has_a_page_that_names_it() {
     );
     assert!(html.contains("For the operator") && html.contains("http.public_origins"));
     assert!(!html.contains("app.example.com"), "a stranger is not told what is served");
+    assert!(!html.contains("<a "), "a link would lead to this host again");
     for path in ["/auth/style.css", "/auth/icon.svg"] {
         assert!(html.contains(&format!("href=\"{path}?v=")));
         assert_eq!(site.get(path).header("host", "other.example.com:8443").send().await.status, 200, "{path}");
@@ -457,6 +473,11 @@ async fn the_sign_in_page_says_why_a_session_has_ended() {
     site.advance(Duration::from_secs(30 * 60));
     assert!(says(&session).await.starts_with("You were signed out automatically after some time."), "it was not used");
     assert_eq!(says(&Session("x".repeat(100))).await, "", "nothing is known of it");
+
+    let (cookie, token) = sign_in_form(&site).await;
+    let both = format!("{cookie}; {}", session.cookie());
+    let wrong = submit(&site, "/auth/login", &both, &sign_in_fields(&token, "alice", "wrong password")).await;
+    assert!(wrong.body.contains("role=\"alert\"") && !wrong.body.contains("Sessions end"), "one message at a time");
 }
 
 #[tokio::test]

@@ -112,3 +112,19 @@ impl Problem {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::pages::language::Language;
+
+    #[test]
+    fn a_long_wait_is_told_in_minutes() {
+        for (seconds, amount) in [(1, "1 second"), (90, "90 seconds"), (91, "2 minutes"), (3600, "60 minutes")] {
+            let words = Problem::Throttled(Duration::from_secs(seconds)).words(Language::English.texts());
+            assert!(words.contains(&format!("Wait {amount},")), "{words}");
+        }
+    }
+}
