@@ -519,7 +519,8 @@ async fn a_change_of_the_password_asks_for_it_twice() {
     for other in ["", "green another horse", "gr\u{fc}n another horse "] {
         let differs = change(other).await;
         let (status, html) = differs.page();
-        assert!(status == 422 && html.contains("The two new passwords are not the same."), "{other:?}: {html}");
+        let at_the_field = "id=\"new-error\" role=\"alert\">The two new passwords are not the same.";
+        assert!(status == 422 && html.contains(at_the_field), "{other:?}: {html}");
     }
     assert_eq!(site.status(&session).await, "200");
     let spelled = change("gru\u{308}n another horse").await;
