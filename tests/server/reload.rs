@@ -64,6 +64,32 @@ async fn a_changed_file_takes_effect_and_says_which_settings() {
 }
 
 #[tokio::test]
+async fn the_pages_change_their_title_and_home_but_not_their_logo() {
+    let home = Home::new();
+    let pages = |more: &str| {
+        let origins = "[http]\npublic_origins = [\"https://a.example\"]\n";
+        write(&home, &format!("{origins}[pages]\n{more}"));
+    };
+    std::fs::write(home.path("logo.svg"), "<svg/>").expect("writes");
+    pages("title = \"Before\"\nhome = \"/before\"\n");
+    let mut server = home.start_with(&FILE, &[]);
+    let url = server.url("/auth/login");
+    let page = async || {
+        let request = client().get(&url).header("host", "a.example").header("accept", "text/html");
+        request.send().await.expect("an answer").text().await.expect("a page")
+    };
+    let shown = page().await;
+    assert!(shown.contains("<title>Sign in · Before</title>") && shown.contains("name=\"rd\" value=\"/before\""));
+    let logo = home.path("logo.svg");
+    pages(&format!("title = \"After\"\nhome = \"/after\"\nlogo = {:?}\n", logo.display().to_string()));
+    assert_eq!(server.wait_for("the configuration changed")["settings"], "pages.home pages.title");
+    assert_eq!(server.wait_for("it takes effect at the next start")["setting"], "pages.logo");
+    let shown = page().await;
+    assert!(shown.contains("<title>Sign in · After</title>") && shown.contains("name=\"rd\" value=\"/after\""));
+    assert!(!shown.contains("<img"));
+}
+
+#[tokio::test]
 async fn an_unusable_file_leaves_the_old_one_in_force_and_says_why() {
     let home = Home::new();
     let good = "[http]\npublic_origins = [\"https://a.example\"]\n";

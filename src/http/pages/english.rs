@@ -157,7 +157,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         misdirected: ErrorText {
             title: "This address is not set up",
-            detail: "This server does not serve the address above. Check it for a mistake.",
+            detail: "This server does not serve this address. Check it for a mistake.",
         },
         cross_site: ErrorText {
             title: "Request refused",

@@ -84,7 +84,6 @@ impl Problem {
             | Self::NotDurable
             | Self::Seal(_)
             | Self::Misdirected
-            | Self::Rule
             | Self::Forwarded(_) => Some(self.detail()),
             _ => None,
         }
