@@ -145,7 +145,7 @@ impl FromStr for Email {
     }
 }
 
-/// Why a password cannot be set.
+/// Reason why a password cannot be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPassword {
     /// Fewer than 8 characters.

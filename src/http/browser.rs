@@ -7,8 +7,8 @@ use crate::web::origin::Origin;
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Returns whether the answer will be shown as a page. This decides [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) or, in
-/// requests without it, whether `Accept` names HTML.
+/// Returns whether the browser will show the answer as a page. [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) says so. A
+/// request without it is for a page if its `Accept` names HTML.
 ///
 /// Two kinds of request need both. `<a download>` saves the answer as a file, so it must not get the sign-in page. And a service worker
 /// that answers a navigation with `fetch(event.request)` changes the navigation's fields. Measured in November 2026 with Chromium 156,
@@ -20,7 +20,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// | navigation through a worker | `navigate`, `empty`, html | `same-origin`, `empty`, html | `navigate`, `empty`, html |
 /// | `<a download>` | `navigate`, `empty`, no `Accept` | `navigate`, `document`, html | neither, html |
 ///
-/// So downloads of Firefox and WebKitGTK cannot be told from navigations. `Upgrade-Insecure-Requests` does not help: WebKitGTK sends it
+/// So downloads of Firefox and WebKitGTK look like navigations. `Upgrade-Insecure-Requests` does not help: WebKitGTK sends it
 /// over plain HTTP only. A script's own `fetch` has another mode unless the script sets `same-origin`, and then its `Accept` is `*/*`.
 pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
     let mut accepts_html = false;

@@ -153,7 +153,7 @@ impl Context {
         Ok(served)
     }
 
-    /// The same for what is served for every host.
+    /// The same for routes that are served for every host.
     pub(crate) fn admit_for_any_host(&self) -> Result<(), Problem> {
         if self.body_bytes > u64::from(self.app.max_body_bytes) {
             return Err(Problem::TooLarge);

@@ -1,5 +1,5 @@
-//! The pages, as the templates in `pages/` draw them: without scripts, escaped by the template engine. All that a person reads in them
-//! comes from a catalogue (`pages/texts.rs`), and from what the operator named.
+//! The pages, rendered from the templates in `pages/`: without scripts, and escaped by the template engine. Their texts come from a
+//! catalogue (`pages/texts.rs`), and from the operator's settings.
 
 pub(crate) mod assets;
 mod english;
@@ -33,7 +33,7 @@ pub(crate) struct PageSettings {
     pub(crate) language: Language,
 }
 
-/// What all pages of a server share.
+/// State that all pages of a server share.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     pub(crate) home: ReturnUrl,
@@ -202,7 +202,7 @@ pub(crate) struct ErrorPage<'a> {
     pub(crate) shell: Shell<'a>,
     pub(crate) status: u16,
     pub(crate) detail: &'a str,
-    /// What the operator has to know, in English.
+    /// Message to the operator, in English.
     pub(crate) operator: Option<&'a str>,
     pub(crate) link: Option<Link<'a>>,
 }

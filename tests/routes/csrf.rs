@@ -287,7 +287,7 @@ enum FormCookie {
     Planted,
 }
 
-/// What a browser says of the sender of a form: the `Sec-Fetch-Site` fields, `Sec-Fetch-Mode` and `Origin`.
+/// Header fields with which a browser describes the sender of a form: the `Sec-Fetch-Site` fields, `Sec-Fetch-Mode` and `Origin`.
 #[derive(Debug, Clone, Copy)]
 struct Said {
     sites: &'static [&'static str],

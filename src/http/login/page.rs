@@ -60,7 +60,7 @@ fn form(context: &Context, entry: &Entry, remarks: Remarks) -> Result<Reply, Pro
     let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(context)?;
     let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
     let session = context.verify(site, context.now(), context.renewal_window(), login_name);
-    // Tells those who were sent here why.
+    // Says why the user has to sign in again.
     let why = match session {
         _ if remarks.is_error() => None,
         Err(refusal @ (Refusal::Expired | Refusal::Revoked)) => Some(Problem::Session(refusal).words(context.texts())),
@@ -83,8 +83,8 @@ fn form(context: &Context, entry: &Entry, remarks: Remarks) -> Result<Reply, Pro
     Ok(Reply::page(&page).form_cookie(form_cookie))
 }
 
-/// Returns whether the browser comes from this very page, and has not even the cookie that the page sets. It is so after a sign-in in a
-/// browser that keeps no cookies: the page that the sign-in leads to sends it back here.
+/// Returns whether the browser comes from this page, and does not have the cookie that this page sets. This happens if a browser blocks
+/// cookies: after a sign-in, the next page sends it back here.
 fn has_lost_cookies(context: &Context) -> bool {
     let page = context.served().ok().and_then(|served| browser::referer(context.headers(), &served.origin));
     page.is_some_and(|path| path.split('?').next() == Some(context.uri().path())) && context.sign_in_form().is_none()

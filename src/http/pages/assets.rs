@@ -36,7 +36,7 @@ pub(crate) struct Asset {
     body: Bytes,
 }
 
-/// Why the logo cannot be used.
+/// Reason why the logo cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogoError {
     #[error("cannot read the logo {}: {cause}", path.display())]

@@ -1,7 +1,7 @@
-//! The texts of the pages: one catalogue for each language, and nothing that a person reads stands anywhere else.
+//! The texts of the pages: one catalogue for each language. Templates and handlers contain no text of their own.
 //!
-//! Another language is another value of [`Texts`], and a variant of `Language` (`language.rs`). What programs read (`problem/words.rs`), and what is
-//! for the operator only, is English in every language.
+//! Another language is another value of [`Texts`], and a variant of `Language` (`language.rs`). Texts for programs
+//! (`problem/words.rs`) and for the operator are English in every language.
 
 use time::OffsetDateTime;
 
@@ -50,7 +50,7 @@ pub(crate) struct SignIn {
     pub(crate) out_of_date: &'static str,
     /// The form's cookie is not there.
     pub(crate) without_cookie: &'static str,
-    /// A sign-in seems to have led back here, because the browser kept no cookie of it.
+    /// The browser comes from this page, and has no cookie of it.
     pub(crate) cookies_blocked: &'static str,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Password {
     pub(crate) submit: &'static str,
     pub(crate) back_to_sign_in: &'static str,
     pub(crate) back_to_session: &'static str,
-    // Why a new password is refused.
+    // Reasons why a new password is refused.
     pub(crate) too_short: &'static str,
     pub(crate) too_long: &'static str,
     pub(crate) common: &'static str,

@@ -1,4 +1,4 @@
-//! What each error says to people: the texts of the catalogue, what the operator has to know, and the way on.
+//! Errors for people: their texts in the catalogue, messages to the operator, and links to the next page.
 
 use std::borrow::Cow;
 
@@ -76,7 +76,7 @@ impl Problem {
         (title, detail.into())
     }
 
-    /// Returns what the operator has to know, if it is for the operator to do something.
+    /// Returns the message to the operator, for an error that only the operator can correct.
     pub(super) fn for_the_operator(self) -> Option<&'static str> {
         match self {
             Self::Session(Refusal::Stale)
@@ -94,7 +94,7 @@ impl Problem {
         let common = &pages.texts.common;
         let session = Link { href: ReturnUrl::SESSION.into(), label: common.your_session };
         Some(match self {
-            // Of another host than this link would lead to.
+            // A link would lead to the same wrong host.
             Self::Authority | Self::Misdirected | Self::AdminMisdirected => return None,
             _ if self.is_cured_by_sign_in() => {
                 let back = LED_BACK_TO.into_iter().find(|page| *page == path);

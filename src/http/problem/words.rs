@@ -1,4 +1,4 @@
-//! What each error says to programs: status, reason and detail.
+//! Errors for programs: status, reason and detail.
 
 use salvo::http::StatusCode;
 
