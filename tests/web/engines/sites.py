@@ -1,11 +1,12 @@
 """The sites that the browsers visit: an application behind Caddy and Sealjar, a site of another origin, and a Sealjar alone."""
 
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 from browser import find_program
-from harness import ROOT, App, Client, Sealjar, free_port, make_certificate
+from harness import PASSWORD, ROOT, App, Client, Sealjar, free_port, make_certificate
 from processes import running
 from waiting import until
 
@@ -21,9 +22,19 @@ CADDY = """
 import {here}/Caddyfile
 localhost:{other_port} {{
     tls {here}/cert.pem {here}/key.pem
-    header Content-Type text/html
-    respond "<h1>Elsewhere</h1>"
+    root * {here}/elsewhere
+    file_server
 }}
+"""
+# A harmless service worker, which passes every request on.
+WORKER = """
+addEventListener("install", () => skipWaiting())
+addEventListener("activate", event => event.waitUntil(clients.claim()))
+addEventListener("fetch", event => event.respondWith(fetch(event.request)))
+"""
+REGISTER = """
+navigator.serviceWorker.register("/worker.js").then(() => navigator.serviceWorker.ready)
+    .then(() => document.querySelector("h1").innerText = "Registered")
 """
 
 
@@ -39,6 +50,8 @@ class Pages(App):
         "/save": "<h1>Saved</h1>",
         "/files": "<h1>Files</h1><a download href=/report>Report</a>",
         "/report": "The report",
+        "/worker": f"<h1>Worker</h1><script>{REGISTER}</script>",
+        "/worker.js": WORKER,
     }
 
     def answer_path(self, handler) -> bool:
@@ -53,7 +66,8 @@ class Pages(App):
             return False
         body = self.pages[path].encode()
         handler.send_response(200)
-        handler.send_header("Content-Type", "text/html; charset=utf-8")
+        media_type = "text/javascript" if path.endswith(".js") else "text/html"
+        handler.send_header("Content-Type", f"{media_type}; charset=utf-8")
         handler.send_header("Content-Length", str(len(body)))
         if path == "/private":
             handler.send_header("Cache-Control", "no-store")
@@ -67,11 +81,23 @@ class Pages(App):
 
 
 class Site:
-    """The application's origin, and another origin, to which `/hop` redirects."""
+    """The application's origin, and another origin, to which `/hop` redirects and whose files are in `files`."""
 
-    def __init__(self, app: Pages, port: int, other_port: int):
+    def __init__(self, app: Pages, port: int, other_port: int, files: Path):
         self.app, self.origin, self.elsewhere = app, f"https://localhost:{port}", f"https://localhost:{other_port}"
+        self.files, self.client = files, Client(port, files.parent / "cert.pem")
         app.hop = f"{self.elsewhere}/"
+
+    def write_attack(self, head: str) -> str:
+        """Makes a page of the other origin with a form that signs its visitor in as `bob`, with a token of a real sign-in page.
+        Returns its URL."""
+        page = self.client("GET", "/auth/login", [("Accept", "text/html")], host=self.origin.removeprefix("https://"))
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page.body.decode())[1]
+        values = {"csrf_token": token, "login": "bob", "password": PASSWORD}
+        fields = "".join(f'<input name="{name}" value="{value}">' for name, value in values.items())
+        form = f'<form method="post" action="{self.origin}/auth/login">{fields}<button>Win</button></form>'
+        (self.files / "attack.html").write_text(f"{head}<h1>Attack</h1>{form}")
+        return f"{self.elsewhere}/attack.html"
 
 
 @contextmanager
@@ -87,7 +113,7 @@ def proxied_site(here: Path):
                 command = [caddy, "run", "--config", here / "caddy/main", "--adapter", "caddyfile"]
                 with running(command, cwd=here, env={"HOME": str(here)}, stdout=log, stderr=log):
                     until(lambda: answers(port, here / "caddy/cert.pem"), bool)
-                    yield Site(app, port, other_port)
+                    yield Site(app, port, other_port, here / "caddy/elsewhere")
     finally:
         app.stop()
 
@@ -107,6 +133,8 @@ def configure_caddy(here: Path, port: int, other_port: int, sealjar: int, app: i
     """Copies the files in `deploy/caddy`, and replaces addresses and paths."""
     shutil.copytree(ROOT / "deploy/caddy", here)
     certificate, key = make_certificate(here)
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere/index.html").write_text("<h1>Elsewhere</h1>")
     caddyfile = here / "Caddyfile"
     text = caddyfile.read_text()
     replaced = {

@@ -2,6 +2,7 @@
 
 import pytest
 from harness import PASSWORD
+from waiting import until
 
 SIGN_OUT = "[action='/auth/logout'] button"
 
@@ -43,6 +44,21 @@ def test_signing_in_works_without_the_form_cookie(profile, tab, site):
     profile.clear_cookies()
     submit_sign_in(tab)
     assert (tab.url(), tab.heading()) == (f"{site.origin}/page", "Page")
+
+
+@pytest.mark.parametrize("browser", ["firefox", "webkitgtk"], indirect=True)
+@pytest.mark.parametrize("head", ["", '<meta name="referrer" content="no-referrer">'], ids=["referrer", "no-referrer"])
+def test_another_site_signs_nobody_in_through_a_worker(profile, tab, site, head):
+    """The application's service worker passes the form on, and the browser then says that the form has the same origin. Chromium
+    registers no worker over a certificate that it does not trust."""
+    sign_in_at(tab, f"{site.origin}/worker")
+    until(tab.heading, lambda heading: heading == "Registered")
+    profile.clear_cookies()
+    tab.open(site.write_attack(head))
+    tab.click("button")
+    assert tab.heading() in ("Sign in", "Request refused")
+    tab.open(f"{site.origin}/auth/status")
+    assert tab.heading() == "You are not signed in"
 
 
 def test_the_url_comes_back_whole_after_signing_in(profile, tab, site):
