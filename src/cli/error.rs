@@ -6,6 +6,7 @@ use crate::access_denied::AccessDenied;
 use crate::config::error::ConfigError;
 use crate::config::listen::Listen;
 use crate::config::meanings;
+use crate::http::pages::assets::LogoError;
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
 use crate::server::error::ServeError;
@@ -154,9 +155,7 @@ impl From<ServeError> for CliError {
                 };
                 Self::io(&error).hint(format!("{directory}choose another address with {flag}, such as 127.0.0.1:9000"))
             }
-            ServeError::Logo(_) => Self::io(&error).hint(
-                "set pages.logo to an image file of at most 256 KiB that the user of the server can read, or remove the setting",
-            ),
+            ServeError::Logo(_) => Self::io(&error).hint(LogoError::REMEDY),
             ServeError::Tls(_) => Self::io(&error).hint(
                 "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",
             ),

@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::config::Config;
-use crate::http::pages::assets::Asset;
+use crate::http::pages::assets::{Asset, LogoError};
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     const CHECK: &str = "pages.logo";
@@ -13,8 +13,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     match Asset::read_logo(logo) {
         Ok(_) => report.ok(CHECK, format!("{} can be used", logo.display())),
         Err(error) => {
-            let remedy = "set pages.logo to an image file of at most 256 KiB that the user of the server can read, or remove the setting";
-            report.problem(CHECK, format!("{error}; with this logo the server does not start"), remedy);
+            report.problem(CHECK, format!("{error}; with this logo the server does not start"), LogoError::REMEDY);
         }
     }
 }

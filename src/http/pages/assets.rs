@@ -45,6 +45,11 @@ pub(crate) enum LogoError {
     NoImage { path: PathBuf },
 }
 
+impl LogoError {
+    /// Advice to the operator.
+    pub(crate) const REMEDY: &str = "set pages.logo to an image file of at most 256 KiB that the user of the server can read, or remove the setting";
+}
+
 impl Asset {
     /// Maximum length of a logo.
     const MAX_LOGO_BYTES: u64 = 256 * 1024;
