@@ -252,8 +252,8 @@ section! {
         passes: u32,
         /// Number of lanes, from 1 to 16. The lanes of one hash are computed one after the other.
         lanes: u32,
-        /// Number of threads that check passwords. Each has its own memory. `0` means one per core, or fewer if
-        /// `password.memory_budget_kib` is too small for that.
+        /// Number of threads that check passwords. Each uses memory while it computes a hash, and the memory is freed after a minute
+        /// without a hash. `0` means one per core, or fewer if `password.memory_budget_kib` is too small for that.
         threads: u32,
         /// Memory for all these threads together, in KiB. It must be at least `password.memory_kib` for each thread. The rest is
         /// for stored hashes that need more memory than `password.memory_kib`. A stored hash cannot be checked if its additional

@@ -9,11 +9,12 @@ pub(crate) mod calibrate;
 pub(crate) mod checker;
 mod common;
 mod cost;
+mod memory;
 
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Block, Version};
+use argon2::{Algorithm, Argon2, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
@@ -24,15 +25,17 @@ use crate::clock::thread_time;
 use crate::id;
 pub(crate) use common::check_uncommon;
 pub(crate) use cost::{Budget, Cost};
+use memory::{Memory, OutOfMemory};
 
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 
-/// One thread's hashing: the cost of new hashes, and the memory that is used again and again.
+/// Computes hashes on one thread.
 pub(crate) struct Argon2id {
+    /// Cost of new hashes.
     cost: Cost,
-    memory: Vec<Block>,
-    /// How much time of this thread the last hashes of this cost took, as a ring.
+    memory: Memory,
+    /// Ring with the times that the last hashes of this cost took on this thread.
     whole: [Duration; 16],
     hashed: usize,
     /// How many of those times were used.
@@ -40,24 +43,25 @@ pub(crate) struct Argon2id {
 }
 
 impl Argon2id {
-    pub(crate) const fn new(cost: Cost) -> Self {
-        Self { cost, memory: Vec::new(), whole: [Duration::ZERO; 16], hashed: 0, drawn: 0 }
+    pub(crate) fn new(cost: Cost) -> Self {
+        Self { cost, memory: Memory::default(), whole: [Duration::ZERO; 16], hashed: 0, drawn: 0 }
     }
 
-    /// With the memory fetched, and a time known that a hash takes.
-    fn warmed_up(cost: Cost) -> Self {
-        let mut argon2id = Self::new(cost);
-        let nobody = Password::new(Zeroizing::new(String::new()));
-        argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
-        argon2id.hashed = 0;
-        argon2id.compute(cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
-        argon2id.whole = [argon2id.whole[0]; 16];
-        argon2id
+    /// Uses this memory for the next hashes. If it is not enough for hashes of the two costs, allocates memory, so that a check does
+    /// not include the time for that. The first call also measures how long a hash takes.
+    fn prepare(&mut self, memory: Memory, stored: Option<Cost>) -> Result<(), OutOfMemory> {
+        self.memory = memory;
+        self.memory.reserve(self.cost.blocks().max(stored.map_or(0, Cost::blocks)))?;
+        if self.hashed == 0 {
+            let nobody = Password::new(Zeroizing::new(String::new()));
+            self.compute(self.cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+            self.whole = [self.whole[0]; 16];
+        }
+        Ok(())
     }
 
-    /// A stored hash for those who have none.
-    fn decoy(&mut self) -> String {
-        self.hash(&Password::new(Zeroizing::new(String::new())))
+    fn take_memory(&mut self) -> Memory {
+        std::mem::take(&mut self.memory)
     }
 
     /// A PHC string with a fresh salt.
@@ -65,9 +69,7 @@ impl Argon2id {
         let salt: [u8; SALT_BYTES] = id::random();
         let mut output = [0; OUTPUT_BYTES];
         self.compute(self.cost, password, &salt, &mut output);
-        let Cost { memory_kib, passes, lanes } = self.cost;
-        let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
-        format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
+        phc_string(self.cost, salt, output)
     }
 
     /// Whether the password is that of `stored`; `may_sign_in` is false for an account that may not sign in whatever it knows. A
@@ -102,21 +104,14 @@ impl Argon2id {
     fn compute(&mut self, cost: Cost, password: &Password, salt: &[u8], output: &mut [u8]) {
         let started = thread_time();
         let params = cost.params().expect("a configured or stored cost was checked to be bearable");
-        let blocks = params.block_count();
-        if self.memory.len() < blocks {
-            self.memory.resize(blocks, Block::default());
-        }
+        let blocks = self.memory.blocks(params.block_count());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into_with_memory(password.expose(), salt, output, &mut self.memory[..blocks])
+            .hash_password_into_with_memory(password.expose(), salt, output, blocks)
             .expect("lengths of password, salt and output are within Argon2's, and the memory is as large as it asks");
         if cost == self.cost {
             self.whole[self.hashed % self.whole.len()] = thread_time().saturating_sub(started);
             self.hashed = self.hashed.wrapping_add(1);
         }
-        // A stored hash may have asked for more than this server's own: do not keep that for good.
-        let own = self.cost.params().map_or(0, |params| params.block_count());
-        self.memory.truncate(own);
-        self.memory.shrink_to(own);
     }
 }
 
@@ -156,6 +151,18 @@ pub(crate) enum Verdict {
     Refused,
     /// The stored hash cannot be checked, so no password is accepted.
     Unusable,
+}
+
+fn phc_string(cost: Cost, salt: [u8; SALT_BYTES], output: [u8; OUTPUT_BYTES]) -> String {
+    let Cost { memory_kib, passes, lanes } = cost;
+    let salt = STANDARD_NO_PAD.encode(salt);
+    let output = STANDARD_NO_PAD.encode(output);
+    format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
+}
+
+/// Returns a stored hash that no password matches: its output is random.
+fn decoy(cost: Cost) -> String {
+    phc_string(cost, id::random(), id::random())
 }
 
 /// Hashes a new password, on this thread.
@@ -214,7 +221,8 @@ mod tests {
         let full = Cost { memory_kib: 8_192, passes: 2, lanes: 1 };
         let weak =
             Stored::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
-        let mut argon2id = Argon2id::warmed_up(full);
+        let mut argon2id = Argon2id::new(full);
+        argon2id.prepare(Memory::default(), Some(weak.cost)).expect("there is memory");
         let whole = argon2id.whole[0];
         let started = thread_time();
         assert_eq!(argon2id.verify(&password("wrong"), Some(&weak), true), Verdict::Refused);

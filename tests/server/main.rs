@@ -19,6 +19,7 @@ mod log_flood;
 mod log_reader;
 mod logs;
 mod lone_client;
+mod memory;
 mod migrate;
 mod must_change;
 mod output;

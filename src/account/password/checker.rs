@@ -1,8 +1,10 @@
 //! Threads that check passwords.
 //!
-//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority, each with its
-//! own memory; the [`queue`] before them is short, and a full one is an answer ([`Overloaded`]). A thread *is* the permit:
-//! whoever asked may hang up, but the thread is free only when the work is done.
+//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority. The [`queue`] in
+//! front of them is short, and if it is full, the answer is [`Overloaded`]. A thread *is* the permit: the client may hang up, but the
+//! thread is free only when the work is done.
+//!
+//! A thread takes memory for each job, and the memory is freed after [`MEMORY_KEPT_FOR`] without a job ([`FreeList`]).
 //!
 //! A panic ends the job and not the thread: without threads, nobody could sign in.
 
@@ -12,20 +14,25 @@ mod spare;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::account::password::{Argon2id, Budget, Cost, Stored, Verdict, check_uncommon};
+use crate::account::password::memory::{FreeList, OutOfMemory};
+use crate::account::password::{Argon2id, Budget, Cost, Stored, Verdict, check_uncommon, decoy};
 use crate::account::{BadPassword, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
 use crate::metrics::{HASHING, HASHING_NOW};
 pub(crate) use queue::Overloaded;
-use queue::{Lane, Queue};
+use queue::{Lane, Next, Queue};
 use spare::Spare;
 
 /// Below ordinary work, so that sign-ins do not slow down requests that only verify.
 const NICENESS: i32 = 10;
+
+/// How long unused memory is kept for the next jobs.
+const MEMORY_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The names of the threads begin with it. Their panics may quote a password.
 pub(crate) const THREAD_NAME: &str = "password-";
@@ -37,7 +44,7 @@ pub(crate) const PANICS: &str = "the password that a thread panics at";
 /// Why there is no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotDone {
-    /// All threads are busy and the queue is full.
+    /// All threads are busy and the queue is full, or there is no memory.
     Overloaded,
     /// The thread panicked.
     Failed,
@@ -49,17 +56,28 @@ impl From<Overloaded> for NotDone {
     }
 }
 
+impl From<OutOfMemory> for NotDone {
+    fn from(error: OutOfMemory) -> Self {
+        sampled!(
+            ERROR,
+            %error,
+            "a password was not checked; give the server more memory, or lower password.threads or password.memory_kib"
+        );
+        Self::Overloaded
+    }
+}
+
 enum Job {
     Verify {
         password: Password,
         stored: Option<String>,
         may_sign_in: bool,
-        reply: oneshot::Sender<Verdict>,
+        reply: oneshot::Sender<Result<Verdict, NotDone>>,
     },
     HashNew {
         password: Password,
         profile: Box<Profile>,
-        reply: oneshot::Sender<Result<String, BadPassword>>,
+        reply: oneshot::Sender<Result<Result<String, BadPassword>, NotDone>>,
     },
     /// Takes a thread until the sender is dropped.
     #[cfg(test)]
@@ -69,23 +87,21 @@ enum Job {
 /// The threads that check passwords.
 #[derive(Debug)]
 pub(crate) struct Checker {
-    jobs: Arc<Queue<Job>>,
+    shared: Arc<Shared>,
     threads: u32,
 }
 
 impl Checker {
-    /// Starts the threads; they end when this is dropped. What the threads' own memory leaves of `budget_kib` is for
-    /// stored hashes that ask for more than today's cost.
+    /// Starts the threads; they end when this is dropped. The part of `budget_kib` that the threads do not need is for stored hashes
+    /// of a higher cost than today's.
     pub(crate) fn start(cost: Cost, threads: u32, queue: usize, budget_kib: u32) -> std::io::Result<Self> {
-        let jobs = Arc::new(Queue::new(queue));
-        let budget = Budget::new(cost, threads, budget_kib);
-        let spare = Arc::new(Spare::new(budget.spare_kib));
+        let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
         for number in 0..threads {
-            let (jobs, spare) = (jobs.clone(), spare.clone());
+            let shared = shared.clone();
             let name = format!("{THREAD_NAME}{number}");
-            std::thread::Builder::new().name(name).spawn(move || work(&jobs, &spare, budget))?;
+            std::thread::Builder::new().name(name).spawn(move || work(&shared))?;
         }
-        Ok(Self { jobs, threads })
+        Ok(Self { shared, threads })
     }
 
     /// How many threads there are.
@@ -95,7 +111,7 @@ impl Checker {
 
     /// How many wait in the lanes of known claimants and of strangers, and how many may wait in each.
     pub(crate) fn waiting(&self) -> ([usize; 2], usize) {
-        self.jobs.waiting()
+        self.shared.jobs.waiting()
     }
 
     /// Checks a password against a stored hash, or against one that nobody has, in the same time; no account may sign in with that.
@@ -107,8 +123,8 @@ impl Checker {
         may_sign_in: bool,
     ) -> Result<Verdict, NotDone> {
         let (reply, verdict) = oneshot::channel();
-        self.jobs.push(lane, Job::Verify { password, stored, may_sign_in, reply })?;
-        verdict.await.map_err(|_| NotDone::Failed)
+        self.shared.jobs.push(lane, Job::Verify { password, stored, may_sign_in, reply })?;
+        verdict.await.unwrap_or(Err(NotDone::Failed))
     }
 
     /// Hashes a new password, if it is not too common. Whoever sets one has just given the old one.
@@ -119,15 +135,15 @@ impl Checker {
     ) -> Result<Result<String, BadPassword>, NotDone> {
         let (reply, hash) = oneshot::channel();
         let profile = Box::new(profile);
-        self.jobs.push(Lane::Known, Job::HashNew { password, profile, reply })?;
-        hash.await.map_err(|_| NotDone::Failed)
+        self.shared.jobs.push(Lane::Known, Job::HashNew { password, profile, reply })?;
+        hash.await.unwrap_or(Err(NotDone::Failed))
     }
 
     /// Takes a thread, so that nothing is checked if there is one alone, until the sender is dropped.
     #[cfg(test)]
     pub(crate) fn hold_thread(&self) -> std::sync::mpsc::SyncSender<()> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
-        self.jobs.push(Lane::Known, Job::Hold(receiver)).expect("the queue is empty");
+        self.shared.jobs.push(Lane::Known, Job::Hold(receiver)).expect("the queue is empty");
         sender.send(()).expect("a thread takes the job");
         sender
     }
@@ -135,34 +151,77 @@ impl Checker {
 
 impl Drop for Checker {
     fn drop(&mut self) {
-        self.jobs.close();
+        self.shared.jobs.close();
     }
 }
 
-fn work(jobs: &Queue<Job>, spare: &Spare, budget: Budget) {
+/// Shared by the threads.
+#[derive(Debug)]
+struct Shared {
+    jobs: Queue<Job>,
+    free: FreeList,
+    spare: Spare,
+    budget: Budget,
+}
+
+impl Shared {
+    fn new(queue: usize, budget: Budget) -> Self {
+        let free = FreeList::new(budget.cost.blocks());
+        Self { jobs: Queue::new(queue), free, spare: Spare::new(budget.spare_kib), budget }
+    }
+
+    /// Computes hashes with the memory that was used last, and keeps it for the next. A panic frees it.
+    fn with_memory<T>(
+        &self,
+        argon2id: &mut Argon2id,
+        stored: Option<Cost>,
+        compute: impl FnOnce(&mut Argon2id) -> T,
+    ) -> Result<T, OutOfMemory> {
+        argon2id.prepare(self.free.take(), stored)?;
+        let computed = compute(argon2id);
+        self.free.put(argon2id.take_memory(), Now::read().boot);
+        Ok(computed)
+    }
+
+    /// Waits for a job, and frees memory meanwhile. Returns `None` when the queue is closed and empty.
+    fn next_job(&self) -> Option<Job> {
+        loop {
+            // A thread that waits without a limit is woken by a job only. The thread that puts memory back waits next, so there is
+            // always one with a limit while there is memory to free.
+            let limit = (!self.free.is_empty()).then_some(MEMORY_KEPT_FOR);
+            match self.jobs.pop(limit) {
+                Next::Job(job) => return Some(job),
+                Next::Closed => return None,
+                Next::TimedOut => self.free.free_unused_since(Now::read().boot.saturating_sub(MEMORY_KEPT_FOR)),
+            }
+        }
+    }
+}
+
+fn work(shared: &Shared) {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "password threads run at ordinary priority");
     }
     // A panic drops the job, so its client hears of it. It is logged by the hook for panics. All that the job may have left half
     // changed is dropped and made again: the memory, the decoy, and the times of the last hashes.
-    while catch_unwind(AssertUnwindSafe(|| do_jobs(jobs, spare, budget))).is_err() {}
+    while catch_unwind(AssertUnwindSafe(|| do_jobs(shared))).is_err() {}
 }
 
 /// Does jobs until the queue is closed.
-fn do_jobs(jobs: &Queue<Job>, spare: &Spare, budget: Budget) {
-    let mut argon2id = Argon2id::warmed_up(budget.cost);
-    let decoy = argon2id.decoy();
-    while let Some(job) = jobs.pop() {
+fn do_jobs(shared: &Shared) {
+    let mut argon2id = Argon2id::new(shared.budget.cost);
+    let decoy = decoy(shared.budget.cost);
+    while let Some(job) = shared.next_job() {
         // The receiver may be gone by the time the work is done: it was done all the same.
         match job {
             Job::Verify { password, stored, may_sign_in, reply } if !reply.is_closed() => {
                 let stored = stored.as_deref().unwrap_or(&decoy);
-                let check = || verify(&mut argon2id, spare, budget, &password, stored, may_sign_in);
-                let _ = reply.send(measured(&HASHING_NOW, check));
+                let check = || verify(&mut argon2id, shared, &password, stored, may_sign_in);
+                let _ = reply.send(measured(&HASHING_NOW, check).map_err(NotDone::from));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
-                let hash = || check_uncommon(&password, &profile).map(|()| argon2id.hash(&password));
-                let _ = reply.send(measured(&HASHING_NOW, hash));
+                let hash = || hash_new(&mut argon2id, shared, &password, &profile);
+                let _ = reply.send(measured(&HASHING_NOW, hash).map_err(NotDone::from));
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
             #[cfg(test)]
@@ -188,17 +247,29 @@ fn measured<T>(now: &AtomicU64, work: impl FnOnce() -> T) -> T {
     done
 }
 
+fn hash_new(
+    argon2id: &mut Argon2id,
+    shared: &Shared,
+    password: &Password,
+    profile: &Profile,
+) -> Result<Result<String, BadPassword>, OutOfMemory> {
+    if let Err(bad) = check_uncommon(password, profile) {
+        return Ok(Err(bad));
+    }
+    shared.with_memory(argon2id, None, |argon2id| Ok(argon2id.hash(password)))
+}
+
 fn verify(
     argon2id: &mut Argon2id,
-    spare: &Spare,
-    budget: Budget,
+    shared: &Shared,
     password: &Password,
     stored: &str,
     may_sign_in: bool,
-) -> Verdict {
+) -> Result<Verdict, OutOfMemory> {
     sampled!(DEBUG, "checking a password");
     #[cfg(test)]
     assert!(password.expose_text() != PANICS, "as the test wants it");
+    let Shared { spare, budget, .. } = shared;
     let parsed = Stored::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
     if parsed.is_none() {
         sampled!(
@@ -207,14 +278,16 @@ fn verify(
         );
     }
     let _taken = parsed.as_ref().map(|stored| spare.take(budget.extra_kib(stored.cost)));
-    argon2id.verify(password, parsed.as_ref(), may_sign_in)
+    let cost = parsed.as_ref().map(|stored| stored.cost);
+    shared.with_memory(argon2id, cost, |argon2id| argon2id.verify(password, parsed.as_ref(), may_sign_in))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use zeroize::Zeroizing;
+
+    const CHEAP: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
     fn password(text: &str) -> Password {
         Password::new(Zeroizing::new(text.to_owned()))
@@ -222,10 +295,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_is_an_answer_and_a_place_is_kept_until_taken() {
-        let checker = Checker { jobs: Arc::new(Queue::new(1)), threads: 0 };
+        let checker = Checker { shared: Arc::new(Shared::new(1, Budget::new(CHEAP, 0, 0))), threads: 0 };
         let verify = || checker.verify(Lane::Strange, password("x"), None, true);
         let taken = || {
-            let Some(Job::Verify { reply, .. }) = checker.jobs.pop() else { panic!("it is still queued") };
+            let Next::Job(Job::Verify { reply, .. }) = checker.shared.jobs.pop(None) else {
+                panic!("it is still queued")
+            };
             reply
         };
         let mut first = Box::pin(verify());
@@ -234,15 +309,14 @@ mod tests {
         drop(first);
         assert_eq!(verify().await, Err(NotDone::Overloaded), "hanging up frees nothing");
         assert!(taken().is_closed());
-        let answer = async { taken().send(Verdict::Refused).expect("somebody waits") };
+        let answer = async { taken().send(Ok(Verdict::Refused)).expect("somebody waits") };
         assert_eq!(tokio::join!(verify(), answer).0, Ok(Verdict::Refused));
     }
 
     #[tokio::test]
     async fn a_panic_costs_its_job_and_no_thread() {
-        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-        let checker = Checker::start(cost, 1, 8, 64).expect("a thread starts");
-        let stored = super::super::hash(cost, &password("correct horse"));
+        let checker = Checker::start(CHEAP, 1, 8, 64).expect("a thread starts");
+        let stored = super::super::hash(CHEAP, &password("correct horse"));
         for _ in 0..2 {
             let panicked = checker.verify(Lane::Known, password(PANICS), None, true).await;
             assert_eq!(panicked, Err(NotDone::Failed));
@@ -250,6 +324,20 @@ mod tests {
             let verdict = tokio::time::timeout(Duration::from_secs(60), verdict).await.expect("the thread lives");
             assert_eq!(verdict, Ok(Verdict::Accepted { rehashed: None }));
         }
+    }
+
+    #[tokio::test]
+    async fn a_job_gets_the_memory_of_the_one_before() {
+        let checker = Checker::start(CHEAP, 1, 8, 256).expect("a thread starts");
+        let costly = super::super::hash(Cost { memory_kib: 128, ..CHEAP }, &password("correct horse"));
+        let check = async |stored: Option<String>| {
+            checker.verify(Lane::Known, password("correct horse"), stored, true).await.expect("checked");
+        };
+        assert!(checker.shared.free.is_empty(), "nothing is allocated before the first job");
+        check(None).await;
+        assert!(!checker.shared.free.is_empty());
+        check(Some(costly)).await;
+        assert!(checker.shared.free.is_empty(), "larger memory is not kept");
     }
 
     #[test]
@@ -262,14 +350,12 @@ mod tests {
 
     #[test]
     fn refuses_a_stored_hash_that_asks_for_more_than_the_budget() {
-        let own = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-        let stored = super::super::hash(Cost { memory_kib: 128, ..own }, &password("correct horse"));
+        let stored = super::super::hash(Cost { memory_kib: 128, ..CHEAP }, &password("correct horse"));
         let check = |spare_kib| {
-            let budget = Budget { cost: own, spare_kib };
-            let spare = Spare::new(spare_kib);
-            verify(&mut Argon2id::new(own), &spare, budget, &password("correct horse"), &stored, true)
+            let shared = Shared::new(1, Budget { cost: CHEAP, spare_kib });
+            verify(&mut Argon2id::new(CHEAP), &shared, &password("correct horse"), &stored, true)
         };
-        assert_eq!(check(63), Verdict::Unusable);
-        assert_eq!(check(64), Verdict::Accepted { rehashed: None });
+        assert_eq!(check(63), Ok(Verdict::Unusable));
+        assert_eq!(check(64), Ok(Verdict::Accepted { rehashed: None }));
     }
 }

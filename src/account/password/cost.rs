@@ -68,6 +68,11 @@ impl Cost {
         self.is_weaker_than(configured) || self.work() > Self::MAX_RATIO * configured.work()
     }
 
+    /// Returns the number of blocks of memory, of 1 KiB each.
+    pub(super) fn blocks(self) -> usize {
+        self.params().map_or(0, |params| params.block_count())
+    }
+
     pub(super) fn params(self) -> Result<Params, argon2::Error> {
         Params::new(self.memory_kib, self.passes, self.lanes, None)
     }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// All threads are busy and the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,15 @@ pub(crate) enum Lane {
     /// From a network that is known to the account, or with a token of it.
     Known,
     Strange,
+}
+
+/// Outcome of waiting for a job.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<J> {
+    Job(J),
+    TimedOut,
+    /// The queue is closed and empty.
+    Closed,
 }
 
 /// A queue of jobs, each lane of a bounded length.
@@ -59,11 +69,22 @@ impl<J> Queue<J> {
         ([lanes.known.len(), lanes.strange.len()], self.capacity)
     }
 
-    /// Waits for the next job and returns it, or `None` once the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<J> {
+    /// Waits for the next job, for this long at most. `None` is no limit.
+    pub(super) fn pop(&self, limit: Option<Duration>) -> Next<J> {
         let nothing = |lanes: &mut Lanes<J>| lanes.known.is_empty() && lanes.strange.is_empty() && !lanes.closed;
-        let mut lanes = self.arrived.wait_while(self.lanes(), nothing).unwrap_or_else(PoisonError::into_inner);
-        lanes.known.pop_front().or_else(|| lanes.strange.pop_front())
+        let lanes = self.lanes();
+        let mut lanes = match limit {
+            Some(limit) => match self.arrived.wait_timeout_while(lanes, limit, nothing) {
+                Ok((lanes, _)) => lanes,
+                Err(poisoned) => poisoned.into_inner().0,
+            },
+            None => self.arrived.wait_while(lanes, nothing).unwrap_or_else(PoisonError::into_inner),
+        };
+        match lanes.known.pop_front().or_else(|| lanes.strange.pop_front()) {
+            Some(job) => Next::Job(job),
+            None if lanes.closed => Next::Closed,
+            None => Next::TimedOut,
+        }
     }
 
     /// Wakes all threads that wait for a job.
@@ -94,17 +115,24 @@ mod tests {
         assert_eq!([1, 2, 3].map(|job| queue.push(Lane::Strange, job)), [Ok(()), Ok(()), Err(Overloaded)]);
         assert_eq!([4, 5, 6].map(|job| queue.push(Lane::Known, job)), [Ok(()), Ok(()), Err(Overloaded)]);
         queue.close();
-        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [4, 5, 1, 2]);
+        let in_order = [4, 5, 1, 2].map(Next::Job);
+        assert_eq!(in_order.each_ref().map(|_| queue.pop(None)), in_order);
+        assert_eq!(queue.pop(None), Next::Closed);
     }
 
     #[test]
     fn whoever_waits_is_woken_by_a_job_and_by_the_end() {
         let queue = Queue::new(1);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| (queue.pop(), queue.pop()));
+            let waiting = scope.spawn(|| [None, Some(Duration::MAX)].map(|limit| queue.pop(limit)));
             queue.push(Lane::Known, 1).expect("there is a place");
             queue.close();
-            assert_eq!(waiting.join().expect("it runs"), (Some(1), None));
+            assert_eq!(waiting.join().expect("it runs"), [Next::Job(1), Next::Closed]);
         });
+    }
+
+    #[test]
+    fn a_wait_for_a_job_ends_after_its_limit() {
+        assert_eq!(Queue::<u8>::new(1).pop(Some(Duration::ZERO)), Next::TimedOut);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Memory that is lent to a thread for one password.
+#[derive(Debug)]
 pub(super) struct Spare {
     free_kib: Mutex<u32>,
     returned: Condvar,

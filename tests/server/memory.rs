@@ -1,0 +1,34 @@
+//! Memory of the process, as the kernel counts it.
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use crate::harness::{Home, Server, until};
+
+const MIB: usize = 1 << 10;
+/// Memory of one hash.
+const HASH: usize = 19 * MIB;
+
+/// Returns the resident memory without the program file, in KiB.
+fn anonymous_kib(server: &Server<'_>) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("on Linux");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn hashing_takes_memory_when_needed_and_gives_it_back() {
+    let home = Home::with_settings(&["password.memory_kib=19456", "password.threads=8", "http.idle_timeout=61s"]);
+    let server = home.start();
+    let idle = anonymous_kib(&server);
+    assert!(idle < 16 * MIB, "{idle} KiB before the first login");
+    for _ in 0..3 {
+        server.login("alice").await;
+        let used = anonymous_kib(&server) - idle;
+        assert!((HASH..HASH + 10 * MIB).contains(&used), "{used} KiB for logins one after the other");
+    }
+    // It is closed after 61 s, and the memory is free after 60 s.
+    let mut silent = TcpStream::connect(&server.public).expect("connects");
+    assert_eq!(silent.read(&mut [0]).expect("it ends"), 0);
+    until("the memory is given back", || anonymous_kib(&server) < idle + 10 * MIB);
+}
