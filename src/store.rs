@@ -18,6 +18,8 @@ mod statements;
 pub(crate) mod url;
 mod versions;
 
+use std::time::Duration;
+
 use crate::account::LoginName;
 use crate::clock::{Now, UnixTime};
 use crate::id::{Kid, NodeId};
@@ -221,6 +223,15 @@ impl Store {
     /// Returns at most `limit` rows of the log, from `seq` on.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         StoreCall::Poll.watch(async { call!(self, engine => engine.read_log(seq, limit)) }).await
+    }
+
+    /// Returns the time between two polls of the log: well within the second that the command line promises. With PostgreSQL, a poll
+    /// also finds the logouts of other servers whose notifications do not arrive.
+    pub(crate) const fn poll_interval(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::from_millis(500),
+            Self::Postgres(_) => Duration::from_millis(250),
+        }
     }
 
     /// Waits until another server may have written to the log. Never returns if the store has no notifications.

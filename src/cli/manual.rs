@@ -170,7 +170,7 @@ pub(super) fn reloading() -> String {
     let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
     format!(
         "\
-A running server reads its configuration file three times a second, and at once on SIGHUP. A change counts when two
+A running server reads its configuration file twice a second, and at once on SIGHUP. A change counts when two
 reads in a row find the same content, because the file may be half written. After SIGHUP one read is enough. These
 settings then take effect at once, all together:
 

@@ -1,7 +1,7 @@
 //! Reading the configuration again: on SIGHUP, and when its file says something else.
 //!
-//! The file is read three times a second, and contents are compared, not times or events. What it says counts when it is found
-//! twice in a row: a file that is being written is empty at first, and an empty one is a good configuration too. The layers are put
+//! The file is read twice a second, and contents are compared, not times or events. What it says counts when it is found twice in
+//! a row, 0.3 s apart: a file that is being written is empty at first, and an empty one is a good configuration too. The layers are put
 //! one over the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot
 //! is named. A configuration that came through a pipe is gone when it was read: it stays as it is until the next start.
 
@@ -22,7 +22,9 @@ use crate::http::app::AppHandle;
 use crate::http::tls::Source;
 use crate::server::app;
 
-const REREAD_EVERY: Duration = Duration::from_millis(300);
+const REREAD_EVERY: Duration = Duration::from_millis(500);
+/// How long what was found must stay as it is.
+const SETTLED_AFTER: Duration = Duration::from_millis(300);
 
 /// Keeps the settings in force like those that are written down.
 pub(super) struct Reload {
@@ -74,6 +76,7 @@ impl Reload {
                  with --config"
             );
         }
+        let mut pause = REREAD_EVERY;
         loop {
             tokio::select! {
                 _ = hangups.recv() => {
@@ -84,15 +87,16 @@ impl Reload {
                         tracing::info!("hangup: reading keys and certificate again");
                     } else {
                         tracing::info!("hangup: reading keys, certificate and configuration again");
-                        self.read(Cause::Hangup).await;
+                        pause = self.read(Cause::Hangup).await;
                     }
                 }
-                () = tokio::time::sleep(REREAD_EVERY), if is_followed => self.read(Cause::Time).await,
+                () = tokio::time::sleep(pause), if is_followed => pause = self.read(Cause::Time).await,
             }
         }
     }
 
-    async fn read(&mut self, cause: Cause) {
+    /// Returns the time until the next read.
+    async fn read(&mut self, cause: Cause) -> Duration {
         let (origins, config) = (self.origins.clone(), self.config.clone());
         let read = move || -> Result<(Values, Change), ConfigError> {
             let (layers, new) = origins.read()?;
@@ -104,7 +108,7 @@ impl Reload {
         let is_settled = self.found == found;
         self.found = found;
         if cause == Cause::Time && !is_settled {
-            return;
+            return SETTLED_AFTER;
         }
         let reloads = self.live.load().reloads.clone();
         match read {
@@ -127,6 +131,7 @@ impl Reload {
                 }
             }
         }
+        REREAD_EVERY
     }
 
     /// Nothing here can fail, so that all takes effect or nothing.

@@ -72,6 +72,8 @@ impl Store {
             // Idle or old connections are not closed: see `files.rs`. A new one might open another file, and be used on when the
             // file is put back.
             let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
+            // No server can have closed it meanwhile, and sqlx tests it when it is given back.
+            let pool = pool.test_before_acquire(false);
             let pool = pool.after_connect(move |_, _| {
                 let files = files.clone();
                 Box::pin(async move { files.check_for_reading().await.map_err(|error| io::Error::other(error).into()) })
@@ -120,11 +122,7 @@ impl Store {
 
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
         let query = sqlx::query_as("SELECT global_generation, pruned_through, needs, moved_to FROM state");
-        let (generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>) =
-            query.fetch_one(&mut *self.reading().await?.connection).await?;
-        // A server that was suspended during a migration must not go on when it is resumed.
-        versions::check(&MIGRATIONS, needs, moved_to)?;
-        Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
+        state(query.fetch_one(&mut *self.reading().await?.connection).await?)
     }
 
     pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
@@ -162,6 +160,13 @@ impl Store {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing.connection).await?;
         Ok(writing)
     }
+}
+
+/// Decodes the columns `global_generation`, `pruned_through`, `needs` and `moved_to` of the table `state`.
+fn state((generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>)) -> Result<State, StoreError> {
+    // A server that was suspended during a migration must not go on when it is resumed.
+    versions::check(&MIGRATIONS, needs, moved_to)?;
+    Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
 }
 
 async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::clock::{Now, StepGuard, UnixTime};
 use crate::id;
@@ -15,9 +16,7 @@ use crate::store::records::Sealing;
 use crate::sync::lag::Lag;
 use crate::sync::log_reader::{News, Place, catch_up};
 
-/// Between two polls: well within the second that the command line promises.
-const POLL: Duration = Duration::from_millis(250);
-/// Between two polls that are made because there is news.
+/// Between two polls that are made because there is news, at least.
 const BREATH: Duration = Duration::from_millis(10);
 /// Between two attempts to reach a store that is away, at most.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
@@ -59,7 +58,7 @@ impl Follower {
         let Freshness { max_staleness, when_stale } = list.freshness();
         let sealing = Sealing {
             lifetimes,
-            lag: max_staleness.saturating_add(POLL).saturating_add(retention::COMMITTED_WITHIN),
+            lag: max_staleness.saturating_add(store.poll_interval()).saturating_add(retention::COMMITTED_WITHIN),
             fail_open: when_stale == WhenStale::Allow,
         };
         let state = store.state().await?;
@@ -116,13 +115,14 @@ impl Follower {
     /// Until the next poll is due, or there is news; longer and longer while the store is away, and not all nodes at once.
     async fn wait(&self) {
         if self.failures == 0 {
-            tokio::time::sleep(BREATH).await;
-            // Whether time or news ends it makes no difference.
-            let _ = tokio::time::timeout(POLL, self.store.notified()).await;
+            let began = Instant::now();
+            if tokio::time::timeout(self.store.poll_interval(), self.store.notified()).await.is_ok() {
+                tokio::time::sleep_until(began + BREATH).await;
+            }
             return;
         }
         let [jitter] = id::random::<1>();
-        let backoff = POLL.saturating_mul(1 << self.failures.min(4)).min(LONGEST_BACKOFF);
+        let backoff = self.store.poll_interval().saturating_mul(1 << self.failures.min(4)).min(LONGEST_BACKOFF);
         tokio::time::sleep(backoff.mul_f64(0.5 + f64::from(jitter) / 512.0)).await;
     }
 

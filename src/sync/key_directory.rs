@@ -1,6 +1,6 @@
 //! Reading the key ring again while it is in use.
 //!
-//! The directory is read again about every 0.6 s, and whenever somebody asks (never more often than ten times a second). Contents are
+//! The directory is read again every 0.6 s, and whenever somebody asks (never more often than ten times a second). Contents are
 //! compared, not times or events: that works on network file systems and with the links that Kubernetes swaps. The whole ring is
 //! swapped at once; one that fails to load leaves the old one serving.
 
@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::{Now, milliseconds};
 use crate::keyring::{KeyRing, RingError};
 use crate::session::Sessions;
 use crate::sync::single_flight::SingleFlight;
 
-const REREAD_EVERY: Duration = Duration::from_millis(500);
+const REREAD_EVERY: Duration = Duration::from_millis(600);
 const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 /// The reads of the key ring, which many wait for at once.
@@ -61,8 +63,10 @@ impl KeyDirectory {
         let mut reported = None;
         let mut known = sessions.ring();
         loop {
-            // Whether time or a request wakes it makes no difference.
-            let _ = tokio::time::timeout(REREAD_EVERY, self.reads.asked()).await;
+            let began = Instant::now();
+            if tokio::time::timeout(REREAD_EVERY, self.reads.asked()).await.is_ok() {
+                tokio::time::sleep_until(began + REREAD_AT_MOST_EVERY).await;
+            }
             self.reads.begin();
             let now = Now::read();
             match load(directory).await {
@@ -84,7 +88,6 @@ impl KeyDirectory {
             self.reads.end(());
             let ring = sessions.ring();
             after((known != ring).then(|| (std::mem::replace(&mut known, ring.clone()), ring)));
-            tokio::time::sleep(REREAD_AT_MOST_EVERY).await;
         }
     }
 }

@@ -7,15 +7,20 @@ use crate::store::records::{Logged, Page, Undecoded};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it.
+        // All rows as one text: it takes sqlx far longer to hand over a row than SQLite to write it down and us to read it. And one
+        // statement, which reads rows and counters as of one commit. SQLite compiles a statement anew after each change of a
+        // parameter that is a whole LIMIT, but not of one in an expression.
         let query = sqlx::query_as(
-            "SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, hex(kid), expires_at))
-             FROM (SELECT * FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ?)",
+            "SELECT page.*, global_generation, pruned_through, needs, moved_to FROM state,
+                 (SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, hex(kid), expires_at))
+                  FROM (SELECT * FROM revocation WHERE seq >= ? ORDER BY seq LIMIT ? + 0)) AS page",
         );
-        let (count, last, text): (i64, _, _) =
+        type Columns = (i64, Option<i64>, String, i64, i64, i64, Option<String>);
+        let (count, last, text, generation, pruned, needs, moved_to): Columns =
             query.bind(seq).bind(limit).fetch_one(&mut *self.reading().await?.connection).await?;
         let count = usize::try_from(count).map_err(|_| StoreError::Corrupt("a negative count"))?;
-        Ok(Page { rows: Undecoded::Sqlite(text), count, last, state: self.state().await? })
+        let state = super::state((generation, pruned, needs, moved_to))?;
+        Ok(Page { rows: Undecoded::Sqlite(text), count, last, state })
     }
 }
 
