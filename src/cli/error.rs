@@ -114,6 +114,9 @@ impl From<StoreError> for CliError {
                 "the database server must run and the database must exist; docs/nodes.md explains the address and TLS",
             ),
             StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
+            StoreError::SharedSession => Self::io(&error).hint(
+                "set pool_mode = session for this database in the pooler (docs/nodes.md), or name PostgreSQL itself in the store's address",
+            ),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
             StoreError::Migrate(_) => Self::io(&error).hint("the database's user must be allowed to make and change tables"),
             StoreError::TooNew { .. } => Self::io(&error).hint(

@@ -32,6 +32,8 @@ pub(crate) enum StoreError {
     Connect { server: String, reason: String },
     #[error("PostgreSQL at {0} only reads: it is a standby")]
     Standby(String),
+    #[error("a connection pooler in front of PostgreSQL lets clients share one session")]
+    SharedSession,
     #[error("the database did not answer in time")]
     TimedOut,
     #[error("the database took too long to commit: the change may have been made or not")]
@@ -43,7 +45,7 @@ pub(crate) enum StoreError {
     #[error("the database's tables need a newer Sealjar (they ask for migration {needs}, this one knows {known})")]
     TooNew { needs: i64, known: i64 },
     #[error("the database failed: {0}")]
-    Failed(#[from] sqlx::Error),
+    Failed(sqlx::Error),
     #[error("the database holds a value that cannot be: {0}")]
     Corrupt(&'static str),
     #[error("the database holds an unfinished migration from {0}")]
@@ -54,6 +56,17 @@ pub(crate) enum StoreError {
     NameTaken(String),
     #[error("there is no account named {0}")]
     NoSuchAccount(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        /// PostgreSQL: a prepared statement of this session does not exist, or another client has made it.
+        const SHARED_SESSION: [&str; 2] = ["26000", "42P05"];
+        match error.as_database_error().and_then(|error| error.code()) {
+            Some(code) if SHARED_SESSION.contains(&&*code) => Self::SharedSession,
+            _ => Self::Failed(error),
+        }
+    }
 }
 
 /// Returns `TimedOut` if the work takes longer than this. Its connection is closed then; whether the work was done is unknown.

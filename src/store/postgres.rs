@@ -46,14 +46,13 @@ struct Inner {
 impl Store {
     pub(crate) async fn open(options: &PgConnectOptions, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         let connector = Connector::new(options, limits);
-        if empty == Empty::Refused {
-            let mut connection = connector.connect().await?;
-            let has_tables = has_tables(&mut connection).await?;
-            // Says goodbye to the server; it does not matter whether this arrives.
-            let _ = connection.close().await;
-            if !has_tables {
-                return Err(StoreError::WithoutTables(connector.server()));
-            }
+        let mut connection = connector.connect().await?;
+        connector.check_session(&mut connection).await?;
+        let is_usable = empty == Empty::Filled || has_tables(&mut connection).await?;
+        // Says goodbye to the server; it does not matter whether this arrives.
+        let _ = connection.close().await;
+        if !is_usable {
+            return Err(StoreError::WithoutTables(connector.server()));
         }
         let mut connection = migrate(&connector).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;

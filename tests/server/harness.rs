@@ -57,6 +57,13 @@ impl Home {
         home
     }
 
+    /// Uses another store from now on.
+    #[allow(dead_code, reason = "the binary `cluster` includes this file, too")]
+    pub(crate) fn use_store(&mut self, url: &str) {
+        self.settings.retain(|setting| !setting.starts_with("store="));
+        self.settings.push(format!("store={url}"));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -18,9 +18,10 @@ use crate::store::records::ServerFacts;
 use crate::store::url::StoreUrl;
 use crate::store::url::{Way, without_password};
 
-/// If it is not known what became of it.
-const OTHERWISE: &str =
-    "see in the database's log; if it is damaged or none of ours, put back a backup, then run: sealjar store restored";
+/// For errors that other commands have no hint for. It must not advise a restore, which ends every session: most of these errors are
+/// not of the data.
+const OTHERWISE: &str = "the database's log may say more; docs/troubleshooting.md lists messages and remedies";
+const DAMAGED: &str = "put back a backup as docs/backup.md says, then run: sealjar store restored";
 /// With less there is no room for a checkpoint of the log.
 const TOO_LITTLE_SPACE: u64 = 16 << 20;
 const LITTLE_SPACE: u64 = 256 << 20;
@@ -206,7 +207,7 @@ async fn check_whole(url: &StoreUrl, store: &Store, report: &mut Report) {
     }
     match store.damage().await {
         Ok(None) => report.ok(CHECK, "SQLite finds no damage"),
-        Ok(Some(damage)) => report.problem(CHECK, format!("the file is damaged: {}", damage.trim()), OTHERWISE),
+        Ok(Some(damage)) => report.problem(CHECK, format!("the file is damaged: {}", damage.trim()), DAMAGED),
         Err(error) => report.failure(CHECK, error.into(), OTHERWISE),
     }
 }

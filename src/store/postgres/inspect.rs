@@ -15,6 +15,7 @@ impl Store {
     pub(crate) async fn open_to_inspect(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
         let connector = Connector::new(options, limits);
         let mut connection = connector.connect().await?;
+        connector.check_session(&mut connection).await?;
         let notifications = Notifications::new(connector.clone(), &mut connection).await;
         // Says goodbye to the server; it does not matter whether this arrives.
         let _ = connection.close().await;

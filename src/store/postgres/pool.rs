@@ -70,6 +70,25 @@ impl Connector {
         if read_only == "on" { Err(StoreError::Standby(self.server())) } else { Ok(connection) }
     }
 
+    /// Fails if `connection` and a second one share a session of the server. A pooler that does this (PgBouncer's mode `transaction`)
+    /// loses settings, prepared statements, advisory locks and `LISTEN`, or gives them to another client.
+    pub(super) async fn check_session(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        // All rows, because a pooler takes the session back after the end of the answer, which `fetch_one` does not wait for.
+        let session = async |connection: &mut PgConnection| -> Result<i32, StoreError> {
+            let rows = connection.fetch_all("SELECT pg_backend_pid()").await?;
+            Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+        };
+        let mut second = self.connect().await?;
+        let before = session(connection).await?;
+        let after = session(connection).await?;
+        // A pooler that gives out the session that was free for longest changes that of the first connection. One that gives out the
+        // session that was used last gives it to both.
+        let is_shared = before != after || after == session(&mut second).await?;
+        // Says goodbye to the server; it does not matter whether this arrives.
+        let _ = second.close().await;
+        if is_shared { Err(StoreError::SharedSession) } else { Ok(()) }
+    }
+
     /// Returns the address of the server, without a password.
     pub(super) fn server(&self) -> String {
         let database = self.options.get_database().unwrap_or(self.options.get_username());

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a test's PostgreSQL, each client with a connection of its own for as long as it stays.
+//! PgBouncer in front of a test's PostgreSQL.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,8 @@ pub(crate) struct Pooler {
 }
 
 impl Postgres {
-    pub(crate) fn pooler(&self) -> Pooler {
+    /// Starts a pooler in this mode: `session` gives each client a connection of its own for as long as it stays.
+    pub(crate) fn pooler(&self, mode: &str) -> Pooler {
         let directory = tempfile::tempdir().expect("a directory");
         let (users, settings, port) = (directory.path().join("users"), directory.path().join("settings"), free_port());
         fs::write(&users, "\"sealjar\" \"sealjar\"\n").expect("writes");
@@ -27,9 +28,9 @@ impl Postgres {
             format!("sealjar = host={} port={}", self.address, self.port),
             "[pgbouncer]".to_owned(),
             format!("listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir ="),
-            format!("pool_mode = session\nauth_type = scram-sha-256\nauth_file = {}", users.display()),
+            format!("pool_mode = {mode}\nauth_type = scram-sha-256\nauth_file = {}", users.display()),
             // As many as PostgreSQL takes, and no more.
-            "default_pool_size = 60\nmax_client_conn = 200".to_owned(),
+            "default_pool_size = 60\nmax_client_conn = 200\nserver_login_retry = 1".to_owned(),
         ];
         fs::write(&settings, lines.join("\n")).expect("writes");
         if geteuid().is_root() {

@@ -1,6 +1,6 @@
 //! What was answered is on PostgreSQL's disk, whatever its own settings are, and also where a pooler stands in between.
 
-use crate::harness::{Server, Session, until};
+use crate::harness::{Server, Session, text, until};
 use crate::nodes;
 use crate::postgres::{Postgres, Special};
 use crate::turn;
@@ -27,19 +27,45 @@ async fn a_sign_out_survives_a_server_that_commits_asynchronously() {
 async fn nodes_work_through_a_pooler_as_well_as_without() {
     let _turn = turn().await;
     let mut database = Postgres::start();
-    let pooler = database.pooler();
-    let home = nodes::home(&database, &[]);
-    let reaches = || home.run(&["users", "list", "--store", &pooler.url]).status.success();
+    let pooler = database.pooler("session");
+    let mut home = nodes::home(&database, &[]);
+    home.use_store(&pooler.url);
+    let reaches = || home.run(&["users", "list"]).status.success();
     until("the pooler is there", reaches);
-    let nodes = nodes::three(&home, &["--store", &pooler.url]);
+    let nodes = nodes::three(&home, &[]);
     for _ in 0..2 {
         for session in sign_out_on_each(&nodes).await {
             nodes::until_all(&nodes, &session, "401 revoked").await;
         }
         database.kill();
         database.restart();
+        // The pooler refuses everybody for a while after it could not reach the server.
+        until("the pooler reaches the database again", reaches);
     }
     sign_out_on_each(&nodes).await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_shares_sessions_is_named_as_the_fault() {
+    let _turn = turn().await;
+    let database = Postgres::start();
+    let pooler = database.pooler("transaction");
+    let mut home = nodes::home(&database, &[]);
+    home.use_store(&pooler.url);
+    let run = |arguments: &[&str]| {
+        let output = home.run(arguments);
+        (output.status.code(), [output.stdout, output.stderr].map(|bytes| text(&bytes)).concat())
+    };
+    until("the pooler is there", || !run(&["users", "list"]).1.contains("Connection refused"));
+    for arguments in [&["users", "list"] as &[_], &["users", "disable", "alice"], &["serve"]] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(74), "{arguments:?}: {said}");
+        assert!(said.contains("pool_mode = session"), "{arguments:?}: {said}");
+    }
+    let (_, said) = run(&["doctor"]);
+    let found = said.lines().find(|line| line.contains("store.open")).expect("it is checked");
+    assert!(found.starts_with("problem") && found.contains("pool_mode = session"), "{found}");
+    assert!(!said.contains("store restored"), "that would end every session: {said}");
 }
 
 #[tokio::test]
