@@ -1,5 +1,6 @@
 //! Where the store is: `sqlite://PATH`, or `postgres://…` with what PostgreSQL's own clients write there.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -45,8 +46,9 @@ impl StoreUrl {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("it must be sqlite:// and the path of a file, or postgres://USER@HOST/DATABASE".to_owned());
         }
+        check_delimiters(&Parts::of(url))?;
         let options: PgConnectOptions =
-            url.parse().map_err(|error: sqlx::Error| format!("it cannot be read: {}", bare(&error)))?;
+            without_empty_host(url).parse().map_err(|error: sqlx::Error| unreadable(&error))?;
         let says = url.contains("sslmode=") || url.contains("ssl-mode=") || std::env::var_os("PGSSLMODE").is_some();
         let options = if is_near(&options) || says { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         Ok(Self::Postgres(Box::new(options.application_name("sealjar"))))
@@ -75,34 +77,102 @@ fn is_near(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
 }
 
-/// What sqlx has to say, without its "error with configuration" in front, as often as that is there.
-fn bare(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Configuration(source)) => bare(&**source),
-        _ => error.to_string(),
+/// The parts of `SCHEME://AUTHORITY/PATH?QUERY` ([RFC 3986 section 3](https://datatracker.ietf.org/doc/html/rfc3986#section-3)), with
+/// the delimiters in front of path and query.
+struct Parts<'u> {
+    scheme: &'u str,
+    authority: &'u str,
+    path: &'u str,
+    query: &'u str,
+}
+
+impl<'u> Parts<'u> {
+    fn of(url: &'u str) -> Self {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+        Self { scheme, authority, path, query }
+    }
+
+    /// Returns what stands in front of the host, without the `@`.
+    fn user_info(&self) -> Option<&'u str> {
+        self.authority.rsplit_once('@').map(|(user_info, _)| user_info)
     }
 }
 
-/// The address without its password, for people to read.
+/// Refuses characters that are delimiters, and that a password may contain: a part of the password would be taken for the host, the
+/// database or a parameter, and would appear in messages.
+fn check_delimiters(parts: &Parts<'_>) -> Result<(), String> {
+    let Parts { authority, path, query, .. } = parts;
+    let is_path_plain = !path.trim_start_matches('/').contains(['@', '/']);
+    let is_query_plain = authority.contains('@') || !query.contains('@');
+    if is_path_plain && is_query_plain && ![authority, path, query].iter().any(|part| part.contains('#')) {
+        return Ok(());
+    }
+    Err("in a user, a password and a database, some characters must be written in another way: \
+         %23 for #, %2F for /, %3F for ?, %40 for @, %25 for %"
+        .to_owned())
+}
+
+/// Moves user and password into the query if no host stands behind them: `postgres://alice@/db?host=/run/postgresql` is an address
+/// for PostgreSQL's own clients, but not for sqlx.
+fn without_empty_host(url: &str) -> Cow<'_, str> {
+    let Parts { scheme, authority, path, query } = Parts::of(url);
+    let Some(user_info) = authority.strip_suffix('@') else {
+        return Cow::Borrowed(url);
+    };
+    // In a query, `&` begins the next parameter and `+` is a space.
+    let in_query = |text: &str| text.replace('&', "%26").replace('+', "%2B");
+    let (user, password) =
+        user_info.split_once(':').map_or((user_info, None), |(user, password)| (user, Some(password)));
+    let password = password.map(|password| format!("&password={}", in_query(password))).unwrap_or_default();
+    let separator = if query.is_empty() { '?' } else { '&' };
+    Cow::Owned(format!("{scheme}://{path}{query}{separator}user={}{password}", in_query(user)))
+}
+
+/// Returns the error of sqlx without its "error with configuration" in front, which is there once or several times.
+fn unreadable(error: &sqlx::Error) -> String {
+    const SSL_MODES: &str = "disable, allow, prefer, require, verify-ca or verify-full";
+    let mut error: &(dyn std::error::Error + 'static) = error;
+    while let Some(sqlx::Error::Configuration(source)) = error.downcast_ref::<sqlx::Error>() {
+        error = &**source;
+    }
+    let reason = error.to_string();
+    if reason.contains("ssl_mode") {
+        return format!("its sslmode must be {SSL_MODES}");
+    }
+    format!("it cannot be read: {reason}")
+}
+
+/// Returns the address without its password, for people to read, and without everything if it is not clear where the password ends.
 pub(crate) fn without_password(url: &str) -> String {
     const HIDDEN: &str = "***";
-    let Some((scheme, rest)) = url.split_once("://") else {
+    if url.starts_with("sqlite://") || !url.contains("://") {
         return url.to_owned();
-    };
-    let (authority, query) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{HIDDEN}@{host}"),
-            None => authority.to_owned(),
+    }
+    let parts = Parts::of(url);
+    let Parts { scheme, path, .. } = parts;
+    if check_delimiters(&parts).is_err() {
+        return format!("{scheme}://{HIDDEN}");
+    }
+    let authority = match parts.user_info() {
+        Some(user_info) => match user_info.split_once(':') {
+            Some((name, _)) => format!("{name}:{HIDDEN}{}", &parts.authority[user_info.len()..]),
+            None => parts.authority.to_owned(),
         },
-        None => authority.to_owned(),
+        // Without a host, a password stands where the port would.
+        None => match parts.authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                format!("{host}:{HIDDEN}")
+            }
+            _ => parts.authority.to_owned(),
+        },
     };
-    let (path, parameters) = query.split_once('?').map_or((query, None), |(path, parameters)| (path, Some(parameters)));
-    let Some(parameters) = parameters else {
+    let Some(parameters) = parts.query.strip_prefix('?') else {
         return format!("{scheme}://{authority}{path}");
     };
     let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        // Whatever is spelled otherwise than plainly may decode to it.
+        // A name with escapes may decode to it.
         Some((name, _)) if name == "password" || name.contains('%') => format!("{name}={HIDDEN}"),
         _ => parameter.to_owned(),
     });
@@ -122,6 +192,13 @@ mod tests {
                 "postgres://sealjar:p:a@ss@db:5432/sealjar?sslmode=disable",
                 "postgres://sealjar:***@db:5432/sealjar?sslmode=disable",
             ),
+            ("postgres://sealjar:se#cret@db/sealjar", "postgres://***"),
+            ("postgres://sealjar:12/secret@db/sealjar", "postgres://***"),
+            ("postgres://sealjar:12?secret@db/sealjar", "postgres://***"),
+            ("postgres://sealjar:secret", "postgres://sealjar:***"),
+            ("postgres://[::1]:5432/sealjar", "postgres://[::1]:5432/sealjar"),
+            ("postgres://[::1]/sealjar", "postgres://[::1]/sealjar"),
+            ("postgres://sealjar:secret@/db?host=/run/postgresql", "postgres://sealjar:***@/db?host=/run/postgresql"),
             ("postgres://db?user=a&password=secret&port=1", "postgres://db?user=a&password=***&port=1"),
             ("postgres://db?%70assword=secret", "postgres://db?%70assword=***"),
         ] {
@@ -150,16 +227,52 @@ mod tests {
     }
 
     #[test]
+    fn refuses_delimiters_that_may_belong_to_a_password() {
+        for url in [
+            "postgres://a:p#w@h/c",
+            "postgres://a:12#w@h/c",
+            "postgres://a:p/w@h/c",
+            "postgres://a:12/w@h/c",
+            "postgres://a:1@2/w@h/c",
+            "postgres://a:p?w@h/c",
+            "postgres://a:12?w@h/c",
+            "postgres://a@h/c#",
+        ] {
+            let reason = StoreUrl::parse(url).expect_err(url);
+            assert!(reason.contains("%23 for #"), "{url}: {reason}");
+        }
+        for url in
+            ["postgres://a:p%23%2F%3F%40%25w@h/c", "postgres://a:p@w@h/c", "postgres://a:p:[w@h:1/c?sslmode=disable"]
+        {
+            assert!(StoreUrl::parse(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn accepts_an_empty_host_as_other_clients_do() {
+        for (url, user) in [
+            ("postgres://alice@/c?host=/run/postgresql", "alice"),
+            ("postgres://alice:p+w&host=x@/c?host=/run/postgresql", "alice"),
+            ("postgres://a%26b@/c?host=/run/postgresql", "a&b"),
+        ] {
+            let Ok(StoreUrl::Postgres(options)) = StoreUrl::parse(url) else { panic!("{url}") };
+            let socket = options.get_socket().map(|socket| socket.display().to_string());
+            assert_eq!((options.get_username(), socket.as_deref()), (user, Some("/run/postgresql")), "{url}");
+            assert_eq!(options.get_database(), Some("c"), "{url}");
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong_without_the_address() {
         for url in [
             "mysql://a:secret@b/c",
             "sqlite://",
             "sqlite://a?secret",
             "postgres://a:secret@b:port/c",
-            "postgres://a:secret@b/c?sslmode=secret2",
+            "postgres://a:secret@b/c?sslmode=verify_full",
         ] {
             let reason = StoreUrl::parse(url).expect_err(url);
-            assert!(reason.starts_with("it ") && !reason.contains("a:secret"), "{reason}");
+            assert!(reason.starts_with("it") && !reason.contains("secret"), "{reason}");
         }
     }
 }
