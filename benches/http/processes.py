@@ -61,6 +61,11 @@ class Child:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
 
+    def cpu_seconds(self) -> float:
+        """Of all its threads that have not ended, in user and kernel mode."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
 
 @contextmanager
 def pinned(core: int):

@@ -117,13 +117,19 @@ def size_table(figures: Figures) -> str:
         rows.append([what, f"{start['ready_ms']:,.0f} ms; {memory}"])
     if figures.binary_bytes:
         rows.append(["size of the program `sealjar`", f"{mib(figures.binary_bytes)} MiB"])
-    rows += idle_row(figures)
+    rows += idle_rows(figures)
     return table(["measurement", "result"], rows)
 
 
-def idle_row(figures: Figures) -> list[list[str]]:
+def idle_rows(figures: Figures) -> list[list[str]]:
     ours = figures.memory.get("Sealjar")
-    return [["resident memory, idle after a login and 30 requests", f"{mib(ours['idle'])} MiB"]] if ours else []
+    if not ours:
+        return []
+    return [
+        ["resident memory, idle", f"{mib(ours['idle'])} MiB"],
+        ["resident memory in the minute after a login", f"{mib(ours['used'])} MiB"],
+        ["CPU time, idle", f"{ours['idle_cpu']:.2%} of a core"],
+    ]
 
 
 def goals_table(figures: Figures) -> str:
@@ -178,7 +184,7 @@ def headline(figures: Figures) -> str:
         if count:
             what = f"start with {count:,} entries in the revocation list (SQLite)"
             rows.append([what, f"{start['ready_ms'] / 1000:.1f} s"])
-    return table(["measurement", "result"], rows + idle_row(figures))
+    return table(["measurement", "result"], rows + idle_rows(figures))
 
 
 def rows_of(said: str, name: str) -> list[list[str]]:

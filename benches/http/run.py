@@ -47,13 +47,14 @@ class Size:
     seconds: int
     requests: int
     sessions: int
+    idle_seconds: int
     starts: dict
     counting: dict
 
 
 ROUTES = [(STATUS, False), (STATUS, True), (VERIFY, False), (PROTECTED, False)]
-FULL = Size(ROUTES, 15, 1, 5_000, memory.SESSIONS, {}, {})
-QUICK = Size(ROUTES[1:2], 1, 1, 100, 500, {"counts": (0, 1_000), "runs": 1}, {"paths": [STATUS], "idle": 1})
+FULL = Size(ROUTES, 15, 1, 5_000, memory.SESSIONS, 60, {}, {})
+QUICK = Size(ROUTES[1:2], 1, 1, 100, 500, 1, {"counts": (0, 1_000), "runs": 1}, {"paths": [STATUS], "idle": 1})
 
 
 class Bench:
@@ -118,7 +119,7 @@ class Bench:
             self.figures.memory[peer.title] = memory.of_peer(peer, self.size.sessions, self.directory)
 
     def memory(self):
-        self.figures.memory["Sealjar"] = memory.of_sealjar(self.program, self.new_directory(), self.size.sessions)
+        self.figures.memory["Sealjar"] = memory.of_sealjar(self.program, self.new_directory(), self.size.sessions, self.size.idle_seconds)
 
     def startup(self):
         self.figures.startup = startup.measure(self.program, **self.size.starts)
