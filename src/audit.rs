@@ -1,7 +1,7 @@
 //! Audit events: what happened to sessions, accounts and keys, one log line each, under one target that a filter can pick.
 //!
 //! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. Clients appear as
-//! shortened networks, sessions as `sid`, keys as `kid`, accounts as `sub`. The login name that a request has never appears, because
+//! `log.client` says, sessions as `sid`, keys as `kid`, accounts as `sub`. The login name that a request has never appears, because
 //! some users type their password there. Events that cost a client nothing are logged ten times a second at most: the field
 //! `left_out` of the next one is the number of events that were left out.
 
@@ -10,7 +10,7 @@ use tracing::field::display;
 use crate::id::{Kid, Sid};
 use crate::log_sampler::sampled;
 use crate::metrics::{PASSWORDS, Password};
-use crate::network::Network;
+use crate::network::Client;
 use crate::revocation::Entry;
 
 /// The target of all of them.
@@ -84,7 +84,7 @@ fn count(purpose: Purpose, kind: Password) {
 }
 
 /// A fresh session was begun; the event is called after what the password was given for.
-pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: bool, client: Network) {
+pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: bool, client: Client) {
     count(purpose, Password::Accepted);
     match purpose {
         Purpose::SignIn => event!("sign-in", "signed in", sub, sid = %sid, remembered, client = %client),
@@ -96,11 +96,11 @@ pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: b
 }
 
 /// A new password is in force, and the session that should follow could not begin.
-pub(crate) fn password_changed_only(sub: &str, client: Network) {
+pub(crate) fn password_changed_only(sub: &str, client: Client) {
     event!("password-change", "changed the password, but no session began", sub, client = %client);
 }
 
-pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Network) {
+pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Client) {
     let kind = match failure {
         Failure::UnknownAccount | Failure::WrongPassword | Failure::Disabled => Password::Refused,
         Failure::HashUnusable => Password::Error,
@@ -114,7 +114,7 @@ pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&
 }
 
 /// `limit` is the limit that stood in the way.
-pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network) {
+pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Client) {
     count(purpose, Password::Throttled);
     let during = purpose.name();
     match limit {
@@ -125,13 +125,13 @@ pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Network) 
 }
 
 /// All threads that hash were busy and the queue was full.
-pub(crate) fn overloaded(purpose: Purpose, client: Network) {
+pub(crate) fn overloaded(purpose: Purpose, client: Client) {
     count(purpose, Password::Overloaded);
     sampled_event!("overloaded", "too many passwords wait to be checked", during = purpose.name(), client = %client);
 }
 
 /// A token was presented and refused.
-pub(crate) fn token_refused(cause: &'static str, client: Network) {
+pub(crate) fn token_refused(cause: &'static str, client: Client) {
     match cause {
         // Anybody can make these up, so they must not hide the others.
         "malformed" | "unknown-key" | "not-authentic" => {
@@ -141,11 +141,11 @@ pub(crate) fn token_refused(cause: &'static str, client: Network) {
     }
 }
 
-pub(crate) fn signing_out(sid: Sid, sub: &str, client: Network) {
+pub(crate) fn signing_out(sid: Sid, sub: &str, client: Client) {
     event!("sign-out", "signing out", sub, sid = %sid, client = %client);
 }
 
-pub(crate) fn signing_out_everywhere(sub: &str, client: Network) {
+pub(crate) fn signing_out_everywhere(sub: &str, client: Client) {
     event!("sign-out-everywhere", "signing out everywhere", sub, client = %client);
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn session_replaced(purpose: Purpose, sid: Sid, sub: &str) {
 }
 
 /// Copy detection ended a session. The client is the one whose token did not fit: the owner or the thief.
-pub(crate) fn session_copied(sid: Sid, sub: &str, client: Network) {
+pub(crate) fn session_copied(sid: Sid, sub: &str, client: Client) {
     event!("session-copied", "ended a session whose cookie is used in two places", sub, sid = %sid, client = %client);
 }
 

@@ -30,14 +30,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::layers::{Layers, Origins};
+use crate::config::layers::Layers;
+use crate::config::origins::Origins;
 use crate::hardening::Memory;
-use arguments::{Settings, environment};
+use arguments::{Settings, check_contradictions, environment};
 use doctor::Doctor;
 use error::CliError;
 use output::errln;
 use runtime::block_on;
-use serve::Serve;
+use serve::{DemoHome, Serve};
 
 /// A session server with no session table
 #[derive(Parser, Debug)]
@@ -118,27 +119,30 @@ impl Cli {
         if let Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) = &self.command {
             flags.extend(listeners.flags());
         }
+        check_contradictions(&flags)?;
         let demo = match &self.command {
             Command::Serve(serve) => serve.demo_home()?,
             _ => None,
         };
-        if let Some(home) = &demo {
-            flags.extend(home.flags());
-        }
-        let environment = environment()?;
-        let origins = Origins::new(self.settings.config, environment, flags);
-        let (layers, config) = match (origins.read(), &self.command) {
+        let base = demo.as_ref().map(DemoHome::settings).unwrap_or_default();
+        let origins = Origins::new(self.settings.config, environment()?, flags).over(base);
+        let (layers, config, errors) = match (origins.read_usable(), &self.command) {
             // It can explain the settings although their file cannot be read.
             (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
+            (Err(error), Command::Doctor(_)) => return Err(Doctor::without_settings(error)),
             (read, _) => read?,
         };
+        let mut errors = errors.into_iter();
+        if demo.is_some() {
+            DemoHome::check(&layers)?;
+        }
         if config.process.dumpable {
             memory.unprotect();
         }
-        let settings = config.parse(&layers);
+        let settings = errors.next().map_or_else(|| config.parse(&layers), Err);
         match self.command {
             // It reports what stops the others.
-            Command::Doctor(doctor) => block_on(doctor.run(&config, settings.err())),
+            Command::Doctor(doctor) => block_on(doctor.run(&config, settings.err().into_iter().chain(errors))),
             Command::Serve(_) => serve::run(settings?, config, origins, demo),
             Command::Keys(keys) => keys.run(&settings?),
             Command::Users(users) => block_on(users.run(&settings?)),

@@ -2,11 +2,17 @@
 //! `meanings.rs` collects these comments for `docs/reference/settings.md`, the manual page and `sealjar config --explain`. They are
 //! plain text, because links do not work in all of these. The defaults are in `defaults.rs`.
 
+pub(crate) mod breadth;
 mod defaults;
+pub(crate) mod environment;
 pub(crate) mod error;
+mod example;
+mod file;
 pub(crate) mod layers;
 pub(crate) mod listen;
+pub(crate) mod log_level;
 pub(crate) mod meanings;
+pub(crate) mod origins;
 mod pages;
 mod parse;
 mod parts;
@@ -16,6 +22,7 @@ mod section;
 pub(crate) mod settings;
 pub(crate) mod size;
 pub(crate) mod span;
+mod spelling;
 
 use std::path::PathBuf;
 
@@ -23,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::pages::language::Language;
 use crate::http::tls::TlsVersion;
+use crate::network::ClientForm;
 use listen::{Listen, UnixMode};
 use section::section;
 use size::Size;
@@ -106,7 +114,8 @@ section! {
         body_timeout: Span,
         /// Maximum number of open connections of each listener, at least 1. At the limit, the server closes the connections that
         /// have waited longest to make room for new ones. Connections of trusted proxies are closed last, and a connection whose
-        /// request is being processed is not closed. HTTP/2 requests and responses also have a memory limit;
+        /// request is being processed is not closed. A request that waits for its body or for a key is not being processed, so
+        /// its connection may be closed. HTTP/2 requests and responses also have a memory limit;
         /// `docs/security/limits.md` has the details. The operating system's limit of open files (`LimitNOFILE=`, `ulimit -n`)
         /// must be at least twice this number plus 64. If it is lower, the server uses fewer connections and logs a warning.
         max_connections: u32,
@@ -299,9 +308,15 @@ section! {
         /// Format of the log: `text`, `json`, or `auto` for text on a terminal and JSON elsewhere. If the environment variable
         /// `NO_COLOR` is set, text has no colours.
         format: LogFormat,
-        /// Lowest level that is logged, such as `info`. It can also be a list of levels for targets, such as
-        /// `sealjar=debug,salvo_core=warn`. No level logs a password, a key or a token.
+        /// Lowest level that is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`. Levels of single targets can follow, as
+        /// in `info,sealjar::access=debug`. A list of targets alone is added to the default. A word that is not a level and a
+        /// target that no line has are refused. `off` and `error` hide audit events. The variable `RUST_LOG` is not read. No level
+        /// logs a password, a key or a token.
         level: String,
+        /// Form in which the log shows clients. `network` shows an IPv4 /24 or an IPv6 /48, in which many people may be. `full` shows
+        /// the whole address, which fail2ban needs. In many countries an address is personal data: select `full` only if you need
+        /// it, and delete old log files.
+        client: ClientForm,
     }
 }
 

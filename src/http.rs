@@ -30,6 +30,7 @@ pub(crate) mod openapi;
 pub(crate) mod pages;
 mod password;
 mod problem;
+mod proxy_hints;
 mod reauthenticate;
 pub(crate) mod reloads;
 mod renew;

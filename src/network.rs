@@ -3,6 +3,41 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
+/// The address that a request came from, and the form in which the log shows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// `None` if the peer has no address.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) form: ClientForm,
+}
+
+/// Form of a client in the log (`log.client`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientForm {
+    /// Shortened, as [`Network`] prints.
+    Network,
+    /// The whole address.
+    Full,
+}
+
+impl Client {
+    pub(crate) fn network(self) -> Network {
+        self.address.map_or(Network::Unknown, Network::from)
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.form, self.address) {
+            (ClientForm::Full, Some(address)) => address.to_canonical().fmt(f),
+            (ClientForm::Network, Some(_)) | (_, None) => self.network().fmt(f),
+        }
+    }
+}
+
 /// A client's network: an IPv4 address, or an IPv6 /64, of which one visitor may use every address.
 ///
 /// It prints shortened, to a /24 or a /48: enough to see an attack in the log, too little to name a visitor.
@@ -58,9 +93,36 @@ impl fmt::Display for Network {
     }
 }
 
+/// Returns whether no stranger on the Internet has this address.
+#[cfg(feature = "server")]
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    const SHARED: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(100, 64, 0, 0), Ipv4Addr::new(100, 127, 255, 255));
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let shared = (SHARED.0..=SHARED.1).contains(&address);
+            address.is_private() || address.is_loopback() || address.is_link_local() || shared
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prints_a_client_whole_only_if_asked_to() {
+        for (address, network, full) in [
+            ("192.0.2.77", "192.0.2.0/24", "192.0.2.77"),
+            ("::ffff:192.0.2.77", "192.0.2.0/24", "192.0.2.77"),
+            ("2001:db8:1:2::77", "2001:db8:1::/48", "2001:db8:1:2::77"),
+        ] {
+            let address = address.parse().ok();
+            assert_eq!(Client { address, form: ClientForm::Network }.to_string(), network);
+            assert_eq!(Client { address, form: ClientForm::Full }.to_string(), full);
+        }
+        assert_eq!(Client { address: None, form: ClientForm::Full }.to_string(), "unknown");
+    }
 
     #[test]
     fn tells_ipv4_and_ipv6_networks_apart_and_prints_none_in_full() {

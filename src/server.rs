@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::layers::Origins;
+use crate::config::origins::Origins;
 use crate::config::settings::Settings;
 use crate::hardening::Hardening;
 use crate::http;

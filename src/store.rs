@@ -11,6 +11,8 @@ mod inspect;
 mod log;
 pub(crate) mod migrate;
 pub(crate) mod node;
+#[cfg(feature = "server")]
+pub(crate) mod password_file;
 mod postgres;
 pub(crate) mod records;
 mod sqlite;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::CliError;
-use crate::config::layers::{ENV_PREFIX, Flag};
+use crate::config::environment::ENV_PREFIX;
+use crate::config::layers::Flag;
 
 /// Heading of the arguments of all commands in `--help`.
 const SETTINGS: &str = "Settings";
@@ -75,6 +76,24 @@ impl Listeners {
         .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
         .collect()
     }
+}
+
+/// Refuses two flags that give one setting different values. Which one the user meant is not known. The values are not shown, because
+/// one may hold a password.
+pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
+    let written = |Flag { flag, setting, .. }: &Flag| match flag.as_str() {
+        "--set" => format!("--set {setting}=…"),
+        flag => flag.to_owned(),
+    };
+    for (at, second) in flags.iter().enumerate() {
+        let is_other = |first: &&Flag| first.setting == second.setting && first.text != second.text;
+        if let Some(first) = flags[..at].iter().find(is_other) {
+            let (setting, first, second) = (&second.setting, written(first), written(second));
+            let error = CliError::usage(format!("{first} and {second} give {setting} different values"));
+            return Err(error.hint("leave out one of them"));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the environment variables that may be settings. A name that is not UTF-8 is not a setting; such a value is an error.

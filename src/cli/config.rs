@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::error::{self, CliError};
+use super::error::CliError;
 use super::output::outln;
 use crate::config::error::ConfigError;
 use crate::config::layers::Layers;
@@ -53,7 +53,7 @@ impl ShowConfig {
         };
         match self.names.iter().find(|name| !sections.iter().any(|section| has(section, name))) {
             Some(name) => {
-                Err(CliError::usage(format!("unknown setting {name}")).hint(error::hint_for_unknown_setting(name)))
+                Err(CliError::usage(format!("unknown setting {name}")).hint(meanings::hint_for_unknown(name)))
             }
             None => Ok(()),
         }

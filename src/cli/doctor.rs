@@ -41,13 +41,25 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    /// Looks at everything, and prints what it found. `refused` is why `serve` would not start with this configuration.
-    pub(super) async fn run(self, config: &Config, refused: Option<ConfigError>) -> Result<ExitCode, CliError> {
+    /// Returns the failure if the settings cannot be read at all.
+    pub(super) fn without_settings(error: ConfigError) -> CliError {
+        let failure = CliError::from(error);
+        let message = format!("{}; nothing was checked, because each check needs the settings", failure.message);
+        CliError { message, ..failure }
+    }
+
+    /// Looks at everything, and prints what it found. `refused` is why `serve` would not start with this configuration. A setting
+    /// whose value cannot be used has the value of the layer below.
+    pub(super) async fn run(
+        self,
+        config: &Config,
+        refused: impl Iterator<Item = ConfigError>,
+    ) -> Result<ExitCode, CliError> {
         let mut report = Report::default();
-        match refused {
-            None => report.ok("config", "no setting contradicts another"),
-            Some(error) => report.failure("config", error.into(), "change the setting"),
+        for error in refused {
+            report.failure("config", error.into(), "change the setting");
         }
+        report.ok_otherwise("config", "no setting contradicts another");
         let ring = keys::check(config, Now::read().wall, &mut report);
         sessions::check(config, &mut report);
         origins::check(config, &mut report);

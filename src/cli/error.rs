@@ -5,7 +5,6 @@ use std::fmt;
 use crate::access_denied::AccessDenied;
 use crate::config::error::ConfigError;
 use crate::config::listen::Listen;
-use crate::config::meanings;
 use crate::http::pages::assets::LogoError;
 use crate::keyring::RingError;
 use crate::keyring::rotate::ChangeError;
@@ -53,22 +52,9 @@ impl CliError {
     }
 }
 
-/// Returns the hint for a setting that does not exist.
-pub(super) fn hint_for_unknown_setting(name: &str) -> String {
-    let all = "`sealjar config --explain` explains all settings";
-    meanings::nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {nearest}? {all}"))
-}
-
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        let hint = match &error {
-            ConfigError::File { .. } => {
-                "correct the file, or its path in --config or SEALJAR_CONFIG; `sealjar config --explain` explains all settings".to_owned()
-            }
-            ConfigError::Unknown { setting, .. } => hint_for_unknown_setting(setting),
-            ConfigError::BadValue { setting, .. } => format!("`sealjar config --explain {setting}` explains the setting"),
-        };
-        Self::new(Self::CONFIG, error).hint(hint)
+        Self::new(Self::CONFIG, &error).hint(error.hint())
     }
 }
 

@@ -28,6 +28,7 @@ const PLACES: &str = "
 |---|---|
 | `SEALJAR_CONFIG` | path of the configuration file, if there is no `--config` |
 | `SEALJAR_SECTION__NAME` | the setting `section.name`; `SEALJAR_SESSION__IDLE` is `session.idle` |
+| `SEALJAR_SECTION__NAME_FILE` | path of a file with the value of this setting |
 | `PGPASSWORD`, `PGPASSFILE` | the password for PostgreSQL, or a file with it |
 | `NO_COLOR` | if it is set, the log has no colours on a terminal |
 | `NOTIFY_SOCKET`, `WATCHDOG_USEC` | set by systemd; with them `sealjar serve` reports its state and feeds the watchdog |
@@ -42,6 +43,7 @@ the configuration file. The Debian package uses these places:
 | `/etc/sealjar/sealjar.toml` | the settings |
 | `/var/lib/sealjar/keys` | the keys |
 | `/var/lib/sealjar/sealjar.db` | accounts and revocations, with `-wal` and `-shm` beside it |
+| `/usr/share/doc/sealjar` | the documentation; messages name pages in its directory `docs` |
 ";
 
 /// How all commands behave, in the page of `sealjar` and in `docs/reference/cli.md`.
@@ -85,13 +87,19 @@ The file is TOML of at most 1 MiB. `--config` or the variable `SEALJAR_CONFIG` n
 It can be a pipe, as in `--config <(...)`, which must end within 5 s. The server reads a pipe only once, at the start.
 
 The variable `SEALJAR_SESSION__IDLE` sets `session.idle`: capital letters, and two underscores in place of the dot.
-Variables that Kubernetes sets for a Service named sealjar, such as `SEALJAR_SERVICE_HOST` and `SEALJAR_PORT`, are
+Variables that Kubernetes sets for a Service, such as `SEALJAR_SERVICE_HOST` and `SEALJAR_ADMIN_PORT_8080_TCP_ADDR`, are
 ignored. The flag `--set session.idle=20m` sets any setting, and some settings have a flag with a short name. In
 variables and flags, the items of a list are separated by commas.
 
+The variable `SEALJAR_STORE_FILE` names a file with the value of `store`, such as a secret of Docker or Kubernetes.
+Every setting has such a variable. The file has at most 64 KiB of UTF-8, and one final newline is dropped. The items of
+a list can be on separate lines. The server follows the file like the configuration file. Messages do not quote its
+content.
+
 An unknown setting is an error, also in a variable. So is an invalid value, and a value that contradicts another
-setting. `sealjar config` prints the settings in force and the source of each. `sealjar config --explain` also prints
-their meaning.
+setting. Two flags with different values for one setting are an error, and so are a variable and its `_FILE`.
+`sealjar config` prints the settings in force and the source of each. `sealjar config --explain` also prints their
+meaning.
 
 A duration is a text such as `500ms`, `90s`, `30m`, `12h` or `14d`.
 

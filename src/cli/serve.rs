@@ -18,7 +18,9 @@ use crate::cli::arguments::{Listeners, flag};
 use crate::cli::error::CliError;
 use crate::clock::Now;
 use crate::config::Config;
-use crate::config::layers::{Flag, Origins};
+use crate::config::error::Source;
+use crate::config::layers::{Flag, Layers};
+use crate::config::origins::Origins;
 use crate::config::settings::Settings;
 use crate::hardening::{self, Hardening, Landlock};
 use crate::id;
@@ -27,6 +29,7 @@ use crate::server::listener::Inherited;
 use crate::server::log::{self, Log};
 use crate::server::{self, Ready, writable};
 use crate::store::Store;
+use crate::store::password_file::{self, Ignored};
 use crate::store::records::Account;
 use crate::store::url::StoreUrl;
 
@@ -56,20 +59,39 @@ impl Serve {
 pub(super) struct DemoHome(TempDir);
 
 impl DemoHome {
+    const FLAG: &str = "--demo";
     const LOGIN: &str = "demo";
 
     fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub(super) fn flags(&self) -> [Flag; 3] {
+    /// Returns the values that take the place of defaults.
+    pub(super) fn settings(&self) -> Vec<Flag> {
         let store = format!("sqlite://{}", self.store().display());
-        [
-            flag("--demo", "keys.dir", &self.keys().to_string_lossy()),
-            flag("--demo", "store", &store),
+        vec![
+            flag(Self::FLAG, "keys.dir", &self.keys().to_string_lossy()),
+            flag(Self::FLAG, "store", &store),
             // There is no application.
-            flag("--demo", "pages.home", "/auth/status"),
+            flag(Self::FLAG, "pages.home", "/auth/status"),
         ]
+    }
+
+    /// Refuses a store and keys that are not the demo's own: a demo on them would change what is not deleted at its end, and without
+    /// them it would not be what the operator asked for.
+    pub(super) fn check(layers: &Layers) -> Result<(), CliError> {
+        let own = Source::Flag(Self::FLAG.to_owned());
+        match ["store", "keys.dir"].into_iter().find(|setting| *layers.source(setting) != own) {
+            Some(setting) => {
+                let from = layers.source(setting);
+                Err(CliError::usage(format!(
+                    "{} has temporary keys and accounts, and {setting} is set ({from})",
+                    Self::FLAG
+                ))
+                .hint(format!("leave out {}, or {setting} there", Self::FLAG)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn keys(&self) -> PathBuf {
@@ -145,6 +167,7 @@ fn serve(
     limited: Result<Landlock, RulesetError>,
 ) -> Result<(), CliError> {
     let hardening = hardening(limited);
+    warn_of_password_file(&config);
     let inherited = Inherited::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
@@ -169,6 +192,13 @@ fn serve(
     // A file that cannot be read or written must not hold up the end.
     runtime.shutdown_timeout(LAST_WORK);
     outcome
+}
+
+fn warn_of_password_file(config: &Config) {
+    if let Some(Ignored { path, reason }) = password_file::ignored(&config.store) {
+        let (path, hint) = (path.display(), password_file::REMEDY);
+        tracing::warn!(%path, error = reason, hint, "the password file of PostgreSQL is not used");
+    }
 }
 
 fn warn_without_accounts(ready: &Ready<'_>) {

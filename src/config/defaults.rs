@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listen::{Listen, UnixMode};
+use super::log_level;
 use super::size::Size;
 use super::span::Span;
 use super::{
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::http::pages::language::Language;
 use crate::http::tls::TlsVersion;
+use crate::network::ClientForm;
 use crate::session::{Lifetimes, copy_detection};
 
 impl Default for Config {
@@ -83,7 +85,7 @@ impl Default for Config {
                 success_burst: 60,
                 success_interval: minutes(1),
             },
-            log: Log { format: LogFormat::Auto, level: "info,salvo_core=warn".to_owned() },
+            log: Log { format: LogFormat::Auto, level: log_level::DEFAULT.to_owned(), client: ClientForm::Network },
             process: Process { dumpable: false, landlock: true },
         }
     }

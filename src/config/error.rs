@@ -3,15 +3,47 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::meanings;
+
 /// A configuration that cannot be used. Each message names the setting and where its value came from.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
+    #[error("setting {setting}: cannot read the file {} that {variable} names: {reason}", path.display())]
+    ValueFile { setting: String, variable: String, path: PathBuf, reason: String },
+    #[error("setting {setting}: both {} and {} are set", variables[0], variables[1])]
+    TwoVariables { setting: String, variables: [String; 2] },
     #[error("unknown setting {setting} ({from})")]
     Unknown { setting: String, from: Source },
     #[error("setting {setting} ({from}): {reason}")]
     BadValue { setting: String, from: Source, reason: String },
+}
+
+impl ConfigError {
+    /// Returns what to do.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::File { .. } => {
+                "correct the file, or its path in --config or SEALJAR_CONFIG; `sealjar config --explain` explains all settings".to_owned()
+            }
+            Self::ValueFile { variable, .. } => format!(
+                "{variable} has the path of a file with the value alone: a regular file in UTF-8 of at most 64 KiB that this user can read"
+            ),
+            Self::TwoVariables { variables: [value, file], .. } => {
+                format!("unset {value} if the value is in the file, or {file} if it is not")
+            }
+            Self::Unknown { from: Source::Env(name), .. } if name == "SEALJAR_CONFIG_FILE" => {
+                "SEALJAR_CONFIG names the configuration file".to_owned()
+            }
+            Self::Unknown { setting, from } => {
+                let is_variable = matches!(from, Source::Env(_));
+                let of_file = setting.strip_suffix("_file").filter(|_| is_variable);
+                meanings::hint_for_unknown(of_file.unwrap_or(setting))
+            }
+            Self::BadValue { setting, .. } => format!("`sealjar config --explain {setting}` explains the setting"),
+        }
+    }
 }
 
 /// Makes the error for a setting, given the reason.
@@ -23,6 +55,11 @@ pub(crate) enum Source {
     Default,
     File(PathBuf),
     Env(String),
+    /// A file that a variable names. It may be a secret, or another file than the operator meant.
+    EnvFile {
+        variable: String,
+        path: PathBuf,
+    },
     Flag(String),
 }
 
@@ -32,6 +69,7 @@ impl fmt::Display for Source {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Env(name) => write!(f, "environment {name}"),
+            Self::EnvFile { variable, path } => write!(f, "file {} of environment {variable}", path.display()),
             Self::Flag(name) => write!(f, "flag {name}"),
         }
     }

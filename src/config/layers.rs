@@ -3,80 +3,15 @@
 //! The defaults name every setting there is and its type; whatever a layer says beyond them is an error that names it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::{Table, Value};
 
 use super::Config;
+use super::environment::{self, Assignment};
 use super::error::{ConfigError, Source};
-use crate::bounded_file::{self, MAX_BYTES, ReadError, pipe};
+use super::example;
+use super::file::ConfigFile;
 use crate::store::url::without_password;
-
-/// Variables of this prefix are settings: `SEALJAR_HTTP__LISTEN` is `http.listen`.
-pub(crate) const ENV_PREFIX: &str = "SEALJAR_";
-/// The file to read, if no flag says.
-const ENV_FILE: &str = "SEALJAR_CONFIG";
-
-/// How long a configuration that comes through a pipe may take.
-const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Where the layers are read from, to read them again. It may hold secrets, and does not print.
-pub(crate) struct Origins {
-    file: Option<ConfigFile>,
-    environment: Vec<(String, String)>,
-    flags: Vec<Flag>,
-}
-
-/// Where the file layer is read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ConfigFile {
-    /// A file that may change while the process runs.
-    Followed(PathBuf),
-    /// A pipe, as in `--config <(…)`: it can be read once.
-    Pipe(PathBuf),
-}
-
-impl ConfigFile {
-    fn at(path: PathBuf) -> Self {
-        if pipe::is_pipe(&path) { Self::Pipe(path) } else { Self::Followed(path) }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Followed(path) | Self::Pipe(path) => path,
-        }
-    }
-
-    fn read(&self) -> Result<String, ReadError> {
-        let bytes = match self {
-            Self::Followed(path) => bounded_file::read(path, MAX_BYTES)?,
-            Self::Pipe(path) => pipe::read(path, MAX_BYTES, PIPE_TIMEOUT)?,
-        };
-        Ok(str::from_utf8(&bytes)?.to_owned())
-    }
-}
-
-impl Origins {
-    /// `file` is the path that a flag gave; it wins over the one in the environment.
-    pub(crate) fn new(file: Option<PathBuf>, environment: Vec<(String, String)>, flags: Vec<Flag>) -> Self {
-        let named = || environment.iter().find(|(name, path)| name == ENV_FILE && !path.is_empty());
-        let from_env = || named().map(|(_, path)| PathBuf::from(path));
-        Self { file: file.or_else(from_env).map(ConfigFile::at), environment, flags }
-    }
-
-    /// The file layer, if there is one. Nothing else changes while the process runs.
-    pub(crate) const fn file(&self) -> Option<&ConfigFile> {
-        self.file.as_ref()
-    }
-
-    /// Reads all layers, and the configuration that they make. Its settings may contradict each other.
-    pub(crate) fn read(&self) -> Result<(Layers, Config), ConfigError> {
-        let layers = Layers::read(self.file.as_ref(), self.environment.iter().cloned(), &self.flags)?;
-        let config = layers.config()?;
-        Ok((layers, config))
-    }
-}
 
 /// A setting given on the command line: the flag as the user wrote it, the setting, its text.
 #[derive(Debug, Clone)]
@@ -100,35 +35,79 @@ impl Layers {
         Self { settings: settings.collect() }
     }
 
-    /// Puts the layers one over the other.
-    pub(crate) fn read(
-        file: Option<&ConfigFile>,
-        environment: impl IntoIterator<Item = (String, String)>,
-        flags: &[Flag],
-    ) -> Result<Self, ConfigError> {
-        let mut environment: Vec<_> =
-            environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
-        environment.sort();
+    /// The defaults, with these values in place of some.
+    pub(super) fn over(base: &[Flag]) -> Result<Self, ConfigError> {
         let mut layers = Self::defaults();
-        if let Some(file) = file {
-            layers.add_file(file)?;
-        }
-        for (name, text) in environment.into_iter().filter(|(name, _)| name != ENV_FILE && !is_kubernetes_link(name)) {
-            let setting = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
-            layers.set_text(&setting, &text, Source::Env(name))?;
-        }
-        for Flag { flag, setting, text } in flags {
+        for Flag { flag, setting, text } in base {
             layers.set_text(setting, text, Source::Flag(flag.clone()))?;
         }
         Ok(layers)
     }
 
+    /// Puts the other layers over this one. Values that cannot be used are left out; each is an error in the list. A file that
+    /// cannot be read is an error of the whole.
+    pub(super) fn read(
+        mut self,
+        file: Option<&ConfigFile>,
+        environment: &[(String, String)],
+        flags: &[Flag],
+    ) -> Result<(Self, Vec<ConfigError>), ConfigError> {
+        let mut outcomes = Vec::new();
+        if let Some(file) = file {
+            let source = || Source::File(file.path().to_owned());
+            let values = file_values(file)?;
+            outcomes.extend(values.into_iter().map(|(name, value)| self.set(&name, value, source())));
+        }
+        let assignments = environment::assignments(environment, |name| self.settings.contains_key(name));
+        for assignment in assignments {
+            outcomes.push(
+                assignment.and_then(|Assignment { setting, text, source }| self.set_text(&setting, &text, source)),
+            );
+        }
+        for Flag { flag, setting, text } in flags {
+            outcomes.push(self.set_text(setting, text, Source::Flag(flag.clone())));
+        }
+        let errors = outcomes.into_iter().filter_map(Result::err).collect();
+        Ok((self, errors))
+    }
+
     /// The configuration that these values make.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
-        build(self.settings.iter().map(|(name, (value, _))| (name, value))).map_err(|(setting, reason)| {
-            let from = self.source(&setting).clone();
-            ConfigError::BadValue { setting, from, reason }
-        })
+        build(self.settings.iter().map(|(name, (value, _))| (name, value)))
+            .map_err(|(setting, reason)| self.bad(&setting, &reason))
+    }
+
+    /// The configuration that these values make, with the default in place of each value that cannot be read.
+    pub(super) fn usable(&mut self, errors: &mut Vec<ConfigError>) -> Config {
+        loop {
+            let faulty = match build(self.settings.iter().map(|(name, (value, _))| (name, value))) {
+                Ok(config) => return config,
+                Err((setting, reason)) => {
+                    errors.push(self.bad(&setting, &reason));
+                    setting
+                }
+            };
+            let default = Self::defaults().settings.remove(&faulty).expect("only settings have values");
+            let replaced = self.settings.insert(faulty, default);
+            assert!(replaced.is_some_and(|(_, source)| source != Source::Default), "the defaults can be read");
+        }
+    }
+
+    /// Returns the error for a setting. If its value came from a file that may hold a secret, the reason must not quote it.
+    pub(super) fn bad(&self, setting: &str, reason: &str) -> ConfigError {
+        const HIDDEN: &str = "its value cannot be used, and is not shown because the file may be a secret";
+        let quotes = |text: &str| {
+            let reason = reason.to_lowercase();
+            let is_in = |text: &str| !text.is_empty() && reason.contains(&text.to_lowercase());
+            is_in(text) || is_in(&text.escape_debug().to_string())
+        };
+        let is_quoted = match self.settings.get(setting) {
+            Some((Value::String(text), Source::EnvFile { .. })) => quotes(text),
+            Some((Value::Array(items), Source::EnvFile { .. })) => items.iter().filter_map(Value::as_str).any(quotes),
+            _ => false,
+        };
+        let reason = if is_quoted { HIDDEN } else { reason }.to_owned();
+        ConfigError::BadValue { setting: setting.to_owned(), from: self.source(setting).clone(), reason }
     }
 
     /// Where a setting's value came from.
@@ -147,32 +126,28 @@ impl Layers {
         })
     }
 
-    fn add_file(&mut self, file: &ConfigFile) -> Result<(), ConfigError> {
-        let path = file.path();
-        let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
-        let text = file.read().map_err(|error| failed(error.to_string()))?;
-        let table: Table = text.parse().map_err(|error| failed(in_one_line(&text, &error)))?;
-        for (name, value) in leaves(table) {
-            self.set(&name, value, Source::File(path.to_owned()))?;
-        }
-        Ok(())
-    }
-
-    /// Reads a text as the setting's type; a list is separated by commas.
+    /// Reads a text as the setting's type; a list is separated by commas, and in a file also by lines.
     fn set_text(&mut self, setting: &str, text: &str, source: Source) -> Result<(), ConfigError> {
-        let bad =
-            |expected| ConfigError::BadValue { setting: setting.to_owned(), from: source.clone(), reason: expected };
+        let bad = |reason: &str| ConfigError::BadValue {
+            setting: setting.to_owned(),
+            from: source.clone(),
+            reason: reason.to_owned(),
+        };
+        let is_file = matches!(source, Source::EnvFile { .. });
         let value = match self.settings.get(setting).map(|(value, _)| value) {
-            Some(Value::Integer(_)) => {
-                Value::Integer(text.parse().map_err(|_| bad("it must be a whole number".to_owned()))?)
-            }
-            Some(Value::Boolean(_)) => {
-                Value::Boolean(text.parse().map_err(|_| bad("it must be true or false".to_owned()))?)
-            }
             Some(Value::Array(_)) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items = text.split(|end| end == ',' || is_file && end == '\n').map(str::trim);
+                let items = items.filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
             }
+            _ if is_file && text.contains(char::is_control) => {
+                return Err(bad("the file must have the value alone, in one line"));
+            }
+            Some(Value::Integer(_)) => {
+                let reason = || format!("it must be a whole number, such as {}", example::text(setting));
+                Value::Integer(text.parse().map_err(|_| bad(&reason()))?)
+            }
+            Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| bad("it must be true or false"))?),
             _ => Value::String(text.to_owned()),
         };
         self.set(setting, value, source)
@@ -183,12 +158,21 @@ impl Layers {
             return Err(ConfigError::Unknown { setting: setting.to_owned(), from: source });
         };
         if !held.0.same_type(&value) {
-            let reason = format!("it must be of type {}, not {}", held.0.type_str(), value.type_str());
+            let (expected, found) = (held.0.type_str(), value.type_str());
+            let reason = format!("it must be of type {expected}, not {found}, such as {}", example::line(setting));
             return Err(ConfigError::BadValue { setting: setting.to_owned(), from: source, reason });
         }
         *held = (value, source);
         Ok(())
     }
+}
+
+/// The values in the file, by the names of their settings.
+fn file_values(file: &ConfigFile) -> Result<Vec<(String, Value)>, ConfigError> {
+    let failed = |reason: String| ConfigError::File { path: file.path().to_owned(), reason };
+    let text = file.read().map_err(|error| failed(error.to_string()))?;
+    let table: Table = text.parse().map_err(|error| failed(in_one_line(&text, &error)))?;
+    Ok(leaves(table))
 }
 
 /// What is wrong, and where; not the line itself, which may hold a password.
@@ -217,7 +201,7 @@ pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>)
         |error: serde_path_to_error::Error<toml::de::Error>| {
             // The setting, also if one item of its list is at fault.
             let setting = error.path().to_string().split('[').next().unwrap_or_default().to_owned();
-            (setting, error.inner().message().to_owned())
+            (setting, error.inner().message().replace("expected u32", "expected a whole number from 0 to 4294967295"))
         },
     )
 }
@@ -235,12 +219,6 @@ pub(super) fn leaves(table: Table) -> Vec<(String, Value)> {
     found
 }
 
-/// Kubernetes sets `SEALJAR_PORT`, `SEALJAR_SERVICE_HOST` and the like in every pod beside a Service called sealjar.
-fn is_kubernetes_link(name: &str) -> bool {
-    let rest = &name[ENV_PREFIX.len()..];
-    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,11 +231,14 @@ mod tests {
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
     }
 
-    #[test]
-    fn an_empty_variable_names_no_file() {
-        let origins = |path| Origins::new(None, env(&[(ENV_FILE, path)]), Vec::new());
-        assert_eq!(origins("").file(), None);
-        assert_eq!(origins("/a/file").file(), Some(&ConfigFile::Followed("/a/file".into())));
+    /// The layers, if every value can be used.
+    fn read(
+        file: Option<&ConfigFile>,
+        environment: &[(String, String)],
+        flags: &[Flag],
+    ) -> Result<Layers, ConfigError> {
+        let (layers, errors) = Layers::defaults().read(file, environment, flags)?;
+        errors.into_iter().next().map_or(Ok(layers), Err)
     }
 
     #[test]
@@ -271,7 +252,7 @@ mod tests {
             ("[session]\nidle = 30", "session.idle"),
         ] {
             std::fs::write(&path, text).expect("a writable directory");
-            let read = Layers::read(Some(&ConfigFile::at(path.clone())), [], &[]);
+            let read = read(Some(&ConfigFile::at(path.clone())), &[], &[]);
             let error = read.and_then(|layers| layers.config()).expect_err("of another type").to_string();
             let start = format!("setting {setting} (file {}): ", path.display());
             assert!(error.starts_with(&start), "{error}");
@@ -285,8 +266,8 @@ mod tests {
         std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n")
             .expect("writes");
         let environment = env(&[("SEALJAR_SESSION__IDLE", "12m"), ("SEALJAR_SESSION__ABSOLUTE", "3h")]);
-        let layers = Layers::read(Some(&ConfigFile::at(path.clone())), environment, &[flag("session.idle", "13m")])
-            .expect("reads");
+        let layers =
+            read(Some(&ConfigFile::at(path.clone())), &environment, &[flag("session.idle", "13m")]).expect("reads");
         let line = |setting: &str| layers.lines().find(|(name, _)| *name == setting).expect("listed").1;
         assert_eq!(line("session.idle"), "session.idle = \"13m\"  # flag --set");
         assert_eq!(line("session.absolute"), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
@@ -308,16 +289,58 @@ mod tests {
             (flag("http.listen", "nowhere"), "http.listen"),
         ];
         for (flag, setting) in cases {
-            let outcome = Layers::read(None, [], &[flag]).and_then(|layers| layers.config());
+            let outcome = read(None, &[], &[flag]).and_then(|layers| layers.config());
             let message = outcome.expect_err("refused").to_string();
             assert!(message.contains(setting) && message.contains("flag --set"), "{message}");
         }
     }
 
     #[test]
-    fn an_unknown_variable_is_an_error_unless_kubernetes_made_it() {
-        assert!(Layers::read(None, env(&[("SEALJAR_HTP__LISTEN", "x")]), &[]).is_err());
-        let links = env(&[("SEALJAR_PORT", "tcp://10.0.0.1:80"), ("SEALJAR_SERVICE_HOST", "10.0.0.1"), ("OTHER", "x")]);
-        assert!(Layers::read(None, links, &[]).is_ok());
+    fn an_unknown_variable_is_an_error() {
+        assert!(read(None, &env(&[("SEALJAR_HTP__LISTEN", "x")]), &[]).is_err());
+        assert!(read(None, &env(&[("SEALJAR_SERVICE_HOST", "10.0.0.1"), ("OTHER", "x")]), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_value_from_a_file_is_never_quoted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        for (variable, value) in [
+            ("SEALJAR_SESSION__IDLE_FILE", "hunter2"),
+            ("SEALJAR_HTTP__LISTEN_FILE", "hunter2"),
+            ("SEALJAR_HTTP__LISTEN_FILE", "hunter2\\"),
+            ("SEALJAR_REVOCATION__WHEN_STALE_FILE", "hunter2"),
+            ("SEALJAR_PASSWORD__QUEUE_FILE", "hunter2"),
+            ("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE", "https://a.example\nhunter2"),
+            ("SEALJAR_HTTP__TRUSTED_PROXIES_FILE", "hunter2"),
+            ("SEALJAR_HTTP__VERIFY_AUTHORITIES_FILE", "https://hunter2"),
+            ("SEALJAR_COOKIE__DOMAIN_FILE", "hunter2"),
+            ("SEALJAR_LOG__LEVEL_FILE", "hunter2"),
+            ("SEALJAR_PAGES__HOME_FILE", "hunter2"),
+            ("SEALJAR_TLS__PRIVATE_KEY_FILE", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----"),
+            ("SEALJAR_STORE_FILE", "hunter2"),
+            ("SEALJAR_STORE_FILE", "postgres://a:hunter2@db:port/b"),
+        ] {
+            std::fs::write(&path, value).expect("writes");
+            let file = path.to_str().expect("text");
+            let parsed =
+                read(None, &env(&[(variable, file)]), &[]).and_then(|layers| layers.config()?.parse(&layers).map(drop));
+            let message = parsed.expect_err(variable).to_string();
+            assert!(!message.contains("hunter2"), "{variable}: {message}");
+            assert!(message.contains(variable) && message.contains(file), "{variable}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_a_file_may_have_an_item_a_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("origins");
+        std::fs::write(&path, "https://a.example,https://b.example\r\nhttps://c.example\n").expect("writes");
+        let file = path.to_str().expect("text");
+        let layers = read(None, &env(&[("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE", file)]), &[]).expect("reads");
+        let (_, line) = layers.lines().find(|(name, _)| *name == "http.public_origins").expect("listed");
+        let list = r#"["https://a.example", "https://b.example", "https://c.example"]"#;
+        let source = format!("file {file} of environment SEALJAR_HTTP__PUBLIC_ORIGINS_FILE");
+        assert_eq!(line, format!("http.public_origins = {list}  # {source}"));
     }
 }

@@ -97,8 +97,17 @@ pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     lines
 }
 
+/// Returns the hint for a setting that does not exist.
+pub(crate) fn hint_for_unknown(name: &str) -> String {
+    let all = "`sealjar config --explain` explains all settings";
+    if !name.is_empty() && DECLARED.iter().any(|(section, ..)| *section == name) {
+        return format!("{name} is a section, which has settings and no value; {all}");
+    }
+    nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {nearest}? {all}"))
+}
+
 /// Returns the setting or section with the most similar name.
-pub(crate) fn nearest(name: &str) -> Option<String> {
+fn nearest(name: &str) -> Option<String> {
     let sections = sections();
     let mut names: Vec<String> =
         sections.iter().flat_map(|section| &section.settings).map(|s| s.name.clone()).collect();

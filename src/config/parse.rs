@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use tracing_subscriber::filter::Targets;
-
 use super::error::{Bad, ConfigError};
 use super::layers::Layers;
+use super::log_level;
 use super::settings::Settings;
 use super::{Config, Keys, PasswordCost, Revocation, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
@@ -32,11 +31,7 @@ const TOO_LONG: &str = "it must be at most 3650d";
 impl Config {
     /// Parses the settings, which came from these layers. The error is the first setting at fault.
     pub(crate) fn parse(&self, layers: &Layers) -> Result<Settings, ConfigError> {
-        let bad = |setting: &str, reason: &str| ConfigError::BadValue {
-            setting: setting.to_owned(),
-            from: layers.source(setting).clone(),
-            reason: reason.to_owned(),
-        };
+        let bad = |setting: &str, reason: &str| layers.bad(setting, reason);
         let store = StoreUrl::parse(&self.store).map_err(|reason| bad("store", &reason))?;
         let lifetimes = self.session.parse(&bad)?;
         self.check_bounds(&bad)?;
@@ -48,9 +43,7 @@ impl Config {
         let trusted_proxies = self.trusted_proxies(&bad)?;
         self.check_verify_authorities(&bad)?;
         let admin_authorities = self.admin_authorities(&bad)?;
-        let log_targets = self.log.level.parse::<Targets>().map_err(|_| {
-            bad("log.level", "it must be a level, or targets with levels, such as sealjar=debug,sqlx=warn")
-        })?;
+        let log_targets = log_level::parse(&self.log.level).map_err(|reason| bad("log.level", &reason))?;
         let http = &self.http;
         let Keys { dir, activate_after, rotate_every } = &self.keys;
         let certificate = self.tls.source(|| match sites.origins() {
@@ -69,6 +62,7 @@ impl Config {
             admin_authorities,
             trusted_proxies,
             hides_clients: self.hides_clients(),
+            trusts_everybody: self.trusts_everybody(),
             max_body_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout.0,
             max_connections: http.max_connections as usize,
@@ -92,6 +86,7 @@ impl Config {
             throttle: self.throttle.limits(),
             log_format: self.log.format,
             log_targets,
+            log_client: self.log.client,
             landlock: self.process.landlock,
         })
     }

@@ -1,5 +1,6 @@
 //! Values that single parts of a configuration make, also of one that contradicts itself: `sealjar doctor` looks at these too.
 
+use super::breadth::{self, Breadth};
 use super::{Config, PasswordCost, Postgres, Tls};
 use crate::account::password::Cost;
 use crate::http::tls::{Files, Source};
@@ -11,6 +12,12 @@ impl Config {
     pub(crate) fn hides_clients(&self) -> bool {
         let is_secure = |text: &String| Origin::parse(text).is_some_and(|origin| origin.is_secure());
         self.http.trusted_proxies.is_empty() && !self.tls.is_on() && self.http.public_origins.iter().any(is_secure)
+    }
+
+    /// Returns the entries of `http.trusted_proxies` that trust everybody.
+    pub(super) fn trusts_everybody(&self) -> Vec<String> {
+        let networks = self.http.trusted_proxies.iter();
+        networks.filter(|text| breadth::of(text) == Some(Breadth::Everybody)).cloned().collect()
     }
 }
 

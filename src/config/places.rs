@@ -2,6 +2,7 @@
 
 use super::error::{Bad, ConfigError};
 use super::listen::Listen;
+use super::spelling;
 use super::{Config, Http, Tls};
 use crate::http::admin_authorities::AdminAuthorities;
 use crate::http::forwarded::TrustedProxies;
@@ -48,7 +49,10 @@ impl Config {
         let domain = match &self.cookie.domain[..] {
             "" => None,
             text => Some(Domain::parse(text).ok_or_else(|| {
-                bad("cookie.domain", "it must be a name such as example.com, without a dot in front; or empty")
+                let meant = spelling::host(text).filter(|host| Domain::parse(host).is_some());
+                let meant = meant.map(|host| format!("; write {host}")).unwrap_or_default();
+                let rule = "it must be a name such as example.com, without a dot in front; or empty";
+                bad("cookie.domain", &format!("{rule}{meant}"))
             })?),
         };
         if domain.is_some() && origins.is_empty() {
@@ -60,7 +64,11 @@ impl Config {
                     ("cookie.plain_http", "it cannot be combined with cookie.domain".to_owned())
                 }
                 BadSite::NotAnOrigin(text) => {
-                    ("http.public_origins", format!("{text:?} is not an origin such as https://app.example.com"))
+                    let reason = match spelling::origin(&text) {
+                        Some(meant) => format!("{text:?} is not an origin as browsers send it; write {meant}"),
+                        None => format!("{text:?} is not an origin such as https://app.example.com"),
+                    };
+                    ("http.public_origins", reason)
                 }
                 BadSite::NotSecure(origin) => (
                     "http.public_origins",
@@ -96,7 +104,9 @@ impl Config {
 
     pub(super) fn admin_authorities(&self, bad: Bad<'_>) -> Result<AdminAuthorities, ConfigError> {
         AdminAuthorities::parse(&self.http.admin_authorities).map_err(|text| {
-            let reason = format!("{text:?} is not a name such as sealjar.example.com, or a name and port");
+            let meant = spelling::origin(&text).map(|origin| format!("; write {}", origin.authority()));
+            let form = "is not a name such as sealjar.example.com, or a name and port";
+            let reason = format!("{text:?} {form}{}", meant.unwrap_or_default());
             bad("http.admin_authorities", &reason)
         })
     }
@@ -104,7 +114,9 @@ impl Config {
     pub(super) fn check_verify_authorities(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
         for text in &self.http.verify_authorities {
             if Origin::parse(&format!("https://{text}")).is_none() {
-                let reason = format!("{text:?} is not a host and port such as sealjar:8080");
+                let meant = spelling::origin(text).map(|origin| format!("; write {}", origin.authority()));
+                let reason =
+                    format!("{text:?} is not a host and port such as sealjar:8080{}", meant.unwrap_or_default());
                 return Err(bad("http.verify_authorities", &reason));
             }
         }

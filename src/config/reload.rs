@@ -12,7 +12,7 @@ use super::settings::Settings;
 
 /// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
 /// the lifetimes of sessions, is on record in the store before it counts.
-pub(crate) const AT_ONCE: [&str; 16] = [
+pub(crate) const AT_ONCE: [&str; 17] = [
     "http.admin_authorities",
     "http.body_timeout",
     "http.max_body_bytes",
@@ -23,6 +23,7 @@ pub(crate) const AT_ONCE: [&str; 16] = [
     "http.verify_authorities",
     "keys.activate_after",
     "keys.rotate_every",
+    "log.client",
     "log.level",
     "pages.home",
     "pages.language",
@@ -75,6 +76,7 @@ fn takes_effect_at_once(setting: &str) -> bool {
 mod tests {
     use super::*;
     use crate::config::layers::Flag;
+    use crate::config::origins::Origins;
 
     fn read(settings: &[(&str, &str)]) -> (Layers, Config) {
         let flag = |(setting, text): &(&str, &str)| Flag {
@@ -82,9 +84,7 @@ mod tests {
             setting: (*setting).to_owned(),
             text: (*text).to_owned(),
         };
-        let layers = Layers::read(None, [], &settings.iter().map(flag).collect::<Vec<_>>()).expect("reads");
-        let config = layers.config().expect("well formed");
-        (layers, config)
+        Origins::new(None, Vec::new(), settings.iter().map(flag).collect()).read().expect("well formed")
     }
 
     #[test]

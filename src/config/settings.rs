@@ -15,6 +15,7 @@ use crate::http::forwarded::TrustedProxies;
 use crate::http::pages::PageSettings;
 use crate::http::throttle;
 use crate::http::tls::{Source, TlsVersion};
+use crate::network::ClientForm;
 use crate::revocation::Freshness;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Lifetimes, copy_detection};
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(super) hides_clients: bool,
+    /// Entries of `http.trusted_proxies` that trust everybody.
+    pub(super) trusts_everybody: Vec<String>,
     pub(crate) max_body_bytes: u32,
     pub(crate) body_timeout: Duration,
     pub(crate) max_connections: usize,
@@ -66,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) throttle: throttle::Limits,
     pub(crate) log_format: LogFormat,
     pub(crate) log_targets: Targets,
+    pub(crate) log_client: ClientForm,
     pub(crate) landlock: bool,
 }
 
@@ -105,6 +109,12 @@ impl Settings {
         if self.hides_clients {
             tracing::warn!(
                 "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's. Sessions are renewed late"
+            );
+        }
+        for network in &self.trusts_everybody {
+            tracing::warn!(
+                network,
+                "http.trusted_proxies trusts everybody: any client can claim to be another client, and to ask for another host or path; name the addresses of the proxies only"
             );
         }
         for (setting, lifetime) in self.without_copy_detection() {

@@ -21,6 +21,7 @@ use crate::http::pages::Pages;
 use crate::http::reloads::Reloads;
 use crate::http::throttle::Throttle;
 use crate::http::tls::Tls;
+use crate::network::ClientForm;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::sync::committer::Committer;
@@ -46,6 +47,8 @@ pub(crate) struct App {
     /// Names under which the admin listener is asked.
     pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Form of clients in the log.
+    pub(crate) client_form: ClientForm,
     pub(crate) cookies: Cookies,
     pub(crate) prepared: Prepared,
     pub(crate) description: Description,

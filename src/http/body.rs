@@ -13,6 +13,7 @@ use crate::account::credentials::MediaType;
 use crate::http::connections::{Paused, Working};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
+use crate::http::proxy_hints;
 use crate::http::return_url::ReturnUrl;
 use crate::session::form::Bound;
 use crate::sync::key_directory::KeyDirectory;
@@ -41,15 +42,16 @@ impl Submission {
             discard(context.version(), headers, body);
             return Err(Problem::MediaType);
         }
-        let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)?;
+        let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)
+            .inspect_err(|_| proxy_hints::note_own_cross_site(context))?;
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);
-        let network = is_shared.then(|| context.client());
+        let client = is_shared.then(|| context.client());
         let whole = whole(&mut body, limit);
         let arrives = async {
-            match network {
-                Some(network) => app.body_waits.run(network, whole).await,
+            match client {
+                Some(client) => app.body_waits.run(client, whole).await,
                 None => Some(whole.await),
             }
         };

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::log_sampler::sampled;
 use crate::metrics::BODY_WAITS_DISPLACED;
-use crate::network::Network;
+use crate::network::{Client, Network};
 
 /// The requests that wait.
 #[derive(Debug, Default)]
@@ -53,20 +53,20 @@ impl BodyWaits {
     /// (`key_waits.rs`), these are less than what a listener holds for HTTP/2.
     const MOST: usize = 128;
 
-    /// Waits for the body of a request from this network; `None` if the request gives way before it is here.
-    pub(crate) async fn run<T>(&self, network: Network, body: impl Future<Output = T>) -> Option<T> {
+    /// Waits for the body of a request of this client; `None` if the request gives way before it is here.
+    pub(crate) async fn run<T>(&self, client: Client, body: impl Future<Output = T>) -> Option<T> {
         let mut body = pin!(body);
         // One that is here takes nobody's place.
         if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await {
             return Some(body);
         }
-        let mut wait = self.begin(network);
+        let mut wait = self.begin(client.network());
         tokio::select! {
             biased;
             body = body => Some(body),
             _ = &mut wait.gives_way => {
                 BODY_WAITS_DISPLACED.add(0);
-                sampled!(WARN, client = %network, "too many requests of trusted proxies wait for their bodies; this one is refused");
+                sampled!(WARN, %client, "too many requests of trusted proxies wait for their bodies; this one is refused");
                 None
             }
         }

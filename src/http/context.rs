@@ -20,7 +20,7 @@ use crate::http::pages::texts::Texts;
 use crate::http::problem::Problem;
 use crate::http::request_id::{RequestId, trace_id};
 use crate::id::Site;
-use crate::network::Network;
+use crate::network::Client;
 use crate::web::hosts::{self, Served};
 use crate::web::{cookie, csrf};
 
@@ -93,9 +93,10 @@ impl Context {
         self.id.as_ref()
     }
 
-    /// Returns the network that the request came from.
-    pub(crate) fn client(&self) -> Network {
-        self.app.trusted_proxies.client(self.peer.ip(), self.headers())
+    /// Returns where the request came from.
+    pub(crate) fn client(&self) -> Client {
+        let address = self.app.trusted_proxies.client(self.peer.ip(), self.headers());
+        Client { address, form: self.app.client_form }
     }
 
     /// Returns whether a trusted proxy sent the request, so that its forwarded fields are believed.

@@ -36,6 +36,7 @@ use crate::http::body;
 use crate::http::connections::exchange::Tracker;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
+use crate::http::proxy_hints;
 use crate::http::reply::Reply;
 use crate::http::request_id::X_REQUEST_ID;
 use crate::http::routes::{Found, Handle, Reread, Routes, ServedFor};
@@ -193,10 +194,15 @@ impl<S> Entrance<S> {
 }
 
 fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
-    match served_for {
+    proxy_hints::note_untrusted(context);
+    let admitted = match served_for {
         ServedFor::OwnHosts => context.admit().map(drop),
         ServedFor::AnyHost => context.admit_for_any_host(),
+    };
+    if admitted == Err(Problem::CrossSite) {
+        proxy_hints::note_own_cross_site(context);
     }
+    admitted
 }
 
 /// Answers a request of a hot route.

@@ -10,8 +10,6 @@ use ipnet::IpNet;
 use salvo::http::Method;
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::network::Network;
-
 /// The peers whose forwarded fields are believed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrustedProxies {
@@ -42,7 +40,7 @@ impl TrustedProxies {
 
     /// Where the request came from: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not one of
     /// theirs. Read from the right, because clients write at the left; what cannot be read ends the walk at whoever wrote it.
-    pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Network {
+    pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = peer;
         let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes);
         let mut hops = fields.flat_map(|field| field.rsplit(|byte| *byte == b',')).take(Self::MAX_HOPS);
@@ -51,7 +49,7 @@ impl TrustedProxies {
         {
             client = Some(hop);
         }
-        client.map_or(Network::Unknown, Network::from)
+        client
     }
 }
 
@@ -60,6 +58,11 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(element.trim_ascii()).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// Returns whether a request has one of the fields that only count from a trusted proxy.
+pub(crate) fn is_stated(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| NAMES.contains(name) || *name == X_FORWARDED_FOR)
 }
 
 /// The facts that are stated.
@@ -210,7 +213,6 @@ mod tests {
         let list = ["10.0.0.0/8", "2001:db8::/32"];
         let mut trusted = TrustedProxies::default();
         list.into_iter().for_each(|text| trusted.add(text).expect("well formed"));
-        let network = |text: &str| text.parse::<IpAddr>().map_or(Network::Unknown, Network::from);
         for (peer, fields, expected) in [
             ("192.0.2.1", &["203.0.113.9"][..], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
@@ -233,8 +235,8 @@ mod tests {
                 headers.append(X_FORWARDED_FOR, field.parse().expect("a header value"));
             }
             let peer = peer.parse().expect("an address");
-            assert_eq!(trusted.client(Some(peer), &headers), network(expected), "{peer} {fields:?}");
+            assert_eq!(trusted.client(Some(peer), &headers), expected.parse().ok(), "{peer} {fields:?}");
         }
-        assert_eq!(trusted.client(None, &HeaderMap::new()), Network::Unknown);
+        assert_eq!(trusted.client(None, &HeaderMap::new()), None);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::http::problem::Problem;
 use crate::log_sampler::sampled;
 use crate::metrics::KEY_WAITS_REFUSED;
-use crate::network::Network;
+use crate::network::{Client, Network};
 use crate::web::changes;
 
 /// Requests that wait for one kind of thing.
@@ -39,14 +39,14 @@ impl KeyWaits {
         Self { free: Semaphore::new(Self::MOST), by_network: DashMap::new() }
     }
 
-    /// Waits, for what a request from this network needs because of its key.
+    /// Waits, for what a request of this client needs because of its key.
     ///
     /// # Errors
     /// [`Problem::KeyWaits`] at once, if as many requests wait as may.
-    pub(crate) async fn run<T>(&self, network: Network, wait: impl Future<Output = T>) -> Result<T, Problem> {
-        let Some(_place) = self.place(network) else {
+    pub(crate) async fn run<T>(&self, client: Client, wait: impl Future<Output = T>) -> Result<T, Problem> {
+        let Some(_place) = self.place(client.network()) else {
             KEY_WAITS_REFUSED.add(0);
-            sampled!(WARN, client = %network, "too many requests wait because of their keys; one more does not");
+            sampled!(WARN, %client, "too many requests wait because of their keys; one more does not");
             return Err(Problem::KeyWaits);
         };
         Ok(changes::wait_for_anybody(wait).await)

@@ -147,17 +147,17 @@ pub(super) async fn authenticate(
     password: Password,
 ) -> Result<Checked, Problem> {
     let app = &context.app;
-    let network = context.client();
+    let client = context.client();
     let now = context.now();
     let presented = app.sessions.presented(context.cookies(), now);
     let own = |token: &&Presented| *token.login_name == *login_name.as_str() && !token.is_ended;
     // One that is in use, if there is one.
     let token = presented.iter().filter(own).min_by_key(|token| token.is_idle);
     let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
-    let attempt = LoginAttempt { account: &login_name, network, session };
+    let attempt = LoginAttempt { account: &login_name, network: client.network(), session };
     let admitted = app.throttle.admit_in_turn(attempt, || context.now().boot).await;
     let mut attempt = admitted.map_err(|throttled| {
-        audit::throttled(purpose, throttled.by.name(), network);
+        audit::throttled(purpose, throttled.by.name(), client);
         Problem::Throttled(throttled.wait)
     })?;
     match check(context, &mut attempt, token, &presented, &login_name, password).await {
@@ -167,13 +167,13 @@ pub(super) async fn authenticate(
         }
         Ok(Err((failure, sub))) => {
             attempt.failed();
-            audit::password_refused(purpose, failure, sub.as_deref(), network);
+            audit::password_refused(purpose, failure, sub.as_deref(), client);
             Err(if failure == Failure::ChangedMeanwhile { Problem::Overtaken } else { Problem::Credentials })
         }
         Err(problem) => {
             attempt.withdrawn();
             if problem == Problem::Busy {
-                audit::overloaded(purpose, network);
+                audit::overloaded(purpose, client);
             } else {
                 audit::password_failed(purpose);
             }

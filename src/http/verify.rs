@@ -21,6 +21,7 @@ use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
 use crate::http::misspelt::Misspelt;
 use crate::http::problem::Problem;
+use crate::http::proxy_hints::{self, Visit, shortened};
 use crate::http::reply::Reply;
 use crate::http::return_url::{self, ReturnUrl};
 use crate::http::rules::{BadRule, Rules, Unmet};
@@ -137,12 +138,18 @@ impl<'r> Asked<'r> {
             sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
         })?;
         let forwarded = match (context.is_from_proxy(), own_target) {
-            (false, _) => Forwarded::default(),
+            (false, _) => {
+                proxy_hints::note_untrusted(context);
+                Forwarded::default()
+            }
             (true, None) => Forwarded::read(headers)?,
             (true, Some(target)) => {
                 Forwarded { method: Some(context.method().clone()), host: None, target: Some(target.as_bytes()) }
             }
         };
+        if forwarded.method.is_none() && context.is_from_proxy() {
+            proxy_hints::note_unknown_method(context);
+        }
         let served = hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
             sampled!(WARN, believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
             Problem::Forwarded(HOST_UNKNOWN)
@@ -165,7 +172,8 @@ impl<'r> Asked<'r> {
                 sampled!(WARN, "a route asks for csrf, but no trusted proxy said what the method is");
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
-            csrf::check_for_app(method, context.headers(), &self.served.origin)?;
+            csrf::check_for_app(method, context.headers(), &self.served.origin)
+                .inspect_err(|_| proxy_hints::note_cross_site(context, self.visit()))?;
         }
         let navigates = self.shape != Shape::Plain && context.is_navigation();
         let now = context.now();
@@ -196,6 +204,10 @@ impl<'r> Asked<'r> {
         })
     }
 
+    fn visit(&self) -> Visit<'_> {
+        Visit { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
+    }
+
     /// Whether the visitor's request is a CORS preflight, as far as is known.
     fn is_preflight(&self, context: &Context) -> bool {
         let is_unsaid = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
@@ -212,7 +224,10 @@ impl<'r> Asked<'r> {
         let now = context.app.sessions.revocations().time(now);
         self.rules.check(claims, now).map_err(|unmet| {
             Stop::Problem(match unmet {
-                Unmet::Role => Problem::Role,
+                Unmet::Role => {
+                    proxy_hints::note_missing_role(context, self.visit(), &claims.identity.sub);
+                    Problem::Role
+                }
                 Unmet::Age => Problem::StepUp,
             })
         })?;
@@ -282,12 +297,6 @@ impl From<Contradiction> for Problem {
             "the proxy's forwarded fields contradict each other; the operator lets the proxy overwrite those that it does not set",
         )
     }
-}
-
-/// Shortens what a question says, for the log. Its query may be the visitor's, and is not logged.
-fn shortened(text: &str) -> &str {
-    const MAX_BYTES: usize = 128;
-    &text[..text.floor_char_boundary(MAX_BYTES)]
 }
 
 const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";

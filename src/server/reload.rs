@@ -15,7 +15,7 @@ use super::log::Log;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::config::error::ConfigError;
-use crate::config::layers::{ConfigFile, Origins};
+use crate::config::origins::Origins;
 use crate::config::reload::{Change, Values};
 use crate::config::settings::Settings;
 use crate::http::app::AppHandle;
@@ -68,8 +68,8 @@ impl Reload {
     /// Follows, for ever.
     pub(super) async fn run(mut self, mut hangups: Signal) {
         let origins = self.origins.clone();
-        let is_followed = matches!(origins.file(), Some(ConfigFile::Followed(_)));
-        let is_pipe = matches!(origins.file(), Some(ConfigFile::Pipe(_)));
+        let is_followed = origins.is_followed();
+        let is_pipe = origins.is_pipe();
         if is_pipe {
             tracing::info!(
                 "the configuration came through a pipe and is not read again, nor on a hangup; to have it followed, name a file \
@@ -126,7 +126,11 @@ impl Reload {
                 reloads.failed();
                 let message = error.to_string();
                 if cause == Cause::Hangup || self.complaint.as_ref() != Some(&message) {
-                    tracing::error!(error = message, "the configuration cannot be used; the old one stays in force");
+                    tracing::error!(
+                        error = message,
+                        hint = error.hint(),
+                        "the configuration cannot be used; the old one stays in force"
+                    );
                     self.complaint = Some(message);
                 }
             }

@@ -38,7 +38,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::config::layers::{Flag, Layers};
+    use crate::config::layers::Flag;
+    use crate::config::origins::Origins;
 
     fn found(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, Change)> {
         let flag = |(setting, text): &(&str, &str)| Flag {
@@ -46,8 +47,9 @@ mod tests {
             setting: (*setting).to_owned(),
             text: (*text).to_owned(),
         };
-        let layers = Layers::read(None, [], &settings.iter().map(flag).collect::<Vec<_>>()).expect("reads");
-        let settings = layers.config().expect("well formed").parse(&layers).expect("valid");
+        let origins = Origins::new(None, Vec::new(), settings.iter().map(flag).collect());
+        let (layers, config) = origins.read().expect("well formed");
+        let settings = config.parse(&layers).expect("valid");
         let all = directories(&settings, demo.map(Path::new));
         all.into_iter().map(|Writable { directory, change }| (directory.display().to_string(), change)).collect()
     }

@@ -209,3 +209,36 @@ fn a_helper_is_not_taken_for_a_test() {
     assert!(!is_test("def helper():", "a.py", "helper"));
     assert_eq!(expanded("src/{a,b}.rs"), ["src/a.rs", "src/b.rs"]);
 }
+
+/// Pages below `docs/` that messages name: the path, and the heading, if the message quotes one before "in".
+fn pages_in_messages(source: &str) -> Vec<(&str, Option<&str>)> {
+    let ends = source.match_indices(".md").map(|(at, end)| at + end.len());
+    let pages = ends.filter_map(|end| {
+        let start = source[..end].rfind(|char: char| !(char.is_ascii_alphanumeric() || "/_.-".contains(char)))? + 1;
+        let before = source[..start].trim_end();
+        let heading =
+            before.strip_suffix("\\\" in").and_then(|before| before.rsplit_once("\\\"")).map(|(_, heading)| heading);
+        source[start..end].starts_with("docs/").then_some((&source[start..end], heading))
+    });
+    pages.collect()
+}
+
+#[test]
+fn messages_name_pages_and_headings_that_exist() {
+    let mut sources = Vec::new();
+    super::collect("src", "rs", &mut sources);
+    let mut headings = 0;
+    for source in sources {
+        // Texts may go on in the next line.
+        let text: String = read(&source).lines().map(|line| line.trim().trim_end_matches('\\')).collect();
+        for (page, heading) in pages_in_messages(&text) {
+            assert!(Path::new(ROOT).join(page).exists(), "{}: there is no {page}", source.display());
+            if let Some(heading) = heading {
+                headings += 1;
+                let has = read(page).lines().any(|line| line.trim_start_matches('#').trim() == heading);
+                assert!(has, "{}: {page} has no heading {heading:?}", source.display());
+            }
+        }
+    }
+    assert!(headings >= 2, "only {headings} headings were found");
+}

@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::{DisplayName, Email, LoginName, Password, Profile, Roles};
 use crate::clock::{Clock, Now, UnixTime};
-use crate::config::layers::{Flag, Layers};
+use crate::config::layers::Flag;
+use crate::config::origins::Origins;
 use crate::config::settings::Settings;
 use crate::hardening::{Hardening, Landlock};
 use crate::http;
@@ -351,8 +352,8 @@ fn parse(home: &TempDir, settings: &[&str]) -> Settings {
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
     };
     let flags: Vec<_> = cheap.iter().chain(settings).map(|text| flag(text)).collect();
-    let layers = Layers::read(None, [], &flags).expect("well-formed settings");
-    layers.config().expect("well-formed settings").parse(&layers).expect("good settings")
+    let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("well-formed settings");
+    config.parse(&layers).expect("good settings")
 }
 
 /// A connection that stays open.

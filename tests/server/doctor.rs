@@ -222,6 +222,8 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (set("revocation.when_stale=allow"), "revocation", "warning", "revocation.when_stale"),
         (set("revocation.max_staleness=10m"), "revocation", "warning", "revocation.max_staleness"),
         (set("log.level=off"), "log.audit", "warning", "sealjar::audit=info"),
+        (set("log.level=off"), "log.level", "warning", "log.level to error"),
+        (set("log.level=sealjar=off"), "log.level", "warning", "log.level to error"),
         (site(&[]), "http.trusted_proxies", "problem", "X-Forwarded-For"),
         (site(&["http.trusted_proxies=0.0.0.0/0"]), "http.trusted_proxies", "problem", "addresses"),
         (site(&["http.trusted_proxies=::/0"]), "http.trusted_proxies", "problem", "addresses"),
@@ -267,12 +269,33 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
 }
 
 #[test]
+fn a_value_that_cannot_be_used_hides_nothing_about_the_rest() {
+    let home = home();
+    for (setting, meant) in [
+        ("no.such=setting", "sealjar config --explain"),
+        ("session.idel=5m", "did you mean session.idle?"),
+        ("session.idle=5", "--explain session.idle"),
+        ("password.queue=many", "--explain password.queue"),
+        ("log.level=warning", "--explain log.level"),
+        ("http.listen=nowhere", "--explain http.listen"),
+    ] {
+        let found = doctor(&home, &["--set", setting]);
+        found.has("config", "problem", meant);
+        assert_eq!(found.levels("config"), ["problem"], "{setting}");
+        assert_eq!((found.levels("keys.active"), found.levels("store.whole")), (vec!["ok"], vec!["ok"]), "{setting}");
+    }
+    let both = ["--set", "session.idle=5", "--set", "no.such=setting"];
+    assert_eq!(doctor(&home, &both).levels("config"), ["problem", "problem"]);
+    let unreadable = command(&home, &["--config", "nowhere.toml"]).output().expect("runs");
+    assert!(text(&unreadable.stderr).contains("nothing was checked"));
+}
+
+#[test]
 fn warnings_fail_if_strict_and_a_bad_configuration_fails_apart() {
     let home = home();
     let code = |arguments: &[&str]| command(&home, arguments).output().expect("runs").status.code();
     assert_eq!(code(&["--set", "log.level=off"]), Some(0));
     assert_eq!(code(&["--set", "log.level=off", "--strict"]), Some(1));
-    assert_eq!(code(&["--set", "no.such=setting"]), Some(78));
     assert_eq!(code(&["--config", "nowhere.toml"]), Some(78));
 }
 

@@ -73,14 +73,16 @@ impl Home {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// The home's settings come before the flags among the arguments: of two `--set` for one setting the later wins.
+    /// The home's settings come before the flags among the arguments. A later flag of a setting takes the place of an earlier
+    /// one, because the command refuses two that differ.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let flags = arguments.iter().position(|argument| argument.starts_with("--")).unwrap_or(arguments.len());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
         command.current_dir(self.directory.path()).args(&arguments[..flags]);
         // Variables that are settings, or look like some.
         command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK").env_remove("SEALJAR_POSTGRES");
-        command.args(self.settings.iter().flat_map(|setting| ["--set", setting])).args(&arguments[flags..]);
+        let own = self.settings.iter().flat_map(|setting| ["--set", setting]);
+        command.args(without_replaced(&own.chain(arguments[flags..].iter().copied()).collect::<Vec<_>>()));
         command
     }
 
@@ -176,6 +178,35 @@ impl Home {
         std::fs::write(&new, fault).expect("writes");
         std::fs::rename(new, self.path("disk-fault")).expect("renames");
     }
+}
+
+/// The arguments without each flag of a setting that a later one sets.
+fn without_replaced<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    const FLAGS: [(&str, &str); 4] = [
+        ("--listen", "http.listen"),
+        ("--admin-listen", "http.admin_listen"),
+        ("--store", "store"),
+        ("--keys", "keys.dir"),
+    ];
+    // Each argument with its value, and the setting that both set.
+    let mut words: Vec<(Option<&str>, &[&str])> = Vec::new();
+    let mut at = 0;
+    while at < arguments.len() {
+        let rest = &arguments[at..];
+        let setting = match rest {
+            ["--set", value, ..] => value.split_once('=').map(|(setting, _)| setting),
+            [flag, _, ..] => FLAGS.iter().find(|(own, _)| own == flag).map(|(_, setting)| *setting),
+            _ => None,
+        };
+        let length = 1 + usize::from(setting.is_some());
+        words.push((setting, &rest[..length]));
+        at += length;
+    }
+    let is_replaced = |at: usize| {
+        let (setting, _) = words[at];
+        setting.is_some() && words[at + 1..].iter().any(|(later, _)| *later == setting)
+    };
+    (0..words.len()).filter(|at| !is_replaced(*at)).flat_map(|at| words[at].1.iter().copied()).collect()
 }
 
 /// A running server; killed when dropped.

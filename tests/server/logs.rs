@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Home, PASSWORD, Server, client};
+use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -95,6 +95,78 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
     assert!(traced > 100, "only {traced} lines are of that level");
     for line in lines.iter().map(Value::to_string) {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_an_application_does_not_see_has_a_line() {
+    let home = Home::new();
+    let settings = ["--public-origin", "https://app.example", "--set", "http.trusted_proxies=127.0.0.1"];
+    let mut server = home.start_with(&settings, &[]);
+    let body = Server::login_body("alice", PASSWORD);
+    let post = client().post(server.url("/auth/login")).header("host", "app.example").json(&body);
+    let session = Answer::of(post.send().await.expect("an answer")).await.session.expect("a session");
+    let ask = |path: &str, fields: &[(&str, &str)]| {
+        let request = client().get(server.url(path)).header("host", "app.example").header("cookie", session.cookie());
+        let fields =
+            [&[("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/reports?secret=1")], fields].concat();
+        let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        async move { request.send().await.expect("an answer").status().as_u16() }
+    };
+    assert_eq!(ask("/auth/verify/role=admin/-", &[("x-forwarded-method", "GET")]).await, 403);
+    let posted = [("x-forwarded-method", "POST"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(ask("/auth/verify/csrf=1/-", &posted).await, 403);
+    let line = server.wait_for("refused a request with 403 forbidden");
+    assert!(line["sub"].is_string() && line["asked"] == "/auth/verify/role=admin/-", "{line}");
+    let seen = |line: &Value| [&line["level"], &line["host"], &line["path"], &line["method"]].map(Value::clone);
+    assert_eq!(seen(&line), ["INFO", "https://app.example", "/reports", "GET"]);
+    let line =
+        server.wait_for("refused a request with 403 cross-site: another site may have sent it to the application");
+    assert_eq!(seen(&line), ["INFO", "https://app.example", "/reports", "POST"]);
+    assert_eq!((&line["origin"], &line["sec_fetch_site"]), (&json!("https://evil.example"), &json!("cross-site")));
+    let request = client().post(server.url("/auth/logout")).header("host", "app.example");
+    let request = request.header("origin", format!("https://evil.example/{}", "x".repeat(500)));
+    assert_eq!(request.send().await.expect("an answer").status(), 403);
+    let line = server.wait_for("refused a request with 403 cross-site: another site may have sent it");
+    assert_eq!((&line["path"], line["origin"].as_str().map(str::len)), (&json!("/auth/logout"), Some(128)));
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_trusted_or_says_too_little_is_named() {
+    let home = Home::new();
+    let mut server = home.start();
+    for field in ["x-forwarded-for", "x-original-method"] {
+        client().get(server.url("/auth/login")).header(field, "x").send().await.expect("an answer");
+    }
+    let line = server.wait_for("a proxy that is not trusted sent X-Forwarded or X-Original fields");
+    assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
+    drop(server);
+    let mut server = home.start();
+    client().get(server.url("/auth/verify")).header("x-forwarded-host", "x").send().await.expect("an answer");
+    server.wait_for("a proxy that is not trusted sent X-Forwarded or X-Original fields");
+    drop(server);
+    let mut server = home.start_with(&["--set", "http.trusted_proxies=127.0.0.1"], &[]);
+    client().get(server.url("/auth/verify")).send().await.expect("an answer");
+    let line = server.wait_for("a trusted proxy did not say the method of the visitor's request");
+    assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
+}
+
+#[test]
+fn a_password_file_that_is_not_used_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::new();
+    let file = home.path("pgpass");
+    std::fs::write(&file, "*:*:*:*:hunter2").expect("writes");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).expect("changes");
+    let store = "postgres://sealjar@127.0.0.1:1/sealjar";
+    for (command, words) in
+        [(&["serve"][..], "the password file of PostgreSQL is not used"), (&["doctor", "--json"], "store.password")]
+    {
+        let mut command = home.command(&[command, &["--store", store]].concat());
+        let output = command.env("PGPASSFILE", &file).env_remove("PGPASSWORD").output().expect("runs");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains(words) && said.contains("its mode is 0440") && !said.contains("hunter2"), "{said}");
     }
 }
 

@@ -305,21 +305,96 @@ async fn a_file_behind_links_that_are_swapped_is_followed() {
 }
 
 #[tokio::test]
+async fn the_form_of_clients_in_the_log_changes() {
+    let home = Home::new();
+    let proxies = "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    write(&home, proxies);
+    let mut server = home.start_with(&FILE, &[]);
+    for (form, clients) in [
+        ("full", ["203.0.113.9", "2001:db8:1:2::9"]),
+        ("network", ["203.0.113.0/24", "2001:db8:1::/48"]),
+        ("full", ["203.0.113.9", "2001:db8:1:2::9"]),
+    ] {
+        write(&home, &format!("{proxies}[log]\nclient = \"{form}\"\n"));
+        assert_eq!(server.wait_for("the configuration changed")["settings"], "log.client");
+        for (address, client_in_log) in ["203.0.113.9", "2001:db8:1:2::9"].into_iter().zip(clients) {
+            let body = Server::login_body("alice", "wrong password");
+            let post = client().post(server.url("/auth/login")).json(&body).header("x-forwarded-for", address);
+            assert_eq!(post.send().await.expect("an answer").status(), 401);
+            assert_eq!(server.event("sign-in-failed")["client"], client_in_log, "{form}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_in_a_file_of_its_own_is_read_again() {
+    let home = Home::new();
+    let value = home.path("origins");
+    std::fs::write(&value, "https://a.example\n").expect("writes");
+    let mut server = home.start_with(&[], &[("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE", value.as_os_str())]);
+    assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
+    std::fs::write(&value, "https://b.example\n").expect("writes");
+    assert_eq!(server.wait_for("the configuration changed")["settings"], "http.public_origins");
+    assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+    std::fs::remove_file(&value).expect("removes");
+    let line = server.wait_for("the configuration cannot be used; the old one stays in force");
+    let error = line["error"].as_str().expect("a reason");
+    assert!(error.contains("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE") && error.contains("No such file"), "{error}");
+    assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
+}
+
+#[tokio::test]
+async fn proxies_that_are_everybody_are_warned_of() {
+    const WARNING: &str = "http.trusted_proxies trusts everybody";
+    let home = Home::new();
+    write(&home, "[http]\ntrusted_proxies = [\"10.0.0.4\", \"0.0.0.0/0\"]\n");
+    let mut server = home.start_with(&FILE, &[]);
+    let is_warning = |line: &&serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains(WARNING));
+    let warned: Vec<_> = server.at_start.iter().filter(is_warning).map(|line| line["network"].clone()).collect();
+    assert_eq!(warned, ["0.0.0.0/0"]);
+    for network in ["::/0", "128.0.0.0/1"] {
+        write(&home, &format!("[http]\ntrusted_proxies = [\"{network}\"]\n"));
+        assert_eq!(server.wait_for(WARNING)["network"], network);
+    }
+}
+
+/// The command without the level that the harness gives, which would win.
+fn without_level(serve: &Command) -> Command {
+    let arguments: Vec<_> = serve.get_args().collect();
+    let level = arguments
+        .iter()
+        .position(|argument| *argument == "log.level=sealjar=debug,sealjar::access=off")
+        .expect("given");
+    let mut command = Command::new(serve.get_program());
+    command.args(&arguments[..level - 1]).args(&arguments[level + 1..]);
+    command.current_dir(serve.get_current_dir().expect("the home"));
+    command
+}
+
+#[tokio::test]
+async fn a_level_that_is_none_leaves_the_old_one_in_force() {
+    let home = Home::new();
+    write(&home, "");
+    let mut server = home.start_by(without_level, &FILE);
+    for (bad, hint) in [
+        ("[log]\nlevel = \"warning\"\n", "did you mean warn?"),
+        ("[log]\nlevel = \"sealjarr=debug\"\n", "did you mean sealjar?"),
+        ("[log]\nlevle = \"info\"\n", "did you mean log.level?"),
+    ] {
+        write(&home, bad);
+        let line = server.wait_for("the configuration cannot be used; the old one stays in force");
+        assert!(line["hint"].is_string() && line.to_string().contains(hint), "{line}");
+        server.login("alice").await;
+        server.event("sign-in");
+        write(&home, "");
+        server.wait_for("the configuration can be used again");
+    }
+}
+
+#[tokio::test]
 async fn the_level_of_the_log_changes() {
     let home = Home::new();
     write(&home, "[log]\nlevel = \"info,salvo_core=warn\"\n");
-    // Without the level that the harness gives, which would win.
-    let without_level = |serve: &Command| {
-        let arguments: Vec<_> = serve.get_args().collect();
-        let level = arguments
-            .iter()
-            .position(|argument| *argument == "log.level=sealjar=debug,sealjar::access=off")
-            .expect("given");
-        let mut command = Command::new(serve.get_program());
-        command.args(&arguments[..level - 1]).args(&arguments[level + 1..]);
-        command.current_dir(serve.get_current_dir().expect("the home"));
-        command
-    };
     let mut server = home.start_by(without_level, &FILE);
     server.login("alice").await;
     server.event("sign-in");

@@ -49,7 +49,7 @@ class Sealjar:
         self.binary = self.program()
         # Nothing limits how often a test signs in.
         cheap = ["password.memory_kib=7168", "password.passes=1", "throttle.success_burst=1000000"]
-        self.settings = [word for setting in [*cheap, *settings] for word in ("--set", setting)]
+        self.settings = set_flags(*cheap, *settings)
         self.command("keys", "init")
         self.add_user("alice", "--role", "staff", "--display-name", DISPLAY_NAME, "--email", EMAIL)
         self.add_user("bob")
@@ -75,10 +75,10 @@ class Sealjar:
     def start(self, *settings: str, listen="", admin="", by=(), **options) -> "Sealjar":
         """Starts the server, at `listen` and `admin` instead of ports of its own, by a command that becomes it, with options of
         `Popen`."""
-        more = [word for setting in ["log.format=json", *settings] for word in ("--set", setting)]
+        own = self.settings[1::2]
         listen, admin = listen or f"127.0.0.1:{self.port}", admin or f"127.0.0.1:{self.admin_port}"
         listeners = ["--listen", listen, "--admin-listen", admin]
-        command = [*by, self.binary, "serve", *listeners, *self.settings, *more]
+        command = [*by, self.binary, "serve", *listeners, *set_flags(*own, "log.format=json", *settings)]
         options = {"env": self._environment(), "stdin": subprocess.DEVNULL, **options}
         self.process = subprocess.Popen(command, cwd=self.home, stderr=subprocess.PIPE, text=True, **options)
         self.log, lines = [], queue.SimpleQueue()
@@ -131,6 +131,12 @@ class Sealjar:
             log.append(line)
             lines.put(line)
         lines.put(None)
+
+
+def set_flags(*settings: str) -> list:
+    """Returns a `--set` for each setting, with the last of its values: the command refuses two that differ."""
+    last = {text.partition("=")[0]: text for text in settings}
+    return [word for text in last.values() for word in ("--set", text)]
 
 
 @dataclass

@@ -1,16 +1,15 @@
 //! Whether listeners, public origins and trusted proxies fit each other.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::files::OTHERS_WRITE;
 use super::report::Report;
 use crate::config::Config;
+use crate::config::breadth::{self, Breadth};
 use crate::config::listen::Listen;
 use crate::config::span::Span;
+use crate::network::is_private;
 use crate::web::origin::Origin;
 
 /// nginx keeps an idle connection to us for so long if nobody tells it otherwise.
@@ -52,17 +51,14 @@ fn check_proxies(config: &Config, report: &mut Report) {
         report.problem(CHECK, found, remedy);
     }
     for text in &config.http.trusted_proxies {
-        let Some(network) = network(text) else {
-            continue;
-        };
         let remedy = format!("name in {CHECK} the proxies' own addresses");
-        match breadth(&network) {
-            Breadth::Own => {}
-            Breadth::Strangers => {
+        match breadth::of(text) {
+            None | Some(Breadth::Own) => {}
+            Some(Breadth::Strangers) => {
                 let found = format!("{text} has strangers' addresses: whoever has one can say who and where it is");
                 report.warning(CHECK, found, remedy);
             }
-            Breadth::Everybody => {
+            Some(Breadth::Everybody) => {
                 let found = format!("{text} trusts everybody to say for which host and client a request is made");
                 report.problem(CHECK, found, remedy);
             }
@@ -81,7 +77,14 @@ fn check_proxies(config: &Config, report: &mut Report) {
         report.warning("http.idle_timeout", found, remedy);
     }
     let named = config.http.trusted_proxies.join(", ");
-    report.ok_otherwise(CHECK, if named.is_empty() { "none, and none is needed".to_owned() } else { named });
+    report.ok_otherwise(
+        CHECK,
+        if named.is_empty() {
+            "none; if a proxy is in front, the log of the server names its address".to_owned()
+        } else {
+            named
+        },
+    );
 }
 
 fn check_listen(config: &Config, report: &mut Report) {
@@ -145,71 +148,5 @@ fn reach(listen: &Listen) -> Reach {
             address if is_private(address) => Reach::Network,
             _ => Reach::Internet,
         },
-    }
-}
-
-/// A network, or an address as one; none for `unix`.
-fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
-}
-
-/// Whom a network of trusted proxies lets in.
-#[derive(Debug, PartialEq, Eq)]
-enum Breadth {
-    Own,
-    Strangers,
-    Everybody,
-}
-
-fn breadth(network: &IpNet) -> Breadth {
-    let (enough, everybody) = match network {
-        IpNet::V4(_) => (24, 8),
-        IpNet::V6(_) => (48, 16),
-    };
-    let private = is_private(network.network()) && is_private(network.broadcast());
-    match network.prefix_len() {
-        _ if private => Breadth::Own,
-        prefix if prefix < everybody => Breadth::Everybody,
-        prefix if prefix < enough => Breadth::Strangers,
-        _ => Breadth::Own,
-    }
-}
-
-/// Addresses that no stranger on the Internet has.
-fn is_private(address: IpAddr) -> bool {
-    const SHARED: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(100, 64, 0, 0), Ipv4Addr::new(100, 127, 255, 255));
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let shared = (SHARED.0..=SHARED.1).contains(&address);
-            address.is_private() || address.is_loopback() || address.is_link_local() || shared
-        }
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_judged_by_the_strangers_in_it() {
-        for (text, expected) in [
-            ("10.0.0.0/8", Breadth::Own),
-            ("10.0.0.0/7", Breadth::Everybody),
-            ("172.16.0.0/12", Breadth::Own),
-            ("172.16.0.0/11", Breadth::Strangers),
-            ("203.0.113.7", Breadth::Own),
-            ("203.0.113.0/24", Breadth::Own),
-            ("203.0.112.0/23", Breadth::Strangers),
-            ("0.0.0.0/0", Breadth::Everybody),
-            ("128.0.0.0/1", Breadth::Everybody),
-            ("fc00::/7", Breadth::Own),
-            ("2001:db8::/48", Breadth::Own),
-            ("2001:db8::/32", Breadth::Strangers),
-            ("::/0", Breadth::Everybody),
-            ("2000::/3", Breadth::Everybody),
-        ] {
-            assert_eq!(breadth(&network(text).expect("a network")), expected, "{text}");
-        }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tracing::Level;
-use tracing_subscriber::filter::Targets;
 
 use super::report::Report;
+use crate::config::log_level;
 use crate::config::span::Span;
 use crate::config::{Config, StaleChoice};
 use crate::session::copy_detection;
@@ -115,13 +115,17 @@ fn check_revocation(config: &Config, report: &mut Report) {
 }
 
 fn check_log(config: &Config, report: &mut Report) {
-    let Ok(targets) = config.log.level.parse::<Targets>() else {
+    let Ok(targets) = log_level::parse(&config.log.level) else {
         return;
     };
+    if !targets.would_enable("sealjar::server", &Level::ERROR) {
+        let found = "errors are not logged, so nobody can see why something fails";
+        report.warning("log.level", found, "set log.level to error or more");
+    }
     if targets.would_enable(crate::audit::TARGET, &Level::INFO) {
         report.ok("log.audit", "audit events are logged");
     } else {
-        let remedy = "set log.level to off,sealjar::audit=info or more";
+        let remedy = "set log.level to error,sealjar::audit=info or more";
         report.warning("log.audit", "audit events are not logged, so nobody can see what happened", remedy);
     }
 }

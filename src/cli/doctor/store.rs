@@ -14,6 +14,7 @@ use crate::keyring::KeyRing;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::node::Node;
+use crate::store::password_file::{self, Ignored};
 use crate::store::records::ServerFacts;
 use crate::store::url::StoreUrl;
 use crate::store::url::{Way, without_password};
@@ -37,7 +38,10 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
     match &url {
         StoreUrl::Sqlite(path) if path.is_file() => check_file(path, config, report),
         StoreUrl::Sqlite(_) => {}
-        StoreUrl::Postgres(_) => check_way(url.way(), report),
+        StoreUrl::Postgres(_) => {
+            check_way(url.way(), report);
+            check_password_file(&config.store, report);
+        }
     }
     let store = match Store::open_to_inspect(&url, config.postgres.limits()).await {
         Ok(store) => store,
@@ -53,6 +57,13 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
     } else {
         store.close().await;
         None
+    }
+}
+
+fn check_password_file(url: &str, report: &mut Report) {
+    if let Some(Ignored { path, reason }) = password_file::ignored(url) {
+        let found = format!("the password file {} is not used: {reason}", path.display());
+        report.warning("store.password", found, password_file::REMEDY);
     }
 }
 

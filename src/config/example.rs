@@ -1,0 +1,65 @@
+//! An example of a right value for each setting: its default, or another value if the default is empty.
+
+use toml::Value;
+
+use super::Config;
+
+/// Values of settings that are empty by default. A list has one of them.
+const OF_EMPTY: [(&str, &str); 10] = [
+    ("http.public_origins", "https://app.example.com"),
+    ("http.trusted_proxies", "10.0.0.4"),
+    ("http.verify_authorities", "sealjar:8080"),
+    ("http.admin_authorities", "sealjar.example.com"),
+    ("tls.certificate", "/etc/sealjar/tls/fullchain.pem"),
+    ("tls.private_key", "/etc/sealjar/tls/key.pem"),
+    ("cookie.domain", "example.com"),
+    ("pages.title", "Example"),
+    ("pages.logo", "/etc/sealjar/logo.svg"),
+    ("node.name", "node-1"),
+];
+
+/// Returns the value as a variable or a flag has it.
+pub(super) fn text(setting: &str) -> String {
+    match value(setting) {
+        Some(Value::String(text)) => text,
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Returns the line as the file has it, in its section.
+pub(super) fn line(setting: &str) -> String {
+    let name = setting.rsplit('.').next().unwrap_or_default();
+    value(setting).map_or_else(String::new, |value| format!("{name} = {value}"))
+}
+
+fn value(setting: &str) -> Option<Value> {
+    let of_empty = || OF_EMPTY.into_iter().find(|(name, _)| *name == setting).map(|(_, text)| text.to_owned());
+    match Config::default().values().remove(setting)? {
+        Value::String(text) if text.is_empty() => of_empty().map(Value::String),
+        Value::Array(items) if items.is_empty() => of_empty().map(|item| Value::Array(vec![Value::String(item)])),
+        value => Some(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers::Flag;
+    use crate::config::origins::Origins;
+
+    #[test]
+    fn every_setting_has_an_example_that_can_be_read() {
+        let settings = Config::default().values();
+        let flag = |setting: &String| Flag { flag: "--set".into(), setting: setting.clone(), text: text(setting) };
+        let flags: Vec<Flag> = settings.keys().map(flag).collect();
+        assert!(flags.iter().all(|flag| !flag.text.is_empty() && !line(&flag.setting).is_empty()));
+        let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("each can be read");
+        config.parse(&layers).expect("they fit each other");
+        let lines: Vec<String> =
+            settings.keys().filter(|name| name.starts_with("http.")).map(|name| line(name)).collect();
+        let table: toml::Table = format!("[http]\n{}", lines.join("\n")).parse().expect("it is TOML");
+        assert!(table["http"]["public_origins"].is_array());
+    }
+}

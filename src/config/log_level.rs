@@ -1,0 +1,233 @@
+//! Parses `log.level`: a level for everything, and levels for single targets.
+//!
+//! Nobody may lose the errors and the audit events by a typing error. So a word that is not a level is not taken for a target, a
+//! target that no line has is refused, and a list without a level for everything is added to the default.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+/// Level of everything, unless the setting has one.
+pub(crate) const DEFAULT: &str = "info,salvo_core=warn";
+
+/// Levels by name, from the fewest lines to the most.
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// Names of levels in other programs.
+const OTHER_NAMES: [(&str, &str); 13] = [
+    ("all", "trace"),
+    ("verbose", "debug"),
+    ("information", "info"),
+    ("notice", "info"),
+    ("warning", "warn"),
+    ("err", "error"),
+    ("severe", "error"),
+    ("crit", "error"),
+    ("critical", "error"),
+    ("fatal", "error"),
+    ("none", "off"),
+    ("quiet", "off"),
+    ("silent", "off"),
+];
+
+/// Name of this program in targets.
+const PROGRAM: &str = "sealjar";
+/// Second part of the targets of this program.
+const PARTS: [&str; 12] =
+    ["access", "account", "audit", "cli", "config", "embed", "exit", "http", "log", "server", "store", "sync"];
+/// First part of the targets of libraries.
+const LIBRARIES: [&str; 7] = ["h2", "hyper_util", "salvo_core", "sqlx", "sqlx_core", "sqlx_postgres", "sqlx_sqlite"];
+
+/// Parses the setting. The error is the reason.
+pub(crate) fn parse(text: &str) -> Result<Targets, String> {
+    let mut everything = None;
+    let mut named: Vec<(&str, LevelFilter)> = Vec::new();
+    for directive in text.split(',').map(str::trim) {
+        let Some((target, level)) = directive.split_once('=') else {
+            let level = level(directive).ok_or_else(|| not_a_level(directive))?;
+            if everything.replace(level).is_some() {
+                return Err(format!("it has two levels for everything; the second is {directive}"));
+            }
+            continue;
+        };
+        let (target, level_name) = (target.trim(), level.trim());
+        check_target(target)?;
+        let level = self::level(level_name).ok_or_else(|| not_a_level(level_name))?;
+        if named.iter().any(|(other, _)| *other == target) {
+            return Err(format!("it has two levels for {target}"));
+        }
+        named.push((target, level));
+    }
+    let base = match everything {
+        Some(level) => Targets::new().with_default(level),
+        None => DEFAULT.parse().expect("the default is well-formed"),
+    };
+    Ok(base.with_targets(named))
+}
+
+fn level(name: &str) -> Option<LevelFilter> {
+    LEVELS.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, level)| level)
+}
+
+fn not_a_level(name: &str) -> String {
+    const FORM: &str = "the levels are off, error, warn, info, debug and trace; one of them is for everything, and others are for \
+                        single targets, as in info,sealjar::access=debug";
+    if name.is_empty() {
+        return format!("a level is missing; {FORM}");
+    }
+    if check_target(name).is_ok() {
+        return format!("{name} has no level, such as {name}=debug; {FORM}");
+    }
+    let known = LEVELS.map(|(name, _)| (name, name)).into_iter().chain(OTHER_NAMES);
+    let meant = nearest(name, known).map_or_else(String::new, |meant| format!(" did you mean {meant}?"));
+    format!("{name:?} is not a level;{meant} {FORM}")
+}
+
+/// Checks that there may be lines of this target or below it.
+fn check_target(target: &str) -> Result<(), String> {
+    let mut parts = target.split("::");
+    let first = parts.next().unwrap_or_default();
+    let is_known = match parts.next() {
+        Some(part) if first == PROGRAM => PARTS.contains(&part),
+        _ => first == PROGRAM || LIBRARIES.contains(&first),
+    };
+    if is_known {
+        return Ok(());
+    }
+    let own = PARTS.map(|part| format!("{PROGRAM}::{part}"));
+    let names = own.iter().map(String::as_str).chain([PROGRAM]).chain(LIBRARIES);
+    let meant = nearest(target, names.map(|name| (name, name)));
+    let meant = meant.map_or_else(String::new, |meant| format!(" did you mean {meant}?"));
+    Err(format!(
+        "no line has the target {target:?};{meant} the targets are {PROGRAM}, {PROGRAM}:: with one of {}, and of libraries {}",
+        PARTS.join(", "),
+        LIBRARIES.join(", ")
+    ))
+}
+
+/// Returns what the most similar of the names stands for, if one is similar.
+fn nearest<'n>(name: &str, known: impl Iterator<Item = (&'n str, &'n str)>) -> Option<&'n str> {
+    let name = name.to_ascii_lowercase();
+    let distances = known.map(|(known, meant)| (strsim::osa_distance(known, &name), meant));
+    let most = (name.len() / 4).clamp(1, 3);
+    distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, meant)| meant)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn errors_and_audit_events_are_lost_only_on_request() {
+        for text in [
+            "error,sealjar::audit=info",
+            "info",
+            "WARN,sealjar::audit=info",
+            "sealjar::access=debug",
+            "sqlx=debug , h2=trace",
+            DEFAULT,
+            "trace",
+        ] {
+            let targets = parse(text).expect(text);
+            let is_logged = |target, level| targets.would_enable(target, &level);
+            assert!(
+                is_logged("sealjar::server", Level::ERROR) && is_logged(crate::audit::TARGET, Level::INFO),
+                "{text}"
+            );
+        }
+        let off = parse("off").expect("a level");
+        assert!(!off.would_enable("sealjar::server", &Level::ERROR));
+        let audit_off = parse("sealjar::audit=off").expect("a target of ours");
+        assert!(!audit_off.would_enable(crate::audit::TARGET, &Level::INFO));
+        assert!(audit_off.would_enable("sealjar::server", &Level::INFO));
+        assert!(!audit_off.would_enable("salvo_core::server", &Level::INFO), "the default stays for others");
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_level_and_says_what_was_meant() {
+        for (text, meant) in [
+            ("warning", "did you mean warn?"),
+            ("verbose", "did you mean debug?"),
+            ("Warning", "did you mean warn?"),
+            ("inof", "did you mean info?"),
+            ("info,warning", "did you mean warn?"),
+            ("sealjar=verbose", "did you mean debug?"),
+            ("loud", "\"loud\" is not a level"),
+            ("3", "\"3\" is not a level"),
+            ("", "a level is missing"),
+            ("info,", "a level is missing"),
+            ("sealjar=", "a level is missing"),
+            ("=", "no line has the target \"\""),
+            ("=debug", "no line has the target \"\""),
+            ("sealjar", "sealjar has no level, such as sealjar=debug"),
+            ("sealjarr=debug", "did you mean sealjar?"),
+            ("sealjar::audti=debug", "did you mean sealjar::audit?"),
+            ("sealjar::nosuch=debug", "no line has the target"),
+            ("sealjar:audit=debug", "did you mean sealjar::audit?"),
+            ("sealjar::=debug", "no line has the target"),
+            ("saljar=off", "did you mean sealjar?"),
+            ("salvo-core=warn", "did you mean salvo_core?"),
+            ("info,sealjar=debug=er", "\"debug=er\" is not a level"),
+            ("loud=er", "no line has the target \"loud\""),
+            ("info,warn", "two levels for everything"),
+            ("sealjar=info,sealjar=off", "two levels for sealjar"),
+            ("sealjar[request]=debug", "no line has the target"),
+        ] {
+            let reason = parse(text).expect_err(text);
+            assert!(reason.contains(meant), "{text}: {reason}");
+        }
+    }
+
+    /// Adds the first part below this program of each source with log lines.
+    fn add_parts(directory: &Path, found: &mut BTreeSet<String>) {
+        const MACROS: [&str; 6] = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "sampled!("];
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                add_parts(&path, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a source");
+            let code = text.split("\n#[cfg(test)]\nmod tests {").next().expect("there is a first");
+            if MACROS.iter().any(|name| code.contains(name)) {
+                let path = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below it");
+                let part = path.iter().next().and_then(|part| part.to_str()).expect("text");
+                found.insert(part.trim_end_matches(".rs").to_owned());
+            }
+            let named = code.split("\"sealjar::").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(named.map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn the_parts_are_those_of_the_lines_in_the_sources() {
+        let mut found = BTreeSet::new();
+        add_parts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
+        // It defines the macro.
+        found.remove("log_sampler");
+        found.retain(|part| !part.is_empty());
+        assert_eq!(found, PARTS.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn the_libraries_are_dependencies_that_log() {
+        let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).expect("a file");
+        let logs = |library: &&str| {
+            let crates = lock.split("[[package]]").filter(|text| text.contains("\n \"tracing\",\n"));
+            crates.filter_map(|text| text.split('"').nth(1)).any(|name| name.replace('-', "_").starts_with(*library))
+        };
+        assert!(LIBRARIES.iter().all(logs));
+    }
+}
