@@ -88,7 +88,8 @@ section! {
         /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, every
         /// process that can write to the public socket counts as a trusted proxy.
         unix_mode: UnixMode,
-        /// Origins under which browsers reach the public routes, such as `https://app.example.com`. `http://` is possible only
+        /// Origins under which browsers reach the public routes, such as `https://app.example.com`. They are written as
+        /// browsers send them: without a path or a slash at the end, and with an international name in ASCII. `http://` is possible only
         /// for `localhost`, names below it such as `app.localhost`, `127.0.0.1` and `[::1]`. If it is empty, `localhost`,
         /// `127.0.0.1` and `[::1]` are served at the port of `http.listen`. Requests for other hosts are refused with 421. Pages
         /// of one origin can send requests to the others if the browser does not send `Sec-Fetch-Site`.

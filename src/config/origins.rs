@@ -83,6 +83,22 @@ mod tests {
     }
 
     #[test]
+    fn values_in_place_of_defaults_give_way_to_every_layer() {
+        let flag = |flag: &str, setting: &str, text: &str| Flag {
+            flag: flag.to_owned(),
+            setting: setting.to_owned(),
+            text: text.to_owned(),
+        };
+        let environment = vec![("SEALJAR_KEYS__DIR".to_owned(), "environment".to_owned())];
+        let base = ["store", "keys.dir", "pages.home"].map(|setting| flag("--demo", setting, "sqlite://base")).to_vec();
+        let origins = Origins::new(None, environment, vec![flag("--set", "pages.home", "/flag")]).over(base);
+        let (layers, config) = origins.read().expect("reads");
+        assert_eq!((config.store.as_str(), config.pages.home.as_str()), ("sqlite://base", "/flag"));
+        assert_eq!(config.keys.dir.to_str(), Some("environment"));
+        assert_eq!(*layers.source("store"), crate::config::error::Source::Flag("--demo".to_owned()));
+    }
+
+    #[test]
     fn every_value_that_cannot_be_used_is_named_and_left_out() {
         let flag = |setting: &str, text: &str| Flag {
             flag: "--set".to_owned(),

@@ -225,7 +225,7 @@ impl<'r> Asked<'r> {
         self.rules.check(claims, now).map_err(|unmet| {
             Stop::Problem(match unmet {
                 Unmet::Role => {
-                    proxy_hints::note_missing_role(context, self.visit(), &claims.identity.sub);
+                    proxy_hints::note_missing_role(context, self.visit(), claims.identity.sub);
                     Problem::Role
                 }
                 Unmet::Age => Problem::StepUp,
