@@ -1,9 +1,8 @@
 //! Whom an entry of `http.trusted_proxies` trusts.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
+use crate::http::forwarded::network;
 use crate::network::is_private;
 
 /// Whose addresses are in a network of trusted proxies.
@@ -16,7 +15,7 @@ pub(crate) enum Breadth {
 
 /// Returns the breadth of an address or a network; `None` for any other text, such as `unix`.
 pub(crate) fn of(text: &str) -> Option<Breadth> {
-    let network: IpNet = text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))?;
+    let network = network(text)?;
     let (enough, everybody) = match network {
         IpNet::V4(_) => (24, 8),
         IpNet::V6(_) => (48, 16),
@@ -50,6 +49,8 @@ mod tests {
             ("2001:db8::/48", Breadth::Own),
             ("2001:db8::/32", Breadth::Strangers),
             ("::/0", Breadth::Everybody),
+            ("::ffff:0:0/96", Breadth::Everybody),
+            ("::ffff:10.0.0.0/104", Breadth::Own),
             ("2000::/3", Breadth::Everybody),
         ] {
             assert_eq!(of(text), Some(expected), "{text}");

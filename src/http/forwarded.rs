@@ -27,8 +27,7 @@ impl TrustedProxies {
         if text == "unix" {
             self.unix = true;
         } else {
-            let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-            self.networks.push(network);
+            self.networks.push(network(text)?);
         }
         Some(())
     }
@@ -51,6 +50,16 @@ impl TrustedProxies {
         }
         client
     }
+}
+
+/// Parses an address or a network in CIDR notation. One of IPv4 that is written as IPv6 is that of IPv4, as peers are.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let mapped = network.prefix_len().checked_sub(96).zip(match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    });
+    Some(mapped.and_then(|(prefix, address)| IpNet::new(address.into(), prefix).ok()).unwrap_or(network))
 }
 
 /// An element of `X-Forwarded-For`: an address, which some proxies write with a port.
@@ -203,6 +212,14 @@ mod tests {
         assert!(ask("10.1.2.3") && ask("127.0.0.1") && ask("::ffff:10.1.2.3") && ask("2001:db8::1"));
         assert!(!ask("127.0.0.2") && !ask("11.0.0.1") && !ask("::1") && !ask("2001:db9::1"));
         assert!(!trusted.contains(None) && !TrustedProxies::default().contains("127.0.0.1".parse().ok()));
+        for mapped in ["::ffff:10.1.2.3", "::ffff:10.0.0.0/104"] {
+            let mut trusted = TrustedProxies::default();
+            trusted.add(mapped).expect("well formed");
+            assert!(
+                trusted.contains("10.1.2.3".parse().ok()) && !trusted.contains("11.0.0.1".parse().ok()),
+                "{mapped}"
+            );
+        }
         for bad in ["", "10.0.0.0/33", "localhost", "10.0.0", "0.0.0.0/0x"] {
             assert_eq!(TrustedProxies::default().add(bad), None, "{bad}");
         }

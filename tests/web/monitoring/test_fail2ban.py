@@ -175,6 +175,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
         name = base64.b64encode(f"{COMBINED} x [30/Nov/2006:05:01:40 +0000]:x".encode()).decode()
         for field in [("User-Agent", COMBINED), ("Referer", COMBINED), ("Authorization", f"Basic {name}")]:
             assert post("/auth/login", ATTACKER, "wrong password", field) == 401
+        assert post(f"http://{HOST}/auth/login", ATTACKER, "wrong password") == 401
         assert post("/auth/status", ATTACKER, "wrong password") == 405
         assert post("/auth/logout?/auth/login", ATTACKER, "wrong password") == 200
         for text in [COMBINED, f'x" 401 1 "-" "-"\n{COMBINED}']:
@@ -185,7 +186,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
         home.stop()
     text = log.read_text()
     assert VICTIM in text and "\\x22POST" in text, "the attack reached the log"
-    assert banned("sealjar-nginx", log, tmp_path) == [ATTACKER, "2001:db8::7", *3 * [ATTACKER]]
+    assert banned("sealjar-nginx", log, tmp_path) == [ATTACKER, "2001:db8::7", *4 * [ATTACKER]]
     times = fail2ban("fail2ban-regex", "-c", str(tmp_path / "fail2ban"), "-o", "<time>", str(log), "sealjar-nginx").split()
     assert len({time[:6] for time in times}) == 1, "each has the time of its line"
 
