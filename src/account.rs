@@ -46,6 +46,8 @@ impl FromStr for LoginName {
         let starts_well = name.bytes().next().is_some_and(ordinary);
         if starts_well && name.len() <= 64 && name.bytes().all(|byte| ordinary(byte) || b"._@-".contains(&byte)) {
             Ok(Self(name))
+        } else if text.trim() != text && text.trim().parse::<Self>().is_ok() {
+            Err(BadField("a login name has no blank at its beginning or end; remove it"))
         } else {
             Err(BadField(
                 "a login name is 1 to 64 letters, digits, dots, underscores, at signs or hyphens, and begins with a letter or digit",
@@ -253,7 +255,7 @@ impl fmt::Debug for Password {
 }
 
 /// What an account is made of, besides its password.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// The name to sign in with.
     pub login_name: LoginName,
@@ -319,7 +321,9 @@ mod tests {
     #[test]
     fn a_login_name_is_lower_cased_and_checked() {
         assert_eq!("Alice.B@x-1_".parse::<LoginName>().map(|name| name.to_string()).as_deref(), Ok("alice.b@x-1_"));
-        for bad in ["", ".a", "-a", "a b", "a,b", "\u{e4}", "a\n", &"a".repeat(65)] {
+        let blank = ["a ", " a", "a\n", "\u{a0}a"].map(|text| text.parse::<LoginName>().map_err(BadField::rule));
+        assert!(blank.iter().all(|rule| rule.as_ref().is_err_and(|rule| rule.contains("blank at its beginning"))));
+        for bad in ["", " ", ".a", "-a", "a b", "a,b", "\u{e4}", "a\n", &"a".repeat(65)] {
             assert!(bad.parse::<LoginName>().is_err(), "{bad:?}");
         }
     }

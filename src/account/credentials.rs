@@ -92,7 +92,7 @@ impl Credentials {
     /// [`BadBody`].
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
         let SignInBody { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
-        let login_name = login.parse().map_err(|_| BadBody::LoginName)?;
+        let login_name = login_name(&login)?;
         Ok(Self { login_name, password: bounded(password)?, remember })
     }
 }
@@ -120,7 +120,7 @@ impl PasswordChange {
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
         let PasswordChangeBody { login, old_password, new_password, new_password_again, remember, .. } =
             fields(media_type, body, Self::FIELDS)?;
-        let login_name = login.map(|login| login.parse()).transpose().map_err(|_| BadBody::LoginName)?;
+        let login_name = login.as_deref().map(|login| login_name(login)).transpose()?;
         let (old_password, new_password) = (bounded(old_password)?, Password::new(new_password));
         let is_repeated = new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
         Ok(Self { login_name, remember, old_password, new_password, is_repeated })
@@ -132,7 +132,7 @@ impl PasswordChange {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = SignIn))]
 pub(crate) struct SignInBody {
-    /// The login name. Upper and lower case are the same.
+    /// The login name. Upper and lower case are the same. Spaces and tabs around it are ignored.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Zeroizing<String>,
     /// At most 1024 bytes in UTF-8, after normalisation to NFC.
@@ -193,6 +193,12 @@ pub(crate) struct PasswordChangeBody {
     _rd: Option<String>,
 }
 
+/// Parses a login name, without the blanks around it: keyboards of phones append one after a word that they complete. No login name
+/// has a blank, so nobody is taken for another. Everything after this, rate limits included, sees only the name without them.
+fn login_name(text: &str) -> Result<LoginName, BadBody> {
+    text.trim_matches([' ', '\t']).parse().map_err(|_| BadBody::LoginName)
+}
+
 /// The length of the body bounds what is normalised here.
 fn bounded(password: Zeroizing<String>) -> Result<Password, BadBody> {
     let password = Password::new(password);
@@ -246,6 +252,20 @@ mod tests {
         assert!(step_up("password=x&csrf_token=y&rd=z").is_ok() && step_up("password=x&login=a").is_err());
         let change = |body: &str| PasswordChange::parse(MediaType::Form, body.as_bytes());
         assert!(change("old_password=x&new_password=y&csrf_token=z").is_ok() && change("new_password=y").is_err());
+    }
+
+    #[test]
+    fn a_blank_around_the_login_name_does_not_count() {
+        assert_eq!(json(r#"{"login":"Alice ","password":"x"}"#), Ok(("alice".to_owned(), false)));
+        assert_eq!(form("login=+alice%09&password=+x+"), Ok(("alice".to_owned(), false)));
+        let password = Credentials::parse(MediaType::Form, b"login=a+&password=+x+").expect("well formed").password;
+        assert_eq!(password.expose(), b" x ", "the password is as it was typed");
+        let change = PasswordChange::parse(MediaType::Form, b"login=alice+&old_password=x&new_password=y");
+        assert_eq!(change.ok().and_then(|change| change.login_name).as_ref().map(LoginName::as_str), Some("alice"));
+        for other in ["a b", "a\u{a0}", " ", "a\n"] {
+            let body = serde_json::json!({ "login": other, "password": "x" }).to_string();
+            assert_eq!(json(&body), Err(BadBody::LoginName), "{other:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,19 @@ async fn a_stranger_is_stopped_and_the_user_elsewhere_is_not() {
 }
 
 #[tokio::test]
+async fn blanks_around_a_login_name_are_no_other_account() {
+    let site = Site::new().await;
+    assert_eq!(sign_in(&site, USER, "Alice ", PASSWORD).await.verdict(), "200", "as the keyboard of a phone writes it");
+    let spellings = ["alice", "alice ", " alice", "alice\t", "  ALICE  "];
+    for (number, login) in spellings.into_iter().cycle().take(BURST).enumerate() {
+        assert_eq!(sign_in(&site, STRANGER, login, WRONG).await.verdict(), "401 credentials", "failure {number}");
+    }
+    for login in spellings {
+        assert_eq!(sign_in(&site, STRANGER, login, PASSWORD).await.verdict(), "429 throttled", "{login:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_more_attempt_is_let_in_after_each_interval() {
     let site = Site::new().await;
     fails(&site, STRANGER, "alice", BURST).await;
