@@ -10,6 +10,7 @@ mod arguments;
 mod audit;
 mod completions;
 mod config;
+mod confirm;
 mod doctor;
 mod error;
 mod inspect;
@@ -102,7 +103,10 @@ enum Command {
 pub fn run() -> ExitCode {
     // First of all, because every command can hold keys and passwords.
     let memory = Memory::protect();
-    let outcome = Cli::parse().run(&memory);
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => cli.run(&memory),
+        Err(told) => Ok(output::told(&told)),
+    };
     let written = output::finish();
     match outcome.and_then(|code| written.map(|()| code)) {
         Ok(code) => code,

@@ -5,7 +5,8 @@
 //! discarded, the command runs to its end, and [`finish`] reports the error, except a closed pipe.
 
 use std::fmt::Arguments;
-use std::io::{self, ErrorKind, Stdout, Write};
+use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use crate::cli::error::CliError;
@@ -36,6 +37,61 @@ pub(super) fn bytes(bytes: &[u8]) {
 
 pub(super) fn note(text: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints what clap has to say, `--help` or an error of usage, and returns its exit code. Errors of standard output are left to
+/// [`finish`].
+pub(super) fn told(told: &clap::Error) -> ExitCode {
+    match told.print() {
+        Err(error) if !told.use_stderr() => drop(FIRST_ERROR.set(error)),
+        _ => {}
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(CliError::USAGE))
+}
+
+/// Writes a question to standard error, and leaves the cursor behind it.
+pub(super) fn prompt(text: Arguments<'_>) {
+    let _ = write!(io::stderr(), "{text}");
+}
+
+/// A line on a terminal that tells how far a command is. It is removed when this is dropped, and elsewhere nothing is written.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    is_shown: bool,
+}
+
+impl Progress {
+    /// Removes the line.
+    const CLEAR: &'static str = "\r\x1b[K";
+
+    /// Replaces the line.
+    pub(super) fn show(&mut self, text: Arguments<'_>) {
+        if io::stderr().is_terminal() {
+            prompt(format_args!("{}{text}", Self::CLEAR));
+            self.is_shown = true;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_shown {
+            prompt(format_args!("{}", Self::CLEAR));
+        }
+    }
+}
+
+/// Returns an error if something could not be written to standard output, for any reason. For what must not be lost, before
+/// something is changed that needs it.
+pub(super) fn check_delivered() -> Result<(), CliError> {
+    const HINT: &str = "nothing was changed, because the password could not be printed";
+    if let Some(error) = FIRST_ERROR.get() {
+        return Err(CliError::io(format!("cannot write to standard output: {error}")).hint(HINT));
+    }
+    // The standard library opens /dev/null for a standard output that is closed at the start.
+    let device = |path| rustix::fs::stat(path).map(|facts| facts.st_rdev).ok();
+    let is_lost = rustix::fs::fstat(io::stdout()).is_ok_and(|facts| Some(facts.st_rdev) == device("/dev/null"));
+    if is_lost { Err(CliError::io("standard output is closed, or /dev/null").hint(HINT)) } else { Ok(()) }
 }
 
 /// Returns an error if something could not be written to standard output, unless its reader closed it.

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use crate::harness::{Home, text};
 
 /// Commands that print something and change nothing.
-const READING: [&[&str]; 16] = [
+const READING: [&[&str]; 19] = [
     &["config"],
     &["keys", "list"],
     &["keys", "list", "--json"],
@@ -15,6 +15,8 @@ const READING: [&[&str]; 16] = [
     &["keys", "status", "--json"],
     &["users", "list"],
     &["users", "list", "--json"],
+    &["users", "show", "alice"],
+    &["users", "show", "alice", "--json"],
     &["users", "calibrate", "--target", "1ms", "--max-memory-kib", "7168"],
     &["inspect"],
     &["doctor"],
@@ -24,6 +26,7 @@ const READING: [&[&str]; 16] = [
     &["completions", "bash"],
     &["--help"],
     &["--version"],
+    &["users", "add", "--help"],
 ];
 
 /// Commands that print the id of a key that they have made or removed.
@@ -77,13 +80,31 @@ fn a_revocation_goes_on_when_its_output_is_closed() {
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
-    // Those of `clap`; one that fails before it prints; and one that prints the nodes, of which there are none.
-    let others: [&[&str]; 4] = [&["--help"], &["--version"], &["inspect"], &["keys", "status"]];
+    // One that fails before it prints; and one that prints the nodes, of which there are none.
+    let others: [&[&str]; 2] = [&["inspect"], &["keys", "status"]];
     for arguments in READING.iter().filter(|arguments| !others.contains(arguments)) {
         let full = File::options().write(true).open("/dev/full").expect("a full device");
         let output = run(&home, arguments, "", full.into(), Stdio::piped());
         let message = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{arguments:?}: {message}");
         assert!(message.contains("sealjar: cannot write to standard output: No space left on device"), "{message}");
+    }
+}
+
+#[test]
+fn errors_that_cannot_be_written_change_no_exit_code() {
+    let home = Home::new();
+    let cases: [(&[&str], i32); 5] = [
+        (&["--no-such-option"], 2),
+        (&["users", "set", "alice"], 2),
+        (&["users", "show", "nobody"], 1),
+        (&["users", "list", "--store", "sqlite://absent.db"], 74),
+        (&["users", "list", "--set", "session.idle=x"], 78),
+    ];
+    for (arguments, code) in cases {
+        let full = File::options().write(true).open("/dev/full").expect("a full device");
+        for stderr in [full.into(), closed()] {
+            assert_eq!(run(&home, arguments, "", Stdio::piped(), stderr).status.code(), Some(code), "{arguments:?}");
+        }
     }
 }
