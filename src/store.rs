@@ -4,6 +4,7 @@
 //! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both let one writer in at
 //! a time, so that the log's numbers grow in the order of the commits, and a follower of the log misses nothing.
 
+pub(crate) mod backup;
 #[cfg(test)]
 mod dropped;
 pub(crate) mod error;
@@ -31,7 +32,7 @@ use error::{in_time, within};
 use migrate::state::MigrationState;
 use node::NodeReport;
 use postgres::pool::CALL_TIMEOUT;
-use records::{Change, Empty, Logged, Page, PasswordChanged, Sealing, Undecoded};
+use records::{Change, Empty, Logged, Page, PasswordChanged, ProfileChange, ProfileChanged, Sealing, Undecoded};
 
 pub(crate) use error::StoreError;
 pub(crate) use node::Node;
@@ -50,7 +51,7 @@ pub(crate) enum Store {
 macro_rules! call {
     ($store:expr, $engine:ident => $call:expr) => {
         match $store {
-            Store::Sqlite($engine) => $call.await,
+            Store::Sqlite($engine) => $engine.explain($call.await),
             Store::Postgres($engine) => within(CALL_TIMEOUT, $call).await,
         }
     };
@@ -118,7 +119,7 @@ impl Store {
 
     async fn migration_state(&self) -> Result<MigrationState, StoreError> {
         match self {
-            Self::Sqlite(engine) => engine.migration_state().await,
+            Self::Sqlite(engine) => engine.explain(engine.migration_state().await),
             Self::Postgres(engine) => engine.migration_state().await,
         }
     }
@@ -139,6 +140,15 @@ impl Store {
         call!(self, engine => engine.add_account(account))
     }
 
+    /// Adds all these accounts in one transaction, or none. Each must have other names and subjects than all others.
+    pub(crate) async fn import(&self, accounts: &[Account]) -> Result<(), StoreError> {
+        // No time limit: this takes as long as there are accounts.
+        match self {
+            Self::Sqlite(engine) => engine.explain(engine.import(accounts).await),
+            Self::Postgres(engine) => engine.import(accounts).await,
+        }
+    }
+
     /// Returns the account of this name, or `None` if there is none.
     pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
         StoreCall::Account.watch(async { call!(self, engine => engine.account(name)) }).await
@@ -153,7 +163,7 @@ impl Store {
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         // No time limit: this takes as long as there are accounts.
         match self {
-            Self::Sqlite(engine) => engine.accounts().await,
+            Self::Sqlite(engine) => engine.explain(engine.accounts().await),
             Self::Postgres(engine) => engine.accounts().await,
         }
     }
@@ -167,6 +177,17 @@ impl Store {
     pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<String, StoreError> {
         let began = Now::read();
         in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
+    }
+
+    /// Changes names and addresses of an account, and ends all its sessions, because they hold the old ones. If nothing would
+    /// change, it ends none.
+    pub(crate) async fn change_profile(
+        &self,
+        name: &LoginName,
+        change: &ProfileChange,
+    ) -> Result<ProfileChanged, StoreError> {
+        let began = Now::read();
+        in_time(began, call!(self, engine => engine.change_profile(name, change, began.wall)))
     }
 
     /// Replaces the password of an account that has not changed since it was read, and ends all its sessions.
@@ -217,7 +238,7 @@ impl Store {
         self.migration_state().await?.check_complete()?;
         // No time limit: this takes as long as there are accounts.
         match self {
-            Self::Sqlite(engine) => engine.restored().await,
+            Self::Sqlite(engine) => engine.explain(engine.restored().await),
             Self::Postgres(engine) => engine.restored().await,
         }
     }

@@ -104,7 +104,28 @@ impl From<StoreError> for CliError {
                 "set pool_mode = session for this database in the pooler (docs/nodes.md), or name PostgreSQL itself in the store's address",
             ),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
-            StoreError::Migrate(_) => Self::io(&error).hint("the database's user must be allowed to make and change tables"),
+            StoreError::NoRight { ref user, .. } => Self::io(&error).hint(format!(
+                "as the owner of this database, run in it: GRANT USAGE, CREATE ON SCHEMA public TO \"{user}\"; tables that another user made must be given to this one"
+            )),
+            StoreError::Migrate(_) => Self::io(&error).hint(
+                "the tables are not as Sealjar made them: name the database that the servers use, or put back a backup as docs/backup.md says, then run: sealjar store restored",
+            ),
+            StoreError::ReadOnly { .. } => Self::io(&error).hint(
+                "the file and its directory must be writable: run this as the server's user, or mount the file system for writing",
+            ),
+            StoreError::Full(_) => Self::io(&error).hint("make room on its file system, or raise the quota; then run it again"),
+            StoreError::Busy(_) => {
+                Self::io(&error).hint("run it again; if that does not help, end the process that has the file open: fuser -v FILE")
+            }
+            StoreError::NoDatabase(_) | StoreError::Foreign(_) => Self::io(&error).hint(
+                "name the database that the servers use, in the setting store or with --store; if this was it, put back a backup as docs/backup.md says, then run: sealjar store restored",
+            ),
+            StoreError::Damaged(_) => Self::io(&error).hint(
+                "stop the server, keep a copy of the file, put back a backup as docs/backup.md says, then run: sealjar store restored",
+            ),
+            StoreError::Backup(_) => Self::io(&error).hint(
+                "to use it, which ends every session: sealjar store restored",
+            ),
             StoreError::TooNew { .. } => Self::io(&error).hint(
                 "start the newer version; to go back to this one, put back a backup from before, then run: sealjar store restored",
             ),
@@ -121,7 +142,8 @@ impl From<StoreError> for CliError {
             ),
             StoreError::Missing(_) => Self::io(&error)
                 .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; else `sealjar users add NAME` makes it, with the first account; or name another with --store"),
-            StoreError::NameTaken(_) => Self::failed(&error).hint("change its password with: sealjar users passwd"),
+            StoreError::NameTaken(_) => Self::failed(&error).hint("choose another name; or change that account with: sealjar users set, sealjar users passwd"),
+            StoreError::AddedMeanwhile => Self::failed(&error).hint("nothing was changed; run it again"),
             StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),
             _ => Self::io(&error),
         }

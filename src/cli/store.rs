@@ -1,18 +1,31 @@
 //! `sealjar store`: what is seldom needed, and then for the store as a whole.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::audit::{Change, Changed, record};
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
+use crate::clock::Now;
 use crate::config::settings::Settings;
 use crate::store;
+use crate::store::backup::{BackupError, back_up};
 use crate::store::records::Empty;
+use crate::store::url::StoreUrl;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Store {
+    /// Copy an SQLite database into a new file, also while the server runs
+    ///
+    /// The copy has everything that was committed before it began. Only its owner can read it. It has password hashes. A server
+    /// refuses to use it until `sealjar store restored` was run for it. For PostgreSQL, use pg_dump. docs/backup.md has the steps.
+    Backup {
+        /// File to create; it must not exist
+        file: PathBuf,
+    },
     /// End every session after a backup was restored or a failover lost commits
     ///
     /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server first. Accounts
@@ -23,6 +36,16 @@ pub(super) enum Store {
 impl Store {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         match self {
+            Self::Backup { file } => {
+                let StoreUrl::Sqlite(database) = &settings.store else {
+                    let failure = CliError::failed("the store is PostgreSQL, which makes its backups itself");
+                    return Err(failure.hint("use pg_dump --clean --if-exists, as docs/backup.md says"));
+                };
+                uninterrupted(back_up(database, &file, Now::read().wall)).await?;
+                let shown = file.display();
+                errln!("copied {} to {shown}", settings.store_name);
+                errln!("it has password hashes: keep it where nobody else can read it, and apart from the keys");
+            }
             Self::Restored => {
                 let url = &settings.store;
                 let limits = settings.store_limits;
@@ -33,5 +56,31 @@ impl Store {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits for the copy. SIGINT and SIGTERM end it, and it is removed.
+async fn uninterrupted(copy: impl Future<Output = Result<(), BackupError>>) -> Result<(), CliError> {
+    let failed = |error| CliError::io(format!("cannot wait for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        copied = copy => Ok(copied?),
+        _ = interrupt.recv() => Err(CliError::failed("interrupted; there is no copy")),
+        _ = terminate.recv() => Err(CliError::failed("interrupted; there is no copy")),
+    }
+}
+
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Exists(_) => {
+                Self::failed(&error).hint("a backup never replaces a file: name another, such as one with the date")
+            }
+            BackupError::Write { .. } => {
+                Self::io(&error).hint("the directory must exist, be writable, and have room for the whole database")
+            }
+        }
     }
 }

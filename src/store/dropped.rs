@@ -11,7 +11,7 @@ use super::Store;
 use super::error::StoreError;
 use super::node::NodeReport;
 use super::postgres::pool::Limits;
-use super::records::{Account, Change, Revoke, Sealing};
+use super::records::{Account, Change, ProfileChange, Revoke, Sealing};
 use super::url::StoreUrl;
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
@@ -28,7 +28,7 @@ type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
 /// Starts a write; the number differs each time.
 type Write = for<'s> fn(&'s Store, usize) -> Outcome<'s>;
 
-const WRITES: [(&str, Write); 13] = [
+const WRITES: [(&str, Write); 15] = [
     ("revoke", |store, _| Box::pin(async { store.revoke(&[session(), subject("somebody")]).await.map(drop) })),
     ("revoke_key", |store, _| Box::pin(store.revoke_key(Kid::from_bytes([7; 8])))),
     ("revoke_everyone", |store, _| Box::pin(async { store.revoke_everyone().await.map(drop) })),
@@ -38,6 +38,19 @@ const WRITES: [(&str, Write); 13] = [
         Box::pin(async {
             let changed = store.change_account(&account("alice").profile.login_name, &Change::EndSessions).await;
             changed.map(drop)
+        })
+    }),
+    ("change_profile", |store, number| {
+        Box::pin(async move {
+            let email = Some(format!("a{number}@example.com").parse().expect("an address"));
+            let change = ProfileChange { email, ..ProfileChange::default() };
+            store.change_profile(&account("alice").profile.login_name, &change).await.map(drop)
+        })
+    }),
+    ("import", |store, number| {
+        Box::pin(async move {
+            let accounts = [format!("first{number}"), format!("second{number}")].map(|name| account(&name));
+            store.import(&accounts).await
         })
     }),
     ("change_own_password", |store, number| {

@@ -22,6 +22,22 @@ pub(crate) enum StoreError {
         path = .0.display()
     )]
     Left(PathBuf),
+    #[error("the database {} cannot be written{reason}", path.display())]
+    ReadOnly { path: PathBuf, reason: String },
+    #[error("there is no room left for the database {}", .0.display())]
+    Full(PathBuf),
+    #[error("another process has been writing to the database {} for 5 s", .0.display())]
+    Busy(PathBuf),
+    #[error("{} is not an SQLite database", .0.display())]
+    NoDatabase(PathBuf),
+    #[error("the database {} is damaged", .0.display())]
+    Damaged(PathBuf),
+    #[error("{} is the database of another program: it has tables, and none of Sealjar's", .0.display())]
+    Foreign(PathBuf),
+    #[error("the path {} is not UTF-8", .0.display())]
+    NotUtf8(PathBuf),
+    #[error("the user {user} of PostgreSQL at {server} lacks a right: {reason}")]
+    NoRight { server: String, user: String, reason: String },
     #[error("{0} has none of Sealjar's tables")]
     WithoutTables(String),
     #[error("cannot open the database {}: {source}", path.display())]
@@ -52,8 +68,12 @@ pub(crate) enum StoreError {
     Unfinished(String),
     #[error("what was in this database was moved to {0}")]
     Moved(String),
+    #[error("this database is a backup of {0}, and lacks the sign-outs since then")]
+    Backup(String),
     #[error("there is an account named {0} already")]
     NameTaken(String),
+    #[error("an account with one of these names was added meanwhile")]
+    AddedMeanwhile,
     #[error("there is no account named {0}")]
     NoSuchAccount(String),
 }
@@ -65,6 +85,19 @@ impl From<sqlx::Error> for StoreError {
         match error.as_database_error().and_then(|error| error.code()) {
             Some(code) if SHARED_SESSION.contains(&&*code) => Self::SharedSession,
             _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Beginning of `state.moved_to` in a backup. The time of the backup follows.
+pub(super) const BACKUP_MARK: &str = "backup of ";
+
+impl StoreError {
+    /// The error for a database whose `state.moved_to` is this.
+    pub(super) fn out_of_use(moved_to: String) -> Self {
+        match moved_to.strip_prefix(BACKUP_MARK) {
+            Some(time) => Self::Backup(time.to_owned()),
+            None => Self::Moved(moved_to),
         }
     }
 }

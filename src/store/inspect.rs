@@ -32,7 +32,7 @@ impl Store {
     /// Returns the first damage that a check of an SQLite file finds; `None` for PostgreSQL, which checks its own files.
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
         match self {
-            Self::Sqlite(engine) => engine.damage().await,
+            Self::Sqlite(engine) => engine.explain(engine.damage().await),
             Self::Postgres(_) => Ok(None),
         }
     }

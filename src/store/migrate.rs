@@ -16,11 +16,12 @@ pub(super) mod state;
 use super::Store;
 use super::error::StoreError;
 use super::node::Node;
+use super::statements::MAX_ACCOUNTS;
 use held::Held;
 use state::{Contents, Incoming};
 
-/// Rows in one transaction. SQLite binds 32,766 values at most, an account has ten and an entry five.
-const ACCOUNTS: i64 = 500;
+/// Rows in one transaction. SQLite binds 32,766 values at most, and an entry has five.
+const ACCOUNTS: i64 = MAX_ACCOUNTS as i64;
 const ENTRIES: i64 = 2_000;
 
 /// One end of a migration: an open store, and its address without a password.
@@ -138,7 +139,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     let mut target = to.store.hold().await?;
     let state = target.migration_state().await?;
     if let Some(to) = state.moved_to {
-        return Err(StoreError::Moved(to).into());
+        return Err(StoreError::out_of_use(to).into());
     }
     let unfinished = match state.incoming {
         Some(before) if (&before.source_id, &before.state) == (&begun.source_id, &begun.state) => {
@@ -150,7 +151,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
         before => before.is_some_and(|before| !before.finished),
     };
     if let Some(to) = moved_to {
-        return Err(StoreError::Moved(to).into());
+        return Err(StoreError::out_of_use(to).into());
     }
     // An unfinished migration has written nothing but a part of what the source held then.
     if !unfinished && !target.contents(0).await?.is_empty() {

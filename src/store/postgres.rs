@@ -144,8 +144,23 @@ async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            outcome => return outcome.map(|()| connection).map_err(StoreError::from),
+            outcome => return outcome.map(|()| connection).map_err(|error| no_right(connector, error)),
         }
+    }
+}
+
+/// Names the user and the database if the migration failed because the user lacks a right.
+fn no_right(connector: &Connector, error: MigrateError) -> StoreError {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    match &error {
+        MigrateError::Execute(sqlx::Error::Database(found))
+        | MigrateError::ExecuteMigration(sqlx::Error::Database(found), _)
+            if found.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) =>
+        {
+            let user = connector.options.get_username().to_owned();
+            StoreError::NoRight { server: connector.server(), user, reason: found.message().to_owned() }
+        }
+        _ => error.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 
 use super::error::StoreError;
-use crate::account::{Profile, Roles, new_subject};
+use crate::account::{DisplayName, Email, LoginName, Profile, Roles, new_subject};
 use crate::clock::{STORE_CLOCK_SKEW, UnixTime};
 use crate::id::Sid;
 use crate::revocation::Entry;
@@ -51,6 +51,35 @@ pub(crate) enum Change {
     Enable,
     EndSessions,
     Delete,
+}
+
+/// New names and addresses of an account. A field that is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProfileChange {
+    pub(crate) login_name: Option<LoginName>,
+    pub(crate) display_name: Option<DisplayName>,
+    pub(crate) email: Option<Email>,
+}
+
+impl ProfileChange {
+    /// Returns the profile after this change.
+    pub(super) fn applied_to(&self, profile: &Profile) -> Profile {
+        Profile {
+            login_name: self.login_name.as_ref().unwrap_or(&profile.login_name).clone(),
+            display_name: self.display_name.as_ref().unwrap_or(&profile.display_name).clone(),
+            email: self.email.as_ref().unwrap_or(&profile.email).clone(),
+            roles: profile.roles.clone(),
+        }
+    }
+}
+
+/// Result of a change of names and addresses.
+#[derive(Debug, Clone)]
+pub(crate) struct ProfileChanged {
+    pub(crate) sub: String,
+    pub(crate) before: Profile,
+    /// Equal to `before` if nothing changed. Then no session ended either.
+    pub(crate) after: Profile,
 }
 
 /// Result of a password change by the account's owner.

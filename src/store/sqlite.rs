@@ -1,5 +1,7 @@
 //! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
 
+mod backup;
+mod faults;
 mod files;
 mod inspect;
 mod nodes;
@@ -55,9 +57,19 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) async fn open(path: &Path, empty: Empty) -> Result<Self, StoreError> {
+        Self::open_file(path, empty).await.map_err(|error| faults::explain(path, error))
+    }
+
+    /// Names the file and the cause in an error, if they can be told.
+    pub(crate) fn explain<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        outcome.map_err(|error| faults::explain(self.files.database(), error))
+    }
+
+    async fn open_file(path: &Path, empty: Empty) -> Result<Self, StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
+        refuse_other(path, empty).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -82,9 +94,6 @@ impl Store {
             pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })
         };
         let write = pool(1).await?;
-        if empty == Empty::Refused && !has_tables(&mut *write.acquire().await?).await? {
-            return Err(StoreError::WithoutTables(path.display().to_string()));
-        }
         MIGRATIONS.run(&write).await?;
         let needs = sqlx::query_scalar("SELECT needs FROM state").fetch_one(&write).await?;
         versions::check(&MIGRATIONS, needs, None)?;
@@ -169,9 +178,36 @@ fn state((generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>))
     Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
 }
 
+/// Fails if the database has none of our tables, or those of another program. It is only read: opening it for writing would change
+/// the journal of a database that is not ours.
+async fn refuse_other(path: &Path, empty: Empty) -> Result<(), StoreError> {
+    let store = Store::open_to_inspect(path).await?;
+    let look = async {
+        let mut connection = store.read.acquire().await?;
+        Ok::<_, StoreError>((has_tables(&mut connection).await?, has_other_tables(&mut connection).await?))
+    };
+    let found = look.await;
+    store.close().await;
+    match found? {
+        (true, _) => Ok(()),
+        (false, true) => Err(StoreError::Foreign(path.to_owned())),
+        (false, false) if empty == Empty::Refused => Err(StoreError::WithoutTables(path.display().to_string())),
+        (false, false) => Ok(()),
+    }
+}
+
 async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query =
         sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'revocation'");
+    Ok(query.fetch_one(connection).await?)
+}
+
+/// Whether there are tables that no migration of ours makes before the first one is complete.
+async fn has_other_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let query = sqlx::query_scalar(
+        "SELECT count(*) > 0 FROM sqlite_schema
+         WHERE type = 'table' AND name <> '_sqlx_migrations' AND name NOT LIKE 'sqlite^_%' ESCAPE '^'",
+    );
     Ok(query.fetch_one(connection).await?)
 }
 

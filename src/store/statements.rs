@@ -7,3 +7,6 @@
 pub(super) mod accounts;
 pub(super) mod inspect;
 pub(super) mod migrate;
+
+/// Maximum number of accounts in one statement. SQLite binds 32,766 values at most, and an account has ten.
+pub(super) const MAX_ACCOUNTS: usize = 500;

@@ -27,7 +27,7 @@ pub(super) fn check(migrations: &Migrator, needs: i64, moved_to: Option<String>)
     if needs > known {
         return Err(StoreError::TooNew { needs, known });
     }
-    moved_to.map_or(Ok(()), |to| Err(StoreError::Moved(to)))
+    moved_to.map_or(Ok(()), |to| Err(StoreError::out_of_use(to)))
 }
 
 /// Version, description and statements of a migration.

@@ -1,6 +1,6 @@
 /* Loaded with LD_PRELOAD into a server under test. While the file named by DISK_FAULT holds
  *   fail   fsync and fdatasync report EIO,
- *   full   writing to a write-ahead log reports ENOSPC,
+ *   full   writing to a write-ahead log, or to an unfinished backup, reports ENOSPC,
  *   hang   fsync and fdatasync wait until it says something else, and then work, whatever it says.
  * Anything else, or no file: everything works. */
 #define _GNU_SOURCE
@@ -34,16 +34,18 @@ static int sync_with(const char *name, int file) {
 int fsync(int file) { return sync_with("fsync", file); }
 int fdatasync(int file) { return sync_with("fdatasync", file); }
 
-static int is_log(int file) {
+static int is_log_or_backup(int file) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
-    return length > 4 && !memcmp(path + length - 4, "-wal", 4);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return strstr(path, ".partial/") || (length > 4 && !strcmp(path + length - 4, "-wal"));
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t offset) {
     ssize_t (*real)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
-    if (is_log(file) && is("full")) { errno = ENOSPC; return -1; }
+    if (is_log_or_backup(file) && is("full")) { errno = ENOSPC; return -1; }
     return real(file, bytes, count, offset);
 }
 
@@ -51,6 +53,6 @@ ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset) { return
 
 ssize_t write(int file, const void *bytes, size_t count) {
     ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
-    if (is_log(file) && is("full")) { errno = ENOSPC; return -1; }
+    if (is_log_or_backup(file) && is("full")) { errno = ENOSPC; return -1; }
     return real(file, bytes, count);
 }

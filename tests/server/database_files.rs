@@ -17,7 +17,7 @@ async fn degraded(server: &Server<'_>) -> String {
 }
 
 /// Moves a database that nobody has open. A command that ended in good order has left no log beside it.
-fn move_database(home: &Home, directory: &str) {
+pub(crate) fn move_database(home: &Home, directory: &str) {
     for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
         if home.path(file).exists() {
             fs::rename(home.path(file), home.path(directory).join(file)).expect("renames");

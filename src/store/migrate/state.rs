@@ -25,7 +25,7 @@ impl MigrationState {
     /// Returns an error if a migration to the store is unfinished, or its contents were migrated to another.
     pub(in crate::store) fn check_in_use(&self) -> Result<(), StoreError> {
         self.check_complete()?;
-        self.moved_to.clone().map_or(Ok(()), |to| Err(StoreError::Moved(to)))
+        self.moved_to.clone().map_or(Ok(()), |to| Err(StoreError::out_of_use(to)))
     }
 }
 

@@ -46,6 +46,12 @@ impl Files {
         Ok(Self { paths, known: OnceLock::new(), replaced: AtomicBool::new(false) })
     }
 
+    /// The path of the database.
+    pub(super) fn database(&self) -> &Path {
+        let [database, _, _] = &self.paths;
+        database
+    }
+
     /// Whether there is a write-ahead log.
     pub(super) fn have_log(&self) -> bool {
         let [_, log, _] = &self.paths;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::files::{self, Files};
-use super::{BUSY_TIMEOUT, Store};
+use super::{BUSY_TIMEOUT, Store, faults};
 use crate::store::error::StoreError;
 
 impl Store {
@@ -20,7 +20,7 @@ impl Store {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-        let pool = pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let pool = pool.map_err(|source| faults::explain(path, StoreError::Open { path: path.to_owned(), source }))?;
         Ok(Self { write: pool.clone(), read: pool, files: Arc::new(files) })
     }
 

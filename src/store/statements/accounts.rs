@@ -46,6 +46,19 @@ macro_rules! impl_accounts {
                 }
             }
 
+            pub(crate) async fn import(&self, accounts: &[Account]) -> Result<(), StoreError> {
+                let mut writing = self.begin().await?;
+                for batch in accounts.chunks(MAX_ACCOUNTS) {
+                    match writing.add_accounts(batch).await {
+                        Err(StoreError::Failed(sqlx::Error::Database(error))) if error.is_unique_violation() => {
+                            return Err(StoreError::AddedMeanwhile);
+                        }
+                        outcome => outcome?,
+                    }
+                }
+                writing.commit().await
+            }
+
             pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
                 let mut reading = self.reading().await?;
                 let query = select_accounts!("WHERE login_name = $1").bind(name.as_str());
@@ -89,6 +102,39 @@ macro_rules! impl_accounts {
                 apply(&mut writing.connection, &sub, change).await?;
                 writing.commit().await?;
                 Ok(sub)
+            }
+
+            pub(crate) async fn change_profile(
+                &self,
+                name: &LoginName,
+                change: &ProfileChange,
+                now: UnixTime,
+            ) -> Result<ProfileChanged, StoreError> {
+                let mut writing = self.begin().await?;
+                let query = select_accounts!("WHERE login_name = $1").bind(name.as_str());
+                let row = query.fetch_optional(&mut *writing.connection).await?;
+                let row = row.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
+                let Account { sub, profile: before, generation, .. } = account(&row)?;
+                let after = change.applied_to(&before);
+                if after == before {
+                    writing.commit().await?;
+                    return Ok(ProfileChanged { sub, before, after });
+                }
+                let end = Revoke::Subject { sub: sub.as_str().into(), below: generation + 1 };
+                revocations::write(&mut writing.connection, &[end], now).await?;
+                let query = sqlx::query(
+                    "UPDATE account SET login_name = $2, display_name = $3, email = $4 WHERE sub = $1",
+                );
+                let query = query.bind(&sub).bind(after.login_name.as_str());
+                let query = query.bind(after.display_name.as_str()).bind(after.email.as_str());
+                match query.execute(&mut *writing.connection).await {
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                        return Err(StoreError::NameTaken(after.login_name.to_string()));
+                    }
+                    outcome => outcome?,
+                };
+                writing.commit().await?;
+                Ok(ProfileChanged { sub, before, after })
             }
 
             pub(crate) async fn change_own_password(

@@ -1,0 +1,55 @@
+//! Backups of an SQLite database. PostgreSQL has its own.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{BACKUP_MARK, StoreError};
+use super::sqlite;
+use crate::clock::UnixTime;
+use crate::file_owner::{Owner, directory_of};
+
+/// Reason why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackupError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// Writes a consistent copy of the database at `database` to `path`, which must not exist. The copy appears there when it is complete
+/// and on disk. No server accepts it before `store restored`. Dropping the future removes what was written.
+pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Result<(), BackupError> {
+    let failed = |source| BackupError::Write { path: path.to_owned(), source };
+    if path.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(path.to_owned()));
+    }
+    let directory = directory_of(path);
+    std::fs::metadata(directory).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // SQLite makes a journal beside the copy. With the directory, all of it is removed.
+    let mut unfinished = tempfile::Builder::new();
+    unfinished.permissions(Permissions::from_mode(0o700));
+    let unfinished = unfinished.prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(directory);
+    let unfinished = unfinished.map_err(failed)?;
+    // Only its owner can read it.
+    let copy = tempfile::NamedTempFile::new_in(&unfinished).map_err(failed)?;
+    if rustix::process::geteuid().is_root() {
+        Owner::of_directory(directory).and_then(|owner| owner.give(copy.as_file())).map_err(failed)?;
+    }
+    let copied = sqlite::Store::back_up(database, copy.path(), &format!("{BACKUP_MARK}{now}")).await;
+    copied.map_err(|error| match error {
+        StoreError::Full(_) => failed(io::ErrorKind::StorageFull.into()),
+        error => error.into(),
+    })?;
+    copy.as_file().sync_all().map_err(failed)?;
+    copy.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(path.to_owned()),
+        _ => failed(error.error),
+    })?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+}

@@ -1,0 +1,106 @@
+//! A database that cannot be used: the message names the file, says why, and what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use crate::database;
+use crate::database_files::move_database;
+use crate::harness::{Home, text};
+use crate::keys::owner::as_server;
+
+fn assert_says(output: &Output, parts: &[&str]) {
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{message}");
+    for part in parts.iter().chain(&["hint"]) {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("make and change tables"), "{message}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
+    let home = Home::new();
+    fs::write(home.path("text.db"), "this is a text and no database at all").expect("writes");
+    fs::write(home.path("other.db"), "").expect("writes");
+    let mut other = database::open(&home, "other.db").await;
+    // Tables with the names of ours, and the list of migrations of another program that uses the same library.
+    for statement in ["CREATE TABLE account (id INTEGER)", "CREATE TABLE _sqlx_migrations (version BIGINT)"] {
+        database::run(&mut other, statement).await;
+    }
+    drop(other);
+    home.ok(&["store", "backup", "whole.db"]);
+    let whole = fs::read(home.path("whole.db")).expect("reads");
+    let mut damaged = whole.clone();
+    damaged.truncate(whole.len() / 2);
+    fs::write(home.path("damaged.db"), &damaged).expect("writes");
+    for (file, says) in [
+        ("text.db", "text.db is not an SQLite database"),
+        ("other.db", "other.db is the database of another program"),
+        ("damaged.db", "the database damaged.db is damaged"),
+    ] {
+        let before = fs::read(home.path(file)).expect("reads");
+        let store = format!("sqlite://{file}");
+        for command in [
+            &["users", "add", "bob"][..],
+            &["users", "list"],
+            &["serve"],
+            &["store", "restored"],
+            &["revoke", "--everyone"],
+        ] {
+            let output = home.run_with_input(&[command, &["--store", &store]].concat(), "correct horse battery\n");
+            assert_says(&output, &[says]);
+            assert_eq!(fs::read(home.path(file)).expect("reads"), before, "{command:?} changes {file}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let home = Home::new();
+    home.set_disk("full");
+    for arguments in
+        [&["users", "disable", "alice"][..], &["users", "set", "alice", "--email", "a@b"], &["revoke", "--everyone"]]
+    {
+        let mut command = home.command(arguments);
+        command.env("LD_PRELOAD", Home::disk_faults()).env("DISK_FAULT", home.path("disk-fault"));
+        let output = command.output().expect("the binary runs");
+        assert_says(&output, &["there is no room left for the database sealjar.db", "make room on its file system"]);
+    }
+}
+
+/// A shell command, with `$0` and `$@` for the command in question, that sees the directory `data` at `mounted`, and cannot write it
+/// there.
+const MOUNTED: &str = "mount --bind data mounted && mount -o remount,bind,ro mounted && exec \"$0\" \"$@\"";
+
+#[test]
+fn a_database_mounted_read_only_is_named() {
+    let home = Home::new();
+    for directory in ["data", "mounted"] {
+        fs::create_dir(home.path(directory)).expect("makes");
+    }
+    move_database(&home, "data");
+    for arguments in [&["users", "enable", "alice"][..], &["users", "add", "bob", "--generate"]] {
+        let command = home.command(&[arguments, &["--store", "sqlite://mounted/sealjar.db"]].concat());
+        let mut mounting = Command::new("unshare");
+        mounting.args(["--mount", "sh", "-c", MOUNTED]).arg(command.get_program()).args(command.get_args());
+        let output = mounting.current_dir(home.path(".")).output().expect("unshare runs");
+        let parts = ["the database mounted/sealjar.db cannot be written", "its file system is mounted read-only"];
+        assert_says(&output, &parts);
+    }
+}
+
+/// Needs another user, as `keys::owner` does.
+#[test]
+fn a_database_of_another_user_is_named_with_its_mode() {
+    let home = Home::new();
+    fs::set_permissions(home.path("."), fs::Permissions::from_mode(0o777)).expect("changes");
+    fs::set_permissions(home.path("sealjar.db"), fs::Permissions::from_mode(0o444)).expect("changes");
+    let command = as_server(&home, &home.command(&["users", "enable", "alice"])).output().expect("setpriv runs");
+    let parts =
+        ["the database sealjar.db cannot be written", "has mode 0444 and belongs to the user 0", "run this as root"];
+    assert_says(&command, &parts);
+    fs::set_permissions(home.path("sealjar.db"), fs::Permissions::from_mode(0o600)).expect("changes");
+    let command = as_server(&home, &home.command(&["users", "list"])).output().expect("setpriv runs");
+    assert_says(&command, &["sealjar.db", "has mode 0600 and belongs to the user 0"]);
+}
