@@ -203,6 +203,17 @@ pub(crate) enum Changed<'c> {
         login: &'c str,
         sub: &'c str,
     },
+    /// Names or the address of an account. `old_login` is its login name before, if it has another one now.
+    Profile {
+        login: &'c str,
+        old_login: Option<&'c str>,
+        sub: &'c str,
+    },
+    /// So many accounts of the store of this address.
+    Accounts {
+        store: &'c str,
+        count: usize,
+    },
     Session(Sid),
     Key(Kid),
     /// Everything in the store of this address, which has no password.
@@ -211,14 +222,32 @@ pub(crate) enum Changed<'c> {
 
 /// A command changed an account, sessions, a key or the store.
 pub(crate) fn changed_by_command(change: &'static str, changed: Changed<'_>, Operator { uid, sudo_uid }: Operator) {
-    let (mut login, mut sub, mut sid, mut kid, mut store) = (None, None, None, None, None);
+    let (mut login, mut old_login, mut sub, mut sid, mut kid) = (None, None, None, None, None);
+    let (mut store, mut accounts) = (None, None);
     match changed {
         Changed::Account { login: name, sub: id } => (login, sub) = (Some(name), Some(id)),
+        Changed::Profile { login: name, old_login: old, sub: id } => {
+            (login, old_login, sub) = (Some(name), old, Some(id))
+        }
+        Changed::Accounts { store: address, count } => (store, accounts) = (Some(address), Some(count)),
         Changed::Session(id) => sid = Some(display(id)),
         Changed::Key(id) => kid = Some(display(id)),
         Changed::Store(address) => store = Some(address),
     }
-    event!("command", "a command changed something", change, login, sub, sid, kid, store, uid, sudo_uid);
+    event!(
+        "command",
+        "a command changed something",
+        change,
+        login,
+        old_login,
+        sub,
+        sid,
+        kid,
+        store,
+        accounts,
+        uid,
+        sudo_uid
+    );
 }
 
 /// What became of a key.

@@ -12,6 +12,8 @@ use crate::server::log;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     AccountAdded,
+    AccountsImported,
+    ProfileSet,
     PasswordSet,
     AccountDisabled,
     AccountEnabled,
@@ -32,6 +34,8 @@ impl Change {
     const fn name(self) -> &'static str {
         match self {
             Self::AccountAdded => "account-added",
+            Self::AccountsImported => "accounts-imported",
+            Self::ProfileSet => "profile-set",
             Self::PasswordSet => "password-set",
             Self::AccountDisabled => "account-disabled",
             Self::AccountEnabled => "account-enabled",

@@ -59,7 +59,7 @@ A command that changes something writes an audit event to standard error, in the
 `--set log.level=warn` it does not. `docs/reference/events.md` describes these events.
 
 A running server applies changes of keys and accounts within a second. Every change of an account ends its sessions,
-except `users add` and `users enable`.
+except `users add`, `users import` and `users enable`.
 
 Sealjar has no permissions for commands. Everybody who can write the key directory and the database is an administrator.
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::account::LoginName;
 use crate::cli::audit::{Change as Audited, Changed, record};
+use crate::cli::confirm;
 use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::cli::runtime::open_store;
@@ -17,6 +18,9 @@ use crate::store::records::{self, Change};
 pub(super) struct Revoke {
     #[command(flatten)]
     what: What,
+    /// Do not ask for confirmation of --everyone
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +52,12 @@ impl Revoke {
                 errln!("the sessions of {login} are over");
             }
             What { everyone: true, .. } => {
+                if confirm::is_needed(self.yes) {
+                    let accounts = store.accounts().await?.len();
+                    confirm::ask(&format!(
+                        "end every session of every user, on every server of this store (accounts: {accounts})? Everybody must log in again"
+                    ))?;
+                }
                 store.revoke_everyone().await?;
                 record(settings, Audited::EverySessionEnded, Changed::Store(&settings.store_name));
                 errln!("every session is over");

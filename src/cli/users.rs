@@ -1,24 +1,27 @@
-//! `sealjar users`: accounts. Every change but `add` and `enable` ends the account's sessions, everywhere, within a second.
+//! `sealjar users`: accounts. Every change but `add`, `import` and `enable` ends the account's sessions, everywhere, within a second.
 
+mod add;
 pub(super) mod calibrate;
+mod import;
+mod password;
+mod roles;
+mod set;
+mod show;
+mod table;
 
-use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::json;
-use zeroize::Zeroizing;
 
-use crate::account::password;
-use crate::account::{BadField, DisplayName, Email, LoginName, Password, Profile, Roles};
+use crate::account::password::hash;
+use crate::account::{BadField, LoginName};
 use crate::cli::audit::{Change as Audited, Changed, record};
+use crate::cli::confirm;
 use crate::cli::error::CliError;
-use crate::cli::output::{errln, outln};
+use crate::cli::output::errln;
 use crate::cli::runtime::open_store;
-use crate::clock::Now;
 use crate::config::settings::Settings;
-use crate::store::Store;
 use crate::store::records::{Account, Change};
 
 #[derive(Subcommand, Debug)]
@@ -26,23 +29,18 @@ pub(super) enum Users {
     /// Add an account
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input. Creates the database if it does not
-    /// exist. The login name, the display name and the email address cannot be changed later.
-    Add {
-        /// Login name of the account
-        login: LoginName,
-        /// Name to show
-        #[arg(long, default_value = "")]
-        display_name: DisplayName,
-        /// Email address
-        #[arg(long, default_value = "")]
-        email: Email,
-        /// Role; may be repeated
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Vec<String>,
-        /// The user must choose another password at the next login
-        #[arg(long)]
-        must_change: bool,
-    },
+    /// exist.
+    Add(add::Add),
+    /// Add many accounts from a file, all of them or none
+    ///
+    /// Each line of the file is a JSON object with `login` and optionally `display_name`, `email`, `roles`, `disabled`,
+    /// `must_change` and `password_hash`, an Argon2id hash. The whole file is checked first. If it has a fault, or the command is
+    /// interrupted, nothing is changed. docs/accounts.md describes the fields.
+    Import(import::Import),
+    /// Change the login name, the display name or the email address of an account, and end its sessions
+    ///
+    /// The sessions end because they hold the old values. If nothing is different, no session ends.
+    Set(set::Set),
     /// Set a new password, and end the sessions of the account
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input.
@@ -71,9 +69,14 @@ pub(super) enum Users {
         roles: Vec<String>,
     },
     /// Delete an account, and end its sessions
+    ///
+    /// Asks for confirmation on a terminal.
     Delete {
         /// Login name of the account
         login: LoginName,
+        /// Do not ask for confirmation
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Measure this machine, and propose settings for hashing passwords
     ///
@@ -87,7 +90,17 @@ pub(super) enum Users {
         #[arg(long, value_name = "KIB", default_value_t = 65_536)]
         max_memory_kib: u32,
     },
+    /// Print all that is known about one account, except its password hash
+    Show {
+        /// Login name of the account
+        login: LoginName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the accounts
+    ///
+    /// At a terminal, long texts are cut so that the lines fit. Elsewhere they are whole.
     List {
         /// Print JSON
         #[arg(long)]
@@ -97,19 +110,20 @@ pub(super) enum Users {
 
 impl Users {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        password::hide_text_of_panics();
         let (login, change, audited, done) = match self {
-            Self::Add { login, display_name, email, roles, must_change } => {
-                let roles = Roles::new(&roles)?;
-                return add(settings, Profile { login_name: login, display_name, email, roles }, must_change).await;
-            }
+            Self::Add(add) => return add.run(settings).await,
+            Self::Import(import) => return import.run(settings).await,
+            Self::Set(set) => return set.run(settings).await,
             Self::Calibrate { target, max_memory_kib } => {
                 calibrate::run(target, max_memory_kib);
                 return Ok(ExitCode::SUCCESS);
             }
-            Self::List { json } => return list(settings, json).await,
+            Self::Show { login, json } => return show::show(settings, &login, json).await,
+            Self::List { json } => return show::list(settings, json).await,
             Self::Passwd { login, must_change } => {
                 let account = open_store(settings).await?.require(&login).await?;
-                let hash = password::hash(settings.cost, &new_password(&account.profile)?);
+                let hash = hash(settings.cost, &password::new(&account.profile)?);
                 let done = if must_change {
                     "has a new password and must change it at the next sign-in; its sessions are over"
                 } else {
@@ -122,9 +136,14 @@ impl Users {
             }
             Self::Enable { login } => (login, Change::Enable, Audited::AccountEnabled, "is enabled"),
             Self::Roles { login, roles } => {
-                (login, Change::Roles(Roles::new(&roles)?), Audited::RolesSet, "has new roles; its sessions are over")
+                let roles = roles::parse(&roles, |roles| format!("sealjar users roles {login} {}", roles.join(" ")))?;
+                (login, Change::Roles(roles), Audited::RolesSet, "has new roles; its sessions are over")
             }
-            Self::Delete { login } => {
+            Self::Delete { login, yes } => {
+                if confirm::is_needed(yes) {
+                    let account = open_store(settings).await?.require(&login).await?;
+                    confirm::ask(&question(&account))?;
+                }
                 (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions are over")
             }
         };
@@ -135,90 +154,17 @@ impl Users {
     }
 }
 
-async fn add(settings: &Settings, profile: Profile, must_change: bool) -> Result<ExitCode, CliError> {
-    let hash = password::hash(settings.cost, &new_password(&profile)?);
-    let (store, made) = Store::open_or_create(&settings.store, settings.store_limits).await?;
-    if made {
-        errln!("made the database {}", settings.store_name);
-    }
-    let name = profile.login_name.clone();
-    let account = Account::new(profile, hash, must_change, Now::read().wall);
-    store.add_account(&account).await?;
-    record(settings, Audited::AccountAdded, Changed::Account { login: name.as_str(), sub: &account.sub });
-    errln!("added {name}");
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn list(settings: &Settings, as_json: bool) -> Result<ExitCode, CliError> {
-    let accounts = open_store(settings).await?.accounts().await?;
-    if as_json {
-        let view = |account: &Account| {
-            let profile = &account.profile;
-            json!({
-                "login": profile.login_name.as_str(),
-                "sub": account.sub,
-                "display_name": profile.display_name.as_str(),
-                "email": profile.email.as_str(),
-                "roles": profile.roles.as_str().split(',').filter(|role| !role.is_empty()).collect::<Vec<_>>(),
-                "disabled": account.disabled,
-                "must_change": account.must_change,
-                "created_at": account.created_at,
-            })
-        };
-        outln!("{}", json!(accounts.iter().map(view).collect::<Vec<_>>()));
-        return Ok(ExitCode::SUCCESS);
-    }
-    outln!("{:24}  {:11}  {:20}  ROLES", "LOGIN", "STATE", "CREATED");
-    for Account { profile, disabled, must_change, created_at, .. } in &accounts {
-        let state = match (disabled, must_change) {
-            (true, _) => "disabled",
-            (false, true) => "must change",
-            (false, false) => "enabled",
-        };
-        outln!(
-            "{:24}  {state:11}  {:20}  {}",
-            profile.login_name.as_str(),
-            created_at.to_string(),
-            profile.roles.as_str()
-        );
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Asks twice on a terminal, else reads one line of standard input.
-fn new_password(profile: &Profile) -> Result<Password, CliError> {
-    hide_text_of_panics();
-    let login = &profile.login_name;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::InvalidData => CliError::failed("the password is not text in UTF-8; nothing was changed"),
-        _ => CliError::io(format!("cannot read the password: {error}")),
-    };
-    let text = if io::stdin().is_terminal() {
-        let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed);
-        let first = ask(format!("new password for {login}: "))?;
-        if first != ask("again: ".to_owned())? {
-            return Err(CliError::failed("the two passwords differ; nothing was changed"));
-        }
-        first
-    } else {
-        let mut line = Zeroizing::new(String::new());
-        io::stdin().lock().read_line(&mut line).map_err(failed)?;
-        Zeroizing::new(
-            line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)).to_owned(),
-        )
-    };
-    let password = Password::new(text);
-    let check = password.check_new().and_then(|()| password::check_uncommon(&password, profile));
-    check.map_err(|rule| CliError::failed(format!("{rule}; nothing was changed")))?;
-    Ok(password)
-}
-
-/// Reports panics from now on without their text: slicing a text at a wrong place, for example, quotes the text.
-fn hide_text_of_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        errln!("a bug: panicked at {place}; the text is not shown, because it may quote the password");
-    }));
+/// Asks about an account that is to be deleted, so that its operator sees whether it is the right one.
+fn question(account: &Account) -> String {
+    let profile = &account.profile;
+    let name = table::visible(profile.display_name.as_str());
+    let known = [name.as_str(), profile.email.as_str()].into_iter().filter(|text| !text.is_empty());
+    let known: Vec<&str> = known.collect();
+    let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+    format!(
+        "delete the account {}{known}, created {}? All its sessions end, and it cannot be brought back",
+        profile.login_name, account.created_at
+    )
 }
 
 impl From<BadField> for CliError {

@@ -1,5 +1,6 @@
 //! What must hold, one module for each kind of trouble.
 
+mod accounts;
 mod clocks;
 mod copies;
 mod doctor;

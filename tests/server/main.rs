@@ -1,6 +1,8 @@
 //! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
 
+mod accounts;
 mod audit;
+mod backup;
 mod clock;
 mod clock_file;
 mod commands;
@@ -30,6 +32,8 @@ mod restored;
 mod slow;
 mod spellings;
 mod systemd;
+mod two_servers;
+mod unusable_database;
 mod users;
 mod verify;
 mod versions;

@@ -29,7 +29,7 @@ use queue::{Lane, Next, Queue};
 use spare::Spare;
 
 /// Below ordinary work, so that sign-ins do not slow down requests that only verify.
-const NICENESS: i32 = 10;
+pub(crate) const NICENESS: i32 = 10;
 
 /// How long unused memory is kept for the next jobs.
 const MEMORY_KEPT_FOR: Duration = Duration::from_secs(60);

@@ -1,0 +1,184 @@
+//! `sealjar users import`: many new accounts at once, all of them or none.
+//!
+//! The whole file is checked first, and every fault is told with its line. Then passwords are generated and hashed, on all cores,
+//! while nothing is locked. At the end one transaction adds the accounts. Until its commit nothing has changed, so the command can be
+//! interrupted at any time.
+
+mod faults;
+mod file;
+mod hashing;
+mod record;
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::password;
+use crate::account::Password;
+use crate::account::password::Budget;
+use crate::bounded_file::{BoundedFile, ReadError};
+use crate::cli::audit::{Change, Changed, record as record_event};
+use crate::cli::error::CliError;
+use crate::cli::output::{self, errln, outln};
+use crate::clock::Now;
+use crate::config::settings::Settings;
+use crate::store::Store;
+use crate::store::records::Account;
+use faults::{Faults, Place};
+use record::{Hash, Hashing, Record};
+
+/// Maximum length of the file. An account has some 300 bytes.
+const MAX_BYTES: u64 = 64 << 20;
+/// Maximum number of accounts. A transaction with more would keep logouts waiting.
+const MAX_ACCOUNTS: usize = 50_000;
+/// Rights of everybody but the owner and the group.
+const OTHERS_READ: u32 = 0o004;
+
+/// If the connection is lost during the commit, only the database knows whether the accounts were added.
+const NOT_IN_USE: &str = "`sealjar users list` shows whether the accounts were added; if not, the passwords that were printed are not in use, and you can run it again";
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Import {
+    /// File with one JSON object per line, or with the output of `sealjar users list --json`; - is standard input
+    file: PathBuf,
+    /// Make a random password for each account without `password_hash`, and print login and password, with a tab between
+    #[arg(long)]
+    generate: bool,
+    /// The users whose passwords are generated must choose others at the next login
+    #[arg(long, requires = "generate")]
+    must_change: bool,
+}
+
+impl Import {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let text = read(&self.file)?;
+        let budget = Budget::new(settings.cost, settings.password_threads, settings.password_memory_kib);
+        let memory_kib = settings.password_memory_kib;
+        let records = parse(&text, Hashing { budget, memory_kib, generate: self.generate })?;
+        drop(text);
+        let (store, made) = Store::open_or_create(&settings.store, settings.store_limits).await?;
+        if made {
+            errln!("made the database {}", settings.store_name);
+        }
+        refuse_existing(&records, &store.accounts().await?)?;
+
+        let passwords: Vec<Option<Zeroizing<String>>> =
+            records.iter().map(|record| matches!(record.hash, Hash::Generate).then(password::generate)).collect();
+        let new: Vec<Password> = passwords.iter().flatten().map(|text| Password::new(text.clone())).collect();
+        if !new.is_empty() {
+            // Before the minutes that follow.
+            output::check_delivered()?;
+        }
+        let mut hashes = hashing::hash_all(settings, &new)?.into_iter();
+        // First, because nobody could learn the password of an account after the output has failed.
+        for (record, password) in records.iter().zip(&passwords) {
+            if let Some(password) = password {
+                outln!("{}\t{}", record.profile.login_name, **password);
+            }
+        }
+        if !new.is_empty() {
+            output::check_delivered()?;
+        }
+
+        let now = Now::read().wall;
+        let account = |record: Record| {
+            let (hash, is_generated) = match record.hash {
+                Hash::Given(hash) => (hash, false),
+                Hash::Generate => (hashes.next().expect("one for each password"), true),
+            };
+            let must_change = record.must_change || (is_generated && self.must_change);
+            Account { disabled: record.disabled, ..Account::new(record.profile, hash, must_change, now) }
+        };
+        let accounts: Vec<Account> = records.into_iter().map(account).collect();
+        store.import(&accounts).await.map_err(|error| {
+            let failure = CliError::from(error);
+            if new.is_empty() { failure } else { failure.hint(NOT_IN_USE) }
+        })?;
+        record_event(
+            settings,
+            Change::AccountsImported,
+            Changed::Accounts { store: &settings.store_name, count: accounts.len() },
+        );
+        errln!("added accounts: {} (with generated passwords: {})", accounts.len(), new.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads a regular file or standard input, up to [`MAX_BYTES`].
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let shown = path.display();
+    let failed = |error: ReadError| {
+        let failure = CliError::io(format!("cannot read {shown}: {error}"));
+        match error {
+            ReadError::NotRegular => failure.hint("for a pipe, name - and let it be standard input"),
+            ReadError::TooLong { .. } => failure.hint("import it in several files"),
+            ReadError::Io(_) => failure.hint("name a file with one account per line, or - for standard input"),
+            _ => failure,
+        }
+    };
+    if path == Path::new("-") {
+        let mut text = Zeroizing::new(Vec::new());
+        let read = io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut text);
+        read.map_err(|error| CliError::io(format!("cannot read standard input: {error}")))?;
+        if text.len() as u64 > MAX_BYTES {
+            let failure = CliError::io(format!("standard input is longer than {MAX_BYTES} bytes; nothing was changed"));
+            return Err(failure.hint("import it in several parts"));
+        }
+        return Ok(text);
+    }
+    let file = BoundedFile::open(path, MAX_BYTES).map_err(failed)?;
+    let mode = file.metadata().permissions().mode();
+    let text = file.read().map_err(failed)?;
+    if mode & OTHERS_READ != 0 && memchr::memmem::find(&text, b"password_hash").is_some() {
+        errln!("warning: everybody on this machine can read {shown}, which has password hashes: chmod 600 {shown}");
+    }
+    Ok(text)
+}
+
+/// Returns the records of the file, or an error that tells the faults.
+fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
+    let mut faults = Faults::default();
+    let mut records: Vec<Record> = Vec::new();
+    let mut places: HashMap<String, Place> = HashMap::new();
+    file::for_each(text, &mut faults, |place, value, faults| {
+        if records.len() >= MAX_ACCOUNTS {
+            return;
+        }
+        let Some(record) = Record::parse(place, value, hashing, faults) else {
+            return;
+        };
+        let name = record.profile.login_name.to_string();
+        match places.get(&name) {
+            Some(first) => faults.add(place, &format!("login: {name} is in {first} already; remove one of them")),
+            None => drop(places.insert(name, place)),
+        }
+        records.push(record);
+    });
+    faults.check()?;
+    if records.len() >= MAX_ACCOUNTS {
+        let failure = CliError::failed(format!("the file has {MAX_ACCOUNTS} accounts or more; nothing was changed"));
+        return Err(failure.hint("import it in several files"));
+    }
+    if records.is_empty() {
+        return Err(CliError::failed("the file has no accounts; nothing was changed"));
+    }
+    Ok(records)
+}
+
+fn refuse_existing(records: &[Record], existing: &[Account]) -> Result<(), CliError> {
+    let names: HashSet<&str> = existing.iter().map(|account| account.profile.login_name.as_str()).collect();
+    let mut faults = Faults::default();
+    for record in records.iter().filter(|record| names.contains(record.profile.login_name.as_str())) {
+        let name = &record.profile.login_name;
+        faults.add(
+            record.place,
+            &format!("login: there is an account named {name} already; remove this one, or rename it"),
+        );
+    }
+    faults.check()
+}

@@ -1,0 +1,64 @@
+//! `sealjar users set`: other names or another address for an account.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::account::{DisplayName, Email, LoginName};
+use crate::cli::audit::{Change, Changed, record};
+use crate::cli::error::CliError;
+use crate::cli::output::errln;
+use crate::cli::runtime::open_store;
+use crate::config::settings::Settings;
+use crate::store::records::ProfileChange;
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Set {
+    /// Login name of the account
+    login: LoginName,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct New {
+    /// New login name
+    #[arg(long = "login", value_name = "LOGIN", id = "new_login")]
+    login: Option<LoginName>,
+    /// New name to show; "" removes it
+    #[arg(long)]
+    display_name: Option<DisplayName>,
+    /// New email address; "" removes it
+    #[arg(long)]
+    email: Option<Email>,
+}
+
+impl Set {
+    pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        let Self { login, new: New { login: login_name, display_name, email } } = self;
+        let change = ProfileChange { login_name, display_name, email };
+        let changed = open_store(settings).await?.change_profile(&login, &change).await?;
+        let (before, after) = (&changed.before, &changed.after);
+        let renamed = before.login_name != after.login_name;
+        let mut what = Vec::new();
+        if renamed {
+            what.push(format!("the login name {}", after.login_name));
+        }
+        if before.display_name != after.display_name {
+            what.push("another display name".to_owned());
+        }
+        if before.email != after.email {
+            what.push("another email address".to_owned());
+        }
+        if what.is_empty() {
+            errln!("{login} is so already; nothing was changed, and its sessions go on");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let old_login = renamed.then_some(before.login_name.as_str());
+        let account = Changed::Profile { login: after.login_name.as_str(), old_login, sub: &changed.sub };
+        record(settings, Change::ProfileSet, account);
+        errln!("{login} has {} now; its sessions are over", what.join(" and "));
+        Ok(ExitCode::SUCCESS)
+    }
+}
