@@ -6,6 +6,7 @@
 // They panic when the reader is gone: see `output`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin_listener;
 mod arguments;
 mod audit;
 mod completions;
@@ -18,6 +19,7 @@ mod manual;
 mod migrate;
 mod openapi;
 mod output;
+mod ready;
 #[cfg(test)]
 mod reference;
 mod revoke;
@@ -36,6 +38,7 @@ use arguments::{Settings, environment};
 use doctor::Doctor;
 use error::CliError;
 use output::errln;
+use ready::Ready;
 use runtime::block_on;
 use serve::Serve;
 
@@ -89,6 +92,14 @@ enum Command {
     ///
     /// The exit code is 0 if there is no problem, 1 if there is one, and 78 if the configuration cannot be read at all.
     Doctor(Doctor),
+    /// Ask the running server whether it is ready
+    ///
+    /// Asks /readyz at http.admin_listen, for at most two seconds, and prints the answer in one line. It opens neither keys nor
+    /// store, and errors in other settings do not matter. So it can be the health check of a container.
+    ///
+    /// The exit code is 0 if the server is ready, also if it is degraded. It is 1 if the server is not ready, or if there is no
+    /// answer of a Sealjar server.
+    Ready(Ready),
     /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
     Openapi(openapi::Openapi),
     /// Print a completion script for a shell
@@ -115,8 +126,12 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn run(self, memory: &Memory) -> Result<ExitCode, CliError> {
         let mut flags = self.settings.flags()?;
-        if let Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) = &self.command {
-            flags.extend(listeners.flags());
+        match &self.command {
+            Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) => {
+                flags.extend(listeners.flags());
+            }
+            Command::Ready(Ready { listener }) => flags.extend(listener.flag()),
+            _ => {}
         }
         let demo = match &self.command {
             Command::Serve(serve) => serve.demo_home()?,
@@ -127,7 +142,11 @@ impl Cli {
         }
         let environment = environment()?;
         let origins = Origins::new(self.settings.config, environment, flags);
-        let (layers, config) = match (origins.read(), &self.command) {
+        let read = match &self.command {
+            Command::Ready(_) => origins.read_alone(Ready::SETTING),
+            _ => origins.read(),
+        };
+        let (layers, config) = match (read, &self.command) {
             // It can explain the settings although their file cannot be read.
             (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
             (read, _) => read?,
@@ -146,6 +165,7 @@ impl Cli {
             Command::Store(store) => block_on(store.run(&settings?)),
             Command::Migrate(migrate) => block_on(migrate.run(&settings?)),
             Command::Inspect(inspect) => block_on(inspect.run(&settings?)),
+            Command::Ready(ready) => block_on(ready.run(&config.http.admin_listen)),
             Command::Openapi(openapi) => Ok(openapi.run(&settings?)),
             Command::Config(config) => config.run(&layers, settings.map(drop)),
             Command::Completions(completions) => {

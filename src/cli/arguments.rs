@@ -32,9 +32,8 @@ pub(super) struct Listeners {
     /// Address of the public listener: ADDRESS:PORT, unix:PATH or systemd:NAME (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
-    #[arg(long, value_name = "ADDRESS")]
-    admin_listen: Option<String>,
+    #[command(flatten)]
+    admin: AdminListener,
     /// Origin under which browsers reach the server, such as https://app.example.com; may be repeated
     /// (http.public_origins)
     #[arg(long, value_name = "ORIGIN")]
@@ -42,6 +41,14 @@ pub(super) struct Listeners {
     /// Create a self-signed certificate, which no browser trusts, to try out TLS (tls.self_signed)
     #[arg(long)]
     tls_self_signed: bool,
+}
+
+/// Argument of the commands that open or ask the admin listener.
+#[derive(Args, Debug)]
+pub(super) struct AdminListener {
+    /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 impl Settings {
@@ -67,13 +74,19 @@ impl Listeners {
         let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
         [
             ("--listen", "http.listen", self.listen.clone()),
-            ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
             ("--public-origin", "http.public_origins", origins),
             ("--tls-self-signed", "tls.self_signed", self.tls_self_signed.then(|| "true".to_owned())),
         ]
         .into_iter()
         .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
+        .chain(self.admin.flag())
         .collect()
+    }
+}
+
+impl AdminListener {
+    pub(super) fn flag(&self) -> Option<Flag> {
+        Some(flag("--admin-listen", "http.admin_listen", self.admin_listen.as_ref()?))
     }
 }
 

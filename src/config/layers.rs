@@ -76,6 +76,21 @@ impl Origins {
         let config = layers.config()?;
         Ok((layers, config))
     }
+
+    /// Reads one setting. All others have their defaults, and errors in them do not matter. The file is read only if nothing else
+    /// gives the setting.
+    pub(crate) fn read_alone(&self, setting: &str) -> Result<(Layers, Config), ConfigError> {
+        let variable = format!("{ENV_PREFIX}{}", setting.to_ascii_uppercase().replace('.', "__"));
+        let of_setting = |(name, _): &&(String, String)| name.starts_with(&variable);
+        let environment = self.environment.iter().filter(of_setting).cloned();
+        let flags: Vec<_> = self.flags.iter().filter(|flag| flag.setting == setting).cloned().collect();
+        let mut layers = Layers::read(None, environment, &flags)?;
+        if let (Source::Default, Some(file)) = (layers.source(setting), &self.file) {
+            layers.add_file(file, |name| name == setting)?;
+        }
+        let config = layers.config()?;
+        Ok((layers, config))
+    }
 }
 
 /// A setting given on the command line: the flag as the user wrote it, the setting, its text.
@@ -111,7 +126,7 @@ impl Layers {
         environment.sort();
         let mut layers = Self::defaults();
         if let Some(file) = file {
-            layers.add_file(file)?;
+            layers.add_file(file, |_| true)?;
         }
         for (name, text) in environment.into_iter().filter(|(name, _)| name != ENV_FILE && !is_kubernetes_link(name)) {
             let setting = name[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
@@ -147,12 +162,13 @@ impl Layers {
         })
     }
 
-    fn add_file(&mut self, file: &ConfigFile) -> Result<(), ConfigError> {
+    /// Adds the settings of a file whose names are wanted.
+    fn add_file(&mut self, file: &ConfigFile, is_wanted: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
         let path = file.path();
         let failed = |reason: String| ConfigError::File { path: path.to_owned(), reason };
         let text = file.read().map_err(|error| failed(error.to_string()))?;
         let table: Table = text.parse().map_err(|error| failed(in_one_line(&text, &error)))?;
-        for (name, value) in leaves(table) {
+        for (name, value) in leaves(table).into_iter().filter(|(name, _)| is_wanted(name)) {
             self.set(&name, value, Source::File(path.to_owned()))?;
         }
         Ok(())

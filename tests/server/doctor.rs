@@ -169,7 +169,7 @@ fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
     assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
-    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "log");
+    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "told to stop");
 }
 
 #[test]
