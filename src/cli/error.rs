@@ -53,6 +53,8 @@ impl CliError {
     }
 }
 
+const NAME_KEYS: &str = "name the directory of the keys with --keys or keys.dir";
+
 /// Returns the hint for a setting that does not exist.
 pub(super) fn hint_for_unknown_setting(name: &str) -> String {
     let all = "`sealjar config --explain` explains all settings";
@@ -84,6 +86,9 @@ impl From<RingError> for CliError {
                     "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; else make it, and the first key, with: sealjar keys init; or name another with --keys",
                 )
             }
+            RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
+                failure.hint(NAME_KEYS)
+            }
             _ => failure,
         }
     }
@@ -95,6 +100,8 @@ impl From<ChangeError> for CliError {
             ChangeError::Ring(error) => error.into(),
             // The message says what to do.
             ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Make { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Make { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
             ChangeError::Write { .. } => {
                 Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
             }

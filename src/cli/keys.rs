@@ -50,7 +50,7 @@ pub(super) enum Keys {
     /// Print which keys each live server has, and compare them with this key directory
     ///
     /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked one, or seals with a key that
-    /// is not active here.
+    /// is not active here. It is also 1 if no server is live.
     Status {
         /// Print JSON
         #[arg(long)]
@@ -140,7 +140,12 @@ fn list(ring: &KeyRing, as_json: bool) {
     outln!("{:16}  {:9}  {:20}  {:20}", "KID", "STATE", "CREATED", "ACTIVATES");
     for key in ring.keys() {
         let dates = key.dates();
-        let activates = dates.activates_at.map_or_else(|| "not scheduled".to_owned(), |instant| instant.to_string());
+        let activates = match dates.activates_at {
+            None => "not scheduled".to_owned(),
+            // The first key and a replacement have a time before their creation, so that nodes with slow clocks use them, too.
+            Some(instant) if instant < dates.created_at => "at once".to_owned(),
+            Some(instant) => instant.to_string(),
+        };
         outln!("{}  {:9}  {:20}  {activates}", key.kid(), state(key), dates.created_at.to_string());
     }
 }

@@ -22,6 +22,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use crate::access_denied::shell_path;
 use crate::bounded_file::{self, MAX_BYTES, ReadError};
 use crate::clock::{Now, UnixTime};
 
@@ -171,7 +172,8 @@ impl Loaded {
             tracing::warn!(certificate = %certificate.display(), %expires, "the certificate has expired; clients refuse it");
         }
         if std::fs::metadata(private_key).is_ok_and(|found| found.mode() & 0o004 != 0) {
-            tracing::warn!(file = %private_key.display(), "everybody on this machine can read the private key; chmod o= it");
+            let hint = format!("run: chmod o= {}", shell_path(private_key));
+            tracing::warn!(file = %private_key.display(), hint, "everybody on this machine can read the private key");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::files::{self, OTHERS};
 use super::report::Report;
+use crate::access_denied::shell_path;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::http::tls::{Source, Tls};
@@ -23,7 +24,11 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let (key, mode) = (files.private_key.display(), files::mode(&files.private_key).unwrap_or_default());
     if mode & OTHERS != 0 {
         let found = format!("{key} has mode {mode:04o}, so everybody here can pose as this server");
-        report.problem("tls.private_key", found, format!("chmod o= {key}; if others may have read it, a new key"));
+        report.problem(
+            "tls.private_key",
+            found,
+            format!("chmod o= {}; if others may have read it, a new key", shell_path(&files.private_key)),
+        );
     } else {
         report.ok("tls.private_key", format!("{key} has mode {mode:04o}"));
     }
