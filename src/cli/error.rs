@@ -163,9 +163,10 @@ impl From<ServeError> for CliError {
                 Self::io(&error).hint(format!("{directory}choose another address with {flag}, such as 127.0.0.1:9000"))
             }
             ServeError::Logo(_) => Self::io(&error).hint(LogoError::REMEDY),
-            ServeError::Tls(_) => Self::io(&error).hint(
-                "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",
-            ),
+            ServeError::Tls(ref tls) => {
+                let remedy = tls.remedy();
+                Self::io(&error).hint(remedy)
+            }
             ServeError::NotFlushed => {
                 Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
             }

@@ -70,7 +70,7 @@ pub(super) const EXIT_CODES: &str = "\
 | exit code | meaning |
 |---|---|
 | 0 | done; `inspect`: the token is accepted |
-| 1 | failed; `inspect`: the token is refused; `keys status`: a server has or uses other keys, or no server is live; `keys revoke`: a server may still accept the key; `doctor`: there is a problem. `ready`: the server is not ready, or no server answers |
+| 1 | failed; `inspect`: the token is refused. `keys status`: a server has or uses other keys, or no server is live; `keys revoke`: a server may still accept the key; `doctor`: there is a problem. `ready`: the server is not ready, or no server answers |
 | 2 | wrong usage: an unknown command, option or value |
 | 74 | a file, a database, a socket or standard output could not be used; `serve`: a logout could not be stored before the server stopped |
 | 78 | the configuration cannot be used |

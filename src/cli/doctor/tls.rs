@@ -36,11 +36,19 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let renew = "renew it; the server reads it again by itself";
     match Tls::open(source, config.tls.min_version) {
         Err(error) => {
-            let remedy = "name PEM files that fit each other in tls.certificate and tls.private_key";
-            report.problem(CHECK, error.to_string(), remedy);
+            report.problem(CHECK, error.to_string(), error.remedy());
         }
         Ok(tls) if tls.expires_at() <= now => {
             report.problem(CHECK, format!("{certificate} has expired at {}", tls.expires_at()), renew);
+        }
+        Ok(tls) if tls.valid_from() > now => {
+            let found = format!("{certificate} is valid only from {} on", tls.valid_from());
+            report.problem(CHECK, found, "correct the clock, or use the old certificate until then");
+        }
+        Ok(tls) if let Some(number) = tls.out_of_order() => {
+            let found = format!("in {certificate}, certificate {number} was not issued by the one after it");
+            let remedy = "put the certificate of the server first, and after each certificate the one that issued it";
+            report.warning(CHECK, found, remedy);
         }
         Ok(tls) if tls.expires_at() < now.plus(SOON) => {
             report.warning(CHECK, format!("{certificate} expires at {}", tls.expires_at()), renew);
