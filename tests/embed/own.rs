@@ -7,7 +7,7 @@ use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 use tempfile::TempDir;
 
-use super::{Browser, COOKIE_NAME, PATIENCE, Shop, told};
+use super::{Browser, COOKIE_NAME, KEYS, PATIENCE, Shop, told};
 
 /// Signs in whoever it is told to, changes the data at once, and says who is signed in now.
 #[handler]
@@ -94,7 +94,7 @@ async fn serve() -> (Shop, Jar) {
 
 async fn open(home: &TempDir, address: &str) -> Result<Jar, OpenError> {
     let store = format!("sqlite://{}", home.path().join("sign-outs.db").display());
-    Settings::new("shop", [format!("http://{address}")]).open(home.path().join("keys"), &store).await
+    Settings::new("shop", [format!("http://{address}")]).open(home.path().join(KEYS), &store).await
 }
 
 async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwest::Response {
@@ -272,7 +272,7 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
     list.mark_synced(now);
     let cookie = |name| sealjar::seal::CookieName::new(name).unwrap();
     for (name, passes) in [("__Host-sealjar", false), (COOKIE_NAME, true)] {
-        let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join("keys")).unwrap();
+        let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
         let sessions = Sessions::new(ring, list.clone(), cookie(name), Lifetimes::default());
         let identity = Identity {
             sub: "a",
