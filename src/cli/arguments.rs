@@ -2,27 +2,27 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::error::CliError;
 use crate::config::layers::{ENV_PREFIX, Flag};
 
-/// Heading of the arguments of all commands in `--help`.
-const SETTINGS: &str = "Settings";
+/// Heading of the arguments of all commands in `--help` and in the manual pages.
+const GLOBAL: &str = "Global options";
 
 #[derive(Args, Debug, Default)]
 pub(super) struct Settings {
     /// Read settings from this TOML file [env: SEALJAR_CONFIG]
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Directory of the keys (keys.dir)
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", value_hint = ValueHint::DirPath)]
     keys: Option<String>,
     /// Address of the database, such as sqlite://sealjar.db (store)
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "URL", value_hint = ValueHint::Other)]
     store: Option<String>,
     /// Any setting, such as session.idle=15m; `sealjar config` lists them
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "SETTING=VALUE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "SETTING=VALUE", value_hint = ValueHint::Other)]
     set: Vec<String>,
 }
 

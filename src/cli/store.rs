@@ -17,6 +17,7 @@ pub(super) enum Store {
     ///
     /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server first. Accounts
     /// stay as they are in the backup. docs/backup.md has the steps.
+    #[command(after_help = "Examples:\n  sealjar store restored --config /etc/sealjar/sealjar.toml")]
     Restored,
 }
 

@@ -27,6 +27,9 @@ pub(super) enum Users {
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input. Creates the database if it does not
     /// exist. The login name, the display name and the email address cannot be changed later.
+    #[command(
+        after_help = "Examples:\n  sealjar users add alice --role staff --display-name Alice --email alice@example.com\n  sealjar users add bob --must-change <password"
+    )]
     Add {
         /// Login name of the account
         login: LoginName,
@@ -46,6 +49,9 @@ pub(super) enum Users {
     /// Set a new password, and end the sessions of the account
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input.
+    #[command(
+        after_help = "Examples:\n  sealjar users passwd alice\n  sealjar users passwd alice --must-change <password"
+    )]
     Passwd {
         /// Login name of the account
         login: LoginName,
@@ -54,16 +60,21 @@ pub(super) enum Users {
         must_change: bool,
     },
     /// Refuse logins of an account, and end its sessions
+    #[command(after_help = "Examples:\n  sealjar users disable alice")]
     Disable {
         /// Login name of the account
         login: LoginName,
     },
     /// Allow logins of an account again
+    #[command(after_help = "Examples:\n  sealjar users enable alice")]
     Enable {
         /// Login name of the account
         login: LoginName,
     },
     /// Replace all roles of an account, and end its sessions
+    #[command(
+        after_help = "Examples:\n  sealjar users roles alice staff admin\n  sealjar users roles alice  # no role"
+    )]
     Roles {
         /// Login name of the account
         login: LoginName,
@@ -71,6 +82,7 @@ pub(super) enum Users {
         roles: Vec<String>,
     },
     /// Delete an account, and end its sessions
+    #[command(after_help = "Examples:\n  sealjar users delete alice")]
     Delete {
         /// Login name of the account
         login: LoginName,
@@ -79,6 +91,9 @@ pub(super) enum Users {
     ///
     /// Prints the section [password] for the configuration file. Stored passwords are hashed again with the new cost at the next
     /// login of their accounts.
+    #[command(
+        after_help = "Examples:\n  sealjar users calibrate\n  sealjar users calibrate --target 500ms --max-memory-kib 131072"
+    )]
     Calibrate {
         /// Time that hashing one password may take, such as 250ms
         #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = humantime::parse_duration)]
@@ -88,6 +103,7 @@ pub(super) enum Users {
         max_memory_kib: u32,
     },
     /// Print the accounts
+    #[command(after_help = "Examples:\n  sealjar users list\n  sealjar users list --json")]
     List {
         /// Print JSON
         #[arg(long)]
