@@ -310,3 +310,44 @@ async fn refuses_a_store_that_has_accounts() {
     let error = open(&shop.home, &shop.address).await.unwrap_err();
     assert!(matches!(error, OpenError::Setting(_)) && error.to_string().contains("accounts"), "{error}");
 }
+
+#[test]
+fn every_error_of_the_library_is_an_error() {
+    fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
+    is_error::<Problem>();
+    is_error::<OpenError>();
+    is_error::<sealjar::account::BadField>();
+    is_error::<sealjar::account::BadPassword>();
+    is_error::<sealjar::account::credentials::BadBody>();
+    is_error::<sealjar::keyring::KeyFileError>();
+    is_error::<sealjar::keyring::NoKey>();
+    is_error::<sealjar::keyring::RingError>();
+    is_error::<sealjar::keyring::rotate::ChangeError>();
+    is_error::<sealjar::seal::TooLarge>();
+    is_error::<sealjar::seal::token::Malformed>();
+    is_error::<sealjar::session::Refusal>();
+    is_error::<sealjar::session::SealError>();
+    is_error::<sealjar::session::claims::BadClaims>();
+}
+
+#[tokio::test]
+async fn no_debug_text_of_a_jar_has_a_key_or_a_token() {
+    let (shop, jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
+    let file = std::fs::read_dir(shop.home.path().join(KEYS)).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.filter(|path| path.extension().is_some_and(|extension| extension == "key")).next().unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let secret = text.split_once("secret = \"").unwrap().1.split('"').next().unwrap();
+    let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
+    let shown = format!("{jar:?}{jar:#?}{ring:?}{:?}", jar.hoop());
+    assert!(shown.len() > 200, "it says something: {shown}");
+    assert!(!shown.contains(secret) && !shown.contains(&token), "{shown}");
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(secret).unwrap();
+    // Nor as a list of numbers.
+    let compact: String = shown.split_whitespace().collect();
+    let numbers = format!("{:?}", &bytes[..4]).replace(' ', "");
+    assert!(!compact.contains(numbers.trim_matches(['[', ']'])), "{shown}");
+}

@@ -81,7 +81,7 @@ fn asks_a_unix_socket_and_says_if_the_address_is_unknown() {
 }
 
 #[test]
-fn finds_the_address_where_serve_finds_it_and_reads_nothing_else() {
+fn finds_the_address_as_serve_does_and_reads_nothing_else() {
     let home = Home::new();
     let server = home.start();
     let variable = ("SEALJAR_HTTP__ADMIN_LISTEN", server.admin.as_str());
