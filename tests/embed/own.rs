@@ -336,8 +336,8 @@ async fn no_debug_text_of_a_jar_has_a_key_or_a_token() {
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
-    let file = std::fs::read_dir(shop.home.path().join(KEYS)).unwrap().map(|entry| entry.unwrap().path());
-    let file = file.filter(|path| path.extension().is_some_and(|extension| extension == "key")).next().unwrap();
+    let mut files = std::fs::read_dir(shop.home.path().join(KEYS)).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.extension().is_some_and(|extension| extension == "key")).unwrap();
     let text = std::fs::read_to_string(file).unwrap();
     let secret = text.split_once("secret = \"").unwrap().1.split('"').next().unwrap();
     let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
