@@ -19,5 +19,10 @@ VOLUME /var/lib/sealjar
 # Public routes, and /healthz, /readyz and /metrics, which ask nobody who they are: do not publish the second.
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
+# Variables, so that `sealjar ready` and the other commands in the container have them too. They override a configuration file.
+ENV SEALJAR_HTTP__LISTEN=0.0.0.0:8080 SEALJAR_HTTP__ADMIN_LISTEN=0.0.0.0:8081
+# The answer takes milliseconds, and `sealjar ready` waits for at most two seconds. A failure in the start period does not count:
+# the server reads the revocation list first, which takes seconds for a million entries.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/local/bin/sealjar", "ready"]
 ENTRYPOINT ["/usr/local/bin/sealjar"]
-CMD ["serve", "--listen", "0.0.0.0:8080", "--admin-listen", "0.0.0.0:8081"]
+CMD ["serve"]

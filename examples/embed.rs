@@ -1,5 +1,5 @@
-//! A shop that embeds sessions: its own sign-in, its own data in the session, a route of its own. `sealjar keys init` once;
-//! then `cargo run --example embed 127.0.0.1:8000`, where the keys are.
+//! A shop that embeds sessions: its own sign-in, its own data in the session, a route of its own. Its keys are its own, too: run
+//! `sealjar keys init --keys shop-keys` once, and then, in the same directory, `cargo run --example embed 127.0.0.1:8000`.
 
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, Problem, Session, Settings};
@@ -45,7 +45,7 @@ async fn sign_out_everywhere(session: Session<Cart>, depot: &mut Depot) -> Resul
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8000".to_owned());
-    let jar = Settings::new("shop", [format!("http://{address}")]).open("keys", "sqlite://sign-outs.db").await?;
+    let jar = Settings::new("shop", [format!("http://{address}")]).open("shop-keys", "sqlite://sign-outs.db").await?;
     let routes = Router::with_hoop(jar.hoop())
         .push(Router::with_path("sign-in").post(sign_in))
         .push(Router::with_path("cart").get(cart).post(add))

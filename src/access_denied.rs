@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{self, Path};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -48,11 +48,12 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     let uid = facts.uid();
     let me = rustix::process::geteuid().as_raw();
     let owner = if uid == 0 { "root".to_owned() } else { format!("the user {uid} or root") };
+    let pasted = shell_path(&place);
     // No command for what belongs to another: it may be a directory of the system, named by mistake.
     let remedy = match (is_above, uid == me) {
-        (true, true) => format!("run: chmod u+x {shown}"),
-        (false, true) if facts.is_dir() => format!("run: chmod u+rwx {shown}"),
-        (false, true) => format!("run: chmod u+rw {shown}"),
+        (true, true) => format!("run: chmod u+x {pasted}"),
+        (false, true) if facts.is_dir() => format!("run: chmod u+rwx {pasted}"),
+        (false, true) => format!("run: chmod u+rw {pasted}"),
         (true, false) => format!("run this as {owner}, or let the user {me} enter that directory"),
         (false, false) => format!("run this as {owner}; or, if it is meant for the user {me}, give it to that user"),
     };
@@ -60,4 +61,32 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     let found =
         format!("{shown} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {me}");
     io::Error::new(error.kind(), AccessDenied { source: error, found, remedy })
+}
+
+/// Returns a path for a command that is pasted into a shell: absolute, because the reader may be in another directory than this
+/// process, and quoted if need be.
+pub(crate) fn shell_path(path: &Path) -> String {
+    let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = absolute.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
+    if text.bytes().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_for_a_shell_is_absolute_and_quoted() {
+        let here = std::env::current_dir().expect("a directory");
+        for (path, expected) in [
+            ("/var/lib/sealjar/keys", "/var/lib/sealjar/keys"),
+            ("/my keys", "'/my keys'"),
+            ("/$(id)/it's", r"'/$(id)/it'\''s'"),
+            ("keys", &shell_path(&here.join("keys"))),
+            ("/~", "'/~'"),
+        ] {
+            assert_eq!(shell_path(Path::new(path)), expected);
+        }
+    }
 }

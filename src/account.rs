@@ -177,6 +177,8 @@ impl fmt::Display for BadPassword {
     }
 }
 
+impl std::error::Error for BadPassword {}
+
 impl From<BadPassword> for BadField {
     fn from(bad: BadPassword) -> Self {
         Self(bad.rule())

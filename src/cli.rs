@@ -6,6 +6,7 @@
 // They panic when the reader is gone: see `output`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin_listener;
 mod arguments;
 mod audit;
 mod completions;
@@ -19,6 +20,7 @@ mod manual;
 mod migrate;
 mod openapi;
 mod output;
+mod ready;
 #[cfg(test)]
 mod reference;
 mod revoke;
@@ -38,6 +40,7 @@ use arguments::{Settings, check_contradictions, environment};
 use doctor::Doctor;
 use error::CliError;
 use output::errln;
+use ready::Ready;
 use runtime::block_on;
 use serve::{DemoHome, Serve};
 
@@ -57,6 +60,7 @@ enum Command {
     ///
     /// SIGTERM and SIGINT stop it: it finishes open requests first. It reads the keys, the certificate and the configuration file
     /// again when they change, and at once on SIGHUP. The log goes to standard error.
+    #[command(after_help = "Examples:\n  sealjar serve --demo\n  sealjar serve --config /etc/sealjar/sealjar.toml")]
     Serve(Serve),
     /// Create, rotate and revoke the keys that encrypt sessions
     #[command(subcommand)]
@@ -65,6 +69,9 @@ enum Command {
     #[command(subcommand)]
     Users(users::Users),
     /// End sessions; a running server applies this within a second
+    #[command(
+        after_help = "Examples:\n  sealjar revoke --user alice\n  sealjar revoke --session 4f6d1c0b9a8e7d6c5b4a392817060504\n  sealjar revoke --everyone"
+    )]
     Revoke(revoke::Revoke),
     /// Maintain the database
     #[command(subcommand)]
@@ -73,16 +80,23 @@ enum Command {
     ///
     /// Stop all servers first, and start them with the new address afterwards. If the command is interrupted, run it again.
     /// docs/backup.md has the steps.
+    #[command(
+        after_help = "Examples:\n  sealjar migrate --from sqlite://sealjar.db --to postgres://sealjar@db.example.com/sealjar"
+    )]
     Migrate(migrate::Migrate),
     /// Print the content of a token, and whether a server would accept it
     ///
     /// Reads the token from standard input, with or without the name of the cookie and "=" in front. The configured keys and store
     /// decide whether it is accepted. The exit code is 0 if the token is accepted, and 1 if it is refused.
+    #[command(after_help = "Examples:\n  sealjar inspect <cookie")]
     Inspect(inspect::Inspect),
     /// Print the settings in force and the source of each value
     ///
     /// The output is TOML. A password in the address of the store is not shown. With --explain this also works if the configuration
     /// cannot be used. The output then has the values that could be read, the defaults for all others, and the error at the end.
+    #[command(
+        after_help = "Examples:\n  sealjar config --config /etc/sealjar/sealjar.toml\n  sealjar config --explain session"
+    )]
     Config(config::ShowConfig),
     /// Check the configuration, the keys, the store, the clock and the running server
     ///
@@ -90,12 +104,31 @@ enum Command {
     /// hashes a password twice to measure the time, and asks /readyz at http.admin_listen. docs/running.md describes the output.
     ///
     /// The exit code is 0 if there is no problem, 1 if there is one, and 78 if the configuration cannot be read at all.
+    #[command(
+        after_help = "Examples:\n  sealjar doctor --config /etc/sealjar/sealjar.toml\n  sealjar doctor --json --strict"
+    )]
     Doctor(Doctor),
+    /// Ask the running server whether it is ready
+    ///
+    /// Asks /readyz at http.admin_listen, for at most two seconds, and prints the answer in one line. It opens neither keys nor
+    /// store, and errors in other settings do not matter. So it can be the health check of a container.
+    ///
+    /// The exit code is 0 if the server is ready, also if it is degraded. It is 1 if the server is not ready, or if there is no
+    /// answer of a Sealjar server.
+    #[command(
+        after_help = "Examples:\n  sealjar ready --config /etc/sealjar/sealjar.toml\n  sealjar ready --admin-listen 127.0.0.1:8081"
+    )]
+    Ready(Ready),
     /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
+    #[command(after_help = "Examples:\n  sealjar openapi >openapi.json")]
     Openapi(openapi::Openapi),
     /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  sealjar completions bash >/usr/share/bash-completion/completions/sealjar\n  sealjar completions zsh >/usr/local/share/zsh/site-functions/_sealjar\n  sealjar completions fish >~/.config/fish/completions/sealjar.fish"
+    )]
     Completions(completions::Completions),
     /// Write the manual pages into a directory
+    #[command(after_help = "Examples:\n  sealjar man /usr/local/share/man")]
     Man(manual::Manual),
 }
 
@@ -120,8 +153,12 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn run(self, memory: &Memory) -> Result<ExitCode, CliError> {
         let mut flags = self.settings.flags()?;
-        if let Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) = &self.command {
-            flags.extend(listeners.flags());
+        match &self.command {
+            Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) => {
+                flags.extend(listeners.flags());
+            }
+            Command::Ready(Ready { listener }) => flags.extend(listener.flag()),
+            _ => {}
         }
         check_contradictions(&flags)?;
         let demo = match &self.command {
@@ -130,7 +167,11 @@ impl Cli {
         };
         let base = demo.as_ref().map(DemoHome::settings).unwrap_or_default();
         let origins = Origins::new(self.settings.config, environment()?, flags).over(base);
-        let (layers, config, errors) = match (origins.read_usable(), &self.command) {
+        let read = match &self.command {
+            Command::Ready(_) => origins.read_alone(Ready::SETTING),
+            _ => origins.read_usable(),
+        };
+        let (layers, config, errors) = match (read, &self.command) {
             // It can explain the settings although their file cannot be read.
             (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
             (Err(error), Command::Doctor(_)) => return Err(Doctor::without_settings(error)),
@@ -154,6 +195,7 @@ impl Cli {
             Command::Store(store) => block_on(store.run(&settings?)),
             Command::Migrate(migrate) => block_on(migrate.run(&settings?)),
             Command::Inspect(inspect) => block_on(inspect.run(&settings?)),
+            Command::Ready(ready) => block_on(ready.run(&config.http.admin_listen)),
             Command::Openapi(openapi) => Ok(openapi.run(&settings?)),
             Command::Config(config) => config.run(&layers, settings.map(drop)),
             Command::Completions(completions) => {

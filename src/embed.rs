@@ -51,10 +51,29 @@
 //! # }
 //! ```
 //!
+//! # Cargo.toml
+//!
+//! ```toml
+//! [dependencies]
+//! # A clone of the repository: Sealjar is not on crates.io yet.
+//! sealjar = { path = "../sealjar", default-features = false, features = ["store"] }
+//! salvo = { version = "1.1", default-features = false, features = ["server", "http1"] }
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
+//! Use the version of Salvo that this crate uses. With another major version the application has two Salvos, and the compiler says
+//! that [`Hoop`] does not implement `Handler`: it implements that of the other one. `cargo tree -i salvo` must list one version.
+//!
+//! # A browser without a session
+//!
+//! By default, every request without a live session gets 401. With [`Settings::sign_in_at`], a browser that opens a page is redirected
+//! to the sign-in page of the application, and [`return_path`] leads it back. Programs still get 401.
+//!
 //! # Keys and store
 //!
 //! The application has its own keys and its own store. All nodes of the application share them. A Sealjar server must not use them,
-//! and a store that has accounts is refused. Create the keys with `sealjar keys init`, rotate them with `sealjar keys rotate`.
+//! and a store that has accounts is refused. Create the keys with `sealjar keys init --keys DIRECTORY`, rotate them with `sealjar keys rotate`.
 //!
 //! A node does not report which keys it has. So `sealjar keys rotate --wait` does not wait for it. `keys.activate_after` (two
 //! minutes by default) is enough time for every node to read the new key.
@@ -88,6 +107,7 @@
 
 mod hoop;
 mod jar;
+mod navigation;
 mod open;
 mod problem;
 mod refusals;
@@ -95,6 +115,7 @@ mod session;
 
 pub use hoop::{Hoop, signed_in};
 pub use jar::Jar;
+pub use navigation::return_path;
 pub use open::{OpenError, Settings};
 pub use problem::Problem;
 pub use session::{Claims, Session};

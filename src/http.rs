@@ -8,7 +8,6 @@ pub(crate) mod admin_authorities;
 pub(crate) mod app;
 mod body;
 pub(crate) mod body_waits;
-mod browser;
 pub(crate) mod connections;
 pub(crate) mod context;
 pub(crate) mod description;

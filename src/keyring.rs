@@ -50,11 +50,13 @@ impl KeyState {
 }
 
 /// Reason why the ring has no key to open a token with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
     /// No key of this id is held.
+    #[error("there is no key of this id in the ring")]
     Unknown,
     /// The key of this id was revoked.
+    #[error("the key was revoked")]
     Revoked,
 }
 

@@ -7,7 +7,7 @@
 //! The crate is the `sealjar` server, and a library for applications that need no server in front:
 //!
 //! * **With [Salvo](https://salvo.rs)**: the module `embed` has the whole of it. `examples/embed.rs` is an application in under
-//!   60 lines. Create its keys with `sealjar keys init`, and start it with `cargo run --example embed`.
+//!   60 lines. Create its keys with `sealjar keys init --keys shop-keys`, and start it with `cargo run --example embed`.
 //! * **With another framework**: [`Sessions`](session::Sessions), as shown [below](#without-salvo).
 //!
 //! # Features
@@ -75,8 +75,8 @@
 //!
 //! # Errors
 //!
-//! A check fails with a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Send the client that word only.
-//! The cause inside `Invalid` is for the log. Sealing fails with a [`SealError`](session::SealError), loading keys with a
+//! A check fails with a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Send the client that word only:
+//! [`reason`](session::Refusal::reason). The cause inside `Invalid`, which `{:?}` prints, is for the log. Sealing fails with a [`SealError`](session::SealError), loading keys with a
 //! [`RingError`](keyring::RingError).
 //!
 //! # Limits

@@ -9,6 +9,8 @@ mod clock_file;
 mod copies;
 #[path = "embed/failures.rs"]
 mod failures;
+#[path = "embed/navigation.rs"]
+mod navigation;
 #[path = "embed/own.rs"]
 mod own;
 
@@ -26,6 +28,8 @@ use tokio::time::Instant;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The key directory of the example, which is not that of a server.
+const KEYS: &str = "shop-keys";
 const COOKIE_NAME: &str = "__Host-sealjar-app-shop";
 const CART: &str = "/cart";
 const SIGN_IN: &str = "/sign-in";
@@ -61,7 +65,8 @@ impl Shop {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).current_dir(&self.home).output().unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
+        command.args(arguments).args(["--keys", KEYS]).current_dir(&self.home).output().unwrap()
     }
 
     fn sealjar(&self, arguments: &[&str]) -> String {
@@ -315,9 +320,9 @@ async fn a_sign_out_keeps_the_cookie_until_its_key_is_here() {
     assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
     assert_eq!(again.cart(&home).await, refused("revoked"));
 
-    for key in std::fs::read_dir(elsewhere.home.path().join("keys")).unwrap() {
+    for key in std::fs::read_dir(elsewhere.home.path().join(KEYS)).unwrap() {
         let key = key.unwrap();
-        std::fs::copy(key.path(), home.home.path().join("keys").join(key.file_name())).unwrap();
+        std::fs::copy(key.path(), home.home.path().join(KEYS).join(key.file_name())).unwrap();
     }
     let mut copy = browser.clone();
     assert_eq!(browser.send(&home, Method::POST, SIGN_OUT, &[]).await.status(), StatusCode::OK);

@@ -69,6 +69,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("http/tls.rs", "there is a certificate for TLS", Operator),
     ("http/tls.rs", "the certificate has expired", Operator),
     ("http/tls.rs", "everybody on this machine can read the private key", Operator),
+    ("http/tls.rs", "the chain of certificates is out of order; some clients refuse it", Operator),
     ("sync/log_reader.rs", "the store lacks what was in it", Background),
     ("sync/log_reader.rs", "the store lacks nothing any more", Background),
     ("sync/committer.rs", "sign-outs are in force here but not in the store", Background),

@@ -146,3 +146,29 @@ fn readmes_figures_are_those_of_the_page_of_performance() {
     }
     assert!(found > 6, "only {found} were found");
 }
+
+/// Two versions of Salvo in one application do not compile together, and the compiler does not say why.
+#[test]
+fn the_lines_for_an_application_fit_this_crates_salvo() {
+    let table = |text: &str, name: &str| toml::from_str::<toml::Table>(text).expect("TOML")[name].clone();
+    let own = table(include_str!("../Cargo.toml"), "dependencies");
+    let features = table(include_str!("../Cargo.toml"), "features");
+    let page = include_str!("../docs/library.md");
+    let documented = include_str!("../src/embed.rs").replace("//! ", "").replace("//!", "");
+    for text in [page, &documented] {
+        let (_, lines) = text.split_once("```toml\n").expect("the lines");
+        let (lines, _) = lines.split_once("```").expect("the end");
+        let dependencies = table(lines, "dependencies");
+        for (name, dependency) in
+            dependencies.as_table().expect("a table").iter().filter(|(name, _)| *name != "sealjar")
+        {
+            let version = |dependency: &toml::Value| dependency["version"].as_str().expect("a version").to_owned();
+            let ours = version(&own[name]);
+            let theirs = version(dependency);
+            assert!(ours == theirs || ours.starts_with(&format!("{theirs}.")), "{name}: {theirs} and not {ours}");
+        }
+        assert_eq!(dependencies["salvo"]["version"], own["salvo"]["version"]);
+        let chosen = dependencies["sealjar"]["features"][0].as_str().expect("a feature");
+        assert!(features.get(chosen).is_some(), "{chosen}");
+    }
+}

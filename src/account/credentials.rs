@@ -230,6 +230,8 @@ impl fmt::Display for BadBody {
     }
 }
 
+impl std::error::Error for BadBody {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

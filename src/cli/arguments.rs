@@ -2,28 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::error::CliError;
 use crate::config::environment::ENV_PREFIX;
 use crate::config::layers::Flag;
 
-/// Heading of the arguments of all commands in `--help`.
-const SETTINGS: &str = "Settings";
+/// Heading of the arguments of all commands in `--help` and in the manual pages.
+const GLOBAL: &str = "Global options";
 
 #[derive(Args, Debug, Default)]
 pub(super) struct Settings {
     /// Read settings from this TOML file [env: SEALJAR_CONFIG]
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Directory of the keys (keys.dir)
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", value_hint = ValueHint::DirPath)]
     keys: Option<String>,
     /// Address of the database, such as sqlite://sealjar.db (store)
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "URL", value_hint = ValueHint::Other)]
     store: Option<String>,
     /// Any setting, such as session.idle=15m; `sealjar config` lists them
-    #[arg(long, global = true, help_heading = SETTINGS, value_name = "SETTING=VALUE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "SETTING=VALUE", value_hint = ValueHint::Other)]
     set: Vec<String>,
 }
 
@@ -33,9 +33,8 @@ pub(super) struct Listeners {
     /// Address of the public listener: ADDRESS:PORT, unix:PATH or systemd:NAME (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
-    #[arg(long, value_name = "ADDRESS")]
-    admin_listen: Option<String>,
+    #[command(flatten)]
+    admin: AdminListener,
     /// Origin under which browsers reach the server, such as https://app.example.com; may be repeated
     /// (http.public_origins)
     #[arg(long, value_name = "ORIGIN")]
@@ -43,6 +42,14 @@ pub(super) struct Listeners {
     /// Create a self-signed certificate, which no browser trusts, to try out TLS (tls.self_signed)
     #[arg(long)]
     tls_self_signed: bool,
+}
+
+/// Argument of the commands that open or ask the admin listener.
+#[derive(Args, Debug)]
+pub(super) struct AdminListener {
+    /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 impl Settings {
@@ -68,13 +75,19 @@ impl Listeners {
         let origins = (!self.public_origin.is_empty()).then(|| self.public_origin.join(","));
         [
             ("--listen", "http.listen", self.listen.clone()),
-            ("--admin-listen", "http.admin_listen", self.admin_listen.clone()),
             ("--public-origin", "http.public_origins", origins),
             ("--tls-self-signed", "tls.self_signed", self.tls_self_signed.then(|| "true".to_owned())),
         ]
         .into_iter()
         .filter_map(|(name, setting, text)| Some(flag(name, setting, &text?)))
+        .chain(self.admin.flag())
         .collect()
+    }
+}
+
+impl AdminListener {
+    pub(super) fn flag(&self) -> Option<Flag> {
+        Some(flag("--admin-listen", "http.admin_listen", self.admin_listen.as_ref()?))
     }
 }
 

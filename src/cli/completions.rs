@@ -9,6 +9,7 @@ use super::output;
 
 #[derive(Args, Debug)]
 pub(super) struct Completions {
+    /// Shell that reads the script
     shell: Shell,
 }
 

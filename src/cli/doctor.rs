@@ -72,7 +72,7 @@ impl Doctor {
             store.close().await;
         }
         machine::check(config, &mut report);
-        server::check(config, &mut report);
+        server::check(config, &mut report).await;
         report.print(self.json);
         let well = report.is_well(self.strict);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(CliError::FAILED) })

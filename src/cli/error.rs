@@ -52,6 +52,8 @@ impl CliError {
     }
 }
 
+const NAME_KEYS: &str = "name the directory of the keys with --keys or keys.dir";
+
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::new(Self::CONFIG, &error).hint(error.hint())
@@ -70,6 +72,9 @@ impl From<RingError> for CliError {
                     "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; else make it, and the first key, with: sealjar keys init; or name another with --keys",
                 )
             }
+            RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
+                failure.hint(NAME_KEYS)
+            }
             _ => failure,
         }
     }
@@ -81,6 +86,8 @@ impl From<ChangeError> for CliError {
             ChangeError::Ring(error) => error.into(),
             // The message says what to do.
             ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Make { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Make { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
             ChangeError::Write { .. } => {
                 Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
             }
@@ -167,9 +174,10 @@ impl From<ServeError> for CliError {
                 Self::io(&error).hint(format!("{directory}choose another address with {flag}, such as 127.0.0.1:9000"))
             }
             ServeError::Logo(_) => Self::io(&error).hint(LogoError::REMEDY),
-            ServeError::Tls(_) => Self::io(&error).hint(
-                "tls.certificate and tls.private_key name PEM files that fit each other; --tls-self-signed tries it without any",
-            ),
+            ServeError::Tls(ref tls) => {
+                let remedy = tls.remedy();
+                Self::io(&error).hint(remedy)
+            }
             ServeError::NotFlushed => {
                 Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
             }

@@ -25,11 +25,15 @@ use crate::session::lifetime::MAX_LIFETIME;
 #[derive(Subcommand, Debug)]
 pub(super) enum Keys {
     /// Create the key directory and the first key
+    #[command(after_help = "Examples:\n  sealjar keys init --keys /var/lib/sealjar/keys")]
     Init,
     /// Publish a new key that encrypts sessions from a later time on; no session ends
     ///
     /// Running servers read the key within a second. With several servers use --wait, or give the copies of the key enough time to
     /// arrive at every server before it becomes active.
+    #[command(
+        after_help = "Examples:\n  sealjar keys rotate\n  sealjar keys rotate --wait\n  sealjar keys rotate --activate-in 15m"
+    )]
     Rotate {
         /// Time until the key becomes active, such as 10m; 0s for at once [default: keys.activate_after]
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years)]
@@ -42,6 +46,7 @@ pub(super) enum Keys {
         timeout: Duration,
     },
     /// Print the keys and their states
+    #[command(after_help = "Examples:\n  sealjar keys list\n  sealjar keys list --json")]
     List {
         /// Print JSON
         #[arg(long)]
@@ -50,7 +55,8 @@ pub(super) enum Keys {
     /// Print which keys each live server has, and compare them with this key directory
     ///
     /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked one, or seals with a key that
-    /// is not active here.
+    /// is not active here. It is also 1 if no server is live.
+    #[command(after_help = "Examples:\n  sealjar keys status --config /etc/sealjar/sealjar.toml")]
     Status {
         /// Print JSON
         #[arg(long)]
@@ -60,6 +66,9 @@ pub(super) enum Keys {
     ///
     /// Every server of the store refuses the key, even if its key file still says that the key is valid. The exit code is 1 if a
     /// server has not confirmed this within 15 seconds.
+    #[command(
+        after_help = "Examples:\n  sealjar keys revoke 34b4ccece18824af\n  sealjar keys revoke 34b4ccece18824af --replace  # if it is the active key"
+    )]
     Revoke {
         /// Id of the key
         kid: Kid,
@@ -68,6 +77,7 @@ pub(super) enum Keys {
         replace: bool,
     },
     /// Remove the keys that no live session can need
+    #[command(after_help = "Examples:\n  sealjar keys prune")]
     Prune,
 }
 
@@ -140,7 +150,12 @@ fn list(ring: &KeyRing, as_json: bool) {
     outln!("{:16}  {:9}  {:20}  {:20}", "KID", "STATE", "CREATED", "ACTIVATES");
     for key in ring.keys() {
         let dates = key.dates();
-        let activates = dates.activates_at.map_or_else(|| "not scheduled".to_owned(), |instant| instant.to_string());
+        let activates = match dates.activates_at {
+            None => "not scheduled".to_owned(),
+            // The first key and a replacement have a time before their creation, so that nodes with slow clocks use them, too.
+            Some(instant) if instant < dates.created_at => "at once".to_owned(),
+            Some(instant) => instant.to_string(),
+        };
         outln!("{}  {:9}  {:20}  {activates}", key.kid(), state(key), dates.created_at.to_string());
     }
 }

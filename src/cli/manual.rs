@@ -3,22 +3,32 @@
 
 mod markdown;
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Command};
+use clap::{Arg, ArgAction, Args, Command, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::Roff;
 
 use super::error::CliError;
+use crate::clock::UnixTime;
 use crate::config::meanings;
 use crate::config::reload::{AT_ONCE, GROUP_AT_ONCE};
 
 /// Name of the program at the foot of each page.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
-/// An empty argument of a macro: a page has a version, but no date.
-const NO_DATE: &str = "\"\"";
+/// Date of the pages: that of the release, or of the next one. `CHANGELOG.md` has it, too.
+const RELEASED: &str = "2026-11-30";
+/// The last second that has a date of this length: 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+/// First line of the examples in the help of a command.
+const EXAMPLES: &str = "Examples:";
+/// Variable with another date, in Unix seconds, for [reproducible builds](https://reproducible-builds.org/specs/source-date-epoch/).
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Further sections of the page of `sealjar`.
 const PLACES: &str = "
@@ -72,7 +82,7 @@ pub(super) const EXIT_CODES: &str = "\
 | exit code | meaning |
 |---|---|
 | 0 | done; `inspect`: the token is accepted |
-| 1 | failed; `inspect`: the token is refused; `keys status`: a server has or uses other keys; `keys revoke`: a server may still accept the key; `doctor`: there is a problem |
+| 1 | failed; `inspect`: the token is refused. `keys status`: a server has or uses other keys, or no server is live; `keys revoke`: a server may still accept the key; `doctor`: there is a problem. `ready`: the server is not ready, or no server answers |
 | 2 | wrong usage: an unknown command, option or value |
 | 74 | a file, a database, a socket or standard output could not be used; `serve`: a logout could not be stored before the server stopped |
 | 78 | the configuration cannot be used |
@@ -117,6 +127,7 @@ idle = \"20m\"
 #[derive(Args, Debug)]
 pub(super) struct Manual {
     /// Directory such as /usr/local/share/man; the pages go into man1 and man5 below it
+    #[arg(value_hint = ValueHint::DirPath)]
     directory: PathBuf,
 }
 
@@ -124,7 +135,8 @@ impl Manual {
     pub(super) fn run(&self, program: Command) -> Result<ExitCode, CliError> {
         let mut program = program.disable_help_subcommand(true);
         program.build();
-        for (section, name, page) in pages(&program) {
+        let date = date(env::var_os(SOURCE_DATE_EPOCH))?;
+        for (section, name, page) in pages(&program, &date) {
             let directory = self.directory.join(section);
             let path = directory.join(name);
             let written = fs::create_dir_all(&directory).and_then(|()| fs::write(&path, page));
@@ -134,15 +146,33 @@ impl Manual {
     }
 }
 
+/// Returns the date of the pages. It does not depend on the day on which they are written.
+fn date(epoch: Option<OsString>) -> Result<String, CliError> {
+    let Some(epoch) = epoch else {
+        return Ok(RELEASED.to_owned());
+    };
+    let seconds = epoch.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST_SECOND);
+    let seconds = seconds.ok_or_else(|| {
+        let failure = CliError::usage(format!("{SOURCE_DATE_EPOCH} is no time: {}", epoch.display()));
+        failure.hint("it must be a number of seconds since 1970-01-01; or unset it")
+    })?;
+    Ok(UnixTime(seconds).to_string().chars().take(RELEASED.len()).collect())
+}
+
 /// Each page with its section's directory and its file's name.
-fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
-    let mut pages = vec![("man5", "sealjar.toml.5".to_owned(), settings())];
+fn pages(program: &Command, date: &str) -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut pages = vec![("man5", "sealjar.toml.5".to_owned(), settings(date))];
     let mut commands = vec![program];
     while let Some(command) = commands.pop() {
-        let man = Man::new(command.clone()).date(NO_DATE).source(SOURCE);
+        let man = Man::new(command.clone()).date(date).source(SOURCE);
         let mut page = Vec::new();
-        man.render(&mut page).expect("a vector takes whatever is written");
+        render(&man, command, &mut page).expect("a vector takes whatever is written");
         let mut rest = Roff::new();
+        if let Some(examples) = command.get_after_help() {
+            let examples = examples.to_string();
+            let lines = examples.strip_prefix(EXAMPLES).unwrap_or(&examples);
+            markdown::render(&mut rest, &format!("# EXAMPLES\n\n```\n{}\n```", lines.trim_start_matches('\n')));
+        }
         markdown::render(&mut rest, &format!("# EXIT STATUS\n\n{EXIT_CODES}"));
         if command.get_name() == program.get_name() {
             markdown::render(&mut rest, &format!("# NOTES\n\n{NOTES}"));
@@ -158,8 +188,46 @@ fn pages(program: &Command) -> Vec<(&'static str, String, Vec<u8>)> {
     pages
 }
 
+/// Writes the sections that come from the definition of a command, except the examples.
+fn render(man: &Man, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    let mut usage = Roff::new();
+    markdown::render(&mut usage, &format!("# SYNOPSIS\n\n{}", synopsis(command)));
+    page.extend(usage.render().into_bytes());
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(page)?;
+    }
+    Ok(())
+}
+
+/// Returns the command with its own arguments and their values. All commands have the global options.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    let own = command.get_arguments().filter(|argument| !argument.is_global_set() && !is_built_in(argument));
+    let (positional, options): (Vec<_>, Vec<_>) = own.partition(|argument| argument.is_positional());
+    let mut usage = format!("`{name}`");
+    for argument in options.into_iter().chain(positional) {
+        let text = argument.to_string();
+        let repeated =
+            if matches!(argument.get_action(), ArgAction::Append) && !text.ends_with("...") { "..." } else { "" };
+        let needed = argument.is_required_set();
+        usage += &if needed || text.starts_with('[') { format!(" {text}") } else { format!(" [{text}]{repeated}") };
+    }
+    if command.has_subcommands() {
+        usage += " <COMMAND>";
+    }
+    usage + " [global options]"
+}
+
+fn is_built_in(argument: &Arg) -> bool {
+    matches!(argument.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version)
+}
+
 /// The page of the settings.
-fn settings() -> Vec<u8> {
+fn settings(date: &str) -> Vec<u8> {
     let text = format!(
         "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n\n{SOURCES}\n# CHANGES WITHOUT A RESTART\n\n{}\n\
          # SETTINGS\n\n{}# SEE ALSO\n\n`sealjar`(1), `sealjar-config`(1)",
@@ -167,7 +235,7 @@ fn settings() -> Vec<u8> {
         meanings::tables()
     );
     let mut page = Roff::new();
-    page.control("TH", ["sealjar.toml", "5", NO_DATE, SOURCE]);
+    page.control("TH", ["sealjar.toml", "5", date, SOURCE]);
     markdown::render(&mut page, &text);
     page.render().into_bytes()
 }
@@ -191,4 +259,48 @@ A file that cannot be used changes nothing. The log says why, and the metric `se
 0 until the file can be used again.
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_is_that_of_the_release_or_of_the_variable() {
+        let heading = format!("## [{}] - ", env!("CARGO_PKG_VERSION"));
+        let changelog = concat!(env!("CARGO_MANIFEST_DIR"), "/CHANGELOG.md");
+        let changelog = fs::read_to_string(changelog).expect("the changelog");
+        if let Some((_, rest)) = changelog.split_once(&heading) {
+            assert!(rest.starts_with(RELEASED), "RELEASED in src/cli/manual.rs is {RELEASED}");
+        }
+        assert_eq!(date(None).ok().as_deref(), Some(RELEASED));
+        for (epoch, expected) in [
+            ("0", Some("1970-01-01")),
+            ("1764547199", Some("2025-11-30")),
+            ("253402300799", Some("9999-12-31")),
+            ("253402300800", None),
+            ("-1", None),
+            ("", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(date(Some(epoch.into())).ok().as_deref(), expected, "{epoch}");
+        }
+    }
+
+    #[test]
+    fn a_synopsis_has_the_values_of_the_own_arguments() {
+        let mut program = Command::new("sealjar").disable_help_subcommand(true).subcommand(
+            Command::new("move")
+                .arg(Arg::new("from").long("from").value_name("URL").required(true))
+                .arg(Arg::new("role").long("role").value_name("ROLE").action(ArgAction::Append))
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue))
+                .arg(Arg::new("everywhere").long("everywhere").global(true).action(ArgAction::SetTrue))
+                .arg(Arg::new("login").value_name("LOGIN").required(true))
+                .arg(Arg::new("names").value_name("NAME").num_args(0..)),
+        );
+        program.build();
+        let own = program.find_subcommand("move").expect("it is there");
+        let expected = "`sealjar move` --from <URL> [--role <ROLE>]... [--json] <LOGIN> [NAME]... [global options]";
+        assert_eq!(synopsis(own), expected);
+    }
 }

@@ -120,3 +120,61 @@ No label has a value that a client sends. So a client cannot create new time ser
     );
     keep("metrics.md", &text);
 }
+
+#[test]
+fn every_command_has_an_example_that_it_accepts() {
+    let mut without = Vec::new();
+    let mut wrong = Vec::new();
+    visit(&Cli::command(), "sealjar", &mut |name, command| {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let mut lines = help.lines();
+        if lines.next() != Some("Examples:") || lines.clone().count() == 0 {
+            without.push(name.to_owned());
+        }
+        for line in lines {
+            let line = line.strip_prefix("  ").unwrap_or_default();
+            // Without a comment, a redirection or a pipe.
+            let end =
+                [" #", " <", " >", " |"].into_iter().filter_map(|mark| line.find(mark)).min().unwrap_or(line.len());
+            let words: Vec<_> = line[..end].trim_end().split(' ').collect();
+            let is_own = line[..end].trim_end() == name || line.starts_with(&format!("{name} "));
+            let parsed = Cli::command().try_get_matches_from(words);
+            if let (true, Ok(_)) = (is_own && line.len() < WIDTH, &parsed) {
+                continue;
+            }
+            wrong.push(format!("{name}: {line}: {}", parsed.err().map_or_else(String::new, |error| error.to_string())));
+        }
+    });
+    assert!(
+        without.is_empty(),
+        "these commands lack an example; write #[command(after_help = \"Examples:\\n  …\")] beside them: {without:?}"
+    );
+    assert!(wrong.is_empty(), "these examples are wrong, or too long: {wrong:#?}");
+}
+
+#[test]
+fn every_value_has_a_name_and_every_argument_a_meaning() {
+    let mut wrong = Vec::new();
+    visit(&Cli::command(), "sealjar", &mut |name, command| {
+        for argument in command.get_arguments() {
+            let takes_value = argument.get_action().takes_values();
+            let names: Vec<_> =
+                argument.get_value_names().unwrap_or_default().iter().map(|name| name.to_string()).collect();
+            let is_named = !takes_value
+                || names.iter().all(|name| *name == name.to_uppercase() && name != "VALUE") && !names.is_empty();
+            if !is_named || argument.get_help().is_none() {
+                wrong.push(format!("{name} {argument}"));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "no name of the value, such as FILE, or no meaning: {wrong:?}");
+}
+
+/// Calls `look` with every command that does something, and its whole name.
+fn visit(command: &Command, name: &str, look: &mut dyn FnMut(&str, &Command)) {
+    if command.has_subcommands() {
+        command.get_subcommands().for_each(|child| visit(child, &format!("{name} {}", child.get_name()), look));
+    } else {
+        look(name, command);
+    }
+}

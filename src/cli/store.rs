@@ -1,4 +1,4 @@
-//! `sealjar store`: what is seldom needed, and then for the store as a whole.
+//! `sealjar store`: work on the store as a whole.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +22,7 @@ pub(super) enum Store {
     ///
     /// The copy has everything that was committed before it began. Only its owner can read it. It has password hashes. A server
     /// refuses to use it until `sealjar store restored` was run for it. For PostgreSQL, use pg_dump. docs/backup.md has the steps.
+    #[command(after_help = "Examples:\n  sealjar store backup /var/backups/sealjar/sealjar.db")]
     Backup {
         /// File to create; it must not exist
         file: PathBuf,
@@ -30,6 +31,7 @@ pub(super) enum Store {
     ///
     /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server first. Accounts
     /// stay as they are in the backup. docs/backup.md has the steps.
+    #[command(after_help = "Examples:\n  sealjar store restored --config /etc/sealjar/sealjar.toml")]
     Restored,
 }
 

@@ -30,20 +30,32 @@ pub(super) enum Users {
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input. Creates the database if it does not
     /// exist.
+    #[command(
+        after_help = "Examples:\n  sealjar users add alice --role staff --display-name Alice --email alice@example.com\n  sealjar users add bob --generate --must-change"
+    )]
     Add(add::Add),
     /// Add many accounts from a file, all of them or none
     ///
     /// Each line of the file is a JSON object with `login` and optionally `display_name`, `email`, `roles`, `disabled`,
     /// `must_change` and `password_hash`, an Argon2id hash. The whole file is checked first. If it has a fault, or the command is
     /// interrupted, nothing is changed. docs/accounts.md describes the fields.
+    #[command(
+        after_help = "Examples:\n  sealjar users import accounts.jsonl\n  sealjar users import accounts.jsonl --generate --must-change >passwords.tsv"
+    )]
     Import(import::Import),
     /// Change the login name, the display name or the email address of an account, and end its sessions
     ///
     /// The sessions end because they hold the old values. If nothing is different, no session ends.
+    #[command(
+        after_help = "Examples:\n  sealjar users set alice --email alice@example.com\n  sealjar users set alice --login alice.smith --display-name Alice"
+    )]
     Set(set::Set),
     /// Set a new password, and end the sessions of the account
     ///
     /// Asks for the password on a terminal, else reads it as one line from standard input.
+    #[command(
+        after_help = "Examples:\n  sealjar users passwd alice\n  sealjar users passwd alice --must-change <password"
+    )]
     Passwd {
         /// Login name of the account
         login: LoginName,
@@ -52,16 +64,21 @@ pub(super) enum Users {
         must_change: bool,
     },
     /// Refuse logins of an account, and end its sessions
+    #[command(after_help = "Examples:\n  sealjar users disable alice")]
     Disable {
         /// Login name of the account
         login: LoginName,
     },
     /// Allow logins of an account again
+    #[command(after_help = "Examples:\n  sealjar users enable alice")]
     Enable {
         /// Login name of the account
         login: LoginName,
     },
     /// Replace all roles of an account, and end its sessions
+    #[command(
+        after_help = "Examples:\n  sealjar users roles alice staff admin\n  sealjar users roles alice  # no role"
+    )]
     Roles {
         /// Login name of the account
         login: LoginName,
@@ -71,6 +88,7 @@ pub(super) enum Users {
     /// Delete an account, and end its sessions
     ///
     /// Asks for confirmation on a terminal.
+    #[command(after_help = "Examples:\n  sealjar users delete alice")]
     Delete {
         /// Login name of the account
         login: LoginName,
@@ -82,6 +100,9 @@ pub(super) enum Users {
     ///
     /// Prints the section [password] for the configuration file. Stored passwords are hashed again with the new cost at the next
     /// login of their accounts.
+    #[command(
+        after_help = "Examples:\n  sealjar users calibrate\n  sealjar users calibrate --target 500ms --max-memory-kib 131072"
+    )]
     Calibrate {
         /// Time that hashing one password may take, such as 250ms
         #[arg(long, value_name = "DURATION", default_value = "250ms", value_parser = humantime::parse_duration)]
@@ -91,6 +112,7 @@ pub(super) enum Users {
         max_memory_kib: u32,
     },
     /// Print all that is known about one account, except its password hash
+    #[command(after_help = "Examples:\n  sealjar users show alice\n  sealjar users show alice --json")]
     Show {
         /// Login name of the account
         login: LoginName,
@@ -101,6 +123,7 @@ pub(super) enum Users {
     /// Print the accounts
     ///
     /// At a terminal, long texts are cut so that the lines fit. Elsewhere they are whole.
+    #[command(after_help = "Examples:\n  sealjar users list\n  sealjar users list --json")]
     List {
         /// Print JSON
         #[arg(long)]

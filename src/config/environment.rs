@@ -52,6 +52,12 @@ pub(super) fn may_name_file(name: &str) -> bool {
     name.starts_with(ENV_PREFIX) && name.ends_with(FILE_SUFFIX)
 }
 
+/// Returns whether a variable has the value of this setting, or names a file with it.
+pub(super) fn may_set(name: &str, to_set: &str) -> bool {
+    let is_of_setting = |name: &str| name.starts_with(ENV_PREFIX) && setting(name) == to_set;
+    is_of_setting(name) || name.strip_suffix(FILE_SUFFIX).is_some_and(is_of_setting)
+}
+
 /// Returns the setting of a variable. It may be one that does not exist.
 fn setting(variable: &str) -> String {
     variable[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".")

@@ -126,6 +126,12 @@ impl Layers {
         })
     }
 
+    /// Adds one setting of a file. Errors in others do not matter.
+    pub(super) fn add_alone(&mut self, file: &ConfigFile, setting: &str) -> Result<(), ConfigError> {
+        let value = file_values(file)?.into_iter().find(|(name, _)| name == setting);
+        value.map_or(Ok(()), |(name, value)| self.set(&name, value, Source::File(file.path().to_owned())))
+    }
+
     /// Reads a text as the setting's type; a list is separated by commas, and in a file also by lines.
     fn set_text(&mut self, setting: &str, text: &str, source: Source) -> Result<(), ConfigError> {
         let bad = |reason: &str| ConfigError::BadValue {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Config;
 use super::environment;
-use super::error::ConfigError;
+use super::error::{ConfigError, Source};
 use super::file::ConfigFile;
 use super::layers::{Flag, Layers};
 
@@ -56,6 +56,23 @@ impl Origins {
         let (mut layers, mut errors) = self.layers()?;
         let config = layers.usable(&mut errors);
         Ok((layers, config, errors))
+    }
+
+    /// Reads one setting. All others have their defaults, and errors in them do not matter. The file is read only if nothing else
+    /// gives the setting.
+    pub(crate) fn read_alone(&self, setting: &str) -> Result<(Layers, Config, Vec<ConfigError>), ConfigError> {
+        let environment: Vec<_> =
+            self.environment.iter().filter(|(name, _)| environment::may_set(name, setting)).cloned().collect();
+        let flags: Vec<_> = self.flags.iter().filter(|flag| flag.setting == setting).cloned().collect();
+        let (mut layers, errors) = Layers::defaults().read(None, &environment, &flags)?;
+        if let Some(error) = errors.into_iter().next() {
+            return Err(error);
+        }
+        if let (Source::Default, Some(file)) = (layers.source(setting), &self.file) {
+            layers.add_alone(file, setting)?;
+        }
+        let config = layers.config()?;
+        Ok((layers, config, Vec::new()))
     }
 
     fn layers(&self) -> Result<(Layers, Vec<ConfigError>), ConfigError> {

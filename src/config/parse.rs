@@ -35,6 +35,9 @@ impl Config {
         let store = StoreUrl::parse(&self.store).map_err(|reason| bad("store", &reason))?;
         let lifetimes = self.session.parse(&bad)?;
         self.check_bounds(&bad)?;
+        if self.keys.dir.as_os_str().is_empty() {
+            return Err(bad("keys.dir", "it must name a directory"));
+        }
         let node_name = self.node_name(&bad)?;
         let cost = self.password.parse(&bad)?;
         self.check_listeners(&bad)?;

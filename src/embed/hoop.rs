@@ -1,10 +1,11 @@
 //! Around the handlers: the session before them, the cookie and what caches may keep after them.
 
+use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, HeaderValue, VARY};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, Writer, async_trait, handler};
 
 use super::jar::{Inner, Jar};
-use super::problem::{Challenge, Problem};
+use super::problem::{Challenge, LacksSession, Problem};
 use super::session::{RawSession, Visit};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
@@ -97,6 +98,12 @@ impl Handler for Hoop {
         let change = Visit::of_mut(depot).map_or(CookieChange::Keep, |visit| visit.take_change(has_failed));
         let changes = !matches!(change, CookieChange::Keep);
         jar.0.cookies.write(change, jar.0.core.sessions.revocations().time(Now::read()), response.headers_mut());
+        if let Some(page) = &jar.0.sign_in_page
+            && response.status_code == Some(StatusCode::UNAUTHORIZED)
+            && depot.get_typed::<LacksSession>().is_ok()
+        {
+            page.redirect(request, response);
+        }
         let headers = response.headers_mut();
         // A cache must never hand one browser's cookie to another, whatever the handler said of the page.
         if changes || (was_live && !headers.contains_key(CACHE_CONTROL)) {
@@ -108,7 +115,8 @@ impl Handler for Hoop {
     }
 }
 
-/// A hoop for below [`Jar::hoop`]: lets requests with a live session pass, and refuses all others with 401.
+/// A hoop for below [`Jar::hoop`]: lets requests with a live session pass, and refuses all others with 401. A browser is
+/// redirected to the page of [`Settings::sign_in_at`](super::Settings::sign_in_at), if there is one.
 #[handler]
 pub async fn signed_in(request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
     let refused = match Visit::of(depot) {

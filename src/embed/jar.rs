@@ -9,6 +9,7 @@ use salvo::prelude::Depot;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::navigation::SignInPage;
 use super::problem::Problem;
 use super::refusals::Refusals;
 use super::session::{Claims, RawSession, Visit};
@@ -37,6 +38,7 @@ pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) hosts: Hosts,
     pub(super) cookies: Cookies,
+    pub(super) sign_in_page: Option<SignInPage>,
     pub(super) refusals: Refusals,
     /// Sign-ins and sign-outs under way. They run to their end even if their client disconnects.
     pub(super) changes: Changes,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::jar::{Core, Inner, Jar};
+use super::navigation::SignInPage;
 use super::refusals::Refusals;
 use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
@@ -36,6 +37,7 @@ pub struct Settings {
     plain_http: bool,
     lifetimes: Lifetimes,
     detects_copies: bool,
+    sign_in_at: Option<String>,
 }
 
 /// Why there is no [`Jar`].
@@ -68,6 +70,7 @@ impl Settings {
             plain_http: false,
             lifetimes: Lifetimes::default(),
             detects_copies: true,
+            sign_in_at: None,
         }
     }
 
@@ -90,6 +93,16 @@ impl Settings {
     #[must_use]
     pub fn copy_detection(self, detects_copies: bool) -> Self {
         Self { detects_copies, ..self }
+    }
+
+    /// The path of the sign-in page, such as `/sign-in`. A browser that opens another page without a live session is redirected there
+    /// (303), with the path of the page in `rd`: [`return_path`](super::return_path) reads it after the sign-in. Programs still get
+    /// 401, and so does a request for the sign-in page itself. Without this, browsers get 401, too.
+    ///
+    /// The page must be open to everybody: a handler without [`Session`](super::Session), not below [`signed_in`](super::signed_in).
+    #[must_use]
+    pub fn sign_in_at(self, path: impl Into<String>) -> Self {
+        Self { sign_in_at: Some(path.into()), ..self }
     }
 
     /// One session for all hosts of this domain, such as `example.com`, instead of one for each host. Every host below it is sent
@@ -132,7 +145,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(4),
         };
         let failed = |error: StoreError| OpenError::Store(Box::new(error));
-        let (hosts, cookies) = self.parse()?;
+        let Parsed { hosts, cookies, sign_in_page } = self.parse()?;
         let directory = keys.as_ref().to_owned();
         let ring = KeyRing::load(&directory)?;
         let url =
@@ -168,6 +181,7 @@ impl Settings {
             core,
             hosts,
             cookies,
+            sign_in_page,
             refusals: Refusals::Store { store, committer, committing: tokio::sync::Mutex::new(Some(committing)) },
             changes: Changes::new(),
             tasks: Mutex::new(tasks),
@@ -183,7 +197,7 @@ impl Settings {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn in_memory(self) -> Result<Jar, OpenError> {
-        let (hosts, cookies) = self.parse()?;
+        let Parsed { hosts, cookies, sign_in_page } = self.parse()?;
         let now = Now::read();
         let dates = Dates {
             created_at: now.wall,
@@ -206,11 +220,11 @@ impl Settings {
         tasks.spawn(prune(list, now));
         let core = Arc::new(Core { sessions, key_directory: None });
         let changes = Changes::new();
-        Ok(Jar(Arc::new(Inner { core, hosts, cookies, refusals, changes, tasks: Mutex::new(tasks) })))
+        Ok(Jar(Arc::new(Inner { core, hosts, cookies, sign_in_page, refusals, changes, tasks: Mutex::new(tasks) })))
     }
 
-    /// Returns the hosts and cookies that these settings make.
-    fn parse(&self) -> Result<(Hosts, Cookies), OpenError> {
+    /// Returns what these settings make.
+    fn parse(&self) -> Result<Parsed, OpenError> {
         let bad = |message: &str| OpenError::Setting(message.to_owned());
         let name = AppName::parse(&self.name)
             .ok_or_else(|| bad("the application's name must have 1 to 32 lower-case letters, digits or underscores"))?;
@@ -239,8 +253,20 @@ impl Settings {
             return Err(bad("name at least one origin under which browsers reach the application"));
         }
         let hosts = Hosts::new(sites.origins().to_vec(), sites.domain().cloned(), Vec::new());
-        Ok((hosts, sites.cookies_of_app(&name)))
+        let page = |path: &String| {
+            SignInPage::parse(path)
+                .ok_or_else(|| bad("the sign-in page must be a path such as /sign-in, without a query"))
+        };
+        let sign_in_page = self.sign_in_at.as_ref().map(page).transpose()?;
+        Ok(Parsed { hosts, cookies: sites.cookies_of_app(&name), sign_in_page })
     }
+}
+
+/// Settings that were checked.
+struct Parsed {
+    hosts: Hosts,
+    cookies: Cookies,
+    sign_in_page: Option<SignInPage>,
 }
 
 /// Throws away what has expired, for ever; not while the clock has been set lately, because what a wrong time pruned would be

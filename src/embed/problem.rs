@@ -1,5 +1,8 @@
 //! What may go wrong, as the client is told: problem details (RFC 9457) with a reason that programs can branch on.
 
+use std::error::Error;
+use std::fmt;
+
 use salvo::http::StatusCode;
 use salvo::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use salvo::prelude::{Depot, Request, Response, Writer, async_trait};
@@ -15,80 +18,102 @@ use crate::web::refusal;
 
 /// Why a request is refused. A handler that returns it as its error, by `?`, answers with it.
 ///
-/// The body is `application/problem+json` with `title`, `status`, `reason` (a word from the list below) and `detail` (what to do).
-/// The exact cause of a refused token goes to the log (`sealjar::embed`, level `debug`) and never to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// The body is `application/problem+json` with `title`, `status`, [`reason`](Problem::reason) (a word from the list below) and
+/// `detail`, which is the text of [`Display`](fmt::Display): what to do, for the client. So `{}` may be shown to a user. `{:?}` must
+/// not: it has the exact cause of a refused token, which would help a forger. [`advice`](Problem::advice) is for the developer; it
+/// goes to the log with every answer of status 500 (`sealjar::embed`, level `error`).
+///
+/// With [`Settings::sign_in_at`](super::Settings::sign_in_at), a browser that opens a page without a session gets a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Problem {
     /// 401 `missing`, `invalid`, `expired` or `revoked`: there is no live session. 503 `stale`: the store could not be read for too
     /// long to vouch for any.
-    #[error("no session: {}", .0.cause().unwrap_or("missing or stale"))]
     Session(Refusal),
     /// 403 `forbidden`: a live session without the role that this asks for.
-    #[error("the session has not the role")]
     Role,
     /// 403 `cross-site`: another site may have made the browser send this.
-    #[error("another site may have sent the request")]
     CrossSite,
     /// 400 `authority`: the request does not name exactly one host.
-    #[error("the request does not name exactly one host")]
     Authority,
     /// 421 `misdirected`: a host that is none of the application's origins.
-    #[error("the request names a host that is none of the origins")]
     Misdirected,
     /// 401 `overtaken`: the subject was signed out everywhere during this sign-in.
-    #[error("the subject was signed out everywhere meanwhile")]
     Overtaken,
     /// 503 `not-durable`: the sign-out is in force in this process, but a restart could undo it; it is tried again until it is kept.
-    #[error("the sign-out is not durable yet")]
     NotDurable,
     /// 503 `key-elsewhere`: a token came that is sealed with a key that this process does not hold, perhaps one that another node has
     /// already (or that somebody made up: nobody here can tell); or that its directory revokes and the store does not, so that another
     /// node may still open it. That session could not be ended.
-    #[error("a session's key does not open here, and may elsewhere")]
     KeyElsewhere,
     /// 400 `too-many-cookies`: more than 200 cookies of the session's name came with the request, so some were not looked at. Nothing
     /// was begun or ended.
-    #[error("more cookies of the session's name came than are looked at")]
     TooManyCookies,
     /// 503 `store`: the store cannot be asked, so nothing was begun or ended.
-    #[error("the store cannot be asked")]
     Store,
     /// 503 `no-active-key`, or 500 `does-not-fit`: what the session is to say does not fit a cookie, or breaks a claim's rule.
-    #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(SealError),
     /// 500 `subject`: the application names a subject that is not 1 to 64 bytes of visible ASCII. Nothing was begun or ended.
-    #[error("a subject is 1 to 64 bytes of visible ASCII")]
     Subject,
     /// 500 `does-not-fit`: a name, an address or a role breaks its rule.
-    #[error(transparent)]
-    Field(#[from] BadField),
+    Field(BadField),
     /// 500 `data`: the application's own data cannot be written as JSON.
-    #[error("the session's data cannot be written as JSON")]
     Data,
     /// 500 `no-hoop`: the route lacks the hoop of the [`Jar`](super::Jar).
-    #[error("the route lacks the hoop that looks for a session")]
     NoHoop,
 }
 
 impl Problem {
+    /// Returns the status of the answer.
+    pub fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// Returns the reason for programs, in a word that never changes.
+    pub fn reason(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// Returns what the developer or the operator does about it, or `None` if it is not their fault.
+    pub const fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Misdirected => "list the origin in Settings::new, and let the proxy pass Host on",
+            Self::Store | Self::NotDurable => "look at the database, and at the log of this process",
+            Self::KeyElsewhere => {
+                "give all nodes the same key files; revoke a key with `sealjar keys revoke`, with the store"
+            }
+            Self::Seal(SealError::NoActiveKey) => "run: sealjar keys rotate --activate-in 0s",
+            Self::Seal(_) => "keep less in the session: the whole cookie has at most 4096 bytes",
+            Self::Subject => "name a subject of 1 to 64 bytes of visible ASCII, such as a number",
+            Self::Field(_) => "pass claims that follow the rules of embed::Claims",
+            Self::Data => "use data that serde_json can write: for example, no maps whose keys are not texts",
+            Self::NoHoop => "put Jar::hoop on the router above this route",
+            _ => return None,
+        })
+    }
+
     /// Status, reason, detail.
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         const FIT: &str = "what the session is to hold does not fit; the application's log says why";
         match self {
-            Self::Session(Refusal::Missing) => {
-                (S::UNAUTHORIZED, "missing", "no session cookie came with the request; sign in")
-            }
-            Self::Session(Refusal::Invalid(_)) => {
-                (S::UNAUTHORIZED, "invalid", "the session cookie is not one that is accepted here; sign in again")
-            }
-            Self::Session(Refusal::Expired) => (S::UNAUTHORIZED, "expired", refusal::EXPIRED),
-            Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, "revoked", refusal::REVOKED),
-            Self::Session(Refusal::Stale) => (
-                S::SERVICE_UNAVAILABLE,
-                "stale",
-                "nobody can tell now whether the session was ended; try again in a moment",
-            ),
+            Self::Session(refusal) => match refusal {
+                Refusal::Stale => (
+                    S::SERVICE_UNAVAILABLE,
+                    refusal.reason(),
+                    "nobody can tell now whether the session was ended; try again in a moment",
+                ),
+                Refusal::Missing => {
+                    (S::UNAUTHORIZED, refusal.reason(), "no session cookie came with the request; sign in")
+                }
+                Refusal::Invalid(_) => (
+                    S::UNAUTHORIZED,
+                    refusal.reason(),
+                    "the session cookie is not one that is accepted here; sign in again",
+                ),
+                Refusal::Expired => (S::UNAUTHORIZED, refusal.reason(), refusal::EXPIRED),
+                Refusal::Revoked => (S::UNAUTHORIZED, refusal.reason(), refusal::REVOKED),
+            },
             Self::Role => (S::FORBIDDEN, "forbidden", refusal::ROLE),
             Self::CrossSite => (S::FORBIDDEN, "cross-site", refusal::CROSS_SITE),
             Self::Authority => (S::BAD_REQUEST, "authority", "the request must name exactly one host"),
@@ -131,17 +156,37 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.parts().2)
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Session(refusal) => Some(refusal),
+            Self::Seal(error) => Some(error),
+            Self::Field(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 #[async_trait]
 impl Writer for Problem {
     async fn write(self, _: &mut Request, depot: &mut Depot, response: &mut Response) {
         let (status, reason, detail) = self.parts();
+        // The developer's part, and the rule that was broken.
+        let error = self.source().map_or_else(|| self.to_string(), ToString::to_string);
+        let hint = self.advice();
         match self {
             // With each request while the store is away, or as often as a stranger likes.
             Self::Session(Refusal::Stale) | Self::NotDurable | Self::Store | Self::KeyElsewhere => {
-                sampled!(DEBUG, error = %self, reason, "a request that needs a session failed");
+                sampled!(DEBUG, error, hint, reason, "a request that needs a session failed");
             }
             _ if status.is_server_error() => {
-                sampled!(ERROR, error = %self, reason, "a request that needs a session failed");
+                sampled!(ERROR, error, hint, reason, "a request that needs a session failed");
             }
             _ => {}
         }
@@ -154,6 +199,9 @@ impl Writer for Problem {
         if let (StatusCode::UNAUTHORIZED, Ok(Challenge(cookie))) = (status, depot.get_typed()) {
             headers.insert(WWW_AUTHENTICATE, refusal::challenge(None, cookie));
         }
+        if matches!(self, Self::Session(_)) {
+            depot.insert_typed(LacksSession);
+        }
         let title = status.canonical_reason();
         let body = json!({ "title": title, "status": status.as_u16(), "reason": reason, "detail": detail });
         response.body(format!("{body}\n"));
@@ -163,6 +211,22 @@ impl Writer for Problem {
 /// The challenge of each 401: the name of the session's cookie. The hoop keeps it in the depot.
 #[derive(Debug)]
 pub(super) struct Challenge(pub(super) CookieName);
+
+/// Mark in the depot: an answer said that there is no session. The hoop may turn that 401 into a redirect.
+#[derive(Debug)]
+pub(super) struct LacksSession;
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error)
+    }
+}
+
+impl From<BadField> for Problem {
+    fn from(error: BadField) -> Self {
+        Self::Field(error)
+    }
+}
 
 impl From<CrossSite> for Problem {
     fn from(_: CrossSite) -> Self {

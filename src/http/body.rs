@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
-use salvo::http::header::{CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use salvo::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use salvo::http::{ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
@@ -38,9 +38,14 @@ impl Submission {
         let headers = context.headers();
         let media_type = media_type(headers);
         let mut body = request.take_body();
-        if media_type.is_none() && headers.contains_key(CONTENT_TYPE) {
+        let refused = if is_encoded(headers) {
+            Some(Problem::ContentEncoding)
+        } else {
+            (media_type.is_none() && headers.contains_key(CONTENT_TYPE)).then_some(Problem::MediaType)
+        };
+        if let Some(problem) = refused {
             discard(context.version(), headers, body);
-            return Err(Problem::MediaType);
+            return Err(problem);
         }
         let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)
             .inspect_err(|_| proxy_hints::note_own_cross_site(context))?;
@@ -199,6 +204,14 @@ fn discard_sent(version: Version, body: impl Body + Into<ReqBody>) {
 async fn next_data(body: &mut ReqBody) -> Option<Result<Bytes, Problem>> {
     let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
     Some(frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(|_| Problem::Incomplete))
+}
+
+/// Returns whether the body must be decoded before it is read ([RFC 9110 section
+/// 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)). No coding is taken: a small body could become a large one.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The media type that the headers name, parameters aside; `None` for any other, for none and for several.

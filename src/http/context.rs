@@ -14,13 +14,13 @@ use tracing::Span;
 
 use crate::clock::Now;
 use crate::http::app::App;
-use crate::http::browser;
 use crate::http::pages::Shell;
 use crate::http::pages::texts::Texts;
 use crate::http::problem::Problem;
 use crate::http::request_id::{RequestId, trace_id};
 use crate::id::Site;
 use crate::network::Client;
+use crate::web::browser;
 use crate::web::hosts::{self, Served};
 use crate::web::{cookie, csrf};
 

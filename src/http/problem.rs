@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use salvo::http::StatusCode;
-use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use salvo::http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -60,6 +62,7 @@ pub(crate) enum Reason {
     Malformed,
     Fields,
     MediaType,
+    ContentEncoding,
     TooLarge,
     Incomplete,
     Slow,
@@ -119,6 +122,8 @@ pub(crate) enum Problem {
     PasswordsDiffer,
     /// The body is of a type that is not taken.
     MediaType,
+    /// The body is compressed.
+    ContentEncoding,
     /// The body is too large.
     TooLarge,
     /// The body did not arrive.
@@ -217,6 +222,10 @@ impl Problem {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         match self {
+            // RFC 9110 section 15.5.16.
+            Self::ContentEncoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             Self::Throttled(wait) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
             }

@@ -23,12 +23,7 @@ use std::fmt;
 
 use crate::web::hosts::Hosts;
 use crate::web::origin::Origin;
-
-/// Maximum length in bytes.
-const MAX_BYTES: usize = 2048;
-/// Maximum length in bytes as it stands in a page, where each character that HTML escapes takes five. So a short link cannot ask for
-/// a long page.
-const MAX_ESCAPED_BYTES: usize = MAX_BYTES + 512;
+use crate::web::return_path::{before_query, is_path, is_short};
 
 /// A checked return URL: visible ASCII, fit for a `Location` field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +98,6 @@ impl fmt::Display for ReturnUrl {
     }
 }
 
-/// The length in a page.
-fn escaped_length(text: &str) -> usize {
-    text.bytes().map(|byte| if matches!(byte, b'"' | b'&' | b'\'' | b'<' | b'>') { 5 } else { 1 }).sum()
-}
-
 /// The path of an absolute URL, if the cookie's domain covers its host.
 fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
     hosts.domain()?;
@@ -126,37 +116,8 @@ fn path_on_host<'t>(text: &'t str, own: &Origin) -> Option<Cow<'t, str>> {
     own.is_named_by(authority.as_bytes()).then_some(path)
 }
 
-fn is_short(text: &str) -> bool {
-    text.len() <= MAX_BYTES && escaped_length(text) <= MAX_ESCAPED_BYTES
-}
-
 /// Returns whether this is a path of ours, whether or not there is a page.
 pub(super) fn is_ours(path: &str) -> bool {
     let page = before_query(path);
     page == "/auth" || page.starts_with("/auth/")
-}
-
-fn before_query(path: &str) -> &str {
-    path.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// Returns whether this is a path, perhaps with a query and a fragment, and cannot be read as anything else.
-fn is_path(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let path = before_query(&lower);
-    let dots = |segment: &str| [".", ".."].contains(&segment.replace("%2e", ".").as_str());
-    lower.bytes().all(|byte| byte.is_ascii_graphic())
-        && path.starts_with('/')
-        && !["//", "/%2f", "/%5c"].iter().any(|start| path.starts_with(start))
-        && !path.contains('\\')
-        && !path.split('/').any(dots)
-        && !has_encoded_control(path)
-}
-
-fn has_encoded_control(lower: &str) -> bool {
-    lower.as_bytes().windows(3).any(|triplet| match triplet {
-        [b'%', b'0' | b'1', digit] => digit.is_ascii_hexdigit(),
-        [b'%', b'7', b'f'] => true,
-        _ => false,
-    })
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::access_denied::shell_path;
 use crate::id::Kid;
 
 /// Maximum length of a key file. It is about 250 bytes; this leaves room for comments.
@@ -22,7 +23,7 @@ pub enum RingError {
     /// Others can put keys into the directory.
     #[error(
         "the key directory {} has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
-        directory.display(), directory.display()
+        directory.display(), shell_path(directory)
     )]
     OpenDirectory {
         /// The directory.
@@ -56,7 +57,7 @@ pub enum KeyFileError {
     #[error("not a regular file")]
     NotAFile,
     /// Its mode lets others read or change it.
-    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", path.display())]
+    #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", shell_path(path))]
     TooOpen {
         /// The permission bits.
         mode: u32,
@@ -65,16 +66,22 @@ pub enum KeyFileError {
     },
     /// Its owner is neither the directory's owner, nor this process's user, nor root.
     #[error(
-        "it belongs to the user with the id {uid}, who could change the key; run chown to give it to the directory's owner"
+        "it belongs to the user with the id {uid}, who could change the key; if the key is yours, give it to the directory's owner: \
+         chown {trusted} {}",
+        shell_path(path)
     )]
     StrangeOwner {
         /// The owner.
         uid: u32,
+        /// The directory's owner.
+        trusted: u32,
+        /// The file.
+        path: PathBuf,
     },
     /// A link to a file that others could replace.
     #[error(
         "it is a link into {}, which has mode {mode:04o}, so others could replace the key; run: chmod go-w {}",
-        directory.display(), directory.display()
+        directory.display(), shell_path(directory)
     )]
     OpenDirectory {
         /// The directory that holds the file.
@@ -85,13 +92,16 @@ pub enum KeyFileError {
     /// A link to a file that the owner of its directory could replace.
     #[error(
         "it is a link into {}, which belongs to the user with the id {uid}, who could replace the key; \
-         run chown to give that directory to the key directory's owner", directory.display()
+         if it is meant to hold keys, give it to the key directory's owner: chown {trusted} {}",
+        directory.display(), shell_path(directory)
     )]
     StrangeDirectory {
         /// The directory that holds the file.
         directory: PathBuf,
         /// Its owner.
         uid: u32,
+        /// The owner of the key directory.
+        trusted: u32,
     },
     /// Longer than `MAX_FILE_BYTES`.
     #[error("longer than {MAX_FILE_BYTES} bytes")]

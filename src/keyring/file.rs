@@ -17,7 +17,7 @@ mod tests;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -187,7 +187,9 @@ impl From<ReadError> for KeyFileError {
 /// Writes a key's file durably: a reader sees the old one or the new one, never a part. Nothing is changed if it fails, unless it
 /// was the last flush that failed.
 pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(directory)?;
+    // `tempfile_in` would put this path, which may be below /proc/self/fd, into the error.
+    let open = |path: &Path| File::options().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").make_in(directory, open)?;
     owner.give(file.as_file())?;
     let mode = if is_read_by_group(directory)? { 0o640 } else { 0o600 };
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
 
 use super::error::{KeyFileError, RingError};
 use crate::access_denied;
@@ -21,10 +22,14 @@ const PERMISSIONS: u32 = 0o7777;
 
 /// Returns an error if somebody other than its owner can put keys into this directory.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), RingError> {
-    let open = mode_if_open(directory).map_err(|source| RingError::Directory {
-        directory: directory.to_owned(),
-        source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
-    });
+    let is_directory = |metadata: Metadata| if metadata.is_dir() { Ok(()) } else { Err(Errno::NOTDIR.into()) };
+    let open =
+        fs::metadata(directory).and_then(is_directory).and_then(|()| mode_if_open(directory)).map_err(|source| {
+            RingError::Directory {
+                directory: directory.to_owned(),
+                source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
+            }
+        });
     match open? {
         Some(mode) => Err(RingError::OpenDirectory { directory: directory.to_owned(), mode }),
         None => Ok(()),
@@ -50,7 +55,7 @@ impl TrustedOwners {
     /// Returns an error if somebody else owns a key file, or can replace what the link at `path` leads to.
     pub(super) fn check(self, path: &Path, file: &Metadata) -> Result<(), KeyFileError> {
         if !self.contains(file.uid()) {
-            return Err(KeyFileError::StrangeOwner { uid: file.uid() });
+            return Err(KeyFileError::StrangeOwner { uid: file.uid(), trusted: self.directory, path: path.to_owned() });
         }
         if fs::symlink_metadata(path)?.is_symlink() { self.check_linked(path) } else { Ok(()) }
     }
@@ -60,7 +65,7 @@ impl TrustedOwners {
         for directory in directories_on_the_way(path).or_else(|_| directories_on_the_way(path))? {
             let uid = fs::metadata(&directory)?.uid();
             if !self.contains(uid) {
-                return Err(KeyFileError::StrangeDirectory { directory, uid });
+                return Err(KeyFileError::StrangeDirectory { directory, uid, trusted: self.directory });
             }
             if let Some(mode) = mode_if_open(&directory)? {
                 return Err(KeyFileError::OpenDirectory { directory, mode });

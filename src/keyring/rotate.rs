@@ -39,6 +39,17 @@ pub enum ChangeError {
         /// Why.
         source: io::Error,
     },
+    /// The directory, or one above it, cannot be made.
+    #[error("cannot make the directory {}: {source}", directory.display())]
+    Make {
+        /// The first that cannot be made.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file, or a link to nothing, is where the directory or one above it should be.
+    #[error("{} is not a directory, so no keys can be there", .0.display())]
+    NotADirectory(PathBuf),
     /// `init` where there are keys already.
     #[error("there are keys in {} already", .0.display())]
     NotEmpty(PathBuf),
@@ -95,9 +106,10 @@ impl LockedRing {
     /// Makes the directory (mode 0700) if need be, and in it the first key, active at once on every node.
     ///
     /// # Errors
-    /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read.
+    /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read;
+    /// [`ChangeError::Make`] or [`ChangeError::NotADirectory`] if it cannot be made.
     pub fn init(directory: &Path, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
-        make_directory(directory).map_err(|source| ChangeError::Write { directory: directory.to_owned(), source })?;
+        make_directory(directory)?;
         let ring = Self::lock(directory)?;
         match ring.read() {
             Err(ChangeError::Ring(RingError::Empty { .. })) => {
@@ -200,8 +212,11 @@ impl LockedRing {
         let revoked =
             is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
         let renewing = ring.renewing(key, now);
+        // By the fastest clock of a node.
+        let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
+        let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
         let leaves_none = !others_seal && successor.is_none();
-        Ok(KeyRevocation { ring: self, revoked, successor, renewing, leaves_none })
+        Ok(KeyRevocation { ring: self, revoked, successor, renewing, has_sealed, leaves_none })
     }
 
     /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are
@@ -233,21 +248,42 @@ impl LockedRing {
     }
 
     fn failed(&self, source: io::Error) -> ChangeError {
+        let source = access_denied::explain(&self.directory, Access::WRITE_OK | Access::EXEC_OK, source);
         ChangeError::Write { directory: self.directory.clone(), source }
     }
 }
 
 /// Makes a directory, and those above it that are missing. Made by root, each gets the owner of the one above.
-fn make_directory(directory: &Path) -> io::Result<()> {
+fn make_directory(directory: &Path) -> Result<(), ChangeError> {
+    // Above `/` and above a relative path there is nothing to make.
+    let above = directory_of(directory);
     if directory.is_dir() {
         return Ok(());
     }
-    let above = directory_of(directory);
-    make_directory(above)?;
-    match fs::DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
-        made => made?,
+    if above != directory {
+        make_directory(above)?;
     }
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => {
+            let give = give_to_owner_of(above, directory);
+            give.map_err(|source| ChangeError::Make { directory: directory.to_owned(), source })
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if directory.is_dir() {
+                Ok(())
+            } else {
+                Err(ChangeError::NotADirectory(directory.to_owned()))
+            }
+        }
+        Err(error) => {
+            let source = access_denied::explain(above, Access::WRITE_OK | Access::EXEC_OK, error);
+            Err(ChangeError::Make { directory: directory.to_owned(), source })
+        }
+    }
+}
+
+/// If this is root, gives a directory that was just made the owner of the one above.
+fn give_to_owner_of(above: &Path, directory: &Path) -> io::Result<()> {
     let root = rustix::process::geteuid();
     if !root.is_root() {
         return Ok(());
@@ -269,6 +305,7 @@ pub struct KeyRevocation {
     /// The successor as its file is to be.
     successor: Option<Key>,
     renewing: Vec<Kid>,
+    has_sealed: bool,
     leaves_none: bool,
 }
 
@@ -281,6 +318,11 @@ impl KeyRevocation {
     /// The other keys under which sessions of this key may have been renewed, and live on.
     pub fn renewing(&self) -> &[Kid] {
         &self.renewing
+    }
+
+    /// Whether a node may have sealed with the key. If not, all sessions of this key are forged.
+    pub const fn has_sealed(&self) -> bool {
+        self.has_sealed
     }
 
     /// Whether its file has not revoked it before.

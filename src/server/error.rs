@@ -4,7 +4,7 @@ use std::io;
 
 use crate::config::listen::Listen;
 use crate::http::pages::assets::LogoError;
-use crate::http::tls::TlsError;
+use crate::http::tls::error::TlsError;
 use crate::keyring::RingError;
 use crate::store::error::StoreError;
 

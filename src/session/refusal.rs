@@ -1,9 +1,22 @@
 //! Verdicts: why there is no session, and why none was sealed.
 
+use std::fmt;
+
 use super::claims::BadClaims;
 use crate::seal::TooLarge;
 
-/// Why there is no session. The order is how far the token came: of several tokens the furthest counts.
+/// Why there is no session. Tell a client the text ([`Display`](fmt::Display)) or the [`reason`](Refusal::reason) only: `{:?}` also
+/// prints the cause, which would help a forger.
+///
+/// ```
+/// use sealjar::session::{Cause, Refusal};
+///
+/// let refusal = Refusal::Invalid(Cause::NotAuthentic);
+/// assert_eq!((refusal.reason(), refusal.cause()), ("invalid", Some("not-authentic")));
+/// assert_eq!(refusal.to_string(), "the session cookie is not one that is accepted here");
+/// ```
+///
+/// The order is how far the token came: of several tokens the furthest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// No cookie of our name.
@@ -19,6 +32,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Returns the reason for clients, in a word: `missing`, `invalid`, `expired`, `revoked` or `stale`. The server's answers have the
+    /// same words. They never change.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid(_) => "invalid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Stale => "stale",
+        }
+    }
+
     /// What exactly was wrong with a token, in a word for the log; `None` if there was none, or nothing was wrong with it.
     pub const fn cause(self) -> Option<&'static str> {
         Some(match self {
@@ -35,6 +60,20 @@ impl Refusal {
         })
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is no session cookie",
+            Self::Invalid(_) => "the session cookie is not one that is accepted here",
+            Self::Expired => "the session is past its deadline",
+            Self::Revoked => "the session was ended",
+            Self::Stale => "nobody can tell now whether the session was ended",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 /// What exactly made a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

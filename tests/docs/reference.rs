@@ -123,13 +123,14 @@ fn the_page_of_events_has_every_value_of_their_fields() {
     let audit = read("src/audit.rs");
     let (purposes, failures) = audit.split_once("impl Failure").expect("reasons come after purposes");
     let refusals = read("src/session/refusal.rs");
-    let (causes, _) = refusals.split_once("pub enum Cause").expect("the short names come first");
+    let (_, causes) = refusals.split_once("pub const fn cause").expect("the short names");
+    let (causes, _) = causes.split_once("pub enum Cause").expect("they come before the words");
     let throttle = read("src/http/throttle/counts.rs");
     for (heading, source) in [
         ("### Values of during", purposes),
         ("### Reasons of sign-in-failed", failures),
         ("### Limits of throttled", &*throttle),
-        ("### Causes of token-refused", causes),
+        ("### Causes of token-refused", causes.split_once("\n    }\n").expect("the end of the function").0),
         ("### Events of commands", &*read("src/cli/audit.rs")),
     ] {
         let named: BTreeSet<&str> = source.split(" => \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

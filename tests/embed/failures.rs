@@ -5,7 +5,7 @@ use salvo::catch_panic::CatchPanic;
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 
-use super::{Browser, Shop, refused};
+use super::{Browser, KEYS, Shop, refused};
 
 /// Does what the form says to the session, and then what it says of the answer.
 #[handler]
@@ -83,7 +83,7 @@ async fn a_handler_that_fails_changes_no_cookie_but_for_a_sign_out() {
 async fn no_application_takes_a_session_of_another_with_its_keys() {
     let shop = serve().await;
     shop.sealjar(&["keys", "init"]);
-    let [keys, store] = ["keys", "sign-outs.db"].map(|name| shop.home.path().join(name).display().to_string());
+    let [keys, store] = [KEYS, "sign-outs.db"].map(|name| shop.home.path().join(name).display().to_string());
     let mut addresses = Vec::new();
     for name in ["shop", "forum"] {
         let listening = TcpListener::new("127.0.0.1:0").bind().await;

@@ -7,7 +7,7 @@ use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 use tempfile::TempDir;
 
-use super::{Browser, COOKIE_NAME, PATIENCE, Shop, told};
+use super::{Browser, COOKIE_NAME, KEYS, PATIENCE, Shop, told};
 
 /// Signs in whoever it is told to, changes the data at once, and says who is signed in now.
 #[handler]
@@ -94,7 +94,7 @@ async fn serve() -> (Shop, Jar) {
 
 async fn open(home: &TempDir, address: &str) -> Result<Jar, OpenError> {
     let store = format!("sqlite://{}", home.path().join("sign-outs.db").display());
-    Settings::new("shop", [format!("http://{address}")]).open(home.path().join("keys"), &store).await
+    Settings::new("shop", [format!("http://{address}")]).open(home.path().join(KEYS), &store).await
 }
 
 async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwest::Response {
@@ -272,7 +272,7 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
     list.mark_synced(now);
     let cookie = |name| sealjar::seal::CookieName::new(name).unwrap();
     for (name, passes) in [("__Host-sealjar", false), (COOKIE_NAME, true)] {
-        let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join("keys")).unwrap();
+        let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
         let sessions = Sessions::new(ring, list.clone(), cookie(name), Lifetimes::default());
         let identity = Identity {
             sub: "a",
@@ -309,4 +309,45 @@ async fn refuses_a_store_that_has_accounts() {
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let error = open(&shop.home, &shop.address).await.unwrap_err();
     assert!(matches!(error, OpenError::Setting(_)) && error.to_string().contains("accounts"), "{error}");
+}
+
+#[test]
+fn every_error_of_the_library_is_an_error() {
+    fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
+    is_error::<Problem>();
+    is_error::<OpenError>();
+    is_error::<sealjar::account::BadField>();
+    is_error::<sealjar::account::BadPassword>();
+    is_error::<sealjar::account::credentials::BadBody>();
+    is_error::<sealjar::keyring::KeyFileError>();
+    is_error::<sealjar::keyring::NoKey>();
+    is_error::<sealjar::keyring::RingError>();
+    is_error::<sealjar::keyring::rotate::ChangeError>();
+    is_error::<sealjar::seal::TooLarge>();
+    is_error::<sealjar::seal::token::Malformed>();
+    is_error::<sealjar::session::Refusal>();
+    is_error::<sealjar::session::SealError>();
+    is_error::<sealjar::session::claims::BadClaims>();
+}
+
+#[tokio::test]
+async fn no_debug_text_of_a_jar_has_a_key_or_a_token() {
+    let (shop, jar) = serve().await;
+    let mut browser = Browser::default();
+    assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
+    let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
+    let mut files = std::fs::read_dir(shop.home.path().join(KEYS)).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.extension().is_some_and(|extension| extension == "key")).unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let secret = text.split_once("secret = \"").unwrap().1.split('"').next().unwrap();
+    let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
+    let shown = format!("{jar:?}{jar:#?}{ring:?}{:?}", jar.hoop());
+    assert!(shown.len() > 200, "it says something: {shown}");
+    assert!(!shown.contains(secret) && !shown.contains(&token), "{shown}");
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(secret).unwrap();
+    // Nor as a list of numbers.
+    let compact: String = shown.split_whitespace().collect();
+    let numbers = format!("{:?}", &bytes[..4]).replace(' ', "");
+    assert!(!compact.contains(numbers.trim_matches(['[', ']'])), "{shown}");
 }

@@ -312,3 +312,43 @@ async fn an_account_has_as_many_sessions_as_it_begins() {
         assert_eq!(site.status(session).await, "401 revoked");
     }
 }
+
+#[tokio::test]
+async fn no_action_takes_a_compressed_body() {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let site = Site::new().await;
+    let session = site.login("alice").await;
+    for (path, fields) in ACTIONS {
+        for codings in [
+            &["gzip"][..],
+            &["br"],
+            &["GZIP"],
+            &["identity, gzip"],
+            &["identity", "deflate"],
+            &["unknown"],
+            &["gzip;q=0"],
+            &["\u{e4}"],
+        ] {
+            for page in [false, true] {
+                let request = site.post(path).session(&session).body(FORM, fields);
+                let request =
+                    codings.iter().fold(request, |request, coding| request.header("content-encoding", coding));
+                let answer = if page { request.navigate() } else { request }.send().await;
+                assert_eq!(answer.status, 415, "{path} {codings:?}");
+                if !page {
+                    assert_eq!(answer.verdict(), "415 content-encoding", "{path} {codings:?}");
+                    assert_eq!(answer.header("accept-encoding"), Some("identity"), "{path} {codings:?}");
+                }
+                assert!(answer.session.is_none(), "{path} {codings:?}");
+            }
+        }
+    }
+    assert_eq!(site.status(&session).await, "200", "nothing was ended or changed");
+    for coding in ["identity", "Identity", "", " , identity"] {
+        let login = site.post("/auth/login").header("content-encoding", coding).json(&login_body("alice", PASSWORD));
+        assert_eq!(login.send().await.verdict(), "200", "{coding:?}");
+    }
+    // A proxy that asks about a visitor's request sends the visitor's fields.
+    let asked = site.get("/auth/verify").header("content-encoding", "gzip").session(&session).send().await;
+    assert_eq!(asked.verdict(), "200");
+}

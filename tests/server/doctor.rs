@@ -107,6 +107,12 @@ fn copy_key(home: &Home, to: &str) {
     fs::copy(key_file(home), home.path(to)).expect("copied");
 }
 
+/// A remedy, with the path of the home: whoever pastes it into a shell is in another directory.
+fn in_home(home: &Home, remedy: &str) -> String {
+    let path = home.path("");
+    remedy.replace("HOME", path.to_str().expect("text").trim_end_matches('/'))
+}
+
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
 }
@@ -169,7 +175,7 @@ fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
     assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
-    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "log");
+    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "told to stop");
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
             site(&["tls.certificate=nowhere", "tls.private_key=nowhere"]),
             "tls.certificate",
             "problem",
-            "tls.private_key",
+            "tls.private_key name PEM files",
         ),
         (set("pages.logo=nowhere.svg"), "pages.logo", "problem", "at most 256 KiB"),
         (site(&[trusting, "http.idle_timeout=60s"]), "http.idle_timeout", "warning", "75s"),
@@ -303,14 +309,14 @@ fn warnings_fail_if_strict_and_a_bad_configuration_fails_apart() {
 fn finds_what_is_wrong_with_key_files_and_everything_else() {
     type Harm = fn(&Home);
     let cases: [(Harm, &str, &str, &str); 11] = [
-        (|home| chmod(&home.path("keys"), 0o755), "keys.directory", "warning", "chmod 700 keys"),
-        (|home| chmod(&home.path("keys"), 0o770), "keys.directory", "problem", "chmod 700 keys"),
-        (|home| chmod(&home.path("keys"), 0o777), "keys.directory", "problem", "chmod 700 keys"),
+        (|home| chmod(&home.path("keys"), 0o755), "keys.directory", "warning", "chmod 700 HOME/keys"),
+        (|home| chmod(&home.path("keys"), 0o770), "keys.directory", "problem", "chmod 700 HOME/keys"),
+        (|home| chmod(&home.path("keys"), 0o777), "keys.directory", "problem", "chmod 700 HOME/keys"),
         (|home| chmod(&home.path(""), 0o777), "keys.directory", "problem", "chmod o-w"),
         (|home| chmod(&home.path(""), 0o777), "store.file", "problem", "chmod o-w"),
-        (|home| chmod(&key_file(home), 0o644), "keys.files", "problem", "chmod 600 keys/"),
-        (|home| copy_key(home, "keys/copy.key"), "keys.files", "problem", "rm keys/copy.key"),
-        (|home| copy_key(home, "keys/.backup"), "keys.copies", "warning", "rm keys/.backup"),
+        (|home| chmod(&key_file(home), 0o644), "keys.files", "problem", "chmod 600 HOME/keys/"),
+        (|home| copy_key(home, "keys/copy.key"), "keys.files", "problem", "rm HOME/keys/copy.key"),
+        (|home| copy_key(home, "keys/.backup"), "keys.copies", "warning", "rm HOME/keys/.backup"),
         (|home| fs::write(key_file(home), "").expect("written"), "keys.files", "problem", "put the file back"),
         (
             |home| fs::remove_file(key_file(home)).expect("removed"),
@@ -329,7 +335,7 @@ fn finds_what_is_wrong_with_key_files_and_everything_else() {
         let home = home();
         harm(&home);
         let found = doctor(&home, &[]);
-        found.has(check, level, remedy);
+        found.has(check, level, &in_home(&home, remedy));
         assert_eq!(found.levels("store.open"), ["ok"]);
         if check == "keys.directory" {
             assert_eq!(found.levels("keys.files"), ["ok"], "said once");
@@ -419,8 +425,8 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
 
     type Harm = fn(&Home);
     let cases: [(Harm, &str, &str); 5] = [
-        (|home| chmod(&home.path("sealjar.db"), 0o644), "store.file", "chmod 600 sealjar.db"),
-        (|home| chmod(&home.path("sealjar.db"), 0o620), "store.file", "chmod 600 sealjar.db"),
+        (|home| chmod(&home.path("sealjar.db"), 0o644), "store.file", "chmod 600 HOME/sealjar.db"),
+        (|home| chmod(&home.path("sealjar.db"), 0o620), "store.file", "chmod 600 HOME/sealjar.db"),
         (
             |home| fs::remove_file(home.path("sealjar.db")).expect("removed"),
             "store.open",
@@ -441,7 +447,7 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
         let home = home_at_rest().await;
         harm(&home);
         let found = doctor(&home, &[]);
-        found.has(check, "problem", remedy);
+        found.has(check, "problem", &in_home(&home, remedy));
         assert_eq!(found.levels("keys.active"), ["ok"]);
     }
 

@@ -27,6 +27,7 @@ mod must_change;
 mod output;
 mod password;
 mod protocol;
+mod ready;
 mod reload;
 mod restored;
 mod slow;

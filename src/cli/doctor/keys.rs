@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 
 use super::files::{self, OTHERS};
 use super::report::{Report, count};
-use crate::access_denied::AccessDenied;
+use crate::access_denied::{AccessDenied, shell_path};
 use crate::bounded_file;
 use crate::cli::error::CliError;
 use crate::clock::{CLOCK_SKEW, UnixTime};
@@ -89,7 +89,7 @@ fn check_directory(directory: &Path, report: &mut Report) {
     const CHECK: &str = "keys.directory";
     let (shown, read_only) = (directory.display(), files::is_mounted_read_only(directory));
     let mode = files::mode(directory).unwrap_or_default();
-    let close = format!("chmod 700 {shown}");
+    let close = format!("chmod 700 {}", shell_path(directory));
     if let Err(RingError::OpenDirectory { .. }) = check_open(directory) {
         let found = format!("{shown} has mode {mode:04o}, so others can put keys there, and the whole ring is refused");
         report.problem(CHECK, found, close);
@@ -97,11 +97,14 @@ fn check_directory(directory: &Path, report: &mut Report) {
         report.warning(CHECK, format!("{shown} has mode {mode:04o}, so others can see which keys there are"), close);
     }
     if let Some(owner) = files::strange_owner(directory) {
-        let remedy = format!("chown it to the server's user, and run doctor as that user: chown -R sealjar {shown}");
+        let remedy = format!(
+            "chown it to the server's user, and run doctor as that user: chown -R sealjar {}",
+            shell_path(directory)
+        );
         report.problem(CHECK, format!("{shown} belongs to the user {owner}, who can put keys there"), remedy);
     }
     if let Some(above) = files::open_directory_above(directory) {
-        let remedy = format!("chmod o-w {}", above.display());
+        let remedy = format!("chmod o-w {}", shell_path(&above));
         report.problem(
             CHECK,
             format!("others can put another in the place of {shown}, in {}", above.display()),
@@ -123,7 +126,7 @@ fn check_copies(directory: &Path, report: &mut Report) {
         let text = bounded_file::read(&path, MAX_FILE_BYTES).unwrap_or_default();
         if let Ok(key) = parse(str::from_utf8(&text).unwrap_or_default()) {
             let found = format!("{} is a copy of the key {}, which outlives it", path.display(), key.kid());
-            report.warning(CHECK, found, format!("rm {}", path.display()));
+            report.warning(CHECK, found, format!("rm {}", shell_path(&path)));
         }
     }
     report.ok_otherwise(CHECK, "no copies under other names");
@@ -131,16 +134,16 @@ fn check_copies(directory: &Path, report: &mut Report) {
 
 fn remedy(path: &Path, reason: &KeyFileError) -> String {
     match reason {
-        KeyFileError::TooOpen { .. } => format!("chmod 600 {}", path.display()),
+        KeyFileError::TooOpen { .. } => format!("chmod 600 {}", shell_path(path)),
         KeyFileError::WrongName { expected } => {
-            format!("if there is no {expected}.key, give it that name; else: rm {}", path.display())
+            format!("if there is no {expected}.key, give it that name; else: rm {}", shell_path(path))
         }
-        KeyFileError::StrangeOwner { .. } => {
-            format!("if it is the key as you made it, chown it to the directory's owner: {}", path.display())
+        KeyFileError::StrangeOwner { trusted, .. } => {
+            format!("if it is the key as you made it: chown {trusted} {}", shell_path(path))
         }
-        KeyFileError::OpenDirectory { directory, .. } => format!("chmod go-w {}", directory.display()),
-        KeyFileError::StrangeDirectory { directory, .. } => {
-            format!("chown it to the key directory's owner: {}", directory.display())
+        KeyFileError::OpenDirectory { directory, .. } => format!("chmod go-w {}", shell_path(directory)),
+        KeyFileError::StrangeDirectory { directory, trusted, .. } => {
+            format!("if it is meant to hold keys: chown {trusted} {}", shell_path(directory))
         }
         KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => denied.remedy.clone(),
         KeyFileError::Io(_) => "run doctor as the server's user, to whom the file must belong".to_owned(),
@@ -187,7 +190,8 @@ fn check_ring(config: &Config, ring: &KeyRing, now: UnixTime, report: &mut Repor
 
 fn check_active(config: &Config, key: &Key, now: UnixTime, report: &mut Report) {
     let (kid, dates) = (key.kid(), key.dates());
-    let since = dates.activates_at.unwrap_or(dates.created_at);
+    // The first key activates before it is made, so that it seals at once by the slowest clock.
+    let since = dates.activates_at.unwrap_or(dates.created_at).max(dates.created_at);
     report.ok("keys.active", format!("{kid} seals since {since}"));
     let (every, age) = (config.keys.rotate_every.0, now.since(since));
     let days = count((age.as_secs() / 86_400) as usize, "day");

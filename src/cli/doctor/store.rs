@@ -7,6 +7,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::files::{self, GROUP_WRITES, OTHERS};
 use super::report::{Report, count};
+use crate::access_denied::shell_path;
 use crate::cli::keys::status::Compared;
 use crate::clock::Now;
 use crate::config::Config;
@@ -80,20 +81,24 @@ fn check_file(path: &Path, config: &Config, report: &mut Report) {
         let (shown, mode) = (file.display(), files::mode(&file).unwrap_or_default());
         if mode & (OTHERS | GROUP_WRITES) != 0 {
             let found = format!("{shown} has mode {mode:04o}, so others get at accounts and password hashes");
-            report.problem(CHECK, found, format!("chmod 600 {shown}; if others may have read it, new passwords"));
+            report.problem(
+                CHECK,
+                found,
+                format!("chmod 600 {}; if others may have read it, new passwords", shell_path(&file)),
+            );
         }
         if file.exists() && access(&file, Access::READ_OK | Access::WRITE_OK).is_err() {
             let remedy = "let it belong to the server's user, and run doctor as that user: chown sealjar";
             report.problem(
                 CHECK,
                 format!("{shown} cannot be read and written by this user"),
-                format!("{remedy} {shown}"),
+                format!("{remedy} {}", shell_path(&file)),
             );
         }
     }
     if let Some(above) = files::open_directory_above(path) {
         let found = format!("others can put another file in the place of {}, in {}", path.display(), above.display());
-        report.problem(CHECK, found, format!("chmod o-w {}", above.display()));
+        report.problem(CHECK, found, format!("chmod o-w {}", shell_path(&above)));
     }
     let same =
         |a: &Path, b: &Path| std::fs::canonicalize(a).ok().is_some_and(|a| std::fs::canonicalize(b).ok() == Some(a));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::files::{self, OTHERS};
 use super::report::Report;
+use crate::access_denied::shell_path;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::http::tls::{Source, Tls};
@@ -23,7 +24,11 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let (key, mode) = (files.private_key.display(), files::mode(&files.private_key).unwrap_or_default());
     if mode & OTHERS != 0 {
         let found = format!("{key} has mode {mode:04o}, so everybody here can pose as this server");
-        report.problem("tls.private_key", found, format!("chmod o= {key}; if others may have read it, a new key"));
+        report.problem(
+            "tls.private_key",
+            found,
+            format!("chmod o= {}; if others may have read it, a new key", shell_path(&files.private_key)),
+        );
     } else {
         report.ok("tls.private_key", format!("{key} has mode {mode:04o}"));
     }
@@ -31,11 +36,19 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     let renew = "renew it; the server reads it again by itself";
     match Tls::open(source, config.tls.min_version) {
         Err(error) => {
-            let remedy = "name PEM files that fit each other in tls.certificate and tls.private_key";
-            report.problem(CHECK, error.to_string(), remedy);
+            report.problem(CHECK, error.to_string(), error.remedy());
         }
         Ok(tls) if tls.expires_at() <= now => {
             report.problem(CHECK, format!("{certificate} has expired at {}", tls.expires_at()), renew);
+        }
+        Ok(tls) if tls.valid_from() > now => {
+            let found = format!("{certificate} is valid only from {} on", tls.valid_from());
+            report.problem(CHECK, found, "correct the clock, or use the old certificate until then");
+        }
+        Ok(tls) if let Some(number) = tls.out_of_order() => {
+            let found = format!("in {certificate}, certificate {number} was not issued by the one after it");
+            let remedy = "put the certificate of the server first, and after each certificate the one that issued it";
+            report.warning(CHECK, found, remedy);
         }
         Ok(tls) if tls.expires_at() < now.plus(SOON) => {
             report.warning(CHECK, format!("{certificate} expires at {}", tls.expires_at()), renew);

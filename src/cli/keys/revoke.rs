@@ -38,6 +38,7 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
     let successor = revocation.successor();
     successor.iter().for_each(|kid| record(settings, Change::KeyPublished, Changed::Key(*kid)));
     let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
+    let has_sealed = revocation.has_sealed();
     let leaves_none = revocation.leaves_none();
     let is_new = revocation.is_new();
     let logged = match opened {
@@ -66,11 +67,16 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
         errln!("made a successor; it is active");
         outln!("{successor}");
     }
+    if !has_sealed {
+        errln!("it has never sealed, so nobody is logged out");
+    }
     if !renewing.is_empty() {
-        errln!(
-            "sessions of it that were renewed under another key live on; if it was stolen, revoke these as well: {}",
-            renewing.join(", ")
-        );
+        let sessions = if has_sealed {
+            "sessions of it that were renewed under another key live on; if it was stolen, revoke these as well"
+        } else {
+            "only if it was stolen, revoke these as well, because forged sessions can have been renewed under them"
+        };
+        errln!("{sessions}: {}", renewing.join(", "));
     }
     if leaves_none {
         errln!("no key seals now, so nobody can sign in until there is one: sealjar keys rotate --activate-in 0s");
@@ -167,7 +173,11 @@ async fn without_files(
         ChangeError::Ring(_) | ChangeError::Write { .. } | ChangeError::NoSuchKey(_) => {
             opened.is_opened_by_a_node(kid).await
         }
-        ChangeError::NotEmpty(_) | ChangeError::Revoked(_) | ChangeError::OnlyActive(_) => false,
+        ChangeError::NotEmpty(_)
+        | ChangeError::Revoked(_)
+        | ChangeError::OnlyActive(_)
+        | ChangeError::Make { .. }
+        | ChangeError::NotADirectory(_) => false,
     };
     let failure = CliError::from(error);
     if !is_to_be_refused {

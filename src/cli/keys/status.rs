@@ -12,7 +12,7 @@ use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
 use crate::store::node::{LIVE, Node};
 
-/// Succeeds if every live node opens with all keys that are not revoked here and with none that is, and seals with the key that is
+/// Succeeds if there is a live node, and every live node opens with all keys that are not revoked here and with none that is, and seals with the key that is
 /// active here.
 pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliError> {
     // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
@@ -42,10 +42,20 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
         return Err(CliError::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
     }
     match live.count() {
-        0 => errln!("no node has reported within {} s, so there is none to hold the ring against", LIVE.as_secs()),
-        live => errln!("{live} of {live} live nodes hold this ring"),
+        0 => {
+            let message = format!(
+                "no server has reported to this store within {} s, so there is none to compare",
+                LIVE.as_secs()
+            );
+            Err(CliError::failed(message).hint(
+                "start a server, or name the servers' store with --store or --config; an application that embeds Sealjar does not report",
+            ))
+        }
+        live => {
+            errln!("{live} of {live} live nodes hold this ring");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn print(compared: &[Compared<'_>]) {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::http::browser;
 use crate::http::context::Context;
 use crate::http::forms::{Entry, SignInForm};
 use crate::http::pages::SignInPage;
@@ -10,6 +9,7 @@ use crate::http::pages::texts::{SignIn, Texts};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::session::{Refusal, Verified};
+use crate::web::browser;
 
 /// `GET /auth/login`: the form. `rd` in the query is the return URL; one that leads away from here is ignored.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {

@@ -47,8 +47,14 @@ const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Proble
 /// The same for routes that are served for every host.
 const ADMITTED_FOR_ANY_HOST: [Problem; 3] = [Problem::Authority, Problem::TooLarge, FAILED];
 /// Problems of every route that reads a body.
-const SUBMITTED: [Problem; 5] =
-    [Problem::CrossSite, Problem::FormToken, Problem::MediaType, Problem::Incomplete, Problem::Slow];
+const SUBMITTED: [Problem; 6] = [
+    Problem::CrossSite,
+    Problem::FormToken,
+    Problem::MediaType,
+    Problem::ContentEncoding,
+    Problem::Incomplete,
+    Problem::Slow,
+];
 const MALFORMED: [Problem; 2] = [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
 pub(super) const NO_SESSION: [Problem; 6] = [
     Problem::Session(Refusal::Missing),

@@ -58,7 +58,7 @@ impl Problem {
             Self::KeyElsewhere => errors.key_elsewhere,
             Self::Seal(SealError::NoActiveKey) => errors.no_active_key,
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => errors.does_not_fit,
-            Self::NotJson | Self::Fields(_) | Self::MediaType => errors.form,
+            Self::NotJson | Self::Fields(_) | Self::MediaType | Self::ContentEncoding => errors.form,
             Self::LoginName(_) => errors.login_name,
             Self::TooLarge => errors.too_large,
             Self::Incomplete => errors.incomplete,

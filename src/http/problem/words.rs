@@ -96,6 +96,11 @@ impl Problem {
             Self::MediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, R::MediaType, "send application/json or application/x-www-form-urlencoded")
             }
+            Self::ContentEncoding => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                R::ContentEncoding,
+                "this server takes no compressed bodies; send the body as it is, without Content-Encoding",
+            ),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, R::TooLarge, "the body is larger than this server takes"),
             Self::Incomplete => (S::BAD_REQUEST, R::Incomplete, "the body ended before it was complete"),
             Self::Slow => (S::REQUEST_TIMEOUT, R::Slow, "the body did not arrive in time; send the request again"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::web::hosts::Domain;
+use crate::web::return_path::{MAX_BYTES, escaped_length};
 
 fn hosts(domain: Option<&str>) -> Hosts {
     let origins = ["https://app.example.com", "https://auth.example.com:8443"];

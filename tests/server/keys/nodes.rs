@@ -73,8 +73,9 @@ impl Waiting {
 async fn every_node_reports_its_keys_and_stops_to_when_it_is_stopped() {
     let home = Home::new();
     let (code, nodes, said) = status(&home);
-    assert_eq!((code, nodes.len()), (Some(0), 0));
-    assert!(said.contains("no node has reported within 30 s"), "{said}");
+    assert_eq!((code, nodes.len()), (Some(1), 0));
+    assert!(said.contains("no server has reported to this store within 30 s"), "{said}");
+    assert!(said.contains("\nhint: start a server"), "{said}");
 
     let (mut one, mut other) = (start(&home, "one", "keys"), start(&home, "other", "keys"));
     let first = active(&home.keys());

@@ -177,7 +177,10 @@ fn a_key_of_another_user_stops_the_ring() {
     let reason = format!("it belongs to the user with the id {STRANGER}, who could change the key");
     assert!(line["error"].as_str().is_some_and(|error| error.contains(&reason)), "{line}");
     let refused = home.run(&["keys", "rotate"]);
-    assert!(text(&refused.stderr).contains(&reason), "{}", text(&refused.stderr));
+    let remedy = format!("chown {SERVER} {}", key.display());
+    for part in [&reason, &remedy] {
+        assert!(text(&refused.stderr).contains(part), "{}", text(&refused.stderr));
+    }
     chown(&key, Some(0), Some(SERVER)).expect("this runs as root");
     server.wait_for("can be read again");
     // A link to a key that its directory's owner can replace.
@@ -211,9 +214,10 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
     home.ok(&["keys", "init", "--keys", "above/keys"]);
     give(&home.path("."), SERVER, SERVER);
     let key = format!("keys/{}.key", active(&home.keys()));
+    let run = |change: &str, path: &str| format!("run: chmod {change} {}", home.path(path).display());
     let cases: [(&str, u32, u32, &str, String); 7] = [
-        ("keys", 0o000, SERVER, "keys", "run: chmod u+rwx keys".to_owned()),
-        ("keys", 0o300, SERVER, "keys", "run: chmod u+rwx keys".to_owned()),
+        ("keys", 0o000, SERVER, "keys", run("u+rwx", "keys")),
+        ("keys", 0o300, SERVER, "keys", run("u+rwx", "keys")),
         (
             "keys",
             0o700,
@@ -221,7 +225,7 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
             "keys",
             format!("run this as root; or, if it is meant for the user {SERVER}, give it to that user"),
         ),
-        (&key, 0o000, SERVER, "keys", format!("run: chmod u+rw {key}")),
+        (&key, 0o000, SERVER, "keys", run("u+rw", &key)),
         (
             &key,
             0o600,
@@ -229,7 +233,7 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
             "keys",
             format!("run this as the user {STRANGER} or root; or, if it is meant for the user {SERVER}, "),
         ),
-        ("above", 0o000, SERVER, "above/keys", "run: chmod u+x above".to_owned()),
+        ("above", 0o000, SERVER, "above/keys", run("u+x", "above")),
         ("above", 0o700, 0, "above/keys", format!("run this as root, or let the user {SERVER} enter that directory")),
     ];
     for (path, mode, uid, keys, remedy) in cases {
@@ -249,4 +253,44 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
         chown(home.path(path), Some(SERVER), None).expect("this runs as root");
         chmod(&home.path(path), before.mode() & 0o777);
     }
+}
+
+#[test]
+fn who_may_read_the_keys_but_not_change_them_is_told_why() {
+    let home = Home::new();
+    home.ok(&["keys", "init", "--keys", "my keys"]);
+    fs::create_dir(home.path("other")).expect("makes");
+    give(&home.path("."), SERVER, SERVER);
+    chown(home.path("other"), Some(0), Some(0)).expect("this runs as root");
+    let kid = active(&home.keys());
+    let refused = |arguments: &[&str]| {
+        let output = as_server(&home, &home.command(arguments)).output().expect("setpriv runs");
+        assert_eq!(output.status.code(), Some(74), "{arguments:?}");
+        text(&output.stderr)
+    };
+    let facts = |path: &str, mode, uid| {
+        format!("{path} has mode {mode} and belongs to the user {uid}, and this process runs as the user {SERVER}")
+    };
+    for (directory, quoted) in [
+        ("keys", home.path("keys").display().to_string()),
+        ("my keys", format!("'{}'", home.path("my keys").display())),
+    ] {
+        chmod(&home.path(directory), 0o500);
+        for arguments in [&["keys", "rotate"][..], &["keys", "revoke", &kid, "--replace"]] {
+            if directory != "keys" && arguments.len() > 2 {
+                continue;
+            }
+            let said = refused(&[arguments, &["--keys", directory]].concat());
+            let message = format!(
+                "cannot write in the key directory {directory}: Permission denied (os error 13); {}; run: chmod u+rwx {quoted}\n",
+                facts(directory, "0500", SERVER)
+            );
+            assert!(said.contains(&message), "{arguments:?}: {said}");
+        }
+        chmod(&home.path(directory), 0o700);
+    }
+    let said = refused(&["keys", "init", "--keys", "other/a/keys"]);
+    let message =
+        format!("cannot make the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
+    assert!(said.contains(&message) && said.contains("; run this as root; or, "), "{said}");
 }

@@ -26,8 +26,10 @@ async fn a_directory_that_others_can_write_stops_the_ring() {
     fs::remove_file(home.path("keys/.lock")).expect("removes");
     for mode in [0o777, 0o1777, 0o770, 0o702] {
         chmod(&home.path("keys"), mode);
-        let reason =
-            format!("the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w keys");
+        let reason = format!(
+            "the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
+            home.path("keys").display()
+        );
         is_because(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
         assert_eq!(server.status(&session).await, "200");
         for command in [&["keys", "rotate"][..], &["keys", "init"], &["keys", "list"]] {

@@ -201,10 +201,10 @@ def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_pat
     empty = tmp_path / "empty.pem"
     empty.write_text("")
     cases = [
-        (certificate, other_key, 74, "cannot be used"),
+        (certificate, other_key, 74, "does not belong to the certificate"),
         (tmp_path / "nowhere.pem", key, 74, "cannot read"),
-        (empty, key, 74, "has no certificate in PEM"),
-        (certificate, empty, 74, "has no private key in PEM"),
+        (empty, key, 74, "has no certificate that can be used: it is empty"),
+        (certificate, empty, 74, "has no private key that can be used: it is empty"),
         (certificate, "", 78, "setting tls.private_key"),
         ("", key, 78, "setting tls.certificate"),
     ]

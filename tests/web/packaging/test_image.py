@@ -1,13 +1,15 @@
 """The Dockerfile, which nobody builds here, and the Debian package's list: what they name is there, and what they say of each
 other's places and numbers is the same."""
 
+import json
 import re
 import shutil
+import subprocess
 import tomllib
 
 import yaml
 from files import DEPLOY, run, sealjar
-from harness import ROOT
+from harness import PATIENCE, ROOT, Sealjar
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -55,6 +57,25 @@ def test_it_runs_as_who_it_is_on_kubernetes():
     assert f"-o {user.replace(':', ' -g ')} /var/lib/sealjar" in DOCKERFILE.read_text()
     ports = [str(port["containerPort"]) for port in pod["containers"][0]["ports"]]
     assert instructions("EXPOSE") == [" ".join(ports)]
+
+
+def test_the_health_check_asks_where_the_server_listens(tmp_path):
+    (check,) = instructions("HEALTHCHECK")
+    command = json.loads(check.partition("CMD ")[2])
+    assert command[0] == json.loads(instructions("ENTRYPOINT")[0])[0]
+    # All commands in the container have the listeners, because no flag sets them.
+    assert [json.loads(line) for line in instructions("CMD")] == [["serve"]]
+    variables = dict(pair.split("=") for pair in instructions("ENV")[0].split())
+    assert [variables[f"SEALJAR_HTTP__{name}"].rpartition(":")[2] for name in ("LISTEN", "ADMIN_LISTEN")] == instructions("EXPOSE")[
+        0
+    ].split()
+    server = Sealjar(tmp_path).start()
+    admin = f"0.0.0.0:{server.admin_port}"
+    for address, code in [(admin, 0), ("0.0.0.0:1", 1)]:
+        environment = {**Sealjar.without_settings(), **variables, "SEALJAR_HTTP__ADMIN_LISTEN": address}
+        done = subprocess.run([Sealjar.program(), *command[1:]], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == code, done.stderr
+    server.stop()
 
 
 def test_it_is_built_with_the_rust_that_the_package_asks_for():

@@ -1,0 +1,67 @@
+//! Why a certificate cannot be used, and what to do.
+
+use std::path::PathBuf;
+
+use tokio_rustls::rustls;
+
+use super::pem::Content;
+use crate::access_denied::shell_path;
+use crate::bounded_file::ReadError;
+
+/// Reason why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read {}: {source}", path.display())]
+    File { path: PathBuf, source: ReadError },
+    #[error("{} has no certificate that can be used: {found}", path.display())]
+    NoCertificate { path: PathBuf, found: Content },
+    #[error("{} has no private key that can be used: {found}", path.display())]
+    NoKey { path: PathBuf, found: Content },
+    #[error("the private key in {} does not belong to the certificate in {}", private_key.display(), certificate.display())]
+    Mismatch { certificate: PathBuf, private_key: PathBuf },
+    #[error(
+        "the private key in {} belongs to certificate {number} in {}, and not to the first one",
+        private_key.display(), certificate.display()
+    )]
+    Order { certificate: PathBuf, private_key: PathBuf, number: usize },
+    #[error("the certificate cannot be read: {0}")]
+    BadCertificate(x509_cert::der::Error),
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(rustls::Error),
+    #[error("the private key cannot be used: {0}")]
+    UnusableKey(rustls::Error),
+    #[error("cannot make a certificate: {0}")]
+    SelfSigned(rcgen::Error),
+}
+
+impl TlsError {
+    /// Returns what to do.
+    pub(crate) fn remedy(&self) -> String {
+        match self {
+            Self::File { .. } => {
+                "tls.certificate and tls.private_key name PEM files that the server's user can read; --tls-self-signed tries it \
+                 without any"
+                    .to_owned()
+            }
+            Self::NoCertificate { path, found } => found.remedy_for_certificate(&shell_path(path)),
+            Self::NoKey { path, found } => found.remedy_for_key(&shell_path(path)),
+            Self::Mismatch { certificate, private_key } => format!(
+                "name two files that fit each other; these commands then print the same: openssl x509 -noout -pubkey -in {}, and openssl \
+                 pkey -pubout -in {}",
+                shell_path(certificate),
+                shell_path(private_key)
+            ),
+            Self::Order { .. } => {
+                "put the certificate of the server first, and after each certificate the one that issued it".to_owned()
+            }
+            Self::UnusableKey(_) => {
+                "use a key for RSA (2048 to 8192 bits), ECDSA with P-256 or P-384, or Ed25519, and a certificate for it"
+                    .to_owned()
+            }
+            Self::BadCertificate(_) | Self::Unusable(_) | Self::SelfSigned(_) => {
+                "use an X.509 certificate of version 3 for a server; openssl x509 -noout -text shows what it has"
+                    .to_owned()
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Certificates and private keys in PEM ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)), and what a file has in their place.
+
+use std::fmt;
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// ASN.1 tags of DER: a sequence, and the version of PKCS #12 ([RFC 7292](https://www.rfc-editor.org/rfc/rfc7292#section-4)) in it.
+const SEQUENCE: u8 = 0x30;
+const VERSION_3: [u8; 3] = [0x02, 0x01, 0x03];
+
+/// Content of a file that lacks what was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Empty,
+    ByteOrderMark,
+    Der,
+    Pkcs12,
+    Pkcs7,
+    Certificate,
+    /// OpenSSL's own format, with the purposes of the certificate.
+    TrustedCertificate,
+    CertificateRequest,
+    PrivateKey,
+    EncryptedKey,
+    PublicKey,
+    SshKey,
+    Other,
+}
+
+/// Reads all certificates, the server's own first.
+pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Content> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| Content::of(bytes))
+}
+
+/// Reads the first private key.
+pub(super) fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Content> {
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|_| Content::of(bytes))
+}
+
+impl Content {
+    fn of(bytes: &[u8]) -> Self {
+        if bytes.trim_ascii().is_empty() {
+            return Self::Empty;
+        }
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            return Self::ByteOrderMark;
+        }
+        if let [SEQUENCE, length, rest @ ..] = bytes {
+            // A long length has its own length in the lower bits.
+            let digits = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
+            let is_pkcs12 = rest.get(digits..).is_some_and(|content| content.starts_with(&VERSION_3));
+            return if is_pkcs12 { Self::Pkcs12 } else { Self::Der };
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let labels = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+        let found: Vec<Self> = labels.filter_map(Self::of_label).collect();
+        if found.contains(&Self::EncryptedKey) || text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Self::EncryptedKey;
+        }
+        found.first().copied().unwrap_or(Self::Other)
+    }
+
+    fn of_label(label: &str) -> Option<Self> {
+        Some(match label {
+            "CERTIFICATE" | "X509 CERTIFICATE" => Self::Certificate,
+            "TRUSTED CERTIFICATE" => Self::TrustedCertificate,
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Self::CertificateRequest,
+            "ENCRYPTED PRIVATE KEY" => Self::EncryptedKey,
+            "OPENSSH PRIVATE KEY" => Self::SshKey,
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => Self::PublicKey,
+            "PKCS7" | "CMS" => Self::Pkcs7,
+            _ if label.ends_with("PRIVATE KEY") => Self::PrivateKey,
+            _ => return None,
+        })
+    }
+
+    /// Returns what to do with the file `path` (quoted for a shell), which should have the certificate.
+    pub(super) fn remedy_for_certificate(self, path: &str) -> String {
+        match self {
+            Self::Der => format!("convert it: openssl x509 -inform DER -in {path} -out new.pem"),
+            Self::Pkcs12 => format!("convert it: openssl pkcs12 -in {path} -nokeys -out new.pem"),
+            Self::Pkcs7 => format!("convert it: openssl pkcs7 -in {path} -print_certs -out new.pem"),
+            Self::TrustedCertificate => format!("convert it: openssl x509 -in {path} -out new.pem"),
+            Self::PrivateKey | Self::EncryptedKey => "exchange tls.certificate and tls.private_key".to_owned(),
+            Self::CertificateRequest => "name the certificate that the authority made of this request".to_owned(),
+            Self::Empty | Self::Certificate => "put the whole certificate there again".to_owned(),
+            Self::ByteOrderMark => Self::without_mark(path),
+            Self::PublicKey | Self::SshKey | Self::Other => {
+                "name the file with the certificate, in PEM, in tls.certificate".to_owned()
+            }
+        }
+    }
+
+    /// Returns what to do with the file `path` (quoted for a shell), which should have the private key.
+    pub(super) fn remedy_for_key(self, path: &str) -> String {
+        match self {
+            Self::EncryptedKey => {
+                format!(
+                    "the server cannot ask for the passphrase; decrypt the key: openssl pkey -in {path} -out new.pem"
+                )
+            }
+            Self::Der => format!("convert it: openssl pkey -inform DER -in {path} -out new.pem"),
+            Self::Pkcs12 => format!("convert it: openssl pkcs12 -in {path} -nocerts -nodes -out new.pem"),
+            Self::Certificate | Self::TrustedCertificate => {
+                "name the file with the private key in tls.private_key; is it in tls.certificate?".to_owned()
+            }
+            Self::Empty | Self::PrivateKey => "put the whole private key there again".to_owned(),
+            Self::ByteOrderMark => Self::without_mark(path),
+            Self::CertificateRequest | Self::PublicKey | Self::SshKey | Self::Pkcs7 | Self::Other => {
+                "name the file with the private key of the certificate, in PEM, in tls.private_key".to_owned()
+            }
+        }
+    }
+
+    fn without_mark(path: &str) -> String {
+        format!("remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {path}")
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::ByteOrderMark => "it begins with a byte order mark",
+            Self::Der => "it is in DER",
+            Self::Pkcs12 => "it is in PKCS #12",
+            Self::Pkcs7 => "it is in PKCS #7",
+            Self::Certificate => "it has a certificate",
+            Self::TrustedCertificate => "it has a certificate in a format of OpenSSL's own",
+            Self::CertificateRequest => "it has a certificate request",
+            Self::PrivateKey => "it has a private key",
+            Self::EncryptedKey => "it has an encrypted private key",
+            Self::PublicKey => "it has a public key",
+            Self::SshKey => "it has a key of OpenSSH",
+            Self::Other => "it has something else",
+        })
+    }
+}

@@ -1,0 +1,210 @@
+//! A browser without a session is led to the sign-in page of the application, and back; a program gets 401.
+
+use std::error::Error;
+
+use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, StatusCode};
+use salvo::prelude::*;
+use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings, return_path, signed_in};
+use sealjar::session::{Cause, Refusal};
+
+const NAVIGATION: &[(&str, &str)] =
+    &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("accept", "text/html,*/*;q=0.8")];
+const OLD_BROWSER: &[(&str, &str)] = &[("accept", "text/html,application/xhtml+xml")];
+
+#[handler]
+async fn page(session: Session<u8>) -> String {
+    format!("{} {}", session.sub, session.data)
+}
+
+/// Leads on as an application does after a sign-in.
+#[handler]
+async fn sign_in_page(request: &mut Request) -> String {
+    return_path(request).unwrap_or_else(|| "none".to_owned())
+}
+
+/// Signs in, and then finds that the session has other data than the page wants.
+#[handler]
+async fn fails_late(request: &mut Request, depot: &mut Depot) -> Result<String, Problem> {
+    Jar::of(depot)?.sign_in(request, depot, "a", Claims::of("text")).await?;
+    Session::<u8>::of(depot).map(|session| session.sub)
+}
+
+#[handler]
+async fn stale() -> Problem {
+    Problem::Session(Refusal::Stale)
+}
+
+async fn serve(sign_in_at: Option<&str>) -> String {
+    let listening = TcpListener::new("127.0.0.1:0").bind().await;
+    let address = listening.local_addr().unwrap().to_string();
+    let settings = Settings::new("shop", [format!("http://{address}")]);
+    let settings = sign_in_at.into_iter().fold(settings, |settings, path| settings.sign_in_at(path));
+    let jar = settings.in_memory().unwrap();
+    let routes = Router::with_hoop(jar.hoop())
+        .push(Router::with_path("page").get(page).post(page))
+        .push(Router::with_path("late").get(fails_late))
+        .push(Router::with_path("stale").get(stale))
+        .push(Router::with_path("sign-in").get(sign_in_page).post(sign_in_page))
+        // By mistake, the sign-in page of this one is protected.
+        .push(Router::with_path("closed").get(page))
+        .push(Router::with_hoop(signed_in).path("below/{**rest}").get(sign_in_page))
+        .push(Router::with_path("{**rest}").get(page));
+    tokio::spawn(Server::new(listening).serve(routes));
+    address
+}
+
+struct Told {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Told {
+    fn location(&self) -> Option<&str> {
+        self.headers.get(LOCATION).map(|value| value.to_str().unwrap())
+    }
+}
+
+async fn ask(address: &str, method: Method, path: &str, fields: &[(&str, &str)]) -> Told {
+    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    let fields = fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
+    let request = client.request(method, format!("http://{address}{path}")).headers(fields.collect());
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Told { status, headers, body: response.text().await.unwrap() }
+}
+
+#[tokio::test]
+async fn a_browser_is_led_to_the_sign_in_page_and_back() {
+    let address = serve(Some("/sign-in")).await;
+    for browser in [NAVIGATION, OLD_BROWSER] {
+        for (method, path, rd) in [
+            (Method::GET, "/page", Some("%2Fpage")),
+            (Method::GET, "/page?a=b&c=%20d", Some("%2Fpage%3Fa%3Db%26c%3D%2520d")),
+            (Method::GET, "/below/a/b?rd=%2Fx", Some("%2Fbelow%2Fa%2Fb%3Frd%3D%252Fx")),
+            // The form cannot be sent again by the redirect.
+            (Method::POST, "/page", None),
+        ] {
+            let told = ask(&address, method.clone(), path, browser).await;
+            let expected = rd.map_or_else(|| "/sign-in".to_owned(), |rd| format!("/sign-in?rd={rd}"));
+            assert_eq!((told.status, told.location()), (StatusCode::SEE_OTHER, Some(&*expected)), "{method} {path}");
+            assert_eq!(told.headers[CACHE_CONTROL], "no-store");
+            assert!([SET_COOKIE, WWW_AUTHENTICATE, CONTENT_TYPE].iter().all(|name| !told.headers.contains_key(name)));
+            assert!(told.body.is_empty(), "{}", told.body);
+            let back = ask(&address, Method::GET, &expected, browser).await;
+            assert_eq!((back.status, &*back.body), (StatusCode::OK, rd.map_or("none", |_| path)));
+        }
+    }
+    let long = format!("/page?{}", "x".repeat(2100));
+    assert_eq!(ask(&address, Method::GET, &long, NAVIGATION).await.location(), Some("/sign-in"));
+}
+
+#[tokio::test]
+async fn a_program_gets_401_and_so_does_a_browser_by_default() {
+    let with_page = serve(Some("/sign-in")).await;
+    let without = serve(None).await;
+    let script: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("accept", "text/html")];
+    let json: &[(&str, &str)] = &[("accept", "application/json")];
+    for (address, fields) in [(&with_page, script), (&with_page, json), (&with_page, &[][..]), (&without, NAVIGATION)] {
+        for path in ["/page", "/below/a"] {
+            let told = ask(address, Method::GET, path, fields).await;
+            assert_eq!((told.status, told.location()), (StatusCode::UNAUTHORIZED, None), "{fields:?} {path}");
+            assert_eq!(told.headers[CONTENT_TYPE], "application/problem+json");
+            assert!(told.headers.contains_key(WWW_AUTHENTICATE));
+            assert!(told.body.contains(r#""reason":"missing""#), "{}", told.body);
+        }
+    }
+    let told = ask(&with_page, Method::GET, "/stale", NAVIGATION).await;
+    assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE, "a sign-in does not help");
+}
+
+#[tokio::test]
+async fn a_sign_in_page_that_is_protected_leads_to_no_loop() {
+    let address = serve(Some("/closed")).await;
+    let told = ask(&address, Method::GET, "/page", NAVIGATION).await;
+    let closed = told.location().unwrap().to_owned();
+    assert_eq!(closed, "/closed?rd=%2Fpage");
+    assert_eq!(ask(&address, Method::GET, &closed, NAVIGATION).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_after_a_sign_in_signs_nobody_in() {
+    let address = serve(Some("/sign-in")).await;
+    let told = ask(&address, Method::GET, "/late", NAVIGATION).await;
+    assert_eq!((told.status, told.location()), (StatusCode::SEE_OTHER, Some("/sign-in?rd=%2Flate")));
+    assert!(told.headers.get(SET_COOKIE).is_none(), "as with the 401 of a program");
+    let told = ask(&address, Method::GET, "/late", &[]).await;
+    assert_eq!(told.status, StatusCode::UNAUTHORIZED);
+    assert!(told.headers.get(SET_COOKIE).is_none());
+}
+
+#[tokio::test]
+async fn a_return_path_never_leads_to_another_host() {
+    let address = serve(Some("/sign-in")).await;
+    for refused in [
+        "https%3A%2F%2Fevil.example%2F",
+        "%2F%2Fevil.example",
+        "%2F%5Cevil.example",
+        "%2F%252Fevil.example",
+        "%2Fa%2F..%2F%2Fevil.example",
+        "%2Fa%250D%250AX%3A+b",
+        "page",
+        "",
+        "%2F%C3%A4",
+    ] {
+        let told = ask(&address, Method::GET, &format!("/sign-in?rd={refused}"), &[]).await;
+        assert_eq!(told.body, "none", "{refused}");
+    }
+    // A page whose address begins with two slashes is not remembered.
+    let told = ask(&address, Method::GET, "//evil.example/%5c", NAVIGATION).await;
+    assert_eq!(told.location(), Some("/sign-in"));
+}
+
+#[test]
+fn a_sign_in_page_is_a_path_on_this_host() {
+    for path in
+        ["", "sign-in", "https://evil.example/", "//evil.example", "/sign-in?a=b", "/sign-in#a", "/a\r\nb", "/\u{e4}"]
+    {
+        let outcome = Settings::new("shop", ["https://app.example.com"]).sign_in_at(path).in_memory();
+        assert!(matches!(outcome, Err(OpenError::Setting(text)) if text.contains("sign-in page")), "{path:?}");
+    }
+}
+
+#[test]
+fn what_is_displayed_tells_no_forger_the_cause() {
+    let causes = [
+        Cause::Malformed,
+        Cause::UnknownKey,
+        Cause::RevokedKey,
+        Cause::NotAuthentic,
+        Cause::BadClaims,
+        Cause::WrongSite,
+        Cause::FromTheFuture,
+    ];
+    let texts: Vec<String> = causes
+        .into_iter()
+        .flat_map(|cause| {
+            let refusal = Refusal::Invalid(cause);
+            let problem = Problem::Session(refusal);
+            assert_eq!(
+                (refusal.reason(), problem.reason(), problem.status()),
+                ("invalid", "invalid", StatusCode::UNAUTHORIZED)
+            );
+            let source = problem.source().expect("the refusal").to_string();
+            [problem.to_string(), refusal.to_string(), source.clone(), source]
+        })
+        .collect();
+    assert!(texts.chunks(4).all(|chunk| chunk == &texts[..4]), "{texts:?}");
+    for (refusal, reason) in [
+        (Refusal::Missing, "missing"),
+        (Refusal::Expired, "expired"),
+        (Refusal::Revoked, "revoked"),
+        (Refusal::Stale, "stale"),
+    ] {
+        assert_eq!((refusal.reason(), Problem::Session(refusal).reason()), (reason, reason));
+    }
+    assert!(Problem::NoHoop.advice().is_some_and(|advice| advice.contains("Jar::hoop")));
+    assert!(Problem::Session(Refusal::Missing).advice().is_none());
+}

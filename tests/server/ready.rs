@@ -1,0 +1,175 @@
+//! `sealjar ready`: the exit code of a health check, for every state of the server and for whatever else listens in its place.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::process::Output;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::harness::{Home, PATIENCE, text, until};
+
+const READY: &str = r#"{"status":"ready","reasons":[],"degraded":[]}"#;
+
+/// Exit code, standard output and standard error.
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn ready(home: &Home, address: &str) -> (Option<i32>, String, String) {
+    said(&home.run(&["ready", "--admin-listen", address]))
+}
+
+fn is_ready(home: &Home, address: &str) {
+    assert_eq!(ready(home, address), (Some(0), "ready\n".to_owned(), String::new()));
+}
+
+/// Asserts that nothing there is a ready server, and that the hint has these words.
+#[track_caller]
+fn is_not_ready(said: (Option<i32>, String, String), stdout: &str, stderr: &str) {
+    let (code, out, error) = said;
+    assert_eq!(code, Some(1), "{out}{error}");
+    assert_eq!(out, stdout);
+    assert!(error.starts_with("sealjar: ") && error.contains("\nhint: "), "{error}");
+    assert!(error.contains(stderr), "{error}");
+}
+
+#[test]
+fn follows_a_server_from_ready_over_draining_to_gone() {
+    let home = Home::new();
+    let mut server = home.start_with(&["--set", "http.shutdown_delay=10m"], &[]);
+    let admin = server.admin.clone();
+    is_ready(&home, &admin);
+    fs::remove_file(home.path("sealjar.db")).expect("removed");
+    until("it is degraded, and ready all the same", || {
+        let (code, out, error) = ready(&home, &admin);
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        out.starts_with("ready; degraded: the database file was replaced") && out.lines().count() == 1
+    });
+    server.signal("TERM");
+    server.wait_for("stopping");
+    let (code, out, error) = ready(&home, &admin);
+    assert!(out.starts_with("not ready: stopping; degraded: "), "{out}");
+    is_not_ready((code, out.clone(), error), &out, &format!("the server at {admin} is not ready"));
+    server.kill();
+    is_not_ready(ready(&home, &admin), "", "start the server");
+}
+
+#[test]
+fn asks_loopback_if_the_server_listens_everywhere() {
+    let home = Home::new();
+    for (listen, wildcard) in [("0.0.0.0:0", "0.0.0.0"), ("[::]:0", "[::]")] {
+        let server = home.start_with(&["--admin-listen", listen], &[]);
+        let (_, port) = server.admin.rsplit_once(':').expect("an address");
+        is_ready(&home, &format!("{wildcard}:{port}"));
+    }
+}
+
+#[test]
+fn asks_a_unix_socket_and_says_if_the_address_is_unknown() {
+    let home = Home::new();
+    let socket = format!("unix:{}", home.path("admin.sock").display());
+    is_not_ready(ready(&home, &socket), "", "start the server");
+    let server = home.start_with(&["--admin-listen", &socket], &[]);
+    is_ready(&home, &socket);
+    drop(server);
+    is_not_ready(ready(&home, "systemd:admin"), "", "the socket unit, such as ListenStream=, with --admin-listen");
+    is_not_ready(ready(&home, "127.0.0.1:0"), "", "its port is 0");
+}
+
+#[test]
+fn finds_the_address_as_serve_does_and_reads_nothing_else() {
+    let home = Home::new();
+    let server = home.start();
+    let variable = ("SEALJAR_HTTP__ADMIN_LISTEN", server.admin.as_str());
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let file = elsewhere.path().join("sealjar.toml");
+    let config = file.to_str().expect("a path");
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = home.command(arguments);
+        command.current_dir(&elsewhere).envs(variables.iter().copied());
+        said(&command.output().expect("runs"))
+    };
+    let well = (Some(0), "ready\n".to_owned(), String::new());
+    assert_eq!(run(&["ready", "--set", &format!("http.admin_listen={}", server.admin)], &[]), well);
+    // As in the image: from the environment, although a file that a running server would not read again is broken.
+    fs::write(&file, "[http]\nadmin_listen = ").expect("written");
+    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_CONFIG", config)]), well);
+    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_SESSION__IDLE", "soon"), ("SEALJAR_NO", "setting")]), well);
+    // Other settings are wrong, alone or together.
+    let text = format!(
+        "store = 1\n[http]\nadmin_listen = \"{}\"\nlisten = \"nowhere\"\n[tls]\ncertificate = \"none.pem\"\n[no]\nsuch = 1\n",
+        server.admin
+    );
+    fs::write(&file, text).expect("written");
+    assert_eq!(run(&["ready", "--config", config], &[]), well);
+    // This one is wrong.
+    let (code, _, error) = run(&["ready", "--admin-listen", "nowhere"], &[]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains("http.admin_listen"), "{error}");
+}
+
+/// Runs the command against a listener that sends this to its one client.
+fn answered(home: &Home, answer: &[u8]) -> (Option<i32>, String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("the command connects");
+            let _ = stream.read(&mut [0; 1024]);
+            // A client that has read enough closes the connection.
+            let _ = stream.write_all(answer);
+        });
+        ready(home, &address)
+    })
+}
+
+#[test]
+fn whatever_is_not_an_answer_of_sealjar_is_not_ready() {
+    let home = Home::new();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+    let large = format!("{head}{{\"status\":\"ready\",\"pad\":\"{}\"}}", "x".repeat(64 << 20));
+    for answer in [
+        "",
+        "SSH-2.0-other\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html><title>ready</title>",
+        "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"UP\"}",
+        "HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+        &format!("HTTP/1.1 404 Not Found\r\n\r\n{READY}"),
+        &format!("HTTP/1.1 503 Service Unavailable\r\n\r\n{READY}"),
+        &format!("{head}[{READY}]"),
+        &large,
+    ] {
+        is_not_ready(answered(&home, answer.as_bytes()), "", "http.admin_listen");
+    }
+    let answer = format!("{head}{}", READY.replace("[]}", r#"["a\nb\u001b[31m"]}"#));
+    let (code, out, _) = answered(&home, answer.as_bytes());
+    assert_eq!((code, out.as_str()), (Some(0), "ready; degraded: a b [31m\n"), "one line without control characters");
+}
+
+#[test]
+fn waits_seconds_for_a_listener_that_hangs_or_drips() {
+    let home = Home::new();
+    let hung = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hung_address = hung.local_addr().expect("an address").to_string();
+    let hung_socket = UnixListener::bind(home.path("hung.sock")).expect("a socket");
+    let dripping = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let dripping_address = dripping.local_addr().expect("an address").to_string();
+    let (stop, stopped) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut stream, _): (TcpStream, _) = dripping.accept().expect("the command connects");
+            while stopped.recv_timeout(Duration::from_millis(200)).is_err() && stream.write_all(b"x").is_ok() {}
+        });
+        for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
+            let started = Instant::now();
+            is_not_ready(ready(&home, &address), "", "no answer within 2 s");
+            assert!(started.elapsed() < PATIENCE / 4, "{address}");
+        }
+        let _ = stop.send(());
+    });
+    drop(hung_socket);
+}
