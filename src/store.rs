@@ -32,7 +32,9 @@ use error::{in_time, within};
 use migrate::state::MigrationState;
 use node::NodeReport;
 use postgres::pool::CALL_TIMEOUT;
-use records::{Change, Empty, Logged, Page, PasswordChanged, ProfileChange, ProfileChanged, Sealing, Undecoded};
+use records::{
+    AccountChanged, Change, Empty, Logged, Page, PasswordChanged, ProfileChange, ProfileChanged, Sealing, Undecoded,
+};
 
 pub(crate) use error::StoreError;
 pub(crate) use node::Node;
@@ -173,8 +175,8 @@ impl Store {
         call!(self, engine => engine.has_accounts())
     }
 
-    /// Changes an account, and returns its `sub`; see [`Change`].
-    pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<String, StoreError> {
+    /// Changes an account, unless the change is in force already; see [`Change`].
+    pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<AccountChanged, StoreError> {
         let began = Now::read();
         in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
     }

@@ -47,8 +47,9 @@ impl Revoke {
                 errln!("session {sid} is over");
             }
             What { user: Some(login), .. } => {
-                let sub = store.change_account(&login, &Change::EndSessions).await?;
-                record(settings, Audited::AccountSessionsEnded, Changed::Account { login: login.as_str(), sub: &sub });
+                let changed = store.change_account(&login, &Change::EndSessions).await?;
+                let account = Changed::Account { login: login.as_str(), sub: &changed.sub };
+                record(settings, Audited::AccountSessionsEnded, account);
                 errln!("the sessions of {login} are over");
             }
             What { everyone: true, .. } => {

@@ -1,4 +1,5 @@
 //! `sealjar users`: accounts. Every change but `add`, `import` and `enable` ends the account's sessions, everywhere, within a second.
+//! A command that finds the account as it would make it changes nothing.
 
 mod add;
 pub(super) mod calibrate;
@@ -76,6 +77,8 @@ pub(super) enum Users {
         login: LoginName,
     },
     /// Replace all roles of an account, and end its sessions
+    ///
+    /// The sessions end because they hold the old roles. If the account has these roles already, no session ends.
     #[command(
         after_help = "Examples:\n  sealjar users roles alice staff admin\n  sealjar users roles alice  # no role"
     )]
@@ -170,9 +173,13 @@ impl Users {
                 (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions are over")
             }
         };
-        let sub = open_store(settings).await?.change_account(&login, &change).await?;
-        record(settings, audited, Changed::Account { login: login.as_str(), sub: &sub });
-        errln!("{login} {done}");
+        let changed = open_store(settings).await?.change_account(&login, &change).await?;
+        if changed.is_different {
+            record(settings, audited, Changed::Account { login: login.as_str(), sub: &changed.sub });
+            errln!("{login} {done}");
+        } else {
+            errln!("{login} is so already; nothing was changed");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -42,7 +42,7 @@ impl Account {
     }
 }
 
-/// A change of an account. Every change but `Enable` ends all its sessions.
+/// A change of an account. Every change but `Enable` ends all its sessions, unless it is in force already.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Password { hash: String, must_change: bool },
@@ -51,6 +51,26 @@ pub(crate) enum Change {
     Enable,
     EndSessions,
     Delete,
+}
+
+impl Change {
+    /// Returns whether an account with these columns is already as it would be after the change.
+    pub(super) fn is_in_force(&self, roles: &str, disabled: bool) -> bool {
+        match self {
+            Self::Roles(new) => new.as_str() == roles,
+            Self::Disable => disabled,
+            Self::Enable => !disabled,
+            Self::Password { .. } | Self::EndSessions | Self::Delete => false,
+        }
+    }
+}
+
+/// Result of a change of an account.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountChanged {
+    pub(crate) sub: String,
+    /// False if the change was in force already. Then no session ended either.
+    pub(crate) is_different: bool,
 }
 
 /// New names and addresses of an account. A field that is `None` stays as it is.

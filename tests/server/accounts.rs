@@ -75,6 +75,37 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_in_force_ends_no_session() {
+    let home = Home::new();
+    let server = home.start();
+    let generation = || show(&home, "alice")["generation"].as_u64();
+    for (change, ends_sessions) in [
+        (&["roles", "alice", "b", "a"][..], true),
+        (&["roles", "alice", "a", "b", "a"], false),
+        (&["enable", "alice"], false),
+        (&["roles", "alice"], true),
+        (&["roles", "alice"], false),
+    ] {
+        let session = server.login("alice").await;
+        let before = generation();
+        let told = said(&home, &[&["users"], change].concat());
+        assert_eq!(told.contains("nothing was changed"), !ends_sessions, "{change:?}: {told}");
+        assert_eq!(told.contains("sealjar::audit"), ends_sessions, "{change:?}: {told}");
+        assert_eq!(generation() > before, ends_sessions, "{change:?}");
+        if ends_sessions {
+            server.until_status(&session, "401 revoked").await;
+        } else {
+            assert_eq!(server.status(&session).await, "200", "{change:?}");
+        }
+    }
+    for (change, is_different) in [("disable", true), ("disable", false), ("enable", true), ("enable", false)] {
+        let told = said(&home, &["users", change, "alice"]);
+        assert_eq!(told.contains("sealjar::audit"), is_different, "{change}: {told}");
+        assert_eq!(told.contains("nothing was changed"), !is_different, "{change}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_was_given_up_is_that_of_another_account() {
     let home = Home::new();
     let server = home.start();

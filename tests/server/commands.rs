@@ -106,7 +106,7 @@ fn what_fails_or_only_reads_is_no_event() {
 fn the_user_of_sudo_is_named_if_it_is_a_number() {
     let home = Home::new();
     for (set, found) in [(Some("1000"), Value::from(1000)), (Some("alice"), Value::Null), (None, Value::Null)] {
-        let mut command = home.command(&["users", "enable", "alice"]);
+        let mut command = home.command(&["revoke", "--user", "alice"]);
         command.env_remove("SUDO_UID").envs(set.map(|set| ("SUDO_UID", set)));
         assert_eq!(events(&run(command, "")).0[0]["sudo_uid"], found, "{set:?}");
     }
@@ -117,14 +117,16 @@ fn events_have_the_format_and_the_level_of_the_log() {
     let home = Home::new();
     let stderr = |settings: &[&str]| {
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-        let output = home.run(&["users", "enable", "alice"].into_iter().chain(settings).collect::<Vec<_>>());
+        let output = home.run(&["revoke", "--user", "alice"].into_iter().chain(settings).collect::<Vec<_>>());
         assert_eq!((output.status.code(), &*text(&output.stdout)), (Some(0), ""));
         text(&output.stderr)
     };
     let line = stderr(&["log.format=text"]);
     let has = |part: &str| assert!(line.contains(part), "{line}");
-    ["INFO", "sealjar::audit", "a command changed something", "change=\"account-enabled\""].into_iter().for_each(has);
-    assert_eq!(stderr(&["log.level=info,sealjar::audit=off"]), "alice is enabled\n");
+    ["INFO", "sealjar::audit", "a command changed something", "change=\"account-sessions-ended\""]
+        .into_iter()
+        .for_each(has);
+    assert_eq!(stderr(&["log.level=info,sealjar::audit=off"]), "the sessions of alice are over\n");
     assert_eq!(stderr(&["log.level=off,sealjar::audit=info"]).lines().count(), 2);
 }
 

@@ -11,7 +11,9 @@ use crate::revocation::Entry;
 use crate::store::error::StoreError;
 use crate::store::log::{self, signed, unsigned};
 use crate::store::migrate::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
-use crate::store::records::{Account, Change, PasswordChanged, ProfileChange, ProfileChanged, Revoke, Tables};
+use crate::store::records::{
+    Account, AccountChanged, Change, PasswordChanged, ProfileChange, ProfileChanged, Revoke, Tables,
+};
 use crate::store::statements::MAX_ACCOUNTS;
 use crate::store::statements::accounts::{impl_accounts, select_accounts};
 use crate::store::statements::inspect::impl_inspect;

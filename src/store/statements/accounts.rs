@@ -88,12 +88,16 @@ macro_rules! impl_accounts {
                 name: &LoginName,
                 change: &Change,
                 now: UnixTime,
-            ) -> Result<String, StoreError> {
+            ) -> Result<AccountChanged, StoreError> {
                 let mut writing = self.begin().await?;
-                let query = sqlx::query_as("SELECT sub, generation FROM account WHERE login_name = $1");
+                let query = sqlx::query_as("SELECT sub, generation, roles, disabled FROM account WHERE login_name = $1");
                 let found = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
-                let (sub, generation): (String, i64) =
+                let (sub, generation, roles, disabled): (String, i64, String, bool) =
                     found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
+                if change.is_in_force(&roles, disabled) {
+                    writing.commit().await?;
+                    return Ok(AccountChanged { sub, is_different: false });
+                }
                 if !matches!(change, Change::Enable) {
                     let below = unsigned(generation)? + 1;
                     let end = Revoke::Subject { sub: sub.as_str().into(), below };
@@ -101,7 +105,7 @@ macro_rules! impl_accounts {
                 }
                 apply(&mut writing.connection, &sub, change).await?;
                 writing.commit().await?;
-                Ok(sub)
+                Ok(AccountChanged { sub, is_different: true })
             }
 
             pub(crate) async fn change_profile(
