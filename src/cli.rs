@@ -140,14 +140,14 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli.run(&memory),
         Err(told) => Ok(output::told(&told)),
     };
-    let written = output::finish();
-    match outcome.and_then(|code| written.map(|()| code)) {
-        Ok(code) => code,
-        Err(failure) => {
-            errln!("{}", failure.text());
-            ExitCode::from(failure.code)
-        }
-    }
+    let told = |failure: CliError| {
+        errln!("{}", failure.text());
+        ExitCode::from(failure.code)
+    };
+    // Whatever the outcome, who reads the output must learn that it is incomplete.
+    let written = output::finish(outcome.as_ref().err());
+    let code = outcome.unwrap_or_else(told);
+    written.map_or_else(told, |()| code)
 }
 
 impl Cli {

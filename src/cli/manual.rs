@@ -60,7 +60,8 @@ the configuration file. The Debian package uses these places:
 pub(super) const NOTES: &str = "\
 Data goes to standard output, and messages go to standard error. If the reader of standard output closes it early, as
 `head` does, the command still does all its work, and its exit code stays the same. If writing to it fails for another
-reason, such as a full disk, the exit code is 74. The command has done its work in this case too.
+reason, such as a full disk, the exit code is 74. The command has done its work in this case too. If it failed as well,
+both messages are on standard error, and the exit code is 74.
 
 The options `--config`, `--keys`, `--store` and `--set` work with every command. Use the same configuration for the
 commands as for the server, so that they work on the same keys and the same database.
@@ -69,7 +70,8 @@ A command that changes something writes an audit event to standard error, in the
 `--set log.level=warn` it does not. `docs/reference/events.md` describes these events.
 
 A running server applies changes of keys and accounts within a second. Every change of an account ends its sessions,
-except `users add`, `users import` and `users enable`.
+except `users add`, `users import` and `users enable`. A command that finds the account as it would make it changes
+nothing, ends no session and writes no event.
 
 Sealjar has no permissions for commands. Everybody who can write the key directory and the database is an administrator.
 

@@ -86,7 +86,7 @@ impl Drop for Progress {
 pub(super) fn check_delivered() -> Result<(), CliError> {
     const HINT: &str = "nothing was changed, because the password could not be printed";
     if let Some(error) = FIRST_ERROR.get() {
-        return Err(CliError::io(format!("cannot write to standard output: {error}")).hint(HINT));
+        return Err(lost(error).hint(HINT));
     }
     // The standard library opens /dev/null for a standard output that is closed at the start.
     let device = |path| rustix::fs::stat(path).map(|facts| facts.st_rdev).ok();
@@ -94,15 +94,22 @@ pub(super) fn check_delivered() -> Result<(), CliError> {
     if is_lost { Err(CliError::io("standard output is closed, or /dev/null").hint(HINT)) } else { Ok(()) }
 }
 
-/// Returns an error if something could not be written to standard output, unless its reader closed it.
-pub(super) fn finish() -> Result<(), CliError> {
-    match FIRST_ERROR.get() {
-        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let failure = CliError::io(format!("cannot write to standard output: {error}"));
-            Err(failure.hint("the command was carried out, but its output is incomplete"))
-        }
-        _ => Ok(()),
+/// Returns an error if something could not be written to standard output, unless its reader closed it. `failure` is the error of
+/// the command itself, which may be this one.
+pub(super) fn finish(failure: Option<&CliError>) -> Result<(), CliError> {
+    let Some(error) = FIRST_ERROR.get().filter(|error| error.kind() != ErrorKind::BrokenPipe) else {
+        return Ok(());
+    };
+    let lost = lost(error);
+    match failure {
+        Some(failure) if failure.message == lost.message => Ok(()),
+        Some(_) => Err(lost.hint("the output is incomplete; the message above says why the command failed")),
+        None => Err(lost.hint("the command was carried out, but its output is incomplete")),
     }
+}
+
+fn lost(error: &io::Error) -> CliError {
+    CliError::io(format!("cannot write to standard output: {error}"))
 }
 
 fn write(write: impl FnOnce(&mut Stdout) -> io::Result<()>) {

@@ -80,8 +80,8 @@ fn a_revocation_goes_on_when_its_output_is_closed() {
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
-    // One that fails before it prints; and two that fail because no server is live.
-    let others: [&[&str]; 3] = [&["inspect"], &["keys", "status"], &["keys", "status", "--json"]];
+    // Two that print nothing: there is no token, and no server is live.
+    let others: [&[&str]; 2] = [&["inspect"], &["keys", "status"]];
     for arguments in READING.iter().filter(|arguments| !others.contains(arguments)) {
         let full = File::options().write(true).open("/dev/full").expect("a full device");
         let output = run(&home, arguments, "", full.into(), Stdio::piped());
@@ -89,6 +89,28 @@ fn output_that_cannot_be_written_is_an_error() {
         assert_eq!(output.status.code(), Some(74), "{arguments:?}: {message}");
         assert!(message.contains("sealjar: cannot write to standard output: No space left on device"), "{message}");
     }
+}
+
+#[test]
+fn a_failure_does_not_hide_that_output_was_lost() {
+    let home = Home::new();
+    let arguments = ["config", "--explain", "session.idle", "--set", "session.idle=x"];
+    assert_eq!(run(&home, &arguments, "", Stdio::piped(), Stdio::null()).status.code(), Some(78));
+    assert_eq!(run(&home, &arguments, "", closed(), Stdio::null()).status.code(), Some(78));
+    let full = File::options().write(true).open("/dev/full").expect("a full device");
+    let output = run(&home, &arguments, "", full.into(), Stdio::piped());
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{message}");
+    for part in ["setting session.idle", "sealjar: cannot write to standard output", "the output is incomplete"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("was carried out"), "{message}");
+    // An error that is about the output itself is told once.
+    let full = File::options().write(true).open("/dev/full").expect("a full device");
+    let output = run(&home, &["users", "add", "bob", "--generate"], "", full.into(), Stdio::piped());
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{message}");
+    assert_eq!(message.matches("cannot write to standard output").count(), 1, "{message}");
 }
 
 #[test]
