@@ -124,6 +124,7 @@ impl From<StoreError> for CliError {
             StoreError::Busy(_) => {
                 Self::io(&error).hint("run it again; if that does not help, end the process that has the file open: fuser -v FILE")
             }
+            StoreError::NotAFile(_) => Self::io(&error).hint("name the file of the database, in the setting store or with --store"),
             StoreError::NoDatabase(_) | StoreError::Foreign(_) => Self::io(&error).hint(
                 "name the database that the servers use, in the setting store or with --store; if this was it, put back a backup as docs/backup.md says, then run: sealjar store restored",
             ),

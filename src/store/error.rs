@@ -28,6 +28,8 @@ pub(crate) enum StoreError {
     Full(PathBuf),
     #[error("another process has been writing to the database {} for 5 s", .0.display())]
     Busy(PathBuf),
+    #[error("{} is not a file, so it is not a database", .0.display())]
+    NotAFile(PathBuf),
     #[error("{} is not an SQLite database", .0.display())]
     NoDatabase(PathBuf),
     #[error("the database {} is damaged", .0.display())]

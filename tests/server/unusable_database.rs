@@ -56,6 +56,22 @@ async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
 }
 
 #[test]
+fn what_is_not_a_file_is_never_opened() {
+    let home = Home::new();
+    fs::create_dir(home.path("directory.db")).expect("a directory");
+    let pipe = home.path("pipe.db");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a pipe");
+    let _socket = std::os::unix::net::UnixListener::bind(home.path("socket.db")).expect("a socket");
+    for path in ["directory.db", "pipe.db", "socket.db", "/dev/null"] {
+        let store = format!("sqlite://{path}");
+        for command in [&["users", "list"][..], &["users", "add", "bob"], &["serve"], &["store", "backup", "to.db"]] {
+            let output = home.run_with_input(&[command, &["--store", &store]].concat(), "correct horse battery\n");
+            assert_says(&output, &["is not a file", "name the file of the database"]);
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_is_named() {
     let home = Home::new();
     home.set_disk("full");
@@ -80,7 +96,7 @@ fn a_database_mounted_read_only_is_named() {
         fs::create_dir(home.path(directory)).expect("makes");
     }
     move_database(&home, "data");
-    for arguments in [&["users", "enable", "alice"][..], &["users", "add", "bob", "--generate"]] {
+    for arguments in [&["users", "disable", "alice"][..], &["users", "add", "bob", "--generate"]] {
         let command = home.command(&[arguments, &["--store", "sqlite://mounted/sealjar.db"]].concat());
         let mut mounting = Command::new("unshare");
         mounting.args(["--mount", "sh", "-c", MOUNTED]).arg(command.get_program()).args(command.get_args());
@@ -96,7 +112,7 @@ fn a_database_of_another_user_is_named_with_its_mode() {
     let home = Home::new();
     fs::set_permissions(home.path("."), fs::Permissions::from_mode(0o777)).expect("changes");
     fs::set_permissions(home.path("sealjar.db"), fs::Permissions::from_mode(0o444)).expect("changes");
-    let command = as_server(&home, &home.command(&["users", "enable", "alice"])).output().expect("setpriv runs");
+    let command = as_server(&home, &home.command(&["users", "disable", "alice"])).output().expect("setpriv runs");
     let parts =
         ["the database sealjar.db cannot be written", "has mode 0444 and belongs to the user 0", "run this as root"];
     assert_says(&command, &parts);

@@ -8,7 +8,8 @@ pub(super) fn parse(roles: &[String], command: impl Fn(&[&str]) -> String) -> Re
     Roles::new(roles).map_err(|error| {
         let parts: Vec<&str> = roles.iter().flat_map(|role| role.split(',')).map(str::trim).collect();
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        let are_joined = roles.iter().any(|role| role.contains(',')) && parts.iter().all(|part| Roles::is_role(part));
+        let are_roles = !parts.is_empty() && parts.iter().all(|part| Roles::is_role(part));
+        let are_joined = are_roles && roles.iter().any(|role| role.contains(','));
         if !are_joined {
             return error.into();
         }
@@ -32,7 +33,7 @@ mod tests {
             let text = said(joined).expect_err("a comma");
             assert!(text.contains("no comma") && text.ends_with("write: roles alice a b"), "{text}");
         }
-        for other in [&["a b"][..], &[""], &["a;b,c"]] {
+        for other in [&["a b"][..], &[""], &["a;b,c"], &[","]] {
             let text = said(other).expect_err("not a role");
             assert!(text.contains("a role is 1 to 64 letters"), "{text}");
         }

@@ -106,24 +106,26 @@ impl Files {
 /// Whether there is a database at this path.
 ///
 /// # Errors
-/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::Left`] if its log is
+/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::NotAFile`] if it is a
+/// directory, a pipe or a device. [`StoreError::Left`] if its log is
 /// there without it: it was moved or removed, perhaps under a running server, and a new one would take over that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     let open = |source: io::Error| StoreError::Open {
         path: database.to_owned(),
         source: access_denied::explain(database, Access::READ_OK, source).into(),
     };
-    let exists = |path: &Path| match std::fs::metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+    let found = |path: &Path| match std::fs::metadata(path) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(open(error)),
     };
-    if exists(database)? {
-        return Ok(true);
+    if let Some(facts) = found(database)? {
+        // A pipe would keep SQLite waiting for ever.
+        return if facts.is_file() { Ok(true) } else { Err(StoreError::NotAFile(database.to_owned())) };
     }
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    if exists(Path::new(&log))? { Err(StoreError::Left(database.to_owned())) } else { Ok(false) }
+    if found(Path::new(&log))?.is_some() { Err(StoreError::Left(database.to_owned())) } else { Ok(false) }
 }
 
 /// Device and inode of the file at this path; `None` if there is none, or nobody can tell.
