@@ -12,13 +12,18 @@ from harness import PATIENCE, ROOT, Sealjar
 DEPLOY = ROOT / "deploy"
 
 
-def run(program, *arguments, **options) -> subprocess.CompletedProcess:
-    """Runs a program, which may also be one that a package of Python's brought."""
+def path_of(program) -> str:
+    """The path of a program, which may also be one that a package of Python's brought."""
     found = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if found is None:
         missing = f"NO {program} HERE: what it checks was not checked"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    return subprocess.run([found, *arguments], capture_output=True, text=True, timeout=PATIENCE, **options)
+    return found
+
+
+def run(program, *arguments, **options) -> subprocess.CompletedProcess:
+    """Runs a program."""
+    return subprocess.run([path_of(program), *arguments], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def sealjar(*arguments) -> str:

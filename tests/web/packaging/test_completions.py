@@ -3,11 +3,10 @@
 import os
 import pty
 import select
-import subprocess
 import time
 
 import pytest
-from files import run, sealjar
+from files import path_of, run, sealjar
 from harness import PATIENCE, Sealjar
 
 # What is typed, and what must be among the completions of it.
@@ -99,7 +98,8 @@ def in_zsh(directory, lines: list) -> list:
 class Terminal:
     """A program in a terminal of its own, in a directory."""
 
-    def __init__(self, directory, *command):
+    def __init__(self, directory, program, *arguments):
+        command = [path_of(program), *arguments]
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             os.chdir(directory)
@@ -148,5 +148,5 @@ def test_zsh_completes_commands_options_and_files(directory):
 
 def test_the_scripts_are_read_without_an_error(directory):
     for shell, check in [("bash", ["-n"]), ("zsh", ["-n"]), ("fish", ["--no-execute"])]:
-        done = subprocess.run([shell, *check, directory / shell], capture_output=True, text=True, timeout=PATIENCE)
+        done = run(shell, *check, directory / shell)
         assert (done.returncode, done.stderr) == (0, ""), shell
