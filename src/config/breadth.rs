@@ -52,6 +52,10 @@ mod tests {
             ("::ffff:0:0/96", Breadth::Everybody),
             ("::ffff:10.0.0.0/104", Breadth::Own),
             ("2000::/3", Breadth::Everybody),
+            ("2000::/15", Breadth::Everybody),
+            ("2001::/16", Breadth::Strangers),
+            ("8.0.0.0/7", Breadth::Everybody),
+            ("8.0.0.0/8", Breadth::Strangers),
         ] {
             assert_eq!(of(text), Some(expected), "{text}");
         }

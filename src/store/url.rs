@@ -237,6 +237,7 @@ mod tests {
             "postgres://a:p?w@h/c",
             "postgres://a:12?w@h/c",
             "postgres://a@h/c#",
+            "postgres://a@h/b/c",
         ] {
             let reason = StoreUrl::parse(url).expect_err(url);
             assert!(reason.contains("%23 for #"), "{url}: {reason}");
@@ -254,6 +255,7 @@ mod tests {
             ("postgres://alice@/c?host=/run/postgresql", "alice"),
             ("postgres://alice:p+w&host=x@/c?host=/run/postgresql", "alice"),
             ("postgres://a%26b@/c?host=/run/postgresql", "a&b"),
+            ("postgres://a+b&c@/c?host=/run/postgresql", "a+b&c"),
         ] {
             let Ok(StoreUrl::Postgres(options)) = StoreUrl::parse(url) else { panic!("{url}") };
             let socket = options.get_socket().map(|socket| socket.display().to_string());
