@@ -46,10 +46,12 @@ impl StoreUrl {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("it must be sqlite:// and the path of a file, or postgres://USER@HOST/DATABASE".to_owned());
         }
-        check_delimiters(&Parts::of(url))?;
+        let parts = Parts::of(url);
+        parts.check()?;
         let options: PgConnectOptions =
             without_empty_host(url).parse().map_err(|error: sqlx::Error| unreadable(&error))?;
-        let says = url.contains("sslmode=") || url.contains("ssl-mode=") || std::env::var_os("PGSSLMODE").is_some();
+        let is_mode = |(name, _)| ["sslmode", "ssl-mode"].contains(&name);
+        let says = parts.parameters().any(is_mode) || std::env::var_os("PGSSLMODE").is_some();
         let options = if is_near(&options) || says { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         Ok(Self::Postgres(Box::new(options.application_name("sealjar"))))
     }
@@ -98,21 +100,60 @@ impl<'u> Parts<'u> {
     fn user_info(&self) -> Option<&'u str> {
         self.authority.rsplit_once('@').map(|(user_info, _)| user_info)
     }
+
+    /// Returns names and values of the parameters, as they are written.
+    fn parameters(&self) -> impl Iterator<Item = (&'u str, &'u str)> + use<'u> {
+        let written = self.query.strip_prefix('?').unwrap_or_default().split('&');
+        written
+            .filter(|parameter| !parameter.is_empty())
+            .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
+    }
+
+    /// Refuses an address of which a part of the password could be taken for the host, the database or a parameter: it would appear
+    /// in messages, and the connection would go elsewhere. sqlx drops line breaks and tabs, and logs parameters that it does not
+    /// know, with their values, each time.
+    fn check(&self) -> Result<(), String> {
+        let Parts { authority, path, query, .. } = self;
+        let whole = [*authority, *path, *query];
+        if whole.iter().any(|part| part.contains(char::is_control)) {
+            return Err("it has a line break or another control character; it is one line".to_owned());
+        }
+        let is_path_plain = !path.trim_start_matches('/').contains(['@', '/']);
+        if !is_path_plain || query.contains('@') || whole.iter().any(|part| part.contains('#')) {
+            return Err("in a user, a password and a database, some characters must be written in another way: \
+                        %23 for #, %2F for /, %3F for ?, %40 for @, %25 for %"
+                .to_owned());
+        }
+        let is_known = |name: &str| PARAMETERS.contains(&name) || (name.starts_with("options[") && name.ends_with(']'));
+        if self.parameters().all(|(name, _)| is_known(name)) {
+            return Ok(());
+        }
+        // Its name may be a part of a password.
+        Err(format!("it has a parameter that is not known here; the parameters are {}", PARAMETERS.join(", ")))
+    }
 }
 
-/// Refuses characters that are delimiters, and that a password may contain: a part of the password would be taken for the host, the
-/// database or a parameter, and would appear in messages.
-fn check_delimiters(parts: &Parts<'_>) -> Result<(), String> {
-    let Parts { authority, path, query, .. } = parts;
-    let is_path_plain = !path.trim_start_matches('/').contains(['@', '/']);
-    let is_query_plain = authority.contains('@') || !query.contains('@');
-    if is_path_plain && is_query_plain && ![authority, path, query].iter().any(|part| part.contains('#')) {
-        return Ok(());
-    }
-    Err("in a user, a password and a database, some characters must be written in another way: \
-         %23 for #, %2F for /, %3F for ?, %40 for @, %25 for %"
-        .to_owned())
-}
+/// The parameters that sqlx reads.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 /// Moves user and password into the query if no host stands behind them: `postgres://alice@/db?host=/run/postgresql` is an address
 /// for PostgreSQL's own clients, but not for sqlx.
@@ -152,7 +193,7 @@ pub(crate) fn without_password(url: &str) -> String {
     }
     let parts = Parts::of(url);
     let Parts { scheme, path, .. } = parts;
-    if check_delimiters(&parts).is_err() {
+    if parts.check().is_err() {
         return format!("{scheme}://{HIDDEN}");
     }
     let authority = match parts.user_info() {
@@ -168,14 +209,11 @@ pub(crate) fn without_password(url: &str) -> String {
             _ => parts.authority.to_owned(),
         },
     };
-    let Some(parameters) = parts.query.strip_prefix('?') else {
+    if parts.query.is_empty() {
         return format!("{scheme}://{authority}{path}");
-    };
-    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        // A name with escapes may decode to it.
-        Some((name, _)) if name == "password" || name.contains('%') => format!("{name}={HIDDEN}"),
-        _ => parameter.to_owned(),
-    });
+    }
+    let shown =
+        parts.parameters().map(|(name, value)| format!("{name}={}", if name == "password" { HIDDEN } else { value }));
     format!("{scheme}://{authority}{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
@@ -200,7 +238,13 @@ mod tests {
             ("postgres://[::1]/sealjar", "postgres://[::1]/sealjar"),
             ("postgres://sealjar:secret@/db?host=/run/postgresql", "postgres://sealjar:***@/db?host=/run/postgresql"),
             ("postgres://db?user=a&password=secret&port=1", "postgres://db?user=a&password=***&port=1"),
-            ("postgres://db?%70assword=secret", "postgres://db?%70assword=***"),
+            ("postgres://db?%70assword=secret", "postgres://***"),
+            ("postgres://db?user=a&password=se&cret", "postgres://***"),
+            ("postgres://db?sslpassword=secret", "postgres://***"),
+            ("postgres://db?PASSWORD=secret", "postgres://***"),
+            ("postgres://db?\tpassword=secret", "postgres://***"),
+            ("postgres://a:pa@ss?secret@db/c", "postgres://***"),
+            ("postgres://a:pa@ss/x?secret@db/c", "postgres://***"),
         ] {
             assert_eq!(without_password(url), shown);
         }
@@ -216,6 +260,8 @@ mod tests {
         };
         for (url, expected, way) in [
             ("postgres://sealjar@db.example/sealjar", "VerifyFull", Way::Proven),
+            ("postgres://sealjar:sslmode=x@db.example/sealjar", "VerifyFull", Way::Proven),
+            ("postgres://sealjar@db.example/sealjar?application_name=sslmode=x", "VerifyFull", Way::Proven),
             ("postgres://sealjar@db.example/sealjar?sslmode=require", "Require", Way::Unproven),
             ("postgres://sealjar@db.example/sealjar?sslmode=prefer", "Prefer", Way::Open),
             ("postgres://sealjar@db.example/sealjar?sslmode=disable", "Disable", Way::Open),
@@ -236,6 +282,8 @@ mod tests {
             "postgres://a:1@2/w@h/c",
             "postgres://a:p?w@h/c",
             "postgres://a:12?w@h/c",
+            "postgres://a:p@w?w@h/c",
+            "postgres://a:p@w/x?w@h/c",
             "postgres://a@h/c#",
             "postgres://a@h/b/c",
         ] {
@@ -247,6 +295,22 @@ mod tests {
         {
             assert!(StoreUrl::parse(url).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn refuses_what_sqlx_would_drop_or_log() {
+        for (url, why) in [
+            ("postgres://a:secret@h/c?sslpassword=secret", "parameter"),
+            ("postgres://a@h/c?user=b&amp;sslmode=verify-full", "parameter"),
+            ("postgres://a@h/c?password=x&secret", "parameter"),
+            ("postgres://a@h/c?connect_timeout=5", "parameter"),
+            ("postgres://a:sec\tret@h/c", "control character"),
+            ("postgres://a:secret@h/c\n", "control character"),
+        ] {
+            let reason = StoreUrl::parse(url).expect_err(url);
+            assert!(reason.contains(why) && !reason.contains("secret"), "{url}: {reason}");
+        }
+        assert!(StoreUrl::parse("postgres://a@h/c?options[search_path]=b&statement-cache-capacity=0").is_ok());
     }
 
     #[test]
