@@ -80,6 +80,9 @@ impl From<BackupError> for CliError {
             BackupError::Exists(_) => {
                 Self::failed(&error).hint("a backup never replaces a file: name another, such as one with the date")
             }
+            BackupError::Beside(_) => Self::failed(&error)
+                .hint("if no database belongs to it, remove it; or name another file for the backup, in a directory where nobody else can write"),
+            BackupError::OfDatabase(_) => Self::failed(&error).hint("name another file, such as one with the date"),
             BackupError::Write { .. } => {
                 Self::io(&error).hint("the directory must exist, be writable, and have room for the whole database")
             }

@@ -17,6 +17,10 @@ pub(crate) enum BackupError {
     Store(#[from] StoreError),
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
+    #[error("{} exists, and SQLite would take its content for a part of the copy", .0.display())]
+    Beside(PathBuf),
+    #[error("{} is the name of a file that SQLite makes for the database itself", .0.display())]
+    OfDatabase(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -29,7 +33,14 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
         return Err(BackupError::Exists(path.to_owned()));
     }
     let directory = directory_of(path);
-    std::fs::metadata(directory).map_err(failed)?;
+    let real = directory.canonicalize().map_err(failed)?.join(path.file_name().unwrap_or_default());
+    // SQLite looks for them beside what a link leads to.
+    if database.canonicalize().is_ok_and(|database| made_by_sqlite(&database).contains(&real)) {
+        return Err(BackupError::OfDatabase(path.to_owned()));
+    }
+    if let Some(left) = made_by_sqlite(path).into_iter().find(|beside| beside.symlink_metadata().is_ok()) {
+        return Err(BackupError::Beside(left));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // SQLite makes a journal beside the copy. With the directory, all of it is removed.
     let mut unfinished = tempfile::Builder::new();
@@ -52,4 +63,13 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
         _ => failed(error.error),
     })?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+/// The files that SQLite has [beside a database](https://www.sqlite.org/tempfiles.html), and reads with it.
+fn made_by_sqlite(database: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    })
 }

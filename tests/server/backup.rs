@@ -99,9 +99,14 @@ fn a_backup_that_cannot_be_made_leaves_nothing() {
     let home = Home::new();
     fs::write(home.path("there.db"), "precious").expect("writes");
     std::os::unix::fs::symlink("nowhere", home.path("link.db")).expect("links");
+    fs::write(home.path("old.db-wal"), "the log of another database").expect("writes");
+    std::os::unix::fs::symlink("nowhere", home.path("linked.db-journal")).expect("links");
     for (arguments, code, says) in [
         (&["there.db"][..], 1, "there.db exists already"),
         (&["link.db"], 1, "link.db exists already"),
+        (&["old.db"], 1, "old.db-wal exists, and SQLite would take"),
+        (&["linked.db"], 1, "linked.db-journal exists"),
+        (&["./sealjar.db-journal"], 1, "is the name of a file that SQLite makes"),
         (&["nowhere/copy.db"], 74, "cannot write nowhere/copy.db"),
         (&["copy.db", "--store", "sqlite://absent.db"], 74, "there is no database at absent.db"),
         (&["copy.db", "--store", "sqlite://there.db"], 74, "there.db is not an SQLite database"),
@@ -119,7 +124,7 @@ fn a_backup_that_cannot_be_made_leaves_nothing() {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(74), "{message}");
     assert!(message.contains("cannot write copy.db") && message.contains("no storage space"), "{message}");
-    assert_eq!(others(&home), ["link.db", "there.db"]);
+    assert_eq!(others(&home), ["link.db", "linked.db-journal", "old.db-wal", "there.db"]);
     assert_eq!(fs::read(home.path("there.db")).expect("reads"), b"precious");
 }
 
