@@ -160,7 +160,10 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
     nginx = subprocess.Popen([program, "-p", tmp_path, "-c", tmp_path / "nginx.conf"])
     try:
         def post(path: str, client: str, password: str, *fields: tuple):
-            body = json.dumps({"login": "alice", "password": password}).encode()
+            fields_of = {"password": password}
+            if path == "/auth/password":
+                fields_of = {"old_password": password, "new_password": "another one that is long"}
+            body = json.dumps({"login": "alice", **fields_of}).encode()
             return send("127.0.0.1", port, None, "POST", path, [JSON, ("X-Client", client), *fields], body, HOST).status
 
         def answers():
@@ -172,6 +175,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
         until(answers, lambda status: status == 200)
         assert post("/auth/login", ATTACKER, "wrong password") == 401
         assert post("/auth/login?rd=%2F", "2001:db8::7", "wrong password") == 401
+        assert post("/auth/password", "192.0.2.21", "wrong password") == 401, "without a session"
         name = base64.b64encode(f"{COMBINED} x [30/Nov/2006:05:01:40 +0000]:x".encode()).decode()
         for field in [("User-Agent", COMBINED), ("Referer", COMBINED), ("Authorization", f"Basic {name}")]:
             assert post("/auth/login", ATTACKER, "wrong password", field) == 401
@@ -186,7 +190,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
         home.stop()
     text = log.read_text()
     assert VICTIM in text and "\\x22POST" in text, "the attack reached the log"
-    assert banned("sealjar-nginx", log, tmp_path) == [ATTACKER, "2001:db8::7", *4 * [ATTACKER]]
+    assert banned("sealjar-nginx", log, tmp_path) == [ATTACKER, "2001:db8::7", "192.0.2.21", *4 * [ATTACKER]]
     times = fail2ban("fail2ban-regex", "-c", str(tmp_path / "fail2ban"), "-o", "<time>", str(log), "sealjar-nginx").split()
     assert len({time[:6] for time in times}) == 1, "each has the time of its line"
 
