@@ -245,6 +245,7 @@ fn a_file_with_a_fault_imports_nothing_and_names_the_line() {
         assert!(message.contains(&format!("line 2: {fault}")), "{fault}: {message}");
         assert!(!message.contains("sealjar::audit"), "{message}");
     }
+    let long = format!("[[{}0]]", "0,".repeat(20_000)).into_bytes();
     for (content, fault) in [
         (&b"{\"login\":\"bob\",}"[..], "line 1: it is not well-formed JSON"),
         (b"\n\n[]", "the file has no accounts"),
@@ -254,6 +255,10 @@ fn a_file_with_a_fault_imports_nothing_and_names_the_line() {
         (b"{\"login\":\"b\xff\"}", "line 1: it is not well-formed JSON"),
         (&[b'x'; 20_000], "line 1: it is longer than 16384 bytes"),
         (b"{\"login\":\"bob\",\"password\":\"correct horse\"}", "password: plain passwords are not imported"),
+        (br#"{"login":"bob","login":"carol"}"#, "line 1: login: it is there twice"),
+        (br#"[{"login":"bob","disabled":true,"disabled":false}]"#, "account 1: disabled: it is there twice"),
+        (br#"{"login":"bob","\u001b[2J":1,"\u001b[2J":1}"#, r"\u{1b}[2J: it is there twice"),
+        (&long, "account 1: it is longer than 16384 bytes"),
     ] {
         fs::write(home.path("new.jsonl"), content).expect("writes");
         let output = home.run(&["users", "import", "new.jsonl", "--generate"]);

@@ -146,7 +146,7 @@ fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
     let mut records: Vec<Record> = Vec::new();
     let mut places: HashMap<String, Place> = HashMap::new();
     file::for_each(text, &mut faults, |place, value, faults| {
-        if records.len() >= MAX_ACCOUNTS {
+        if records.len() > MAX_ACCOUNTS {
             return;
         }
         let Some(record) = Record::parse(place, value, hashing, faults) else {
@@ -160,8 +160,8 @@ fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
         records.push(record);
     });
     faults.check()?;
-    if records.len() >= MAX_ACCOUNTS {
-        let failure = CliError::failed(format!("the file has {MAX_ACCOUNTS} accounts or more; nothing was changed"));
+    if records.len() > MAX_ACCOUNTS {
+        let failure = CliError::failed(format!("the file has more than {MAX_ACCOUNTS} accounts; nothing was changed"));
         return Err(failure.hint("import it in several files"));
     }
     if records.is_empty() {

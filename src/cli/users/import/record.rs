@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::faults::{Faults, Place};
+use super::file::shown;
 use crate::account::password::{Budget, stored_cost};
 use crate::account::{BadField, DisplayName, Email, LoginName, Profile, Roles};
 
@@ -88,7 +89,6 @@ impl Fields<'_> {
         let unknown: Vec<String> =
             self.fields.keys().filter(|name| !FIELDS.contains(&name.as_str())).cloned().collect();
         for name in unknown {
-            let shown: String = name.chars().take(32).flat_map(char::escape_debug).collect();
             let fault = match name.as_str() {
                 "password" => {
                     "plain passwords are not imported; give password_hash, or leave it out and use --generate"
@@ -99,7 +99,7 @@ impl Fields<'_> {
                     |meant| format!("there is no such field; did you mean {meant}?"),
                 ),
             };
-            self.fault(&shown, &fault);
+            self.fault(&shown(&name), &fault);
         }
     }
 
