@@ -54,6 +54,24 @@ pub(super) fn prompt(text: Arguments<'_>) {
     let _ = write!(io::stderr(), "{text}");
 }
 
+/// Replaces what a terminal would act on, or what would hide or reorder text, by its number: `\u{202e}`.
+pub(super) fn visible(text: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+            || matches!(c, '\u{e0000}'..='\u{e0fff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
 /// A line on a terminal that tells how far a command is. It is removed when this is dropped, and elsewhere nothing is written.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -120,5 +138,22 @@ fn write(write: impl FnOnce(&mut Stdout) -> io::Result<()>) {
     // Nothing is left for the end of the process, whose errors nobody sees.
     if let Err(error) = write(&mut stdout).and_then(|()| stdout.flush()) {
         FIRST_ERROR.get_or_init(|| error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_hide_or_reorder_what_a_terminal_shows() {
+        for (text, shown) in [
+            ("J\u{f6}rg \"\\ Ng\u{1ecd}", "J\u{f6}rg \"\\ Ng\u{1ecd}"),
+            ("\u{202e}nimda", "\\u{202e}nimda"),
+            ("a\u{200b}b\u{2060}\u{2069}", "a\\u{200b}b\\u{2060}\\u{2069}"),
+            ("\u{1b}[2J\u{9b}", "\\u{1b}[2J\\u{9b}"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
     }
 }

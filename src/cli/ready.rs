@@ -10,7 +10,7 @@ use clap::Args;
 use super::admin_listener::{AskError, Readiness};
 use super::arguments::AdminListener;
 use super::error::CliError;
-use super::output::outln;
+use super::output::{outln, visible};
 use crate::config::listen::Listen;
 
 #[derive(Args, Debug)]
@@ -39,7 +39,7 @@ fn no_answer(listen: &Listen, error: &AskError) -> CliError {
     CliError::failed(format!("no server answers at {listen}: {error}")).hint(error.remedy())
 }
 
-/// Returns the state, with the reasons. A text from a socket contains no line break and no control character here.
+/// Returns the state, with the reasons. Another program may answer at the address, so a terminal acts on nothing of it.
 fn line(readiness: &Readiness) -> String {
     let state = if readiness.is_ready { "ready" } else { "not ready" };
     let mut line = state.to_owned();
@@ -49,5 +49,5 @@ fn line(readiness: &Readiness) -> String {
     for degraded in readiness.degraded() {
         line.extend(["; degraded: ", degraded]);
     }
-    line.replace(char::is_control, " ")
+    visible(&line)
 }

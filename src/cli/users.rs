@@ -20,7 +20,7 @@ use crate::account::{BadField, LoginName};
 use crate::cli::audit::{Change as Audited, Changed, record};
 use crate::cli::confirm;
 use crate::cli::error::CliError;
-use crate::cli::output::errln;
+use crate::cli::output::{errln, visible};
 use crate::cli::runtime::open_store;
 use crate::config::settings::Settings;
 use crate::store::records::{Account, Change};
@@ -187,7 +187,7 @@ impl Users {
 /// Asks about an account that is to be deleted, so that its operator sees whether it is the right one.
 fn question(account: &Account) -> String {
     let profile = &account.profile;
-    let name = table::visible(profile.display_name.as_str());
+    let name = visible(profile.display_name.as_str());
     let known = [name.as_str(), profile.email.as_str()].into_iter().filter(|text| !text.is_empty());
     let known: Vec<&str> = known.collect();
     let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };

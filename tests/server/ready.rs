@@ -112,8 +112,13 @@ fn finds_the_address_as_serve_does_and_reads_nothing_else() {
     assert!(error.contains("http.admin_listen"), "{error}");
 }
 
-/// Runs the command against a listener that sends this to its one client.
+/// Runs `ready` against a listener that sends this to its one client.
 fn answered(home: &Home, answer: &[u8]) -> (Option<i32>, String, String) {
+    answered_to(answer, |address| ready(home, address))
+}
+
+/// Runs a command against a listener that sends this to its one client.
+fn answered_to<T>(answer: &[u8], run: impl FnOnce(&str) -> T) -> T {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     std::thread::scope(|scope| {
@@ -123,7 +128,7 @@ fn answered(home: &Home, answer: &[u8]) -> (Option<i32>, String, String) {
             // A client that has read enough closes the connection.
             let _ = stream.write_all(answer);
         });
-        ready(home, &address)
+        run(&address)
     })
 }
 
@@ -147,7 +152,10 @@ fn whatever_is_not_an_answer_of_sealjar_is_not_ready() {
     }
     let answer = format!("{head}{}", READY.replace("[]}", r#"["a\nb\u001b[31m"]}"#));
     let (code, out, _) = answered(&home, answer.as_bytes());
-    assert_eq!((code, out.as_str()), (Some(0), "ready; degraded: a b [31m\n"), "one line without control characters");
+    assert_eq!((code, out.as_str()), (Some(0), "ready; degraded: a\\u{a}b\\u{1b}[31m\n"), "a terminal acts on nothing");
+    let output = answered_to(answer.as_bytes(), |address| home.run(&["doctor", "--admin-listen", address]));
+    let out = String::from_utf8(output.stdout).expect("text");
+    assert!(out.contains("a\\u{a}b\\u{1b}[31m") && !out.contains('\u{1b}'), "{out}");
 }
 
 #[test]

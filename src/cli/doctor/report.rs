@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::error::CliError;
-use crate::cli::output::{errln, outln};
+use crate::cli::output::{errln, outln, visible};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -97,7 +97,8 @@ impl Report {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         for Finding { check, level, found, remedy } in &self.0 {
             let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!("; remedy: {remedy}"));
-            outln!("{:7}  {check:width$}  {found}{remedy}", level.name());
+            // Names of files, and what another program answers at the server's address.
+            outln!("{:7}  {check:width$}  {}", level.name(), visible(&format!("{found}{remedy}")));
         }
         let (problems, warnings) = (count(problems, "problem"), count(warnings, "warning"));
         errln!("{problems}, {warnings}, {skipped} skipped, {ok} ok");

@@ -8,7 +8,7 @@ use super::table;
 use crate::account::LoginName;
 use crate::account::password::stored_cost;
 use crate::cli::error::CliError;
-use crate::cli::output::outln;
+use crate::cli::output::{outln, visible};
 use crate::cli::runtime::open_store;
 use crate::config::settings::Settings;
 use crate::store::records::Account;
@@ -48,7 +48,7 @@ pub(super) async fn show(settings: &Settings, login: &LoginName, as_json: bool) 
     );
     for (name, value) in [
         ("login", profile.login_name.to_string()),
-        ("display name", or_none(table::visible(profile.display_name.as_str()))),
+        ("display name", or_none(visible(profile.display_name.as_str()))),
         ("email", or_none(profile.email.as_str().to_owned())),
         ("roles", or_none(profile.roles.as_str().replace(',', " "))),
         ("state", table::state(&account).to_owned()),
