@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tracing::dispatcher::{self, Dispatch};
+
 use super::error::{Bad, ConfigError};
 use super::layers::Layers;
 use super::log_level;
@@ -32,7 +34,9 @@ impl Config {
     /// Parses the settings, which came from these layers. The error is the first setting at fault.
     pub(crate) fn parse(&self, layers: &Layers) -> Result<Settings, ConfigError> {
         let bad = |setting: &str, reason: &str| layers.bad(setting, reason);
-        let store = StoreUrl::parse(&self.store).map_err(|reason| bad("store", &reason))?;
+        // sqlx logs at each call that it does not use the password file. `password_file` says it once, with the remedy.
+        let store = dispatcher::with_default(&Dispatch::none(), || StoreUrl::parse(&self.store));
+        let store = store.map_err(|reason| bad("store", &reason))?;
         let lifetimes = self.session.parse(&bad)?;
         self.check_bounds(&bad)?;
         if self.keys.dir.as_os_str().is_empty() {

@@ -1,6 +1,7 @@
 //! The configuration is read again while the server runs.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -282,6 +283,22 @@ async fn what_waits_for_the_next_start_is_named_once() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_password_file_that_is_not_used_is_not_told_at_each_reload() {
+    let home = Home::new();
+    write(&home, "");
+    let passwords = home.path("pgpass");
+    std::fs::write(&passwords, "*:*:*:*:secret").expect("writes");
+    std::fs::set_permissions(&passwords, std::fs::Permissions::from_mode(0o440)).expect("changes");
+    let mut server = home.start_with(&FILE, &[("PGPASSFILE", passwords.as_os_str())]);
+    let store = "store = \"postgres://alice@127.0.0.1:1/sealjar\"\n";
+    write(&home, store);
+    let mut messages = server.messages_until("store changed; it takes effect at the next start");
+    write(&home, &format!("{store}[http]\nshutdown_delay = \"2s\"\n"));
+    messages.extend(server.messages_until("the configuration changed"));
+    assert!(!messages.iter().any(|message| message.contains("Permissions are not strict")), "{messages:?}");
+}
+
 #[tokio::test]
 async fn a_file_behind_links_that_are_swapped_is_followed() {
     let home = Home::new();
