@@ -182,3 +182,19 @@ fn refuse_existing(records: &[Record], existing: &[Account]) -> Result<(), CliEr
     }
     faults.check()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::password::Cost;
+
+    #[test]
+    fn takes_as_many_accounts_as_the_documents_say() {
+        let budget = Budget::new(Cost { memory_kib: 19_456, passes: 2, lanes: 1 }, 1, 262_144);
+        let hashing = Hashing { budget, memory_kib: 262_144, generate: true };
+        let file = |count: usize| -> String { (0..count).map(|n| format!("{{\"login\":\"a{n}\"}}\n")).collect() };
+        assert_eq!(parse(file(MAX_ACCOUNTS).as_bytes(), hashing).map(|records| records.len()).ok(), Some(MAX_ACCOUNTS));
+        let refused = parse(file(MAX_ACCOUNTS + 1).as_bytes(), hashing).expect_err("one too many");
+        assert!(refused.text().contains("more than 50000 accounts"), "{}", refused.text());
+    }
+}
