@@ -209,7 +209,7 @@ pub(crate) enum Changed<'c> {
         old_login: Option<&'c str>,
         sub: &'c str,
     },
-    /// So many accounts of the store of this address.
+    /// Number of accounts, and the address of their store.
     Accounts {
         store: &'c str,
         count: usize,

@@ -315,7 +315,7 @@ section! {
         /// logs a password, a key or a token.
         level: String,
         /// Form in which the log shows clients. `network` shows an IPv4 /24 or an IPv6 /48, in which many people may be. `full` shows
-        /// the whole address, which fail2ban needs. In many countries an address is personal data: select `full` only if you need
+        /// the whole address, which Fail2Ban needs. In many countries an address is personal data: select `full` only if you need
         /// it, and delete old log files.
         client: ClientForm,
     }

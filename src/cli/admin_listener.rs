@@ -59,7 +59,7 @@ impl Readiness {
         } else if reasons.contains(&"no key opens tokens") {
             "sealjar keys list, and sealjar keys rotate --activate-in 0s"
         } else {
-            "see in the server's log why it cannot follow the store"
+            "the server's log says why it cannot follow the store"
         }
     }
 
@@ -83,7 +83,7 @@ impl Readiness {
     }
 }
 
-/// Why there is no answer of a Sealjar server.
+/// Reason why no Sealjar server answers.
 #[derive(Debug)]
 pub(super) enum AskError {
     /// The setting has port 0.
@@ -112,7 +112,7 @@ impl AskError {
                 "run it as the user of the server, who may use the socket"
             }
             Self::Timeout | Self::Connection(_) | Self::Foreign => {
-                "see in the server's log; if another program listens there, set http.admin_listen"
+                "look at the server's log; if another program listens there, set http.admin_listen"
             }
         }
     }
@@ -125,7 +125,7 @@ impl fmt::Display for AskError {
             Self::OfSystemd => f.write_str("the socket unit of systemd has the address"),
             Self::Nobody(error) | Self::Connection(error) => error.fmt(f),
             Self::Timeout => write!(f, "no answer within {} s", TIMEOUT.as_secs()),
-            Self::Foreign => f.write_str("what answers is not the admin listener of a Sealjar server"),
+            Self::Foreign => f.write_str("the answer is not that of the admin listener of a Sealjar server"),
         }
     }
 }

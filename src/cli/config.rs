@@ -52,9 +52,8 @@ impl ShowConfig {
                 || section.settings.iter().any(|Setting { name: of, .. }| of == name)
         };
         match self.names.iter().find(|name| !sections.iter().any(|section| has(section, name))) {
-            Some(name) => {
-                Err(CliError::usage(format!("unknown setting {name}")).hint(meanings::hint_for_unknown(name)))
-            }
+            Some(name) => Err(CliError::usage(format!("unknown setting {name}"))
+                .hint(meanings::hint_for_unknown(name, |setting| setting))),
             None => Ok(()),
         }
     }

@@ -53,8 +53,10 @@ impl Store {
                 let limits = settings.store_limits;
                 store::Store::open_in_any_state(url, limits, Empty::Refused).await?.restored().await?;
                 record(settings, Change::StoreRestored, Changed::Store(&settings.store_name));
-                errln!("every session is over, those too that the store knows nothing of any more");
-                errln!("accounts are as they were then: look after passwords, roles, and who should not be there");
+                errln!("every session is over, also sessions that this database does not know");
+                errln!(
+                    "accounts are in the state of this database: check passwords, roles, and accounts that should not exist"
+                );
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use crate::http::forwarded::network;
 use crate::network::is_private;
 
-/// Whose addresses are in a network of trusted proxies.
+/// Owners of the addresses in a network of trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breadth {
     Own,

@@ -36,11 +36,12 @@ impl ConfigError {
             Self::Unknown { from: Source::Env(name), .. } if name == "SEALJAR_CONFIG_FILE" => {
                 "SEALJAR_CONFIG names the configuration file".to_owned()
             }
-            Self::Unknown { setting, from } => {
-                let is_variable = matches!(from, Source::Env(_));
-                let of_file = setting.strip_suffix("_file").filter(|_| is_variable);
-                meanings::hint_for_unknown(of_file.unwrap_or(setting))
+            Self::Unknown { setting, from: Source::Env(_) } => {
+                let (setting, end) = setting.strip_suffix("_file").map_or((setting.as_str(), ""), |of| (of, "_FILE"));
+                let variable = |setting: String| setting.replace('.', "__").to_ascii_uppercase();
+                meanings::hint_for_unknown(setting, |setting| format!("SEALJAR_{}{end}", variable(setting)))
             }
+            Self::Unknown { setting, .. } => meanings::hint_for_unknown(setting, |setting| setting),
             Self::BadValue { setting, .. } => format!("`sealjar config --explain {setting}` explains the setting"),
         }
     }
@@ -48,6 +49,13 @@ impl ConfigError {
 
 /// Makes the error for a setting, given the reason.
 pub(super) type Bad<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
+
+/// Returns a message of serde without the terms of Rust.
+pub(super) fn in_words(message: &str) -> String {
+    message
+        .replace("expected u32", "expected a whole number from 0 to 4294967295")
+        .replace("unknown variant ", "unknown value ")
+}
 
 /// The layer that a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

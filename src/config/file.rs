@@ -8,7 +8,7 @@ use crate::bounded_file::{self, MAX_BYTES, ReadError, pipe};
 /// Maximum time for a configuration that comes through a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the file layer is read from.
+/// Source of the file layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConfigFile {
     /// A file that may change while the process runs.

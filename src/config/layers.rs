@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::environment::{self, Assignment};
-use super::error::{ConfigError, Source};
+use super::error::{self, ConfigError, Source};
 use super::example;
 use super::file::ConfigFile;
 use crate::store::url::without_password;
@@ -207,7 +207,7 @@ pub(super) fn build<'v>(settings: impl Iterator<Item = (&'v String, &'v Value)>)
         |error: serde_path_to_error::Error<toml::de::Error>| {
             // The setting, also if one item of its list is at fault.
             let setting = error.path().to_string().split('[').next().unwrap_or_default().to_owned();
-            (setting, error.inner().message().replace("expected u32", "expected a whole number from 0 to 4294967295"))
+            (setting, error::in_words(error.inner().message()))
         },
     )
 }

@@ -97,13 +97,13 @@ pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     lines
 }
 
-/// Returns the hint for a setting that does not exist.
-pub(crate) fn hint_for_unknown(name: &str) -> String {
+/// Returns the hint for a setting that does not exist. `written` writes the setting that was probably meant.
+pub(crate) fn hint_for_unknown(name: &str, written: impl Fn(String) -> String) -> String {
     let all = "`sealjar config --explain` explains all settings";
     if !name.is_empty() && DECLARED.iter().any(|(section, ..)| *section == name) {
         return format!("{name} is a section, which has settings and no value; {all}");
     }
-    nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {nearest}? {all}"))
+    nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {}? {all}", written(nearest)))
 }
 
 /// Returns the setting or section with the most similar name.

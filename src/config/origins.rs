@@ -1,4 +1,4 @@
-//! Where the layers of the configuration are read from, to read them again.
+//! Sources of the layers of the configuration, to read them again.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::error::{ConfigError, Source};
 use super::file::ConfigFile;
 use super::layers::{Flag, Layers};
 
-/// Where the layers are read from. It may hold secrets, and does not print.
+/// Sources of the layers. They may hold secrets, so this type does not print them.
 pub(crate) struct Origins {
     /// Values in place of the defaults.
     base: Vec<Flag>,

@@ -19,7 +19,7 @@ impl SignInPage {
     }
 
     /// Turns a 401 into a redirect, if a browser opens another page. No cache keeps it: after the sign-in the page answers in another
-    /// way. It is done after the handlers, because Salvo makes 400 of whatever an extractor answers that is no error.
+    /// way. It is done after the handlers, because Salvo answers 400 if the answer of an extractor is not an error status.
     pub(super) fn redirect(&self, request: &Request, response: &mut Response) {
         let Some(address) = self.for_request(request) else {
             return;
@@ -54,7 +54,7 @@ impl SignInPage {
 
 /// Returns the path to which the browser goes after a sign-in: `rd` in the query of this request, to which
 /// [`Settings::sign_in_at`](super::Settings::sign_in_at) redirects. A form without `action` sends it again. `None` if there is none,
-/// or if it could lead to another host: whoever makes a link to the sign-in page chooses it.
+/// or if it could lead to another host: anybody can make a link to the sign-in page with any `rd`.
 pub fn return_path(request: &Request) -> Option<String> {
     request.query::<String>(RETURN_PATH).filter(|path| is_path(path) && is_short(path))
 }

@@ -15,7 +15,7 @@ pub(crate) struct Ignored {
     pub(crate) reason: String,
 }
 
-/// What to do about it.
+/// Remedy.
 pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the file as its owner; Kubernetes gives a secret the mode 0440 \
                                  with fsGroup: use PGPASSWORD, or SEALJAR_STORE_FILE with the whole address, instead";
 

@@ -200,11 +200,7 @@ fn check_active(config: &Config, key: &Key, now: UnixTime, report: &mut Report) 
         report.warning("keys.age", format!("the active key is {days} old"), remedy);
     } else if !every.is_zero() && age > every.saturating_add(config.keys.activate_after.0).saturating_add(LATE) {
         let found = format!("the active key is {days} old, in spite of keys.rotate_every");
-        report.warning(
-            "keys.age",
-            found,
-            "see in the server's log why it does not rotate; by hand: sealjar keys rotate",
-        );
+        report.warning("keys.age", found, "the server's log says why it does not rotate; by hand: sealjar keys rotate");
     } else {
         report.ok("keys.age", format!("the active key is {days} old"));
     }

@@ -45,7 +45,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
         report.warning(
             CHECK,
             found,
-            "see in the server's log why the store does not take them, and do not stop it now",
+            "the server's log says why the store does not take them; do not stop the server now",
         );
     }
     check_hardening(body, config, report);

@@ -52,7 +52,7 @@ impl Set {
             what.push("another email address".to_owned());
         }
         if what.is_empty() {
-            errln!("{login} is so already; nothing was changed, and its sessions go on");
+            errln!("{login} has these values already; nothing was changed, and no session ended");
             return Ok(ExitCode::SUCCESS);
         }
         let old_login = renamed.then_some(before.login_name.as_str());

@@ -99,7 +99,7 @@ fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// How many columns of a terminal a character takes: roughly, by the largest blocks of wide and of combining characters.
+/// Number of columns of a terminal that a character takes: roughly, by the largest blocks of wide and of combining characters.
 const fn columns(c: char) -> usize {
     match c {
         '\u{300}'..='\u{36f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => 0,

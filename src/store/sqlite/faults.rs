@@ -47,7 +47,7 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
     Some(code & 0xff)
 }
 
-/// Why the database or the files beside it cannot be written, with a colon before it.
+/// Returns why the database or the files beside it cannot be written, with a colon before it.
 fn why_read_only(path: &Path) -> Option<String> {
     let beside = [("-wal", "its log "), ("-shm", "the index of its log ")].map(|(suffix, what)| {
         let mut name = path.as_os_str().to_owned();
