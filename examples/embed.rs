@@ -10,7 +10,7 @@ struct Cart {
     items: Vec<String>,
 }
 
-/// However the shop makes sure of who it is. This one believes a code that it has sent by mail.
+/// The shop has its own way to authenticate a user. This one accepts a code that it has sent by mail.
 #[handler]
 async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<StatusCode, Problem> {
     if request.form::<String>("code").await.as_deref() != Some("2718") {
