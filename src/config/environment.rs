@@ -69,6 +69,10 @@ fn read(setting: String, variable: &str, path: &str, other: Option<&str>) -> Res
     if let Some(other) = other {
         return Err(ConfigError::TwoVariables { setting, variables: [other.to_owned(), variable.to_owned()] });
     }
+    if path.is_empty() {
+        let reason = "it must be the path of a file; unset the variable, or set it".to_owned();
+        return Err(ConfigError::BadValue { setting, from: Source::Env(variable.to_owned()), reason });
+    }
     let failed = |error: ReadError| ConfigError::ValueFile {
         setting: setting.clone(),
         variable: variable.to_owned(),
@@ -163,6 +167,8 @@ mod tests {
                 message.contains(setting) && message.contains(&file) && message.contains("/no/such/file"),
                 "{message}"
             );
+            let message = set(&[(&file, "")]).remove(0).expect_err("no file is named");
+            assert!(message.contains(&file) && message.contains("path of a file"), "{message}");
         }
     }
 

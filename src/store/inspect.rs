@@ -24,6 +24,14 @@ impl Store {
         call!(self, engine => engine.tables())
     }
 
+    /// Returns whether an SQLite file without our tables has those of another program.
+    pub(crate) async fn has_other_tables(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.has_other_tables().await,
+            Self::Postgres(_) => Ok(false),
+        }
+    }
+
     /// Returns the latest time that a server has recorded.
     pub(crate) async fn clock_reached(&self) -> Result<UnixTime, StoreError> {
         call!(self, engine => engine.clock_reached())

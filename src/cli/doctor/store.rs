@@ -51,7 +51,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
             return None;
         }
     };
-    if check_contents(&store, &without_password(&config.store), ring, report).await {
+    if check_contents(&store, &url, config, ring, report).await {
         check_whole(&url, &store, report).await;
         check_server(config, &store, report).await;
         Some(store)
@@ -158,10 +158,23 @@ fn check_way(way: Way, report: &mut Report) {
 }
 
 /// Whether it is of this version and in use, who serves it, and with which keys. Returns whether it can be looked into.
-async fn check_contents(store: &Store, shown: &str, ring: Option<&KeyRing>, report: &mut Report) -> bool {
+async fn check_contents(
+    store: &Store,
+    url: &StoreUrl,
+    config: &Config,
+    ring: Option<&KeyRing>,
+    report: &mut Report,
+) -> bool {
     match store.tables().await {
         Err(error) => report.failure("store.open", error.into(), OTHERWISE),
-        Ok(None) => report.failure("store.open", StoreError::WithoutTables(shown.to_owned()).into(), OTHERWISE),
+        Ok(None) => {
+            let error = match (url, store.has_other_tables().await) {
+                (_, Err(error)) => error,
+                (StoreUrl::Sqlite(path), Ok(true)) => StoreError::Foreign(path.clone()),
+                (_, Ok(_)) => StoreError::WithoutTables(without_password(&config.store)),
+            };
+            report.failure("store.open", error.into(), OTHERWISE);
+        }
         Ok(Some(tables)) if tables.applied < tables.known => {
             let found = format!(
                 "the tables are of an older version (migration {} of {}); the rest of it was not looked at",

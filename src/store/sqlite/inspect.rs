@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::files::{self, Files};
-use super::{BUSY_TIMEOUT, Store, faults};
+use super::{BUSY_TIMEOUT, Store, faults, has_other_tables};
 use crate::store::error::StoreError;
 
 impl Store {
@@ -22,6 +22,11 @@ impl Store {
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.map_err(|source| faults::explain(path, StoreError::Open { path: path.to_owned(), source }))?;
         Ok(Self { write: pool.clone(), read: pool, files: Arc::new(files) })
+    }
+
+    /// Returns whether there are tables that are none of ours.
+    pub(crate) async fn has_other_tables(&self) -> Result<bool, StoreError> {
+        has_other_tables(&mut *self.read.acquire().await?).await
     }
 
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
