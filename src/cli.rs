@@ -144,7 +144,7 @@ pub fn run() -> ExitCode {
         errln!("{}", failure.text());
         ExitCode::from(failure.code)
     };
-    // Whatever the outcome, who reads the output must learn that it is incomplete.
+    // Also after a failure, because the reader of the output must learn that it is incomplete.
     let written = output::finish(outcome.as_ref().err());
     let code = outcome.unwrap_or_else(told);
     written.map_or_else(told, |()| code)

@@ -1,7 +1,7 @@
 //! Asks the server at `http.admin_listen` for `/readyz`, for `ready` and `doctor`.
 //!
-//! One request in plain HTTP/1.0 needs no client library. Whatever listens there, the question ends after [`TIMEOUT`], and reads at
-//! most [`MAX_ANSWER_BYTES`]: the address can belong to another program.
+//! One request in plain HTTP/1.0 needs no client library. The question ends after [`TIMEOUT`], and reads at most
+//! [`MAX_ANSWER_BYTES`]: the address can belong to another program.
 
 use std::fmt;
 use std::io;

@@ -196,7 +196,8 @@ fn serve(
 
 fn warn_of_password_file(config: &Config) {
     if let Some(Ignored { path, reason }) = password_file::ignored(&config.store) {
-        let (path, hint) = (path.display(), password_file::REMEDY);
+        let path = path.display();
+        let hint = password_file::REMEDY;
         tracing::warn!(%path, error = reason, hint, "the password file of PostgreSQL is not used");
     }
 }

@@ -184,7 +184,7 @@ impl Users {
     }
 }
 
-/// Asks about an account that is to be deleted, so that its operator sees whether it is the right one.
+/// Asks whether to delete an account. The question shows the account, so that the operator can see whether it is the right one.
 fn question(account: &Account) -> String {
     let profile = &account.profile;
     let name = visible(profile.display_name.as_str());

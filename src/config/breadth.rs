@@ -1,4 +1,4 @@
-//! Whom an entry of `http.trusted_proxies` trusts.
+//! The addresses that an entry of `http.trusted_proxies` trusts.
 
 use ipnet::IpNet;
 

@@ -164,7 +164,8 @@ impl Layers {
             return Err(ConfigError::Unknown { setting: setting.to_owned(), from: source });
         };
         if !held.0.same_type(&value) {
-            let (expected, found) = (held.0.type_str(), value.type_str());
+            let expected = held.0.type_str();
+            let found = value.type_str();
             let reason = format!("it must be of type {expected}, not {found}, such as {}", example::line(setting));
             return Err(ConfigError::BadValue { setting: setting.to_owned(), from: source, reason });
         }

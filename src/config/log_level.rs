@@ -56,7 +56,8 @@ pub(crate) fn parse(text: &str) -> Result<Targets, String> {
             }
             continue;
         };
-        let (target, level_name) = (target.trim(), level.trim());
+        let target = target.trim();
+        let level_name = level.trim();
         check_target(target)?;
         let level = self::level(level_name).ok_or_else(|| not_a_level(level_name))?;
         if named.iter().any(|(other, _)| *other == target) {

@@ -248,7 +248,8 @@ impl Pair<'_> {
         if fits(&chain[0])? {
             return Ok(());
         }
-        let (certificate, private_key) = (self.files.certificate.clone(), self.files.private_key.clone());
+        let certificate = self.files.certificate.clone();
+        let private_key = self.files.private_key.clone();
         match chain.iter().position(|certificate| fits(certificate).is_ok_and(|fits| fits)) {
             Some(place) => Err(TlsError::Order { certificate, private_key, number: place + 1 }),
             None => Err(TlsError::Mismatch { certificate, private_key }),

@@ -23,7 +23,7 @@ use crate::http::tls::Source;
 use crate::server::app;
 
 const REREAD_EVERY: Duration = Duration::from_millis(500);
-/// How long what was found must stay as it is.
+/// Time for which a change must stay as it is before it counts.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 
 /// Keeps the settings in force like those that are written down.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::claims::BadClaims;
 use crate::seal::TooLarge;
 
-/// Why there is no session. Tell a client the text ([`Display`](fmt::Display)) or the [`reason`](Refusal::reason) only: `{:?}` also
+/// Reason why there is no session. Tell a client the text ([`Display`](fmt::Display)) or the [`reason`](Refusal::reason) only: `{:?}` also
 /// prints the cause, which would help a forger.
 ///
 /// ```

@@ -39,7 +39,8 @@ impl Set {
         let Self { login, new: New { login: login_name, display_name, email } } = self;
         let change = ProfileChange { login_name, display_name, email };
         let changed = open_store(settings).await?.change_profile(&login, &change).await?;
-        let (before, after) = (&changed.before, &changed.after);
+        let before = &changed.before;
+        let after = &changed.after;
         let renamed = before.login_name != after.login_name;
         let mut what = Vec::new();
         if renamed {

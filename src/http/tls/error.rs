@@ -1,4 +1,4 @@
-//! Why a certificate cannot be used, and what to do.
+//! Errors of certificates and private keys, and what to do about them.
 
 use std::path::PathBuf;
 

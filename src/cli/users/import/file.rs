@@ -78,7 +78,7 @@ fn repeated(text: &[u8]) -> Option<String> {
         }
     }
     let mut names = Names(None);
-    // What is no object has no names.
+    // Only an object has names.
     let _ = serde_json::Deserializer::from_slice(text).deserialize_map(&mut names);
     names.0
 }

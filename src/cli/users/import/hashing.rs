@@ -27,9 +27,10 @@ pub(super) fn hash_all(settings: &Settings, passwords: &[Password]) -> Result<Ve
     thread::scope(|scope| {
         let (done, all): (Sender<(usize, String)>, Receiver<_>) = channel();
         for number in 0..threads {
-            let (done, next) = (done.clone(), &next);
+            let done = done.clone();
+            let next = &next;
             let work = move || {
-                // Where this is not allowed, it is only less considerate.
+                // If the system forbids it, other processes have less of the cores.
                 let _ = rustix::process::setpriority_process(None, NICENESS);
                 let mut argon2id = Argon2id::new(settings.cost);
                 loop {
