@@ -304,7 +304,8 @@ fn an_import_that_is_interrupted_changes_nothing() {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("password-"))
     };
     until("passwords are hashed", || fs::read_dir(&tasks).expect("it runs").flatten().any(is_hashing));
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    // Not SIGINT: a process that a script starts in the background ignores it.
+    let interrupted = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill runs").success());
     let output = child.wait().expect("it ends");
     assert!(!output.success());
