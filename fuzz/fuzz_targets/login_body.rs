@@ -53,8 +53,9 @@ fn form(body: &[u8]) {
 fn check(credentials: &Credentials, fields: &Map<String, Value>) {
     assert!(fields.keys().all(|name| FIELDS.contains(&name.as_str())));
     let text = |name: &str| fields[name].as_str().expect("a text");
-    assert_eq!(credentials.login_name.as_str(), text("login").to_ascii_lowercase());
-    assert!(is_a_login_name(text("login")));
+    let login = without_blanks(text("login"));
+    assert_eq!(credentials.login_name.as_str(), login.to_ascii_lowercase());
+    assert!(is_a_login_name(login));
     assert!(text("password").len() <= 1024);
     let remember = fields.get("remember").is_some_and(|value| *value == true || value == "true");
     let other = serde_json::json!({ "login": text("login"), "password": "another", "remember": remember });
@@ -69,10 +70,15 @@ fn has_a_fault(value: &Value) -> bool {
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let good = fields.keys().all(|name| FIELDS.contains(&name.as_str()))
-        && text("login").is_some_and(is_a_login_name)
+        && text("login").is_some_and(|login| is_a_login_name(without_blanks(login)))
         && text("password").is_some_and(|password| password.len() <= 1024)
         && fields.get("remember").is_none_or(Value::is_boolean);
     !good
+}
+
+/// A login name without the spaces and tabs around it, which do not count.
+fn without_blanks(login: &str) -> &str {
+    login.trim_matches([' ', '\t'])
 }
 
 /// `[a-z0-9][a-z0-9._@-]{0,63}` in any case.
