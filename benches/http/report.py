@@ -246,7 +246,8 @@ def whole(figures: Figures) -> str:
 
 
 def readme_block(figures: Figures) -> str:
-    where = f"Measured with `make bench`: {dated()}; {versions.machine()}. Ratios are the median (minimum to maximum)."
+    where = f"Measured with `make bench` (profile `dist`): {dated()}; {versions.machine()}. Each server runs on one core."
+    where += " Ratios are the median (minimum to maximum)."
     more = f"{where} [docs/performance.md](docs/performance.md) has all figures and how they were measured."
     return "\n\n".join([BEGIN, paragraph(more), headline(figures), END])
 
