@@ -101,7 +101,9 @@ pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
     for (at, second) in flags.iter().enumerate() {
         let is_other = |first: &&Flag| first.setting == second.setting && first.text != second.text;
         if let Some(first) = flags[..at].iter().find(is_other) {
-            let (setting, first, second) = (&second.setting, written(first), written(second));
+            let setting = &second.setting;
+            let first = written(first);
+            let second = written(second);
             let error = CliError::usage(format!("{first} and {second} give {setting} different values"));
             return Err(error.hint("leave out one of them"));
         }

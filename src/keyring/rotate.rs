@@ -25,7 +25,7 @@ use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::id::Kid;
 use crate::secret::Secret;
 
-/// Why the ring was not changed.
+/// Reason why the ring was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// The ring as it is cannot be read.
@@ -34,9 +34,9 @@ pub enum ChangeError {
     /// The directory cannot be written.
     #[error("cannot write in the key directory {}: {source}", directory.display())]
     Write {
-        /// Which.
+        /// Key directory.
         directory: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
     /// The directory, or one above it, cannot be made.
@@ -44,7 +44,7 @@ pub enum ChangeError {
     Make {
         /// The first that cannot be made.
         directory: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
     /// A file, or a link to nothing, is where the directory or one above it should be.

@@ -72,7 +72,8 @@ async fn ask(address: &str, method: Method, path: &str, fields: &[(&str, &str)])
     let fields = fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
     let request = client.request(method, format!("http://{address}{path}")).headers(fields.collect());
     let response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
+    let status = response.status();
+    let headers = response.headers().clone();
     Told { status, headers, body: response.text().await.unwrap() }
 }
 

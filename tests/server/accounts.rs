@@ -113,7 +113,8 @@ async fn a_name_that_was_given_up_is_that_of_another_account() {
     let told = said(&home, &["users", "set", "alice", "--login", "ann"]);
     assert!(told.contains(r#""login":"ann","old_login":"alice""#), "{told}");
     home.add_user("alice");
-    let (ann, alice) = (show(&home, "ann"), show(&home, "alice"));
+    let ann = show(&home, "ann");
+    let alice = show(&home, "alice");
     assert_ne!(ann["sub"], alice["sub"]);
     server.until_status(&session, "401 revoked").await;
     let taken = home.run(&["users", "set", "ann", "--login", "alice", "--email", "a@b"]);

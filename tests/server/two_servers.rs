@@ -5,7 +5,8 @@ use crate::harness::{Home, Server, Session};
 #[tokio::test]
 async fn two_servers_on_one_file_follow_each_other() {
     let home = Home::new();
-    let (first, second) = (home.start(), home.start());
+    let first = home.start();
+    let second = home.start();
     for _ in 0..5 {
         for (here, there) in [(&first, &second), (&second, &first)] {
             let session = here.login("alice").await;
@@ -15,7 +16,8 @@ async fn two_servers_on_one_file_follow_each_other() {
         }
     }
     // At the same time: SQLite lets one writer in after the other.
-    let (of_first, of_second) = (ten(&first).await, ten(&second).await);
+    let of_first = ten(&first).await;
+    let of_second = ten(&second).await;
     tokio::join!(log_out(&first, &of_first), log_out(&second, &of_second));
     let last = first.login("alice").await;
     home.ok(&["revoke", "--user", "alice"]);

@@ -12,7 +12,8 @@ async fn a_change_of_a_profile_is_followed_by_every_node() {
     let home = nodes::home(&database, &[]);
     home.add_user("bob");
     let [here, there] = [home.start(), home.start()];
-    let (session, bob) = (here.login("alice").await, here.login("bob").await);
+    let session = here.login("alice").await;
+    let bob = here.login("bob").await;
     let set = |arguments: &[&str]| home.run(&[&["users", "set"], arguments].concat());
     assert!(set(&["alice", "--email", ""]).status.success(), "nothing to change");
     assert_eq!(here.status(&session).await, "200");
