@@ -1,5 +1,8 @@
-"""Hooks of schemathesis (`test_openapi.py`): passwords that are right where well-formed ones were made up; a live session wherever
-one is sent, whatever the requests before it have ended; and a list of what was answered.
+"""[Hooks of schemathesis](https://schemathesis.readthedocs.io/) for `test_openapi.py`.
+
+They replace well-formed generated passwords by correct ones, replace session cookies by the cookie of a live session (earlier
+requests may have ended the session), and write method, path, status and media type of each response to the file
+`SEALJAR_ANSWERS`.
 """
 
 import json
@@ -11,12 +14,12 @@ import schemathesis
 
 COOKIE, LOGIN = "__Host-sealjar", "alice"
 LOGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-# The first is in force. The other is next.
+# The first is the current password. The other is the next one.
 PASSWORDS = [os.environ["SEALJAR_PASSWORD"], "a battery of correct horses"]
 
 
 class Session:
-    """The cookies that were ever set for it, the one in force last."""
+    """All cookie values that the server set for the session. The last one is current."""
 
     cookies = []
     ended = True
@@ -44,7 +47,7 @@ if os.environ.get("SEALJAR_SESSION"):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    # Some cases are all made before the first of them is sent.
+    # Schemathesis may generate several requests before it sends the first one, so the cookie may be outdated.
     if case.cookies and case.cookies.get(COOKIE) in Session.cookies:
         case.cookies[COOKIE] = Session.live()
     body = case.body
@@ -59,7 +62,7 @@ def before_call(context, case, kwargs):
     new = body.get("new_password")
     if isinstance(new, str) and 8 <= len(new) <= 1024 and not has_wrong_passwords:
         body["new_password"] = PASSWORDS[1]
-    # No schema can say that two fields are the same.
+    # JSON Schema cannot express that two fields must be equal.
     if isinstance(body.get("new_password_again"), str) and "new_password" in body:
         body["new_password_again"] = body["new_password"]
 

@@ -1,4 +1,4 @@
-"""`make screenshot`: takes the picture of the sign-in page in the README. Run it when the page looks different."""
+"""Takes the screenshot of the sign-in page in the README (`make screenshot`). Run it when the page has changed."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from browser import chromium
 from harness import ROOT, Sealjar
 
 PICTURE = ROOT / "docs/images/sign-in.png"
-# At one pixel a point the picture is small enough for the repository, and sharp at the width that the README gives it.
+# With one pixel per CSS pixel, the picture is small enough for the repository, and sharp at the width that the README uses.
 SIZE = {"width": 560, "height": 580}
 HOST = "app.example.com"
 
@@ -17,7 +17,7 @@ def take():
         server = Sealjar(Path(home)).start(f"http.public_origins=https://{HOST}", "pages.title=Example Intranet")
 
         def answer(route):
-            """Answers for the host, as a proxy does."""
+            """Forwards a request of the browser to the server, with the host name of the page."""
             path = route.request.url.removeprefix(f"https://{HOST}")
             headers = {**route.request.headers, "host": HOST}
             route.fulfill(response=route.fetch(url=f"http://127.0.0.1:{server.port}{path}", headers=headers))

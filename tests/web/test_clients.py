@@ -1,7 +1,7 @@
-"""What programs do with the cookie over plain http on localhost.
+"""Behaviour of common HTTP clients with the session cookie over plain HTTP on localhost, and of Prometheus with `/metrics`.
 
-It proves that curl needs no setting for it, because it takes localhost for secure; that requests and httpx, which do not, lose
-the cookie; and that `cookie.plain_http` is what helps them. And that Prometheus can read `/metrics`.
+curl treats localhost as secure, so it sends cookies with the attribute `Secure` there. The Python clients requests and httpx do
+not: they need the setting `cookie.plain_http`.
 """
 
 import subprocess
@@ -9,7 +9,7 @@ import subprocess
 import httpx
 import pytest
 import requests
-from harness import PASSWORD, PATIENCE, Sealjar
+from harness import PASSWORD, WAIT_TIMEOUT, Sealjar
 from prometheus_client.parser import text_string_to_metric_families
 
 CREDENTIALS = {"login": "alice", "password": PASSWORD}
@@ -34,7 +34,8 @@ def plain_server(home):
 
 
 def walk(client, server):
-    """Signs in and out; returns the statuses of what is asked between, and the names of the cookies that were sent."""
+    """Logs in and out, and reads the session after each step. Returns the statuses of the responses, and the names of the
+    cookies sent."""
     url = f"http://localhost:{server.port}/auth"
     answers = [client.post(f"{url}/login", json=CREDENTIALS), client.get(f"{url}/status")]
     answers += [client.post(f"{url}/logout"), client.get(f"{url}/status")]
@@ -62,7 +63,7 @@ def test_curl_signs_in_and_out_over_plain_http_on_localhost(server, tmp_path, bo
 
     def curl(*arguments):
         command = ["curl", "-sS", "-o", tmp_path / "answer", "-w", "%{http_code}", "-c", jar, "-b", jar, *arguments]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout)
+        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_TIMEOUT).stdout)
 
     if body == "json":
         form = ["-H", "Content-Type: application/json", "-d", f'{{"login":"alice","password":"{PASSWORD}"}}']
@@ -82,8 +83,8 @@ def test_curl_signs_in_and_out_over_plain_http_on_localhost(server, tmp_path, bo
 
 def test_prometheus_reads_the_metrics(home, server):
     cookie = {"Cookie": home.sign_in(host=f"localhost:{server.port}")}
-    assert requests.post(f"http://localhost:{server.port}/auth/logout", headers=cookie, timeout=PATIENCE).ok
-    answer = requests.get(f"http://localhost:{server.admin_port}/metrics", timeout=PATIENCE)
+    assert requests.post(f"http://localhost:{server.port}/auth/logout", headers=cookie, timeout=WAIT_TIMEOUT).ok
+    answer = requests.get(f"http://localhost:{server.admin_port}/metrics", timeout=WAIT_TIMEOUT)
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     value = {sample.name: sample.value for family in families.values() for sample in family.samples}

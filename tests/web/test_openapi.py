@@ -1,6 +1,5 @@
-"""The OpenAPI description against the server: schemathesis makes requests from it, well-formed and not, and finds no answer that
-it does not describe. All of its checks are on.
-"""
+"""Compares the OpenAPI description with the server: [schemathesis](https://schemathesis.readthedocs.io/) generates valid and
+invalid requests from the description, and must find no response that is not described. All of its checks are enabled."""
 
 import json
 import os
@@ -8,17 +7,18 @@ import subprocess
 import sys
 
 import pytest
-from harness import PASSWORD, PATIENCE, Sealjar
+from harness import PASSWORD, WAIT_TIMEOUT, Sealjar
 from openapi_spec_validator import validate
 
-# OpenAPI 3.1 cannot say that a route takes any method, QUERY too. All that it knows are described.
+# The verify routes accept every method. OpenAPI 3.1 can only describe a fixed list of methods, so this check is disabled for
+# them.
 ANY_METHOD = """
 [[operations]]
 include-tag = "forward authentication"
 checks.unsupported_method.enabled = false
 """
 UNTHROTTLED = [f"throttle.{limit}_burst=0" for limit in ("network", "account", "account_and_network")]
-# A browser without a session is not refused where a page is, but sent to sign in.
+# Where there is a page, a browser without a session is redirected to the sign-in page instead of refused.
 SENT_TO_SIGN_IN = """
 negative_data_rejection.expected-statuses = [302, 400, 401, 403, 404, 405, 406, 409, 415, 422, 428, 429, "5xx"]
 """
@@ -34,7 +34,7 @@ def home(tmp_path_factory):
 @pytest.fixture
 def server(home):
     yield home.start(*UNTHROTTLED)
-    # It may have changed any number of times.
+    # The test may have changed the password.
     home.command("users", "passwd", "alice", stdin=PASSWORD + "\n")
     home.stop()
 
@@ -47,10 +47,12 @@ def throttled_server(home):
 
 @pytest.fixture
 def examine(home, tmp_path):
-    """Runs schemathesis; returns its exit code, what it said, and a set of what was answered: method, path, status, type."""
+    """Runs schemathesis. Returns its exit code, its output, and the set of responses as (method, path, status, media type)."""
 
     def run(document: str, *arguments, admin=False, session=False, config="") -> tuple:
-        description, answers, settings = (tmp_path / name for name in ("openapi.json", "answers", "schemathesis.toml"))
+        description = tmp_path / "openapi.json"
+        answers = tmp_path / "answers"
+        settings = tmp_path / "schemathesis.toml"
         description.write_text(document)
         settings.write_text(f"[checks]\nenabled = true\n{config}")
         answers.write_text("")
@@ -60,7 +62,7 @@ def examine(home, tmp_path):
         url = f"http://localhost:{home.admin_port if admin else home.port}"
         command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", settings, "run", description]
         command += ["--url", url, "--seed", "1", "--generation-database", "none", *arguments]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * PATIENCE)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=5 * WAIT_TIMEOUT)
         return done.returncode, done.stdout + done.stderr, {tuple(json.loads(line)) for line in answers.open()}
 
     return run
@@ -76,7 +78,7 @@ def operations(document: str) -> set:
 
 def test_server_and_command_give_the_same_valid_description(home, server):
     for ask, arguments in [(lambda: home.request("GET", "/openapi.json", host=f"localhost:{home.port}"), [])] + [
-        (lambda: home.ask_admin("/openapi.json"), ["--admin"])
+        (lambda: home.request_admin("/openapi.json"), ["--admin"])
     ]:
         answer = ask()
         assert (answer.status, answer.values("content-type")) == (200, ["application/json"])
@@ -100,7 +102,7 @@ def test_server_and_command_give_the_same_valid_description(home, server):
         (["cookie.plain_http=true", "http.public_origins=http://localhost:1"], "sealjar-insecure", ["http://localhost:1"]),
     ],
 )
-def test_it_has_the_names_of_the_settings(home, settings, cookie, servers):
+def test_the_description_follows_the_settings(home, settings, cookie, servers):
     document = json.loads(home.command("openapi", *[word for setting in settings for word in ("--set", setting)]))
     scheme = document["components"]["securitySchemes"]["session"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "cookie", cookie)
@@ -130,7 +132,7 @@ def test_schemathesis_finds_nothing_without_a_session(home, throttled_server, ex
     assert ("POST", "/auth/login", 429, "application/problem+json") in answers
 
 
-def test_schemathesis_finds_nothing_as_a_browser_would_ask(home, server, examine):
+def test_schemathesis_finds_nothing_with_requests_of_a_browser(home, server, examine):
     document = printed(home)
     arguments = ["--header", "Accept: text/html", "--include-tag", "session", "--max-examples", "2"]
     code, said, answers = examine(document, *arguments, session=True, config=SENT_TO_SIGN_IN)
@@ -148,7 +150,7 @@ def test_schemathesis_finds_nothing_at_the_admin_listener(home, server, examine)
     assert {(method, path) for method, path, status, _ in answers if status == 200} == operations(document)
 
 
-def test_schemathesis_finds_what_is_not_described(home, server, examine):
+def test_schemathesis_finds_a_missing_description(home, server, examine):
     document = json.loads(printed(home))
     del document["paths"]["/auth/status"]["get"]["responses"]["401"]
     code, said, _ = examine(json.dumps(document), "--include-name", "GET /auth/status")

@@ -1,19 +1,19 @@
-"""Waiting for what only the server's clock brings about."""
+"""Functions that poll until a condition holds, for effects that depend on the server's clock."""
 
 import time
 
-from harness import PATIENCE
+from harness import WAIT_TIMEOUT
 
 
-def until(ask, wanted):
-    """Asks again until the answer is what a test waits for."""
-    patience = time.monotonic() + PATIENCE
-    while not wanted(answer := ask()):
-        assert time.monotonic() < patience, answer
-    return answer
+def wait_until(read, is_expected):
+    """Calls `read` until `is_expected` accepts its result, and returns that result. Fails after a timeout."""
+    deadline = time.monotonic() + WAIT_TIMEOUT
+    while not is_expected(result := read()):
+        assert time.monotonic() < deadline, result
+    return result
 
 
-def until_logged(sealjar, message: str, times: int = 1) -> dict:
-    """The line of the log that is the last of so many with this in its message, once it is there."""
+def wait_until_logged(sealjar, message: str, times: int = 1) -> dict:
+    """Waits until this number of log lines contain `message` in their message, and returns the last of them."""
     lines = lambda: [line for line in list(sealjar.log) if message in str(line.get("message"))]
-    return until(lines, lambda found: len(found) >= times)[times - 1]
+    return wait_until(lines, lambda found: len(found) >= times)[times - 1]

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE, free_port
-from waiting import until
+from harness import WAIT_TIMEOUT, free_port
+from waiting import wait_until
 
 ACCESS = "local all all trust\nhost all all all scram-sha-256\n"
 
@@ -38,21 +38,21 @@ class Postgres:
     def start(self):
         server = [*self.prefix, self.programs / "postgres", "-D", "data", "-k", self.here, "-h", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(server, cwd=self.here, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: subprocess.run(self._psql(""), capture_output=True).returncode, lambda code: code == 0)
+        wait_until(lambda: subprocess.run(self._psql(""), capture_output=True).returncode, lambda code: code == 0)
 
     def stop(self):
         self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
 
     def sql(self, statement: str):
-        subprocess.run(self._psql(statement), check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(self._psql(statement), check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
     def _psql(self, statement: str) -> list:
         return ["psql", "-X", "-U", "postgres", "-h", self.here, "-p", str(self.port), "-c", statement, "postgres"]
 
     def _run(self, program: str, *arguments: str):
         command = [*self.prefix, self.programs / program, *arguments]
-        subprocess.run(command, cwd=self.here, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(command, cwd=self.here, check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
 
 def find() -> Path:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from http.client import HTTPException
 
 from harness import API, PASSWORD
-from waiting import until
+from waiting import wait_until
 
 FORM = [("Content-Type", "application/json"), *API]
 
@@ -51,7 +51,7 @@ class Crowd(Visitor):
     def _ask(self, balancer, requests):
         while not self.leaves.is_set():
             try:
-                self.statuses += [answer.status for answer in balancer.client.in_turn(*requests)]
+                self.statuses += [answer.status for answer in balancer.client.in_sequence(*requests)]
             except (OSError, HTTPException) as error:
                 self.statuses.append(repr(error))
 
@@ -60,9 +60,9 @@ def test_a_session_and_its_end_hold_on_every_node(balancer, nodes):
     session = sign_in(balancer)
     assert verdicts(nodes, session) == [200] * 3
     for _ in range(6):
-        assert balancer("GET", "/", session).app_saw().values("Remote-User") == ["alice"]
+        assert balancer("GET", "/", session).received_by_app().values("Remote-User") == ["alice"]
     assert balancer("POST", "/auth/logout", session).status == 200
-    until(lambda: verdicts(nodes, session), lambda found: found == [401] * 3)
+    wait_until(lambda: verdicts(nodes, session), lambda found: found == [401] * 3)
     assert balancer("GET", "/", session).reason() == "revoked"
 
 
@@ -73,7 +73,7 @@ def test_every_node_takes_its_part(balancer, nodes):
     before = refused()
     for _ in range(6):
         assert balancer("GET", "/", [("Cookie", "__Host-sealjar=AQAA"), *API]).reason() == "invalid"
-    until(refused, lambda found: all(now > then for now, then in zip(found, before)))
+    wait_until(refused, lambda found: all(now > then for now, then in zip(found, before)))
 
 
 def test_a_visitor_notices_no_rolling_restart(balancer, nodes):
@@ -82,9 +82,9 @@ def test_a_visitor_notices_no_rolling_restart(balancer, nodes):
         for node in nodes:
             node.stop()
             asked = len(visitor.statuses)
-            until(lambda: len(visitor.statuses), lambda found, asked=asked: found > asked + 3)
+            wait_until(lambda: len(visitor.statuses), lambda found, asked=asked: found > asked + 3)
             node.start()
-            until(lambda node=node: ready(node), lambda found: found)
+            wait_until(lambda node=node: ready(node), lambda found: found)
     assert set(visitor.statuses) == {200}, visitor.statuses
 
 
@@ -97,9 +97,9 @@ def test_a_rolling_restart_under_load_loses_no_request(balancer, nodes):
         for node in nodes:
             node.stop()
             node.start()
-            until(lambda node=node: ready(node), lambda found: found)
+            wait_until(lambda node=node: ready(node), lambda found: found)
             asked = [len(visitor.statuses) for visitor in crowd]
-            until(
+            wait_until(
                 lambda: [len(visitor.statuses) for visitor in crowd],
                 lambda found, asked=asked: all(now > then for now, then in zip(found, asked)),
             )
@@ -112,7 +112,7 @@ def test_nor_when_one_is_killed(balancer, nodes):
     with Visitor(balancer, session) as visitor:
         nodes[0].stop(signal.SIGKILL)
         asked = len(visitor.statuses)
-        until(lambda: len(visitor.statuses), lambda found: found > asked + 50)
+        wait_until(lambda: len(visitor.statuses), lambda found: found > asked + 50)
         nodes[0].start()
     assert set(visitor.statuses) == {200}, visitor.statuses
 
@@ -121,19 +121,19 @@ def test_a_sign_out_is_taken_when_no_node_is_ready(balancer, nodes, postgres):
     session, other = sign_in(balancer), sign_in(balancer)
     postgres.stop()
     try:
-        until(lambda: balancer("GET", "/auth/status", session).status, lambda status: status == 503)
-        until(lambda: [ready(node) for node in nodes], lambda found: not any(found))
+        wait_until(lambda: balancer("GET", "/auth/status", session).status, lambda status: status == 503)
+        wait_until(lambda: [ready(node) for node in nodes], lambda found: not any(found))
         # The balancer hears of it a little later, and has nobody to ask until then.
-        stale = until(lambda: balancer("GET", "/", session), lambda answer: b"stale" in answer.body)
+        stale = wait_until(lambda: balancer("GET", "/", session), lambda answer: b"stale" in answer.body)
         assert (stale.status, stale.reason()) == (503, "stale")
-        answer = until(lambda: balancer("POST", "/auth/logout", session), lambda answer: b"reason" in answer.body)
+        answer = wait_until(lambda: balancer("POST", "/auth/logout", session), lambda answer: b"reason" in answer.body)
         assert (answer.status, answer.reason()) == (503, "not-durable")
     finally:
         postgres.start()
-    until(lambda: verdicts(nodes, session), lambda found: found == [401] * 3)
-    until(lambda: balancer("GET", "/", other).status, lambda status: status == 200)
+    wait_until(lambda: verdicts(nodes, session), lambda found: found == [401] * 3)
+    wait_until(lambda: balancer("GET", "/", other).status, lambda status: status == 200)
     assert balancer("GET", "/", session).reason() == "revoked"
 
 
 def ready(node) -> bool:
-    return node.ask_admin("/readyz").status == 200
+    return node.request_admin("/readyz").status == 200

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tab
 from browser import find_program
-from harness import PATIENCE
+from harness import WAIT_TIMEOUT
 from processes import running, without_proxies
-from waiting import until
+from waiting import wait_until
 from websockets.sync.client import connect
 
 # Without DNS, Firefox resolves only `localhost`. So nothing reaches the network: not what a page names, and not the services of
@@ -33,7 +33,7 @@ def start(here: Path):
     # Firefox wants to write to a home directory.
     environment = {**without_proxies(), "HOME": str(here), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with log.open("wb") as output, running(program, env=environment, stdout=output, stderr=output):
-        address = until(lambda: re.search(r"WebDriver BiDi listening on (\S+)\n", log.read_text()), bool)[1]
+        address = wait_until(lambda: re.search(r"WebDriver BiDi listening on (\S+)\n", log.read_text()), bool)[1]
         with connect(f"{address}/session", max_size=None, proxy=None) as socket:
             command = Commands(socket)
             command("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
@@ -49,7 +49,7 @@ class Commands:
     def __call__(self, method: str, **parameters) -> dict:
         number = next(self.numbers)
         self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv(PATIENCE))).get("id") != number:
+        while (answer := json.loads(self.socket.recv(WAIT_TIMEOUT))).get("id") != number:
             pass  # an event
         if answer["type"] == "error":
             kind = tab.Gone if method == "script.evaluate" and answer["error"] in GONE else AssertionError

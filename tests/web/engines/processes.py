@@ -5,7 +5,7 @@ import signal
 import subprocess
 from contextlib import contextmanager, suppress
 
-from harness import PATIENCE
+from harness import WAIT_TIMEOUT
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def running(command: list, **options):
             process.wait(5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
 
 
 def without_proxies() -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 from browser import find_program
 from harness import PASSWORD, ROOT, App, Client, Sealjar, free_port, make_certificate
 from processes import running
-from waiting import until
+from waiting import wait_until
 
 CADDY = """
 {{
@@ -112,7 +112,7 @@ def proxied_site(here: Path):
             with (here / "log").open("wb") as log:
                 command = [caddy, "run", "--config", here / "caddy/main", "--adapter", "caddyfile"]
                 with running(command, cwd=here, env={"HOME": str(here)}, stdout=log, stderr=log):
-                    until(lambda: answers(port, here / "caddy/cert.pem"), bool)
+                    wait_until(lambda: answers(port, here / "caddy/cert.pem"), bool)
                     yield Site(app, port, other_port, here / "caddy/elsewhere")
     finally:
         app.stop()

@@ -7,7 +7,7 @@ starts one browser for all tests, and makes a `Profile` for each test.
 import json
 from itertools import count
 
-from waiting import until
+from waiting import wait_until
 
 MARKS = count(1)
 
@@ -78,4 +78,4 @@ class Tab:
             except Gone as gone:
                 return gone
 
-        until(ask, lambda answer: answer is True)
+        wait_until(ask, lambda answer: answer is True)

@@ -2,7 +2,7 @@
 
 import pytest
 from harness import PASSWORD
-from waiting import until
+from waiting import wait_until
 
 SIGN_OUT = "[action='/auth/logout'] button"
 
@@ -116,7 +116,7 @@ def test_another_site_signs_nobody_in_through_a_worker(profile, tab, site, head)
     """The application's service worker passes the form on, and the browser then says that the form has the same origin. Chromium
     registers no worker over a certificate that it does not trust."""
     sign_in_at(tab, f"{site.origin}/worker")
-    until(tab.heading, lambda heading: heading == "Registered")
+    wait_until(tab.heading, lambda heading: heading == "Registered")
     profile.clear_cookies()
     tab.open(site.write_attack(head))
     tab.click("button")
@@ -126,4 +126,4 @@ def test_another_site_signs_nobody_in_through_a_worker(profile, tab, site, head)
     # In WebKitGTK all tests have one store of workers.
     gone = "document.title = 'No worker'"
     tab.evaluate(f"(navigator.serviceWorker.getRegistration('/').then(one => one.unregister()).then(() => {{ {gone} }}), true)")
-    until(lambda: tab.evaluate("document.title"), lambda title: title == "No worker")
+    wait_until(lambda: tab.evaluate("document.title"), lambda title: title == "No worker")

@@ -14,9 +14,9 @@ from pathlib import Path
 import requests
 import tab
 from browser import find_program
-from harness import PATIENCE, free_port
+from harness import WAIT_TIMEOUT, free_port
 from processes import running, without_proxies
-from waiting import until
+from waiting import wait_until
 
 # The key of an element's id: https://www.w3.org/TR/webdriver2/#elements
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -68,7 +68,7 @@ class Driver:
         self.http.trust_env = False
 
     def start(self, minibrowser: str):
-        until(self._is_ready, bool)
+        wait_until(self._is_ready, bool)
         options = {"binary": minibrowser, "args": ["--automation"]}
         capabilities = {"acceptInsecureCerts": True, "webkitgtk:browserOptions": options}
         self.session += "/session/" + self("POST", "/session", capabilities={"alwaysMatch": capabilities})["sessionId"]
@@ -76,7 +76,7 @@ class Driver:
 
     def __call__(self, method: str, path: str, **parameters):
         body = parameters if method == "POST" else None
-        answer = self.http.request(method, self.session + path, json=body, timeout=PATIENCE)
+        answer = self.http.request(method, self.session + path, json=body, timeout=WAIT_TIMEOUT)
         value = answer.json()["value"]
         if not answer.ok:
             kind = tab.Gone if path == "/execute/sync" and value["error"] in GONE else AssertionError
@@ -90,7 +90,7 @@ class Driver:
 
     def _is_ready(self) -> bool:
         try:
-            return self.http.get(self.session + "/status", timeout=PATIENCE).ok
+            return self.http.get(self.session + "/status", timeout=WAIT_TIMEOUT).ok
         except requests.ConnectionError:
             return False
 
@@ -110,7 +110,7 @@ class Profile(tab.Profile):
         are gone."""
         for open_tab in self.tabs:
             open_tab.command("DELETE", "/cookie")
-            until(lambda one=open_tab: one.command("GET", "/cookie"), lambda cookies: cookies == [])
+            wait_until(lambda one=open_tab: one.command("GET", "/cookie"), lambda cookies: cookies == [])
 
     def close(self):
         self.clear_cookies()
@@ -139,5 +139,5 @@ class Tab(tab.Tab):
 
     def start_back(self):
         # The driver of 2.50 never answers again if the page comes from the back-forward cache and only the page that is left has
-        # `Cross-Origin-Opener-Policy`, as Sealjar's pages do: then the test fails after `PATIENCE`.
+        # `Cross-Origin-Opener-Policy`, as Sealjar's pages do: then the test fails after `WAIT_TIMEOUT`.
         self.command("POST", "/back")

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from harness import ROOT, Sealjar
-from waiting import until
+from waiting import wait_until
 
 FOLDER = ROOT / "deploy/kubernetes"
 FILES = ["sealjar.yaml", "secrets.yaml"]
@@ -122,13 +122,13 @@ def test_a_server_reads_mounted_keys_and_their_replacements(container, tmp_path)
     sealjar.environment = {**environment(container), "SEALJAR_STORE": store, "SEALJAR_KEYS__DIR": str(mounted)}
     try:
         sealjar.start()
-        assert sealjar.ask_admin(container["livenessProbe"]["httpGet"]["path"]).status == 200
-        until(lambda: sealjar.ask_admin(container["readinessProbe"]["httpGet"]["path"]).status, lambda status: status == 200)
+        assert sealjar.request_admin(container["livenessProbe"]["httpGet"]["path"]).status == 200
+        wait_until(lambda: sealjar.request_admin(container["readinessProbe"]["httpGet"]["path"]).status, lambda status: status == 200)
         sealjar.command("keys", "rotate", "--keys", "keys", "--activate-in", "15m")
         project(tmp_path / "keys", mounted, "second")
-        told = until(lambda: sealjar.command("keys", "list", "--json", "--keys", "keys"), lambda text: text)
+        told = wait_until(lambda: sealjar.command("keys", "list", "--json", "--keys", "keys"), lambda text: text)
         new = [key["kid"] for key in yaml.safe_load(told) if key["state"] == "published"]
-        until(lambda: [line.get("kid") for line in sealjar.log if line.get("event") == "key-published"], lambda kids: kids == new)
+        wait_until(lambda: [line.get("kid") for line in sealjar.log if line.get("event") == "key-published"], lambda kids: kids == new)
     finally:
         sealjar.stop()
 

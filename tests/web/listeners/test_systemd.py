@@ -6,8 +6,8 @@ import subprocess
 import threading
 
 import pytest
-from harness import HOST, PATIENCE, exchange
-from waiting import until
+from harness import HOST, WAIT_TIMEOUT, exchange
+from waiting import wait_until
 
 ORIGIN = f"http.public_origins=https://{HOST}"
 # Becomes the server, with the given descriptors in the places where systemd puts them.
@@ -43,7 +43,7 @@ def test_both_listeners_are_found_by_their_names(activated):
     sealjar = activated.start()
     assert sealjar.port == activated.public.getsockname()[1]
     assert sealjar.request("GET", "/auth/status").status == 401
-    assert sealjar.ask_admin("/readyz").status == 200
+    assert sealjar.request_admin("/readyz").status == 200
 
 
 def test_a_unix_socket_of_systemd_serves_too(sealjar):
@@ -53,7 +53,7 @@ def test_a_unix_socket_of_systemd_serves_too(sealjar):
     listener.listen()
     Activated(sealjar, listener).start()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(WAIT_TIMEOUT)
         connection.connect(path)
         assert exchange(connection, "GET", "/auth/status", [("Connection", "close")], b"", HOST).status == 401
     sealjar.stop()
@@ -77,14 +77,14 @@ def test_no_request_is_lost_while_the_server_is_restarted(activated):
         client.start()
     for _ in range(3):
         seen = len(answers)
-        until(lambda: len(answers) + len(failures), lambda count: count > seen + 200)
+        wait_until(lambda: len(answers) + len(failures), lambda count: count > seen + 200)
         sealjar.stop()
         activated.start()
     seen = len(answers)
-    until(lambda: len(answers) + len(failures), lambda count: count > seen + 200)
+    wait_until(lambda: len(answers) + len(failures), lambda count: count > seen + 200)
     stop.set()
     for client in clients:
-        client.join(PATIENCE)
+        client.join(WAIT_TIMEOUT)
     assert not failures and set(answers) == {200}
 
 
@@ -94,11 +94,11 @@ def test_a_socket_that_is_not_passed_on_is_named(sealjar, activated):
         environment = {**sealjar._environment(), "LISTEN_FDS": "2", "LISTEN_FDNAMES": names}
         command = ["bash", "-c", ACTIVATE, "bash", *map(str, descriptors), sealjar.binary, "serve", "--listen", "systemd:public"]
         done = subprocess.run(
-            [*command, "--set", ORIGIN], cwd=sealjar.home, env=environment, pass_fds=descriptors, capture_output=True, text=True, timeout=PATIENCE
+            [*command, "--set", ORIGIN], cwd=sealjar.home, env=environment, pass_fds=descriptors, capture_output=True, text=True, timeout=WAIT_TIMEOUT
         )
         assert done.returncode == 74 and said in done.stderr and "FileDescriptorName=public" in done.stderr, done.stderr
 
 
 def test_without_systemd_there_is_none(sealjar):
-    code, said = sealjar.serve_in_vain("--listen", "systemd:public", "--set", ORIGIN)
+    code, said = sealjar.serve_expecting_failure("--listen", "systemd:public", "--set", ORIGIN)
     assert code == 74 and "passed on: none" in said, said

@@ -10,8 +10,8 @@ import time
 
 import httpx
 import pytest
-from harness import HOST, PASSWORD, PATIENCE, Client, connect, exchange, make_certificate
-from waiting import until, until_logged
+from harness import HOST, PASSWORD, WAIT_TIMEOUT, Client, connect, exchange, make_certificate
+from waiting import wait_until, wait_until_logged
 
 ORIGIN = f"http.public_origins=https://{HOST}"
 
@@ -36,7 +36,7 @@ def handshake(port: int, certificate, minimum=None, maximum=None, ciphers: str =
         context.set_alpn_protocols(list(alpn))
         if ciphers:
             context.set_ciphers(ciphers)
-    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    connection = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT)
     try:
         return context.wrap_socket(connection, server_hostname=HOST, session=session.session if session else None)
     except Exception:
@@ -46,7 +46,7 @@ def handshake(port: int, certificate, minimum=None, maximum=None, ciphers: str =
 
 def serial(port: int) -> int:
     """The serial number of the certificate that is served."""
-    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=WAIT_TIMEOUT)
     shown = subprocess.run(["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True)
     return int(shown.stdout.strip().partition("=")[2], 16)
 
@@ -55,7 +55,7 @@ def test_a_session_lives_over_tls_in_both_protocols(served, files):
     certificate, _ = files
     origin = f"https://localhost:{served.port}"
     for http2, version in [(True, "HTTP/2"), (False, "HTTP/1.1")]:
-        with httpx.Client(http2=http2, verify=ssl.create_default_context(cafile=certificate), timeout=PATIENCE) as client:
+        with httpx.Client(http2=http2, verify=ssl.create_default_context(cafile=certificate), timeout=WAIT_TIMEOUT) as client:
             host = {"Host": HOST}
             signed_in = client.post(f"{origin}/auth/login", json={"login": "alice", "password": PASSWORD}, headers=host)
             assert (signed_in.status_code, signed_in.http_version) == (200, version)
@@ -114,10 +114,10 @@ def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, t
         new_certificate, new_key = make_certificate(tmp_path / "new")
         # The certificate first, which does not fit the old key.
         shutil.copy(new_certificate, certificate)
-        assert "old one serves on" in until_logged(served, "the certificate cannot be read again")["message"]
+        assert "old one serves on" in wait_until_logged(served, "the certificate cannot be read again")["message"]
         assert serial(served.port) == first
         shutil.copy(new_key, key)
-        until(lambda: serial(served.port), lambda found: found != first)
+        wait_until(lambda: serial(served.port), lambda found: found != first)
         # Who is connected stays so.
         assert exchange(old_connection, "GET", "/auth/status", [], b"", HOST).status == 401
     second = serial(served.port)
@@ -125,11 +125,11 @@ def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, t
     for number, (broken, text) in enumerate([(certificate, "nothing"), (key, "nothing"), (certificate, no_certificate)]):
         whole, seen = broken.read_text(), len([line for line in served.log if "cannot be read again" in line["message"]])
         broken.write_text(text)
-        until_logged(served, "the certificate cannot be read again", seen + 1)
+        wait_until_logged(served, "the certificate cannot be read again", seen + 1)
         assert serial(served.port) == second
         broken.write_text(whole)
         # The first time was above.
-        until_logged(served, "the certificate can be read again", number + 2)
+        wait_until_logged(served, "the certificate can be read again", number + 2)
 
 
 def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
@@ -139,14 +139,14 @@ def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
     for new, old in zip(make_certificate(tmp_path / "new"), (certificate, key)):
         shutil.copy(new, old)
     served.process.send_signal(signal.SIGHUP)
-    until(lambda: serial(served.port), lambda found: found != first)
+    wait_until(lambda: serial(served.port), lambda found: found != first)
 
 
 def test_what_is_not_tls_or_says_nothing_keeps_nobody_waiting(served, files):
     certificate, _ = files
-    silent = [socket.create_connection(("127.0.0.1", served.port), PATIENCE) for _ in range(20)]
+    silent = [socket.create_connection(("127.0.0.1", served.port), WAIT_TIMEOUT) for _ in range(20)]
     for nonsense in [b"GET /auth/status HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x00"]:
-        with socket.create_connection(("127.0.0.1", served.port), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", served.port), WAIT_TIMEOUT) as connection:
             answered = b""
             try:
                 connection.sendall(nonsense)
@@ -174,24 +174,24 @@ def test_a_certificate_is_made_for_trying_out(sealjar):
     sealjar.start("tls.self_signed=true")
     with pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(
-            socket.create_connection(("127.0.0.1", sealjar.port), PATIENCE), server_hostname="localhost"
+            socket.create_connection(("127.0.0.1", sealjar.port), WAIT_TIMEOUT), server_hostname="localhost"
         )
     pem = sealjar.home / "made.pem"
-    pem.write_text(ssl.get_server_certificate(("127.0.0.1", sealjar.port), timeout=PATIENCE))
+    pem.write_text(ssl.get_server_certificate(("127.0.0.1", sealjar.port), timeout=WAIT_TIMEOUT))
     for host in [f"localhost:{sealjar.port}", f"127.0.0.1:{sealjar.port}"]:
         assert Client(sealjar.port, pem)("GET", "/auth/status", host=host).status == 401
-    assert "trying out" in until_logged(sealjar, "made just now")["message"]
+    assert "trying out" in wait_until_logged(sealjar, "made just now")["message"]
 
 
 def test_the_admin_listener_speaks_no_tls(served):
-    assert served.ask_admin("/readyz").status == 200
+    assert served.request_admin("/readyz").status == 200
 
 
 def test_a_key_that_everybody_can_read_is_warned_of(sealjar, files):
     certificate, key = files
     key.chmod(0o644)
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
-    assert until_logged(sealjar, "everybody on this machine can read the private key")["level"] == "WARN"
+    assert wait_until_logged(sealjar, "everybody on this machine can read the private key")["level"] == "WARN"
 
 
 def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_path):
@@ -210,7 +210,7 @@ def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_pat
     ]
     for chain, private, code, said in cases:
         settings = [word for text in (ORIGIN, f"tls.certificate={chain}", f"tls.private_key={private}") for word in ("--set", text)]
-        ended, text = sealjar.serve_in_vain("--listen", "127.0.0.1:0", *settings)
+        ended, text = sealjar.serve_expecting_failure("--listen", "127.0.0.1:0", *settings)
         # The settings are checked before there is a log, whose lines are JSON here.
         hint = '"hint":' if code == 74 else "hint: "
         assert ended == code and said in text and hint in text, text
@@ -237,11 +237,11 @@ def test_what_is_no_file_of_its_kind_stops_no_renewal(served, files, tmp_path, w
     old = serial(served.port)
     files[which].unlink()
     put(files[which])
-    until(lambda: [line for line in served.log if f"{files[which]}: {reason}" in str(line.get("error"))], bool)
+    wait_until(lambda: [line for line in served.log if f"{files[which]}: {reason}" in str(line.get("error"))], bool)
     assert serial(served.port) == old and session("GET", "/auth/status").status == 401
     served.command("keys", "rotate")
-    until_logged(served, "the key ring changed")
+    wait_until_logged(served, "the key ring changed")
     files[which].unlink()
     make_certificate(tmp_path)
-    until(lambda: serial(served.port), lambda found: found != old)
+    wait_until(lambda: serial(served.port), lambda found: found != old)
     assert Client(served.port, certificate)("GET", "/auth/status").status == 401

@@ -4,14 +4,14 @@ import json
 import subprocess
 
 import pytest
-from harness import HOST, PATIENCE, make_certificate
-from waiting import until_logged
+from harness import HOST, WAIT_TIMEOUT, make_certificate
+from waiting import wait_until_logged
 
 ORIGIN = f"http.public_origins=https://{HOST}"
 
 
 def openssl(*arguments, directory) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], cwd=directory, check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(["openssl", *map(str, arguments)], cwd=directory, check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def refused(sealjar, certificate, key) -> dict:
     """The line of the log with which the server ends."""
     settings = [ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}"]
     words = [word for setting in settings for word in ("--set", setting)]
-    code, text = sealjar.serve_in_vain("--listen", "127.0.0.1:0", "--set", "log.format=json", *words)
+    code, text = sealjar.serve_expecting_failure("--listen", "127.0.0.1:0", "--set", "log.format=json", *words)
     assert code == 74, text
     return json.loads(text.splitlines()[-1])
 
@@ -40,7 +40,7 @@ def is_told(sealjar, certificate, key, error: str, hint: str) -> str:
         env=sealjar.without_settings(),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
     )
     found = [finding for finding in json.loads(done.stdout)["findings"] if finding["check"] == "tls.certificate"]
     assert [(finding["level"], finding["found"], finding["remedy"]) for finding in found] == [("problem", line["error"], line["hint"])]
@@ -89,7 +89,7 @@ def test_the_command_that_converts_a_certificate_works(sealjar, files, what):
 def pasted(hint: str, directory, password="-passin pass:x") -> None:
     """Runs the command at the end of a hint, from another directory than the server's. No terminal asks for the passphrase."""
     command = hint[hint.index("openssl ") :]
-    subprocess.run(["sh", "-c", f"{command} {password}"], cwd=directory, check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(["sh", "-c", f"{command} {password}"], cwd=directory, check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
 
 def test_pkcs_12_and_pkcs_7_are_converted_too(sealjar, files):
@@ -133,7 +133,7 @@ def test_files_that_are_something_else_are_named(sealjar, files):
     ]:
         is_told(sealjar, chain, private, error, hint)
     hint = is_told(sealjar, marked, key, "byte order mark", "sed -i")
-    subprocess.run(["sh", "-c", hint.partition(": ")[2]], check=True, timeout=PATIENCE)
+    subprocess.run(["sh", "-c", hint.partition(": ")[2]], check=True, timeout=WAIT_TIMEOUT)
     starts(sealjar, marked, key)
 
 
@@ -162,7 +162,7 @@ def test_a_chain_in_the_wrong_order_is_named(sealjar, files):
     openssl("req", "-x509", "-key", key, "-subj", "/CN=unrelated", "-days", "1", "-out", third / "cert.pem", directory=third)
     chain.write_text(certificate.read_text() + (third / "cert.pem").read_text())
     sealjar.start(ORIGIN, f"tls.certificate={chain}", f"tls.private_key={key}")
-    assert until_logged(sealjar, "the chain of certificates is out of order")["number"] == 1
+    assert wait_until_logged(sealjar, "the chain of certificates is out of order")["number"] == 1
 
 
 def test_the_hint_is_in_the_log_when_a_renewal_leaves_a_bad_file(sealjar, files):
@@ -171,5 +171,5 @@ def test_the_hint_is_in_the_log_when_a_renewal_leaves_a_bad_file(sealjar, files)
     encrypted = key.with_name("new.key")
     openssl("pkey", "-aes256", "-passout", "pass:x", "-in", key, "-out", encrypted, directory=key.parent)
     encrypted.replace(key)
-    line = until_logged(sealjar, "the certificate cannot be read again")
+    line = wait_until_logged(sealjar, "the certificate cannot be read again")
     assert "it has an encrypted private key" in line["error"] and "openssl pkey" in line["hint"], line

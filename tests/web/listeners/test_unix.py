@@ -7,8 +7,8 @@ import stat
 import subprocess
 
 import pytest
-from harness import HOST, PASSWORD, PATIENCE, exchange
-from waiting import until, until_logged
+from harness import HOST, PASSWORD, WAIT_TIMEOUT, exchange
+from waiting import wait_until, wait_until_logged
 
 ORIGIN = f"http.public_origins=https://{HOST}"
 
@@ -20,7 +20,7 @@ def path(sealjar):
 
 def ask(path, method: str, target: str, headers=(), body: bytes = b"", host: str = HOST):
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(WAIT_TIMEOUT)
         connection.connect(str(path))
         return exchange(connection, method, target, [*headers, ("Connection", "close")], body, host)
 
@@ -56,13 +56,13 @@ def test_the_socket_counts_as_a_trusted_proxy_only_if_configured(sealjar, path):
     forwarded = [("X-Forwarded-For", "203.0.113.9")]
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     sign_in(path, forwarded)
-    assert until_logged(sealjar, "signed in")["client"] == "unknown"
+    assert wait_until_logged(sealjar, "signed in")["client"] == "unknown"
     verify = [("X-Forwarded-Host", HOST), ("X-Forwarded-Uri", "/"), ("Cookie", sign_in(path).cookies()[0])]
     assert ask(path, "GET", "/auth/verify", verify, host="localhost").status == 403
     sealjar.stop()
     sealjar.start(ORIGIN, "http.trusted_proxies=unix", listen=f"unix:{path}")
     sign_in(path, forwarded)
-    assert until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
+    assert wait_until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
     assert ask(path, "GET", "/auth/verify", verify, host="localhost").values("remote-user") == ["alice"]
 
 
@@ -78,14 +78,14 @@ def test_a_left_over_file_is_replaced_and_one_in_use_is_not(sealjar, path):
     assert path.exists()
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     assert ask(path, "GET", "/auth/status").status == 401
-    code, said = sealjar.serve_in_vain("--listen", f"unix:{path}", "--set", ORIGIN)
+    code, said = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
     assert code == 74 and "another server listens there" in said, said
     assert ask(path, "GET", "/auth/status").status == 401
 
 
 def test_a_file_that_is_no_socket_is_left_alone(sealjar, path):
     path.write_text("precious")
-    code, said = sealjar.serve_in_vain("--listen", f"unix:{path}", "--set", ORIGIN)
+    code, said = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
     assert code == 74 and path.read_text() == "precious", said
 
 
@@ -126,9 +126,9 @@ def test_nginx_passes_requests_to_the_socket(sealjar, path):
     nginx = subprocess.Popen(["nginx", "-c", configuration, "-p", sealjar.home], stderr=subprocess.DEVNULL)
     try:
         front = sealjar.home / "front.sock"
-        until(lambda: accepts(front), bool)
+        wait_until(lambda: accepts(front), bool)
         assert sign_in(front).status == 200
-        assert until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
+        assert wait_until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
     finally:
         nginx.terminate()
-        nginx.wait(PATIENCE)
+        nginx.wait(WAIT_TIMEOUT)

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import HOST, PASSWORD, PATIENCE, ROOT, Sealjar, free_port, send
-from waiting import until
+from harness import HOST, PASSWORD, WAIT_TIMEOUT, ROOT, Sealjar, free_port, send
+from waiting import wait_until
 
 FOLDER = ROOT / "deploy/fail2ban"
 # Unpacked by `tests/run`, and not installed, so that no service starts.
@@ -37,7 +37,7 @@ def fail2ban(program: str, *arguments: str) -> str:
         environment["PYTHONPATH"] = str(UNPACKED / "usr/lib/python3/dist-packages")
     # With the Python that the package is made for.
     command = ["/usr/bin/python3", path, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -83,11 +83,11 @@ def attacked(sealjar, log: Path, *settings: str) -> list:
     try:
         def answers():
             try:
-                return sealjar.ask_admin("/readyz").status
+                return sealjar.request_admin("/readyz").status
             except OSError:
                 return None
 
-        until(answers, lambda status: status == 200)
+        wait_until(answers, lambda status: status == 200)
         assert log_in(sealjar, ATTACKER, "alice", "wrong password") == 401
         assert log_in(sealjar, "2001:db8::7", "nobody", "wrong password") == 401
         assert log_in(sealjar, "192.0.2.20", "bob", PASSWORD) == 200
@@ -109,7 +109,7 @@ def attacked(sealjar, log: Path, *settings: str) -> list:
             sealjar.request("GET", "/auth/verify/" + text.replace(" ", ""), [("X-Forwarded-For", ATTACKER)])
     finally:
         server.terminate()
-        server.wait(PATIENCE)
+        server.wait(WAIT_TIMEOUT)
     return failed
 
 
@@ -172,7 +172,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
             except OSError:
                 return None
 
-        until(answers, lambda status: status == 200)
+        wait_until(answers, lambda status: status == 200)
         assert post("/auth/login", ATTACKER, "wrong password") == 401
         assert post("/auth/login?rd=%2F", "2001:db8::7", "wrong password") == 401
         assert post("/auth/password", "192.0.2.21", "wrong password") == 401, "without a session"
@@ -186,7 +186,7 @@ def test_the_access_log_of_nginx_counts_failed_logins_alone(home, tmp_path):
             post("/" + text.replace(" ", "").replace("\n", ""), ATTACKER, "x", ("User-Agent", text.replace("\n", " ")))
     finally:
         nginx.terminate()
-        nginx.wait(PATIENCE)
+        nginx.wait(WAIT_TIMEOUT)
         home.stop()
     text = log.read_text()
     assert VICTIM in text and "\\x22POST" in text, "the attack reached the log"

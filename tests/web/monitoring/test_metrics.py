@@ -9,9 +9,9 @@ import time
 
 import pytest
 import yaml
-from harness import PATIENCE, ROOT, Sealjar
+from harness import WAIT_TIMEOUT, ROOT, Sealjar
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import until
+from waiting import wait_until
 
 FOLDER = ROOT / "deploy/monitoring"
 # Written only with TLS, and only while another key is to become active.
@@ -28,7 +28,7 @@ def server(tmp_path_factory):
 
 def scrape(server) -> dict:
     """The values by name and labels."""
-    text = server.ask_admin("/metrics").body.decode()
+    text = server.request_admin("/metrics").body.decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     values = {(sample.name, *sorted(sample.labels.values())): sample.value for sample in samples}
     assert len(values) == len(samples), "two samples of one name and labels"
@@ -91,7 +91,7 @@ def test_a_sign_out_and_the_refusal_that_it_leaves_are_counted(server):
 def test_a_rotation_shows_in_the_keys(server):
     assert scrape(server)["sealjar_keys", "active"] == 1
     server.command("keys", "rotate", "--activate-in", "1h")
-    values = until(lambda: scrape(server), lambda values: values["sealjar_keys", "published"] == 1)
+    values = wait_until(lambda: scrape(server), lambda values: values["sealjar_keys", "published"] == 1)
     assert 3000 < values["sealjar_key_next_activation_timestamp_seconds",] - time.time() <= 3601
     assert 0 <= values["sealjar_key_age_seconds",] < 3600
     assert values["sealjar_ready",] == 1
@@ -112,7 +112,7 @@ def metrics_of(expression: str) -> set:
 
 
 def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(server):
-    text = server.ask_admin("/metrics").body.decode()
+    text = server.request_admin("/metrics").body.decode()
     exist = {"up"} | ABSENT_AT_TIMES
     page = (ROOT / "docs/reference/metrics.md").read_text()
     assert all(f"| `{name}` |" in page for name in ABSENT_AT_TIMES)
@@ -130,7 +130,7 @@ def promtool():
         assert os.environ.get("CI") != "true", "promtool is missing"
         pytest.skip("promtool is missing")
     return lambda *arguments, stdin="": subprocess.run(
-        [found, *arguments], input=stdin, capture_output=True, text=True, timeout=PATIENCE
+        [found, *arguments], input=stdin, capture_output=True, text=True, timeout=WAIT_TIMEOUT
     )
 
 
@@ -143,5 +143,5 @@ def test_prometheus_accepts_rules_expressions_and_metrics(server, promtool, tmp_
     ]
     (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     assert (done := promtool("check", "rules", tmp_path / "panels.yml")).returncode == 0, done
-    done = promtool("check", "metrics", stdin=server.ask_admin("/metrics").body.decode())
+    done = promtool("check", "metrics", stdin=server.request_admin("/metrics").body.decode())
     assert done.returncode == 0, done

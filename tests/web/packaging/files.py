@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE, ROOT, Sealjar
+from harness import WAIT_TIMEOUT, ROOT, Sealjar
 
 DEPLOY = ROOT / "deploy"
 
@@ -23,7 +23,7 @@ def path_of(program) -> str:
 
 def run(program, *arguments, **options) -> subprocess.CompletedProcess:
     """Runs a program."""
-    return subprocess.run([path_of(program), *arguments], capture_output=True, text=True, timeout=PATIENCE, **options)
+    return subprocess.run([path_of(program), *arguments], capture_output=True, text=True, timeout=WAIT_TIMEOUT, **options)
 
 
 def sealjar(*arguments) -> str:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from files import path_of, run, sealjar
-from harness import PATIENCE, Sealjar
+from harness import WAIT_TIMEOUT, Sealjar
 
 # What is typed, and what must be among the completions of it.
 TYPED = [
@@ -118,7 +118,7 @@ class Terminal:
 
     def printed(self, mark: str) -> str:
         """What it prints up to a mark, to the end of it. Its input is echoed, too."""
-        text, deadline = "", time.monotonic() + PATIENCE
+        text, deadline = "", time.monotonic() + WAIT_TIMEOUT
         while mark not in text:
             ready, _, _ = select.select([self.descriptor], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"no {mark} in {text!r}"

@@ -14,7 +14,7 @@ from harness import (
     API,
     HOST,
     NAVIGATION,
-    PATIENCE,
+    WAIT_TIMEOUT,
     ROOT,
     App,
     Client,
@@ -22,7 +22,7 @@ from harness import (
     free_port,
     make_certificate,
 )
-from waiting import until
+from waiting import wait_until
 
 PAGE = (ROOT / "docs/docker-compose.md").read_text()
 CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
@@ -42,7 +42,7 @@ def test_composes_schema_takes_it_and_would_notice_a_mistake(tmp_path):
     file = tmp_path / "compose.yaml"
     for text, code in [(block("yaml"), 0), (block("yaml").replace("cap_drop", "cap_drops"), 1)]:
         file.write_text(text)
-        done = subprocess.run([*CHECK, file], capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([*CHECK, file], capture_output=True, text=True, timeout=WAIT_TIMEOUT)
         assert done.returncode == code, done.stdout + done.stderr
 
 
@@ -67,7 +67,7 @@ def test_sealjar_takes_settings_and_keeps_state_in_the_volume(project, tmp_path)
     service = project["services"]["sealjar"]
     environment = {**Sealjar.without_settings(), **service["environment"]}
     command = [Sealjar.program(), "config"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
     assert done.returncode == 0 and service["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] in done.stdout, done.stderr
     directories = re.findall(r"^(?:VOLUME|WORKDIR) (/var\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert directories and {volume.partition(":")[2] for volume in service["volumes"]} == set(directories)
@@ -120,17 +120,17 @@ def caddy(certificate, sealjar, app, tmp_path_factory):
             return process.poll()
 
     try:
-        assert until(status, lambda status: status is not None) == 200, (here / "log").read_text()
+        assert wait_until(status, lambda status: status is not None) == 200, (here / "log").read_text()
         yield client
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
 
 
 def test_caddy_leads_to_the_application_with_a_session_only(caddy, sealjar, app):
     assert caddy("GET", "/", API).status == 401 and app.seen == []
     assert caddy("GET", "/", NAVIGATION).location == f"https://{HOST}/auth/login?rd=%2F"
     cookie = ("Cookie", f"a=1; {sealjar.sign_in()}")
-    seen = caddy("GET", "/x", [cookie, ("Remote-User", "mallory"), ("Remote.User", "mallory")]).app_saw()
+    seen = caddy("GET", "/x", [cookie, ("Remote-User", "mallory"), ("Remote.User", "mallory")]).received_by_app()
     assert (seen.path, seen.values("Remote-User"), seen.values("Cookie")) == ("/x", ["alice"], ["a=1"])
     assert "mallory" not in str(seen.headers)

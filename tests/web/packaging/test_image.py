@@ -9,7 +9,7 @@ import tomllib
 
 import yaml
 from files import DEPLOY, run, sealjar
-from harness import PATIENCE, ROOT, Sealjar
+from harness import WAIT_TIMEOUT, ROOT, Sealjar
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -73,7 +73,7 @@ def test_the_health_check_asks_where_the_server_listens(tmp_path):
     admin = f"0.0.0.0:{server.admin_port}"
     for address, code in [(admin, 0), ("0.0.0.0:1", 1)]:
         environment = {**Sealjar.without_settings(), **variables, "SEALJAR_HTTP__ADMIN_LISTEN": address}
-        done = subprocess.run([Sealjar.program(), *command[1:]], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([Sealjar.program(), *command[1:]], env=environment, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
         assert done.returncode == code, done.stderr
     server.stop()
 

@@ -1,4 +1,4 @@
-"""One server for a folder of tests, a real Chromium, and a user for each test."""
+"""Fixtures: a server per file, a real Chromium with a separate profile per test, another site, and an account per test."""
 
 from itertools import count
 
@@ -49,7 +49,7 @@ def other_site():
 
 @pytest.fixture
 def login(server):
-    """An account of this test's own."""
+    """Creates an account for this test, and returns its login name."""
     name = f"user-{next(NUMBERS)}"
     server.add_user(name, "--role", "staff", "--display-name", "Somebody Else", "--email", "somebody@example.com")
     return name

@@ -1,16 +1,16 @@
-"""Several hosts, with a session each or one for all; and plain HTTP for development."""
+"""Tests several hosts with separate sessions or with a common session, and plain HTTP for development."""
 
 import pytest
 from browser import (
+    check_page,
     cookie,
     expect_signed_in,
     expect_signed_out,
-    look,
+    expect_still_signed_in,
     open_sign_in,
     press,
     sign_in,
     status_of,
-    still_signed_in,
     submit_sign_in,
 )
 from harness import Sealjar, free_port
@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 
 @pytest.fixture
 def two_hosts(tmp_path):
-    """Starts a server for two hosts; returns it and their origins."""
+    """Returns a function that starts a server for two hosts, and returns the server and the two origins."""
     sealjar = Sealjar(tmp_path)
     sealjar.port = free_port()
     origins = [f"http://{name}.test.localhost:{sealjar.port}" for name in "ab"]
@@ -31,7 +31,7 @@ def two_hosts(tmp_path):
     sealjar.stop()
 
 
-def test_the_session_of_one_host_is_none_on_another(page, two_hosts):
+def test_a_session_is_valid_on_its_host_only(page, two_hosts):
     server, a, b = two_hosts()
     sign_in(page, a, "alice")
     session = cookie(page.context)
@@ -39,7 +39,7 @@ def test_the_session_of_one_host_is_none_on_another(page, two_hosts):
     expect_signed_out(page, b)
     hosts = [origin.removeprefix("http://") for origin in (a, b)]
     assert [status_of(server, session["value"], host) for host in hosts] == [200, 401], "not even a copy of the cookie"
-    still_signed_in(page, a, "alice")
+    expect_still_signed_in(page, a, "alice")
 
 
 def test_a_cookie_domain_gives_both_hosts_one_session(page, two_hosts):
@@ -48,7 +48,7 @@ def test_a_cookie_domain_gives_both_hosts_one_session(page, two_hosts):
     session = cookie(page.context, "__Secure-sealjar")
     assert (session["domain"], session["secure"], session["httpOnly"]) == (".test.localhost", True, True)
     assert cookie(page.context) is None
-    still_signed_in(page, b, "alice")
+    expect_still_signed_in(page, b, "alice")
     press(page, "Sign out")
     expect(page.get_by_text("You are signed out")).to_be_visible()
     assert cookie(page.context, "__Secure-sealjar") is None
@@ -56,8 +56,9 @@ def test_a_cookie_domain_gives_both_hosts_one_session(page, two_hosts):
         expect_signed_out(page, origin)
 
 
-def test_a_cookie_domain_lets_a_sign_in_lead_to_the_other_host(page, two_hosts, other_site):
-    """The pages' policy covers where forms lead to in the end, and must let them go there."""
+def test_a_cookie_domain_allows_return_urls_on_the_other_host(page, two_hosts, other_site):
+    """The `form-action` of the Content-Security-Policy also applies to redirects after a form, so it must permit the other
+    host."""
     _, a, b = two_hosts("cookie.domain=test.localhost")
     open_sign_in(page, a, f"?rd={b}/protected")
     submit_sign_in(page, "alice")
@@ -70,7 +71,7 @@ def test_a_cookie_domain_lets_a_sign_in_lead_to_the_other_host(page, two_hosts, 
 
 @pytest.mark.parametrize("partitioned", ["", "; Partitioned"])
 def test_cookies_of_a_sibling_host_hide_no_session(page, two_hosts, other_site, partitioned):
-    """Chromium sends cookies of longer paths first, so all of these come before the session's."""
+    """Chromium sends cookies with longer paths first, so all cookies of the sibling host precede the session's cookie."""
     server, a, _ = two_hosts("cookie.domain=test.localhost")
     sign_in(page, a, "alice")
     session = cookie(page.context, "__Secure-sealjar")["value"]
@@ -83,10 +84,10 @@ def test_cookies_of_a_sibling_host_hide_no_session(page, two_hosts, other_site, 
     assert len(planted) == 6, planted
     host = a.removeprefix("http://")
     assert status_of(server, session, host, "__Secure-sealjar") == 200
-    still_signed_in(page, a, "alice")
+    expect_still_signed_in(page, a, "alice")
     press(page, "Sign out")
     expect(page.get_by_text("You are signed out")).to_be_visible()
-    assert status_of(server, session, host, "__Secure-sealjar") == 401, "a copy of the cookie is dead, too"
+    assert status_of(server, session, host, "__Secure-sealjar") == 401, "a copy of the cookie is refused, too"
 
 
 def test_over_plain_http_the_pages_warn_and_work(profile, tmp_path):
@@ -96,7 +97,7 @@ def test_over_plain_http_the_pages_warn_and_work(profile, tmp_path):
         origin = f"http://localhost:{server.port}"
         open_sign_in(page, origin, "?rd=/auth/status")
         expect(page.get_by_role("banner")).to_contain_text("Never use this outside your own machine")
-        look(page, "plain-http")
+        check_page(page, "plain-http")
         submit_sign_in(page, "alice")
         expect_signed_in(page, "alice")
         session = cookie(page.context, "sealjar-insecure")

@@ -1,5 +1,5 @@
-"""Signing in: by hand, with the keyboard alone and without scripts; the way back to where one wanted to go; what the
-browser's own store says of the cookies; and forms in two tabs, open for long, or refused."""
+"""Tests signing in: with the mouse, with the keyboard only, and without scripts; the redirect to the requested page; the
+attributes of the cookies in the browser; and forms that are in two tabs, old, or refused."""
 
 import json
 
@@ -11,13 +11,13 @@ from browser import (
     expect_error_at,
     expect_signed_in,
     expect_signed_out,
+    expect_still_signed_in,
     expect_title,
+    invalidate_form_token,
     open_sign_in,
     press,
     sign_in,
-    spoil_token,
     status_of,
-    still_signed_in,
     submit_sign_in,
 )
 from harness import PASSWORD
@@ -48,22 +48,22 @@ def test_a_protected_page_asks_for_sign_in_and_then_appears(page, origin, login)
     assert page.url == f"{origin}/protected?view=all"
 
 
-@pytest.mark.parametrize("away", ["//{}/", "/\\{}/", "http://{}/", "/\t/{}/", "\\\\{}\\", "javascript:alert(1)", "/%2f{}/"])
-def test_nobody_is_led_away_to_another_site_after_signing_in(page, origin, other_site, login, away):
+@pytest.mark.parametrize("target", ["//{}/", "/\\{}/", "http://{}/", "/\t/{}/", "\\\\{}\\", "javascript:alert(1)", "/%2f{}/"])
+def test_sign_in_never_leads_to_another_site(page, origin, other_site, login, target):
     other_site.pages["/"] = "<title>Elsewhere</title>"
-    away = away.format(f"127.0.0.1:{other_site.port}")
-    page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", away))
+    target = target.format(f"127.0.0.1:{other_site.port}")
+    page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", target))
     if page.get_by_label("Login name").count():
         submit_sign_in(page, login)
     assert page.url.startswith(origin + "/"), page.url
-    still_signed = page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", away))
-    if still_signed.ok and (continue_link := page.get_by_role("link", name="Continue")).count():
+    response = page.goto(f"{origin}/auth/login?" + page.evaluate("rd => new URLSearchParams({rd}).toString()", target))
+    if response.ok and (continue_link := page.get_by_role("link", name="Continue")).count():
         with page.expect_navigation():
             continue_link.click()
         assert page.url.startswith(origin + "/"), page.url
 
 
-def test_the_cookie_is_for_this_host_alone_and_for_no_script(page, origin, login):
+def test_the_cookie_is_host_only_and_hidden_from_scripts(page, origin, login):
     sign_in(page, origin, login)
     session = cookie(page.context)
     assert {key: session[key] for key in ("domain", "path", "httpOnly", "secure", "sameSite")} == {
@@ -77,7 +77,7 @@ def test_the_cookie_is_for_this_host_alone_and_for_no_script(page, origin, login
     assert page.evaluate("document.cookie") == ""
 
 
-def test_a_remembered_cookie_outlives_the_browser(page, origin, login):
+def test_a_persistent_cookie_outlives_the_browser(page, origin, login):
     open_sign_in(page, origin, "?rd=/auth/status")
     page.get_by_role("checkbox", name="Keep me signed in").check()
     submit_sign_in(page, login)
@@ -96,11 +96,11 @@ def test_two_tabs_with_a_sign_in_form_both_work(page, origin, login):
     for tab in (page, second):
         submit_sign_in(tab, login)
         expect_signed_in(tab, login)
-    still_signed_in(page, origin, login)
+    expect_still_signed_in(page, origin, login)
 
 
-def test_a_sign_in_page_works_although_its_cookie_is_gone(page, origin, login):
-    """The cookie lives for ten minutes, the page for as long as it is open."""
+def test_a_sign_in_page_works_after_its_cookie_has_expired(page, origin, login):
+    """The form's cookie expires after ten minutes, but the page may stay open for longer."""
     open_sign_in(page, origin, "?rd=/protected")
     assert cookie(page.context, FORM)
     page.context.clear_cookies(name=FORM)
@@ -108,19 +108,19 @@ def test_a_sign_in_page_works_although_its_cookie_is_gone(page, origin, login):
     page.wait_for_url(f"{origin}/protected")
 
 
-def test_a_refused_sign_in_form_comes_again_and_then_works(page, origin, login):
+def test_a_refused_sign_in_form_is_shown_again_and_works(page, origin, login):
     open_sign_in(page, origin, "?rd=/protected")
-    spoil_token(page)
+    invalidate_form_token(page)
     submit_sign_in(page, login)
     expect(page.get_by_role("alert")).to_be_visible()
-    assert cookie(page.context) is None, "nobody was signed in by it"
+    assert cookie(page.context) is None, "the refused form must not sign in"
     expect(page.get_by_label("Login name")).to_have_value(login)
     page.get_by_label("Password").fill(PASSWORD)
     press(page, "Sign in")
     page.wait_for_url(f"{origin}/protected")
 
 
-def test_who_is_signed_in_already_is_told_so_and_may_go_on(page, origin, login):
+def test_the_sign_in_page_tells_users_they_are_signed_in(page, origin, login):
     sign_in(page, origin, login)
     before = cookie(page.context)["value"]
     page.goto(f"{origin}/auth/login?rd=/protected")
@@ -130,7 +130,7 @@ def test_who_is_signed_in_already_is_told_so_and_may_go_on(page, origin, login):
     assert cookie(page.context)["value"] == before
 
 
-def test_signing_in_as_somebody_else_ends_the_session_before(page, server, origin, login):
+def test_signing_in_as_another_user_ends_the_old_session(page, server, origin, login):
     sign_in(page, origin, login)
     before = cookie(page.context)["value"]
     assert status_of(server, before) == 200
@@ -145,7 +145,7 @@ def test_signing_in_needs_no_more_than_a_keyboard(page, origin, login):
     def tab_to(target):
         keys.press("Tab")
         expect(target).to_be_focused()
-        assert target.evaluate("element => getComputedStyle(element).outlineStyle") == "solid", "the focus is to be seen"
+        assert target.evaluate("element => getComputedStyle(element).outlineStyle") == "solid", "the focus must be visible"
 
     tab_to(page.get_by_label("Login name"))
     keys.type(login)
@@ -169,7 +169,7 @@ def test_everything_works_without_scripts(profile, origin, login):
     sign_in(page, origin, login)
     page.get_by_role("link", name="Change your password").click()
     choose_password(page, PASSWORD, NEW_PASSWORD)
-    still_signed_in(page, origin, login)
+    expect_still_signed_in(page, origin, login)
     page.goto(f"{origin}/auth/reauthenticate?rd=/auth/status")
     page.get_by_label("Password").fill(NEW_PASSWORD)
     press(page, "Confirm")
@@ -179,16 +179,16 @@ def test_everything_works_without_scripts(profile, origin, login):
 
 
 def test_a_script_of_this_site_uses_json_and_needs_no_token(profile, origin, login):
-    # The policy of the pages lets no script fetch anything, so here it is off; an app has one of its own.
+    # The policy of Sealjar's pages forbids scripts to send requests, so it is disabled here. An application has its own policy.
     page = profile(bypass_csp=True).new_page()
     open_sign_in(page, origin)
-    ask = """async ([path, body]) => {
+    post = """async ([path, body]) => {
         const headers = { "Content-Type": "application/json" }
         return (await fetch(path, { method: "POST", headers, body: body && JSON.stringify(body) })).status
     }"""
-    assert page.evaluate(ask, ["/auth/login", {"login": login, "password": "not the password"}]) == 401
-    assert page.evaluate(ask, ["/auth/login", {"login": login, "password": PASSWORD}]) == 200
-    still_signed_in(page, origin, login)
-    assert page.evaluate(ask, ["/auth/logout", None]) == 200
+    assert page.evaluate(post, ["/auth/login", {"login": login, "password": "not the password"}]) == 401
+    assert page.evaluate(post, ["/auth/login", {"login": login, "password": PASSWORD}]) == 200
+    expect_still_signed_in(page, origin, login)
+    assert page.evaluate(post, ["/auth/logout", None]) == 200
     assert cookie(page.context) is None
     expect_signed_out(page, origin)

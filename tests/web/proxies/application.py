@@ -1,4 +1,4 @@
-"""The application behind the proxies, with answers that come bit by bit."""
+"""The application behind the proxies. Some of its responses are slow, streamed, large or cacheable."""
 
 import queue
 import threading
@@ -7,19 +7,26 @@ from urllib.parse import parse_qs, urlsplit
 
 from harness import App
 
-# The events that it sends.
-FIRST, ANOTHER = b"data: first\n\n", b"data: another\n\n"
+# The events that `/events` sends.
+FIRST = b"data: first\n\n"
+ANOTHER = b"data: another\n\n"
 
 
 class Application(App):
-    """`/events` sends an event at once, and another one after each `release` of its path with the query. `/slow?s=` is silent
-    for as many seconds, and `/held` until its `release`. `/drip?s=` sends a byte now and then for as long, `/bulk?bytes=` sends
-    as many at once, `/stored` may be stored by every cache, as the pages at `/html`, `/gone` and `/capitals` and the script at
-    `/script`. A WebSocket at `/silent` only repeats."""
+    """An application with these paths, besides those of `App`:
 
-    # How many bytes `/drip` sends.
+    * `/events`: sends one event at once, and another one after each call of `release` with the same path and query.
+    * `/slow?s=N`: responds after N seconds.
+    * `/held`: responds after a call of `release`.
+    * `/drip?s=N`: sends `DROPS` bytes, spread over N seconds.
+    * `/bulk?bytes=N`: sends N bytes at once.
+    * `/stored`, `/html`, `/gone`, `/capitals` and `/script`: responses that every cache may store.
+    * `/silent`: a WebSocket that echoes, and sends no greeting.
+    """
+
+    # Number of bytes that `/drip` sends.
     DROPS = 10
-    # What `/stored` says to caches.
+    # The field `Cache-Control` of the responses that caches may store.
     STORED = "public, max-age=3600"
     STORED_TEXTS = {
         "/html": (200, "text/html; charset=utf-8"),
@@ -30,17 +37,19 @@ class Application(App):
     TEXT = b"a text that may be stored"
 
     def __init__(self):
-        self.queues, self.stopped = {}, threading.Event()
+        self.queues = {}
+        self.stopped = threading.Event()
         super().__init__()
 
     @contextmanager
-    def sees_nothing(self):
+    def receives_nothing(self):
+        """Asserts that the application receives no request during the block."""
         before = len(self.seen)
         yield
         assert self.seen[before:] == []
 
     def release(self, path: str, last: bool = False):
-        """Sends one more event, or ends the stream."""
+        """Makes `/events` at this path send one more event or, if `last`, end the stream. Makes `/held` respond."""
         self._queue(path).put(None if last else ANOTHER)
 
     def stop(self):

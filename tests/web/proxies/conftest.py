@@ -1,4 +1,5 @@
-"""One Sealjar, one application, and each proxy in turn, as its file is and in each way in which the tests vary it."""
+"""Fixtures: Sealjar, an application, and each reverse proxy between them. One fixture starts the proxy with its file as it is
+shipped, and the others with variations of that file."""
 
 import shutil
 import tempfile
@@ -8,8 +9,8 @@ import harness
 import pytest
 from application import Application
 from exchanges import Exchanges
+from fake_clock import FakeClock
 from harness import HOST, OTHER_HOST, Sealjar, make_certificate
-from moved_clock import MovedClock
 from servers import (
     BEHIND_CDN,
     CDN,
@@ -22,7 +23,7 @@ from servers import (
     with_http2,
 )
 
-# The network of a CDN is trusted, too: some proxies append its address to X-Forwarded-For.
+# The network of the CDN is trusted too, because some proxies append its address to X-Forwarded-For.
 TRUSTED = f"http.trusted_proxies=127.0.0.1,{CDN}"
 SETTINGS = [f"http.public_origins=https://{HOST},https://{OTHER_HOST}", TRUSTED]
 
@@ -44,9 +45,9 @@ def sealjar(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def timed_sealjar(tmp_path_factory):
-    """Its clock is `clock`, which tests move forward."""
+    """A Sealjar whose clock the tests move forward, by the fixture `clock`."""
     home = tmp_path_factory.mktemp("timed")
-    clock = MovedClock(home)
+    clock = FakeClock(home)
     server = Sealjar(home, *SETTINGS, environment=clock.environment).start()
     server.clock = clock
     server.add_user("carol", "--role", "admin")
@@ -78,7 +79,7 @@ def proxy(kind, certificate, sealjar, app):
 
 @pytest.fixture(scope="session")
 def over_http2(request, kind, certificate, sealjar, app):
-    """The same, and it speaks HTTP/2."""
+    """The proxy, with HTTP/2 enabled."""
     if with_http2(kind) == kind:
         yield request.getfixturevalue("proxy")
     else:
@@ -86,14 +87,14 @@ def over_http2(request, kind, certificate, sealjar, app):
 
 
 @pytest.fixture(scope="session")
-def guarded(kind, certificate, sealjar, app):
-    """Lets only staff in, and no requests from other sites but preflights."""
+def staff_only(kind, certificate, sealjar, app):
+    """The proxy with rules: requires the role `staff`, and rejects cross-site requests except CORS preflights."""
     yield from running(kind, certificate, sealjar, app, "role=staff/csrf=1/preflight=1")
 
 
 @pytest.fixture(scope="session")
-def wary(kind, certificate, sealjar, app):
-    """Lets in only who signed in within the last second."""
+def recent_login_only(kind, certificate, sealjar, app):
+    """The proxy with a rule that requires a login within the last second."""
     yield from running(kind, certificate, sealjar, app, "max_age=1")
 
 
@@ -111,14 +112,14 @@ def other_app():
 
 @pytest.fixture(scope="session")
 def extended(kind, certificate, timed_sealjar, app, other_app):
-    """With all recipes of its file that go together."""
+    """The proxy with all recipes of its file that can be combined."""
     recipes = (OWN_RULE, PUBLIC, SECOND_HOST, BEHIND_CDN)
     yield from running(kind, certificate, timed_sealjar, app, recipes=recipes, other_app=other_app.port)
 
 
 @pytest.fixture(scope="session")
 def hub_sealjar(tmp_path_factory):
-    """Signs in at one host, for all hosts of a domain."""
+    """A Sealjar with one login host for all hosts of a domain."""
     settings = [f"http.public_origins=https://{harness.SIGN_IN_HOST}", "cookie.domain=example.com", TRUSTED]
     server = Sealjar(tmp_path_factory.mktemp("hub"), *settings).start()
     yield server
@@ -126,34 +127,34 @@ def hub_sealjar(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def apart(kind, certificate, hub_sealjar, app):
-    """With a login host of its own."""
+def separate_login_host(kind, certificate, hub_sealjar, app):
+    """The proxy with the recipe for a separate login host."""
     yield from running(kind, certificate, hub_sealjar, app, recipes=(SIGN_IN_HOST,))
 
 
 @pytest.fixture(scope="session")
 def misspelt(kind, certificate, sealjar, app):
-    """Its operator meant `role=staff`."""
+    """The proxy with a misspelt rule: `roles=staff` instead of `role=staff`."""
     yield from running(kind, certificate, sealjar, app, "roles=staff")
 
 
-def lasting(items) -> list:
-    """The tests of exchanges that last longer than a minute."""
+def long_running(items) -> list:
+    """Returns the tests that use an exchange of more than a minute."""
     return [item for item in items if "exchanges" in item.fixturenames]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Moves the lasting ones to the end: by then most of their time has gone."""
+    """Moves the long-running tests to the end. Their exchanges run while the other tests do."""
     items.sort(key=lambda item: "exchanges" in item.fixturenames)
 
 
 @pytest.fixture(scope="session")
 def exchanges(request, certificate, tmp_path_factory):
-    """Of all proxies whose lasting tests were selected."""
-    kinds = {item.callspec.params["kind"] for item in lasting(request.session.items)}
-    # A Sealjar of its own: that of the others is stopped now and then.
-    server = Sealjar(tmp_path_factory.mktemp("lasting"), *SETTINGS).start()
+    """The long exchanges through all proxies whose long-running tests were selected."""
+    kinds = {item.callspec.params["kind"] for item in long_running(request.session.items)}
+    # A separate Sealjar, because other tests stop the shared one.
+    server = Sealjar(tmp_path_factory.mktemp("exchanges"), *SETTINGS).start()
     exchanges = Exchanges([kind for kind in KINDS if kind in kinds], certificate, server)
     yield exchanges
     exchanges.stop()
@@ -161,7 +162,7 @@ def exchanges(request, certificate, tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def begun_early(request):
-    """Begins the lasting exchanges before the first test of a proxy, so that they last while the others run."""
-    if lasting(request.session.items):
+def start_exchanges_early(request):
+    """Starts the long exchanges before the first test of a proxy, so that they run concurrently with all tests."""
+    if long_running(request.session.items):
         request.getfixturevalue("exchanges")

@@ -1,6 +1,6 @@
-"""Exchanges that last longer than a minute, through all proxies at once and beside all other tests.
+"""Exchanges of more than a minute, through all proxies concurrently, while the other tests run.
 
-Real time that goes by is the subject here. That is why these wait for it, which no other test does.
+They test that no timeout of a proxy ends a long exchange. So they are the only tests that wait for real time to pass.
 """
 
 import http.client
@@ -8,37 +8,43 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 
 from application import Application
-from harness import HOST, PATIENCE, connect, head
+from harness import HOST, WAIT_TIMEOUT, connect, head
 from http2 import connected
 from servers import Proxy, with_http2
 
-# Seconds: longer than 60, which is the default of most timeouts, and than Envoy's 15 for a whole answer.
+# Seconds without data. Longer than 60, the default of most timeouts of proxies, and than 15, Envoy's default for a whole
+# response.
 SILENCE = 65
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
 UPGRADE += [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
-# Of one of these downloads, as much waits in the proxy as it holds, while the system's buffers are full.
-SIZES, PAUSE = range(500_000, 8_000_000, 750_000), 3
-# The parts of an upload.
-BLOCK, BLOCKS = b"x" * 8192, 10
+# Sizes of downloads in bytes. For one of them, the buffers of the system and of the proxy are full during the pause.
+SIZES = range(500_000, 8_000_000, 750_000)
+# Seconds until the client of these downloads begins to read.
+PAUSE = 3
+# Content and number of the parts of an upload.
+BLOCK = b"x" * 8192
+BLOCKS = 10
 
 
 class Exchanges:
-    """Begins each of the functions below through each kind of proxy. `result` waits for what one of them returns."""
+    """Starts each of the functions in `ALL` through each proxy. `result` waits for the return value of one of them."""
 
     def __init__(self, kinds: list, certificate, sealjar):
-        self.app, self.proxies, self.futures = Application(), [], {}
+        self.app = Application()
+        self.proxies = []
+        self.futures = {}
         self.pool = ThreadPoolExecutor(max(1, len(kinds) * len(ALL)))
         cookie = ("Cookie", sealjar.sign_in())
         for kind in kinds:
             start = self.pool.submit(Proxy, with_http2(kind), certificate, sealjar.port, self.app.port)
-            # One after the other. A proxy that cannot be started is the result of all its exchanges.
+            # The proxies start one after the other. If one does not start, all its exchanges fail with that error.
             wait([start])
             self.proxies.append(start)
             for exchange in ALL:
                 self.futures[kind.name, exchange] = self.pool.submit(self._run, exchange, start, cookie)
 
     def result(self, kind, exchange):
-        return self.futures[kind.name, exchange].result(SILENCE + PATIENCE)
+        return self.futures[kind.name, exchange].result(SILENCE + WAIT_TIMEOUT)
 
     def stop(self):
         self.app.stop()
@@ -52,16 +58,16 @@ class Exchanges:
 
 
 @contextmanager
-def sent(proxy, method: str, path: str, *headers, patience: float = SILENCE + PATIENCE):
-    """The connection on which the head of a request was sent, without its body."""
+def sent(proxy, method: str, path: str, *headers, timeout: float = SILENCE + WAIT_TIMEOUT):
+    """Sends the head of a request, without its body, and yields the connection."""
     with connect("127.0.0.1", proxy.port, proxy.client.context, HOST) as connection:
-        connection.settimeout(patience)
+        connection.settimeout(timeout)
         connection.sendall(head(method, path, headers, b"", HOST))
         yield connection
 
 
 def answer_to(connection) -> http.client.HTTPResponse:
-    """The answer, of which only the head was read."""
+    """Reads the head of the response, and returns the response."""
     answer = http.client.HTTPResponse(connection)
     answer.begin()
     return answer
@@ -80,7 +86,7 @@ def silent_stream(proxy, app, cookie):
     with sent(proxy, "GET", path, cookie) as connection:
         answer = answer_to(connection)
         first = answer.readline() + answer.readline()
-        assert first, "the first event was held back"
+        assert first, "the proxy buffered the first event"
         app.stopped.wait(SILENCE)
         app.release(path)
         return first, answer.readline() + answer.readline()
@@ -94,7 +100,7 @@ def late_answer(proxy, _, cookie):
 
 def late_answer_over_http2(proxy, _, cookie):
     name, value = cookie
-    with connected(proxy.port, proxy.certificate, SILENCE + PATIENCE) as client:
+    with connected(proxy.port, proxy.certificate, SILENCE + WAIT_TIMEOUT) as client:
         answer = client.request("GET", f"/slow?s={SILENCE}", [(name.lower(), value)])
         return answer.status, answer.body
 
@@ -105,8 +111,9 @@ def slow_download(proxy, _, cookie):
         return answer.status, answer.read()
 
 
-def hesitant_downloads(proxy, app, cookie):
-    """The client asks for the connection to be closed, which a proxy may do too early."""
+def slowly_read_downloads(proxy, app, cookie):
+    """Downloads whose client reads late, with `Connection: close`. A proxy could close the connection before the client has
+    read all."""
     with ExitStack() as stack:
         requests = [sent(proxy, "GET", f"/bulk?bytes={size}", cookie, ("Connection", "close")) for size in SIZES]
         answers = [answer_to(stack.enter_context(request)) for request in requests]
@@ -123,4 +130,4 @@ def slow_upload(proxy, app, cookie):
         return answer.status, answer.read()
 
 
-ALL = [silent_websocket, silent_stream, late_answer, late_answer_over_http2, slow_download, hesitant_downloads, slow_upload]
+ALL = [silent_websocket, silent_stream, late_answer, late_answer_over_http2, slow_download, slowly_read_downloads, slow_upload]

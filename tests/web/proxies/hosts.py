@@ -1,7 +1,10 @@
-"""Applications that make variables of field names, as CGI (RFC 3875, section 4.1.18) has it: `Remote-User` becomes
-`HTTP_REMOTE_USER`, and so do other names. PHP's own server reads `.` and `_` as `-`; lighttpd reads every other byte so.
+"""Web servers with applications that read header fields as variables (CGI, [RFC 3875, section
+4.1.18](https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18)).
 
-Each application answers with its variables as JSON, and adds them as a line to a file. `PATH` is the path of all of them.
+The field `Remote-User` becomes the variable `HTTP_REMOTE_USER`. Other field names become the same variable: PHP's built-in server
+treats `.` and `_` like `-`, and lighttpd treats every byte like `-` that is not a letter or a digit.
+
+Each application is at `PATH`. It responds with its variables as JSON, and appends them as a line to a file.
 """
 
 import os
@@ -13,7 +16,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import PATIENCE, connect, free_port
+from harness import WAIT_TIMEOUT, connect, free_port
 from servers import DEBIAN, missing
 
 PATH = "/variables"
@@ -40,13 +43,15 @@ cgi.assign = ("" => "")
 
 
 class Host:
-    """A running server with the one application. `arguments` start its program, and `files` are put where it runs."""
+    """A running web server with the application. It is started with `arguments` in a directory with `files`."""
 
     def __init__(self, program: str, arguments: tuple, files: dict):
         found = shutil.which(program, path=DEBIAN) or missing(f"{program} is not in {DEBIAN}", "no application under it")
-        self.port, self.directory = free_port(), tempfile.TemporaryDirectory(prefix="sealjar-host-")
+        self.port = free_port()
+        self.directory = tempfile.TemporaryDirectory(prefix="sealjar-host-")
         self.here = Path(self.directory.name)
-        self.log, self.seen_file = self.here / "log", self.here / "seen"
+        self.log = self.here / "log"
+        self.seen_file = self.here / "seen"
         self.seen_file.touch()
         for name, text in files.items():
             path = self.here / name
@@ -60,18 +65,19 @@ class Host:
         self._wait_until_ready()
 
     @contextmanager
-    def sees_nothing(self):
-        before = self.has_seen()
+    def receives_nothing(self):
+        """Asserts that the application receives no request during the block."""
+        before = self.seen_bytes()
         yield
-        assert self.has_seen() == before
+        assert self.seen_bytes() == before
 
-    def has_seen(self) -> int:
-        """How much the application has written about its requests."""
+    def seen_bytes(self) -> int:
+        """Returns the size of the file in which the application logs its requests."""
         return self.seen_file.stat().st_size
 
     def _wait_until_ready(self):
-        """The wait between two tries is for the process, which may end."""
-        for _ in range(int(PATIENCE / 0.05)):
+        """Tries to connect until it succeeds or the process ends. Between two tries it waits for the end of the process."""
+        for _ in range(int(WAIT_TIMEOUT / 0.05)):
             try:
                 return connect("127.0.0.1", self.port, None, "").close()
             except OSError:
@@ -85,7 +91,7 @@ class Host:
 
     def stop(self):
         os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
 
 
 def php() -> Host:

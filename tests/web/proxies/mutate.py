@@ -1,7 +1,9 @@
-"""Removes each line of the files in `deploy/` once, and says which of them no test misses. Started by hand: `make proxy-mutations`.
+"""[Mutation testing](https://en.wikipedia.org/wiki/Mutation_testing) of the files in `deploy/`. Started by hand: `make
+proxy-mutations`.
 
-A proxy that does not start without a line has noticed it, too. Comments count if a recipe's code stands in them. Tests that take
-a minute are run only for lines that no other test misses.
+Removes one line at a time, runs the tests, and prints the lines whose removal makes no test fail. If the proxy does not start
+without a line, that counts as a failing test. Comments are removed only if they contain the code of a recipe. The tests that take
+a minute run only if no other test fails.
 """
 
 import argparse
@@ -21,8 +23,10 @@ COMMENT = {".lua": "--", ".go": "//"}
 
 
 def lines_of(path: Path) -> list:
-    """The numbers of the lines that are not comments, and of those that a recipe uncomments."""
-    numbers, in_recipe, mark = [], False, COMMENT.get(path.suffix, "#")
+    """Returns the numbers of the lines that are not comments or that a recipe uncomments."""
+    numbers = []
+    in_recipe = False
+    mark = COMMENT.get(path.suffix, "#")
     for number, line in enumerate(path.read_text().splitlines()):
         text = line.strip()
         is_comment = text.startswith(mark)
@@ -32,14 +36,14 @@ def lines_of(path: Path) -> list:
     return numbers
 
 
-def misses(name: str, without: str, *selection: str) -> bool:
-    """Whether a test fails without that line."""
+def fails_without(name: str, without: str, *selection: str) -> bool:
+    """Returns whether a test fails if the line `without` is removed."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-c", HERE.parent / "pytest.ini", *selection]
-    environment = {**os.environ, "SEALJAR_WITHOUT": without, "SEALJAR_PATIENCE": "10"}
+    environment = {**os.environ, "SEALJAR_WITHOUT": without, "SEALJAR_WAIT_TIMEOUT": "10"}
     try:
         done = subprocess.run([*command, "-k", name], env=environment, capture_output=True, text=True, timeout=900)
     except subprocess.TimeoutExpired:
-        print(f"{without}: the tests do not end", flush=True)
+        print(f"{without}: the tests did not end in time", flush=True)
         return True
     return done.returncode == 1
 
@@ -60,7 +64,7 @@ def main():
     def survives(case) -> bool:
         name, path, number = case
         without = f"{path.relative_to(ROOT / 'deploy')}:{number}"
-        if misses(name, without, *quick) or misses(name, without, str(HERE / "test_long.py")):
+        if fails_without(name, without, *quick) or fails_without(name, without, str(HERE / "test_long.py")):
             return False
         line = path.read_text().splitlines()[number].strip()
         print(f"{path.relative_to(ROOT)}:{number + 1}: {line}", flush=True)
@@ -68,7 +72,7 @@ def main():
 
     with ThreadPoolExecutor(wanted.jobs) as pool:
         survivors = sum(pool.map(survives, tried))
-    print(f"{len(tried)} lines, {survivors} that no test misses")
+    print(f"{len(tried)} lines, {survivors} whose removal no test notices")
     return 1 if survivors else 0
 
 

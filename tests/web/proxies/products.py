@@ -1,5 +1,8 @@
-"""The configuration that ingress-nginx and Nginx Proxy Manager write around the text of `docs/ingress-nginx.md` and
-`docs/nginx-proxy-manager.md`. The frames here have what matters of theirs; the text is that of the pages."""
+"""nginx configurations as ingress-nginx and Nginx Proxy Manager generate them from the text that `docs/ingress-nginx.md` and
+`docs/nginx-proxy-manager.md` show to paste.
+
+The templates here have the relevant parts of the templates of these products. The pasted text is read from the pages.
+"""
 
 import itertools
 import re
@@ -12,16 +15,16 @@ from harness import ROOT
 from servers import KINDS, PRIVATE, PUBLIC, Kind, with_recipe
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
-QUESTION_HOST = "sealjar.default.svc.cluster.local"
+VERIFY_HOST = "sealjar.default.svc.cluster.local"
 
 
 def blocks(page: str, language: str) -> list:
-    """The code blocks of a page in this language."""
+    """Returns the code blocks of a page that have this language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def framed(http: str) -> Kind:
-    """nginx with this `http` block; <names> are places of the test."""
+    """Returns nginx with this `http` block. A name such as <port> is replaced by the value for the test."""
     start = NGINX.main.partition("    include")[0]
     text = re.sub(r"<(\w+)>", r"{\1}", http.replace("{", "{{").replace("}", "}}"))
     return replace(NGINX, main=f"{start}\n{text}\n}}}}\n")
@@ -54,12 +57,12 @@ CUSTOM_LOCATION = """
             proxy_pass http://127.0.0.1:<app>;
         }
 """
-# By this expression it finds a location in the text that takes the place of its own.
+# The product finds a default location in the pasted text by this expression. Then it generates none itself.
 DEFAULT_LOCATION = re.compile(r"^(?:.*;)?\s*?location\s*?/\s*?{", re.IGNORECASE | re.MULTILINE)
 
 
 def recipe(name: str, proxy_pass: str) -> str:
-    """The block of the host's file, with another `proxy_pass`, as the page says."""
+    """Returns a recipe of the host's file, with another `proxy_pass`, as the page says."""
     lines = (ROOT / "deploy/nginx/app.example.com.conf").read_text().splitlines()
     code = itertools.takewhile(lambda line: line.strip().startswith("#"), lines[lines.index(f"    # {name}:") + 1 :])
     return "\n".join(line.replace("#", "", 1) for line in code).replace("proxy_pass http://app;", proxy_pass)
@@ -89,7 +92,7 @@ INGRESS = """
         SERVER_SNIPPET
     }
 """
-QUESTION = """
+VERIFY_LOCATION = """
         location = AUTH_PATH {
             internal;
             set $proxy_upstream_name "UPSTREAM";
@@ -113,7 +116,7 @@ QUESTION = """
             proxy_pass $target;
         }
 """
-ASKED = """
+AUTH_REQUEST = """
             auth_request AUTH_PATH;
             auth_request_set $auth_cookie $upstream_http_set_cookie;
             add_header Set-Cookie $auth_cookie always;
@@ -122,7 +125,7 @@ LOCATION = """
         location "PATH" {
             set $proxy_upstream_name "UPSTREAM";
             set $proxy_host $proxy_upstream_name;
-            ASKED
+            AUTH_REQUEST
             client_max_body_size BODY_SIZE;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
@@ -152,7 +155,7 @@ LOCATION = """
 
 
 def ingress_page() -> tuple:
-    """The values for the controller, and the Ingresses."""
+    """Returns the Helm values of the controller and the Ingress resources that the page shows."""
     values, ingresses = blocks("ingress-nginx.md", "yaml")
     return yaml.safe_load(values)["controller"], list(yaml.safe_load_all(ingresses))
 
@@ -172,7 +175,7 @@ def ingress(recipe_of_pages: str = "") -> Kind:
 
 
 def public(ingress: dict) -> dict:
-    """The same application's public path, as the page says."""
+    """Returns the Ingress of a public path of the same application, as the page says."""
     annotations = {name: value for name, value in ingress["metadata"]["annotations"].items() if "/auth-" not in name}
     text = yaml.safe_dump({**ingress, "metadata": {**ingress["metadata"], "annotations": annotations}})
     return yaml.safe_load(text.replace("path: /", "path: /public/"))
@@ -188,21 +191,26 @@ def location_of(path: dict, ingress: dict, values: dict) -> str:
     annotations = {name.removeprefix(prefix): value for name, value in ingress["metadata"].get("annotations", {}).items()}
     service = path["backend"]["service"]
     upstream = f"{ingress['metadata']['namespace']}-{service['name']}-{service['port']['number']}"
-    asked, question = "", ""
+    auth_request = ""
+    verify_location = ""
     if url := annotations.get("auth-url"):
         host, authority = urlsplit(url).hostname, urlsplit(url).netloc
-        assert authority == f"{QUESTION_HOST}:8080"
-        asked, question = ASKED, QUESTION
+        assert authority == f"{VERIFY_HOST}:8080"
+        auth_request = AUTH_REQUEST
+        verify_location = VERIFY_LOCATION
         headers = [name.strip() for name in annotations["auth-response-headers"].split(",")]
         for number, name in enumerate(headers):
             variable = name.lower().replace("-", "_")
-            asked += f"auth_request_set $authHeader{number} $upstream_http_{variable};\n"
-            asked += f"proxy_set_header '{name}' $authHeader{number};\n"
+            auth_request += f"auth_request_set $authHeader{number} $upstream_http_{variable};\n"
+            auth_request += f"proxy_set_header '{name}' $authHeader{number};\n"
         encoded = urlsafe_b64encode(path["path"].encode()).decode().rstrip("=")
-        question = question.replace("AUTH_HOST", host).replace("AUTH_URL", url.replace(authority, "127.0.0.1:<sealjar>"))
-        question, asked = (text.replace("AUTH_PATH", f"/_external-auth-{encoded}-Prefix") for text in (question, asked))
+        target = url.replace(authority, "127.0.0.1:<sealjar>")
+        path_of_location = f"/_external-auth-{encoded}-Prefix"
+        verify_location = verify_location.replace("AUTH_HOST", host).replace("AUTH_URL", target)
+        verify_location = verify_location.replace("AUTH_PATH", path_of_location)
+        auth_request = auth_request.replace("AUTH_PATH", path_of_location)
     replaced = {
-        "ASKED": asked,
+        "AUTH_REQUEST": auth_request,
         "PATH": path["path"],
         "PROXY_SET_HEADERS": "".join(
             f'proxy_set_header {name} "{value}";\n' for name, value in values["proxySetHeaders"].items()
@@ -213,7 +221,7 @@ def location_of(path: dict, ingress: dict, values: dict) -> str:
         "READ_TIMEOUT": annotations.get("proxy-read-timeout", "60"),
         "LOCATION_SNIPPET": values["config"]["location-snippet"],
     }
-    text = question + (LOCATION.replace("location ", "location = ") if path["pathType"] == "Exact" else LOCATION)
+    text = verify_location + (LOCATION.replace("location ", "location = ") if path["pathType"] == "Exact" else LOCATION)
     for name, value in replaced.items():
         text = re.sub(rf"(?<![A-Z_]){name}", lambda _: value, text)
     return text

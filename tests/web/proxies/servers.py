@@ -1,6 +1,6 @@
-"""Starts each reverse proxy from the very files in `deploy/`, with nothing replaced in them but addresses and paths.
+"""Starts each reverse proxy with the files of `deploy/`. Only addresses and paths in them are replaced.
 
-Where a file is one to include from a main configuration, the main configuration here is the least that starts.
+If a file is to be included by a main configuration, a minimal main configuration is here.
 """
 
 import glob
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import PATIENCE, ROOT, Client, free_port
+from harness import ROOT, WAIT_TIMEOUT, Client, free_port
 
 NGINX = """
 daemon off; user root; pid {here}/pid; error_log stderr; worker_processes 1; events {{}}
@@ -63,22 +63,26 @@ ADDRESSES = (("127.0.0.1:8080", "127.0.0.1:{sealjar}"), ("127.0.0.1:3000", "127.
 WHEELS, DEBIAN = Path(sys.prefix) / "bin", "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-# The recipes that each proxy's files show in comments.
-OWN_RULE, PUBLIC, SECOND_HOST = "A path with a rule of its own", "A path that everybody may see", "A second host"
-BEHIND_CDN, SIGN_IN_HOST = "Behind a CDN or another proxy", "A login host of its own"
+# Headings of the recipes that each proxy's files show in comments.
+OWN_RULE = "A path with a rule of its own"
+PUBLIC = "A path that everybody may see"
+SECOND_HOST = "A second host"
+BEHIND_CDN = "Behind a CDN or another proxy"
+SIGN_IN_HOST = "A login host of its own"
 PRIVATE = "Pages with private data"
-# An address of the network that stands in the place of 192.0.2.0/24.
+# An address of the CDN's network, which replaces 192.0.2.0/24 of the files.
 CDN = "127.9.9.1"
 
-# The CDN's network stands there as a regular expression, too.
+# Caddy's file also has the CDN's network as a regular expression.
 CADDY_REPLACED = (*ADDRESSES, (r"192\.0\.2\.", re.escape(CDN.rpartition(".")[0] + ".")))
 CADDY_ARGUMENTS = ("run", "--config", "{here}/main", "--adapter", "caddyfile")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How one proxy is started: its folder in `deploy/`, its program, what is replaced there, the main
-    configuration that includes it, a library that it needs, and files from other folders."""
+    """The way to start one proxy: its folder in `deploy/`, its program and the directories (`where`) to search for it, the
+    replacements in its files, the main configuration that includes them, a library that it needs, and files from other
+    folders."""
 
     name: str
     folder: str
@@ -91,12 +95,12 @@ class Kind:
     files: tuple = ()
 
     def find(self) -> str:
-        """The program's path. A missing one is skipped loudly, and fails where everything has to be tested."""
+        """Returns the path of the program. If it is not installed, the calling test is skipped, or fails under `CI=true`."""
         program = shutil.which(self.program, path=str(self.where))
         if not program:
             missing(f"{self.program} is not in {self.where}", f"nothing of {self.name}")
         if self.library and not glob.glob(self.library):
-            missing(f"{self.library} is not there", f"nothing of {self.name}")
+            missing(f"{self.library} does not exist", f"nothing of {self.name}")
         return program
 
 
@@ -130,7 +134,7 @@ KINDS = [
 
 
 def with_http2(kind: Kind) -> Kind:
-    """Those that speak HTTP/2 towards browsers only if they are told to, told to."""
+    """Returns the proxy with HTTP/2 enabled for browsers. Most proxies enable it by default."""
     if kind.name == "nginx":
         return replace(kind, replaced=(("listen 443 ssl;", "listen 443 ssl http2;"), *kind.replaced))
     if kind.name == "apache":
@@ -139,31 +143,38 @@ def with_http2(kind: Kind) -> Kind:
 
 
 def with_private_pages(kind: Kind) -> Kind:
-    """Apache's file for this recipe says which module it needs."""
+    """Returns the proxy with the modules that the recipe for private pages needs, as its file says."""
     if kind.name == "apache":
         return replace(kind, main=kind.main + "LoadModule headers_module modules/mod_headers.so\n")
     return kind
 
 
 class Proxy:
-    """A running proxy. Called, it sends a request as a `Client` does. `rules` takes the place of the example's in its file, the
-    `recipes` are uncommented, the second host's application is at `other_app`, and `edits` are further replacements."""
+    """A running proxy. Calling the object sends a request, as with a `Client`.
+
+    `rules` replaces the rules of the example in its file, the `recipes` are uncommented, `other_app` is the port of the second
+    host's application, and `edits` are additional replacements.
+    """
 
     def __init__(
         self, kind: Kind, certificate: Path, sealjar: int, app: int,
         rules: str = "", recipes: tuple = (), other_app: int = 9, edits: tuple = (),
     ):  # fmt: skip
-        self.kind, self.certificate, self.port, program = kind, certificate, free_port(), kind.find()
-        # Apache and HAProxy read it as users that may not look into the tests' own directories.
+        self.kind = kind
+        self.certificate = certificate
+        self.port = free_port()
+        program = kind.find()
+        # Apache and HAProxy run as other users, which cannot read the temporary directories of pytest.
         self.directory = tempfile.TemporaryDirectory(prefix="sealjar-proxy-")
         self.here = Path(self.directory.name)
         self.here.chmod(0o755)
-        self.recipes, self.other_app = recipes, other_app
+        self.recipes = recipes
+        self.other_app = other_app
         self._configure(certificate, dict(port=self.port, here=self.here, sealjar=sealjar, app=app), rules, edits)
         self.log = self.here / "log"
         arguments = [argument.format(here=self.here) for argument in kind.arguments]
         with self.log.open("wb") as log:
-            # A session of its own, so that a program that starts others can be ended with all of them.
+            # A new process group, so that `stop` also ends the processes that the program starts.
             self.process = subprocess.Popen(
                 [program, *arguments], cwd=self.here, env={**os.environ, "HOME": str(self.here)}, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -177,16 +188,18 @@ class Proxy:
     def _configure(self, certificate: Path, places: dict, rules: str, edits: tuple):
         pairs = [(old, new.format(**places)) for old, new in self.kind.replaced]
         pairs += [("/etc/sealjar/tls", str(certificate.parent)), *edits]
-        missed = {old for old, _ in pairs}
+        not_found = {old for old, _ in pairs}
         shutil.copytree(ROOT / "deploy" / self.kind.folder, self.here, dirs_exist_ok=True)
         remove_line(self.kind.folder, self.here, os.environ.get("SEALJAR_WITHOUT", ""))
         for file in self.kind.files:
             shutil.copy(ROOT / "deploy" / file, self.here)
-        ruled, unused = False, set(self.recipes)
+        has_rules = False
+        unused = set(self.recipes)
         for path in [path for path in self.here.rglob("*") if path.is_file()]:
             text = path.read_text()
             if rules and "# With rules" in text:
-                text, ruled = with_rules(text, rules), True
+                text = with_rules(text, rules)
+                has_rules = True
             for recipe in self.recipes:
                 if f"# {recipe}:\n" in text:
                     text = with_recipe(text, recipe)
@@ -197,18 +210,19 @@ class Proxy:
             for old, new in pairs:
                 if old in text:
                     text = text.replace(old, new)
-                    missed.discard(old)
+                    not_found.discard(old)
             path.write_text(text)
-        assert not missed, f"deploy/{self.kind.folder} does not have {missed}"
-        assert ruled or not rules, f"deploy/{self.kind.folder} shows no rules"
-        assert not unused, f"deploy/{self.kind.folder} does not show {unused}"
+        assert not not_found, f"deploy/{self.kind.folder} does not contain {not_found}"
+        assert has_rules or not rules, f"deploy/{self.kind.folder} shows no example of rules"
+        assert not unused, f"deploy/{self.kind.folder} does not show the recipes {unused}"
         if self.kind.main:
             (self.here / "main").write_text(self.kind.main.format(**places))
 
     def _wait_until_ready(self):
-        """Ready is who passes on Sealjar's sign-in page. The wait between two tries is for the process, which may end."""
+        """Requests Sealjar's sign-in page through the proxy until it succeeds or the process ends. Between two tries it waits
+        for the end of the process."""
         host = harness.SIGN_IN_HOST if SIGN_IN_HOST in self.recipes else harness.HOST
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + WAIT_TIMEOUT
         while time.monotonic() < end:
             try:
                 if self.client("GET", "/auth/login", [("Accept", "text/html")], host=host).status == 200:
@@ -229,26 +243,27 @@ class Proxy:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(PATIENCE)
+            self.process.wait(WAIT_TIMEOUT)
         except ProcessLookupError:
-            self.process.wait(PATIENCE)
+            self.process.wait(WAIT_TIMEOUT)
 
 
-def missing(what: str, lost: str):
-    """Skips loudly what cannot be tested, or fails where everything has to be tested."""
-    text = f"{what}: {lost} is tested"
+def missing(reason: str, untested: str):
+    """Skips the calling test because a program is missing, or fails it under `CI=true`."""
+    text = f"{reason}: {untested} is tested"
     pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
 
 
-def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", **more):
-    """For fixtures: the proxy in front of these servers, until they are done with it."""
-    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, **more)
+def running(kind: Kind, certificate: Path, sealjar, app, rules: str = "", **options):
+    """Yields the running proxy in front of these servers, and stops it afterwards. For fixtures (`yield from`) and `for`
+    loops."""
+    proxy = Proxy(kind, certificate, sealjar.port, app.port, rules, **options)
     yield proxy
     proxy.stop()
 
 
 def remove_line(folder: str, here: Path, without: str):
-    """Removes a line, which `mutate.py` names as `folder/file:number`, from the copy of the folder."""
+    """Removes a line from the copy of the folder. `mutate.py` names the line as `folder/file:number`."""
     name, _, number = without.partition(":")
     if name.startswith(f"{folder}/"):
         path = here / name.removeprefix(f"{folder}/")
@@ -258,35 +273,38 @@ def remove_line(folder: str, here: Path, without: str):
 
 
 def with_rules(text: str, rules: str) -> str:
-    """The file with the example that it shows in a comment, and these rules in the place of the example's."""
+    """Returns the file with its example of rules uncommented, and with these rules instead of those of the example."""
     lines = text.splitlines(keepends=True)
     (comment,) = [index for index, line in enumerate(lines) if "# With rules" in line]
-    shown, following = lines[comment + 1].replace("#", "", 1), lines[comment + 2]
-    varied = shown.replace("role=staff/max_age=900/csrf=1", rules)
-    assert varied != shown, f"no example of rules in {shown}"
-    lines[comment + 1] = varied
-    # It takes the place of the line that it varies, if there is one.
-    if following.split()[:1] == shown.split()[:1]:
+    example = lines[comment + 1].replace("#", "", 1)
+    following = lines[comment + 2]
+    with_our_rules = example.replace("role=staff/max_age=900/csrf=1", rules)
+    assert with_our_rules != example, f"no example of rules in {example}"
+    lines[comment + 1] = with_our_rules
+    # The next line may be the same directive without rules. Then the example replaces it.
+    if following.split()[:1] == example.split()[:1]:
         del lines[comment + 2]
     return "".join(lines)
 
 
 def with_recipe(text: str, recipe: str) -> str:
-    """The file with the lines that stand in a comment after each such heading."""
-    lines, uncomments = text.splitlines(keepends=True), False
+    """Returns the file with the comment lines after this heading uncommented."""
+    lines = text.splitlines(keepends=True)
+    uncomments = False
     for index, line in enumerate(lines):
         if line.strip() == f"# {recipe}:":
             uncomments = True
-            assert lines[index + 1].lstrip().startswith("#"), f"nothing follows {recipe}"
+            assert lines[index + 1].lstrip().startswith("#"), f"no code follows the heading {recipe}"
         elif uncomments := uncomments and line.lstrip().startswith("#"):
             lines[index] = line.replace("#", "", 1)
     return "".join(lines)
 
 
 def without_block(text: str, heading: str) -> str:
-    """The file without the lines from this heading to the next empty one."""
-    lines, left, leaves_out = text.splitlines(keepends=True), [], False
-    for line in lines:
-        leaves_out = line.strip() == heading or leaves_out and line.strip() != ""
-        left += [] if leaves_out else [line]
-    return "".join(left)
+    """Returns the file without the lines from this heading to the next empty line."""
+    kept = []
+    in_block = False
+    for line in text.splitlines(keepends=True):
+        in_block = line.strip() == heading or in_block and line.strip() != ""
+        kept += [] if in_block else [line]
+    return "".join(kept)

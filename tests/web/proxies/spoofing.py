@@ -1,24 +1,33 @@
-"""Identity fields as a client could spell them, so that an application takes them for the proxy's."""
+"""Identity headers in spellings that an application could mistake for those that the proxy sets."""
 
 import itertools
 import re
 
 FAMILY = ["User", "Name", "Groups", "Email", "Level"]
-IDENTITY = [f"{prefix}-{what}" for prefix in ("Remote", "X-Auth-Request") for what in FAMILY] + ["Remote-Session-Deadline"]
-# Those that Sealjar answers with; the others may only vanish.
-TOLD = [name for name in IDENTITY if not name.endswith("-Level")]
-# What else than a letter, a digit or - a name may have (RFC 9110, section 5.6.2), and what it may not have.
+IDENTITY = [f"{prefix}-{suffix}" for prefix in ("Remote", "X-Auth-Request") for suffix in FAMILY] + ["Remote-Session-Deadline"]
+# The identity headers that Sealjar sets. The others are only removed.
+SET_BY_SEALJAR = [name for name in IDENTITY if not name.endswith("-Level")]
+# Characters besides letters, digits and - that a field name may contain (RFC 9110, section 5.6.2), and characters that it may
+# not.
 SEPARATORS = "_.!#$%&'*+^`|~"
-NO_TOKEN = ' \t"(),/;<=>?@[\\]{}\x01\x0b\x7f\x80\xad\xff'
-# Proxies and servers accept about a hundred fields.
-MOST_FIELDS = 60
+NOT_IN_NAMES = ' \t"(),/;<=>?@[\\]{}\x01\x0b\x7f\x80\xad\xff'
+# Number of fields in one request. Proxies and servers accept about a hundred.
+MAX_FIELDS = 60
 PLAIN = re.compile("[A-Za-z0-9-]+")
 
 
 def spellings(name: str):
-    """Every mixture of - and _, and each other separator at each place and at all, several of them, one in front and one
-    behind. Upper and lower case take turns."""
-    words, places = name.split("-"), name.count("-")
+    """Yields other spellings of a field name:
+
+    * every combination of - and _ as separators,
+    * every combination of - and one other separator,
+    * different separators in one name,
+    * a separator before or after the name.
+
+    They alternate between upper and lower case.
+    """
+    words = name.split("-")
+    places = name.count("-")
     joined = lambda separators: "".join(itertools.chain(*zip(words, separators), words[-1:]))
     for separators in itertools.product("-_", repeat=places):
         yield from (joined(separators), joined(separators).swapcase())
@@ -32,12 +41,12 @@ def spellings(name: str):
 
 
 def batches(fields: list) -> list:
-    """As few lists as a request can carry."""
-    return [fields[start : start + MOST_FIELDS] for start in range(0, len(fields), MOST_FIELDS)]
+    """Splits the fields into lists that fit into one request."""
+    return [fields[start : start + MAX_FIELDS] for start in range(0, len(fields), MAX_FIELDS)]
 
 
 SPELLINGS = [(spelling, "mallory") for name in IDENTITY for spelling in spellings(name)]
-# Those of them that one request can carry.
+# A selection that fits into one request.
 SPOOFED = [(name.replace("-", separator), "mallory") for name in IDENTITY for separator in "-_.~"]
-# Names that mean nothing, with the same separators.
+# Names without a meaning, with the same separators.
 ODD = [(spelt, "mallory") for byte in SEPARATORS for spelt in (f"X{byte}Y", f"{byte}X", f"X{byte}", byte)]

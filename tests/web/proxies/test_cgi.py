@@ -1,4 +1,4 @@
-"""An application that makes variables of field names is told by the proxy alone who asks."""
+"""Tests that applications that read header fields as variables (CGI) get the identity of the user from the proxy only."""
 
 import http.client
 import json
@@ -7,11 +7,11 @@ from contextlib import suppress
 import pytest
 from hosts import HOSTS, PATH
 from servers import running
-from spoofing import NO_TOKEN, SEPARATORS, SPELLINGS, TOLD, batches
+from spoofing import NOT_IN_NAMES, SEPARATORS, SET_BY_SEALJAR, SPELLINGS, batches
 
-# A proxy may also close the connection on a name that HTTP does not allow.
+# A proxy may close the connection if a field name is not allowed by HTTP.
 REFUSED = suppress(OSError, http.client.HTTPException)
-ALONE = [("Remote%sUser" % byte, "mallory") for byte in SEPARATORS + NO_TOKEN]
+SINGLE_FIELDS = [("Remote%sUser" % byte, "mallory") for byte in SEPARATORS + NOT_IN_NAMES]
 
 
 @pytest.fixture(scope="session", params=HOSTS, ids=lambda start: start.__name__)
@@ -30,59 +30,61 @@ def variable(name: str) -> str:
     return "HTTP_" + name.upper().replace("-", "_")
 
 
-def told(variables: dict) -> dict:
-    """The variables that could come of identity fields."""
+def identity_of(variables: dict) -> dict:
+    """Returns the variables that identity headers could have set."""
     return {name: value for name, value in variables.items() if name.startswith(("HTTP_REMOTE", "HTTP_X_AUTH"))}
 
 
 def variables_of(hosted, host, cookie, fields):
-    """What the application has of this request, or `None` if the proxy refuses the names with a status of 400 to 499."""
-    before, answer = host.has_seen(), None
+    """Returns the variables of the application for this request, or `None` if the proxy rejects the field names with a status
+    of 400 to 499."""
+    before = host.seen_bytes()
+    answer = None
     with REFUSED:
         answer = hosted("GET", PATH, [*fields, ("Cookie", cookie)])
     if answer and answer.status == 200:
         return answer.json()
     assert answer is None or 400 <= answer.status < 500, answer
-    assert host.has_seen() == before
+    assert host.seen_bytes() == before
     return None
 
 
-def test_variables_are_the_users(hosted, host, sealjar):
+def test_the_variables_have_the_users_identity(hosted, host, sealjar):
     cookie = sealjar.sign_in()
-    says = sealjar.request("GET", "/auth/verify", [("Cookie", cookie)])
+    verified = sealjar.request("GET", "/auth/verify", [("Cookie", cookie)])
     variables = variables_of(hosted, host, cookie, [])
-    for name in TOLD:
-        assert [variables[variable(name)]] == says.values(name)
+    for name in SET_BY_SEALJAR:
+        assert [variables[variable(name)]] == verified.values(name)
     assert variables["HTTP_REMOTE_USER"] == variables["HTTP_X_AUTH_REQUEST_USER"] == "alice"
 
 
 @pytest.mark.parametrize("login", ["alice", "bob"])
 def test_no_spelling_of_a_field_becomes_a_variable(hosted, host, sealjar, login):
-    """Also not where Sealjar has nothing to say: bob has no role, no name and no address."""
+    """Even where Sealjar sends an empty value: bob has no role, no name and no email address."""
     cookie = sealjar.sign_in(login)
-    honest = told(variables_of(hosted, host, cookie, []))
-    waiting = batches(SPELLINGS)
-    while waiting:
-        fields = waiting.pop()
+    expected = identity_of(variables_of(hosted, host, cookie, []))
+    remaining = batches(SPELLINGS)
+    while remaining:
+        fields = remaining.pop()
         variables = variables_of(hosted, host, cookie, fields)
         if variables is not None:
             assert "mallory" not in json.dumps(variables), fields
-            assert told(variables) == honest
-        elif len(fields) > 1:  # refused for one of them, so that nothing is known of the others
-            waiting += [[field] for field in fields]
+            assert identity_of(variables) == expected
+        elif len(fields) > 1:  # one of the fields was rejected, so each of them is tried alone
+            remaining += [[field] for field in fields]
 
 
-def test_a_field_alone_becomes_no_variable_of_the_users(hosted, host, sealjar):
-    """Also with bytes that HTTP does not allow in names, where a proxy may refuse the request."""
+def test_a_single_field_does_not_change_identity_variables(hosted, host, sealjar):
+    """Even with bytes that HTTP does not allow in names. Then a proxy may reject the request."""
     cookie = sealjar.sign_in()
-    honest = told(variables_of(hosted, host, cookie, []))
-    for field in ALONE:
+    expected = identity_of(variables_of(hosted, host, cookie, []))
+    for field in SINGLE_FIELDS:
         variables = variables_of(hosted, host, cookie, [field])
         assert variables is None or "mallory" not in json.dumps(variables), field
-        assert variables is None or told(variables) == honest, field
+        assert variables is None or identity_of(variables) == expected, field
 
 
-def test_no_spelling_of_a_field_is_a_way_in(hosted, host):
-    with host.sees_nothing():
+def test_no_spelling_of_a_field_replaces_a_session(hosted, host):
+    with host.receives_nothing():
         for fields in batches(SPELLINGS):
             assert 400 <= hosted("GET", PATH, fields).status < 500, fields

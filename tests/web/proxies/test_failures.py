@@ -1,5 +1,5 @@
-"""A proxy that gets no answer from Sealjar, or none that says yes, lets nobody in; and nothing that names a path in another
-way leads past it."""
+"""Tests that a proxy rejects requests if Sealjar does not respond or does not respond with success, and that no spelling of a
+path bypasses Sealjar."""
 
 import http.client
 import threading
@@ -11,13 +11,15 @@ import pytest
 from harness import API, HOST, NAVIGATION, OTHER_HOST
 from servers import KINDS, running
 
-# What these take for a yes, as deploy/README.md says; the others take only 200, and Sealjar says nothing else.
+# Statuses that these proxies treat as success (deploy/README.md documents it). The others accept only 200, the only one that
+# Sealjar sends.
 LENIENT = {"nginx": [200, 201, 202, 204], "traefik": [200, 201, 202, 204]}
 ANSWERS = [200, 201, 202, 204, 301, 302, 303, 400, 403, 404, 405, 421, 429, 500, 503, "rubbish", "nothing"]
 
 
 @contextmanager
-def away(sealjar):
+def stopped(sealjar):
+    """Stops Sealjar for the duration of the block."""
     sealjar.stop()
     try:
         yield
@@ -26,7 +28,8 @@ def away(sealjar):
 
 
 class Impostor:
-    """Something else in Sealjar's place, which answers as `answer` says and calls everybody this user, or nobody anything."""
+    """A server in Sealjar's place. It responds with the status `answer` and with `user` as the identity, or without one if
+    `user` is empty."""
 
     def __init__(self, port, user="root"):
         self.answer = 200
@@ -69,54 +72,56 @@ class Impostor:
         self.server.server_close()
 
 
-def test_nobody_gets_in_until_sealjar_is_back(proxy, sealjar, app):
+def test_requests_fail_until_sealjar_is_available_again(proxy, sealjar, app):
     cookie = ("Cookie", sealjar.sign_in())
     assert proxy("GET", "/", [cookie]).status == 200
     requests = [(method, "/", [*headers, cookie]) for method in ("GET", "POST") for headers in (API, NAVIGATION)]
     requests.append(("GET", "/auth/status", [cookie]))
-    # All at once, since a proxy may try for some seconds.
-    with away(sealjar), app.sees_nothing(), ThreadPoolExecutor(len(requests)) as pool:
+    # All requests at the same time, because a proxy may retry for some seconds.
+    with stopped(sealjar), app.receives_nothing(), ThreadPoolExecutor(len(requests)) as pool:
         answers = list(pool.map(lambda request: proxy(*request), requests))
         assert all(answer.status >= 500 for answer in answers), answers
-    assert proxy("GET", "/", [cookie]).app_saw().values("Remote-User") == ["alice"]
+    assert proxy("GET", "/", [cookie]).received_by_app().values("Remote-User") == ["alice"]
 
 
-def test_nothing_but_a_yes_is_a_yes(proxy, sealjar, app):
-    lenient, let_in = LENIENT.get(proxy.kind.name, [200]), []
-    with away(sealjar), Impostor(sealjar.port) as impostor:
+def test_only_success_statuses_allow_a_request(proxy, sealjar, app):
+    accepted = LENIENT.get(proxy.kind.name, [200])
+    reached_app = []
+    with stopped(sealjar), Impostor(sealjar.port) as impostor:
         for answer in ANSWERS:
-            impostor.answer, before = answer, len(app.seen)
+            impostor.answer = answer
+            before = len(app.seen)
             for method in ("GET", "POST"):
                 for headers in (API, NAVIGATION):
-                    assert (proxy(method, "/", headers).status == 200) == (answer in lenient), answer
+                    assert (proxy(method, "/", headers).status == 200) == (answer in accepted), answer
             if len(app.seen) > before:
-                let_in.append(answer)
-    assert let_in == lenient
+                reached_app.append(answer)
+    assert reached_app == accepted
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.folder in ("caddy", "traefik")], ids=lambda kind: kind.name)
-def test_an_answer_that_names_nobody_is_no_yes(kind, certificate, sealjar, app):
+def test_a_200_without_an_identity_is_refused(kind, certificate, sealjar, app):
     for proxy in running(kind, certificate, sealjar, app):
-        with away(sealjar), Impostor(sealjar.port, user=""), app.sees_nothing():
+        with stopped(sealjar), Impostor(sealjar.port, user=""), app.receives_nothing():
             for headers in (API, NAVIGATION):
                 proxy("GET", "/", headers)
 
 
 @pytest.fixture(params=[kind for kind in KINDS if kind.name in ("haproxy", "apache")], ids=lambda kind: kind.name)
 def broken(request, certificate, sealjar, app):
-    """Its Lua file fails before it has asked."""
+    """A proxy whose Lua file fails before it sends the verify request."""
     yield from running(request.param, certificate, sealjar, app, edits=[("local question", 'error("broken") local question')])
 
 
-def test_an_error_in_a_lua_file_lets_nobody_in(broken, sealjar, app):
-    with app.sees_nothing():
+def test_an_error_in_a_lua_file_rejects_the_request(broken, sealjar, app):
+    with app.receives_nothing():
         for headers in (API, NAVIGATION):
             assert broken("GET", "/", [*headers, ("Cookie", sealjar.sign_in())]).status >= 500
 
 
-# A proxy may also close the connection.
+# A proxy may close the connection instead of responding.
 REFUSED = suppress(OSError, http.client.HTTPException)
-# Each could be an /auth/ to one and the application's to the other.
+# Paths that could be below /auth/ for the proxy, and belong to the application for Sealjar, or the other way round.
 PATHS = [
     "//",
     "//auth/../private",
@@ -146,7 +151,7 @@ PATHS = [
     "http://evil.example.com/private",
     "*",
     "private",
-    # Sealjar's own pages answer 200 to everybody.
+    # Sealjar's own pages, which respond with 200 without a session.
     f"http:http://{HOST}/auth/login",
     f"https:https://{HOST}/auth/style.css",
     f"x:http://{HOST}/auth/login",
@@ -155,24 +160,24 @@ PATHS = [
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE", "CONNECT", "QUERY", "get"])
-def test_no_way_of_writing_a_path_leads_past_sealjar(proxy, app, method):
-    with app.sees_nothing():
+def test_no_spelling_of_a_path_bypasses_sealjar(proxy, app, method):
+    with app.receives_nothing():
         for path in PATHS:
             with REFUSED:
                 proxy(method, path, API)
 
 
-def test_no_target_asks_sealjar_without_the_rules(guarded, sealjar, app):
+def test_no_request_target_bypasses_the_rules(staff_only, sealjar, app):
     """A target with a scheme and no host (RFC 3986, section 3) has no path that a proxy could compare or replace."""
-    with app.sees_nothing():
+    with app.receives_nothing():
         for scheme in ("http", "https"):
             for path in ("/auth/verify/-", "/auth/verify/envoy/-/../../../../private"):
                 with REFUSED:
-                    guarded("GET", f"{scheme}:http://{HOST}{path}", [*API, ("Cookie", sealjar.sign_in("bob"))])
+                    staff_only("GET", f"{scheme}:http://{HOST}{path}", [*API, ("Cookie", sealjar.sign_in("bob"))])
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_request_that_names_no_host_or_two_has_no_session(proxy, sealjar, app, version):
+def test_a_request_without_exactly_one_host_is_refused(proxy, sealjar, app, version):
     cookie, other = sealjar.sign_in(), sealjar.sign_in(host=OTHER_HOST)
     heads = [
         [f"Cookie: {cookie}"],
@@ -184,15 +189,15 @@ def test_a_request_that_names_no_host_or_two_has_no_session(proxy, sealjar, app,
         [f"Host: {HOST}@{OTHER_HOST}", f"Cookie: {cookie}"],
         [f"Host: {HOST}:444", f"Cookie: {cookie}"],
     ]
-    with app.sees_nothing():
+    with app.receives_nothing():
         for head in heads:
             lines = [f"GET / HTTP/{version}", *head, "Accept: application/json", "Connection: close"]
             with REFUSED:
                 proxy.client.raw("".join(line + "\r\n" for line in [*lines, ""]).encode())
 
 
-def test_other_versions_of_http_lead_past_nobody(proxy, app):
-    with app.sees_nothing():
+def test_other_http_versions_do_not_bypass_sealjar(proxy, app):
+    with app.receives_nothing():
         for line in ("GET /private", "GET /private HTTP/1.0", "GET /private HTTP/0.9", "GET /private HTTP/3.0"):
             with REFUSED:
                 proxy.client.raw(f"{line}\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""What is special to the files of HAProxy: WebSockets over HTTP/2, how an operator may write a path, and how long Lua takes."""
+"""Tests of features that only the files of HAProxy have: WebSockets over HTTP/2, paths of rules, and the run time of Lua code."""
 
 import pytest
 from harness import API, HOST, OTHER_HOST
@@ -6,7 +6,7 @@ from http2 import connected
 from servers import BEHIND_CDN, CDN, KINDS, OWN_RULE, PUBLIC, SECOND_HOST, running
 
 (HAPROXY,) = [kind for kind in KINDS if kind.name == "haproxy"]
-# HAProxy takes no more of a request's head than this and some hundred bytes.
+# Bytes of a long header field. HAProxy accepts a request head that is a few hundred bytes larger.
 LONG = 14_500
 
 
@@ -16,7 +16,7 @@ def same_site(certificate, sealjar, app):
 
 
 def websocket(proxy, *headers) -> int:
-    """Asks for a WebSocket as RFC 8441 says; returns the status."""
+    """Requests a WebSocket over HTTP/2 (RFC 8441). Returns the status."""
     pseudo = [
         (":method", "CONNECT"),
         (":protocol", "websocket"),
@@ -35,9 +35,9 @@ def websocket(proxy, *headers) -> int:
 
 
 def test_a_websocket_of_another_site_over_http2_is_refused(same_site, sealjar, app):
-    """Such a request has no Sec-WebSocket-Key, and not all browsers send Sec-Fetch-Mode."""
+    """Such a request has no Sec-WebSocket-Key, and some browsers do not send Sec-Fetch-Mode with it."""
     cookie = ("cookie", sealjar.sign_in())
-    with app.sees_nothing():
+    with app.receives_nothing():
         assert websocket(same_site, cookie, ("origin", "https://evil.example.com")) == 403
     before = len(app.seen)
     websocket(same_site, cookie, ("origin", f"https://{HOST}"))
@@ -45,50 +45,52 @@ def test_a_websocket_of_another_site_over_http2_is_refused(same_site, sealjar, a
 
 
 @pytest.mark.parametrize("path", ["/admin/", "//Admin", "/%61dmin", "admin"])
-def test_a_rule_holds_however_its_path_is_written(certificate, sealjar, app, path):
+def test_a_rule_applies_to_every_spelling_of_its_path(certificate, sealjar, app, path):
     edits = (("sealjar_path /admin ", f"sealjar_path {path} "),)
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
-        with app.sees_nothing():
+        with app.receives_nothing():
             for target in ("/admin", "/admin/x"):
                 assert proxy("GET", target, [*API, ("Cookie", sealjar.sign_in())]).status == 403
         assert proxy("GET", "/administrator", [("Cookie", sealjar.sign_in())]).status == 200
 
 
-@pytest.mark.parametrize("below", ["    # Refuses every request that Sealjar has not allowed", "    # The application of each host"])
-def test_a_rule_that_comes_too_late_lets_nobody_in(certificate, sealjar, app, below):
+@pytest.mark.parametrize(
+    "below", ["    # Refuses every request that Sealjar has not allowed", "    # The application of each host"]
+)
+def test_a_misplaced_rule_rejects_all_requests(certificate, sealjar, app, below):
     rule = "    http-request lua.sealjar_path /admin role=admin\n"
     edits = ((rule, ""), (below, rule + below))
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
-        with app.sees_nothing():
+        with app.receives_nothing():
             for target in ("/admin", "/page"):
                 assert proxy("GET", target, [*API, ("Cookie", sealjar.sign_in())]).status == 503
 
 
-def test_a_rule_for_the_root_holds_for_all_paths(certificate, sealjar, app):
+def test_a_rule_for_the_root_applies_to_all_paths(certificate, sealjar, app):
     edits = (("sealjar_path /admin ", "sealjar_path / "),)
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(OWN_RULE,), edits=edits):
-        with app.sees_nothing():
+        with app.receives_nothing():
             assert proxy("GET", "/x", [*API, ("Cookie", sealjar.sign_in())]).status == 403
 
 
 def test_long_fields_of_blanks_and_addresses_change_nothing(certificate, sealjar, app):
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(PUBLIC, BEHIND_CDN)):
         blanks = " " * LONG
-        assert proxy("GET", "/public/x", [("Cookie", f"a{blanks}b")]).app_saw().values("Cookie") == [f"a{blanks}b"]
-        seen = proxy("GET", "/public/x", [("X-Forwarded-For", f"198.51.100.7,{blanks}{CDN}")], source=CDN).app_saw()
+        assert proxy("GET", "/public/x", [("Cookie", f"a{blanks}b")]).received_by_app().values("Cookie") == [f"a{blanks}b"]
+        seen = proxy("GET", "/public/x", [("X-Forwarded-For", f"198.51.100.7,{blanks}{CDN}")], source=CDN).received_by_app()
         assert seen.values("X-Forwarded-For") == ["198.51.100.7"]
-        list_of_theirs = ",".join(["198.51.100.7", *[CDN] * (LONG // len(f"{CDN},") - 2)])
-        seen = proxy("GET", "/public/x", [("X-Forwarded-For", list_of_theirs)], source=CDN).app_saw()
+        cdn_addresses = ",".join(["198.51.100.7", *[CDN] * (LONG // len(f"{CDN},") - 2)])
+        seen = proxy("GET", "/public/x", [("X-Forwarded-For", cdn_addresses)], source=CDN).received_by_app()
         assert seen.values("X-Forwarded-For") == ["198.51.100.7"]
 
 
 @pytest.mark.parametrize("names", [f"{HOST},{OTHER_HOST}", f"{OTHER_HOST}, {HOST}", f"{HOST}:443,,{OTHER_HOST}"])
 def test_a_list_of_hosts_makes_nothing_public(certificate, sealjar, app, names):
-    """A condition holds if one element of a list meets it."""
+    """In HAProxy, a condition is true if one element of a comma-separated list meets it."""
     public = "lua.sealjar_public /public if { req.hdr(host),host_only -i "
     edits = ((public + HOST, public + OTHER_HOST),)
     for proxy in running(HAPROXY, certificate, sealjar, app, recipes=(PUBLIC, SECOND_HOST), edits=edits):
-        with app.sees_nothing():
+        with app.receives_nothing():
             assert proxy("GET", "/public/x", API).status == 401
             assert proxy("GET", "/public/x", API, host=names, sni=HOST).status == 400
             with connected(proxy.port, certificate) as client:

@@ -1,4 +1,5 @@
-"""The same over HTTP/2, where every browser divides its cookies into several fields, and names are lower-case."""
+"""Tests of cookies and identity headers over HTTP/2, where browsers send each cookie in a field of its own and names are
+lower-case."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,8 @@ from harness import HOST, OTHER_HOST
 from http2 import connected
 from spoofing import SPELLINGS, batches
 
-# Bytes that no name may have, upper case among them (RFC 9113, section 8.2.1), and a pseudo-header field that is none.
+# Field names that HTTP/2 does not allow: with forbidden bytes or upper case (RFC 9113, section 8.2.1), and an unknown
+# pseudo-header field.
 MALFORMED = ["remote user", "remote\tuser", "remote/user", "remote\x7fuser", "remote\xffuser", "remote:user"]
 MALFORMED += ["Remote-User", "REMOTE_USER", ":remote-user", "remote-user "]
 
@@ -40,36 +42,38 @@ def test_no_identity_of_the_client_reaches_the_application(client, sealjar):
 
 
 def test_a_malformed_name_is_refused_or_dropped(over_http2, certificate, sealjar, app):
-    cookie, before = ("cookie", sealjar.sign_in()), len(app.seen)
+    cookie = ("cookie", sealjar.sign_in())
+    before = len(app.seen)
 
-    def ask(name):
+    def status_of(name):
         with connected(over_http2.port, certificate) as client:
             return client.request("GET", "/", [cookie, (name, "mallory")]).status
 
-    # All at once, since a proxy may take a second to close a connection.
+    # All requests at the same time, because a proxy may take a second to close a connection.
     with ThreadPoolExecutor(len(MALFORMED)) as pool:
-        answers = list(pool.map(ask, MALFORMED))
-    assert answers.count(200) == len(app.seen[before:])
+        statuses = list(pool.map(status_of, MALFORMED))
+    assert statuses.count(200) == len(app.seen[before:])
     assert "mallory" not in json.dumps([seen.headers for seen in app.seen[before:]])
 
 
-def test_nobody_gets_in_without_a_session(client, app):
-    with app.sees_nothing():
+def test_requests_without_a_session_are_refused(client, app):
+    with app.receives_nothing():
         assert client.request("GET", "/", [("remote-user", "alice"), ("cookie", "a=1")]).status == 401
 
 
 @pytest.mark.parametrize("authority, host", [(HOST, OTHER_HOST), (OTHER_HOST, HOST)])
-def test_two_names_of_the_host_lead_into_no_other(client, sealjar, app, authority, host):
-    """RFC 9113, section 8.3.1: they must not differ."""
+def test_contradicting_host_names_reach_no_other_host(client, sealjar, app, authority, host):
+    """`:authority` and `Host` must not differ (RFC 9113, section 8.3.1)."""
     for owner in (HOST, OTHER_HOST):
-        before, cookie = len(app.seen), ("cookie", sealjar.sign_in(host=owner))
+        before = len(app.seen)
+        cookie = ("cookie", sealjar.sign_in(host=owner))
         client.request("GET", "/", [cookie, ("host", host)], authority=authority)
         for seen in app.seen[before:]:
             assert seen.values("host") == [owner]
 
 
 def connect(client, authority, cookie, data: bytes):
-    """Sends a CONNECT as RFC 9113 has it (section 8.5), and what would go through the tunnel; returns the status."""
+    """Sends a CONNECT request (RFC 9113, section 8.5) and data for the tunnel. Returns the status."""
     number = client.h2.get_next_available_stream_id()
     fields = [(":method", "CONNECT"), (":authority", authority), cookie]
     client.h2.send_headers(number, [(name.encode(), value.encode()) for name, value in fields])
@@ -81,11 +85,12 @@ def connect(client, authority, cookie, data: bytes):
 
 
 @pytest.mark.parametrize("authority", [HOST, f"{HOST}:443"])
-def test_no_request_goes_through_a_tunnel(over_http2, certificate, sealjar, app, authority):
-    """Go sends what follows a CONNECT as it is, and an application that opens no tunnel reads it as its next request."""
+def test_no_request_is_forwarded_through_a_tunnel(over_http2, certificate, sealjar, app, authority):
+    """Go's HTTP client forwards the data after a CONNECT unchanged. An application that does not open a tunnel would read it
+    as a request."""
     cookie = sealjar.sign_in()
     forged = f"GET /forged HTTP/1.1\r\nHost: {HOST}\r\nRemote-User: mallory\r\n\r\n".encode()
-    with app.sees_nothing():
+    with app.receives_nothing():
         with connected(over_http2.port, certificate) as client:
             assert connect(client, authority, ("cookie", cookie), forged) in (400, 404, 405, 501)
         for target in (f"{HOST}:443", "/"):

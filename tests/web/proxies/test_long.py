@@ -1,6 +1,7 @@
-"""Exchanges that last, or whose parts come one by one: no proxy holds a part back, or cuts the rest off.
+"""Tests long and streamed exchanges: no proxy buffers a part of them, or ends them early.
 
-Those of a minute run beside all other tests, from the first one of the proxies on, and are judged at the end."""
+Exchanges of more than a minute run while the other tests do (see `exchanges.py`). The tests here check their results at the end.
+"""
 
 import json
 
@@ -11,7 +12,6 @@ from exchanges import (
     BLOCKS,
     SIZES,
     answer_to,
-    hesitant_downloads,
     late_answer,
     late_answer_over_http2,
     sent,
@@ -19,18 +19,19 @@ from exchanges import (
     silent_websocket,
     slow_download,
     slow_upload,
+    slowly_read_downloads,
 )
 from http2 import connected
 from servers import KINDS
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-# Seconds until a part counts as held back.
-HELD_BACK = 15
+# Seconds after which a missing part of a response counts as buffered by the proxy.
+BUFFERED_TIMEOUT = 15
 
 
 @pytest.fixture
 def events(app, request):
-    """A path of the application's that sends events for this test only. It ends with the test."""
+    """A path of the application that sends events for this test only. The stream ends with the test."""
     path = f"/events?for={id(request)}"
     yield path
     app.release(path, last=True)
@@ -38,7 +39,7 @@ def events(app, request):
 
 def test_each_event_reaches_the_client_before_the_next_one(proxy, sealjar, app, events):
     cookie = ("Cookie", sealjar.sign_in())
-    with sent(proxy, "GET", events, ("Accept", "text/event-stream"), cookie, patience=HELD_BACK) as connection:
+    with sent(proxy, "GET", events, ("Accept", "text/event-stream"), cookie, timeout=BUFFERED_TIMEOUT) as connection:
         answer = answer_to(connection)
         assert answer.status == 200
         assert answer.readline() + answer.readline() == FIRST
@@ -48,7 +49,7 @@ def test_each_event_reaches_the_client_before_the_next_one(proxy, sealjar, app, 
 
 
 def test_each_event_reaches_the_client_over_http2(over_http2, certificate, sealjar, app, events):
-    with connected(over_http2.port, certificate, HELD_BACK) as client:
+    with connected(over_http2.port, certificate, BUFFERED_TIMEOUT) as client:
         stream = client.begin("GET", events, [("accept", "text/event-stream"), ("cookie", sealjar.sign_in())])
         assert client.read(stream, len(FIRST)) == FIRST
         for _ in range(3):
@@ -83,7 +84,7 @@ def test_a_download_may_last_for_a_minute(exchanges, kind):
 
 @each_kind
 def test_a_client_that_reads_slowly_receives_the_whole_answer(exchanges, kind):
-    assert exchanges.result(kind, hesitant_downloads) == list(SIZES)
+    assert exchanges.result(kind, slowly_read_downloads) == list(SIZES)
 
 
 @each_kind

@@ -1,4 +1,4 @@
-"""The table of `docs/proxies.md`: what it says is tested is tested, with each proxy."""
+"""Compares the table of `docs/proxies.md` with the tests: each case that it lists is tested with each proxy."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ PAGE = (ROOT / "docs/proxies.md").read_text()
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ") and "`|" in line.replace(" ", "")]
 MATRIX = [row for row in ROWS if len(row) == 8]
 HERE = Path(__file__).parent
-# Fixtures by which a test runs once with each proxy.
+# Fixtures that run a test once with each proxy.
 EACH_PROXY = {
     "kind",
     "proxy",
-    "guarded",
-    "wary",
+    "staff_only",
+    "recent_login_only",
     "timed",
     "extended",
-    "apart",
+    "separate_login_host",
     "misspelt",
     "over_http2",
-    "heard",
+    "proxy_of_stand_in",
     "private",
     "hosted",
     "client",
@@ -29,10 +29,10 @@ EACH_PROXY = {
 
 
 def parameters_of(test: str) -> set:
-    """The parameters of the tests of this name in this folder."""
+    """Returns the parameters of the tests with this name in this folder."""
     texts = [path.read_text() for path in HERE.glob("test_*.py")]
     found = [names for text in texts for names in re.findall(rf"^def test_{test}\((.*?)\)", text, re.MULTILINE)]
-    assert found, f"there is no test {test}"
+    assert found, f"no test has the name {test}"
     return {name.strip() for names in found for name in names.split(",")}
 
 

@@ -1,5 +1,5 @@
-"""What is special to the files of nginx: settings of its `http` block that these have to override, and what exactly Sealjar is
-asked."""
+"""Tests of features that only the files of nginx have: they override settings of the `http` block, and send a fixed set of
+header fields to Sealjar."""
 
 import json
 import time
@@ -11,10 +11,10 @@ from application import Application
 from harness import API, HOST, NAVIGATION, OTHER_HOST, head
 from servers import KINDS, running
 from spoofing import IDENTITY, SEPARATORS
-from unresponsive import Impatient, Mute
+from unresponsive import ProxyWithoutBackend, UnresponsivePort
 
 (NGINX,) = [kind for kind in KINDS if kind.name == "nginx"]
-# What an administrator may have set for all hosts of an nginx. Each would break ours if it reached them.
+# Settings that an administrator may have made for all hosts. Each would break Sealjar's files if these did not override it.
 ADVERSE = replace(
     NGINX,
     main=NGINX.main.replace(
@@ -30,14 +30,17 @@ FORWARDED = ["For", "Proto", "Host", "Method", "Uri", "Port", "Prefix", "Scheme"
 STRIPPED = [
     *IDENTITY,
     "Forwarded",
-    *(f"X-Forwarded-{what}" for what in [*FORWARDED, "Preferred-Username"]),
-    *(f"X-Original-{what}" for what in ("Method", "URL", "URI", "Host")),
+    *(f"X-Forwarded-{suffix}" for suffix in [*FORWARDED, "Preferred-Username"]),
+    *(f"X-Original-{suffix}" for suffix in ("Method", "URL", "URI", "Host")),
 ]
 
 
-class Sluggish(Application):
-    """Reads `/late` late, and says 401 to `/401`. It counts its connections, and can stand in Sealjar's place: it lets everybody
-    in, with an answer without a body, after which nginx keeps the connection."""
+class SlowApplication(Application):
+    """An application that reads the body of `/late` late, responds to `/401` with 401, and counts its connections.
+
+    It can also take Sealjar's place: it responds to verify requests with 200 and no body, after which nginx keeps the connection
+    open.
+    """
 
     def __init__(self):
         super().__init__()
@@ -69,7 +72,7 @@ class Sluggish(Application):
 
 @pytest.fixture(scope="module")
 def slow():
-    app = Sluggish()
+    app = SlowApplication()
     yield app
     app.stop()
 
@@ -79,16 +82,16 @@ def adverse(certificate, sealjar, slow):
     yield from running(ADVERSE, certificate, sealjar, slow)
 
 
-def test_the_client_sends_no_listed_field_to_the_application(adverse, sealjar):
+def test_no_listed_field_of_the_client_is_forwarded(adverse, sealjar):
     spoofed = [(name, "mallory") for name in STRIPPED]
     spoofed += [(name.replace("-", separator), "mallory") for name in PRINCIPAL for separator in SEPARATORS]
-    seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).app_saw()
+    seen = adverse("GET", "/", [*spoofed, ("Cookie", sealjar.sign_in())]).received_by_app()
     assert "mallory" not in json.dumps(seen.headers)
 
 
-def test_a_large_upload_arrives_whole(adverse, sealjar):
+def test_a_large_upload_arrives_completely(adverse, sealjar):
     cookie = ("Cookie", sealjar.sign_in())
-    assert adverse("POST", "/upload", [cookie], b"x" * 3_000_000).app_saw().length == 3_000_000
+    assert adverse("POST", "/upload", [cookie], b"x" * 3_000_000).received_by_app().length == 3_000_000
     chunked = [cookie, ("Transfer-Encoding", "chunked"), ("Connection", "close")]
     body = b"100000\r\n" + b"x" * 0x100000 + b"\r\n0\r\n\r\n"
     assert adverse.client.raw(head("GET", "/upload", chunked, b"", HOST) + body).startswith(b"HTTP/1.1 200")
@@ -97,53 +100,53 @@ def test_a_large_upload_arrives_whole(adverse, sealjar):
 def test_an_application_may_answer_late_and_read_an_upload_late(adverse, sealjar):
     cookie = ("Cookie", sealjar.sign_in())
     assert adverse("GET", f"/slow?s={LATE}", [cookie]).body == b"done"
-    assert adverse("POST", "/late", [cookie], b"x" * 30_000_000).app_saw().length == 30_000_000
+    assert adverse("POST", "/late", [cookie], b"x" * 30_000_000).received_by_app().length == 30_000_000
 
 
 @pytest.mark.parametrize("headers", [API, NAVIGATION])
-def test_redirects_and_refusals_are_not_stored(adverse, headers):
+def test_redirects_and_refusals_are_not_cached(adverse, headers):
     answer = adverse("GET", "/", headers)
     assert answer.status == (303 if headers is NAVIGATION else 401)
     assert answer.values("Cache-Control") == ["no-store"] and answer.values("Expires") == []
 
 
-def test_the_applications_own_answers_are_stored_as_it_says(adverse, sealjar):
+def test_responses_of_the_app_are_cached_as_it_says(adverse, sealjar):
     assert "no-store" not in adverse("GET", "/", [("Cookie", sealjar.sign_in())]).values("Cache-Control")
 
 
-def test_a_program_is_told_where_to_sign_in(adverse):
+def test_a_program_gets_the_url_of_the_sign_in_page(adverse):
     assert urlsplit(adverse("GET", "/reports", API).location).path == "/auth/login"
 
 
 @pytest.mark.parametrize("headers", [API, NAVIGATION])
-def test_an_applications_own_401_passes_unchanged(adverse, sealjar, headers):
+def test_a_401_of_the_application_is_forwarded_unchanged(adverse, sealjar, headers):
     answer = adverse("GET", "/401", [*headers, ("Cookie", sealjar.sign_in())])
     assert (answer.status, answer.body) == (401, b"mine")
     assert answer.values("Location") == answer.values("Cache-Control") == []
 
 
-def test_four_runs_of_our_cookies_leave_the_others(adverse, sealjar):
+def test_four_groups_of_our_cookies_are_removed(adverse, sealjar):
     cookie = sealjar.sign_in()
     runs = "; ".join(f"{cookie}; {cookie}; c{number}={number}" for number in range(4))
-    assert adverse("GET", "/", [("Cookie", runs)]).app_saw().values("Cookie") == ["c0=0; c1=1; c2=2; c3=3"]
-    assert adverse("GET", "/", [("Cookie", f"{runs}; {cookie}")]).app_saw().values("Cookie") == []
+    assert adverse("GET", "/", [("Cookie", runs)]).received_by_app().values("Cookie") == ["c0=0; c1=1; c2=2; c3=3"]
+    assert adverse("GET", "/", [("Cookie", f"{runs}; {cookie}")]).received_by_app().values("Cookie") == []
 
 
 @pytest.fixture(scope="module")
-def asked():
-    """Stands in Sealjar's place, and keeps what it is asked."""
-    asked = Sluggish()
-    yield asked
-    asked.stop()
+def stand_in():
+    """A server in Sealjar's place that records the requests it receives."""
+    stand_in = SlowApplication()
+    yield stand_in
+    stand_in.stop()
 
 
 @pytest.fixture(scope="module")
-def heard(certificate, asked, slow):
-    yield from running(ADVERSE, certificate, asked, slow)
+def proxy_of_stand_in(certificate, stand_in, slow):
+    yield from running(ADVERSE, certificate, stand_in, slow)
 
 
-def test_sealjar_is_told_the_request_and_nothing_else(heard, asked):
-    told = {
+def test_sealjar_receives_only_the_listed_fields(proxy_of_stand_in, stand_in):
+    forwarded = {
         "Cookie": "__Host-sealjar=a; b=c",
         "Origin": f"https://{OTHER_HOST}",
         "Accept": "text/html",
@@ -156,11 +159,11 @@ def test_sealjar_is_told_the_request_and_nothing_else(heard, asked):
     }
     other = [(name, "mallory") for name in [*STRIPPED, "X-Other", "Authorization"]]
     body = b"x" * 100_000
-    heard("POST", "/a%2Fb//%2e?c=d", [*told.items(), *other, ("Connection", "close, Cookie")], body)
-    seen = asked.seen[-1]
+    proxy_of_stand_in("POST", "/a%2Fb//%2e?c=d", [*forwarded.items(), *other, ("Connection", "close, Cookie")], body)
+    seen = stand_in.seen[-1]
     assert (seen.method, seen.path, seen.length) == ("GET", "/auth/verify/-", 0)
     assert dict(seen.headers) == {
-        **told,
+        **forwarded,
         "Host": HOST,
         "X-Forwarded-For": "127.0.0.1",
         "X-Forwarded-Proto": "https",
@@ -171,27 +174,27 @@ def test_sealjar_is_told_the_request_and_nothing_else(heard, asked):
     assert len(seen.headers) == len(dict(seen.headers))
 
 
-def test_sealjars_own_pages_hear_only_the_proxys_facts(heard, asked):
+def test_sealjars_own_pages_get_forwarded_headers_of_the_proxy(proxy_of_stand_in, stand_in):
     cookie = "__Host-sealjar=a; b=c; __Host-sealjar-form=d"
     spoofed = [(name, "mallory") for name in STRIPPED]
     spoofed += [("X" + separator + "Forwarded-For", "mallory") for separator in SEPARATORS]
-    heard("GET", "/auth/status", [*spoofed, ("Cookie", cookie), ("Connection", "X-Forwarded-For, close")])
-    seen = asked.seen[-1]
+    proxy_of_stand_in("GET", "/auth/status", [*spoofed, ("Cookie", cookie), ("Connection", "X-Forwarded-For, close")])
+    seen = stand_in.seen[-1]
     assert seen.path == "/auth/status" and "mallory" not in json.dumps(seen.headers)
     assert seen.values("Cookie") == [cookie] and seen.values("X-Forwarded-For") == ["127.0.0.1"]
 
 
-def test_the_question_is_no_page_of_its_own(adverse, sealjar):
+def test_the_internal_verify_location_is_not_reachable(adverse, sealjar):
     for path in ("/.sealjar/-", "/.sealjar/role=staff/-", "/%2esealjar/-"):
         answer = adverse("GET", path, [("Cookie", sealjar.sign_in())])
         assert answer.status == 404 and answer.values("Remote-User") == []
 
 
-def test_questions_share_connections(heard, asked):
-    before = asked.connections
+def test_verify_requests_share_connections(proxy_of_stand_in, stand_in):
+    before = stand_in.connections
     for _ in range(10):
-        assert heard("GET", "/", API).status == 200
-    assert asked.connections - before <= 1
+        assert proxy_of_stand_in("GET", "/", API).status == 200
+    assert stand_in.connections - before <= 1
 
 
 def test_a_websocket_is_opened(adverse, sealjar, slow):
@@ -199,10 +202,10 @@ def test_a_websocket_is_opened(adverse, sealjar, slow):
     assert [slow.seen[-1].values(name) for name in ("Connection", "Upgrade")] == [["upgrade"], ["websocket"]]
 
 
-def test_a_sealjar_that_accepts_nobody_is_not_waited_for(certificate, slow):
+def test_a_sealjar_that_accepts_no_connection_times_out(certificate, slow):
     before = len(slow.seen)
-    with Mute(full=True) as mute:
-        proxy = Impatient(ADVERSE, certificate, mute.port, slow.port)
+    with UnresponsivePort(full=True) as mute:
+        proxy = ProxyWithoutBackend(ADVERSE, certificate, mute.port, slow.port)
         begun = time.monotonic()
         try:
             assert proxy("GET", "/", API).status == 500

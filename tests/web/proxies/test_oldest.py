@@ -1,4 +1,4 @@
-"""The oldest versions that the files of Traefik and Envoy say they are for. The other tests run with current ones."""
+"""Tests with the oldest versions of Traefik and Envoy that their files name. The other tests use current versions."""
 
 import json
 from dataclasses import replace
@@ -23,52 +23,52 @@ def oldest(request, certificate, timed_sealjar, app):
     yield from running(with_http2(request.param), certificate, timed_sealjar, app, recipes=(OWN_RULE, PUBLIC, PRIVATE))
 
 
-def test_nobody_gets_in_without_a_session(oldest, app):
-    with app.sees_nothing():
+def test_requests_without_a_session_are_refused(oldest, app):
+    with app.receives_nothing():
         assert oldest("GET", "/", [*API, *SPOOFED]).status == 401
         assert oldest("GET", "/", NAVIGATION).status in (302, 303)
 
 
-def test_the_application_is_told_who_asks_and_not_the_cookie(oldest, timed_sealjar):
+def test_the_app_receives_the_identity_but_not_the_cookie(oldest, timed_sealjar):
     cookie = timed_sealjar.sign_in()
     lists = ("Connection", "close, Remote-User")
-    seen = oldest("GET", "/a%2Fb", [*SPOOFED, lists, ("Cookie", f"a=1; {cookie}")]).app_saw()
+    seen = oldest("GET", "/a%2Fb", [*SPOOFED, lists, ("Cookie", f"a=1; {cookie}")]).received_by_app()
     assert (seen.path, seen.values("Remote-User"), seen.values("Cookie")) == ("/a%2Fb", ["alice"], ["a=1"])
     assert "mallory" not in json.dumps(seen.headers)
 
 
 @pytest.mark.parametrize("target", ["/admin", "/ADMIN/x", "//admin/x", "/%61dmin", "/x/../admin", "/x/..%2fadmin", "/admin;x"])
-def test_a_path_has_its_rule(oldest, timed_sealjar, app, target):
-    with app.sees_nothing():
+def test_a_path_with_a_rule_requires_it_in_every_spelling(oldest, timed_sealjar, app, target):
+    with app.receives_nothing():
         assert oldest("GET", target, [*API, ("Cookie", timed_sealjar.sign_in())]).status == 403
     assert oldest("GET", target, [("Cookie", timed_sealjar.sign_in("carol"))]).status == 200
 
 
 @pytest.mark.parametrize("target", ["/public/../x", "/public/..%2fx", "/public/%2e%2e/x", "/public/..;/x", "/public/..%5cx"])
 def test_a_public_path_opens_no_other(oldest, app, target):
-    assert oldest("GET", "/public/x", SPOOFED).app_saw().values("Remote-User") == []
-    with app.sees_nothing():
+    assert oldest("GET", "/public/x", SPOOFED).received_by_app().values("Remote-User") == []
+    with app.receives_nothing():
         assert oldest("GET", target, API).status in (400, 401)
 
 
-def test_the_back_button_finds_no_page_with_private_data(oldest, timed_sealjar, app):
+def test_the_back_button_shows_no_private_page(oldest, timed_sealjar, app):
     cookie = ("Cookie", timed_sealjar.sign_in())
     cached = {path: oldest("GET", path, [cookie]).values("Cache-Control") for path in ("/html", "/script")}
     assert cached == {"/html": ["no-store"], "/script": [app.STORED]}
 
 
-def test_password_managers_reach_sealjar_without_a_session(oldest, app):
-    with app.sees_nothing():
+def test_the_change_password_url_needs_no_session(oldest, app):
+    with app.receives_nothing():
         answer = oldest("GET", "/.well-known/change-password", NAVIGATION)
     assert (answer.status, answer.location) == (302, "/auth/password")
 
 
 @pytest.mark.parametrize("kind", OLDEST, ids=lambda kind: kind.name)
-def test_no_request_goes_through_a_tunnel(kind, certificate, app):
-    """Also where the question's answer is yes. Traefik 3.4.1 by itself sends on what follows a CONNECT."""
+def test_no_request_is_forwarded_through_a_tunnel(kind, certificate, app):
+    """Even if the verify request succeeds. Traefik 3.4.1 by default forwards the data after a CONNECT."""
     forged = f"GET /forged HTTP/1.1\r\nHost: {HOST}\r\nRemote-User: mallory\r\n\r\n".encode()
     with Impostor(0) as impostor:
         for proxy in running(with_http2(kind), certificate, impostor, app):
-            with app.sees_nothing(), connected(proxy.port, certificate) as client:
+            with app.receives_nothing(), connected(proxy.port, certificate) as client:
                 assert connect(client, HOST, ("cookie", "a=1"), forged) in (400, 404, 405)
-            assert proxy("GET", "/", API).app_saw().values("Remote-User") == ["root"]
+            assert proxy("GET", "/", API).received_by_app().values("Remote-User") == ["root"]

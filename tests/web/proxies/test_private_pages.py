@@ -1,4 +1,4 @@
-"""The recipe for pages with private data: after a logout, the back button must not show them."""
+"""Tests the recipe for pages with private data: after a logout, the back button of the browser must not show them."""
 
 import re
 
@@ -12,12 +12,12 @@ from servers import KINDS, PRIVATE, running, with_private_pages
 
 @pytest.fixture(scope="module")
 def private(kind, certificate, timed_sealjar, app):
-    """With the recipe."""
+    """The proxy with the recipe for pages with private data."""
     yield from running(with_private_pages(kind), certificate, timed_sealjar, app, recipes=(PRIVATE,))
 
 
 @pytest.mark.parametrize("path", ["/html", "/gone", "/capitals"])
-def test_the_back_button_finds_no_page_with_private_data(private, timed_sealjar, app, path):
+def test_the_back_button_shows_no_private_page(private, timed_sealjar, app, path):
     cookie = ("Cookie", timed_sealjar.sign_in())
     for method, body in (("GET", app.TEXT), ("POST", app.TEXT), ("HEAD", b"")):
         answer = private(method, path, [*NAVIGATION, cookie])
@@ -26,7 +26,7 @@ def test_the_back_button_finds_no_page_with_private_data(private, timed_sealjar,
         assert answer.values("Cache-Control") == ["no-store"]
 
 
-def test_scripts_and_images_are_stored_as_the_application_says(private, timed_sealjar, app):
+def test_scripts_and_images_are_cached_as_the_app_says(private, timed_sealjar, app):
     cookie = ("Cookie", timed_sealjar.sign_in())
     answer = private("GET", "/script", [cookie])
     assert (answer.body, answer.values("Cache-Control")) == (app.TEXT, [app.STORED])
@@ -48,8 +48,8 @@ def directives(answer) -> set:
     return set(re.split(", ?", ",".join(answer.values("Cache-Control"))))
 
 
-def test_refusals_and_pages_of_sealjar_say_it_once(private, app):
-    with app.sees_nothing():
+def test_refusals_and_pages_have_one_cache_control(private, app):
+    with app.receives_nothing():
         for headers in (API, NAVIGATION):
             assert private("GET", "/html", headers).values("Cache-Control") == ["no-store"]
     page = private("GET", "/auth/login", NAVIGATION)
@@ -58,7 +58,7 @@ def test_refusals_and_pages_of_sealjar_say_it_once(private, app):
     assert private("GET", style).values("Cache-Control") == ["public, max-age=604800"]
 
 
-def test_events_and_websockets_pass_beside_private_pages(private, timed_sealjar, app):
+def test_events_and_websockets_work_with_private_pages(private, timed_sealjar, app):
     cookie = ("Cookie", timed_sealjar.sign_in())
     assert private.client.upgrade("/socket", [cookie]) == (101, b"HELLOping")
     path = f"/events?private-{private.kind.name}"
@@ -74,7 +74,7 @@ def test_without_the_recipe_the_application_decides(timed, timed_sealjar, app):
     assert answer.values("Cache-Control") == [app.STORED]
 
 
-def test_a_page_that_nginx_serves_itself_is_private_too(certificate, sealjar, app, tmp_path):
+def test_a_page_that_nginx_serves_itself_is_not_cached(certificate, sealjar, app, tmp_path):
     types = {"page.html": "no-store", "script.js": None}
     for name in types:
         (tmp_path / name).write_text("a file")

@@ -1,5 +1,5 @@
-"""What a proxy does with a request on its way: paths as they were sent, lists of hop-by-hop fields, preflights, answers that
-nobody may store."""
+"""Tests how a proxy forwards requests: paths, lists of hop-by-hop fields, CORS preflights, and responses that must not be
+cached."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from harness import API, HOST, NAVIGATION, PASSWORD
 from spoofing import IDENTITY
 
-# Paths with a meaning of their own for the application.
+# Paths whose exact spelling may matter to the application.
 TARGETS = [
     "/d%2Fe",
     "/a%3Bb;c=d",
@@ -19,9 +19,9 @@ TARGETS = [
     "/q?x=%2F&y=a+b;c&z=%3D",
     "/q?",
 ]
-# And paths with a normal form.
+# Paths that are not in normal form, and their normal form.
 NORMAL = {"/a//b": "/a/b", "/a/./b": "/a/b", "/a/x/../b": "/a/b", "/a/%2e%2e/b": "/b", "/%41": "/A"}
-# What some proxies make of other bytes; the notes in docs/proxies.md say so.
+# Paths with other bytes, and the form in which some proxies forward them. The notes in docs/proxies.md document it.
 ENCODED = {'/a|b^"c': "/a%7Cb%5E%22c", "/a\\b": "/a%5Cb"}
 CHANGED = {
     "caddy": ENCODED,
@@ -31,24 +31,24 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_path_reaches_the_application_as_it_was_sent(proxy, sealjar, target):
+def test_a_path_reaches_the_application_unchanged(proxy, sealjar, target):
     path, mark, query = target.partition("?")
     if proxy.kind.name == "traefik":
         query = query.replace(";", "%3B")
-    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == path + mark + query
+    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).received_by_app().path == path + mark + query
 
 
 @pytest.mark.parametrize("target", NORMAL)
-def test_a_path_with_a_normal_form_reaches_the_application(proxy, sealjar, target):
-    """Envoy and Traefik send the form that their routes compare, and the others what came."""
+def test_a_path_not_in_normal_form_reaches_the_application(proxy, sealjar, target):
+    """Envoy and Traefik forward the normal form, which their routes match. The other proxies forward the path unchanged."""
     path = NORMAL[target] if proxy.kind.name in ("envoy", "traefik") else target
-    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == path
+    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).received_by_app().path == path
 
 
 @pytest.mark.parametrize("target", CHANGED["traefik"])
 def test_another_path_arrives_in_the_documented_form(proxy, sealjar, target):
     expected = CHANGED.get(proxy.kind.folder, {}).get(target, target)
-    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).app_saw().path == expected
+    assert proxy("GET", target, [("Cookie", sealjar.sign_in())]).received_by_app().path == expected
 
 
 LISTS = [
@@ -66,19 +66,19 @@ CONNECTION = {"close", "keep-alive", "upgrade"}
 
 
 @pytest.mark.parametrize("fields", LISTS, ids=" + ".join)
-def test_a_clients_list_of_hop_by_hop_fields_takes_none_away(proxy, sealjar, app, fields):
+def test_a_connection_field_cannot_remove_headers(proxy, sealjar, app, fields):
     cookie = ("Cookie", sealjar.sign_in())
-    honest = proxy("GET", "/", [cookie]).app_saw()
+    expected = proxy("GET", "/", [cookie]).received_by_app()
     before = len(app.seen)
     answer = proxy("GET", "/", [cookie, *(("Connection", field) for field in fields)])
     if answer.status == 400:
-        # Envoy refuses a list with names that no list may hold.
+        # Envoy rejects a list with names that must not be in it.
         assert app.seen[before:] == []
         return
-    seen = answer.app_saw()
+    seen = answer.received_by_app()
     for name in [*IDENTITY, "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Host"]:
-        assert seen.values(name) == honest.values(name), name
-    # Nor does the next hop see the list, which could be a proxy, too.
+        assert seen.values(name) == expected.values(name), name
+    # The next hop could be another proxy. It must not receive the list.
     named = {name.strip().lower() for value in seen.values("Connection") for name in value.split(",")}
     assert named <= CONNECTION, named
 
@@ -87,7 +87,7 @@ UPGRADES = ["Upgrade, Remote-User", "remote-user , X-Auth-Request-User,upgrade",
 
 
 @pytest.mark.parametrize("connection", UPGRADES)
-def test_a_websockets_list_of_hop_by_hop_fields_takes_none_away(proxy, sealjar, app, connection):
+def test_a_websockets_connection_field_cannot_remove_headers(proxy, sealjar, app, connection):
     cookie = ("Cookie", sealjar.sign_in())
     before = len(app.seen)
     answer = proxy.client.upgrade("/socket", [cookie], connection=connection)
@@ -96,72 +96,73 @@ def test_a_websockets_list_of_hop_by_hop_fields_takes_none_away(proxy, sealjar, 
         return
     assert answer == (101, b"HELLOping")
     seen = app.seen[-1]
-    told = [seen.values(name) for name in ("Remote-User", "X-Auth-Request-User", "Remote-Groups")]
-    assert told == [["alice"], ["alice"], ["staff"]]
+    identity = [seen.values(name) for name in ("Remote-User", "X-Auth-Request-User", "Remote-Groups")]
+    assert identity == [["alice"], ["alice"], ["staff"]]
     named = {name.strip().lower() for value in seen.values("Connection") for name in value.split(",")}
     assert named <= CONNECTION, named
 
 
-def test_a_list_of_hop_by_hop_fields_does_not_hide_the_visitor(proxy, kind, sealjar):
+def test_a_connection_field_cannot_hide_the_client_address(proxy, kind, sealjar):
     login = f"hidden-{kind.name}"
     sealjar.add_user(login)
 
-    def sign_in(password, visitor):
+    def sign_in(password, source):
         body = json.dumps({"login": login, "password": password}).encode()
         fields = [("Content-Type", "application/json"), ("Connection", "close, X-Forwarded-For, X-Forwarded-Proto")]
-        return proxy("POST", "/auth/login", fields, body, source=visitor).status
+        return proxy("POST", "/auth/login", fields, body, source=source).status
 
     if sign_in("not the password", "127.0.0.5") == 400:
-        return  # Envoy, as above
+        return  # Envoy rejects such a list
     for _ in range(9):
         assert sign_in("not the password", "127.0.0.5") == 401
     assert sign_in(PASSWORD, "127.0.0.5") == 429
     assert sign_in(PASSWORD, "127.0.0.6") == 200
 
 
-ASKS = [("Origin", "https://elsewhere.example.com"), ("Access-Control-Request-Method", "DELETE"), ("Sec-Fetch-Mode", "cors")]
+PREFLIGHT = [("Origin", "https://elsewhere.example.com"), ("Access-Control-Request-Method", "DELETE"), ("Sec-Fetch-Mode", "cors")]
 
 
-def test_a_preflight_passes_where_a_rule_lets_it_and_says_nobody(guarded, sealjar):
+def test_an_allowed_preflight_passes_without_an_identity(staff_only, sealjar):
     for cookie in ([], [("Cookie", sealjar.sign_in())], [("Remote-User", "mallory")]):
-        seen = guarded("OPTIONS", "/api?x=1", [*ASKS, ("Sec-Fetch-Site", "cross-site"), *cookie]).app_saw()
+        seen = staff_only("OPTIONS", "/api?x=1", [*PREFLIGHT, ("Sec-Fetch-Site", "cross-site"), *cookie]).received_by_app()
         assert (seen.method, seen.path) == ("OPTIONS", "/api?x=1")
         assert all(set(seen.values(name)) <= {""} for name in IDENTITY)
         assert "__Host-sealjar" not in json.dumps(seen.headers)
 
 
-def test_what_is_no_preflight_does_not_pass(guarded, proxy, sealjar, app):
+def test_a_request_that_is_no_preflight_is_refused(staff_only, proxy, sealjar, app):
     cookie = ("Cookie", sealjar.sign_in())
-    with app.sees_nothing():
-        assert guarded("OPTIONS", "/api", [("Origin", f"https://{HOST}")]).status == 401
-        assert guarded("OPTIONS", "/api", [cookie, ASKS[0]]).status == 403
-        assert guarded("OPTIONS", "/api", [ASKS[1]]).status == 401
-        assert guarded("POST", "/api", [cookie, *ASKS], b"x").status == 403
-        assert guarded("GET", "/api", ASKS).status == 401
-        assert guarded("POST", "/api", [*ASKS, ("X-HTTP-Method-Override", "OPTIONS")], b"x").status in (401, 403)
+    with app.receives_nothing():
+        assert staff_only("OPTIONS", "/api", [("Origin", f"https://{HOST}")]).status == 401
+        assert staff_only("OPTIONS", "/api", [cookie, PREFLIGHT[0]]).status == 403
+        assert staff_only("OPTIONS", "/api", [PREFLIGHT[1]]).status == 401
+        assert staff_only("POST", "/api", [cookie, *PREFLIGHT], b"x").status == 403
+        assert staff_only("GET", "/api", PREFLIGHT).status == 401
+        assert staff_only("POST", "/api", [*PREFLIGHT, ("X-HTTP-Method-Override", "OPTIONS")], b"x").status in (401, 403)
         for name in ("X-Forwarded-Method", "X-Original-Method"):
-            assert guarded("POST", "/api", [*ASKS, (name, "OPTIONS")], b"x").status in (401, 403)
-        assert proxy("OPTIONS", "/api", ASKS).status == 401
+            assert staff_only("POST", "/api", [*PREFLIGHT, (name, "OPTIONS")], b"x").status in (401, 403)
+        assert proxy("OPTIONS", "/api", PREFLIGHT).status == 401
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "QUERY", "PROPFIND"])
-def test_any_method_of_another_site_is_refused(guarded, sealjar, app, method):
-    cookie, other = ("Cookie", sealjar.sign_in()), [("Sec-Fetch-Site", "cross-site"), ASKS[0]]
-    with app.sees_nothing():
-        # Some proxies refuse a method by themselves.
-        assert guarded(method, "/", [cookie, *other]).status in (400, 403, 405, 501)
+def test_a_cross_site_request_of_any_method_is_refused(staff_only, sealjar, app, method):
+    cookie = ("Cookie", sealjar.sign_in())
+    cross_site = [("Sec-Fetch-Site", "cross-site"), PREFLIGHT[0]]
+    with app.receives_nothing():
+        # Some proxies reject the method themselves.
+        assert staff_only(method, "/", [cookie, *cross_site]).status in (400, 403, 405, 501)
 
 
-def test_a_misspelt_rule_lets_nobody_in(misspelt, sealjar, app):
-    with app.sees_nothing():
+def test_a_misspelt_rule_rejects_all_requests(misspelt, sealjar, app):
+    with app.receives_nothing():
         for headers in (API, NAVIGATION):
             assert misspelt("GET", "/", [*headers, ("Cookie", sealjar.sign_in())]).status == 403
             assert misspelt("GET", "/?role=staff", headers).status == 403
 
 
 @pytest.mark.parametrize("headers", [API, NAVIGATION], ids=["program", "browser"])
-def test_nobody_may_store_a_refusal(proxy, guarded, sealjar, headers):
-    for refuses, cookies in [(proxy, []), (guarded, []), (guarded, [("Cookie", sealjar.sign_in("bob"))])]:
-        answer = refuses("GET", "/", [*headers, *cookies])
+def test_a_refusal_may_not_be_cached(proxy, staff_only, sealjar, headers):
+    for refusing, cookies in [(proxy, []), (staff_only, []), (staff_only, [("Cookie", sealjar.sign_in("bob"))])]:
+        answer = refusing("GET", "/", [*headers, *cookies])
         assert answer.status in (302, 303, 401, 403)
         assert answer.values("Cache-Control") == ["no-store"], answer

@@ -1,4 +1,5 @@
-"""Traefik has no guard that all routers inherit. So what a router of its file leaves out refuses, and does not open."""
+"""Tests mistakes in Traefik's file. Routers do not inherit middlewares, so a router without one of ours must reject all
+requests."""
 
 import pytest
 import servers
@@ -7,14 +8,14 @@ from servers import KINDS, Proxy, running
 from spoofing import SPOOFED
 
 (TRAEFIK,) = [kind for kind in KINDS if kind.name == "traefik"]
-AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
-NO_QUESTION = (AS_SHOWN, "middlewares: [sealjar-guarded]")
+AS_SHOWN = "middlewares: [sealjar, sealjar-staff_only]"
+NO_VERIFICATION = (AS_SHOWN, "middlewares: [sealjar-staff_only]")
 MISTAKES = {
     "no middleware": [(AS_SHOWN, "middlewares: []")],
-    "no question": [NO_QUESTION],
-    "no question, and a stage that is none": [NO_QUESTION, ("stage: guarded", "stage: guard")],
-    "nothing after the question": [(AS_SHOWN, "middlewares: [sealjar]")],
-    "a question that passes all fields on": [("authRequestHeaders:", "authResponseHeaders:")],
+    "no verification": [NO_VERIFICATION],
+    "no verification, and an unknown stage": [NO_VERIFICATION, ("stage: staff_only", "stage: guard")],
+    "no middleware after the verification": [(AS_SHOWN, "middlewares: [sealjar]")],
+    "a verification that forwards all fields": [("authRequestHeaders:", "authResponseHeaders:")],
 }
 
 
@@ -23,15 +24,15 @@ def mistaken(request, certificate, sealjar, app):
     yield from running(TRAEFIK, certificate, sealjar, app, edits=MISTAKES[request.param])
 
 
-def test_a_mistake_in_a_router_lets_nobody_in(mistaken, sealjar, app):
+def test_a_mistake_in_a_router_rejects_all_requests(mistaken, sealjar, app):
     cookie = ("Cookie", sealjar.sign_in())
-    with app.sees_nothing():
+    with app.receives_nothing():
         for headers in ([], [cookie], [*API, cookie], [*NAVIGATION, cookie], SPOOFED, [cookie, *SPOOFED]):
             assert mistaken("GET", "/", headers).status >= 400
 
 
-def test_a_network_that_is_none_stops_everything(certificate, sealjar, app, monkeypatch):
-    monkeypatch.setattr(servers, "PATIENCE", 10)
+def test_an_invalid_network_prevents_the_start(certificate, sealjar, app, monkeypatch):
+    monkeypatch.setattr(servers, "WAIT_TIMEOUT", 10)
     network = ("          stage: first", "          stage: first\n          proxies: [192.0.2.0]")
     with pytest.raises(AssertionError, match="ParsePrefix"):
         Proxy(TRAEFIK, certificate, sealjar.port, app.port, edits=(network,))

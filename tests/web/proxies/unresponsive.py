@@ -1,4 +1,4 @@
-"""Servers in Sealjar's place that do not answer, and how a client waits for what a proxy does then."""
+"""Servers that take Sealjar's place and do not respond, and clients for the tests of a proxy in front of them."""
 
 import queue
 import socket
@@ -6,7 +6,7 @@ import subprocess
 import threading
 from contextlib import contextmanager, suppress
 
-from harness import HOST, PATIENCE, connect
+from harness import HOST, WAIT_TIMEOUT, connect
 from servers import Proxy
 
 
@@ -15,8 +15,8 @@ def opened(proxy) -> socket.socket:
 
 
 def is_closed(connection) -> bool:
-    """Reads until the proxy closes the connection."""
-    connection.settimeout(PATIENCE)
+    """Reads until the proxy closes the connection, and returns true. Fails after a timeout."""
+    connection.settimeout(WAIT_TIMEOUT)
     try:
         while connection.recv(4096):
             pass
@@ -27,17 +27,18 @@ def is_closed(connection) -> bool:
 
 @contextmanager
 def silent_server(port: int):
-    """A server that accepts connections and says nothing by itself. Yields a queue of those that it accepted."""
+    """Starts a server that accepts connections and sends nothing. Yields a queue of the accepted connections."""
     with socket.create_server(("127.0.0.1", port)) as server:
-        accepted, all_of_them = queue.SimpleQueue(), []
+        accepted = queue.SimpleQueue()
+        connections = []
 
         def accept():
             while True:
                 try:
-                    all_of_them.append(server.accept()[0])
+                    connections.append(server.accept()[0])
                 except OSError:
                     return
-                accepted.put(all_of_them[-1])
+                accepted.put(connections[-1])
 
         thread = threading.Thread(target=accept)
         thread.start()
@@ -45,13 +46,14 @@ def silent_server(port: int):
             yield accepted
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
-            for connection in all_of_them:
+            thread.join(WAIT_TIMEOUT)
+            for connection in connections:
                 connection.close()
 
 
-class Mute:
-    """A port at which connections wait for ever. The system accepts them, or not even that if it is `full`."""
+class UnresponsivePort:
+    """A port whose server never accepts a connection. The kernel completes the handshake of new connections, unless its queue
+    is `full`."""
 
     def __init__(self, full: bool = False):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=0 if full else 8)
@@ -69,8 +71,8 @@ class Mute:
             open_socket.close()
 
 
-class Impatient(Proxy):
-    """Is ready as soon as it accepts connections."""
+class ProxyWithoutBackend(Proxy):
+    """A proxy that counts as ready as soon as it accepts connections. Sealjar behind it need not be reachable."""
 
     def _wait_until_ready(self):
         while True:
@@ -78,4 +80,4 @@ class Impatient(Proxy):
                 return socket.create_connection(("127.0.0.1", self.port)).close()
             except OSError:
                 with suppress(subprocess.TimeoutExpired):
-                    raise AssertionError(f"ended with {self.process.wait(0.05)}: {self.log.read_text()}")
+                    raise AssertionError(f"the proxy exited with {self.process.wait(0.05)}: {self.log.read_text()}")

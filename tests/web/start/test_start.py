@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE, ROOT
+from harness import WAIT_TIMEOUT, ROOT
 
 DOCUMENT = ROOT / "docs/start.md"
 MARK = r"<!-- tests/web/start replays this\. -->\n```(sh|console)\n(.*?)\n```"
@@ -80,7 +80,7 @@ def shell(tmp_path):
         for command, expected in commands:
             script += f"{{ {command}\n}}" + (" >&2" if expected is None else "") + f"\nprintf '%s{end}' $?\n"
         done = subprocess.run(
-            [*NAMESPACES, "bash"], input=script, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE
+            [*NAMESPACES, "bash"], input=script, env=environment, capture_output=True, text=True, timeout=2 * WAIT_TIMEOUT
         )
         *ends, rest = done.stdout.split(end)
         return [(printed[:-1].splitlines(), printed[-1:]) for printed in ends], f"{rest}\n{done.stderr}"

@@ -1,6 +1,8 @@
-"""What a proxy tells Sealjar, in its questions and on `/auth/`: nothing that only a proxy may say comes from the client.
+"""Tests the header fields that Sealjar receives from a proxy, in verify requests and on `/auth/`: the fields that only a proxy
+may set never come from the client.
 
-Another application stands in the place of Sealjar here. It answers every question with 200 and no identity."""
+An application takes Sealjar's place. It answers every verify request with 200 and no identity.
+"""
 
 import http.client
 import json
@@ -12,12 +14,12 @@ from harness import HOST
 from servers import running
 from spoofing import ODD, PLAIN, SPELLINGS, batches
 
-FACTS = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Prefix"]
-FACTS += ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
-FACTS += ["X-Original-Host", "Forwarded"]
-# A proxy may also close the connection.
+FORWARDED = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Prefix"]
+FORWARDED += ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Original-Method", "X-Original-URI", "X-Original-URL"]
+FORWARDED += ["X-Original-Host", "Forwarded"]
+# A proxy may close the connection instead of responding.
 REFUSED = suppress(OSError, http.client.HTTPException)
-CLAIMS = [*SPELLINGS, *ODD, *[(name, "mallory") for name in FACTS]]
+CLAIMS = [*SPELLINGS, *ODD, *[(name, "mallory") for name in FORWARDED]]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,7 @@ def stand_in():
 
 
 @pytest.fixture(scope="session")
-def heard(kind, certificate, stand_in, app):
+def proxy_of_stand_in(kind, certificate, stand_in, app):
     yield from running(kind, certificate, stand_in, app)
 
 
@@ -37,32 +39,33 @@ def assert_no_claims(seen, fields):
     assert [name for name, _ in seen.headers if not PLAIN.fullmatch(name)] == []
 
 
-def test_a_question_repeats_no_claim_of_the_client(heard, stand_in, app):
+def test_a_verify_request_has_no_claim_of_the_client(proxy_of_stand_in, stand_in, app):
     for fields in batches(CLAIMS):
         before = len(stand_in.seen)
-        asked = len(app.seen)
-        heard("POST", "/page?a=1", [*fields, ("Cookie", "a=1")], b"body")
+        before_app = len(app.seen)
+        proxy_of_stand_in("POST", "/page?a=1", [*fields, ("Cookie", "a=1")], b"body")
         (question,) = stand_in.seen[before:]
         assert question.path.startswith("/auth/verify") and question.values("Cookie") == ["a=1"]
-        # It has no need of the body.
+        # Verify requests have no body.
         assert question.length == 0
         assert_no_claims(question, fields)
-        # An answer without identity leaves no room for the client's. Caddy's and Traefik's files take it for no yes.
-        assert (app.seen[asked:] == []) == (heard.kind.folder in ("caddy", "traefik"))
-        for seen in app.seen[asked:]:
+        # If the response has no identity, the application must not receive the client's. The files of Caddy and Traefik reject
+        # the request.
+        assert (app.seen[before_app:] == []) == (proxy_of_stand_in.kind.folder in ("caddy", "traefik"))
+        for seen in app.seen[before_app:]:
             assert_no_claims(seen, fields)
 
 
-def test_no_target_changes_the_path_of_the_question(heard, stand_in):
-    """Sealjar refuses such a question; one that answers would be asked for a path of the client's choice."""
+def test_no_request_target_changes_the_verify_path(proxy_of_stand_in, stand_in):
+    """Sealjar rejects such a request. A server that answers it would let clients choose the path of the verify request."""
     before = len(stand_in.seen)
     for target in (f"http:http://{HOST}/other", f"x:http://{HOST}/other", "http:/other", "other", "*"):
         with REFUSED:
-            heard("GET", target, [("Cookie", "a=1")])
+            proxy_of_stand_in("GET", target, [("Cookie", "a=1")])
     assert {seen.path.startswith("/auth/verify/") for seen in stand_in.seen[before:]} <= {True}
 
 
-def test_a_question_says_how_a_browser_came(heard, stand_in):
+def test_a_verify_request_has_the_fetch_metadata(proxy_of_stand_in, stand_in):
     """By this, Sealjar knows whether to redirect, and where a form of a page leads after the login."""
     said = [
         ("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
@@ -74,7 +77,7 @@ def test_a_question_says_how_a_browser_came(heard, stand_in):
     ]
     for method in ("GET", "POST"):
         before = len(stand_in.seen)
-        heard(method, "/page", [*said, ("Cookie", "a=1")], b"a=1" if method == "POST" else b"")
+        proxy_of_stand_in(method, "/page", [*said, ("Cookie", "a=1")], b"a=1" if method == "POST" else b"")
         (question,) = stand_in.seen[before:]
         assert [(name, question.values(name)) for name, _ in said] == [(name, [value]) for name, value in said]
 
@@ -83,27 +86,27 @@ CHANGE_PASSWORD = "/.well-known/change-password"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_password_managers_reach_sealjar_without_a_session(heard, stand_in, app, method):
+def test_the_change_password_url_needs_no_session(proxy_of_stand_in, stand_in, app, method):
     before = len(stand_in.seen)
-    with app.sees_nothing():
-        heard(method, f"{CHANGE_PASSWORD}?a=1", [("Cookie", "a=1"), ("Remote-User", "mallory")])
+    with app.receives_nothing():
+        proxy_of_stand_in(method, f"{CHANGE_PASSWORD}?a=1", [("Cookie", "a=1"), ("Remote-User", "mallory")])
     (seen,) = stand_in.seen[before:]
     assert (seen.method, seen.path, seen.values("Host")) == (method, f"{CHANGE_PASSWORD}?a=1", [HOST])
     assert seen.values("X-Forwarded-For") == ["127.0.0.1"] and "mallory" not in json.dumps(seen.headers)
 
 
 @pytest.mark.parametrize("more", ["x", "/", "/x", ";x"])
-def test_no_other_path_is_open_beside_that_of_password_managers(heard, stand_in, more):
+def test_only_the_exact_change_password_url_is_open(proxy_of_stand_in, stand_in, more):
     for target in (f"{CHANGE_PASSWORD}{more}", f"/x{CHANGE_PASSWORD}", "/.well-known/", "/xwell-known/change-password"):
         before = len(stand_in.seen)
-        heard("GET", target, [("Cookie", "a=1")])
+        proxy_of_stand_in("GET", target, [("Cookie", "a=1")])
         assert all(seen.path.startswith("/auth/verify") for seen in stand_in.seen[before:]), target
         assert stand_in.seen[before:], target
 
 
-def test_sealjars_own_pages_are_told_no_claim_of_the_client(heard, stand_in):
+def test_sealjars_own_pages_receive_no_claim_of_the_client(proxy_of_stand_in, stand_in):
     for fields in batches(CLAIMS):
-        seen = heard("POST", "/auth/page?a=1", [*fields, ("Cookie", "a=1")], b"body").app_saw()
+        seen = proxy_of_stand_in("POST", "/auth/page?a=1", [*fields, ("Cookie", "a=1")], b"body").received_by_app()
         assert (seen.path, seen.values("Host"), seen.values("Cookie")) == ("/auth/page?a=1", [HOST], ["a=1"])
         assert seen == stand_in.seen[-1]
         assert_no_claims(seen, fields)
