@@ -1,4 +1,4 @@
-//! Accounts that are shown, changed, imported and deleted by the command line.
+//! The `users` commands that show, change, import and delete accounts.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ const HASH: &str = "$argon2id$v=19$m=7168,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAA
 
 async fn sign_in(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
-    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Answer::of(response).await.verdict()
 }
 
@@ -24,13 +24,14 @@ fn show(home: &Home, login: &str) -> Value {
     serde_json::from_str(&home.ok(&["users", "show", login, "--json"])).expect("JSON")
 }
 
-/// Runs a command that must succeed; returns its standard error.
-fn said(home: &Home, arguments: &[&str]) -> String {
+/// Runs a command that must succeed, and returns its standard error.
+fn stderr_of(home: &Home, arguments: &[&str]) -> String {
     let output = home.run(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stderr)
 }
 
+/// Writes a file with one JSON value per line.
 fn write(home: &Home, name: &str, lines: &[Value]) {
     let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
     fs::write(home.path(name), lines.join("\n")).expect("writes");
@@ -57,25 +58,25 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
     for (change, login, field, value) in changes {
         let session = server.login("alice").await;
         let generation = show(&home, "alice")["generation"].clone();
-        let told = said(&home, &[&["users", "set", "alice"], change].concat());
-        assert!(told.contains("its sessions are over") && told.contains("profile-set"), "{told}");
+        let stderr = stderr_of(&home, &[&["users", "set", "alice"], change].concat());
+        assert!(stderr.contains("its sessions are over") && stderr.contains("profile-set"), "{stderr}");
         server.until_status(&session, "401 revoked").await;
         assert!(show(&home, login)["generation"].as_u64() > generation.as_u64(), "{change:?}");
         let session = server.login(login).await;
         let answer = server.get("/auth/status", &session.cookie()).await.json();
         assert_eq!(answer[field], value, "{change:?}");
-        // The same again is no change.
-        let told = said(&home, &[&["users", "set", login], change].concat());
-        assert!(told.contains("nothing was changed") && !told.contains("sealjar::audit"), "{told}");
+        // The same command again changes nothing.
+        let stderr = stderr_of(&home, &[&["users", "set", login], change].concat());
+        assert!(stderr.contains("nothing was changed") && !stderr.contains("sealjar::audit"), "{stderr}");
         assert_eq!(show(&home, login)["generation"].as_u64(), generation.as_u64().map(|before| before + 1));
         assert_eq!(server.status(&session).await, "200", "{change:?}");
     }
     assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials", "the name is free");
-    assert_eq!(server.status(&bob).await, "200", "nobody else is signed out");
+    assert_eq!(server.status(&bob).await, "200", "no other account is logged out");
 }
 
 #[tokio::test]
-async fn a_change_that_is_in_force_ends_no_session() {
+async fn a_change_without_effect_ends_no_session() {
     let home = Home::new();
     let server = home.start();
     let generation = || show(&home, "alice")["generation"].as_u64();
@@ -88,9 +89,9 @@ async fn a_change_that_is_in_force_ends_no_session() {
     ] {
         let session = server.login("alice").await;
         let before = generation();
-        let told = said(&home, &[&["users"], change].concat());
-        assert_eq!(told.contains("nothing was changed"), !ends_sessions, "{change:?}: {told}");
-        assert_eq!(told.contains("sealjar::audit"), ends_sessions, "{change:?}: {told}");
+        let stderr = stderr_of(&home, &[&["users"], change].concat());
+        assert_eq!(stderr.contains("nothing was changed"), !ends_sessions, "{change:?}: {stderr}");
+        assert_eq!(stderr.contains("sealjar::audit"), ends_sessions, "{change:?}: {stderr}");
         assert_eq!(generation() > before, ends_sessions, "{change:?}");
         if ends_sessions {
             server.until_status(&session, "401 revoked").await;
@@ -99,19 +100,19 @@ async fn a_change_that_is_in_force_ends_no_session() {
         }
     }
     for (change, is_different) in [("disable", true), ("disable", false), ("enable", true), ("enable", false)] {
-        let told = said(&home, &["users", change, "alice"]);
-        assert_eq!(told.contains("sealjar::audit"), is_different, "{change}: {told}");
-        assert_eq!(told.contains("nothing was changed"), !is_different, "{change}: {told}");
+        let stderr = stderr_of(&home, &["users", change, "alice"]);
+        assert_eq!(stderr.contains("sealjar::audit"), is_different, "{change}: {stderr}");
+        assert_eq!(stderr.contains("nothing was changed"), !is_different, "{change}: {stderr}");
     }
 }
 
 #[tokio::test]
-async fn a_name_that_was_given_up_is_that_of_another_account() {
+async fn a_released_login_name_can_belong_to_another_account() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
-    let told = said(&home, &["users", "set", "alice", "--login", "ann"]);
-    assert!(told.contains(r#""login":"ann","old_login":"alice""#), "{told}");
+    let stderr = stderr_of(&home, &["users", "set", "alice", "--login", "ann"]);
+    assert!(stderr.contains(r#""login":"ann","old_login":"alice""#), "{stderr}");
     home.add_user("alice");
     let ann = show(&home, "ann");
     let alice = show(&home, "alice");
@@ -120,7 +121,7 @@ async fn a_name_that_was_given_up_is_that_of_another_account() {
     let taken = home.run(&["users", "set", "ann", "--login", "alice", "--email", "a@b"]);
     assert_eq!(taken.status.code(), Some(1));
     assert!(text(&taken.stderr).contains("there is an account named alice already"), "{}", text(&taken.stderr));
-    assert_eq!(show(&home, "ann"), ann, "nothing of it was done");
+    assert_eq!(show(&home, "ann"), ann, "no part of the command was carried out");
     let none = home.run(&["users", "set", "ann"]);
     assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
 }
@@ -145,20 +146,20 @@ async fn accounts_move_to_another_store_with_their_passwords() {
     fs::write(home.path("list.json"), accounts.to_string()).expect("writes");
     write(&home, "lines.jsonl", accounts.as_array().expect("a list"));
     for (file, store) in [("list.json", "sqlite://list.db"), ("lines.jsonl", "sqlite://lines.db")] {
-        let told = said(&home, &["users", "import", file, "--store", store]);
-        assert!(told.contains("everybody on this machine can read"), "{told}");
-        assert!(told.contains(r#""change":"accounts-imported""#) && told.contains(r#""accounts":2"#), "{told}");
+        let stderr = stderr_of(&home, &["users", "import", file, "--store", store]);
+        assert!(stderr.contains("everybody on this machine can read"), "{stderr}");
+        assert!(stderr.contains(r#""change":"accounts-imported""#) && stderr.contains(r#""accounts":2"#), "{stderr}");
         let server = home.start_with(&["--store", store], &[]);
         let session = server.login("alice").await;
         let status = server.get("/auth/status", &session.cookie()).await.json();
         assert_eq!(status["display_name"], "J\u{f6}rg \"A\"");
         assert_eq!(status["roles"], json!(["staff"]));
-        assert_ne!(status["sub"], accounts[0]["sub"], "it is another account");
+        assert_ne!(status["sub"], accounts[0]["sub"], "the import creates a new account");
         assert_eq!(sign_in(&server, "bob", PASSWORD).await, "401 credentials", "still disabled");
     }
     fs::set_permissions(home.path("list.json"), fs::Permissions::from_mode(0o600)).expect("changes");
-    let told = said(&home, &["users", "import", "list.json", "--store", "sqlite://other.db"]);
-    assert!(!told.contains("everybody"), "{told}");
+    let stderr = stderr_of(&home, &["users", "import", "list.json", "--store", "sqlite://other.db"]);
+    assert!(!stderr.contains("everybody"), "{stderr}");
 }
 
 #[tokio::test]
@@ -207,10 +208,10 @@ fn a_password_is_read_from_no_more_than_one_line() {
 }
 
 #[test]
-fn a_file_with_a_fault_imports_nothing_and_names_the_line() {
+fn a_file_with_an_error_imports_nothing_and_names_the_line() {
     let home = Home::new();
     let big = HASH.replace("m=7168", "m=262144");
-    let unbearable = HASH.replace("m=7168", "m=4294967295");
+    let too_costly = HASH.replace("m=7168", "m=4294967295");
     let cases: [(Value, &str); 16] = [
         (json!({"login": "Bob ", "password_hash": HASH}), "login: a login name has no blank at its beginning or end"),
         (json!({"login": "b,b", "password_hash": HASH}), "login: a login name is 1 to 64"),
@@ -236,7 +237,7 @@ fn a_file_with_a_fault_imports_nothing_and_names_the_line() {
         (json!({"login": "bob"}), "password_hash: it is missing"),
         (json!({"login": "bob", "password_hash": "$2b$10$abc"}), "password_hash: it is no Argon2id hash"),
         (json!({"login": "bob", "password_hash": big}), "password_hash: the server has no memory to check it"),
-        (json!({"login": "bob", "password_hash": unbearable}), "password_hash: no server checks this hash"),
+        (json!({"login": "bob", "password_hash": too_costly}), "password_hash: no server checks this hash"),
     ];
     for (account, fault) in cases {
         write(&home, "new.jsonl", &[json!({"login": "first", "password_hash": HASH}), account]);
@@ -265,7 +266,7 @@ fn a_file_with_a_fault_imports_nothing_and_names_the_line() {
         let output = home.run(&["users", "import", "new.jsonl", "--generate"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(fault), "{fault}: {}", text(&output.stderr));
-        assert!(output.stdout.is_empty(), "no password is printed for nobody");
+        assert!(output.stdout.is_empty(), "no password is printed without an account");
     }
     let many: Vec<Value> = (0..1_000).map(|_| json!({"login": "x y"})).collect();
     write(&home, "new.jsonl", &many);
@@ -284,12 +285,16 @@ fn accounts_are_imported_from_standard_input_with_any_line_ends() {
 }
 
 #[test]
-fn several_batches_are_imported_together() {
+fn several_batches_are_imported_as_one_change() {
     let home = Home::new();
     let accounts: Vec<Value> = (0..1_201).map(|n| json!({"login": format!("u{n}"), "password_hash": HASH})).collect();
     write(&home, "new.jsonl", &accounts);
-    let told = said(&home, &["users", "import", "new.jsonl"]);
-    assert_eq!(told.lines().filter(|line| line.contains("sealjar::audit")).count(), 1, "one event for all: {told}");
+    let stderr = stderr_of(&home, &["users", "import", "new.jsonl"]);
+    assert_eq!(
+        stderr.lines().filter(|line| line.contains("sealjar::audit")).count(),
+        1,
+        "one event for the whole import: {stderr}"
+    );
     assert_eq!(logins(&home).len(), 1_202);
 }
 
@@ -305,7 +310,7 @@ fn an_import_that_is_interrupted_changes_nothing() {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("password-"))
     };
     until("passwords are hashed", || fs::read_dir(&tasks).expect("it runs").flatten().any(is_hashing));
-    // Not SIGINT: a process that a script starts in the background ignores it.
+    // SIGTERM and not SIGINT, because a process that a script starts in the background ignores SIGINT.
     let interrupted = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill runs").success());
     let output = child.wait().expect("it ends");
@@ -313,10 +318,10 @@ fn an_import_that_is_interrupted_changes_nothing() {
     assert_eq!(logins(&home), ["alice"]);
 }
 
-/// Width of that terminal.
+/// Width of the terminal in characters.
 const COLUMNS: usize = 100;
 
-/// Runs a command at a terminal of its own, at which somebody types this.
+/// Runs a command in a new terminal with this keyboard input.
 fn at_terminal(home: &Home, arguments: &[&str], typed: &str) -> Output {
     let command = home.command(arguments);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -331,28 +336,28 @@ fn at_terminal(home: &Home, arguments: &[&str], typed: &str) -> Output {
 }
 
 #[test]
-fn what_cannot_be_undone_is_asked_at_a_terminal_only() {
+fn irreversible_commands_need_confirmation_only_at_a_terminal() {
     let home = Home::new();
     home.ok(&["users", "set", "alice", "--display-name", "Alice A."]);
-    for (arguments, question) in [
+    for (arguments, prompt) in [
         (&["users", "delete", "alice"][..], "delete the account alice (Alice A.)"),
         (&["revoke", "--everyone"], "(accounts: 1)? Everybody must log in again"),
     ] {
-        for answer in ["n\n", "\n", "yess\n"] {
-            let output = at_terminal(&home, arguments, answer);
+        for input in ["n\n", "\n", "yess\n"] {
+            let output = at_terminal(&home, arguments, input);
             let shown = text(&output.stdout);
             assert_eq!(output.status.code(), Some(1), "{arguments:?}: {shown}");
-            assert!(shown.contains(question) && shown.contains("nothing was changed"), "{shown}");
+            assert!(shown.contains(prompt) && shown.contains("nothing was changed"), "{shown}");
         }
         assert_eq!(logins(&home), ["alice"]);
     }
     assert_eq!(at_terminal(&home, &["revoke", "--everyone"], "y\n").status.code(), Some(0));
-    let unasked = at_terminal(&home, &["revoke", "--everyone", "--yes"], "");
-    assert!(unasked.status.success() && !text(&unasked.stdout).contains("[y/N]"), "{}", text(&unasked.stdout));
+    let confirmed = at_terminal(&home, &["revoke", "--everyone", "--yes"], "");
+    assert!(confirmed.status.success() && !text(&confirmed.stdout).contains("[y/N]"), "{}", text(&confirmed.stdout));
     assert_eq!(at_terminal(&home, &["users", "delete", "alice"], "YES\n").status.code(), Some(0));
     assert!(logins(&home).is_empty());
     home.add_user("alice");
-    assert!(home.run(&["users", "delete", "alice"]).status.success(), "a script is not asked");
+    assert!(home.run(&["users", "delete", "alice"]).status.success(), "a script needs no confirmation");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The audit events that `docs/reference/events.md` lists, and what they never hold.
+//! The audit events that `docs/reference/events.md` lists, and the secrets that they never contain.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::harness::{Answer, Home, PASSWORD, Server, client};
 
 async fn post(server: &Server<'_>, path: &str, cookie: &str, body: Value) -> Answer {
     let request = client().post(server.url(path)).header("cookie", cookie).json(&body);
-    Answer::of(request.send().await.expect("an answer")).await
+    Answer::of(request.send().await.expect("a response")).await
 }
 
-/// The event without what every log line has.
+/// Returns the event without the fields that every log line has.
 fn fields(mut event: Value) -> Value {
     let line = event.as_object_mut().expect("an object");
     assert_eq!(line.remove("level"), Some("INFO".into()));
@@ -22,13 +22,14 @@ fn fields(mut event: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_session_from_its_beginning_to_its_end() {
+async fn each_step_of_a_session_writes_its_audit_event() {
     let home = Home::new();
     let mut server = home.start();
     let client = "127.0.0.0/24";
     let session = server.login("alice").await;
     let view = server.get("/auth/status", &session.cookie()).await.json();
-    let (sub, sid) = (&view["sub"], &view["sid"]);
+    let sub = &view["sub"];
+    let sid = &view["sid"];
     let expected = json!({ "event": "sign-in", "sub": sub, "sid": sid, "remembered": false, "client": client });
     assert_eq!(fields(server.event("sign-in")), expected);
 
@@ -60,12 +61,13 @@ async fn a_session_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_changed_password_whose_session_cannot_begin() {
+async fn a_password_change_is_logged_even_if_no_session_can_begin() {
     let home = Home::new();
     home.add_user("bob");
     let mut server = home.start();
     let bob = server.login("bob").await;
-    // The change itself ends the sessions of an account, and bob's is ended by itself.
+    // The trigger lets the password change through, which revokes the account's sessions by their account id. It rejects the
+    // revocation of bob's session, which has a session id.
     let fails = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
     database::run(&mut database::open(&home, "sealjar.db").await, fails).await;
     let change = json!({ "login": "alice", "old_password": PASSWORD, "new_password": "another password" });
@@ -81,7 +83,7 @@ async fn a_changed_password_whose_session_cannot_begin() {
 }
 
 #[tokio::test]
-async fn a_failed_sign_in_with_the_reason_that_the_client_is_not_told() {
+async fn a_failed_login_event_has_the_reason_hidden_from_the_client() {
     let home = Home::new();
     for login in ["disabled", "temporary", "unusable"] {
         home.add_user(login);
@@ -115,7 +117,7 @@ async fn a_failed_sign_in_with_the_reason_that_the_client_is_not_told() {
 }
 
 #[tokio::test]
-async fn what_the_command_line_does_to_sessions_and_keys() {
+async fn the_server_logs_commands_that_affect_sessions_and_keys() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -140,15 +142,17 @@ async fn what_the_command_line_does_to_sessions_and_keys() {
 }
 
 #[tokio::test]
-async fn a_refused_token_has_a_cause_and_many_do_not_fill_the_log() {
+async fn refused_tokens_are_logged_with_a_cause_and_sampled() {
     let home = Home::new();
     let mut server = home.start();
-    let (mut sent, mut logged, mut left_out) = (0, 0, 0);
-    // What is left out is counted in a line of a later second.
+    let mut sent = 0;
+    let mut logged = 0;
+    let mut left_out = 0;
+    // A line of a later second has the number of events that were left out.
     while left_out == 0 {
         assert_eq!(server.get("/auth/status", "__Host-sealjar=garbage").await.verdict(), "401 invalid");
         sent += 1;
-        while let Some(event) = server.event_so_far("token-refused") {
+        while let Some(event) = server.try_event("token-refused") {
             assert_eq!(event["cause"], "malformed");
             logged += 1;
             left_out += event["left_out"].as_u64().expect("a number");

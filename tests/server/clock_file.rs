@@ -1,17 +1,17 @@
-//! The clocks that a process sees, moved by libfaketime as a file says.
+//! Clocks with an offset that a file contains, by [libfaketime](https://github.com/wolfcw/libfaketime).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The variables under which a process sees the wall clock moved as `file` says. The clocks that measure spans stay true.
+/// Returns the environment variables that add the offset in `file` to the wall clock of a process. Monotonic clocks stay correct.
 pub(crate) fn wall_clock(file: &Path) -> [(&'static str, &'static OsStr); 4] {
     let [library, file, cache] = every_clock(file);
     [library, file, cache, ("DONT_FAKE_MONOTONIC", OsStr::new("1"))]
 }
 
-/// The variables under which a process sees every clock moved as `file` says.
+/// Returns the environment variables that add the offset in `file` to every clock of a process.
 pub(crate) fn every_clock(file: &Path) -> [(&'static str, &'static OsStr); 3] {
-    // Variables live as long as the process that is started with them; a test's few strings may live as long as the test.
+    // Leaking is acceptable: a test process creates only a few of these strings.
     let leak = |path: PathBuf| -> &'static OsStr { Box::leak(path.into_os_string().into_boxed_os_str()) };
     [
         ("LD_PRELOAD", leak(library())),
@@ -20,7 +20,7 @@ pub(crate) fn every_clock(file: &Path) -> [(&'static str, &'static OsStr); 3] {
     ]
 }
 
-/// Moves the clocks of the processes that see this file, which changes at once as a whole.
+/// Sets the clock offset of all processes that read this file. The file is replaced atomically.
 pub(crate) fn write_clock(file: &Path, offset: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, offset).expect("writes");

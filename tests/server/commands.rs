@@ -1,4 +1,4 @@
-//! Each command that changes something writes one audit event for each change, and a command that fails writes none.
+//! Audit events of commands: one for each change, and none for a command that fails.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,12 +14,12 @@ const SID: &str = "0123456789abcdef0123456789abcdef";
 fn run(mut command: Command, input: &str) -> Output {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().expect("the binary runs");
-    // A command that reads no input may be gone already.
+    // A command that reads no input may have exited already.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     child.wait_with_output().expect("the command ends")
 }
 
-/// The audit events on standard error, and the other lines.
+/// Returns the audit events on standard error, and the other lines.
 fn events(output: &Output) -> (Vec<Value>, String) {
     let stderr = text(&output.stderr);
     let (events, others): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.starts_with('{'));
@@ -32,11 +32,11 @@ fn sub(home: &Home, login: &str) -> Value {
     account.expect("an account")["sub"].clone()
 }
 
-/// A command, its changes, and fields of each.
+/// A command, the names of its changes, and fields that each event must have.
 type Case<'c> = (&'c [&'c str], &'c [&'c str], &'c [(&'c str, Value)]);
 
 #[test]
-fn every_change_of_a_command_is_an_event() {
+fn every_change_by_a_command_writes_an_audit_event() {
     let home = Home::new();
     let uid = File::open(home.path("keys")).expect("opens").metadata().expect("reads").uid();
     let sub = sub(&home, "alice");
@@ -73,7 +73,7 @@ fn every_change_of_a_command_is_an_event() {
             assert_eq!(event["kid"].is_string(), event["change"].as_str().expect("text").starts_with("key-"));
             assert!(!event.to_string().contains(PASSWORD), "{event}");
         }
-        assert!(!others.is_empty(), "the messages for people stay");
+        assert!(!others.is_empty(), "messages for people are printed, too");
     }
     let kids = |event: &str| home.keys().into_iter().filter(|key| key["state"] == event).count();
     assert_eq!((kids("revoked"), kids("active")), (1, 1));
@@ -82,7 +82,7 @@ fn every_change_of_a_command_is_an_event() {
 }
 
 #[test]
-fn what_fails_or_only_reads_is_no_event() {
+fn commands_that_fail_or_only_read_write_no_audit_event() {
     let home = Home::new();
     for arguments in [
         &["users", "add", "alice"][..],
@@ -103,7 +103,7 @@ fn what_fails_or_only_reads_is_no_event() {
 }
 
 #[test]
-fn the_user_of_sudo_is_named_if_it_is_a_number() {
+fn the_user_id_of_sudo_is_logged_if_it_is_a_number() {
     let home = Home::new();
     for (set, found) in [(Some("1000"), Value::from(1000)), (Some("alice"), Value::Null), (None, Value::Null)] {
         let mut command = home.command(&["revoke", "--user", "alice"]);
@@ -113,7 +113,7 @@ fn the_user_of_sudo_is_named_if_it_is_a_number() {
 }
 
 #[test]
-fn events_have_the_format_and_the_level_of_the_log() {
+fn audit_events_follow_the_log_format_and_log_level() {
     let home = Home::new();
     let stderr = |settings: &[&str]| {
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);

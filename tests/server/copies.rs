@@ -1,5 +1,6 @@
-//! A cookie that is used in two places, under a wall clock that is moved: the session ends for both holders and for good. What one
-//! browser does alone is in `lone_client.rs`.
+//! Copy detection: if two clients use one cookie, the session ends for both, permanently. The tests move the wall clock.
+//!
+//! `lone_client.rs` tests that a single browser never loses its session.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,11 +11,11 @@ use crate::clock_file::every_clock;
 use crate::faketime::{faketime, set_clock};
 use crate::harness::{Home, Server, Session, client};
 
-/// A browser's cookie.
+/// A browser with one cookie.
 pub(crate) struct Jar(pub(crate) Session);
 
 impl Jar {
-    /// Opens a page, and keeps the cookie that its answer sets. Returns the verdict.
+    /// Requests the session status, and keeps the cookie that the response sets. Returns the verdict.
     pub(crate) async fn visit(&mut self, server: &Server<'_>) -> String {
         let answer = server.get("/auth/status", &self.0.cookie()).await;
         let verdict = answer.verdict();
@@ -23,7 +24,7 @@ impl Jar {
     }
 }
 
-/// The clock that the servers of a home read.
+/// The wall clock of a home's servers.
 pub(crate) struct Clock<'h> {
     home: &'h Home,
     minutes: u32,
@@ -38,7 +39,7 @@ impl<'h> Clock<'h> {
         self.minutes
     }
 
-    pub(crate) fn pass(&mut self, minutes: u32) {
+    pub(crate) fn advance(&mut self, minutes: u32) {
         self.minutes += minutes;
         set_clock(self.home, &format!("+{}m", self.minutes));
     }
@@ -48,17 +49,17 @@ pub(crate) fn start(home: &Home) -> Server<'_> {
     home.start_with(&[], &faketime("+0s", home))
 }
 
-/// An owner and a thief, who has copied the cookie.
+/// Returns two clients with the same cookie: the owner, and a thief who copied it.
 async fn two_holders(server: &Server<'_>) -> [Jar; 2] {
     let session = server.login("alice").await;
     [Jar(session.clone()), Jar(session)]
 }
 
-/// Both use the session, one after the other, whenever it is due. Returns what both were told each time.
+/// Lets both clients use the session, one after the other, each time that a renewal is due. Returns all verdicts.
 async fn use_for(renewals: usize, server: &Server<'_>, clock: &mut Clock<'_>, holders: &mut [Jar; 2]) -> Vec<String> {
     let mut verdicts = Vec::new();
     for _ in 0..renewals {
-        clock.pass(5);
+        clock.advance(5);
         for holder in holders.iter_mut() {
             verdicts.push(holder.visit(server).await);
         }
@@ -71,7 +72,7 @@ fn is_copied(line: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_copy_ends_the_session_for_both_holders_and_for_good() {
+async fn a_copy_permanently_ends_the_session_for_both_clients() {
     let home = Home::new();
     let [mut server, other] = [(); 2].map(|()| start(&home));
     let mut clock = Clock::of(&home);
@@ -81,10 +82,14 @@ async fn a_copy_ends_the_session_for_both_holders_and_for_good() {
     assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
     for holder in &mut holders {
         other.until_status(&holder.0, "401 revoked").await;
-        assert_eq!(holder.visit(&server).await, "401 revoked", "told once, however often it is used");
+        assert_eq!(holder.visit(&server).await, "401 revoked", "it stays revoked");
     }
     assert_eq!(server.metric("sealjar_copied_sessions_total").await, 1.0);
-    assert_eq!(other.metric("sealjar_copied_sessions_total").await, 0.0, "it only heard of it");
+    assert_eq!(
+        other.metric("sealjar_copied_sessions_total").await,
+        0.0,
+        "the other server only followed the revocation"
+    );
     server.signal("TERM");
     let lines = server.lines_until("stopped");
     let [event] = lines.iter().filter(|line| is_copied(line)).collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
@@ -99,32 +104,32 @@ async fn a_copy_ends_the_session_for_both_holders_and_for_good() {
 }
 
 #[tokio::test]
-async fn a_thief_who_takes_over_first_is_noticed_as_well() {
+async fn a_thief_who_renews_before_the_owner_is_detected() {
     let home = Home::new();
     let server = start(&home);
     let mut clock = Clock::of(&home);
     let [mut owner, mut thief] = two_holders(&server).await;
     for _ in 0..2 {
-        clock.pass(5);
+        clock.advance(5);
         assert_eq!(thief.visit(&server).await, "200");
     }
-    clock.pass(5);
+    clock.advance(5);
     assert_eq!(thief.visit(&server).await, "200");
     assert_eq!(owner.visit(&server).await, "401 revoked", "its token is older than the parent of the newest");
     assert_eq!(thief.visit(&server).await, "401 revoked");
 }
 
-/// All clocks move here: how long a request may have been on its way is measured by the boot clock.
+/// Moves every clock, because the boot clock measures how long a request may have been in transit.
 #[tokio::test]
-async fn a_token_is_accepted_90_s_after_its_child_and_no_later() {
+async fn an_older_token_is_accepted_only_until_90_s_after_the_renewal() {
     let home = Home::with_settings(&["http.idle_timeout=1000h", "session.idle=1h"]);
-    let pass = |seconds: u32| set_clock(&home, &format!("+{seconds}s"));
-    pass(0);
+    let set = |seconds: u32| set_clock(&home, &format!("+{seconds}s"));
+    set(0);
     let server = home.start_with(&[], &every_clock(&home.path("clock")));
     let first = server.login("alice").await;
-    // For a moment after a step, the list of revocations is too old.
-    let settled = async |seconds, session: &Session| {
-        pass(seconds);
+    // The revocation list is stale for a moment after each clock step.
+    let status_at = async |seconds, session: &Session| {
+        set(seconds);
         loop {
             let answer = server.get("/auth/status", &session.cookie()).await;
             if answer.verdict() != "503 stale" {
@@ -132,19 +137,23 @@ async fn a_token_is_accepted_90_s_after_its_child_and_no_later() {
             }
         }
     };
-    let child = settled(300, &first).await.session.expect("renewed");
-    assert!(settled(600, &child).await.session.is_some(), "renewed again");
-    let late = settled(660, &first).await;
-    assert_eq!((late.verdict().as_str(), late.session), ("200", None), "a minute later: it was on its way");
-    assert_eq!(settled(720, &first).await.verdict(), "401 revoked", "two minutes later: it is a copy");
-    assert_eq!(settled(720, &child).await.verdict(), "401 revoked");
+    let child = status_at(300, &first).await.session.expect("renewed");
+    assert!(status_at(600, &child).await.session.is_some(), "renewed again");
+    let late = status_at(660, &first).await;
+    assert_eq!(
+        (late.verdict().as_str(), late.session),
+        ("200", None),
+        "a minute later, the request may have been in transit"
+    );
+    assert_eq!(status_at(720, &first).await.verdict(), "401 revoked", "two minutes later, it is a copy");
+    assert_eq!(status_at(720, &child).await.verdict(), "401 revoked");
 }
 
-/// Starts a server whose clock and whose disk are under control.
+/// Starts a server whose clock and disk the test controls.
 fn start_on_faulty_disk(home: &Home) -> Server<'_> {
     let fault = home.path("disk-fault");
     let mut variables = faketime("+0s", home).to_vec();
-    let mut both = OsString::from(Home::disk_faults());
+    let mut both = OsString::from(Home::disk_fault_library());
     both.push(":");
     both.push(variables[0].1);
     variables[0].1 = OsStr::from_bytes(both.as_bytes());
@@ -153,7 +162,7 @@ fn start_on_faulty_disk(home: &Home) -> Server<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_is_refused_at_once_while_the_store_hangs() {
+async fn a_copy_is_refused_immediately_while_the_store_hangs() {
     let home = Home::new();
     let mut server = start_on_faulty_disk(&home);
     let node = start(&home);
@@ -166,31 +175,31 @@ async fn a_copy_is_refused_at_once_while_the_store_hangs() {
     let sign_out = tokio::spawn(sign_out.send());
     server.wait_for("signing out");
     assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
-    assert!(!sign_out.is_finished(), "a logout waits for the disk, and these answers did not");
-    assert_eq!(node.status(&holders[0].0).await, "200", "the store has not told this one");
+    assert!(!sign_out.is_finished(), "the logout waits for the disk, and the refusals did not");
+    assert_eq!(node.status(&holders[0].0).await, "200", "the store does not have the revocation yet");
     home.set_disk("works");
     node.until_status(&holders[0].0, "401 revoked").await;
-    assert_eq!(node.metric("sealjar_copied_sessions_total").await, 0.0, "it did not notice, it was told");
+    assert_eq!(node.metric("sealjar_copied_sessions_total").await, 0.0, "this node did not detect the copy");
     server.kill();
     let server = home.start_with(&[], &faketime("+15m", &home));
     assert_eq!(server.status(&holders[1].0).await, "401 revoked");
 }
 
 #[tokio::test]
-async fn what_kill_9_loses_is_detected_again_at_the_next_use() {
+async fn a_copy_detection_lost_by_kill_9_is_repeated_at_the_next_use() {
     let home = Home::new();
     let server = start_on_faulty_disk(&home);
     let mut clock = Clock::of(&home);
     let mut holders = two_holders(&server).await;
     use_for(2, &server, &mut clock, &mut holders).await;
-    // Nothing reaches the write-ahead log, so that nothing outlives the process.
+    // Nothing is written to the write-ahead log, so the revocation is lost with the process.
     home.set_disk("full");
     assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
     server.kill();
     let server = home.start_with(&[], &faketime("+15m", &home));
     let [owner, thief] = &mut holders;
-    let of_both = [owner.visit(&server).await, thief.visit(&server).await, owner.visit(&server).await];
-    assert_eq!(of_both, ["200", "401 revoked", "401 revoked"], "as soon as this process has seen both");
+    let verdicts = [owner.visit(&server).await, thief.visit(&server).await, owner.visit(&server).await];
+    assert_eq!(verdicts, ["200", "401 revoked", "401 revoked"], "detected when this process has received both tokens");
 }
 
 #[tokio::test]
@@ -211,7 +220,7 @@ async fn a_reload_turns_detection_off_and_on_again() {
     write(true);
     changed(&mut server);
     let verdicts = use_for(1, &server, &mut clock, &mut holders).await;
-    assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are far apart by now");
+    assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are several links apart");
     assert_eq!(server.status(&holders[0].0).await, "401 revoked");
     let mut holders = two_holders(&server).await;
     assert_eq!(use_for(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
@@ -221,12 +230,13 @@ async fn a_reload_turns_detection_off_and_on_again() {
 }
 
 #[tokio::test]
-async fn an_idle_time_under_18m_turns_it_off_and_a_start_says_so() {
+async fn an_idle_timeout_under_18m_disables_detection_with_a_warning() {
     let home = Home::with_settings(&["session.idle=10m"]);
     let server = home.start_with(&[], &faketime("+0s", &home));
-    let said = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains("copy detection is off"));
-    let [warning] = server.at_start.iter().filter(said).collect::<Vec<_>>()[..] else {
-        panic!("{:?}", server.at_start)
+    let is_warning =
+        |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains("copy detection is off"));
+    let [warning] = server.startup_log.iter().filter(is_warning).collect::<Vec<_>>()[..] else {
+        panic!("{:?}", server.startup_log)
     };
     assert_eq!((&warning["level"], &warning["setting"]), (&"WARN".into(), &"session.idle".into()));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A home's SQLite database, past any server: opened, changed and filled by the tests themselves.
+//! Direct access of the tests to a home's SQLite database, without a server.
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
@@ -13,7 +13,7 @@ pub(crate) async fn run(database: &mut SqliteConnection, statement: &str) {
     database.execute(AssertSqlSafe(statement)).await.expect("runs");
 }
 
-/// Writes so many revocations of nobody into the log.
+/// Inserts `count` revocations of random session ids, which no session has.
 pub(crate) async fn fill(home: &Home, count: i64) {
     let statement = format!(
         "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {count})

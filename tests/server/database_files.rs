@@ -1,4 +1,4 @@
-//! A database file that is replaced or removed under the server: no sign-out is answered that a restart would undo.
+//! A database file that is replaced or removed while the server runs. The server confirms no logout that a restart would undo.
 
 use std::fs;
 use std::path::Path;
@@ -7,16 +7,17 @@ use std::process::Command;
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text, until};
 
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
-/// Moves a file away, and may put another in its place.
+/// Moves the first path to the second, and may create another file in its place.
 type Damage = fn(&Path, &Path);
 
+/// Returns the member `degraded` of `/readyz`, whose status must be 200.
 async fn degraded(server: &Server<'_>) -> String {
     let (status, body) = server.readiness().await;
     assert_eq!(status, 200, "{body}");
     body["degraded"].to_string()
 }
 
-/// Moves a database that nobody has open. A command that ended in good order has left no log beside it.
+/// Moves the files of a database that no process has open. After a regular exit of the last process only the main file exists.
 pub(crate) fn move_database(home: &Home, directory: &str) {
     for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
         if home.path(file).exists() {
@@ -25,19 +26,19 @@ pub(crate) fn move_database(home: &Home, directory: &str) {
     }
 }
 
-/// A sign-out that cannot be stored, of which the server tells its operator, while it goes on verifying `other`.
+/// Asserts that a logout fails, that the server reports this as degraded, and that `other` is still accepted.
 async fn refuses_to_store(server: &Server<'_>, ended: &Session, other: &Session, what: &str) {
     for _ in 0..2 {
         assert_eq!(server.logout(ended).await, "503 not-durable", "{what}");
     }
-    assert_eq!(server.status(ended).await, "401 revoked", "{what}: dead in this process at once");
+    assert_eq!(server.status(ended).await, "401 revoked", "{what}: this process refuses it at once");
     assert_eq!(server.status(other).await, "200", "{what}");
     assert!(degraded(server).await.contains("database file was replaced or removed"), "{what}");
     assert_eq!(server.metric(REPLACED).await, 1.0, "{what}");
 }
 
 #[tokio::test]
-async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
+async fn no_logout_succeeds_on_a_replaced_or_removed_file() {
     let damages: [(&str, &str, Damage); 6] = [
         ("removed", "sealjar.db", |file, away| fs::rename(file, away).expect("renames")),
         ("replaced by a copy", "sealjar.db", |file, away| {
@@ -56,7 +57,7 @@ async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
         }),
     ];
     for (what, name, damage) in damages {
-        // A list that is never stale, so that only what is stored is looked at.
+        // The list does not become stale, so this tests the writes only.
         let home = Home::with_settings(&["revocation.max_staleness=1h"]);
         let server = home.start();
         let [ended, other, late] =
@@ -81,7 +82,7 @@ async fn no_sign_out_succeeds_on_a_replaced_or_removed_file() {
 }
 
 #[tokio::test]
-async fn a_linked_database_is_looked_at_where_it_is() {
+async fn a_symlinked_database_is_watched_at_its_target() {
     let home = Home::with_settings(&["revocation.max_staleness=1h"]);
     fs::create_dir(home.path("data")).expect("makes");
     move_database(&home, "data");
@@ -92,8 +93,8 @@ async fn a_linked_database_is_looked_at_where_it_is() {
     assert_eq!(server.logout(&first).await, "200");
     home.add_user("bob");
     let doctor = home.run(&["doctor", "--json"]);
-    let said = text(&doctor.stdout);
-    assert!(said.contains("2 accounts"), "what is in the log only is seen: {said}");
+    let report = text(&doctor.stdout);
+    assert!(report.contains("2 accounts"), "the doctor reads the write-ahead log, too: {report}");
     fs::rename(home.path("data/sealjar.db-wal"), home.path("away")).expect("renames");
     refuses_to_store(&server, &second, &other, "behind a link").await;
     fs::rename(home.path("away"), home.path("data/sealjar.db-wal")).expect("renames");
@@ -101,12 +102,12 @@ async fn a_linked_database_is_looked_at_where_it_is() {
     fs::remove_file(home.path("sealjar.db")).expect("removes");
     fs::copy(home.path("data/sealjar.db"), home.path("other.db")).expect("copies");
     std::os::unix::fs::symlink("other.db", home.path("sealjar.db")).expect("links");
-    assert_eq!(server.logout(&other).await, "503 not-durable", "the link leads to another database");
+    assert_eq!(server.logout(&other).await, "503 not-durable", "the link points to another database");
     assert!(degraded(&server).await.contains("database file was replaced"));
 }
 
 #[tokio::test]
-async fn nothing_is_read_from_another_database_nor_after_it_is_gone() {
+async fn accounts_are_never_read_from_a_database_put_in_its_place() {
     let home = Home::with_settings(&["revocation.max_staleness=1h"]);
     let server = home.start();
     let session = server.login("alice").await;
@@ -119,11 +120,11 @@ async fn nothing_is_read_from_another_database_nor_after_it_is_gone() {
         fs::rename(home.path(&format!("{file}.other")), home.path(file)).expect("renames");
     }
     let body = Server::login_body("alice", PASSWORD);
-    let tries: Vec<_> =
+    let attempts: Vec<_> =
         (0..8).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
-    for attempt in tries {
-        let answer = Answer::of(attempt.await.expect("it ran").expect("an answer")).await;
-        assert_eq!(answer.verdict(), "503 store", "nobody is signed in by another database");
+    for attempt in attempts {
+        let answer = Answer::of(attempt.await.expect("it ran").expect("a response")).await;
+        assert_eq!(answer.verdict(), "503 store", "no login uses another database");
     }
     for file in files {
         fs::rename(home.path(&format!("{file}.away")), home.path(file)).expect("renames");
@@ -134,44 +135,44 @@ async fn nothing_is_read_from_another_database_nor_after_it_is_gone() {
     }
     let open = Path::new("/proc").join(server.pid().to_string()).join("fd");
     let open = fs::read_dir(open).expect("reads").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let gone: Vec<_> = open.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
-    assert!(gone.is_empty(), "connections to the other database are kept: {gone:?}");
+    let deleted: Vec<_> = open.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
+    assert!(deleted.is_empty(), "connections to the other database are still open: {deleted:?}");
     assert_eq!(server.logout(&session).await, "200");
     assert_eq!(degraded(&server).await, "[]");
 }
 
 #[tokio::test]
-async fn on_another_database_nobody_is_vouched_for() {
+async fn sessions_become_stale_on_a_replaced_database() {
     let home = Home::with_settings(&["revocation.max_staleness=1s"]);
     let server = home.start();
     let session = server.login("alice").await;
     fs::rename(home.path("sealjar.db"), home.path("away")).expect("renames");
-    // What a restored backup looks like. Commands write to it, and the server would never hear of them.
+    // Restoring a backup has the same effect. Commands write to the new file, and the server would never read their changes.
     fs::copy(home.path("away"), home.path("sealjar.db")).expect("copies");
-    let found = server.until_status(&session, "503 stale").await;
+    let elapsed = server.until_status(&session, "503 stale").await;
     let (status, body) = server.readiness().await;
-    assert_eq!(status, 503, "after {found:?}: {body}");
+    assert_eq!(status, 503, "after {elapsed:?}: {body}");
     assert!(body["degraded"].to_string().contains("database file was replaced"), "{body}");
 }
 
 #[tokio::test]
-async fn sign_outs_that_are_not_stored_for_5_s_are_told() {
+async fn logouts_not_stored_for_5_s_are_reported_as_degraded() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
     home.set_disk("fail");
     assert_eq!(server.logout(&session).await, "503 not-durable");
-    let mut told = String::new();
-    while told.is_empty() || told == "[]" {
-        told = degraded(&server).await;
+    let mut reported = String::new();
+    while reported.is_empty() || reported == "[]" {
+        reported = degraded(&server).await;
     }
-    assert!(told.contains("sign-outs are not stored since"), "{told}");
+    assert!(reported.contains("sign-outs are not stored since"), "{reported}");
     assert_eq!(server.metric("sealjar_degraded{what=\"sign-outs-not-stored\"}").await, 1.0);
     home.set_disk("works");
     while degraded(&server).await != "[]" {}
 }
 
-/// A shell command, with `$0` and `$@` for the server, that sees `lower` through an overlay at `merged`.
+/// Shell script that mounts an overlay of `lower` at `merged`, and then runs the server, which is `$0` and `$@`.
 const OVERLAY: &str =
     "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged && exec \"$0\" \"$@\"";
 
@@ -194,9 +195,9 @@ async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
         sessions.push(server.login("alice").await);
     }
     for session in &sessions[..3] {
-        assert_eq!(server.logout(session).await, "200", "the file was copied up by its first change");
+        assert_eq!(server.logout(session).await, "200", "the first change copied the file to the upper layer");
     }
-    // The mount is seen by the server alone.
+    // Only the server's mount namespace has the mount.
     let merged = Path::new("/proc")
         .join(server.pid().to_string())
         .join("root")

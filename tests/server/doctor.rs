@@ -1,4 +1,4 @@
-//! `sealjar doctor`: each thing that can be wrong is made wrong, and is found, with what to do about it.
+//! `sealjar doctor`: finds each fault that a test introduces, and prints a remedy.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,12 +16,12 @@ use crate::database::{open, run};
 use crate::faketime::faketime;
 use crate::harness::{Home, text, until};
 
-/// What depends on the machine that runs the tests: who runs them, who keeps its clock, how busy and how full it is.
-const OF_THE_MACHINE: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
+/// Checks whose result depends on the machine that runs the tests: its user, NTP, load and free disk space.
+const MACHINE_DEPENDENT: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
 const PROMISES: &str = include_str!("../../docs/security/promises.md");
 const SITE: [&str; 2] = ["--public-origin", "https://app.example.com"];
 
-/// A home in which nothing is wrong.
+/// Creates a home in which the doctor finds no fault.
 fn home() -> Home {
     Home::with_settings(&[
         "password.passes=5",
@@ -32,12 +32,13 @@ fn home() -> Home {
     ])
 }
 
-pub(crate) struct Found {
+/// Exit code and findings of `sealjar doctor --json`.
+pub(crate) struct Report {
     code: Option<i32>,
     findings: Vec<Value>,
 }
 
-impl Found {
+impl Report {
     fn of(output: &Output) -> Self {
         let report: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("no JSON: {}{}", text(&output.stdout), text(&output.stderr)));
@@ -50,34 +51,36 @@ impl Found {
         Self { code: output.status.code(), findings }
     }
 
+    /// Returns the levels of all findings of a check.
     pub(crate) fn levels(&self, check: &str) -> Vec<&str> {
-        let of_it = self.findings.iter().filter(|finding| finding["check"] == check);
-        of_it.map(|finding| finding["level"].as_str().expect("a level")).collect()
+        let of_check = self.findings.iter().filter(|finding| finding["check"] == check);
+        of_check.map(|finding| finding["level"].as_str().expect("a level")).collect()
     }
 
-    /// That the check came out like this, with these words in the remedy; and the code accordingly.
+    /// Asserts that the check has a finding of this level whose remedy contains `remedy`, and that the exit code fits the findings.
     #[track_caller]
-    pub(crate) fn has(&self, check: &str, level: &str, remedy: &str) {
-        let is_it = |finding: &&Value| {
-            let words = finding["remedy"].as_str().unwrap_or_default();
-            finding["check"] == check && finding["level"] == level && words.contains(remedy)
+    pub(crate) fn assert_has(&self, check: &str, level: &str, remedy: &str) {
+        let matches = |finding: &&Value| {
+            let text = finding["remedy"].as_str().unwrap_or_default();
+            finding["check"] == check && finding["level"] == level && text.contains(remedy)
         };
         let others: Vec<_> = self.findings.iter().filter(|finding| finding["level"] != "ok").collect();
         assert!(
-            self.findings.iter().any(|finding| is_it(&finding)),
-            "{check} is no {level} with {remedy:?}: {others:#?}"
+            self.findings.iter().any(|finding| matches(&finding)),
+            "{check} has no {level} with {remedy:?}: {others:#?}"
         );
         let problems = self.findings.iter().any(|finding| finding["level"] == "problem");
         assert_eq!(self.code, Some(i32::from(problems)));
     }
 }
 
-/// Without core dumps, as the server should be.
+/// Returns the doctor command, run without core dumps, as the server should run.
 fn command(home: &Home, arguments: &[&str]) -> Command {
-    limited(home, "-c 0", arguments)
+    command_with_ulimit(home, "-c 0", arguments)
 }
 
-fn limited(home: &Home, option: &str, arguments: &[&str]) -> Command {
+/// Returns the doctor command, run with these options of `ulimit`.
+fn command_with_ulimit(home: &Home, option: &str, arguments: &[&str]) -> Command {
     let doctor = home.command(&[&["doctor", "--json"], arguments].concat());
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit {option} && exec \"$0\" \"$@\"")]).arg(doctor.get_program());
@@ -85,15 +88,16 @@ fn limited(home: &Home, option: &str, arguments: &[&str]) -> Command {
     command
 }
 
-pub(crate) fn doctor(home: &Home, arguments: &[&str]) -> Found {
-    Found::of(&command(home, arguments).output().expect("runs"))
+pub(crate) fn doctor(home: &Home, arguments: &[&str]) -> Report {
+    Report::of(&command(home, arguments).output().expect("runs"))
 }
 
-fn doctor_at(home: &Home, offset: &str, arguments: &[&str]) -> Found {
-    Found::of(&command(home, arguments).envs(faketime(offset, home)).output().expect("runs"))
+/// Runs the doctor with this offset of the wall clock.
+fn doctor_at(home: &Home, offset: &str, arguments: &[&str]) -> Report {
+    Report::of(&command(home, arguments).envs(faketime(offset, home)).output().expect("runs"))
 }
 
-/// The key files, of which a new home has one.
+/// Returns the paths of the key files. A new home has one.
 fn key_files(home: &Home) -> Vec<PathBuf> {
     let entries = fs::read_dir(home.path("keys")).expect("a directory").map(|entry| entry.expect("an entry").path());
     entries.filter(|path| path.extension() == Some(OsStr::new("key"))).collect()
@@ -107,8 +111,8 @@ fn copy_key(home: &Home, to: &str) {
     fs::copy(key_file(home), home.path(to)).expect("copied");
 }
 
-/// A remedy, with the path of the home: whoever pastes it into a shell is in another directory.
-fn in_home(home: &Home, remedy: &str) -> String {
+/// Replaces `HOME` in a remedy with the path of the home. Remedies have absolute paths, so that they work in any directory.
+fn with_home_path(home: &Home, remedy: &str) -> String {
     let path = home.path("");
     remedy.replace("HOME", path.to_str().expect("text").trim_end_matches('/'))
 }
@@ -117,82 +121,89 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
 }
 
-/// Everything below the directory that a change would show in.
-fn traces(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64)> {
+/// Returns mode, size and modification time of everything below the directory. Any change shows in one of them.
+fn snapshot(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, i64)> {
     let mut found = BTreeMap::new();
     for path in fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {
-        let facts = fs::metadata(&path).expect("there");
-        if facts.is_dir() {
-            found.extend(traces(&path));
+        let metadata = fs::metadata(&path).expect("the entry exists");
+        if metadata.is_dir() {
+            found.extend(snapshot(&path));
         }
-        found.insert(path, (facts.mode(), facts.len(), facts.mtime(), facts.mtime_nsec()));
+        found.insert(path, (metadata.mode(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
     }
     found
 }
 
-/// A home whose database is one file, as a server that was stopped leaves it.
-async fn home_at_rest() -> Home {
+/// Creates a home whose database is a single file, as after the regular exit of a server.
+async fn home_with_closed_database() -> Home {
     let home = home();
     let mut database = open(&home, "sealjar.db").await;
     run(&mut database, "PRAGMA wal_checkpoint(TRUNCATE)").await;
-    database.close().await.expect("closes, the last that has it open");
+    database.close().await.expect("closes the last connection");
     assert!(!home.path("sealjar.db-wal").exists());
     home
 }
 
 #[tokio::test]
-async fn a_sound_home_is_well_and_looking_changes_nothing() {
-    let home = home_at_rest().await;
-    let before = traces(&home.path(""));
-    let found = doctor(&home, &[]);
-    assert_eq!(traces(&home.path("")), before);
-    for finding in &found.findings {
+async fn a_correct_setup_has_no_findings_and_is_not_changed() {
+    let home = home_with_closed_database().await;
+    let before = snapshot(&home.path(""));
+    let report = doctor(&home, &[]);
+    assert_eq!(snapshot(&home.path("")), before);
+    for finding in &report.findings {
         let check = finding["check"].as_str().expect("a name");
         let expected = if check == "server.ready" { "skipped" } else { "ok" };
-        assert!(finding["level"] == expected || OF_THE_MACHINE.contains(&check), "{finding}");
+        assert!(finding["level"] == expected || MACHINE_DEPENDENT.contains(&check), "{finding}");
         let needs_remedy = finding["level"] == "warning" || finding["level"] == "problem";
         assert_eq!(finding["remedy"].is_string(), needs_remedy, "{finding}");
         assert!(finding["found"].as_str().is_some_and(|found| !found.is_empty()), "{finding}");
         assert_eq!(finding.as_object().expect("an object").len(), 4);
-        assert!(check == "config" || PROMISES.contains(&format!("`{check}`")), "{check} belongs to no promise");
+        assert!(
+            check == "config" || PROMISES.contains(&format!("`{check}`")),
+            "{check} is not named in docs/security/promises.md"
+        );
     }
-    assert_eq!(found.code, Some(0));
+    assert_eq!(report.code, Some(0));
 }
 
 #[test]
-fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
+fn checks_readiness_and_keys_of_a_running_server() {
     let home = home();
     let mut server = home.start_with(&["--set", "http.shutdown_delay=10m"], &[]);
     let admin = server.admin.clone();
-    until("it has reported its keys", || {
-        let found = doctor(&home, &["--admin-listen", &admin]);
+    until("the server has reported its keys", || {
+        let report = doctor(&home, &["--admin-listen", &admin]);
         let one = |finding: &Value| finding["found"].as_str().expect("text").starts_with("1 live node,");
-        found.levels("server.ready") == ["ok"] && found.findings.iter().any(one)
+        report.levels("server.ready") == ["ok"] && report.findings.iter().any(one)
     });
-    // Another ring than the node's.
+    // A key ring that differs from the ring of the node.
     home.ok(&["keys", "init", "--keys", "other"]);
-    doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).has("store.nodes", "problem", "sealjar keys status");
+    doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).assert_has(
+        "store.nodes",
+        "problem",
+        "sealjar keys status",
+    );
     assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
-    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "told to stop");
+    doctor(&home, &["--admin-listen", &admin]).assert_has("server.ready", "problem", "told to stop");
 }
 
 #[test]
-fn what_answers_in_the_place_of_the_server_is_none() {
+fn another_program_on_the_admin_port_is_a_problem() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let other = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the doctor comes");
+        let (mut stream, _) = listener.accept().expect("the doctor connects");
         let _ = stream.read(&mut [0; 1024]);
         stream.write_all(b"SSH-2.0-other\r\n").expect("written");
     });
-    doctor(&home(), &["--admin-listen", &address]).has("server.ready", "problem", "http.admin_listen");
+    doctor(&home(), &["--admin-listen", &address]).assert_has("server.ready", "problem", "http.admin_listen");
     other.join().expect("it answered");
 }
 
 #[test]
-fn settings_that_are_weak_or_do_not_fit_are_found() {
+fn weak_or_inconsistent_settings_are_found() {
     let home = home();
     let site = |settings: &[&'static str]| -> Vec<&'static str> {
         SITE.into_iter().chain(settings.iter().flat_map(|setting| ["--set", setting])).collect()
@@ -265,19 +276,19 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (set("password.passes=6"), "password.stored", "warning", "next sign-in"),
         (set("password.memory_budget_kib=4000000000"), "password.memory_budget_kib", "warning", "lower"),
     ] {
-        let found = doctor(&home, &arguments);
-        found.has(check, level, remedy);
-        assert_eq!(found.levels("keys.active"), ["ok"], "whatever else is wrong: {arguments:?}");
+        let report = doctor(&home, &arguments);
+        report.assert_has(check, level, remedy);
+        assert_eq!(report.levels("keys.active"), ["ok"], "the other checks still run: {arguments:?}");
     }
     let dumpable = ["--set", "process.dumpable=true"];
-    let shell = Found::of(&limited(&home, "-S -c 1", &dumpable).output().expect("runs"));
-    shell.has("process.core_dumps", "warning", "LimitCORE=0");
+    let shell = Report::of(&command_with_ulimit(&home, "-S -c 1", &dumpable).output().expect("runs"));
+    shell.assert_has("process.core_dumps", "warning", "LimitCORE=0");
 }
 
 #[test]
-fn a_value_that_cannot_be_used_hides_nothing_about_the_rest() {
+fn an_invalid_setting_does_not_hide_other_checks() {
     let home = home();
-    for (setting, meant) in [
+    for (setting, hint) in [
         ("no.such=setting", "sealjar config --explain"),
         ("session.idel=5m", "did you mean session.idle?"),
         ("session.idle=5", "--explain session.idle"),
@@ -285,10 +296,10 @@ fn a_value_that_cannot_be_used_hides_nothing_about_the_rest() {
         ("log.level=warning", "--explain log.level"),
         ("http.listen=nowhere", "--explain http.listen"),
     ] {
-        let found = doctor(&home, &["--set", setting]);
-        found.has("config", "problem", meant);
-        assert_eq!(found.levels("config"), ["problem"], "{setting}");
-        assert_eq!((found.levels("keys.active"), found.levels("store.whole")), (vec!["ok"], vec!["ok"]), "{setting}");
+        let report = doctor(&home, &["--set", setting]);
+        report.assert_has("config", "problem", hint);
+        assert_eq!(report.levels("config"), ["problem"], "{setting}");
+        assert_eq!((report.levels("keys.active"), report.levels("store.whole")), (vec!["ok"], vec!["ok"]), "{setting}");
     }
     let both = ["--set", "session.idle=5", "--set", "no.such=setting"];
     assert_eq!(doctor(&home, &both).levels("config"), ["problem", "problem"]);
@@ -297,7 +308,7 @@ fn a_value_that_cannot_be_used_hides_nothing_about_the_rest() {
 }
 
 #[test]
-fn warnings_fail_if_strict_and_a_bad_configuration_fails_apart() {
+fn strict_fails_on_warnings_and_a_bad_configuration_exits_78() {
     let home = home();
     let code = |arguments: &[&str]| command(&home, arguments).output().expect("runs").status.code();
     assert_eq!(code(&["--set", "log.level=off"]), Some(0));
@@ -306,9 +317,9 @@ fn warnings_fail_if_strict_and_a_bad_configuration_fails_apart() {
 }
 
 #[test]
-fn finds_what_is_wrong_with_key_files_and_everything_else() {
-    type Harm = fn(&Home);
-    let cases: [(Harm, &str, &str, &str); 11] = [
+fn damaged_key_files_are_found_and_other_checks_still_run() {
+    type Fault = fn(&Home);
+    let cases: [(Fault, &str, &str, &str); 11] = [
         (|home| chmod(&home.path("keys"), 0o755), "keys.directory", "warning", "chmod 700 HOME/keys"),
         (|home| chmod(&home.path("keys"), 0o770), "keys.directory", "problem", "chmod 700 HOME/keys"),
         (|home| chmod(&home.path("keys"), 0o777), "keys.directory", "problem", "chmod 700 HOME/keys"),
@@ -331,57 +342,57 @@ fn finds_what_is_wrong_with_key_files_and_everything_else() {
             "first check whether a server uses these keys",
         ),
     ];
-    for (harm, check, level, remedy) in cases {
+    for (introduce_fault, check, level, remedy) in cases {
         let home = home();
-        harm(&home);
-        let found = doctor(&home, &[]);
-        found.has(check, level, &in_home(&home, remedy));
-        assert_eq!(found.levels("store.open"), ["ok"]);
+        introduce_fault(&home);
+        let report = doctor(&home, &[]);
+        report.assert_has(check, level, &with_home_path(&home, remedy));
+        assert_eq!(report.levels("store.open"), ["ok"]);
         if check == "keys.directory" {
-            assert_eq!(found.levels("keys.files"), ["ok"], "said once");
+            assert_eq!(report.levels("keys.files"), ["ok"], "reported once");
         }
     }
 }
 
 #[test]
-fn keys_that_are_old_left_behind_or_spent_are_found() {
+fn old_unused_and_retired_keys_are_found() {
     let home = home();
     assert_eq!(doctor_at(&home, "+89d", &[]).levels("keys.age"), ["ok"]);
-    doctor_at(&home, "+91d", &[]).has("keys.age", "warning", "sealjar keys rotate");
+    doctor_at(&home, "+91d", &[]).assert_has("keys.age", "warning", "sealjar keys rotate");
     let every = ["--set", "keys.rotate_every=30d"];
     assert_eq!(doctor_at(&home, "+31d", &every).levels("keys.age"), ["ok"]);
-    doctor_at(&home, "+40d", &every).has("keys.age", "warning", "sealjar keys rotate");
-    // Made by a clock that is two hours ahead of this one.
+    doctor_at(&home, "+40d", &every).assert_has("keys.age", "warning", "sealjar keys rotate");
+    // The key was created by a clock that is two hours ahead of the present clock.
     let early = doctor_at(&home, "-2h", &[]);
-    early.has("clock.keys", "problem", "NTP");
-    early.has("keys.active", "problem", "sealjar keys rotate --activate-in 0s");
+    early.assert_has("clock.keys", "problem", "NTP");
+    early.assert_has("keys.active", "problem", "sealjar keys rotate --activate-in 0s");
 
     home.ok(&["keys", "rotate", "--activate-in", "0s"]);
     assert_eq!(doctor_at(&home, "+89d", &[]).levels("keys.retired"), ["ok"]);
-    doctor_at(&home, "+91d", &[]).has("keys.retired", "warning", "sealjar keys prune");
+    doctor_at(&home, "+91d", &[]).assert_has("keys.retired", "warning", "sealjar keys prune");
 
     home.ok(&["keys", "rotate", "--activate-in", "60d"]);
-    doctor(&home, &[]).has("keys.published", "warning", "sealjar keys revoke");
+    doctor(&home, &[]).assert_has("keys.published", "warning", "sealjar keys revoke");
     let latest = home.keys().into_iter().find(|key| key["state"] == "published").expect("the new one");
     let path = home.path(&format!("keys/{}.key", latest["kid"].as_str().expect("an id")));
     let file = fs::read_to_string(&path).expect("read");
     let undated: Vec<&str> = file.lines().filter(|line| !line.starts_with("activates_at")).collect();
     fs::write(&path, undated.join("\n")).expect("written");
-    assert_eq!(doctor(&home, &[]).levels("keys.published"), ["ok"], "somebody may wait for it");
-    doctor_at(&home, "+2h", &[]).has("keys.published", "warning", "sealjar keys rotate --wait");
+    assert_eq!(doctor(&home, &[]).levels("keys.published"), ["ok"], "a `keys rotate --wait` may still be waiting");
+    doctor_at(&home, "+2h", &[]).assert_has("keys.published", "warning", "sealjar keys rotate --wait");
 }
 
 #[test]
-fn a_clock_behind_what_a_server_counted_on_is_found() {
+fn a_clock_behind_the_recorded_time_is_found() {
     let home = home();
     drop(home.start());
     assert_eq!(doctor(&home, &[]).levels("clock.store"), ["ok"]);
-    doctor_at(&home, "-2h", &[]).has("clock.store", "problem", "NTP");
+    doctor_at(&home, "-2h", &[]).assert_has("clock.store", "problem", "NTP");
 }
 
 #[tokio::test]
-async fn finds_what_is_wrong_with_the_database_and_everything_else() {
-    let harm = |statement: &'static str| {
+async fn a_damaged_database_is_found_and_other_checks_still_run() {
+    let with_statement = |statement: &'static str| {
         move |home: Home| async move {
             run(&mut open(&home, "sealjar.db").await, statement).await;
             home
@@ -417,14 +428,14 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
         ),
         ("UPDATE state SET pruned_through = unixepoch() + 7200", "clock.store", "problem", "docs/troubleshooting.md"),
     ] {
-        let home = harm(statement)(home()).await;
-        let found = doctor(&home, &[]);
-        found.has(check, level, remedy);
-        assert_eq!(found.levels("keys.active"), ["ok"]);
+        let home = with_statement(statement)(home()).await;
+        let report = doctor(&home, &[]);
+        report.assert_has(check, level, remedy);
+        assert_eq!(report.levels("keys.active"), ["ok"]);
     }
 
-    type Harm = fn(&Home);
-    let cases: [(Harm, &str, &str); 5] = [
+    type Fault = fn(&Home);
+    let cases: [(Fault, &str, &str); 5] = [
         (|home| chmod(&home.path("sealjar.db"), 0o644), "store.file", "chmod 600 HOME/sealjar.db"),
         (|home| chmod(&home.path("sealjar.db"), 0o620), "store.file", "chmod 600 HOME/sealjar.db"),
         (
@@ -443,27 +454,27 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
             "name that one as the store",
         ),
     ];
-    for (harm, check, remedy) in cases {
-        let home = home_at_rest().await;
-        harm(&home);
-        let found = doctor(&home, &[]);
-        found.has(check, "problem", &in_home(&home, remedy));
-        assert_eq!(found.levels("keys.active"), ["ok"]);
+    for (introduce_fault, check, remedy) in cases {
+        let home = home_with_closed_database().await;
+        introduce_fault(&home);
+        let report = doctor(&home, &[]);
+        report.assert_has(check, "problem", &with_home_path(&home, remedy));
+        assert_eq!(report.levels("keys.active"), ["ok"]);
     }
 
-    let home = home_at_rest().await;
-    damage(&home).await;
-    let found = doctor(&home, &[]);
-    found.has("store.whole", "problem", "sealjar store restored");
-    assert_eq!(found.levels("keys.active"), ["ok"]);
+    let home = home_with_closed_database().await;
+    damage_index(&home).await;
+    let report = doctor(&home, &[]);
+    report.assert_has("store.whole", "problem", "sealjar store restored");
+    assert_eq!(report.levels("keys.active"), ["ok"]);
 }
 
-/// Overwrites an index of the database, which nothing reads that only opens it.
-async fn damage(home: &Home) {
+/// Overwrites an index of the database. Opening the database does not read this index.
+async fn damage_index(home: &Home) {
     let mut database = open(home, "sealjar.db").await;
     let root = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'revocation_expires_at'");
     let root: i64 = root.fetch_one(&mut database).await.expect("an index");
-    database.close().await.expect("closes, the last that has it open");
+    database.close().await.expect("closes the last connection");
     let path = home.path("sealjar.db");
     let mut bytes = fs::read(&path).expect("read");
     let end = usize::try_from(root).expect("a page") * 4096;

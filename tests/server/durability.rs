@@ -1,4 +1,4 @@
-//! An answered sign-out is for good: through kill -9, failing disks, full disks and double clicks.
+//! A logout that got the response 200 is permanent, even after `kill -9`, a failing disk, a full disk or a double click.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,15 +9,16 @@ use crate::database;
 use crate::harness::{Home, Server, Session, client, until};
 
 #[tokio::test]
-async fn a_sign_out_survives_kill_9_right_after_its_answer() {
+async fn a_logout_survives_kill_9_right_after_its_response() {
     let home = Home::new();
     let server = home.start();
-    let (ended, live) = (server.login("alice").await, server.login("alice").await);
+    let ended = server.login("alice").await;
+    let live = server.login("alice").await;
     assert_eq!(server.logout(&ended).await, "200");
     server.kill();
     let server = home.start();
     assert_eq!(server.status(&ended).await, "401 revoked");
-    assert_eq!(server.status(&live).await, "200", "the others live on through a restart");
+    assert_eq!(server.status(&live).await, "200", "other sessions stay valid after a restart");
 }
 
 async fn sign_in_many(server: &Server<'_>, count: usize) -> Vec<Session> {
@@ -29,7 +30,7 @@ async fn sign_in_many(server: &Server<'_>, count: usize) -> Vec<Session> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_200_sign_outs_every_answered_one_survives_kill_9() {
+async fn of_200_logouts_every_confirmed_one_survives_kill_9() {
     const ALL: usize = 200;
     let home = Home::new();
     let server = home.start();
@@ -38,8 +39,8 @@ async fn of_200_sign_outs_every_answered_one_survives_kill_9() {
     let requests: Vec<_> = sessions
         .iter()
         .map(|session| {
-            let (answered, request) = (answered.clone(), client().post(server.url("/auth/logout")));
-            let request = request.header("cookie", session.cookie());
+            let answered = answered.clone();
+            let request = client().post(server.url("/auth/logout")).header("cookie", session.cookie());
             tokio::spawn(async move {
                 let done = request.send().await.is_ok_and(|response| response.status() == 200);
                 answered.fetch_add(usize::from(done), Ordering::AcqRel);
@@ -66,17 +67,18 @@ async fn of_200_sign_outs_every_answered_one_survives_kill_9() {
 }
 
 #[tokio::test]
-async fn a_failing_disk_is_a_503_and_the_session_is_dead_at_once() {
+async fn a_failing_disk_gives_503_and_the_session_is_refused_at_once() {
     for fault in ["fail", "full"] {
         let home = Home::new();
         let server = home.start_on_faulty_disk();
-        let (ended, other, third) =
-            (server.login("alice").await, server.login("alice").await, server.login("alice").await);
+        let ended = server.login("alice").await;
+        let other = server.login("alice").await;
+        let third = server.login("alice").await;
         home.set_disk(fault);
         for _ in 0..2 {
             let answer = server.post("/auth/logout", &ended.cookie()).await;
-            assert_eq!(answer.verdict(), "503 not-durable", "{fault}: and a retry does not take it for done");
-            assert!(answer.header("set-cookie").is_none(), "{fault}: the browser keeps what it needs to try again");
+            assert_eq!(answer.verdict(), "503 not-durable", "{fault}: a retry does not count as success");
+            assert!(answer.header("set-cookie").is_none(), "{fault}: the browser keeps the cookie, to try again");
             assert!(answer.json()["detail"].as_str().expect("text").contains("restart could bring it back"));
         }
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "503 not-durable");
@@ -84,7 +86,7 @@ async fn a_failing_disk_is_a_503_and_the_session_is_dead_at_once() {
         for session in [&ended, &other, &third] {
             assert_eq!(server.status(session).await, "401 revoked", "{fault}");
         }
-        assert_eq!(server.get("/protected", "x=y").await.verdict(), "401 missing", "other requests go on");
+        assert_eq!(server.get("/protected", "x=y").await.verdict(), "401 missing", "other requests are served");
         home.set_disk("works");
         assert_eq!(server.post("/auth/logout", &ended.cookie()).await.verdict(), "200", "{fault}: repaired");
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "200");
@@ -98,7 +100,7 @@ async fn a_failing_disk_is_a_503_and_the_session_is_dead_at_once() {
 }
 
 #[tokio::test]
-async fn uncommitted_sign_outs_are_committed_once_the_disk_works() {
+async fn uncommitted_logouts_are_committed_when_the_disk_works_again() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
@@ -107,39 +109,40 @@ async fn uncommitted_sign_outs_are_committed_once_the_disk_works() {
     home.set_disk("works");
     let database = format!("sqlite://{}", home.path("sealjar.db").display());
     let inspect = || home.run_with_input(&["inspect", "--store", &database], &session.0);
-    // A second process, which sees only what is committed.
+    // A second process reads only committed data.
     until("it is committed", || !inspect().status.success());
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_sign_out_waits_for_the_commit_of_the_first() {
+async fn a_second_logout_waits_for_the_commit_of_the_first() {
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
-    let (session, other) = (server.login("alice").await, server.login("alice").await);
+    let session = server.login("alice").await;
+    let other = server.login("alice").await;
     let third = server.login("alice").await;
     home.set_disk("hang");
     let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
     let first = click(session.cookie());
     server.wait_for("signing out");
-    // Its event is about the other session, because this one is signed out already.
+    // The event of the second request is about the third session, because the first session is logged out already.
     let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
     let second = click(format!("{}; {}", session.cookie(), third.cookie()));
     server.wait_for("signing out");
-    assert_eq!(server.status(&session).await, "401 revoked", "dead here already");
-    assert_eq!(server.status(&other).await, "200", "nobody else waits for the disk");
-    assert!(!first.is_finished() && !second.is_finished(), "neither is answered while the disk has not answered");
+    assert_eq!(server.status(&session).await, "401 revoked", "refused by this process at once");
+    assert_eq!(server.status(&other).await, "200", "no other session waits for the disk");
+    assert!(!first.is_finished() && !second.is_finished(), "neither gets a response before the disk responds");
     home.set_disk("works");
     for click in [first, second] {
-        assert_eq!(click.await.expect("it ran").expect("an answer").status(), 200);
+        assert_eq!(click.await.expect("it ran").expect("a response").status(), 200);
     }
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_is_a_503_after_a_while_and_never_a_success() {
+async fn a_hanging_disk_gives_503_after_a_timeout_and_never_200() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
@@ -150,70 +153,73 @@ async fn a_disk_that_hangs_is_a_503_after_a_while_and_never_a_success() {
     assert_eq!(server.logout(&session).await, "200");
 }
 
+/// Returns the number of entries in the log.
 async fn rows(home: &Home) -> i64 {
     let mut database = database::open(home, "sealjar.db").await;
     sqlx::query_scalar("SELECT count(*) FROM revocation").fetch_one(&mut database).await.expect("a number")
 }
 
-/// The commit is in the log with an expiry that counts from too early a time, so it must be made again before anybody is told.
+/// The entry of a late commit counts its expiry from too early a time. It must be committed again before the client gets 200.
 #[tokio::test]
-async fn a_commit_that_came_too_late_is_no_success() {
+async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
     let rows = async || rows(&home).await;
     home.set_disk("hang");
-    // Each takes as long as a commit may.
+    // Each of these requests lasts as long as the timeout of a commit.
     for _ in 0..2 {
         assert_eq!(server.logout(&session).await, "503 not-durable");
     }
-    // The commit that hangs succeeds, and every later one fails.
+    // The hanging commit succeeds now, and every later commit fails.
     home.set_disk("fail");
     while rows().await == 0 {}
-    let committed = Instant::now();
+    let committed_at = Instant::now();
     let is_read = async || {
         let (_, body) = server.readiness().await;
-        u128::from(body["staleness_ms"].as_u64().expect("a number")) < committed.elapsed().as_millis()
+        u128::from(body["staleness_ms"].as_u64().expect("a number")) < committed_at.elapsed().as_millis()
     };
     while !is_read().await {}
     for _ in 0..2 {
-        assert_eq!(server.logout(&session).await, "503 not-durable", "its follower has read the late row");
+        assert_eq!(server.logout(&session).await, "503 not-durable", "although the follower has read the late row");
     }
     home.set_disk("works");
     assert_eq!(server.logout(&session).await, "200");
     let committed = rows().await;
     assert_eq!(server.logout(&session).await, "200");
-    assert_eq!(rows().await, committed, "what is durable is not committed again");
+    assert_eq!(rows().await, committed, "a durable entry is not committed again");
     server.kill();
 
     let server = home.start();
     for _ in 0..3 {
         assert_eq!(server.logout(&session).await, "200");
     }
-    assert_eq!(rows().await, committed + 1, "another process commits what it has only read, once");
+    assert_eq!(rows().await, committed + 1, "another process commits an entry once if it has only read it");
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_does_not_keep_the_server_from_stopping() {
+async fn a_hanging_disk_does_not_prevent_a_shutdown() {
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
     home.set_disk("hang");
     assert_eq!(server.logout(&session).await, "503 not-durable");
     server.signal("TERM");
-    let why = server.wait_for("the server ended with an error");
-    assert!(why["error"].as_str().is_some_and(|error| error.starts_with("the last sign-outs did not reach the store")));
-    assert_eq!(server.exit_code(), Some(74), "and the failure is told to whoever started it");
+    let line = server.wait_for("the server ended with an error");
+    assert!(
+        line["error"].as_str().is_some_and(|error| error.starts_with("the last sign-outs did not reach the store"))
+    );
+    assert_eq!(server.exit_code(), Some(74), "the exit code reports the failure");
 }
 
 #[tokio::test]
-async fn a_sign_in_that_cannot_revoke_the_old_session_begins_none() {
+async fn a_login_that_cannot_revoke_the_old_session_begins_none() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let old = server.login("alice").await;
     home.set_disk("fail");
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let request = client().post(server.url("/auth/login")).header("cookie", old.cookie()).json(&body);
-    let answer = crate::harness::Answer::of(request.send().await.expect("an answer")).await;
+    let answer = crate::harness::Answer::of(request.send().await.expect("a response")).await;
     assert_eq!((answer.verdict().as_str(), answer.session), ("503 not-durable", None));
 }

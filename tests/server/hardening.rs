@@ -1,4 +1,4 @@
-//! The process is protected from others of its user, and changes nothing but its own directories.
+//! Process hardening: other processes of the same user cannot read the memory, and only our own directories can be changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,17 +9,18 @@ use crate::harness::{Answer, Home, Server, client, text};
 use crate::keys::owner::{SERVER, as_server, give, start_as_server};
 use crate::protocol::raw;
 
-/// The owner of the files that show a process's memory.
+/// Returns the owner of `/proc/PID/mem`. It is root if the process is not dumpable.
 fn owner_of_memory(pid: u32) -> u32 {
     fs::metadata(format!("/proc/{pid}/mem")).expect("it runs").uid()
 }
 
 #[tokio::test]
-async fn the_server_says_what_is_in_force_in_its_log_and_readyz() {
+async fn the_active_hardening_is_in_the_log_and_in_readyz() {
     let home = Home::new();
     for (settings, dumpable) in [(&[][..], false), (&["--set", "process.dumpable=true"], true)] {
         let server = home.start_with(settings, &[]);
-        let line = server.at_start.iter().find(|line| line["message"] == "hardening of the process").expect("a line");
+        let line =
+            server.startup_log.iter().find(|line| line["message"] == "hardening of the process").expect("a line");
         let (_, readiness) = server.readiness().await;
         assert_eq!((&line["dumpable"], &readiness["dumpable"]), (&dumpable.into(), &dumpable.into()));
         assert_eq!(line["landlock"], readiness["landlock"]);
@@ -35,19 +36,19 @@ async fn the_server_says_what_is_in_force_in_its_log_and_readyz() {
 
 #[test]
 fn a_demo_removes_its_directory_at_the_end() {
-    let place = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
     command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.args(["--set", "log.format=json"]).env("TMPDIR", place.path());
+    command.args(["--set", "log.format=json"]).env("TMPDIR", directory.path());
     let mut server = Server::run(command);
-    let found = || fs::read_dir(place.path()).expect("reads").count();
-    assert_eq!(found(), 1);
+    let entries = || fs::read_dir(directory.path()).expect("reads").count();
+    assert_eq!(entries(), 1);
     server.signal("INT");
-    assert_eq!((server.exit_code(), found()), (Some(0), 0));
+    assert_eq!((server.exit_code(), entries()), (Some(0), 0));
 }
 
 #[test]
-fn unix_sockets_are_made_replaced_and_removed() {
+fn unix_sockets_are_created_replaced_and_removed() {
     let home = Home::new();
     fs::create_dir(home.path("sockets")).expect("a directory");
     let flags = ["--listen", "unix:sockets/public", "--public-origin", "https://app.example.com"];
@@ -65,39 +66,39 @@ fn unix_sockets_are_made_replaced_and_removed() {
 }
 
 #[tokio::test]
-async fn the_admin_listener_is_asked_under_local_or_listed_names() {
+async fn the_admin_listener_accepts_only_local_or_listed_host_names() {
     let home = Home::new();
-    let file = |names: &str| {
+    let configure = |names: &str| {
         fs::write(home.path("sealjar.toml"), format!("[http]\nadmin_authorities = [{names}]\n")).expect("writes");
     };
-    file("\"sealjar.example\"");
+    configure("\"sealjar.example\"");
     let mut server = home.start_with(&["--config", "sealjar.toml"], &[]);
     let admin = server.admin.clone();
-    let ask = async |path: &str, host: &str| {
+    let get = async |path: &str, host: &str| {
         let request = client().get(format!("http://{admin}{path}")).header("host", host);
-        Answer::of(request.send().await.expect("an answer")).await
+        Answer::of(request.send().await.expect("a response")).await
     };
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         for host in ["127.0.0.1", "localhost:1", "sealjar:8081", "sealjar.example", "sealjar.example:8081"] {
-            assert_eq!(ask(path, host).await.status, 200, "{path} {host}");
+            assert_eq!(get(path, host).await.status, 200, "{path} {host}");
         }
-        assert_eq!(ask(path, "evil.example").await.verdict(), "421 misdirected", "{path}");
+        assert_eq!(get(path, "evil.example").await.verdict(), "421 misdirected", "{path}");
     }
-    let refused = ask("/metrics", "evil.example").await;
+    let refused = get("/metrics", "evil.example").await;
     assert!(refused.body.contains("http.admin_authorities") && !refused.body.contains("sealjar_"), "{}", refused.body);
-    assert_eq!(ask("/nowhere", "evil.example").await.status, 421);
+    assert_eq!(get("/nowhere", "evil.example").await.status, 421);
     let line = server.wait_for("a request to the admin listener named a host that is not listed");
     assert_eq!(line["host"], "evil.example", "{line}");
 
-    file("\"other.example:9\"");
+    configure("\"other.example:9\"");
     server.wait_for("the configuration changed");
-    assert_eq!(ask("/healthz", "sealjar.example").await.status, 421);
-    assert_eq!(ask("/healthz", "other.example").await.status, 421);
-    assert_eq!(ask("/healthz", "other.example:9").await.status, 200);
+    assert_eq!(get("/healthz", "sealjar.example").await.status, 421);
+    assert_eq!(get("/healthz", "other.example").await.status, 421);
+    assert_eq!(get("/healthz", "other.example:9").await.status, 200);
 }
 
 #[test]
-fn the_admin_listener_wants_one_host_but_in_http_1_0() {
+fn the_admin_listener_requires_one_host_except_in_http_1_0() {
     let home = Home::new();
     let server = home.start();
     for (request, status) in [
@@ -115,12 +116,12 @@ fn the_admin_listener_wants_one_host_but_in_http_1_0() {
     }
 }
 
-/// `tests/run` leaves this module out where there is no root or no `setpriv`.
-mod others {
+/// Tests that run processes as another user. `tests/run` skips them without root or `setpriv`.
+mod as_another_user {
     use super::*;
 
     #[tokio::test]
-    async fn nobody_of_the_same_user_reads_a_servers_memory() {
+    async fn other_processes_of_the_user_cannot_read_a_servers_memory() {
         let home = Home::new();
         let server = start_as_server(&home, &[]);
         assert_eq!(owner_of_memory(server.pid()), 0);
@@ -129,7 +130,7 @@ mod others {
         read.args([&format!("--reuid={SERVER}"), "--clear-groups", "cat", &environment]);
         let read = read.output().expect("setpriv runs");
         assert!(!read.status.success() && text(&read.stderr).contains("Permission denied"), "{}", text(&read.stderr));
-        // It works as usual without these files.
+        // The server works although it cannot read these files itself.
         let session = server.login("alice").await;
         assert_eq!(server.status(&session).await, "200");
         assert!(server.metric("sealjar_ready").await > 0.0);
@@ -140,18 +141,19 @@ mod others {
     }
 
     #[test]
-    fn nobody_of_the_same_user_reads_a_commands_memory() {
+    fn other_processes_of_the_user_cannot_read_a_commands_memory() {
         let home = Home::new();
         give(&home.path("."), SERVER, SERVER);
         for (setting, owner) in [("process.dumpable=false", 0), ("process.dumpable=true", SERVER)] {
             let mut add = as_server(&home, &home.command(&["users", "add", "bob", "--set", setting]));
             add.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-            // It waits for the password.
+            // The command waits for the password on standard input.
             let mut child = add.spawn().expect("setpriv runs");
             let program = home.path("sealjar");
-            let is_it = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe, &program));
-            crate::harness::until("setpriv became it", || is_it(child.id()));
-            crate::harness::until("it is protected or not", || owner_of_memory(child.id()) == owner);
+            let runs_program =
+                |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe, &program));
+            crate::harness::until("setpriv has executed the program", || runs_program(child.id()));
+            crate::harness::until("the memory has the expected owner", || owner_of_memory(child.id()) == owner);
             child.kill().expect("it runs");
             child.wait().expect("it ends");
         }

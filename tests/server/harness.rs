@@ -1,4 +1,6 @@
-//! A prepared home (keys, database, accounts) and a running server, both through the binary itself.
+//! A test directory with keys, a database and accounts ([`Home`]), and a running server ([`Server`]).
+//!
+//! Both use the binary that was built, as an operator does. `tests/cluster` and `tests/load` include this file, too.
 
 #[path = "../routes/answer.rs"]
 mod answer;
@@ -18,14 +20,14 @@ use tempfile::TempDir;
 pub(crate) use answer::{Answer, Session};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// Long enough for a loaded machine; a test that gets what it waits for never waits this long.
+/// Maximum time that a test waits for anything. It is long enough for a loaded machine; a successful test never takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Looks again and again until it holds; a failure, not an endless test, if it never does.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+/// Polls a condition until it is true. Fails the test if that takes longer than [`PATIENCE`].
+pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let started = tokio::time::Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "never came about: {what}");
+    while !is_true() {
+        assert!(started.elapsed() < PATIENCE, "timed out waiting until {what}");
     }
 }
 
@@ -40,8 +42,8 @@ impl Home {
         Self::with_settings(&[])
     }
 
-    /// Settings for every command run here, such as `session.idle=10s`. Hashing is as cheap as the server allows, and nothing limits
-    /// how often a test signs in.
+    /// Creates a home whose commands all run with these settings, such as `session.idle=10s`. Password hashing costs as little as
+    /// the server allows, and the number of logins is not limited.
     pub(crate) fn with_settings(settings: &[&str]) -> Self {
         let mut all = vec![
             "password.memory_kib=7168",
@@ -57,8 +59,8 @@ impl Home {
         home
     }
 
-    /// Uses another store from now on.
-    #[allow(dead_code, reason = "the binary `cluster` includes this file, too")]
+    /// Makes every later command use another store.
+    #[allow(dead_code, reason = "only `cluster`, which includes this file, uses this")]
     pub(crate) fn use_store(&mut self, url: &str) {
         self.settings.retain(|setting| !setting.starts_with("store="));
         self.settings.push(format!("store={url}"));
@@ -73,13 +75,13 @@ impl Home {
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
 
-    /// The home's settings come before the flags among the arguments. A later flag of a setting takes the place of an earlier
-    /// one, because the command refuses two that differ.
+    /// Returns the command with the home's settings inserted before the flags of `arguments`. If two flags set the same setting,
+    /// the earlier one is removed, because the program rejects two different values of a setting.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let flags = arguments.iter().position(|argument| argument.starts_with("--")).unwrap_or(arguments.len());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
         command.current_dir(self.directory.path()).args(&arguments[..flags]);
-        // Variables that are settings, or look like some.
+        // Environment variables that the program would read as settings.
         command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK").env_remove("SEALJAR_POSTGRES");
         let own = self.settings.iter().flat_map(|setting| ["--set", setting]);
         command.args(without_replaced(&own.chain(arguments[flags..].iter().copied()).collect::<Vec<_>>()));
@@ -90,7 +92,7 @@ impl Home {
         let mut command = self.command(arguments);
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().expect("the binary runs");
-        // A command that reads no input may be gone already.
+        // A command that reads no input may have exited already.
         let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
         child.wait_with_output().expect("the command ends")
     }
@@ -115,14 +117,14 @@ impl Home {
         self.start_with(&[], &[])
     }
 
-    /// Starts a server with these arguments and variables besides the home's own.
+    /// Starts a server with these arguments and variables in addition to the home's settings.
     pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Server<'_> {
         let mut command = self.serve(arguments);
         command.envs(environment.iter().copied());
         Server::run(command)
     }
 
-    /// Starts a server whose open files are limited by this option of `ulimit`, such as `-n 1000`.
+    /// Starts a server with a limit of open files, given as options of `ulimit`, such as `-n 1000`.
     pub(crate) fn start_with_ulimit(&self, option: &str) -> Server<'_> {
         let limited = |serve: &Command| {
             let mut command = Command::new("sh");
@@ -133,12 +135,12 @@ impl Home {
         self.start_by(limited, &[])
     }
 
-    /// Starts a server by another command that becomes it.
-    pub(crate) fn start_by(&self, by: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
-        Server::run(by(&self.serve(arguments)))
+    /// Starts a server through another command, which `wrap` makes from the server's command and which ends with an `exec` of it.
+    pub(crate) fn start_by(&self, wrap: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
+        Server::run(wrap(&self.serve(arguments)))
     }
 
-    /// On any free ports and with all of our log, unless the arguments say otherwise.
+    /// Returns the command of a server on free ports, with every line of our own log. Arguments can override both.
     fn serve(&self, arguments: &[&str]) -> Command {
         let mut all = vec!["serve"];
         for listen in ["--listen", "--admin-listen"] {
@@ -150,8 +152,8 @@ impl Home {
         self.command(&[&all, arguments].concat())
     }
 
-    /// The library to load so that the disk can be made to fail, built once per run.
-    pub(crate) fn disk_faults() -> &'static Path {
+    /// Returns the library that makes the disk fail when it is preloaded. It is compiled once per test run.
+    pub(crate) fn disk_fault_library() -> &'static Path {
         static LIBRARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
         let (_, library) = LIBRARY.get_or_init(|| {
             let directory = tempfile::tempdir().expect("a directory");
@@ -165,14 +167,14 @@ impl Home {
         library
     }
 
-    /// Starts a server whose disk fails as [`Home::set_disk`] says.
+    /// Starts a server whose disk behaves as [`Home::set_disk`] selects.
     pub(crate) fn start_on_faulty_disk(&self) -> Server<'_> {
         let fault = self.path("disk-fault");
-        let library = Self::disk_faults();
+        let library = Self::disk_fault_library();
         self.start_with(&[], &[("LD_PRELOAD", library.as_os_str()), ("DISK_FAULT", fault.as_os_str())])
     }
 
-    /// `fail`, `full`, `hang` or `works`; the file changes at once as a whole.
+    /// Selects how the disk behaves: `fail`, `full`, `hang` or `works`. The file that selects it is replaced atomically.
     pub(crate) fn set_disk(&self, fault: &str) {
         let new = self.path("disk-fault.new");
         std::fs::write(&new, fault).expect("writes");
@@ -180,7 +182,7 @@ impl Home {
     }
 }
 
-/// The arguments without each flag of a setting that a later one sets.
+/// Returns the arguments without the flags whose setting a later flag sets again.
 fn without_replaced<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     const FLAGS: [(&str, &str); 4] = [
         ("--listen", "http.listen"),
@@ -188,58 +190,63 @@ fn without_replaced<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
         ("--store", "store"),
         ("--keys", "keys.dir"),
     ];
-    // Each argument with its value, and the setting that both set.
-    let mut words: Vec<(Option<&str>, &[&str])> = Vec::new();
-    let mut at = 0;
-    while at < arguments.len() {
-        let rest = &arguments[at..];
+    // Each argument with its value, and the setting that it sets.
+    let mut groups: Vec<(Option<&str>, &[&str])> = Vec::new();
+    let mut index = 0;
+    while index < arguments.len() {
+        let rest = &arguments[index..];
         let setting = match rest {
             ["--set", value, ..] => value.split_once('=').map(|(setting, _)| setting),
-            [flag, _, ..] => FLAGS.iter().find(|(own, _)| own == flag).map(|(_, setting)| *setting),
+            [flag, _, ..] => FLAGS.iter().find(|(name, _)| name == flag).map(|(_, setting)| *setting),
             _ => None,
         };
         let length = 1 + usize::from(setting.is_some());
-        words.push((setting, &rest[..length]));
-        at += length;
+        groups.push((setting, &rest[..length]));
+        index += length;
     }
-    let is_replaced = |at: usize| {
-        let (setting, _) = words[at];
-        setting.is_some() && words[at + 1..].iter().any(|(later, _)| *later == setting)
+    let is_replaced = |index: usize| {
+        let (setting, _) = groups[index];
+        setting.is_some() && groups[index + 1..].iter().any(|(later, _)| *later == setting)
     };
-    (0..words.len()).filter(|at| !is_replaced(*at)).flat_map(|at| words[at].1.iter().copied()).collect()
+    (0..groups.len()).filter(|index| !is_replaced(*index)).flat_map(|index| groups[index].1.iter().copied()).collect()
 }
 
-/// A running server; killed when dropped.
+/// A running server. It is killed when this value is dropped.
 pub(crate) struct Server<'h> {
     _home: PhantomData<&'h Home>,
     child: Child,
     log: Receiver<Value>,
-    reading: Arc<LogGate>,
-    /// Lines that it logged until it listened.
-    pub(crate) at_start: Vec<Value>,
+    log_gate: Arc<LogGate>,
+    /// Log lines up to and including the line that reports the listeners.
+    pub(crate) startup_log: Vec<Value>,
+    /// Address of the public listener.
     pub(crate) public: String,
+    /// Address of the admin listener.
     pub(crate) admin: String,
 }
 
 impl Server<'_> {
-    /// Runs a command that becomes a server, and waits until it listens.
+    /// Runs a command that starts a server in the same process, and waits until the server listens.
     pub(crate) fn run(mut command: Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
-        let (log, reading) = follow(child.stderr.take().expect("piped"));
+        let (log, log_gate) = read_log_lines(child.stderr.take().expect("piped"));
         let mut server = Self {
             _home: PhantomData,
             child,
             log,
-            reading,
-            at_start: Vec::new(),
+            log_gate,
+            startup_log: Vec::new(),
             public: String::new(),
             admin: String::new(),
         };
-        server.at_start = server.lines_until("listening");
-        let line = server.at_start.last().expect("the line that was waited for");
+        server.startup_log = server.lines_until("listening");
+        let line = server.startup_log.last().expect("the line that was waited for");
         let address = |name: &str| line[name].as_str().expect("an address").to_owned();
-        (server.public, server.admin) = (address("public"), address("admin"));
+        let public = address("public");
+        let admin = address("admin");
+        server.public = public;
+        server.admin = admin;
         server
     }
 
@@ -251,22 +258,22 @@ impl Server<'_> {
         format!("http://{}{path}", self.public)
     }
 
-    /// Stops to read the log, after the next line at the latest; or goes on; or closes it.
-    pub(crate) fn read_log(&self, reading: Reading) {
-        self.reading.set(reading);
+    /// Pauses, resumes or ends the reading of the log. At most one more line is read before the change takes effect.
+    pub(crate) fn set_log_reader(&self, state: LogReader) {
+        self.log_gate.set(state);
     }
 
-    /// Every line of the log up to one whose message contains `text`.
+    /// Returns every log line up to and including the first whose message contains `text`.
     pub(crate) fn lines_until(&mut self, text: &str) -> Vec<Value> {
         let mut lines: Vec<Value> = Vec::new();
-        let is_it = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
-        while !lines.last().is_some_and(is_it) {
+        let matches = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
+        while !lines.last().is_some_and(matches) {
             lines.push(self.next_line(text));
         }
         lines
     }
 
-    /// The next line of the log, while one about `what` is waited for.
+    /// Returns the next log line. `what` is the text that the test waits for, and is used in the panic message.
     fn next_line(&mut self, what: &str) -> Value {
         self.log.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => panic!("no log line with {what:?}"),
@@ -286,14 +293,14 @@ impl Server<'_> {
         self.wait_for_line(name, |line| line["target"] == "sealjar::audit" && line["event"] == name)
     }
 
-    /// The subjects of all audit events of this name, to the last line of a server that stops.
-    pub(crate) fn events_until_the_end(&mut self, name: &str) -> Vec<String> {
+    /// Returns the subjects of all audit events of this name up to the last log line of a server that is stopping.
+    pub(crate) fn events_until_exit(&mut self, name: &str) -> Vec<String> {
         let mut subjects = Vec::new();
         loop {
             let line = match self.log.recv_timeout(PATIENCE) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => return subjects,
-                Err(RecvTimeoutError::Timeout) => panic!("the server does not end"),
+                Err(RecvTimeoutError::Timeout) => panic!("the server does not exit"),
             };
             if line["target"] == "sealjar::audit" && line["event"] == name {
                 subjects.push(line["sub"].as_str().expect("a subject").to_owned());
@@ -301,24 +308,24 @@ impl Server<'_> {
         }
     }
 
-    /// The next audit event of this name, if it is there already.
-    pub(crate) fn event_so_far(&mut self, name: &str) -> Option<Value> {
+    /// Returns the next audit event of this name if it was logged already. Does not wait.
+    pub(crate) fn try_event(&mut self, name: &str) -> Option<Value> {
         self.log.try_iter().find(|line| line["target"] == "sealjar::audit" && line["event"] == name)
     }
 
-    fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    fn wait_for_line(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let started = tokio::time::Instant::now();
         loop {
             let line = self.next_line(what);
-            if is_it(&line) {
+            if matches(&line) {
                 return line;
             }
-            // Others may come on and on.
+            // Other lines may arrive without end.
             assert!(started.elapsed() < PATIENCE, "no log line with {what:?}");
         }
     }
 
-    /// The messages of all log lines up to one that contains `text`.
+    /// Returns the messages of all log lines up to and including the first that contains `text`.
     pub(crate) fn messages_until(&mut self, text: &str) -> Vec<String> {
         let mut messages = Vec::new();
         while !messages.last().is_some_and(|last: &String| last.contains(text)) {
@@ -333,21 +340,22 @@ impl Server<'_> {
         assert!(sent.expect("sh runs").success());
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills the process with SIGKILL, and waits until it has exited.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
-    /// Sends a signal again and again until the process ends: two that come at once may count as one.
-    pub(crate) fn exit_code_under(&mut self, signal: &str) -> Option<i32> {
+    /// Sends a signal repeatedly until the process exits, and returns the exit code. It is sent repeatedly because the kernel may
+    /// merge two pending signals into one.
+    pub(crate) fn exit_code_after_signals(&mut self, signal: &str) -> Option<i32> {
         while self.child.try_wait().expect("it runs").is_none() {
             self.signal(signal);
         }
         self.exit_code()
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits until the process exits, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().expect("it ends").code()
     }
@@ -358,35 +366,35 @@ impl Server<'_> {
 
     pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
-        let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("an answer");
+        let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("a response");
         let answer = Answer::of(response).await;
         assert_eq!(answer.verdict(), "200");
         answer.session.expect("a session cookie")
     }
 
     pub(crate) async fn get(&self, path: &str, cookie: &str) -> Answer {
-        Answer::of(client().get(self.url(path)).header("cookie", cookie).send().await.expect("an answer")).await
+        Answer::of(client().get(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
     }
 
     pub(crate) async fn post(&self, path: &str, cookie: &str) -> Answer {
-        Answer::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("an answer")).await
+        Answer::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
     }
 
-    /// The status and body of `/readyz`.
+    /// Returns the status and body of `/readyz`.
     pub(crate) async fn readiness(&self) -> (u16, Value) {
-        let answer = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("an answer");
+        let answer = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("a response");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
     }
 
-    /// The value of a metric, given with its labels.
+    /// Returns the value of a metric. `name` includes the labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let answer = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("an answer");
+        let answer = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("a response");
         let text = answer.text().await.expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no metric {name}")).parse().expect("a number")
     }
 
-    /// `200`, or the status and reason of a refusal.
+    /// Returns `200` for a valid session, or the status and reason of the refusal.
     pub(crate) async fn status(&self, session: &Session) -> String {
         self.get("/auth/status", &session.cookie()).await.verdict()
     }
@@ -395,8 +403,8 @@ impl Server<'_> {
         self.post("/auth/logout", &session.cookie()).await.verdict()
     }
 
-    /// Asks again and again until the session's verdict is this; the promise is one second, the test's patience is longer so
-    /// that a loaded machine does not fail it, and the time taken is returned.
+    /// Polls the status of the session until it is `verdict`, and returns the time that took. The documentation promises one
+    /// second; the test allows [`PATIENCE`], so that it does not fail on a loaded machine.
     pub(crate) async fn until_status(&self, session: &Session, verdict: &str) -> Duration {
         let started = tokio::time::Instant::now();
         loop {
@@ -404,7 +412,7 @@ impl Server<'_> {
             if found == verdict {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < PATIENCE, "{found} and not {verdict}");
+            assert!(started.elapsed() < PATIENCE, "the status is {found}, not {verdict}");
         }
     }
 }
@@ -417,7 +425,7 @@ impl Drop for Server<'_> {
     }
 }
 
-/// What libfaketime leaves behind in shared memory, if the process had it and was killed.
+/// Removes the shared memory that libfaketime does not free if its process is killed.
 pub(crate) fn remove_traces_of_faketime(pid: u32) {
     for trace in ["faketime_shm", "sem.faketime_sem"] {
         let _ = std::fs::remove_file(format!("/dev/shm/{trace}_{pid}"));
@@ -434,7 +442,7 @@ impl Answer {
 
 pub(crate) fn client() -> &'static reqwest::Client {
     thread_local! {
-        // One per test: a client's connections belong to the runtime that made them.
+        // One client per test: its connections belong to the Tokio runtime that created them.
         static CLIENT: &'static reqwest::Client = Box::leak(Box::new(
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client"),
         ));
@@ -446,43 +454,47 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether somebody reads the log.
+/// State of the thread that reads the server's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Reading {
+pub(crate) enum LogReader {
+    /// The thread reads every line.
     #[default]
-    On,
-    Stopped,
+    Active,
+    /// The thread reads nothing, so the pipe fills up.
+    Paused,
+    /// The thread has closed the pipe.
     Closed,
 }
 
-/// What the thread that reads the log asks before each line.
+/// Gate that the thread that reads the log passes before each line.
 #[derive(Default)]
 struct LogGate {
-    reading: Mutex<Reading>,
+    state: Mutex<LogReader>,
     changed: Condvar,
 }
 
 impl LogGate {
-    fn set(&self, reading: Reading) {
-        *self.reading.lock().expect("no panic") = reading;
+    fn set(&self, state: LogReader) {
+        *self.state.lock().expect("no panic") = state;
         self.changed.notify_one();
     }
 
-    /// Returns `false` if the log is to be closed.
+    /// Waits while the reader is paused. Returns `false` if the log is to be closed.
     fn wait(&self) -> bool {
-        let stopped = |reading: &mut Reading| *reading == Reading::Stopped;
-        let reading = self.changed.wait_while(self.reading.lock().expect("no panic"), stopped);
-        *reading.expect("no panic") == Reading::On
+        let is_paused = |state: &mut LogReader| *state == LogReader::Paused;
+        let state = self.changed.wait_while(self.state.lock().expect("no panic"), is_paused);
+        *state.expect("no panic") == LogReader::Active
     }
 }
 
-fn follow(stderr: impl std::io::Read + Send + 'static) -> (Receiver<Value>, Arc<LogGate>) {
+/// Reads the log in a thread, as JSON lines. A line that is not JSON becomes a message.
+fn read_log_lines(stderr: impl std::io::Read + Send + 'static) -> (Receiver<Value>, Arc<LogGate>) {
     let (sender, receiver) = channel();
     let gate = Arc::new(LogGate::default());
-    let reading = gate.clone();
+    let gate_of_thread = gate.clone();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        while gate.wait()
+        while gate_of_thread.wait()
             && let Some(line) = lines.next()
         {
             let line = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "message": line }));
@@ -491,5 +503,5 @@ fn follow(stderr: impl std::io::Read + Send + 'static) -> (Receiver<Value>, Arc<
             }
         }
     });
-    (receiver, reading)
+    (receiver, gate)
 }

@@ -1,4 +1,4 @@
-//! Keys rotated, revoked and broken under a running server.
+//! Keys that are rotated, revoked or damaged while a server runs.
 
 mod nodes;
 pub(crate) mod owner;
@@ -16,14 +16,15 @@ use tokio::time::Instant;
 
 use crate::harness::{Home, PATIENCE, Server, Session, client, text, until};
 
+/// Returns the id of the one active key.
 fn active(keys: &[Value]) -> String {
     let mut active = keys.iter().filter(|key| key["state"] == "active");
     let kid = active.next().expect("one is active")["kid"].as_str().expect("text").to_owned();
-    assert!(active.next().is_none(), "one at most");
+    assert!(active.next().is_none(), "at most one key is active");
     kid
 }
 
-/// The kid in a token: bytes 1 to 8.
+/// Returns the key id in a token: bytes 1 to 8 of the base64url text.
 fn kid_of(session: &Session) -> String {
     let digits = session.0[..12].bytes().map(|byte| match byte {
         b'A'..=b'Z' => byte - b'A',
@@ -37,31 +38,31 @@ fn kid_of(session: &Session) -> String {
     bytes[1..9].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes a key that seals at once; returns its id.
+/// Creates a key that is active immediately, and returns its id.
 fn rotate_at_once(home: &Home) -> String {
     let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     until_active(home, &kid);
     kid
 }
 
-/// Waits for the key to seal: two keys do not begin within one second.
+/// Waits until the key is active. That can take a second, because two keys never become active within the same second.
 fn until_active(home: &Home, kid: &str) {
-    until("the key seals", || active(&home.keys()) == kid);
+    until("the key is active", || active(&home.keys()) == kid);
 }
 
-/// Signs in until the server seals with this key.
-async fn sealed_with(server: &Server<'_>, kid: &str) -> Session {
+/// Logs in until the server seals with this key, and returns the last session.
+async fn login_sealed_with(server: &Server<'_>, kid: &str) -> Session {
     let started = Instant::now();
     loop {
         let fresh = server.login("alice").await;
         if kid_of(&fresh) == kid {
             return fresh;
         }
-        assert!(started.elapsed() < PATIENCE, "{kid} seals nothing");
+        assert!(started.elapsed() < PATIENCE, "the server does not seal with {kid}");
     }
 }
 
-/// A copy of the key directory for another node, which gets what is delivered and nothing else.
+/// Copies the key directory for another node, and returns its name. Later changes reach that node only through [`deliver`].
 fn copied_keys(home: &Home) -> String {
     std::fs::create_dir(home.path("other-keys")).expect("makes");
     for key in home.keys() {
@@ -70,7 +71,7 @@ fn copied_keys(home: &Home) -> String {
     "other-keys".to_owned()
 }
 
-/// Copies a key's file as it is now; there it is whole or not at all.
+/// Copies the present file of a key to another directory, atomically.
 fn deliver(home: &Home, kid: &str, directory: &str) {
     let name = format!("{kid}.key");
     let new = home.path(directory).join(".new");
@@ -79,19 +80,22 @@ fn deliver(home: &Home, kid: &str, directory: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
+async fn thirty_key_rotations_under_load_refuse_no_valid_session() {
     const ROTATIONS: usize = 30;
     let home = Home::with_settings(&["session.idle=10s", "session.absolute=1h"]);
     let server = home.start();
-    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let requests = Arc::new(AtomicUsize::new(0));
     let mut users = Vec::new();
     for _ in 0..4 {
-        let (stop, requests, url) = (stop.clone(), requests.clone(), server.url("/auth/status"));
+        let stop = stop.clone();
+        let requests = requests.clone();
+        let url = server.url("/auth/status");
         let mut session = server.login("alice").await;
         users.push(tokio::spawn(async move {
             while !stop.load(Ordering::Acquire) {
-                let response = client().get(&url).header("cookie", session.cookie()).send().await.expect("an answer");
-                assert_eq!(response.status(), 200, "signed out by a rotation");
+                let response = client().get(&url).header("cookie", session.cookie()).send().await.expect("a response");
+                assert_eq!(response.status(), 200, "a rotation logged the user out");
                 requests.fetch_add(1, Ordering::AcqRel);
                 session = Session::of(response.headers()).unwrap_or(session);
             }
@@ -101,7 +105,7 @@ async fn thirty_rotations_under_load_of_valid_sessions_refuse_nobody() {
     let mut sealed_by = Vec::new();
     for rotation in 0..ROTATIONS {
         let kid = rotate_at_once(&home);
-        let fresh = sealed_with(&server, &kid).await;
+        let fresh = login_sealed_with(&server, &kid).await;
         assert_eq!(server.status(&fresh).await, "200", "rotation {rotation}");
         sealed_by.push(kid);
     }
@@ -123,16 +127,16 @@ async fn a_revoked_key_ends_its_sessions_and_no_others() {
     let refused = home.run(&["keys", "revoke", &first]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("--replace"), "{}", text(&refused.stderr));
-    let successor = home.ok(&["keys", "revoke", &first, "--replace"]).trim().to_owned();
-    let took = server.until_status(&old, "401 invalid").await;
-    println!("the server followed after {took:?}");
+    let replacement = home.ok(&["keys", "revoke", &first, "--replace"]).trim().to_owned();
+    let elapsed = server.until_status(&old, "401 invalid").await;
+    println!("the server followed after {elapsed:?}");
     let fresh = server.login("alice").await;
-    assert_eq!(kid_of(&fresh), successor);
+    assert_eq!(kid_of(&fresh), replacement);
     assert_eq!(server.status(&fresh).await, "200");
 }
 
 #[tokio::test]
-async fn an_unreadable_ring_leaves_the_old_one_and_stops_a_start() {
+async fn an_unreadable_ring_keeps_the_old_one_and_prevents_a_start() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -167,7 +171,7 @@ async fn an_unreadable_ring_leaves_the_old_one_and_stops_a_start() {
     std::fs::rename(&key, home.path("hidden")).expect("renames");
     server.wait_for("the key ring cannot be read");
     start_fails_with("sealjar keys init");
-    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a key is never made because a read failed");
+    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a failed read never creates a key");
     assert_eq!(server.status(&session).await, "200");
     assert_eq!(server.status(&server.login("alice").await).await, "200");
 }
@@ -176,7 +180,7 @@ async fn an_unreadable_ring_leaves_the_old_one_and_stops_a_start() {
 async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old() {
     let home = Home::with_settings(&["keys.rotate_every=1s", "keys.activate_after=0s"]);
     let first = active(&home.keys());
-    // For this server it is an hour later.
+    // The clock of this server is an hour ahead, so the key is due for rotation.
     let mut server = home.start_with(&[], &crate::faketime::faketime("+1h", &home));
     let changed = server.wait_for("the key ring changed");
     assert!(changed["keys"].as_str().is_some_and(|keys| keys.contains(&first)), "the old key still opens");

@@ -13,11 +13,12 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     let server = home.start();
     for path in ["/healthz", "/readyz", "/metrics"] {
         let url = format!("http://{}{path}", server.admin);
-        assert_eq!(client().get(&url).send().await.expect("an answer").status(), 200);
-        assert_eq!(client().head(&url).send().await.expect("an answer").status(), 200);
+        assert_eq!(client().get(&url).send().await.expect("a response").status(), 200);
+        assert_eq!(client().head(&url).send().await.expect("a response").status(), 200);
         assert_eq!(server.get(path, "").await.verdict(), "404 not-found");
     }
-    let status = client().get(format!("http://{}/auth/status", server.admin)).send().await.expect("an answer").status();
+    let status =
+        client().get(format!("http://{}/auth/status", server.admin)).send().await.expect("a response").status();
     assert_eq!(status, 404);
 }
 
@@ -26,7 +27,7 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
 async fn no_dependency_logs_a_warning_at_the_start() {
     let home = Home::new();
     let server = home.start();
-    for line in &server.at_start {
+    for line in &server.startup_log {
         assert!(line["target"].as_str().is_some_and(|target| target.starts_with("sealjar")), "{line}");
     }
 }
@@ -56,11 +57,11 @@ async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
         .replace("max_life", "revoked_at = 2026-01-01T00:00:00Z\nmax_life");
     std::fs::write(&path, revoked).expect("writes");
     server.until_status(&session, "401 invalid").await;
-    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     assert_eq!(response.status(), 503);
     assert!(response.text().await.expect("a body").contains("no key opens tokens"));
     let body = Server::login_body("alice", PASSWORD);
-    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     assert_eq!(crate::harness::Answer::of(response).await.verdict(), "503 no-active-key");
 }
 
@@ -97,7 +98,7 @@ async fn is_unready_while_it_shuts_down_and_a_second_signal_ends_that() {
     let session = server.login("alice").await;
     server.signal("TERM");
     server.wait_for("stopping");
-    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     assert_eq!(response.status(), 503);
     assert_eq!(server.status(&session).await, "200", "requests are served until the delay is over");
     server.signal("TERM");
@@ -113,7 +114,7 @@ async fn a_request_that_never_ends_does_not_hold_up_a_second_signal() {
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");
     server.wait_for("stopping");
-    assert_eq!(server.exit_code_under("TERM"), Some(0));
+    assert_eq!(server.exit_code_after_signals("TERM"), Some(0));
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn a_flood_of_sign_ins_gets_503_and_live_sessions_go_on() {
         (0..50).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     let mut verdicts = Vec::new();
     for attempt in tries {
-        let response = attempt.await.expect("it ran").expect("an answer");
+        let response = attempt.await.expect("it ran").expect("a response");
         if response.status() == 503 {
             assert_eq!(response.headers()["retry-after"], "1");
         }
@@ -210,7 +211,7 @@ async fn a_stale_list_refuses_or_allows_sessions_as_configured() {
 
 /// What `/readyz` says of the age of the list.
 async fn staleness(server: &Server<'_>) -> Duration {
-    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     let ready: serde_json::Value = response.json().await.expect("JSON");
     Duration::from_millis(ready["staleness_ms"].as_u64().expect("a number"))
 }

@@ -181,7 +181,7 @@ fn a_library_cannot_be_made_to_fill_the_log() {
     let mut answer = Vec::new();
     while !answer.windows(8).any(|bytes| *bytes == ping[9..]) {
         let mut bytes = [0; 4096];
-        let length = stream.read(&mut bytes).expect("an answer");
+        let length = stream.read(&mut bytes).expect("a response");
         assert!(length > 0, "it goes on");
         answer.extend_from_slice(&bytes[..length]);
     }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Reading, Server, text, until};
+use crate::harness::{Home, LogReader, Server, text, until};
 use crate::log_flood::{request, send_many};
 
 /// A line for each request.
@@ -30,7 +30,7 @@ async fn flood(server: &Server<'_>) -> f64 {
 async fn a_log_that_nobody_reads_holds_up_no_request() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
-    server.read_log(Reading::Stopped);
+    server.set_log_reader(LogReader::Paused);
     flood(&server).await;
     let mut sids = Vec::new();
     for _ in 0..20 {
@@ -39,7 +39,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     }
     let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
     assert_eq!(server.metric("sealjar_log_lines_dropped_total{kind=\"audit\"}").await, 0.0);
-    server.read_log(Reading::On);
+    server.set_log_reader(LogReader::Active);
     // From then on there is room, and no line of the stop is dropped.
     let mut lines = server.lines_until("log lines were dropped");
     server.signal("TERM");
@@ -59,7 +59,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
 async fn a_stop_does_not_wait_for_ever_for_whoever_reads_the_log() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
-    server.read_log(Reading::Stopped);
+    server.set_log_reader(LogReader::Paused);
     flood(&server).await;
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
@@ -69,7 +69,7 @@ async fn a_stop_does_not_wait_for_ever_for_whoever_reads_the_log() {
 async fn a_log_that_was_closed_is_counted_and_goes_on() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
-    server.read_log(Reading::Closed);
+    server.set_log_reader(LogReader::Closed);
     // The thread that reads sees this line, and closes the pipe.
     let few = || assert_eq!(send_many(&server, &long_request(&server), 10), 10);
     few();

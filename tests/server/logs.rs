@@ -13,7 +13,7 @@ async fn failing(server: &Server<'_>, name: &str, value: &str) -> Answer {
     let body = Server::login_body("alice", "wrong password");
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     let post = client().post(server.url("/auth/login")).json(&body).header("traceparent", traceparent);
-    Answer::of(post.header(name, value).send().await.expect("an answer")).await
+    Answer::of(post.header(name, value).send().await.expect("a response")).await
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn logs_a_refused_token_with_the_request_id_of_the_proxy() {
         let id = format!("proxy{}", path.replace('/', "-"));
         let cookie = "__Host-sealjar=nonsense";
         let request = client().get(server.url(path)).header("cookie", cookie).header("x-request-id", &id);
-        let answer = Answer::of(request.send().await.expect("an answer")).await;
+        let answer = Answer::of(request.send().await.expect("a response")).await;
         assert_eq!((answer.verdict(), answer.header("x-request-id")), ("401 invalid".to_owned(), None), "{path}");
         assert_eq!(server.event("token-refused")["span"]["request_id"], id);
     }
@@ -69,15 +69,15 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
             let json = client.post(server.url("/auth/login")).json(&Server::login_body("alice", password));
             let form = client.post(server.url("/auth/login")).form(&[("login", "alice"), ("password", password)]);
             for request in [json, form] {
-                let answer = Answer::of(request.send().await.expect("an answer")).await;
+                let answer = Answer::of(request.send().await.expect("a response")).await;
                 assert!([verdict, "303"].contains(&answer.verdict().as_str()), "{}", answer.verdict());
                 let Some(session) = answer.session else { continue };
                 for path in ["/auth/status", "/auth/verify", "/auth/verify/-?role=a"] {
                     let request = client.get(server.url(path)).header("cookie", session.cookie());
-                    request.send().await.expect("an answer");
+                    request.send().await.expect("a response");
                 }
                 let request = client.post(server.url("/auth/logout")).header("cookie", session.cookie());
-                assert_eq!(Answer::of(request.send().await.expect("an answer")).await.verdict(), "200");
+                assert_eq!(Answer::of(request.send().await.expect("a response")).await.verdict(), "200");
                 assert_eq!(server.status(&session).await, "401 revoked");
                 secrets.push(session.cookie().split_once('=').expect("a name and a token").1.to_owned());
             }
@@ -105,13 +105,13 @@ async fn a_refusal_that_an_application_does_not_see_has_a_line() {
     let mut server = home.start_with(&settings, &[]);
     let body = Server::login_body("alice", PASSWORD);
     let post = client().post(server.url("/auth/login")).header("host", "app.example").json(&body);
-    let session = Answer::of(post.send().await.expect("an answer")).await.session.expect("a session");
+    let session = Answer::of(post.send().await.expect("a response")).await.session.expect("a session");
     let ask = |path: &str, fields: &[(&str, &str)]| {
         let request = client().get(server.url(path)).header("host", "app.example").header("cookie", session.cookie());
         let fields =
             [&[("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/reports?secret=1")], fields].concat();
         let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-        async move { request.send().await.expect("an answer").status().as_u16() }
+        async move { request.send().await.expect("a response").status().as_u16() }
     };
     assert_eq!(ask("/auth/verify/role=admin/-", &[("x-forwarded-method", "GET")]).await, 403);
     let posted = [("x-forwarded-method", "POST"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
@@ -126,7 +126,7 @@ async fn a_refusal_that_an_application_does_not_see_has_a_line() {
     assert_eq!((&line["origin"], &line["sec_fetch_site"]), (&json!("https://evil.example"), &json!("cross-site")));
     let request = client().post(server.url("/auth/logout")).header("host", "app.example");
     let request = request.header("origin", format!("https://evil.example/{}", "x".repeat(500)));
-    assert_eq!(request.send().await.expect("an answer").status(), 403);
+    assert_eq!(request.send().await.expect("a response").status(), 403);
     let line = server.wait_for("refused a request with 403 cross-site: another site may have sent it");
     assert_eq!((&line["path"], line["origin"].as_str().map(str::len)), (&json!("/auth/logout"), Some(128)));
 }
@@ -136,17 +136,17 @@ async fn a_proxy_that_is_not_trusted_or_says_too_little_is_named() {
     let home = Home::new();
     let mut server = home.start();
     for field in ["x-forwarded-for", "x-original-method"] {
-        client().get(server.url("/auth/login")).header(field, "x").send().await.expect("an answer");
+        client().get(server.url("/auth/login")).header(field, "x").send().await.expect("a response");
     }
     let line = server.wait_for("a proxy that is not trusted sent X-Forwarded or X-Original fields");
     assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
     drop(server);
     let mut server = home.start();
-    client().get(server.url("/auth/verify")).header("x-forwarded-host", "x").send().await.expect("an answer");
+    client().get(server.url("/auth/verify")).header("x-forwarded-host", "x").send().await.expect("a response");
     server.wait_for("a proxy that is not trusted sent X-Forwarded or X-Original fields");
     drop(server);
     let mut server = home.start_with(&["--set", "http.trusted_proxies=127.0.0.1"], &[]);
-    client().get(server.url("/auth/verify")).send().await.expect("an answer");
+    client().get(server.url("/auth/verify")).send().await.expect("a response");
     let line = server.wait_for("a trusted proxy did not say the method of the visitor's request");
     assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
 }
@@ -186,7 +186,7 @@ async fn every_answer_has_a_line_for_those_who_ask_for_it() {
         (&long, 404, &long[..256]),
     ] {
         let request = client().get(server.url(path)).header("x-forwarded-for", "203.0.113.9");
-        assert_eq!(request.header("x-request-id", "one").send().await.expect("an answer").status(), status, "{path}");
+        assert_eq!(request.header("x-request-id", "one").send().await.expect("a response").status(), status, "{path}");
         let line = server.wait_for("answered");
         assert_eq!((&line["target"], &line["level"]), (&json!("sealjar::access"), &json!("DEBUG")));
         let found = [&line["method"], &line["path"], &line["status"], &line["client"], &line["request_id"]];
@@ -194,7 +194,7 @@ async fn every_answer_has_a_line_for_those_who_ask_for_it() {
         assert!(line["ms"].is_u64() && !line.to_string().contains("secret"), "{line}");
     }
     let method = reqwest::Method::from_bytes("M".repeat(20_000).as_bytes()).expect("a token");
-    client().request(method, server.url("/auth/status")).send().await.expect("an answer");
+    client().request(method, server.url("/auth/status")).send().await.expect("a response");
     assert_eq!(server.wait_for("answered")["method"], "M".repeat(32));
 }
 

@@ -35,7 +35,7 @@ fn send(server: &Server<'_>, session: &Session, number: usize) -> impl Future<Ou
     let method = method.parse().expect("a method");
     let request = client().request(method, server.url(path)).header("cookie", session.cookie());
     let request = if told.is_empty() { request } else { request.header("x-forwarded-method", told) };
-    async { Answer::of(request.send().await.expect("an answer")).await }
+    async { Answer::of(request.send().await.expect("a response")).await }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +46,7 @@ async fn requests_in_parallel_and_lost_answers_end_no_session() {
     let mut session = server.login("alice").await;
     let mut changes = 0;
     for _ in 0..HOURS * 12 {
-        clock.pass(5);
+        clock.advance(5);
         let requests: Vec<_> = (0..AT_ONCE).map(|number| tokio::spawn(send(&server, &session, number))).collect();
         let mut renewed = Vec::new();
         for request in requests {
@@ -71,7 +71,7 @@ async fn only_gets_and_heads_renew_before_the_last_third() {
     let mut clock = Clock::of(&home);
     let session = server.login("alice").await;
     for (minutes, renewing) in [(4, [false; 6]), (1, [true, true, true, true, false, false]), (15, [true; 6])] {
-        clock.pass(minutes);
+        clock.advance(minutes);
         for (number, renews) in renewing.into_iter().enumerate() {
             let answer = send(&server, &session, number).await;
             assert_eq!(answer.session.is_some(), renews, "{:?} after {} min", REQUESTS[number], clock.minutes());
@@ -88,7 +88,7 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
     let mut jar = Jar(server.login("alice").await);
     let mut renewals = 0;
     for _ in 0..HOURS * 12 {
-        clock.pass(5);
+        clock.advance(5);
         let answer = send(&server, &jar.0, POST).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         if let Some(renewed) = answer.session {
@@ -106,17 +106,17 @@ async fn an_answer_that_comes_one_renewal_late_is_forgiven() {
     let server = start(&home);
     let mut clock = Clock::of(&home);
     let session = server.login("alice").await;
-    clock.pass(5);
+    clock.advance(5);
     let [mut jar, mut late] = [Jar(session.clone()), Jar(session)];
     for sibling in [&mut jar, &mut late] {
         assert_eq!(sibling.visit(&server).await, "200");
     }
-    clock.pass(5);
+    clock.advance(5);
     assert_eq!(jar.visit(&server).await, "200");
     // The other answer arrives only now, and replaces the cookie.
     jar = late;
     for _ in 0..3 {
         assert_eq!(jar.visit(&server).await, "200");
-        clock.pass(5);
+        clock.advance(5);
     }
 }

@@ -1,4 +1,6 @@
-//! The real binary, driven from outside: over HTTP, by its command line, by signals and by faults.
+//! Tests of the real binary: over HTTP, through the command line, with signals, and with injected faults.
+//!
+//! `harness` has the server and its directory. `tests/cluster` and `tests/load` include it, too.
 
 mod accounts;
 mod audit;
@@ -9,10 +11,10 @@ mod commands;
 mod copies;
 mod database;
 mod database_files;
+mod disconnects;
 mod doctor;
 mod durability;
 mod faketime;
-mod hang_ups;
 mod hardening;
 mod harness;
 mod keys;

@@ -1,4 +1,4 @@
-//! Memory of the process, as the kernel counts it.
+//! Memory use of the server process, as the kernel reports it.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use crate::harness::{Home, Server, until};
 
 const MIB: usize = 1 << 10;
-/// Memory of one hash.
+/// Memory for hashing one password.
 const HASH: usize = 19 * MIB;
 
-/// Returns the resident memory without the program file, in KiB.
+/// Returns the resident anonymous memory in KiB, that is, without mapped files.
 fn anonymous_kib(server: &Server<'_>) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("on Linux");
@@ -17,7 +17,7 @@ fn anonymous_kib(server: &Server<'_>) -> usize {
 }
 
 #[tokio::test]
-async fn hashing_takes_memory_when_needed_and_gives_it_back() {
+async fn hashing_allocates_memory_when_needed_and_frees_it() {
     let home = Home::with_settings(&["password.memory_kib=19456", "password.threads=8", "http.idle_timeout=61s"]);
     let server = home.start();
     let idle = anonymous_kib(&server);
@@ -25,10 +25,10 @@ async fn hashing_takes_memory_when_needed_and_gives_it_back() {
     for _ in 0..3 {
         server.login("alice").await;
         let used = anonymous_kib(&server) - idle;
-        assert!((HASH..HASH + 10 * MIB).contains(&used), "{used} KiB for logins one after the other");
+        assert!((HASH..HASH + 10 * MIB).contains(&used), "{used} KiB for sequential logins");
     }
-    // It is closed after 61 s, and the memory is free after 60 s.
+    // The server closes this connection after 61 s. By then it has freed the memory, which it does after 60 s.
     let mut silent = TcpStream::connect(&server.public).expect("connects");
     assert_eq!(silent.read(&mut [0]).expect("it ends"), 0);
-    until("the memory is given back", || anonymous_kib(&server) < idle + 10 * MIB);
+    until("the memory is freed", || anonymous_kib(&server) < idle + 10 * MIB);
 }

@@ -8,7 +8,7 @@ const TEMPORARY: &str = "for the first day";
 const NEW: &str = "a password of my own";
 
 async fn post(server: &Server<'_>, path: &str, body: Value) -> String {
-    Answer::of(client().post(server.url(path)).json(&body).send().await.expect("an answer")).await.verdict()
+    Answer::of(client().post(server.url(path)).json(&body).send().await.expect("a response")).await.verdict()
 }
 
 #[tokio::test]

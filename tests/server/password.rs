@@ -1,4 +1,4 @@
-//! A change of the password that a crash or a full disk meets. What else the routes do is tested in `tests/routes/password.rs`.
+//! Changes of the password during a crash or a disk fault. `tests/routes/password.rs` tests everything else about these routes.
 
 use serde_json::json;
 
@@ -9,30 +9,30 @@ const NEW: &str = "another password";
 async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) -> Answer {
     let body = json!({ "old_password": old, "new_password": new });
     let request = client().post(server.url("/auth/password")).header("cookie", session.cookie()).json(&body);
-    Answer::of(request.send().await.expect("an answer")).await
+    Answer::of(request.send().await.expect("a response")).await
 }
 
 async fn sign_in(server: &Server<'_>, password: &str) -> String {
     let request = client().post(server.url("/auth/login")).json(&Server::login_body("alice", password));
-    Answer::of(request.send().await.expect("an answer")).await.verdict()
+    Answer::of(request.send().await.expect("a response")).await.verdict()
 }
 
 #[tokio::test]
-async fn a_change_outlives_a_server_that_is_killed() {
+async fn a_password_change_survives_kill_9() {
     let home = Home::new();
     let server = home.start();
     let mine = server.login("alice").await;
     let other = server.login("alice").await;
     let request = client().post(server.url("/auth/reauthenticate")).header("cookie", mine.cookie());
-    let answer = Answer::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("an answer")).await;
+    let answer = Answer::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("a response")).await;
     assert_eq!(answer.verdict(), "200");
     let answer = change(&server, &answer.session.expect("a session"), PASSWORD, NEW).await;
     assert_eq!(answer.verdict(), "200");
     let fresh = answer.session.expect("a session");
     server.kill();
     let server = home.start();
-    for dead in [&mine, &other] {
-        assert_eq!(server.status(dead).await, "401 revoked");
+    for revoked in [&mine, &other] {
+        assert_eq!(server.status(revoked).await, "401 revoked");
     }
     assert_eq!(server.status(&fresh).await, "200");
     assert_eq!(sign_in(&server, PASSWORD).await, "401 credentials");
@@ -40,7 +40,7 @@ async fn a_change_outlives_a_server_that_is_killed() {
 }
 
 #[tokio::test]
-async fn nothing_is_changed_when_the_disk_fails() {
+async fn no_password_is_changed_when_the_disk_fails() {
     let home = Home::new();
     home.set_disk("works");
     let server = home.start_on_faulty_disk();

@@ -20,7 +20,7 @@ fn begin(address: &str, request: &[u8]) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.write_all(request).expect("sends");
     let mut answer = [0; "HTTP/1.1 200 ".len()];
-    stream.read_exact(&mut answer).expect("an answer");
+    stream.read_exact(&mut answer).expect("a response");
     (stream, text(&answer))
 }
 
@@ -117,11 +117,11 @@ async fn speaks_cleartext_http_2_with_cookies_split_over_fields() {
     let session = server.login("alice").await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     let request = client.get(server.url("/auth/status")).header("cookie", "a=1").header("cookie", session.cookie());
-    let response = request.header("cookie", "b=2").send().await.expect("an answer");
+    let response = request.header("cookie", "b=2").send().await.expect("a response");
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(Answer::of(response).await.verdict(), "200");
     let response = client.post(server.url("/auth/logout")).header("cookie", session.cookie()).send().await;
-    assert_eq!(response.expect("an answer").status(), 200);
+    assert_eq!(response.expect("a response").status(), 200);
     assert_eq!(server.status(&session).await, "401 revoked");
 }
 
@@ -226,7 +226,7 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     let (mut stream, leave) = begin(&server.public, head.as_bytes());
     stream.write_all(half.as_bytes()).expect("sends");
     let mut answer = [0; "Continue\r\n\r\nHTTP/1.1 413 ".len()];
-    stream.read_exact(&mut answer).expect("an answer");
+    stream.read_exact(&mut answer).expect("a response");
     assert_eq!(leave + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
     stream.write_all(format!("{rest}{style}").as_bytes()).expect("sends on");
     let mut answers = String::new();

@@ -18,12 +18,12 @@ fn write(home: &Home, text: &str) {
 /// What a request for this host is answered with.
 async fn verdict_at(server: &Server<'_>, host: &str) -> String {
     let request = client().get(server.url("/auth/status")).header("host", host);
-    Answer::of(request.send().await.expect("an answer")).await.verdict()
+    Answer::of(request.send().await.expect("a response")).await.verdict()
 }
 
 /// A line of `/metrics`.
 async fn metric(server: &Server<'_>, name: &str) -> f64 {
-    let response = client().get(format!("http://{}/metrics", server.admin)).send().await.expect("an answer");
+    let response = client().get(format!("http://{}/metrics", server.admin)).send().await.expect("a response");
     let text = response.text().await.expect("a body");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("listed");
     line.parse().expect("a number")
@@ -55,7 +55,7 @@ async fn a_changed_file_takes_effect_and_says_which_settings() {
         let fields = [("host", "b.example"), ("x-forwarded-for", "203.0.113.9")];
         let post = client().post(server.url("/auth/login")).json(&body);
         let post = fields.into_iter().fold(post, |post, (name, value)| post.header(name, value));
-        async move { Answer::of(post.send().await.expect("an answer")).await.verdict() }
+        async move { Answer::of(post.send().await.expect("a response")).await.verdict() }
     };
     assert_eq!(attempt("x".repeat(4096)).await, "413 too-large");
     assert_eq!(attempt("wrong password".to_owned()).await, "401 credentials");
@@ -77,7 +77,7 @@ async fn the_pages_change_their_title_and_home_but_not_their_logo() {
     let url = server.url("/auth/login");
     let page = async || {
         let request = client().get(&url).header("host", "a.example").header("accept", "text/html");
-        request.send().await.expect("an answer").text().await.expect("a page")
+        request.send().await.expect("a response").text().await.expect("a page")
     };
     let shown = page().await;
     assert!(shown.contains("<title>Sign in · Before</title>") && shown.contains("name=\"rd\" value=\"/before\""));
@@ -337,7 +337,7 @@ async fn the_form_of_clients_in_the_log_changes() {
         for (address, client_in_log) in ["203.0.113.9", "2001:db8:1:2::9"].into_iter().zip(clients) {
             let body = Server::login_body("alice", "wrong password");
             let post = client().post(server.url("/auth/login")).json(&body).header("x-forwarded-for", address);
-            assert_eq!(post.send().await.expect("an answer").status(), 401);
+            assert_eq!(post.send().await.expect("a response").status(), 401);
             assert_eq!(server.event("sign-in-failed")["client"], client_in_log, "{form}");
         }
     }
@@ -367,7 +367,7 @@ async fn proxies_that_are_everybody_are_warned_of() {
     write(&home, "[http]\ntrusted_proxies = [\"10.0.0.4\", \"0.0.0.0/0\"]\n");
     let mut server = home.start_with(&FILE, &[]);
     let is_warning = |line: &&serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains(WARNING));
-    let warned: Vec<_> = server.at_start.iter().filter(is_warning).map(|line| line["network"].clone()).collect();
+    let warned: Vec<_> = server.startup_log.iter().filter(is_warning).map(|line| line["network"].clone()).collect();
     assert_eq!(warned, ["0.0.0.0/0"]);
     for network in ["::/0", "128.0.0.0/1"] {
         write(&home, &format!("[http]\ntrusted_proxies = [\"{network}\"]\n"));
@@ -422,7 +422,7 @@ async fn the_level_of_the_log_changes() {
     server.wait_for("the configuration changed");
     server.login("alice").await;
     server.event("sign-in");
-    assert!(server.event_so_far("sign-in").is_none(), "the one in between was not logged");
+    assert!(server.try_event("sign-in").is_none(), "the one in between was not logged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -444,7 +444,7 @@ async fn no_request_of_a_live_session_fails_while_settings_change() {
     let mut server = home.start_with(&FILE, &[]);
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let login = client().post(server.url("/auth/login")).header("host", "a.example").json(&body);
-    let session = Session::of(login.send().await.expect("an answer").headers()).expect("a session");
+    let session = Session::of(login.send().await.expect("a response").headers()).expect("a session");
     let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let users: Vec<_> = ["/auth/status", "/protected", "/auth/verify", "/auth/logout/nowhere"]
         .into_iter()
@@ -454,7 +454,7 @@ async fn no_request_of_a_live_session_fails_while_settings_change() {
             tokio::spawn(async move {
                 while !stop.load(Ordering::Acquire) {
                     let request = client().get(&url).header("host", "a.example").header("cookie", &cookie);
-                    assert_eq!(request.send().await.expect("an answer").status(), expected, "{url}");
+                    assert_eq!(request.send().await.expect("a response").status(), expected, "{url}");
                     requests.fetch_add(1, Ordering::AcqRel);
                 }
             })

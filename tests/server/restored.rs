@@ -99,7 +99,7 @@ async fn a_login_with_a_later_session_of_the_account_shows_it() {
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "a check does not read the account");
     let login = Server::login_body("alice", PASSWORD);
     let login = client().post(server.url("/auth/login")).header("cookie", last.cookie()).json(&login);
-    assert_eq!(Answer::of(login.send().await.expect("an answer")).await.verdict(), "200");
+    assert_eq!(Answer::of(login.send().await.expect("a response")).await.verdict(), "200");
     alarms_until_restored(&home, server).await;
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::database;
 use crate::harness::{Home, PASSWORD, Server, Session, client, until};
-use crate::keys::unknown::made_up;
+use crate::keys::unknown::with_unknown_key;
 use crate::protocol::raw;
 
 /// Places for connections in most of these tests.
@@ -179,7 +179,7 @@ async fn the_admin_listener_is_held_open_likewise_and_has_no_proxies() {
     let server = home.start();
     let _held: Vec<_> = (0..PLACES).map(|_| Peer::connect(&server.admin)).collect();
     let health = client().get(format!("http://{}/healthz", server.admin)).timeout(AT_ONCE).send().await;
-    assert_eq!(health.expect("an answer").status(), 200);
+    assert_eq!(health.expect("a response").status(), 200);
 }
 
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -220,7 +220,7 @@ fn sign_in(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Session
 }
 
 async fn assert_signed_in(sign_in: SignIn) {
-    let response = sign_in.await.expect("it ran").expect("an answer");
+    let response = sign_in.await.expect("it ran").expect("a response");
     assert_eq!(response.status(), 200);
     assert!(Session::of(response.headers()).is_some());
 }
@@ -269,7 +269,7 @@ async fn a_newcomer_waits_for_sign_ins_and_takes_no_answer_away() {
 async fn sign_outs_with_made_up_keys_keep_no_places() {
     const ROUNDS: usize = 10;
     let home = home_with(PLACES, &[]);
-    let cookie = made_up(&home.start().login("alice").await).cookie();
+    let cookie = with_unknown_key(&home.start().login("alice").await).cookie();
     // Another, to which the client that signed in has no connection.
     let server = home.start();
     let host = &server.public;

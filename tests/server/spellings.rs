@@ -23,7 +23,7 @@ async fn statuses(client: &Client, server: &Server<'_>, session: &Session, path:
         [(Method::GET, ""), (Method::HEAD, ""), (Method::GET, "x=y"), (Method::POST, ""), (Method::POST, "x=y")]
     {
         let request = client.request(method, server.url(path)).header("cookie", session.cookie()).body(body);
-        found.push(request.send().await.expect("an answer").status().as_u16());
+        found.push(request.send().await.expect("a response").status().as_u16());
     }
     found
 }

@@ -40,7 +40,7 @@ async fn is_told_when_it_serves_and_when_it_stops() {
     let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", supervisor.path.as_os_str())]);
     assert_eq!(supervisor.next(), ["READY=1", "STATUS=serving"]);
     // It is what it said: both listeners answer at the first try.
-    let ready = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("an answer");
+    let ready = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     assert_eq!(ready.status(), 200);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");

@@ -1,4 +1,5 @@
-//! Two servers on one SQLite file, as during a restart without a gap: they follow each other's log, as nodes on PostgreSQL do.
+//! Two servers on one SQLite file, as during a restart without downtime. They follow the log of the database, as nodes on
+//! PostgreSQL do.
 
 use crate::harness::{Home, Server, Session};
 
@@ -8,32 +9,32 @@ async fn two_servers_on_one_file_follow_each_other() {
     let first = home.start();
     let second = home.start();
     for _ in 0..5 {
-        for (here, there) in [(&first, &second), (&second, &first)] {
-            let session = here.login("alice").await;
-            assert_eq!(there.status(&session).await, "200", "they have the same keys");
-            assert_eq!(here.logout(&session).await, "200");
-            there.until_status(&session, "401 revoked").await;
+        for (server, other) in [(&first, &second), (&second, &first)] {
+            let session = server.login("alice").await;
+            assert_eq!(other.status(&session).await, "200", "they have the same keys");
+            assert_eq!(server.logout(&session).await, "200");
+            other.until_status(&session, "401 revoked").await;
         }
     }
-    // At the same time: SQLite lets one writer in after the other.
-    let of_first = ten(&first).await;
-    let of_second = ten(&second).await;
-    tokio::join!(log_out(&first, &of_first), log_out(&second, &of_second));
+    // Both log out at the same time. SQLite serializes the writers.
+    let first_sessions = ten_logins(&first).await;
+    let second_sessions = ten_logins(&second).await;
+    tokio::join!(log_out(&first, &first_sessions), log_out(&second, &second_sessions));
     let last = first.login("alice").await;
     home.ok(&["revoke", "--user", "alice"]);
     second.until_status(&last, "401 revoked").await;
     first.until_status(&last, "401 revoked").await;
     first.kill();
     let third = home.start();
-    for session in &of_second {
+    for session in &second_sessions {
         second.until_status(session, "401 revoked").await;
     }
-    for session in of_first.iter().chain(&of_second) {
-        assert_eq!(third.status(session).await, "401 revoked", "nothing is lost if one is killed");
+    for session in first_sessions.iter().chain(&second_sessions) {
+        assert_eq!(third.status(session).await, "401 revoked", "no logout is lost if one server is killed");
     }
 }
 
-async fn ten(server: &Server<'_>) -> Vec<Session> {
+async fn ten_logins(server: &Server<'_>) -> Vec<Session> {
     let mut sessions = Vec::new();
     for _ in 0..10 {
         sessions.push(server.login("alice").await);

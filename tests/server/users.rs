@@ -4,7 +4,7 @@ use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
 
 async fn sign_in(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
-    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Answer::of(response).await.verdict()
 }
 
@@ -138,7 +138,7 @@ async fn the_next_sign_in_rehashes_a_password_at_a_raised_cost() {
     let at_once: Vec<_> =
         (0..6).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     for sign_in in at_once {
-        let response = sign_in.await.expect("it ran").expect("an answer");
+        let response = sign_in.await.expect("it ran").expect("a response");
         let session =
             Session::of(response.headers()).expect("accepted, whoever else hashed the password again meanwhile");
         assert_eq!(server.status(&session).await, "200", "a new hash of the same password ends nothing");

@@ -14,7 +14,7 @@ fn home_behind_proxy() -> Home {
 async fn sign_in(server: &Server<'_>) -> Session {
     let body = Server::login_body("alice", PASSWORD);
     let request = client().post(server.url("/auth/login")).header(HOST.0, HOST.1).json(&body);
-    Session::of(request.send().await.expect("an answer").headers()).expect("a session")
+    Session::of(request.send().await.expect("a response").headers()).expect("a session")
 }
 
 async fn ask(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
@@ -22,7 +22,7 @@ async fn ask(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    Answer::of(request.send().await.expect("an answer")).await
+    Answer::of(request.send().await.expect("a response")).await
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn answers_every_method_and_body_in_every_shape() {
             for body in ["", &big] {
                 let method: reqwest::Method = method.parse().expect("a method");
                 let request = client().request(method.clone(), server.url(path)).header("cookie", session.cookie());
-                let answer = Answer::of(request.body(body.to_owned()).send().await.expect("an answer")).await;
+                let answer = Answer::of(request.body(body.to_owned()).send().await.expect("a response")).await;
                 let expected = if method == "HEAD" { "" } else { "ok\n" };
                 assert_eq!((answer.status, &*answer.body), (200, expected), "{method} {path} {}", body.len());
                 assert_eq!(answer.header("remote-user"), Some("alice"));
@@ -56,7 +56,11 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
     let line = server.wait_for("the rules in a proxy's question cannot be read");
     assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may be the visitor's");
     assert_eq!(server.metric("sealjar_unreadable_rules_total").await, 1.0);
-    doctor(&home, &["--admin-listen", &server.admin]).has("server.rules", "warning", "the server's log has its path");
+    doctor(&home, &["--admin-listen", &server.admin]).assert_has(
+        "server.rules",
+        "warning",
+        "the server's log has its path",
+    );
     let answer = ask(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
     assert_eq!(answer.verdict(), "421 misdirected");
     assert_eq!(server.wait_for("a proxy asked under a host that is not listed")["host"], "other.example.com");
@@ -83,7 +87,7 @@ async fn misspelt_rules_of_a_query_are_counted_and_shown() {
         let name = format!("sealjar_misspelt_rules_total{{rule=\"{rule}\"}}");
         assert_eq!(server.metric(&name).await, count, "{rule}");
     }
-    look().has("server.rules", "warning", "/auth/verify/role=admin/-");
+    look().assert_has("server.rules", "warning", "/auth/verify/role=admin/-");
     // However many one query has, only some are looked at.
     let many = "roles=x&".repeat(1000);
     ask(&format!("/auth/verify?{many}")).await;

@@ -1,23 +1,25 @@
-//! Root changes keys and accounts for a server that runs as another user. `tests/run` leaves this module out where there is no root or
-//! no `setpriv`.
+//! Changes that root makes to keys and accounts of a server that runs as another user.
+//!
+//! `tests/run` skips this module without root or `setpriv`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use super::{active, sealed_with};
+use super::{active, login_sealed_with};
 use crate::harness::{Home, PASSWORD, Server, text};
 
-/// A user and group of no rights, as whom the server runs.
+/// Id of the unprivileged user and group that run the server.
 pub(crate) const SERVER: u32 = 54_321;
-const STRANGER: u32 = 54_322;
+/// Id of a user who has nothing to do with the server.
+const OTHER_USER: u32 = 54_322;
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
 }
 
-/// Gives away a directory and what is in it.
+/// Changes the owner and group of a directory and of everything in it.
 pub(crate) fn give(directory: &Path, uid: u32, gid: u32) {
     chown(directory, Some(uid), Some(gid)).expect("this runs as root");
     for entry in fs::read_dir(directory).expect("reads") {
@@ -30,62 +32,62 @@ pub(crate) fn give(directory: &Path, uid: u32, gid: u32) {
     }
 }
 
-/// The owner, group and permissions of each file in a directory.
+/// Returns name, owner, group and permissions of each file in a directory.
 fn owners(directory: &Path) -> Vec<(String, u32, u32, u32)> {
     let entries = fs::read_dir(directory).expect("reads").map(|entry| entry.expect("reads"));
     entries
         .map(|entry| {
-            let found = entry.metadata().expect("reads");
-            (entry.file_name().into_string().expect("text"), found.uid(), found.gid(), found.mode() & 0o777)
+            let metadata = entry.metadata().expect("reads");
+            (entry.file_name().into_string().expect("text"), metadata.uid(), metadata.gid(), metadata.mode() & 0o777)
         })
         .collect()
 }
 
-/// The command as the server's user. The program is linked to where that user finds it, wherever it was built.
+/// Returns the command, run as the server's user. The program is linked into the home, where that user may execute it.
 pub(crate) fn as_server(home: &Home, command: &Command) -> Command {
     let program = home.path("sealjar");
     if !program.exists() {
         let linked = fs::hard_link(command.get_program(), &program);
         linked.or_else(|_| fs::copy(command.get_program(), &program).map(|_| ())).expect("copies");
     }
-    let mut other = Command::new("setpriv");
-    other.args([&format!("--reuid={SERVER}"), &format!("--regid={SERVER}"), "--clear-groups"]);
-    other.arg(program).args(command.get_args()).current_dir(home.path("."));
-    other
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args([&format!("--reuid={SERVER}"), &format!("--regid={SERVER}"), "--clear-groups"]);
+    wrapped.arg(program).args(command.get_args()).current_dir(home.path("."));
+    wrapped
 }
 
-/// A server of the other user, to whom all in its home belongs.
+/// Starts a server as the server's user, who owns everything in the home.
 fn start(home: &Home) -> Server<'_> {
     start_as_server(home, &[])
 }
 
-/// The same, with these arguments.
+/// Starts a server with these arguments as the server's user, who owns everything in the home.
 pub(crate) fn start_as_server<'h>(home: &'h Home, arguments: &[&str]) -> Server<'h> {
     give(&home.path("."), SERVER, SERVER);
     home.start_by(|serve| as_server(home, serve), arguments)
 }
 
 #[tokio::test]
-async fn root_revokes_under_another_user_and_is_followed() {
+async fn a_server_of_another_user_follows_keys_changed_by_root() {
     let home = Home::new();
     let server = start(&home);
     let old = server.login("alice").await;
     fs::remove_file(home.path("keys/.lock")).expect("removes");
-    let successor = home.ok(&["keys", "revoke", &active(&home.keys()), "--replace"]).trim().to_owned();
+    let replacement = home.ok(&["keys", "revoke", &active(&home.keys()), "--replace"]).trim().to_owned();
     println!("the server followed after {:?}", server.until_status(&old, "401 invalid").await);
-    sealed_with(&server, &successor).await;
+    login_sealed_with(&server, &replacement).await;
     let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-    sealed_with(&server, &rotated).await;
+    login_sealed_with(&server, &rotated).await;
     let found = owners(&home.path("keys"));
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(found.iter().all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (SERVER, SERVER, 0o600)), "{found:?}");
-    // The lock that root made is the server's as well.
+    // The server's user can use the lock file that root created.
     let by_server = as_server(&home, &home.command(&["keys", "rotate"])).output().expect("setpriv runs");
     assert!(by_server.status.success(), "{}", text(&by_server.stderr));
 }
 
 #[tokio::test]
-async fn root_makes_keys_and_database_for_another_user() {
+async fn root_creates_keys_and_database_for_another_user() {
     let home = Home::new();
     chmod(&home.path("."), 0o755);
     fs::create_dir(home.path("data")).expect("makes");
@@ -110,10 +112,10 @@ async fn root_makes_keys_and_database_for_another_user() {
 }
 
 #[tokio::test]
-async fn keys_that_a_group_of_another_user_reads_stay_so() {
+async fn rotation_keeps_keys_readable_for_the_servers_group() {
     let home = Home::new();
     give(&home.path("."), SERVER, SERVER);
-    // Root writes the keys, and the server's group reads them.
+    // Root owns the keys, and the server's group can read them.
     give(&home.path("keys"), 0, SERVER);
     chmod(&home.path("keys"), 0o750);
     for key in home.keys() {
@@ -121,14 +123,14 @@ async fn keys_that_a_group_of_another_user_reads_stay_so() {
     }
     let server = home.start_by(|serve| as_server(&home, serve), &[]);
     let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-    sealed_with(&server, &rotated).await;
+    login_sealed_with(&server, &rotated).await;
     let found = owners(&home.path("keys"));
     let mut keys = found.iter().filter(|(name, ..)| name.ends_with(".key"));
     assert!(keys.all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (0, SERVER, 0o640)), "{found:?}");
 }
 
 #[test]
-fn changes_nothing_if_files_cannot_go_to_another_user() {
+fn changes_nothing_if_files_cannot_be_given_to_the_user() {
     let home = Home::new();
     give(&home.path("."), SERVER, SERVER);
     for with_lock in [true, false] {
@@ -137,20 +139,20 @@ fn changes_nothing_if_files_cannot_go_to_another_user() {
         }
         let before = owners(&home.path("keys"));
         let rotate = home.command(&["keys", "revoke", &active(&home.keys()), "--replace"]);
-        let mut without_right = Command::new("setpriv");
-        without_right.arg("--bounding-set=-chown").arg(rotate.get_program()).args(rotate.get_args());
-        let refused = without_right.current_dir(home.path(".")).output().expect("setpriv runs");
-        let said = text(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(74), "{said}");
-        assert!(said.contains(&format!("the user with the id {SERVER}")), "{said}");
-        assert!(said.contains("run the command as that user or as root"), "{said}");
+        let mut without_chown = Command::new("setpriv");
+        without_chown.arg("--bounding-set=-chown").arg(rotate.get_program()).args(rotate.get_args());
+        let refused = without_chown.current_dir(home.path(".")).output().expect("setpriv runs");
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(74), "{stderr}");
+        assert!(stderr.contains(&format!("the user with the id {SERVER}")), "{stderr}");
+        assert!(stderr.contains("run the command as that user or as root"), "{stderr}");
         assert_eq!(owners(&home.path("keys")), before);
     }
     assert_eq!(home.keys().len(), 1);
 }
 
 #[test]
-fn root_gives_no_file_away_that_another_user_put_for_the_lock() {
+fn root_does_not_chown_a_file_planted_as_the_lock() {
     let home = Home::new();
     let precious = home.path("precious");
     fs::write(&precious, "root's").expect("writes");
@@ -158,23 +160,23 @@ fn root_gives_no_file_away_that_another_user_put_for_the_lock() {
     let lock = home.path("keys/.lock");
     fs::remove_file(&lock).expect("removes");
     std::os::unix::fs::symlink(&precious, &lock).expect("links");
-    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a link is no lock");
+    assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a link is not accepted as the lock");
     fs::remove_file(&lock).expect("removes");
     fs::hard_link(&precious, &lock).expect("links");
     home.ok(&["keys", "rotate"]);
-    assert_eq!(fs::metadata(&precious).expect("there").uid(), 0);
+    assert_eq!(fs::metadata(&precious).expect("the file exists").uid(), 0);
 }
 
 #[test]
-fn a_key_of_another_user_stops_the_ring() {
+fn the_ring_is_not_reloaded_with_a_key_of_another_user() {
     let home = Home::new();
     give(&home.path("."), SERVER, SERVER);
     let mut server = home.start_by(|serve| as_server(&home, serve), &[]);
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
     chmod(&key, 0o640);
-    chown(&key, Some(STRANGER), Some(SERVER)).expect("this runs as root");
+    chown(&key, Some(OTHER_USER), Some(SERVER)).expect("this runs as root");
     let line = server.wait_for("the key ring cannot be read");
-    let reason = format!("it belongs to the user with the id {STRANGER}, who could change the key");
+    let reason = format!("it belongs to the user with the id {OTHER_USER}, who could change the key");
     assert!(line["error"].as_str().is_some_and(|error| error.contains(&reason)), "{line}");
     let refused = home.run(&["keys", "rotate"]);
     let remedy = format!("chown {SERVER} {}", key.display());
@@ -183,33 +185,33 @@ fn a_key_of_another_user_stops_the_ring() {
     }
     chown(&key, Some(0), Some(SERVER)).expect("this runs as root");
     server.wait_for("can be read again");
-    // A link to a key that its directory's owner can replace.
+    // A link to a key in a directory whose owner can replace the key.
     fs::create_dir(home.path("theirs")).expect("makes");
-    chown(home.path("theirs"), Some(STRANGER), None).expect("this runs as root");
+    chown(home.path("theirs"), Some(OTHER_USER), None).expect("this runs as root");
     let real = home.path("theirs/real");
     fs::rename(&key, &real).expect("renames");
     std::os::unix::fs::symlink(&real, &key).expect("links");
     while !server.wait_for("the key ring cannot be read")["error"].as_str().is_some_and(|error| {
-        error.contains(&format!("which belongs to the user with the id {STRANGER}, who could replace the key"))
+        error.contains(&format!("which belongs to the user with the id {OTHER_USER}, who could replace the key"))
     }) {}
 }
 
-/// The message of a command of the server's user that fails, and the doctor's line about the key files.
-fn complaints(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
+/// Runs a command as the server's user, which must fail. Returns its standard error, and the doctor's line about the key files.
+fn errors(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
     let run = |arguments: &[&str]| {
         let command = home.command(&[arguments, flags].concat());
         as_server(home, &command).output().expect("setpriv runs")
     };
     let refused = run(arguments);
-    let said = text(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(74), "{arguments:?}: {said}");
+    let stderr = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(74), "{arguments:?}: {stderr}");
     let report = text(&run(&["doctor"]).stdout);
     let line = report.lines().find(|line| line.contains(" keys.files "));
-    (said, line.expect("it is checked").to_owned())
+    (stderr, line.expect("a line about key files").to_owned())
 }
 
 #[test]
-fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
+fn a_user_without_access_to_the_keys_gets_a_remedy() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "above/keys"]);
     give(&home.path("."), SERVER, SERVER);
@@ -229,9 +231,9 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
         (
             &key,
             0o600,
-            STRANGER,
+            OTHER_USER,
             "keys",
-            format!("run this as the user {STRANGER} or root; or, if it is meant for the user {SERVER}, "),
+            format!("run this as the user {OTHER_USER} or root; or, if it is meant for the user {SERVER}, "),
         ),
         ("above", 0o000, SERVER, "above/keys", run("u+x", "above")),
         ("above", 0o700, 0, "above/keys", format!("run this as root, or let the user {SERVER} enter that directory")),
@@ -244,9 +246,9 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
             "{path} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {SERVER}"
         );
         for arguments in [&["keys", "list"][..], &["keys", "rotate"], &["serve"]] {
-            let (said, line) = complaints(&home, arguments, &["--keys", keys]);
-            assert_eq!(said.matches(&format!("{facts}; {remedy}")).count(), 1, "{arguments:?}: {said}");
-            assert!(!said.contains("doctor") && !said.contains("keys init"), "{arguments:?}: {said}");
+            let (stderr, line) = errors(&home, arguments, &["--keys", keys]);
+            assert_eq!(stderr.matches(&format!("{facts}; {remedy}")).count(), 1, "{arguments:?}: {stderr}");
+            assert!(!stderr.contains("doctor") && !stderr.contains("keys init"), "{arguments:?}: {stderr}");
             assert!(line.contains(&facts) && line.contains(&format!("; remedy: {remedy}")), "{line}");
             assert_eq!(line.matches(&remedy).count(), 1, "{line}");
         }
@@ -256,7 +258,7 @@ fn root_takes_keys_from_another_user_who_is_told_what_to_do() {
 }
 
 #[test]
-fn who_may_read_the_keys_but_not_change_them_is_told_why() {
+fn a_user_who_can_only_read_the_keys_gets_the_reason() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "my keys"]);
     fs::create_dir(home.path("other")).expect("makes");
@@ -280,17 +282,17 @@ fn who_may_read_the_keys_but_not_change_them_is_told_why() {
             if directory != "keys" && arguments.len() > 2 {
                 continue;
             }
-            let said = refused(&[arguments, &["--keys", directory]].concat());
+            let stderr = refused(&[arguments, &["--keys", directory]].concat());
             let message = format!(
                 "cannot write in the key directory {directory}: Permission denied (os error 13); {}; run: chmod u+rwx {quoted}\n",
                 facts(directory, "0500", SERVER)
             );
-            assert!(said.contains(&message), "{arguments:?}: {said}");
+            assert!(stderr.contains(&message), "{arguments:?}: {stderr}");
         }
         chmod(&home.path(directory), 0o700);
     }
-    let said = refused(&["keys", "init", "--keys", "other/a/keys"]);
+    let stderr = refused(&["keys", "init", "--keys", "other/a/keys"]);
     let message =
         format!("cannot make the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
-    assert!(said.contains(&message) && said.contains("; run this as root; or, "), "{said}");
+    assert!(stderr.contains(&message) && stderr.contains("; run this as root; or, "), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! A server reads its keys and writes none: the directory may be mounted read-only for it, and is changed elsewhere.
+//! A server only reads its key directory. The directory may be mounted read-only for the server, and is changed elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::SystemTime;
 
-use super::{active, rotate_at_once, sealed_with};
+use super::{active, login_sealed_with, rotate_at_once};
 use crate::harness::{Home, text};
 
-/// The names in a directory and when each was last written, the directory itself included: a file that came and went again shows
-/// in its time.
-fn traces(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
-    let time = |path| fs::metadata(path).and_then(|data| data.modified()).expect("it is there");
+/// Returns the names in a directory and their modification times. The time of the directory itself, named `.`, reveals a file that
+/// was created and removed again.
+fn modification_times(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
+    let time = |path| fs::metadata(path).and_then(|data| data.modified()).expect("the file exists");
     let files = fs::read_dir(home.path(directory)).expect("reads").map(|entry| entry.expect("reads"));
     let mut found: BTreeMap<_, _> =
         files.map(|entry| (entry.file_name().into_string().expect("text"), time(entry.path()))).collect();
@@ -23,9 +23,9 @@ fn traces(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
 #[tokio::test]
 async fn a_server_leaves_no_trace_in_its_key_directory() {
     let home = Home::new();
-    // The lock that `keys init` left behind: a server that wants one would have to make it.
+    // Remove the lock file of `keys init`: a server that locked the directory would create it again.
     fs::remove_file(home.path("keys/.lock")).expect("removes");
-    let before = traces(&home, "keys");
+    let before = modification_times(&home, "keys");
     let mut server = home.start();
     let session = server.login("alice").await;
     server.signal("HUP");
@@ -34,35 +34,34 @@ async fn a_server_leaves_no_trace_in_its_key_directory() {
     assert_eq!(server.logout(&session).await, "200");
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
-    assert_eq!(traces(&home, "keys"), before);
+    assert_eq!(modification_times(&home, "keys"), before);
 }
 
-/// A shell command, with `$0` and `$@` for the command in question, that sees the directory `keys` at `mounted`, and cannot write
-/// it there.
-const MOUNTED: &str = "mount --bind keys mounted && mount -o remount,bind,ro mounted && exec \"$0\" \"$@\"";
+/// Shell script that mounts the directory `keys` read-only at `mounted`, and then runs the command, which is `$0` and `$@`.
+const MOUNT_SCRIPT: &str = "mount --bind keys mounted && mount -o remount,bind,ro mounted && exec \"$0\" \"$@\"";
 
-/// The command in a mount namespace of its own, which ends with it.
-fn mounted(home: &Home, command: &Command) -> Command {
-    let mut mounting = Command::new("unshare");
-    mounting.args(["--mount", "sh", "-c", MOUNTED]).arg(command.get_program()).args(command.get_args());
-    mounting.current_dir(home.path("."));
-    mounting
+/// Returns the command, run in its own mount namespace, in which the keys are mounted read-only.
+fn with_mounted_keys(home: &Home, command: &Command) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--mount", "sh", "-c", MOUNT_SCRIPT]).arg(command.get_program()).args(command.get_args());
+    wrapped.current_dir(home.path("."));
+    wrapped
 }
 
 #[tokio::test]
 async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     let home = Home::new();
     fs::create_dir(home.path("mounted")).expect("makes");
-    let mut server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);
-    let old = sealed_with(&server, &active(&home.keys())).await;
+    let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
+    let old = login_sealed_with(&server, &active(&home.keys())).await;
 
-    let rotating = home.command(&["keys", "rotate", "--keys", "mounted"]);
-    let refused = mounted(&home, &rotating).output().expect("unshare runs");
+    let rotate = home.command(&["keys", "rotate", "--keys", "mounted"]);
+    let refused = with_mounted_keys(&home, &rotate).output().expect("unshare runs");
     assert_eq!(refused.status.code(), Some(74), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("keys are changed where the directory is writable"));
 
     let kid = rotate_at_once(&home);
-    let new = sealed_with(&server, &kid).await;
+    let new = login_sealed_with(&server, &kid).await;
     for session in [&old, &new] {
         assert_eq!(server.status(session).await, "200");
     }
@@ -74,9 +73,9 @@ async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
 }
 
 #[tokio::test]
-async fn an_open_directory_is_accepted_when_mounted_read_only() {
+async fn a_world_writable_directory_is_accepted_if_mounted_read_only() {
     let home = Home::new();
-    // As Kubernetes mounts a Secret: links into a directory, and everybody may write in both.
+    // Kubernetes mounts a Secret like this: links into a directory, and every user may write to both directories.
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
     fs::create_dir(home.path("keys/..data")).expect("makes");
     fs::rename(&key, home.path("keys/..data/real")).expect("renames");
@@ -85,17 +84,17 @@ async fn an_open_directory_is_accepted_when_mounted_read_only() {
     for directory in ["keys", "keys/..data"] {
         fs::set_permissions(home.path(directory), fs::Permissions::from_mode(0o1777)).expect("changes the mode");
     }
-    let server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);
+    let server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     assert_eq!(server.status(&server.login("alice").await).await, "200");
     let writable = home.run(&["keys", "list"]);
     assert!(text(&writable.stderr).contains("so others could put keys there"), "{}", text(&writable.stderr));
 }
 
 #[tokio::test]
-async fn a_schedule_over_keys_mounted_read_only_says_so() {
+async fn scheduled_rotation_over_read_only_keys_logs_an_error() {
     let home = Home::with_settings(&["keys.rotate_every=1s"]);
     fs::create_dir(home.path("mounted")).expect("makes");
-    let mut server = home.start_by(|serve| mounted(&home, serve), &["--keys", "mounted"]);
+    let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     let line = server.wait_for("scheduled rotation failed");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("cannot write in the key directory mounted")));
     assert_eq!(server.status(&server.login("alice").await).await, "200");

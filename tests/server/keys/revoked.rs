@@ -1,5 +1,6 @@
-//! A revoked key is refused by every node of the store, whatever its key files say; the command says which nodes it cannot vouch
-//! for; and nobody is told that a session is over which lives on where its key opens.
+//! Revocation of keys. Every node that follows the store refuses a revoked key, regardless of its own key files.
+//!
+//! `keys revoke` names the nodes that may still open with the key. A logout fails while the session is still accepted by such a node.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,30 +9,31 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::nodes::{start, until_status};
-use super::{active, copied_keys, deliver, kid_of, rotate_at_once, sealed_with};
+use super::{active, copied_keys, deliver, kid_of, login_sealed_with, rotate_at_once};
 use crate::database;
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
 
-/// A store of another address, where there is none: what is revoked is revoked in the key files and nowhere else.
+/// Flags for a store that does not exist, so that a key is revoked in the key files only.
 const FILES_ONLY: [&str; 2] = ["--store", "sqlite://elsewhere.db"];
 
 fn revoke(home: &Home, kid: &str) -> Output {
     home.run(&["keys", "revoke", kid, "--replace"])
 }
 
-fn assert_revoked(output: &Output, said: &str) {
-    assert!(output.status.success() && text(&output.stderr).contains(said), "{}", text(&output.stderr));
+fn assert_revoked(output: &Output, message: &str) {
+    assert!(output.status.success() && text(&output.stderr).contains(message), "{}", text(&output.stderr));
 }
 
-fn assert_not_known(output: &Output, said: &str) {
+/// Asserts that the command could not confirm the revocation on every node.
+fn assert_unconfirmed(output: &Output, message: &str) {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(said) && stderr.contains("hint: "), "{stderr}");
+    assert!(stderr.contains(message) && stderr.contains("hint: "), "{stderr}");
 }
 
 async fn login(server: &Server<'_>) -> String {
     let body = Server::login_body("alice", PASSWORD);
-    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
+    let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Answer::of(response).await.verdict()
 }
 
@@ -46,35 +48,35 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     let session = other.login("alice").await;
 
     let output = revoke(&home, &kid);
-    // No node was told of anything but by the store, and each has reported since.
+    // The nodes read the revocation from the store only, and each node has reported since then.
     assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it is over");
-    let idle = "these have no key to seal with, so nobody can sign in there: other; copy the key files to them, and see: sealjar keys status";
-    assert!(text(&output.stderr).contains(idle), "{}", text(&output.stderr));
-    let successor = text(&output.stdout).trim().to_owned();
+    let message = "these have no key to seal with, so nobody can sign in there: other; copy the key files to them, and see: sealjar keys status";
+    assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
+    let replacement = text(&output.stdout).trim().to_owned();
     for node in [&one, &other] {
         assert_eq!(node.status(&session).await, "401 invalid");
     }
-    assert_eq!(login(&other).await, "503 no-active-key", "it seals with no other key, having none");
+    assert_eq!(login(&other).await, "503 no-active-key", "it has no other key to seal with");
     let event = other.event("revocation");
     assert_eq!((&event["kind"], &event["kid"]), (&Value::from("key"), &Value::from(&*kid)));
     assert_eq!(other.event("key-revoked")["kid"], *kid);
-    let (nodes, said) = until_status(&home, |_, nodes, _| nodes.len() == 2);
-    assert!(said.contains(&format!("other lacks {successor}")) && !said.contains("still opens"), "{said}");
+    let (nodes, stderr) = until_status(&home, |_, nodes, _| nodes.len() == 2);
+    assert!(stderr.contains(&format!("other lacks {replacement}")) && !stderr.contains("still opens"), "{stderr}");
     assert_eq!(nodes[1]["kids"], serde_json::json!([]));
 
-    // After a restart with the same files, too, and although other files change.
+    // The key stays refused after a restart with the same files, and after other files have changed.
     drop(other);
     let other = start(&home, "other", &other_keys);
     assert_eq!(other.status(&session).await, "401 invalid");
-    deliver(&home, &successor, &other_keys);
-    let fresh = sealed_with(&one, &successor).await;
+    deliver(&home, &replacement, &other_keys);
+    let fresh = login_sealed_with(&one, &replacement).await;
     assert_eq!(other.status(&fresh).await, "200");
     assert_eq!(other.status(&session).await, "401 invalid");
-    assert_eq!(kid_of(&other.login("alice").await), successor);
+    assert_eq!(kid_of(&other.login("alice").await), replacement);
 }
 
 #[test]
-fn a_key_revoked_right_after_another_was_made_names_that() {
+fn revoking_a_key_names_newer_keys_that_may_be_stolen_too() {
     let home = Home::new();
     let first = active(&home.keys());
     let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
@@ -85,7 +87,7 @@ fn a_key_revoked_right_after_another_was_made_names_that() {
 }
 
 #[tokio::test]
-async fn the_key_before_seals_again_where_its_successor_is_refused() {
+async fn the_previous_key_seals_again_if_the_newer_one_is_refused() {
     let home = Home::new();
     let first = active(&home.keys());
     let second = rotate_at_once(&home);
@@ -94,13 +96,13 @@ async fn the_key_before_seals_again_where_its_successor_is_refused() {
     assert_eq!(kid_of(&other.login("alice").await), second);
     let output = home.run(&["keys", "revoke", &second]);
     assert_revoked(&output, "1 of 1 nodes refuse the key");
-    // It sealed from the moment when it was made, so no session of it was renewed under another.
+    // The key was active from its creation until now, so none of its sessions was renewed with another key.
     assert!(!text(&output.stderr).contains("live on"), "{}", text(&output.stderr));
     assert_eq!(kid_of(&other.login("alice").await), first);
 }
 
 #[tokio::test]
-async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
+async fn a_paused_node_is_named_and_refuses_the_key_when_it_resumes() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let _one = start(&home, "one", "keys");
@@ -109,7 +111,7 @@ async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     other.signal("STOP");
-    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: other (last report ");
+    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: other (last report ");
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
     other.signal("CONT");
     other.until_status(&session, "401 invalid").await;
@@ -124,53 +126,53 @@ async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     gone.kill();
     let kid = active(&home.keys());
-    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: gone (last report ");
+    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: gone (last report ");
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'gone'").await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
 }
 
-/// Such a node serves on with its old list, or for longer, and nothing but its report tells.
+/// A node with a longer `max_staleness`, or with `when_stale=allow`, may still serve with its old list. Only its report tells that.
 #[tokio::test]
-async fn a_killed_node_that_could_serve_for_longer_counts_for_longer() {
+async fn a_killed_node_with_a_longer_staleness_counts_for_longer() {
     let home = Home::new();
     let _one = start(&home, "one", "keys");
-    let patient = ["--set", "node.name=patient", "--set", "revocation.max_staleness=10m"];
+    let tolerant = ["--set", "node.name=tolerant", "--set", "revocation.max_staleness=10m"];
     let open = ["--set", "node.name=open", "--set", "revocation.when_stale=allow"];
-    let patient = home.start_with(&patient, &[]);
+    let tolerant = home.start_with(&tolerant, &[]);
     let open = home.start_with(&open, &[]);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 3);
-    patient.kill();
+    tolerant.kill();
     open.kill();
     let kid = active(&home.keys());
     let mut tables = database::open(&home, "sealjar.db").await;
-    let later = async |tables: &mut _, secs: u32| {
+    let age_reports = async |tables: &mut _, secs: u32| {
         let statement = format!("UPDATE node SET reported_at = reported_at - {secs}000 WHERE name <> 'one'");
         database::run(tables, &statement).await;
     };
-    later(&mut tables, 400).await;
+    age_reports(&mut tables, 400).await;
     let output = revoke(&home, &kid);
-    assert_not_known(&output, "1 of 3 do; silent since it was revoked: open (last report ");
-    assert!(text(&output.stderr).contains(", patient (last report "), "{}", text(&output.stderr));
-    later(&mut tables, 86_000).await;
+    assert_unconfirmed(&output, "1 of 3 do; silent since it was revoked: open (last report ");
+    assert!(text(&output.stderr).contains(", tolerant (last report "), "{}", text(&output.stderr));
+    age_reports(&mut tables, 86_000).await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
 }
 
 #[tokio::test]
-async fn a_node_that_reports_still_to_open_with_the_key_is_named() {
+async fn a_node_that_still_opens_with_the_key_is_named() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let _other = start(&home, "other", &other_keys);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
-    // A node of an older make, that reports and does not know of refused keys.
+    // The trigger simulates a node of an older version, which reports but ignores revoked keys.
     let mut tables = database::open(&home, "sealjar.db").await;
-    let reports_on = format!(
+    let trigger = format!(
         "CREATE TRIGGER old AFTER UPDATE ON node WHEN new.kids = ''
          BEGIN UPDATE node SET kids = '{kid}', active = '{kid}' WHERE id = new.id; END"
     );
-    database::run(&mut tables, &reports_on).await;
-    assert_not_known(&revoke(&home, &kid), "0 of 1 do; still opening with it: other (reported ");
+    database::run(&mut tables, &trigger).await;
+    assert_unconfirmed(&revoke(&home, &kid), "0 of 1 do; still opening with it: other (reported ");
 }
 
 #[tokio::test]
@@ -178,13 +180,13 @@ async fn a_revocation_without_a_store_changes_the_files_and_fails() {
     let home = Home::new();
     let kid = active(&home.keys());
     let output = home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat());
-    assert_not_known(&output, &format!("{kid} is revoked in keys alone: there is no store at sqlite://elsewhere.db"));
+    assert_unconfirmed(&output, &format!("{kid} is revoked in keys alone: there is no store at sqlite://elsewhere.db"));
     assert!(!home.path("elsewhere.db").exists());
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
 }
 
 #[tokio::test]
-async fn a_revocation_the_store_does_not_take_can_be_run_again() {
+async fn a_revocation_that_the_store_rejects_can_be_repeated() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let other = start(&home, "other", &other_keys);
@@ -194,7 +196,7 @@ async fn a_revocation_the_store_does_not_take_can_be_run_again() {
     database::run(&mut tables, "CREATE TRIGGER full BEFORE INSERT ON revocation BEGIN SELECT RAISE(FAIL, 'full'); END")
         .await;
     let output = revoke(&home, &kid);
-    assert_not_known(&output, &format!("{kid} is revoked in keys, but not in the store: "));
+    assert_unconfirmed(&output, &format!("{kid} is revoked in keys, but not in the store: "));
     assert_eq!(active(&home.keys()), text(&output.stdout).trim());
     assert_eq!(other.status(&session).await, "200");
     database::run(&mut tables, "DROP TRIGGER full").await;
@@ -202,9 +204,9 @@ async fn a_revocation_the_store_does_not_take_can_be_run_again() {
     assert_eq!(other.status(&session).await, "401 invalid");
 }
 
-/// Else sessions of the revoked key would be renewed under the successor, and live on.
+/// Otherwise, sessions of the revoked key could be renewed with the replacement, and would stay valid.
 #[tokio::test]
-async fn a_successor_does_not_seal_before_the_store_refuses_the_key() {
+async fn a_replacement_does_not_seal_before_the_store_has_the_entry() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -222,19 +224,20 @@ async fn a_successor_does_not_seal_before_the_store_refuses_the_key() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_seen_is_not_one_that_was_never_made() {
+async fn an_inaccessible_store_is_not_treated_as_a_missing_one() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
     let kid = active(&home.keys());
     let second = rotate_at_once(&home);
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
-    // As if another user's directory, for whoever is not root; and a database that was moved away under the server.
+    // A path below a regular file fails even for root, like a directory without permission. The database is moved away while the
+    // server has it open.
     fs::write(home.path("file"), "").expect("writes");
     fs::rename(home.path("sealjar.db"), home.path("moved.db")).expect("renames");
-    for (store, said) in [("file/s.db", "Not a directory"), ("sealjar.db", "but its log")] {
+    for (store, message) in [("file/s.db", "Not a directory"), ("sealjar.db", "but its log")] {
         let output = home.run(&["keys", "revoke", &kid, "--store", &format!("sqlite://{store}")]);
-        assert_not_known(&output, said);
+        assert_unconfirmed(&output, message);
         assert!(text(&output.stderr).contains(&format!("{kid} is revoked in keys, but not in the store")));
     }
     fs::rename(home.path("moved.db"), home.path("sealjar.db")).expect("renames");
@@ -243,16 +246,16 @@ async fn a_store_that_cannot_be_seen_is_not_one_that_was_never_made() {
     assert_eq!(active(&home.keys()), second);
 }
 
-/// Else its user would be told that the session is over, and a copy of it would live on where the key opens.
+/// Otherwise, the user would get a success, and a copy of the session would stay valid on the node that opens the key.
 #[tokio::test]
-async fn a_sign_out_is_no_success_while_a_node_opens_the_revoked_key() {
+async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     let home = Home::new();
     let other_keys = copied_keys(&home);
     let one = start(&home, "one", "keys");
     let other = start(&home, "other", &other_keys);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
-    assert_not_known(&home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()), "alone");
+    assert_unconfirmed(&home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()), "alone");
     one.until_status(&session, "401 invalid").await;
     until_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
@@ -260,10 +263,10 @@ async fn a_sign_out_is_no_success_while_a_node_opens_the_revoked_key() {
         assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
     }
     assert_eq!(other.status(&session).await, "200");
-    // A sign-in says nothing about the old session, and does not wait.
+    // A login does not confirm the end of the old session, so it does not wait for the other node.
     let body = Server::login_body("alice", PASSWORD);
     let request = client().post(one.url("/auth/login")).header("cookie", session.cookie()).json(&body);
-    assert_eq!(Answer::of(request.send().await.expect("an answer")).await.verdict(), "200");
+    assert_eq!(Answer::of(request.send().await.expect("a response")).await.verdict(), "200");
 
     assert_revoked(&revoke(&home, &kid), "2 of 2 nodes refuse the key");
     let again = revoke(&home, &kid);
@@ -271,14 +274,14 @@ async fn a_sign_out_is_no_success_while_a_node_opens_the_revoked_key() {
     assert!(text(&again.stderr).contains(&format!("{kid} was revoked in keys before")));
     let mut tables = database::open(&home, "sealjar.db").await;
     let query = sqlx::query_scalar("SELECT count(*) FROM revocation WHERE kid IS NOT NULL");
-    assert_eq!(query.fetch_one(&mut tables).await.ok(), Some(1), "one entry, however often it is revoked");
+    assert_eq!(query.fetch_one(&mut tables).await.ok(), Some(1), "repeated revocations write one entry");
     for node in [&one, &other] {
-        assert_eq!(node.logout(&session).await, "200", "it opens nowhere");
+        assert_eq!(node.logout(&session).await, "200", "no node opens the token");
     }
 }
 
 #[tokio::test]
-async fn a_sign_out_does_not_wait_for_a_node_that_was_killed_long_ago() {
+async fn a_logout_does_not_wait_for_a_node_killed_long_ago() {
     let home = Home::new();
     let one = start(&home, "one", "keys");
     let gone = start(&home, "gone", "keys");
@@ -315,10 +318,10 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     let server = home.start_by(unprivileged, &[]);
     let session: Session = server.login("alice").await;
     let kid = active(&home.keys());
-    // As files are that root copied from elsewhere.
-    fs::create_dir(home.path("aside")).expect("makes");
-    deliver(&home, &kid, "aside");
-    let key = home.path(&format!("aside/{kid}.key"));
+    // Make the key file belong to root, as if root had copied it from elsewhere.
+    fs::create_dir(home.path("copies")).expect("makes");
+    deliver(&home, &kid, "copies");
+    let key = home.path(&format!("copies/{kid}.key"));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("our own file");
     fs::rename(&key, home.path(&format!("keys/{kid}.key"))).expect("renames");
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -326,9 +329,9 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     assert_ne!(login(&server).await, "401 bad-credentials");
 }
 
-/// The files of a server that has not got the successor call the key good, and nobody can sign in there.
+/// The key files of a server without the replacement still show the revoked key as active, but no login is possible there.
 #[tokio::test]
-async fn a_key_that_only_the_store_refuses_is_not_called_active() {
+async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     let home = Home::new();
     let _server = start(&home, "one", "keys");
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
@@ -336,9 +339,9 @@ async fn a_key_that_only_the_store_refuses_is_not_called_active() {
     let elsewhere = copied_keys(&home);
     let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
     assert_revoked(&output, "these have no key to seal with, so nobody can sign in there: one");
-    assert_eq!(active(&home.keys()), kid, "in the files");
-    let (_, said) = until_status(&home, |code, _, _| code == Some(1));
-    assert!(said.contains("no key here can seal") && said.contains("hint: make one with"), "{said}");
+    assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
+    let (_, stderr) = until_status(&home, |code, _, _| code == Some(1));
+    assert!(stderr.contains("no key here can seal") && stderr.contains("hint: make one with"), "{stderr}");
     let report = text(&home.run(&["doctor"]).stdout);
     let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
     let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -346,17 +349,17 @@ async fn a_key_that_only_the_store_refuses_is_not_called_active() {
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_keep_no_key_alive() {
+async fn a_key_is_revoked_in_the_store_even_if_its_file_is_unusable() {
     let home = Home::new();
     let server = start(&home, "one", "keys");
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
     let session = server.login("alice").await;
     let second = rotate_at_once(&home);
-    let later = sealed_with(&server, &second).await;
+    let later = login_sealed_with(&server, &second).await;
     until_status(&home, |code, _, _| code == Some(0));
     home.ok(&["keys", "init", "--keys", "other"]);
-    // A directory without the key, which the node has; and one that cannot be trusted.
+    // First a directory that does not have the key, then a directory that other users can write.
     let elsewhere = home.run(&["keys", "revoke", &kid, "--replace", "--keys", "other"]);
     assert_eq!(elsewhere.status.code(), Some(1), "{}", text(&elsewhere.stderr));
     assert!(text(&elsewhere.stderr).contains("is revoked in the store, and nodes that follow it refuse it"));

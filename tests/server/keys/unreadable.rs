@@ -1,4 +1,4 @@
-//! A key directory that others can change, or that cannot be read: the server goes on with the ring that it has, and says so.
+//! A key directory that other users can change, or that cannot be read. The server keeps its present key ring, and logs an error.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,12 +14,12 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
 }
 
-fn is_because(line: &Value, reason: &str) {
+fn assert_error(line: &Value, reason: &str) {
     assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}");
 }
 
 #[tokio::test]
-async fn a_directory_that_others_can_write_stops_the_ring() {
+async fn the_ring_is_not_reloaded_from_a_directory_others_can_write() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -30,7 +30,7 @@ async fn a_directory_that_others_can_write_stops_the_ring() {
             "the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
             home.path("keys").display()
         );
-        is_because(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
+        assert_error(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
         assert_eq!(server.status(&session).await, "200");
         for command in [&["keys", "rotate"][..], &["keys", "init"], &["keys", "list"]] {
             let refused = home.run(command);
@@ -44,7 +44,7 @@ async fn a_directory_that_others_can_write_stops_the_ring() {
 }
 
 #[tokio::test]
-async fn a_link_into_a_directory_that_others_can_write_stops_the_ring() {
+async fn the_ring_is_not_reloaded_through_a_link_others_can_replace() {
     let home = Home::new();
     let mut server = home.start();
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
@@ -52,20 +52,23 @@ async fn a_link_into_a_directory_that_others_can_write_stops_the_ring() {
     fs::rename(&key, home.path("keys/..data/real")).expect("renames");
     symlink("..data/real", &key).expect("links");
     chmod(&home.path("keys/..data"), 0o1777);
-    is_because(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
+    assert_error(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
     chmod(&home.path("keys/..data"), 0o755);
     server.wait_for("the key ring can be read again");
-    // A link on the way, and a link to a directory on the way.
-    for (passage, rest) in [("../keys/..data/real", ""), ("../keys/..data", "/real")] {
-        fs::create_dir(home.path("passage")).expect("makes");
-        symlink(passage, home.path("passage/way")).expect("links");
+    // A link to the key in a directory that others can write, and a link to the directory of the key.
+    for (target, rest) in [("../keys/..data/real", ""), ("../keys/..data", "/real")] {
+        fs::create_dir(home.path("others")).expect("makes");
+        symlink(target, home.path("others/link")).expect("links");
         fs::remove_file(&key).expect("removes");
-        symlink(format!("../passage/way{rest}"), &key).expect("links");
-        chmod(&home.path("passage"), 0o777);
-        is_because(&server.wait_for("the key ring cannot be read"), "so others could replace the key; run: chmod go-w");
-        chmod(&home.path("passage"), 0o755);
+        symlink(format!("../others/link{rest}"), &key).expect("links");
+        chmod(&home.path("others"), 0o777);
+        assert_error(
+            &server.wait_for("the key ring cannot be read"),
+            "so others could replace the key; run: chmod go-w",
+        );
+        chmod(&home.path("others"), 0o755);
         server.wait_for("the key ring can be read again");
-        fs::remove_dir_all(home.path("passage")).expect("removes");
+        fs::remove_dir_all(home.path("others")).expect("removes");
         server.wait_for("the key ring cannot be read");
         fs::remove_file(&key).expect("removes");
         symlink("..data/real", &key).expect("links");
@@ -74,27 +77,27 @@ async fn a_link_into_a_directory_that_others_can_write_stops_the_ring() {
 }
 
 #[tokio::test]
-async fn a_pipe_or_a_device_in_place_of_a_key_stops_nothing() {
+async fn a_pipe_or_device_instead_of_a_key_does_not_block_the_server() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
-    fs::rename(&key, home.path("aside")).expect("renames");
+    fs::rename(&key, home.path("moved")).expect("renames");
     let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
     let device = |path: &Path| symlink("/dev/zero", path).expect("links");
-    for put in [&fifo as &dyn Fn(&Path), &device] {
-        put(&key);
-        is_because(&server.wait_for("the key ring cannot be read"), "not a regular file");
+    for create in [&fifo as &dyn Fn(&Path), &device] {
+        create(&key);
+        assert_error(&server.wait_for("the key ring cannot be read"), "not a regular file");
         assert_eq!(server.status(&session).await, "200");
         fs::remove_file(&key).expect("removes");
-        fs::hard_link(home.path("aside"), &key).expect("links");
+        fs::hard_link(home.path("moved"), &key).expect("links");
         server.wait_for("the key ring can be read again");
         fs::remove_file(&key).expect("removes");
     }
 }
 
 #[tokio::test]
-async fn an_unreadable_ring_is_named_as_degraded_until_it_is_read() {
+async fn an_unreadable_ring_is_reported_as_degraded_until_readable() {
     const DEGRADED: &str = "sealjar_degraded{what=\"key-ring-unreadable\"}";
     let home = Home::new();
     let server = home.start();
@@ -103,7 +106,7 @@ async fn an_unreadable_ring_is_named_as_degraded_until_it_is_read() {
     chmod(&key, 0o644);
     let degraded = until_degraded(&server, true).await;
     assert!(degraded.starts_with("the key ring is unreadable since 20"), "{degraded}");
-    assert!(degraded.contains("sealjar doctor"), "it says what to do: {degraded}");
+    assert!(degraded.contains("sealjar doctor"), "it has a hint: {degraded}");
     assert_eq!(server.metric(DEGRADED).await, 1.0);
     assert!(server.metric("sealjar_key_ring_age_seconds").await > 5.0);
     chmod(&key, 0o600);
@@ -111,7 +114,7 @@ async fn an_unreadable_ring_is_named_as_degraded_until_it_is_read() {
     assert_eq!(server.metric(DEGRADED).await, 0.0);
 }
 
-/// Asks `/readyz`, which stays 200, until it names something as degraded or nothing any more; returns what.
+/// Polls `/readyz`, whose status must stay 200, until the server is degraded or not, as wanted. Returns the first degraded item.
 async fn until_degraded(server: &Server<'_>, is_degraded: bool) -> String {
     let started = tokio::time::Instant::now();
     loop {

@@ -104,7 +104,7 @@ async fn a_body_that_trickles_gets_408_over_http_2_too() {
     let client = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
     let post = || client.post(server.url("/auth/login")).header("content-type", "application/json");
     let started = Instant::now();
-    let response = post().body(trickle()).send().await.expect("an answer");
+    let response = post().body(trickle()).send().await.expect("a response");
     assert!(started.elapsed() >= Duration::from_secs(1));
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(Answer::of(response).await.verdict(), "408 slow");
@@ -146,5 +146,8 @@ async fn heads_over_their_limits_are_refused_and_keep_nobody_out() {
         peer.send(&long[..31_000]).expect("sends");
     }
     newcomer(&server.public);
-    assert_eq!(Answer::of(client().get(server.url("/auth/status")).send().await.expect("an answer")).await.status, 401);
+    assert_eq!(
+        Answer::of(client().get(server.url("/auth/status")).send().await.expect("a response")).await.status,
+        401
+    );
 }

@@ -158,7 +158,7 @@ async fn more_than_100_header_fields_are_431_over_http_2_too() {
                 let request = client.get(server.url(path));
                 (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
             };
-            let [most, too_many] = [ask(more).await, ask(more + 1).await].map(|answer| answer.expect("an answer"));
+            let [most, too_many] = [ask(more).await, ask(more + 1).await].map(|answer| answer.expect("a response"));
             assert_eq!(most.version(), version);
             assert_ne!(most.status(), 431, "{version:?} {path}");
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
@@ -179,7 +179,7 @@ async fn cookies_in_fields_of_their_own_count_as_one() {
         request.header("cookie", &live).send()
     };
     // The client adds one field, and the cookies are another.
-    let [most, too_many] = [ask(98).await, ask(99).await].map(|answer| answer.expect("an answer"));
+    let [most, too_many] = [ask(98).await, ask(99).await].map(|answer| answer.expect("a response"));
     assert_eq!(most.status(), 200);
     assert_eq!(too_many.status(), 431);
     assert_eq!(too_many.text().await.expect("a body"), "too many header fields: send at most 100\n");
@@ -259,8 +259,8 @@ async fn an_answer_without_a_body_says_nothing_of_a_length() {
     let last = http2.until(|frame| frame.ends_stream() && frame.stream == stream);
     assert_eq!((last.kind, last.payload.len()), (DATA, 0));
     let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
-    let answer = Answer::of(http2.head(server.url("/auth/login")).send().await.expect("an answer")).await;
+    let answer = Answer::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
     assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
-    let answer = Answer::of(http2.get(server.url("/auth/login")).send().await.expect("an answer")).await;
+    let answer = Answer::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
     assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
 }

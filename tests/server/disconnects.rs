@@ -1,4 +1,5 @@
-//! Clients that hang up: what their requests change is changed whole, and logged; nobody after them is in the way of it.
+//! Clients that disconnect early. Their request is either carried out completely and logged, or not at all, and does not affect
+//! later requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ fn body() -> String {
     json!({ "old_password": PASSWORD, "new_password": NEW }).to_string()
 }
 
-/// A change of the password as it is on the wire.
+/// Returns the bytes of a request that changes the password.
 fn change(server: &Server<'_>, session: &Session) -> Vec<u8> {
     let host = &server.public;
     let cookie = session.cookie();
@@ -28,7 +29,7 @@ fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("takes the option");
 }
 
-/// `sub` and generation of every account, out of the database.
+/// Returns the `sub` and the generation of every account in the database.
 fn generations(home: &Home) -> Vec<(String, u64)> {
     const PROGRAM: &str = "import sqlite3, sys, json
 print(json.dumps(sqlite3.connect(sys.argv[1]).execute('SELECT sub, generation FROM account').fetchall()))";
@@ -37,15 +38,15 @@ print(json.dumps(sqlite3.connect(sys.argv[1]).execute('SELECT sub, generation FR
     serde_json::from_str(&text(&output.stdout)).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
 }
 
-/// 1000 in a soak.
-fn count() -> usize {
+/// Returns the number of disconnects: 1000 if `SEALJAR_SOAK` is set.
+fn disconnects() -> usize {
     if std::env::var_os("SEALJAR_SOAK").is_some() { 1_000 } else { 60 }
 }
 
 #[tokio::test]
-async fn no_hang_up_wedges_the_store_or_loses_an_event() {
+async fn disconnects_neither_block_the_store_nor_lose_an_event() {
     let home = Home::new();
-    let names: Vec<String> = (0..count()).map(|number| format!("user{number}")).collect();
+    let names: Vec<String> = (0..disconnects()).map(|number| format!("user{number}")).collect();
     names.iter().for_each(|name| home.add_user(name));
     let before = generations(&home);
     let mut server = home.start();
@@ -53,31 +54,31 @@ async fn no_hang_up_wedges_the_store_or_loses_an_event() {
         let session = server.login(name).await;
         let mut stream = TcpStream::connect(&server.public).expect("connects");
         stream.write_all(&change(&server, &session)).expect("writes");
-        // Later and later: other requests take their time.
+        // Disconnect later each time. The other requests serve as a delay.
         for _ in 0..number % 30 {
             assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
         }
         reset(stream);
         if number % 10 == 0 {
             let other = server.login("alice").await;
-            assert_eq!(server.logout(&other).await, "200", "after {number} hang-ups");
+            assert_eq!(server.logout(&other).await, "200", "after {number} disconnects");
         }
     }
     server.signal("TERM");
-    let mut told = server.events_until_the_end("password-change");
+    let mut logged = server.events_until_exit("password-change");
     assert_eq!(server.exit_code(), Some(0));
     let after = generations(&home);
     let mut changed: Vec<String> =
         before.iter().zip(&after).filter(|(before, after)| before != after).map(|(_, after)| after.0.clone()).collect();
-    println!("{} of {} changes went through", changed.len(), names.len());
+    println!("{} of {} changes were carried out", changed.len(), names.len());
     changed.sort();
-    told.sort();
-    assert_eq!(told, changed, "an event for each change, and for nothing else");
-    assert!(changed.len() > names.len() / 2, "a request that was read whole is carried out");
+    logged.sort();
+    assert_eq!(logged, changed, "one event for each change, and no others");
+    assert!(changed.len() > names.len() / 2, "a request that was read completely is carried out");
 }
 
 #[tokio::test]
-async fn a_change_under_way_outlives_its_client_and_a_stop() {
+async fn a_change_in_progress_survives_a_disconnect_and_a_shutdown() {
     const HASHED: &str = "sealjar_password_hashing_seconds_count";
     let home = Home::new();
     let mut server = home.start_on_faulty_disk();
@@ -86,22 +87,22 @@ async fn a_change_under_way_outlives_its_client_and_a_stop() {
     let before = server.metric(HASHED).await;
     let mut stream = TcpStream::connect(&server.public).expect("connects");
     stream.write_all(&change(&server, &session)).expect("writes");
-    // The old password and the new one: what is left is the store's work.
+    // The old and the new password were hashed. Only the write to the store remains.
     while server.metric(HASHED).await < before + 2.0 {}
     reset(stream);
     server.signal("TERM");
     server.wait_for("stopping");
     home.set_disk("works");
-    assert_eq!(server.events_until_the_end("password-change").len(), 1);
+    assert_eq!(server.events_until_exit("password-change").len(), 1);
     assert_eq!(server.exit_code(), Some(0));
     let server = home.start();
     assert_eq!(server.status(&session).await, "401 revoked");
     let login = client().post(server.url("/auth/login")).json(&Server::login_body("alice", NEW));
-    assert_eq!(login.send().await.expect("an answer").status(), 200);
+    assert_eq!(login.send().await.expect("a response").status(), 200);
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_no_change_under_way() {
+async fn a_request_without_its_whole_body_changes_nothing() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -112,12 +113,12 @@ async fn a_body_that_never_comes_is_no_change_under_way() {
     reset(stream);
     assert_eq!(server.status(&session).await, "200");
     server.signal("TERM");
-    assert_eq!(server.events_until_the_end("password-change"), [""; 0]);
+    assert_eq!(server.events_until_exit("password-change"), [""; 0]);
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_client_that_stays_is_answered_as_ever() {
+async fn a_client_that_stays_connected_gets_its_response() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
