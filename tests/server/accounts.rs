@@ -14,7 +14,7 @@ use crate::harness::{Answer, Home, PASSWORD, Server, client, text, until};
 
 const HASH: &str = "$argon2id$v=19$m=7168,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-async fn sign_in(server: &Server<'_>, login: &str, password: &str) -> String {
+async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Answer::of(response).await.verdict()
@@ -71,7 +71,7 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
         assert_eq!(show(&home, login)["generation"].as_u64(), generation.as_u64().map(|before| before + 1));
         assert_eq!(server.status(&session).await, "200", "{change:?}");
     }
-    assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials", "the name is free");
+    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials", "the name is free");
     assert_eq!(server.status(&bob).await, "200", "no other account is logged out");
 }
 
@@ -155,7 +155,7 @@ async fn accounts_move_to_another_store_with_their_passwords() {
         assert_eq!(status["display_name"], "J\u{f6}rg \"A\"");
         assert_eq!(status["roles"], json!(["staff"]));
         assert_ne!(status["sub"], accounts[0]["sub"], "the import creates a new account");
-        assert_eq!(sign_in(&server, "bob", PASSWORD).await, "401 credentials", "still disabled");
+        assert_eq!(login_verdict(&server, "bob", PASSWORD).await, "401 credentials", "still disabled");
     }
     fs::set_permissions(home.path("list.json"), fs::Permissions::from_mode(0o600)).expect("changes");
     let stderr = stderr_of(&home, &["users", "import", "list.json", "--store", "sqlite://other.db"]);
@@ -172,8 +172,8 @@ async fn generated_passwords_are_printed_and_work() {
     let (login, carol) = printed.trim_end().split_once('\t').expect("one line");
     assert_eq!((login, bob.len(), carol.len()), ("carol", 24, 24));
     let server = home.start();
-    assert_eq!(sign_in(&server, "bob", bob).await, "403 must-change");
-    assert_eq!(sign_in(&server, "carol", carol).await, "403 must-change");
+    assert_eq!(login_verdict(&server, "bob", bob).await, "403 must-change");
+    assert_eq!(login_verdict(&server, "carol", carol).await, "403 must-change");
     assert_eq!(show(&home, "dora")["must_change"], false, "its password was not generated");
     assert!(!home.ok(&["users", "show", "dora"]).contains("$argon2id"), "a hash is never shown");
 }

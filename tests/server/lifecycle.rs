@@ -1,4 +1,4 @@
-//! Starting, being ready, stopping.
+//! Startup, readiness and shutdown of the server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     assert_eq!(status, 404);
 }
 
-/// Such a line is not for the operator, who cannot do anything about it.
+/// Operators could do nothing about a warning of a dependency.
 #[tokio::test]
 async fn no_dependency_logs_a_warning_at_the_start() {
     let home = Home::new();
@@ -33,7 +33,7 @@ async fn no_dependency_logs_a_warning_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_demo_leads_everybody_to_the_session() {
+async fn a_demo_redirects_its_start_page_to_the_session_view() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
     command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.args(["--set", "log.format=json"]);
@@ -45,12 +45,12 @@ async fn a_demo_leads_everybody_to_the_session() {
 }
 
 #[tokio::test]
-async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
+async fn without_an_active_key_readyz_and_logins_fail() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
     let kid = home.keys()[0]["kid"].as_str().expect("text").to_owned();
-    // By hand, because the command refuses it.
+    // Edit the file, because the command refuses to revoke the only key.
     let path = home.path(&format!("keys/{kid}.key"));
     let revoked = std::fs::read_to_string(&path)
         .expect("reads")
@@ -66,33 +66,33 @@ async fn is_not_ready_without_an_active_key_and_says_so_at_sign_in() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_the_request_under_way_and_takes_no_more() {
+async fn a_shutdown_finishes_current_requests_and_accepts_no_new_ones() {
     for signal in ["TERM", "INT"] {
         let home = Home::new();
         let mut server = home.start();
         let body = Server::login_body("alice", PASSWORD).to_string();
-        let mut under_way = TcpStream::connect(&server.public).expect("connects");
+        let mut in_progress = TcpStream::connect(&server.public).expect("connects");
         let head = format!(
             "POST /auth/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             server.public,
             body.len()
         );
-        under_way.write_all(head.as_bytes()).expect("writes");
-        // An answer on another connection shows that the first was accepted before.
+        in_progress.write_all(head.as_bytes()).expect("writes");
+        // A response on a later connection shows that the server has accepted the first one.
         assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
         server.signal(signal);
         server.wait_for("stopping");
         until("new connections are refused", || TcpStream::connect(&server.public).is_err());
-        under_way.write_all(body.as_bytes()).expect("writes");
+        in_progress.write_all(body.as_bytes()).expect("writes");
         let mut answer = Vec::new();
-        under_way.read_to_end(&mut answer).expect("reads to the end");
+        in_progress.read_to_end(&mut answer).expect("reads to the end");
         assert!(text(&answer).starts_with("HTTP/1.1 200 "), "{signal}: {}", text(&answer));
         assert_eq!(server.exit_code(), Some(0), "{signal}");
     }
 }
 
 #[tokio::test]
-async fn is_unready_while_it_shuts_down_and_a_second_signal_ends_that() {
+async fn is_not_ready_during_shutdown_and_exits_at_a_second_signal() {
     let home = Home::with_settings(&["http.shutdown_delay=1h"]);
     let mut server = home.start();
     let session = server.login("alice").await;
@@ -100,13 +100,13 @@ async fn is_unready_while_it_shuts_down_and_a_second_signal_ends_that() {
     server.wait_for("stopping");
     let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     assert_eq!(response.status(), 503);
-    assert_eq!(server.status(&session).await, "200", "requests are served until the delay is over");
+    assert_eq!(server.status(&session).await, "200", "requests are served during the shutdown delay");
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_does_not_hold_up_a_second_signal() {
+async fn an_unfinished_request_does_not_delay_a_second_signal() {
     let home = Home::with_settings(&["http.shutdown_timeout=1h"]);
     let mut server = home.start();
     let mut slow = TcpStream::connect(&server.public).expect("connects");
@@ -118,8 +118,8 @@ async fn a_request_that_never_ends_does_not_hold_up_a_second_signal() {
 }
 
 #[tokio::test]
-async fn connections_that_never_sent_a_byte_do_not_hold_up_a_stop() {
-    // Longer than the test's patience.
+async fn silent_connections_do_not_delay_a_shutdown() {
+    // Both timeouts are longer than the test waits.
     let home = Home::with_settings(&["http.shutdown_timeout=1h", "http.idle_timeout=1h"]);
     let mut server = home.start();
     let _silent: Vec<_> = [&server.public, &server.public, &server.admin]
@@ -132,7 +132,7 @@ async fn connections_that_never_sent_a_byte_do_not_hold_up_a_stop() {
 }
 
 #[tokio::test]
-async fn a_plain_serve_makes_nothing_and_says_which_command_does() {
+async fn serve_creates_nothing_and_names_the_command_that_does() {
     let directory = tempfile::tempdir().expect("a directory");
     let serve = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sealjar"));
@@ -148,7 +148,7 @@ async fn a_plain_serve_makes_nothing_and_says_which_command_does() {
     };
     let (code, message) = serve();
     assert!(code == Some(74) && message.contains("sealjar keys init"), "{message}");
-    assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 0, "nothing was made");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 0, "nothing was created");
     let init = std::process::Command::new(env!("CARGO_BIN_EXE_sealjar"))
         .current_dir(directory.path())
         .args(["keys", "init"])
@@ -159,16 +159,16 @@ async fn a_plain_serve_makes_nothing_and_says_which_command_does() {
 }
 
 #[tokio::test]
-async fn a_flood_of_sign_ins_gets_503_and_live_sessions_go_on() {
+async fn a_flood_of_logins_gets_503_and_live_sessions_still_work() {
     let unlimited = "throttle.account_and_network_burst=0";
     let home = Home::with_settings(&[unlimited, "password.queue=1", "password.threads=1", "password.memory_kib=19456"]);
     let server = home.start();
     let session = server.login("alice").await;
     let body = Server::login_body("alice", "wrong password");
-    let tries: Vec<_> =
+    let attempts: Vec<_> =
         (0..50).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     let mut verdicts = Vec::new();
-    for attempt in tries {
+    for attempt in attempts {
         let response = attempt.await.expect("it ran").expect("a response");
         if response.status() == 503 {
             assert_eq!(response.headers()["retry-after"], "1");
@@ -185,31 +185,31 @@ async fn a_stale_list_refuses_or_allows_sessions_as_configured() {
         let home = Home::with_settings(&["revocation.max_staleness=1s", &format!("revocation.when_stale={choice}")]);
         let mut server = home.start();
         let session = server.login("alice").await;
-        // A page of the file that is no page: reading fails until it is put back.
+        // Rename a table, so that the follower cannot read the store.
         let database = home.path("sealjar.db");
-        let tables = std::process::Command::new("python3")
+        let renaming = std::process::Command::new("python3")
             .args(["-c", "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute('ALTER TABLE state RENAME TO lost'); d.commit()"])
             .arg(&database)
             .status();
-        assert!(tables.expect("python3 runs").success());
+        assert!(renaming.expect("python3 runs").success());
         server.wait_for("cannot follow the store");
         while staleness(&server).await <= Duration::from_secs(1) {
-            let found = server.status(&session).await;
-            assert!(found == "200" || found == verdict, "{found}");
+            let status = server.status(&session).await;
+            assert!(status == "200" || status == verdict, "{status}");
         }
         assert_eq!(server.status(&session).await, verdict);
         let everywhere = server.post("/auth/logout/all", &session.cookie()).await.verdict();
-        assert_eq!(everywhere, "503 not-durable", "it is tried, and fails with the store");
+        assert_eq!(everywhere, "503 not-durable", "the logout is attempted, and fails because of the store");
         assert_eq!(
             server.logout(&session).await,
             "503 not-durable",
-            "signing out works on a stale list, and fails with the store"
+            "a stale list does not prevent the logout; it fails because of the store"
         );
         assert_eq!(server.status(&session).await, "401 revoked");
     }
 }
 
-/// What `/readyz` says of the age of the list.
+/// Returns the age of the revocation list, as `/readyz` reports it.
 async fn staleness(server: &Server<'_>) -> Duration {
     let response = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     let ready: serde_json::Value = response.json().await.expect("JSON");

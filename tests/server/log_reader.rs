@@ -1,4 +1,5 @@
-//! Whoever reads standard error may stop: requests are answered, what was dropped is counted, and audit events come first.
+//! A reader of standard error that stops reading. Requests are still answered, dropped lines are counted, and audit events are
+//! dropped last.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -9,25 +10,25 @@ use serde_json::{Value, json};
 use crate::harness::{Home, LogReader, Server, text, until};
 use crate::log_flood::{request, send_many};
 
-/// A line for each request.
+/// Flags for a log line per request.
 const ACCESS: [&str; 2] = ["--set", "log.level=info,sealjar::access=debug"];
-/// More lines than a pipe and the queue hold: each is more than 600 bytes.
+/// Number of requests whose log lines, of more than 600 bytes each, exceed the capacity of the pipe and the queue.
 const REQUESTS: usize = 4_000;
 
 fn long_request(server: &Server<'_>) -> String {
     request(server, &format!("GET /auth/verify/envoy/-/{}", "x".repeat(256)), "", "")
 }
 
-/// Sends requests until lines are dropped.
+/// Sends requests until log lines are dropped. Returns the number of dropped lines.
 async fn flood(server: &Server<'_>) -> f64 {
     assert_eq!(send_many(server, &long_request(server), REQUESTS), REQUESTS);
     let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
-    assert!(dropped > 0.0, "more was logged than fits");
+    assert!(dropped > 0.0, "the queue overflowed");
     dropped
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_holds_up_no_request() {
+async fn an_unread_log_delays_no_request() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
     server.set_log_reader(LogReader::Paused);
@@ -40,23 +41,23 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
     assert_eq!(server.metric("sealjar_log_lines_dropped_total{kind=\"audit\"}").await, 0.0);
     server.set_log_reader(LogReader::Active);
-    // From then on there is room, and no line of the stop is dropped.
+    // Now the queue has capacity again, so no line of the shutdown is dropped.
     let mut lines = server.lines_until("log lines were dropped");
     server.signal("TERM");
     lines.extend(server.lines_until("stopped"));
-    let told = lines.iter().filter(|line| line["target"] == "sealjar::log");
-    let told: Vec<_> = told.map(|line| (line["left_out"].as_u64(), line["audit"].as_u64())).collect();
-    assert_eq!(told.iter().map(|(left_out, _)| left_out.expect("a number")).sum::<u64>() as f64, dropped);
-    assert!(told.iter().all(|(_, audit)| *audit == Some(0)), "{told:?}");
-    let signed_in: Vec<_> =
+    let reports = lines.iter().filter(|line| line["target"] == "sealjar::log");
+    let reports: Vec<_> = reports.map(|line| (line["left_out"].as_u64(), line["audit"].as_u64())).collect();
+    assert_eq!(reports.iter().map(|(left_out, _)| left_out.expect("a number")).sum::<u64>() as f64, dropped);
+    assert!(reports.iter().all(|(_, audit)| *audit == Some(0)), "{reports:?}");
+    let logged_sids: Vec<_> =
         lines.iter().filter(|line| line["event"] == "sign-in").map(|line| line["sid"].clone()).collect();
-    assert_eq!(signed_in, sids);
+    assert_eq!(logged_sids, sids);
     assert!(lines.iter().all(|line| line.get("level").is_some()), "no line is split");
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_ever_for_whoever_reads_the_log() {
+async fn a_shutdown_does_not_wait_forever_for_the_log_reader() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
     server.set_log_reader(LogReader::Paused);
@@ -66,17 +67,17 @@ async fn a_stop_does_not_wait_for_ever_for_whoever_reads_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_was_closed_is_counted_and_goes_on() {
+async fn lines_for_a_closed_log_are_counted_and_the_server_runs_on() {
     let home = Home::new();
     let mut server = home.start_with(&ACCESS, &[]);
     server.set_log_reader(LogReader::Closed);
-    // The thread that reads sees this line, and closes the pipe.
-    let few = || assert_eq!(send_many(&server, &long_request(&server), 10), 10);
-    few();
-    let mut lost = 0.0;
-    while lost == 0.0 {
-        few();
-        lost = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
+    // The reader thread closes the pipe after the next line.
+    let send_ten = || assert_eq!(send_many(&server, &long_request(&server), 10), 10);
+    send_ten();
+    let mut dropped = 0.0;
+    while dropped == 0.0 {
+        send_ten();
+        dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
     }
     let session = server.login("alice").await;
     assert_eq!(server.logout(&session).await, "200");
@@ -85,7 +86,7 @@ async fn a_log_that_was_closed_is_counted_and_goes_on() {
 }
 
 #[test]
-fn why_it_ends_is_the_last_that_is_written() {
+fn the_reason_of_a_failed_start_is_the_last_log_line() {
     let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -108,33 +109,33 @@ fn why_it_ends_is_the_last_that_is_written() {
 }
 
 #[test]
-fn full_output_or_error_streams_do_not_hold_up_the_demo() {
+fn full_output_or_error_streams_do_not_block_the_demo() {
     let home = Home::new();
-    let full = || {
+    let full_pipe = || {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let mut filling = writer.try_clone().expect("a second handle");
         std::thread::spawn(move || while filling.write_all(&[b'x'; 4096]).is_ok() {});
         (reader, Stdio::from(OwnedFd::from(writer)))
     };
-    let (_stdout, out) = full();
-    let (_stderr, err) = full();
+    let (_stdout, out) = full_pipe();
+    let (_stderr, err) = full_pipe();
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let arguments = ["serve", "--demo", "--listen", &port.to_string(), "--admin-listen", "127.0.0.1:0"];
     let mut child = home.command(&arguments).stdout(out).stderr(err).spawn().expect("the binary runs");
-    until("it can be told to stop", || catches_sigterm(child.id()));
+    until("the server handles SIGTERM", || catches_sigterm(child.id()));
     let killed = std::process::Command::new("sh").arg("-c").arg(format!("kill {}", child.id())).status();
     assert!(killed.expect("sh runs").success());
-    let mut ended = None;
-    until("it ends", || {
-        ended = child.try_wait().expect("it is ours");
-        ended.is_some()
+    let mut status = None;
+    until("the server exits", || {
+        status = child.try_wait().expect("our own child");
+        status.is_some()
     });
-    assert_eq!(ended.expect("it ended").code(), Some(0));
+    assert_eq!(status.expect("it has exited").code(), Some(0));
 }
 
-/// Whether the process has a handler for the signal, as it has from when it is ready.
+/// Whether the process has a handler for SIGTERM. It is installed when the server is ready.
 fn catches_sigterm(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the signals");
-    u64::from_str_radix(caught.trim(), 16).expect("a mask") & (1 << 14) != 0
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the signals");
+    u64::from_str_radix(mask.trim(), 16).expect("a mask") & (1 << 14) != 0
 }

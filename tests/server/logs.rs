@@ -1,4 +1,4 @@
-//! Lines of the log: which request a line is about, and what no line holds.
+//! Log lines: the id of their request, the reasons of refusals, and the secrets that no line contains.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// A sign-in that fails, with this field.
-async fn failing(server: &Server<'_>, name: &str, value: &str) -> Answer {
+/// Sends a login with a wrong password and this header field.
+async fn failed_login(server: &Server<'_>, name: &str, value: &str) -> Answer {
     let body = Server::login_body("alice", "wrong password");
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     let post = client().post(server.url("/auth/login")).json(&body).header("traceparent", traceparent);
@@ -17,27 +17,27 @@ async fn failing(server: &Server<'_>, name: &str, value: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_id_of_a_request_is_in_its_lines_and_in_its_answer() {
+async fn the_request_id_is_in_the_log_lines_and_the_response() {
     let home = Home::new();
-    for (trusted, name, value, taken) in [
+    for (trusted, name, value, is_used) in [
         ("127.0.0.1", "x-request-id", "proxy-7f3e", true),
         ("127.0.0.1", "x-request-id", "two words", false),
         ("127.0.0.1", "x-request-id", &*"x".repeat(65), false),
         ("127.0.0.1", "x-other", "x", false),
-        ("192.0.2.1", "x-request-id", "stranger-7f3e", false),
+        ("192.0.2.1", "x-request-id", "client-7f3e", false),
     ] {
         let mut server = home.start_with(&["--set", &format!("http.trusted_proxies={trusted}")], &[]);
-        let answer = failing(&server, name, value).await;
+        let answer = failed_login(&server, name, value).await;
         assert_eq!(answer.verdict(), "401 credentials");
         let id = answer.header("x-request-id").expect("an id");
         let event = server.event("sign-in-failed");
         assert_eq!(event["span"]["request_id"], id);
         assert_eq!(event["span"]["trace_id"], if trusted == "127.0.0.1" { json!(TRACE) } else { Value::Null });
-        assert_eq!(id == value, taken, "{id}");
-        if !taken {
+        assert_eq!(id == value, is_used, "{id}");
+        if !is_used {
             assert_eq!(id.len(), 16, "{id}");
-            let again = failing(&server, name, value).await;
-            assert_ne!(again.header("x-request-id").expect("an id"), id, "another request");
+            let again = failed_login(&server, name, value).await;
+            assert_ne!(again.header("x-request-id").expect("an id"), id, "another request has another id");
         }
     }
 }
@@ -92,37 +92,38 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
     server.signal("TERM");
     let lines = server.lines_until("stopped");
     let traced = lines.iter().filter(|line| line["level"] == "TRACE").count();
-    assert!(traced > 100, "only {traced} lines are of that level");
+    assert!(traced > 100, "only {traced} lines have the level TRACE");
     for line in lines.iter().map(Value::to_string) {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_that_an_application_does_not_see_has_a_line() {
+async fn a_refusal_hidden_from_the_application_is_logged() {
     let home = Home::new();
     let settings = ["--public-origin", "https://app.example", "--set", "http.trusted_proxies=127.0.0.1"];
     let mut server = home.start_with(&settings, &[]);
     let body = Server::login_body("alice", PASSWORD);
     let post = client().post(server.url("/auth/login")).header("host", "app.example").json(&body);
     let session = Answer::of(post.send().await.expect("a response")).await.session.expect("a session");
-    let ask = |path: &str, fields: &[(&str, &str)]| {
+    let get = |path: &str, fields: &[(&str, &str)]| {
         let request = client().get(server.url(path)).header("host", "app.example").header("cookie", session.cookie());
         let fields =
             [&[("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/reports?secret=1")], fields].concat();
         let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         async move { request.send().await.expect("a response").status().as_u16() }
     };
-    assert_eq!(ask("/auth/verify/role=admin/-", &[("x-forwarded-method", "GET")]).await, 403);
+    assert_eq!(get("/auth/verify/role=admin/-", &[("x-forwarded-method", "GET")]).await, 403);
     let posted = [("x-forwarded-method", "POST"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
-    assert_eq!(ask("/auth/verify/csrf=1/-", &posted).await, 403);
+    assert_eq!(get("/auth/verify/csrf=1/-", &posted).await, 403);
     let line = server.wait_for("refused a request with 403 forbidden");
     assert!(line["sub"].is_string() && line["asked"] == "/auth/verify/role=admin/-", "{line}");
-    let seen = |line: &Value| [&line["level"], &line["host"], &line["path"], &line["method"]].map(Value::clone);
-    assert_eq!(seen(&line), ["INFO", "https://app.example", "/reports", "GET"]);
+    let request_fields =
+        |line: &Value| [&line["level"], &line["host"], &line["path"], &line["method"]].map(Value::clone);
+    assert_eq!(request_fields(&line), ["INFO", "https://app.example", "/reports", "GET"]);
     let line =
         server.wait_for("refused a request with 403 cross-site: another site may have sent it to the application");
-    assert_eq!(seen(&line), ["INFO", "https://app.example", "/reports", "POST"]);
+    assert_eq!(request_fields(&line), ["INFO", "https://app.example", "/reports", "POST"]);
     assert_eq!((&line["origin"], &line["sec_fetch_site"]), (&json!("https://evil.example"), &json!("cross-site")));
     let request = client().post(server.url("/auth/logout")).header("host", "app.example");
     let request = request.header("origin", format!("https://evil.example/{}", "x".repeat(500)));
@@ -132,7 +133,7 @@ async fn a_refusal_that_an_application_does_not_see_has_a_line() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_trusted_or_says_too_little_is_named() {
+async fn an_untrusted_or_incomplete_proxy_is_logged() {
     let home = Home::new();
     let mut server = home.start();
     for field in ["x-forwarded-for", "x-original-method"] {
@@ -152,7 +153,7 @@ async fn a_proxy_that_is_not_trusted_or_says_too_little_is_named() {
 }
 
 #[test]
-fn a_password_file_that_is_not_used_is_named() {
+fn an_unused_password_file_is_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let home = Home::new();
@@ -160,24 +161,27 @@ fn a_password_file_that_is_not_used_is_named() {
     std::fs::write(&file, "*:*:*:*:hunter2").expect("writes");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).expect("changes");
     let store = "postgres://sealjar@127.0.0.1:1/sealjar";
-    for (command, words) in
+    for (command, part) in
         [(&["serve"][..], "the password file of PostgreSQL is not used"), (&["doctor", "--json"], "store.password")]
     {
         let mut command = home.command(&[command, &["--store", store]].concat());
         let output = command.env("PGPASSFILE", &file).env_remove("PGPASSWORD").output().expect("runs");
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        assert!(said.contains(words) && said.contains("its mode is 0440") && !said.contains("hunter2"), "{said}");
+        let printed = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            printed.contains(part) && printed.contains("its mode is 0440") && !printed.contains("hunter2"),
+            "{printed}"
+        );
     }
 }
 
 #[tokio::test]
-async fn every_answer_has_a_line_for_those_who_ask_for_it() {
+async fn the_access_log_has_a_line_for_every_response() {
     let home = Home::new();
     let level = "log.level=off,sealjar=info,sealjar::access=debug";
     let trusted = "http.trusted_proxies=127.0.0.1";
     let mut server = home.start_with(&["--set", level, "--set", trusted], &[]);
     let long = format!("/{}", "x".repeat(300));
-    for (path, status, shown) in [
+    for (path, status, logged_path) in [
         ("/auth/status?secret=1", 401, "/auth/status"),
         ("/auth/verify", 401, "/auth/verify"),
         ("/auth/verify/redirect", 401, "/auth/verify/redirect"),
@@ -189,8 +193,11 @@ async fn every_answer_has_a_line_for_those_who_ask_for_it() {
         assert_eq!(request.header("x-request-id", "one").send().await.expect("a response").status(), status, "{path}");
         let line = server.wait_for("answered");
         assert_eq!((&line["target"], &line["level"]), (&json!("sealjar::access"), &json!("DEBUG")));
-        let found = [&line["method"], &line["path"], &line["status"], &line["client"], &line["request_id"]];
-        assert_eq!(found, [&json!("GET"), &json!(shown), &json!(status), &json!("203.0.113.0/24"), &json!("one")]);
+        let fields = [&line["method"], &line["path"], &line["status"], &line["client"], &line["request_id"]];
+        assert_eq!(
+            fields,
+            [&json!("GET"), &json!(logged_path), &json!(status), &json!("203.0.113.0/24"), &json!("one")]
+        );
         assert!(line["ms"].is_u64() && !line.to_string().contains("secret"), "{line}");
     }
     let method = reqwest::Method::from_bytes("M".repeat(20_000).as_bytes()).expect("a token");

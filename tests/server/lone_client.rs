@@ -1,9 +1,9 @@
-//! One browser alone never loses its session to copy detection: hours of it under a wall clock that is moved.
+//! Copy detection never ends the session of a single browser. The tests simulate hours of use by moving the wall clock.
 
 use crate::copies::{Clock, Jar, start};
 use crate::harness::{Answer, Home, Server, Session, client};
 
-/// Requests that a page sends at the same time: a method and a path, and the method that a proxy tells.
+/// Requests that a page sends in parallel: method, path, and the method that a proxy forwards.
 const REQUESTS: [(&str, &str, &str); 6] = [
     ("GET", "/auth/status", ""),
     ("HEAD", "/auth/status", ""),
@@ -12,51 +12,54 @@ const REQUESTS: [(&str, &str, &str); 6] = [
     ("GET", "/auth/verify", "POST"),
     ("POST", "/auth/verify", ""),
 ];
-const AT_ONCE: usize = 50;
+/// Number of parallel requests.
+const PARALLEL: usize = 50;
 const HOURS: u32 = 3;
 
-/// Numbers that look random, and are the same in each run.
-struct Numbers(u64);
+/// Pseudorandom numbers with a fixed seed, by a linear congruential generator.
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
     }
 }
 
-fn trusting_home() -> Home {
+fn home_behind_proxy() -> Home {
     Home::with_settings(&["http.trusted_proxies=127.0.0.1"])
 }
 
 /// Sends a request, as a browser or a proxy does.
 fn send(server: &Server<'_>, session: &Session, number: usize) -> impl Future<Output = Answer> + Send + 'static {
-    let (method, path, told) = REQUESTS[number % REQUESTS.len()];
+    let (method, path, forwarded_method) = REQUESTS[number % REQUESTS.len()];
     let method = method.parse().expect("a method");
     let request = client().request(method, server.url(path)).header("cookie", session.cookie());
-    let request = if told.is_empty() { request } else { request.header("x-forwarded-method", told) };
+    let request =
+        if forwarded_method.is_empty() { request } else { request.header("x-forwarded-method", forwarded_method) };
     async { Answer::of(request.send().await.expect("a response")).await }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_in_parallel_and_lost_answers_end_no_session() {
-    let home = trusting_home();
+async fn parallel_requests_and_lost_responses_end_no_session() {
+    let home = home_behind_proxy();
     let server = start(&home);
-    let (mut clock, mut numbers) = (Clock::of(&home), Numbers(7));
+    let mut clock = Clock::of(&home);
+    let mut random = Random(7);
     let mut session = server.login("alice").await;
     let mut changes = 0;
     for _ in 0..HOURS * 12 {
         clock.advance(5);
-        let requests: Vec<_> = (0..AT_ONCE).map(|number| tokio::spawn(send(&server, &session, number))).collect();
+        let requests: Vec<_> = (0..PARALLEL).map(|number| tokio::spawn(send(&server, &session, number))).collect();
         let mut renewed = Vec::new();
         for request in requests {
             let answer = request.await.expect("it ran");
             assert_eq!(answer.status, 200, "{}", answer.body);
             renewed.extend(answer.session);
         }
-        // The last answer wins, whichever it is. Now and then, all are lost.
-        if numbers.below(3) > 0 {
-            session = renewed.swap_remove(numbers.below(renewed.len()));
+        // The browser keeps the cookie of the last response, which may be any of them. Sometimes all responses are lost.
+        if random.below(3) > 0 {
+            session = renewed.swap_remove(random.below(renewed.len()));
             changes += 1;
         }
     }
@@ -66,7 +69,7 @@ async fn requests_in_parallel_and_lost_answers_end_no_session() {
 
 #[tokio::test]
 async fn only_gets_and_heads_renew_before_the_last_third() {
-    let home = trusting_home();
+    let home = home_behind_proxy();
     let server = start(&home);
     let mut clock = Clock::of(&home);
     let session = server.login("alice").await;
@@ -82,7 +85,7 @@ async fn only_gets_and_heads_renew_before_the_last_third() {
 #[tokio::test]
 async fn a_client_that_only_posts_is_renewed_in_time() {
     const POST: usize = 4;
-    let home = trusting_home();
+    let home = home_behind_proxy();
     let server = start(&home);
     let mut clock = Clock::of(&home);
     let mut jar = Jar(server.login("alice").await);
@@ -101,8 +104,8 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_one_renewal_late_is_forgiven() {
-    let home = trusting_home();
+async fn a_response_that_is_one_renewal_late_ends_no_session() {
+    let home = home_behind_proxy();
     let server = start(&home);
     let mut clock = Clock::of(&home);
     let session = server.login("alice").await;
@@ -113,7 +116,7 @@ async fn an_answer_that_comes_one_renewal_late_is_forgiven() {
     }
     clock.advance(5);
     assert_eq!(jar.visit(&server).await, "200");
-    // The other answer arrives only now, and replaces the cookie.
+    // The other response arrives only now, and its cookie replaces the newer one.
     jar = late;
     for _ in 0..3 {
         assert_eq!(jar.visit(&server).await, "200");

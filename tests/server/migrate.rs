@@ -1,4 +1,4 @@
-//! `sealjar migrate`: nobody is signed out by it, whoever was signed out stays so, and `kill -9` in the middle changes nothing.
+//! `sealjar migrate`: live sessions stay live, ended sessions stay ended, and a `kill -9` in the middle does no harm.
 
 use std::process::{Child, Command, Stdio};
 
@@ -8,11 +8,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 use crate::database;
 use crate::harness::{Home, PATIENCE, Server, text};
 
+/// Number of revocations that makes a migration long enough to be interrupted.
 const MANY: i64 = 100_000;
 const ARGUMENTS: [&str; 5] = ["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://new.db"];
 
-/// That the new database holds what the old one does, and nothing else.
-async fn assert_moved(home: &Home) {
+/// Asserts that the new database has the same content as the old one.
+async fn assert_migrated(home: &Home) {
     let mut new = database::open(home, "new.db").await;
     database::run(&mut new, &format!("ATTACH DATABASE '{}' AS old", home.path("sealjar.db").display())).await;
     for (table, columns) in [
@@ -21,31 +22,31 @@ async fn assert_moved(home: &Home) {
         ("state", "global_generation, pruned_through, clock_reached"),
         ("revocation", "hex(sid), sub, below, expires_at"),
     ] {
-        let (old, new_rows) =
-            (format!("SELECT {columns} FROM old.{table}"), format!("SELECT {columns} FROM main.{table}"));
+        let old_rows = format!("SELECT {columns} FROM old.{table}");
+        let new_rows = format!("SELECT {columns} FROM main.{table}");
         let query = format!(
-            "SELECT (SELECT count(*) FROM ({old})) - (SELECT count(*) FROM ({new_rows})),
-                    (SELECT count(*) FROM ({old} EXCEPT {new_rows}))"
+            "SELECT (SELECT count(*) FROM ({old_rows})) - (SELECT count(*) FROM ({new_rows})),
+                    (SELECT count(*) FROM ({old_rows} EXCEPT {new_rows}))"
         );
         let row = new.fetch_one(AssertSqlSafe(query)).await.expect("compares");
         assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (0, 0), "{table}");
     }
 }
 
-/// How far the copy of the log has come, or nothing if it has not begun.
+/// Returns the number of the last log entry that was copied, or `None` if copying has not begun.
 async fn last_seq(home: &Home) -> Option<i64> {
     let options = SqliteConnectOptions::new().filename(home.path("new.db"));
     let mut new = options.connect().await.ok()?;
     new.fetch_one("SELECT last_seq FROM migration").await.ok()?.try_get(0).ok()
 }
 
-/// Runs it, and kills it when the copy of the log has come further.
+/// Runs the migration, and kills it as soon as it has copied more of the log than before.
 async fn kill_in_the_middle(home: &Home) {
     let before = last_seq(home).await.unwrap_or(0);
     let mut command: Command = home.command(&ARGUMENTS);
     let mut migrating: Child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(home).await.unwrap_or(0) <= before {
-        assert!(migrating.try_wait().expect("it was started").is_none(), "it ended before it came further");
+        assert!(migrating.try_wait().expect("it was started").is_none(), "the migration ended before it copied more");
     }
     migrating.kill().expect("it runs");
     migrating.wait().expect("it ends");
@@ -54,16 +55,17 @@ async fn kill_in_the_middle(home: &Home) {
     assert!(before < reached && reached < MANY, "{reached} is in the middle");
 }
 
-fn refused(home: &Home, arguments: &[&str], code: i32, message: &str) {
+/// Asserts that a command fails with this code, this message and a hint.
+fn assert_refused(home: &Home, arguments: &[&str], code: i32, message: &str) {
     let output = home.run(arguments);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    // The server says it in a line of its log.
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+    // The server prints the hint in a JSON log line.
     let hint = if arguments[0] == "serve" { "\"hint\":" } else { "hint: " };
-    assert!(said.contains(message) && said.contains(hint), "{arguments:?}: {said}");
+    assert!(stderr.contains(message) && stderr.contains(hint), "{arguments:?}: {stderr}");
 }
 
-/// A server reports for the first time just after it listens.
+/// Waits for the first report of a server, which it writes shortly after it listens.
 async fn until_reported(home: &Home, name: &str) {
     let mut database = database::open(home, name).await;
     let started = tokio::time::Instant::now();
@@ -78,25 +80,27 @@ fn stop(mut server: Server<'_>) {
 }
 
 #[tokio::test]
-async fn sessions_stay_live_and_sign_outs_stay_in_force() {
+async fn live_sessions_stay_live_and_ended_sessions_stay_ended() {
     let home = Home::new();
     home.add_user("bob");
     home.ok(&["revoke", "--everyone"]);
     let server = home.start();
-    let (live, ended, bobs) = (server.login("alice").await, server.login("alice").await, server.login("bob").await);
+    let live = server.login("alice").await;
+    let ended = server.login("alice").await;
+    let bob = server.login("bob").await;
     assert_eq!(server.logout(&ended).await, "200");
     home.ok(&["revoke", "--user", "bob"]);
-    server.until_status(&bobs, "401 revoked").await;
-    let bobs_next = server.login("bob").await;
+    server.until_status(&bob, "401 revoked").await;
+    let bob_later = server.login("bob").await;
     stop(server);
     let accounts = home.ok(&["users", "list", "--json"]);
 
     home.ok(&ARGUMENTS);
-    assert_moved(&home).await;
+    assert_migrated(&home).await;
     let new = ["--store", "sqlite://new.db"];
     assert_eq!(home.ok(&[&["users", "list", "--json"], &new[..]].concat()), accounts);
     let server = home.start_with(&new, &[]);
-    for (session, verdict) in [(&live, "200"), (&ended, "401 revoked"), (&bobs, "401 revoked"), (&bobs_next, "200")] {
+    for (session, verdict) in [(&live, "200"), (&ended, "401 revoked"), (&bob, "401 revoked"), (&bob_later, "200")] {
         assert_eq!(server.status(session).await, verdict);
     }
     for login in ["alice", "bob"] {
@@ -105,22 +109,22 @@ async fn sessions_stay_live_and_sign_outs_stay_in_force() {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_again_and_again_it_ends_with_the_same() {
+async fn a_migration_killed_three_times_ends_with_the_same_data() {
     let home = Home::new();
     database::fill(&home, MANY).await;
     for _ in 0..3 {
         kill_in_the_middle(&home).await;
         for command in [&["serve"][..], &["users", "list"], &["store", "restored"]] {
             let arguments = [command, &["--store", "sqlite://new.db"]].concat();
-            refused(&home, &arguments, 74, "an unfinished migration from sqlite://sealjar.db");
+            assert_refused(&home, &arguments, 74, "an unfinished migration from sqlite://sealjar.db");
         }
     }
     home.ok(&ARGUMENTS);
-    assert_moved(&home).await;
+    assert_migrated(&home).await;
 }
 
 #[tokio::test]
-async fn begins_again_if_the_source_was_used_in_between() {
+async fn restarts_if_the_source_was_changed_in_between() {
     let home = Home::new();
     database::fill(&home, MANY).await;
     kill_in_the_middle(&home).await;
@@ -134,69 +138,77 @@ async fn begins_again_if_the_source_was_used_in_between() {
     home.ok(&["users", "disable", "alice"]);
     home.ok(&["users", "enable", "alice"]);
     home.ok(&ARGUMENTS);
-    assert_moved(&home).await;
+    assert_migrated(&home).await;
 }
 
 #[tokio::test]
-async fn refuses_to_overwrite_and_anything_but_one_store_to_another() {
+async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
     let home = Home::new();
     let add = |store: &str| {
         let arguments = ["users", "add", "alice", "--store", store];
         assert!(home.run_with_input(&arguments, "correct horse battery\n").status.success());
     };
     add("sqlite://new.db");
-    refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
+    assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
     home.ok(&["users", "delete", "alice", "--store", "sqlite://new.db"]);
-    refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
+    assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
 
     let to = |name: &'static str| [&ARGUMENTS[..4], &[name]].concat();
-    refused(&home, &to("sqlite://sealjar.db"), 1, "both are the same database");
+    assert_refused(&home, &to("sqlite://sealjar.db"), 1, "both are the same database");
     let nowhere = home.run(&to("nowhere"));
     assert!(nowhere.status.code() == Some(2) && text(&nowhere.stderr).contains("--to: it must be sqlite://"));
-    refused(&home, &["migrate", "--from", "sqlite://nothing.db", "--to", "sqlite://other.db"], 74, "no database at");
+    assert_refused(
+        &home,
+        &["migrate", "--from", "sqlite://nothing.db", "--to", "sqlite://other.db"],
+        74,
+        "no database at",
+    );
     assert!(!home.path("other.db").exists() && !home.path("nothing.db").exists());
 
     home.ok(&to("sqlite://empty.db"));
-    assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was done"), "a second time");
-    refused(&home, &to("sqlite://third.db"), 74, "was moved to sqlite://empty.db");
+    assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was done"), "the second run");
+    assert_refused(&home, &to("sqlite://third.db"), 74, "was moved to sqlite://empty.db");
 }
 
 #[tokio::test]
-async fn what_is_unfinished_is_gone_on_with_from_its_own_source_alone() {
+async fn an_unfinished_migration_continues_only_from_its_own_source() {
     let home = Home::new();
     database::fill(&home, MANY).await;
     kill_in_the_middle(&home).await;
     let other = ["users", "add", "alice", "--store", "sqlite://other.db"];
     assert!(home.run_with_input(&other, "correct horse battery\n").status.success());
     let from_other = ["migrate", "--from", "sqlite://other.db", "--to", "sqlite://new.db"];
-    refused(&home, &from_other, 1, "an unfinished migration from another database, sqlite://sealjar.db");
-    let onwards = ["migrate", "--from", "sqlite://new.db", "--to", "sqlite://third.db"];
-    refused(&home, &onwards, 74, "an unfinished migration from sqlite://sealjar.db");
+    assert_refused(&home, &from_other, 1, "an unfinished migration from another database, sqlite://sealjar.db");
+    let from_unfinished = ["migrate", "--from", "sqlite://new.db", "--to", "sqlite://third.db"];
+    assert_refused(&home, &from_unfinished, 74, "an unfinished migration from sqlite://sealjar.db");
     home.ok(&ARGUMENTS);
-    assert_moved(&home).await;
+    assert_migrated(&home).await;
 }
 
 #[tokio::test]
-async fn refuses_while_a_server_uses_either() {
+async fn refuses_while_a_server_uses_the_source_or_the_target() {
     let home = Home::new();
     let server = home.start();
     until_reported(&home, "sealjar.db").await;
-    refused(&home, &ARGUMENTS, 1, "sqlite://sealjar.db is in use by");
+    assert_refused(&home, &ARGUMENTS, 1, "sqlite://sealjar.db is in use by");
     stop(server);
     home.ok(&["users", "list"]);
-    assert!(home.run(&["users", "list", "--store", "sqlite://new.db"]).status.success(), "it has its tables");
+    assert!(
+        home.run(&["users", "list", "--store", "sqlite://new.db"]).status.success(),
+        "the command creates the tables"
+    );
     let server = home.start_with(&["--store", "sqlite://new.db"], &[]);
     until_reported(&home, "new.db").await;
-    refused(&home, &ARGUMENTS, 1, "sqlite://new.db is in use by");
+    assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db is in use by");
     stop(server);
     home.ok(&ARGUMENTS);
 }
 
 #[tokio::test]
-async fn nothing_writes_to_the_source_meanwhile_or_serves_it_after() {
+async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     let home = Home::with_settings(&["revocation.max_staleness=4s"]);
     database::fill(&home, MANY).await;
-    // A server that sleeps for so long that its report is forgotten.
+    // A server that is paused for so long that its report is deleted.
     let server = home.start();
     let session = server.login("alice").await;
     until_reported(&home, "sealjar.db").await;
@@ -204,18 +216,21 @@ async fn nothing_writes_to_the_source_meanwhile_or_serves_it_after() {
     database::run(&mut database::open(&home, "sealjar.db").await, "DELETE FROM node").await;
     let mut migrating = home.command(&ARGUMENTS).stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(&home).await.unwrap_or(0) == 0 {
-        assert!(migrating.try_wait().expect("it was started").is_none(), "it ended before it began");
+        assert!(
+            migrating.try_wait().expect("it was started").is_none(),
+            "the migration ended before it copied anything"
+        );
     }
-    // It waits for the end of the move, and is told then where everything is.
+    // This command waits for the end of the migration, and then fails because the data was moved.
     assert_eq!(home.run(&["users", "disable", "alice"]).status.code(), Some(74));
     assert!(migrating.wait().expect("it ends").success());
-    assert_moved(&home).await;
+    assert_migrated(&home).await;
     for command in [&["serve"][..], &["users", "list"], &["revoke", "--everyone"]] {
-        refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");
+        assert_refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");
     }
     server.signal("CONT");
     server.until_status(&session, "503 stale").await;
-    // Each may be stale for a moment where the machine is loaded.
+    // On a loaded machine, each server may be stale for a moment.
     let new = home.start_with(&["--store", "sqlite://new.db"], &[]);
     new.until_status(&session, "200").await;
 

@@ -1,4 +1,4 @@
-//! Passwords that an operator sets: the commands for it, and what they lead to.
+//! Passwords that an operator sets with a command. With `--must-change`, the user has to choose a new one at the next login.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ async fn post(server: &Server<'_>, path: &str, body: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_password_is_set_that_must_be_changed_or_not() {
+async fn must_change_makes_the_user_choose_a_new_password() {
     let home = Home::new();
     let run = |arguments: &[&str], password: &str| {
         let output = home.run_with_input(arguments, &format!("{password}\n"));
@@ -23,16 +23,16 @@ async fn a_password_is_set_that_must_be_changed_or_not() {
     let before = server.login("alice").await;
     run(&["users", "passwd", "alice", "--must-change"], TEMPORARY);
     server.until_status(&before, "401 revoked").await;
-    let sign_in = async |login, password| post(&server, "/auth/login", Server::login_body(login, password)).await;
-    assert_eq!(sign_in("alice", PASSWORD).await, "401 credentials");
-    assert_eq!(sign_in("alice", TEMPORARY).await, "403 must-change");
-    assert_eq!(sign_in("bob", TEMPORARY).await, "403 must-change");
+    let login_verdict = async |login, password| post(&server, "/auth/login", Server::login_body(login, password)).await;
+    assert_eq!(login_verdict("alice", PASSWORD).await, "401 credentials");
+    assert_eq!(login_verdict("alice", TEMPORARY).await, "403 must-change");
+    assert_eq!(login_verdict("bob", TEMPORARY).await, "403 must-change");
     assert!(home.ok(&["users", "list"]).contains("must change"));
     let change = json!({ "login": "alice", "old_password": TEMPORARY, "new_password": NEW });
     assert_eq!(post(&server, "/auth/password", change).await, "200");
-    assert_eq!(sign_in("alice", NEW).await, "200");
+    assert_eq!(login_verdict("alice", NEW).await, "200");
     run(&["users", "passwd", "bob"], NEW);
-    assert_eq!(sign_in("bob", NEW).await, "200");
+    assert_eq!(login_verdict("bob", NEW).await, "200");
     assert!(!home.ok(&["users", "list"]).contains("must change"));
 }
 

@@ -29,11 +29,11 @@ const READING: [&[&str]; 19] = [
     &["users", "add", "--help"],
 ];
 
-/// Commands that print the id of a key that they have made or removed.
+/// Commands that print the ids of the keys that they create or remove.
 const CHANGING: [&[&str]; 3] =
     [&["keys", "init", "--keys", "other"], &["keys", "rotate", "--activate-in", "0s"], &["keys", "prune"]];
 
-/// A pipe that nobody reads any more.
+/// Returns the write end of a pipe whose read end is closed.
 fn closed() -> Stdio {
     pipe().expect("a pipe").1.into()
 }
@@ -68,7 +68,7 @@ async fn a_closed_standard_output_changes_no_exit_code() {
 }
 
 #[test]
-fn a_revocation_goes_on_when_its_output_is_closed() {
+fn a_revocation_is_completed_although_its_output_is_closed() {
     let home = Home::new();
     let _server = home.start();
     let kid = home.keys()[0]["kid"].as_str().expect("text").to_owned();
@@ -80,9 +80,9 @@ fn a_revocation_goes_on_when_its_output_is_closed() {
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
-    // Two that print nothing: there is no token, and no server is live.
-    let others: [&[&str]; 2] = [&["inspect"], &["keys", "status"]];
-    for arguments in READING.iter().filter(|arguments| !others.contains(arguments)) {
+    // These two print nothing here: there is no token, and no live server.
+    let silent: [&[&str]; 2] = [&["inspect"], &["keys", "status"]];
+    for arguments in READING.iter().filter(|arguments| !silent.contains(arguments)) {
         let full = File::options().write(true).open("/dev/full").expect("a full device");
         let output = run(&home, arguments, "", full.into(), Stdio::piped());
         let message = text(&output.stderr);
@@ -105,7 +105,7 @@ fn a_failure_does_not_hide_that_output_was_lost() {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert!(!message.contains("was carried out"), "{message}");
-    // An error that is about the output itself is told once.
+    // An error about the output itself is printed once.
     let full = File::options().write(true).open("/dev/full").expect("a full device");
     let output = run(&home, &["users", "add", "bob", "--generate"], "", full.into(), Stdio::piped());
     let message = text(&output.stderr);

@@ -12,7 +12,7 @@ async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) ->
     Answer::of(request.send().await.expect("a response")).await
 }
 
-async fn sign_in(server: &Server<'_>, password: &str) -> String {
+async fn login_verdict(server: &Server<'_>, password: &str) -> String {
     let request = client().post(server.url("/auth/login")).json(&Server::login_body("alice", password));
     Answer::of(request.send().await.expect("a response")).await.verdict()
 }
@@ -35,8 +35,8 @@ async fn a_password_change_survives_kill_9() {
         assert_eq!(server.status(revoked).await, "401 revoked");
     }
     assert_eq!(server.status(&fresh).await, "200");
-    assert_eq!(sign_in(&server, PASSWORD).await, "401 credentials");
-    assert_eq!(sign_in(&server, NEW).await, "200");
+    assert_eq!(login_verdict(&server, PASSWORD).await, "401 credentials");
+    assert_eq!(login_verdict(&server, NEW).await, "200");
 }
 
 #[tokio::test]
@@ -50,5 +50,5 @@ async fn no_password_is_changed_when_the_disk_fails() {
     home.set_disk("works");
     assert_eq!(server.status(&session).await, "200");
     assert_eq!(change(&server, &session, PASSWORD, NEW).await.verdict(), "200");
-    assert_eq!(sign_in(&server, NEW).await, "200");
+    assert_eq!(login_verdict(&server, NEW).await, "200");
 }

@@ -1,11 +1,11 @@
-//! The wire: hosts, headers, HTTP/2, limits. Raw bytes where a client would not send them.
+//! HTTP on the wire: hosts, header fields, HTTP/2 and limits. Raw bytes are used for requests that a client library does not send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::harness::{Answer, Home, Server, Session, text};
 
-/// Sends bytes, reads to the end of the connection.
+/// Sends bytes, and returns everything that the server sends until it closes the connection.
 pub(crate) fn raw(address: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
     // The server may refuse and close before it has read everything.
@@ -15,8 +15,8 @@ pub(crate) fn raw(address: &str, request: &[u8]) -> String {
     text(&answer)
 }
 
-/// Sends bytes, and waits for the status of an answer: the connection, and the beginning of the answer.
-fn begin(address: &str, request: &[u8]) -> (TcpStream, String) {
+/// Sends bytes, and reads the response up to the status code. Returns the connection and the part that was read.
+fn send_and_read_status(address: &str, request: &[u8]) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.write_all(request).expect("sends");
     let mut answer = [0; "HTTP/1.1 200 ".len()];
@@ -24,8 +24,8 @@ fn begin(address: &str, request: &[u8]) -> (TcpStream, String) {
     (stream, text(&answer))
 }
 
-/// One request with these header lines; the status code.
-fn ask(server: &Server<'_>, headers: &[&[u8]]) -> u16 {
+/// Sends a request with these header lines, and returns the status code.
+fn status_of(server: &Server<'_>, headers: &[&[u8]]) -> u16 {
     let lines = headers.iter().flat_map(|line| [line, b"\r\n".as_slice()].concat()).collect::<Vec<u8>>();
     let request = [b"GET /auth/status HTTP/1.1\r\nConnection: close\r\n".as_slice(), &lines, b"\r\n"].concat();
     let answer = raw(&server.public, &request);
@@ -44,7 +44,8 @@ fn cookie(session: &Session) -> Vec<u8> {
 async fn a_request_names_exactly_one_host_that_is_served() {
     let home = Home::new();
     let server = home.start();
-    let (good, session) = (host(&server), cookie(&server.login("alice").await));
+    let good = host(&server);
+    let session = cookie(&server.login("alice").await);
     let port = server.public.rsplit_once(':').expect("a port").1;
     let localhost = format!("hOST: LocalHost:{port}").into_bytes();
     let cases: [(&[&[u8]], u16); 7] = [
@@ -57,11 +58,12 @@ async fn a_request_names_exactly_one_host_that_is_served() {
         (&[b"Host: 127.0.0.1", &session], 421),
     ];
     for (headers, status) in cases {
-        assert_eq!(ask(&server, headers), status, "{}", text(&headers.concat()));
+        assert_eq!(status_of(&server, headers), status, "{}", text(&headers.concat()));
     }
 }
 
-/// A proxy that rewrites a client's odd target may send one, and would take a page of ours for the answer to its question.
+/// A proxy that copies the request target of a client may send a whole URL. Without the refusal, that proxy would take one of our
+/// pages for the response to its verification request.
 #[tokio::test]
 async fn a_target_that_is_a_whole_url_is_refused() {
     let home = Home::new();
@@ -91,23 +93,24 @@ async fn a_target_that_is_a_whole_url_is_refused() {
 async fn finds_the_session_among_other_cookies_in_any_fields() {
     let home = Home::new();
     let server = home.start();
-    let (good, session) = (host(&server), server.login("alice").await);
+    let good = host(&server);
+    let session = server.login("alice").await;
     let ours = session.cookie().into_bytes();
-    let around = "a=0123456789; ".repeat(600).into_bytes();
+    let other_cookies = "a=0123456789; ".repeat(600).into_bytes();
     let cases: [Vec<Vec<u8>>; 6] = [
         vec![[b"Cookie: ".as_slice(), &ours].concat()],
         vec![[b"Cookie: x=\xff\xfe; ".as_slice(), &ours, b";y=\x80"].concat()],
         vec![b"Cookie: a=1".to_vec(), [b"cookie: ".as_slice(), &ours].concat(), b"Cookie: b=2".to_vec()],
-        vec![[b"Cookie: ".as_slice(), &around, &ours, b"; ", &around].concat()],
+        vec![[b"Cookie: ".as_slice(), &other_cookies, &ours, b"; ", &other_cookies].concat()],
         vec![[b"Cookie: __Host-sealjar=bad; ".as_slice(), &ours].concat()],
         vec![b"Cookie: __Host-sealjar=".to_vec(), [b"Cookie: ;;; ".as_slice(), &ours].concat()],
     ];
     for lines in cases {
         let headers: Vec<&[u8]> = [good.as_slice()].into_iter().chain(lines.iter().map(Vec::as_slice)).collect();
-        assert_eq!(ask(&server, &headers), 200, "{:.120}", text(&lines.concat()));
+        assert_eq!(status_of(&server, &headers), 200, "{:.120}", text(&lines.concat()));
     }
-    let posing = session.cookie().replace("__Host", "__%48ost");
-    assert_eq!(ask(&server, &[&good, format!("Cookie: {posing}").as_bytes()]), 401);
+    let encoded = session.cookie().replace("__Host", "__%48ost");
+    assert_eq!(status_of(&server, &[&good, format!("Cookie: {encoded}").as_bytes()]), 401);
 }
 
 #[tokio::test]
@@ -126,15 +129,15 @@ async fn speaks_cleartext_http_2_with_cookies_split_over_fields() {
 }
 
 #[tokio::test]
-async fn refuses_a_head_or_body_over_its_limit_and_goes_on() {
+async fn refuses_a_head_or_body_over_its_limit_and_keeps_serving() {
     let home = Home::new();
     let server = home.start();
     let good = host(&server);
     let huge = [b"X: ".as_slice(), &vec![b'x'; 100_000]].concat();
-    assert_eq!(ask(&server, &[&good, &huge]), 431);
+    assert_eq!(status_of(&server, &[&good, &huge]), 431);
     let many: Vec<&[u8]> =
         std::iter::once(good.as_slice()).chain(std::iter::repeat_n(b"X: y".as_slice(), 200)).collect();
-    assert_eq!(ask(&server, &many), 431);
+    assert_eq!(status_of(&server, &many), 431);
     let chunk = format!("{:x}\r\n{}\r\n", 40_000, "x".repeat(40_000));
     let chunked = format!(
         "POST /auth/login HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n",
@@ -142,15 +145,17 @@ async fn refuses_a_head_or_body_over_its_limit_and_goes_on() {
     );
     assert!(raw(&server.public, chunked.as_bytes()).starts_with("HTTP/1.1 413 "));
     let announced = chunked.replace("Transfer-Encoding: chunked", "Content-Length: 999999999999");
-    assert_eq!(begin(&server.public, announced.as_bytes()).1, "HTTP/1.1 413 ");
+    assert_eq!(send_and_read_status(&server.public, announced.as_bytes()).1, "HTTP/1.1 413 ");
     let session = server.login("alice").await;
     assert_eq!(server.status(&session).await, "200");
 }
 
-/// A client that waits for leave to send its body need not send it after an answer, so its connection ends: else the next request
-/// would be taken for the body.
+/// With `Expect: 100-continue`, a client may not send its body after a final response ([RFC 9110 section 10.1.1]). The connection
+/// is closed, because otherwise the next request would be read as the body.
+///
+/// [RFC 9110 section 10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
 #[tokio::test]
-async fn an_answer_in_place_of_leave_to_send_ends_the_connection() {
+async fn a_response_instead_of_100_continue_closes_the_connection() {
     let home = Home::new();
     let server = home.start();
     for (request, status) in [
@@ -184,19 +189,20 @@ async fn a_body_that_no_handler_reads_leaves_the_connection_open() {
     }
 }
 
-/// A client that is still sending its body when the connection is closed may lose the answer, and a proxy says 502.
+/// If the connection were closed while a client still sends its body, the client could lose the response, and a proxy would answer
+/// with 502.
 #[tokio::test]
 async fn a_refused_request_may_send_the_rest_of_its_body() {
     let home = Home::new();
     let server = home.start();
     let good = format!("Host: {}", server.public);
     let json = "Content-Type: application/json";
-    let style = format!("GET /auth/style.css HTTP/1.1\r\n{good}\r\nConnection: close\r\n\r\n");
+    let style_request = format!("GET /auth/style.css HTTP/1.1\r\n{good}\r\nConnection: close\r\n\r\n");
     let check = |request: &str, fields: &[&str], sent: &str, rest: &str, status: &str| {
         let head = format!("{request} HTTP/1.1\r\n{}\r\n\r\n{sent}", fields.join("\r\n"));
-        let (mut stream, answer) = begin(&server.public, head.as_bytes());
+        let (mut stream, answer) = send_and_read_status(&server.public, head.as_bytes());
         assert_eq!(answer, format!("HTTP/1.1 {status} "), "{request} {fields:?}");
-        stream.write_all(format!("{rest}{style}").as_bytes()).expect("sends on");
+        stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
         let mut answers = String::new();
         stream.read_to_string(&mut answers).expect("answers");
         assert!(answers.contains("\r\ncontent-type: text/css"), "{request} {fields:?}: {answers}");
@@ -220,15 +226,15 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     let rest = format!("{half}0\r\n\r\n");
     check("POST /auth/login", &fields, &half, &rest, "413");
 
-    // Who waited for leave to send, and got it, sends on, too.
+    // A client that waited for 100 Continue, and got it, may send the rest of its body, too.
     let fields = [&fields[..], &["Expect: 100-continue"]].concat().join("\r\n");
     let head = format!("POST /auth/login HTTP/1.1\r\n{fields}\r\n\r\n");
-    let (mut stream, leave) = begin(&server.public, head.as_bytes());
+    let (mut stream, interim) = send_and_read_status(&server.public, head.as_bytes());
     stream.write_all(half.as_bytes()).expect("sends");
     let mut answer = [0; "Continue\r\n\r\nHTTP/1.1 413 ".len()];
     stream.read_exact(&mut answer).expect("a response");
-    assert_eq!(leave + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
-    stream.write_all(format!("{rest}{style}").as_bytes()).expect("sends on");
+    assert_eq!(interim + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
+    stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
     let mut answers = String::new();
     stream.read_to_string(&mut answers).expect("answers");
     assert!(answers.contains("\r\ncontent-type: text/css"), "{answers}");

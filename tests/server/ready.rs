@@ -1,4 +1,4 @@
-//! `sealjar ready`: the exit code of a health check, for every state of the server and for whatever else listens in its place.
+//! `sealjar ready`: output and exit code of the health check, for every state of the server and for other programs on its port.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,23 +14,23 @@ use crate::harness::{Home, PATIENCE, text, until};
 
 const READY: &str = r#"{"status":"ready","reasons":[],"degraded":[]}"#;
 
-/// Exit code, standard output and standard error.
-fn said(output: &Output) -> (Option<i32>, String, String) {
+/// Returns exit code, standard output and standard error.
+fn parts(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 fn ready(home: &Home, address: &str) -> (Option<i32>, String, String) {
-    said(&home.run(&["ready", "--admin-listen", address]))
+    parts(&home.run(&["ready", "--admin-listen", address]))
 }
 
-fn is_ready(home: &Home, address: &str) {
+fn assert_ready(home: &Home, address: &str) {
     assert_eq!(ready(home, address), (Some(0), "ready\n".to_owned(), String::new()));
 }
 
-/// Asserts that nothing there is a ready server, and that the hint has these words.
+/// Asserts that the command reports no ready server, and that its standard error contains `stderr`.
 #[track_caller]
-fn is_not_ready(said: (Option<i32>, String, String), stdout: &str, stderr: &str) {
-    let (code, out, error) = said;
+fn assert_not_ready(outcome: (Option<i32>, String, String), stdout: &str, stderr: &str) {
+    let (code, out, error) = outcome;
     assert_eq!(code, Some(1), "{out}{error}");
     assert_eq!(out, stdout);
     assert!(error.starts_with("sealjar: ") && error.contains("\nhint: "), "{error}");
@@ -38,13 +38,13 @@ fn is_not_ready(said: (Option<i32>, String, String), stdout: &str, stderr: &str)
 }
 
 #[test]
-fn follows_a_server_from_ready_over_draining_to_gone() {
+fn reports_ready_then_degraded_then_stopping_then_stopped() {
     let home = Home::new();
     let mut server = home.start_with(&["--set", "http.shutdown_delay=10m"], &[]);
     let admin = server.admin.clone();
-    is_ready(&home, &admin);
+    assert_ready(&home, &admin);
     fs::remove_file(home.path("sealjar.db")).expect("removed");
-    until("it is degraded, and ready all the same", || {
+    until("the server is ready, but degraded", || {
         let (code, out, error) = ready(&home, &admin);
         assert_eq!((code, error.as_str()), (Some(0), ""));
         out.starts_with("ready; degraded: the database file was replaced") && out.lines().count() == 1
@@ -53,35 +53,35 @@ fn follows_a_server_from_ready_over_draining_to_gone() {
     server.wait_for("stopping");
     let (code, out, error) = ready(&home, &admin);
     assert!(out.starts_with("not ready: stopping; degraded: "), "{out}");
-    is_not_ready((code, out.clone(), error), &out, &format!("the server at {admin} is not ready"));
+    assert_not_ready((code, out.clone(), error), &out, &format!("the server at {admin} is not ready"));
     server.kill();
-    is_not_ready(ready(&home, &admin), "", "start the server");
+    assert_not_ready(ready(&home, &admin), "", "start the server");
 }
 
 #[test]
-fn asks_loopback_if_the_server_listens_everywhere() {
+fn connects_to_loopback_if_the_server_listens_everywhere() {
     let home = Home::new();
     for (listen, wildcard) in [("0.0.0.0:0", "0.0.0.0"), ("[::]:0", "[::]")] {
         let server = home.start_with(&["--admin-listen", listen], &[]);
         let (_, port) = server.admin.rsplit_once(':').expect("an address");
-        is_ready(&home, &format!("{wildcard}:{port}"));
+        assert_ready(&home, &format!("{wildcard}:{port}"));
     }
 }
 
 #[test]
-fn asks_a_unix_socket_and_says_if_the_address_is_unknown() {
+fn connects_to_a_unix_socket_and_reports_an_unknown_address() {
     let home = Home::new();
     let socket = format!("unix:{}", home.path("admin.sock").display());
-    is_not_ready(ready(&home, &socket), "", "start the server");
+    assert_not_ready(ready(&home, &socket), "", "start the server");
     let server = home.start_with(&["--admin-listen", &socket], &[]);
-    is_ready(&home, &socket);
+    assert_ready(&home, &socket);
     drop(server);
-    is_not_ready(ready(&home, "systemd:admin"), "", "the socket unit, such as ListenStream=, with --admin-listen");
-    is_not_ready(ready(&home, "127.0.0.1:0"), "", "its port is 0");
+    assert_not_ready(ready(&home, "systemd:admin"), "", "the socket unit, such as ListenStream=, with --admin-listen");
+    assert_not_ready(ready(&home, "127.0.0.1:0"), "", "its port is 0");
 }
 
 #[test]
-fn finds_the_address_as_serve_does_and_reads_nothing_else() {
+fn finds_the_address_like_serve_and_ignores_other_settings() {
     let home = Home::new();
     let server = home.start();
     let variable = ("SEALJAR_HTTP__ADMIN_LISTEN", server.admin.as_str());
@@ -91,34 +91,34 @@ fn finds_the_address_as_serve_does_and_reads_nothing_else() {
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = home.command(arguments);
         command.current_dir(&elsewhere).envs(variables.iter().copied());
-        said(&command.output().expect("runs"))
+        parts(&command.output().expect("runs"))
     };
-    let well = (Some(0), "ready\n".to_owned(), String::new());
-    assert_eq!(run(&["ready", "--set", &format!("http.admin_listen={}", server.admin)], &[]), well);
-    // As in the image: from the environment, although a file that a running server would not read again is broken.
+    let success = (Some(0), "ready\n".to_owned(), String::new());
+    assert_eq!(run(&["ready", "--set", &format!("http.admin_listen={}", server.admin)], &[]), success);
+    // As in the container image: the address comes from the environment, although the configuration file is broken.
     fs::write(&file, "[http]\nadmin_listen = ").expect("written");
-    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_CONFIG", config)]), well);
-    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_SESSION__IDLE", "soon"), ("SEALJAR_NO", "setting")]), well);
-    // Other settings are wrong, alone or together.
+    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_CONFIG", config)]), success);
+    assert_eq!(run(&["ready"], &[variable, ("SEALJAR_SESSION__IDLE", "soon"), ("SEALJAR_NO", "setting")]), success);
+    // Other settings are invalid, alone or together.
     let text = format!(
         "store = 1\n[http]\nadmin_listen = \"{}\"\nlisten = \"nowhere\"\n[tls]\ncertificate = \"none.pem\"\n[no]\nsuch = 1\n",
         server.admin
     );
     fs::write(&file, text).expect("written");
-    assert_eq!(run(&["ready", "--config", config], &[]), well);
-    // This one is wrong.
+    assert_eq!(run(&["ready", "--config", config], &[]), success);
+    // The address itself is invalid.
     let (code, _, error) = run(&["ready", "--admin-listen", "nowhere"], &[]);
     assert_eq!(code, Some(78), "{error}");
     assert!(error.contains("http.admin_listen"), "{error}");
 }
 
-/// Runs `ready` against a listener that sends this to its one client.
-fn answered(home: &Home, answer: &[u8]) -> (Option<i32>, String, String) {
-    answered_to(answer, |address| ready(home, address))
+/// Runs `ready` against a listener that sends these bytes to its first client.
+fn ready_with_response(home: &Home, response: &[u8]) -> (Option<i32>, String, String) {
+    run_with_response(response, |address| ready(home, address))
 }
 
-/// Runs a command against a listener that sends this to its one client.
-fn answered_to<T>(answer: &[u8], run: impl FnOnce(&str) -> T) -> T {
+/// Runs a command against a listener that sends these bytes to its first client.
+fn run_with_response<T>(response: &[u8], run: impl FnOnce(&str) -> T) -> T {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     std::thread::scope(|scope| {
@@ -126,18 +126,18 @@ fn answered_to<T>(answer: &[u8], run: impl FnOnce(&str) -> T) -> T {
             let (mut stream, _) = listener.accept().expect("the command connects");
             let _ = stream.read(&mut [0; 1024]);
             // A client that has read enough closes the connection.
-            let _ = stream.write_all(answer);
+            let _ = stream.write_all(response);
         });
         run(&address)
     })
 }
 
 #[test]
-fn whatever_is_not_an_answer_of_sealjar_is_not_ready() {
+fn a_response_of_another_program_is_not_ready() {
     let home = Home::new();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
     let large = format!("{head}{{\"status\":\"ready\",\"pad\":\"{}\"}}", "x".repeat(64 << 20));
-    for answer in [
+    for response in [
         "",
         "SSH-2.0-other\r\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<!doctype html><title>ready</title>",
@@ -148,18 +148,22 @@ fn whatever_is_not_an_answer_of_sealjar_is_not_ready() {
         &format!("{head}[{READY}]"),
         &large,
     ] {
-        is_not_ready(answered(&home, answer.as_bytes()), "", "http.admin_listen");
+        assert_not_ready(ready_with_response(&home, response.as_bytes()), "", "http.admin_listen");
     }
-    let answer = format!("{head}{}", READY.replace("[]}", r#"["a\nb\u001b[31m"]}"#));
-    let (code, out, _) = answered(&home, answer.as_bytes());
-    assert_eq!((code, out.as_str()), (Some(0), "ready; degraded: a\\u{a}b\\u{1b}[31m\n"), "a terminal acts on nothing");
-    let output = answered_to(answer.as_bytes(), |address| home.run(&["doctor", "--admin-listen", address]));
+    let response = format!("{head}{}", READY.replace("[]}", r#"["a\nb\u001b[31m"]}"#));
+    let (code, out, _) = ready_with_response(&home, response.as_bytes());
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "ready; degraded: a\\u{a}b\\u{1b}[31m\n"),
+        "control characters are escaped"
+    );
+    let output = run_with_response(response.as_bytes(), |address| home.run(&["doctor", "--admin-listen", address]));
     let out = String::from_utf8(output.stdout).expect("text");
     assert!(out.contains("a\\u{a}b\\u{1b}[31m") && !out.contains('\u{1b}'), "{out}");
 }
 
 #[test]
-fn waits_seconds_for_a_listener_that_hangs_or_drips() {
+fn gives_up_after_2_s_on_a_listener_that_hangs_or_trickles() {
     let home = Home::new();
     let hung = TcpListener::bind("127.0.0.1:0").expect("a port");
     let hung_address = hung.local_addr().expect("an address").to_string();
@@ -174,7 +178,7 @@ fn waits_seconds_for_a_listener_that_hangs_or_drips() {
         });
         for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
             let started = Instant::now();
-            is_not_ready(ready(&home, &address), "", "no answer within 2 s");
+            assert_not_ready(ready(&home, &address), "", "no response within 2 s");
             assert!(started.elapsed() < PATIENCE / 4, "{address}");
         }
         let _ = stop.send(());

@@ -1,4 +1,4 @@
-//! The configuration is read again while the server runs.
+//! Reloads of the configuration while the server runs.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,13 +15,13 @@ fn write(home: &Home, text: &str) {
     std::fs::write(home.path("sealjar.toml"), text).expect("writes");
 }
 
-/// What a request for this host is answered with.
+/// Returns the verdict for a request to this host.
 async fn verdict_at(server: &Server<'_>, host: &str) -> String {
     let request = client().get(server.url("/auth/status")).header("host", host);
     Answer::of(request.send().await.expect("a response")).await.verdict()
 }
 
-/// A line of `/metrics`.
+/// Returns the value of a metric.
 async fn metric(server: &Server<'_>, name: &str) -> f64 {
     let response = client().get(format!("http://{}/metrics", server.admin)).send().await.expect("a response");
     let text = response.text().await.expect("a body");
@@ -30,7 +30,7 @@ async fn metric(server: &Server<'_>, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_changed_file_takes_effect_and_says_which_settings() {
+async fn a_changed_file_takes_effect_and_its_settings_are_logged() {
     let home = Home::new();
     write(&home, "[http]\npublic_origins = [\"https://a.example\"]\n");
     let mut server = home.start_with(&FILE, &[]);
@@ -79,19 +79,19 @@ async fn the_pages_change_their_title_and_home_but_not_their_logo() {
         let request = client().get(&url).header("host", "a.example").header("accept", "text/html");
         request.send().await.expect("a response").text().await.expect("a page")
     };
-    let shown = page().await;
-    assert!(shown.contains("<title>Sign in · Before</title>") && shown.contains("name=\"rd\" value=\"/before\""));
+    let html = page().await;
+    assert!(html.contains("<title>Sign in · Before</title>") && html.contains("name=\"rd\" value=\"/before\""));
     let logo = home.path("logo.svg");
     pages(&format!("title = \"After\"\nhome = \"/after\"\nlogo = {:?}\n", logo.display().to_string()));
     assert_eq!(server.wait_for("the configuration changed")["settings"], "pages.home pages.title");
     assert_eq!(server.wait_for("it takes effect at the next start")["setting"], "pages.logo");
-    let shown = page().await;
-    assert!(shown.contains("<title>Sign in · After</title>") && shown.contains("name=\"rd\" value=\"/after\""));
-    assert!(!shown.contains("<img"));
+    let html = page().await;
+    assert!(html.contains("<title>Sign in · After</title>") && html.contains("name=\"rd\" value=\"/after\""));
+    assert!(!html.contains("<img"));
 }
 
 #[tokio::test]
-async fn an_unusable_file_leaves_the_old_one_in_force_and_says_why() {
+async fn an_invalid_file_keeps_the_old_settings_and_logs_the_reason() {
     let home = Home::new();
     let good = "[http]\npublic_origins = [\"https://a.example\"]\n";
     write(&home, good);
@@ -124,8 +124,8 @@ async fn an_unusable_file_leaves_the_old_one_in_force_and_says_why() {
     assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
 }
 
-/// Puts something else in the place of the configuration, in one step.
-fn put(home: &Home, make: impl FnOnce(&Path)) {
+/// Replaces the configuration file atomically with what `make` creates.
+fn replace_config(home: &Home, make: impl FnOnce(&Path)) {
     let new = home.path("new");
     make(&new);
     std::fs::rename(new, home.path("sealjar.toml")).expect("renames");
@@ -136,7 +136,7 @@ fn fifo(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_pipe_a_device_or_an_endless_file_stops_no_reload() {
+async fn a_pipe_device_or_endless_file_does_not_block_reloads() {
     let home = Home::new();
     write(&home, "");
     let mut server = home.start_with(&FILE, &[]);
@@ -149,14 +149,14 @@ async fn a_pipe_a_device_or_an_endless_file_stops_no_reload() {
         (&sparse, "sealjar.toml: it is longer than 1048576 bytes"),
     ];
     for (number, (make, reason)) in cases.into_iter().enumerate() {
-        put(&home, make);
+        replace_config(&home, make);
         let line = server.wait_for("the configuration cannot be used; the old one stays in force");
         assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}");
-        // The others are read on, and the file is as soon as it is one again.
+        // Keys are still reloaded, and so is the configuration when it is a regular file again.
         home.ok(&["keys", "rotate"]);
         server.wait_for("the key ring changed");
         let repaired = format!("[http]\nbody_timeout = \"{}s\"\n", 40 + number);
-        put(&home, |path| std::fs::write(path, repaired).expect("writes"));
+        replace_config(&home, |path| std::fs::write(path, repaired).expect("writes"));
         assert_eq!(server.wait_for("the configuration changed")["settings"], "http.body_timeout");
     }
 }
@@ -167,7 +167,7 @@ async fn a_configuration_from_a_pipe_is_read_once() {
     fifo(&home.path("pipe"));
     let path = home.path("pipe");
     let writer = std::thread::spawn(move || {
-        std::fs::write(path, "[http]\npublic_origins = [\"https://a.example\"]\n").expect("somebody reads");
+        std::fs::write(path, "[http]\npublic_origins = [\"https://a.example\"]\n").expect("the server reads the pipe");
     });
     let mut server = home.start_with(&["--config", "pipe"], &[]);
     writer.join().expect("wrote");
@@ -177,13 +177,13 @@ async fn a_configuration_from_a_pipe_is_read_once() {
     server.signal("HUP");
     server.wait_for("hangup: reading keys and certificate again");
     home.ok(&["keys", "rotate"]);
-    let until_then = server.messages_until("the key ring changed");
-    assert!(!until_then.iter().any(|message| message.contains("configuration")), "{until_then:?}");
+    let messages = server.messages_until("the key ring changed");
+    assert!(!messages.iter().any(|message| message.contains("configuration")), "{messages:?}");
     assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
 }
 
 #[test]
-fn a_configuration_from_standard_input_is_taken_up_to_a_limit() {
+fn a_configuration_from_standard_input_is_read_up_to_a_limit() {
     let home = Home::new();
     let arguments = ["config", "--config", "/dev/stdin"];
     let comments = |length: usize| format!("[http]\nbody_timeout = \"7s\"\n{}", "#".repeat(length));
@@ -195,40 +195,40 @@ fn a_configuration_from_standard_input_is_taken_up_to_a_limit() {
 }
 
 #[test]
-fn a_pipe_that_never_ends_does_not_hang_a_start() {
+fn a_pipe_that_never_ends_does_not_block_startup() {
     let home = Home::new();
     fifo(&home.path("pipe"));
-    // Nobody writes to the one, and the other says nothing more.
+    // Nothing is ever written to the first pipe. The second gets one line, and is not closed.
     let unwritten = home.command(&["config", "--config", "pipe"]).output().expect("it ends");
-    let mut open = home.command(&["serve", "--config", "/dev/stdin"]);
-    let pipes = open.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut unfinished = home.command(&["serve", "--config", "/dev/stdin"]);
+    let pipes = unfinished.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().expect("the binary runs");
     let mut input = child.stdin.take().expect("piped");
     input.write_all(b"[http]\n").expect("it reads");
-    let open = child.wait_with_output().expect("it ends");
+    let unfinished = child.wait_with_output().expect("it ends");
     drop(input);
-    for output in [unwritten, open] {
+    for output in [unwritten, unfinished] {
         assert_eq!(output.status.code(), Some(78));
         assert!(text(&output.stderr).contains("the pipe did not end within 5 s"), "{}", text(&output.stderr));
     }
 }
 
 #[test]
-fn a_hangup_while_it_starts_is_taken_up_when_it_has() {
+fn a_sighup_during_startup_is_handled_after_it() {
     const HANG_UP: &str = "while [ -e /proc/$$ ] && ! ls -l /proc/$$/fd | grep -q sealjar.db; do :; done; kill -HUP $$";
     let home = Home::new();
-    let told_early = |serve: &Command| {
+    let with_early_hangup = |serve: &Command| {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("({HANG_UP}) & exec \"$0\" \"$@\"")]).arg(serve.get_program());
         command.args(serve.get_args()).current_dir(home.path(""));
         command
     };
-    // Else only root can look into it.
-    home.start_by(told_early, &["--set", "process.dumpable=true"]).wait_for("hangup: reading");
+    // Only root could read /proc/PID/fd of a process that is not dumpable.
+    home.start_by(with_early_hangup, &["--set", "process.dumpable=true"]).wait_for("hangup: reading");
 }
 
 #[tokio::test]
-async fn a_hangup_reads_at_once_and_repeats_the_complaint() {
+async fn a_sighup_reloads_at_once_and_repeats_the_error() {
     let home = Home::new();
     write(&home, "");
     let mut server = home.start_with(&FILE, &[]);
@@ -243,7 +243,7 @@ async fn a_hangup_reads_at_once_and_repeats_the_complaint() {
 }
 
 #[tokio::test]
-async fn flags_and_environment_still_win_and_a_complaint_comes_once() {
+async fn flags_still_take_precedence_and_an_error_is_logged_once() {
     let home = Home::new();
     write(&home, "");
     let flags = [&FILE[..], &["--public-origin", "https://a.example"]].concat();
@@ -257,26 +257,26 @@ async fn flags_and_environment_still_win_and_a_complaint_comes_once() {
     write(&home, "[nowhere]\nx = 1\n");
     server.wait_for("the configuration cannot be used");
     write(&home, "[http]\nshutdown_delay = \"2s\"\n");
-    let until_then = server.messages_until("the configuration changed");
-    assert!(!until_then.iter().any(|message| message.contains("cannot be used")), "{until_then:?}");
+    let messages = server.messages_until("the configuration changed");
+    assert!(!messages.iter().any(|message| message.contains("cannot be used")), "{messages:?}");
 }
 
 #[tokio::test]
-async fn what_waits_for_the_next_start_is_named_once() {
+async fn settings_that_need_a_restart_are_logged_once() {
     let home = Home::new();
     write(&home, "");
     let mut server = home.start_with(&FILE, &[]);
     let session = server.login("alice").await;
     write(&home, "[session]\nidle = \"20s\"\n[http]\nidle_timeout = \"9s\"\nbody_timeout = \"9s\"\n");
     let messages = server.messages_until("session.idle changed; it takes effect at the next start");
-    let named = |messages: &[String], setting: &str| {
+    let count_of = |messages: &[String], setting: &str| {
         messages.iter().filter(|message| message.starts_with(&format!("{setting} changed"))).count()
     };
-    assert_eq!(named(&messages, "http.idle_timeout"), 1, "{messages:?}");
+    assert_eq!(count_of(&messages, "http.idle_timeout"), 1, "{messages:?}");
     assert!(messages.iter().any(|message| message == "the configuration changed"), "{messages:?}");
     write(&home, "[session]\nidle = \"20s\"\n[http]\nidle_timeout = \"9s\"\nbody_timeout = \"8s\"\n");
     let messages = server.messages_until("the configuration changed");
-    assert_eq!(named(&messages, "session.idle") + named(&messages, "http.idle_timeout"), 0, "{messages:?}");
+    assert_eq!(count_of(&messages, "session.idle") + count_of(&messages, "http.idle_timeout"), 0, "{messages:?}");
     let view = server.get("/auth/status", &session.cookie()).await.json();
     let seconds = |name: &str| view[name].as_u64().expect("an instant");
     assert_eq!(seconds("idle_deadline") - seconds("authenticated_at"), 30 * 60, "as at the start");
@@ -284,7 +284,7 @@ async fn what_waits_for_the_next_start_is_named_once() {
 
 #[cfg(unix)]
 #[test]
-fn a_password_file_that_is_not_used_is_not_told_at_each_reload() {
+fn an_unused_password_file_is_not_logged_at_each_reload() {
     let home = Home::new();
     write(&home, "");
     let passwords = home.path("pgpass");
@@ -300,10 +300,11 @@ fn a_password_file_that_is_not_used_is_not_told_at_each_reload() {
 }
 
 #[tokio::test]
-async fn a_file_behind_links_that_are_swapped_is_followed() {
+async fn a_file_behind_replaced_symlinks_is_reloaded() {
     let home = Home::new();
     let link = |to: &str| {
-        let (new, data) = (home.path("..new"), home.path("..data"));
+        let new = home.path("..new");
+        let data = home.path("..data");
         std::os::unix::fs::symlink(to, &new).expect("links");
         std::fs::rename(new, data).expect("renames");
     };
@@ -322,7 +323,7 @@ async fn a_file_behind_links_that_are_swapped_is_followed() {
 }
 
 #[tokio::test]
-async fn the_form_of_clients_in_the_log_changes() {
+async fn a_reload_changes_the_client_format_in_the_log() {
     let home = Home::new();
     let proxies = "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n";
     write(&home, proxies);
@@ -344,7 +345,7 @@ async fn the_form_of_clients_in_the_log_changes() {
 }
 
 #[tokio::test]
-async fn a_value_in_a_file_of_its_own_is_read_again() {
+async fn a_value_in_a_separate_file_is_reloaded() {
     let home = Home::new();
     let value = home.path("origins");
     std::fs::write(&value, "https://a.example\n").expect("writes");
@@ -361,7 +362,7 @@ async fn a_value_in_a_file_of_its_own_is_read_again() {
 }
 
 #[tokio::test]
-async fn proxies_that_are_everybody_are_warned_of() {
+async fn trusting_every_address_as_a_proxy_logs_a_warning() {
     const WARNING: &str = "http.trusted_proxies trusts everybody";
     let home = Home::new();
     write(&home, "[http]\ntrusted_proxies = [\"10.0.0.4\", \"0.0.0.0/0\"]\n");
@@ -375,7 +376,7 @@ async fn proxies_that_are_everybody_are_warned_of() {
     }
 }
 
-/// The command without the level that the harness gives, which would win.
+/// Returns the command without the log level of the harness, which would take precedence over the file.
 fn without_level(serve: &Command) -> Command {
     let arguments: Vec<_> = serve.get_args().collect();
     let level = arguments
@@ -389,7 +390,7 @@ fn without_level(serve: &Command) -> Command {
 }
 
 #[tokio::test]
-async fn a_level_that_is_none_leaves_the_old_one_in_force() {
+async fn an_invalid_log_level_keeps_the_old_one() {
     let home = Home::new();
     write(&home, "");
     let mut server = home.start_by(without_level, &FILE);
@@ -409,7 +410,7 @@ async fn a_level_that_is_none_leaves_the_old_one_in_force() {
 }
 
 #[tokio::test]
-async fn the_level_of_the_log_changes() {
+async fn a_reload_changes_the_log_level() {
     let home = Home::new();
     write(&home, "[log]\nlevel = \"info,salvo_core=warn\"\n");
     let mut server = home.start_by(without_level, &FILE);
@@ -422,14 +423,14 @@ async fn the_level_of_the_log_changes() {
     server.wait_for("the configuration changed");
     server.login("alice").await;
     server.event("sign-in");
-    assert!(server.try_event("sign-in").is_none(), "the one in between was not logged");
+    assert!(server.try_event("sign-in").is_none(), "the second login was not logged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_of_a_live_session_fails_while_settings_change() {
     const CHANGES: usize = 8;
     let home = Home::new();
-    // What all of them have in common is what the requests need.
+    // The requests need only the values that all configurations have in common.
     let configuration = |number: usize| {
         let others = ["https://b.example", "https://c.example"];
         let proxies = ["127.0.0.0/8", "10.0.0.0/8"];
@@ -445,11 +446,15 @@ async fn no_request_of_a_live_session_fails_while_settings_change() {
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let login = client().post(server.url("/auth/login")).header("host", "a.example").json(&body);
     let session = Session::of(login.send().await.expect("a response").headers()).expect("a session");
-    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let requests = Arc::new(AtomicUsize::new(0));
     let users: Vec<_> = ["/auth/status", "/protected", "/auth/verify", "/auth/logout/nowhere"]
         .into_iter()
         .map(|path| {
-            let (stop, requests, url, cookie) = (stop.clone(), requests.clone(), server.url(path), session.cookie());
+            let stop = stop.clone();
+            let requests = requests.clone();
+            let url = server.url(path);
+            let cookie = session.cookie();
             let expected = if path.ends_with("nowhere") { 404 } else { 200 };
             tokio::spawn(async move {
                 while !stop.load(Ordering::Acquire) {

@@ -1,4 +1,4 @@
-//! A backup is put back, and `sealjar store restored` ends what it would have revived.
+//! A restored backup, and `sealjar store restored`, which ends the sessions that the backup would revive.
 
 use std::fs;
 
@@ -8,41 +8,43 @@ use crate::harness::{Answer, Home, PASSWORD, Server, client};
 const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
 const LACKS: &str = "the store lacks what was in it";
 
-/// The database as it is now, beside it, as `.backup` of SQLite's own shell copies it.
+/// Copies the database to `copy.db`, like `.backup` of the SQLite shell.
 async fn back_up(home: &Home) {
     let copy = format!("VACUUM INTO '{}'", home.path("copy.db").display());
     database::run(&mut database::open(home, "sealjar.db").await, &copy).await;
 }
 
-/// As `docs/backup.md` says.
+/// Restores the copy, with the steps of `docs/backup.md`.
 fn put_back(home: &Home) {
     fs::rename(home.path("copy.db"), home.path("sealjar.db")).expect("renames");
-    for rest in ["sealjar.db-wal", "sealjar.db-shm"] {
-        let _ = fs::remove_file(home.path(rest));
+    for file in ["sealjar.db-wal", "sealjar.db-shm"] {
+        let _ = fs::remove_file(home.path(file));
     }
 }
 
 #[tokio::test]
-async fn what_a_backup_revives_is_over_and_every_account_can_sign_in() {
+async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
     let home = Home::new();
     home.add_user("bob");
     let server = home.start();
-    let (live, ended, bobs) = (server.login("alice").await, server.login("alice").await, server.login("bob").await);
+    let live = server.login("alice").await;
+    let ended = server.login("alice").await;
+    let bob = server.login("bob").await;
     back_up(&home).await;
     assert_eq!(server.logout(&ended).await, "200");
     home.ok(&["revoke", "--user", "bob"]);
-    server.until_status(&bobs, "401 revoked").await;
-    let bobs_next = server.login("bob").await;
+    server.until_status(&bob, "401 revoked").await;
+    let bob_later = server.login("bob").await;
     home.ok(&["revoke", "--everyone"]);
-    server.until_status(&bobs_next, "401 revoked").await;
+    server.until_status(&bob_later, "401 revoked").await;
     let last = server.login("alice").await;
     server.kill();
 
     put_back(&home);
     let server = home.start();
-    let all = [live, ended, bobs, bobs_next, last];
+    let all = [live, ended, bob, bob_later, last];
     for session in &all {
-        assert_eq!(server.status(session).await, "200", "which is what the command is for");
+        assert_eq!(server.status(session).await, "200", "the backup revives this session");
     }
     home.ok(&["store", "restored"]);
     for session in &all {
@@ -53,8 +55,8 @@ async fn what_a_backup_revives_is_over_and_every_account_can_sign_in() {
     }
 }
 
-/// Waits for the alarm, and for its end after `sealjar store restored`.
-async fn alarms_until_restored(home: &Home, mut server: Server<'_>) {
+/// Waits until the server reports the rollback, and until the report ends after `sealjar store restored`.
+async fn reports_rollback_until_restored(home: &Home, mut server: Server<'_>) {
     assert_eq!(server.wait_for(LACKS)["level"], "ERROR");
     let (status, body) = server.readiness().await;
     assert_eq!(status, 200, "{body}");
@@ -67,7 +69,7 @@ async fn alarms_until_restored(home: &Home, mut server: Server<'_>) {
 }
 
 #[tokio::test]
-async fn a_token_of_a_later_generation_shows_that_it_was_forgotten() {
+async fn a_token_of_a_later_generation_reveals_the_rollback() {
     let home = Home::new();
     let server = home.start();
     let first = server.login("alice").await;
@@ -79,14 +81,14 @@ async fn a_token_of_a_later_generation_shows_that_it_was_forgotten() {
     server.kill();
     put_back(&home);
     let server = home.start();
-    assert_eq!(server.status(&first).await, "200", "which is what the alarm is for");
-    assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "nothing tells of it yet");
+    assert_eq!(server.status(&first).await, "200", "the backup revives this session");
+    assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "no token has revealed the rollback yet");
     assert_eq!(server.status(&last).await, "200");
-    alarms_until_restored(&home, server).await;
+    reports_rollback_until_restored(&home, server).await;
 }
 
 #[tokio::test]
-async fn a_login_with_a_later_session_of_the_account_shows_it() {
+async fn a_login_with_a_later_session_reveals_the_rollback() {
     let home = Home::new();
     let server = home.start();
     back_up(&home).await;
@@ -100,11 +102,11 @@ async fn a_login_with_a_later_session_of_the_account_shows_it() {
     let login = Server::login_body("alice", PASSWORD);
     let login = client().post(server.url("/auth/login")).header("cookie", last.cookie()).json(&login);
     assert_eq!(Answer::of(login.send().await.expect("a response")).await.verdict(), "200");
-    alarms_until_restored(&home, server).await;
+    reports_rollback_until_restored(&home, server).await;
 }
 
 #[tokio::test]
-async fn a_running_server_sees_that_its_store_was_rolled_back() {
+async fn a_running_server_detects_that_its_store_was_rolled_back() {
     for loss in [
         "UPDATE state SET global_generation = global_generation - 1",
         "DELETE FROM revocation WHERE seq = (SELECT max(seq) FROM revocation)",
@@ -114,12 +116,12 @@ async fn a_running_server_sees_that_its_store_was_rolled_back() {
         home.ok(&["revoke", "--user", "alice"]);
         server.wait_for("all sessions of an account were ended");
         database::run(&mut database::open(&home, "sealjar.db").await, loss).await;
-        alarms_until_restored(&home, server).await;
+        reports_rollback_until_restored(&home, server).await;
     }
 }
 
 #[tokio::test]
-async fn twice_does_no_harm_and_each_time_ends_the_sessions_since() {
+async fn store_restored_ends_the_newer_sessions_each_time_it_is_run() {
     let home = Home::new();
     let server = home.start();
     for _ in 0..2 {

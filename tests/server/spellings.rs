@@ -1,4 +1,4 @@
-//! Over real connections: a route has one spelling, and each method of it one answer. `tests/routes/spellings.rs` has more of them.
+//! Spellings of paths over real connections: a route has exactly one. `tests/routes/spellings.rs` has more cases.
 
 use reqwest::{Client, Method};
 
@@ -17,6 +17,7 @@ const WRONG: [&str; 10] = [
     "/auth/status%20",
 ];
 
+/// Returns the status codes of GET and POST requests to a path, with and without a body.
 async fn statuses(client: &Client, server: &Server<'_>, session: &Session, path: &str) -> Vec<u16> {
     let mut found = Vec::new();
     for (method, body) in
@@ -29,7 +30,7 @@ async fn statuses(client: &Client, server: &Server<'_>, session: &Session, path:
 }
 
 #[tokio::test]
-async fn only_the_spelling_of_a_route_finds_it() {
+async fn only_the_exact_spelling_of_a_path_finds_its_route() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;

@@ -1,4 +1,5 @@
-//! What systemd is told (sd_notify), by a socket as it makes one.
+//! Notifications to systemd ([sd_notify](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)). The test opens the
+//! socket that systemd would open.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -6,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::harness::{Home, PATIENCE, client};
 
-/// Where systemd would listen.
+/// Receiver of the notifications, in the role of systemd.
 struct Supervisor {
     socket: UnixDatagram,
     path: PathBuf,
@@ -20,7 +21,7 @@ impl Supervisor {
         Self { socket, path }
     }
 
-    /// The next message, as its lines.
+    /// Returns the lines of the next message.
     fn next(&self) -> Vec<String> {
         let mut message = [0; 1024];
         let length = self.socket.recv(&mut message).expect("a message in time");
@@ -34,23 +35,23 @@ impl Supervisor {
 }
 
 #[tokio::test]
-async fn is_told_when_it_serves_and_when_it_stops() {
+async fn systemd_is_notified_when_serving_and_when_stopping() {
     let home = Home::new();
     let supervisor = Supervisor::new(&home);
     let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", supervisor.path.as_os_str())]);
     assert_eq!(supervisor.next(), ["READY=1", "STATUS=serving"]);
-    // It is what it said: both listeners answer at the first try.
+    // Both listeners respond immediately after the notification.
     let ready = client().get(format!("http://{}/readyz", server.admin)).send().await.expect("a response");
     assert_eq!(ready.status(), 200);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");
     assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests under way"]);
     assert_eq!(server.exit_code(), Some(0));
-    assert!(!supervisor.has_another(), "no watchdog was asked for");
+    assert!(!supervisor.has_another(), "no watchdog messages without WATCHDOG_USEC");
 }
 
 #[test]
-fn is_told_nothing_by_a_server_that_cannot_start() {
+fn systemd_is_not_notified_by_a_server_that_cannot_start() {
     let home = Home::new();
     let supervisor = Supervisor::new(&home);
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
@@ -62,7 +63,7 @@ fn is_told_nothing_by_a_server_that_cannot_start() {
 }
 
 #[tokio::test]
-async fn hears_the_watchdog_again_and_again_also_while_it_stops() {
+async fn the_watchdog_is_notified_regularly_even_while_stopping() {
     let home = Home::with_settings(&["http.shutdown_delay=1h"]);
     let supervisor = Supervisor::new(&home);
     let variables = [("NOTIFY_SOCKET", supervisor.path.as_os_str()), ("WATCHDOG_USEC", "20000".as_ref())];
@@ -73,7 +74,7 @@ async fn hears_the_watchdog_again_and_again_also_while_it_stops() {
     }
     server.signal("TERM");
     let stopping = std::iter::repeat_with(|| supervisor.next()).find(|message| message[0] != "WATCHDOG=1");
-    assert_eq!(stopping.expect("it never ends")[0], "STOPPING=1");
+    assert_eq!(stopping.expect("an endless iterator")[0], "STOPPING=1");
     for _ in 0..3 {
         assert_eq!(supervisor.next(), ["WATCHDOG=1"]);
     }
@@ -82,7 +83,7 @@ async fn hears_the_watchdog_again_and_again_also_while_it_stops() {
 }
 
 #[tokio::test]
-async fn a_watchdog_of_another_process_is_none_of_ours() {
+async fn a_watchdog_for_another_process_is_ignored() {
     let home = Home::new();
     let supervisor = Supervisor::new(&home);
     let socket = ("NOTIFY_SOCKET", supervisor.path.as_os_str());
@@ -95,10 +96,10 @@ async fn a_watchdog_of_another_process_is_none_of_ours() {
 }
 
 #[tokio::test]
-async fn serves_on_where_nobody_is_there_to_be_told() {
+async fn serves_even_if_the_notify_socket_does_not_exist() {
     let home = Home::new();
-    let nowhere = home.path("nobody");
-    let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", nowhere.as_os_str())]);
+    let missing = home.path("missing");
+    let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", missing.as_os_str())]);
     server.wait_for("systemd could not be told");
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
 }

@@ -1,4 +1,4 @@
-//! A database that cannot be used: the message names the file, says why, and what to do.
+//! Databases that cannot be used. The error names the file and the reason, and has a hint.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,8 @@ use crate::database_files::move_database;
 use crate::harness::{Home, text};
 use crate::keys::owner::as_server;
 
-fn assert_says(output: &Output, parts: &[&str]) {
+/// Asserts that a command failed with an I/O error that contains these parts and a hint.
+fn assert_fails_with(output: &Output, parts: &[&str]) {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(74), "{message}");
     for part in parts.iter().chain(&["hint"]) {
@@ -19,12 +20,12 @@ fn assert_says(output: &Output, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
+async fn a_file_that_is_not_our_database_is_named_and_not_changed() {
     let home = Home::new();
     fs::write(home.path("text.db"), "this is a text and no database at all").expect("writes");
     fs::write(home.path("other.db"), "").expect("writes");
     let mut other = database::open(&home, "other.db").await;
-    // Tables with the names of ours, and the list of migrations of another program that uses the same library.
+    // A table with a name that we use, and the migration table of another program that uses the same library.
     for statement in ["CREATE TABLE account (id INTEGER)", "CREATE TABLE _sqlx_migrations (version BIGINT)"] {
         database::run(&mut other, statement).await;
     }
@@ -34,7 +35,7 @@ async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
     let mut damaged = whole.clone();
     damaged.truncate(whole.len() / 2);
     fs::write(home.path("damaged.db"), &damaged).expect("writes");
-    for (file, says) in [
+    for (file, error) in [
         ("text.db", "text.db is not an SQLite database"),
         ("other.db", "other.db is the database of another program"),
         ("damaged.db", "the database damaged.db is damaged"),
@@ -49,17 +50,17 @@ async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
             &["revoke", "--everyone"],
         ] {
             let output = home.run_with_input(&[command, &["--store", &store]].concat(), "correct horse battery\n");
-            assert_says(&output, &[says]);
-            assert_eq!(fs::read(home.path(file)).expect("reads"), before, "{command:?} changes {file}");
+            assert_fails_with(&output, &[error]);
+            assert_eq!(fs::read(home.path(file)).expect("reads"), before, "{command:?} must not change {file}");
         }
         let doctor = text(&home.run(&["doctor", "--store", &store]).stdout);
-        let found = if file == "damaged.db" { "damaged" } else { says };
+        let found = if file == "damaged.db" { "damaged" } else { error };
         assert!(doctor.contains(found), "{file}: {doctor}");
     }
 }
 
 #[test]
-fn what_is_not_a_file_is_never_opened() {
+fn a_path_that_is_not_a_regular_file_is_never_opened() {
     let home = Home::new();
     fs::create_dir(home.path("directory.db")).expect("a directory");
     let pipe = home.path("pipe.db");
@@ -69,13 +70,13 @@ fn what_is_not_a_file_is_never_opened() {
         let store = format!("sqlite://{path}");
         for command in [&["users", "list"][..], &["users", "add", "bob"], &["serve"], &["store", "backup", "to.db"]] {
             let output = home.run_with_input(&[command, &["--store", &store]].concat(), "correct horse battery\n");
-            assert_says(&output, &["is not a file", "name the file of the database"]);
+            assert_fails_with(&output, &["is not a file", "name the file of the database"]);
         }
     }
 }
 
 #[test]
-fn a_full_disk_is_named() {
+fn a_full_disk_is_named_in_the_error() {
     let home = Home::new();
     home.set_disk("full");
     for arguments in
@@ -84,16 +85,18 @@ fn a_full_disk_is_named() {
         let mut command = home.command(arguments);
         command.env("LD_PRELOAD", Home::disk_fault_library()).env("DISK_FAULT", home.path("disk-fault"));
         let output = command.output().expect("the binary runs");
-        assert_says(&output, &["there is no room left for the database sealjar.db", "make room on its file system"]);
+        assert_fails_with(
+            &output,
+            &["there is no room left for the database sealjar.db", "make room on its file system"],
+        );
     }
 }
 
-/// A shell command, with `$0` and `$@` for the command in question, that sees the directory `data` at `mounted`, and cannot write it
-/// there.
-const MOUNTED: &str = "mount --bind data mounted && mount -o remount,bind,ro mounted && exec \"$0\" \"$@\"";
+/// Shell script that mounts the directory `data` read-only at `mounted`, and then runs the command, which is `$0` and `$@`.
+const MOUNT_SCRIPT: &str = "mount --bind data mounted && mount -o remount,bind,ro mounted && exec \"$0\" \"$@\"";
 
 #[test]
-fn a_database_mounted_read_only_is_named() {
+fn a_database_mounted_read_only_is_named_in_the_error() {
     let home = Home::new();
     for directory in ["data", "mounted"] {
         fs::create_dir(home.path(directory)).expect("makes");
@@ -101,15 +104,15 @@ fn a_database_mounted_read_only_is_named() {
     move_database(&home, "data");
     for arguments in [&["users", "disable", "alice"][..], &["users", "add", "bob", "--generate"]] {
         let command = home.command(&[arguments, &["--store", "sqlite://mounted/sealjar.db"]].concat());
-        let mut mounting = Command::new("unshare");
-        mounting.args(["--mount", "sh", "-c", MOUNTED]).arg(command.get_program()).args(command.get_args());
-        let output = mounting.current_dir(home.path(".")).output().expect("unshare runs");
+        let mut wrapped = Command::new("unshare");
+        wrapped.args(["--mount", "sh", "-c", MOUNT_SCRIPT]).arg(command.get_program()).args(command.get_args());
+        let output = wrapped.current_dir(home.path(".")).output().expect("unshare runs");
         let parts = ["the database mounted/sealjar.db cannot be written", "its file system is mounted read-only"];
-        assert_says(&output, &parts);
+        assert_fails_with(&output, &parts);
     }
 }
 
-/// Needs another user, as `keys::owner` does.
+/// Runs commands as another user, like `keys::owner`.
 #[test]
 fn a_database_of_another_user_is_named_with_its_mode() {
     let home = Home::new();
@@ -118,8 +121,8 @@ fn a_database_of_another_user_is_named_with_its_mode() {
     let command = as_server(&home, &home.command(&["users", "disable", "alice"])).output().expect("setpriv runs");
     let parts =
         ["the database sealjar.db cannot be written", "has mode 0444 and belongs to the user 0", "run this as root"];
-    assert_says(&command, &parts);
+    assert_fails_with(&command, &parts);
     fs::set_permissions(home.path("sealjar.db"), fs::Permissions::from_mode(0o600)).expect("changes");
     let command = as_server(&home, &home.command(&["users", "list"])).output().expect("setpriv runs");
-    assert_says(&command, &["sealjar.db", "has mode 0600 and belongs to the user 0"]);
+    assert_fails_with(&command, &["sealjar.db", "has mode 0600 and belongs to the user 0"]);
 }

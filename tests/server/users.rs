@@ -1,15 +1,15 @@
-//! Accounts changed, and sessions ended, by the command line under a running server.
+//! Commands that change accounts or end sessions while a server runs.
 
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
 
-async fn sign_in(server: &Server<'_>, login: &str, password: &str) -> String {
+async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Answer::of(response).await.verdict()
 }
 
 #[tokio::test]
-async fn every_change_that_ends_sessions_is_followed_within_a_second() {
+async fn a_server_follows_every_change_that_ends_sessions() {
     let home = Home::new();
     home.add_user("bob");
     let server = home.start();
@@ -30,16 +30,16 @@ async fn every_change_that_ends_sessions_is_followed_within_a_second() {
         println!("{change:?} followed after {:?}", server.until_status(&session, "401 revoked").await);
         assert_eq!(server.status(&bob).await, "200", "{change:?}");
         if change[1] == "disable" {
-            assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
+            assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials");
             home.ok(&["users", "enable", "alice"]);
         }
         ended.push(session);
     }
-    assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
+    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials");
     home.add_user("alice");
-    assert_eq!(server.status(&server.login("alice").await).await, "200", "made again, it is another account");
+    assert_eq!(server.status(&server.login("alice").await).await, "200", "a recreated account is another account");
     for session in ended {
-        assert_eq!(server.status(&session).await, "401 revoked", "of the account that had the name before");
+        assert_eq!(server.status(&session).await, "401 revoked", "a session of the deleted account");
     }
 }
 
@@ -48,15 +48,16 @@ async fn a_new_password_replaces_the_old_one() {
     let home = Home::new();
     let server = home.start();
     assert!(home.run_with_input(&["users", "passwd", "alice"], "another password\r\n").status.success());
-    assert_eq!(sign_in(&server, "alice", PASSWORD).await, "401 credentials");
-    assert_eq!(sign_in(&server, "alice", "another password").await, "200");
+    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials");
+    assert_eq!(login_verdict(&server, "alice", "another password").await, "200");
 }
 
 #[tokio::test]
-async fn one_session_or_every_session_is_revoked_and_later_ones_live() {
+async fn revoke_ends_one_or_every_session_but_no_later_ones() {
     let home = Home::new();
     let server = home.start();
-    let (first, second) = (server.login("alice").await, server.login("alice").await);
+    let first = server.login("alice").await;
+    let second = server.login("alice").await;
     let sid = server.get("/auth/status", &first.cookie()).await.json()["sid"].as_str().expect("a sid").to_owned();
     home.ok(&["revoke", "--session", &sid]);
     server.until_status(&first, "401 revoked").await;
@@ -76,14 +77,15 @@ async fn one_session_or_every_session_is_revoked_and_later_ones_live() {
 async fn a_database_that_was_lost_and_recreated_revives_no_session() {
     let home = Home::new();
     let server = home.start();
-    let (ended, live) = (server.login("alice").await, server.login("alice").await);
+    let ended = server.login("alice").await;
+    let live = server.login("alice").await;
     assert_eq!(server.logout(&ended).await, "200");
     server.kill();
     for file in ["sealjar.db", "sealjar.db-wal", "sealjar.db-shm"] {
         let _ = std::fs::remove_file(home.path(file));
     }
     let refused = home.run(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    assert_eq!(refused.status.code(), Some(74), "a server never makes a database");
+    assert_eq!(refused.status.code(), Some(74), "a server never creates a database");
     home.add_user("alice");
     let server = home.start();
     for session in [&ended, &live] {
@@ -92,7 +94,7 @@ async fn a_database_that_was_lost_and_recreated_revives_no_session() {
 }
 
 #[tokio::test]
-async fn inspect_tells_what_a_token_holds_and_why_it_is_refused() {
+async fn inspect_shows_the_claims_and_the_reason_of_a_refusal() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
@@ -114,18 +116,18 @@ async fn inspect_tells_what_a_token_holds_and_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn the_database_and_the_keys_are_their_owners_alone() {
+async fn only_the_owner_can_read_the_database_and_the_keys() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
     let server = home.start();
     server.login("alice").await;
-    let mode = |name: &str| std::fs::metadata(home.path(name)).expect("there").permissions().mode() & 0o777;
+    let mode = |name: &str| std::fs::metadata(home.path(name)).expect("the file exists").permissions().mode() & 0o777;
     assert_eq!((mode("sealjar.db"), mode("sealjar.db-wal"), mode("keys")), (0o600, 0o600, 0o700));
     assert_eq!(mode(&format!("keys/{}.key", home.keys()[0]["kid"].as_str().expect("text"))), 0o600);
 }
 
 #[tokio::test]
-async fn the_next_sign_in_rehashes_a_password_at_a_raised_cost() {
+async fn the_next_login_rehashes_a_password_at_a_raised_cost() {
     let home = Home::new();
     let stored = || {
         let database = std::fs::read(home.path("sealjar.db")).expect("reads");
@@ -135,20 +137,20 @@ async fn the_next_sign_in_rehashes_a_password_at_a_raised_cost() {
     let server = home.start_with(&["--set", "password.memory_kib=8192"], &[]);
     assert!(!stored().contains("m=8192"));
     let body = Server::login_body("alice", PASSWORD);
-    let at_once: Vec<_> =
+    let logins: Vec<_> =
         (0..6).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
-    for sign_in in at_once {
-        let response = sign_in.await.expect("it ran").expect("a response");
-        let session =
-            Session::of(response.headers()).expect("accepted, whoever else hashed the password again meanwhile");
-        assert_eq!(server.status(&session).await, "200", "a new hash of the same password ends nothing");
+    for login in logins {
+        let response = login.await.expect("it ran").expect("a response");
+        let session = Session::of(response.headers())
+            .expect("accepted, although another login may have replaced the hash in the meantime");
+        assert_eq!(server.status(&session).await, "200", "a new hash of the same password ends no session");
     }
     assert!(stored().contains("$argon2id$v=19$m=8192,t=1,p=1$"));
     assert_eq!(server.status(&server.login("alice").await).await, "200");
 }
 
 #[test]
-fn calibrate_prints_settings_that_a_server_takes() {
+fn calibrate_prints_settings_that_a_server_accepts() {
     let home = Home::new();
     let output = home.run(&["users", "calibrate", "--target", "60ms", "--max-memory-kib", "30000"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -162,7 +164,8 @@ fn calibrate_prints_settings_that_a_server_takes() {
         assert!(line.contains("sealjar.toml"), "{line}");
         line.split(' ').next().expect("a value").parse().expect("a number")
     };
-    let (memory_kib, passes) = (setting("memory_kib"), setting("passes"));
+    let memory_kib = setting("memory_kib");
+    let passes = setting("passes");
     assert!((19_456..=30_000).contains(&memory_kib) && passes >= 2, "{settings}");
     assert!(text(&output.stderr).contains("sign-ins a second"));
 }

@@ -1,4 +1,4 @@
-//! `/auth/verify` over real connections, and what it logs and counts. `tests/routes/verify` has its rules.
+//! `/auth/verify` over real connections, with its log lines and metrics. `tests/routes/verify` tests the rules.
 
 use crate::doctor::doctor;
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
@@ -11,13 +11,13 @@ fn home_behind_proxy() -> Home {
     Home::with_settings(&["http.trusted_proxies=127.0.0.1", origins])
 }
 
-async fn sign_in(server: &Server<'_>) -> Session {
+async fn log_in(server: &Server<'_>) -> Session {
     let body = Server::login_body("alice", PASSWORD);
     let request = client().post(server.url("/auth/login")).header(HOST.0, HOST.1).json(&body);
     Session::of(request.send().await.expect("a response").headers()).expect("a session")
 }
 
-async fn ask(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+async fn send(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
     let mut request = client().request(method.parse().expect("a method"), server.url(path)).header("cookie", cookie);
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -26,7 +26,7 @@ async fn ask(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields
 }
 
 #[tokio::test]
-async fn answers_every_method_and_body_in_every_shape() {
+async fn answers_every_method_and_body_on_every_form_of_the_path() {
     let home = Home::new();
     let server = home.start();
     let session = server.login("alice").await;
@@ -41,7 +41,7 @@ async fn answers_every_method_and_body_in_every_shape() {
                 assert_eq!((answer.status, &*answer.body), (200, expected), "{method} {path} {}", body.len());
                 assert_eq!(answer.header("remote-user"), Some("alice"));
             }
-            assert_eq!(ask(&server, method, path, "", &[]).await.status, 401, "{method} {path}");
+            assert_eq!(send(&server, method, path, "", &[]).await.status, 401, "{method} {path}");
         }
     }
 }
@@ -50,18 +50,18 @@ async fn answers_every_method_and_body_in_every_shape() {
 async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
     let home = home_behind_proxy();
     let mut server = home.start();
-    let session = sign_in(&server).await;
-    let answer = ask(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
+    let session = log_in(&server).await;
+    let answer = send(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
     assert_eq!(answer.verdict(), "403 rule");
     let line = server.wait_for("the rules in a proxy's question cannot be read");
-    assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may be the visitor's");
+    assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may belong to the client");
     assert_eq!(server.metric("sealjar_unreadable_rules_total").await, 1.0);
     doctor(&home, &["--admin-listen", &server.admin]).assert_has(
         "server.rules",
         "warning",
         "the server's log has its path",
     );
-    let answer = ask(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
+    let answer = send(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
     assert_eq!(answer.verdict(), "421 misdirected");
     assert_eq!(server.wait_for("a proxy asked under a host that is not listed")["host"], "other.example.com");
 }
@@ -70,37 +70,37 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
 async fn misspelt_rules_of_a_query_are_counted_and_shown() {
     let home = home_behind_proxy();
     let server = home.start();
-    let session = sign_in(&server).await;
+    let session = log_in(&server).await;
     let admin = server.admin.clone();
-    let look = || doctor(&home, &["--admin-listen", &admin]);
-    let ask = async |path: &str| {
-        assert_eq!(ask(&server, "GET", path, &session.cookie(), &[HOST, APP]).await.status, 200, "{path}");
+    let run_doctor = || doctor(&home, &["--admin-listen", &admin]);
+    let verify = async |path: &str| {
+        assert_eq!(send(&server, "GET", path, &session.cookie(), &[HOST, APP]).await.status, 200, "{path}");
     };
-    ask("/auth/verify?role=staff&max_age=900&q=1&page=2&utm_source=x&redirect=y").await;
-    ask("/auth/verify/-?q=1").await;
-    assert_eq!(look().levels("server.rules"), ["ok"]);
-    ask("/auth/verify?roles=admin").await;
-    // Beside segments no query is read.
-    ask("/auth/verify/-?max_age=60").await;
-    ask("/auth/verify/redirect?csfr=1&preflight=1&role[]=x").await;
+    verify("/auth/verify?role=staff&max_age=900&q=1&page=2&utm_source=x&redirect=y").await;
+    verify("/auth/verify/-?q=1").await;
+    assert_eq!(run_doctor().levels("server.rules"), ["ok"]);
+    verify("/auth/verify?roles=admin").await;
+    // If the path has rules, the query is not read.
+    verify("/auth/verify/-?max_age=60").await;
+    verify("/auth/verify/redirect?csfr=1&preflight=1&role[]=x").await;
     for (rule, count) in [("role", 2.0), ("max_age", 1.0), ("csrf", 1.0), ("renew", 0.0), ("preflight", 1.0)] {
         let name = format!("sealjar_misspelt_rules_total{{rule=\"{rule}\"}}");
         assert_eq!(server.metric(&name).await, count, "{rule}");
     }
-    look().assert_has("server.rules", "warning", "/auth/verify/role=admin/-");
-    // However many one query has, only some are looked at.
+    run_doctor().assert_has("server.rules", "warning", "/auth/verify/role=admin/-");
+    // Only a limited number of parameters of a query is inspected.
     let many = "roles=x&".repeat(1000);
-    ask(&format!("/auth/verify?{many}")).await;
+    verify(&format!("/auth/verify?{many}")).await;
     assert_eq!(server.metric("sealjar_misspelt_rules_total{rule=\"role\"}").await, 18.0);
 }
 
 #[tokio::test]
-async fn a_redirect_and_a_preflight_are_no_live_session() {
+async fn redirects_and_preflights_are_not_counted_as_live() {
     let home = home_behind_proxy();
     let server = home.start();
     let navigation = [HOST, APP, ("sec-fetch-mode", "navigate")];
     for path in ["/auth/verify/redirect", "/auth/verify/redirect/-", "/auth/verify/envoy/-/x", "/protected"] {
-        assert_eq!(ask(&server, "GET", path, "", &navigation).await.status, 302, "{path}");
+        assert_eq!(send(&server, "GET", path, "", &navigation).await.status, 302, "{path}");
     }
     let preflight = [
         HOST,
@@ -112,7 +112,7 @@ async fn a_redirect_and_a_preflight_are_no_live_session() {
     for path in
         ["/auth/verify/preflight=1/-", "/auth/verify/redirect/preflight=1/-", "/auth/verify/envoy/preflight=1/-"]
     {
-        assert_eq!(ask(&server, "OPTIONS", path, "", &preflight).await.status, 200, "{path}");
+        assert_eq!(send(&server, "OPTIONS", path, "", &preflight).await.status, 200, "{path}");
     }
     for (outcome, count) in [("missing", 4.0), ("preflight", 3.0), ("live", 0.0)] {
         let name = format!("sealjar_verifications_total{{outcome=\"{outcome}\"}}");

@@ -1,4 +1,4 @@
-//! The tables are those of a newer version: what runs and what is started goes on with them, until they say that it must not.
+//! Tables of a newer program version. Older servers run and start with them, until the tables require the newer version.
 
 use crate::database;
 use crate::harness::{Home, Server, text};
@@ -7,8 +7,8 @@ use crate::harness::{Home, Server, text};
 async fn an_older_server_runs_on_newer_tables_until_they_forbid_it() {
     let home = Home::new();
     let server = home.start();
-    // By connections that are kept, and know the tables as they are now.
-    signs_in_and_out(&server).await;
+    // These connections stay open, and have cached the present tables.
+    log_in_and_out(&server).await;
     let mut tables = database::open(&home, "sealjar.db").await;
     for statement in [
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -20,18 +20,18 @@ async fn an_older_server_runs_on_newer_tables_until_they_forbid_it() {
         database::run(&mut tables, statement).await;
     }
     for server in [&server, &home.start()] {
-        signs_in_and_out(server).await;
+        log_in_and_out(server).await;
     }
     let session = server.login("alice").await;
     database::run(&mut tables, "UPDATE state SET needs = 1000").await;
     assert_eq!(server.logout(&session).await, "503 not-durable");
     let output = home.run(&["serve"]);
-    let said = text(&output.stderr);
-    assert!(output.status.code() == Some(74) && said.contains("need a newer Sealjar"), "{said}");
-    assert!(said.contains("start the newer version"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(output.status.code() == Some(74) && stderr.contains("need a newer Sealjar"), "{stderr}");
+    assert!(stderr.contains("start the newer version"), "{stderr}");
 }
 
-async fn signs_in_and_out(server: &Server<'_>) {
+async fn log_in_and_out(server: &Server<'_>) {
     let session = server.login("alice").await;
     assert_eq!(server.status(&session).await, "200");
     assert_eq!(server.logout(&session).await, "200");

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: frames that a client would not send, and answers that it would not leave.
+//! A minimal HTTP/2 client (RFC 9113) that can send frames that a client library would not send, and leave responses unread.
 
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
@@ -14,19 +14,20 @@ pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const END_STREAM: u8 = 1;
 const SETTINGS: u8 = 4;
 const END_HEADERS: u8 = 4;
-/// In RST_STREAM.
+/// Error code CANCEL, in RST_STREAM.
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-/// In SETTINGS.
+/// Identifier in SETTINGS.
 pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
+/// Identifier in SETTINGS.
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
-/// A field of a head (RFC 7541 section 6.2.2).
+/// Encodes a header field without indexing (RFC 7541 section 6.2.2).
 pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
     let text = |text: &str| [&length(text.len())[..], text.as_bytes()].concat();
     [vec![0], text(name), text(value)].concat()
 }
 
-/// The length of a string that is not Huffman-encoded (RFC 7541 section 5.1).
+/// Encodes the length of a string that is not Huffman-encoded (RFC 7541 section 5.1).
 fn length(count: usize) -> Vec<u8> {
     let Some(mut rest) = count.checked_sub(127) else {
         return vec![u8::try_from(count).expect("less than 127")];
@@ -40,13 +41,13 @@ fn length(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// A frame (RFC 9113 section 4.1).
+/// Encodes a frame (RFC 9113 section 4.1).
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The head of a request with this method and path.
+/// Encodes the header fields of a request.
 pub(super) fn head(method: &str, path: &str, address: &str) -> Vec<u8> {
     let fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", address)];
     fields.map(|(name, value)| field(name, value)).concat()
@@ -67,15 +68,16 @@ impl Received {
     }
 }
 
-/// A connection of HTTP/2.
+/// Client end of an HTTP/2 connection.
 pub(super) struct Http2 {
     pub(super) peer: Peer,
     address: String,
+    /// Number of streams that were opened.
     streams: u32,
 }
 
 impl Http2 {
-    /// A client that lets the server send it so many bytes of an answer.
+    /// Connects. `window` is the number of body bytes that the server may send per response.
     pub(super) fn connect(address: &str, window: u32) -> Self {
         Self::over(Peer::connect(address), address, window)
     }
@@ -91,19 +93,19 @@ impl Http2 {
         Self { peer, address: address.to_owned(), streams: 0 }
     }
 
-    /// Sends a request without a body; returns its stream.
-    pub(super) fn ask(&mut self, method: &str, path: &str) -> io::Result<u32> {
-        self.send_head(method, path, END_STREAM)
+    /// Sends a request without a body, and returns its stream.
+    pub(super) fn request(&mut self, method: &str, path: &str) -> io::Result<u32> {
+        self.send_head_with(method, path, END_STREAM)
     }
 
-    /// Sends the heads of so many requests at once, whose bodies are to come.
-    pub(super) fn announce_many(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
+    /// Sends the heads of `count` requests at once, without their bodies.
+    pub(super) fn send_heads(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
         let frames: Vec<_> = (0..count).map(|_| self.next_head(method, path, 0).1).collect();
         self.peer.send(frames.concat())
     }
 
-    /// Sends so many requests at once, each with its cancellation.
-    pub(super) fn give_up_many(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
+    /// Sends `count` requests at once, each followed by its cancellation.
+    pub(super) fn send_cancelled(&mut self, count: u32, method: &str, path: &str) -> io::Result<()> {
         let mut frames = Vec::new();
         for _ in 0..count {
             let (stream, head) = self.next_head(method, path, END_STREAM);
@@ -112,25 +114,25 @@ impl Http2 {
         self.peer.send(frames)
     }
 
-    /// Sends the head of a request whose body is to come; returns its stream.
-    pub(super) fn announce(&mut self, method: &str, path: &str) -> io::Result<u32> {
-        self.send_head(method, path, 0)
+    /// Sends the head of a request without its body, and returns its stream.
+    pub(super) fn send_head(&mut self, method: &str, path: &str) -> io::Result<u32> {
+        self.send_head_with(method, path, 0)
     }
 
-    /// Sends the head of a request of one of a proxy's visitors, whose body is to come; returns its stream.
-    pub(super) fn announce_of(&mut self, visitor: &str, method: &str, path: &str) -> u32 {
+    /// Sends the head of a request that a proxy forwards for a client, without its body, and returns its stream.
+    pub(super) fn send_forwarded_head(&mut self, client: &str, method: &str, path: &str) -> u32 {
         let stream = self.next_stream();
-        let head = [head(method, path, &self.address), field("x-forwarded-for", visitor)].concat();
+        let head = [head(method, path, &self.address), field("x-forwarded-for", client)].concat();
         self.peer.send(frame(HEADERS, END_HEADERS, stream, &head)).expect("sends");
         stream
     }
 
-    fn send_head(&mut self, method: &str, path: &str, flags: u8) -> io::Result<u32> {
+    fn send_head_with(&mut self, method: &str, path: &str, flags: u8) -> io::Result<u32> {
         let (stream, frame) = self.next_head(method, path, flags);
         self.peer.send(frame).map(|()| stream)
     }
 
-    /// The next stream, and the frame that begins it.
+    /// Returns the next stream, and the frame that opens it.
     fn next_head(&mut self, method: &str, path: &str, flags: u8) -> (u32, Vec<u8>) {
         let stream = self.next_stream();
         let head = head(method, path, &self.address);
@@ -156,19 +158,19 @@ impl Http2 {
         Ok(Received { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
-    /// Receives frames until one of them is what is looked for.
-    pub(super) fn until(&mut self, is_it: impl Fn(&Received) -> bool) -> Received {
+    /// Receives frames up to the first that matches, and returns it.
+    pub(super) fn receive_until(&mut self, matches: impl Fn(&Received) -> bool) -> Received {
         loop {
             let received = self.receive().expect("a frame");
-            if is_it(&received) {
+            if matches(&received) {
                 return received;
             }
         }
     }
 
-    /// Asks for the style sheet's head, and takes the answer.
+    /// Sends a HEAD request for the style sheet, and reads the response.
     pub(super) fn get_style(&mut self) -> io::Result<()> {
-        let stream = self.ask("HEAD", "/auth/style.css")?;
+        let stream = self.request("HEAD", "/auth/style.css")?;
         loop {
             let received = self.receive()?;
             if received.ends_stream() && received.stream == stream {
@@ -177,10 +179,10 @@ impl Http2 {
         }
     }
 
-    /// What the server's SETTINGS say.
+    /// Returns a value of the server's SETTINGS frame, or `None` if it does not have it.
     pub(super) fn setting(&mut self, wanted: u16) -> Option<u32> {
-        let settings = self.until(|frame| frame.kind == SETTINGS && frame.flags == 0).payload;
-        let found = settings.chunks(6).find(|setting| setting[..2] == wanted.to_be_bytes())?;
-        Some(u32::from_be_bytes(found[2..].try_into().expect("four bytes")))
+        let settings = self.receive_until(|frame| frame.kind == SETTINGS && frame.flags == 0).payload;
+        let setting = settings.chunks(6).find(|setting| setting[..2] == wanted.to_be_bytes())?;
+        Some(u32::from_be_bytes(setting[2..].try_into().expect("four bytes")))
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/2: answers that nobody takes, and connections that look alive.
+//! HTTP/2: responses that the client does not read, and connections that only look active.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::frames::{DATA, END_STREAM, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
-use super::many::{open_files, peak_kib, resident_kib};
-use super::{AT_ONCE, PLACES, PROXY, home_with};
+use super::many::{peak_kib, raise_open_file_limit, resident_kib};
+use super::{MAX_CONNECTIONS, PROXY, RESPONSE_TIMEOUT, home_with};
 use crate::harness::{Answer, Home, client, until};
 
-/// A stranger's, on one connection.
-const STREAMS: u32 = 12;
-/// By when a connection must be closed whose answers are not taken (after 30 s).
-const GONE: Duration = Duration::from_secs(60);
+/// Maximum number of streams per connection of a client that is not a trusted proxy.
+const MAX_STREAMS: u32 = 12;
+/// Time within which the test expects a connection with unread responses to be closed. The server closes it after 30 s.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether the server has closed it; takes what is there into `received`, and nothing of an answer's body.
+/// Appends the bytes that have arrived to `received`, without waiting. Returns whether the server has closed the connection. The
+/// flow-control window is not enlarged, so no more of a response body arrives.
 pub(super) fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     let stream = &mut http2.peer.stream;
     stream.set_nonblocking(true).expect("sets");
@@ -28,7 +29,7 @@ pub(super) fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool
     }
 }
 
-/// Kind, flags and stream of each frame that was received.
+/// Returns kind, flags and stream of each frame that was received.
 pub(super) fn frames(mut received: &[u8]) -> Vec<(u8, u8, u32)> {
     let mut frames = Vec::new();
     while let [high, middle, low, kind, flags, a, b, c, d, rest @ ..] = received {
@@ -39,54 +40,54 @@ pub(super) fn frames(mut received: &[u8]) -> Vec<(u8, u8, u32)> {
     frames
 }
 
-/// Number of answers whose heads were received, and of these, number of those without a body.
-fn heads(received: &[u8]) -> (usize, usize) {
+/// Returns the number of response heads that were received, and the number of those without a body.
+fn count_heads(received: &[u8]) -> (usize, usize) {
     let heads: Vec<_> = frames(received).into_iter().filter(|(kind, ..)| *kind == HEADERS).collect();
     (heads.len(), heads.iter().filter(|(_, flags, _)| flags & END_STREAM != 0).count())
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_are_few_and_their_connections_end() {
+async fn unread_responses_are_limited_and_their_connections_closed() {
     const CONNECTIONS: usize = 300;
     let home = Home::new();
     let server = home.start();
-    // It takes its answers, of each kind, and asks nothing more.
+    // This client reads its responses, and then sends no more requests.
     let mut good = Http2::connect(&server.public, 65_535);
     for (method, path) in [("GET", "/auth/login"), ("HEAD", "/auth/login"), ("GET", "/auth/status")] {
-        let stream = good.ask(method, path).expect("sends");
-        good.until(|frame| frame.ends_stream() && frame.stream == stream);
+        let stream = good.request(method, path).expect("sends");
+        good.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     }
     let before = resident_kib(&server);
     let path = format!("/auth/login?rd=/{}", "%26".repeat(128));
     let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| (Http2::connect(&server.public, 0), Vec::new())).collect();
     for (attacker, _) in &mut attackers {
-        for _ in 0..STREAMS {
-            attacker.ask("GET", &path).expect("sends");
+        for _ in 0..MAX_STREAMS {
+            attacker.request("GET", &path).expect("sends");
         }
     }
     let started = Instant::now();
-    let mut most = 0;
+    let mut peak = 0;
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     while !attackers.is_empty() {
         ticks.tick().await;
-        assert!(started.elapsed() < GONE, "{} are open still", attackers.len());
+        assert!(started.elapsed() < CLOSE_TIMEOUT, "{} are still open", attackers.len());
         attackers.retain_mut(|(attacker, received)| {
-            // Whoever answers a PING is not dead, and still takes nothing.
+            // The attacker sends PINGs, so its connection is active, but it reads no response body.
             let is_open = attacker.ping().is_ok() && !is_closed_after(attacker, received);
-            // Where all requests were refused for want of memory, no answer waits.
-            is_open && heads(received).1 < STREAMS as usize
+            // If all requests of a connection were refused because of memory, no response waits on it.
+            is_open && count_heads(received).1 < MAX_STREAMS as usize
         });
-        most = most.max(resident_kib(&server).saturating_sub(before));
+        peak = peak.max(resident_kib(&server).saturating_sub(before));
     }
-    println!("{CONNECTIONS} connections took {most} KiB, and were closed within {:?}", started.elapsed());
-    assert!(most <= 64 * 1024, "{most} KiB");
-    good.ping().expect("it is open");
-    good.until(|frame| frame.kind == PING);
+    println!("{CONNECTIONS} connections took {peak} KiB, and were closed within {:?}", started.elapsed());
+    assert!(peak <= 64 * 1024, "{peak} KiB");
+    good.ping().expect("the connection is open");
+    good.receive_until(|frame| frame.kind == PING);
 }
 
 #[tokio::test]
 async fn a_connection_that_only_pings_is_closed() {
-    let home = home_with(PLACES, &["http.idle_timeout=1s"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.idle_timeout=1s"]);
     let server = home.start();
     let mut pinging = Http2::connect(&server.public, 65_535);
     let started = Instant::now();
@@ -96,52 +97,52 @@ async fn a_connection_that_only_pings_is_closed() {
             Ok(frame) => pongs += usize::from(frame.kind == PING),
             Err(_) => break,
         }
-        assert!(started.elapsed() < AT_ONCE, "it is open still");
+        assert!(started.elapsed() < RESPONSE_TIMEOUT, "the connection is still open");
     }
-    assert!(pongs > 0, "it was served until then");
+    assert!(pongs > 0, "it was served until it was closed");
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_asks_outlives_the_idle_time() {
+async fn an_http_2_connection_in_use_outlives_the_idle_timeout() {
     let idle = Duration::from_secs(1);
-    let home = home_with(PLACES, &["http.idle_timeout=1s"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.idle_timeout=1s"]);
     let server = home.start();
     let started = Instant::now();
-    let mut used = started;
-    let mut asking = Http2::connect(&server.public, 65_535);
+    let mut last_used = started;
+    let mut active = Http2::connect(&server.public, 65_535);
     while started.elapsed() < idle * 4 {
-        let asked = Instant::now();
-        if asking.get_style().is_ok() {
-            used = asked;
+        let sent_at = Instant::now();
+        if active.get_style().is_ok() {
+            last_used = sent_at;
         } else {
-            // As over HTTP/1.1: the machine may have stood still for as long.
-            assert!(used.elapsed() >= idle, "it was closed although it was used");
-            used = Instant::now();
-            asking = Http2::connect(&server.public, 65_535);
+            // As in `idle.rs`: a loaded machine may have paused this test for that long.
+            assert!(last_used.elapsed() >= idle, "the connection was closed although it was used");
+            last_used = Instant::now();
+            active = Http2::connect(&server.public, 65_535);
         }
     }
 }
 
 #[tokio::test]
-async fn a_stranger_has_12_streams_and_a_trusted_proxy_100() {
+async fn a_client_has_12_streams_and_a_trusted_proxy_100() {
     const REFUSED: [u8; 4] = 7_u32.to_be_bytes();
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
-    let mut stranger = Http2::connect(&server.public, 0);
+    let mut untrusted = Http2::connect(&server.public, 0);
     let mut proxy = Http2::connect_from(PROXY, &server.public, 0);
-    for (client, streams) in [(&mut stranger, STREAMS), (&mut proxy, 100)] {
+    for (client, streams) in [(&mut untrusted, MAX_STREAMS), (&mut proxy, 100)] {
         assert_eq!(client.setting(MAX_CONCURRENT_STREAMS), Some(streams));
-        // What a connection may send of bodies that nobody reads, beyond the 65,535 bytes that each begins with.
-        let window = client.until(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0).payload;
+        // Additional flow-control window for bodies that no handler reads. Each connection starts with 65,535 bytes.
+        let window = client.receive_until(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0).payload;
         assert_eq!(window, (streams * 16 * 1024 - 65_535).to_be_bytes());
         for _ in 0..streams {
-            client.ask("GET", "/auth/login").expect("sends");
+            client.request("GET", "/auth/login").expect("sends");
         }
         for _ in 0..streams {
-            client.until(|frame| frame.kind == HEADERS);
+            client.receive_until(|frame| frame.kind == HEADERS);
         }
-        let one_more = client.ask("GET", "/auth/login").expect("sends");
-        let refused = client.until(|frame| frame.stream == one_more);
+        let one_more = client.request("GET", "/auth/login").expect("sends");
+        let refused = client.receive_until(|frame| frame.stream == one_more);
         assert_eq!((refused.kind, &refused.payload[..]), (RST_STREAM, &REFUSED[..]));
     }
 }
@@ -150,115 +151,118 @@ async fn a_stranger_has_12_streams_and_a_trusted_proxy_100() {
 async fn more_than_100_header_fields_are_431_over_http_2_too() {
     let home = Home::new();
     let server = home.start();
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
-    // The client adds one itself; HTTP/1 has the field Host as well.
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
+    // The client library adds one field, and over HTTP/1 the field Host as well.
     for (client, version, more) in [(&http2, reqwest::Version::HTTP_2, 99), (client(), reqwest::Version::HTTP_11, 98)] {
         for path in ["/auth/status", "/auth/login"] {
-            let ask = |fields: usize| {
+            let send = |fields: usize| {
                 let request = client.get(server.url(path));
                 (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
             };
-            let [most, too_many] = [ask(more).await, ask(more + 1).await].map(|answer| answer.expect("a response"));
-            assert_eq!(most.version(), version);
-            assert_ne!(most.status(), 431, "{version:?} {path}");
+            let [allowed, too_many] =
+                [send(more).await, send(more + 1).await].map(|answer| answer.expect("a response"));
+            assert_eq!(allowed.version(), version);
+            assert_ne!(allowed.status(), 431, "{version:?} {path}");
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
         }
     }
 }
 
 #[tokio::test]
-async fn cookies_in_fields_of_their_own_count_as_one() {
+async fn cookies_in_separate_fields_count_as_one_field() {
     let home = Home::new();
     let server = home.start();
     let live = server.login("alice").await.cookie();
-    let client = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
-    let ask = |others: usize| {
+    let client =
+        reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
+    let send = |others: usize| {
         let request = client.get(server.url("/auth/status"));
         let request = (0..150).fold(request, |request, number| request.header("cookie", format!("planted{number}=x")));
         let request = (0..others).fold(request, |request, field| request.header(format!("x-{field}"), "y"));
         request.header("cookie", &live).send()
     };
-    // The client adds one field, and the cookies are another.
-    let [most, too_many] = [ask(98).await, ask(99).await].map(|answer| answer.expect("a response"));
-    assert_eq!(most.status(), 200);
+    // The client library adds one field, and all cookie fields count as one.
+    let [allowed, too_many] = [send(98).await, send(99).await].map(|answer| answer.expect("a response"));
+    assert_eq!(allowed.status(), 200);
     assert_eq!(too_many.status(), 431);
     assert_eq!(too_many.text().await.expect("a body"), "too many header fields: send at most 100\n");
 }
 
 #[tokio::test]
-async fn a_burst_without_bodies_is_refused_or_closed() {
+async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     const CONNECTIONS: usize = 1000;
-    // A request counts 24 KiB and its head, and all 32 MiB. With those that are being closed, 64 MiB.
-    const MOST_WAITING: usize = 32 * 1024 / 24;
-    const MOST_KIB: usize = 96 * 1024;
-    assert!(open_files() > CONNECTIONS + 100, "this machine allows too few open files");
+    // The server counts 24 KiB and the head for each request, and allows 32 MiB in total, or 64 MiB with connections that are being
+    // closed.
+    const MAX_WAITING: usize = 32 * 1024 / 24;
+    const MAX_KIB: usize = 96 * 1024;
+    assert!(raise_open_file_limit() > CONNECTIONS + 100, "this machine allows too few open files");
     let home = Home::with_settings(&["http.body_timeout=1h"]);
     let mut server = home.start();
     let mut attackers: Vec<_> = (0..CONNECTIONS).map(|_| Http2::connect(&server.public, 65_535)).collect();
     for attacker in &mut attackers {
-        attacker.until(|frame| frame.kind == WINDOW_UPDATE);
+        attacker.receive_until(|frame| frame.kind == WINDOW_UPDATE);
     }
     let before = resident_kib(&server);
     for attacker in &mut attackers {
-        // The first may be closed for others by now.
-        let _ = attacker.announce_many(STREAMS, "POST", "/auth/password");
+        // The server may have evicted the first connections already.
+        let _ = attacker.send_heads(MAX_STREAMS, "POST", "/auth/password");
     }
     let mut attackers: Vec<_> = attackers.into_iter().map(|attacker| (attacker, Vec::new())).collect();
     let mut waiting = 0;
-    until("most are refused or closed", || {
+    until("most requests are refused or their connections closed", || {
         attackers.retain_mut(|(attacker, received)| !is_closed_after(attacker, received));
-        waiting = attackers.iter().map(|(_, received)| STREAMS as usize - heads(received).0).sum();
-        waiting <= MOST_WAITING
+        waiting = attackers.iter().map(|(_, received)| MAX_STREAMS as usize - count_heads(received).0).sum();
+        waiting <= MAX_WAITING
     });
-    let most = peak_kib(&server).saturating_sub(before);
-    println!("{waiting} requests of {} connections wait, after a peak of {most} KiB", attackers.len());
-    assert!(most <= MOST_KIB, "{most} KiB");
+    let peak = peak_kib(&server).saturating_sub(before);
+    println!("{waiting} requests of {} connections wait, after a peak of {peak} KiB", attackers.len());
+    assert!(peak <= MAX_KIB, "{peak} KiB");
     server.wait_for("requests over HTTP/2 hold too much memory");
     assert!(server.metric("sealjar_http2_requests_refused_total").await >= 1.0);
-    assert!(waiting > MOST_WAITING / 2, "{waiting}: no more are closed than need be");
-    until("a newcomer is served", || {
-        let mut newcomer = Http2::connect(&server.public, 65_535);
-        let stream = newcomer.ask("GET", "/auth/style.css").expect("sends");
-        let head = newcomer.until(|frame| frame.kind == HEADERS && frame.stream == stream);
+    assert!(waiting > MAX_WAITING / 2, "{waiting}: more connections were closed than necessary");
+    until("a new client is served", || {
+        let mut client = Http2::connect(&server.public, 65_535);
+        let stream = client.request("GET", "/auth/style.css").expect("sends");
+        let head = client.receive_until(|frame| frame.kind == HEADERS && frame.stream == stream);
         !head.ends_stream()
     });
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_no_http_2_client_that_is_silent() {
-    let home = home_with(PLACES, &["http.shutdown_timeout=1h", "http.idle_timeout=1h"]);
+async fn a_shutdown_does_not_wait_for_silent_http_2_clients() {
+    let home = home_with(MAX_CONNECTIONS, &["http.shutdown_timeout=1h", "http.idle_timeout=1h"]);
     let mut server = home.start();
     let mut silent = Http2::connect(&server.public, 65_535);
-    let stream = silent.ask("GET", "/auth/status").expect("sends");
-    silent.until(|frame| frame.ends_stream() && frame.stream == stream);
-    let mut asked_nothing = Http2::connect(&server.public, 65_535);
-    asked_nothing.until(|frame| frame.kind == WINDOW_UPDATE);
+    let stream = silent.request("GET", "/auth/status").expect("sends");
+    silent.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
+    let mut without_request = Http2::connect(&server.public, 65_535);
+    without_request.receive_until(|frame| frame.kind == WINDOW_UPDATE);
     server.signal("TERM");
-    // Neither answers the PING that follows GOAWAY.
-    assert!(silent.peer.is_closed() && asked_nothing.peer.is_closed());
+    // Neither client acknowledges the PING that follows GOAWAY.
+    assert!(silent.peer.is_closed() && without_request.peer.is_closed());
     assert_eq!(server.exit_code(), Some(0));
 }
 
 #[tokio::test]
 async fn after_408_a_silent_http_2_connection_is_closed() {
-    let home = home_with(PLACES, &["http.body_timeout=1s", "http.idle_timeout=1h"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.body_timeout=1s", "http.idle_timeout=1h"]);
     let server = home.start();
     let mut silent = Http2::connect(&server.public, 65_535);
-    let stream = silent.announce("POST", "/auth/logout").expect("sends");
-    silent.until(|frame| frame.kind == HEADERS && frame.stream == stream);
+    let stream = silent.send_head("POST", "/auth/logout").expect("sends");
+    silent.receive_until(|frame| frame.kind == HEADERS && frame.stream == stream);
     assert!(silent.peer.is_closed());
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_says_nothing_of_a_length() {
+async fn a_response_without_a_body_has_no_content_length() {
     let home = Home::new();
     let server = home.start();
     let mut http2 = Http2::connect(&server.public, 0);
-    let stream = http2.ask("HEAD", "/auth/login").expect("sends");
-    // What waits behind the head needs no window.
-    let last = http2.until(|frame| frame.ends_stream() && frame.stream == stream);
+    let stream = http2.request("HEAD", "/auth/login").expect("sends");
+    // The empty DATA frame after the head needs no flow-control window.
+    let last = http2.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     assert_eq!((last.kind, last.payload.len()), (DATA, 0));
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(AT_ONCE).build().expect("a client");
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
     let answer = Answer::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
     assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
     let answer = Answer::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;

@@ -1,13 +1,13 @@
-//! As many connections as the default allows, and fewer file descriptors than are needed.
+//! The default number of connections, all in use, and limits of open files that are lower than the connection limit.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use tokio::time::Instant;
 
-use super::{PLACES, Peer, home_with, newcomer};
+use super::{MAX_CONNECTIONS, Peer, home_with, new_client};
 use crate::harness::{Home, Server};
 
-/// Raises this process's own limit of open files, and returns it.
-pub(super) fn open_files() -> usize {
+/// Raises the limit of open files of the test process to its hard limit, and returns it.
+pub(super) fn raise_open_file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit is allowed");
     limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).expect("a number of files"))
@@ -17,7 +17,7 @@ pub(super) fn resident_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmRSS:")
 }
 
-/// The most that were ever resident.
+/// Returns the peak of the resident memory.
 pub(super) fn peak_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmHWM:")
 }
@@ -29,29 +29,29 @@ fn memory_kib(server: &Server<'_>, field: &str) -> usize {
 }
 
 #[tokio::test]
-async fn ten_thousand_idle_connections_keep_nobody_out() {
-    let count = open_files().saturating_sub(512).min(10_000);
+async fn ten_thousand_idle_connections_block_no_new_client() {
+    let count = raise_open_file_limit().saturating_sub(512).min(10_000);
     assert!(count >= 2000, "this machine allows too few open files to prove anything");
     let home = Home::new();
     let server = home.start();
-    newcomer(&server.public);
+    new_client(&server.public);
     let before = resident_kib(&server);
     let mut held: Vec<_> = (0..count).map(|_| Peer::connect(&server.public)).collect();
     let started = Instant::now();
-    newcomer(&server.public);
+    new_client(&server.public);
     let elapsed = started.elapsed();
     let silent = resident_kib(&server);
     for peer in &mut held {
-        // The first were closed for the last, if there were fewer places than connections.
+        // The first connections were evicted if there are more connections than the limit allows.
         let _ = peer.send("GET /auth/status HTTP/1.1\r\nHost: ");
     }
     let started = Instant::now();
-    newcomer(&server.public);
+    new_client(&server.public);
     let verdict = server.get("/auth/status", "").await.verdict();
     assert_eq!(verdict, "401 missing");
     let bytes = |now: usize| now.saturating_sub(before) * 1024 / count;
     println!(
-        "with {count} silent connections a newcomer is answered in {elapsed:?}, at {} bytes of memory each; with {count} unfinished heads in {:?}, at {} bytes",
+        "with {count} silent connections a new client gets a response in {elapsed:?}, at {} bytes of memory each; with {count} unfinished heads in {:?}, at {} bytes",
         bytes(silent),
         started.elapsed(),
         bytes(resident_kib(&server)),
@@ -59,28 +59,28 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn with_too_few_open_files_there_are_fewer_places() {
+async fn a_low_open_file_limit_lowers_the_connection_limit() {
     let home = Home::new();
-    // 64 for the rest, and half of what is left for each listener.
-    let mut server = home.start_with_ulimit(&format!("-n {}", 64 + 2 * PLACES));
-    let mut held: Vec<_> = (0..PLACES).map(|_| newcomer(&server.public)).collect();
-    assert!(held.iter_mut().all(Peer::ask), "so many there are");
-    newcomer(&server.public);
+    // The server reserves 64 files for other uses. Each of the two listeners gets half of the rest.
+    let mut server = home.start_with_ulimit(&format!("-n {}", 64 + 2 * MAX_CONNECTIONS));
+    let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| new_client(&server.public)).collect();
+    assert!(held.iter_mut().all(Peer::request), "as many as the limit allows");
+    new_client(&server.public);
     server.wait_for("closing those that have waited longest");
-    assert_eq!(held.iter_mut().filter_map(|peer| peer.ask().then_some(())).count(), PLACES - 1);
+    assert_eq!(held.iter_mut().filter_map(|peer| peer.request().then_some(())).count(), MAX_CONNECTIONS - 1);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
 }
 
 #[tokio::test]
-async fn a_limit_of_open_files_that_may_be_raised_is_raised() {
+async fn a_soft_limit_of_open_files_is_raised() {
     let home = Home::new();
-    let server = home.start_with_ulimit(&format!("-S -n {}", 64 + 2 * PLACES));
-    let mut held: Vec<_> = (0..4 * PLACES).map(|_| newcomer(&server.public)).collect();
-    assert!(held.iter_mut().all(Peer::ask));
+    let server = home.start_with_ulimit(&format!("-S -n {}", 64 + 2 * MAX_CONNECTIONS));
+    let mut held: Vec<_> = (0..4 * MAX_CONNECTIONS).map(|_| new_client(&server.public)).collect();
+    assert!(held.iter_mut().all(Peer::request));
 }
 
 #[tokio::test]
-async fn without_open_files_idle_connections_give_way_with_one_line() {
+async fn idle_connections_are_evicted_if_file_descriptors_run_out() {
     let home = home_with(1000, &[]);
     let mut server = home.start();
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count() as u64;
@@ -88,10 +88,10 @@ async fn without_open_files_idle_connections_give_way_with_one_line() {
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid"));
     prlimit(pid, Resource::Nofile, few).expect("a child's limit may be lowered");
     let mut held: Vec<_> = (0..20).map(|_| Peer::connect(&server.public)).collect();
-    let _newcomers: Vec<_> = (0..20).map(|_| newcomer(&server.public)).collect();
+    let _new_clients: Vec<_> = (0..20).map(|_| new_client(&server.public)).collect();
     assert!(held.iter_mut().all(Peer::is_closed));
     server.signal("TERM");
-    let said = server.messages_until("stopping");
-    let times = said.iter().filter(|message| message.contains("cannot accept a connection")).count();
-    assert_eq!(times, 1, "{said:#?}");
+    let messages = server.messages_until("stopping");
+    let count = messages.iter().filter(|message| message.contains("cannot accept a connection")).count();
+    assert_eq!(count, 1, "{messages:#?}");
 }

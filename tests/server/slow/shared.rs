@@ -1,14 +1,14 @@
-//! Connections of HTTP/2 of a trusted proxy, which all its visitors share.
+//! HTTP/2 connections of a trusted proxy, which carry the requests of many clients.
 
 use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, frame};
 use super::http2::{frames, is_closed_after};
-use super::{PLACES, PROXY, home_with};
+use super::{MAX_CONNECTIONS, PROXY, home_with};
 use crate::harness::until;
 
-/// Waits for so many answers in all, over connections that stay; which request each is for, by its connection and stream.
-fn until_answered(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usize, u32)> {
+/// Waits for `number` responses in total, over connections that must stay open. Returns connection and stream of each response.
+fn wait_for_responses(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usize, u32)> {
     let mut answered = Vec::new();
-    until("so many are answered", || {
+    until("enough responses have arrived", || {
         answered.clear();
         for (index, (connection, received)) in connections.iter_mut().enumerate() {
             assert!(!is_closed_after(connection, received));
@@ -23,71 +23,71 @@ fn until_answered(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usi
 }
 
 #[tokio::test]
-async fn missing_bodies_of_the_busiest_visitor_give_way() {
-    const MOST_WAITING: u32 = 128;
-    const OF_ATTACKER: u32 = 190;
-    const DISPLACED: u32 = OF_ATTACKER + 1 - MOST_WAITING;
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1h"]);
+async fn waiting_requests_of_the_busiest_client_are_rejected_first() {
+    const MAX_WAITING: u32 = 128;
+    const ATTACKER_REQUESTS: u32 = 190;
+    const REJECTED: u32 = ATTACKER_REQUESTS + 1 - MAX_WAITING;
+    let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1h"]);
     let mut server = home.start();
     let mut connections = [(); 2].map(|()| (Http2::connect_from(PROXY, &server.public, 65_535), Vec::new()));
-    let slow = connections[0].0.announce_of("192.0.2.2", "POST", "/auth/logout");
-    for number in 0..OF_ATTACKER {
+    let slow = connections[0].0.send_forwarded_head("192.0.2.2", "POST", "/auth/logout");
+    for number in 0..ATTACKER_REQUESTS {
         let (connection, _) = &mut connections[number as usize % 2];
-        connection.announce_of("192.0.2.1", "POST", "/auth/logout");
+        connection.send_forwarded_head("192.0.2.1", "POST", "/auth/logout");
     }
-    let displaced = until_answered(DISPLACED, &mut connections);
-    assert!(!displaced.contains(&(0, slow)), "it is the oldest, and the other visitor's only one");
-    assert_eq!(server.metric("sealjar_body_waits_displaced_total").await, f64::from(DISPLACED));
+    let rejected = wait_for_responses(REJECTED, &mut connections);
+    assert!(!rejected.contains(&(0, slow)), "the oldest request is kept: it is the only one of its client");
+    assert_eq!(server.metric("sealjar_body_waits_displaced_total").await, f64::from(REJECTED));
     server.wait_for("too many requests of trusted proxies wait for their bodies");
     connections[0].0.peer.send(frame(DATA, END_STREAM, slow, b"")).expect("sends");
-    assert!(until_answered(DISPLACED + 1, &mut connections).contains(&(0, slow)));
+    assert!(wait_for_responses(REJECTED + 1, &mut connections).contains(&(0, slow)));
 }
 
 #[tokio::test]
-async fn after_408_a_proxys_connection_stays() {
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1s"]);
+async fn after_408_a_proxys_connection_stays_open() {
+    let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2", "http.body_timeout=1s"]);
     let server = home.start();
     let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
-    let late = proxy.announce_of("192.0.2.1", "POST", "/auth/logout");
-    proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == late);
-    assert_stays(&mut proxy);
+    let late = proxy.send_forwarded_head("192.0.2.1", "POST", "/auth/logout");
+    proxy.receive_until(|frame| frame.kind == RST_STREAM && frame.stream == late);
+    assert_stays_open(&mut proxy);
 }
 
-/// That it stays, by a request that is answered.
-fn assert_stays(proxy: &mut Http2) {
-    let next = proxy.ask("GET", "/auth/status").expect("it is open");
-    let answer = proxy.until(|frame| frame.kind == GOAWAY || frame.stream == next);
-    assert_eq!(answer.kind, HEADERS, "no word of leaving");
+/// Asserts that the connection stays open, by sending one more request.
+fn assert_stays_open(proxy: &mut Http2) {
+    let next = proxy.request("GET", "/auth/status").expect("the connection is open");
+    let answer = proxy.receive_until(|frame| frame.kind == GOAWAY || frame.stream == next);
+    assert_eq!(answer.kind, HEADERS, "no GOAWAY");
 }
 
 #[tokio::test]
-async fn bodies_after_the_answer_do_not_end_a_proxys_connection() {
-    // h2 closes a stranger's connection after 1024, and knows the last 50 that it has reset.
+async fn late_bodies_do_not_close_a_proxys_connection() {
+    // h2 closes the connection of another client after 1024 such frames. It remembers the last 50 streams that it has reset.
     const REQUESTS: u32 = 1200;
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
     let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
-    // For the bodies of all answers.
+    // Enlarge the flow-control window for the bodies of all responses.
     proxy.peer.send(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 24).to_be_bytes())).expect("sends");
-    let mut answered = Vec::new();
+    let mut streams = Vec::new();
     let paths = ["/nowhere", "/auth/status", "/auth/verify/-", "/auth/logout/"];
     for path in paths.into_iter().cycle().take(REQUESTS as usize) {
-        let stream = proxy.announce_of("192.0.2.1", "POST", path);
-        proxy.until(|frame| frame.kind == RST_STREAM && frame.stream == stream);
-        answered.push(stream);
+        let stream = proxy.send_forwarded_head("192.0.2.1", "POST", path);
+        proxy.receive_until(|frame| frame.kind == RST_STREAM && frame.stream == stream);
+        streams.push(stream);
     }
-    for stream in answered {
-        proxy.peer.send(frame(DATA, 0, stream, b"late")).expect("it is open");
+    for stream in streams {
+        proxy.peer.send(frame(DATA, 0, stream, b"late")).expect("the connection is open");
     }
-    assert_stays(&mut proxy);
+    assert_stays_open(&mut proxy);
 }
 
 #[tokio::test]
-async fn requests_given_up_at_once_do_not_end_a_proxys_connection() {
+async fn cancelled_requests_do_not_close_a_proxys_connection() {
     const REQUESTS: u32 = 90;
-    let home = home_with(PLACES, &["http.trusted_proxies=127.0.0.2"]);
+    let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
     let mut proxy = Http2::connect_from(PROXY, &server.public, 65_535);
-    proxy.give_up_many(REQUESTS, "GET", "/auth/status").expect("sends");
-    assert_stays(&mut proxy);
+    proxy.send_cancelled(REQUESTS, "GET", "/auth/status").expect("sends");
+    assert_stays_open(&mut proxy);
 }
