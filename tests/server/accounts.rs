@@ -309,11 +309,11 @@ fn an_import_that_is_interrupted_changes_nothing() {
     let is_hashing = |task: fs::DirEntry| {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("password-"))
     };
-    until("passwords are hashed", || fs::read_dir(&tasks).expect("it runs").flatten().any(is_hashing));
+    until("passwords are hashed", || fs::read_dir(&tasks).expect("the process runs").flatten().any(is_hashing));
     // SIGTERM and not SIGINT, because a process that a script starts in the background ignores SIGINT.
     let interrupted = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill runs").success());
-    let output = child.wait().expect("it ends");
+    let output = child.wait().expect("the process exits");
     assert!(!output.success());
     assert_eq!(logins(&home), ["alice"]);
 }
@@ -332,7 +332,7 @@ fn at_terminal(home: &Home, arguments: &[&str], typed: &str) -> Output {
     let pipes = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().expect("script of util-linux runs");
     let _ = child.stdin.take().expect("piped").write_all(typed.as_bytes());
-    child.wait_with_output().expect("it ends")
+    child.wait_with_output().expect("the process exits")
 }
 
 #[test]

@@ -55,7 +55,10 @@ async fn each_step_of_a_session_writes_its_audit_event() {
     assert_eq!(fields(server.event("token-refused")), refused);
 
     let answer = post(&server, "/auth/login", "", Server::login_body("alice", "another password")).await;
-    assert_eq!(post(&server, "/auth/logout/all", &answer.session.expect("one").cookie(), json!({})).await.status, 200);
+    assert_eq!(
+        post(&server, "/auth/logout/all", &answer.session.expect("a session").cookie(), json!({})).await.status,
+        200
+    );
     let everywhere = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
     assert_eq!(fields(server.event("sign-out-everywhere")), everywhere);
 }
@@ -74,7 +77,7 @@ async fn a_password_change_is_logged_even_if_no_session_can_begin() {
     let answer = post(&server, "/auth/password", &bob.cookie(), change).await;
     assert_eq!(answer.verdict(), "503 not-durable");
     let changed = fields(server.event("password-change"));
-    assert_eq!(changed.as_object().expect("fields").keys().collect::<Vec<_>>(), ["client", "event", "sub"]);
+    assert_eq!(changed.as_object().expect("an object").keys().collect::<Vec<_>>(), ["client", "event", "sub"]);
     assert_eq!(server.metric("sealjar_passwords_total{for=\"password-change\",outcome=\"error\"}").await, 1.0);
     for (password, verdict) in [(PASSWORD, "401 credentials"), ("another password", "200")] {
         let answer = post(&server, "/auth/login", "", Server::login_body("alice", password)).await;

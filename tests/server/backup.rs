@@ -138,7 +138,7 @@ fn an_interrupted_backup_leaves_no_files() {
     until("the copy is being written", || other_files(&home).iter().any(|name| name.ends_with(".partial")));
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("kill runs").success());
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the process exits");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
     assert!(other_files(&home).is_empty(), "{:?}", other_files(&home));

@@ -84,7 +84,7 @@ async fn no_logout_succeeds_on_a_replaced_or_removed_file() {
 #[tokio::test]
 async fn a_symlinked_database_is_watched_at_its_target() {
     let home = Home::with_settings(&["revocation.max_staleness=1h"]);
-    fs::create_dir(home.path("data")).expect("makes");
+    fs::create_dir(home.path("data")).expect("creates the directory");
     move_database(&home, "data");
     std::os::unix::fs::symlink("data/sealjar.db", home.path("sealjar.db")).expect("links");
     let server = home.start();
@@ -123,7 +123,7 @@ async fn accounts_are_never_read_from_a_database_put_in_its_place() {
     let attempts: Vec<_> =
         (0..8).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     for attempt in attempts {
-        let answer = Answer::of(attempt.await.expect("it ran").expect("a response")).await;
+        let answer = Answer::of(attempt.await.expect("the task finishes").expect("a response")).await;
         assert_eq!(answer.verdict(), "503 store", "no login uses another database");
     }
     for file in files {
@@ -180,7 +180,7 @@ const OVERLAY: &str =
 async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
     let home = Home::with_settings(&["revocation.max_staleness=1h"]);
     for directory in ["lower", "upper", "work", "merged"] {
-        fs::create_dir(home.path(directory)).expect("makes");
+        fs::create_dir(home.path(directory)).expect("creates the directory");
     }
     move_database(&home, "lower");
     let mounting = |serve: &Command| {

@@ -26,7 +26,7 @@ fn change(server: &Server<'_>, session: &Session) -> Vec<u8> {
 
 /// Ends a connection with a reset instead of an orderly close.
 fn reset(stream: TcpStream) {
-    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("takes the option");
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("sets the option");
 }
 
 /// Returns the `sub` and the generation of every account in the database.

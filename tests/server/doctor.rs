@@ -199,7 +199,7 @@ fn another_program_on_the_admin_port_is_a_problem() {
         stream.write_all(b"SSH-2.0-other\r\n").expect("written");
     });
     doctor(&home(), &["--admin-listen", &address]).assert_has("server.ready", "problem", "http.admin_listen");
-    other.join().expect("it answered");
+    other.join().expect("the thread finishes");
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn old_unused_and_retired_keys_are_found() {
 
     home.ok(&["keys", "rotate", "--activate-in", "60d"]);
     doctor(&home, &[]).assert_has("keys.published", "warning", "sealjar keys revoke");
-    let latest = home.keys().into_iter().find(|key| key["state"] == "published").expect("the new one");
+    let latest = home.keys().into_iter().find(|key| key["state"] == "published").expect("the new key");
     let path = home.path(&format!("keys/{}.key", latest["kid"].as_str().expect("an id")));
     let file = fs::read_to_string(&path).expect("read");
     let undated: Vec<&str> = file.lines().filter(|line| !line.starts_with("activates_at")).collect();

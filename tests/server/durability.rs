@@ -54,7 +54,7 @@ async fn of_200_logouts_every_confirmed_one_survives_kill_9() {
     server.kill();
     let mut ended = Vec::new();
     for (request, session) in requests.into_iter().zip(sessions) {
-        if request.await.expect("it ran") {
+        if request.await.expect("the task finishes") {
             ended.push(session);
         }
     }
@@ -135,7 +135,7 @@ async fn a_second_logout_waits_for_the_commit_of_the_first() {
     assert!(!first.is_finished() && !second.is_finished(), "neither gets a response before the disk responds");
     home.set_disk("works");
     for click in [first, second] {
-        assert_eq!(click.await.expect("it ran").expect("a response").status(), 200);
+        assert_eq!(click.await.expect("the task finishes").expect("a response").status(), 200);
     }
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");

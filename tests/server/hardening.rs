@@ -11,7 +11,7 @@ use crate::protocol::raw;
 
 /// Returns the owner of `/proc/PID/mem`. It is root if the process is not dumpable.
 fn owner_of_memory(pid: u32) -> u32 {
-    fs::metadata(format!("/proc/{pid}/mem")).expect("it runs").uid()
+    fs::metadata(format!("/proc/{pid}/mem")).expect("the process runs").uid()
 }
 
 #[tokio::test]
@@ -154,8 +154,8 @@ mod as_another_user {
                 |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe, &program));
             crate::harness::until("setpriv has executed the program", || runs_program(child.id()));
             crate::harness::until("the memory has the expected owner", || owner_of_memory(child.id()) == owner);
-            child.kill().expect("it runs");
-            child.wait().expect("it ends");
+            child.kill().expect("the process runs");
+            child.wait().expect("the process exits");
         }
     }
 

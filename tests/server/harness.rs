@@ -342,14 +342,14 @@ impl Server<'_> {
 
     /// Kills the process with SIGKILL, and waits until it has exited.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.child.kill().expect("the process runs");
+        self.child.wait().expect("the process exits");
     }
 
     /// Sends a signal repeatedly until the process exits, and returns the exit code. It is sent repeatedly because the kernel may
     /// merge two pending signals into one.
     pub(crate) fn exit_code_after_signals(&mut self, signal: &str) -> Option<i32> {
-        while self.child.try_wait().expect("it runs").is_none() {
+        while self.child.try_wait().expect("the process runs").is_none() {
             self.signal(signal);
         }
         self.exit_code()
@@ -357,7 +357,7 @@ impl Server<'_> {
 
     /// Waits until the process exits, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        self.child.wait().expect("it ends").code()
+        self.child.wait().expect("the process exits").code()
     }
 
     pub(crate) fn login_body(login: &str, password: &str) -> Value {

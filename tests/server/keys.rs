@@ -64,7 +64,7 @@ async fn login_sealed_with(server: &Server<'_>, kid: &str) -> Session {
 
 /// Copies the key directory for another node, and returns its name. Later changes reach that node only through [`deliver`].
 fn copied_keys(home: &Home) -> String {
-    std::fs::create_dir(home.path("other-keys")).expect("makes");
+    std::fs::create_dir(home.path("other-keys")).expect("creates the directory");
     for key in home.keys() {
         deliver(home, key["kid"].as_str().expect("text"), "other-keys");
     }

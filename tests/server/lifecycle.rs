@@ -169,7 +169,7 @@ async fn a_flood_of_logins_gets_503_and_live_sessions_still_work() {
         (0..50).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     let mut verdicts = Vec::new();
     for attempt in attempts {
-        let response = attempt.await.expect("it ran").expect("a response");
+        let response = attempt.await.expect("the task finishes").expect("a response");
         if response.status() == 503 {
             assert_eq!(response.headers()["retry-after"], "1");
         }

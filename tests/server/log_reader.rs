@@ -130,12 +130,12 @@ fn full_output_or_error_streams_do_not_block_the_demo() {
         status = child.try_wait().expect("our own child");
         status.is_some()
     });
-    assert_eq!(status.expect("it has exited").code(), Some(0));
+    assert_eq!(status.expect("the process has exited").code(), Some(0));
 }
 
 /// Whether the process has a handler for SIGTERM. It is installed when the server is ready.
 fn catches_sigterm(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the signals");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line with the signals");
     u64::from_str_radix(mask.trim(), 16).expect("a mask") & (1 << 14) != 0
 }

@@ -53,7 +53,7 @@ async fn parallel_requests_and_lost_responses_end_no_session() {
         let requests: Vec<_> = (0..PARALLEL).map(|number| tokio::spawn(send(&server, &session, number))).collect();
         let mut renewed = Vec::new();
         for request in requests {
-            let answer = request.await.expect("it ran");
+            let answer = request.await.expect("the task finishes");
             assert_eq!(answer.status, 200, "{}", answer.body);
             renewed.extend(answer.session);
         }

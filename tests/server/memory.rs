@@ -11,7 +11,7 @@ const HASH: usize = 19 * MIB;
 
 /// Returns the resident anonymous memory in KiB, that is, without mapped files.
 fn anonymous_kib(server: &Server<'_>) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("on Linux");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
@@ -29,6 +29,6 @@ async fn hashing_allocates_memory_when_needed_and_frees_it() {
     }
     // The server closes this connection after 61 s. By then it has freed the memory, which it does after 60 s.
     let mut silent = TcpStream::connect(&server.public).expect("connects");
-    assert_eq!(silent.read(&mut [0]).expect("it ends"), 0);
+    assert_eq!(silent.read(&mut [0]).expect("the process exits"), 0);
     until("the memory is freed", || anonymous_kib(&server) < idle + 10 * MIB);
 }

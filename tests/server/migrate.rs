@@ -46,11 +46,14 @@ async fn kill_in_the_middle(home: &Home) {
     let mut command: Command = home.command(&ARGUMENTS);
     let mut migrating: Child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(home).await.unwrap_or(0) <= before {
-        assert!(migrating.try_wait().expect("it was started").is_none(), "the migration ended before it copied more");
+        assert!(
+            migrating.try_wait().expect("the process was started").is_none(),
+            "the migration ended before it copied more"
+        );
     }
-    migrating.kill().expect("it runs");
-    migrating.wait().expect("it ends");
-    let reached = last_seq(home).await.expect("it began");
+    migrating.kill().expect("the process runs");
+    migrating.wait().expect("the process exits");
+    let reached = last_seq(home).await.expect("the migration has begun");
     println!("killed at {reached}");
     assert!(before < reached && reached < MANY, "{reached} is in the middle");
 }
@@ -217,13 +220,13 @@ async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     let mut migrating = home.command(&ARGUMENTS).stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(&home).await.unwrap_or(0) == 0 {
         assert!(
-            migrating.try_wait().expect("it was started").is_none(),
+            migrating.try_wait().expect("the process was started").is_none(),
             "the migration ended before it copied anything"
         );
     }
     // This command waits for the end of the migration, and then fails because the data was moved.
     assert_eq!(home.run(&["users", "disable", "alice"]).status.code(), Some(74));
-    assert!(migrating.wait().expect("it ends").success());
+    assert!(migrating.wait().expect("the process exits").success());
     assert_migrated(&home).await;
     for command in [&["serve"][..], &["users", "list"], &["revoke", "--everyone"]] {
         assert_refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");

@@ -204,7 +204,7 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
         assert_eq!(answer, format!("HTTP/1.1 {status} "), "{request} {fields:?}");
         stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
         let mut answers = String::new();
-        stream.read_to_string(&mut answers).expect("answers");
+        stream.read_to_string(&mut answers).expect("responses");
         assert!(answers.contains("\r\ncontent-type: text/css"), "{request} {fields:?}: {answers}");
     };
     for (request, fields, length, status) in [
@@ -236,6 +236,6 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     assert_eq!(interim + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
     stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
     let mut answers = String::new();
-    stream.read_to_string(&mut answers).expect("answers");
+    stream.read_to_string(&mut answers).expect("responses");
     assert!(answers.contains("\r\ncontent-type: text/css"), "{answers}");
 }

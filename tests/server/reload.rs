@@ -25,7 +25,7 @@ async fn verdict_at(server: &Server<'_>, host: &str) -> String {
 async fn metric(server: &Server<'_>, name: &str) -> f64 {
     let response = client().get(format!("http://{}/metrics", server.admin)).send().await.expect("a response");
     let text = response.text().await.expect("a body");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("listed");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric exists");
     line.parse().expect("a number")
 }
 
@@ -170,7 +170,7 @@ async fn a_configuration_from_a_pipe_is_read_once() {
         std::fs::write(path, "[http]\npublic_origins = [\"https://a.example\"]\n").expect("the server reads the pipe");
     });
     let mut server = home.start_with(&["--config", "pipe"], &[]);
-    writer.join().expect("wrote");
+    writer.join().expect("the thread finishes");
     server.wait_for("the configuration came through a pipe and is not read again");
     assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
     assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
@@ -199,13 +199,13 @@ fn a_pipe_that_never_ends_does_not_block_startup() {
     let home = Home::new();
     fifo(&home.path("pipe"));
     // Nothing is ever written to the first pipe. The second gets one line, and is not closed.
-    let unwritten = home.command(&["config", "--config", "pipe"]).output().expect("it ends");
+    let unwritten = home.command(&["config", "--config", "pipe"]).output().expect("the process exits");
     let mut unfinished = home.command(&["serve", "--config", "/dev/stdin"]);
     let pipes = unfinished.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().expect("the binary runs");
     let mut input = child.stdin.take().expect("piped");
-    input.write_all(b"[http]\n").expect("it reads");
-    let unfinished = child.wait_with_output().expect("it ends");
+    input.write_all(b"[http]\n").expect("the process reads its input");
+    let unfinished = child.wait_with_output().expect("the process exits");
     drop(input);
     for output in [unwritten, unfinished] {
         assert_eq!(output.status.code(), Some(78));
@@ -309,7 +309,7 @@ async fn a_file_behind_replaced_symlinks_is_reloaded() {
         std::fs::rename(new, data).expect("renames");
     };
     for (directory, origin) in [("one", "https://a.example"), ("two", "https://b.example")] {
-        std::fs::create_dir(home.path(directory)).expect("makes");
+        std::fs::create_dir(home.path(directory)).expect("creates the directory");
         let text = format!("[http]\npublic_origins = [\"{origin}\"]\n");
         std::fs::write(home.path(directory).join("sealjar.toml"), text).expect("writes");
     }
@@ -382,7 +382,7 @@ fn without_level(serve: &Command) -> Command {
     let level = arguments
         .iter()
         .position(|argument| *argument == "log.level=sealjar=debug,sealjar::access=off")
-        .expect("given");
+        .expect("the level is among the arguments");
     let mut command = Command::new(serve.get_program());
     command.args(&arguments[..level - 1]).args(&arguments[level + 1..]);
     command.current_dir(serve.get_current_dir().expect("the home"));

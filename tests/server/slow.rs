@@ -103,7 +103,7 @@ fn new_client(address: &str) -> Peer {
 
 /// Returns the number of open sockets of the server.
 fn sockets(server: &Server<'_>) -> usize {
-    let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs");
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs");
     // A file that was closed in the meantime has no link.
     let names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
@@ -228,7 +228,7 @@ fn start_login(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Ses
 }
 
 async fn assert_logged_in(login: Login) {
-    let response = login.await.expect("it ran").expect("a response");
+    let response = login.await.expect("the task finishes").expect("a response");
     assert_eq!(response.status(), 200);
     assert!(Session::of(response.headers()).is_some());
 }

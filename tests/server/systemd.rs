@@ -24,12 +24,12 @@ impl Supervisor {
     /// Returns the lines of the next message.
     fn next(&self) -> Vec<String> {
         let mut message = [0; 1024];
-        let length = self.socket.recv(&mut message).expect("a message in time");
+        let length = self.socket.recv(&mut message).expect("a message before the timeout");
         String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned).collect()
     }
 
     fn has_another(&self) -> bool {
-        self.socket.set_nonblocking(true).expect("a socket can");
+        self.socket.set_nonblocking(true).expect("a socket can be non-blocking");
         self.socket.recv(&mut [0; 1024]).is_ok()
     }
 }

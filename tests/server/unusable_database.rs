@@ -99,7 +99,7 @@ const MOUNT_SCRIPT: &str = "mount --bind data mounted && mount -o remount,bind,r
 fn a_database_mounted_read_only_is_named_in_the_error() {
     let home = Home::new();
     for directory in ["data", "mounted"] {
-        fs::create_dir(home.path(directory)).expect("makes");
+        fs::create_dir(home.path(directory)).expect("creates the directory");
     }
     move_database(&home, "data");
     for arguments in [&["users", "disable", "alice"][..], &["users", "add", "bob", "--generate"]] {

@@ -140,7 +140,7 @@ async fn the_next_login_rehashes_a_password_at_a_raised_cost() {
     let logins: Vec<_> =
         (0..6).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     for login in logins {
-        let response = login.await.expect("it ran").expect("a response");
+        let response = login.await.expect("the task finishes").expect("a response");
         let session = Session::of(response.headers())
             .expect("accepted, although another login may have replaced the hash in the meantime");
         assert_eq!(server.status(&session).await, "200", "a new hash of the same password ends no session");

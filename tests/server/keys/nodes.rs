@@ -122,7 +122,7 @@ async fn every_node_reports_its_keys_until_it_is_stopped() {
 async fn a_node_without_a_name_has_the_name_of_its_host() {
     let home = Home::new();
     let server = home.start();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux has it");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the file exists on Linux");
     let (nodes, _) = until_status(&home, |_, nodes, _| !nodes.is_empty());
     assert_eq!(names(&nodes), [host.trim()]);
     drop(server);
@@ -238,7 +238,7 @@ async fn a_rotation_that_waits_for_a_key_revoked_meanwhile_fails() {
     let kid = line["published ".len()..].split(',').next().expect("an id");
     rotation.wait_for_line("missing at other");
     // The node gets the key file as it was before the revocation.
-    std::fs::create_dir(home.path("copies")).expect("makes");
+    std::fs::create_dir(home.path("copies")).expect("creates the directory");
     deliver(&home, kid, "copies");
     home.ok(&["keys", "revoke", kid]);
     let name = format!("{kid}.key");

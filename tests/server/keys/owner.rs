@@ -90,7 +90,7 @@ async fn a_server_of_another_user_follows_keys_changed_by_root() {
 async fn root_creates_keys_and_database_for_another_user() {
     let home = Home::new();
     chmod(&home.path("."), 0o755);
-    fs::create_dir(home.path("data")).expect("makes");
+    fs::create_dir(home.path("data")).expect("creates the directory");
     give(&home.path("data"), SERVER, SERVER);
     let flags = ["--keys", "data/ring/keys", "--store", "sqlite://data/sealjar.db"];
     home.ok(&[&["keys", "init"], &flags[..]].concat());
@@ -186,7 +186,7 @@ fn the_ring_is_not_reloaded_with_a_key_of_another_user() {
     chown(&key, Some(0), Some(SERVER)).expect("this runs as root");
     server.wait_for("can be read again");
     // A link to a key in a directory whose owner can replace the key.
-    fs::create_dir(home.path("theirs")).expect("makes");
+    fs::create_dir(home.path("theirs")).expect("creates the directory");
     chown(home.path("theirs"), Some(OTHER_USER), None).expect("this runs as root");
     let real = home.path("theirs/real");
     fs::rename(&key, &real).expect("renames");
@@ -239,7 +239,7 @@ fn a_user_without_access_to_the_keys_gets_a_remedy() {
         ("above", 0o700, 0, "above/keys", format!("run this as root, or let the user {SERVER} enter that directory")),
     ];
     for (path, mode, uid, keys, remedy) in cases {
-        let before = fs::metadata(home.path(path)).expect("it is there");
+        let before = fs::metadata(home.path(path)).expect("the file exists");
         chown(home.path(path), Some(uid), None).expect("this runs as root");
         chmod(&home.path(path), mode);
         let facts = format!(
@@ -261,7 +261,7 @@ fn a_user_without_access_to_the_keys_gets_a_remedy() {
 fn a_user_who_can_only_read_the_keys_gets_the_reason() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "my keys"]);
-    fs::create_dir(home.path("other")).expect("makes");
+    fs::create_dir(home.path("other")).expect("creates the directory");
     give(&home.path("."), SERVER, SERVER);
     chown(home.path("other"), Some(0), Some(0)).expect("this runs as root");
     let kid = active(&home.keys());

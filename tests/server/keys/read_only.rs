@@ -51,7 +51,7 @@ fn with_mounted_keys(home: &Home, command: &Command) -> Command {
 #[tokio::test]
 async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     let home = Home::new();
-    fs::create_dir(home.path("mounted")).expect("makes");
+    fs::create_dir(home.path("mounted")).expect("creates the directory");
     let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     let old = login_sealed_with(&server, &active(&home.keys())).await;
 
@@ -77,10 +77,10 @@ async fn a_world_writable_directory_is_accepted_if_mounted_read_only() {
     let home = Home::new();
     // Kubernetes mounts a Secret like this: links into a directory, and every user may write to both directories.
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
-    fs::create_dir(home.path("keys/..data")).expect("makes");
+    fs::create_dir(home.path("keys/..data")).expect("creates the directory");
     fs::rename(&key, home.path("keys/..data/real")).expect("renames");
     std::os::unix::fs::symlink("..data/real", &key).expect("links");
-    fs::create_dir(home.path("mounted")).expect("makes");
+    fs::create_dir(home.path("mounted")).expect("creates the directory");
     for directory in ["keys", "keys/..data"] {
         fs::set_permissions(home.path(directory), fs::Permissions::from_mode(0o1777)).expect("changes the mode");
     }
@@ -93,7 +93,7 @@ async fn a_world_writable_directory_is_accepted_if_mounted_read_only() {
 #[tokio::test]
 async fn scheduled_rotation_over_read_only_keys_logs_an_error() {
     let home = Home::with_settings(&["keys.rotate_every=1s"]);
-    fs::create_dir(home.path("mounted")).expect("makes");
+    fs::create_dir(home.path("mounted")).expect("creates the directory");
     let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     let line = server.wait_for("scheduled rotation failed");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("cannot write in the key directory mounted")));

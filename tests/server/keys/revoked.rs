@@ -218,7 +218,7 @@ async fn a_replacement_does_not_seal_before_the_store_has_the_entry() {
     assert_eq!(active(&home.keys()), kid);
     assert_eq!(kid_of(&server.login("alice").await), kid);
     database::run(&mut tables, "ROLLBACK").await;
-    assert!(revoke.wait().expect("it ends").success());
+    assert!(revoke.wait().expect("the process exits").success());
     assert_eq!(server.status(&session).await, "401 invalid");
     assert_ne!(kid_of(&server.login("alice").await), kid);
 }
@@ -319,7 +319,7 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     let session: Session = server.login("alice").await;
     let kid = active(&home.keys());
     // Make the key file belong to root, as if root had copied it from elsewhere.
-    fs::create_dir(home.path("copies")).expect("makes");
+    fs::create_dir(home.path("copies")).expect("creates the directory");
     deliver(&home, &kid, "copies");
     let key = home.path(&format!("copies/{kid}.key"));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("our own file");
@@ -365,7 +365,7 @@ async fn a_key_is_revoked_in_the_store_even_if_its_file_is_unusable() {
     assert!(text(&elsewhere.stderr).contains("is revoked in the store, and nodes that follow it refuse it"));
     server.until_status(&session, "401 invalid").await;
 
-    fs::set_permissions(home.path("keys"), fs::Permissions::from_mode(0o777)).expect("allowed");
+    fs::set_permissions(home.path("keys"), fs::Permissions::from_mode(0o777)).expect("changes the mode");
     let open = home.run(&["keys", "revoke", &second, "--replace"]);
     assert_eq!(open.status.code(), Some(74), "{}", text(&open.stderr));
     assert!(text(&open.stderr).contains("is revoked in the store, and nodes that follow it refuse it"));

@@ -48,7 +48,7 @@ async fn the_ring_is_not_reloaded_through_a_link_others_can_replace() {
     let home = Home::new();
     let mut server = home.start();
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
-    fs::create_dir(home.path("keys/..data")).expect("makes");
+    fs::create_dir(home.path("keys/..data")).expect("creates the directory");
     fs::rename(&key, home.path("keys/..data/real")).expect("renames");
     symlink("..data/real", &key).expect("links");
     chmod(&home.path("keys/..data"), 0o1777);
@@ -57,7 +57,7 @@ async fn the_ring_is_not_reloaded_through_a_link_others_can_replace() {
     server.wait_for("the key ring can be read again");
     // A link to the key in a directory that others can write, and a link to the directory of the key.
     for (target, rest) in [("../keys/..data/real", ""), ("../keys/..data", "/real")] {
-        fs::create_dir(home.path("others")).expect("makes");
+        fs::create_dir(home.path("others")).expect("creates the directory");
         symlink(target, home.path("others/link")).expect("links");
         fs::remove_file(&key).expect("removes");
         symlink(format!("../others/link{rest}"), &key).expect("links");

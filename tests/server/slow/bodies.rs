@@ -111,7 +111,7 @@ async fn a_body_that_trickles_gets_408_over_http_2_too() {
     assert!(started.elapsed() >= Duration::from_secs(1));
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(Answer::of(response).await.verdict(), "408 slow");
-    let response = post().body("{").send().await.expect("an answer, over another connection");
+    let response = post().body("{").send().await.expect("a response over another connection");
     assert_eq!(Answer::of(response).await.verdict(), "400 malformed");
 }
 

@@ -23,7 +23,7 @@ pub(super) fn peak_kib(server: &Server<'_>) -> usize {
 }
 
 fn memory_kib(server: &Server<'_>, field: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("on Linux");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
@@ -83,7 +83,7 @@ async fn a_soft_limit_of_open_files_is_raised() {
 async fn idle_connections_are_evicted_if_file_descriptors_run_out() {
     let home = home_with(1000, &[]);
     let mut server = home.start();
-    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count() as u64;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs").count() as u64;
     let few = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid"));
     prlimit(pid, Resource::Nofile, few).expect("a child's limit may be lowered");

@@ -1,5 +1,4 @@
-"""The files of `deploy/kubernetes` are what Kubernetes takes, what they set is what Sealjar takes, and what they mount is what
-it reads."""
+"""The manifests in `deploy/kubernetes`. Kubernetes accepts them, Sealjar accepts their settings, and a server reads the mounted keys."""
 
 import os
 import re
@@ -16,9 +15,9 @@ FILES = ["sealjar.yaml", "secrets.yaml"]
 
 
 def manifests() -> dict:
-    """All of them, by kind."""
-    found = [manifest for file in FILES for manifest in yaml.safe_load_all((FOLDER / file).read_text())]
-    return {manifest["kind"]: manifest for manifest in found}
+    """Returns all manifests by kind."""
+    documents = [manifest for file in FILES for manifest in yaml.safe_load_all((FOLDER / file).read_text())]
+    return {manifest["kind"]: manifest for manifest in documents}
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def container(pod):
 
 
 def environment(container) -> dict:
-    """The variables as the kubelet makes them."""
+    """Returns the environment variables that the kubelet would set."""
     fields = {"status.podIP": "127.0.0.1", "metadata.name": "sealjar-7d4b9c-x2x4z"}
     secret = manifests()["Secret"]
     variables = {}
@@ -45,26 +44,26 @@ def environment(container) -> dict:
             assert source["secretKeyRef"]["name"] == secret["metadata"]["name"]
             value = secret["stringData"][source["secretKeyRef"]["key"]]
         else:
-            value = re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], variable["value"])
+            value = re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], variable["value"])
         variables[variable["name"]] = value
     return variables
 
 
 @pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
-def test_kubernetes_takes_them(version):
+def test_kubernetes_accepts_the_manifests(version):
     assert len(manifests()) == 5
     for manifest in manifests().values():
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_misspelt_field_would_be_noticed():
+def test_a_misspelt_field_is_found():
     manifest = manifests()["Deployment"]
     manifest["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_they_speak_of_the_same_pods_ports_and_secrets(pod, container):
+def test_labels_ports_and_secrets_agree(pod, container):
     kinds = manifests()
     labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"]
     selectors = [kinds[kind]["spec"]["selector"]["matchLabels"] for kind in ("Deployment", "PodDisruptionBudget")]
@@ -76,7 +75,7 @@ def test_they_speak_of_the_same_pods_ports_and_secrets(pod, container):
     ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
     for name, setting in [("http", "LISTEN"), ("admin", "ADMIN_LISTEN")]:
         assert variables[f"SEALJAR_HTTP__{setting}"].rpartition(":")[2] == ports[name]
-    assert [port["targetPort"] for port in kinds["Service"]["spec"]["ports"]] == ["http"], "nobody asks admin from outside"
+    assert [port["targetPort"] for port in kinds["Service"]["spec"]["ports"]] == ["http"], "the admin port is not reachable from outside"
     probes = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
     assert {get["port"] for get in probes.values()} == {"admin"}
 
@@ -97,15 +96,15 @@ def test_nothing_runs_as_root_or_can_write(pod, container):
     }
 
 
-def test_a_pod_has_the_time_that_its_end_takes(pod, container):
+def test_the_grace_period_is_long_enough_for_the_shutdown(pod, container):
     variables = environment(container)
     delay, timeout = (int(variables[f"SEALJAR_HTTP__SHUTDOWN_{name}"].removesuffix("s")) for name in ("DELAY", "TIMEOUT"))
     probe = container["readinessProbe"]
-    assert delay > probe["periodSeconds"] * probe["failureThreshold"], "it is noticed before nobody is served"
+    assert delay > probe["periodSeconds"] * probe["failureThreshold"], "the probe fails before the server stops serving"
     assert pod["terminationGracePeriodSeconds"] >= delay + timeout + 20
 
 
-def test_sealjar_takes_the_settings(container, tmp_path):
+def test_sealjar_accepts_the_settings(container, tmp_path):
     variables = environment(container)
     sealjar = Sealjar(tmp_path)
     sealjar.environment = variables
@@ -115,26 +114,27 @@ def test_sealjar_takes_the_settings(container, tmp_path):
 
 
 def test_a_server_reads_mounted_keys_and_their_replacements(container, tmp_path):
-    """With what the manifests set, but its own ports and store: what these are to be is shown above, and in `cluster`."""
+    """Uses the settings of the manifests except ports and store, which the tests above and `tests/cluster` cover."""
     sealjar = Sealjar(tmp_path)
-    mounted, store = tmp_path / "mounted", f"sqlite://{tmp_path}/sealjar.db"
-    project(tmp_path / "keys", mounted, "first")
+    mounted = tmp_path / "mounted"
+    store = f"sqlite://{tmp_path}/sealjar.db"
+    mount_keys(tmp_path / "keys", mounted, "first")
     sealjar.environment = {**environment(container), "SEALJAR_STORE": store, "SEALJAR_KEYS__DIR": str(mounted)}
     try:
         sealjar.start()
         assert sealjar.request_admin(container["livenessProbe"]["httpGet"]["path"]).status == 200
         wait_until(lambda: sealjar.request_admin(container["readinessProbe"]["httpGet"]["path"]).status, lambda status: status == 200)
         sealjar.command("keys", "rotate", "--keys", "keys", "--activate-in", "15m")
-        project(tmp_path / "keys", mounted, "second")
-        told = wait_until(lambda: sealjar.command("keys", "list", "--json", "--keys", "keys"), lambda text: text)
-        new = [key["kid"] for key in yaml.safe_load(told) if key["state"] == "published"]
+        mount_keys(tmp_path / "keys", mounted, "second")
+        listed = wait_until(lambda: sealjar.command("keys", "list", "--json", "--keys", "keys"), lambda text: text)
+        new = [key["kid"] for key in yaml.safe_load(listed) if key["state"] == "published"]
         wait_until(lambda: [line.get("kid") for line in sealjar.log if line.get("event") == "key-published"], lambda kids: kids == new)
     finally:
         sealjar.stop()
 
 
-def project(ring, mounted, name):
-    """Puts the key files there as the kubelet does: in a new folder, to which one link leads that is exchanged at once."""
+def mount_keys(ring, mounted, name):
+    """Copies the key files like the kubelet does: into a new directory, to which the link `..data` is switched atomically."""
     mounted.mkdir(exist_ok=True)
     data = mounted / f"..{name}"
     data.mkdir()

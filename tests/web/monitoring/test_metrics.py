@@ -1,4 +1,4 @@
-"""`/metrics` counts what happens, and the dashboard and the alert rules of `deploy/monitoring` ask for nothing else."""
+"""The metrics of `/metrics`. The dashboard and the alert rules of `deploy/monitoring` use only metrics that exist."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import wait_until
 
 FOLDER = ROOT / "deploy/monitoring"
-# Written only with TLS, and only while another key is to become active.
-ABSENT_AT_TIMES = {"sealjar_tls_certificate_expiry_timestamp_seconds", "sealjar_key_next_activation_timestamp_seconds"}
+# Metrics that exist only with TLS, or only while a key waits for its activation.
+CONDITIONAL = {"sealjar_tls_certificate_expiry_timestamp_seconds", "sealjar_key_next_activation_timestamp_seconds"}
 JSON = ("Content-Type", "application/json")
 
 
@@ -27,16 +27,16 @@ def server(tmp_path_factory):
 
 
 def scrape(server) -> dict:
-    """The values by name and labels."""
+    """Returns the values by name and labels."""
     text = server.request_admin("/metrics").body.decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     values = {(sample.name, *sorted(sample.labels.values())): sample.value for sample in samples}
-    assert len(values) == len(samples), "two samples of one name and labels"
+    assert len(values) == len(samples), "two samples with the same name and labels"
     return values
 
 
 def changes(server, act) -> dict:
-    """By how much values grew while something was done."""
+    """Returns the difference of each value that changes while `act` runs."""
     before = scrape(server)
     act()
     after = scrape(server)
@@ -53,42 +53,42 @@ def test_verifications_are_counted_by_outcome(server):
         assert server.request("GET", "/auth/verify", [("Cookie", "__Host-sealjar=rubbish")]).status == 401
         assert server.request("GET", "/auth/verify?role=nobody", [cookie]).status == 403
 
-    grown = changes(server, act)
+    changed = changes(server, act)
     name = "sealjar_verifications_total"
-    counted = {key[1]: grown[key] for key in grown if key[0] == name}
+    counted = {key[1]: changed[key] for key in changed if key[0] == name}
     assert counted == {"live": 3, "missing": 1, "invalid": 1, "forbidden": 1}
 
 
-def test_passwords_are_counted_by_outcome_and_name_no_account(server):
-    def sign_in(login, password):
+def test_passwords_are_counted_by_outcome_without_account(server):
+    def log_in(login, password):
         body = json.dumps({"login": login, "password": password}).encode()
         return server.request("POST", "/auth/login", [JSON], body).status
 
     def act():
         server.sign_in()
-        assert sign_in("bob", "not the password") == sign_in("stranger", "not the password") == 401
+        assert log_in("bob", "not the password") == log_in("unknown", "not the password") == 401
 
-    grown = changes(server, act)
-    counted = {key[1:]: grown[key] for key in grown if key[0] == "sealjar_passwords_total"}
+    changed = changes(server, act)
+    counted = {key[1:]: changed[key] for key in changed if key[0] == "sealjar_passwords_total"}
     assert counted == {("accepted", "sign-in"): 1, ("refused", "sign-in"): 2}
-    assert grown["sealjar_password_hashing_seconds_count",] == 3
-    assert grown["sealjar_store_seconds_count", "account"] >= 3
+    assert changed["sealjar_password_hashing_seconds_count",] == 3
+    assert changed["sealjar_store_seconds_count", "account"] >= 3
 
 
-def test_a_sign_out_and_the_refusal_that_it_leaves_are_counted(server):
+def test_a_logout_and_the_refusal_after_it_are_counted(server):
     cookie = ("Cookie", server.sign_in())
 
     def act():
         assert server.request("POST", "/auth/logout", [cookie]).status == 200
         assert server.request("GET", "/auth/verify", [cookie]).status == 401
 
-    grown = changes(server, act)
-    assert grown["sealjar_sign_outs_total", "durable"] == grown["sealjar_revocations",] == 1
-    assert grown["sealjar_verifications_total", "revoked"] == 1
-    assert grown["sealjar_store_seconds_count", "commit"] == 1
+    changed = changes(server, act)
+    assert changed["sealjar_sign_outs_total", "durable"] == changed["sealjar_revocations",] == 1
+    assert changed["sealjar_verifications_total", "revoked"] == 1
+    assert changed["sealjar_store_seconds_count", "commit"] == 1
 
 
-def test_a_rotation_shows_in_the_keys(server):
+def test_a_published_key_is_in_the_metrics(server):
     assert scrape(server)["sealjar_keys", "active"] == 1
     server.command("keys", "rotate", "--activate-in", "1h")
     values = wait_until(lambda: scrape(server), lambda values: values["sealjar_keys", "published"] == 1)
@@ -105,32 +105,32 @@ def expressions() -> list:
 
 
 def metrics_of(expression: str) -> set:
-    """The metrics that an expression asks for: names that are no function, keyword or label."""
+    """Returns the metrics of an expression: the names that are not functions, keywords or labels."""
     bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|without|on|ignoring)\s*\([^)]*\)', " ", re.sub(r'"[^"]*"', '""', expression))
     names = re.findall(r"\b([a-zA-Z_:][\w:]*)\b(?!\s*\()", bare)
     return set(names) - {"and", "or", "unless", "sum", "max", "min", "bool"}
 
 
-def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(server):
+def test_dashboard_and_alerts_use_only_metrics_that_exist(server):
     text = server.request_admin("/metrics").body.decode()
-    exist = {"up"} | ABSENT_AT_TIMES
+    existing = {"up"} | CONDITIONAL
     page = (ROOT / "docs/reference/metrics.md").read_text()
-    assert all(f"| `{name}` |" in page for name in ABSENT_AT_TIMES)
+    assert all(f"| `{name}` |" in page for name in CONDITIONAL)
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
-        exist |= {name + end for end in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
-    asked = [metrics_of(expression) for expression in expressions()]
-    assert all(asked) and set().union(*asked) <= exist, set().union(*asked) - exist
+        existing |= {name + end for end in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    used = [metrics_of(expression) for expression in expressions()]
+    assert all(used) and set().union(*used) <= existing, set().union(*used) - existing
 
 
 @pytest.fixture
 def promtool():
-    own = ROOT / "target/prometheus/usr/bin/promtool"
-    found = own if own.exists() else shutil.which("promtool")
-    if not found:
+    unpacked = ROOT / "target/prometheus/usr/bin/promtool"
+    program = unpacked if unpacked.exists() else shutil.which("promtool")
+    if not program:
         assert os.environ.get("CI") != "true", "promtool is missing"
         pytest.skip("promtool is missing")
     return lambda *arguments, stdin="": subprocess.run(
-        [found, *arguments], input=stdin, capture_output=True, text=True, timeout=WAIT_TIMEOUT
+        [program, *arguments], input=stdin, capture_output=True, text=True, timeout=WAIT_TIMEOUT
     )
 
 

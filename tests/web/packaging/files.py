@@ -1,4 +1,4 @@
-"""What the tests in this folder have in common: the files, the program, and running a command."""
+"""Helpers of the tests in this folder: the directory `deploy`, and functions that run programs."""
 
 import os
 import shutil
@@ -13,21 +13,21 @@ DEPLOY = ROOT / "deploy"
 
 
 def path_of(program) -> str:
-    """The path of a program, which may also be one that a package of Python's brought."""
-    found = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if found is None:
-        missing = f"NO {program} HERE: what it checks was not checked"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    return found
+    """Returns the path of a program. Programs of installed Python packages are found, too."""
+    path = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if path is None:
+        skip_or_fail = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        skip_or_fail(f"{program} is not installed, so its checks were not made")
+    return path
 
 
 def run(program, *arguments, **options) -> subprocess.CompletedProcess:
-    """Runs a program."""
+    """Runs a program, and returns its exit code and output."""
     return subprocess.run([path_of(program), *arguments], capture_output=True, text=True, timeout=WAIT_TIMEOUT, **options)
 
 
 def sealjar(*arguments) -> str:
-    """Runs a command that must succeed; returns its standard output."""
+    """Runs a command of Sealjar that must succeed, and returns its standard output."""
     done = run(Sealjar.program(), *arguments, env=Sealjar.without_settings())
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""The completion scripts in the shells that read them. In each shell, a command line is typed and completed."""
+"""Shell completion scripts. Each test types a command line in a real shell, and lets the shell complete it."""
 
 import os
 import pty
@@ -9,7 +9,7 @@ import pytest
 from files import path_of, run, sealjar
 from harness import WAIT_TIMEOUT, Sealjar
 
-# What is typed, and what must be among the completions of it.
+# Typed command line, and words that must be among its completions.
 TYPED = [
     ("sealjar key", {"keys"}),
     ("sealjar rea", {"ready"}),
@@ -42,12 +42,13 @@ def environment(directory) -> dict:
 
 
 def in_bash(directory, line: str) -> set:
-    """What readline inserts for "all completions" (Alt-*). A function in the place of the program prints its arguments."""
+    """Returns the completions that readline inserts with `insert-completions` (Alt-*). A shell function with the name of the
+    program prints its arguments."""
     with Terminal(directory, "bash", "--norc", "--noprofile", "-i") as terminal:
         terminal.write(f"PS1=; source {directory / 'bash'}; sealjar() {{ printf '<<%s>>' \"$*\"; }}; printf '<<%s>>' set\n")
-        terminal.printed("<<set>>")
+        terminal.read_until("<<set>>")
         terminal.write(f"{line}\x1b*\n")
-        arguments = terminal.printed(">>").rpartition("<<")[2].removesuffix(">>").split()
+        arguments = terminal.read_until(">>").rpartition("<<")[2].removesuffix(">>").split()
     return set(arguments[len(line.split(" ")) - 2 :])
 
 
@@ -58,7 +59,7 @@ def in_fish(directory, line: str) -> set:
     return {text.split("\t")[0] for text in done.stdout.splitlines()}
 
 
-# Completes in the line editor, and prints what was offered instead of showing it.
+# Completes with the line editor of zsh, and prints the offered completions in a form that the test can parse.
 ZSH = """
 PS1= PS2= RPS1=
 unsetopt zle_bracketed_paste prompt_cr prompt_sp
@@ -67,36 +68,36 @@ autoload -Uz compinit && compinit -u -d {functions}/dump
 offered=()
 compadd() {{
     if [[ ${{@[(I)-(O|A|D)*]}} -eq 0 ]]; then
-        local -a here; builtin compadd -O here "$@"; offered+=("${{here[@]}}")
+        local -a test_matches; builtin compadd -O test_matches "$@"; offered+=("${{test_matches[@]}}")
     fi
     builtin compadd "$@"
 }}
-ask() {{ offered=(); zle complete-word; print -r -- "<<$BUFFER|${{(j: :)offered}}>>"; BUFFER=; }}
-zle -N ask
-bindkey '^T' ask
+complete_line() {{ offered=(); zle complete-word; print -r -- "<<$BUFFER|${{(j: :)offered}}>>"; BUFFER=; }}
+zle -N complete_line
+bindkey '^T' complete_line
 print '<<'set'>>'
 """
 
 
 def in_zsh(directory, lines: list) -> list:
-    """The completions of each line: those that are offered, or the one that is inserted."""
+    """Returns the completions of each line: the words that are offered, and the word that is inserted."""
     functions = directory / "functions"
     functions.mkdir()
     (functions / "_sealjar").write_text((directory / "zsh").read_text())
     (directory / "setup.zsh").write_text(ZSH.format(functions=functions))
     with Terminal(directory, "zsh", "-f", "-i") as terminal:
         terminal.write("source setup.zsh\n")
-        terminal.printed("<<set>>")
+        terminal.read_until("<<set>>")
         found = []
         for line in lines:
             terminal.write(line + "\x14")
-            buffer, offered = terminal.printed(">>").rpartition("<<")[2].removesuffix(">>").split("|")
+            buffer, offered = terminal.read_until(">>").rpartition("<<")[2].removesuffix(">>").split("|")
             found.append({*offered.split(), buffer.rstrip().rpartition(" ")[2]})
     return found
 
 
 class Terminal:
-    """A program in a terminal of its own, in a directory."""
+    """A program that runs in a pseudoterminal of its own."""
 
     def __init__(self, directory, program, *arguments):
         command = [path_of(program), *arguments]
@@ -116,9 +117,10 @@ class Terminal:
     def write(self, text: str):
         os.write(self.descriptor, text.encode())
 
-    def printed(self, mark: str) -> str:
-        """What it prints up to a mark, to the end of it. Its input is echoed, too."""
-        text, deadline = "", time.monotonic() + WAIT_TIMEOUT
+    def read_until(self, mark: str) -> str:
+        """Returns the output of the program up to and including a mark. The terminal echoes the input, too."""
+        text = ""
+        deadline = time.monotonic() + WAIT_TIMEOUT
         while mark not in text:
             ready, _, _ = select.select([self.descriptor], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"no {mark} in {text!r}"
@@ -127,26 +129,26 @@ class Terminal:
 
 
 def without_slash(words: set) -> set:
-    """Shells offer a directory with the slash or without, and insert it with one."""
+    """Removes the slash at the end of directories, which some shells add and others do not."""
     return {word.rstrip("/") for word in words}
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_the_shell_completes_commands_options_and_files(directory, shell):
     complete = {"bash": in_bash, "fish": in_fish}[shell]
-    for line, wanted in TYPED:
+    for line, expected in TYPED:
         found = complete(directory, line)
-        assert without_slash(wanted) <= without_slash(found), f"{line}: {found}"
+        assert without_slash(expected) <= without_slash(found), f"{line}: {found}"
         assert all(word.startswith(line.split(" ")[-1]) for word in found), f"{line}: {found}"
 
 
 def test_zsh_completes_commands_options_and_files(directory):
     lines = [line for line, _ in TYPED]
-    for (line, wanted), found in zip(TYPED, in_zsh(directory, lines), strict=True):
-        assert without_slash(wanted) <= without_slash(found), f"{line}: {found}"
+    for (line, expected), found in zip(TYPED, in_zsh(directory, lines), strict=True):
+        assert without_slash(expected) <= without_slash(found), f"{line}: {found}"
 
 
-def test_the_scripts_are_read_without_an_error(directory):
+def test_the_shells_parse_the_scripts_without_errors(directory):
     for shell, check in [("bash", ["-n"]), ("zsh", ["-n"]), ("fish", ["--no-execute"])]:
         done = run(shell, *check, directory / shell)
         assert (done.returncode, done.stderr) == (0, ""), shell

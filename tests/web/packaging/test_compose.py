@@ -1,5 +1,5 @@
-"""The Compose project of `docs/docker-compose.md`: Compose's schema takes it, Sealjar takes its settings, and Caddy leads with its
-Caddyfile to the application, and to nothing without a session."""
+"""The Compose project of `docs/docker-compose.md`. It is valid, Sealjar accepts its settings, and Caddy with its Caddyfile forwards
+only requests that have a session to the application."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def project() -> dict:
     return yaml.safe_load(block("yaml"))
 
 
-def test_composes_schema_takes_it_and_would_notice_a_mistake(tmp_path):
+def test_the_project_is_valid_and_a_mistake_is_found(tmp_path):
     file = tmp_path / "compose.yaml"
     for text, code in [(block("yaml"), 0), (block("yaml").replace("cap_drop", "cap_drops"), 1)]:
         file.write_text(text)
@@ -46,24 +46,25 @@ def test_composes_schema_takes_it_and_would_notice_a_mistake(tmp_path):
         assert done.returncode == code, done.stdout + done.stderr
 
 
-def test_what_a_service_uses_is_declared(project):
+def test_networks_and_volumes_of_services_are_declared(project):
     for service in project["services"].values():
         assert set(service["networks"]) <= set(project["networks"])
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            known = source in project["volumes"] or source.removeprefix("./") in ("Caddyfile", "sealjar.caddy")
-            assert known, source
+            is_declared = source in project["volumes"] or source.removeprefix("./") in ("Caddyfile", "sealjar.caddy")
+            assert is_declared, source
 
 
-def test_the_application_is_reached_through_caddy_alone(project):
-    services, networks = project["services"], project["networks"]
+def test_the_application_is_reached_only_through_caddy(project):
+    services = project["services"]
+    networks = project["networks"]
     assert [name for name, service in services.items() if "ports" in service] == ["caddy"]
     assert not set(services["app"]["networks"]) & set(services["sealjar"]["networks"])
     (pool,) = networks["sealjar"]["ipam"]["config"]
     assert services["sealjar"]["environment"]["SEALJAR_HTTP__TRUSTED_PROXIES"] == pool["subnet"]
 
 
-def test_sealjar_takes_settings_and_keeps_state_in_the_volume(project, tmp_path):
+def test_sealjar_accepts_the_settings_and_stores_in_the_volume(project, tmp_path):
     service = project["services"]["sealjar"]
     environment = {**Sealjar.without_settings(), **service["environment"]}
     command = [Sealjar.program(), "config"]
@@ -95,8 +96,9 @@ def app():
 
 @pytest.fixture(scope="module")
 def caddy(certificate, sealjar, app, tmp_path_factory):
-    """With the addresses of this machine, and with a certificate from no authority."""
-    here, port = tmp_path_factory.mktemp("caddy"), free_port()
+    """A client of a Caddy that runs with the Caddyfile of the page, with the addresses of this machine and a test certificate."""
+    directory = tmp_path_factory.mktemp("caddy")
+    port = free_port()
     program = shutil.which("caddy", path=str(Path(sys.prefix) / "bin"))
     text = block("caddyfile")
     for old, new in [
@@ -107,10 +109,10 @@ def caddy(certificate, sealjar, app, tmp_path_factory):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     options = f"{{\n\tadmin off\n\tauto_https disable_redirects\n\thttps_port {port}\n\tdefault_bind 127.0.0.1\n}}\n"
-    (here / "Caddyfile").write_text(options + text)
-    shutil.copy(ROOT / "deploy/caddy/sealjar.caddy", here)
-    with (here / "log").open("wb") as log:
-        process = subprocess.Popen([program, "run"], cwd=here, env={**os.environ, "HOME": str(here)}, stdout=log, stderr=log)
+    (directory / "Caddyfile").write_text(options + text)
+    shutil.copy(ROOT / "deploy/caddy/sealjar.caddy", directory)
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([program, "run"], cwd=directory, env={**os.environ, "HOME": str(directory)}, stdout=log, stderr=log)
     client = Client(port, certificate[0])
 
     def status():
@@ -120,14 +122,14 @@ def caddy(certificate, sealjar, app, tmp_path_factory):
             return process.poll()
 
     try:
-        assert wait_until(status, lambda status: status is not None) == 200, (here / "log").read_text()
+        assert wait_until(status, lambda status: status is not None) == 200, (directory / "log").read_text()
         yield client
     finally:
         process.terminate()
         process.wait(WAIT_TIMEOUT)
 
 
-def test_caddy_leads_to_the_application_with_a_session_only(caddy, sealjar, app):
+def test_caddy_forwards_only_requests_with_a_session(caddy, sealjar, app):
     assert caddy("GET", "/", API).status == 401 and app.seen == []
     assert caddy("GET", "/", NAVIGATION).location == f"https://{HOST}/auth/login?rd=%2F"
     cookie = ("Cookie", f"a=1; {sealjar.sign_in()}")

@@ -1,5 +1,5 @@
-"""The Dockerfile, which nobody builds here, and the Debian package's list: what they name is there, and what they say of each
-other's places and numbers is the same."""
+"""The Dockerfile, which the tests do not build, and the file list of the Debian package. The files that they name exist, and paths,
+users and ports agree with the other files in `deploy`."""
 
 import json
 import re
@@ -18,23 +18,23 @@ def instructions(name: str) -> list:
     return re.findall(rf"^{name} (.*)$", DOCKERFILE.read_text(), re.MULTILINE)
 
 
-def test_the_linter_has_nothing_to_say():
+def test_the_linter_finds_nothing():
     done = run("hadolint", DOCKERFILE)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_mistake_would_be_noticed():
+def test_the_linter_finds_a_mistake():
     assert run("hadolint", "-", input=DOCKERFILE.read_text().replace("WORKDIR /src", "WORKDIR src")).returncode != 0
 
 
-def test_what_the_build_reads_is_what_is_sent_to_it(tmp_path):
+def test_the_build_context_has_every_file_of_the_build(tmp_path):
     everything, *exceptions = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
     assert everything == "*"
     for exception in exceptions:
         path = ROOT / exception.removeprefix("!")
         copy = tmp_path / path.name
         shutil.copytree(path, copy) if path.is_dir() else shutil.copy(path, copy)
-    # Cargo finds all that the manifest names, and the sources all that they include.
+    # Cargo finds every file that the manifest names, and every file that the sources include exists.
     done = run("cargo", "metadata", "--locked", "--no-deps", "--format-version=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     included = 0
@@ -45,7 +45,7 @@ def test_what_the_build_reads_is_what_is_sent_to_it(tmp_path):
     assert included > 0
 
 
-def test_it_runs_as_who_it_is_on_kubernetes():
+def test_user_and_ports_are_the_same_as_on_kubernetes():
     (deployment,) = [
         manifest
         for manifest in yaml.safe_load_all((DEPLOY / "kubernetes/sealjar.yaml").read_text())
@@ -59,11 +59,11 @@ def test_it_runs_as_who_it_is_on_kubernetes():
     assert instructions("EXPOSE") == [" ".join(ports)]
 
 
-def test_the_health_check_asks_where_the_server_listens(tmp_path):
+def test_the_health_check_uses_the_address_of_the_server(tmp_path):
     (check,) = instructions("HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])
     assert command[0] == json.loads(instructions("ENTRYPOINT")[0])[0]
-    # All commands in the container have the listeners, because no flag sets them.
+    # No flag sets the listeners, so every command in the container reads them from the environment.
     assert [json.loads(line) for line in instructions("CMD")] == [["serve"]]
     variables = dict(pair.split("=") for pair in instructions("ENV")[0].split())
     assert [variables[f"SEALJAR_HTTP__{name}"].rpartition(":")[2] for name in ("LISTEN", "ADMIN_LISTEN")] == instructions("EXPOSE")[
@@ -78,38 +78,38 @@ def test_the_health_check_asks_where_the_server_listens(tmp_path):
     server.stop()
 
 
-def test_it_is_built_with_the_rust_that_the_package_asks_for():
+def test_it_is_built_with_the_rust_version_of_the_package():
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
     assert instructions("FROM")[0] == f"rust:{package['rust-version']}-bookworm AS build"
 
 
-def test_what_the_debian_package_takes_is_there():
+def test_every_file_of_the_debian_package_exists():
     deb = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
     built = [source for source, _, _ in deb["assets"] if source.startswith("target/")]
     for source, _, _ in deb["assets"]:
         assert source in built or list(ROOT.glob(source)), source
-    # What `make man` and `make sbom` make, as the Makefile says.
+    # The files that `make man` and `make sbom` create, according to the Makefile.
     makefile = (ROOT / "Makefile").read_text()
-    made = {f"target/share/sealjar.{shell}" for shell in re.search(r"for shell in ([a-z ]+);", makefile)[1].split()}
-    made.add(re.search(r"target/sbom/\S+\.json", makefile)[0])
-    assert set(built) == made | {"target/release/sealjar", "target/share/man/man1/*", "target/share/man/man5/*"}
+    generated = {f"target/share/sealjar.{shell}" for shell in re.search(r"for shell in ([a-z ]+);", makefile)[1].split()}
+    generated.add(re.search(r"target/sbom/\S+\.json", makefile)[0])
+    assert set(built) == generated | {"target/release/sealjar", "target/share/man/man1/*", "target/share/man/man5/*"}
     for script in ["postinst", "postrm"]:
         text = (ROOT / deb["maintainer-scripts"] / script).read_text()
         assert "\n#DEBHELPER#\n" in text
         assert run("sh", "-n", input=text).returncode == 0
 
 
-def test_an_upgrade_restarts_the_service_and_never_its_sockets():
+def test_an_upgrade_restarts_the_service_but_not_its_sockets():
     deb = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
     units = deb["systemd-units"]
-    # A socket that is restarted while its service runs is refused, and the service then has no socket to start with.
-    assert [units[what] for what in ["restart-after-upgrade", "stop-on-upgrade"]] == [False, False]
+    # systemd refuses to restart a socket while its service runs. The service would then start without a socket.
+    assert [units[option] for option in ["restart-after-upgrade", "stop-on-upgrade"]] == [False, False]
     postinst = (DEPLOY / "debian/postinst").read_text()
     assert re.findall(r"restart (.*?) \|\|", postinst) == ["sealjar.service"]
 
 
-def test_the_commands_that_the_package_tells_of_are_commands():
-    told = re.findall(r"sealjar -- sealjar --config \S+ ([a-z]+ [a-z]+)", (DEPLOY / "debian/postinst").read_text())
-    assert told == ["keys init", "users add"]
-    for command in told:
+def test_the_commands_that_the_package_names_exist():
+    commands = re.findall(r"sealjar -- sealjar --config \S+ ([a-z]+ [a-z]+)", (DEPLOY / "debian/postinst").read_text())
+    assert commands == ["keys init", "users add"]
+    for command in commands:
         sealjar(*command.split(), "--help")

@@ -1,4 +1,4 @@
-"""The manual pages that the command writes."""
+"""The manual pages that `sealjar man` writes."""
 
 import re
 
@@ -6,8 +6,8 @@ import pytest
 from files import run, sealjar
 from harness import Sealjar
 
-# mandoc's words for what is meant: clap's list of a value's choices.
-MEANT = ["skipping paragraph macro: br"]
+# Warnings of mandoc that are accepted. This one is about clap's list of possible values.
+ACCEPTED_WARNINGS = ["skipping paragraph macro: br"]
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +18,18 @@ def pages(tmp_path_factory):
 
 
 def words(page) -> str:
-    """What a terminal shows of a page, without emphasis and line breaks."""
+    """Returns the text of a page as a terminal shows it, without emphasis and line breaks."""
     done = run("mandoc", "-T", "ascii", page)
     assert done.returncode == 0, done.stderr
     return " ".join(re.sub(".\b", "", done.stdout).split())
 
 
-def test_they_are_proper_manual_pages(pages):
+def test_mandoc_finds_no_errors_in_the_pages(pages):
     done = run("mandoc", "-T", "lint", "-W", "warning", *sorted(pages.glob("*/*")))
-    assert [line for line in done.stdout.splitlines() if not any(meant in line for meant in MEANT)] == []
+    assert [line for line in done.stdout.splitlines() if not any(accepted in line for accepted in ACCEPTED_WARNINGS)] == []
 
 
-def test_each_command_has_one(pages):
+def test_each_command_has_a_page(pages):
     def commands(*path):
         yield path
         listed = re.search(r"\nCommands:\n(.*?)\n\n", sealjar(*path, "--help"), re.DOTALL)
@@ -37,8 +37,8 @@ def test_each_command_has_one(pages):
             if name != "help":
                 yield from commands(*path, name)
 
-    wanted = {"-".join(["sealjar", *path]) + ".1" for path in commands()}
-    assert {page.name for page in pages.glob("*/*")} == wanted | {"sealjar.toml.5"}
+    expected = {"-".join(["sealjar", *path]) + ".1" for path in commands()}
+    assert {page.name for page in pages.glob("*/*")} == expected | {"sealjar.toml.5"}
 
 
 def test_the_settings_page_has_every_setting_with_its_default(pages):
@@ -65,7 +65,7 @@ def test_a_synopsis_names_values_and_examples_follow(pages):
         assert "SUBCOMMANDS" in (text := path.read_text()) or ".SH EXAMPLES" in text, path
 
 
-def test_the_date_is_the_same_each_time(pages, tmp_path):
+def test_all_pages_have_one_reproducible_date(pages, tmp_path):
     def date(page) -> str:
         return re.search(r"^\.TH \S+ \S+ +\"?(\S*?)\"? ", page.read_text(), re.MULTILINE)[1]
 

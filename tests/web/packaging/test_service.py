@@ -1,5 +1,5 @@
-"""The files in `deploy` that make Sealjar a service of systemd, held against systemd's own tools and against the settings that
-Sealjar takes."""
+"""The files in `deploy` that make Sealjar a service of systemd. The tools of systemd check them, and a test compares them with the
+settings."""
 
 import os
 import re
@@ -15,7 +15,7 @@ SETTINGS = DEPLOY / "sealjar.toml"
 
 
 def verify(directory, edit=lambda text: text) -> str:
-    """What systemd has to say about the units, with the program where it was built."""
+    """Returns the complaints of systemd about the units. They run the program from where it was built."""
     for name in UNITS:
         text = (DEPLOY / name).read_text().replace("/usr/bin/sealjar", str(Sealjar.program()))
         (directory / name).write_text(edit(text))
@@ -23,25 +23,25 @@ def verify(directory, edit=lambda text: text) -> str:
     return done.stdout + done.stderr + (f"exit code {done.returncode}" if done.returncode else "")
 
 
-def test_systemd_has_nothing_to_say_about_the_units(tmp_path):
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
     assert verify(tmp_path) == ""
 
 
-def test_a_misspelt_line_would_be_noticed(tmp_path):
+def test_systemd_finds_a_misspelt_line(tmp_path):
     assert "Unknown key" in verify(tmp_path, lambda text: text.replace("ProtectHome=", "ProtectHouse="))
 
 
-def test_the_service_is_as_confined_as_it_says():
+def test_the_service_has_the_security_rating_that_it_states():
     unit = DEPLOY / "sealjar.service"
     rate = int("".join(re.search(r"with (\d)\.(\d) of 10", unit.read_text()).groups()))
     security = ["systemd-analyze", "security", "--offline=yes", unit]
     done = run(*security, f"--threshold={rate}")
     assert done.returncode == 0, done.stdout
-    assert run(*security, f"--threshold={rate - 1}").returncode != 0, "it is better than it says"
+    assert run(*security, f"--threshold={rate - 1}").returncode != 0, "the rating is better than stated"
 
 
-def test_the_filter_of_system_calls_lets_the_server_limit_itself():
-    """Without these calls it starts, and limits nothing."""
+def test_the_system_call_filter_allows_landlock():
+    """Without these system calls, the server would start without Landlock."""
     filters = re.findall(r"^SystemCallFilter=(?!~)(.*)$", (DEPLOY / "sealjar.service").read_text(), re.MULTILINE)
     allowed = {call for line in filters for call in line.split()}
     for group in [name for name in allowed if name.startswith("@")]:
@@ -50,7 +50,7 @@ def test_the_filter_of_system_calls_lets_the_server_limit_itself():
 
 
 def test_the_sockets_have_names_and_addresses_of_the_settings():
-    """So that `systemd:NAME` finds them, and whoever goes over to them changes no address."""
+    """With these names, `systemd:NAME` finds the sockets. With these addresses, a change to socket activation changes no address."""
     http = tomllib.loads(SETTINGS.read_text())["http"]
     for file, setting, name in [("sealjar.socket", "listen", "public"), ("sealjar-admin.socket", "admin_listen", "admin")]:
         lines = (DEPLOY / file).read_text().splitlines()
@@ -58,9 +58,10 @@ def test_the_sockets_have_names_and_addresses_of_the_settings():
         assert f"ListenStream={http[setting]}" in lines
 
 
-def test_the_user_and_the_directories_are_made(tmp_path):
+def test_the_user_and_the_directories_are_created(tmp_path):
     if os.geteuid() != 0:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NOT ROOT HERE: no user was made")
+        skip_or_fail = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        skip_or_fail("only root can create the user and the directories")
     settings = tmp_path / "etc/sealjar/sealjar.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text("")
@@ -89,9 +90,9 @@ def test_the_settings_are_valid_and_name_only_writable_paths(tmp_path):
     assert "StateDirectory=sealjar" in (DEPLOY / "sealjar.service").read_text().splitlines()
 
 
-def test_what_the_settings_show_in_comments_is_taken_too(tmp_path):
-    shown = tmp_path / "sealjar.toml"
+def test_the_settings_in_comments_are_valid_too(tmp_path):
+    uncommented = tmp_path / "sealjar.toml"
     text, count = re.subn(r"^#(?=[a-z_]+ = )", "", SETTINGS.read_text(), flags=re.MULTILINE)
-    shown.write_text(text)
-    in_force = [line for line in sealjar("--config", shown, "config").splitlines() if line.endswith(f"# file {shown}")]
+    uncommented.write_text(text)
+    in_force = [line for line in sealjar("--config", uncommented, "config").splitlines() if line.endswith(f"# file {uncommented}")]
     assert count > 0 and len(in_force) == 4 + count

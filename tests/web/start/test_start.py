@@ -1,8 +1,8 @@
-"""The way of a stranger in `docs/start.md`, from a fresh clone to an application behind Sealjar, nginx and TLS, and back: its
-very commands, by one shell as root, in the order in which they stand there, with the outputs that are shown.
+"""Replays the commands of `docs/start.md`, from a fresh clone to an application behind Sealjar, nginx and TLS, and the cleanup. One
+root shell runs them in the order of the page, and their output is compared with the page.
 
-Only the build is not repeated: the `sealjar` that was built is where the page installs it. The shell has mounts, processes and a network
-of its own, so that it may write in /etc, listen on port 443 and leave nothing behind.
+Only the build is not repeated: the binary that was built already is copied to where the page installs it. The shell runs in its own
+mount, process and network namespaces, so it can write to /etc and listen on port 443 without changing the machine.
 """
 
 import json
@@ -17,11 +17,11 @@ from harness import WAIT_TIMEOUT, ROOT
 
 DOCUMENT = ROOT / "docs/start.md"
 MARK = r"<!-- tests/web/start replays this\. -->\n```(sh|console)\n(.*?)\n```"
-# What differs from run to run. The fields of a session are those that tests/readme.rs passes over, too.
+# Values that differ from run to run. `tests/readme.rs` ignores the same fields of a session.
 VARYING_FIELDS = {"sid", "sub", "authenticated_at", "idle_deadline", "absolute_deadline", "csrf_token"}
 VARYING_TEXT = [(r"\b[0-9a-f]{16}\b", "KID"), (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "INSTANT")]
 
-# A machine on which Debian's nginx has been installed, and runs, as its package leaves it.
+# Sets up a machine on which nginx of Debian is installed and runs with the configuration of its package.
 MACHINE = """
 set -e
 cp -a /etc {here}/etc && mount --bind {here}/etc /etc
@@ -35,7 +35,7 @@ cd {here}/clone
 
 
 def steps() -> list:
-    """Each command with the lines it is said to print; a block without outputs is one command, and may print anything."""
+    """Returns each command with the lines that it must print. A `sh` block is a single command, whose output is not compared."""
     found = []
     for kind, block in re.findall(MARK, DOCUMENT.read_text(), re.DOTALL):
         if kind == "sh":
@@ -50,7 +50,7 @@ def steps() -> list:
 
 
 def comparable(line: str):
-    """A line without what differs, where it is what it should be."""
+    """Returns a line with the varying values removed or replaced."""
     if line.startswith("{"):
         fields = json.loads(line)
         assert all(fields[name] for name in VARYING_FIELDS & fields.keys()), line
@@ -62,13 +62,13 @@ def comparable(line: str):
 
 @pytest.fixture
 def shell(tmp_path):
-    """Runs commands on such a machine; returns for each what it printed and how it ended, as far as it came, and the log."""
-    lacks = [program for program in ("unshare", "nginx", "curl", "openssl", "ip") if not which(program)]
-    if not lacks and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode != 0:
-        lacks = ["the right to unshare"]
-    if lacks:
-        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        refuse(f"docs/start.md IS NOT REPLAYED: {', '.join(lacks)} is missing")
+    """A function that runs commands on such a machine. It returns output and exit code of each command that was run, and the log."""
+    missing = [program for program in ("unshare", "nginx", "curl", "openssl", "ip") if not which(program)]
+    if not missing and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode != 0:
+        missing = ["the right to unshare"]
+    if missing:
+        skip_or_fail = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        skip_or_fail(f"docs/start.md is not replayed, because this is missing: {', '.join(missing)}")
     shutil.copytree(ROOT / "deploy", tmp_path / "clone/deploy")
     built = Path(os.environ.get("SEALJAR_BIN", ROOT / "target/debug/sealjar")).resolve()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SEALJAR_", "CURL_"))}
@@ -88,7 +88,7 @@ def shell(tmp_path):
     return run
 
 
-# The processes end with the shell.
+# All processes in the namespaces end with the shell.
 NAMESPACES = "unshare --net --mount --pid --fork --kill-child --mount-proc".split()
 
 
@@ -97,22 +97,22 @@ def which(program: str) -> bool:
 
 
 def test_the_steps_from_a_clone_to_a_protected_application(shell):
-    wanted = steps()
-    assert len([True for _, expected in wanted if expected]) >= 8, "the transcript was found"
-    found, log = shell(wanted)
-    for (command, expected), (printed, code) in zip(wanted, found):
+    commands = steps()
+    assert len([True for _, expected in commands if expected]) >= 8, "the transcript was found"
+    results, log = shell(commands)
+    for (command, expected), (printed, code) in zip(commands, results):
         if expected is not None:
             assert [*map(comparable, printed)] == [*map(comparable, expected)], f"{command}\n{log}"
         assert code == "0", f"{command}\n{log}"
-    assert len(found) == len(wanted), f"it ended before {wanted[len(found)][0]}\n{log}"
+    assert len(results) == len(commands), f"the shell ended before {commands[len(results)][0]}\n{log}"
 
 
-def test_nothing_of_it_is_left_behind(shell):
-    """Neither in the machine that it was done on, nor outside of it."""
+def test_the_cleanup_leaves_no_files_and_no_processes(shell):
+    """Checks the machine in the namespaces, and the machine that runs the tests."""
     paths = "/etc/sealjar /var/lib/sealjar /srv/app /etc/nginx/conf.d/sealjar.conf /usr/local/bin/sealjar"
-    remains = f"ls -d {paths}; grep app.example.com /etc/hosts; jobs -r; true"
+    list_remains = f"ls -d {paths}; grep app.example.com /etc/hosts; jobs -r; true"
     outside = [Path("/etc/sealjar"), Path("/srv/app"), Path("/etc/hosts")]
     before = [path.stat().st_mtime_ns if path.exists() else None for path in outside]
-    found, log = shell([*steps(), (remains, [])])
-    assert found[-1] == ([], "0"), log
+    results, log = shell([*steps(), (list_remains, [])])
+    assert results[-1] == ([], "0"), log
     assert [path.stat().st_mtime_ns if path.exists() else None for path in outside] == before
