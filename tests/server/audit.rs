@@ -59,8 +59,8 @@ async fn each_step_of_a_session_writes_its_audit_event() {
         post(&server, "/auth/logout/all", &answer.session.expect("a session").cookie(), json!({})).await.status,
         200
     );
-    let everywhere = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
-    assert_eq!(fields(server.event("sign-out-everywhere")), everywhere);
+    let expected = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
+    assert_eq!(fields(server.event("sign-out-everywhere")), expected);
 }
 
 #[tokio::test]
@@ -71,8 +71,8 @@ async fn a_password_change_is_logged_even_if_no_session_can_begin() {
     let bob = server.login("bob").await;
     // The trigger lets the password change through, which revokes the account's sessions by their account id. It rejects the
     // revocation of bob's session, which has a session id.
-    let fails = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
-    database::run(&mut database::open(&home, "sealjar.db").await, fails).await;
+    let trigger = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
+    database::run(&mut database::open(&home, "sealjar.db").await, trigger).await;
     let change = json!({ "login": "alice", "old_password": PASSWORD, "new_password": "another password" });
     let answer = post(&server, "/auth/password", &bob.cookie(), change).await;
     assert_eq!(answer.verdict(), "503 not-durable");
@@ -91,8 +91,8 @@ async fn a_failed_login_event_has_the_reason_hidden_from_the_client() {
     for login in ["disabled", "temporary", "unusable"] {
         home.add_user(login);
     }
-    let spoil = "UPDATE account SET password_hash = 'x' WHERE login_name = 'unusable'";
-    database::run(&mut database::open(&home, "sealjar.db").await, spoil).await;
+    let damage_hash = "UPDATE account SET password_hash = 'x' WHERE login_name = 'unusable'";
+    database::run(&mut database::open(&home, "sealjar.db").await, damage_hash).await;
     home.ok(&["users", "disable", "disabled"]);
     assert!(home.run_with_input(&["users", "passwd", "temporary", "--must-change"], "for one day\n").status.success());
     let mut server = home.start();

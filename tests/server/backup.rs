@@ -19,8 +19,12 @@ fn other_files(home: &Home) -> Vec<String> {
 }
 
 /// Logs in and out until `stop` is set. Returns the number of logouts.
-async fn load(url: String, body: serde_json::Value, stop: std::sync::Arc<std::sync::atomic::AtomicBool>) -> usize {
-    let mut done = 0;
+async fn log_in_and_out(
+    url: String,
+    body: serde_json::Value,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+) -> usize {
+    let mut count = 0;
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
         let login = client().post(format!("{url}/auth/login")).json(&body).send().await.expect("a response");
         assert_eq!(login.status(), 200);
@@ -28,9 +32,9 @@ async fn load(url: String, body: serde_json::Value, stop: std::sync::Arc<std::sy
             login.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
         let logout = client().post(format!("{url}/auth/logout")).header("cookie", cookie).send().await;
         assert_eq!(logout.expect("a response").status(), 200, "a logout does not wait for the backup");
-        done += 1;
+        count += 1;
     }
-    done
+    count
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +44,8 @@ async fn a_backup_under_load_contains_every_earlier_logout() {
     let server = home.start();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let body = Server::login_body("alice", crate::harness::PASSWORD);
-    let loads: Vec<_> = (0..2).map(|_| tokio::spawn(load(server.url(""), body.clone(), stop.clone()))).collect();
+    let clients: Vec<_> =
+        (0..2).map(|_| tokio::spawn(log_in_and_out(server.url(""), body.clone(), stop.clone()))).collect();
     let mut rows = Vec::new();
     for number in 0..3 {
         // This logout is durable before the copy begins.
@@ -59,11 +64,11 @@ async fn a_backup_under_load_contains_every_earlier_logout() {
         rows.push(row.get::<i64, _>(0));
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let mut done = 0;
-    for load in loads {
-        done += load.await.expect("every logout succeeded");
+    let mut logouts = 0;
+    for client in clients {
+        logouts += client.await.expect("every logout succeeded");
     }
-    println!("rows {rows:?}, {done} logouts during the backups");
+    println!("rows {rows:?}, {logouts} logouts during the backups");
     assert!(rows.is_sorted() && rows[0] > 20_000 && rows[2] > rows[0], "{rows:?}");
     assert_eq!(other_files(&home), ["copy0.db", "copy1.db", "copy2.db"], "no other files are left");
 }

@@ -34,7 +34,7 @@ async fn clock_steps_of_two_hours_revive_no_revoked_session() {
     set_clock(&home, "+2h");
     server.kill();
     let server = home.start_with(&[], &faketime("+2h", &home));
-    assert_eq!(server.status(&ended).await, "401 revoked", "restarted under the wrong clock");
+    assert_eq!(server.status(&ended).await, "401 revoked", "after a restart with the wrong clock");
     set_clock(&home, "+0s");
     assert_eq!(server.status(&ended).await, "401 revoked");
 }
@@ -57,9 +57,9 @@ async fn a_session_pruned_under_a_wrong_clock_stays_refused() {
     assert_eq!(server.status(&ended).await, "401 expired");
     server.kill();
     let server = home.start();
-    assert_eq!(server.status(&ended).await, "401 expired", "also after a restart under the right clock");
+    assert_eq!(server.status(&ended).await, "401 expired", "also after a restart with a correct clock");
     let live = server.login("alice").await;
-    assert_eq!(server.status(&live).await, "200", "and new sessions can begin");
+    assert_eq!(server.status(&live).await, "200", "new sessions can begin");
 
     // The procedure in docs/troubleshooting.md, which sets the recorded times back.
     server.kill();

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Home, PASSWORD, text};
 
+/// Id of a session that does not exist.
 const SID: &str = "0123456789abcdef0123456789abcdef";
 
 fn run(mut command: Command, input: &str) -> Output {

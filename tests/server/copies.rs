@@ -16,7 +16,7 @@ pub(crate) struct Jar(pub(crate) Session);
 
 impl Jar {
     /// Requests the session status, and keeps the cookie that the response sets. Returns the verdict.
-    pub(crate) async fn visit(&mut self, server: &Server<'_>) -> String {
+    pub(crate) async fn request_status(&mut self, server: &Server<'_>) -> String {
         let answer = server.get("/auth/status", &self.0.cookie()).await;
         let verdict = answer.verdict();
         self.0 = answer.session.unwrap_or_else(|| self.0.clone());
@@ -50,24 +50,29 @@ pub(crate) fn start(home: &Home) -> Server<'_> {
 }
 
 /// Returns two clients with the same cookie: the owner, and a thief who copied it.
-async fn two_holders(server: &Server<'_>) -> [Jar; 2] {
+async fn owner_and_thief(server: &Server<'_>) -> [Jar; 2] {
     let session = server.login("alice").await;
     [Jar(session.clone()), Jar(session)]
 }
 
 /// Lets both clients use the session, one after the other, each time that a renewal is due. Returns all verdicts.
-async fn use_for(renewals: usize, server: &Server<'_>, clock: &mut Clock<'_>, holders: &mut [Jar; 2]) -> Vec<String> {
+async fn renew_in_turn(
+    renewals: usize,
+    server: &Server<'_>,
+    clock: &mut Clock<'_>,
+    holders: &mut [Jar; 2],
+) -> Vec<String> {
     let mut verdicts = Vec::new();
     for _ in 0..renewals {
         clock.advance(5);
         for holder in holders.iter_mut() {
-            verdicts.push(holder.visit(server).await);
+            verdicts.push(holder.request_status(server).await);
         }
     }
     verdicts
 }
 
-fn is_copied(line: &Value) -> bool {
+fn is_copy_event(line: &Value) -> bool {
     line["target"] == "sealjar::audit" && line["event"] == "session-copied"
 }
 
@@ -76,13 +81,13 @@ async fn a_copy_permanently_ends_the_session_for_both_clients() {
     let home = Home::new();
     let [mut server, other] = [(); 2].map(|()| start(&home));
     let mut clock = Clock::of(&home);
-    let mut holders = two_holders(&server).await;
+    let mut holders = owner_and_thief(&server).await;
     let session = server.get("/auth/status", &holders[0].0.cookie()).await.json();
-    assert_eq!(use_for(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
-    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
+    assert_eq!(renew_in_turn(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
+    assert_eq!(renew_in_turn(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
     for holder in &mut holders {
         other.until_status(&holder.0, "401 revoked").await;
-        assert_eq!(holder.visit(&server).await, "401 revoked", "it stays revoked");
+        assert_eq!(holder.request_status(&server).await, "401 revoked", "it stays revoked");
     }
     assert_eq!(server.metric("sealjar_copied_sessions_total").await, 1.0);
     assert_eq!(
@@ -92,13 +97,13 @@ async fn a_copy_permanently_ends_the_session_for_both_clients() {
     );
     server.signal("TERM");
     let lines = server.lines_until("stopped");
-    let [event] = lines.iter().filter(|line| is_copied(line)).collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
+    let [event] = lines.iter().filter(|line| is_copy_event(line)).collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
     assert_eq!((&event["sub"], &event["sid"]), (&session["sub"], &session["sid"]));
     assert_eq!(event["client"], "127.0.0.0/24");
     drop((server, other));
     let server = home.start_with(&[], &faketime("+15m", &home));
     for holder in &mut holders {
-        assert_eq!(holder.visit(&server).await, "401 revoked", "after a restart");
+        assert_eq!(holder.request_status(&server).await, "401 revoked", "after a restart");
     }
     assert_eq!(server.status(&server.login("alice").await).await, "200");
 }
@@ -108,15 +113,15 @@ async fn a_thief_who_renews_before_the_owner_is_detected() {
     let home = Home::new();
     let server = start(&home);
     let mut clock = Clock::of(&home);
-    let [mut owner, mut thief] = two_holders(&server).await;
+    let [mut owner, mut thief] = owner_and_thief(&server).await;
     for _ in 0..2 {
         clock.advance(5);
-        assert_eq!(thief.visit(&server).await, "200");
+        assert_eq!(thief.request_status(&server).await, "200");
     }
     clock.advance(5);
-    assert_eq!(thief.visit(&server).await, "200");
-    assert_eq!(owner.visit(&server).await, "401 revoked", "its token is older than the parent of the newest");
-    assert_eq!(thief.visit(&server).await, "401 revoked");
+    assert_eq!(thief.request_status(&server).await, "200");
+    assert_eq!(owner.request_status(&server).await, "401 revoked", "its token is older than the parent of the newest");
+    assert_eq!(thief.request_status(&server).await, "401 revoked");
 }
 
 /// Moves every clock, because the boot clock measures how long a request may have been in transit.
@@ -153,10 +158,11 @@ async fn an_older_token_is_accepted_only_until_90_s_after_the_renewal() {
 fn start_on_faulty_disk(home: &Home) -> Server<'_> {
     let fault = home.path("disk-fault");
     let mut variables = faketime("+0s", home).to_vec();
-    let mut both = OsString::from(Home::disk_fault_library());
-    both.push(":");
-    both.push(variables[0].1);
-    variables[0].1 = OsStr::from_bytes(both.as_bytes());
+    // Preload both libraries.
+    let mut libraries = OsString::from(Home::disk_fault_library());
+    libraries.push(":");
+    libraries.push(variables[0].1);
+    variables[0].1 = OsStr::from_bytes(libraries.as_bytes());
     variables.push(("DISK_FAULT", fault.as_os_str()));
     home.start_with(&[], &variables)
 }
@@ -167,15 +173,15 @@ async fn a_copy_is_refused_immediately_while_the_store_hangs() {
     let mut server = start_on_faulty_disk(&home);
     let node = start(&home);
     let mut clock = Clock::of(&home);
-    let mut holders = two_holders(&server).await;
+    let mut holders = owner_and_thief(&server).await;
     let other = server.login("alice").await;
-    use_for(2, &server, &mut clock, &mut holders).await;
+    renew_in_turn(2, &server, &mut clock, &mut holders).await;
     home.set_disk("hang");
-    let sign_out = client().post(server.url("/auth/logout")).header("cookie", other.cookie());
-    let sign_out = tokio::spawn(sign_out.send());
+    let logout = client().post(server.url("/auth/logout")).header("cookie", other.cookie());
+    let logout = tokio::spawn(logout.send());
     server.wait_for("signing out");
-    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
-    assert!(!sign_out.is_finished(), "the logout waits for the disk, and the refusals did not");
+    assert_eq!(renew_in_turn(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
+    assert!(!logout.is_finished(), "the logout waits for the disk, and the refusals did not");
     assert_eq!(node.status(&holders[0].0).await, "200", "the store does not have the revocation yet");
     home.set_disk("works");
     node.until_status(&holders[0].0, "401 revoked").await;
@@ -190,15 +196,16 @@ async fn a_copy_detection_lost_by_kill_9_is_repeated_at_the_next_use() {
     let home = Home::new();
     let server = start_on_faulty_disk(&home);
     let mut clock = Clock::of(&home);
-    let mut holders = two_holders(&server).await;
-    use_for(2, &server, &mut clock, &mut holders).await;
+    let mut holders = owner_and_thief(&server).await;
+    renew_in_turn(2, &server, &mut clock, &mut holders).await;
     // Nothing is written to the write-ahead log, so the revocation is lost with the process.
     home.set_disk("full");
-    assert_eq!(use_for(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
+    assert_eq!(renew_in_turn(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2]);
     server.kill();
     let server = home.start_with(&[], &faketime("+15m", &home));
     let [owner, thief] = &mut holders;
-    let verdicts = [owner.visit(&server).await, thief.visit(&server).await, owner.visit(&server).await];
+    let verdicts =
+        [owner.request_status(&server).await, thief.request_status(&server).await, owner.request_status(&server).await];
     assert_eq!(verdicts, ["200", "401 revoked", "401 revoked"], "detected when this process has received both tokens");
 }
 
@@ -209,24 +216,24 @@ async fn a_reload_turns_detection_off_and_on_again() {
         let text = format!("[session]\ncopy_detection = {copy_detection}\n");
         std::fs::write(home.path("sealjar.toml"), text).expect("writes");
     };
-    let changed = |server: &mut Server<'_>| {
-        assert_eq!(server.wait_for("the configuration changed")["settings"], "session.copy_detection");
+    let wait_for_reload = |server: &mut Server<'_>| {
+        assert_eq!(server.wait_for("the configuration wait_for_reload")["settings"], "session.copy_detection");
     };
     write(false);
     let mut server = home.start_with(&["--config", "sealjar.toml"], &faketime("+0s", &home));
     let mut clock = Clock::of(&home);
-    let mut holders = two_holders(&server).await;
-    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+    let mut holders = owner_and_thief(&server).await;
+    assert_eq!(renew_in_turn(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
     write(true);
-    changed(&mut server);
-    let verdicts = use_for(1, &server, &mut clock, &mut holders).await;
+    wait_for_reload(&mut server);
+    let verdicts = renew_in_turn(1, &server, &mut clock, &mut holders).await;
     assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are several links apart");
     assert_eq!(server.status(&holders[0].0).await, "401 revoked");
-    let mut holders = two_holders(&server).await;
-    assert_eq!(use_for(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
+    let mut holders = owner_and_thief(&server).await;
+    assert_eq!(renew_in_turn(2, &server, &mut clock, &mut holders).await, ["200"; 4]);
     write(false);
-    changed(&mut server);
-    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+    wait_for_reload(&mut server);
+    assert_eq!(renew_in_turn(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
 }
 
 #[tokio::test]
@@ -244,6 +251,6 @@ async fn an_idle_timeout_under_18m_disables_detection_with_a_warning() {
         "copy detection is off for these sessions: it needs session.idle of 18m or more, and less than the absolute timeout"
     );
     let mut clock = Clock::of(&home);
-    let mut holders = two_holders(&server).await;
-    assert_eq!(use_for(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
+    let mut holders = owner_and_thief(&server).await;
+    assert_eq!(renew_in_turn(5, &server, &mut clock, &mut holders).await, ["200"; 10]);
 }

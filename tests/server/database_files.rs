@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text, until};
 
+/// Metric of the degradation that a replaced database causes.
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
 /// Moves the first path to the second, and may create another file in its place.
 type Damage = fn(&Path, &Path);
@@ -27,57 +28,59 @@ pub(crate) fn move_database(home: &Home, directory: &str) {
 }
 
 /// Asserts that a logout fails, that the server reports this as degraded, and that `other` is still accepted.
-async fn refuses_to_store(server: &Server<'_>, ended: &Session, other: &Session, what: &str) {
+async fn assert_logout_not_stored(server: &Server<'_>, ended: &Session, other: &Session, case: &str) {
     for _ in 0..2 {
-        assert_eq!(server.logout(ended).await, "503 not-durable", "{what}");
+        assert_eq!(server.logout(ended).await, "503 not-durable", "{case}");
     }
-    assert_eq!(server.status(ended).await, "401 revoked", "{what}: this process refuses it at once");
-    assert_eq!(server.status(other).await, "200", "{what}");
-    assert!(degraded(server).await.contains("database file was replaced or removed"), "{what}");
-    assert_eq!(server.metric(REPLACED).await, 1.0, "{what}");
+    assert_eq!(server.status(ended).await, "401 revoked", "{case}: this process refuses it at once");
+    assert_eq!(server.status(other).await, "200", "{case}");
+    assert!(degraded(server).await.contains("database file was replaced or removed"), "{case}");
+    assert_eq!(server.metric(REPLACED).await, 1.0, "{case}");
 }
 
 #[tokio::test]
 async fn no_logout_succeeds_on_a_replaced_or_removed_file() {
     let damages: [(&str, &str, Damage); 6] = [
-        ("removed", "sealjar.db", |file, away| fs::rename(file, away).expect("renames")),
-        ("replaced by a copy", "sealjar.db", |file, away| {
-            fs::rename(file, away).expect("renames");
-            fs::copy(away, file).expect("copies");
+        ("removed", "sealjar.db", |file, moved| fs::rename(file, moved).expect("renames")),
+        ("replaced by a copy", "sealjar.db", |file, moved| {
+            fs::rename(file, moved).expect("renames");
+            fs::copy(moved, file).expect("copies");
         }),
-        ("its log's index removed", "sealjar.db-shm", |file, away| fs::rename(file, away).expect("renames")),
-        ("its log's index replaced", "sealjar.db-shm", |file, away| {
-            fs::rename(file, away).expect("renames");
+        ("index of the write-ahead log removed", "sealjar.db-shm", |file, moved| {
+            fs::rename(file, moved).expect("renames")
+        }),
+        ("index of the write-ahead log replaced", "sealjar.db-shm", |file, moved| {
+            fs::rename(file, moved).expect("renames");
             fs::write(file, "").expect("writes");
         }),
-        ("its log removed", "sealjar.db-wal", |file, away| fs::rename(file, away).expect("renames")),
-        ("its log replaced", "sealjar.db-wal", |file, away| {
-            fs::rename(file, away).expect("renames");
+        ("write-ahead log removed", "sealjar.db-wal", |file, moved| fs::rename(file, moved).expect("renames")),
+        ("write-ahead log replaced", "sealjar.db-wal", |file, moved| {
+            fs::rename(file, moved).expect("renames");
             fs::write(file, "").expect("writes");
         }),
     ];
-    for (what, name, damage) in damages {
+    for (case, name, damage) in damages {
         // The list does not become stale, so this tests the writes only.
         let home = Home::with_settings(&["revocation.max_staleness=1h"]);
         let server = home.start();
-        let [ended, other, late] =
+        let [ended, other, logged_out] =
             [server.login("alice").await, server.login("alice").await, server.login("alice").await];
-        assert_eq!(server.logout(&late).await, "200", "{what}");
-        assert_eq!(degraded(&server).await, "[]", "{what}");
-        let away = home.path("away");
-        damage(&home.path(name), &away);
-        refuses_to_store(&server, &ended, &other, what).await;
+        assert_eq!(server.logout(&logged_out).await, "200", "{case}");
+        assert_eq!(degraded(&server).await, "[]", "{case}");
+        let moved = home.path("moved");
+        damage(&home.path(name), &moved);
+        assert_logout_not_stored(&server, &ended, &other, case).await;
 
-        fs::rename(&away, home.path(name)).expect("puts the same file back");
-        assert_eq!(server.logout(&ended).await, "200", "{what}: put back");
-        assert_eq!(degraded(&server).await, "[]", "{what}");
-        assert_eq!(server.metric(REPLACED).await, 0.0, "{what}");
+        fs::rename(&moved, home.path(name)).expect("moves the file back");
+        assert_eq!(server.logout(&ended).await, "200", "{case}: after the file was moved back");
+        assert_eq!(degraded(&server).await, "[]", "{case}");
+        assert_eq!(server.metric(REPLACED).await, 0.0, "{case}");
         server.kill();
         let server = home.start();
-        for session in [&ended, &late] {
-            assert_eq!(server.status(session).await, "401 revoked", "{what}: after a restart");
+        for session in [&ended, &logged_out] {
+            assert_eq!(server.status(session).await, "401 revoked", "{case}: after a restart");
         }
-        assert_eq!(server.status(&other).await, "200", "{what}");
+        assert_eq!(server.status(&other).await, "200", "{case}");
     }
 }
 
@@ -95,9 +98,9 @@ async fn a_symlinked_database_is_watched_at_its_target() {
     let doctor = home.run(&["doctor", "--json"]);
     let report = text(&doctor.stdout);
     assert!(report.contains("2 accounts"), "the doctor reads the write-ahead log, too: {report}");
-    fs::rename(home.path("data/sealjar.db-wal"), home.path("away")).expect("renames");
-    refuses_to_store(&server, &second, &other, "behind a link").await;
-    fs::rename(home.path("away"), home.path("data/sealjar.db-wal")).expect("renames");
+    fs::rename(home.path("data/sealjar.db-wal"), home.path("moved")).expect("renames");
+    assert_logout_not_stored(&server, &second, &other, "behind a link").await;
+    fs::rename(home.path("moved"), home.path("data/sealjar.db-wal")).expect("renames");
     assert_eq!(server.logout(&second).await, "200");
     fs::remove_file(home.path("sealjar.db")).expect("removes");
     fs::copy(home.path("data/sealjar.db"), home.path("other.db")).expect("copies");
@@ -116,7 +119,7 @@ async fn accounts_are_never_read_from_a_database_put_in_its_place() {
         fs::copy(home.path(file), home.path(&format!("{file}.other"))).expect("copies");
     }
     for file in files {
-        fs::rename(home.path(file), home.path(&format!("{file}.away"))).expect("renames");
+        fs::rename(home.path(file), home.path(&format!("{file}.moved"))).expect("renames");
         fs::rename(home.path(&format!("{file}.other")), home.path(file)).expect("renames");
     }
     let body = Server::login_body("alice", PASSWORD);
@@ -127,15 +130,16 @@ async fn accounts_are_never_read_from_a_database_put_in_its_place() {
         assert_eq!(answer.verdict(), "503 store", "no login uses another database");
     }
     for file in files {
-        fs::rename(home.path(&format!("{file}.away")), home.path(file)).expect("renames");
+        fs::rename(home.path(&format!("{file}.moved")), home.path(file)).expect("renames");
     }
     while degraded(&server).await != "[]" {}
     for _ in 0..8 {
         server.login("alice").await;
     }
-    let open = Path::new("/proc").join(server.pid().to_string()).join("fd");
-    let open = fs::read_dir(open).expect("reads").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let deleted: Vec<_> = open.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
+    let descriptors = Path::new("/proc").join(server.pid().to_string()).join("fd");
+    let open_files =
+        fs::read_dir(descriptors).expect("reads").filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let deleted: Vec<_> = open_files.filter(|path| path.to_string_lossy().ends_with("(deleted)")).collect();
     assert!(deleted.is_empty(), "connections to the other database are still open: {deleted:?}");
     assert_eq!(server.logout(&session).await, "200");
     assert_eq!(degraded(&server).await, "[]");
@@ -146,9 +150,9 @@ async fn sessions_become_stale_on_a_replaced_database() {
     let home = Home::with_settings(&["revocation.max_staleness=1s"]);
     let server = home.start();
     let session = server.login("alice").await;
-    fs::rename(home.path("sealjar.db"), home.path("away")).expect("renames");
+    fs::rename(home.path("sealjar.db"), home.path("moved")).expect("renames");
     // Restoring a backup has the same effect. Commands write to the new file, and the server would never read their changes.
-    fs::copy(home.path("away"), home.path("sealjar.db")).expect("copies");
+    fs::copy(home.path("moved"), home.path("sealjar.db")).expect("copies");
     let elapsed = server.until_status(&session, "503 stale").await;
     let (status, body) = server.readiness().await;
     assert_eq!(status, 503, "after {elapsed:?}: {body}");
@@ -183,13 +187,13 @@ async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
         fs::create_dir(home.path(directory)).expect("creates the directory");
     }
     move_database(&home, "lower");
-    let mounting = |serve: &Command| {
+    let with_overlay = |serve: &Command| {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", OVERLAY]).arg(serve.get_program()).args(serve.get_args());
         command.current_dir(home.path("."));
         command
     };
-    let server = home.start_by(mounting, &["--store", "sqlite://merged/sealjar.db"]);
+    let server = home.start_by(with_overlay, &["--store", "sqlite://merged/sealjar.db"]);
     let mut sessions = Vec::new();
     for _ in 0..5 {
         sessions.push(server.login("alice").await);
@@ -203,7 +207,7 @@ async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
         .join("root")
         .join(home.path("merged").strip_prefix("/").expect("absolute"));
     until("the overlay is mounted", || merged.join("sealjar.db").exists());
-    fs::rename(merged.join("sealjar.db"), merged.join("away")).expect("renames");
-    fs::copy(merged.join("away"), merged.join("sealjar.db")).expect("copies");
-    refuses_to_store(&server, &sessions[3], &sessions[4], "on an overlay").await;
+    fs::rename(merged.join("sealjar.db"), merged.join("moved")).expect("renames");
+    fs::copy(merged.join("moved"), merged.join("sealjar.db")).expect("copies");
+    assert_logout_not_stored(&server, &sessions[3], &sessions[4], "on an overlay").await;
 }

@@ -16,7 +16,7 @@ fn body() -> String {
 }
 
 /// Returns the bytes of a request that changes the password.
-fn change(server: &Server<'_>, session: &Session) -> Vec<u8> {
+fn change_request(server: &Server<'_>, session: &Session) -> Vec<u8> {
     let host = &server.public;
     let cookie = session.cookie();
     let body = body();
@@ -39,21 +39,21 @@ print(json.dumps(sqlite3.connect(sys.argv[1]).execute('SELECT sub, generation FR
 }
 
 /// Returns the number of disconnects: 1000 if `SEALJAR_SOAK` is set.
-fn disconnects() -> usize {
+fn disconnect_count() -> usize {
     if std::env::var_os("SEALJAR_SOAK").is_some() { 1_000 } else { 60 }
 }
 
 #[tokio::test]
 async fn disconnects_neither_block_the_store_nor_lose_an_event() {
     let home = Home::new();
-    let names: Vec<String> = (0..disconnects()).map(|number| format!("user{number}")).collect();
+    let names: Vec<String> = (0..disconnect_count()).map(|number| format!("user{number}")).collect();
     names.iter().for_each(|name| home.add_user(name));
     let before = generations(&home);
     let mut server = home.start();
     for (number, name) in names.iter().enumerate() {
         let session = server.login(name).await;
         let mut stream = TcpStream::connect(&server.public).expect("connects");
-        stream.write_all(&change(&server, &session)).expect("writes");
+        stream.write_all(&change_request(&server, &session)).expect("writes");
         // Disconnect later each time. The other requests serve as a delay.
         for _ in 0..number % 30 {
             assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
@@ -86,7 +86,7 @@ async fn a_change_in_progress_survives_a_disconnect_and_a_shutdown() {
     home.set_disk("hang");
     let before = server.metric(HASHED).await;
     let mut stream = TcpStream::connect(&server.public).expect("connects");
-    stream.write_all(&change(&server, &session)).expect("writes");
+    stream.write_all(&change_request(&server, &session)).expect("writes");
     // The old and the new password were hashed. Only the write to the store remains.
     while server.metric(HASHED).await < before + 2.0 {}
     reset(stream);
@@ -106,7 +106,7 @@ async fn a_request_without_its_whole_body_changes_nothing() {
     let home = Home::new();
     let mut server = home.start();
     let session = server.login("alice").await;
-    let request = change(&server, &session);
+    let request = change_request(&server, &session);
     let mut stream = TcpStream::connect(&server.public).expect("connects");
     stream.write_all(&request[..request.len() - 1]).expect("writes");
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
@@ -123,7 +123,7 @@ async fn a_client_that_stays_connected_gets_its_response() {
     let server = home.start();
     let session = server.login("alice").await;
     let mut stream = TcpStream::connect(&server.public).expect("connects");
-    stream.write_all(&change(&server, &session)).expect("writes");
+    stream.write_all(&change_request(&server, &session)).expect("writes");
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).expect("reads");
     assert_eq!(&answer, b"HTTP/1.1 200");

@@ -18,7 +18,9 @@ use crate::harness::{Home, text, until};
 
 /// Checks whose result depends on the machine that runs the tests: its user, NTP, load and free disk space.
 const MACHINE_DEPENDENT: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
+/// Text that names every check.
 const PROMISES: &str = include_str!("../../docs/security/promises.md");
+/// Flags that set a public origin.
 const SITE: [&str; 2] = ["--public-origin", "https://app.example.com"];
 
 /// Creates a home in which the doctor finds no fault.

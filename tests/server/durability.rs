@@ -1,4 +1,4 @@
-//! A logout that got the response 200 is permanent, even after `kill -9`, a failing disk, a full disk or a double click.
+//! A logout that got the response 200 is permanent, even after `kill -9`, a failing disk, a full disk or a double log_out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ async fn a_logout_survives_kill_9_right_after_its_response() {
     assert_eq!(server.status(&live).await, "200", "other sessions stay valid after a restart");
 }
 
-async fn sign_in_many(server: &Server<'_>, count: usize) -> Vec<Session> {
+async fn log_in_many(server: &Server<'_>, count: usize) -> Vec<Session> {
     let mut sessions = Vec::new();
     for _ in 0..count {
         sessions.push(server.login("alice").await);
@@ -31,24 +31,24 @@ async fn sign_in_many(server: &Server<'_>, count: usize) -> Vec<Session> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_200_logouts_every_confirmed_one_survives_kill_9() {
-    const ALL: usize = 200;
+    const SESSIONS: usize = 200;
     let home = Home::new();
     let server = home.start();
-    let sessions = sign_in_many(&server, ALL).await;
-    let answered = Arc::new(AtomicUsize::new(0));
+    let sessions = log_in_many(&server, SESSIONS).await;
+    let confirmed = Arc::new(AtomicUsize::new(0));
     let requests: Vec<_> = sessions
         .iter()
         .map(|session| {
-            let answered = answered.clone();
+            let confirmed = confirmed.clone();
             let request = client().post(server.url("/auth/logout")).header("cookie", session.cookie());
             tokio::spawn(async move {
-                let done = request.send().await.is_ok_and(|response| response.status() == 200);
-                answered.fetch_add(usize::from(done), Ordering::AcqRel);
-                done
+                let is_confirmed = request.send().await.is_ok_and(|response| response.status() == 200);
+                confirmed.fetch_add(usize::from(is_confirmed), Ordering::AcqRel);
+                is_confirmed
             })
         })
         .collect();
-    while answered.load(Ordering::Acquire) < ALL / 4 {
+    while confirmed.load(Ordering::Acquire) < SESSIONS / 4 {
         tokio::task::yield_now().await;
     }
     server.kill();
@@ -59,8 +59,8 @@ async fn of_200_logouts_every_confirmed_one_survives_kill_9() {
         }
     }
     let server = home.start();
-    assert!(ended.len() >= ALL / 4);
-    println!("{} of {ALL} sign-outs were answered before the kill", ended.len());
+    assert!(ended.len() >= SESSIONS / 4);
+    println!("{} of {SESSIONS} logouts were confirmed before the kill", ended.len());
     for session in &ended {
         assert_eq!(server.status(session).await, "401 revoked");
     }
@@ -123,19 +123,19 @@ async fn a_second_logout_waits_for_the_commit_of_the_first() {
     let other = server.login("alice").await;
     let third = server.login("alice").await;
     home.set_disk("hang");
-    let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
-    let first = click(session.cookie());
+    let log_out = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
+    let first = log_out(session.cookie());
     server.wait_for("signing out");
     // The event of the second request is about the third session, because the first session is logged out already.
-    let click = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
-    let second = click(format!("{}; {}", session.cookie(), third.cookie()));
+    let log_out = |cookie| tokio::spawn(client().post(server.url("/auth/logout")).header("cookie", cookie).send());
+    let second = log_out(format!("{}; {}", session.cookie(), third.cookie()));
     server.wait_for("signing out");
     assert_eq!(server.status(&session).await, "401 revoked", "refused by this process at once");
     assert_eq!(server.status(&other).await, "200", "no other session waits for the disk");
     assert!(!first.is_finished() && !second.is_finished(), "neither gets a response before the disk responds");
     home.set_disk("works");
-    for click in [first, second] {
-        assert_eq!(click.await.expect("the task finishes").expect("a response").status(), 200);
+    for log_out in [first, second] {
+        assert_eq!(log_out.await.expect("the task finishes").expect("a response").status(), 200);
     }
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
@@ -154,7 +154,7 @@ async fn a_hanging_disk_gives_503_after_a_timeout_and_never_200() {
 }
 
 /// Returns the number of entries in the log.
-async fn rows(home: &Home) -> i64 {
+async fn entry_count(home: &Home) -> i64 {
     let mut database = database::open(home, "sealjar.db").await;
     sqlx::query_scalar("SELECT count(*) FROM revocation").fetch_one(&mut database).await.expect("a number")
 }
@@ -165,7 +165,7 @@ async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     let home = Home::new();
     let server = home.start_on_faulty_disk();
     let session = server.login("alice").await;
-    let rows = async || rows(&home).await;
+    let entry_count = async || entry_count(&home).await;
     home.set_disk("hang");
     // Each of these requests lasts as long as the timeout of a commit.
     for _ in 0..2 {
@@ -173,7 +173,7 @@ async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     }
     // The hanging commit succeeds now, and every later commit fails.
     home.set_disk("fail");
-    while rows().await == 0 {}
+    while entry_count().await == 0 {}
     let committed_at = Instant::now();
     let is_read = async || {
         let (_, body) = server.readiness().await;
@@ -185,16 +185,16 @@ async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     }
     home.set_disk("works");
     assert_eq!(server.logout(&session).await, "200");
-    let committed = rows().await;
+    let committed = entry_count().await;
     assert_eq!(server.logout(&session).await, "200");
-    assert_eq!(rows().await, committed, "a durable entry is not committed again");
+    assert_eq!(entry_count().await, committed, "a durable entry is not committed again");
     server.kill();
 
     let server = home.start();
     for _ in 0..3 {
         assert_eq!(server.logout(&session).await, "200");
     }
-    assert_eq!(rows().await, committed + 1, "another process commits an entry once if it has only read it");
+    assert_eq!(entry_count().await, committed + 1, "another process commits an entry once if it has only read it");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::{Answer, Home, Server, client, text};
-use crate::keys::owner::{SERVER, as_server, give, start_as_server};
+use crate::keys::owner::{SERVER, as_server, chown_recursively, start_as_server};
 use crate::protocol::raw;
 
 /// Returns the owner of `/proc/PID/mem`. It is root if the process is not dumpable.
@@ -143,7 +143,7 @@ mod as_another_user {
     #[test]
     fn other_processes_of_the_user_cannot_read_a_commands_memory() {
         let home = Home::new();
-        give(&home.path("."), SERVER, SERVER);
+        chown_recursively(&home.path("."), SERVER, SERVER);
         for (setting, owner) in [("process.dumpable=false", 0), ("process.dumpable=true", SERVER)] {
             let mut add = as_server(&home, &home.command(&["users", "add", "bob", "--set", setting]));
             add.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -151,7 +151,7 @@ mod as_another_user {
             let mut child = add.spawn().expect("setpriv runs");
             let program = home.path("sealjar");
             let runs_program =
-                |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same(&exe, &program));
+                |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same_file(&exe, &program));
             crate::harness::until("setpriv has executed the program", || runs_program(child.id()));
             crate::harness::until("the memory has the expected owner", || owner_of_memory(child.id()) == owner);
             child.kill().expect("the process runs");
@@ -159,7 +159,7 @@ mod as_another_user {
         }
     }
 
-    fn is_same(one: &Path, other: &Path) -> bool {
+    fn is_same_file(one: &Path, other: &Path) -> bool {
         let inode = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
         inode(one) == inode(other)
     }

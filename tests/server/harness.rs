@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 pub(crate) use answer::{Answer, Session};
 
+/// Password of every account that [`Home::add_user`] creates.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Maximum time that a test waits for anything. It is long enough for a loaded machine; a successful test never takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -83,8 +84,8 @@ impl Home {
         command.current_dir(self.directory.path()).args(&arguments[..flags]);
         // Environment variables that the program would read as settings.
         command.env_remove("SEALJAR_CONFIG").env_remove("SEALJAR_SOAK").env_remove("SEALJAR_POSTGRES");
-        let own = self.settings.iter().flat_map(|setting| ["--set", setting]);
-        command.args(without_replaced(&own.chain(arguments[flags..].iter().copied()).collect::<Vec<_>>()));
+        let settings = self.settings.iter().flat_map(|setting| ["--set", setting]);
+        command.args(without_replaced(&settings.chain(arguments[flags..].iter().copied()).collect::<Vec<_>>()));
         command
     }
 
@@ -101,13 +102,14 @@ impl Home {
         self.run_with_input(arguments, "")
     }
 
-    /// Runs a command that must succeed; returns its standard output.
+    /// Runs a command that must succeed, and returns its standard output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
+    /// Returns the output of `sealjar keys list --json`.
     pub(crate) fn keys(&self) -> Vec<Value> {
         let listed: Value = serde_json::from_str(&self.ok(&["keys", "list", "--json"])).expect("JSON");
         listed.as_array().expect("a list").clone()
@@ -440,6 +442,7 @@ impl Answer {
     }
 }
 
+/// Returns the HTTP client of the test. It does not follow redirects.
 pub(crate) fn client() -> &'static reqwest::Client {
     thread_local! {
         // One client per test: its connections belong to the Tokio runtime that created them.

@@ -24,7 +24,7 @@ fn active(keys: &[Value]) -> String {
     kid
 }
 
-/// Returns the key id in a token: bytes 1 to 8 of the base64url text.
+/// Returns the key id of a token: bytes 1 to 8 after base64url decoding.
 fn kid_of(session: &Session) -> String {
     let digits = session.0[..12].bytes().map(|byte| match byte {
         b'A'..=b'Z' => byte - b'A',
@@ -41,12 +41,12 @@ fn kid_of(session: &Session) -> String {
 /// Creates a key that is active immediately, and returns its id.
 fn rotate_at_once(home: &Home) -> String {
     let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-    until_active(home, &kid);
+    wait_until_active(home, &kid);
     kid
 }
 
 /// Waits until the key is active. That can take a second, because two keys never become active within the same second.
-fn until_active(home: &Home, kid: &str) {
+fn wait_until_active(home: &Home, kid: &str) {
     until("the key is active", || active(&home.keys()) == kid);
 }
 
@@ -63,7 +63,7 @@ async fn login_sealed_with(server: &Server<'_>, kid: &str) -> Session {
 }
 
 /// Copies the key directory for another node, and returns its name. Later changes reach that node only through [`deliver`].
-fn copied_keys(home: &Home) -> String {
+fn copy_keys(home: &Home) -> String {
     std::fs::create_dir(home.path("other-keys")).expect("creates the directory");
     for key in home.keys() {
         deliver(home, key["kid"].as_str().expect("text"), "other-keys");

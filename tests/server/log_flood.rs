@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::database;
 use crate::harness::{Home, PASSWORD, Server};
 
+/// Number of requests that a test sends at once.
 const REQUESTS: usize = 1_000;
 
 /// Sends a request `count` times over one connection, without waiting for responses in between. Returns the number of responses.
@@ -62,7 +63,7 @@ fn a_thousand_requests_write_at_most_ten_lines_a_second() {
     ]);
     let mut server = home.start();
     let json = "Content-Type: application/json\r\n";
-    let wrong = Server::login_body("alice", "not the password").to_string();
+    let wrong_login = Server::login_body("alice", "not the password").to_string();
     let unlisted = "Host: verify.internal\r\n";
     let contradictory = "X-Forwarded-Method: GET\r\nX-Original-Method: POST\r\n";
     let garbage = "Cookie: __Host-sealjar=garbage\r\n";
@@ -75,7 +76,7 @@ fn a_thousand_requests_write_at_most_ten_lines_a_second() {
         ("GET /auth/verify", garbage, "", "token-refused"),
         ("GET /protected", garbage, "", "token-refused"),
         ("POST /auth/logout/all", garbage, "", "token-refused"),
-        ("POST /auth/login", json, &wrong, "throttled"),
+        ("POST /auth/login", json, &wrong_login, "throttled"),
         ("POST /auth/password", json, "{\"old_password\":\"a\",\"new_password\":\"b\"}", ""),
         ("POST /auth/logout", garbage, "", ""),
         ("POST /auth/login", json, "{", ""),

@@ -1,4 +1,4 @@
-//! A reader of standard error that stops reading. Requests are still answered, dropped lines are counted, and audit events are
+//! Reader of standard error that stops reading. Requests are still answered, dropped lines are counted, and audit events are
 //! dropped last.
 
 use std::io::Write;

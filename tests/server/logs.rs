@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
 
+/// Trace id in the `traceparent` header field.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Sends a login with a wrong password and this header field.

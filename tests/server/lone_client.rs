@@ -100,7 +100,7 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
         }
     }
     assert_eq!(renewals, HOURS * 60 / 20, "once in 20 minutes");
-    assert_eq!(jar.visit(&server).await, "200");
+    assert_eq!(jar.request_status(&server).await, "200");
 }
 
 #[tokio::test]
@@ -112,14 +112,14 @@ async fn a_response_that_is_one_renewal_late_ends_no_session() {
     clock.advance(5);
     let [mut jar, mut late] = [Jar(session.clone()), Jar(session)];
     for sibling in [&mut jar, &mut late] {
-        assert_eq!(sibling.visit(&server).await, "200");
+        assert_eq!(sibling.request_status(&server).await, "200");
     }
     clock.advance(5);
-    assert_eq!(jar.visit(&server).await, "200");
+    assert_eq!(jar.request_status(&server).await, "200");
     // The other response arrives only now, and its cookie replaces the newer one.
     jar = late;
     for _ in 0..3 {
-        assert_eq!(jar.visit(&server).await, "200");
+        assert_eq!(jar.request_status(&server).await, "200");
         clock.advance(5);
     }
 }

@@ -44,15 +44,15 @@ async fn last_seq(home: &Home) -> Option<i64> {
 async fn kill_in_the_middle(home: &Home) {
     let before = last_seq(home).await.unwrap_or(0);
     let mut command: Command = home.command(&ARGUMENTS);
-    let mut migrating: Child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut migration_process: Child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(home).await.unwrap_or(0) <= before {
         assert!(
-            migrating.try_wait().expect("the process was started").is_none(),
+            migration_process.try_wait().expect("the process was started").is_none(),
             "the migration ended before it copied more"
         );
     }
-    migrating.kill().expect("the process runs");
-    migrating.wait().expect("the process exits");
+    migration_process.kill().expect("the process runs");
+    migration_process.wait().expect("the process exits");
     let reached = last_seq(home).await.expect("the migration has begun");
     println!("killed at {reached}");
     assert!(before < reached && reached < MANY, "{reached} is in the middle");
@@ -217,16 +217,16 @@ async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     until_reported(&home, "sealjar.db").await;
     server.signal("STOP");
     database::run(&mut database::open(&home, "sealjar.db").await, "DELETE FROM node").await;
-    let mut migrating = home.command(&ARGUMENTS).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut migration_process = home.command(&ARGUMENTS).stderr(Stdio::null()).spawn().expect("the binary runs");
     while last_seq(&home).await.unwrap_or(0) == 0 {
         assert!(
-            migrating.try_wait().expect("the process was started").is_none(),
+            migration_process.try_wait().expect("the process was started").is_none(),
             "the migration ended before it copied anything"
         );
     }
     // This command waits for the end of the migration, and then fails because the data was moved.
     assert_eq!(home.run(&["users", "disable", "alice"]).status.code(), Some(74));
-    assert!(migrating.wait().expect("the process exits").success());
+    assert!(migration_process.wait().expect("the process exits").success());
     assert_migrated(&home).await;
     for command in [&["serve"][..], &["users", "list"], &["revoke", "--everyone"]] {
         assert_refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");

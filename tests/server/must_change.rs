@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
 
+/// Password that the operator sets.
 const TEMPORARY: &str = "for the first day";
+/// Password that the user chooses.
 const NEW: &str = "a password of my own";
 
 async fn post(server: &Server<'_>, path: &str, body: Value) -> String {

@@ -40,7 +40,7 @@ struct Peer {
 
 impl Peer {
     fn connect(address: &str) -> Self {
-        Self::over(TcpStream::connect(address).expect("connects"), address)
+        Self::new(TcpStream::connect(address).expect("connects"), address)
     }
 
     /// Connects from another loopback address.
@@ -48,11 +48,11 @@ impl Peer {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from((source, 0)).into()).expect("binds");
         socket.connect(&address.parse::<SocketAddr>().expect("an address").into()).expect("connects");
-        Self::over(TcpStream::from(socket), address)
+        Self::new(TcpStream::from(socket), address)
     }
 
-    fn over(stream: TcpStream, address: &str) -> Self {
-        stream.set_read_timeout(Some(RESPONSE_TIMEOUT)).expect("sets");
+    fn new(stream: TcpStream, address: &str) -> Self {
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT)).expect("sets the timeout");
         Self { stream, head: head(address) }
     }
 
@@ -111,7 +111,7 @@ fn sockets(server: &Server<'_>) -> usize {
 
 /// Opens a connection, and waits until the server has accepted it. So the order of connections is known: the kernel may hand over two
 /// simultaneous connections in either order.
-fn accepted(server: &Server<'_>) -> Peer {
+fn accepted_connection(server: &Server<'_>) -> Peer {
     let before = sockets(server);
     let peer = Peer::connect(&server.public);
     until("the connection is accepted", || sockets(server) > before);
@@ -124,7 +124,9 @@ type SlowRequest<'a> = [&'a [u8]; 5];
 
 /// Connection preface of a client, with an empty SETTINGS frame (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Acknowledgement of the client's SETTINGS frame.
 const SETTINGS_ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+/// PING frame of a client.
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingpong";
 
 #[tokio::test]
@@ -142,7 +144,7 @@ async fn idle_and_slow_connections_are_evicted_oldest_first() {
     let end: &[u8] = b"\r\n\r\n";
     let cases: [(&str, SlowRequest<'_>); 5] = [
         ("silent", [b"", b"", b"", &whole, end]),
-        ("idle after an answer", [&whole, end, b"", &whole, end]),
+        ("idle after a response", [&whole, end, b"", &whole, end]),
         ("trickling a head", [&slow_head, b"", b"a", b": b\r\n\r\n", end]),
         ("trickling a body", [post.as_bytes(), b"", b"{", b"  }", b"{\"signed_out\":true}\n"]),
         ("idle in HTTP/2", [PREFACE, SETTINGS_ACK, b"", PING, b"pingpong"]),
@@ -151,7 +153,7 @@ async fn idle_and_slow_connections_are_evicted_oldest_first() {
         until("the connections of the previous case are closed", || sockets(&server) <= before);
         let mut held: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| {
-                let mut peer = accepted(&server);
+                let mut peer = accepted_connection(&server);
                 peer.send(first).and_then(|()| peer.read_until(end)).expect("a connection");
                 peer
             })
@@ -161,7 +163,7 @@ async fn idle_and_slow_connections_are_evicted_oldest_first() {
             peer.send(more).expect("sends");
         }
         let _new_clients = [new_client(&server.public), new_client(&server.public)];
-        assert!(held[..2].iter_mut().all(Peer::is_closed), "{case}: the first two are evicted");
+        assert!(held[..2].iter_mut().all(Peer::is_closed), "{case}: the two oldest are evicted");
         for peer in &mut held[2..] {
             peer.send([more, rest].concat())
                 .and_then(|()| peer.read_until(last))
@@ -174,7 +176,7 @@ async fn idle_and_slow_connections_are_evicted_oldest_first() {
 async fn an_active_client_is_kept_over_a_newer_silent_one() {
     let home = home_with(MAX_CONNECTIONS, &[]);
     let server = home.start();
-    let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| accepted(&server)).collect();
+    let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| accepted_connection(&server)).collect();
     assert!(held[MAX_CONNECTIONS - 1].request() && held[0].request());
     let _new_clients: Vec<_> = (0..MAX_CONNECTIONS - 2).map(|_| new_client(&server.public)).collect();
     assert!(held[1..MAX_CONNECTIONS - 1].iter_mut().all(Peer::is_closed));
@@ -190,6 +192,7 @@ async fn the_admin_listener_evicts_idle_connections_of_any_address() {
     assert_eq!(health.expect("a response").status(), 200);
 }
 
+/// Address of the trusted proxy.
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[tokio::test]
@@ -208,10 +211,11 @@ async fn proxy_connections_are_evicted_only_if_there_are_no_others() {
     assert_eq!(proxies.iter_mut().filter_map(|proxy| proxy.request().then_some(())).count(), MAX_CONNECTIONS - 1);
 }
 
+/// Pending response to a login.
 type Login = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
 
 /// Logs in, and skips the log line about the password check.
-async fn logged_in(server: &mut Server<'_>) -> Session {
+async fn log_in(server: &mut Server<'_>) -> Session {
     let session = server.login("alice").await;
     server.wait_for("checking a password");
     session
@@ -227,6 +231,7 @@ fn start_login(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Ses
     login
 }
 
+/// Waits for the response to a login, which must set a session.
 async fn assert_logged_in(login: Login) {
     let response = login.await.expect("the task finishes").expect("a response");
     assert_eq!(response.status(), 200);
@@ -240,7 +245,7 @@ async fn a_login_in_progress_is_never_evicted() {
     let mut tables = database::open(&home, "sealjar.db").await;
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     for client in [client(), &http_2] {
-        let replaced = logged_in(&mut server).await;
+        let replaced = log_in(&mut server).await;
         database::run(&mut tables, "BEGIN IMMEDIATE").await;
         let login = start_login(&mut server, client, &replaced);
         let mut held = [Peer::connect(&server.public), Peer::connect(&server.public)];
@@ -258,7 +263,7 @@ async fn a_new_connection_waits_until_a_login_is_finished() {
     let home = home_with(2, &[]);
     let mut server = home.start();
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    let replaced = [logged_in(&mut server).await, logged_in(&mut server).await];
+    let replaced = [log_in(&mut server).await, log_in(&mut server).await];
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "BEGIN IMMEDIATE").await;
     let logins = [start_login(&mut server, client(), &replaced[0]), start_login(&mut server, &http_2, &replaced[1])];
@@ -290,7 +295,7 @@ async fn logouts_with_unknown_keys_do_not_keep_their_connections() {
         // This request queries the store, so all later requests wait for a second.
         assert!(raw(host, format!("{head}\r\n{{}}").as_bytes()).starts_with("HTTP/1.1 200 "));
         until("the connection is closed", || sockets(&server) <= before);
-        let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| accepted(&server)).collect();
+        let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| accepted_connection(&server)).collect();
         for peer in &mut held {
             peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).expect("sends");
         }
@@ -317,7 +322,7 @@ async fn a_shutdown_does_not_wait_for_a_free_connection_slot() {
     let home = home_with(2, &["http.shutdown_timeout=1s"]);
     let mut server = home.start();
     let http_2 = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    let replaced = [logged_in(&mut server).await, logged_in(&mut server).await];
+    let replaced = [log_in(&mut server).await, log_in(&mut server).await];
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "BEGIN IMMEDIATE").await;
     let _logins = [start_login(&mut server, client(), &replaced[0]), start_login(&mut server, &http_2, &replaced[1])];

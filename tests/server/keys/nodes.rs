@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{active, copied_keys, deliver, kid_of, login_sealed_with, until_active};
+use super::{active, copy_keys, deliver, kid_of, login_sealed_with, wait_until_active};
 use crate::database;
 use crate::harness::{Home, PATIENCE, Server, text};
 
@@ -26,7 +26,7 @@ fn status(home: &Home) -> (Option<i32>, Vec<Value>, String) {
 }
 
 /// Polls the status until `is_wanted` accepts it. Returns the nodes and the standard error.
-pub(super) fn until_status(
+pub(super) fn wait_for_status(
     home: &Home,
     is_wanted: impl Fn(Option<i32>, &[Value], &str) -> bool,
 ) -> (Vec<Value>, String) {
@@ -87,7 +87,7 @@ async fn every_node_reports_its_keys_until_it_is_stopped() {
     let mut one = start(&home, "one", "keys");
     let mut other = start(&home, "other", "keys");
     let first = active(&home.keys());
-    let (nodes, stderr) = until_status(&home, |_, nodes, _| nodes.len() == 2);
+    let (nodes, stderr) = wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
     assert_eq!(names(&nodes), ["one", "other"]);
     assert!(stderr.contains("2 of 2 live nodes hold this ring"), "{stderr}");
     for node in &nodes {
@@ -99,7 +99,7 @@ async fn every_node_reports_its_keys_until_it_is_stopped() {
     let mut kid = String::new();
     for _ in 0..4 {
         kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
-        until_status(&home, |code, nodes, _| code == Some(0) && nodes.iter().all(|node| node["active"] == *kid));
+        wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.iter().all(|node| node["active"] == *kid));
     }
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 
@@ -123,7 +123,7 @@ async fn a_node_without_a_name_has_the_name_of_its_host() {
     let home = Home::new();
     let server = home.start();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the file exists on Linux");
-    let (nodes, _) = until_status(&home, |_, nodes, _| !nodes.is_empty());
+    let (nodes, _) = wait_for_status(&home, |_, nodes, _| !nodes.is_empty());
     assert_eq!(names(&nodes), [host.trim()]);
     drop(server);
 }
@@ -132,19 +132,19 @@ async fn a_node_without_a_name_has_the_name_of_its_host() {
 async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
     let home = Home::new();
     let first = active(&home.keys());
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _one = start(&home, "one", "keys");
     let _other = start(&home, "other", &other_keys);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
 
     let kid = home.ok(&["keys", "rotate"]).trim().to_owned();
     let message = format!("not every live node holds this ring: other lacks {kid}\n");
     let (nodes, stderr) =
-        until_status(&home, |code, nodes, _| code == Some(1) && nodes[0]["lacks"] == Value::Array(vec![]));
+        wait_for_status(&home, |code, nodes, _| code == Some(1) && nodes[0]["lacks"] == Value::Array(vec![]));
     assert!(stderr.contains(&message) && stderr.contains("hint: "), "{stderr}");
     assert_eq!(nodes[1]["lacks"], serde_json::json!([kid]));
     deliver(&home, &kid, &other_keys);
-    until_status(&home, |code, _, _| code == Some(0));
+    wait_for_status(&home, |code, _, _| code == Some(0));
 
     // Revoke the key in the files only. A key that is revoked in the store is refused by every node.
     let output = home.run(&["keys", "revoke", &first, "--replace", "--store", "sqlite://elsewhere.db"]);
@@ -155,19 +155,19 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
         }
     }
     let message = format!("not every live node holds this ring: other still opens with the revoked {first}\n");
-    until_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
+    wait_for_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
     deliver(&home, &first, &other_keys);
-    until_status(&home, |code, _, _| code == Some(0));
+    wait_for_status(&home, |code, _, _| code == Some(0));
 }
 
 #[tokio::test]
 async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     let home = Home::new();
     let first = active(&home.keys());
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let one = start(&home, "one", "keys");
     let other = start(&home, "other", &other_keys);
-    until_status(&home, |_, nodes, _| nodes.len() == 2);
+    wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
 
     let mut rotation = WaitingRotation::start(&home, "10m");
     rotation.wait_for_line("1 of 2 live nodes hold it, missing at other");
@@ -184,7 +184,7 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     let output = rotation.wait();
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), kid);
-    until_active(&home, &kid);
+    wait_until_active(&home, &kid);
     // A session that one node seals with the new key opens on every node, although the others have no activation time for the key.
     let session = login_sealed_with(&one, &kid).await;
     for server in [&one, &other, &late] {
@@ -192,7 +192,7 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     }
     // The copies of the other nodes do not have the activation time yet.
     let message = format!("late seals with {first} and not with {kid}; other seals with {first} and not with {kid}\n");
-    until_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
+    wait_for_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
     // Compared with the older copy, the node with the newer copy is the one that differs.
     let keys = home.path(&other_keys);
     let output = home.run(&["--keys", keys.to_str().expect("UTF-8"), "keys", "status"]);
@@ -200,17 +200,17 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&message), "{}", text(&output.stderr));
     deliver(&home, &kid, &other_keys);
-    until_status(&home, |code, _, _| code == Some(0));
+    wait_for_status(&home, |code, _, _| code == Some(0));
 }
 
 #[tokio::test]
 async fn a_rotation_that_timed_out_leaves_its_key_for_the_next_one() {
     let home = Home::new();
     let first = active(&home.keys());
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _one = start(&home, "one", "keys");
     let _other = start(&home, "other", &other_keys);
-    until_status(&home, |_, nodes, _| nodes.len() == 2);
+    wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
     for attempt in 1..=2 {
         let output = home.run(&["keys", "rotate", "--wait", "--timeout", "1s"]);
         let stderr = text(&output.stderr);
@@ -223,16 +223,16 @@ async fn a_rotation_that_timed_out_leaves_its_key_for_the_next_one() {
     let kid = kid.expect("two keys");
     deliver(&home, &kid, &other_keys);
     assert_eq!(home.ok(&["keys", "rotate", "--wait"]).trim(), kid);
-    until_active(&home, &kid);
+    wait_until_active(&home, &kid);
     assert_eq!(home.keys().len(), 2);
 }
 
 #[tokio::test]
 async fn a_rotation_that_waits_for_a_key_revoked_meanwhile_fails() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _server = start(&home, "other", &other_keys);
-    until_status(&home, |_, nodes, _| nodes.len() == 1);
+    wait_for_status(&home, |_, nodes, _| nodes.len() == 1);
     let mut rotation = WaitingRotation::start(&home, "10m");
     let line = rotation.wait_for_line("published ");
     let kid = line["published ".len()..].split(',').next().expect("an id");
@@ -253,28 +253,28 @@ async fn a_rotation_that_waits_activates_at_once_if_no_node_is_live() {
     let output = home.run(&["keys", "rotate", "--wait"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is none to wait for"));
-    until_active(&home, text(&output.stdout).trim());
+    wait_until_active(&home, text(&output.stdout).trim());
 }
 
 #[tokio::test]
 async fn a_rotation_that_waits_gives_silent_nodes_time_to_report() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _other = start(&home, "other", &other_keys);
-    let gone = start(&home, "gone", &other_keys);
-    until_status(&home, |_, nodes, _| nodes.len() == 2);
-    gone.kill();
+    let killed = start(&home, "killed", &other_keys);
+    wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
+    killed.kill();
     // Change the times of the reports, as if the store had been unavailable for a minute.
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 60000").await;
     let mut rotation = WaitingRotation::start(&home, "10m");
     let line = rotation.wait_for_line("published ");
     let kid = line["published ".len()..].split(',').next().expect("an id");
-    rotation.wait_for_line("0 of 1 live nodes hold it, missing at other; silent: gone");
+    rotation.wait_for_line("0 of 1 live nodes hold it, missing at other; silent: killed");
     deliver(&home, kid, &other_keys);
-    rotation.wait_for_line("1 of 1 live nodes hold it; silent: gone");
+    rotation.wait_for_line("1 of 1 live nodes hold it; silent: killed");
     assert!(rotation.wait().status.success(), "the command stops waiting for a node that stays silent");
-    until_active(&home, kid);
+    wait_until_active(&home, kid);
 }
 
 #[tokio::test]

@@ -20,12 +20,12 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 /// Changes the owner and group of a directory and of everything in it.
-pub(crate) fn give(directory: &Path, uid: u32, gid: u32) {
+pub(crate) fn chown_recursively(directory: &Path, uid: u32, gid: u32) {
     chown(directory, Some(uid), Some(gid)).expect("this runs as root");
     for entry in fs::read_dir(directory).expect("reads") {
         let path = entry.expect("reads").path();
         if path.is_dir() {
-            give(&path, uid, gid)
+            chown_recursively(&path, uid, gid)
         } else {
             chown(&path, Some(uid), Some(gid)).expect("this runs as root")
         }
@@ -63,7 +63,7 @@ fn start(home: &Home) -> Server<'_> {
 
 /// Starts a server with these arguments as the server's user, who owns everything in the home.
 pub(crate) fn start_as_server<'h>(home: &'h Home, arguments: &[&str]) -> Server<'h> {
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     home.start_by(|serve| as_server(home, serve), arguments)
 }
 
@@ -91,7 +91,7 @@ async fn root_creates_keys_and_database_for_another_user() {
     let home = Home::new();
     chmod(&home.path("."), 0o755);
     fs::create_dir(home.path("data")).expect("creates the directory");
-    give(&home.path("data"), SERVER, SERVER);
+    chown_recursively(&home.path("data"), SERVER, SERVER);
     let flags = ["--keys", "data/ring/keys", "--store", "sqlite://data/sealjar.db"];
     home.ok(&[&["keys", "init"], &flags[..]].concat());
     let add = |login| {
@@ -114,9 +114,9 @@ async fn root_creates_keys_and_database_for_another_user() {
 #[tokio::test]
 async fn rotation_keeps_keys_readable_for_the_servers_group() {
     let home = Home::new();
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     // Root owns the keys, and the server's group can read them.
-    give(&home.path("keys"), 0, SERVER);
+    chown_recursively(&home.path("keys"), 0, SERVER);
     chmod(&home.path("keys"), 0o750);
     for key in home.keys() {
         chmod(&home.path(&format!("keys/{}.key", key["kid"].as_str().expect("text"))), 0o640);
@@ -132,7 +132,7 @@ async fn rotation_keeps_keys_readable_for_the_servers_group() {
 #[test]
 fn changes_nothing_if_files_cannot_be_given_to_the_user() {
     let home = Home::new();
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     for with_lock in [true, false] {
         if !with_lock {
             fs::remove_file(home.path("keys/.lock")).expect("removes");
@@ -156,7 +156,7 @@ fn root_does_not_chown_a_file_planted_as_the_lock() {
     let home = Home::new();
     let precious = home.path("precious");
     fs::write(&precious, "root's").expect("writes");
-    give(&home.path("keys"), SERVER, SERVER);
+    chown_recursively(&home.path("keys"), SERVER, SERVER);
     let lock = home.path("keys/.lock");
     fs::remove_file(&lock).expect("removes");
     std::os::unix::fs::symlink(&precious, &lock).expect("links");
@@ -170,7 +170,7 @@ fn root_does_not_chown_a_file_planted_as_the_lock() {
 #[test]
 fn the_ring_is_not_reloaded_with_a_key_of_another_user() {
     let home = Home::new();
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     let mut server = home.start_by(|serve| as_server(&home, serve), &[]);
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
     chmod(&key, 0o640);
@@ -214,7 +214,7 @@ fn errors(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
 fn a_user_without_access_to_the_keys_gets_a_remedy() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "above/keys"]);
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     let key = format!("keys/{}.key", active(&home.keys()));
     let run = |change: &str, path: &str| format!("run: chmod {change} {}", home.path(path).display());
     let cases: [(&str, u32, u32, &str, String); 7] = [
@@ -262,7 +262,7 @@ fn a_user_who_can_only_read_the_keys_gets_the_reason() {
     let home = Home::new();
     home.ok(&["keys", "init", "--keys", "my keys"]);
     fs::create_dir(home.path("other")).expect("creates the directory");
-    give(&home.path("."), SERVER, SERVER);
+    chown_recursively(&home.path("."), SERVER, SERVER);
     chown(home.path("other"), Some(0), Some(0)).expect("this runs as root");
     let kid = active(&home.keys());
     let refused = |arguments: &[&str]| {

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::nodes::{start, until_status};
-use super::{active, copied_keys, deliver, kid_of, login_sealed_with, rotate_at_once};
+use super::nodes::{start, wait_for_status};
+use super::{active, copy_keys, deliver, kid_of, login_sealed_with, rotate_at_once};
 use crate::database;
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
 
@@ -40,10 +40,10 @@ async fn login(server: &Server<'_>) -> String {
 #[tokio::test]
 async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let one = start(&home, "one", "keys");
     let mut other = start(&home, "other", &other_keys);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
 
@@ -60,7 +60,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     let event = other.event("revocation");
     assert_eq!((&event["kind"], &event["kid"]), (&Value::from("key"), &Value::from(&*kid)));
     assert_eq!(other.event("key-revoked")["kid"], *kid);
-    let (nodes, stderr) = until_status(&home, |_, nodes, _| nodes.len() == 2);
+    let (nodes, stderr) = wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
     assert!(stderr.contains(&format!("other lacks {replacement}")) && !stderr.contains("still opens"), "{stderr}");
     assert_eq!(nodes[1]["kids"], serde_json::json!([]));
 
@@ -91,7 +91,7 @@ async fn the_previous_key_seals_again_if_the_newer_one_is_refused() {
     let home = Home::new();
     let first = active(&home.keys());
     let second = rotate_at_once(&home);
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let other = start(&home, "other", &other_keys);
     assert_eq!(kid_of(&other.login("alice").await), second);
     let output = home.run(&["keys", "revoke", &second]);
@@ -104,10 +104,10 @@ async fn the_previous_key_seals_again_if_the_newer_one_is_refused() {
 #[tokio::test]
 async fn a_paused_node_is_named_and_refuses_the_key_when_it_resumes() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _one = start(&home, "one", "keys");
     let other = start(&home, "other", &other_keys);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     other.signal("STOP");
@@ -122,13 +122,13 @@ async fn a_paused_node_is_named_and_refuses_the_key_when_it_resumes() {
 async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     let home = Home::new();
     let _one = start(&home, "one", "keys");
-    let gone = start(&home, "gone", "keys");
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
-    gone.kill();
+    let killed = start(&home, "killed", "keys");
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
+    killed.kill();
     let kid = active(&home.keys());
-    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: gone (last report ");
+    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: killed (last report ");
     let mut tables = database::open(&home, "sealjar.db").await;
-    database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'gone'").await;
+    database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'killed'").await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
 }
 
@@ -141,7 +141,7 @@ async fn a_killed_node_with_a_longer_staleness_counts_for_longer() {
     let open = ["--set", "node.name=open", "--set", "revocation.when_stale=allow"];
     let tolerant = home.start_with(&tolerant, &[]);
     let open = home.start_with(&open, &[]);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 3);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 3);
     tolerant.kill();
     open.kill();
     let kid = active(&home.keys());
@@ -161,9 +161,9 @@ async fn a_killed_node_with_a_longer_staleness_counts_for_longer() {
 #[tokio::test]
 async fn a_node_that_still_opens_with_the_key_is_named() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let _other = start(&home, "other", &other_keys);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
     // The trigger simulates a node of an older version, which reports but ignores revoked keys.
     let mut tables = database::open(&home, "sealjar.db").await;
@@ -188,7 +188,7 @@ async fn a_revocation_without_a_store_changes_the_files_and_fails() {
 #[tokio::test]
 async fn a_revocation_that_the_store_rejects_can_be_repeated() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let other = start(&home, "other", &other_keys);
     let session = other.login("alice").await;
     let kid = active(&home.keys());
@@ -230,7 +230,7 @@ async fn an_inaccessible_store_is_not_treated_as_a_missing_one() {
     let session = server.login("alice").await;
     let kid = active(&home.keys());
     let second = rotate_at_once(&home);
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     // A path below a regular file fails even for root, like a directory without permission. The database is moved away while the
     // server has it open.
     fs::write(home.path("file"), "").expect("writes");
@@ -250,14 +250,14 @@ async fn an_inaccessible_store_is_not_treated_as_a_missing_one() {
 #[tokio::test]
 async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     let home = Home::new();
-    let other_keys = copied_keys(&home);
+    let other_keys = copy_keys(&home);
     let one = start(&home, "one", "keys");
     let other = start(&home, "other", &other_keys);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     assert_unconfirmed(&home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()), "alone");
     one.until_status(&session, "401 invalid").await;
-    until_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
+    wait_for_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
         let answer = one.post(path, &session.cookie()).await;
         assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
@@ -284,11 +284,11 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
 async fn a_logout_does_not_wait_for_a_node_killed_long_ago() {
     let home = Home::new();
     let one = start(&home, "one", "keys");
-    let gone = start(&home, "gone", "keys");
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
-    gone.kill();
+    let killed = start(&home, "killed", "keys");
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
+    killed.kill();
     let mut tables = database::open(&home, "sealjar.db").await;
-    database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 301000 WHERE name = 'gone'").await;
+    database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 301000 WHERE name = 'killed'").await;
     let session = one.login("alice").await;
     let kid = active(&home.keys());
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -334,30 +334,30 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
 async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     let home = Home::new();
     let _server = start(&home, "one", "keys");
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
-    let elsewhere = copied_keys(&home);
+    let elsewhere = copy_keys(&home);
     let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
     assert_revoked(&output, "these have no key to seal with, so nobody can sign in there: one");
     assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
-    let (_, stderr) = until_status(&home, |code, _, _| code == Some(1));
+    let (_, stderr) = wait_for_status(&home, |code, _, _| code == Some(1));
     assert!(stderr.contains("no key here can seal") && stderr.contains("hint: make one with"), "{stderr}");
     let report = text(&home.run(&["doctor"]).stdout);
     let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
-    let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(spaced(&report).contains(&spaced(&found)), "{report}");
+    let with_single_spaces = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(with_single_spaces(&report).contains(&with_single_spaces(&found)), "{report}");
 }
 
 #[tokio::test]
 async fn a_key_is_revoked_in_the_store_even_if_its_file_is_unusable() {
     let home = Home::new();
     let server = start(&home, "one", "keys");
-    until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
+    wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
     let session = server.login("alice").await;
     let second = rotate_at_once(&home);
     let later = login_sealed_with(&server, &second).await;
-    until_status(&home, |code, _, _| code == Some(0));
+    wait_for_status(&home, |code, _, _| code == Some(0));
     home.ok(&["keys", "init", "--keys", "other"]);
     // First a directory that does not have the key, then a directory that other users can write.
     let elsewhere = home.run(&["keys", "revoke", &kid, "--replace", "--keys", "other"]);

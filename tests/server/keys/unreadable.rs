@@ -104,18 +104,18 @@ async fn an_unreadable_ring_is_reported_as_degraded_until_readable() {
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
     assert_eq!(server.metric(DEGRADED).await, 0.0);
     chmod(&key, 0o644);
-    let degraded = until_degraded(&server, true).await;
+    let degraded = wait_for_degraded(&server, true).await;
     assert!(degraded.starts_with("the key ring is unreadable since 20"), "{degraded}");
     assert!(degraded.contains("sealjar doctor"), "it has a hint: {degraded}");
     assert_eq!(server.metric(DEGRADED).await, 1.0);
     assert!(server.metric("sealjar_key_ring_age_seconds").await > 5.0);
     chmod(&key, 0o600);
-    until_degraded(&server, false).await;
+    wait_for_degraded(&server, false).await;
     assert_eq!(server.metric(DEGRADED).await, 0.0);
 }
 
 /// Polls `/readyz`, whose status must stay 200, until the server is degraded or not, as wanted. Returns the first degraded item.
-async fn until_degraded(server: &Server<'_>, is_degraded: bool) -> String {
+async fn wait_for_degraded(server: &Server<'_>, is_degraded: bool) -> String {
     let started = tokio::time::Instant::now();
     loop {
         let (status, body) = server.readiness().await;

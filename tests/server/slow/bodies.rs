@@ -38,7 +38,7 @@ fn trickle() -> reqwest::Body {
 /// Sends a head, and then its body byte by byte, until the server closes the connection. Returns the response.
 fn trickle_raw(address: &str, head: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
-    stream.set_read_timeout(Some(BYTE_INTERVAL)).expect("sets");
+    stream.set_read_timeout(Some(BYTE_INTERVAL)).expect("sets the option");
     let request = format!("{head}Host: {address}\r\nContent-Length: 2000\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("writes");
     let mut answer = Vec::new();

@@ -17,9 +17,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Appends the bytes that have arrived to `received`, without waiting. Returns whether the server has closed the connection. The
 /// flow-control window is not enlarged, so no more of a response body arrives.
-pub(super) fn is_closed_after(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
+pub(super) fn is_closed_after_reading(http2: &mut Http2, received: &mut Vec<u8>) -> bool {
     let stream = &mut http2.peer.stream;
-    stream.set_nonblocking(true).expect("sets");
+    stream.set_nonblocking(true).expect("sets the mode");
     let mut bytes = [0; 4096];
     loop {
         match stream.read(&mut bytes) {
@@ -52,10 +52,10 @@ async fn unread_responses_are_limited_and_their_connections_closed() {
     let home = Home::new();
     let server = home.start();
     // This client reads its responses, and then sends no more requests.
-    let mut good = Http2::connect(&server.public, 65_535);
+    let mut well_behaved = Http2::connect(&server.public, 65_535);
     for (method, path) in [("GET", "/auth/login"), ("HEAD", "/auth/login"), ("GET", "/auth/status")] {
-        let stream = good.request(method, path).expect("sends");
-        good.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
+        let stream = well_behaved.request(method, path).expect("sends");
+        well_behaved.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     }
     let before = resident_kib(&server);
     let path = format!("/auth/login?rd=/{}", "%26".repeat(128));
@@ -73,7 +73,7 @@ async fn unread_responses_are_limited_and_their_connections_closed() {
         assert!(started.elapsed() < CLOSE_TIMEOUT, "{} are still open", attackers.len());
         attackers.retain_mut(|(attacker, received)| {
             // The attacker sends PINGs, so its connection is active, but it reads no response body.
-            let is_open = attacker.ping().is_ok() && !is_closed_after(attacker, received);
+            let is_open = attacker.ping().is_ok() && !is_closed_after_reading(attacker, received);
             // If all requests of a connection were refused because of memory, no response waits on it.
             is_open && count_heads(received).1 < MAX_STREAMS as usize
         });
@@ -81,8 +81,8 @@ async fn unread_responses_are_limited_and_their_connections_closed() {
     }
     println!("{CONNECTIONS} connections took {peak} KiB, and were closed within {:?}", started.elapsed());
     assert!(peak <= 64 * 1024, "{peak} KiB");
-    good.ping().expect("the connection is open");
-    good.receive_until(|frame| frame.kind == PING);
+    well_behaved.ping().expect("the connection is open");
+    well_behaved.receive_until(|frame| frame.kind == PING);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_connection_that_only_pings_is_closed() {
         }
         assert!(started.elapsed() < RESPONSE_TIMEOUT, "the connection is still open");
     }
-    assert!(pongs > 0, "it was served until it was closed");
+    assert!(pongs > 0, "PINGs were answered until the connection was closed");
 }
 
 #[tokio::test]
@@ -125,6 +125,7 @@ async fn an_http_2_connection_in_use_outlives_the_idle_timeout() {
 
 #[tokio::test]
 async fn a_client_has_12_streams_and_a_trusted_proxy_100() {
+    /// Error code REFUSED_STREAM.
     const REFUSED: [u8; 4] = 7_u32.to_be_bytes();
     let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
@@ -153,14 +154,16 @@ async fn more_than_100_header_fields_are_431_over_http_2_too() {
     let server = home.start();
     let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
     // The client library adds one field, and over HTTP/1 the field Host as well.
-    for (client, version, more) in [(&http2, reqwest::Version::HTTP_2, 99), (client(), reqwest::Version::HTTP_11, 98)] {
+    for (client, version, max_fields) in
+        [(&http2, reqwest::Version::HTTP_2, 99), (client(), reqwest::Version::HTTP_11, 98)]
+    {
         for path in ["/auth/status", "/auth/login"] {
             let send = |fields: usize| {
                 let request = client.get(server.url(path));
                 (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
             };
             let [allowed, too_many] =
-                [send(more).await, send(more + 1).await].map(|answer| answer.expect("a response"));
+                [send(max_fields).await, send(max_fields + 1).await].map(|answer| answer.expect("a response"));
             assert_eq!(allowed.version(), version);
             assert_ne!(allowed.status(), 431, "{version:?} {path}");
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
@@ -210,7 +213,7 @@ async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     let mut attackers: Vec<_> = attackers.into_iter().map(|attacker| (attacker, Vec::new())).collect();
     let mut waiting = 0;
     until("most requests are refused or their connections closed", || {
-        attackers.retain_mut(|(attacker, received)| !is_closed_after(attacker, received));
+        attackers.retain_mut(|(attacker, received)| !is_closed_after_reading(attacker, received));
         waiting = attackers.iter().map(|(_, received)| MAX_STREAMS as usize - count_heads(received).0).sum();
         waiting <= MAX_WAITING
     });

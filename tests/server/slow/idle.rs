@@ -12,7 +12,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Sends these bytes repeatedly until the server closes the connection.
 fn until_closed(mut peer: Peer, trickled: &[u8]) {
     let started = Instant::now();
-    peer.stream.set_read_timeout(Some(IDLE_TIMEOUT / 10)).expect("sets");
+    peer.stream.set_read_timeout(Some(IDLE_TIMEOUT / 10)).expect("sets the option");
     loop {
         let outcome = peer.stream.read(&mut [0; 512]);
         let is_open = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);

@@ -13,6 +13,7 @@ pub(super) fn raise_open_file_limit() -> usize {
     limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).expect("a number of files"))
 }
 
+/// Returns the resident memory.
 pub(super) fn resident_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmRSS:")
 }
@@ -22,6 +23,7 @@ pub(super) fn peak_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmHWM:")
 }
 
+/// Returns a field of `/proc/PID/status` in KiB.
 fn memory_kib(server: &Server<'_>, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("on Linux");

@@ -1,7 +1,7 @@
 //! HTTP/2 connections of a trusted proxy, which carry the requests of many clients.
 
 use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, frame};
-use super::http2::{frames, is_closed_after};
+use super::http2::{frames, is_closed_after_reading};
 use super::{MAX_CONNECTIONS, PROXY, home_with};
 use crate::harness::until;
 
@@ -11,7 +11,7 @@ fn wait_for_responses(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<
     until("enough responses have arrived", || {
         answered.clear();
         for (index, (connection, received)) in connections.iter_mut().enumerate() {
-            assert!(!is_closed_after(connection, received));
+            assert!(!is_closed_after_reading(connection, received));
             for (kind, _, stream) in frames(received) {
                 assert_ne!(kind, GOAWAY);
                 answered.extend((kind == HEADERS).then_some((index, stream)));
