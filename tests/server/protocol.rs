@@ -32,10 +32,12 @@ fn status_of(server: &Server<'_>, headers: &[&[u8]]) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
 }
 
+/// Returns the `Host` line of the server.
 fn host(server: &Server<'_>) -> Vec<u8> {
     format!("Host: {}", server.public).into_bytes()
 }
 
+/// Returns the `Cookie` line with a session.
 fn cookie(session: &Session) -> Vec<u8> {
     format!("Cookie: {}", session.cookie()).into_bytes()
 }
@@ -44,15 +46,15 @@ fn cookie(session: &Session) -> Vec<u8> {
 async fn a_request_names_exactly_one_host_that_is_served() {
     let home = Home::new();
     let server = home.start();
-    let good = host(&server);
+    let host_line = host(&server);
     let session = cookie(&server.login("alice").await);
     let port = server.public.rsplit_once(':').expect("a port").1;
     let localhost = format!("hOST: LocalHost:{port}").into_bytes();
     let cases: [(&[&[u8]], u16); 7] = [
-        (&[&good, &session], 200),
+        (&[&host_line, &session], 200),
         (&[&localhost, &session], 401),
         (&[&session], 400),
-        (&[&good, &good, &session], 400),
+        (&[&host_line, &host_line, &session], 400),
         (&[b"Host: evil.example", &session], 421),
         (&[b"Host: ", &session], 421),
         (&[b"Host: 127.0.0.1", &session], 421),
@@ -93,24 +95,24 @@ async fn a_target_that_is_a_whole_url_is_refused() {
 async fn finds_the_session_among_other_cookies_in_any_fields() {
     let home = Home::new();
     let server = home.start();
-    let good = host(&server);
+    let host_line = host(&server);
     let session = server.login("alice").await;
-    let ours = session.cookie().into_bytes();
+    let our_cookie = session.cookie().into_bytes();
     let other_cookies = "a=0123456789; ".repeat(600).into_bytes();
     let cases: [Vec<Vec<u8>>; 6] = [
-        vec![[b"Cookie: ".as_slice(), &ours].concat()],
-        vec![[b"Cookie: x=\xff\xfe; ".as_slice(), &ours, b";y=\x80"].concat()],
-        vec![b"Cookie: a=1".to_vec(), [b"cookie: ".as_slice(), &ours].concat(), b"Cookie: b=2".to_vec()],
-        vec![[b"Cookie: ".as_slice(), &other_cookies, &ours, b"; ", &other_cookies].concat()],
-        vec![[b"Cookie: __Host-sealjar=bad; ".as_slice(), &ours].concat()],
-        vec![b"Cookie: __Host-sealjar=".to_vec(), [b"Cookie: ;;; ".as_slice(), &ours].concat()],
+        vec![[b"Cookie: ".as_slice(), &our_cookie].concat()],
+        vec![[b"Cookie: x=\xff\xfe; ".as_slice(), &our_cookie, b";y=\x80"].concat()],
+        vec![b"Cookie: a=1".to_vec(), [b"cookie: ".as_slice(), &our_cookie].concat(), b"Cookie: b=2".to_vec()],
+        vec![[b"Cookie: ".as_slice(), &other_cookies, &our_cookie, b"; ", &other_cookies].concat()],
+        vec![[b"Cookie: __Host-sealjar=bad; ".as_slice(), &our_cookie].concat()],
+        vec![b"Cookie: __Host-sealjar=".to_vec(), [b"Cookie: ;;; ".as_slice(), &our_cookie].concat()],
     ];
     for lines in cases {
-        let headers: Vec<&[u8]> = [good.as_slice()].into_iter().chain(lines.iter().map(Vec::as_slice)).collect();
+        let headers: Vec<&[u8]> = [host_line.as_slice()].into_iter().chain(lines.iter().map(Vec::as_slice)).collect();
         assert_eq!(status_of(&server, &headers), 200, "{:.120}", text(&lines.concat()));
     }
     let encoded = session.cookie().replace("__Host", "__%48ost");
-    assert_eq!(status_of(&server, &[&good, format!("Cookie: {encoded}").as_bytes()]), 401);
+    assert_eq!(status_of(&server, &[&host_line, format!("Cookie: {encoded}").as_bytes()]), 401);
 }
 
 #[tokio::test]
@@ -132,11 +134,11 @@ async fn speaks_cleartext_http_2_with_cookies_split_over_fields() {
 async fn refuses_a_head_or_body_over_its_limit_and_keeps_serving() {
     let home = Home::new();
     let server = home.start();
-    let good = host(&server);
+    let host_line = host(&server);
     let huge = [b"X: ".as_slice(), &vec![b'x'; 100_000]].concat();
-    assert_eq!(status_of(&server, &[&good, &huge]), 431);
+    assert_eq!(status_of(&server, &[&host_line, &huge]), 431);
     let many: Vec<&[u8]> =
-        std::iter::once(good.as_slice()).chain(std::iter::repeat_n(b"X: y".as_slice(), 200)).collect();
+        std::iter::once(host_line.as_slice()).chain(std::iter::repeat_n(b"X: y".as_slice(), 200)).collect();
     assert_eq!(status_of(&server, &many), 431);
     let chunk = format!("{:x}\r\n{}\r\n", 40_000, "x".repeat(40_000));
     let chunked = format!(
@@ -150,8 +152,8 @@ async fn refuses_a_head_or_body_over_its_limit_and_keeps_serving() {
     assert_eq!(server.status(&session).await, "200");
 }
 
-/// With `Expect: 100-continue`, a client may not send its body after a final response ([RFC 9110 section 10.1.1]). The connection
-/// is closed, because otherwise the next request would be read as the body.
+/// With `Expect: 100-continue`, a client need not send its body after a final response ([RFC 9110 section 10.1.1]). The server
+/// closes the connection, because otherwise it would read the next request as the body.
 ///
 /// [RFC 9110 section 10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
 #[tokio::test]
@@ -195,9 +197,9 @@ async fn a_body_that_no_handler_reads_leaves_the_connection_open() {
 async fn a_refused_request_may_send_the_rest_of_its_body() {
     let home = Home::new();
     let server = home.start();
-    let good = format!("Host: {}", server.public);
+    let host_line = format!("Host: {}", server.public);
     let json = "Content-Type: application/json";
-    let style_request = format!("GET /auth/style.css HTTP/1.1\r\n{good}\r\nConnection: close\r\n\r\n");
+    let style_request = format!("GET /auth/style.css HTTP/1.1\r\n{host_line}\r\nConnection: close\r\n\r\n");
     let check = |request: &str, fields: &[&str], sent: &str, rest: &str, status: &str| {
         let head = format!("{request} HTTP/1.1\r\n{}\r\n\r\n{sent}", fields.join("\r\n"));
         let (mut stream, answer) = send_and_read_status(&server.public, head.as_bytes());
@@ -208,21 +210,21 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
         assert!(answers.contains("\r\ncontent-type: text/css"), "{request} {fields:?}: {answers}");
     };
     for (request, fields, length, status) in [
-        ("POST /nothing", &[good.as_str()] as &[&str], 100_000, "404"),
-        ("POST /nothing", &[&good, "Expect: something-else"], 100_000, "404"),
-        ("POST /auth/login", &[&good, json], 100_000, "413"),
-        ("GET /auth/login", &[&good], 100_000, "413"),
+        ("POST /nothing", &[host_line.as_str()] as &[&str], 100_000, "404"),
+        ("POST /nothing", &[&host_line, "Expect: something-else"], 100_000, "404"),
+        ("POST /auth/login", &[&host_line, json], 100_000, "413"),
+        ("GET /auth/login", &[&host_line], 100_000, "413"),
         ("POST /auth/login", &["Host: evil.example", json], 100_000, "421"),
-        ("POST /auth/logout", &[&good, "Sec-Fetch-Site: cross-site"], 9, "403"),
-        ("POST /auth/login", &[&good, "Content-Type: text/plain"], 9, "415"),
-        ("GET /auth/login", &[&good], 9, "200"),
+        ("POST /auth/logout", &[&host_line, "Sec-Fetch-Site: cross-site"], 9, "403"),
+        ("POST /auth/login", &[&host_line, "Content-Type: text/plain"], 9, "415"),
+        ("GET /auth/login", &[&host_line], 9, "200"),
     ] {
         let content_length = format!("Content-Length: {length}");
         let fields = [fields, &[&content_length]].concat();
         check(request, &fields, "", &"x".repeat(length), status);
     }
     let half = format!("9c40\r\n{}\r\n", "x".repeat(40_000));
-    let fields = [&good, json, "Transfer-Encoding: chunked"];
+    let fields = [&host_line, json, "Transfer-Encoding: chunked"];
     let rest = format!("{half}0\r\n\r\n");
     check("POST /auth/login", &fields, &half, &rest, "413");
 

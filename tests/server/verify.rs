@@ -3,7 +3,9 @@
 use crate::doctor::doctor;
 use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
 
+/// `Host` field of a verification request.
 const HOST: (&str, &str) = ("host", "app.example.com");
+/// Host that the client requested from the proxy.
 const APP: (&str, &str) = ("x-forwarded-host", "app.example.com");
 
 fn home_behind_proxy() -> Home {
