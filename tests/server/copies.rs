@@ -217,7 +217,7 @@ async fn a_reload_turns_detection_off_and_on_again() {
         std::fs::write(home.path("sealjar.toml"), text).expect("writes");
     };
     let wait_for_reload = |server: &mut Server<'_>| {
-        assert_eq!(server.wait_for("the configuration wait_for_reload")["settings"], "session.copy_detection");
+        assert_eq!(server.wait_for("the configuration changed")["settings"], "session.copy_detection");
     };
     write(false);
     let mut server = home.start_with(&["--config", "sealjar.toml"], &faketime("+0s", &home));
