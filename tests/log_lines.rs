@@ -46,7 +46,11 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("audit.rs", "a key was revoked", Operator),
     ("audit.rs", "a key is gone", Operator),
     ("audit.rs", "a command changed something", Operator),
-    ("account/password/checker.rs", "password threads run at ordinary priority", Operator),
+    (
+        "account/password/checker.rs",
+        "cannot lower the priority of the password threads; they run at normal priority",
+        Operator,
+    ),
     ("cli/serve.rs", "the server ended with an error", Operator),
     ("cli/serve.rs", "nobody can sign in yet", Operator),
     ("cli/serve.rs", "the password file of PostgreSQL is not used", Operator),
