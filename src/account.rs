@@ -1,7 +1,7 @@
 //! The fields of an account, each parsed into a type that can only hold a valid value.
 //!
-//! The submodule [`credentials`] parses request bodies that contain passwords. The submodule `password` hashes and checks passwords.
-//! Used by `store` (account records), `http` (login) and `cli` (`sealjar users`).
+//! The submodule [`credentials`] parses request bodies that contain passwords. The submodule `password` hashes and
+//! checks passwords. Used by `store` (account records), `http` (login) and `cli` (`sealjar users`).
 
 pub mod credentials;
 #[cfg(feature = "server")]
@@ -197,10 +197,10 @@ impl From<BadPassword> for BadField {
 
 /// A password in the normalised form that is hashed and compared. It is zeroed when dropped, and never printed.
 ///
-/// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with different space
-/// characters. So every space character is replaced by U+0020, and the text is then normalised to NFC. This is the profile
-/// `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2), except that no character is
-/// forbidden.
+/// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with
+/// different space characters. So every space character is replaced by U+0020, and the text is then normalised to NFC.
+/// This is the profile `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2),
+/// except that no character is forbidden.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
@@ -282,8 +282,8 @@ pub struct Profile {
     pub roles: Roles,
 }
 
-/// Returns a random subject (128 bits) for a new account. If an account is deleted and created again with the same name, it gets a
-/// different subject.
+/// Returns a random subject (128 bits) for a new account. If an account is deleted and created again with the same
+/// name, it gets a different subject.
 pub fn new_subject() -> String {
     URL_SAFE_NO_PAD.encode(id::random::<16>())
 }

@@ -2,11 +2,11 @@
 //!
 //! * login: `login`, `password`, and optionally `remember`;
 //! * step-up authentication: `password`;
-//! * change of the password: `old_password`, `new_password`, and optionally `new_password_again`. Without a session also `login`, and
-//!   optionally `remember`.
+//! * change of the password: `old_password`, `new_password`, and optionally `new_password_again`. Without a session
+//!   also `login`, and optionally `remember`.
 //!
-//! The fields `csrf_token` and `rd` of Sealjar's own forms are also accepted. A body with any other field is refused. The text of a
-//! password never appears in an error.
+//! The fields `csrf_token` and `rd` of Sealjar's own forms are also accepted. A body with any other field is refused.
+//! The text of a password never appears in an error.
 
 use std::fmt;
 
@@ -201,9 +201,9 @@ pub(crate) struct PasswordChangeBody {
     _rd: Option<String>,
 }
 
-/// Parses a login name after removing spaces and tabs at both ends: the keyboards of phones append a space to a word that they
-/// complete. No login name contains a space or tab, so the result cannot be the name of another account. All later code, including
-/// the rate limits, gets only the trimmed name.
+/// Parses a login name after removing spaces and tabs at both ends: the keyboards of phones append a space to a word
+/// that they complete. No login name contains a space or tab, so the result cannot be the name of another account. All
+/// later code, including the rate limits, gets only the trimmed name.
 fn parse_login_name(text: &str) -> Result<LoginName, BadBody> {
     text.trim_matches([' ', '\t']).parse().map_err(|_| BadBody::LoginName)
 }

@@ -1,10 +1,10 @@
 //! Hashes and checks passwords with Argon2id ([RFC 9106](https://www.rfc-editor.org/rfc/rfc9106)).
 //!
-//! * **Equal time.** The check of a wrong password, of an unknown account and of a disabled account take the same time, so that the
-//!   time does not reveal which accounts exist. A stored hash that is weaker than the configured cost, or costs more than twice as
-//!   much, is replaced at the next login. If the check of a weaker hash fails, it continues until it has taken as long as a hash of
-//!   the configured cost. That time is measured and not computed: a smaller memory fits the CPU caches better, so each of its blocks
-//!   takes less time.
+//! * **Equal time.** The check of a wrong password, of an unknown account and of a disabled account take the same time,
+//!   so that the time does not reveal which accounts exist. A stored hash that is weaker than the configured cost, or
+//!   costs more than twice as much, is replaced at the next login. If the check of a weaker hash fails, it continues
+//!   until it has taken as long as a hash of the configured cost. That time is measured and not computed: a smaller
+//!   memory fits the CPU caches better, so each of its blocks takes less time.
 //! * **Bounded cost.** The cost parameters of a stored hash are checked before they are used: `m=4294967295` (4 TiB of memory) is
 //!   valid syntax.
 //!
@@ -53,8 +53,9 @@ impl Argon2id {
         Self { cost, memory: Memory::default(), hash_times: [Duration::ZERO; 16], hash_count: 0, read_count: 0 }
     }
 
-    /// Sets the memory for the next hashes. Allocates more if it is too small for the configured cost or for `stored`, so that the
-    /// measured time of a check does not include the allocation. The first call also measures the time of one hash.
+    /// Sets the memory for the next hashes. Allocates more if it is too small for the configured cost or for `stored`,
+    /// so that the measured time of a check does not include the allocation. The first call also measures the time of
+    /// one hash.
     fn prepare(&mut self, memory: Memory, stored: Option<Cost>) -> Result<(), OutOfMemory> {
         self.memory = memory;
         self.memory.reserve(self.cost.blocks().max(stored.map_or(0, Cost::blocks)))?;
@@ -104,8 +105,8 @@ impl Argon2id {
         Verdict::Accepted { rehashed: cost.is_replaced_by(self.cost).then(|| self.hash(password)) }
     }
 
-    /// Returns one of the measured hash times, a different one at each call. So the extended checks have the same distribution of times
-    /// as ordinary checks.
+    /// Returns one of the measured hash times, a different one at each call. So the extended checks have the same
+    /// distribution of times as ordinary checks.
     fn next_hash_time(&mut self) -> Duration {
         self.read_count = self.read_count.wrapping_add(1);
         self.hash_times[self.read_count % self.hash_times.len()]

@@ -1,7 +1,7 @@
 //! Proposes a cost for which a hash takes about a given time on this machine, for `sealjar users calibrate`.
 //!
-//! The cost uses as much memory as allowed first, and more passes second
-//! ([RFC 9106 section 4](https://www.rfc-editor.org/rfc/rfc9106#section-4)). It is never lower than OWASP recommends, even on a slow
+//! The cost uses as much memory as allowed first, and more passes second ([RFC 9106 section
+//! 4](https://www.rfc-editor.org/rfc/rfc9106#section-4)). It is never lower than OWASP recommends, even on a slow
 //! machine.
 
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::Cost;
 /// Minimum cost that is proposed: one of OWASP's recommendations.
 const MIN_COST: Cost = Cost { memory_kib: 19_456, passes: 2, lanes: 1 };
 
-/// Returns the cost of a hash that takes about `target` with at most `max_memory_kib`, and the measured time of such a hash. `measure`
-/// computes one hash and returns its time.
+/// Returns the cost of a hash that takes about `target` with at most `max_memory_kib`, and the measured time of such a
+/// hash. `measure` computes one hash and returns its time.
 pub(crate) fn propose(
     target: Duration,
     max_memory_kib: u32,

@@ -1,8 +1,9 @@
 //! Threads that check and hash passwords.
 //!
-//! Hashing is the only slow operation that an unauthenticated client can cause. A fixed number of threads does it, at low priority.
-//! The [`queue`] of jobs is short; if it is full, the result is [`Overloaded`]. The number of threads limits the concurrent work: if a
-//! client disconnects, its thread still finishes the hash before it takes the next job.
+//! Hashing is the only slow operation that an unauthenticated client can cause. A fixed number of threads does it, at
+//! low priority. The [`queue`] of jobs is short; if it is full, the result is [`Overloaded`]. The number of threads
+//! limits the concurrent work: if a client disconnects, its thread still finishes the hash before it takes the next
+//! job.
 //!
 //! A thread takes memory from a [`FreeList`] for each job. The memory is freed after [`IDLE_MEMORY_TIMEOUT`] without a job.
 //!
@@ -30,8 +31,8 @@ pub(crate) use queue::Overloaded;
 use queue::{Lane, Next, Queue};
 use spare_memory::SpareMemory;
 
-/// Niceness of the threads ([nice(2)](https://man7.org/linux/man-pages/man2/nice.2.html)). It is above the default 0, so that logins do
-/// not slow down requests that only check a session.
+/// Niceness of the threads ([nice(2)](https://man7.org/linux/man-pages/man2/nice.2.html)). It is above the default 0,
+/// so that logins do not slow down requests that only check a session.
 pub(crate) const NICENESS: i32 = 10;
 
 /// Time after which unused memory is freed.
@@ -95,8 +96,8 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Starts the threads. `queue` is the capacity for each [`Lane`]. The part of `budget_kib` that the threads do not need is lent for
-    /// checks of stored hashes whose memory is larger than the configured one.
+    /// Starts the threads. `queue` is the capacity for each [`Lane`]. The part of `budget_kib` that the threads do not
+    /// need is lent for checks of stored hashes whose memory is larger than the configured one.
     pub(crate) fn start(cost: Cost, threads: u32, queue: usize, budget_kib: u32) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
         for number in 0..threads {
@@ -117,8 +118,8 @@ impl Checker {
         self.shared.jobs.waiting()
     }
 
-    /// Checks a password against a stored hash. Without a stored hash (an unknown account), it checks a random hash that matches no
-    /// password, which takes the same time.
+    /// Checks a password against a stored hash. Without a stored hash (an unknown account), it checks a random hash
+    /// that matches no password, which takes the same time.
     pub(crate) async fn verify(
         &self,
         lane: Lane,
@@ -131,8 +132,8 @@ impl Checker {
         verdict.await.unwrap_or(Err(NotDone::Failed))
     }
 
-    /// Hashes a new password, unless it is too common. The job counts as that of a known client, because the client has just sent the
-    /// correct old password.
+    /// Hashes a new password, unless it is too common. The job counts as that of a known client, because the client has
+    /// just sent the correct old password.
     pub(crate) async fn hash_new(
         &self,
         password: Password,
@@ -210,8 +211,9 @@ fn run_thread(shared: &Shared) {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "cannot lower the priority of the password threads; they run at normal priority");
     }
-    // A panic drops the job with its sender, so the caller gets `NotDone::Failed`. The panic hook logs the panic. Everything that the
-    // job may have left in an inconsistent state is dropped and recreated: the memory, the decoy, and the measured hash times.
+    // A panic drops the job with its sender, so the caller gets `NotDone::Failed`. The panic hook logs the panic.
+    // Everything that the job may have left in an inconsistent state is dropped and recreated: the memory, the decoy,
+    // and the measured hash times.
     while catch_unwind(AssertUnwindSafe(|| do_jobs(shared))).is_err() {}
 }
 
@@ -220,7 +222,8 @@ fn do_jobs(shared: &Shared) {
     let mut argon2id = Argon2id::new(shared.budget.cost);
     let decoy = decoy(shared.budget.cost);
     while let Some(job) = shared.next_job() {
-        // A job whose client has disconnected is skipped. The client may also disconnect during the work, so errors of `send` are ignored.
+        // A job whose client has disconnected is skipped. The client may also disconnect during the work, so errors of
+        // `send` are ignored.
         match job {
             Job::Verify { password, stored, may_sign_in, reply } if !reply.is_closed() => {
                 let stored = stored.as_deref().unwrap_or(&decoy);
@@ -238,8 +241,8 @@ fn do_jobs(shared: &Shared) {
     }
 }
 
-/// Runs `work`, and records its time in the metrics. `in_progress` is the number of jobs in progress; a guard decrements it even if
-/// `work` panics.
+/// Runs `work`, and records its time in the metrics. `in_progress` is the number of jobs in progress; a guard
+/// decrements it even if `work` panics.
 fn measured<T>(in_progress: &AtomicU64, work: impl FnOnce() -> T) -> T {
     struct InProgress<'a>(&'a AtomicU64);
     impl Drop for InProgress<'_> {

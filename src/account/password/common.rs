@@ -1,14 +1,15 @@
-//! Refuses new passwords that are common
-//! ([NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver)): leaked passwords, words, names,
-//! rows of keys on the keyboard, repetitions, years, and the names of the account itself. No mix of character types is required.
+//! Refuses new passwords that are common ([NIST SP 800-63B-4 section
+//! 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver)): leaked passwords, words, names, rows of keys
+//! on the keyboard, repetitions, years, and the names of the account itself. No mix of character types is required.
 //!
 //! The number of guesses that an attacker needs is estimated with [zxcvbn](https://docs.rs/zxcvbn).
 //!
 //! * Digits and punctuation that are added at the start and end of a common password do not make it acceptable. There is one
 //!   exception: the added characters alone would be an acceptable password.
-//! * The time is bounded, because this runs on the threads that hash. zxcvbn tries every combination of the letters that digits and
-//!   punctuation can replace ("4" for "a"), on every part of the text, with every word of the account. So this module limits the
-//!   number of combinations, the length of the text, and the number and length of those words.
+//! * The time is bounded, because this runs on the threads that hash. zxcvbn tries every combination of the letters
+//!   that digits and punctuation can replace ("4" for "a"), on every part of the text, with every word of the account.
+//!   So this module limits the number of combinations, the length of the text, and the number and length of those
+//!   words.
 
 use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
@@ -21,16 +22,16 @@ const MIN_GUESSES: u64 = 10_000;
 const MAX_ESTIMATED_CHARS: usize = 40;
 /// Maximum number of combinations of substitutions that zxcvbn may try.
 const MAX_COMBINATIONS: usize = 32;
-/// Maximum number of the account's words that are given to zxcvbn. A password that is equal to a word is found without zxcvbn, among
-/// all words.
+/// Maximum number of the account's words that are given to zxcvbn. A password that is equal to a word is found without
+/// zxcvbn, among all words.
 const MAX_ACCOUNT_WORDS: usize = 8;
 /// Maximum number of characters of a word that is given to zxcvbn. With longer words, integers in zxcvbn could overflow.
 const MAX_ACCOUNT_WORD_CHARS: usize = 24;
-/// Minimum number of characters of a word of the account. A password that consists of such a word, and of digits and punctuation before
-/// or after it, is refused.
+/// Minimum number of characters of a word of the account. A password that consists of such a word, and of digits and
+/// punctuation before or after it, is refused.
 const MIN_ACCOUNT_WORD_CHARS: usize = 3;
-/// Minimum number of characters of a stem (the password without added digits and punctuation) that is compared with other words. Many
-/// shorter texts are in one of the lists, so random passwords would be refused.
+/// Minimum number of characters of a stem (the password without added digits and punctuation) that is compared with
+/// other words. Many shorter texts are in one of the lists, so random passwords would be refused.
 const MIN_STEM_CHARS: usize = 4;
 
 /// Letters, each with the symbols that zxcvbn also reads as this letter.
@@ -138,16 +139,16 @@ fn repeated_unit(text: &str) -> &str {
     lengths.find(is_period).map_or(text, |length| &text[..length])
 }
 
-/// Returns an upper bound of the number of combinations that zxcvbn tries. For each letter, zxcvbn selects one of its symbols in the
-/// text. A symbol that can replace two letters counts twice.
+/// Returns an upper bound of the number of combinations that zxcvbn tries. For each letter, zxcvbn selects one of its
+/// symbols in the text. A symbol that can replace two letters counts twice.
 fn combinations(text: &str) -> usize {
     let letters = |c: char| SUBSTITUTIONS.iter().filter(|(_, symbols)| symbols.contains(c)).count();
     let choices = |symbols: &str| symbols.chars().filter(|c| text.contains(*c)).map(letters).sum::<usize>().max(1);
     SUBSTITUTIONS.iter().map(|(_, symbols)| choices(symbols)).product()
 }
 
-/// Replaces each symbol by the first letter that it can stand for. Digits stay, so that years and rows of keys are recognised: all ten
-/// digits together have at most [`MAX_COMBINATIONS`] combinations.
+/// Replaces each symbol by the first letter that it can stand for. Digits stay, so that years and rows of keys are
+/// recognised: all ten digits together have at most [`MAX_COMBINATIONS`] combinations.
 fn with_letters_for_symbols(text: &str) -> Zeroizing<String> {
     let letter =
         |c: char| SUBSTITUTIONS.iter().find(|(_, symbols)| symbols.contains(c)).map_or(c, |(letter, _)| *letter);

@@ -18,9 +18,9 @@ pub(crate) struct Cost {
 impl Cost {
     /// Minimum memory that a configuration may set. It is the smallest memory among OWASP's recommendations.
     pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
-    /// Recommendations of the
-    /// [OWASP cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id): pairs of memory
-    /// in KiB and number of passes. All have about the same strength.
+    /// Recommendations of the [OWASP cheat
+    /// sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id): pairs of
+    /// memory in KiB and number of passes. All have about the same strength.
     const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::LEAST_MEMORY_KIB, 5)];
     /// Maximum memory of a stored hash. A higher value is a mistake, or an attack by somebody who can write to the database.
     pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
@@ -70,8 +70,9 @@ impl Cost {
         self.work() > other.work()
     }
 
-    /// Returns whether a stored hash of this cost is replaced at the next successful login by a hash of the configured cost. It is
-    /// replaced if it is weaker, or if its check takes so long that the time of a login reveals that the account exists.
+    /// Returns whether a stored hash of this cost is replaced at the next successful login by a hash of the configured
+    /// cost. It is replaced if it is weaker, or if its check takes so long that the time of a login reveals that the
+    /// account exists.
     pub(crate) fn is_replaced_by(self, configured: Self) -> bool {
         self.is_weaker_than(configured) || self.work() > Self::MAX_WORK_RATIO * configured.work()
     }
@@ -86,8 +87,8 @@ impl Cost {
     }
 }
 
-/// The memory for hashing. Each thread has memory for the configured cost. The rest is lent to threads that check a stored hash which
-/// needs more memory.
+/// The memory for hashing. Each thread has memory for the configured cost. The rest is lent to threads that check a
+/// stored hash which needs more memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// Configured cost.

@@ -1,9 +1,10 @@
 //! The working memory of Argon2: 19 MiB for each hash, with the default cost.
 //!
-//! It is allocated when a hash needs it, and freed after a period without use. Freed memory must be returned to the kernel, but glibc
-//! keeps freed allocations of up to 32 MiB for later use
-//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). So each allocation is larger than that. Only the part
-//! that a hash needs is written; the rest is address space, and the kernel provides no memory for it.
+//! It is allocated when a hash needs it, and freed after a period without use. Freed memory must be returned to the
+//! kernel, but glibc keeps freed allocations of up to 32 MiB for later use
+//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). So each allocation is larger than
+//! that. Only the part that a hash needs is written; the rest is address space, and the kernel provides no memory for
+//! it.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,8 +36,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Returns this many blocks. Allocates them if [`Self::reserve`] has not. If that allocation fails, the process aborts, as with every
-    /// infallible allocation in Rust.
+    /// Returns this many blocks. Allocates them if [`Self::reserve`] has not. If that allocation fails, the process
+    /// aborts, as with every infallible allocation in Rust.
     pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
             self.0 = Vec::with_capacity(count.max(MIN_RESERVED_BLOCKS));
@@ -46,8 +47,8 @@ impl Memory {
     }
 }
 
-/// A free list of memory that no hash uses at the moment. The memory that was used most recently is reused first, so that the rest stays
-/// unused and is freed. The process keeps only as much memory as concurrent hashes need.
+/// A free list of memory that no hash uses at the moment. The memory that was used most recently is reused first, so
+/// that the rest stays unused and is freed. The process keeps only as much memory as concurrent hashes need.
 pub(super) struct FreeList {
     unused: Mutex<Vec<Unused>>,
     /// Maximum size of memory in the list. Larger memory, for a stored hash of higher cost, is freed after its use.

@@ -1,7 +1,7 @@
 //! The queue of jobs for the password threads, with two priority classes ([`Lane`]) that have separate, bounded queues.
 //!
-//! Jobs of clients that are known to the account are taken first. So unknown clients that fill their queue cannot prevent the login of a
-//! user from a known network.
+//! Jobs of clients that are known to the account are taken first. So unknown clients that fill their queue cannot
+//! prevent the login of a user from a known network.
 
 use std::collections::VecDeque;
 use std::fmt;

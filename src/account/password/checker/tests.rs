@@ -10,7 +10,7 @@ fn password(text: &str) -> Password {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_an_error_and_a_slot_is_kept_until_take_job() {
+async fn a_full_queue_is_an_error_and_a_slot_is_kept_until_taken() {
     let checker = Checker { shared: Arc::new(Shared::new(1, Budget::new(CHEAP, 0, 0))), threads: 0 };
     let verify = || checker.verify(Lane::Strange, password("x"), None, true);
     let take_job = || {
