@@ -118,7 +118,7 @@ impl Reload {
         let read = move || -> Result<(Values, Change), ConfigError> {
             let (layers, new) = origins.read()?;
             new.parse(&layers)?;
-            Ok((new.values(), config.changed_to(&new, &layers)?))
+            Ok((new.values(), config.change_to(&new, &layers)?))
         };
         let read = tokio::task::spawn_blocking(read).await.expect("reading the configuration does not panic");
         let current = Some(read.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
@@ -157,7 +157,7 @@ impl Reload {
 
     /// Applies a valid configuration. Nothing here can fail, so either all changes take effect or none.
     fn apply(&mut self, values: Values, change: Change) {
-        let Change { config, settings, applied, waiting } = change;
+        let Change { config, settings, applied, needs_restart } = change;
         if !applied.is_empty() {
             let app = self.app_handle.hold();
             app.throttle.limit_to(settings.throttle);
@@ -177,7 +177,7 @@ impl Reload {
             );
         }
         // Each setting that waits for a restart is logged once, and not at every reload.
-        for name in waiting.iter().filter(|name| values[*name] != self.last_valid[*name]) {
+        for name in needs_restart.iter().filter(|name| values[*name] != self.last_valid[*name]) {
             tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");
         }
         self.last_valid = values;
