@@ -79,6 +79,7 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     // The handler of SIGHUP is installed first. Without a handler, SIGHUP would end the process during the start.
     let hangups = signal(SignalKind::hangup())?;
+    // Load everything that the server needs before the first request. An error here prevents the start.
     let pages = Pages::open(&settings.pages, settings.sites.plain_http())?;
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await?;
@@ -92,6 +93,7 @@ pub(crate) async fn serve(
     let admin = Listener::open("http.admin_listen", &settings.admin_listen, mode, &mut inherited)?;
     inherited.warn_of_unused();
 
+    // Build the parts that requests share, and the app.
     let max_connections = descriptors::raise_limit(settings.max_connections);
     let idle_timeout = settings.idle_timeout;
     let connections = Connections::new(max_connections, idle_timeout, settings.trusted_proxies.clone());
@@ -119,6 +121,7 @@ pub(crate) async fn serve(
     // If the revocation log refuses a key, the key ring is read again, so that the change is reported.
     let key_directory = app.key_directory.clone();
     let on_key_refused = move || key_directory.ask();
+    // Start the background tasks.
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),
         tokio::spawn(node_reports::follow(app.node_reports.clone(), store.clone())),
@@ -127,6 +130,7 @@ pub(crate) async fn serve(
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     let reporting = Reporting::start(app.clone(), settings.load().node_name.clone(), ring_changed);
+    // Start to serve.
     let public_address = public.address.clone();
     let admin_address = admin.address.clone();
     let public = public.start(connections, tls.clone(), http::public(handle.clone()))?;

@@ -96,7 +96,7 @@ impl Credentials {
     /// # Errors
     /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let SignInBody { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
+        let SignInBody { login, password, remember, .. } = parse_fields(media_type, body, Self::FIELDS)?;
         let login_name = parse_login_name(&login)?;
         Ok(Self { login_name, password: bounded_password(password)?, remember })
     }
@@ -104,14 +104,14 @@ impl Credentials {
 
 impl Reauthentication {
     /// Expected fields, for the error message.
-    const FIELDS: &str = "the only field must be password (string)";
+    const FIELDS: &str = "the body must have only the field password (string)";
 
     /// Parses the body of a step-up request.
     ///
     /// # Errors
     /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let StepUpBody { password, .. } = fields(media_type, body, Self::FIELDS)?;
+        let StepUpBody { password, .. } = parse_fields(media_type, body, Self::FIELDS)?;
         Ok(Self { password: bounded_password(password)? })
     }
 }
@@ -126,7 +126,7 @@ impl PasswordChange {
     /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
         let PasswordChangeBody { login, old_password, new_password, new_password_again, remember, .. } =
-            fields(media_type, body, Self::FIELDS)?;
+            parse_fields(media_type, body, Self::FIELDS)?;
         let login_name = login.as_deref().map(|login| parse_login_name(login)).transpose()?;
         let old_password = bounded_password(old_password)?;
         let new_password = Password::new(new_password);
@@ -215,7 +215,7 @@ fn bounded_password(password: Zeroizing<String>) -> Result<Password, BadBody> {
 }
 
 /// Deserializes a body. `expected` describes the fields in the error.
-fn fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
+fn parse_fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
     match media_type {
         MediaType::Json => parse_json(body, expected),
         MediaType::Form => serde_urlencoded::from_bytes(body).map_err(|_| BadBody::Fields(expected)),

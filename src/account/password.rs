@@ -1,6 +1,6 @@
 //! Hashes and checks passwords with Argon2id ([RFC 9106](https://www.rfc-editor.org/rfc/rfc9106)).
 //!
-//! * **Equal time.** The check of a wrong password, of an unknown account and of a disabled account take the same time,
+//! * **Equal time.** The checks of a wrong password, of an unknown account and of a disabled account take the same time,
 //!   so that the time does not reveal which accounts exist. A stored hash that is weaker than the configured cost, or
 //!   costs more than twice as much, is replaced at the next login. If the check of a weaker hash fails, it continues
 //!   until it has taken as long as a hash of the configured cost. That time is measured and not computed: a smaller
@@ -83,8 +83,8 @@ impl Argon2id {
 
     /// Compares a password with a stored hash. `may_sign_in` is false for an account that may not log in, even with the right
     /// password. `stored` is `None` for a hash that cannot be checked; this takes the time of a hash of the configured cost.
-    fn verify(&mut self, password: &Password, stored: Option<&Stored>, may_sign_in: bool) -> Verdict {
-        let Some(Stored { cost, salt, output: expected }) = stored else {
+    fn verify(&mut self, password: &Password, stored: Option<&StoredHash>, may_sign_in: bool) -> Verdict {
+        let Some(StoredHash { cost, salt, output: expected }) = stored else {
             self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
             return Verdict::Unusable;
         };
@@ -128,13 +128,13 @@ impl Argon2id {
 }
 
 /// A parsed stored hash with a supported algorithm and a cost within the limits.
-struct Stored {
+struct StoredHash {
     cost: Cost,
     salt: Vec<u8>,
     output: Vec<u8>,
 }
 
-impl Stored {
+impl StoredHash {
     /// Parses a PHC string. Returns `None` if its algorithm or parameters are not supported, or if its cost is too high.
     fn parse(phc: &str) -> Option<Self> {
         let hash = PasswordHash::new(phc).ok()?;
@@ -153,7 +153,7 @@ impl Stored {
 
 /// Returns the cost of checking a stored hash, or `None` if the hash is not supported by any server.
 pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
-    Stored::parse(phc).map(|stored| stored.cost)
+    StoredHash::parse(phc).map(|stored| stored.cost)
 }
 
 /// Result of the check of a password.
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn check(cost: Cost, text: &str, stored: &str, may_sign_in: bool) -> Verdict {
-        Argon2id::new(cost).verify(&password(text), Stored::parse(stored).as_ref(), may_sign_in)
+        Argon2id::new(cost).verify(&password(text), StoredHash::parse(stored).as_ref(), may_sign_in)
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
     fn a_failed_check_of_a_weaker_hash_takes_the_full_time() {
         let full = Cost { memory_kib: 8_192, passes: 2, lanes: 1 };
         let weak =
-            Stored::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
+            StoredHash::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
         let mut argon2id = Argon2id::new(full);
         argon2id.prepare(Memory::default(), Some(weak.cost)).expect("memory is allocated");
         let full_time = argon2id.hash_times[0];
@@ -251,7 +251,7 @@ mod tests {
         let phc_with = |parameters: &str| {
             format!("$argon2id$v=19${parameters}$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         };
-        assert!(Stored::parse(&phc_with("m=19456,t=2,p=1")).is_some());
+        assert!(StoredHash::parse(&phc_with("m=19456,t=2,p=1")).is_some());
         for parameters in [
             "m=4294967295,t=1,p=1",
             "m=19456,t=4294967295,p=1",
@@ -260,14 +260,14 @@ mod tests {
             "m=1,t=1,p=1",
             "t=2,p=1",
         ] {
-            assert!(Stored::parse(&phc_with(parameters)).is_none(), "{parameters}");
+            assert!(StoredHash::parse(&phc_with(parameters)).is_none(), "{parameters}");
         }
         for other in [
             phc_with("m=64,t=2,p=1").replace("argon2id", "argon2d"),
             phc_with("m=64,t=2,p=1").replace("v=19", "v=16"),
             "$2b$10$abc".to_owned(),
         ] {
-            assert!(Stored::parse(&other).is_none(), "{other}");
+            assert!(StoredHash::parse(&other).is_none(), "{other}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Parses the settings of listeners, TLS, hosts, cookies and proxies. An invalid suggestions of a host or an origin
-//! gets an error with a suggestion (`suggestions.rs`).
+//! Parses the settings of listeners, TLS, hosts, cookies and proxies. The error for an invalid host or
+//! origin suggests the correct spelling (`suggestions.rs`).
 
 use super::error::{ConfigError, ErrorFor};
 use super::listen::Listen;

@@ -89,11 +89,13 @@ fn read_file(setting: String, variable: &str, path: &str, other: Option<&str>) -
     Ok(Assignment { text: Zeroizing::new(line.to_owned()), setting, source })
 }
 
-/// Returns whether the variable is a [service
-/// link](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables). Kubernetes sets these
-/// variables in every pod, for each Service of the namespace. For a Service with the name `sealjar` or `sealjar-admin`,
-/// they have our prefix. A name with two underscores in a row is taken as a setting. Only settings at the top level
-/// have no such name, and none of them has the ending of a service link.
+/// Returns whether Kubernetes sets this variable for a Service. It sets these variables in every pod, for each Service of
+/// the namespace (see
+/// [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)). For a Service
+/// with the name `sealjar` or `sealjar-admin`, they have the prefix of the settings.
+///
+/// A name with two underscores in a row is always the name of a setting. Settings at the top level have no such name, and
+/// none of them ends like a service link.
 fn is_service_link(name: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_of_port = |rest: &str| {

@@ -7,7 +7,7 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// Default of the setting. It applies to all targets for which the setting has no level.
+/// Default of the setting. A setting without a level for all targets is added to it.
 pub(crate) const DEFAULT: &str = "info,salvo_core=warn";
 
 /// Levels with their names, from the fewest lines to the most.

@@ -11,7 +11,7 @@ use super::layers::{Layers, build_config, flatten};
 use super::settings::Settings;
 
 /// Settings whose changes take effect without a restart. The other settings configure parts that are created once at
-/// the start. The lifetimes of sessions must be recorded in the store before they take effect.
+/// the start. The lifetimes of sessions also need a restart: they must be recorded in the store before they take effect.
 pub(crate) const AT_ONCE: [&str; 17] = [
     "http.admin_authorities",
     "http.body_timeout",

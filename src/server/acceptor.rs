@@ -1,7 +1,8 @@
 //! Accepts the connections of a listener, within the limit of open connections.
 //!
-//! If accepting fails, for example because no file descriptors are left, it is retried. The log lines about it are sampled. Uses
-//! `http/connections.rs`, which counts connections and evicts those that have waited longest.
+//! If accepting fails, for example because no file descriptors are left, the task tries again after a short delay. The
+//! log lines about such errors are sampled. Uses `http/connections.rs`, which counts connections and evicts those that
+//! have waited longest.
 
 use std::io;
 use std::sync::Arc;
@@ -95,7 +96,7 @@ impl Acceptor {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => {
-                    self.wait_for_room().await;
+                    self.wait_for_capacity().await;
                     return accepted;
                 }
                 Err(error) => {
@@ -113,7 +114,7 @@ impl Acceptor {
     }
 
     /// Waits until the number of connections is below the limit.
-    async fn wait_for_room(&self) {
+    async fn wait_for_capacity(&self) {
         let listener = &self.local_addr;
         loop {
             match self.connections.room() {

@@ -24,7 +24,7 @@ use crate::http::connections::Connections;
 use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 
-/// Maximum inode of connections that wait to be accepted. If `net.core.somaxconn` is lower, Linux uses that.
+/// Maximum number of connections that wait to be accepted. If `net.core.somaxconn` is lower, Linux uses that.
 const BACKLOG: i32 = 4096;
 /// Time between closing the socket and the graceful shutdown of the connections. A connection that was accepted just
 /// before can send its first request in this time. Without the delay, hyper would treat it as idle and close it.
@@ -167,10 +167,10 @@ impl Listener {
 
 /// Binds a Unix socket. Replaces the socket file of a process that has ended, but not a socket on which a process still
 /// listens. The socket is bound under a temporary name. It is renamed after its permissions are set and it listens, so
-/// that clients never see it unprepared.
+/// that clients can connect only to a socket that is ready.
 fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
     let new_socket = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
-    // Connect to the path, to find out whether a process listens there.
+    // A connection attempt shows whether a process listens on the path.
     let probe = new_socket()?;
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?).map_err(|error| error.kind()) {

@@ -115,22 +115,26 @@ impl Reload {
     async fn read(&mut self, cause: Cause) -> Duration {
         let origins = self.origins.clone();
         let config = self.config.clone();
-        let read = move || -> Result<(Values, Change), ConfigError> {
+        let read_and_check = move || -> Result<(Values, Change), ConfigError> {
             let (layers, new) = origins.read()?;
             new.parse(&layers)?;
             Ok((new.values(), config.change_to(&new, &layers)?))
         };
-        let read = tokio::task::spawn_blocking(read).await.expect("reading the configuration does not panic");
-        let current = Some(read.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
+        let result =
+            tokio::task::spawn_blocking(read_and_check).await.expect("reading the configuration does not panic");
+        let current = Some(result.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
+        // A changed file may be only partly written. So a change is applied when two reads in a row agree. SIGHUP applies it
+        // immediately.
         let is_settled = self.last_read == current;
         self.last_read = current;
         if cause == Cause::Timer && !is_settled {
             return SETTLE_TIME;
         }
         let reloads = self.app_handle.load().reloads.clone();
-        match read {
+        match result {
             Ok((values, change)) => {
                 let is_valid_again = self.last_error.take().is_some();
+                // Nothing is done if the values are the same as before, except after SIGHUP or after an error.
                 if is_valid_again || cause == Cause::Hangup || values != self.last_valid {
                     reloads.succeeded(Now::read().wall);
                     if is_valid_again {
@@ -142,6 +146,7 @@ impl Reload {
             Err(error) => {
                 reloads.failed();
                 let message = error.to_string();
+                // The same error is logged only once, except after SIGHUP.
                 if cause == Cause::Hangup || self.last_error.as_ref() != Some(&message) {
                     tracing::error!(
                         error = message,

@@ -1,8 +1,8 @@
 //! Proposes a cost for which a hash takes about a given time on this machine, for `sealjar users calibrate`.
 //!
-//! The cost uses as much memory as allowed first, and more passes second ([RFC 9106 section
-//! 4](https://www.rfc-editor.org/rfc/rfc9106#section-4)). It is never lower than OWASP recommends, even on a slow
-//! machine.
+//! The cost first uses as much memory as allowed, and only then more passes, as in
+//! [RFC 9106 section 4](https://www.rfc-editor.org/rfc/rfc9106#section-4). It is never lower than OWASP recommends, even
+//! on a slow machine.
 
 use std::time::Duration;
 

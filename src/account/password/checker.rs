@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::account::password::memory::{FreeList, OutOfMemory};
-use crate::account::password::{Argon2id, Budget, Cost, Stored, Verdict, check_uncommon, decoy};
+use crate::account::password::{Argon2id, Budget, Cost, StoredHash, Verdict, check_uncommon, decoy};
 use crate::account::{BadPassword, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
@@ -284,7 +284,7 @@ fn check_password(
     #[cfg(test)]
     assert!(password.expose_text() != PANICS, "the test causes this panic");
     let Shared { spare_memory, budget, .. } = shared;
-    let parsed = Stored::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
+    let parsed = StoredHash::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
     if parsed.is_none() {
         sampled!(
             ERROR,

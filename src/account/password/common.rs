@@ -1,6 +1,6 @@
-//! Refuses new passwords that are common ([NIST SP 800-63B-4 section
-//! 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver)): leaked passwords, words, names, rows of keys
-//! on the keyboard, repetitions, years, and the names of the account itself. No mix of character types is required.
+//! Refuses new passwords that are common: leaked passwords, words, names, rows of keys on the keyboard, repetitions,
+//! years, and the names of the account. No mix of character types is required. This follows
+//! [NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver).
 //!
 //! The number of guesses that an attacker needs is estimated with [zxcvbn](https://docs.rs/zxcvbn).
 //!
@@ -18,7 +18,8 @@ use super::super::{BadPassword, Password, Profile, normalize};
 
 /// Minimum number of guesses that an attacker needs for an acceptable password.
 const MIN_GUESSES: u64 = 10_000;
-/// Maximum number of characters that are given to zxcvbn. Of a longer text, it gets the first and the last characters separately.
+/// Maximum number of characters that are given to zxcvbn. Of a longer text, zxcvbn gets the
+/// first and the last characters separately.
 const MAX_ESTIMATED_CHARS: usize = 40;
 /// Maximum number of combinations of substitutions that zxcvbn may try.
 const MAX_COMBINATIONS: usize = 32;
@@ -55,7 +56,7 @@ const SUBSTITUTIONS: [(char, &str); 12] = [
 /// # Errors
 /// [`BadPassword::Common`] if it is common.
 pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(), BadPassword> {
-    if AccountWords::of(profile).is_guessable(password.expose_text()) { Err(BadPassword::Common) } else { Ok(()) }
+    if AccountWords::of(profile).is_common(password.expose_text()) { Err(BadPassword::Common) } else { Ok(()) }
 }
 
 /// Words that an attacker tries for a known account: its names, their parts, and the name of this program.
@@ -72,8 +73,8 @@ impl AccountWords {
     }
 
     /// Returns whether the text is common, with or without digits and punctuation at its ends.
-    fn is_guessable(&self, text: &str) -> bool {
-        if self.is_exactly_guessable(text) {
+    fn is_common(&self, text: &str) -> bool {
+        if self.is_common_as_is(text) {
             return true;
         }
         // Remove the added characters. Of a repetition, only one unit is inspected.
@@ -88,27 +89,27 @@ impl AccountWords {
         // The exception: the added characters alone are an acceptable password.
         let start = &unit[..unit.len() - without_start.len()];
         let added = Password::new(format!("{start}{}", &unit[without_end.len()..]).into());
-        if added.check_new().is_ok() && !self.is_exactly_guessable(added.expose_text()) {
+        if added.check_new().is_ok() && !self.is_common_as_is(added.expose_text()) {
             return false;
         }
         // A symbol at one end can replace a letter, as in "$ummer1". So the text is also tried with one end kept.
         [stem, without_end, without_start].into_iter().any(|stem| {
             let is_long = stem.chars().count() >= MIN_STEM_CHARS;
-            self.contains(stem) || (is_long && self.is_exactly_guessable(stem))
+            self.contains(stem) || (is_long && self.is_common_as_is(stem))
         })
     }
 
     /// Returns whether the text is common without any change.
-    fn is_exactly_guessable(&self, text: &str) -> bool {
+    fn is_common_as_is(&self, text: &str) -> bool {
         let count = text.chars().count();
         if self.contains(text) {
             true
         } else if count <= MAX_ESTIMATED_CHARS {
-            self.guesses(text) < MIN_GUESSES
+            self.estimated_guesses(text) < MIN_GUESSES
         } else {
             let first: Zeroizing<String> = text.chars().take(MAX_ESTIMATED_CHARS).collect::<String>().into();
             let last: Zeroizing<String> = text.chars().skip(count - MAX_ESTIMATED_CHARS).collect::<String>().into();
-            self.guesses(&first) < MIN_GUESSES && self.guesses(&last) < MIN_GUESSES
+            self.estimated_guesses(&first) < MIN_GUESSES && self.estimated_guesses(&last) < MIN_GUESSES
         }
     }
 
@@ -119,7 +120,7 @@ impl AccountWords {
     }
 
     /// Returns zxcvbn's estimate of the number of guesses. The text must have at most [`MAX_ESTIMATED_CHARS`] characters.
-    fn guesses(&self, text: &str) -> u64 {
+    fn estimated_guesses(&self, text: &str) -> u64 {
         let words = self.0.iter().map(String::as_str).filter(|word| word.chars().count() <= MAX_ACCOUNT_WORD_CHARS);
         let words: Vec<&str> = words.take(MAX_ACCOUNT_WORDS).collect();
         if combinations(text) <= MAX_COMBINATIONS {
