@@ -57,7 +57,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("cli/serve.rs", "Landlock cannot be applied", Operator),
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),
     ("config/settings.rs", "no proxy is trusted", Operator),
-    ("config/settings.rs", "http.trusted_proxies trusts everybody", Operator),
+    ("config/settings.rs", "http.trusted_proxies has a network that is too large", Operator),
     ("config/settings.rs", "copy detection is off for these sessions", Operator),
     ("embed/jar.rs", "ended a session whose cookie is used in two places", Session),
     ("embed/jar.rs", "requests that change something did not end in time", Operator),

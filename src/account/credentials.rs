@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn never_prints_the_password() {
+    fn debug_output_of_credentials_hides_the_password() {
         let credentials = Credentials::parse(MediaType::Form, b"login=a&password=hunter2").expect("well formed");
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }

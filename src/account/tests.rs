@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_password_never_prints() {
+fn debug_output_does_not_contain_the_password() {
     let password = Password::new(Zeroizing::new("hunter2".to_owned()));
     assert_eq!(format!("{password:?}"), "Password(..)");
 }

@@ -21,15 +21,15 @@ pub(crate) enum Breadth {
 pub(crate) fn of(text: &str) -> Option<Breadth> {
     let network = network(text)?;
     // Minimum prefix lengths of the first and the second class.
-    let (min_own_prefix, min_strangers_prefix) = match network {
+    let (min_narrow_prefix, min_wide_prefix) = match network {
         IpNet::V4(_) => (24, 8),
         IpNet::V6(_) => (48, 16),
     };
     let is_private_network = is_private(network.network()) && is_private(network.broadcast());
     Some(match network.prefix_len() {
         _ if is_private_network => Breadth::Own,
-        prefix if prefix < min_strangers_prefix => Breadth::Everybody,
-        prefix if prefix < min_own_prefix => Breadth::Strangers,
+        prefix if prefix < min_wide_prefix => Breadth::Everybody,
+        prefix if prefix < min_narrow_prefix => Breadth::Strangers,
         _ => Breadth::Own,
     })
 }

@@ -94,8 +94,8 @@ fn read_file(setting: String, variable: &str, path: &str, other: Option<&str>) -
 /// [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)). For a Service
 /// with the name `sealjar` or `sealjar-admin`, they have the prefix of the settings.
 ///
-/// A name with two underscores in a row is always the name of a setting. Settings at the top level have no such name, and
-/// none of them ends like a service link.
+/// A name with two underscores in a row is always taken as that of a setting. Settings at the top level have no such name,
+/// and none of them ends like a service link.
 fn is_service_link(name: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_of_port = |rest: &str| {
@@ -122,9 +122,9 @@ mod tests {
     /// Returns for each variable the setting and its text, or the error message.
     fn read_settings(pairs: &[(&str, &str)]) -> Vec<Result<(String, String), String>> {
         let known = Config::default().values();
-        let found = assignments(&env(pairs), |name| known.contains_key(name));
-        let read = |found: Assignment| (found.setting, found.text.to_string());
-        found.into_iter().map(|found| found.map(read).map_err(|error| error.to_string())).collect()
+        let results = assignments(&env(pairs), |name| known.contains_key(name));
+        let pair = |assignment: Assignment| (assignment.setting, assignment.text.to_string());
+        results.into_iter().map(|result| result.map(pair).map_err(|error| error.to_string())).collect()
     }
 
     fn variable(setting: &str) -> String {

@@ -118,7 +118,7 @@ impl Settings {
         for network in &self.overly_broad_proxies {
             tracing::warn!(
                 network,
-                "http.trusted_proxies trusts everybody: any client can forge its address, and the host and path of its request; list only the addresses of the proxies"
+                "http.trusted_proxies has a network that is too large: any client can forge its address, and the host and path of its request; list only the addresses of the proxies"
             );
         }
         for (setting, lifetime) in self.without_copy_detection() {

@@ -362,7 +362,7 @@ async fn a_value_in_a_file_of_its_own_is_read_again() {
 
 #[tokio::test]
 async fn proxies_that_are_everybody_are_warned_of() {
-    const WARNING: &str = "http.trusted_proxies trusts everybody";
+    const WARNING: &str = "http.trusted_proxies has a network that is too large";
     let home = Home::new();
     write(&home, "[http]\ntrusted_proxies = [\"10.0.0.4\", \"0.0.0.0/0\"]\n");
     let mut server = home.start_with(&FILE, &[]);
