@@ -202,7 +202,7 @@ async fn a_disk_that_hangs_does_not_keep_the_server_from_stopping() {
     assert_eq!(server.logout(&session).await, "503 not-durable");
     server.signal("TERM");
     let why = server.wait_for("the server ended with an error");
-    assert!(why["error"].as_str().is_some_and(|error| error.starts_with("the last sign-outs did not reach the store")));
+    assert!(why["error"].as_str().is_some_and(|error| error.starts_with("the last logouts did not reach the store")));
     assert_eq!(server.exit_code(), Some(74), "and the failure is told to whoever started it");
 }
 

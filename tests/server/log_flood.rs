@@ -33,7 +33,7 @@ pub(crate) fn request(server: &Server<'_>, start: &str, fields: &str, body: &str
 /// All that is logged from now on until the server has done what it is told last.
 fn lines(server: &mut Server<'_>) -> Vec<Value> {
     server.signal("HUP");
-    server.lines_until("hangup: reading")
+    server.lines_until("SIGHUP: reading")
 }
 
 /// How often a line was written that has `what` as its message or event, and how many of it were left out.
@@ -92,7 +92,7 @@ fn a_thousand_requests_leave_ten_lines_a_second() {
             sent += REQUESTS;
             found.extend(lines(&mut server));
         }
-        found.retain(|line| !line["message"].as_str().is_some_and(|message| message.starts_with("hangup")));
+        found.retain(|line| !line["message"].as_str().is_some_and(|message| message.starts_with("SIGHUP")));
         assert_sampled(&found, began.elapsed(), start);
         println!("{start}: {sent} requests, {} lines", found.len());
     }

@@ -175,7 +175,7 @@ async fn a_configuration_from_a_pipe_is_read_once() {
     assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
     assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
     server.signal("HUP");
-    server.wait_for("hangup: reading keys and certificate again");
+    server.wait_for("SIGHUP: reading keys and certificate again");
     home.ok(&["keys", "rotate"]);
     let until_then = server.messages_until("the key ring changed");
     assert!(!until_then.iter().any(|message| message.contains("configuration")), "{until_then:?}");
@@ -224,7 +224,7 @@ fn a_hangup_while_it_starts_is_taken_up_when_it_has() {
         command
     };
     // Else only root can look into it.
-    home.start_by(told_early, &["--set", "process.dumpable=true"]).wait_for("hangup: reading");
+    home.start_by(told_early, &["--set", "process.dumpable=true"]).wait_for("SIGHUP: reading");
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn a_value_in_a_file_of_its_own_is_read_again() {
 
 #[tokio::test]
 async fn proxies_that_are_everybody_are_warned_of() {
-    const WARNING: &str = "http.trusted_proxies trusts everybody";
+    const WARNING: &str = "http.trusted_proxies has a network that is too large";
     let home = Home::new();
     write(&home, "[http]\ntrusted_proxies = [\"10.0.0.4\", \"0.0.0.0/0\"]\n");
     let mut server = home.start_with(&FILE, &[]);

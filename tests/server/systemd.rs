@@ -44,7 +44,7 @@ async fn is_told_when_it_serves_and_when_it_stops() {
     assert_eq!(ready.status(), 200);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");
-    assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests under way"]);
+    assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests in progress"]);
     assert_eq!(server.exit_code(), Some(0));
     assert!(!supervisor.has_another(), "no watchdog was asked for");
 }
@@ -99,6 +99,6 @@ async fn serves_on_where_nobody_is_there_to_be_told() {
     let home = Home::new();
     let nowhere = home.path("nobody");
     let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", nowhere.as_os_str())]);
-    server.wait_for("systemd could not be told");
+    server.wait_for("cannot send the state of the server to systemd");
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
 }
