@@ -1,10 +1,10 @@
-//! Makes a module of `src/revocation/marks.rs` with loom's atomics in the place of the standard library's, and one for each
-//! mutant of it. Each has the scenarios and a test.
+//! Build script that generates the modules under test: a copy of `src/revocation/marks.rs` with the atomics of loom in place of
+//! those of the standard library, and one such copy for each mutant. Each module also contains the scenarios and a test.
 
 use std::path::Path;
 use std::{env, fs};
 
-/// Changes of the source that every module gets: loom's types, and constants so small that a filter has one word or two.
+/// Replacements in every module: the types of loom, and constants that are so small that a filter has only one or two words.
 const FOR_LOOM: &[(&str, &str)] = &[
     (
         "use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};",
@@ -15,7 +15,8 @@ const FOR_LOOM: &[(&str, &str)] = &[
     ("const BITS_EACH: usize = 16;", "const BITS_EACH: usize = 64;"),
 ];
 
-/// A fault that loom must find: its name, and what is replaced by what, exactly once, in the source or in the scenarios.
+/// A fault that loom must find: its name, the text to replace, which occurs exactly once in the source and the scenarios, and the
+/// replacement.
 type Mutant = (&'static str, &'static str, &'static str);
 
 const MUTANTS: &[Mutant] = &[
@@ -82,14 +83,14 @@ fn main() {
     };
     let source = read("../../src/revocation/marks.rs");
     let (source, _tests) = source.split_once("#[cfg(test)]").expect("its tests come last");
-    // The documentation of a module cannot stand within one.
+    // `//!` lines are removed, because they would not be at the beginning of the generated module.
     let source: String =
         source.lines().filter(|line| !line.starts_with("//!")).map(|line| format!("{line}\n")).collect();
     let scenarios = read("src/scenarios.rs");
     let filter = FOR_LOOM.iter().fold(format!("{source}\n{scenarios}"), |text, (from, to)| replaced(&text, from, to));
 
     let mut modules =
-        format!("mod filter {{\n{filter}\n#[test]\nfn misses_nothing() {{ crate::assert_correct(SCENARIOS); }}\n}}\n");
+        format!("mod filter {{\n{filter}\n#[test]\nfn misses_no_entry() {{ crate::assert_correct(SCENARIOS); }}\n}}\n");
     for (name, from, to) in MUTANTS {
         let mutant = replaced(&filter, from, to);
         modules += &format!(
@@ -101,6 +102,6 @@ fn main() {
 }
 
 fn replaced(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "the source has changed, so change this too: {from}");
+    assert_eq!(text.matches(from).count(), 1, "the source has changed, so change this text too: {from}");
     text.replace(from, to)
 }
