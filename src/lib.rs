@@ -4,7 +4,7 @@
 //! [XChaCha20-Poly1305](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03). The server stores only a revocation
 //! list: the sessions that it must refuse. An entry is removed when every token that it refuses has expired.
 //!
-//! The crate is the `sealjar` server, and a library for applications that need no server in front:
+//! The crate contains the `sealjar` server, and a library for applications that check sessions without the server:
 //!
 //! * **With [Salvo](https://salvo.rs)**: the module `embed` has everything that an application needs. `examples/embed.rs` is an
 //!   application in under 60 lines. Create its keys with `sealjar keys init --keys shop-keys`, and start it with
@@ -27,7 +27,7 @@
 //! [`mark_synced`](revocation::RevocationList::mark_synced). With [`WhenStale::Refuse`](revocation::WhenStale::Refuse), every
 //! session is refused while the list is older than `max_staleness`.
 //!
-//! [`verify`](session::Sessions::verify) does not look for copied cookies. An application that wants that calls
+//! [`verify`](session::Sessions::verify) does not detect copied cookies. An application that needs copy detection calls
 //! [`detect_copies`](session::Sessions::detect_copies) once and
 //! [`verify_and_detect`](session::Sessions::verify_and_detect) at the beginning of each request.
 //!

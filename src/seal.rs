@@ -1,7 +1,7 @@
 //! Seals and opens tokens: encrypts and authenticates them with XChaCha20-Poly1305, with a separate key for each purpose.
 //!
-//! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)` ([RFC
-//!   5869](https://www.rfc-editor.org/rfc/rfc5869), no salt, 32 bytes).
+//! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)`, without a salt, with 32 bytes
+//!   ([RFC 5869](https://www.rfc-editor.org/rfc/rfc5869)).
 //! * The associated data is version, kid, purpose and cookie name, in this order, each after its length in one byte. So a token
 //!   for one purpose or cookie does not open for another one.
 //! * The key id commits to the key, so exactly one key is tried. Otherwise, an attacker could test many keys with one token
@@ -60,8 +60,8 @@ impl CookieName {
     /// Maximum length of a name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Returns `None` if `name` is not a token ([RFC 9110 section
-    /// 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)), or if it is empty or too long.
+    /// Returns `None` if `name` is empty, too long, or not a token
+    /// ([RFC 9110 section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)).
     pub fn new(name: &str) -> Option<Self> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let is_name = (1..=Self::MAX_BYTES).contains(&name.len()) && name.bytes().all(is_token);

@@ -36,7 +36,7 @@ use lifetime::Deadlines;
 pub use lifetime::Lifetimes;
 pub use refusal::{Cause, Refusal, SealError};
 
-/// A session whose token passed every check. Only [`Sessions::verify`] and [`Sessions::verify_and_detect`] make one.
+/// A session whose token passed every check. Only [`Sessions::verify`] and [`Sessions::verify_and_detect`] create it.
 #[derive(Debug)]
 pub struct Verified<'a> {
     token: UntrustedToken<'a>,
@@ -97,7 +97,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Creates the sessions that `ring` opens and seals and that `revocations` refuses.
+    /// Creates a verifier and issuer of sessions with these keys and this revocation list.
     ///
     /// A candidate is a cookie of our name with a plausible length. Every candidate in a request is tried, because another
     /// application can set cookies that the browser sends before ours. So the caller must limit the size of the `Cookie` fields
@@ -182,8 +182,8 @@ impl Sessions {
         cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value)
     }
 
-    /// Whether one of the tokens to try names an unknown key. The key directory may have that key by now, so the caller reads the
-    /// directory again.
+    /// Whether one of the candidates names an unknown key. The key directory may have that key by now, so the caller should
+    /// read the directory again.
     pub fn lacks_key_of_cookies<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -198,8 +198,8 @@ impl Sessions {
         refusal == Refusal::Invalid(Cause::UnknownKey) || self.lacks_key_of_cookies(cookie_fields, &self.cookie)
     }
 
-    /// Returns the keys that the tokens to try name and that open nothing here, because the key is unknown or revoked. A token
-    /// of an unknown key may be a live session on another node.
+    /// Returns the keys that candidates name and that open nothing on this node, because they are unknown or revoked. Such a
+    /// candidate may be a live session on another node.
     pub fn keys_not_opened<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,

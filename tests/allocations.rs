@@ -57,6 +57,7 @@ fn checking_a_session_allocates_nothing_for_any_verdict() {
         let identity = Identity { sub, ..ALICE };
         world.sessions.sign_in(&identity, Methods::PASSWORD, remember, &[7; 500], SITE, world.now).expect("seals")
     };
+    // Sessions with different verdicts.
     let [expired, logged_out, pending] = ["a", "b", "c"].map(|sub| sign_in(sub, false));
     let [live, ended, other] = ["d", "e", "f"].map(|sub| sign_in(sub, true));
     world.pass(ORDINARY.idle.as_secs() - 1);
@@ -65,6 +66,7 @@ fn checking_a_session_allocates_nothing_for_any_verdict() {
     let below = ALICE.account_generation + 1;
     world.list().add_durable(&Entry::Subject { sub: "e".into(), below, expires_at: ended.deadlines.absolute });
 
+    // Each cookie alone in a request.
     let text = |session: &sealjar::session::SealedSession| session.token.expose().to_owned();
     let truncated = text(&live)[..200].to_owned();
     let invalid = |cause| Err(Refusal::Invalid(cause));
@@ -94,11 +96,17 @@ fn checking_a_session_allocates_nothing_for_any_verdict() {
     world.pass(1);
     assert_eq!(verify_counted(&world, &[field(&text(&expired))]), (Err(Refusal::Expired), 0), "expired");
 
+    // Many cookies in one request.
     cases.retain(|(_, value, _)| value.len() > 66 && value.len() <= 4096);
-    let bad: Vec<Vec<u8>> = cases.iter().skip(1).map(|(_, value, _)| field(value)).collect();
-    assert_eq!(verify_counted(&world, &bad), (Err(Refusal::Revoked), 0), "many cookies without a live session");
-    let last = [bad.as_slice(), &[field(&text(&other))]].concat();
+    let invalid_fields: Vec<Vec<u8>> = cases.iter().skip(1).map(|(_, value, _)| field(value)).collect();
+    assert_eq!(
+        verify_counted(&world, &invalid_fields),
+        (Err(Refusal::Revoked), 0),
+        "many cookies without a live session"
+    );
+    let last = [invalid_fields.as_slice(), &[field(&text(&other))]].concat();
     assert_eq!(verify_counted(&world, &last), (Ok(other.sid), 0), "a live session after many invalid cookies");
+    // A list that is too old.
     world.pass_without_news(Duration::from_secs(60));
     assert_eq!(verify_counted(&world, &[field(&text(&live))]), (Err(Refusal::Stale), 0), "stale");
 }

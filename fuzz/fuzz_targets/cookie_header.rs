@@ -61,10 +61,12 @@ fuzz_target!(|data: &[u8]| {
     let Some((&position, text)) = data.split_first() else { return };
     let fields: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(with_name).collect();
 
+    // The library finds the same cookies as the naive parser.
     let found: Vec<&[u8]> = values(slices(&fields), SESSIONS.cookie()).collect();
     let expected: Vec<Vec<u8>> = fields.iter().flat_map(|field| naive_values(field)).collect();
     assert_eq!(found, expected);
 
+    // None of them is accepted, neither as a session nor as a form token.
     let refusal = verify(&fields).expect_err("no cookie of the fuzzer was sealed with the key");
     match refusal {
         Refusal::Missing => assert!(expected.is_empty()),
@@ -79,6 +81,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW), None);
     assert_eq!(SESSIONS.open_form_token(text), None);
 
+    // A genuine cookie is found among the others.
     let fields = with_genuine_cookie(&fields, usize::from(position));
     let sid = verify(&fields).expect("the genuine token is found among at most three others");
     assert_eq!(sid, GENUINE.sid);

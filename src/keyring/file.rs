@@ -1,4 +1,4 @@
-//! Key files: each key is one file `<kid>.key` in TOML, with mode 0600 or 0640.
+//! Key files: each key is one file `<kid>.key` in TOML. A new file has mode 0600, or 0640 if the group can read all other keys.
 //!
 //! ```toml
 //! created_at = 2026-11-23T22:00:00Z

@@ -4,7 +4,7 @@
 //! directory or the file is refused.
 //!
 //! The mode of a directory on a read-only mount is ignored. In a mounted Kubernetes Secret, for example, each key is a link to
-//! a file in a directory with mode 0777, but the mount is read-only.
+//! a file in a directory whose mode allows everybody to write, but the mount is read-only.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};

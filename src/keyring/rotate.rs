@@ -1,4 +1,5 @@
-//! Changes of the key ring: the only code that creates, revokes or removes a key. Called by the command `sealjar keys`.
+//! Changes of the key ring: the only code that creates, revokes or removes a key. Called by the commands and by the scheduled
+//! rotation of the server.
 //!
 //! Invariants:
 //!
@@ -46,7 +47,7 @@ impl LockedRing {
     ///
     /// # Errors
     /// [`ChangeError::Ring`] if the directory is missing or the group or others can write it. [`ChangeError::Write`] if it is
-    /// read-only, if its owner cannot be made the owner of new files, or if another process keeps the lock.
+    /// read-only, if its owner cannot be made the owner of new files, or if another process holds the lock.
     pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
         check_directory(directory)?;
         let lock = || -> io::Result<Self> {
@@ -181,15 +182,15 @@ impl LockedRing {
             let replacement = self.create_key(None, key.dates.max_lifetime, now)?;
             Ok(Key::new(replacement.secret, Dates { activates_at: Some(activates_at), ..replacement.dates }))
         };
-        let successor = (replace && (is_to_be_revoked || !others_seal)).then(create_replacement).transpose()?;
+        let replacement = (replace && (is_to_be_revoked || !others_seal)).then(create_replacement).transpose()?;
         let revoked =
             is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
         let renewing = ring.keys_that_renewed(key, now);
         // Time of the revocation by the fastest clock of a node.
         let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
         let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
-        let leaves_none = !others_seal && successor.is_none();
-        Ok(KeyRevocation { ring: self, revoked, successor, renewing, has_sealed, leaves_none })
+        let leaves_none = !others_seal && replacement.is_none();
+        Ok(KeyRevocation { ring: self, revoked, replacement, renewing, has_sealed, leaves_none })
     }
 
     /// Removes the keys that no live token needs: keys that were retired or revoked so long ago that all of their tokens have
@@ -284,7 +285,7 @@ pub struct KeyRevocation {
     /// Key with its revocation date, to be written by `finish`. `None` if the file already has a revocation date.
     revoked: Option<Key>,
     /// Replacement with its activation date, to be written by `finish`.
-    successor: Option<Key>,
+    replacement: Option<Key>,
     renewing: Vec<Kid>,
     has_sealed: bool,
     leaves_none: bool,
@@ -293,7 +294,7 @@ pub struct KeyRevocation {
 impl KeyRevocation {
     /// Returns the id of the replacement, or `None` if no replacement was created. It seals after [`KeyRevocation::finish`].
     pub fn successor(&self) -> Option<Kid> {
-        self.successor.as_ref().map(Key::kid)
+        self.replacement.as_ref().map(Key::kid)
     }
 
     /// Returns the other keys that may have sealed renewed tokens of sessions of this key. These tokens survive the revocation.
@@ -322,7 +323,7 @@ impl KeyRevocation {
     /// # Errors
     /// [`ChangeError::Write`].
     pub fn finish(self) -> Result<(), ChangeError> {
-        self.revoked.iter().chain(&self.successor).try_for_each(|key| self.ring.write(key))
+        self.revoked.iter().chain(&self.replacement).try_for_each(|key| self.ring.write(key))
     }
 }
 

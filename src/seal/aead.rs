@@ -123,17 +123,17 @@ mod tests {
         ) {
             let cipher = Cipher::new(Zeroizing::new(key));
             let reference = XChaCha20Poly1305::new(&key.into());
-            let mut ours = plain.clone();
-            let mut theirs = plain.clone();
-            let tag = cipher.seal(&nonce, &aad, &mut ours);
-            let expected = reference.encrypt_inout_detached(&XNonce::from(nonce), &aad, theirs.as_mut_slice().into());
+            let mut by_ring = plain.clone();
+            let mut by_reference = plain.clone();
+            let tag = cipher.seal(&nonce, &aad, &mut by_ring);
+            let expected = reference.encrypt_inout_detached(&XNonce::from(nonce), &aad, by_reference.as_mut_slice().into());
             prop_assert_eq!(Tag::from(tag), expected.expect("short"));
-            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(&by_ring, &by_reference);
             let mut forged = tag;
             forged[flipped.index(TAG_BYTES)] ^= 1 << flipped.index(8);
-            prop_assert_eq!(cipher.open(&nonce, &aad, &mut theirs, &forged), Err(BadTag));
-            prop_assert_eq!(cipher.open(&nonce, &aad, &mut ours, &tag), Ok(()));
-            prop_assert_eq!(ours, plain);
+            prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_reference, &forged), Err(BadTag));
+            prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_ring, &tag), Ok(()));
+            prop_assert_eq!(by_ring, plain);
         }
     }
 }

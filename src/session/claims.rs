@@ -240,7 +240,7 @@ fn texts_in<const N: usize>(bytes: &[u8], begin: usize, ranges: [Range<usize>; N
 }
 
 /// Prints only the session id and the account id. The session id is not a credential. The other claims are private to the user
-/// and do not belong into the log.
+/// and do not belong in the log.
 impl fmt::Debug for Claims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("sid", &self.sid).field("sub", &self.identity.sub).finish_non_exhaustive()

@@ -47,7 +47,7 @@ fn value<'h>(pair: &'h [u8], name: &CookieName) -> Option<&'h [u8]> {
 mod tests {
     use super::*;
 
-    fn found(fields: &[&str]) -> Vec<String> {
+    fn values_in(fields: &[&str]) -> Vec<String> {
         let name = CookieName::new("__Host-sealjar").expect("a token");
         let fields = fields.iter().map(|field| field.as_bytes());
         values(fields, &name).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn finds_every_cookie_of_the_name_in_several_fields() {
         let fields = ["a=1; __Host-sealjar=one;b=\u{fc}", "__Host-sealjar=two", "c;__Host-sealjar= \"three\" ;"];
-        assert_eq!(found(&fields), ["one", "two", " \"three\""]);
+        assert_eq!(values_in(&fields), ["one", "two", " \"three\""]);
     }
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
             "$__Host-sealjar=x",
             "a=__Host-sealjar=x",
         ] {
-            assert_eq!(found(&[field]), [""; 0], "{field}");
+            assert_eq!(values_in(&[field]), [""; 0], "{field}");
         }
     }
 }

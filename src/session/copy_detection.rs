@@ -33,7 +33,7 @@
 //! is ever presented when it is due. Generation 0 has only one token. Let P be the token of generation n that is presented when
 //! due.
 //!
-//! 1. Let t be the time of the first request with P that has a renewing response which arrives. The response arrives by t + D,
+//! 1. Let t be the time of the first request with P whose response renews P and arrives. The response arrives by t + D,
 //!    and puts a child of P into the cookie store. After that, the browser does not send P again. So no request with P is sent
 //!    after t + D, and by t + 2 D every child of P has arrived or is lost.
 //! 2. Let C be the child that is in the cookie store at t + 2 D. C stays there until it is renewed, for two reasons: no other
@@ -58,8 +58,8 @@
 //! at least until t + I − S + 90 s.
 //!
 //! *Application data.* A response that replaces application data puts P into the cookie store again if P was not due when that
-//! response was sealed. If P was due, it is judged again, and the response contains a child. On a node with a slow clock, P can
-//! be not due for a time that is S longer, so S counts twice. And there must be a time in each renewal interval without a
+//! response was sealed. If P was due, it is judged again, and the response contains a child. A node with a slow clock may
+//! consider P not due for up to S longer, so S counts twice. And there must be a time in each renewal interval without a
 //! response that replaces data. Siblings whose responses always overlap could replace each other in the cookie store until they
 //! are due, and step 2 would not hold.
 //!

@@ -15,7 +15,7 @@ use crate::seal::Purpose;
 use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 
 impl Sessions {
-    /// Finds the first live session in the raw `Cookie` fields and passes it to `accept`. Does not detect copies.
+    /// Passes the first live session in the raw `Cookie` fields to `accept`. Does not detect copies.
     ///
     /// # Errors
     /// The [`Refusal`] of the token that passed the most checks.
@@ -32,7 +32,7 @@ impl Sessions {
     /// Verifies like [`Sessions::verify`] and also detects copies ([`copy_detection`]). Call it at the beginning of a request.
     ///
     /// `window` is the renewal window of the response ([`Sessions::renew`]). A session that is used in two places is refused
-    /// from now on. `on_copy` is called once for such a session and must make the revocation durable. Until it is durable, only
+    /// from now on. `on_copy` is called once for such a session and must make the revocation durable. Until then, only
     /// this process refuses the session, until the absolute deadline.
     ///
     /// # Errors
@@ -171,8 +171,8 @@ impl Sessions {
         if claims.identity.global_generation > self.revocations.global_generation() {
             self.revocations.rollback().note_generation(claims.identity.global_generation);
         }
-        // The list is read before the time. An entry can be removed between the two reads, but only when its tokens have
-        // expired. The later read of the time then returns a time after the deadline of the token.
+        // The list is read before the time. Pruning raises the time before it removes entries. So if the entry of this token was
+        // removed before the list is read, the time that is read afterwards is past the deadline of the token.
         let revoked = self.is_revoked(claims);
         let time = self.revocations.time(now);
         if claims.site != site {

@@ -20,9 +20,9 @@ const FOR_LOOM: &[(&str, &str)] = &[
 type Mutant = (&'static str, &'static str, &'static str);
 
 const MUTANTS: &[Mutant] = &[
-    ("marks_one_set_only", "for set in &self.sets {", "for set in &self.sets[..1] {"),
+    ("sets_bits_in_one_set_only", "for set in &self.sets {", "for set in &self.sets[..1] {"),
     (
-        "marks_before_the_map_has_the_entry",
+        "sets_bits_before_the_map_has_the_entry",
         "self.map.lock().expect(\"no thread panics with it\").push(hash);\n        self.marks.mark(hash);",
         "self.marks.mark(hash);\n        self.map.lock().expect(\"no thread panics with it\").push(hash);",
     ),
@@ -32,20 +32,20 @@ const MUTANTS: &[Mutant] = &[
         "(&self.sets[(turn + 1) % 2], &self.sets[turn % 2]);",
     ),
     (
-        "takes_over_before_it_marks_anew",
+        "switches_sets_before_it_sets_bits",
         "let mut marked = 0;",
         "self.turn.store(turn + 1, Ordering::Release); let mut marked = 0;",
     ),
-    ("does_not_mark_anew", "            word.fetch_or(bit, Ordering::Relaxed);\n", ""),
-    ("clears_by_writing_only", "word.swap(0, Ordering::AcqRel);", "word.store(0, Ordering::Relaxed);"),
+    ("does_not_set_bits_in_a_rebuild", "            word.fetch_or(bit, Ordering::Relaxed);\n", ""),
+    ("clears_with_a_store_instead_of_a_swap", "word.swap(0, Ordering::AcqRel);", "word.store(0, Ordering::Relaxed);"),
     ("clears_without_release", "word.swap(0, Ordering::AcqRel);", "word.swap(0, Ordering::Acquire);"),
     (
-        "takes_over_without_release",
+        "switches_sets_without_release",
         "self.turn.store(turn + 1, Ordering::Release);",
         "self.turn.store(turn + 1, Ordering::Relaxed);",
     ),
     (
-        "reads_the_turn_without_acquire",
+        "reads_the_rebuild_count_without_acquire",
         "let mut turn = self.turn.load(Ordering::Acquire);",
         "let mut turn = self.turn.load(Ordering::Relaxed);",
     ),
@@ -54,7 +54,7 @@ const MUTANTS: &[Mutant] = &[
         "if word.load(Ordering::Acquire) & bit != 0 {",
         "if word.load(Ordering::Relaxed) & bit != 0 {",
     ),
-    ("does_not_look_at_the_turn_again", "if now == turn {", "if true {"),
+    ("does_not_check_the_rebuild_count_again", "if now == turn {", "if true {"),
     (
         "resizes_without_release",
         "set.used.store(words, Ordering::Release);",
@@ -66,12 +66,12 @@ const MUTANTS: &[Mutant] = &[
         "(self.used.load(Ordering::Relaxed) - 1)",
     ),
     (
-        "counts_from_the_map_alone",
+        "counts_only_the_entries_of_the_map",
         "self.made.fetch_sub(made.saturating_sub(marked), Ordering::Relaxed);",
         "self.made.store(marked, Ordering::Relaxed);",
     ),
-    ("does_not_count", "self.made.fetch_add(1, Ordering::Relaxed);", ""),
-    ("rebuilds_two_at_a_time", "let _alone = self.remaking.lock()", "let _ = self.remaking.lock()"),
+    ("does_not_count_new_entries", "self.made.fetch_add(1, Ordering::Relaxed);", ""),
+    ("allows_two_rebuilds_at_the_same_time", "let _alone = self.remaking.lock()", "let _ = self.remaking.lock()"),
 ];
 
 fn main() {

@@ -1,5 +1,4 @@
-//! Lock on a key directory: a lock file, on which every command that changes the ring holds an advisory lock. Called by
-//! `rotate.rs`.
+//! Lock on a key directory: a lock file, on which every change of the ring holds an advisory lock. Called by `rotate.rs`.
 
 use std::fs::{self, File, TryLockError};
 use std::io;

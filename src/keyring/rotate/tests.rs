@@ -115,10 +115,10 @@ fn publishing_refuses_an_empty_ring() {
 fn the_only_active_key_is_revoked_only_with_a_replacement() {
     let (directory, ring, kid) = ring_at(100);
     assert!(matches!(revoke(ring, kid, false, 110), Err(ChangeError::OnlyActive(_))));
-    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
     let ring = lock(&directory);
     let read = ring.read().expect("reads");
-    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), replacement);
     assert!(read.opening_key(kid).is_err());
     assert!(matches!(revoke(ring, Kid::from_bytes([0; 8]), true, 110), Err(ChangeError::NoSuchKey(_))));
 }
@@ -129,13 +129,13 @@ fn a_key_that_the_log_refuses_cannot_replace_another_key() {
     let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
     assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
     let revocation = lock(&directory).begin_revoking(kid, true, &[old], UnixTime(110)).expect("a replacement");
-    let successor = revocation.successor();
+    let replacement = revocation.successor();
     assert!(revocation.ring.read().expect("reads").opening_key(kid).is_ok());
     revocation.finish().expect("revokes");
     let read = lock(&directory).read().expect("reads").refusing(&[old]);
     assert_eq!(
         (read.opening_key(kid).err(), read.sealing_key(UnixTime(110)).map(Key::kid)),
-        (Some(NoKey::Revoked), successor)
+        (Some(NoKey::Revoked), replacement)
     );
     let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("a revoked key");
     assert_eq!(again.successor(), None);
@@ -145,13 +145,13 @@ fn a_key_that_the_log_refuses_cannot_replace_another_key() {
 fn a_replacement_seals_only_after_the_key_is_revoked() {
     let (directory, ring, kid) = ring_at(100);
     let revocation = ring.begin_revoking(kid, true, &[], UnixTime(110)).expect("a replacement");
-    let successor = revocation.successor().expect("a replacement");
+    let replacement = revocation.successor().expect("a replacement");
     let read = revocation.ring.read().expect("reads");
-    assert!(read.opening_key(successor).is_ok(), "nodes can already open with the replacement");
+    assert!(read.opening_key(replacement).is_ok(), "nodes can already open with the replacement");
     assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(kid), "renewals still use the old key");
     revocation.finish().expect("revokes");
     let read = lock(&directory).read().expect("reads");
-    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), Some(successor));
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), Some(replacement));
     assert!(read.opening_key(kid).is_err());
 }
 
@@ -165,9 +165,9 @@ fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
     let without_replacement = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
     assert!(without_replacement.leaves_none() && without_replacement.successor().is_none());
     drop(without_replacement);
-    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
-    assert!(successor.is_some());
-    assert_eq!(lock(&directory).read().expect("reads").sealing_key(UnixTime(110)).map(Key::kid), successor);
+    let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    assert!(replacement.is_some());
+    assert_eq!(lock(&directory).read().expect("reads").sealing_key(UnixTime(110)).map(Key::kid), replacement);
     assert_eq!(revoke(lock(&directory), kid, true, 120).expect("nothing to do"), None, "another key seals now");
 }
 
@@ -224,8 +224,8 @@ fn lock(directory: &tempfile::TempDir) -> LockedRing {
 
 fn revoke(ring: LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
     let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
-    let successor = revocation.successor();
-    revocation.finish().map(|()| successor)
+    let replacement = revocation.successor();
+    revocation.finish().map(|()| replacement)
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn a_replacement_activates_after_a_key_that_has_just_activated() {
     let (directory, ring, first) = ring_at(100);
     let now = UnixTime(1_000);
     ring.rotate(now, LIFETIME, now).expect("rotates");
-    let successor = revoke(ring, first, true, now.0).expect("revokes");
+    let replacement = revoke(ring, first, true, now.0).expect("revokes");
     let seals = lock(&directory).read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
-    assert_eq!(seals, successor);
+    assert_eq!(seals, replacement);
 }
 
 #[test]
