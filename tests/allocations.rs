@@ -112,7 +112,7 @@ fn checking_a_session_allocates_nothing_for_any_verdict() {
 }
 
 #[test]
-fn copy_detection_and_an_undue_renewal_allocate_nothing() {
+fn a_check_without_a_due_renewal_allocates_nothing() {
     let world = world();
     let session = world.sign_in();
     let token = session.token;
