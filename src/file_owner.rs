@@ -23,7 +23,7 @@ pub(crate) struct Owner {
 /// Error for a new file whose owner could not be changed to the owner of the directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the directory belongs to the user with the id {uid}, to whom a new file could not be given ({source}); \
+    "cannot change the owner of a new file to the owner of the directory, the user with the id {uid}: {source}; \
      run the command as that user or as root"
 )]
 struct OwnerError {
