@@ -232,7 +232,7 @@ async fn a_rotation_that_waits_for_a_key_revoked_meanwhile_fails() {
     home.ok(&["keys", "revoke", kid]);
     let name = format!("{kid}.key");
     std::fs::rename(home.path("aside").join(&name), home.path(&other_keys).join(&name)).expect("renames");
-    waiting.until_said("was revoked: it never seals again");
+    waiting.until_said("is revoked: it can never seal again");
     assert_eq!(waiting.end().status.code(), Some(1));
 }
 

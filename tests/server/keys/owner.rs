@@ -291,6 +291,6 @@ fn who_may_read_the_keys_but_not_change_them_is_told_why() {
     }
     let said = refused(&["keys", "init", "--keys", "other/a/keys"]);
     let message =
-        format!("cannot make the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
+        format!("cannot create the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
     assert!(said.contains(&message) && said.contains("; run this as root; or, "), "{said}");
 }
