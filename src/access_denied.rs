@@ -1,6 +1,7 @@
-//! Explains why this process may not use a file or directory, and what to do.
+//! Explanations for "Permission denied": which file or directory denies the access, and what the operator can do.
 //!
-//! "Permission denied" alone does not say which directory on the path denies it, whose it is, or who asks.
+//! The error of the operating system does not contain the directory on the path that denies the access, its owner and mode, or
+//! the user of this process.
 
 use std::fs;
 use std::io;
@@ -10,61 +11,65 @@ use std::path::{self, Path};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-/// Access to a file was denied, by its mode or by that of a directory above it.
+/// Error for access that was denied by the mode of a file or of one of its parent directories.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}; {found}; {remedy}")]
 pub(crate) struct AccessDenied {
     source: io::Error,
-    /// Mode and owner, and the user of this process.
+    /// Sentence with the mode and owner of the file or directory, and the user of this process.
     pub(crate) found: String,
-    /// The way out.
+    /// Command or action that solves the problem.
     pub(crate) remedy: String,
 }
 
 impl AccessDenied {
-    /// Returns what `explain` found out about this error.
+    /// Returns the explanation inside an error of [`explain`], or `None` if there is none.
     pub(crate) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 }
 
-/// Returns an error with [`AccessDenied`] in it if `error` is because this process lacks the right of `wanted` to `path`, else
-/// `error` itself.
+/// Adds an [`AccessDenied`] to `error` if this process does not have the `wanted` access to `path`. Otherwise returns `error`
+/// unchanged.
 pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(Errno::ACCESS.raw_os_error()) {
         return error;
     }
-    // Every directory above the first one that can be looked at can be entered.
-    let named = |place: &Path| if place.as_os_str().is_empty() { Path::new(".").to_owned() } else { place.to_owned() };
-    let looked_at = path.ancestors().map(named).find_map(|place| Some((fs::metadata(&place).ok()?, place)));
-    let Some((facts, place)) = looked_at else {
+    // Finds the longest part of the path whose metadata can be read. This process can enter every directory above it, so this
+    // part denies the access.
+    let non_empty = |part: &Path| if part.as_os_str().is_empty() { Path::new(".").to_owned() } else { part.to_owned() };
+    let readable = path.ancestors().map(non_empty).find_map(|part| Some((fs::metadata(&part).ok()?, part)));
+    let Some((metadata, denying)) = readable else {
         return error;
     };
-    let is_above = place != path;
-    if access(&place, if is_above { Access::EXEC_OK } else { wanted }).is_ok() {
+    let is_parent = denying != path;
+    if access(&denying, if is_parent { Access::EXEC_OK } else { wanted }).is_ok() {
         return error;
     }
-    let shown = place.display();
-    let uid = facts.uid();
-    let me = rustix::process::geteuid().as_raw();
+    let shown = denying.display();
+    let uid = metadata.uid();
+    let own_uid = rustix::process::geteuid().as_raw();
     let owner = if uid == 0 { "root".to_owned() } else { format!("the user {uid} or root") };
-    let pasted = shell_path(&place);
-    // No command for what belongs to another: it may be a directory of the system, named by mistake.
-    let remedy = match (is_above, uid == me) {
-        (true, true) => format!("run: chmod u+x {pasted}"),
-        (false, true) if facts.is_dir() => format!("run: chmod u+rwx {pasted}"),
-        (false, true) => format!("run: chmod u+rw {pasted}"),
-        (true, false) => format!("run this as {owner}, or let the user {me} enter that directory"),
-        (false, false) => format!("run this as {owner}; or, if it is meant for the user {me}, give it to that user"),
+    let quoted = shell_path(&denying);
+    // No command if the file belongs to another user, because the path may be a system directory that was entered by mistake.
+    let remedy = match (is_parent, uid == own_uid) {
+        (true, true) => format!("run: chmod u+x {quoted}"),
+        (false, true) if metadata.is_dir() => format!("run: chmod u+rwx {quoted}"),
+        (false, true) => format!("run: chmod u+rw {quoted}"),
+        (true, false) => format!("run this as {owner}, or let the user {own_uid} enter that directory"),
+        (false, false) => {
+            format!("run this as {owner}; or, if it is meant for the user {own_uid}, give it to that user")
+        }
     };
-    let mode = facts.mode() & 0o7777;
-    let found =
-        format!("{shown} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {me}");
+    let mode = metadata.mode() & 0o7777;
+    let found = format!(
+        "{shown} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {own_uid}"
+    );
     io::Error::new(error.kind(), AccessDenied { source: error, found, remedy })
 }
 
-/// Returns a path for a command that is pasted into a shell: absolute, because the reader may be in another directory than this
-/// process, and quoted if need be.
+/// Returns a path for a command that the operator pastes into a shell. It is absolute, because the shell may be in another
+/// directory than this process, and quoted if it contains special characters.
 pub(crate) fn shell_path(path: &Path) -> String {
     let absolute = path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let text = absolute.display().to_string();
@@ -78,12 +83,12 @@ mod tests {
 
     #[test]
     fn a_path_for_a_shell_is_absolute_and_quoted() {
-        let here = std::env::current_dir().expect("a directory");
+        let current = std::env::current_dir().expect("a directory");
         for (path, expected) in [
             ("/var/lib/sealjar/keys", "/var/lib/sealjar/keys"),
             ("/my keys", "'/my keys'"),
             ("/$(id)/it's", r"'/$(id)/it'\''s'"),
-            ("keys", &shell_path(&here.join("keys"))),
+            ("keys", &shell_path(&current.join("keys"))),
             ("/~", "'/~'"),
         ] {
             assert_eq!(shell_path(Path::new(path)), expected);

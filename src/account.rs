@@ -1,4 +1,7 @@
-//! Accounts: who may sign in, and the types that their fields are checked into.
+//! The fields of an account, each parsed into a type that can only hold a valid value.
+//!
+//! The submodule [`credentials`] parses request bodies that contain passwords. The submodule `password` hashes and
+//! checks passwords. Used by `store` (account records), `http` (login) and `cli` (`sealjar users`).
 
 pub mod credentials;
 #[cfg(feature = "server")]
@@ -16,24 +19,24 @@ use zeroize::Zeroizing;
 
 use crate::id;
 
-/// A field of an account that breaks a rule.
+/// Error for a field of an account that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadField(&'static str);
 
 impl BadField {
-    /// The rule, in words.
+    /// Returns the broken rule as a sentence for the user.
     pub const fn rule(self) -> &'static str {
         self.0
     }
 }
 
-/// `[a-z0-9][a-z0-9._@-]{0,63}`, after ASCII lower-casing.
+/// Login name: matches `[a-z0-9][a-z0-9._@-]{0,63}` after conversion to ASCII lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginName(String);
 
 impl LoginName {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,12 +47,15 @@ impl FromStr for LoginName {
 
     fn from_str(text: &str) -> Result<Self, BadField> {
         let name = text.to_ascii_lowercase();
-        let ordinary = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let starts_well = name.bytes().next().is_some_and(ordinary);
-        if starts_well && name.len() <= 64 && name.bytes().all(|byte| ordinary(byte) || b"._@-".contains(&byte)) {
+        let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let has_valid_start = name.bytes().next().is_some_and(is_alphanumeric);
+        if has_valid_start
+            && name.len() <= 64
+            && name.bytes().all(|byte| is_alphanumeric(byte) || b"._@-".contains(&byte))
+        {
             Ok(Self(name))
         } else if text.trim() != text && text.trim().parse::<Self>().is_ok() {
-            Err(BadField("a login name has no blank at its beginning or end; remove it"))
+            Err(BadField("a login name must not begin or end with whitespace; remove it"))
         } else {
             Err(BadField(
                 "a login name is 1 to 64 letters, digits, dots, underscores, at signs or hyphens, and begins with a letter or digit",
@@ -64,24 +70,24 @@ impl fmt::Display for LoginName {
     }
 }
 
-/// Roles, each `[A-Za-z0-9_.:-]{1,64}`, sorted and joined by commas.
+/// Roles of an account. Each role matches `[A-Za-z0-9_.:-]{1,64}`. The roles are sorted and joined with commas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Roles(String);
 
 impl Roles {
-    /// The longest list, joined, that a token's claims accept.
+    /// Maximum length of the joined roles. The claims of a token accept the same maximum.
     const MAX_BYTES: usize = 1024;
 
-    /// Whether the text can be a role.
+    /// Returns whether the text is a valid role.
     pub fn is_role(text: &str) -> bool {
         (1..=64).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
     }
 
-    /// The roles of an account, in any order.
+    /// Sorts and joins the roles of an account. Duplicates are removed.
     ///
     /// # Errors
-    /// [`BadField`] if one breaks the rule, or they are too long together.
+    /// [`BadField`] if a role is invalid, or if the joined roles are too long.
     pub fn new(roles: &[String]) -> Result<Self, BadField> {
         if !roles.iter().all(|role| Self::is_role(role)) {
             return Err(BadField("a role is 1 to 64 letters, digits, underscores, dots, colons or hyphens"));
@@ -96,18 +102,18 @@ impl Roles {
         Ok(Self(joined))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// At most 256 bytes of text without control characters; may be empty.
+/// Display name: at most 256 bytes without control characters. It may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -125,12 +131,12 @@ impl FromStr for DisplayName {
     }
 }
 
-/// An address of visible ASCII with an `@` inside, at most 254 bytes; may be empty.
+/// Email address: at most 254 visible ASCII characters with an `@` that is not at the beginning or end. It may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Email(String);
 
 impl Email {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -140,8 +146,10 @@ impl FromStr for Email {
     type Err = BadField;
 
     fn from_str(text: &str) -> Result<Self, BadField> {
-        let parts = text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        if text.is_empty() || (parts && text.len() <= 254 && text.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let has_both_parts =
+            text.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        if text.is_empty() || (has_both_parts && text.len() <= 254 && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadField("an email address is visible ASCII with an @ inside, at most 254 bytes"))
@@ -152,22 +160,22 @@ impl FromStr for Email {
 /// Reason why a password cannot be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPassword {
-    /// Fewer than 8 characters.
+    /// The password has fewer than 8 characters.
     TooShort,
-    /// More than [`Password::MAX_BYTES`].
+    /// The password has more than [`Password::MAX_BYTES`] bytes.
     TooLong,
-    /// One of the first that are guessed.
+    /// The password is so common that attackers guess it first.
     Common,
 }
 
 impl BadPassword {
-    /// The rule that it breaks.
+    /// Returns the broken rule as a sentence for the user.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::TooShort => "a password has at least 8 characters",
             Self::TooLong => "a password has at most 1024 bytes",
             Self::Common => {
-                "this password is among the first that are guessed, perhaps with digits or punctuation added; choose another, such as several words"
+                "this password is too common, or is a common password with digits or punctuation added; choose another, such as several words"
             }
         }
     }
@@ -187,35 +195,37 @@ impl From<BadPassword> for BadField {
     }
 }
 
-/// A password in the one spelling that is hashed and compared: zeroed when dropped, never printed.
+/// A password in the normalised form that is hashed and compared. It is zeroed when dropped, and never printed.
 ///
-/// Keyboards and systems write the same text as different code points: "\u{e4}" or "a\u{308}", and several kinds of spaces. So
-/// spaces become U+0020, and then the text is normalised (NFC), as the profile `OpaqueString` of [RFC 8265 section
-/// 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2) says. No character is forbidden.
+/// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with
+/// different space characters. So every space character is replaced by U+0020, and the text is then normalised to NFC.
+/// This is the profile `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2),
+/// except that no character is forbidden.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Maximum length in UTF-8, after normalisation. It keeps the time of a hash independent of the password.
+    /// Maximum length in bytes of UTF-8, after normalisation. The limit keeps the time of a hash independent of the password.
     pub const MAX_BYTES: usize = 1024;
 
-    /// The password that this text spells.
+    /// Normalises the text.
     pub fn new(text: Zeroizing<String>) -> Self {
-        // The usual case, and nothing is copied.
+        // ASCII text is already normalised. It is the most common case, and needs no copy.
         if text.is_ascii() { Self(text) } else { Self(Zeroizing::new(normalize(&text))) }
     }
 
-    /// Whether it has more than [`Self::MAX_BYTES`]. No password that can be set has.
+    /// Returns whether the password has more than [`Self::MAX_BYTES`] bytes. No account can have such a password.
     pub fn is_too_long(&self) -> bool {
         self.0.len() > Self::MAX_BYTES
     }
 
-    /// Checks that it may be set: at least 8 characters, and no rules of composition. A character is a code point after
-    /// normalisation. [NIST SP 800-63B-4 section
-    /// 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) asks for 15 characters if the password is the only
-    /// factor; `docs/passwords.md` names that difference.
+    /// Checks the length of a new password: at least 8 characters. A character is a code point after normalisation. No mix of
+    /// character types is required.
+    ///
+    /// [NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) requires 15 characters if
+    /// the password is the only factor. `docs/passwords.md` documents this difference.
     ///
     /// # Errors
-    /// [`BadPassword::TooShort`] and [`BadPassword::TooLong`].
+    /// [`BadPassword::TooShort`] or [`BadPassword::TooLong`].
     pub fn check_new(&self) -> Result<(), BadPassword> {
         if self.0.chars().count() < 8 {
             return Err(BadPassword::TooShort);
@@ -226,28 +236,29 @@ impl Password {
         Ok(())
     }
 
-    /// The bytes, for hashing.
+    /// Returns the bytes to hash.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// The text, for the check against common passwords.
+    /// Returns the text, for the comparison with common passwords.
     #[cfg(feature = "server")]
     pub(crate) fn expose_text(&self) -> &str {
         &self.0
     }
 }
 
-/// Replaces every space (general category Zs) by U+0020, and normalises to NFC.
+/// Replaces every space character (Unicode general category Zs) by U+0020, and normalises the text to NFC.
 pub(crate) fn normalize(text: &str) -> String {
-    let space = |c: char| if is_other_space(c) { ' ' } else { c };
-    // NFC is at most three times as long (UAX 15). The text never moves to other memory, where a copy of it would stay behind.
-    let mut normal = String::with_capacity(3 * text.len());
-    normal.extend(text.chars().map(space).nfc());
-    normal
+    let with_plain_space = |c: char| if is_other_space(c) { ' ' } else { c };
+    // NFC makes a text at most three times as long (UAX 15). With this capacity, the string is never reallocated: a reallocation
+    // would leave an unwiped copy of the password in memory.
+    let mut normalized = String::with_capacity(3 * text.len());
+    normalized.extend(text.chars().map(with_plain_space).nfc());
+    normalized
 }
 
-/// Whether it is a space separator (general category Zs) other than U+0020.
+/// Returns whether the character is a space separator (Unicode general category Zs) other than U+0020.
 const fn is_other_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
@@ -258,20 +269,21 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What an account is made of, besides its password.
+/// The fields of an account other than its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// The name to sign in with.
+    /// Name that the user enters to log in.
     pub login_name: LoginName,
-    /// What to call the user.
+    /// Name that applications show for the user.
     pub display_name: DisplayName,
-    /// An address.
+    /// Email address of the user.
     pub email: Email,
-    /// Its roles.
+    /// Roles of the account.
     pub roles: Roles,
 }
 
-/// A new account's subject: 128 random bits, so that an account made again under the same name is another subject.
+/// Returns a random subject (128 bits) for a new account. If an account is deleted and created again with the same
+/// name, it gets a different subject.
 pub fn new_subject() -> String {
     URL_SAFE_NO_PAD.encode(id::random::<16>())
 }

@@ -1,9 +1,12 @@
-//! Audit events: what happened to sessions, accounts and keys, one log line each, under one target that a filter can pick.
+//! Audit events: the log lines about sessions, accounts and keys. They have one target, by which a filter can select them.
 //!
-//! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. Clients appear as
-//! `log.client` says, sessions as `sid`, keys as `kid`, accounts as `sub`. The login name that a request has never appears, because
-//! some users type their password there. Events that cost a client nothing are logged ten times a second at most: the field
-//! `left_out` of the next one is the number of events that were left out.
+//! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. A client has the
+//! form that `log.client` selects. Sessions are identified by `sid`, keys by `kid`, accounts by `sub`.
+//!
+//! Invariant: the login name from a request is never logged, because some users type their password into that field.
+//!
+//! An event that any client can cause without effort is logged at most ten times per second. The field `left_out` of the next
+//! event has the number of events that were not logged ([`crate::log_sampler`]).
 
 use tracing::field::display;
 
@@ -13,7 +16,7 @@ use crate::metrics::{PASSWORDS, Password};
 use crate::network::Client;
 use crate::revocation::Entry;
 
-/// The target of all of them.
+/// Log target of all audit events.
 pub(crate) const TARGET: &str = "sealjar::audit";
 
 macro_rules! event {
@@ -22,14 +25,14 @@ macro_rules! event {
     };
 }
 
-/// An event that a stranger can cause for nothing.
+/// Logs an event that any client can cause without effort, at most ten times per second.
 macro_rules! sampled_event {
     ($name:literal, $message:literal, $($fields:tt)+) => {
         sampled!(target: TARGET, INFO, event = $name, $($fields)+, $message)
     };
 }
 
-/// What a password was given for.
+/// Purpose for which a user entered a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     SignIn,
@@ -47,17 +50,17 @@ impl Purpose {
     }
 }
 
-/// Why a password did not lead to a session; the client is told less.
+/// Reason why a password did not start a session. The response to the client has less detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     UnknownAccount,
     WrongPassword,
-    /// The stored hash cannot be checked, so no password is accepted.
+    /// The stored password hash cannot be checked, so no password is accepted.
     HashUnusable,
     Disabled,
     /// The account changed while the password was checked.
     ChangedMeanwhile,
-    /// The password is right and must be changed first.
+    /// The password is correct, but must be changed first.
     MustChange,
 }
 
@@ -74,66 +77,71 @@ impl Failure {
     }
 }
 
-/// A password was not checked, or the session after it could not begin, because the store, the list or the keys failed.
+/// Counts a password that was not checked, or after which no session could begin, because of a failure of the store, the
+/// revocation list or the keys. Logs nothing.
 pub(crate) fn password_failed(purpose: Purpose) {
     count(purpose, Password::Error);
 }
 
-fn count(purpose: Purpose, kind: Password) {
-    PASSWORDS[purpose as usize].add(kind as usize);
+fn count(purpose: Purpose, outcome: Password) {
+    PASSWORDS[purpose as usize].add(outcome as usize);
 }
 
-/// A fresh session was begun; the event is called after what the password was given for.
+/// Records that a session began after a correct password. The name of the event depends on the purpose.
 pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: bool, client: Client) {
     count(purpose, Password::Accepted);
     match purpose {
         Purpose::SignIn => event!("sign-in", "signed in", sub, sid = %sid, remembered, client = %client),
-        Purpose::StepUp => event!("step-up", "gave the password again", sub, sid = %sid, remembered, client = %client),
+        Purpose::StepUp => {
+            event!("step-up", "entered the password again", sub, sid = %sid, remembered, client = %client)
+        }
         Purpose::PasswordChange => {
             event!("password-change", "changed the password", sub, sid = %sid, remembered, client = %client);
         }
     }
 }
 
-/// A new password is in force, and the session that should follow could not begin.
+/// Records that a password was changed, but that the new session could not begin.
 pub(crate) fn password_changed_only(sub: &str, client: Client) {
     event!("password-change", "changed the password, but no session began", sub, client = %client);
 }
 
+/// Records a password that did not start a session.
 pub(crate) fn password_refused(purpose: Purpose, failure: Failure, sub: Option<&str>, client: Client) {
-    let kind = match failure {
+    let outcome = match failure {
         Failure::UnknownAccount | Failure::WrongPassword | Failure::Disabled => Password::Refused,
         Failure::HashUnusable => Password::Error,
         Failure::ChangedMeanwhile => Password::ChangedMeanwhile,
         Failure::MustChange => Password::MustChange,
     };
-    count(purpose, kind);
-    // Not sampled: each cost its client the hashing of a password, and wrong ones are throttled.
-    let (during, reason) = (purpose.name(), failure.name());
-    event!("sign-in-failed", "a password led to no session", during, reason, sub, client = %client);
+    count(purpose, outcome);
+    // Not sampled: each event requires the hashing of a password, which takes time, and wrong passwords are rate-limited.
+    let during = purpose.name();
+    let reason = failure.name();
+    event!("sign-in-failed", "a password did not start a session", during, reason, sub, client = %client);
 }
 
-/// `limit` is the limit that stood in the way.
+/// Records a password that was refused because of a rate limit. `limit` is the name of that limit.
 pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Client) {
     count(purpose, Password::Throttled);
     let during = purpose.name();
     match limit {
-        // One busy network must not hide the limit that an account ran into.
+        // Two call sites, so two samplers: many events of one network must not suppress events of the other limits.
         "network" => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
         _ => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
     }
 }
 
-/// All threads that hash were busy and the queue was full.
+/// Records a password that was not checked, because all hashing threads were busy and the queue was full.
 pub(crate) fn overloaded(purpose: Purpose, client: Client) {
     count(purpose, Password::Overloaded);
     sampled_event!("overloaded", "too many passwords wait to be checked", during = purpose.name(), client = %client);
 }
 
-/// A token was presented and refused.
+/// Records that a token was refused.
 pub(crate) fn token_refused(cause: &'static str, client: Client) {
     match cause {
-        // Anybody can make these up, so they must not hide the others.
+        // Any client can send such tokens. With a sampler of their own, they do not suppress events with other causes.
         "malformed" | "unknown-key" | "not-authentic" => {
             sampled_event!("token-refused", "refused a token", cause, client = %client);
         }
@@ -141,25 +149,28 @@ pub(crate) fn token_refused(cause: &'static str, client: Client) {
     }
 }
 
+/// Records the logout of one session, before it is durable.
 pub(crate) fn signing_out(sid: Sid, sub: &str, client: Client) {
     event!("sign-out", "signing out", sub, sid = %sid, client = %client);
 }
 
+/// Records the logout of all sessions of an account, before it is durable.
 pub(crate) fn signing_out_everywhere(sub: &str, client: Client) {
     event!("sign-out-everywhere", "signing out everywhere", sub, client = %client);
 }
 
-/// A session that came with a request was ended because a fresh one begins.
+/// Records that the session of a request was ended because a new session replaces it.
 pub(crate) fn session_replaced(purpose: Purpose, sid: Sid, sub: &str) {
     event!("revocation", "ended a session", kind = "session", cause = purpose.name(), sub, sid = %sid);
 }
 
-/// Copy detection ended a session. The client is the one whose token did not fit: the owner or the thief.
+/// Records that copy detection ended a session. `client` presented the token that proved the copy. It can be the owner or the
+/// thief.
 pub(crate) fn session_copied(sid: Sid, sub: &str, client: Client) {
     event!("session-copied", "ended a session whose cookie is used in two places", sub, sid = %sid, client = %client);
 }
 
-/// The store told of a refusal that this process did not make: of the command line, or of another server.
+/// Records a revocation that was read from the store and that a command or another server has made.
 pub(crate) fn revoked_elsewhere(entry: &Entry) {
     match entry {
         Entry::Session { sid, .. } => {
@@ -182,57 +193,72 @@ pub(crate) fn revoked_elsewhere(entry: &Entry) {
     }
 }
 
-/// The store's own generation was raised.
+/// Records that the global generation was increased.
 pub(crate) fn everyone_revoked(below: u64) {
     event!("revocation", "every session was ended", kind = "everyone", cause = "store", below);
 }
 
-/// The user of a command.
+/// User who runs a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operator {
     pub(crate) uid: u32,
-    /// The user who became this one with sudo(8). Whoever runs the command can set it.
+    /// User who called sudo(8), from an environment variable. The user who runs the command can set it to any value.
     pub(crate) sudo_uid: Option<u32>,
 }
 
-/// The object of a command's change.
+/// Object that a command changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Changed<'c> {
-    /// The login name is that of an account, and not one that was only typed.
+    /// An account. `login` was read from the store, so it is never a mistyped name.
     Account {
         login: &'c str,
         sub: &'c str,
     },
-    /// Names or the address of an account. `old_login` is its login name before, if it has another one now.
+    /// The login name, the display name or the email address of an account. `old_login` is the previous login name, if that
+    /// changed.
     Profile {
         login: &'c str,
         old_login: Option<&'c str>,
         sub: &'c str,
     },
-    /// Number of accounts, and the address of their store.
+    /// `count` accounts in the store with the URL `store`.
     Accounts {
         store: &'c str,
         count: usize,
     },
     Session(Sid),
     Key(Kid),
-    /// Everything in the store of this address, which has no password.
+    /// The whole store with this URL, which contains no password.
     Store(&'c str),
 }
 
-/// A command changed an account, sessions, a key or the store.
+/// Records that a command changed an account, sessions, a key or the store.
 pub(crate) fn changed_by_command(change: &'static str, changed: Changed<'_>, Operator { uid, sudo_uid }: Operator) {
-    let (mut login, mut old_login, mut sub, mut sid, mut kid) = (None, None, None, None, None);
-    let (mut store, mut accounts) = (None, None);
+    // Each field of the event is logged only if it is `Some`.
+    let mut login = None;
+    let mut old_login = None;
+    let mut sub = None;
+    let mut sid = None;
+    let mut kid = None;
+    let mut store = None;
+    let mut accounts = None;
     match changed {
-        Changed::Account { login: name, sub: id } => (login, sub) = (Some(name), Some(id)),
-        Changed::Profile { login: name, old_login: old, sub: id } => {
-            (login, old_login, sub) = (Some(name), old, Some(id))
+        Changed::Account { login: name, sub: id } => {
+            login = Some(name);
+            sub = Some(id);
         }
-        Changed::Accounts { store: address, count } => (store, accounts) = (Some(address), Some(count)),
+        Changed::Profile { login: name, old_login: old_name, sub: id } => {
+            login = Some(name);
+            old_login = old_name;
+            sub = Some(id);
+        }
+        Changed::Accounts { store: url, count } => {
+            store = Some(url);
+            accounts = Some(count);
+        }
         Changed::Session(id) => sid = Some(display(id)),
         Changed::Key(id) => kid = Some(display(id)),
-        Changed::Store(address) => store = Some(address),
+        Changed::Store(url) => store = Some(url),
     }
     event!(
         "command",
@@ -250,21 +276,22 @@ pub(crate) fn changed_by_command(change: &'static str, changed: Changed<'_>, Ope
     );
 }
 
-/// What became of a key.
+/// Change of a key in the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyChange {
     Published,
-    /// It seals from now on.
+    /// The key seals from now on.
     Activated,
     Revoked,
     Removed,
 }
 
+/// Records a change of the key ring.
 pub(crate) fn key_changed(change: KeyChange, kid: Kid) {
     match change {
-        KeyChange::Published => event!("key-published", "there is a new key", kid = %kid),
-        KeyChange::Activated => event!("key-activated", "another key seals", kid = %kid),
+        KeyChange::Published => event!("key-published", "a key was published", kid = %kid),
+        KeyChange::Activated => event!("key-activated", "a key was activated", kid = %kid),
         KeyChange::Revoked => event!("key-revoked", "a key was revoked, and all its sessions with it", kid = %kid),
-        KeyChange::Removed => event!("key-removed", "a key is gone", kid = %kid),
+        KeyChange::Removed => event!("key-removed", "a key was removed", kid = %kid),
     }
 }

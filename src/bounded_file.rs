@@ -1,8 +1,9 @@
-//! Reads files that a setting, a flag or the environment names.
+//! Bounded reads of files whose path comes from a setting, a flag or the environment.
 //!
-//! Anything can stand at such a path: a named pipe without a writer, a device, a file that does not end. A reader that waits for
-//! them, or reads them whole, stops or takes all memory. So links are followed, opening does not wait, and only a regular file is
-//! read, up to a number of bytes.
+//! Such a path can lead to a named pipe without a writer, a device, or a file without an end. An unbounded reader would wait
+//! forever or use all memory.
+//!
+//! Invariant: opening does not block, and only a regular file is read, up to a maximum number of bytes. Links are followed.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -12,11 +13,11 @@ use std::str::Utf8Error;
 use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroizing;
 
-/// Maximum length of a configuration, a certificate and a private key. Each has a few kilobytes.
+/// Maximum length of a configuration file, a certificate and a private key. Usually, each has a few kilobytes.
 #[cfg(feature = "server")]
 pub(crate) const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Why a file is not read. The texts follow "cannot read PATH: ".
+/// Reason why a file cannot be read. The messages are written to follow "cannot read PATH: ".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("{0}")]
@@ -32,7 +33,7 @@ pub(crate) enum ReadError {
     TooSlow { timeout: std::time::Duration },
 }
 
-/// A regular file that is open, and not longer than its limit when it was opened.
+/// An open regular file, and the maximum number of bytes to read.
 pub(crate) struct BoundedFile {
     file: File,
     metadata: Metadata,
@@ -40,7 +41,7 @@ pub(crate) struct BoundedFile {
 }
 
 impl BoundedFile {
-    /// Opens the file that this path leads to.
+    /// Opens the regular file at this path.
     pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<Self, ReadError> {
         let file = open(path)?;
         let metadata = file.metadata()?;
@@ -54,27 +55,28 @@ impl BoundedFile {
         &self.metadata
     }
 
-    /// Reads the whole file. The buffer is not moved while it fills, so that no part of a secret is left behind.
+    /// Reads the whole file. The buffer is large enough from the beginning, so it is not reallocated, and no copy of a secret
+    /// is left in memory that is not wiped.
     pub(crate) fn read(self) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let max_bytes = self.max_bytes;
         let too_long = ReadError::TooLong { max_bytes };
         if self.metadata.len() > max_bytes {
             return Err(too_long);
         }
-        // The file may have grown since.
+        // The file may have grown since it was opened, so the read is limited too.
         let mut bytes = Zeroizing::new(Vec::with_capacity(self.metadata.len() as usize + 1));
         self.file.take(max_bytes + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max_bytes { Err(too_long) } else { Ok(bytes) }
     }
 }
 
-/// Reads the regular file that this path leads to.
+/// Reads the regular file at this path.
 #[cfg(feature = "server")]
 pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     BoundedFile::open(path, max_bytes)?.read()
 }
 
-/// Opens without waiting for the writer of a pipe, and without making a terminal the process's own.
+/// Opens a file without waiting for the writer of a pipe. A terminal does not become the controlling terminal of the process.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
@@ -82,7 +84,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(feature = "server")]
 pub(crate) mod pipe {
-    //! Pipes, for what is read once, as in `sealjar --config <(…)`.
+    //! Bounded reads of pipes, for files that are read only once, as in `sealjar --config <(…)`.
 
     use std::io::{ErrorKind, Read};
     use std::os::unix::fs::FileTypeExt;
@@ -96,12 +98,12 @@ pub(crate) mod pipe {
     use super::ReadError;
     use crate::clock::Now;
 
-    /// Whether this path leads to a pipe.
+    /// Whether the file at this path is a pipe.
     pub(crate) fn is_pipe(path: &Path) -> bool {
         path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
     }
 
-    /// Reads a pipe to its end, which must come within `timeout`.
+    /// Reads a pipe to its end. The end must come within `timeout`.
     pub(crate) fn read(path: &Path, max_bytes: u64, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let mut pipe = super::open(path)?;
         if !pipe.metadata()?.file_type().is_fifo() {
@@ -111,10 +113,10 @@ pub(crate) mod pipe {
         let mut bytes = Zeroizing::new(Vec::new());
         let mut chunk = Zeroizing::new([0; 4096]);
         loop {
-            let left = deadline.saturating_sub(Now::read().boot);
-            let left = Timespec::try_from(left).expect("a few seconds fit");
-            // A read of a pipe that nobody has opened for writing yet returns 0, as at the end; a poll waits for a writer.
-            match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
+            let remaining = deadline.saturating_sub(Now::read().boot);
+            let remaining = Timespec::try_from(remaining).expect("a few seconds fit");
+            // Before a writer has opened the pipe, a read returns 0, as at the end of the pipe. So poll waits for a writer first.
+            match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&remaining)) {
                 Ok(0) => return Err(ReadError::TooSlow { timeout }),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(ReadError::Io(error.into())),
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_up_to_the_limit_and_nothing_longer() {
+    fn refuses_a_file_that_is_longer_than_the_limit() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         for (length, fits) in [(0, true), (10, true), (11, false), (1 << 40, false)] {
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_file_that_grew_since_it_was_opened() {
+    fn refuses_a_file_that_has_grown_since_it_was_opened() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         std::fs::write(&path, "short").expect("writes");
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_regular_file() {
+    fn refuses_a_path_that_is_not_a_regular_file() {
         for path in ["/dev/zero", "/dev/null", "/tmp"] {
             assert!(matches!(BoundedFile::open(Path::new(path), 10), Err(ReadError::NotRegular)), "{path}");
         }

@@ -1,8 +1,10 @@
-//! Time: the one place that reads a clock. What judges a session takes [`Now`] as an argument.
+//! Clocks: the only module that reads a clock. Code that checks a session takes [`Now`] as an argument.
 //!
-//! Two clocks are read together. The *wall* clock is what deadlines are written in, because nodes and restarts must agree on
-//! it. The *boot* clock measures spans: it never steps, and unlike the monotonic clock it runs through a suspend, so that a
-//! node back from an hour's sleep knows how stale it is.
+//! Two clocks are read together.
+//!
+//! * The *wall clock* is for deadlines, because all nodes must agree on them, also after a restart.
+//! * The *boot clock* is for durations. It is never set. Unlike the monotonic clock, it also runs while the machine is
+//!   suspended, so a node that wakes up after an hour can determine that its revocation list is an hour old.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,39 +14,41 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// S: how far the clocks of two nodes may be apart. Tokens sealed further than this in the future are refused, and a step of
-/// the wall clock by more than this stops pruning.
+/// Maximum difference between the wall clocks of two nodes. A token that was sealed further in the future is refused, and a
+/// larger step of the wall clock pauses pruning. The proof in [`copy_detection`](crate::session::copy_detection) calls it S.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// How far a node's clock may be from the store's. Half of [`CLOCK_SKEW`], so that two nodes are never further apart than that.
+/// Maximum difference between the wall clock of a node and the clock of the store. It is half of [`CLOCK_SKEW`], so that the
+/// difference between two nodes is at most [`CLOCK_SKEW`].
 pub const STORE_CLOCK_SKEW: Duration = Duration::from_secs(CLOCK_SKEW.as_secs() / 2);
 
-/// An instant in whole Unix seconds.
+/// Time of the wall clock, in whole Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixTime(pub u64);
 
 impl UnixTime {
-    /// The instant `span` later, saturating; a fraction of a second in `span` is dropped.
+    /// Adds a duration, without its fraction of a second. Saturates at the maximum.
     #[must_use]
     pub const fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.as_secs()))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the duration since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// The instant that an RFC 3339 text names, if it is one, not before 1970 and, in UTC, not past the year 9999.
+    /// Parses a time in the format of [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339). Returns `None` for another format,
+    /// and for a time before 1970 or after the year 9999 in UTC.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
         u64::try_from(instant.unix_timestamp()).ok().map(Self)
     }
 }
 
-/// RFC 3339 in UTC; bare seconds for an instant past the year 9999.
+/// Prints RFC 3339 in UTC, or the number of Unix seconds for a time after the year 9999.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = i64::try_from(self.0)
@@ -58,12 +62,12 @@ impl fmt::Display for UnixTime {
     }
 }
 
-/// Both clocks, read at one moment.
+/// Readings of both clocks at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock (CLOCK_REALTIME).
+    /// Wall clock (CLOCK_REALTIME).
     pub wall: UnixTime,
-    /// Time since boot, suspend included (CLOCK_BOOTTIME).
+    /// Boot clock: time since boot, including the time while the machine was suspended (CLOCK_BOOTTIME).
     pub boot: Duration,
 }
 
@@ -71,11 +75,11 @@ impl Now {
     /// Reads the system's clocks.
     pub fn read() -> Self {
         #[cfg(target_os = "linux")]
-        const SPANS: ClockId = ClockId::Boottime;
+        const BOOT_CLOCK: ClockId = ClockId::Boottime;
         #[cfg(not(target_os = "linux"))]
-        const SPANS: ClockId = ClockId::Monotonic;
+        const BOOT_CLOCK: ClockId = ClockId::Monotonic;
         let wall = clock_gettime(ClockId::Realtime);
-        let boot = clock_gettime(SPANS);
+        let boot = clock_gettime(BOOT_CLOCK);
         Self {
             wall: UnixTime(u64::try_from(wall.tv_sec).unwrap_or(0)),
             boot: Duration::new(u64::try_from(boot.tv_sec).unwrap_or(0), u32::try_from(boot.tv_nsec).unwrap_or(0)),
@@ -83,7 +87,7 @@ impl Now {
     }
 }
 
-/// The clock that requests read: the system's or, in tests, one that stands still until it is set.
+/// Clock for requests: the clocks of the system or, in tests, a fixed time that the test sets.
 #[cfg(feature = "server")]
 #[derive(Debug, Clone)]
 pub(crate) enum Clock {
@@ -103,53 +107,54 @@ impl Clock {
     }
 }
 
-/// Whole milliseconds, saturating.
+/// Converts a duration to whole milliseconds. Saturates at the maximum.
 pub(crate) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The processor's time that this thread has used: how much it has done, whoever else was let run meanwhile.
+/// Returns the CPU time that the current thread has used. Time while other threads ran on the processor does not count.
 #[cfg(feature = "server")]
 pub(crate) fn thread_time() -> Duration {
     let used = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
 }
 
-/// Notices a step of the wall clock against the boot clock, which makes pruning wait.
+/// Detects a step of the wall clock relative to the boot clock, and pauses pruning after a step.
 ///
-/// A wrong clock set right again must not have cost anybody a session, nor thrown away refusals that are still needed. So
-/// after a step of more than [`CLOCK_SKEW`] nothing is pruned for [`StepGuard::HOLD`]; by then the new time is the time.
+/// If the wall clock is in the future by mistake, pruning removes entries of the revocation list that are still needed.
+/// Sessions also expire early, because the list never returns a time before its last pruning. So after a step of more than
+/// [`CLOCK_SKEW`], nothing is pruned for [`StepGuard::HOLD`]. After that time, the wall clock is assumed to be correct.
 #[derive(Debug)]
 pub struct StepGuard {
     last: Now,
-    held_until: Duration,
+    paused_until: Duration,
 }
 
 impl StepGuard {
-    /// How long a step holds up pruning.
+    /// Time for which a step pauses pruning.
     pub const HOLD: Duration = Duration::from_secs(24 * 3600);
 
-    /// Starts watching from `now`.
+    /// Creates a guard that detects steps after `now`.
     pub const fn new(now: Now) -> Self {
-        Self { last: now, held_until: Duration::ZERO }
+        Self { last: now, paused_until: Duration::ZERO }
     }
 
-    /// Looks at the clocks; to be asked regularly, because a step shows between two looks. Returns the wall clock as it was just
-    /// before, if it was set since.
+    /// Compares the clocks with the last call. Returns the previous time of the wall clock if it was set since then, or `None`.
+    /// Must be called regularly, because a step is detected only by comparing two calls.
     pub fn look(&mut self, now: Now) -> Option<UnixTime> {
-        let walls = i128::from(now.wall.0) - i128::from(self.last.wall.0);
-        let boots = i128::from(now.boot.saturating_sub(self.last.boot).as_secs());
-        let before = std::mem::replace(&mut self.last, now).wall;
-        let stepped = (walls - boots).unsigned_abs() > u128::from(CLOCK_SKEW.as_secs());
-        if stepped {
-            self.held_until = now.boot.saturating_add(Self::HOLD);
+        let wall_difference = i128::from(now.wall.0) - i128::from(self.last.wall.0);
+        let boot_difference = i128::from(now.boot.saturating_sub(self.last.boot).as_secs());
+        let previous = std::mem::replace(&mut self.last, now).wall;
+        let has_stepped = (wall_difference - boot_difference).unsigned_abs() > u128::from(CLOCK_SKEW.as_secs());
+        if has_stepped {
+            self.paused_until = now.boot.saturating_add(Self::HOLD);
         }
-        stepped.then_some(before)
+        has_stepped.then_some(previous)
     }
 
-    /// Whether pruning may go on at `now`.
+    /// Whether pruning is allowed at `now`.
     pub fn may_prune(&self, now: Now) -> bool {
-        now.boot >= self.held_until
+        now.boot >= self.paused_until
     }
 }
 
@@ -172,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn a_step_either_way_holds_pruning_and_a_suspend_does_not() {
+    fn a_step_of_the_clock_pauses_pruning_but_a_suspend_does_not() {
         let mut guard = StepGuard::new(at(10_000, 100));
-        let mut ask = |wall, boot| (guard.look(at(wall, boot)), guard.may_prune(at(wall, boot)));
-        assert_eq!(ask(10_060, 160), (None, true), "time passes");
-        assert_eq!(ask(17_260, 7_360), (None, true), "both clocks ran through a suspend");
-        assert_eq!(ask(17_380, 7_420), (None, true), "a step of the skew itself is tolerated");
-        assert_eq!(ask(24_640, 7_480), (Some(UnixTime(17_380)), false), "two hours forward");
-        assert_eq!(ask(17_500, 7_540), (Some(UnixTime(24_640)), false), "and back");
+        let mut check = |wall, boot| (guard.look(at(wall, boot)), guard.may_prune(at(wall, boot)));
+        assert_eq!(check(10_060, 160), (None, true), "a minute passes");
+        assert_eq!(check(17_260, 7_360), (None, true), "both clocks run while the machine is suspended");
+        assert_eq!(check(17_380, 7_420), (None, true), "a step of exactly the clock skew is tolerated");
+        assert_eq!(check(24_640, 7_480), (Some(UnixTime(17_380)), false), "two hours forward");
+        assert_eq!(check(17_500, 7_540), (Some(UnixTime(24_640)), false), "two hours back");
         let hold = StepGuard::HOLD.as_secs();
-        assert_eq!(ask(17_500 + hold - 1, 7_540 + hold - 1), (None, false));
-        assert_eq!(ask(17_500 + hold, 7_540 + hold), (None, true));
+        assert_eq!(check(17_500 + hold - 1, 7_540 + hold - 1), (None, false));
+        assert_eq!(check(17_500 + hold, 7_540 + hold), (None, true));
     }
 }

@@ -1,9 +1,17 @@
-//! The settings. The comment of a field is what every document says of the setting: its meaning, unit, bounds and dangers.
-//! `meanings.rs` collects these comments for `docs/reference/settings.md`, the manual page and `sealjar config --explain`. They are
-//! plain text, because links do not work in all of these. The defaults are in `defaults.rs`.
+//! The declarations of all settings, and their documentation.
+//!
+//! The comment of a field is the only documentation of the setting: its meaning, unit, bounds and dangers. `meanings.rs` collects
+//! these comments for `docs/reference/settings.md`, the manual page and `sealjar config --explain`. They are plain text, because
+//! links do not work in all of these.
+//!
+//! A value passes through these modules: `origins.rs` has the sources (file, environment, flags), `layers.rs` reads them and
+//! decides which one takes precedence, and `parse.rs` checks the result and makes [`settings::Settings`]. `reload.rs` compares
+//! two configurations while the server runs. The defaults are in `defaults.rs`.
 
 pub(crate) mod breadth;
 mod defaults;
+mod derived;
+mod endpoints;
 pub(crate) mod environment;
 pub(crate) mod error;
 mod example;
@@ -15,14 +23,12 @@ pub(crate) mod meanings;
 pub(crate) mod origins;
 mod pages;
 mod parse;
-mod parts;
-mod places;
 pub(crate) mod reload;
 mod section;
 pub(crate) mod settings;
 pub(crate) mod size;
 pub(crate) mod span;
-mod spelling;
+mod suggestions;
 
 use std::path::PathBuf;
 
@@ -82,23 +88,23 @@ section! {
         /// proxy.
         listen: Listen,
         /// Address of the admin listener, written like `http.listen`. It serves `/healthz`, `/readyz`, `/metrics` and a
-        /// description of these routes. It never uses TLS and asks for no credentials, so only monitoring and load balancers should
-        /// be able to reach it.
+        /// description of these routes. It never uses TLS and requires no credentials, so only monitoring and load balancers
+        /// should be able to reach it.
         admin_listen: Listen,
         /// File permissions, in octal, of the Unix sockets that Sealjar creates. If `unix` is in `http.trusted_proxies`, every
         /// process that can write to the public socket counts as a trusted proxy.
         unix_mode: UnixMode,
-        /// Origins under which browsers reach the public routes, such as `https://app.example.com`. They are written as
-        /// browsers send them: without a path or a slash at the end, and with an international name in ASCII. `http://` is possible only
+        /// Origins under which browsers reach the public routes, such as `https://app.example.com`. They are written as browsers
+        /// send them: without a path or a slash at the end, and with an international name in ASCII. `http://` is possible only
         /// for `localhost`, names below it such as `app.localhost`, `127.0.0.1` and `[::1]`. If it is empty, `localhost`,
         /// `127.0.0.1` and `[::1]` are served at the port of `http.listen`. Requests for other hosts are refused with 421. Pages
         /// of one origin can send requests to the others if the browser does not send `Sec-Fetch-Site`.
         public_origins: Vec<String>,
-        /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are trusted: addresses, networks such as `10.0.0.0/8`, or `unix`
-        /// for every client of a Unix socket. List only proxies that overwrite these fields in each request. A trusted proxy
-        /// decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides for which client a
-        /// failed login is counted. Behind a proxy that is not listed, the method is not known, and a session is renewed only in
-        /// the last third of its idle timeout.
+        /// Proxies whose `X-Forwarded-*` and `X-Original-*` fields are trusted: addresses, networks such as `10.0.0.0/8`, or
+        /// `unix` for every client of a Unix socket. List only proxies that overwrite these fields in each request. A trusted
+        /// proxy decides for which host, path and method a request is checked. With `X-Forwarded-For` it also decides for which
+        /// client a failed login is counted. Behind a proxy that is not listed, the method is not known, and a session is renewed
+        /// only in the last third of its idle timeout.
         trusted_proxies: Vec<String>,
         /// Additional names (`HOST:PORT`) under which proxies send requests to `/auth/verify`. The public origins are always
         /// accepted there. If it is empty, Sealjar accepts `localhost`, `127.0.0.1`, `[::1]` and the address of `http.listen`,
@@ -114,11 +120,11 @@ section! {
         /// unless it is an HTTP/2 connection of a trusted proxy.
         body_timeout: Span,
         /// Maximum number of open connections of each listener, at least 1. At the limit, the server closes the connections that
-        /// have waited longest to make room for new ones. Connections of trusted proxies are closed last, and a connection whose
-        /// request is being processed is not closed. A request that waits for its body or for a key is not being processed, so
-        /// its connection may be closed. HTTP/2 requests and responses also have a memory limit;
-        /// `docs/security/limits.md` has the details. The operating system's limit of open files (`LimitNOFILE=`, `ulimit -n`)
-        /// must be at least twice this number plus 64. If it is lower, the server uses fewer connections and logs a warning.
+        /// have waited longest, so that it can accept new ones. Connections of trusted proxies are closed last, and a connection
+        /// whose request is being processed is not closed. A request that waits for its body or for a key is not being processed,
+        /// so its connection may be closed. HTTP/2 requests and responses also have a memory limit; `docs/security/limits.md` has
+        /// the details. The operating system's limit of open files (`LimitNOFILE=`, `ulimit -n`) must be at least twice this
+        /// number plus 64. If it is lower, the server uses fewer connections and logs a warning.
         max_connections: u32,
         /// Maximum time for a client to send the head of a request, and maximum time that an idle connection stays open. At least
         /// 1s. An HTTP/2 connection is idle if no request or response is in progress. A proxy must close its idle connections
@@ -164,17 +170,17 @@ section! {
 }
 
 section! {
-    /// The pages of the server: sign-in, session, change of the password, errors.
+    /// The pages of the server: login, session, change of the password, errors.
     Pages {
-        /// Page that a sign-in leads to if nothing else was asked for. It is a path such as `/` on the host of the sign-in, or a URL
-        /// with a path, such as `https://app.example.com/`. Below `/auth/`, only `/auth/status` is possible. The pages have a link
-        /// to it. Without a proxy in front, `/` leads to the page of the session.
+        /// Page that the browser opens after a login without a return URL. It is a path such as `/` on the host of the login, or
+        /// a URL with a path, such as `https://app.example.com/`. Below `/auth/`, only `/auth/status` is possible. The pages have
+        /// a link to it. Without a proxy in front, `/` leads to the page of the session.
         home: String,
-        /// Name of the service in the heading and the title of every page, at most 64 characters. If it is not set, the name of the
-        /// host is used.
+        /// Name of the service in the heading and the title of every page, at most 64 characters. If it is not set, the name of
+        /// the host is used.
         title: String,
-        /// Image file that every page shows above its heading: SVG, PNG, JPEG or WebP, at most 256 KiB. The server reads it at the
-        /// start and serves it itself. If it is not set, the pages show no logo. A file that cannot be used stops the start.
+        /// Image file that every page shows above its heading: SVG, PNG, JPEG or WebP, at most 256 KiB. The server reads it at
+        /// the start and serves it itself. If it is not set, the pages show no logo. A file that cannot be used stops the start.
         logo: PathBuf,
         /// Language of the pages. The only one at present is `en`.
         language: Language,
@@ -226,8 +232,9 @@ section! {
         /// than 18m, or not less than their absolute timeout. If clients share one cookie on purpose, such as the workers of a
         /// test, set it to `false`.
         copy_detection: bool,
-        /// Maximum memory for copy detection, such as `64MiB` or `1GiB`. From 1MiB to 64GiB. 64 MiB are enough for 700,000 sessions that are
-        /// in use at the same time. With more sessions, copies are noticed later or not at all; no session ends for lack of memory.
+        /// Maximum memory for copy detection, such as `64MiB` or `1GiB`. From 1MiB to 64GiB. 64 MiB are enough for 700,000
+        /// sessions that are in use at the same time. With more sessions, copies are noticed later or not at all; no session ends
+        /// for lack of memory.
         copy_detection_memory: Size,
     }
 }
@@ -246,6 +253,7 @@ section! {
     }
 }
 
+/// Value of `revocation.when_stale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StaleChoice {
@@ -262,8 +270,8 @@ section! {
         passes: u32,
         /// Number of lanes, from 1 to 16. The lanes of one hash are computed one after the other.
         lanes: u32,
-        /// Number of threads that check passwords. Each uses memory while it computes a hash, and the memory is freed after a minute
-        /// without a hash. `0` means one per core, or fewer if `password.memory_budget_kib` is too small for that.
+        /// Number of threads that check passwords. Each uses memory while it computes a hash, and the memory is freed after a
+        /// minute without a hash. `0` means one per core, or fewer if `password.memory_budget_kib` is too small for that.
         threads: u32,
         /// Memory for all these threads together, in KiB. It must be at least `password.memory_kib` for each thread. The rest is
         /// for stored hashes that need more memory than `password.memory_kib`. A stored hash cannot be checked if its additional
@@ -277,11 +285,11 @@ section! {
 }
 
 section! {
-    /// Rate limits for passwords. A burst is the number of attempts that are allowed at once. An interval is the time after which one
-    /// more is allowed. `docs/passwords.md` explains the limits.
+    /// Rate limits for passwords. A burst is the number of attempts that are allowed at once. An interval is the time after which
+    /// one more is allowed. `docs/passwords.md` explains the limits.
     Throttle {
-        /// Burst of wrong passwords for one client network (an IPv4 address or an IPv6 /64), for all accounts together. An IPv6 /48
-        /// has ten times the burst, and a tenth of the interval. `0` disables this limit.
+        /// Burst of wrong passwords for one client network (an IPv4 address or an IPv6 /64), for all accounts together. An IPv6
+        /// /48 has ten times the burst, and a tenth of the interval. `0` disables this limit.
         network_burst: u32,
         /// Interval for one client network, from 1s to 3650d.
         network_interval: Span,
@@ -290,13 +298,13 @@ section! {
         account_and_network_burst: u32,
         /// Interval for one account from one client network, from 1s to 3650d.
         account_and_network_interval: Span,
-        /// Burst of wrong passwords for one account from all client networks that are not known to it. `0` disables this limit: many
-        /// networks together can then guess without a limit.
+        /// Burst of wrong passwords for one account from all client networks that are not known to it. `0` disables this limit:
+        /// many networks together can then guess without a limit.
         account_burst: u32,
         /// Interval for one account from all client networks that are not known to it, from 1s to 3650d.
         account_interval: Span,
-        /// Burst of correct passwords for one account from one client network. An IPv6 /48 has ten times the burst, and a tenth of the
-        /// interval. `0` disables this limit: one account can then make the revocation list grow without limit.
+        /// Burst of correct passwords for one account from one client network. An IPv6 /48 has ten times the burst, and a tenth
+        /// of the interval. `0` disables this limit: one account can then make the revocation list grow without limit.
         success_burst: u32,
         /// Interval of correct passwords for one account from one client network, from 1s to 3650d.
         success_interval: Span,
@@ -309,14 +317,14 @@ section! {
         /// Format of the log: `text`, `json`, or `auto` for text on a terminal and JSON elsewhere. If the environment variable
         /// `NO_COLOR` is set, text has no colours.
         format: LogFormat,
-        /// Lowest level that is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`. Levels of single targets can follow, as
-        /// in `info,sealjar::access=debug`. A list of targets alone is added to the default. A word that is not a level and a
-        /// target that no line has are refused. `off` and `error` hide audit events. The variable `RUST_LOG` is not read. No level
-        /// logs a password, a key or a token.
+        /// Lowest level that is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`. Levels of single targets can follow,
+        /// as in `info,sealjar::access=debug`. A list of targets alone is added to the default. Unknown levels and unknown
+        /// targets are refused. `off` and `error` hide audit events. The variable `RUST_LOG` is not read. No level logs a
+        /// password, a key or a token.
         level: String,
-        /// Form in which the log shows clients. `network` shows an IPv4 /24 or an IPv6 /48, in which many people may be. `full` shows
-        /// the whole address, which Fail2Ban needs. In many countries an address is personal data: select `full` only if you need
-        /// it, and delete old log files.
+        /// Form in which the log shows clients. `network` shows only the IPv4 /24 or IPv6 /48 network, which many people can
+        /// share. `full` shows the whole address, which Fail2Ban needs. In many countries an address is personal data: select
+        /// `full` only if you need it, and delete old log files.
         client: ClientForm,
     }
 }
@@ -324,8 +332,8 @@ section! {
 section! {
     /// Restrictions of the process, and protection of its memory.
     Process {
-        /// Allows core dumps, and debuggers of the same user (`PR_SET_DUMPABLE`, see prctl(2)). Both show keys and passwords. Use it
-        /// for debugging only. It applies to every command. With `false`, only root can read `/proc/PID/fd` and similar files.
+        /// Allows core dumps, and debuggers of the same user (`PR_SET_DUMPABLE`, see prctl(2)). Both show keys and passwords. Use
+        /// it for debugging only. It applies to every command. With `false`, only root can read `/proc/PID/fd` and similar files.
         dumpable: bool,
         /// Limits the server with Landlock, if the kernel has it. The server can then write only to the directories of the SQLite
         /// database, of the keys and of its Unix sockets, and can execute no program. Reading is not limited. If such a directory
@@ -334,6 +342,7 @@ section! {
     }
 }
 
+/// Value of `log.format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {

@@ -1,7 +1,7 @@
-//! Gives new files the owner and group of the directory that they are in.
+//! Ownership of new files: a new file gets the owner and group of its directory.
 //!
-//! A command that root runs makes files for a server that runs as another user. Owned by root and private, they would be of no use
-//! to it.
+//! A command that root runs creates files for a server that runs as another user. The server could not read files that are
+//! private to root.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,17 +13,17 @@ use rustix::fs::OFlags;
 
 const ROOT: u32 = 0;
 
-/// The owner and group of a directory.
+/// Owner and group of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
     gid: u32,
 }
 
-/// A file could not be given to its directory's owner.
+/// Error for a new file whose owner could not be changed to the owner of the directory.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the directory belongs to the user with the id {uid}, to whom a new file could not be given ({source}); \
+    "cannot change the owner of a new file to the owner of the directory, the user with the id {uid}: {source}; \
      run the command as that user or as root"
 )]
 struct OwnerError {
@@ -38,30 +38,34 @@ impl Owner {
         Ok(Self { uid: metadata.uid(), gid: metadata.gid() })
     }
 
-    /// Gives this owner a file that the caller has just made. It is no error to lack the right for that if this owner can read the
-    /// file anyway: because it is theirs, and only the group differs, or because they are root.
+    /// Changes the owner and group of a file that the caller has just created.
+    ///
+    /// If this process may not do that, it is an error only if the owner cannot read the file. The owner can read it if the
+    /// file already has this owner and only another group, or if this owner is root.
     ///
     /// # Errors
-    /// An error whose text says what to do.
+    /// An error whose text contains the remedy.
     pub(crate) fn give(self, file: &File) -> io::Result<()> {
-        let made = file.metadata()?;
-        if (made.uid(), made.gid()) == (self.uid, self.gid) {
+        let metadata = file.metadata()?;
+        if (metadata.uid(), metadata.gid()) == (self.uid, self.gid) {
             return Ok(());
         }
         match fchown(file, Some(self.uid), Some(self.gid)) {
-            Err(_) if made.uid() == self.uid || self.uid == ROOT => Ok(()),
+            Err(_) if metadata.uid() == self.uid || self.uid == ROOT => Ok(()),
             Err(source) => Err(io::Error::new(source.kind(), OwnerError { uid: self.uid, source })),
             Ok(()) => Ok(()),
         }
     }
 }
 
-/// A directory that stays the same one, whatever is put in its place meanwhile. Its owner could otherwise put a link to another
-/// directory there while root waits for a lock, and have root make files in that one.
+/// An open directory, with a path that always leads to this directory.
+///
+/// Otherwise, while root waits for a lock, the owner could replace the directory with a link to another directory, and root
+/// would create files there.
 #[derive(Debug)]
 pub(crate) struct PinnedDirectory {
     path: PathBuf,
-    /// Keeps the path good.
+    /// Open handle that keeps `path` valid.
     _open: File,
 }
 
@@ -71,18 +75,18 @@ impl PinnedDirectory {
         let flags = OFlags::DIRECTORY.bits().cast_signed();
         let open = File::options().read(true).custom_flags(flags).open(directory)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
-        // Without /proc there is only the name.
+        // Without /proc, the only path is the original one, which does not protect against a replacement.
         let path = if path.exists() { path } else { directory.to_owned() };
         Ok(Self { path, _open: open })
     }
 
-    /// A path that leads to this directory for as long as it is open.
+    /// Returns a path that leads to this directory as long as this value exists.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// The directory that a path's last name is in.
+/// Returns the directory that contains the last component of a path.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

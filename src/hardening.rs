@@ -1,9 +1,11 @@
-//! Protects the process against others of the same user, and limits what the process itself can change.
+//! Hardening of the process: protects its memory, and limits the files that it can change.
 //!
-//! Keys and passwords are in memory. [`Memory`] keeps them out of core dumps and away from debuggers, with `PR_SET_DUMPABLE` of
-//! [prctl(2)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). [`limit`] denies an attacker who runs code in the
-//! server to change files elsewhere and to start programs, with [Landlock](https://docs.kernel.org/userspace-api/landlock.html).
-//! Only the `sealjar` command uses these: an application that embeds sessions decides by itself.
+//! Keys and passwords are in memory. [`Memory`] excludes them from core dumps and prevents debuggers of the same user from
+//! attaching, with `PR_SET_DUMPABLE` of [prctl(2)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html).
+//! [`limit`] uses [Landlock](https://docs.kernel.org/userspace-api/landlock.html): an attacker who runs code in the server
+//! cannot change files in other directories and cannot start programs.
+//!
+//! Only the `sealjar` command uses this module. An application that embeds sessions decides about its own hardening.
 
 use std::path::PathBuf;
 
@@ -13,56 +15,56 @@ use landlock::{
 };
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
-/// The newest version of Landlock whose rights are handled. Newer rights to write are added here after a test.
-const NEWEST: ABI = ABI::V5;
+/// Newest version of Landlock whose rights are handled. Write rights of newer versions are added here after a test.
+const NEWEST_ABI: ABI = ABI::V5;
 
 /// Protection of the memory of this process.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// The state before.
-    before: Option<DumpableBehavior>,
+    /// Behavior before [`Memory::protect`], or `None` if it is unknown.
+    previous: Option<DumpableBehavior>,
 }
 
 impl Memory {
-    /// Forbids core dumps, and other processes of the same user to read this one's memory and its open files. It holds until the
-    /// end of the process.
+    /// Disables core dumps, and prevents other processes of the same user from reading the memory and the open files of this
+    /// process. The protection lasts until the process ends or [`Memory::unprotect`] is called.
     pub(crate) fn protect() -> Self {
-        let before = dumpable_behavior().ok();
-        // It cannot fail on Linux. `is_dumpable` tells what is in force.
+        let previous = dumpable_behavior().ok();
+        // This cannot fail on Linux. `is_dumpable` returns whether it has worked.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-        Self { before }
+        Self { previous }
     }
 
-    /// Returns to what was in force before.
+    /// Restores the behavior before [`Memory::protect`].
     pub(crate) fn unprotect(&self) {
-        if let Some(before) = self.before {
-            let _ = set_dumpable_behavior(before);
+        if let Some(previous) = self.previous {
+            let _ = set_dumpable_behavior(previous);
         }
     }
 }
 
-/// Returns whether other processes of the same user can read the memory of this one.
+/// Returns whether other processes of the same user can read the memory of this process.
 pub(crate) fn is_dumpable() -> bool {
     !matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable))
 }
 
-/// How far Landlock limits this process.
+/// Status of Landlock for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Landlock {
-    /// All that this program asks for is in force.
+    /// All limits of this program are in force.
     Full,
-    /// The kernel knows some of the rights only.
+    /// Only some of the limits are in force, because the kernel has an older version of Landlock.
     Partial,
     /// The kernel does not have Landlock.
     Unsupported,
-    /// The kernel has Landlock and did not apply it.
+    /// The kernel has Landlock, but has not applied the limits.
     Failed,
-    /// It was not asked for.
+    /// Landlock is disabled in the configuration.
     Off,
 }
 
 impl Landlock {
-    /// Returns the value in the log and in `/readyz`.
+    /// Returns the name of the status in the log and in `/readyz`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -74,30 +76,30 @@ impl Landlock {
     }
 }
 
-/// Hardening that is in force.
+/// Hardening that is in force for this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hardening {
     pub(crate) dumpable: bool,
     pub(crate) landlock: Landlock,
 }
 
-/// A directory below which something may be changed.
+/// Directory below which this process may change files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Writable {
     pub(crate) directory: PathBuf,
     pub(crate) change: Change,
 }
 
-/// The changes that are allowed below a directory.
+/// Changes that are allowed below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Files are made, written and removed.
+    /// Files may be created, written and removed.
     Files,
-    /// Sockets are made and removed.
+    /// Sockets may be created and removed.
     Sockets,
-    /// Files and directories are made, written and removed.
+    /// Files and directories may be created, written and removed.
     Everything,
-    /// Empty directories are removed.
+    /// Empty directories may be removed.
     EmptyDirectories,
 }
 
@@ -113,16 +115,18 @@ impl Change {
     }
 }
 
-/// Writing, and executing programs. Reading is not handled: configuration, certificates and the files of the resolver may be replaced
-/// at any time, and are read again.
-fn handled() -> BitFlags<AccessFs> {
-    AccessFs::from_write(NEWEST) | AccessFs::Execute
+/// Returns the rights that Landlock restricts: writing files, and executing programs. Reading is not restricted, because the
+/// configuration, certificates and the files of the DNS resolver may be replaced at any time and are then read again.
+fn restricted_rights() -> BitFlags<AccessFs> {
+    AccessFs::from_write(NEWEST_ABI) | AccessFs::Execute
 }
 
-/// Limits the calling thread, and threads that it starts from now on, to these changes of files. Nothing can undo it. A directory
-/// that does not exist is left out: what needs it reports that. Files that are open already stay usable, such as the log's.
+/// Limits the calling thread, and the threads that it starts later, to these changes of files. The limits cannot be removed.
+///
+/// A directory that does not exist is skipped; the code that needs it reports an error. Files that are already open, such as
+/// the log, remain usable.
 pub(crate) fn limit(writable: &[Writable]) -> Result<Landlock, RulesetError> {
-    let mut ruleset = Ruleset::default().handle_access(handled())?.create()?;
+    let mut ruleset = Ruleset::default().handle_access(restricted_rights())?.create()?;
     for Writable { directory, change } in writable {
         if let Ok(directory) = PathFd::new(directory) {
             ruleset = ruleset.add_rule(PathBeneath::new(directory, change.rights()))?;
@@ -155,13 +159,13 @@ mod tests {
         Writable { directory: directory.to_owned(), change }
     }
 
-    /// Acts on a thread of its own under these limits, if the kernel can enforce them.
-    fn limited(writable: Vec<Writable>, act: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::spawn(move || match limit(&writable).expect("the kernel takes the rules") {
+    /// Runs `test` in a new thread with these limits, or skips it if the kernel does not have Landlock.
+    fn run_limited(writable: Vec<Writable>, test: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(move || match limit(&writable).expect("the kernel accepts the rules") {
             Landlock::Unsupported => eprintln!("SKIPPED: this kernel does not have Landlock"),
-            _ => act(),
+            _ => test(),
         });
-        thread.join().expect("what is limited is as expected");
+        thread.join().expect("the limits are as expected");
     }
 
     fn is_denied<T>(result: io::Result<T>) -> bool {
@@ -169,16 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_handled_that_only_reads() {
-        assert!(!handled().intersects(make_bitflags!(AccessFs::{ReadFile | ReadDir})));
+    fn reading_is_not_restricted() {
+        assert!(!restricted_rights().intersects(make_bitflags!(AccessFs::{ReadFile | ReadDir})));
         for change in [Change::Files, Change::Sockets, Change::Everything, Change::EmptyDirectories] {
-            assert!(handled().contains(change.rights()), "{change:?}");
+            assert!(restricted_rights().contains(change.rights()), "{change:?}");
             assert!(!change.rights().contains(AccessFs::Execute), "{change:?}");
         }
     }
 
     #[test]
-    fn files_change_only_where_they_may() {
+    fn files_can_be_changed_only_in_writable_directories() {
         let home = tempfile::tempdir().expect("a directory");
         let inside = home.path().join("inside");
         let outside = home.path().join("outside");
@@ -187,14 +191,14 @@ mod tests {
             fs::write(directory.join("old"), "old").expect("written");
         }
         let absent = writable(&home.path().join("absent"), Change::Files);
-        limited(vec![absent, writable(&inside, Change::Files)], move || {
+        run_limited(vec![absent, writable(&inside, Change::Files)], move || {
             fs::write(inside.join("new"), "new").expect("a new file");
             fs::rename(inside.join("new"), inside.join("old")).expect("renamed");
             fs::remove_file(inside.join("old")).expect("removed");
             assert!(is_denied(fs::create_dir(inside.join("directory"))));
             assert!(is_denied(UnixListener::bind(inside.join("socket"))));
-            assert_eq!(fs::read_to_string(outside.join("old")).expect("reading is free"), "old");
-            assert_eq!(fs::read_dir(&outside).expect("reading is free").count(), 1);
+            assert_eq!(fs::read_to_string(outside.join("old")).expect("reading is allowed"), "old");
+            assert_eq!(fs::read_dir(&outside).expect("reading is allowed").count(), 1);
             assert!(is_denied(fs::write(outside.join("new"), "new")));
             assert!(is_denied(fs::write(outside.join("old"), "new")));
             assert!(is_denied(fs::remove_file(outside.join("old"))));
@@ -202,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_made_and_replaced_where_they_may() {
+    fn sockets_can_be_created_and_replaced_if_allowed() {
         let home = tempfile::tempdir().expect("a directory");
-        let place = home.path().to_owned();
-        limited(vec![writable(home.path(), Change::Sockets)], move || {
-            let _socket = UnixListener::bind(place.join("made")).expect("bound");
-            fs::rename(place.join("made"), place.join("socket")).expect("renamed");
-            fs::remove_file(place.join("socket")).expect("removed");
-            assert!(is_denied(fs::write(place.join("file"), "new")));
+        let directory = home.path().to_owned();
+        run_limited(vec![writable(home.path(), Change::Sockets)], move || {
+            let _socket = UnixListener::bind(directory.join("new")).expect("bound");
+            fs::rename(directory.join("new"), directory.join("socket")).expect("renamed");
+            fs::remove_file(directory.join("socket")).expect("removed");
+            assert!(is_denied(fs::write(directory.join("file"), "new")));
         });
     }
 
@@ -219,17 +223,17 @@ mod tests {
         let demo = home.path().join("demo");
         fs::create_dir(&demo).expect("a directory");
         let rules = vec![writable(&demo, Change::Everything), writable(home.path(), Change::EmptyDirectories)];
-        let place = home.path().to_owned();
-        limited(rules, move || {
+        let parent = home.path().to_owned();
+        run_limited(rules, move || {
             fs::create_dir(demo.join("keys")).expect("a directory");
             fs::write(demo.join("keys/key"), "key").expect("written");
             fs::remove_dir_all(&demo).expect("removed");
-            assert!(is_denied(fs::create_dir(place.join("other"))));
+            assert!(is_denied(fs::create_dir(parent.join("other"))));
         });
     }
 
     #[test]
-    fn no_program_is_executed() {
-        limited(Vec::new(), || assert!(is_denied(Command::new("/bin/sh").arg("-c").arg(":").status())));
+    fn no_program_can_be_executed() {
+        run_limited(Vec::new(), || assert!(is_denied(Command::new("/bin/sh").arg("-c").arg(":").status())));
     }
 }

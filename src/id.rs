@@ -1,7 +1,9 @@
-//! The identifiers that sessions and keys go by, and the one source of randomness.
+//! Ids of sessions, keys and sites, and the only source of random bytes.
 //!
-//! None of them is a credential: a session id names what logout revokes, a key id names a file. They are printed in
-//! lower-case hexadecimal, so that each can stand in a file name, a log line or a command without quoting.
+//! Invariant: no id is a credential. A session id identifies the session that a logout revokes, and a key id identifies a key
+//! file. So ids may be logged.
+//!
+//! Ids are printed as lower-case hexadecimal, so they need no quoting in a file name, a log line or a command.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,17 +19,17 @@ macro_rules! hex_id {
         pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// The identifier with exactly these bytes.
+            /// Creates the id with these bytes.
             pub const fn from_bytes(bytes: [u8; $bytes]) -> Self {
                 Self(bytes)
             }
 
-            /// Its bytes, in the order in which they are printed.
+            /// Returns the bytes of the id, in the order in which they are printed.
             pub const fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
 
-            /// As it is printed.
+            /// Returns the hexadecimal digits of the id.
             pub(crate) fn digits(self) -> [u8; 2 * $bytes] {
                 let mut digits = [0; _];
                 encode_hex(&self.0, &mut digits);
@@ -60,72 +62,74 @@ macro_rules! hex_id {
 }
 
 hex_id!(
-    /// A session id: 128 random bits, fresh at each sign-in and change of privilege. What logout revokes.
+    /// Session id: 128 random bits, new at each login and step-up. A logout revokes it.
     Sid, 16
 );
 hex_id!(
-    /// Id of a chain of renewals: 128 random bits, fresh at each sign-in. Renewals keep it. No check of a session looks it up.
+    /// Id of a token chain: 128 random bits, new at each login. Renewals keep it. Only copy detection uses it.
     Chain, 16
 );
 hex_id!(
-    /// Id of one token within its chain: 64 random bits, fresh at each renewal.
+    /// Id of one token in its chain: 64 random bits, new at each renewal.
     Link, 8
 );
 hex_id!(
-    /// A sign-in form before anybody is signed in: 128 random bits in a cookie of its own.
+    /// Id of a login form, for which there is no session yet: 128 random bits in the cookie of the form.
     FormId, 16
 );
 hex_id!(
-    /// A key id: the first 8 bytes of `SHA-256("sealjar kid v1" ‖ key)`, so that the id commits to the key.
+    /// Key id: the first 8 bytes of `SHA-256("sealjar kid v1" ‖ key)`, so that the id commits to the key.
     Kid, 8
 );
 hex_id!(
-    /// The host that a session belongs to: the first 8 bytes of `SHA-256(host)`, the host in lower case and without a
-    /// port (cookies do not tell ports apart, RFC 6265 section 8.5).
+    /// Id of the host or cookie domain of a session: the first 8 bytes of `SHA-256(host)`. The host is in lower case and
+    /// without a port, because cookies do not distinguish ports
+    /// ([RFC 6265 section 8.5](https://www.rfc-editor.org/rfc/rfc6265#section-8.5)).
     Site, 8
 );
 
 hex_id!(
-    /// A server's process, as it reports to the store: 128 random bits.
+    /// Id of a server process in its reports to the store: 128 random bits.
     NodeId, 16
 );
 
 impl NodeId {
-    /// A fresh process.
+    /// Creates a random id for a server process.
     pub fn random() -> Self {
         Self(random())
     }
 }
 
 impl Sid {
-    /// A fresh session id.
+    /// Creates a random session id.
     pub fn random() -> Self {
         Self(random())
     }
 }
 
 impl FormId {
-    /// A fresh form.
+    /// Creates a random id for a login form.
     pub fn random() -> Self {
         Self(random())
     }
 }
 
-/// Session ids are random and arrive authenticated, so their own bits serve as their hash (see `IdHasher`).
+/// Session ids are random and come from authenticated tokens, so their own bits can be used as the hash (see `IdHasher`).
 impl Hash for Sid {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from_le_bytes(leading(&self.0)));
     }
 }
 
-/// Like a session id.
+/// Chain ids are random and come from authenticated tokens, like session ids.
 impl Hash for Chain {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from_le_bytes(leading(&self.0)));
     }
 }
 
-/// Uses the bits of a [`Sid`] or a [`Chain`] as its hash: they are random, and only those of tokens that opened are looked up.
+/// Hasher that uses the bits of a [`Sid`] or a [`Chain`] as their hash. An attacker cannot choose colliding ids, because ids
+/// are random and only ids of authenticated tokens are looked up.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -144,27 +148,27 @@ impl Hasher for IdHasher {
 }
 
 impl Kid {
-    /// The id of the key with these bytes.
+    /// Computes the id of the key with these bytes.
     pub fn of_key(key: &[u8; 32]) -> Self {
         Self(leading(&Sha256::new().chain_update(b"sealjar kid v1").chain_update(key).finalize()))
     }
 }
 
 impl Site {
-    /// The site of `host`, which is a host name or address without a port, in any case.
+    /// Computes the site of `host`, a host name or an IP address without a port. Upper and lower case are equivalent.
     pub fn of_host(host: &str) -> Self {
         Self(leading(&Sha256::digest(host.to_ascii_lowercase())))
     }
 }
 
-/// The text is not such an identifier.
+/// Error for a text that is not an id of the expected length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: expected {digits} lower-case hexadecimal digits")]
 pub struct NotAnId {
     digits: usize,
 }
 
-/// `N` bytes from the kernel's random number generator, in one call.
+/// Returns `N` bytes from the random number generator of the kernel, with one system call.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
@@ -172,21 +176,22 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The first eight bytes.
+/// Returns the first eight bytes.
 fn leading(bytes: &[u8]) -> [u8; 8] {
     *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
 }
 
-/// Writes two digits for each byte.
+/// Writes two hexadecimal digits for each byte.
 pub(crate) fn encode_hex(bytes: &[u8], text: &mut [u8]) {
-    // Without a table, so that it goes many bytes at a time.
+    // No lookup table, so that the compiler can use SIMD instructions.
     let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
 }
 
-/// Reads what [`encode_hex`] writes, if the text has exactly the digits for `out`.
+/// Decodes the format of [`encode_hex`]. Returns an error if the text has another length than `out` requires, or other
+/// characters than lower-case hexadecimal digits.
 pub(crate) fn decode_hex(text: &[u8], out: &mut [u8]) -> Result<(), ()> {
     if text.len() != 2 * out.len() {
         return Err(());
@@ -207,20 +212,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_survives_printing() {
+    fn parses_the_id_that_was_printed() {
         let sid = Sid::random();
         assert_eq!(sid.to_string().parse(), Ok(sid));
     }
 
     #[test]
-    fn refuses_all_but_lower_case_hexadecimal_of_the_right_length() {
+    fn accepts_only_lower_case_hexadecimal_of_the_right_length() {
         for text in ["", "00", "0123456789abcdeF", "0123456789abcde", "0123456789abcdef0", "0123456789abcde\u{e9}"] {
             assert!(text.parse::<Kid>().is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn a_site_is_that_of_the_host_in_any_case() {
+    fn a_site_does_not_depend_on_the_case_of_the_host() {
         assert_eq!(Site::of_host("Example.COM"), Site::of_host("example.com"));
         assert_ne!(Site::of_host("example.com"), Site::of_host("example.org"));
     }

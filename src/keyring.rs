@@ -1,13 +1,18 @@
-//! The key ring: which key seals, which keys open.
+//! Key ring: determines which key seals and which keys open.
 //!
-//! A key's state is a function of the ring and the clock, so that nodes which see the same files agree without talking:
+//! Invariant: the state of a key depends only on the ring and the clock. So nodes with the same key files agree without
+//! communication.
 //!
-//! * **published**: not yet active. It opens, so that a node which seals with it early is understood everywhere;
-//! * **active**: the unrevoked key with the greatest (activates_at ≤ now, kid). It seals, and opens;
-//! * **retired**: a later activation replaced it. It opens, and becomes active again if its successor is revoked;
-//! * **revoked**: opens nothing, whatever the clock.
+//! * **published**: not yet active. It opens, so that a token of a node that seals with it too early is valid on every node.
+//! * **active**: the key with the latest `activates_at` of the keys that are not revoked and whose `activates_at` has passed. The
+//!   greater kid wins a tie. It seals and opens.
+//! * **retired**: a key that was activated later replaced it. It opens. It becomes active again if its replacement is revoked.
+//! * **revoked**: it opens nothing, at any time.
 //!
-//! A key that the store's revocation log refuses is revoked as well, whatever its file says ([`KeyRing::refusing`]).
+//! A key that the revocation log in the store refuses is revoked too, even if its file has no revocation date
+//! ([`KeyRing::refusing`]).
+//!
+//! `rotate.rs` changes the key files. [`crate::session`] seals and opens with the keys.
 
 pub(crate) mod error;
 pub mod file;
@@ -27,18 +32,18 @@ pub use key::{Dates, Key};
 /// State of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
-    /// Opens; will seal later.
+    /// The key opens, but does not seal yet.
     Published,
-    /// Seals and opens.
+    /// The key seals and opens.
     Active,
-    /// Opens; a later key seals.
+    /// The key opens, but a later key seals.
     Retired,
-    /// Opens nothing.
+    /// The key opens nothing.
     Revoked,
 }
 
 impl KeyState {
-    /// The state's name, as the command line prints it.
+    /// Returns the name of the state that the command line prints.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Published => "published",
@@ -49,26 +54,26 @@ impl KeyState {
     }
 }
 
-/// Reason why the ring has no key to open a token with.
+/// Reason why the ring has no key that opens a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
-    /// No key of this id is held.
-    #[error("there is no key of this id in the ring")]
+    /// The ring has no key with this id.
+    #[error("no key with this id is in the key ring")]
     Unknown,
-    /// The key of this id was revoked.
-    #[error("the key was revoked")]
+    /// The key with this id is revoked.
+    #[error("the key is revoked")]
     Revoked,
 }
 
-/// All keys held, the latest activation first.
+/// Keys of a server, sorted by activation, the latest first.
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// Number of entries of the revocation log that have been applied to the keys.
-    refusals: usize,
+    /// Number of kids that were passed to [`KeyRing::refusing`].
+    refused_key_count: usize,
 }
 
-/// Two rings are the same if their keys are.
+/// Two rings are equal if their keys are equal.
 impl PartialEq for KeyRing {
     fn eq(&self, other: &Self) -> bool {
         self.keys == other.keys
@@ -76,60 +81,60 @@ impl PartialEq for KeyRing {
 }
 
 impl KeyRing {
-    /// Makes a ring of these keys.
+    /// Creates a ring of these keys.
     pub fn new(mut keys: Vec<Key>) -> Self {
         keys.sort_by_key(|key| std::cmp::Reverse((key.dates.activates_at, key.kid())));
-        Self { keys, refusals: 0 }
+        Self { keys, refused_key_count: 0 }
     }
 
     /// Revokes the keys that the revocation log refuses.
     #[must_use]
     pub fn refusing(mut self, kids: &[Kid]) -> Self {
-        self.keys.iter_mut().for_each(|key| key.refused = kids.contains(&key.kid()));
-        self.refusals = kids.len();
+        self.keys.iter_mut().for_each(|key| key.is_refused = kids.contains(&key.kid()));
+        self.refused_key_count = kids.len();
         self
     }
 
     /// Returns the number of kids that were passed to [`KeyRing::refusing`].
-    pub(crate) const fn refusals(&self) -> usize {
-        self.refusals
+    pub(crate) const fn refused_key_count(&self) -> usize {
+        self.refused_key_count
     }
 
     /// Copies the ring without the refusals of the revocation log.
     pub(crate) fn copy(&self) -> Self {
         let keys = self.keys.iter().map(|key| Key::new(key.secret.clone(), key.dates));
-        Self { keys: keys.collect(), refusals: 0 }
+        Self { keys: keys.collect(), refused_key_count: 0 }
     }
 
     /// Reads every `*.key` file of the directory.
     ///
     /// # Errors
-    /// [`RingError`] names the file and the reason. A ring is whole or it is not loaded; an empty one is an error too, and so is
-    /// a directory into which others can put keys.
+    /// [`RingError`], which names the file and the reason, if a key file cannot be used, if there is no key file, or if other
+    /// users can add keys to the directory. A ring is loaded completely or not at all.
     pub fn load(directory: &Path) -> Result<Self, RingError> {
         permissions::check_directory(directory)?;
-        let ring = settled(|| Ok(Self::new(file::read_all(directory)?)))?;
+        let ring = read_until_stable(|| Ok(Self::new(file::read_all(directory)?)))?;
         if ring.keys.is_empty() {
             return Err(RingError::Empty { directory: directory.to_owned() });
         }
         Ok(ring)
     }
 
-    /// Returns all keys, the latest activation first.
+    /// Returns all keys, sorted by activation, the latest first.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// Returns the key that opens tokens of this kid.
+    /// Returns the key that opens tokens with this kid.
     ///
     /// # Errors
-    /// [`NoKey`] if it is not held, or revoked.
+    /// [`NoKey`] if the key is not in the ring or is revoked.
     pub fn opening_key(&self, kid: Kid) -> Result<&Key, NoKey> {
         let key = self.keys.iter().find(|key| key.kid() == kid).ok_or(NoKey::Unknown)?;
         if key.is_revoked() { Err(NoKey::Revoked) } else { Ok(key) }
     }
 
-    /// Returns the active key, or `None`.
+    /// Returns the active key, or `None` if no key is active.
     pub fn sealing_key(&self, now: UnixTime) -> Option<&Key> {
         self.keys.iter().find(|key| key.may_seal(now))
     }
@@ -147,33 +152,42 @@ impl KeyRing {
         }
     }
 
-    /// Returns the time when the first unrevoked successor replaced a retired key.
+    /// Returns the time at which another key replaced a retired key, or `None` if `key` is not retired. Revoked keys do not
+    /// count as replacements.
     pub fn retired_at(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
         (self.state(key, now) == KeyState::Retired)
             .then(|| {
-                let successors = self.keys.iter().filter(|other| other.may_seal(now) && order(other) > order(key));
-                successors.filter_map(|other| other.dates.activates_at).min()
+                let later_keys = self.keys.iter().filter(|other| other.may_seal(now) && order(other) > order(key));
+                later_keys.filter_map(|other| other.dates.activates_at).min()
             })
             .flatten()
     }
 
-    /// The other keys that are not revoked and have sealed since this one was made: it opens from then on until it is revoked,
-    /// and a session of it that is renewed goes on under the key that is active at that moment.
-    fn renewing(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
+    /// Returns the other keys that are not revoked and may have sealed renewed tokens of sessions of `key`.
+    ///
+    /// `key` opens tokens from its creation until its revocation. A renewal in this period seals with the key that is active at
+    /// that time.
+    fn keys_that_renewed(&self, key: &Key, now: UnixTime) -> Vec<Kid> {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
-        let sealed_since = |other: &Key| {
+        // Whether another key was active at some time after the creation of `key`.
+        let was_active_after_creation = |other: &Key| {
             let counts = |next: &&Key| next.may_seal(now) || next.kid() == key.kid();
-            let replaced = self.keys.iter().filter(counts).filter(|next| order(next) > order(other));
-            let replaced_at = replaced.filter_map(|next| next.dates.activates_at).min();
+            let later_keys = self.keys.iter().filter(counts).filter(|next| order(next) > order(other));
+            let replaced_at = later_keys.filter_map(|next| next.dates.activates_at).min();
             replaced_at.is_none_or(|instant| instant > key.dates.created_at)
         };
-        let was_there = |other: &Key| key.dates.revoked_at.is_none_or(|revoked_at| other.dates.created_at < revoked_at);
+        // Whether another key existed before the revocation of `key`.
+        let existed_before_revocation =
+            |other: &Key| key.dates.revoked_at.is_none_or(|revoked_at| other.dates.created_at < revoked_at);
         let others = self.keys.iter().filter(|other| other.kid() != key.kid() && other.may_seal(now));
-        others.filter(|other| was_there(other) && sealed_since(other)).map(Key::kid).collect()
+        others
+            .filter(|other| existed_before_revocation(other) && was_active_after_creation(other))
+            .map(Key::kid)
+            .collect()
     }
 
-    /// Returns the time until which a token that was sealed with a retired or revoked key may be alive, or `None` for a key that
+    /// Returns the time until which a token that was sealed with a retired or revoked key may be valid, or `None` for a key that
     /// may still seal.
     pub fn needed_until(&self, key: &Key, now: UnixTime) -> Option<UnixTime> {
         let last_sealed = match self.state(key, now) {
@@ -181,20 +195,22 @@ impl KeyRing {
             KeyState::Revoked => key.dates.revoked_at,
             KeyState::Published | KeyState::Active => None,
         };
-        // A node whose clock is slow, or that read the ring late, sealed with it a little longer.
+        // A node with a slow clock, or a node that read the ring late, has sealed with the key a little longer.
         let grace = key.dates.max_lifetime.saturating_add(CLOCK_SKEW);
         Some(last_sealed?.plus(grace))
     }
 }
 
-/// Reads until two reads agree, so that what was read was there at one moment. A key is revoked before its successor becomes
-/// active; one read may see the first file as it was before and the second as it is after, and a ring of both would renew
-/// sessions of the revoked key.
-fn settled(read: impl Fn() -> Result<KeyRing, RingError>) -> Result<KeyRing, RingError> {
-    /// Nobody changes the files this often.
-    const MOST_READS: usize = 10;
+/// Reads the ring until two consecutive reads agree, so that the result is a consistent snapshot.
+///
+/// A revocation first changes the file of the revoked key, and then the file of its replacement. A single read could return the
+/// first file before the change and the second file after the change. With such a ring, the replacement would renew sessions of
+/// the revoked key.
+fn read_until_stable(read: impl Fn() -> Result<KeyRing, RingError>) -> Result<KeyRing, RingError> {
+    /// Maximum number of reads. Key files do not change so often that it is reached.
+    const MAX_READS: usize = 10;
     let mut ring = read()?;
-    for _ in 1..MOST_READS {
+    for _ in 1..MAX_READS {
         let again = read()?;
         if again == ring {
             break;

@@ -1,13 +1,14 @@
 //! Sessions without a session table.
 //!
 //! A session is a token in one cookie: claims, encrypted and authenticated with
-//! [XChaCha20-Poly1305](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03). The server stores only a revocation list:
-//! the sessions that it must refuse. An entry is removed when every token that it refuses has expired.
+//! [XChaCha20-Poly1305](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03). The server stores only a revocation
+//! list: the sessions that it must refuse. An entry is removed when every token that it refuses has expired.
 //!
-//! The crate is the `sealjar` server, and a library for applications that need no server in front:
+//! The crate contains the `sealjar` server, and a library for applications that check sessions without the server:
 //!
-//! * **With [Salvo](https://salvo.rs)**: the module `embed` has the whole of it. `examples/embed.rs` is an application in under
-//!   60 lines. Create its keys with `sealjar keys init --keys shop-keys`, and start it with `cargo run --example embed`.
+//! * **With [Salvo](https://salvo.rs)**: the module `embed` has everything that an application needs. `examples/embed.rs` is an
+//!   application in under 60 lines. Create its keys with `sealjar keys init --keys shop-keys`, and start it with
+//!   `cargo run --example embed`.
 //! * **With another framework**: [`Sessions`](session::Sessions), as shown [below](#without-salvo).
 //!
 //! # Features
@@ -21,12 +22,12 @@
 //!
 //! # Without Salvo
 //!
-//! The application reads the clocks, passes the raw `Cookie` fields, and writes the cookie. No function here waits or does I/O. The
-//! application also keeps the revocation list up to date with its other processes. When it has done so, it calls
-//! [`mark_synced`](revocation::RevocationList::mark_synced). With
-//! [`WhenStale::Refuse`](revocation::WhenStale::Refuse), every session is refused while the list is older than `max_staleness`.
+//! The application reads the clocks, passes the raw `Cookie` fields, and writes the cookie. No function here waits or does I/O.
+//! The application also keeps the revocation list up to date with its other processes. When it has done so, it calls
+//! [`mark_synced`](revocation::RevocationList::mark_synced). With [`WhenStale::Refuse`](revocation::WhenStale::Refuse), every
+//! session is refused while the list is older than `max_staleness`.
 //!
-//! [`verify`](session::Sessions::verify) does not look for copied cookies. An application that wants that calls
+//! [`verify`](session::Sessions::verify) does not detect copied cookies. An application that needs copy detection calls
 //! [`detect_copies`](session::Sessions::detect_copies) once and
 //! [`verify_and_detect`](session::Sessions::verify_and_detect) at the beginning of each request.
 //!
@@ -53,7 +54,7 @@
 //! let list = Arc::new(RevocationList::new(Freshness { max_staleness: month, when_stale: WhenStale::Refuse }));
 //! let now = Now::read();
 //! list.mark_synced(now);
-//! let cookie = CookieName::new("__Host-app").ok_or("a cookie's name")?;
+//! let cookie = CookieName::new("__Host-app").ok_or("invalid cookie name")?;
 //! let sessions = Sessions::new(ring, list.clone(), cookie, Lifetimes::default());
 //!
 //! let ada = Identity {
@@ -75,9 +76,9 @@
 //!
 //! # Errors
 //!
-//! A check fails with a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Send the client that word only:
-//! [`reason`](session::Refusal::reason). The cause inside `Invalid`, which `{:?}` prints, is for the log. Sealing fails with a [`SealError`](session::SealError), loading keys with a
-//! [`RingError`](keyring::RingError).
+//! A check fails with a [`Refusal`](session::Refusal): missing, invalid, expired, revoked or stale. Send the client only that
+//! word ([`reason`](session::Refusal::reason)). The cause inside `Invalid`, which `{:?}` prints, is for the log. Sealing fails
+//! with a [`SealError`](session::SealError). Loading keys fails with a [`RingError`](keyring::RingError).
 //!
 //! # Limits
 //!
@@ -94,7 +95,7 @@
 //!
 //! # Layers
 //!
-//! A module imports only from its own layer and from lower layers, and files do not import each other in a circle
+//! A module imports only from its own layer and from lower layers, and imports of files form no cycle
 //! (`tests/layers.rs`). Layers 0 to 2 use neither Salvo, Tokio nor a logger, and take the time as an argument.
 //!
 //! | layer | modules | depend on |
@@ -131,7 +132,7 @@ pub mod revocation;
 pub mod session;
 
 pub mod account;
-// Some of each is for the server alone.
+// Only the server uses some items of these two modules.
 #[cfg(feature = "store")]
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod audit;

@@ -1,13 +1,17 @@
-//! Rate limit for log lines that a stranger can cause: a request without a session, a replayed token, a connection.
+//! Rate limit for log lines that any client can cause, for example with a request without a session, a replayed token or a
+//! connection.
 //!
-//! Each such line has a sampler of its own, which lets a few lines through in a period and counts the others. The next line that
-//! gets through has their number in `left_out`. Code that answers requests logs by [`sampled!`] alone; `tests/log_lines.rs` holds
-//! all other lines against a list of reasons why a stranger cannot cause them.
+//! Each such log statement has its own sampler. The sampler passes a few lines per period and counts the others. The next line
+//! that passes has the number of these other lines in its field `left_out`.
+//!
+//! Invariant: code that handles requests logs only with [`sampled!`]. `tests/log_lines.rs` has the list of all other log
+//! statements, and for each the reason why an unauthenticated client cannot cause it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Logs at a level of [`tracing::Level`], in capitals, but ten times a second at most. The arguments are those of [`tracing::event!`].
+/// Logs at most ten lines per second. The level is a constant of [`tracing::Level`]. The other arguments are those of
+/// [`tracing::event!`].
 macro_rules! sampled {
     (target: $target:expr, $level:ident, $($line:tt)+) => {
         $crate::log_sampler::sampled!(@ [target: $target,] $target, $level, $($line)+)
@@ -26,51 +30,53 @@ macro_rules! sampled {
 }
 pub(crate) use sampled;
 
-/// Lets a number of lines through in each period, and counts the others.
+/// Passes a number of lines in each period, and counts the others.
 #[derive(Debug)]
 pub(crate) struct LogSampler {
-    lines: u32,
+    lines_per_period: u32,
     period: Duration,
     window: Mutex<Window>,
 }
 
 #[derive(Debug)]
 struct Window {
-    /// The boot clock at the first line of the period; `None` before the first.
+    /// Boot clock at the first line of the current period, or `None` before the first line.
     began: Option<Duration>,
-    taken: u32,
+    /// Number of lines that have passed in the current period.
+    passed: u32,
+    /// Number of lines that were left out since the last line that passed.
     left_out: u64,
 }
 
 impl LogSampler {
-    /// Lets ten lines a second through.
+    /// Creates a sampler that passes ten lines per second.
     pub(crate) const fn a_second() -> Self {
         Self::new(10, Duration::from_secs(1))
     }
 
-    /// Lets one line a minute through, for what stays so for a while.
+    /// Creates a sampler that passes one line per minute. It is for conditions that last for a while.
     #[cfg(feature = "server")]
     pub(crate) const fn a_minute() -> Self {
         Self::new(1, Duration::from_secs(60))
     }
 
-    const fn new(lines: u32, period: Duration) -> Self {
-        Self { lines, period, window: Mutex::new(Window { began: None, taken: 0, left_out: 0 }) }
+    const fn new(lines_per_period: u32, period: Duration) -> Self {
+        Self { lines_per_period, period, window: Mutex::new(Window { began: None, passed: 0, left_out: 0 }) }
     }
 
-    /// Returns how many lines were left out since the last one if this one is to be logged, `None` if it is left out. `now` is that
-    /// of the boot clock.
+    /// Decides whether to log a line at `now`, a time of the boot clock. Returns the number of lines that were left out since
+    /// the last logged line, or `None` if this line is left out too.
     pub(crate) fn take(&self, now: Duration) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.is_none_or(|began| now.saturating_sub(began) >= self.period) {
             window.began = Some(now);
-            window.taken = 0;
+            window.passed = 0;
         }
-        if window.taken == self.lines {
+        if window.passed == self.lines_per_period {
             window.left_out += 1;
             return None;
         }
-        window.taken += 1;
+        window.passed += 1;
         Some(std::mem::take(&mut window.left_out))
     }
 }
@@ -80,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_second_get_through_and_the_others_are_counted() {
+    fn passes_ten_lines_per_second_and_counts_the_others() {
         let sampler = LogSampler::a_second();
         let take = |millis| sampler.take(Duration::from_millis(millis));
         assert!((0..10).all(|_| take(5_900) == Some(0)));
@@ -91,7 +97,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "server")]
-    fn one_line_a_minute_gets_through_from_the_first_on() {
+    fn passes_the_first_line_of_each_minute() {
         let sampler = LogSampler::a_minute();
         let taken = [0, 1, 59, 60, 61].map(|secs| sampler.take(Duration::from_secs(secs)));
         assert_eq!(taken, [Some(0), None, None, Some(2), None]);

@@ -1,7 +1,9 @@
-//! Counters and histograms of this process, for `/metrics`. `http/metrics/families.rs` declares what each means.
+//! Counters and histograms of this process, for `/metrics`. `http/metrics/families.rs` has the descriptions of the metrics.
 //!
-//! They belong to the process, as its log does, and begin at zero with it. Label values are closed lists: nothing that a client
-//! sends becomes one. What is counted with every request is counted in stripes, so that threads do not share cache lines.
+//! The metrics are global to the process and begin at zero when the process starts. Counters are striped: each thread adds to
+//! one of several copies, so that threads that count at the same time do not write to the same cache line.
+//!
+//! Invariant: label values come from closed lists. A value from a request never becomes a label.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,24 +22,26 @@ pub(crate) static COPIED_SESSIONS: Counts<1> = Counts::new();
 pub(crate) static PASSWORDS: [Counts<{ Password::VARIANTS.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
 /// Logouts by outcome.
 pub(crate) static SIGN_OUTS: Counts<{ SignOut::VARIANTS.len() }> = Counts::new();
-/// Connections that were closed to make room.
+/// Connections that were evicted to free memory or to accept others.
 pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
-/// Requests that could not wait for their key, because too many did.
+/// Requests that were refused instead of waiting for an unknown key, because too many requests were waiting.
 pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
-/// HTTP/2 requests of trusted proxies that could not wait any longer for their bodies, because too many did.
+/// HTTP/2 requests of trusted proxies that were evicted while they waited for their bodies, because too many requests were
+/// waiting.
 pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
-/// HTTP/2 requests that were answered with 503 for lack of memory.
+/// HTTP/2 requests that were refused with 503 because of the memory limit.
 pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
 /// Query parameters of verification requests that look like a rule and are ignored.
 pub(crate) static MISSPELT_RULES: Counts<{ RuleName::VARIANTS.len() }> = Counts::new();
-/// Verification requests with a rule that cannot be read.
+/// Verification requests with a rule that cannot be parsed.
 pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();
 /// Log lines that were dropped.
 pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::VARIANTS.len() }> = Counts::new();
-/// Time that threads needed for a password, and the number of threads that hash.
+/// Duration of the hashing of a password.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
+/// Number of threads that hash a password at the moment.
 pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
-/// Time that operations of the store needed, and how often they failed.
+/// Durations and failures of the operations of the store, by operation.
 pub(crate) static STORE: [StoreTimes; StoreCall::VARIANTS.len()] =
     [StoreTimes::new(), StoreTimes::new(), StoreTimes::new(), StoreTimes::new()];
 
@@ -53,10 +57,10 @@ pub(crate) enum Verification {
     Stale,
     StepUp,
     Forbidden,
-    /// The request is not accepted: a host that is not served, a rule that cannot be read, another site.
+    /// The request is not accepted: its host is not served, a rule cannot be parsed, or it comes from another site.
     BadRequest,
     Error,
-    /// A CORS preflight that a rule lets pass without a session.
+    /// The request is a CORS preflight that a rule allows without a session.
     Preflight,
 }
 
@@ -66,7 +70,7 @@ pub(crate) enum Verification {
 pub(crate) enum Password {
     Accepted,
     Refused,
-    /// Right, but must be changed first.
+    /// The password is correct, but must be changed first.
     MustChange,
     ChangedMeanwhile,
     Throttled,
@@ -78,15 +82,15 @@ pub(crate) enum Password {
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum SignOut {
-    /// Committed to the store.
+    /// The logout was committed to the store.
     Durable,
-    /// In force here, and committed when the store works again.
+    /// The logout is in force on this node, and will be committed when the store is available again.
     NotDurable,
-    /// Not done: another node has the key.
+    /// The logout was refused, because this node cannot open the token but another node can.
     KeyElsewhere,
 }
 
-/// A rule of a route, by its name.
+/// Name of a rule in a verification request.
 #[derive(Debug, Clone, Copy, VariantNames, strum::VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum RuleName {
@@ -97,7 +101,7 @@ pub(crate) enum RuleName {
     Preflight,
 }
 
-/// Kind of a dropped log line.
+/// Type of a dropped log line.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum DroppedLine {
@@ -109,20 +113,20 @@ pub(crate) enum DroppedLine {
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum StoreCall {
-    /// Writes revocations, many at once.
+    /// Writes a group of revocations.
     Commit,
     /// Reads the revocation log.
     Poll,
     Account,
-    /// Reads the global session generation, before a password is checked.
+    /// Reads the global generation, before a password is checked.
     State,
 }
 
 impl StoreCall {
-    /// Measures an operation.
-    pub(crate) async fn watch<T, E>(self, question: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    /// Measures the duration of an operation, and counts its failure.
+    pub(crate) async fn watch<T, E>(self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = Now::read().boot;
-        let outcome = question.await;
+        let outcome = operation.await;
         let times = &STORE[self as usize];
         times.took.observe(Now::read().boot.saturating_sub(began));
         if outcome.is_err() {
@@ -132,7 +136,7 @@ impl StoreCall {
     }
 }
 
-/// Times and failures of one operation.
+/// Durations and failures of one operation of the store.
 pub(crate) struct StoreTimes {
     pub(crate) took: Histogram<10>,
     pub(crate) failures: AtomicU64,
@@ -144,12 +148,12 @@ impl StoreTimes {
     }
 }
 
-/// Counters, one for each of `N` kinds.
+/// Striped counters, one for each of `N` label values.
 pub(crate) struct Counts<const N: usize>([Stripe<N>; STRIPES]);
 
 const STRIPES: usize = 8;
 
-/// Two lines of a cache, because processors fetch them in pairs.
+/// One copy of the counters, aligned to two cache lines, because processors prefetch cache lines in pairs.
 #[repr(align(128))]
 struct Stripe<const N: usize>([AtomicU64; N]);
 
@@ -158,54 +162,58 @@ impl<const N: usize> Counts<N> {
         Self([const { Stripe([const { AtomicU64::new(0) }; N]) }; STRIPES])
     }
 
-    /// Counts one of the kind with this place in the list of their names.
-    pub(crate) fn add(&self, kind: usize) {
-        self.add_many(kind, 1);
+    /// Adds one to the counter with this index in the list of label values.
+    pub(crate) fn add(&self, index: usize) {
+        self.add_many(index, 1);
     }
 
-    pub(crate) fn add_many(&self, kind: usize, count: u64) {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local!(static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-        self.0[STRIPE.with(|stripe| *stripe)].0[kind].fetch_add(count, Ordering::Relaxed);
+    pub(crate) fn add_many(&self, index: usize, count: u64) {
+        static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        self.0[STRIPE.with(|stripe| *stripe)].0[index].fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn total(&self, kind: usize) -> u64 {
-        self.0.iter().map(|stripe| stripe.0[kind].load(Ordering::Relaxed)).sum()
+    /// Returns the value of one counter: the sum over all stripes.
+    pub(crate) fn total(&self, index: usize) -> u64 {
+        self.0.iter().map(|stripe| stripe.0[index].load(Ordering::Relaxed)).sum()
     }
 }
 
-/// How many spans of time were within each of some bounds, and their sum.
+/// Histogram of durations.
 #[derive(Debug)]
 pub(crate) struct Histogram<const N: usize> {
+    /// Upper bounds of the buckets in milliseconds, in ascending order.
     bounds_ms: [u64; N],
-    /// Within each bound, but not within the one before.
+    /// Number of durations in each bucket. The counts are not cumulative.
     counts: [AtomicU64; N],
-    beyond: AtomicU64,
+    /// Number of durations above the last bound.
+    above_last_bound: AtomicU64,
     sum_us: AtomicU64,
 }
 
 impl<const N: usize> Histogram<N> {
-    /// With upper bounds in milliseconds, in rising order.
+    /// Creates an empty histogram with these upper bounds in milliseconds, in ascending order.
     pub(crate) const fn new(bounds_ms: [u64; N]) -> Self {
         let counts = [const { AtomicU64::new(0) }; N];
-        Self { bounds_ms, counts, beyond: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
+        Self { bounds_ms, counts, above_last_bound: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
     }
 
-    pub(crate) fn observe(&self, span: Duration) {
-        let place = self.bounds_ms.partition_point(|bound| Duration::from_millis(*bound) < span);
-        self.counts.get(place).unwrap_or(&self.beyond).fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    pub(crate) fn observe(&self, duration: Duration) {
+        let bucket = self.bounds_ms.partition_point(|bound| Duration::from_millis(*bound) < duration);
+        self.counts.get(bucket).unwrap_or(&self.above_last_bound).fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The sum of all spans.
+    /// Returns the sum of all durations.
     pub(crate) fn sum(&self) -> Duration {
         Duration::from_micros(self.sum_us.load(Ordering::Relaxed))
     }
 
-    /// For each bound, and at last for none, how many were within it.
+    /// Returns cumulative counts: for each upper bound, the number of durations that are not above it. The last item has no
+    /// bound and counts all durations.
     pub(crate) fn within(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = self.bounds_ms.into_iter().map(|ms| Some(Duration::from_millis(ms))).chain([None]);
-        bounds.zip(self.counts.iter().chain([&self.beyond])).scan(0, |total, (bound, count)| {
+        bounds.zip(self.counts.iter().chain([&self.above_last_bound])).scan(0, |total, (bound, count)| {
             *total += count.load(Ordering::Relaxed);
             Some((bound, *total))
         })
@@ -217,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_histogram_counts_each_within_its_bound_and_all_above() {
+    fn a_histogram_counts_each_duration_in_all_larger_buckets() {
         let histogram = Histogram::new([5, 10]);
         for us in [5_000, 5_001, 99_999_000] {
             histogram.observe(Duration::from_micros(us));
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_threads_count_is_all_there() {
+    fn adds_up_the_counts_of_several_threads() {
         static COUNTS: Counts<2> = Counts::new();
         let threads: Vec<_> = (0..20).map(|_| std::thread::spawn(|| (0..100).for_each(|_| COUNTS.add(1)))).collect();
         threads.into_iter().for_each(|thread| thread.join().expect("it counts"));
@@ -236,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_kinds_are_those_of_the_metrics() {
+    fn label_values_are_stable() {
         let verifications = "live missing invalid expired revoked stale step-up forbidden bad-request error preflight";
         assert_eq!(Verification::VARIANTS.join(" "), verifications);
         let passwords = "accepted refused must-change changed-meanwhile throttled overloaded error";

@@ -1,25 +1,28 @@
-//! Where a request came from, as finely as one visitor can be told from another.
+//! Address and network of a client. Rate limits count requests per network, and the log shows the network or the address.
+//!
+//! A network is the smallest range of addresses that belongs to one customer of a provider: a single IPv4 address, or an IPv6
+//! /64.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// The address that a request came from, and the form in which the log shows it.
+/// Address of the client of a request, and the form in which it is logged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
-    /// `None` if the peer has no address.
+    /// IP address, or `None` if the peer has no address, because it is connected to a Unix socket.
     pub(crate) address: Option<IpAddr>,
     pub(crate) form: ClientForm,
 }
 
-/// Form of a client in the log (`log.client`).
+/// Form in which a client is logged (setting `log.client`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ClientForm {
-    /// Shortened, as [`Network`] prints.
+    /// Shortened network, as [`Network`] prints it.
     Network,
-    /// The whole address.
+    /// Whole address.
     Full,
 }
 
@@ -38,19 +41,19 @@ impl fmt::Display for Client {
     }
 }
 
-/// A client's network: an IPv4 address, or an IPv6 /64, of which one visitor may use every address.
+/// Network of a client: an IPv4 address, or an IPv6 /64, because one client may use every address of its /64.
 ///
-/// It prints shortened, to a /24 or a /48: enough to see an attack in the log, too little to name a visitor.
+/// It prints shortened to a /24 or a /48. That is enough to notice an attack in the log, but does not identify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
     V4(Ipv4Addr),
     V6([u16; 4]),
-    /// The peer has no address: all such peers count as one.
+    /// The peer has no address. All such peers count as one network.
     Unknown,
 }
 
 impl Network {
-    /// The IPv4 /24 or IPv6 /48 around it, all of which may be one visitor's.
+    /// Returns the IPv4 /24 or IPv6 /48 that contains this network. One attacker may have all of its addresses.
     pub(crate) const fn neighborhood(self) -> Self {
         match self {
             Self::V4(address) => {
@@ -62,7 +65,8 @@ impl Network {
         }
     }
 
-    /// The IPv6 /48 around it: a provider gives one customer as many as 65,536 networks. `None` for IPv4.
+    /// Returns the IPv6 /48 that contains this network, or `None` for IPv4. Providers assign up to a /48, which has 65,536
+    /// networks, to one customer.
     pub(crate) const fn site(self) -> Option<Self> {
         match self {
             Self::V6(_) => Some(self.neighborhood()),
@@ -93,14 +97,16 @@ impl fmt::Display for Network {
     }
 }
 
-/// Returns whether no stranger on the Internet has this address.
+/// Returns whether the address is not a public address of the Internet: a loopback, private, link-local or shared address
+/// ([RFC 6598](https://www.rfc-editor.org/rfc/rfc6598)).
 #[cfg(feature = "server")]
 pub(crate) fn is_private(address: IpAddr) -> bool {
-    const SHARED: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(100, 64, 0, 0), Ipv4Addr::new(100, 127, 255, 255));
+    const FIRST_SHARED: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
+    const LAST_SHARED: Ipv4Addr = Ipv4Addr::new(100, 127, 255, 255);
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            let shared = (SHARED.0..=SHARED.1).contains(&address);
-            address.is_private() || address.is_loopback() || address.is_link_local() || shared
+            let is_shared = (FIRST_SHARED..=LAST_SHARED).contains(&address);
+            address.is_private() || address.is_loopback() || address.is_link_local() || is_shared
         }
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
@@ -111,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_a_client_whole_only_if_asked_to() {
+    fn prints_the_whole_address_only_in_the_full_form() {
         for (address, network, full) in [
             ("192.0.2.77", "192.0.2.0/24", "192.0.2.77"),
             ("::ffff:192.0.2.77", "192.0.2.0/24", "192.0.2.77"),
@@ -125,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_ipv4_and_ipv6_networks_apart_and_prints_none_in_full() {
+    fn distinguishes_networks_and_prints_them_shortened() {
         let network = |text: &str| Network::from(text.parse::<IpAddr>().expect("an address"));
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
         assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));

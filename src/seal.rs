@@ -1,11 +1,13 @@
-//! Sealing and opening: XChaCha20-Poly1305 under a key that is good for one purpose.
+//! Seals and opens tokens: encrypts and authenticates them with XChaCha20-Poly1305, with a separate key for each purpose.
 //!
-//! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)` (RFC 5869, no salt, 32 bytes).
-//! * The associated data is version, kid, purpose and cookie name, in this order, each with a one-byte length before it. So a
-//!   token made for one purpose or one cookie never opens as another.
-//! * The key id commits to the key, so one key is tried, never several (no partitioning oracle, RFC 9771 section 4.3.4).
+//! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)`, without a salt, with 32 bytes
+//!   ([RFC 5869](https://www.rfc-editor.org/rfc/rfc5869)).
+//! * The associated data is version, kid, purpose and cookie name, in this order, each after its length in one byte. So a token
+//!   for one purpose or cookie does not open for another one.
+//! * The key id commits to the key, so exactly one key is tried. Otherwise, an attacker could test many keys with one token
+//!   (partitioning oracle, [RFC 9771 section 4.3.4](https://www.rfc-editor.org/rfc/rfc9771#section-4.3.4)).
 //!
-//! The token's bytes are in [`token`].
+//! The byte format of a token is in [`token`]. Called by [`crate::session`] with a key of the [`crate::keyring`].
 
 mod aead;
 pub(crate) mod form_mac;
@@ -20,23 +22,23 @@ use zeroize::Zeroizing;
 use crate::id::Kid;
 use crate::secret::Secret;
 use aead::{BadTag, Cipher};
+pub use form_mac::DeterministicFormToken;
 use form_mac::FormMac;
-pub use form_mac::SteadyToken;
 use token::{Envelope, MAX_COOKIE_BYTES, NONCE_BYTES, TAG_BYTES, VERSION};
 
-/// What a token is for. Each purpose has its own key.
+/// Purpose of a token. Each purpose has its own key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A session, in the session cookie.
+    /// Token in the session cookie.
     Session,
-    /// The sign-in form's own cookie, before anybody is signed in.
+    /// Token in the cookie of the login form, before there is a session.
     LoginForm,
-    /// The hidden field of a form, against cross-site request forgery.
+    /// Token in the hidden field of a form, against cross-site request forgery.
     FormToken,
 }
 
 impl Purpose {
-    /// The purpose's name in the key derivation and the associated data.
+    /// Returns the name of the purpose in the key derivation and the associated data.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Session => "session",
@@ -46,19 +48,20 @@ impl Purpose {
     }
 }
 
-/// A cookie's name: an RFC 6265 token of 1 to 64 bytes.
+/// Name of a cookie: a token of 1 to 64 bytes ([RFC 6265 section 4.1.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct CookieName {
     name: Box<str>,
-    /// As associated data has it: the length, the name, and zeros.
+    /// Field of the associated data: the length, the name, and zeros as padding.
     field: [u8; 1 + Self::MAX_BYTES],
 }
 
 impl CookieName {
-    /// The longest name, in bytes.
+    /// Maximum length of a name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Takes `name` if it is a token (RFC 9110 section 5.6.2) of a fitting length.
+    /// Returns `None` if `name` is empty, too long, or not a token
+    /// ([RFC 9110 section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)).
     pub fn new(name: &str) -> Option<Self> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let is_name = (1..=Self::MAX_BYTES).contains(&name.len()) && name.bytes().all(is_token);
@@ -70,7 +73,7 @@ impl CookieName {
         })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.name
     }
@@ -82,55 +85,55 @@ impl fmt::Debug for CookieName {
     }
 }
 
-/// The ciphers of one key of the ring, one for each purpose.
+/// Ciphers of one key of the ring, one for each purpose.
 pub struct Sealer {
     kid: Kid,
-    session: Purposed,
-    login_form: Purposed,
-    form_token: Purposed,
+    session: PurposeCipher,
+    login_form: PurposeCipher,
+    form_token: PurposeCipher,
     form_mac: FormMac,
 }
 
-/// What is the same for all tokens of one purpose.
-struct Purposed {
+/// Cipher for one purpose.
+struct PurposeCipher {
     cipher: Cipher,
-    /// All but the cookie's name.
+    /// Associated data without the name of the cookie.
     associated_data: AssociatedData,
 }
 
 impl Sealer {
-    /// Derives the ciphers from the key.
+    /// Derives the ciphers from a key.
     pub fn new(secret: &Secret) -> Self {
         let kid = Kid::of_key(secret.expose());
-        let derived = |purpose: &str| {
+        let derive_key = |purpose: &str| {
             let mut key = Zeroizing::new([0; 32]);
             Hkdf::<Sha256>::new(None, secret.expose())
                 .expand_multi_info(&[b"sealjar v1 ", purpose.as_bytes()], key.as_mut())
                 .expect("32 bytes are far below HKDF's limit of 255 blocks");
             key
         };
-        let purposed = |purpose: Purpose| Purposed {
-            cipher: Cipher::new(derived(purpose.name())),
+        let cipher_for = |purpose: Purpose| PurposeCipher {
+            cipher: Cipher::new(derive_key(purpose.name())),
             associated_data: AssociatedData::new(kid, purpose),
         };
         Self {
             kid,
-            session: purposed(Purpose::Session),
-            login_form: purposed(Purpose::LoginForm),
-            form_token: purposed(Purpose::FormToken),
-            form_mac: FormMac::new(kid, &derived("form token mac")),
+            session: cipher_for(Purpose::Session),
+            login_form: cipher_for(Purpose::LoginForm),
+            form_token: cipher_for(Purpose::FormToken),
+            form_mac: FormMac::new(kid, &derive_key("form token mac")),
         }
     }
 
-    /// The id of the key.
+    /// Returns the id of the key.
     pub const fn kid(&self) -> Kid {
         self.kid
     }
 
-    /// Seals `plaintext` for one purpose and one cookie. The nonce must be random and used once.
+    /// Seals `plaintext` for one purpose and one cookie. The nonce must be random and must not be used again.
     ///
     /// # Errors
-    /// [`TooLarge`] if a browser could drop the cookie for its length.
+    /// [`TooLarge`] if the cookie is longer than all browsers accept.
     pub fn seal(
         &self,
         purpose: Purpose,
@@ -143,22 +146,22 @@ impl Sealer {
         if chars > MAX_COOKIE_BYTES {
             return Err(TooLarge { bytes: chars });
         }
-        let Purposed { cipher, associated_data } = self.of(purpose);
+        let PurposeCipher { cipher, associated_data } = self.for_purpose(purpose);
         let mut buffer = [0; _];
         let tag = cipher.seal(nonce, associated_data.with(cookie, &mut buffer), token::body_of(&mut bytes));
         bytes.extend_from_slice(&tag);
         Ok(SealedToken(token::encode(&bytes)))
     }
 
-    /// What makes and checks steady form tokens under this key.
+    /// Returns the object that creates and verifies deterministic form tokens with this key.
     pub(crate) const fn form_mac(&self) -> &FormMac {
         &self.form_mac
     }
 
-    /// Verifies and decrypts an envelope that names this key, in place.
+    /// Verifies an envelope that names this key, decrypts it in place, and returns the plaintext.
     ///
     /// # Errors
-    /// [`NotAuthentic`] if it was not sealed by this key for this purpose and cookie.
+    /// [`NotAuthentic`] if the token was not sealed with this key for this purpose and cookie.
     pub fn open<'b>(
         &self,
         purpose: Purpose,
@@ -169,14 +172,14 @@ impl Sealer {
         if kid != self.kid {
             return Err(NotAuthentic);
         }
-        let Purposed { cipher, associated_data } = self.of(purpose);
+        let PurposeCipher { cipher, associated_data } = self.for_purpose(purpose);
         let mut buffer = [0; _];
         let associated_data = associated_data.with(cookie, &mut buffer);
         cipher.open(nonce, associated_data, ciphertext, tag).map_err(|BadTag| NotAuthentic)?;
         Ok(ciphertext)
     }
 
-    const fn of(&self, purpose: Purpose) -> &Purposed {
+    const fn for_purpose(&self, purpose: Purpose) -> &PurposeCipher {
         match purpose {
             Purpose::Session => &self.session,
             Purpose::LoginForm => &self.login_form,
@@ -191,12 +194,12 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// A sealed token's text: a credential, so it never prints.
+/// Text of a sealed token. It is a credential, so `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedToken(String);
 
 impl SealedToken {
-    /// The text, for the cookie's value.
+    /// Returns the text, for the value of the cookie.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -208,20 +211,23 @@ impl fmt::Debug for SealedToken {
     }
 }
 
-/// The cookie would be longer than browsers keep.
+/// Error for a cookie that browsers may reject, because it is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cookie would have {bytes} bytes of name and value; browsers keep {MAX_COOKIE_BYTES}")]
+#[error(
+    "the cookie is too large: its name and value have {bytes} bytes, and browsers accept at most {MAX_COOKIE_BYTES}"
+)]
 pub struct TooLarge {
-    /// Name and value together, in bytes.
+    /// Length of name and value together, in bytes.
     pub bytes: usize,
 }
 
-/// The token was not sealed by this key for this purpose and cookie, or was changed since.
+/// Error for a token that was changed, or that was not sealed with this key for this purpose and cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not authentic")]
 pub struct NotAuthentic;
 
-/// version, kid, purpose, cookie name: each after its length in one byte. This is all but the cookie's name, and zeros.
+/// Associated data of a purpose: version, kid and purpose, each after its length in one byte. The field of the cookie name is
+/// still zeros here.
 struct AssociatedData {
     bytes: [u8; Self::MAX_BYTES],
     length: usize,
@@ -232,7 +238,8 @@ impl AssociatedData {
     const MAX_BYTES: usize = 2 + 9 + (1 + Self::MAX_PURPOSE_BYTES) + (1 + CookieName::MAX_BYTES);
 
     fn new(kid: Kid, purpose: Purpose) -> Self {
-        let (mut bytes, mut end) = ([0; _], 0);
+        let mut bytes = [0; _];
+        let mut end = 0;
         for field in [&[VERSION], kid.as_bytes().as_slice(), purpose.name().as_bytes()] {
             bytes[end] = length(field);
             bytes[end + 1..][..field.len()].copy_from_slice(field);
@@ -241,7 +248,8 @@ impl AssociatedData {
         Self { bytes, length: end }
     }
 
-    /// All of it, in the buffer. To copy the zeros, too, is a few moves; a length that is known only here would be a call each.
+    /// Writes the complete associated data, with the cookie name, into `buffer`. Both copies have a constant length and include
+    /// the zeros: that takes a few instructions. A copy of variable length would be a function call.
     #[inline]
     fn with<'b>(&self, cookie: &CookieName, buffer: &'b mut [u8; Self::MAX_BYTES]) -> &'b [u8] {
         *buffer = self.bytes;
@@ -263,28 +271,30 @@ mod tests {
         CookieName::new(name).expect("a token")
     }
 
-    fn opens(sealer: &Sealer, purpose: Purpose, name: &CookieName, token: &str) -> Option<Vec<u8>> {
+    fn open(sealer: &Sealer, purpose: Purpose, name: &CookieName, token: &str) -> Option<Vec<u8>> {
         let mut buffer = token_buffer();
         let envelope = UntrustedToken::from_cookie_value(token.as_bytes())?.decode(&mut buffer).ok()?;
         (envelope.kid == sealer.kid()).then(|| sealer.open(purpose, name, envelope).ok().map(<[u8]>::to_vec))?
     }
 
     #[test]
-    fn opens_what_it_sealed_for_the_same_purpose_and_cookie_only() {
-        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("__Host-sealjar"));
+    fn opens_a_token_only_for_the_same_purpose_and_cookie() {
+        let sealer = Sealer::new(&Secret::random());
+        let name = cookie("__Host-sealjar");
         let token = sealer.seal(Purpose::Session, &name, &[7; 24], b"claims").expect("short");
-        assert_eq!(opens(&sealer, Purpose::Session, &name, token.expose()).as_deref(), Some(&b"claims"[..]));
-        assert_eq!(opens(&sealer, Purpose::LoginForm, &name, token.expose()), None);
-        assert_eq!(opens(&sealer, Purpose::Session, &cookie("sealjar"), token.expose()), None);
-        assert_eq!(opens(&Sealer::new(&Secret::random()), Purpose::Session, &name, token.expose()), None);
+        assert_eq!(open(&sealer, Purpose::Session, &name, token.expose()).as_deref(), Some(&b"claims"[..]));
+        assert_eq!(open(&sealer, Purpose::LoginForm, &name, token.expose()), None);
+        assert_eq!(open(&sealer, Purpose::Session, &cookie("sealjar"), token.expose()), None);
+        assert_eq!(open(&Sealer::new(&Secret::random()), Purpose::Session, &name, token.expose()), None);
     }
 
     #[test]
     fn refuses_every_flipped_bit_and_every_truncation() {
-        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("c"));
+        let sealer = Sealer::new(&Secret::random());
+        let name = cookie("c");
         let token = sealer.seal(Purpose::Session, &name, &[7; 24], b"claims").expect("short").0;
         for end in 0..token.len() {
-            assert_eq!(opens(&sealer, Purpose::Session, &name, &token[..end]), None, "cut at {end}");
+            assert_eq!(open(&sealer, Purpose::Session, &name, &token[..end]), None, "cut at {end}");
         }
         for index in 0..token.len() {
             for bit in 0..8 {
@@ -300,14 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn seals_up_to_4096_bytes_of_name_and_value_and_not_one_more() {
-        let (sealer, name) = (Sealer::new(&Secret::random()), cookie("__Host-sealjar"));
+    fn refuses_more_than_4096_bytes_of_name_and_value() {
+        let sealer = Sealer::new(&Secret::random());
+        let name = cookie("__Host-sealjar");
         let largest = (MAX_COOKIE_BYTES - name.as_str().len()) * 3 / 4 - 1 - 8 - NONCE_BYTES - TAG_BYTES;
         let token = sealer.seal(Purpose::Session, &name, &[7; 24], &vec![1; largest]).expect("fits");
         assert!(name.as_str().len() + token.expose().len() <= MAX_COOKIE_BYTES);
-        assert!(opens(&sealer, Purpose::Session, &name, token.expose()).is_some());
-        let refusal = sealer.seal(Purpose::Session, &name, &[7; 24], &vec![1; largest + 1]);
-        assert!(refusal.is_err_and(|error| error.bytes > MAX_COOKIE_BYTES));
+        assert!(open(&sealer, Purpose::Session, &name, token.expose()).is_some());
+        let refused = sealer.seal(Purpose::Session, &name, &[7; 24], &vec![1; largest + 1]);
+        assert!(refused.is_err_and(|error| error.bytes > MAX_COOKIE_BYTES));
     }
 
     #[test]

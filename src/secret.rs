@@ -1,4 +1,6 @@
-//! Bytes that must not be printed, compared in variable time, or left behind in memory.
+//! Type for a 256-bit secret.
+//!
+//! Invariant: a secret is never printed, is compared in constant time, and is wiped from memory when it is dropped.
 
 use std::fmt;
 
@@ -7,22 +9,22 @@ use zeroize::Zeroize;
 
 use crate::id;
 
-/// A 256-bit secret: zeroed when dropped, compared in constant time, never printed.
+/// A 256-bit secret. It is wiped when it is dropped, is compared in constant time, and is never printed.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// A fresh secret.
+    /// Creates a random secret.
     pub fn random() -> Self {
         Self(id::random())
     }
 
-    /// The secret with exactly these bytes. The caller's own copy is the caller's to wipe.
+    /// Creates the secret with these bytes. The caller must wipe its own copy of the bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, for deriving keys and for writing the key file.
+    /// Returns the bytes, to derive keys and to write the key file.
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_prints() {
+    fn never_prints_the_bytes() {
         assert_eq!(format!("{:?}", Secret::from_bytes([0x41; 32])), "Secret(..)");
     }
 

@@ -1,6 +1,9 @@
-//! The server process: from a configuration to two listeners, and a graceful shutdown.
+//! The server process: starts the store, the background tasks and the two listeners, and shuts them down gracefully.
+//!
+//! Invariant: no request is served before the whole revocation list is loaded. At the shutdown, the revocations of
+//! finished requests are written to the store before the process ends. Called by `sealjar serve` (`cli/serve.rs`).
 
-mod admission;
+mod acceptor;
 pub(crate) mod app;
 pub(crate) mod descriptors;
 pub(crate) mod error;
@@ -50,18 +53,21 @@ use log::Log;
 use reload::Reload;
 use report::Reporting;
 
-/// Time limit for the last sign-outs to reach the store after the last request.
+/// Maximum time for each of the last steps of a shutdown: finishing changes, writing the last revocations, closing the store.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Addresses of a server that is ready.
+/// Facts about a server that is ready, for the output of the command.
 #[derive(Debug)]
 pub(crate) struct Ready<'a> {
+    /// Hosts that the public listener serves.
     pub(crate) hosts: &'a Hosts,
+    /// Whether the store has at least one account.
     pub(crate) has_accounts: bool,
 }
 
-/// Serves until a signal to stop. `on_ready` is called when the whole revocation list is loaded and both listeners are open.
-/// The settings are those of `config`, which was read from `origins`; these are followed.
+/// Runs the server until it receives a signal to stop. Calls `on_ready` when the whole revocation list is loaded and
+/// both listeners are open. `settings` is the parsed form of `config`, which was read from `origins`. The origins are
+/// read again while the server runs.
 pub(crate) async fn serve(
     settings: Settings,
     config: Config,
@@ -71,25 +77,27 @@ pub(crate) async fn serve(
     hardening: Hardening,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
-    // Registered first: a hangup signal during the start would otherwise end the process.
+    // The handler of SIGHUP is installed first. Without a handler, SIGHUP would end the process during the start.
     let hangups = signal(SignalKind::hangup())?;
+    // Load everything that the server needs before the first request. An error here prevents the start.
     let pages = Pages::open(&settings.pages, settings.sites.plain_http())?;
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await?;
     let list = Arc::new(RevocationList::new(settings.freshness));
     let lag = Arc::new(Lag::default());
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), settings.lifetimes).await?;
-    // The last use of the store that can fail the start: from here on the server serves without it.
+    // This is the last query whose failure stops the start. From here on, the server also runs while the store is unavailable.
     let has_accounts = store.has_accounts().await?;
     let mode = settings.unix_mode;
     let public = Listener::open("http.listen", &settings.listen, mode, &mut inherited)?;
     let admin = Listener::open("http.admin_listen", &settings.admin_listen, mode, &mut inherited)?;
-    inherited.warn_of_others();
+    inherited.warn_of_unused();
 
-    let places = descriptors::connections(settings.max_connections);
+    // Build the parts that requests share, and the app.
+    let max_connections = descriptors::raise_limit(settings.max_connections);
     let idle_timeout = settings.idle_timeout;
-    let connections = Connections::new(places, idle_timeout, settings.trusted_proxies.clone());
-    let (committer, mut committing) = Committer::start(list.clone(), store.clone());
+    let connections = Connections::new(max_connections, idle_timeout, settings.trusted_proxies.clone());
+    let (committer, mut commit_task) = Committer::start(list.clone(), store.clone());
     let port = public.port();
     let certificate = settings.certificate.clone();
     let tls = certificate.map(|source| Tls::open(source, settings.min_tls_version)).transpose()?;
@@ -106,13 +114,14 @@ pub(crate) async fn serve(
         port,
         hardening,
     };
-    let live = AppHandle::new(app::new(&settings, parts)?);
-    // A reload replaces `App`, but not the parts used here, which live as long as the process.
-    let app = live.hold();
+    let handle = AppHandle::new(app::new(&settings, parts)?);
+    // A reload replaces the `App`, but never the parts of it that are used here.
+    let app = handle.hold();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
-    // A refused key has the key ring read again, which reports the change.
-    let reads = app.key_directory.clone();
-    let on_key_refused = move || reads.ask();
+    // If the revocation log refuses a key, the key ring is read again, so that the change is reported.
+    let key_directory = app.key_directory.clone();
+    let on_key_refused = move || key_directory.ask();
+    // Start the background tasks.
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),
         tokio::spawn(node_reports::follow(app.node_reports.clone(), store.clone())),
@@ -121,41 +130,45 @@ pub(crate) async fn serve(
     background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     let reporting = Reporting::start(app.clone(), settings.load().node_name.clone(), ring_changed);
-    let addresses = (public.place.clone(), admin.place.clone());
-    let public = public.start(connections, tls.clone(), http::public(live.clone()))?;
-    let connections = Connections::new(places, idle_timeout, TrustedProxies::default());
-    let admin = admin.start(connections, None, http::admin(live.clone()))?;
-    let mut stop = Stop::listen()?;
+    // Start to serve.
+    let public_address = public.address.clone();
+    let admin_address = admin.address.clone();
+    let public = public.start(connections, tls.clone(), http::public(handle.clone()))?;
+    let connections = Connections::new(max_connections, idle_timeout, TrustedProxies::default());
+    let admin = admin.start(connections, None, http::admin(handle.clone()))?;
+    let mut stop_signals = StopSignals::install()?;
     settings.load().warn_of_dangers();
     tracing::info!(dumpable = hardening.dumpable, landlock = hardening.landlock.name(), "hardening of the process");
-    tracing::info!(public = %addresses.0, admin = %addresses.1, tls = tls.is_some(), "listening");
+    tracing::info!(public = %public_address, admin = %admin_address, tls = tls.is_some(), "listening");
     background.push(tokio::spawn(ring::rotate(app.clone(), settings.clone())));
-    let reload = Reload::new(live.clone(), settings.clone(), config, origins, log, port);
+    let reload = Reload::new(handle.clone(), settings.clone(), config, origins, log, port);
     background.push(tokio::spawn(reload.run(hangups)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
     supervisor::ready();
 
-    stop.signal().await;
+    stop_signals.recv().await;
+    // Shutdown. First `/readyz` answers 503, so that load balancers stop sending requests to this server.
     app.stopping.store(true, Ordering::Release);
     supervisor::stopping();
     tracing::info!("stopping: /readyz answers 503");
     tokio::select! {
         () = tokio::time::sleep(settings.load().shutdown_delay) => {}
-        () = stop.signal() => {}
+        () = stop_signals.recv() => {}
     }
-    tracing::info!("stopping: new connections are refused, requests under way are finished");
+    tracing::info!("stopping: new connections are refused, requests in progress are finished");
     let timeout = settings.load().shutdown_timeout;
     let drained = async { tokio::join!(public.stop(timeout), admin.stop(timeout)) };
     tokio::select! {
         _ = drained => {}
-        () = stop.signal() => tracing::warn!("stopping at once: requests under way are dropped"),
+        () = stop_signals.recv() => tracing::warn!("stopping immediately: requests in progress are dropped"),
     }
-    // Changes may outlive their connections.
+    // A request that changes data runs in its own task, which can continue after its connection has been closed.
     if tokio::time::timeout(FLUSH_TIMEOUT, app.changes.finish()).await.is_err() {
         tracing::error!("requests that change something did not end in time: their outcome is not known");
     }
+    // The last revocations are written, and then the report of this node is deleted.
     background.iter().for_each(JoinHandle::abort);
-    let flushed = committing.finish(FLUSH_TIMEOUT).await;
+    let flushed = commit_task.finish(FLUSH_TIMEOUT).await;
     reporting.finish().await;
     if tokio::time::timeout(FLUSH_TIMEOUT, store.close()).await.is_err() {
         tracing::error!("the database did not close in time");
@@ -164,18 +177,19 @@ pub(crate) async fn serve(
     if flushed { Ok(()) } else { Err(ServeError::NotFlushed) }
 }
 
-/// SIGTERM and SIGINT.
-struct Stop {
+/// Handlers of the signals that stop the server: SIGTERM and SIGINT.
+struct StopSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
-impl Stop {
-    fn listen() -> io::Result<Self> {
+impl StopSignals {
+    fn install() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn signal(&mut self) {
+    /// Waits for the next signal.
+    async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -1,7 +1,12 @@
-//! Sessions: from a request's cookies to a verified session, and from a sign-in or a renewal to a sealed token.
+//! Sessions: verifies the cookies of a request, and seals a token at a login or a renewal.
 //!
-//! One direction: cookie header → [`UntrustedToken`] → one key by its id → claims → deadlines → revocation list → [`Verified`].
-//! Nothing here waits, reads a file or a clock, or logs: the verdict is returned, and the caller renders it.
+//! The steps of a verification are: `Cookie` header, [`UntrustedToken`], the key that the token names, claims, site, deadlines,
+//! revocation list, [`Verified`].
+//!
+//! Invariant: the code in this module does not wait, read a file or a clock, or log. It takes the time as an argument and
+//! returns a verdict.
+//!
+//! Uses [`crate::keyring`] for the keys and [`crate::revocation`] for the list. Called by the HTTP routes and by `embed`.
 
 pub mod claims;
 pub mod cookie_header;
@@ -22,7 +27,7 @@ use crate::id::{Kid, Sid};
 use crate::keyring::{Key, KeyRing, NoKey};
 use crate::revocation::RevocationList;
 use crate::seal::token::{UntrustedToken, token_buffer};
-use crate::seal::{CookieName, SteadyToken};
+use crate::seal::{CookieName, DeterministicFormToken};
 use claims::{Claims, Flags};
 use copy_detection::Chains;
 pub use identity::Identity;
@@ -31,52 +36,55 @@ use lifetime::Deadlines;
 pub use lifetime::Lifetimes;
 pub use refusal::{Cause, Refusal, SealError};
 
-/// A session whose token passed every check. Only [`Sessions::verify`] and [`Sessions::verify_and_detect`] make one.
+/// A session whose token passed every check. Only [`Sessions::verify`] and [`Sessions::verify_and_detect`] create it.
 #[derive(Debug)]
 pub struct Verified<'a> {
     token: UntrustedToken<'a>,
     claims: Claims<'a>,
     checked_at: UnixTime,
-    /// Whether it is due for renewal, and copy detection does not stand against it.
+    /// Whether the token is due for renewal and copy detection allows the renewal.
     is_due: bool,
 }
 
 impl<'a> Verified<'a> {
-    /// What the token holds.
+    /// Returns the claims of the token.
     pub const fn claims(&self) -> &Claims<'a> {
         &self.claims
     }
 
-    /// When it ends.
+    /// Returns the idle deadline and the absolute deadline of the session.
     pub const fn deadlines(&self) -> Deadlines {
         deadlines(&self.claims)
     }
 }
 
-/// A token that opened and may be before its absolute deadline on some node, whatever else: what a sign-out or sign-in must revoke.
+/// A session that a login or logout must revoke, because a request presented a token of it.
+///
+/// The token opened, and by the clock of at least one node it may be before its absolute deadline. No other check is required.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
-    /// The session.
+    /// Session id.
     pub sid: Sid,
-    /// Whose it is.
+    /// Account id.
     pub sub: Box<str>,
-    /// The name that this account signs in with.
+    /// Login name of the account.
     pub login_name: Box<str>,
-    /// The account's generation when it signed in.
+    /// Generation of the account at the login.
     pub account_generation: u64,
-    /// Whether the account's sign-ins of that generation were ended.
+    /// Whether the list refuses all sessions of that account generation.
     pub generation_ended: bool,
-    /// Whether the list refuses it, for whatever reason.
+    /// Whether the list refuses the session, for any reason.
     pub is_ended: bool,
-    /// Whether it was idle for too long. The list may have forgotten by then that it was ended.
+    /// Whether the token is past a deadline, usually the idle deadline. The list may have removed the entry of a revoked
+    /// session by then.
     pub is_idle: bool,
-    /// When it ends in any case.
+    /// Time at which the session ends in any case.
     pub absolute_deadline: UnixTime,
-    /// Its kind.
+    /// Type of the session: ordinary or remembered.
     pub flags: Flags,
 }
 
-/// Verifies and seals sessions: the key ring, the revocation list and the rules between them.
+/// Verifies and seals sessions, with a key ring and a revocation list.
 #[derive(Debug)]
 pub struct Sessions {
     ring: ArcSwap<KeyRing>,
@@ -84,38 +92,40 @@ pub struct Sessions {
     cookie: CookieName,
     lifetimes: Lifetimes,
     max_candidates: usize,
-    /// `None` while copies are not looked for.
+    /// Tokens that copy detection remembers, or `None` while copy detection is off.
     chains: ArcSwapOption<Chains>,
 }
 
 impl Sessions {
-    /// Sessions under these keys, refused by this list.
+    /// Creates a verifier and issuer of sessions with these keys and this revocation list.
     ///
-    /// Every candidate in a request is looked at, that is every cookie of our name with a plausible length: others can plant cookies
-    /// before ours. So the caller bounds the `Cookie` fields (32 KiB have 400 candidates at most), or the number of candidates by
-    /// [`Sessions::with_max_candidates`].
+    /// A candidate is a cookie of our name with a plausible length. Every candidate in a request is tried, because another
+    /// application can set cookies that the browser sends before ours. So the caller must limit the size of the `Cookie` fields
+    /// (32 KiB contain at most 400 candidates), or the number of candidates with [`Sessions::with_max_candidates`].
     pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
         let chains = ArcSwapOption::empty();
         Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX, chains }
     }
 
-    /// Looks at the first `max_candidates` of a request only. A sign-out must then ask [`Sessions::has_too_many_candidates`].
+    /// Limits the check to the first `max_candidates` candidates of a request. A logout must then call
+    /// [`Sessions::has_too_many_candidates`] first.
     #[must_use]
     pub fn with_max_candidates(self, max_candidates: usize) -> Self {
         Self { max_candidates, ..self }
     }
 
-    /// The ring in use. Keys that the list refuses are revoked in it, whatever their files say.
+    /// Returns the ring in use. A key that the list refuses is revoked in this ring, even if its file has no revocation date.
     pub fn ring(&self) -> Arc<KeyRing> {
         Guard::into_inner(self.keys())
     }
 
-    /// Returns the id of the key that new tokens are sealed with, or `None`: then no session can begin or be renewed.
+    /// Returns the id of the key that seals new tokens, or `None` if no key is active. Without an active key, no session can
+    /// begin or be renewed.
     pub fn active_key(&self, now: Now) -> Option<Kid> {
         self.keys().sealing_key(self.revocations.time(now)).map(Key::kid)
     }
 
-    /// Swaps the whole ring at once, if its keys are not those in use.
+    /// Replaces the ring in one atomic step, unless the new ring is equal to the ring in use.
     pub fn replace_ring(&self, ring: KeyRing) {
         let ring = ring.refusing(&self.revocations.refused_keys());
         if **self.ring.load() != ring {
@@ -123,42 +133,43 @@ impl Sessions {
         }
     }
 
-    /// The ring to open and seal with. Every use of a key asks here, so that none is used after the list has learned that it is
-    /// refused: a ring to which not all refusals were applied is replaced first.
+    /// Returns the ring for opening and sealing. If the list refuses keys that are not yet revoked in the ring, the ring is
+    /// replaced first. Every use of a key calls this function, so no key is used after its entry was added to the list.
     fn keys(&self) -> Guard<Arc<KeyRing>> {
         loop {
             let ring = self.ring.load();
-            if ring.refusals() == self.revocations.refused_key_count() {
+            if ring.refused_key_count() == self.revocations.refused_key_count() {
                 return ring;
             }
             self.refuse_keys();
         }
     }
 
-    /// Applies the refusals that the list has learned since the ring was put in use. Another ring that was put in use meanwhile
-    /// stays.
+    /// Revokes the keys in the ring that the list refuses. If another thread replaces the ring meanwhile, the refusals are
+    /// applied to the new ring.
     #[cold]
     fn refuse_keys(&self) {
         self.ring.rcu(|ring| {
             let refused = self.revocations.refused_keys();
-            if ring.refusals() == refused.len() {
+            if ring.refused_key_count() == refused.len() {
                 return ring.clone();
             }
             Arc::new(ring.copy().refusing(&refused))
         });
     }
 
-    /// The list that refuses.
+    /// Returns the revocation list.
     pub const fn revocations(&self) -> &Arc<RevocationList> {
         &self.revocations
     }
 
-    /// The cookie's name.
+    /// Returns the name of the session cookie.
     pub const fn cookie(&self) -> &CookieName {
         &self.cookie
     }
 
-    /// Whether a request has more candidates than are looked at. A sign-out or sign-in that went on would leave sessions behind.
+    /// Whether a request has more candidates than are checked. A login or logout must then be refused, because it cannot end all
+    /// sessions of the request.
     pub fn has_too_many_candidates<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>) -> bool {
         self.candidates(cookie_fields, &self.cookie).nth(self.max_candidates).is_some()
     }
@@ -171,7 +182,8 @@ impl Sessions {
         cookie_header::values(cookie_fields, cookie).filter_map(UntrustedToken::from_cookie_value)
     }
 
-    /// Whether one of the tokens that would be tried names a key that is not held: perhaps one that is in the ring's directory by now.
+    /// Whether one of the candidates names an unknown key. The key directory may have that key by now, so the caller should
+    /// read the directory again.
     pub fn lacks_key_of_cookies<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -180,14 +192,14 @@ impl Sessions {
         self.keys_not_opened(cookie_fields, cookie).any(|(_, reason)| reason == NoKey::Unknown)
     }
 
-    /// Whether a session may have been refused because its key was not held: perhaps one that is in the ring's directory by now, or
-    /// in the ring, if that was replaced since.
+    /// Whether a session may have been refused because its key was unknown. By now the key may be in the key directory, or in
+    /// the ring if the ring was replaced since the refusal.
     pub fn lacked_key<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, refusal: Refusal) -> bool {
         refusal == Refusal::Invalid(Cause::UnknownKey) || self.lacks_key_of_cookies(cookie_fields, &self.cookie)
     }
 
-    /// The keys that nothing is opened with here, because they are not held or were revoked, of those that the tokens name that
-    /// would be tried. Such a token may be a live session on another node.
+    /// Returns the keys that candidates name and that open nothing on this node, because they are unknown or revoked. Such a
+    /// candidate may be a live session on another node.
     pub fn keys_not_opened<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -198,10 +210,10 @@ impl Sessions {
         tokens.filter_map(UntrustedToken::kid).filter_map(move |kid| Some((kid, ring.opening_key(kid).err()?)))
     }
 
-    /// Whether a form token of either kind names a key that is not held.
+    /// Whether a form token, sealed or deterministic, names an unknown key.
     pub fn lacks_key_of_form(&self, token: &[u8]) -> bool {
-        let kid = match SteadyToken::parse(token) {
-            Some(steady) => steady.kid(),
+        let kid = match DeterministicFormToken::parse(token) {
+            Some(deterministic) => deterministic.kid(),
             None => UntrustedToken::from_cookie_value(token).and_then(UntrustedToken::kid),
         };
         kid.is_some_and(|kid| self.lacks_key(kid))
@@ -211,21 +223,23 @@ impl Sessions {
         self.keys().opening_key(kid).is_err_and(|reason| reason == NoKey::Unknown)
     }
 
-    /// Looks for copies from now on, with this many bytes of memory at most; or no longer, with `None`. Nothing is forgotten if the
-    /// limit stays the same.
+    /// Turns copy detection on with a memory limit in bytes, or off with `None`. An unchanged limit keeps the remembered tokens.
     pub fn detect_copies(&self, memory_bytes: Option<usize>) {
-        if self.chains.load().as_ref().map(|chains| chains.memory()) != memory_bytes {
+        if self.chains.load().as_ref().map(|chains| chains.memory_limit()) != memory_bytes {
             self.chains.store(memory_bytes.map(|bytes| Arc::new(Chains::new(bytes))));
         }
     }
 
-    /// Returns how much copy detection remembers, or `None` if it is off.
+    /// Returns the memory usage of copy detection, or `None` if it is off.
     pub fn copy_detection(&self) -> Option<copy_detection::Memory> {
         self.chains.load().as_ref().map(|chains| chains.usage())
     }
 
-    /// Every presented token that opens and is before its absolute deadline, be it by the slowest node's clock: idle-expired ones
-    /// too, and however stale the list is, else a thief who kept renewing a copy would survive the owner's late sign-out.
+    /// Returns the session of every presented token that opens and is before its absolute deadline by the clock of the slowest
+    /// node.
+    ///
+    /// Idle-expired and revoked tokens count too, and the age of the list is not checked. Otherwise, a thief who keeps renewing
+    /// a copy would still have a session after the late logout of the owner.
     pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<Presented> {
         let ring = self.keys();
         let mut buffer = token_buffer();
@@ -235,8 +249,8 @@ impl Sessions {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
-            let is_alive = time < claims.absolute_deadline.plus(CLOCK_SKEW);
-            if is_alive && found.iter().all(|other| other.sid != claims.sid) {
+            let may_be_live = time < claims.absolute_deadline.plus(CLOCK_SKEW);
+            if may_be_live && found.iter().all(|other| other.sid != claims.sid) {
                 found.push(self.presented_by(&claims, time));
             }
         }

@@ -1,12 +1,14 @@
-//! The layers of `src/`: an import points down, and no imports form a circle.
+//! Tests of the layers of `src/`: imports point down, and imports form no cycle.
 //!
-//! The table in the documentation of `src/lib.rs` puts each top-level module into a layer. Two rules hold, outside of unit tests:
+//! The table in the documentation of `src/lib.rs` assigns each top-level module to a layer. Code outside of unit tests follows
+//! two rules:
 //!
-//! 1. A module uses only modules of its own layer and of lower ones.
-//! 2. Files that use each other form no circle. A path is followed through re-exports (`pub use`) to the file that has the item, so
-//!    a file that only re-exports its submodules' items does not use them. A file that re-exports another module's items does.
+//! 1. A module uses only modules of its own layer and of lower layers.
+//! 2. The files form no import cycle. A path is followed through re-exports (`pub use`) to the file that defines the item. So a
+//!    file that only re-exports items of its submodules does not use them. A file that re-exports items of another module does
+//!    use them.
 //!
-//! Paths in the arguments of macros and of attributes count as well.
+//! Paths in the arguments of macros and attributes count too.
 #![allow(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +19,10 @@ use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, Macro, MetaList, UseTree, VisRestricted, Visibility};
 
-/// The path of a module below the crate, such as `["http", "status"]`.
+/// Path of a module in the crate, such as `["http", "status"]`.
 type Module = Vec<String>;
 
-/// The modules of a crate, one for each file.
+/// Modules of a crate, one for each file.
 #[derive(Debug, Default)]
 struct Sources {
     files: BTreeMap<Module, Source>,
@@ -28,20 +30,20 @@ struct Sources {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// Paths that code other than `pub use` names, as they are written outside of inline modules.
+    /// Paths that the file uses outside of `pub use`. Paths in inline modules are rewritten to be relative to the file.
     paths: BTreeSet<Vec<String>>,
-    /// Names that `use` gives to paths.
+    /// Names that `use` declares, and their paths.
     imports: BTreeMap<String, Vec<String>>,
-    /// Names that `pub use` gives to paths.
+    /// Names that `pub use` declares, and their paths.
     exports: BTreeMap<String, Vec<String>>,
     /// Submodules that exist only for unit tests.
     test_modules: BTreeSet<String>,
-    /// Number of inline modules around what is being read.
+    /// Number of inline modules around the current item, while the file is parsed.
     depth: usize,
 }
 
 impl Sources {
-    /// Reads the sources below a directory.
+    /// Reads the source files below a directory, except those of unit tests.
     fn read(directory: &Path) -> Self {
         let mut sources = Self::default();
         sources.add_directory(directory, &[]);
@@ -76,16 +78,16 @@ impl Sources {
         self.files.insert(module, source);
     }
 
-    /// Returns the file that has the item of a path written in `module`, or `None` if it is not in this crate.
+    /// Returns the file that defines the item of a path in `module`, or `None` if the item is not in this crate.
     fn file_of(&self, module: &[String], path: &[String]) -> Option<Module> {
         let mut absolute = match path[0].as_str() {
             "crate" => path[1..].to_vec(),
             "self" => [module, &path[1..]].concat(),
             "super" => {
-                let ups = path.iter().take_while(|name| *name == "super").count();
-                [&module[..module.len().checked_sub(ups)?], &path[ups..]].concat()
+                let supers = path.iter().take_while(|name| *name == "super").count();
+                [&module[..module.len().checked_sub(supers)?], &path[supers..]].concat()
             }
-            // A name alone is not a module's, but a variable's or an item's.
+            // A path of one name is a variable or an item, not a module.
             child if path.len() > 1 && self.files.contains_key(&[module, &[child.to_owned()]].concat()) => {
                 [module, path].concat()
             }
@@ -94,6 +96,7 @@ impl Sources {
                 return self.file_of(module, &[import, &path[1..]].concat());
             }
         };
+        // Finds the longest prefix that is a file, and follows its re-exports.
         loop {
             let length = (0..=absolute.len()).rev().find(|length| self.files.contains_key(&absolute[..*length]))?;
             let (file, rest) = absolute.split_at(length);
@@ -102,98 +105,99 @@ impl Sources {
             };
             let exporter = file.to_vec();
             let target = self.file_of(&exporter, exported)?;
-            let again = [target.clone(), rest[1..].to_vec()].concat();
-            if again.len() == target.len() || again == absolute {
+            let next = [target.clone(), rest[1..].to_vec()].concat();
+            if next.len() == target.len() || next == absolute {
                 return Some(target);
             }
-            absolute = again;
+            absolute = next;
         }
     }
 
-    /// The files that each file uses, itself aside.
+    /// Returns for each file the other files that it uses.
     fn uses(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
         let used = |(module, source): (&'_ Module, &Source)| {
             let paths = source.paths.iter().filter_map(|path| self.file_of(module, path));
             let exports = source.exports.values().filter_map(|path| self.file_of(module, path));
-            let of_others = exports.filter(|file| !file.starts_with(module));
-            paths.chain(of_others).filter(|file| file != module).collect()
+            let foreign_exports = exports.filter(|file| !file.starts_with(module));
+            paths.chain(foreign_exports).filter(|file| file != module).collect()
         };
         self.files.iter().map(|entry| (entry.0, used(entry))).collect()
     }
 
-    /// Imports that point up, given the layer of each top-level module.
-    fn upward(&self, layers: &BTreeMap<String, usize>) -> Vec<String> {
+    /// Returns the imports that point to a higher layer. `layers` has the layer of each top-level module.
+    fn upward_imports(&self, layers: &BTreeMap<String, usize>) -> Vec<String> {
         let layer = |module: &Module| {
             let top = module.first()?;
             Some(*layers.get(top).unwrap_or_else(|| panic!("{top} has no layer in the table of src/lib.rs")))
         };
         let mut found = Vec::new();
         for (module, used) in self.uses() {
-            let ups = used.iter().filter(|file| layer(file) > layer(module) && layer(module).is_some());
-            found.extend(ups.map(|file| format!("{} uses {}", name(module), name(file))));
+            let higher = used.iter().filter(|file| layer(file) > layer(module) && layer(module).is_some());
+            found.extend(higher.map(|file| format!("{} uses {}", name(module), name(file))));
         }
         found
     }
 
-    /// Groups of files of which each uses all others, at once or through each other.
-    fn circles(&self) -> Vec<String> {
+    /// Returns the groups of files in which each file uses all others, directly or indirectly
+    /// ([strongly connected components](https://en.wikipedia.org/wiki/Strongly_connected_component)).
+    fn cycles(&self) -> Vec<String> {
         let uses = self.uses();
-        let reached: BTreeMap<_, _> = uses.keys().map(|file| (*file, reached(&uses, file))).collect();
-        let in_circle = reached.iter().filter(|(file, others)| others.contains(*file));
+        let reachable: BTreeMap<_, _> = uses.keys().map(|file| (*file, reachable(&uses, file))).collect();
+        let in_cycle = reachable.iter().filter(|(file, others)| others.contains(*file));
         let group = |(file, others): (&&Module, &BTreeSet<&Module>)| -> BTreeSet<String> {
-            others.iter().filter(|other| reached[**other].contains(*file)).map(|other| name(other)).collect()
+            others.iter().filter(|other| reachable[**other].contains(*file)).map(|other| name(other)).collect()
         };
-        let groups: BTreeSet<_> = in_circle.map(group).collect();
+        let groups: BTreeSet<_> = in_cycle.map(group).collect();
         groups.into_iter().map(|group| group.into_iter().collect::<Vec<_>>().join(", ")).collect()
     }
 }
 
-/// Returns the files that a file uses, at once or through others.
-fn reached<'u>(uses: &'u BTreeMap<&Module, BTreeSet<Module>>, file: &'u Module) -> BTreeSet<&'u Module> {
-    let mut reached = BTreeSet::new();
-    let mut waiting = vec![file];
-    while let Some(file) = waiting.pop() {
-        waiting.extend(uses[file].iter().filter(|next| reached.insert(*next)));
+/// Returns the files that a file uses, directly or indirectly.
+fn reachable<'u>(uses: &'u BTreeMap<&Module, BTreeSet<Module>>, file: &'u Module) -> BTreeSet<&'u Module> {
+    let mut reachable = BTreeSet::new();
+    let mut unvisited = vec![file];
+    while let Some(file) = unvisited.pop() {
+        unvisited.extend(uses[file].iter().filter(|next| reachable.insert(*next)));
     }
-    reached
+    reachable
 }
 
 impl Source {
     fn add_path(&mut self, path: Vec<String>) {
-        // In a macro, a lone `super` is that of `pub(super)`.
+        // In a macro, a single `super` is part of `pub(super)`.
         if !path.is_empty() && path != ["super"] {
-            self.paths.insert(self.at_file(path));
+            self.paths.insert(self.relative_to_file(path));
         }
     }
 
-    /// Returns a path as it is written outside of inline modules.
-    fn at_file(&self, mut path: Vec<String>) -> Vec<String> {
-        let ups = path.iter().take_while(|name| *name == "super").count();
-        if ups > self.depth {
+    /// Rewrites a path in an inline module to be relative to the file.
+    fn relative_to_file(&self, mut path: Vec<String>) -> Vec<String> {
+        let supers = path.iter().take_while(|name| *name == "super").count();
+        if supers > self.depth {
             path.drain(..self.depth);
-        } else if ups > 0 {
-            path.splice(..ups, ["self".to_owned()]);
+        } else if supers > 0 {
+            path.splice(..supers, ["self".to_owned()]);
         }
         path
     }
 
-    /// Adds the paths in the arguments of a macro or of an attribute. `before` is the path in front of braces: `before::{…}`.
-    fn add_tokens(&mut self, mut tokens: Cursor<'_>, before: &[String]) {
+    /// Adds the paths in the arguments of a macro or an attribute. In `prefix::{…}`, `prefix` is the path before the braces.
+    fn add_tokens(&mut self, mut tokens: Cursor<'_>, prefix: &[String]) {
         let mut path = Vec::new();
         let mut colons = 0;
         while let Some((_, next)) = tokens.token_tree() {
-            let continues = colons == 2;
+            let follows_colons = colons == 2;
             let is_colon = tokens.punct().is_some_and(|(punct, _)| punct.as_char() == ':');
             colons = if is_colon { colons + 1 } else { 0 };
             if let Some((inside, ..)) = tokens.any_group() {
                 let path = std::mem::take(&mut path);
-                self.add_tokens(inside, if continues { &path } else { &[] });
-                if !continues {
+                self.add_tokens(inside, if follows_colons { &path } else { &[] });
+                if !follows_colons {
                     self.add_path(path);
                 }
             } else if let Some((name, _)) = tokens.ident() {
-                if !continues {
-                    self.add_path(std::mem::replace(&mut path, before.to_vec()));
+                if !follows_colons {
+                    self.add_path(std::mem::replace(&mut path, prefix.to_vec()));
                 }
                 path.push(name.to_string());
             }
@@ -224,7 +228,7 @@ impl<'ast> Visit<'ast> for Source {
         let mut paths = Vec::new();
         flatten(&item.tree, &mut Vec::new(), &mut paths);
         for (name, path) in paths {
-            let path = self.at_file(path);
+            let path = self.relative_to_file(path);
             if matches!(item.vis, Visibility::Inherited) || name == "*" {
                 self.paths.insert(path.clone());
             } else {
@@ -234,7 +238,7 @@ impl<'ast> Visit<'ast> for Source {
         }
     }
 
-    /// The path of `pub(in …)` is not a use.
+    /// Does nothing, because the path in `pub(in …)` is not a use.
     fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -254,20 +258,20 @@ impl<'ast> Visit<'ast> for Source {
     }
 }
 
-/// Takes a tree of imports apart: the name of each, and its path.
-fn flatten(tree: &UseTree, before: &mut Vec<String>, paths: &mut Vec<(String, Vec<String>)>) {
+/// Splits a tree of imports into single imports: pairs of the declared name and its path.
+fn flatten(tree: &UseTree, prefix: &mut Vec<String>, paths: &mut Vec<(String, Vec<String>)>) {
     let mut push = |name: String, last: String| {
-        let path = if last == "self" { before.clone() } else { [&before[..], &[last]].concat() };
-        let name = if name == "self" { path.last().expect("a name before it").clone() } else { name };
+        let path = if last == "self" { prefix.clone() } else { [&prefix[..], &[last]].concat() };
+        let name = if name == "self" { path.last().expect("a name before `self`").clone() } else { name };
         paths.push((name, path));
     };
     match tree {
         UseTree::Path(path) => {
-            before.push(path.ident.to_string());
-            flatten(&path.tree, before, paths);
-            before.pop();
+            prefix.push(path.ident.to_string());
+            flatten(&path.tree, prefix, paths);
+            prefix.pop();
         }
-        UseTree::Group(group) => group.items.iter().for_each(|tree| flatten(tree, before, paths)),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| flatten(tree, prefix, paths)),
         UseTree::Name(item) => push(item.ident.to_string(), item.ident.to_string()),
         UseTree::Rename(item) => push(item.rename.to_string(), item.ident.to_string()),
         UseTree::Glob(_) => push("*".to_owned(), "*".to_owned()),
@@ -294,12 +298,13 @@ fn name(module: &Module) -> String {
     if module.is_empty() { "lib".to_owned() } else { module.join("::") }
 }
 
-/// Reads the table of `lib.rs`: a row for each layer, with its number, and its modules in backticks.
+/// Parses the table in `lib.rs`. It has a row for each layer, with the number of the layer and its modules in backticks.
 fn layers(lib: &str) -> BTreeMap<String, usize> {
     let mut layers = BTreeMap::new();
     for row in lib.lines().filter_map(|line| line.strip_prefix("//! | ")) {
         let Some((layer, rest)) = row.split_once(' ') else { continue };
-        let (Ok(layer), Some(cell)) = (layer.parse(), rest.split('|').nth(1)) else { continue };
+        let Ok(layer) = layer.parse() else { continue };
+        let Some(cell) = rest.split('|').nth(1) else { continue };
         let modules = cell.split('`').skip(1).step_by(2);
         layers.extend(modules.map(|module| (module.to_owned(), layer)));
     }
@@ -315,16 +320,16 @@ fn imports_point_down() {
     let layers = layers(&fs::read_to_string(src().join("lib.rs")).expect("lib.rs"));
     let sources = Sources::read(&src());
     assert!(sources.files.len() > 150, "the sources were found");
-    assert_eq!(sources.upward(&layers), Vec::<String>::new());
+    assert_eq!(sources.upward_imports(&layers), Vec::<String>::new());
 }
 
 #[test]
-fn no_imports_form_a_circle() {
-    assert_eq!(Sources::read(&src()).circles(), Vec::<String>::new());
+fn imports_form_no_cycle() {
+    assert_eq!(Sources::read(&src()).cycles(), Vec::<String>::new());
 }
 
 #[test]
-fn finds_planted_faults() {
+fn finds_upward_imports_and_cycles() {
     let layers = BTreeMap::from([("low".to_owned(), 1), ("high".to_owned(), 2)]);
     let sources = |low: &str, high: &str, child: &str| {
         let mut sources = Sources::default();
@@ -334,10 +339,11 @@ fn finds_planted_faults() {
         sources.add(vec!["high".to_owned(), "child".to_owned()], child);
         sources
     };
-    let good = sources("pub struct Low;", "mod child; pub use child::Child;", "use crate::low::Low; pub struct Child;");
-    assert_eq!((good.upward(&layers), good.circles()), (vec![], vec![]));
+    let valid =
+        sources("pub struct Low;", "mod child; pub use child::Child;", "use crate::low::Low; pub struct Child;");
+    assert_eq!((valid.upward_imports(&layers), valid.cycles()), (vec![], vec![]));
     let tests = sources("#[cfg(test)] mod tests { use crate::high::Child; }", "", "pub struct Child;");
-    assert_eq!(tests.upward(&layers), Vec::<String>::new());
+    assert_eq!(tests.upward_imports(&layers), Vec::<String>::new());
     for upward in [
         "use crate::high::{Child, self};",
         "fn f() { crate::high::f() }",
@@ -351,13 +357,13 @@ fn finds_planted_faults() {
         "mod inline { items! { use super::super::{high::Child}; } }",
         "#[derive(crate::high::Child)] struct Low;",
     ] {
-        let bad = sources(upward, "mod child; pub use child::Child;", "pub struct Child;");
-        assert!(!bad.upward(&layers).is_empty(), "{upward}");
+        let invalid = sources(upward, "mod child; pub use child::Child;", "pub struct Child;");
+        assert!(!invalid.upward_imports(&layers).is_empty(), "{upward}");
     }
-    let circle = sources("", "mod child; use child::Child; struct High;", "use super::High; pub struct Child;");
-    assert_eq!(circle.circles(), ["high, high::child".to_owned()]);
-    let of_export = sources("", "mod child; pub use child::Child; struct High(Child);", "use super::High;");
-    assert_eq!(of_export.circles(), ["high, high::child".to_owned()]);
-    let by_name = sources("use crate::high; fn f() { high::child::f() }", "", "use crate::low::f;");
-    assert_eq!(by_name.circles(), ["high::child, low".to_owned()]);
+    let cycle = sources("", "mod child; use child::Child; struct High;", "use super::High; pub struct Child;");
+    assert_eq!(cycle.cycles(), ["high, high::child".to_owned()]);
+    let through_export = sources("", "mod child; pub use child::Child; struct High(Child);", "use super::High;");
+    assert_eq!(through_export.cycles(), ["high, high::child".to_owned()]);
+    let through_module = sources("use crate::high; fn f() { high::child::f() }", "", "use crate::low::f;");
+    assert_eq!(through_module.cycles(), ["high::child, low".to_owned()]);
 }

@@ -1,39 +1,40 @@
-//! Every line of the log has a sampler, or a reason why a stranger cannot cause it.
+//! Test that every log statement has a sampler, or a reason why an unauthenticated client cannot cause it.
 //!
-//! A stranger is whoever sends requests without a session, or replays tokens. Code that answers requests logs with `sampled!`. All
-//! other lines stand in the table below: a new one fails this test until its author has thought about who can cause it.
+//! An unauthenticated client sends requests without a session, or replays tokens. Code that handles requests logs with
+//! `sampled!`. All other log statements are in the table below. The test fails for a new one, so that its author considers
+//! which clients can cause it.
 #![allow(missing_docs)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Why a line needs no sampler.
+/// Reason why a line needs no `sampled!`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// Written once in the life of a process, or once for each act of the operator.
+    /// The line is written once per process, or once for each action of the operator.
     Operator,
-    /// Written by a task in the background when something changes, and not again while it stays so.
+    /// A background task writes the line when a state changes, and not again while the state lasts.
     Background,
-    /// An audit event for which a session was begun, changed or newly ended, so there is at most one for each right password.
+    /// The line is an audit event about a session that began, changed or ended. There is at most one for each correct password.
     Session,
-    /// An audit event for which a password was hashed; wrong ones are throttled.
+    /// The line is an audit event after the hashing of a password. Wrong passwords are rate-limited.
     Password,
-    /// Counted by a [`LogSampler`] of its own beside it.
+    /// The code before the line calls its own [`LogSampler`].
     ///
     /// [`LogSampler`]: ../src/log_sampler.rs
     Sampled,
-    /// One for each request, for those who turn it on.
+    /// The line is written for each request, if the operator has enabled it.
     Asked,
 }
 use Cause::{Asked, Background, Operator, Password, Sampled, Session};
 
-/// Lines that are not written by `sampled!`: the file, the beginning of the message, and why.
+/// Log lines that are not written with `sampled!`: the file, the beginning of the message, and the reason.
 const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("audit.rs", "signed in", Session),
-    ("audit.rs", "gave the password again", Session),
+    ("audit.rs", "entered the password again", Session),
     ("audit.rs", "changed the password", Session),
-    ("audit.rs", "a password led to no session", Password),
+    ("audit.rs", "a password did not start a session", Password),
     ("audit.rs", "signing out", Session),
     ("audit.rs", "signing out everywhere", Session),
     ("audit.rs", "ended a session", Session),
@@ -41,19 +42,23 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("audit.rs", "all sessions of an account were ended", Session),
     ("audit.rs", "every session was ended", Operator),
     ("audit.rs", "every session of a key was ended", Operator),
-    ("audit.rs", "there is a new key", Operator),
-    ("audit.rs", "another key seals", Operator),
+    ("audit.rs", "a key was published", Operator),
+    ("audit.rs", "a key was activated", Operator),
     ("audit.rs", "a key was revoked", Operator),
-    ("audit.rs", "a key is gone", Operator),
+    ("audit.rs", "a key was removed", Operator),
     ("audit.rs", "a command changed something", Operator),
-    ("account/password/checker.rs", "password threads run at ordinary priority", Operator),
+    (
+        "account/password/checker.rs",
+        "cannot lower the priority of the password threads; they run at normal priority",
+        Operator,
+    ),
     ("cli/serve.rs", "the server ended with an error", Operator),
     ("cli/serve.rs", "nobody can sign in yet", Operator),
     ("cli/serve.rs", "the password file of PostgreSQL is not used", Operator),
     ("cli/serve.rs", "Landlock cannot be applied", Operator),
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),
     ("config/settings.rs", "no proxy is trusted", Operator),
-    ("config/settings.rs", "http.trusted_proxies trusts everybody", Operator),
+    ("config/settings.rs", "http.trusted_proxies has a network that is too large", Operator),
     ("config/settings.rs", "copy detection is off for these sessions", Operator),
     ("embed/jar.rs", "ended a session whose cookie is used in two places", Session),
     ("embed/jar.rs", "requests that change something did not end in time", Operator),
@@ -86,42 +91,42 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("server.rs", "listening", Operator),
     ("server.rs", "stopping: /readyz answers 503", Operator),
     ("server.rs", "stopping: new connections are refused", Operator),
-    ("server.rs", "stopping at once", Operator),
+    ("server.rs", "stopping immediately", Operator),
     ("server.rs", "requests that change something did not end in time", Operator),
     ("server.rs", "the database did not close in time", Operator),
     ("server.rs", "stopped", Operator),
-    ("server/admission.rs", "cannot accept a connection", Sampled),
-    ("server/admission.rs", "as many connections are open as there may be", Sampled),
-    ("server/admission.rs", "all connections are being worked for", Sampled),
+    ("server/acceptor.rs", "cannot accept a connection", Sampled),
+    ("server/acceptor.rs", "the connection limit is reached; closing", Sampled),
+    ("server/acceptor.rs", "the connection limit is reached, and every connection", Sampled),
     ("server/descriptors.rs", "the limit of open files is too low", Operator),
-    ("server/listener.rs", "systemd passed on a socket", Operator),
-    ("server/listener.rs", "the socket's file cannot be removed", Operator),
+    ("server/listener.rs", "systemd passed a socket", Operator),
+    ("server/listener.rs", "cannot remove the socket file", Operator),
     ("server/log_queue/writer.rs", "log lines were dropped", Background),
-    ("server/log_queue/writer.rs", "lines of libraries were left out", Background),
+    ("server/log_queue/writer.rs", "log lines of libraries were omitted", Background),
     ("server/reload.rs", "the configuration came through a pipe", Operator),
-    ("server/reload.rs", "hangup: reading keys", Operator),
+    ("server/reload.rs", "SIGHUP: reading keys", Operator),
     ("server/reload.rs", "the configuration can be used again", Operator),
     ("server/reload.rs", "the configuration cannot be used", Operator),
     ("server/reload.rs", "the configuration changed", Operator),
-    ("server/reload.rs", "the certificate that was made at the start", Operator),
+    ("server/reload.rs", "the self-signed certificate does not contain", Operator),
     ("server/reload.rs", "{name} changed; it takes effect at the next start", Operator),
     ("server/report.rs", "cannot report to the store", Background),
     ("server/report.rs", "reporting to the store again", Background),
-    ("server/report.rs", "the store cannot be told that this node stops", Operator),
+    ("server/report.rs", "cannot delete the report of this node from the store", Operator),
     ("server/ring.rs", "the key ring changed", Operator),
     ("server/ring.rs", "published a new key by schedule", Background),
     ("server/ring.rs", "scheduled rotation failed", Background),
-    ("server/supervisor.rs", "systemd could not be told", Operator),
+    ("server/supervisor.rs", "cannot send the state of the server to systemd", Operator),
     ("store/postgres.rs", "the tables are to be brought up to date", Operator),
     ("store/postgres/notifications.rs", "not listening for notices", Background),
     ("sync/key_directory.rs", "the key ring can be read again", Background),
     ("sync/key_directory.rs", "the key ring cannot be read", Background),
 ];
 
-/// What writes a line of the log without asking a sampler.
+/// Macros that write a log line without a sampler.
 const MACROS: &[&str] = &["error!(", "warn!(", "info!(", "debug!(", "trace!(", "event!("];
 
-/// The sources, by their paths below `src`, without what only tests of themselves have.
+/// Returns the source files without their unit tests, with their paths relative to `src`.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut directories = vec![root.clone()];
@@ -132,9 +137,9 @@ fn sources() -> Vec<(String, String)> {
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
-                let name = path.strip_prefix(&root).expect("below it").to_str().expect("text").to_owned();
+                let name = path.strip_prefix(&root).expect("a path below src").to_str().expect("text").to_owned();
                 let text = fs::read_to_string(&path).expect("a source");
-                let text = text.split("\n#[cfg(test)]\nmod tests {").next().expect("there is a first").to_owned();
+                let text = text.split("\n#[cfg(test)]\nmod tests {").next().expect("at least one part").to_owned();
                 sources.push((name, text));
             }
         }
@@ -143,75 +148,76 @@ fn sources() -> Vec<(String, String)> {
     sources
 }
 
-/// The lines that a source writes by other means than a sampler: the text of each call up to its end.
+/// Returns the arguments of each call in a source that writes a log line without a sampler.
 fn unsampled(source: &str) -> Vec<String> {
     let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.join("\n");
     let mut calls = Vec::new();
     for name in MACROS {
-        for (at, _) in code.match_indices(name) {
-            let before = code[..at].rsplit(|char: char| !(char.is_alphanumeric() || "_:".contains(char))).next();
-            // `sampled_event!(` ends like `event!(`.
-            if !["", "tracing::"].contains(&before.expect("there is a last")) {
+        for (start, _) in code.match_indices(name) {
+            let prefix = code[..start].rsplit(|char: char| !(char.is_alphanumeric() || "_:".contains(char))).next();
+            // Skips `sampled_event!(`, which ends with `event!(`.
+            if !["", "tracing::"].contains(&prefix.expect("at least one part")) {
                 continue;
             }
-            calls.push(arguments(&code[at + name.len()..]).to_owned());
+            calls.push(arguments(&code[start + name.len()..]).to_owned());
         }
     }
     calls
 }
 
-/// What stands before the parenthesis that closes.
+/// Returns the text before the closing parenthesis of a call.
 fn arguments(call: &str) -> &str {
     let mut depth = 1;
-    let mut in_text = false;
-    for (at, char) in call.char_indices() {
+    let mut is_in_string = false;
+    for (index, char) in call.char_indices() {
         match char {
-            '"' if !call[..at].ends_with('\\') => in_text = !in_text,
-            '(' if !in_text => depth += 1,
-            ')' if !in_text => depth -= 1,
+            '"' if !call[..index].ends_with('\\') => is_in_string = !is_in_string,
+            '(' if !is_in_string => depth += 1,
+            ')' if !is_in_string => depth -= 1,
             _ => {}
         }
         if depth == 0 {
-            return &call[..at];
+            return &call[..index];
         }
     }
-    panic!("it does not end: {call}");
+    panic!("no closing parenthesis: {call}");
 }
 
 #[test]
 fn every_line_without_a_sampler_has_a_reason() {
-    let mut seen = BTreeSet::new();
-    let mut new = Vec::new();
+    let mut used = BTreeSet::new();
+    let mut unlisted = Vec::new();
     for (file, source) in sources() {
-        // The two macros are made of others here.
+        // This file defines `sampled!` with other macros.
         if file == "log_sampler.rs" {
             continue;
         }
         for call in unsampled(&source).iter().filter(|call| !call.contains("$name")) {
-            let is_it = |place: &usize| {
-                let (of, message, _) = UNSAMPLED[*place];
-                of == file && call.contains(&format!("\"{message}"))
+            let matches = |index: &usize| {
+                let (listed_file, message, _) = UNSAMPLED[*index];
+                listed_file == file && call.contains(&format!("\"{message}"))
             };
-            // The longest, because one may begin as another.
-            match (0..UNSAMPLED.len()).filter(is_it).max_by_key(|place| UNSAMPLED[*place].1.len()) {
-                Some(place) => drop(seen.insert(place)),
-                None => new.push(format!("src/{file}: {call}")),
+            // The longest match, because one message may begin with another message.
+            match (0..UNSAMPLED.len()).filter(matches).max_by_key(|index| UNSAMPLED[*index].1.len()) {
+                Some(index) => drop(used.insert(index)),
+                None => unlisted.push(format!("src/{file}: {call}")),
             }
         }
     }
     assert!(
-        new.is_empty(),
-        "who can cause these lines? If a stranger can, write them with sampled!, else say why not in tests/log_lines.rs:\n{}",
-        new.join("\n")
+        unlisted.is_empty(),
+        "log lines without a sampler: if an unauthenticated client can cause them, write them with sampled!; otherwise, add them \
+         with a reason to tests/log_lines.rs:\n{}",
+        unlisted.join("\n")
     );
-    let gone: Vec<_> =
-        (0..UNSAMPLED.len()).filter(|place| !seen.contains(place)).map(|place| UNSAMPLED[place]).collect();
-    assert!(gone.is_empty(), "these lines are not written any more: {gone:?}");
+    let unused: Vec<_> =
+        (0..UNSAMPLED.len()).filter(|index| !used.contains(index)).map(|index| UNSAMPLED[index]).collect();
+    assert!(unused.is_empty(), "these lines are no longer written: {unused:?}");
 }
 
 #[test]
-fn a_line_that_its_reason_says_is_sampled_asks_a_sampler() {
+fn a_line_with_the_reason_sampled_calls_a_sampler() {
     for (file, message, _) in UNSAMPLED.iter().filter(|(_, _, cause)| *cause == Sampled) {
         let (_, source) = sources().into_iter().find(|(name, _)| name == file).expect("the source");
         let (before, _) = source.split_once(&format!("\"{message}")).expect("the line");
@@ -221,9 +227,9 @@ fn a_line_that_its_reason_says_is_sampled_asks_a_sampler() {
 }
 
 #[test]
-fn nothing_that_serves_writes_to_standard_error_itself() {
+fn the_server_does_not_write_to_standard_error_directly() {
     for (file, source) in sources() {
-        // Commands other than `serve` end when they have said what there is to say.
+        // Commands other than `serve` print their result and then end.
         if file.starts_with("cli/") && file != "cli/serve.rs" || file == "cli.rs" {
             continue;
         }
@@ -238,11 +244,11 @@ fn nothing_that_serves_writes_to_standard_error_itself() {
 }
 
 #[test]
-fn a_new_line_without_a_sampler_is_found() {
-    let found = |source: &str| unsampled(source).len();
-    assert_eq!(found("fn f() { tracing::warn!(%error, \"new\"); }"), 1);
-    assert_eq!(found("use tracing::warn;\nfn f() { warn!(\"new\"); }"), 1);
-    assert_eq!(found("fn f() { event!(\"new\", \"new\", sub); }"), 1);
-    assert_eq!(found("fn f() { sampled!(WARN, \"new\"); sampled_event!(\"new\", \"new\", sub); }"), 0);
-    assert_eq!(found("// tracing::warn!(\"told of\");"), 0);
+fn finds_a_new_line_without_a_sampler() {
+    let count = |source: &str| unsampled(source).len();
+    assert_eq!(count("fn f() { tracing::warn!(%error, \"new\"); }"), 1);
+    assert_eq!(count("use tracing::warn;\nfn f() { warn!(\"new\"); }"), 1);
+    assert_eq!(count("fn f() { event!(\"new\", \"new\", sub); }"), 1);
+    assert_eq!(count("fn f() { sampled!(WARN, \"new\"); sampled_event!(\"new\", \"new\", sub); }"), 0);
+    assert_eq!(count("// tracing::warn!(\"in a comment\");"), 0);
 }

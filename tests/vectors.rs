@@ -1,5 +1,5 @@
-//! The public test vectors of the token, held against two implementations: the library, and the small one in
-//! `vectors/reference.rs` that was written from the text in `vectors/README.md` alone.
+//! Tests of two implementations of the token with the public test vectors: the library, and the small reference implementation in
+//! `vectors/reference.rs`, which was written only from the text in `vectors/README.md`.
 
 #![allow(missing_docs)]
 
@@ -58,7 +58,7 @@ struct BadVector {
     reason: String,
     #[serde(default)]
     detail: String,
-    /// What was sealed, where that is what is wrong.
+    /// Plaintext that was sealed, if the plaintext is the reason for the refusal.
     plaintext: Option<String>,
     ring: Vec<Key>,
     cookie: String,
@@ -67,9 +67,9 @@ struct BadVector {
     #[serde(default)]
     revocations: Revocations,
     token: String,
-    /// The token that this one was before one bit was flipped or a group cut off.
+    /// Token before one bit was flipped or one base64 group was cut off.
     genuine: Option<String>,
-    /// What the token was truly sealed with, where that is not what the rest says.
+    /// Key, purpose and cookie with which the token was sealed, if they differ from those of the verification.
     sealed: Option<Sealed>,
 }
 
@@ -83,24 +83,24 @@ struct Sealed {
 }
 
 fn good() -> Vec<GoodVector> {
-    serde_json::from_str(GOOD).expect("good.json is what README.md says")
+    serde_json::from_str(GOOD).expect("good.json has the format that README.md specifies")
 }
 
 fn bad() -> Vec<BadVector> {
-    serde_json::from_str(BAD).expect("bad.json is what README.md says")
+    serde_json::from_str(BAD).expect("bad.json has the format that README.md specifies")
 }
 
 #[test]
-fn the_files_are_the_ones_that_were_published() {
+fn the_files_are_unchanged_since_their_publication() {
     let digest = |text: &str| hex::of(&Sha256::digest(text));
     assert_eq!(digest(GOOD), "437ab06e6213119358497c8e282c4e4255375b90a885481bfda3861af31abfb6", "good.json");
     assert_eq!(digest(BAD), "15b67b9b6c8523777e57c978619bba2b19ca209dccb6f430060defce9d528f2c", "bad.json");
 }
 
 #[test]
-fn the_reference_makes_every_good_token_of_its_parts() {
+fn the_reference_seals_every_good_token_from_its_inputs() {
     for vector in good() {
-        let (name, GoodVector { key, purpose, cookie, nonce, plaintext, .. }) = (&vector.name, &vector);
+        let GoodVector { name, key, purpose, cookie, nonce, plaintext, .. } = &vector;
         assert_eq!(reference::kid(key), vector.kid, "{name}: kid");
         assert_eq!(reference::purpose_key(key, purpose)[..], vector.purpose_key, "{name}: key of the purpose");
         assert_eq!(reference::aad(&reference::kid(key), purpose, cookie), vector.aad, "{name}: associated data");
@@ -110,7 +110,7 @@ fn the_reference_makes_every_good_token_of_its_parts() {
 }
 
 #[test]
-fn the_library_makes_every_good_token_of_its_parts() {
+fn the_library_seals_every_good_token_from_its_inputs() {
     for vector in good() {
         let name = &vector.name;
         let sealer = Sealer::new(&secret(&vector.key));
@@ -125,7 +125,7 @@ fn the_library_makes_every_good_token_of_its_parts() {
 }
 
 #[test]
-fn every_good_token_verifies_to_its_claims_in_both() {
+fn both_implementations_accept_every_good_token() {
     for vector in good() {
         let GoodVector { name, token, cookie, site_host, now, revocations, .. } = &vector;
         let ring = [Key { key: vector.key.clone(), revoked: false }];
@@ -137,7 +137,7 @@ fn every_good_token_verifies_to_its_claims_in_both() {
 }
 
 #[test]
-fn every_bad_token_is_refused_for_its_reason_by_both() {
+fn both_implementations_refuse_every_bad_token_for_its_reason() {
     for vector in bad() {
         let BadVector { name, reason, detail, token, ring, cookie, site_host, now, revocations, .. } = &vector;
         let Bad(class, particular) = reference::verify(token, ring, cookie, site_host, *now, revocations)
@@ -150,7 +150,7 @@ fn every_bad_token_is_refused_for_its_reason_by_both() {
 }
 
 #[test]
-fn every_bad_token_with_a_plaintext_is_authentic_and_holds_it() {
+fn every_bad_token_with_a_plaintext_is_authentic() {
     let vectors: Vec<_> = bad().into_iter().filter(|vector| vector.plaintext.is_some()).collect();
     for BadVector { name, ring, cookie, token, plaintext, .. } in &vectors {
         let bytes = from_base64url(token).expect(name);
@@ -161,22 +161,26 @@ fn every_bad_token_with_a_plaintext_is_authentic_and_holds_it() {
 }
 
 #[test]
-fn no_good_token_verifies_as_anything_but_what_it_is() {
-    let wrong = Err(Refusal::Invalid(Cause::NotAuthentic));
+fn refuses_every_good_token_in_a_wrong_context() {
+    let not_authentic = Err(Refusal::Invalid(Cause::NotAuthentic));
     for vector in good() {
         let GoodVector { name, token, cookie, site_host, now, revocations, .. } = &vector;
         let ring = [Key { key: vector.key.clone(), revoked: false }];
         let renamed = format!("x{}", &cookie[1..]);
-        assert_eq!(verify(token, &ring, &renamed, site_host, *now, revocations), wrong, "{name}: another cookie");
-        let elsewhere = verify(token, &ring, cookie, "elsewhere.example", *now, revocations);
-        assert_eq!(elsewhere, Err(Refusal::Invalid(Cause::WrongSite)), "{name}: another site");
+        assert_eq!(
+            verify(token, &ring, &renamed, site_host, *now, revocations),
+            not_authentic,
+            "{name}: another cookie"
+        );
+        let other_site = verify(token, &ring, cookie, "elsewhere.example", *now, revocations);
+        assert_eq!(other_site, Err(Refusal::Invalid(Cause::WrongSite)), "{name}: another site");
         let late = verify(token, &ring, cookie, site_host, vector.claims.idle_deadline, revocations);
         assert_eq!(late, Err(Refusal::Expired), "{name}: at its idle deadline");
-        let signed_out = Revocations { sids: vec![hex::of(&vector.claims.sid)], ..revocations.clone() };
-        let revoked = verify(token, &ring, cookie, site_host, *now, &signed_out);
-        assert_eq!(revoked, Err(Refusal::Revoked), "{name}: signed out");
-        let none = verify(token, &[], cookie, site_host, *now, revocations);
-        assert_eq!(none, Err(Refusal::Invalid(Cause::UnknownKey)), "{name}: without its key");
+        let logged_out = Revocations { sids: vec![hex::of(&vector.claims.sid)], ..revocations.clone() };
+        let revoked = verify(token, &ring, cookie, site_host, *now, &logged_out);
+        assert_eq!(revoked, Err(Refusal::Revoked), "{name}: logged out");
+        let without_key = verify(token, &[], cookie, site_host, *now, revocations);
+        assert_eq!(without_key, Err(Refusal::Invalid(Cause::UnknownKey)), "{name}: without its key");
         let verifier = Verifier::new(&ring, cookie, site_host, *now, revocations);
         for end in 0..token.len() {
             assert!(verifier.verify(&token[..end]).is_err(), "{name}: cut at {end}");
@@ -185,7 +189,7 @@ fn no_good_token_verifies_as_anything_but_what_it_is() {
 }
 
 #[test]
-fn a_token_that_is_not_authentic_is_so_for_one_reason_only() {
+fn an_unauthentic_token_has_exactly_one_defect() {
     let not_authentic: Vec<_> = bad().into_iter().filter(|vector| vector.reason == "not authentic").collect();
     for vector in &not_authentic {
         let name = &vector.name;
@@ -200,7 +204,7 @@ fn a_token_that_is_not_authentic_is_so_for_one_reason_only() {
         } else {
             let Sealed { key, purpose, cookie } = vector.sealed.as_ref().expect(name);
             let plaintext = reference::open(key, purpose, cookie, &bytes).expect(name);
-            assert!(reference::decode(&plaintext).is_ok(), "{name}: where it was sealed for");
+            assert!(reference::decode(&plaintext).is_ok(), "{name}: with the key, purpose and cookie of the sealing");
         }
     }
     assert!(not_authentic.len() >= 6);
@@ -210,16 +214,16 @@ fn a_token_that_is_not_authentic_is_so_for_one_reason_only() {
 fn one_byte_more_than_the_largest_token_is_refused() {
     let vectors = good();
     let length = |vector: &GoodVector| vector.cookie.len() + vector.token.len();
-    let largest = vectors.iter().max_by_key(|vector| length(vector)).expect("some");
+    let largest = vectors.iter().max_by_key(|vector| length(vector)).expect("there are vectors");
     assert!((4095..=4096).contains(&length(largest)), "{}", length(largest));
     let longer = [&largest.plaintext[..], &[0]].concat();
     let nonce = largest.nonce.as_slice().try_into().expect("24 bytes");
-    let refusal = Sealer::new(&secret(&largest.key)).seal(Purpose::Session, &cookie(&largest.cookie), nonce, &longer);
-    assert!(refusal.is_err_and(|error| error.bytes > 4096));
+    let outcome = Sealer::new(&secret(&largest.key)).seal(Purpose::Session, &cookie(&largest.cookie), nonce, &longer);
+    assert!(outcome.is_err_and(|error| error.bytes > 4096));
 }
 
 #[test]
-fn every_reason_has_a_vector_and_every_vector_a_name_of_its_own() {
+fn every_reason_has_a_vector_and_the_names_are_unique() {
     let reasons: BTreeSet<String> = bad().into_iter().map(|vector| vector.reason).collect();
     let expected = [
         "bad claims",
@@ -234,9 +238,10 @@ fn every_reason_has_a_vector_and_every_vector_a_name_of_its_own() {
     ];
     assert_eq!(reasons.iter().collect::<Vec<_>>(), expected);
     let names = good().into_iter().map(|vector| vector.name).chain(bad().into_iter().map(|vector| vector.name));
-    let (mut seen, mut count) = (BTreeSet::new(), 0);
+    let mut seen = BTreeSet::new();
+    let mut count = 0;
     for name in names {
-        assert!(seen.insert(name.clone()), "{name} comes twice");
+        assert!(seen.insert(name.clone()), "two vectors have the name {name}");
         count += 1;
     }
     assert!(count > 130, "{count}");

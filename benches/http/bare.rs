@@ -1,14 +1,16 @@
-//! The barest Salvo server: one handler with one prepared answer. Sealjar's routes are measured beside it, each with the answer
-//! that it gave itself: the difference is what Sealjar does for a request, and nothing else.
+//! A minimal Salvo server with one handler, which always sends the same prepared response.
+//!
+//! `make bench` compares each route of Sealjar with this server. The server sends the response that the route gave before, so the
+//! difference is the work of Sealjar for a request.
 //!
 //! ```sh
-//! bare ADDRESS FILE        # copies all fields at once, looks at no path, and waits for ever
-//! bare ADDRESS FILE PATH   # as usual: a route, fields that are inserted one by one, and time limits
+//! bare ADDRESS FILE        # minimal: copies all header fields at once, ignores the path, has no timeouts
+//! bare ADDRESS FILE PATH   # ordinary: has a route, inserts the header fields one by one, has timeouts
 //! ```
 //!
-//! The file holds a complete HTTP/1.1 answer: status line, fields, an empty line, the body. Fields that hyper writes by
-//! itself are left out. It is part of this package so that Salvo, its features and the profile are the very same. The time
-//! limits are Sealjar's, as Salvo keeps them.
+//! The file contains a complete HTTP/1.1 response: status line, header fields, an empty line, the body. Fields that hyper adds
+//! are ignored. The server is part of this package, so that it uses the same version and features of Salvo and the same profile.
+//! The timeouts have the values of Sealjar's timeouts, and Salvo enforces them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,12 +23,13 @@ use salvo::http::{HeaderMap, StatusCode};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, Router, Server, async_trait};
 use socket2::SockRef;
 
-const BY_HYPER: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING];
+/// Header fields that hyper adds to each response.
+const SET_BY_HYPER: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING];
 
-/// Sealjar's `http.idle_timeout`.
-const IDLE: Duration = Duration::from_secs(75);
+/// Default of Sealjar's setting `http.idle_timeout`.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// An answer of which nothing has to be copied.
+/// A prepared response, and the minimal handler that sends it. The body is not copied.
 struct Answer {
     status: StatusCode,
     fields: HeaderMap,
@@ -43,7 +46,7 @@ impl Answer {
             Some((name.parse().ok()?, HeaderValue::from_static(value.trim())))
         });
         let mut fields = fields.collect::<Option<HeaderMap>>()?;
-        for name in BY_HYPER {
+        for name in SET_BY_HYPER {
             fields.remove(name);
         }
         Some(Self { status, fields, body })
@@ -59,11 +62,11 @@ impl Handler for Answer {
     }
 }
 
-/// The same, as a handler is usually written.
-struct Usual(Answer);
+/// The ordinary handler, which inserts the header fields one by one.
+struct Ordinary(Answer);
 
 #[async_trait]
-impl Handler for Usual {
+impl Handler for Ordinary {
     async fn handle(&self, _: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
         response.status_code(self.0.status);
         for (name, value) in &self.0.fields {
@@ -73,23 +76,24 @@ impl Handler for Usual {
     }
 }
 
-// A runtime like Sealjar's: as many workers as TOKIO_WORKER_THREADS says.
+// The runtime of Sealjar: the variable TOKIO_WORKER_THREADS sets the number of worker threads.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     const USAGE: &str = "usage: bare ADDRESS FILE [PATH]";
     let mut arguments = env::args().skip(1);
-    let (address, file) = (arguments.next().ok_or(USAGE)?, arguments.next().ok_or(USAGE)?);
+    let address = arguments.next().ok_or(USAGE)?;
+    let file = arguments.next().ok_or(USAGE)?;
     let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let answer = Answer::parse(text.leak()).ok_or_else(|| format!("{file} holds no HTTP/1.1 answer"))?;
+    let answer = Answer::parse(text.leak()).ok_or_else(|| format!("{file} does not contain an HTTP/1.1 response"))?;
     let (router, fuse) = match arguments.next() {
         Some(path) => {
             let fuse = FuseConfig::strict()
-                .with_http1_header_timeout(IDLE)
-                .with_connection_idle_timeout(IDLE)
+                .with_http1_header_timeout(IDLE_TIMEOUT)
+                .with_connection_idle_timeout(IDLE_TIMEOUT)
                 .with_request_body_timeout(None);
-            (Router::with_path(path).get(Usual(answer)), fuse)
+            (Router::with_path(path).get(Ordinary(answer)), fuse)
         }
-        // Any path, for less than a pattern costs.
+        // Accepts every path, which is cheaper than matching a pattern.
         None => {
             let any = Router::new().filter_fn(|request, path| {
                 path.forward(request.uri().path().len());
@@ -101,6 +105,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let socket = tokio::net::TcpListener::bind(&address).await?;
     SockRef::from(&socket).set_tcp_nodelay(true)?;
     let server = Server::new(TcpAcceptor::try_from(socket)?).fuse_policy(fuse);
-    // In a task, so that a worker serves and not the main thread.
+    // Spawned as a task, so that a worker thread serves, and not the main thread.
     Ok(tokio::spawn(server.try_serve(router)).await??)
 }

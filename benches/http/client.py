@@ -1,9 +1,9 @@
-"""A client on a raw socket: keep-alive, and nothing in a request that was not asked for."""
+"""An HTTP/1.1 client on a raw socket, with persistent connections. It sends no header field that the caller does not give."""
 
 import socket
 from dataclasses import dataclass
 
-from processes import HOST, PATIENCE
+from processes import HOST, WAIT_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Answer:
 
     @property
     def cookies(self) -> str:
-        """What was set, as a browser sends it back."""
+        """Returns the cookies that the response sets, as the value of a `Cookie` field."""
         return "; ".join(field.partition(";")[0] for field in self.fields("set-cookie"))
 
     @property
@@ -41,10 +41,10 @@ def request(path: str, host: str, cookie: str = "", method: str = "GET", json: s
 
 
 class Connection:
-    """One connection, on which answers come in the order of the requests."""
+    """One connection. Responses arrive in the order of the requests."""
 
     def __init__(self, port: int):
-        self.socket = socket.create_connection((HOST, port), timeout=PATIENCE)
+        self.socket = socket.create_connection((HOST, port), timeout=WAIT_TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.unread = b""
 
@@ -79,6 +79,6 @@ class Connection:
 
 
 def ask(port: int, request: bytes) -> Answer:
-    """One question on a connection of its own."""
+    """Sends one request over a new connection, and returns the response."""
     with Connection(port) as connection:
         return connection.ask(request)

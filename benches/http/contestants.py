@@ -1,17 +1,17 @@
-"""What is measured: a request to a running server, and the proof that it is answered as it must be."""
+"""The requests that are measured, and the checks that a server responds to them correctly."""
 
 from dataclasses import dataclass
 from typing import Callable
 
 from client import Answer, ask, request
 
-# About a kilobyte of what other scripts leave in a browser, half of it on either side of the session's cookie.
+# About a kilobyte of cookies of other scripts. Half of them are before the session's cookie, and half after it.
 FOREIGN = [f"_tracker_{number}=" + f"GA1.{number}.1694512345.".ljust(90, "7") for number in range(10)]
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A request that a server answers again and again. The cookie is asked for each time, because sessions end."""
+    """A request that is sent to a server repeatedly. `cookie` is called for each measurement, because a session expires."""
 
     name: str
     port: int
@@ -33,8 +33,8 @@ class Contestant:
         expect(self, not answer.cookies, answer)
         return answer
 
-    def prove(self, body: bytes | None = None) -> "Contestant":
-        """It lets in whoever has a session, and nobody else."""
+    def check(self, body: bytes | None = None) -> "Contestant":
+        """Checks that the server accepts a session, and rejects requests without a cookie or with a changed cookie."""
         expect(self, self.ask("").status == 401, "no cookie")
         expect(self, self.ask(changed(self.cookie())).status == 401, "a changed cookie")
         answer = self.answer()
@@ -44,14 +44,14 @@ class Contestant:
         return self
 
 
-def expect(contestant: Contestant, holds: bool, what: object):
-    if not holds:
-        raise AssertionError(f"{contestant.name} {contestant.path} does not do what it must: {what}")
+def expect(contestant: Contestant, is_correct: bool, details: object):
+    if not is_correct:
+        raise AssertionError(f"{contestant.name} {contestant.path} does not respond correctly: {details}")
 
 
 def changed(cookie: str) -> str:
-    """The cookie with one character of its value changed, far from any padding."""
+    """Returns the cookie with one character changed, in the middle of its value, so that no padding is affected."""
     start = cookie.index("=") + 1
-    place = next(at for at in range((start + len(cookie)) // 2, len(cookie)) if cookie[at].isalpha())
-    other = "A" if cookie[place] != "A" else "B"
-    return cookie[:place] + other + cookie[place + 1 :]
+    index = next(at for at in range((start + len(cookie)) // 2, len(cookie)) if cookie[at].isalpha())
+    replacement = "A" if cookie[index] != "A" else "B"
+    return cookie[:index] + replacement + cookie[index + 1 :]

@@ -1,8 +1,9 @@
-"""User-space instructions a request, counted by callgrind. They hardly depend on what else the machine does.
+"""Counts the user-space instructions per request with [callgrind](https://valgrind.org/docs/manual/cl-manual.html). The count
+hardly depends on other work of the machine.
 
-One connection asks again and again. Only the thread that serves it counts: there is one worker, and no route that is
-measured hands work to another thread. What the worker does besides, some times a second and whether it is asked or not,
-is counted while nobody asks, and taken off for the time that the requests took.
+One connection sends the requests. Only the thread that serves it is counted: the server has one worker thread, and no measured
+route uses another thread. The worker also does periodic work. That work is counted while the server is idle, and subtracted in
+proportion to the duration of the requests.
 """
 
 import re
@@ -17,7 +18,7 @@ from contestants import Contestant
 from processes import Child
 from sealjar import Bare, Sealjar
 
-# Seconds in which nobody asks: a multiple of how often a server does something by itself, but for the pruning.
+# Seconds without requests, in which the periodic work is counted: a multiple of the periods of all periodic work except pruning.
 IDLE = 10
 TOTAL = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 PATHS = ("/auth/status", "/auth/verify", "/protected")
@@ -27,7 +28,7 @@ PATHS = ("/auth/status", "/auth/verify", "/protected")
 class Count:
     path: str
     sealjar: float
-    usual: float
+    ordinary: float
     bare: float
 
 
@@ -36,10 +37,11 @@ def missing() -> list[str]:
 
 
 class Counted:
-    """A server under callgrind, which counts from `on` on."""
+    """A server under callgrind. Counting starts with the command `instrumentation on`."""
 
     def __init__(self, command: list, cwd: Path, name: str):
-        self.out, self.dumps = cwd / f"{name}.callgrind", 0
+        self.out = cwd / f"{name}.callgrind"
+        self.dumps = 0
         callgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]
         callgrind.append(f"--callgrind-out-file={self.out}")
         self.child = Child([*callgrind, *command], cwd / f"{name}.log", cwd=cwd)
@@ -50,67 +52,70 @@ class Counted:
     def __exit__(self, *error):
         self.child.__exit__(*error)
 
-    def tell(self, word: str):
-        subprocess.run(["vgdb", f"--pid={self.child.process.pid}", *word.split()], check=True, capture_output=True)
+    def send_command(self, command: str):
+        """Sends a command to callgrind."""
+        subprocess.run(["vgdb", f"--pid={self.child.process.pid}", *command.split()], check=True, capture_output=True)
 
-    def since(self) -> dict[str, int]:
-        """Instructions of each thread since it was last asked."""
-        self.tell("dump")
+    def count_since_last(self) -> dict[str, int]:
+        """Returns the number of instructions of each thread since the last call."""
+        self.send_command("dump")
         self.dumps += 1
         dumps = self.out.parent.glob(f"{self.out.name}.{self.dumps}-*")
         totals = {dump.suffix.partition("-")[2]: re.search(TOTAL, dump.read_text()) for dump in dumps}
         return {thread: int(total[1]) for thread, total in totals.items() if total}
 
     def background(self, seconds: int) -> dict[str, float]:
-        """What each thread does in a second while nobody asks."""
-        self.since()
+        """Returns the number of instructions per second of each thread while there are no requests."""
+        self.count_since_last()
         time.sleep(seconds)
-        return {thread: count / seconds for thread, count in self.since().items()}
+        return {thread: count / seconds for thread, count in self.count_since_last().items()}
 
-    def rest(self):
-        """Waits until all its threads sleep, so that every request finds it in the same state."""
+    def wait_until_idle(self):
+        """Waits until all threads of the server sleep, so that every request finds the server in the same state."""
         tasks = Path(f"/proc/{self.child.process.pid}/task")
         while any(b") S " not in (task / "stat").read_bytes() for task in tasks.iterdir()):
             pass
 
-    def a_request(self, contestant: Contestant, requests: int, background: dict[str, float]) -> float:
-        question = request(contestant.path, contestant.host, contestant.cookie_field())
+    def per_request(self, contestant: Contestant, requests: int, background: dict[str, float]) -> float:
+        """Returns the number of instructions per request, without the periodic work in `background`."""
+        message = request(contestant.path, contestant.host, contestant.cookie_field())
         with Connection(contestant.port) as connection:
             for _ in range(max(requests // 10, 100)):
-                connection.ask(question)
-            self.since()
-            began = time.monotonic()
+                connection.ask(message)
+            self.count_since_last()
+            started = time.monotonic()
             for _ in range(requests):
-                self.rest()
-                assert connection.ask(question).status == 200
-            took = time.monotonic() - began
-            counts = self.since()
+                self.wait_until_idle()
+                assert connection.ask(message).status == 200
+            seconds = time.monotonic() - started
+            counts = self.count_since_last()
         worker = max(counts, key=counts.get)
-        return (counts[worker] - background.get(worker, 0) * took) / requests
+        return (counts[worker] - background.get(worker, 0) * seconds) / requests
 
 
 def measure(
     sealjar_program: Path, bare_program: Path, directory: Path, requests: int, paths=PATHS, idle: int = IDLE
 ) -> list[Count]:
-    """What a request on each path costs, and what it costs the bare server of either kind."""
+    """Returns the number of instructions per request for each path: of Sealjar, and of both variants of the bare server."""
     sealjar = Sealjar(sealjar_program, directory)
-    # vgdb talks to the process, and makes it write to files of its own.
+    # vgdb must be able to attach to the process, and callgrind in the process writes files.
     command = [*sealjar.command(), "--set", "process.dumpable=true", "--set", "process.landlock=false"]
     with Counted(command, sealjar.home, "sealjar") as counted:
         sealjar.ready(counted.child)
-        contestants = [sealjar.contestant(path).prove() for path in paths]
-        kinds = (True, False)
-        bares = [[Bare(bare_program, each, directory, is_usual) for is_usual in kinds] for each in contestants]
-        counted.tell("instrumentation on")
+        contestants = [sealjar.contestant(path).check() for path in paths]
+        variants = (True, False)
+        bares = [[Bare(bare_program, each, directory, is_ordinary) for is_ordinary in variants] for each in contestants]
+        counted.send_command("instrumentation on")
         background = counted.background(idle)
-        ours = [counted.a_request(contestant, requests, background) for contestant in contestants]
-        theirs = [[of_bare(bare, requests) for bare in pair] for pair in bares]
-    return [Count(path, count, *pair) for path, count, pair in zip(paths, ours, theirs)]
+        ours = [counted.per_request(contestant, requests, background) for contestant in contestants]
+        bare_counts = [[count_bare(bare, requests) for bare in pair] for pair in bares]
+    return [Count(path, count, *pair) for path, count, pair in zip(paths, ours, bare_counts)]
 
 
-def of_bare(bare: Bare, requests: int) -> float:
+def count_bare(bare: Bare, requests: int) -> float:
+    """Returns the number of instructions per request of the bare server."""
     with Counted(bare.command, bare.answer.parent, bare.answer.stem) as counted:
         counted.child.listening(bare.port)
         contestant = bare.contestant()
-        counted.tell("instrumentation on")
-        return counted.a_request(contestant, requests, {})
+        counted.send_command("instrumentation on")
+        return counted.per_request(contestant, requests, {})

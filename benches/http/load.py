@@ -1,4 +1,5 @@
-"""Load by `wrk` or `oha`, in short slices that all servers take in turns: a busy machine slows all of them alike."""
+"""Generates load with `wrk` or `oha`. The servers are measured alternately, in short time slices, so that other work on the
+machine slows all of them equally."""
 
 import json
 import re
@@ -11,13 +12,13 @@ from contestants import Contestant
 from processes import HOST, LOAD_CORE, pinned
 
 CONNECTIONS = 64
-# What wrk's and oha's units are in microseconds.
+# Microseconds per unit of the output of wrk and oha.
 MICROSECONDS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What a server did in one turn. Times are in microseconds."""
+    """The result of one time slice. Latencies (percentiles) are in microseconds."""
 
     per_second: float
     p50: float
@@ -26,7 +27,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Turns:
-    """All turns of one contestant, one for each round."""
+    """All time slices of one contestant, one per round."""
 
     contestant: Contestant
     slices: list[Slice]
@@ -34,19 +35,21 @@ class Turns:
     def median(self, figure: str) -> float:
         return median(getattr(each, figure) for each in self.slices)
 
-    def over(self, other: "Turns") -> list[float]:
-        """How many requests a second it answered for one of the other's, round by round, in order of size."""
+    def ratios_to(self, other: "Turns") -> list[float]:
+        """Returns the ratio of the requests per second of each round to those of the other contestant, in ascending order."""
         return sorted(mine.per_second / theirs.per_second for mine, theirs in zip(self.slices, other.slices))
 
 
 def generator() -> str | None:
-    """The program that makes the load."""
+    """Returns the name of the load generator that is installed, or `None`."""
     return next((name for name in ("wrk", "oha") if shutil.which(name)), None)
 
 
 def take_turns(contestants: list[Contestant], rounds: int, seconds: int) -> list[Turns]:
-    """In each round everyone has a slice, and each round begins with another one. If there are several, one before them
-    is for getting warm, and does not count."""
+    """Measures each contestant for one time slice per round. Each round starts with another contestant.
+
+    If there are several rounds, a slice before them is for warm-up and is not counted.
+    """
     turns = [Turns(contestant, []) for contestant in contestants]
     for contestant in contestants if rounds > 1 else []:
         load(contestant, seconds)
@@ -67,13 +70,13 @@ def load(contestant: Contestant, seconds: int) -> Slice:
 
 def wrk(url: str, fields: dict, seconds: int) -> Slice:
     headers = [word for name, value in fields.items() for word in ("-H", f"{name}: {value}")]
-    said = output("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, url)
-    # Answers that took longer than wrk waits are slow, and no errors.
-    if bad := re.search(r"Socket errors: (?!connect 0, read 0, write 0).*|Non-2xx.*", said):
+    text = output("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, url)
+    # A timeout of wrk means a slow response. It does not count as an error.
+    if bad := re.search(r"Socket errors: (?!connect 0, read 0, write 0).*|Non-2xx.*", text):
         raise RuntimeError(f"{url}: {bad[0]}")
 
     def figure(pattern: str) -> re.Match:
-        return re.search(pattern, said) or fail(url, said)
+        return re.search(pattern, text) or fail(url, text)
 
     def percentile(percent: int) -> float:
         value, unit = figure(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b").groups()
@@ -85,13 +88,13 @@ def wrk(url: str, fields: dict, seconds: int) -> Slice:
 def oha(url: str, fields: dict, seconds: int) -> Slice:
     headers = [word for name, value in fields.items() for word in ("-H", f"{name}: {value}")]
     form = ["--output-format", "json"] if "--output-format" in output("oha", "--help") else ["--json"]
-    said = json.loads(output("oha", "--no-tui", *form, "-c", str(CONNECTIONS), "-z", f"{seconds}s", *headers, url))
-    # What was under way at the end is no error.
-    errors = {what: count for what, count in said["errorDistribution"].items() if "deadline" not in what}
-    if errors or set(said["statusCodeDistribution"]) != {"200"}:
-        raise RuntimeError(f"{url}: {errors}, {said['statusCodeDistribution']}")
-    percentiles = said["latencyPercentiles"]
-    return Slice(said["summary"]["requestsPerSec"], percentiles["p50"] * 1e6, percentiles["p99"] * 1e6)
+    result = json.loads(output("oha", "--no-tui", *form, "-c", str(CONNECTIONS), "-z", f"{seconds}s", *headers, url))
+    # Requests that were in progress at the end do not count as errors.
+    errors = {error: count for error, count in result["errorDistribution"].items() if "deadline" not in error}
+    if errors or set(result["statusCodeDistribution"]) != {"200"}:
+        raise RuntimeError(f"{url}: {errors}, {result['statusCodeDistribution']}")
+    percentiles = result["latencyPercentiles"]
+    return Slice(result["summary"]["requestsPerSec"], percentiles["p50"] * 1e6, percentiles["p99"] * 1e6)
 
 
 def output(*command: str) -> str:
@@ -99,5 +102,5 @@ def output(*command: str) -> str:
     return done.stdout if done.returncode == 0 else fail(" ".join(command), done.stderr or done.stdout)
 
 
-def fail(what: str, said: str):
-    raise RuntimeError(f"{what}: {said}")
+def fail(context: str, message: str):
+    raise RuntimeError(f"{context}: {message}")

@@ -1,4 +1,4 @@
-"""The peers: other libraries at the same job. They are built only here."""
+"""The peers: other session libraries, with which Sealjar is compared. Only this benchmark builds them."""
 
 import os
 import shutil
@@ -22,9 +22,9 @@ SIGN_IN = request("/sign-in", HOST, method="POST")
 class Peer:
     program: str
     title: str
-    # What the browser holds, or where the session is kept.
+    # The kind of cookie, or the store of the sessions.
     sessions: str
-    # Of these the versions are told: crates, or packages of npm.
+    # Crates or npm packages whose versions the report names.
     packages: tuple
 
     @property
@@ -40,7 +40,7 @@ class Peer:
         return (SOURCE if self.is_script else BUILT) / self.program
 
     def missing(self) -> list[str]:
-        """The programs that it needs and that are not here."""
+        """Returns the required programs that are not installed."""
         needs = {"node 20 or later": has_node(), "npm": shutil.which("npm")} if self.is_script else {}
         needs |= {"redis-server": shutil.which("redis-server")} if self.needs_redis else {}
         return [name for name, has in needs.items() if not has]
@@ -52,8 +52,8 @@ class Peer:
 def has_node() -> bool:
     if not shutil.which("node"):
         return False
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
-    return int(said.strip("v\n").split(".")[0]) >= 20
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout
+    return int(version.strip("v\n").split(".")[0]) >= 20
 
 
 EXPRESS = ("express", "express-session", "connect-redis", "redis")
@@ -68,11 +68,13 @@ PEERS = [
 
 
 class Running:
-    """A peer that runs, and its Redis if it has one."""
+    """A running peer, and its Redis server if it needs one."""
 
     def __init__(self, peer: Peer, directory: Path, stack: ExitStack):
-        self.peer, self.port = peer, free_port()
-        self.redis, variables = None, {}
+        self.peer = peer
+        self.port = free_port()
+        self.redis = None
+        variables = {}
         if peer.needs_redis:
             port = free_port()
             command = ["redis-server", "--bind", HOST, "--port", port, "--save", "", "--appendonly", "no"]
@@ -87,14 +89,14 @@ class Running:
 
     def contestant(self) -> Contestant:
         session = self.sign_in()
-        return Contestant(self.peer.title, self.port, "/session", lambda: session).prove(BODY)
+        return Contestant(self.peer.title, self.port, "/session", lambda: session).check(BODY)
 
-    def begin_sessions(self, count: int, at_once: int = 32):
-        """Begins so many sessions, a few at a time, each on a connection that is kept."""
+    def start_sessions(self, count: int, concurrency: int = 32):
+        """Starts this number of sessions by logins on `concurrency` persistent connections."""
         with ExitStack() as stack:
-            connections = [stack.enter_context(Connection(self.port)) for _ in range(at_once)]
-            for begun in range(0, count, at_once):
-                busy = connections[: count - begun]
+            connections = [stack.enter_context(Connection(self.port)) for _ in range(concurrency)]
+            for started in range(0, count, concurrency):
+                busy = connections[: count - started]
                 for connection in busy:
                     connection.send(SIGN_IN)
                 for connection in busy:
@@ -102,16 +104,16 @@ class Running:
 
     def check(self, answer: Answer) -> Answer:
         if answer.status != 200 or not answer.cookies:
-            raise RuntimeError(f"{self.peer.program}: cannot sign in: {answer}")
+            raise RuntimeError(f"{self.peer.program}: login failed: {answer}")
         return answer
 
     def resident_bytes(self) -> tuple[int, int]:
-        """Of the server, and of its Redis."""
+        """Returns the resident memory of the server, and of its Redis server (0 without one)."""
         return self.child.resident_bytes(), self.redis.resident_bytes() if self.redis else 0
 
 
 def build(cargo: str):
-    """Builds those that are programs of Rust, and fetches the packages of those that are scripts, if it can."""
+    """Builds the peers in Rust. Downloads the npm packages of the scripts, if npm is installed."""
     manifest = ["--manifest-path", SOURCE / "Cargo.toml", "--target-dir", TARGET / "peers"]
     subprocess.run([cargo, "build", "--locked", "--release", *manifest], cwd=ROOT, check=True)
     if shutil.which("npm") and has_node():

@@ -1,4 +1,5 @@
-"""Servers that are measured: each pinned to a core, in a process group of its own, and gone when the benchmark ends."""
+"""Starts the servers that are measured. Each is pinned to a core and has its own process group, which is killed when the
+benchmark ends."""
 
 import os
 import random
@@ -11,16 +12,19 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 CORES = sorted(os.sched_getaffinity(0))
-# All servers take turns on the one, and what asks them has the other to itself.
-SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
-GIVEN_FROM = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-PORTS = iter(random.sample(range(GIVEN_FROM // 2, GIVEN_FROM), GIVEN_FROM // 2))
-# Longer than any start under valgrind on a busy machine.
-PATIENCE = 120
+# The core for all servers, of which only one is measured at a time, and the core for the load generator.
+SERVER_CORE = CORES[0]
+LOAD_CORE = CORES[-1]
+# First port that the kernel assigns to outgoing connections.
+FIRST_EPHEMERAL_PORT = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+PORTS = iter(random.sample(range(FIRST_EPHEMERAL_PORT // 2, FIRST_EPHEMERAL_PORT), FIRST_EPHEMERAL_PORT // 2))
+# Seconds. Longer than any start under valgrind on a busy machine.
+WAIT_TIMEOUT = 120
 
 
 class Child:
-    """A process that runs until the `with` block ends, and its children with it. What it says goes to a file."""
+    """A process that runs until the `with` block ends. Then it is stopped together with its children. Its output goes to the
+    file `log`."""
 
     def __init__(self, command: list, log: Path, cwd: Path | None = None, **environment: str):
         self.log = log
@@ -47,29 +51,29 @@ class Child:
                 return
 
     def listening(self, port: int) -> "Child":
-        """Waits until it accepts connections."""
-        until(lambda: can_connect(port), self.check)
+        """Waits until the server accepts connections."""
+        wait_until(lambda: can_connect(port), self.check)
         return self
 
     def check(self):
-        """Fails if it has ended."""
+        """Fails if the process has ended."""
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.process.args[0]} ended:\n{self.log.read_text(errors='replace')[-2000:]}")
 
     def resident_bytes(self) -> int:
-        """Of the process itself; none of ours has children that count."""
+        """Returns the resident memory of the process, without its children."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
 
     def cpu_seconds(self) -> float:
-        """Of all its threads that have not ended, in user and kernel mode."""
+        """Returns the CPU time of all running threads of the process, in user and kernel mode."""
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager
 def pinned(core: int):
-    """What is started here runs on that core."""
+    """Pins the processes that are started in the block to a core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -79,32 +83,32 @@ def pinned(core: int):
 
 
 def clean_environment() -> dict:
-    """Ours, without settings for a Sealjar."""
+    """Returns the environment of this process without the settings of Sealjar."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
 
 
-def until(holds, check=lambda: None):
-    """Asks again and again, and returns the first answer that counts."""
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := holds()):
+def wait_until(condition, check=lambda: None):
+    """Calls `condition` until its result is true, and returns that result. Calls `check` in between, which may raise an error."""
+    deadline = time.monotonic() + WAIT_TIMEOUT
+    while not (result := condition()):
         check()
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not in {PATIENCE} s")
+            raise TimeoutError(f"no result after {WAIT_TIMEOUT} s")
         time.sleep(0.005)
-    return answer
+    return result
 
 
 def can_connect(port: int) -> bool:
     try:
-        socket.create_connection((HOST, port), timeout=PATIENCE).close()
+        socket.create_connection((HOST, port), timeout=WAIT_TIMEOUT).close()
     except ConnectionRefusedError:
         return False
     return True
 
 
 def free_port() -> int:
-    """A port that nobody listens on. None of those that the system gives to connections and to whoever does not care, so
-    that it stays free until its server starts; and never the same one twice."""
+    """Returns a port without a listener, and a different one each time. It is not in the range from which the kernel assigns
+    ports, so it stays free until its server starts."""
     return next(port for port in PORTS if is_free(port))
 
 
@@ -114,11 +118,11 @@ def is_free(port: int) -> bool:
     return False
 
 
-def die_on_signals():
-    """A signal to stop is an exception, so that every `with` block ends."""
+def raise_on_signals():
+    """Turns SIGTERM and SIGHUP into an exception, so that every `with` block ends and stops its processes."""
 
-    def die(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     for sign in signal.SIGTERM, signal.SIGHUP:
-        signal.signal(sign, die)
+        signal.signal(sign, interrupt)

@@ -1,4 +1,4 @@
-"""Renders the figures in Markdown: all of them as docs/performance.md, and the few that decide for README.md."""
+"""Renders the figures as Markdown: all of them for docs/performance.md, and the most important ones for README.md."""
 
 import datetime
 import re
@@ -17,17 +17,17 @@ PERFORMANCE = ROOT / "docs/performance.md"
 README = ROOT / "README.md"
 WIDTH = 120
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-# Goal for the instructions of a request, more than the bare handler needs.
-MOST_INSTRUCTIONS = 4_500
-# A ratio up to this counts as constant time: two measurements of the same thing differ by as much.
-CONSTANT = 1.05
-# The peers in README's block.
-DECISIVE_PEERS = ("axum, tower-sessions", "axum-extra, PrivateCookieJar")
+# Goal: maximum number of instructions per request in addition to those of the bare handler.
+MAX_EXTRA_INSTRUCTIONS = 4_500
+# Maximum ratio that counts as constant time. Two measurements of the same code differ by this much.
+MAX_CONSTANT_RATIO = 1.05
+# The peers in README's table.
+README_PEERS = ("axum, tower-sessions", "axum-extra, PrivateCookieJar")
 
 
 @dataclass
 class Figures:
-    """What was measured; `None` and nothing for what was not."""
+    """The results. A field is empty or `None` if it was not measured."""
 
     verify: str = ""
     bare: list[tuple[Turns, Turns, Turns]] = field(default_factory=list)
@@ -45,7 +45,7 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """The first column is text, the others are figures."""
+    """Returns a Markdown table. The first column has text, and the others have figures."""
     lines = [" ".join(["|", *(f"{cell} |".lstrip() for cell in line)]) for line in [head, *rows]]
     return "\n".join([lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]])
 
@@ -72,7 +72,7 @@ def bare_table(rows: list[tuple[Turns, Turns, Turns]]) -> str:
     head += ["Sealjar p50, ms", "bare p50, ms", "Sealjar p99, ms", "bare p99, ms"]
     cells = [
         [route(ours), f"{ours.median('per_second'):,.0f}"]
-        + [cell for each in (bare, minimal) for cell in (f"{each.median('per_second'):,.0f}", spread(ours.over(each)))]
+        + [cell for each in (bare, minimal) for cell in (f"{each.median('per_second'):,.0f}", spread(ours.ratios_to(each)))]
         + [milliseconds(turns, figure) for figure in ("p50", "p99") for turns in (ours, bare)]
         for ours, bare, minimal in rows
     ]
@@ -82,29 +82,30 @@ def bare_table(rows: list[tuple[Turns, Turns, Turns]]) -> str:
 def instructions_table(counts: list[Count]) -> str:
     rows = []
     for count in counts:
-        beside = [cell for bare in (count.usual, count.bare) for cell in (bare, count.sealjar - bare)]
-        rows.append([f"`GET {count.path}`", *(f"{each:,.0f}" for each in (count.sealjar, *beside))])
+        bare_cells = [cell for bare in (count.ordinary, count.bare) for cell in (bare, count.sealjar - bare)]
+        rows.append([f"`GET {count.path}`", *(f"{each:,.0f}" for each in (count.sealjar, *bare_cells))])
     return table(["request", "Sealjar", "bare", "difference", "minimal", "difference"], rows)
 
 
 def peers_table(figures: Figures) -> str:
-    """Sealjar's routes come first; ratios are to the first of them."""
+    """Returns the table of Sealjar and its peers. The first row is a route of Sealjar, and ratios are relative to it."""
     sessions = {peer.title: peer.sessions for peer in PEERS}
     head = ["server", "session", "requests per second", "ratio to Sealjar", "p50, ms", "p99, ms", "memory, MiB"]
     rows = []
     for turns in figures.peers:
-        name, memory = turns.contestant.name, figures.memory.get(turns.contestant.name, {})
-        ours = name not in sessions
-        held = mib(memory["server"]) if memory else ""
-        held += f" + {mib(memory['redis'])} of Redis" if memory.get("redis") else ""
+        name = turns.contestant.name
+        memory = figures.memory.get(name, {})
+        is_sealjar = name not in sessions
+        memory_cell = mib(memory["server"]) if memory else ""
+        memory_cell += f" + {mib(memory['redis'])} of Redis" if memory.get("redis") else ""
         rows.append([
-            f"{name}, {route(turns)}" if ours else name,
-            "encrypted cookie" if ours else sessions[name],
+            f"{name}, {route(turns)}" if is_sealjar else name,
+            "encrypted cookie" if is_sealjar else sessions[name],
             f"{turns.median('per_second'):,.0f}",
-            "1" if turns is figures.peers[0] else spread(turns.over(figures.peers[0])),
+            "1" if turns is figures.peers[0] else spread(turns.ratios_to(figures.peers[0])),
             milliseconds(turns, "p50"),
             milliseconds(turns, "p99"),
-            held,
+            memory_cell,
         ])
     return table(head, rows)
 
@@ -113,8 +114,8 @@ def size_table(figures: Figures) -> str:
     rows = []
     for count, start in figures.startup.items():
         memory = f"{mib(start['resident_bytes'])} MiB resident"
-        what = f"start, revocation list with {count:,} entries in SQLite"
-        rows.append([what, f"{start['ready_ms']:,.0f} ms; {memory}"])
+        label = f"start, revocation list with {count:,} entries in SQLite"
+        rows.append([label, f"{start['ready_ms']:,.0f} ms; {memory}"])
     if figures.binary_bytes:
         rows.append(["size of the program `sealjar`", f"{mib(figures.binary_bytes)} MiB"])
     rows += idle_rows(figures)
@@ -133,7 +134,7 @@ def idle_rows(figures: Figures) -> list[list[str]]:
 
 
 def goals_table(figures: Figures) -> str:
-    """The goals for which there is a figure, and whether it reaches them."""
+    """Returns the table of the goals that were measured, and whether they are reached."""
     rows = []
 
     def add(goal: str, limit: str, measured: str, is_reached: bool):
@@ -141,69 +142,69 @@ def goals_table(figures: Figures) -> str:
 
     for count in figures.instructions:
         if count.path != "/protected":
-            more = count.sealjar - count.usual
+            extra = count.sealjar - count.ordinary
             goal = f"`GET {count.path}`, instructions more than the bare handler"
-            add(goal, f"at most {MOST_INSTRUCTIONS:,}", f"{more:,.0f}", more <= MOST_INSTRUCTIONS)
-    said = figures.verify
-    if cells := cells_of(said, "open and check"):
+            add(goal, f"at most {MAX_EXTRA_INSTRUCTIONS:,}", f"{extra:,.0f}", extra <= MAX_EXTRA_INSTRUCTIONS)
+    output = figures.verify
+    if cells := cells_of(output, "open and check"):
         goal = "open and check a token, more than the decryption alone"
-        most = goal_of(said, "open and check takes at most")
-        add(goal, f"at most {most} ns", f"{cells[4]} ns", float(cells[4]) <= float(most))
-    if cells := cells_of(said, "10000000"):
+        limit = goal_of(output, "open and check takes at most")
+        add(goal, f"at most {limit} ns", f"{cells[4]} ns", float(cells[4]) <= float(limit))
+    if cells := cells_of(output, "10000000"):
         goal = "verify with 10 million entries, ratio to an empty list"
-        add(goal, "1 (constant time)", cells[2], float(cells[2]) <= CONSTANT)
+        add(goal, "1 (constant time)", cells[2], float(cells[2]) <= MAX_CONSTANT_RATIO)
         goal = "memory of an entry, with 10 million entries"
-        most = goal_of(said, "ratios of 1, and at most")
-        add(goal, f"at most {most} bytes", f"{cells[5]} bytes", float(cells[5]) <= float(most))
-    if cells := cells_of(said, "deletes from this list"):
+        limit = goal_of(output, "ratios of 1, and at most")
+        add(goal, f"at most {limit} bytes", f"{cells[5]} bytes", float(cells[5]) <= float(limit))
+    if cells := cells_of(output, "deletes from this list"):
         goal = "99 % of verify while entries are deleted, ratio to idle"
-        most = goal_of(said, "the 99 % are at most")
-        add(goal, f"at most {most}", cells[4], float(cells[4]) <= float(most))
-    if cells := last_cells_of(said, "verify"):
+        limit = goal_of(output, "the 99 % are at most")
+        add(goal, f"at most {limit}", cells[4], float(cells[4]) <= float(limit))
+    if cells := last_cells_of(output, "verify"):
         goal = "verify with two threads, ratio to one thread"
-        least = re.search(r"Goal: ([\d.]+) times as many", said)[1]
-        add(goal, f"at least {least}", cells[3], float(cells[3]) >= float(least))
+        limit = re.search(r"Goal: ([\d.]+) times as many", output)[1]
+        add(goal, f"at least {limit}", cells[3], float(cells[3]) >= float(limit))
     return table(["goal", "limit", "measured", "reached"], rows) if rows else ""
 
 
 def headline(figures: Figures) -> str:
-    """README's table: the few rows that decide."""
+    """Returns README's table, which has the most important rows."""
     rows = []
     for ours, bare, _ in figures.bare:
         if not ours.contestant.has_foreign_cookies:
-            rows.append([f"{route(ours)}, requests per second, ratio to a bare Salvo handler", spread(ours.over(bare))])
+            rows.append([f"{route(ours)}, requests per second, ratio to a bare Salvo handler", spread(ours.ratios_to(bare))])
     sessions = {peer.title: peer.sessions for peer in PEERS}
     for turns in figures.peers:
         name = turns.contestant.name
-        if name in DECISIVE_PEERS:
-            ratio = spread(turns.over(figures.peers[0]))
+        if name in README_PEERS:
+            ratio = spread(turns.ratios_to(figures.peers[0]))
             rows.append([f"{name} ({sessions[name]}), requests per second, ratio to Sealjar", ratio])
     if cells := cells_of(figures.verify, "1000000"):
         rows.append(["check of a session in memory, with a million entries in the revocation list", f"{cells[1]} ns"])
     for count, start in figures.startup.items():
         if count:
-            what = f"start with {count:,} entries in the revocation list (SQLite)"
-            rows.append([what, f"{start['ready_ms'] / 1000:.1f} s"])
+            label = f"start with {count:,} entries in the revocation list (SQLite)"
+            rows.append([label, f"{start['ready_ms'] / 1000:.1f} s"])
     return table(["measurement", "result"], rows + idle_rows(figures))
 
 
-def rows_of(said: str, name: str) -> list[list[str]]:
-    """The cells of all rows whose first cell contains the name."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines() if line.startswith("|")]
+def rows_of(output: str, name: str) -> list[list[str]]:
+    """Returns the cells of all table rows whose first cell contains the name."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in output.splitlines() if line.startswith("|")]
     return [cells for cells in rows if name in cells[0]]
 
 
-def cells_of(said: str, name: str) -> list[str] | None:
-    return next(iter(rows_of(said, name)), None)
+def cells_of(output: str, name: str) -> list[str] | None:
+    return next(iter(rows_of(output, name)), None)
 
 
-def goal_of(said: str, words: str) -> str:
-    """The number after these words in a goal that `cargo bench` prints."""
-    return re.search(rf"{re.escape(words)} ([\d.]+)", said)[1]
+def goal_of(output: str, words: str) -> str:
+    """Returns the number after these words in a goal that `cargo bench` prints."""
+    return re.search(rf"{re.escape(words)} ([\d.]+)", output)[1]
 
 
-def last_cells_of(said: str, name: str) -> list[str] | None:
-    return next(reversed(rows_of(said, name)), None)
+def last_cells_of(output: str, name: str) -> list[str] | None:
+    return next(reversed(rows_of(output, name)), None)
 
 
 def dated() -> str:
@@ -211,7 +212,7 @@ def dated() -> str:
 
 
 def conditions(figures: Figures) -> str:
-    """When, where, and with which versions."""
+    """Returns the date, the machine, and the versions of tools and libraries."""
     lines = [f"- Date: {dated()}.", f"- Machine: {versions.machine()}."]
     lines.append(f"- Tools: {', '.join(versions.of_programs())}.")
     if figures.peers:
@@ -220,12 +221,12 @@ def conditions(figures: Figures) -> str:
     return "\n".join(paragraph(line, "  ") for line in lines)
 
 
-def whole(figures: Figures) -> str:
-    """docs/performance.md."""
+def performance_page(figures: Figures) -> str:
+    """Returns the text of docs/performance.md."""
     parts = ["<!-- Written by `make bench`. Do not edit. -->", "# Performance"]
     parts += [paragraph(texts.INTRO), conditions(figures)]
     if figures.skipped:
-        parts.append("**Not measured:**\n\n" + "\n".join(f"- {what}" for what in figures.skipped))
+        parts.append("**Not measured:**\n\n" + "\n".join(f"- {reason}" for reason in figures.skipped))
     if goals := goals_table(figures):
         parts += ["## Goals", goals]
     parts += ["## Limits of the measurements", texts.LIMITS.strip()]
@@ -253,11 +254,12 @@ def readme_block(figures: Figures) -> str:
 
 
 def write(figures: Figures):
-    # All of it before the first file is changed: it says whether files were.
-    performance, block = whole(figures), readme_block(figures)
+    # Both texts are rendered before a file is written, because a changed file would appear in the text ("with changes").
+    performance = performance_page(figures)
+    block = readme_block(figures)
     readme = README.read_text()
     pattern = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
     if not pattern.search(readme):
-        raise SystemExit(f"README.md has no place for the table: {BEGIN} and {END}")
+        raise SystemExit(f"README.md does not have the markers of the table: {BEGIN} and {END}")
     PERFORMANCE.write_text(performance)
     README.write_text(pattern.sub(lambda _: block, readme, count=1))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""`make bench`: builds what is measured, measures it, and writes docs/performance.md and the table in README.md.
+"""Runs all benchmarks (`make bench`): builds the programs, measures them, and writes docs/performance.md and the table in
+README.md.
 
-`--only PART,PART` measures these and prints them. With SEALJAR_BENCH_QUICK=1 everything is as short as can be, nothing
-is written, and of the peers those are run that are built already: that is for the tests, so that this does not rot.
+`--only PART,PART` measures these parts and prints the result. With SEALJAR_BENCH_QUICK=1, which the tests use, each measurement
+is as short as possible, no file is written, and only peers that are already built are measured.
 """
 
 import argparse
@@ -21,17 +22,17 @@ import peers
 import report
 import startup
 from peers import PEERS, Peer, Running
-from processes import CORES, die_on_signals
+from processes import CORES, raise_on_signals
 from report import Figures
 from sealjar import ROOT, Bare, Sealjar, binary
 
 CARGO = os.environ.get("CARGO", "cargo")
-# How to get what may be missing, on Debian.
+# Ways to install the programs that may be missing, on Debian.
 HOW_TO_GET = {
     "wrk or oha": "apt-get install wrk",
     "valgrind": "apt-get install valgrind",
     "redis-server": "apt-get install redis-server",
-    "node 20 or later": "https://nodejs.org, or apt-get install nodejs where that is new enough",
+    "node 20 or later": "https://nodejs.org, or apt-get install nodejs if that version is new enough",
     "npm": "it comes with Node, or apt-get install npm",
 }
 
@@ -41,7 +42,7 @@ STATUS, VERIFY, PROTECTED = instructions.PATHS
 
 @dataclass(frozen=True)
 class Size:
-    # Paths, and whether the browser has other cookies too.
+    # Pairs of a path, and whether the browser also sends other cookies.
     routes: list
     rounds: int
     seconds: int
@@ -59,16 +60,20 @@ QUICK = Size(ROUTES[1:2], 1, 1, 100, 500, 1, {"counts": (0, 1_000), "runs": 1}, 
 
 class Bench:
     def __init__(self, profile: str, quick: bool, directory: Path):
-        self.profile, self.quick, self.size = profile, quick, QUICK if quick else FULL
-        self.directory, self.figures = directory, Figures()
-        self.program, self.bare_program = binary(profile, "sealjar"), binary(profile, "examples/bare")
+        self.profile = profile
+        self.quick = quick
+        self.size = QUICK if quick else FULL
+        self.directory = directory
+        self.figures = Figures()
+        self.program = binary(profile, "sealjar")
+        self.bare_program = binary(profile, "examples/bare")
 
     def new_directory(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.directory))
 
-    def skip(self, missing: list[str], what: str):
-        lacks = "; ".join(f"{name} is missing ({HOW_TO_GET[name]})" for name in missing)
-        self.figures.skipped.append(f"{what}: {lacks}")
+    def skip(self, missing: list[str], part: str):
+        reasons = "; ".join(f"{name} is missing ({HOW_TO_GET[name]})" for name in missing)
+        self.figures.skipped.append(f"{part}: {reasons}")
         say(f"SKIPPED: {self.figures.skipped[-1]}")
 
     def build(self):
@@ -83,25 +88,25 @@ class Bench:
 
     def bare(self):
         if not load.generator():
-            return self.skip(["wrk or oha"], "requests a second beside the bare handler")
+            return self.skip(["wrk or oha"], "requests per second compared with the bare handler")
         with ExitStack() as stack:
             sealjar = self.start_sealjar(stack)
-            everyone = []
+            contestants = []
             for path, has_foreign_cookies in self.size.routes:
-                contestant = sealjar.contestant(path, has_foreign_cookies).prove()
-                everyone.append(contestant)
-                for is_usual in (True, False):
-                    bare = Bare(self.bare_program, contestant, self.directory, is_usual)
+                contestant = sealjar.contestant(path, has_foreign_cookies).check()
+                contestants.append(contestant)
+                for is_ordinary in (True, False):
+                    bare = Bare(self.bare_program, contestant, self.directory, is_ordinary)
                     stack.enter_context(bare.start()).listening(bare.port)
-                    everyone.append(bare.contestant())
-            turns = load.take_turns(everyone, self.size.rounds, self.size.seconds)
+                    contestants.append(bare.contestant())
+            turns = load.take_turns(contestants, self.size.rounds, self.size.seconds)
             self.figures.bare = list(zip(turns[::3], turns[1::3], turns[2::3]))
 
     def instructions(self):
         if missing := instructions.missing():
-            return self.skip(missing, "instructions a request")
-        programs, size = (self.program, self.bare_program), self.size
-        counts = instructions.measure(*programs, self.new_directory(), size.requests, **size.counting)
+            return self.skip(missing, "instructions per request")
+        size = self.size
+        counts = instructions.measure(self.program, self.bare_program, self.new_directory(), size.requests, **size.counting)
         self.figures.instructions = counts
 
     def peers(self):
@@ -111,15 +116,17 @@ class Bench:
             peers.build(CARGO)
         with ExitStack() as stack:
             sealjar = self.start_sealjar(stack)
-            everyone = [sealjar.contestant(path).prove() for path in (PROTECTED, VERIFY)]
+            contestants = [sealjar.contestant(path).check() for path in (PROTECTED, VERIFY)]
             present = [peer for peer in PEERS if self.has(peer)]
-            everyone += [Running(peer, self.directory, stack).contestant() for peer in present]
-            self.figures.peers = load.take_turns(everyone, self.size.rounds, self.size.seconds)
+            contestants += [Running(peer, self.directory, stack).contestant() for peer in present]
+            self.figures.peers = load.take_turns(contestants, self.size.rounds, self.size.seconds)
         for peer in present:
-            self.figures.memory[peer.title] = memory.of_peer(peer, self.size.sessions, self.directory)
+            self.figures.memory[peer.title] = memory.measure_peer(peer, self.size.sessions, self.directory)
 
     def memory(self):
-        self.figures.memory["Sealjar"] = memory.of_sealjar(self.program, self.new_directory(), self.size.sessions, self.size.idle_seconds)
+        size = self.size
+        figures = memory.measure_sealjar(self.program, self.new_directory(), size.sessions, size.idle_seconds)
+        self.figures.memory["Sealjar"] = figures
 
     def startup(self):
         self.figures.startup = startup.measure(self.program, **self.size.starts)
@@ -128,7 +135,7 @@ class Bench:
         if missing := peer.missing():
             self.skip(missing, peer.title)
         elif not peer.is_built() and self.quick:
-            say(f"not built, and so left out: {peer.title}")
+            say(f"SKIPPED, because it is not built: {peer.title}")
         else:
             return True
         return False
@@ -149,15 +156,15 @@ def say(text: str):
 def main():
     quick = bool(os.environ.get("SEALJAR_BENCH_QUICK"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="PART,PART", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--profile", default="dist", help="of Cargo, for Sealjar and the bare server (dist)")
+    parser.add_argument("--only", metavar="PART,PART", default=",".join(PARTS), help=f"parts to measure: {', '.join(PARTS)}")
+    parser.add_argument("--profile", default="dist", help="Cargo profile for Sealjar and the bare server (dist)")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(unknown)}")
-    die_on_signals()
+    raise_on_signals()
     if len(CORES) < 2:
-        say("There is one core only: servers and load share it, and figures say little.")
+        say("warning: there is only one core, which servers and load generator share, so the figures are unreliable")
     with tempfile.TemporaryDirectory(prefix="sealjar-bench-") as directory:
         bench = Bench(arguments.profile, quick, Path(directory))
         bench.build()
@@ -165,7 +172,7 @@ def main():
             say(f"measuring: {part}")
             getattr(bench, part)()
     if quick or set(parts) != set(PARTS):
-        print(report.whole(bench.figures))
+        print(report.performance_page(bench.figures))
     else:
         report.write(bench.figures)
         print(report.PERFORMANCE.read_text())
@@ -177,4 +184,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except subprocess.CalledProcessError as failed:
-        sys.exit(f"{' '.join(map(str, failed.cmd))} ended with {failed.returncode}")
+        sys.exit(f"{' '.join(map(str, failed.cmd))} exited with {failed.returncode}")

@@ -1,4 +1,4 @@
-"""Sealjar as it is run behind a proxy, and the bare server that answers the same."""
+"""Starts Sealjar as behind a proxy, and the bare server, which sends the same responses."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from client import ask, request
 from contestants import Contestant
-from processes import HOST, Child, clean_environment, free_port, until
+from processes import HOST, Child, clean_environment, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 APP = "app.example.com"
 PASSWORD = "correct horse battery"
-# A renewal comes after five minutes, and would be another answer.
-FRESH_FOR = 60
+# Seconds for which a session is used. Responses after five minutes would also renew the session, which is more work.
+MAX_SESSION_AGE = 60
 
 
 def binary(profile: str, name: str) -> Path:
@@ -23,11 +23,16 @@ def binary(profile: str, name: str) -> Path:
 
 
 class Sealjar:
-    """A home with the account `alice`, and what it takes to serve it. What is not said here is the default."""
+    """A home directory with the account `alice`, and a server for it. Settings that are not set here have their defaults."""
 
     def __init__(self, program: Path, home: Path):
-        self.program, self.home, self.port, self.admin_port = program, home, free_port(), free_port()
-        self.signed_in, self.session = -FRESH_FOR, ""
+        self.program = program
+        self.home = home
+        self.port = free_port()
+        self.admin_port = free_port()
+        # Time of the last login, and its cookie.
+        self.signed_in_at = -MAX_SESSION_AGE
+        self.session = ""
         self._run("keys", "init")
         self._run("users", "add", "alice", "--role", "staff", stdin=PASSWORD + "\n")
 
@@ -50,24 +55,24 @@ class Sealjar:
         return Child(self.command(), self.home / "log", cwd=self.home)
 
     def ready(self, child: Child) -> dict:
-        """Waits until it is ready; returns what it says of itself."""
+        """Waits until the server is ready, and returns its status report (`/readyz`)."""
         child.listening(self.admin_port)
-        question = request("/readyz", "localhost")
-        ready = until(lambda: (answer := ask(self.admin_port, question)).status == 200 and answer, child.check)
+        message = request("/readyz", "localhost")
+        ready = wait_until(lambda: (answer := ask(self.admin_port, message)).status == 200 and answer, child.check)
         return json.loads(ready.body)
 
     def cookie(self) -> str:
-        """A session's cookie that is not due for renewal."""
-        if time.monotonic() - self.signed_in > FRESH_FOR:
+        """Returns the cookie of a session that is not due for renewal."""
+        if time.monotonic() - self.signed_in_at > MAX_SESSION_AGE:
             self.sign_in()
         return self.session
 
     def sign_in(self):
         body = json.dumps({"login": "alice", "password": PASSWORD})
-        self.signed_in = time.monotonic()
+        self.signed_in_at = time.monotonic()
         answer = ask(self.port, request("/auth/login", APP, method="POST", json=body))
         if answer.status != 200:
-            raise RuntimeError(f"cannot sign in: {answer}")
+            raise RuntimeError(f"login failed: {answer}")
         self.session = answer.cookies
 
     def contestant(self, path: str, has_foreign_cookies: bool = False) -> Contestant:
@@ -75,30 +80,36 @@ class Sealjar:
 
 
 class Bare:
-    """The bare server with the answer that this contestant gives, for the same requests. It copies all fields at once, or
-    is written as handlers usually are, with a route and a line for each field."""
+    """The bare server, which sends the same response as a contestant of Sealjar, the model.
 
-    def __init__(self, program: Path, model: Contestant, directory: Path, is_usual: bool):
-        self.model, self.port = model, free_port()
+    It has two variants: an ordinary handler, with a route and one statement per header field, or a minimal handler, which copies
+    all fields at once.
+    """
+
+    def __init__(self, program: Path, model: Contestant, directory: Path, is_ordinary: bool):
+        self.model = model
+        self.port = free_port()
         self.answer = directory / f"{self.port}.http"
         self.answer.write_bytes(model.answer().whole)
-        self.command = [program, f"{HOST}:{self.port}", self.answer, *[model.path.lstrip("/")] * is_usual]
+        self.command = [program, f"{HOST}:{self.port}", self.answer, *[model.path.lstrip("/")] * is_ordinary]
 
     def start(self) -> Child:
         return Child(self.command, self.answer.with_suffix(".log"))
 
     def contestant(self) -> Contestant:
-        """Proven to give the same answer, but for what a new request changes in ours."""
+        """Returns the contestant, after a check that its response has the same fields and lengths as the response of the
+        model."""
         model = self.model
         bare = Contestant("bare Salvo", self.port, model.path, model.cookie, model.host, model.has_foreign_cookies)
-        ours, theirs = model.answer(), bare.answer()
-        for answer in ours, theirs:
+        expected = model.answer()
+        actual = bare.answer()
+        for answer in expected, actual:
             assert answer.status == 200, answer
-        assert names(ours) == names(theirs) and len(ours.body) == len(theirs.body), (ours, theirs)
+        assert shape(expected) == shape(actual) and len(expected.body) == len(actual.body), (expected, actual)
         return bare
 
 
-def names(answer) -> list:
-    """The fields of an answer, in any order, and how long they are."""
+def shape(answer) -> list:
+    """Returns name and length of each header field of a response, sorted."""
     lines = answer.head.decode("latin-1").lower().split("\r\n")
     return sorted((line.partition(":")[0], len(line)) for line in lines)

@@ -1,4 +1,5 @@
-"""How long a server takes from its start to `/readyz` 200, with no revocation and with a million of them in SQLite.
+"""Measures the time from the start of a server until `/readyz` answers 200, without revocations and with a million of them in
+SQLite.
 
 `python3 benches/http/startup.py target/release/sealjar` prints a table; `measure` returns the figures.
 """
@@ -16,16 +17,17 @@ from pathlib import Path
 
 COUNTS = (0, 1_000_000)
 RUNS = 3
-# Longer than any start that is worth measuring.
-PATIENCE = 120
+# Seconds after which a start counts as failed.
+START_TIMEOUT = 120
 
 
 def measure(binary, counts=COUNTS, runs=RUNS) -> dict:
-    """For each number of live revocations the quickest of so many starts, what the process then holds of memory, and what an
-    entry weighs beside the first number's."""
+    """For each number of live revocations, returns the time of the fastest of several starts, the resident memory afterwards,
+    and the memory per entry compared with the first number."""
     figures = {}
     with tempfile.TemporaryDirectory(prefix="sealjar-startup-") as home:
-        home, binary = Path(home), Path(binary).resolve()
+        home = Path(home)
+        binary = Path(binary).resolve()
         run = {"cwd": home, "check": True, "stdin": subprocess.DEVNULL, "capture_output": True, "env": environment()}
         subprocess.run([binary, "keys", "init"], **run)
         subprocess.run([binary, "users", "add", "alice"], **{**run, "stdin": None, "input": b"correct horse battery\n"})
@@ -41,7 +43,7 @@ def measure(binary, counts=COUNTS, runs=RUNS) -> dict:
 
 
 def fill(database: Path, count: int):
-    """Makes it so many sessions that were signed out just now, at random ids."""
+    """Replaces the revocations in the database by this number of revoked sessions with random ids."""
     expires_at = int(time.time()) + 3600
     connection = sqlite3.connect(database)
     with connection:
@@ -53,44 +55,44 @@ def fill(database: Path, count: int):
 
 
 def start(binary: Path, home: Path, count: int) -> tuple:
-    """Milliseconds from the start to ready, and bytes of memory then. The server is stopped again."""
+    """Starts the server and stops it again. Returns the milliseconds until it was ready, and its resident memory in bytes."""
     command = [binary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--set", "log.format=json"]
-    began = time.perf_counter()
+    started = time.perf_counter()
     server = subprocess.Popen(
         command, cwd=home, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        # It listens once the list is loaded, and says where.
+        # The server listens after it has loaded the revocation list. Its log has the address.
         admin = next(line["admin"] for line in map(json.loads, server.stderr) if line.get("message") == "listening")
         while (state := readyz(admin)) is None:
-            if time.perf_counter() - began > PATIENCE:
-                raise TimeoutError(f"not ready after {PATIENCE} s")
-        ms = (time.perf_counter() - began) * 1000
+            if time.perf_counter() - started > START_TIMEOUT:
+                raise TimeoutError(f"not ready after {START_TIMEOUT} s")
+        ms = (time.perf_counter() - started) * 1000
         assert state["revocations"] == count, state
         status = Path(f"/proc/{server.pid}/status").read_text()
         resident = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
         return ms, resident
     finally:
         server.terminate()
-        server.communicate(timeout=PATIENCE)
+        server.communicate(timeout=START_TIMEOUT)
 
 
 def readyz(address: str) -> dict | None:
-    """What a ready server says of itself."""
+    """Returns the status report of a ready server, or `None` if it is not ready."""
     try:
-        with urllib.request.urlopen(f"http://{address}/readyz", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=START_TIMEOUT) as answer:
             return json.load(answer)
     except urllib.error.URLError:
         return None
 
 
 def environment() -> dict:
-    """Ours, without settings for a server."""
+    """Returns the environment of this process without the settings of Sealjar."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SEALJAR_")}
 
 
 def table(figures: dict) -> str:
-    """The figures in Markdown."""
+    """Returns the figures as a Markdown table."""
     lines = ["| live revocations in SQLite | from start to ready, ms | resident, MiB | bytes each |", "|---:|---:|---:|---:|"]
     for count, figure in figures.items():
         each = "" if figure["bytes_each"] is None else f"{figure['bytes_each']:.0f}"

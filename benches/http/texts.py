@@ -1,4 +1,4 @@
-"""The texts of docs/performance.md: how each figure was measured, and what it does not say."""
+"""The texts of docs/performance.md: the method of each measurement, and its limits."""
 
 from load import CONNECTIONS
 from memory import SESSIONS

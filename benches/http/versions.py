@@ -1,4 +1,4 @@
-"""The machine, and the versions of what was measured and of what measured it."""
+"""Describes the machine, and the versions of the measured programs and of the tools."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from peers import PEERS, SOURCE
 from processes import CORES
 from sealjar import ROOT
 
-# How each program is asked for its version.
+# Command that prints the version of each program.
 PROGRAMS = {
     "rustc": ["rustc", "--version"],
     "wrk": ["wrk", "-v"],
@@ -34,20 +34,20 @@ def machine() -> str:
 
 
 def sealjar_commit() -> str:
-    commit = said(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])
-    changed = said(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no"])
+    commit = first_line(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])
+    changed = first_line(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no"])
     return f"{commit}{' with changes' if changed else ''}" if commit else "of no commit"
 
 
 def of_programs() -> list[str]:
     used = [name for name in PROGRAMS if name not in ("wrk", "oha") or name == load.generator()]
-    lines = {name: said(PROGRAMS[name]) for name in used if shutil.which(name)}
+    lines = {name: first_line(PROGRAMS[name]) for name in used if shutil.which(name)}
     versions = {name: re.search(r"\d+(\.\d+)+", line) for name, line in lines.items()}
     return [f"{name} {version[0]}" for name, version in versions.items() if version]
 
 
 def of_peers() -> dict[str, str]:
-    """Name and version of every package that a peer is measured for."""
+    """Returns name and version of every package of the peers."""
     crates = tomllib.loads((SOURCE / "Cargo.lock").read_text())["package"]
     modules = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
     known = {crate["name"]: crate["version"] for crate in crates}
@@ -55,8 +55,8 @@ def of_peers() -> dict[str, str]:
     return {name: known[name] for peer in PEERS for name in peer.packages}
 
 
-def said(command: list) -> str:
-    """The first line that a program says; nothing if it is not here."""
+def first_line(command: list) -> str:
+    """Returns the first line of the output of a program, or an empty string if the program is not installed."""
     environment = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment)

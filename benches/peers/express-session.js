@@ -14,7 +14,7 @@ app.disable('x-powered-by');
 app.use(
   session({
     secret: 'a secret, made up',
-    // A session is written only when it changes, and no request prolongs it.
+    // A session is written only if it has changed, and a request does not extend it.
     store: new RedisStore({ client, disableTouch: true }),
     resave: false,
     saveUninitialized: false,

@@ -1,4 +1,7 @@
-//! The cost of copy detection: nothing in a check that is not due, little in a renewal, and some 50 bytes for each session.
+//! Measures the cost of copy detection: the time of checks and of renewals with and without it, and its memory per session.
+//!
+//! Expected: no extra time for a check of a session that is not due for renewal, little for a renewal, and about 50 bytes per
+//! session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +13,23 @@ use sealjar::session::copy_detection::DEFAULT_MEMORY;
 use sealjar::session::lifetime::RenewalWindow;
 
 use crate::fixture::{Token, alice, list_of, sessions_under, site};
-use crate::harness::{Case, median, paired, resident_bytes, take_turns};
+use crate::harness::{Case, measure_alternately, median, paired, resident_bytes};
 
-const BESIDE: &str = "verify, not due, copies not looked for";
-/// A session is due this long after it was sealed.
-const DUE: Duration = Duration::from_secs(300);
+/// Name of the case with which the others are compared.
+const BASELINE: &str = "verify, not due, copies not looked for";
+/// Time after which a session is due for renewal.
+const RENEWAL_AGE: Duration = Duration::from_secs(300);
 
 /// Prints a table of checks and renewals with and without copy detection, and the memory of this many sessions.
 pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize) {
     let now = Now::read();
-    let later = Now { wall: now.wall.plus(DUE), boot: now.boot + DUE };
+    let later = Now { wall: now.wall.plus(RENEWAL_AGE), boot: now.boot + RENEWAL_AGE };
     let [without, with] = [None, Some(DEFAULT_MEMORY)].map(|memory| {
         let sessions = sessions_under(Arc::new(list_of(&[], now.wall, now)));
         sessions.detect_copies(memory);
         sessions
     });
-    let resident = weigh(&with, count, now, later);
+    let memory_bytes = memory_growth(&with, count, now, later);
     let tokens: Vec<Token> = (0..4096).map(|_| Token::sealed_by(&with, now)).collect();
     let pick = |number: usize| &tokens[number % tokens.len()];
     let verify = |sessions: &Sessions, number: usize, now: Now| {
@@ -44,14 +48,14 @@ pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize)
         renewed.expect("live").expect("due")
     };
     let cases = [
-        Case::raw(BESIDE, |number| verify(&without, number, now)),
-        Case::beside(BESIDE, "verify, not due", |number| verify(&with, number, now)),
-        Case::beside(BESIDE, "verify, due, copies not looked for", |number| verify(&without, number, later)),
-        Case::beside(BESIDE, "verify, due", |number| verify(&with, number, later)),
-        Case::beside(BESIDE, "verify and renew, copies not looked for", |number| renew(&without, number).sid),
-        Case::beside(BESIDE, "verify and renew", |number| renew(&with, number).sid),
+        Case::baseline(BASELINE, |number| verify(&without, number, now)),
+        Case::compared_to(BASELINE, "verify, not due", |number| verify(&with, number, now)),
+        Case::compared_to(BASELINE, "verify, due, copies not looked for", |number| verify(&without, number, later)),
+        Case::compared_to(BASELINE, "verify, due", |number| verify(&with, number, later)),
+        Case::compared_to(BASELINE, "verify and renew, copies not looked for", |number| renew(&without, number).sid),
+        Case::compared_to(BASELINE, "verify and renew", |number| renew(&with, number).sid),
     ];
-    let measured = take_turns(cases, rounds, batch, |number| pick(number).read_all());
+    let measured = measure_alternately(cases, rounds, batch, |number| pick(number).read_all());
     let (_, base) = &measured[0];
     println!("| operation | ns | ratio | difference, ns |");
     println!("|---|---:|---:|---:|");
@@ -60,20 +64,21 @@ pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize)
         let difference = paired(samples, base, |case, raw| case - raw);
         println!("| {} | {:.0} | {ratio:.2} | {difference:+.0} |", case.name, median(samples.clone()));
     }
-    let each = resident.map(|bytes| format!("{:.1}", bytes as f64 / count as f64)).unwrap_or_default();
+    let bytes_each = memory_bytes.map(|bytes| format!("{:.1}", bytes as f64 / count as f64)).unwrap_or_default();
     println!(
-        "\nCopy detection remembers {count} sessions in {each} resident bytes each. The limit is {} MiB.\n",
+        "\nCopy detection remembers {count} sessions in {bytes_each} resident bytes each. The limit is {} MiB.\n",
         DEFAULT_MEMORY >> 20
     );
 }
 
-/// Returns by how much the process grows if this many sessions are remembered.
-fn weigh(sessions: &Sessions, count: usize, now: Now, later: Now) -> Option<u64> {
+/// Returns the growth of the process in bytes while copy detection records this number of sessions. `None` if the system does not
+/// report it.
+fn memory_growth(sessions: &Sessions, count: usize, now: Now, later: Now) -> Option<u64> {
     let before = resident_bytes();
     for _ in 0..count {
         let sealed = sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), now).expect("short");
         let header = Token::header(sealed.token.expose());
-        let found = sessions.verify_and_detect(
+        let verified = sessions.verify_and_detect(
             [header.as_slice()],
             site(),
             later,
@@ -81,9 +86,9 @@ fn weigh(sessions: &Sessions, count: usize, now: Now, later: Now) -> Option<u64>
             |_| (),
             |session| session.claims().sid,
         );
-        assert_eq!(found, Ok(sealed.sid));
+        assert_eq!(verified, Ok(sealed.sid));
     }
-    let held = sessions.copy_detection().expect("on").chains;
-    assert!(held * 100 >= count * 99, "{held} of {count} are remembered");
+    let recorded = sessions.copy_detection().expect("copy detection is on").chains;
+    assert!(recorded * 100 >= count * 99, "only {recorded} of {count} sessions are recorded");
     resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before))
 }

@@ -1,4 +1,4 @@
-//! Whether two threads verify twice as much as one.
+//! Measures whether two threads verify twice as many sessions per second as one thread.
 
 use std::sync::Barrier;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use sealjar::session::Sessions;
 use crate::fixture::{RawCipher, Token, site};
 use crate::harness::{median, time};
 
-/// How much more two threads should do.
-const AIM: f64 = 1.8;
+/// Goal: minimum ratio of the throughput of two threads to that of one thread.
+const GOAL_RATIO: f64 = 1.8;
 
-/// Does something with tokens of these numbers.
+/// Operation on the tokens with these numbers.
 type Work<'w> = &'w (dyn Fn(&mut dyn Iterator<Item = usize>) + Sync);
 
-/// Prints a table: how much one thread does in a second, and two. They take turns, with as much work for each thread. The raw
-/// cipher shares nothing, so it says what the machine has to give.
+/// Prints a table of the operations per second of one thread and of two threads. They are measured alternately, with the same
+/// work per thread. The raw cipher shares no data between threads, so its ratio is the best that the machine allows.
 pub(crate) fn print_two_threads(sessions: &Sessions, tokens: &[Token], rounds: usize, batch: usize) {
     println!("| operations per second | one thread | two threads | ratio |");
     println!("|---|---:|---:|---:|");
@@ -39,36 +39,36 @@ pub(crate) fn print_two_threads(sessions: &Sessions, tokens: &[Token], rounds: u
     for round in 0..rounds {
         let works: [Work<'_>; 2] = [&open, &verify];
         for (work, [alone, together]) in works.into_iter().zip(&mut samples) {
-            // Not the same tokens for both threads, nor again what was just read.
+            // Each thread has other tokens than the other thread and the previous round, so that they are not in its cache.
             let share = |thread: usize| (2 * round + thread) * batch..(2 * round + thread + 1) * batch;
-            alone.push(a_second(batch, time(|| work(&mut share(0)))));
+            alone.push(per_second(batch, time(|| work(&mut share(0)))));
             let start = Barrier::new(2);
-            let other = || {
+            let second_thread = || {
                 start.wait();
                 work(&mut share(1));
             };
-            let took = std::thread::scope(|scope| {
-                let other = scope.spawn(other);
+            let duration = std::thread::scope(|scope| {
+                let second_thread = scope.spawn(second_thread);
                 start.wait();
                 time(|| {
                     work(&mut share(0));
-                    other.join().expect("it verifies");
+                    second_thread.join().expect("the second thread does not panic");
                 })
             });
-            together.push(a_second(2 * batch, took));
+            together.push(per_second(2 * batch, duration));
         }
     }
     for (name, [alone, together]) in ["decryption alone", "verify"].into_iter().zip(samples) {
         let ratio = median(together.iter().zip(&alone).map(|(two, one)| two / one).collect());
         println!("| {name} | {:.0} | {:.0} | {ratio:.2} |", median(alone), median(together));
     }
-    println!("\nGoal: {AIM} times as many operations with two threads, on two cores.\n");
+    println!("\nGoal: {GOAL_RATIO} times as many operations with two threads, on two cores.\n");
 }
 
 fn pick(tokens: &[Token], number: usize) -> &Token {
     &tokens[number % tokens.len()]
 }
 
-fn a_second(count: usize, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64()
+fn per_second(count: usize, duration: Duration) -> f64 {
+    count as f64 / duration.as_secs_f64()
 }

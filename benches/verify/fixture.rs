@@ -1,4 +1,5 @@
-//! A list, sessions under it, and their tokens: as a browser sends them, and taken apart for the raw cipher.
+//! Fixtures of the benchmarks: revocation lists, sessions, and tokens. A token is available as a browser sends it, and in parts
+//! for the raw cipher.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ const COOKIE: &str = "__Host-sealjar";
 const OTHER_COOKIES: &str = "theme=dark; lang=en-GB; ";
 const SECRET: [u8; 32] = [7; 32];
 
-/// A session's token. Its parts are found by the format's description, not with the code under test.
+/// A session's token. It is split into its parts according to the description of the format, without the code under test.
 pub(crate) struct Token {
     pub(crate) header: Vec<u8>,
     pub(crate) sid: Sid,
@@ -40,13 +41,14 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// The token of a new session.
+    /// Creates a session and returns its token.
     pub(crate) fn sealed_by(sessions: &Sessions, now: Now) -> Self {
         let sealed = sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), now).expect("a short session");
         let bytes = URL_SAFE_NO_PAD.decode(sealed.token.expose()).expect("base64url");
         let (fields, tag) = bytes.split_last_chunk::<16>().expect("a tag");
         let (nonce, ciphertext) = fields[9..].split_first_chunk::<24>().expect("a nonce");
-        let (nonce, tag) = (XNonce::from(*nonce), Tag::from(*tag));
+        let nonce = XNonce::from(*nonce);
+        let tag = Tag::from(*tag);
         let kid = Kid::of_key(&SECRET);
         let parts = [&[1], kid.as_bytes().as_slice(), b"session", COOKIE.as_bytes()];
         let associated_data: Vec<u8> =
@@ -54,27 +56,28 @@ impl Token {
         let mut claims = ciphertext.to_vec();
         let opened =
             other_cipher().decrypt_inout_detached(&nonce, &associated_data, claims.as_mut_slice().into(), &tag);
-        opened.expect("the raw cipher opens what was sealed");
-        let (header, ciphertext) = (Self::header(sealed.token.expose()), ciphertext.to_vec());
+        opened.expect("the raw cipher opens the sealed token");
+        let header = Self::header(sealed.token.expose());
+        let ciphertext = ciphertext.to_vec();
         Self { header, sid: sealed.sid, nonce, associated_data, claims, ciphertext, tag }
     }
 
-    /// A `Cookie` field with this token among others' cookies.
+    /// Returns a `Cookie` field with this token and other cookies.
     pub(crate) fn header(token: &str) -> Vec<u8> {
         format!("{OTHER_COOKIES}{COOKIE}={token}").into_bytes()
     }
 
-    /// The token's text.
+    /// Returns the value of the cookie.
     pub(crate) fn value(&self) -> &[u8] {
         &self.header[OTHER_COOKIES.len() + COOKIE.len() + 1..]
     }
 
-    /// The same, as `open` takes it.
+    /// Returns the value of the cookie as the type that `Sessions::open` takes.
     pub(crate) fn untrusted(&self) -> UntrustedToken<'_> {
-        UntrustedToken::from_cookie_value(self.value()).expect("of a plausible length")
+        UntrustedToken::from_cookie_value(self.value()).expect("the length is valid")
     }
 
-    /// Touches every byte, so that it is in the cache.
+    /// Reads every byte of the token, so that it is in the CPU cache.
     pub(crate) fn read_all(&self) {
         for part in [&self.header, &self.associated_data, &self.claims, &self.ciphertext] {
             black_box(part.iter().fold(0, |sum, byte| sum ^ byte));
@@ -82,19 +85,19 @@ impl Token {
     }
 }
 
-/// The session purpose's key, by the format's description.
+/// Derives the key for session tokens according to the description of the format.
 fn raw_key() -> [u8; 32] {
     let mut key = [0; 32];
     Hkdf::<Sha256>::new(None, &SECRET).expand(b"sealjar v1 session", &mut key).expect("32 bytes");
     key
 }
 
-/// The cipher by `chacha20poly1305`.
+/// Returns the cipher of the crate `chacha20poly1305`.
 pub(crate) fn other_cipher() -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(&raw_key().into())
 }
 
-/// The cipher by the fastest implementation at hand, and nothing around it.
+/// The cipher without the code around it, in the fastest available implementation: HChaCha20 of `chacha20`, then `ring`.
 pub(crate) struct RawCipher([u8; 32]);
 
 impl RawCipher {
@@ -104,7 +107,8 @@ impl RawCipher {
 
     pub(crate) fn open(&self, token: &Token, text: &mut [u8]) {
         let (key, nonce) = self.inner(token);
-        let (aad, tag) = (Aad::from(&token.associated_data), <[u8; 16]>::from(token.tag).into());
+        let aad = Aad::from(&token.associated_data);
+        let tag = <[u8; 16]>::from(token.tag).into();
         key.open_in_place_separate_tag(nonce, aad, tag, text, 0..).expect("authentic");
     }
 
@@ -123,7 +127,7 @@ impl RawCipher {
     }
 }
 
-/// A list that refuses these sessions.
+/// Creates a revocation list that refuses these sessions.
 pub(crate) fn list_of(sids: &[Sid], expires_at: UnixTime, now: Now) -> RevocationList {
     let list = RevocationList::new(Freshness { max_staleness: 24 * HOUR, when_stale: WhenStale::Refuse });
     list.mark_synced(now);
@@ -132,7 +136,7 @@ pub(crate) fn list_of(sids: &[Sid], expires_at: UnixTime, now: Now) -> Revocatio
     list
 }
 
-/// Sessions under this list and the one key, which has always been active.
+/// Creates sessions with this revocation list and a single key, which is active.
 pub(crate) fn sessions_under(list: Arc<RevocationList>) -> Sessions {
     let epoch = UnixTime(0);
     let dates = Dates { created_at: epoch, activates_at: Some(epoch), revoked_at: None, max_lifetime: 24 * HOUR };
@@ -142,12 +146,12 @@ pub(crate) fn sessions_under(list: Arc<RevocationList>) -> Sessions {
     Sessions::new(ring, list, cookie, Lifetimes { ordinary: lifetime, remembered: lifetime })
 }
 
-/// The site of every session here.
+/// Returns the site of all sessions of the benchmarks.
 pub(crate) fn site() -> Site {
     Site::from_bytes([3; 8])
 }
 
-/// Somebody with a name of every kind.
+/// Returns the identity of a user with a display name, an email address and roles.
 pub(crate) fn alice() -> Identity<'static> {
     Identity {
         sub: "0123456789abcdef0123456789abcdef",

@@ -1,4 +1,4 @@
-//! Whether a check takes longer the more sessions are refused, and what they weigh.
+//! Measures whether the time of a check grows with the length of the revocation list, and the memory per entry.
 
 use std::sync::Arc;
 
@@ -9,18 +9,20 @@ use sealjar::session::Sessions;
 
 use crate::HOUR;
 use crate::fixture::{Token, list_of, sessions_under, site};
-use crate::harness::{Case, median, resident_bytes, take_turns};
+use crate::harness::{Case, measure_alternately, median, resident_bytes};
 
-/// What a live revocation may weigh in the longest list.
-const AIM_BYTES: f64 = 40.0;
+/// Goal: maximum resident bytes per entry in the longest list.
+const GOAL_BYTES: f64 = 40.0;
 const NAMES: [&str; 4] = ["none", "few", "many", "most"];
 
-/// Tokens that come again so soon that whatever they need is at hand.
-const FEW: usize = 64;
+/// Number of tokens for the measurement with a warm cache: with these, all data that a check needs stays in the CPU cache.
+const REPEATED_TOKENS: usize = 64;
 
-/// Prints a table: the whole verify, and the weight of an entry, for lists of these lengths. All lists are there at once, and take
-/// turns. With as many tokens as there are, one after the other, the list is looked up at places that the nearest caches have
-/// lost meanwhile; with few of them, as when a browser asks for a page and all that is on it, only the work itself counts.
+/// Prints a table with the time of `verify` and the memory per entry for lists of these lengths. The lists are measured
+/// alternately.
+///
+/// With all tokens in turn, lookups in a long list miss the CPU cache. With few repeated tokens, as when a browser loads a page
+/// with its images, there are no cache misses, and only the time of the instructions is measured.
 pub(crate) fn print_cost_of_length(tokens: &[Token], lengths: [usize; 4], rounds: usize, batch: usize) {
     let now = Now::read();
     let mut grown = Vec::new();
@@ -36,28 +38,28 @@ pub(crate) fn print_cost_of_length(tokens: &[Token], lengths: [usize; 4], rounds
     );
     println!("|---:|---:|---:|---:|---:|---:|");
     let many = measure(&lists, tokens, rounds, batch);
-    let few = measure(&lists, &tokens[..FEW], rounds, batch);
+    let few = measure(&lists, &tokens[..REPEATED_TOKENS], rounds, batch);
     for (((length, (ns, ratio)), (few_ns, few_ratio)), grown) in lengths.into_iter().zip(many).zip(few).zip(grown) {
         let each = grown.filter(|_| length > 0).map(|grown| format!("{:.1}", grown as f64 / length as f64));
         let each = each.unwrap_or_default();
         println!("| {length} | {ns:.0} | {ratio:.2} | {few_ns:.0} | {few_ratio:.2} | {each} |");
     }
     println!(
-        "\n{} different tokens are verified in turn, or {FEW} (repeated tokens). Goal: ratios of 1, and at most {AIM_BYTES} bytes.\n",
+        "\n{} different tokens are verified in turn, or {REPEATED_TOKENS} (repeated tokens). Goal: ratios of 1, and at most {GOAL_BYTES} bytes.\n",
         tokens.len()
     );
 }
 
-/// Nanoseconds for each list, and how much that is beside the first.
+/// Returns the nanoseconds of a check for each list, and the ratio to the first list.
 fn measure(lists: &[Sessions; 4], tokens: &[Token], rounds: usize, batch: usize) -> Vec<(f64, f64)> {
     let pick = |number: usize| &tokens[number % tokens.len()];
     let case = |index: usize| {
-        Case::beside(NAMES[0], NAMES[index], move |number| {
+        Case::compared_to(NAMES[0], NAMES[index], move |number| {
             let fields = [pick(number).header.as_slice()];
             lists[index].verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
         })
     };
-    let measured = take_turns([0, 1, 2, 3].map(case), rounds, batch, |number| pick(number).read_all());
+    let measured = measure_alternately([0, 1, 2, 3].map(case), rounds, batch, |number| pick(number).read_all());
     let none = &measured[0].1;
     let ratio = |samples: &[f64]| median(samples.iter().zip(none).map(|(some, none)| some / none).collect());
     measured.iter().map(|(_, samples)| (median(samples.clone()), ratio(samples))).collect()
@@ -66,6 +68,6 @@ fn measure(lists: &[Sessions; 4], tokens: &[Token], rounds: usize, batch: usize)
 fn fill(list: &RevocationList, length: usize, now: Now) {
     let expires_at = now.wall.plus(HOUR);
     (0..length).for_each(|_| list.add_durable(&Entry::Session { sid: Sid::random(), expires_at }));
-    // As the server does when it has loaded them, and from then on in pruning.
+    // The server also does this after it has loaded the list, and later when it prunes the list.
     list.fit();
 }

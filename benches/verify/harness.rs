@@ -1,35 +1,39 @@
-//! Taking turns, and reading the stopwatch and the scales.
+//! Runs cases alternately, and measures time and memory.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// One thing to time. Its operation is told a number, to work on different data each time.
+/// An operation whose time is measured. The operation receives a number, so that it uses different data each time.
 pub(crate) struct Case<'a> {
     pub(crate) name: &'static str,
-    /// The case that it is held against.
-    pub(crate) beside: Option<&'static str>,
+    /// Name of the case with which this one is compared.
+    pub(crate) baseline: Option<&'static str>,
     run: Box<dyn FnMut(Range<usize>) -> Duration + 'a>,
 }
 
 impl<'a> Case<'a> {
-    /// What others are held against.
-    pub(crate) fn raw<R>(name: &'static str, operation: impl FnMut(usize) -> R + 'a) -> Self {
-        Self { beside: None, ..Self::beside("", name, operation) }
+    /// Creates a case with which others are compared.
+    pub(crate) fn baseline<R>(name: &'static str, operation: impl FnMut(usize) -> R + 'a) -> Self {
+        Self { baseline: None, ..Self::compared_to("", name, operation) }
     }
 
-    /// What is held against the case of the name `raw`.
-    pub(crate) fn beside<R>(raw: &'static str, name: &'static str, mut operation: impl FnMut(usize) -> R + 'a) -> Self {
+    /// Creates a case that is compared with the case `baseline`.
+    pub(crate) fn compared_to<R>(
+        baseline: &'static str,
+        name: &'static str,
+        mut operation: impl FnMut(usize) -> R + 'a,
+    ) -> Self {
         let run = move |numbers: Range<usize>| time(|| numbers.for_each(|number| drop(black_box(operation(number)))));
-        Self { name, beside: Some(raw), run: Box::new(run) }
+        Self { name, baseline: Some(baseline), run: Box::new(run) }
     }
 }
 
-/// Runs all cases in turn, round after round: the nanoseconds of one operation, for each case and round.
+/// Runs all cases alternately for a number of rounds. Returns the nanoseconds per operation for each case and round.
 ///
-/// In a round all of them are told the same numbers, and `warm` before each of them: a server that looks into a header has
-/// just parsed it.
-pub(crate) fn take_turns<'a, const N: usize>(
+/// In a round, all cases get the same numbers. `warm` is called with the same numbers before each case, to load the data into the
+/// CPU cache: a server that reads a header field has just parsed it.
+pub(crate) fn measure_alternately<'a, const N: usize>(
     mut cases: [Case<'a>; N],
     rounds: usize,
     batch: usize,
@@ -46,26 +50,26 @@ pub(crate) fn take_turns<'a, const N: usize>(
     cases.into_iter().zip(samples).collect()
 }
 
-/// How long it takes.
-#[expect(clippy::disallowed_methods, reason = "a stopwatch: nothing that lives or dies by a clock reads it")]
+/// Returns the duration of a call.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 pub(crate) fn time(run: impl FnOnce()) -> Duration {
     let start = Instant::now();
     run();
     start.elapsed()
 }
 
-/// The middle one.
+/// Returns the median of the samples.
 pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }
 
-/// The median over the rounds of what `of` makes of a case and of the one that it is held against.
-pub(crate) fn paired(samples: &[f64], raw: &[f64], of: fn(f64, f64) -> f64) -> f64 {
-    median(samples.iter().zip(raw).map(|(case, raw)| of(*case, *raw)).collect())
+/// Compares a case with its baseline in each round by the function `compare`, and returns the median of the results.
+pub(crate) fn paired(samples: &[f64], baseline: &[f64], compare: fn(f64, f64) -> f64) -> f64 {
+    median(samples.iter().zip(baseline).map(|(case, baseline)| compare(*case, *baseline)).collect())
 }
 
-/// What the process holds of memory, where the system tells.
+/// Returns the resident memory of the process, or `None` if the system does not report it.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

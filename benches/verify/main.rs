@@ -1,11 +1,11 @@
-//! What a session check costs, beside the one thing that no sealed cookie can do without: opening the AEAD.
+//! Measures the time of a session check, compared with the one step that no encrypted cookie can avoid: the AEAD decryption.
 //!
-//! All cases take turns in short batches within one run, and ratios and differences are medians over the rounds, so that a
-//! busy machine slows both sides alike: read the ratios, not the figures. The raw side is HChaCha20 and `ring`, key at hand, on
-//! the same bytes; `chacha20poly1305` is there to compare.
+//! All cases run alternately in short batches within one run. Ratios and differences are medians over the rounds, so that other
+//! work on the machine slows both sides equally: the ratios are more reliable than the absolute figures. The baseline is
+//! HChaCha20 and `ring` on the same bytes, with a prepared key. The crate `chacha20poly1305` is measured for comparison.
 //!
-//! `cargo bench` measures. `cargo bench -- --test`, `SEALJAR_BENCH_QUICK=1` and `cargo test --benches` run the same code at a
-//! tiny size: the verdicts are checked there too, and the figures mean nothing.
+//! `cargo bench` measures. `cargo bench -- --test`, `SEALJAR_BENCH_QUICK=1` and `cargo test --benches` run the same code with small sizes:
+//! they check the results of the operations too, but their figures have no meaning.
 
 mod copies;
 mod cores;
@@ -29,26 +29,27 @@ use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Cause, Identity, Refusal, Sessions};
 
 use fixture::{RawCipher, Token, alice, list_of, other_cipher, sessions_under, site};
-use harness::{Case, median, paired, take_turns};
+use harness::{Case, measure_alternately, median, paired};
 
-/// What opening and checking may cost over the raw open.
-const AIM_NS: f64 = 150.0;
+/// Goal: maximum nanoseconds of opening and checking a token in addition to the decryption.
+const GOAL_NS: f64 = 150.0;
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Sizes of the measurements.
 struct Size {
-    /// Live entries of the list.
+    /// Number of valid entries of the revocation list.
     revocations: usize,
-    /// Different tokens that are verified, so that the list is not looked up where it was looked up just before.
+    /// Number of different tokens, so that consecutive lookups read different parts of the list.
     tokens: usize,
     rounds: usize,
-    /// Operations of a case in a round.
+    /// Number of operations of a case per round.
     batch: usize,
-    /// Live entries of the lists that are held against each other.
+    /// Numbers of entries of the lists that are compared with each other.
     lengths: [usize; 4],
     prunings: usize,
-    /// Sessions that copy detection remembers.
+    /// Number of sessions that copy detection records.
     chains: usize,
-    /// Operations of each of two threads in a round, and rounds.
+    /// Number of operations per thread and round, and number of rounds, for the measurement with two threads.
     cores: (usize, usize),
 }
 
@@ -74,24 +75,25 @@ const QUICK: Size = Size {
 };
 
 fn main() {
-    // Cargo passes `--bench` when it benches and not when it tests.
-    let told = |word: &str| std::env::args().any(|argument| argument == word);
-    let quick = told("--test") || !told("--bench") || std::env::var_os("SEALJAR_BENCH_QUICK").is_some();
+    // `cargo bench` passes `--bench`. `cargo test` does not.
+    let has_flag = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let quick = has_flag("--test") || !has_flag("--bench") || std::env::var_os("SEALJAR_BENCH_QUICK").is_some();
     let size = if quick { QUICK } else { FULL };
     let now = Now::read();
     let sids = |count| (0..count).map(|_| Sid::random()).collect::<Vec<_>>();
-    let (revoked, strangers) = (sids(size.revocations), sids(size.revocations));
+    let revoked = sids(size.revocations);
+    let unlisted = sids(size.revocations);
 
     let list = Arc::new(list_of(&revoked, now.wall.plus(HOUR), now));
-    for sub in strangers.iter().step_by(100).map(Sid::to_string) {
+    for sub in unlisted.iter().step_by(100).map(Sid::to_string) {
         list.add_durable(&Entry::Subject { sub: sub.into(), below: 1, expires_at: now.wall.plus(HOUR) });
     }
     list.fit();
     let sessions = sessions_under(list);
     let tokens: Vec<Token> = (0..size.tokens).map(|_| Token::sealed_by(&sessions, now)).collect();
     check_verdicts(&sessions, &tokens, now);
-    print_costs(&sessions, &tokens, &revoked, &strangers, &size);
-    println!("\nGoal: open and check takes at most {AIM_NS} ns more than the decryption alone.\n");
+    print_costs(&sessions, &tokens, &revoked, &unlisted, &size);
+    println!("\nGoal: open and check takes at most {GOAL_NS} ns more than the decryption alone.\n");
     copies::print_cost_of_detection(size.chains, size.rounds, size.batch);
     growth::print_cost_of_length(&tokens, size.lengths, size.rounds, size.batch);
     pruning::print_slowest_verify(&tokens, &revoked, size.prunings);
@@ -99,7 +101,7 @@ fn main() {
     cores::print_two_threads(&sessions, &tokens, rounds, batch);
 }
 
-/// Whatever is timed below gives the right answer, and both sides open the same bytes.
+/// Checks that the measured operations return correct results, and that both sides of the comparison open the same bytes.
 fn check_verdicts(sessions: &Sessions, tokens: &[Token], now: Now) {
     let verify = |header: &[u8], now| sessions.verify([header], site(), now, |session| session.claims().sid);
     for token in tokens {
@@ -111,82 +113,90 @@ fn check_verdicts(sessions: &Sessions, tokens: &[Token], now: Now) {
     let mut forged = URL_SAFE_NO_PAD.decode(tokens[0].value()).expect("base64url");
     forged[50] ^= 1;
     let forged = Token::header(&URL_SAFE_NO_PAD.encode(forged));
-    let leaver = Token::sealed_by(sessions, now);
-    sessions.revocations().add_durable(&Entry::Session { sid: leaver.sid, expires_at: now.wall.plus(HOUR) });
+    let revoked = Token::sealed_by(sessions, now);
+    sessions.revocations().add_durable(&Entry::Session { sid: revoked.sid, expires_at: now.wall.plus(HOUR) });
     let expired = Now { wall: now.wall.plus(HOUR), ..now };
     assert_eq!(verify(b"theme=dark", now), Err(Refusal::Missing));
     assert_eq!(verify(&forged, now), Err(Refusal::Invalid(Cause::NotAuthentic)));
     assert_eq!(verify(&tokens[0].header, expired), Err(Refusal::Expired));
-    assert_eq!(verify(&leaver.header, now), Err(Refusal::Revoked));
+    assert_eq!(verify(&revoked.header, now), Err(Refusal::Revoked));
 }
 
-fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers: &[Sid], size: &Size) {
+/// Prints a table with the time of each step of a session check and of a login.
+fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], unlisted: &[Sid], size: &Size) {
     let now = Now::read();
     let unrestricted = sessions_under(Arc::new(list_of(&[], now.wall, now)));
-    let (cipher, other, ring, list) = (RawCipher::new(), other_cipher(), sessions.ring(), sessions.revocations());
-    let (mut opening, mut buffer) = (token_buffer(), token_buffer());
-    let (mut other_opening, mut sealing) = (token_buffer(), token_buffer());
-    let (mut checking, mut checking_long) = (token_buffer(), token_buffer());
+    let cipher = RawCipher::new();
+    let other = other_cipher();
+    let ring = sessions.ring();
+    let list = sessions.revocations();
+    // Each case has its own buffer.
+    let mut opening = token_buffer();
+    let mut buffer = token_buffer();
+    let mut other_opening = token_buffer();
+    let mut sealing = token_buffer();
+    let mut checking = token_buffer();
+    let mut checking_long = token_buffer();
     let Identity { sub, account_generation, global_generation, .. } =
         Claims::decode(&tokens[0].claims).expect("claims").identity;
     let refuses = |sid| list.refuses(sid, sub, account_generation, global_generation);
     let pick = |number: usize| &tokens[number % tokens.len()];
 
     let cases = [
-        Case::raw("decryption alone", |number| {
+        Case::baseline("decryption alone", |number| {
             let token = pick(number);
             let text = &mut opening[..token.ciphertext.len()];
             text.copy_from_slice(&token.ciphertext);
             cipher.open(token, text);
         }),
-        Case::beside("decryption alone", "the same, with the crate `chacha20poly1305`", |number| {
+        Case::compared_to("decryption alone", "the same, with the crate `chacha20poly1305`", |number| {
             let Token { nonce, associated_data, ciphertext, tag, .. } = pick(number);
             let text = &mut other_opening[..ciphertext.len()];
             text.copy_from_slice(ciphertext);
             other.decrypt_inout_detached(nonce, associated_data, text.into(), tag).expect("authentic");
         }),
-        Case::beside("decryption alone", "open: base64, decryption, decoding", |number| {
+        Case::compared_to("decryption alone", "open: base64, decryption, decoding", |number| {
             sessions.open(pick(number).untrusted(), &mut buffer).expect("ours").sid
         }),
-        Case::beside("decryption alone", "**open and check**, empty revocation list", |number| {
+        Case::compared_to("decryption alone", "**open and check**, empty revocation list", |number| {
             let claims = unrestricted.open(pick(number).untrusted(), &mut checking).expect("ours");
             unrestricted.check(&claims, site(), now).expect("live")
         }),
-        Case::beside("decryption alone", "open and check, with the revocation list", |number| {
+        Case::compared_to("decryption alone", "open and check, with the revocation list", |number| {
             let claims = sessions.open(pick(number).untrusted(), &mut checking_long).expect("ours");
             sessions.check(&claims, site(), now).expect("live")
         }),
-        Case::beside("decryption alone", "revocation lookup, miss", |number| {
-            assert!(!refuses(strangers[number % strangers.len()]));
+        Case::compared_to("decryption alone", "revocation lookup, miss", |number| {
+            assert!(!refuses(unlisted[number % unlisted.len()]));
         }),
-        Case::beside("decryption alone", "revocation lookup, hit", |number| {
+        Case::compared_to("decryption alone", "revocation lookup, hit", |number| {
             assert!(refuses(revoked[number % revoked.len()]));
         }),
-        Case::beside("decryption alone", "read the clocks", |_| Now::read()),
-        Case::beside("decryption alone", "verify, empty revocation list", |number| {
+        Case::compared_to("decryption alone", "read the clocks", |_| Now::read()),
+        Case::compared_to("decryption alone", "verify, empty revocation list", |number| {
             let fields = [pick(number).header.as_slice()];
             unrestricted.verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
         }),
-        Case::beside("decryption alone", "verify, with the revocation list", |number| {
+        Case::compared_to("decryption alone", "verify, with the revocation list", |number| {
             let fields = [pick(number).header.as_slice()];
             sessions.verify(fields, site(), Now::read(), |session| session.claims().sid).expect("live")
         }),
-        Case::raw("encryption alone", |number| {
+        Case::baseline("encryption alone", |number| {
             let token = pick(number);
             let text = &mut sealing[..token.claims.len()];
             text.copy_from_slice(&token.claims);
             cipher.seal(token, text)
         }),
-        Case::beside("encryption alone", "seal: encryption, base64", |number| {
+        Case::compared_to("encryption alone", "seal: encryption, base64", |number| {
             let Token { nonce, claims, .. } = pick(number);
             let sealer = ring.keys()[0].sealer();
             sealer.seal(Purpose::Session, sessions.cookie(), nonce.as_ref(), claims).expect("short")
         }),
-        Case::beside("encryption alone", "start a session: 64 random bytes, encoding, seal", |_| {
+        Case::compared_to("encryption alone", "start a session: 64 random bytes, encoding, seal", |_| {
             sessions.sign_in(&alice(), Methods::PASSWORD, false, b"", site(), Now::read()).expect("short")
         }),
     ];
-    let measured = take_turns(cases, size.rounds, size.batch, |number| pick(number).read_all());
+    let measured = measure_alternately(cases, size.rounds, size.batch, |number| pick(number).read_all());
 
     println!(
         "Each token has {} bytes of claims. The revocation list has {} entries.\n",
@@ -196,12 +206,14 @@ fn print_costs(sessions: &Sessions, tokens: &[Token], revoked: &[Sid], strangers
     println!("| operation | ns | AEAD alone, ns | ratio | difference, ns |");
     println!("|---|---:|---:|---:|---:|");
     for (case, samples) in &measured {
-        let Some(raw) = measured.iter().find(|(raw, _)| Some(raw.name) == case.beside).map(|(_, samples)| samples)
+        let Some(raw) =
+            measured.iter().find(|(other, _)| Some(other.name) == case.baseline).map(|(_, samples)| samples)
         else {
             println!("| {} | {:.0} | | | |", case.name, median(samples.clone()));
             continue;
         };
-        let (ns, raw_ns) = (median(samples.clone()), median(raw.clone()));
+        let ns = median(samples.clone());
+        let raw_ns = median(raw.clone());
         let ratio = paired(samples, raw, |case, raw| case / raw);
         let difference = paired(samples, raw, |case, raw| case - raw);
         println!("| {} | {ns:.0} | {raw_ns:.0} | {ratio:.2} | {difference:+.0} |", case.name);

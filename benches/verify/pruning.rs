@@ -1,4 +1,4 @@
-//! Whether anybody waits while the list is pruned: the slowest verifications, with and without.
+//! Measures whether verifications wait while the revocation list is pruned: the slowest verifications with and without pruning.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,22 +12,22 @@ use crate::HOUR;
 use crate::fixture::{Token, list_of, sessions_under, site};
 use crate::harness::{median, time};
 
-/// Which parts of the verifications are looked at; the last is the longest of all.
-const PARTS: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
-/// How much longer 99 in a hundred may take while the list is pruned.
-const AIM: f64 = 2.0;
+/// Percentiles of the verification times that are printed. The last one is the maximum.
+const PERCENTILES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
+/// Goal: maximum ratio of the 99th percentile during pruning to that of an idle second thread.
+const GOAL_RATIO: f64 = 2.0;
 
-/// What the other thread does meanwhile. Pruning a list that nobody looks into is the control: it takes as much of the
-/// machine, and no lock of ours.
+/// The work of the second thread. Pruning another list is the control: it uses the machine equally, but none of the locks of the
+/// verified list.
 #[derive(Clone, Copy, PartialEq)]
-enum Meanwhile {
-    Nothing,
-    PrunesAnother,
-    PrunesOurs,
+enum SecondThread {
+    Idle,
+    PrunesOtherList,
+    PrunesThisList,
 }
 
-/// Prints a table of medians over the runs. So many expired entries go as are handed in, and a tenth as many stay, so the tables
-/// are made smaller as well.
+/// Prints a table of medians over the runs. Each run prunes as many expired entries as `revoked` has, and keeps a tenth of this
+/// number, so that pruning also shrinks the hash tables.
 pub(crate) fn print_slowest_verify(tokens: &[Token], revoked: &[Sid], runs: usize) {
     let now = Now::read();
     let staying: Vec<Sid> = (0..revoked.len() / 10).map(|_| Sid::random()).collect();
@@ -42,47 +42,49 @@ pub(crate) fn print_slowest_verify(tokens: &[Token], revoked: &[Sid], runs: usiz
     );
     println!("|---|---:|---:|---:|---:|---:|---:|");
     let cases = [
-        ("is idle", Meanwhile::Nothing),
-        ("deletes from another list", Meanwhile::PrunesAnother),
-        ("deletes from this list", Meanwhile::PrunesOurs),
+        ("is idle", SecondThread::Idle),
+        ("deletes from another list", SecondThread::PrunesOtherList),
+        ("deletes from this list", SecondThread::PrunesThisList),
     ];
     let mut samples = cases.map(|_| Vec::new());
     for _ in 0..runs {
-        for ((_, meanwhile), samples) in cases.iter().zip(&mut samples) {
-            samples.push(run(tokens, revoked, &lists, *meanwhile));
+        for ((_, second_thread), samples) in cases.iter().zip(&mut samples) {
+            samples.push(run(tokens, revoked, &lists, *second_thread));
         }
     }
     for ((name, _), runs) in cases.iter().zip(&samples) {
-        let of = |part: &dyn Fn(&Run) -> f64| median(runs.iter().map(part).collect());
-        let [half, slow, slower, longest] = [0, 1, 2, 3].map(|index| of(&|run| run.within[index]));
-        let ratio = median(runs.iter().zip(&samples[0]).map(|(run, idle)| run.within[1] / idle.within[1]).collect());
-        let pruning = of(&|run| run.pruning) / 1000.0;
-        println!("| {name} | {pruning:.0} | {half:.2} | {slow:.2} | {ratio:.2} | {slower:.1} | {longest:.0} |");
+        let median_of = |figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(figure).collect());
+        let [p50, p99, p999, longest] = [0, 1, 2, 3].map(|index| median_of(&|run| run.percentiles[index]));
+        let ratio =
+            median(runs.iter().zip(&samples[0]).map(|(run, idle)| run.percentiles[1] / idle.percentiles[1]).collect());
+        let pruning = median_of(&|run| run.pruning) / 1000.0;
+        println!("| {name} | {pruning:.0} | {p50:.2} | {p99:.2} | {ratio:.2} | {p999:.1} | {longest:.0} |");
     }
-    println!("\nGoal: the 99 % are at most {AIM} times those of an idle thread.\n");
+    println!("\nGoal: the 99 % are at most {GOAL_RATIO} times those of an idle thread.\n");
 }
 
-/// In microseconds.
+/// Result of a run. All times are in microseconds.
 struct Run {
+    /// Duration of the pruning.
     pruning: f64,
-    /// How long the verifications took, by [`PARTS`].
-    within: [f64; 4],
+    /// Verification times at the percentiles [`PERCENTILES`].
+    percentiles: [f64; 4],
 }
 
-fn run(tokens: &[Token], revoked: &[Sid], lists: &[Arc<RevocationList>; 2], meanwhile: Meanwhile) -> Run {
-    let [ours, another] = lists;
-    let pruned = if meanwhile == Meanwhile::PrunesAnother { another } else { ours };
+fn run(tokens: &[Token], revoked: &[Sid], lists: &[Arc<RevocationList>; 2], second_thread: SecondThread) -> Run {
+    let [this, other] = lists;
+    let pruned = if second_thread == SecondThread::PrunesOtherList { other } else { this };
     let now = Now::read();
     let staying = pruned.len();
-    // The list rounds up to even seconds.
+    // Expired by two seconds, because the list rounds up to even seconds.
     let expires_at = UnixTime(now.wall.0 - 2);
     revoked.iter().for_each(|sid| pruned.add_durable(&Entry::Session { sid: *sid, expires_at }));
-    let sessions = sessions_under(Arc::clone(ours));
-    let done = AtomicBool::new(meanwhile == Meanwhile::Nothing);
+    let sessions = sessions_under(Arc::clone(this));
+    let done = AtomicBool::new(second_thread == SecondThread::Idle);
     let mut durations = Vec::with_capacity(1 << 18);
     let mut pruning = 0.0;
     std::thread::scope(|scope| {
-        if meanwhile != Meanwhile::Nothing {
+        if second_thread != SecondThread::Idle {
             scope.spawn(|| {
                 pruning = micros(time(|| pruned.prune(now.wall)));
                 done.store(true, Ordering::Release);
@@ -93,16 +95,17 @@ fn run(tokens: &[Token], revoked: &[Sid], lists: &[Arc<RevocationList>; 2], mean
                 let fields = [token.header.as_slice()];
                 sessions.verify(fields, site(), Now::read(), |_| ()).expect("live");
             }));
-            if done.load(Ordering::Acquire) && (meanwhile != Meanwhile::Nothing || durations.len() >= tokens.len()) {
+            if done.load(Ordering::Acquire) && (second_thread != SecondThread::Idle || durations.len() >= tokens.len())
+            {
                 break;
             }
         }
     });
     pruned.prune(now.wall);
-    assert_eq!(pruned.len(), staying, "only what has expired goes, and all of it");
+    assert_eq!(pruned.len(), staying, "exactly the expired entries are removed");
     durations.sort();
-    let within = PARTS.map(|part| micros(durations[((durations.len() - 1) as f64 * part) as usize]));
-    Run { pruning, within }
+    let percentiles = PERCENTILES.map(|fraction| micros(durations[((durations.len() - 1) as f64 * fraction) as usize]));
+    Run { pruning, percentiles }
 }
 
 fn micros(duration: Duration) -> f64 {

@@ -1,7 +1,11 @@
-//! Whatever stands in the `Cookie` fields, our cookies are found as a naive reader finds them, none of them is believed, and a
-//! genuine one among at most three others of our name is found.
+//! Fuzz target for `Cookie` fields with any content. It asserts three properties:
 //!
-//! The input is the fields, one a line; `@` stands for our cookie's name. The first byte says where the genuine cookie goes.
+//! * The library finds the same cookies of our name as a naive parser.
+//! * No cookie from the fuzzer is accepted.
+//! * A genuine cookie is found among at most three other cookies of our name.
+//!
+//! Input: the first byte is the position of the genuine cookie. The rest is the `Cookie` fields, one per line, in which `@` is
+//! replaced by the name of our cookie.
 
 #![no_main]
 
@@ -54,18 +58,20 @@ static GENUINE: LazyLock<SealedSession> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&place, text)) = data.split_first() else { return };
+    let Some((&position, text)) = data.split_first() else { return };
     let fields: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(with_name).collect();
 
+    // The library finds the same cookies as the naive parser.
     let found: Vec<&[u8]> = values(slices(&fields), SESSIONS.cookie()).collect();
     let expected: Vec<Vec<u8>> = fields.iter().flat_map(|field| naive_values(field)).collect();
     assert_eq!(found, expected);
 
-    let refusal = verify(&fields).expect_err("nobody sealed these");
+    // None of them is accepted, neither as a session nor as a form token.
+    let refusal = verify(&fields).expect_err("no cookie of the fuzzer was sealed with the key");
     match refusal {
         Refusal::Missing => assert!(expected.is_empty()),
         Refusal::Invalid(Cause::Malformed) => assert!(!expected.is_empty()),
-        // 67 characters are the shortest token.
+        // The shortest token has 67 characters.
         Refusal::Invalid(Cause::UnknownKey | Cause::NotAuthentic) => {
             assert!(expected.iter().any(|value| value.len() >= 67))
         }
@@ -75,10 +81,15 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW), None);
     assert_eq!(SESSIONS.open_form_token(text), None);
 
-    let fields = with_genuine(&fields, usize::from(place));
-    let sid = verify(&fields).expect("a genuine token among at most three others is found");
+    // A genuine cookie is found among the others.
+    let fields = with_genuine_cookie(&fields, usize::from(position));
+    let sid = verify(&fields).expect("the genuine token is found among at most three others");
     assert_eq!(sid, GENUINE.sid);
-    assert_eq!(SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW), None, "a session is no form");
+    assert_eq!(
+        SESSIONS.sign_in_form(slices(&fields), SESSIONS.cookie(), NOW),
+        None,
+        "a session token is not a form token"
+    );
     let presented = SESSIONS.presented(slices(&fields), NOW);
     assert_eq!(presented.iter().map(|presented| presented.sid).collect::<Vec<_>>(), [sid]);
 });
@@ -95,15 +106,15 @@ fn site() -> Site {
     Site::of_host("app.example.com")
 }
 
-/// The field with our cookie's name wherever it has the mark.
+/// Replaces each `@` with the name of our cookie.
 fn with_name(field: &[u8]) -> Vec<u8> {
-    let spell = |byte: &u8| if *byte == b'@' { NAME.as_bytes().to_vec() } else { vec![*byte] };
-    field.iter().flat_map(spell).collect()
+    let replace = |byte: &u8| if *byte == b'@' { NAME.as_bytes().to_vec() } else { vec![*byte] };
+    field.iter().flat_map(replace).collect()
 }
 
-/// What a reader with a pencil finds: byte by byte, no iterators' tricks.
+/// Naive parser for the cookies of our name: loops over single bytes, without iterators.
 fn naive_values(field: &[u8]) -> Vec<Vec<u8>> {
-    let space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c);
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c);
     let mut found = Vec::new();
     let mut start = 0;
     while start <= field.len() {
@@ -111,14 +122,15 @@ fn naive_values(field: &[u8]) -> Vec<Vec<u8>> {
         while end < field.len() && field[end] != b';' {
             end += 1;
         }
-        let (mut from, mut to) = (start, end);
-        while from < to && space(field[from]) {
+        let mut from = start;
+        let mut to = end;
+        while from < to && is_space(field[from]) {
             from += 1;
         }
         let wanted = format!("{NAME}=");
         if field[from..to].len() >= wanted.len() && field[from..from + wanted.len()] == *wanted.as_bytes() {
             from += wanted.len();
-            while from < to && space(field[to - 1]) {
+            while from < to && is_space(field[to - 1]) {
                 to -= 1;
             }
             found.push(field[from..to].to_vec());
@@ -128,27 +140,28 @@ fn naive_values(field: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// The fields with the genuine cookie before their `place`-th pair, and without our cookies after the third.
-fn with_genuine(fields: &[Vec<u8>], place: usize) -> Vec<Vec<u8>> {
+/// Inserts the genuine cookie at index `position` of all pairs, modulo their number. Removes all cookies of our name except the
+/// first three.
+fn with_genuine_cookie(fields: &[Vec<u8>], position: usize) -> Vec<Vec<u8>> {
     let pairs = |field: &Vec<u8>| field.split(|byte| *byte == b';').map(<[u8]>::to_vec).collect::<Vec<_>>();
     let mut fields: Vec<Vec<Vec<u8>>> = fields.iter().map(pairs).collect();
-    let mut ours = 0;
+    let mut count_of_ours = 0;
     for field in &mut fields {
         field.retain(|pair| {
             let is_ours = !naive_values(pair).is_empty();
-            ours += usize::from(is_ours);
-            !is_ours || ours <= 3
+            count_of_ours += usize::from(is_ours);
+            !is_ours || count_of_ours <= 3
         });
     }
     let genuine = format!(" {NAME}={}", GENUINE.token.expose()).into_bytes();
     let count: usize = fields.iter().map(Vec::len).sum();
-    let mut place = place % (count + 1);
+    let mut index = position % (count + 1);
     for field in &mut fields {
-        if place <= field.len() {
-            field.insert(place, genuine);
+        if index <= field.len() {
+            field.insert(index, genuine);
             break;
         }
-        place -= field.len();
+        index -= field.len();
     }
     fields.iter().map(|pairs| pairs.join(&b';')).collect()
 }

@@ -1,14 +1,17 @@
-//! A key file may hold any text: reading it never panics, what goes wrong is told without the secret, and a key that was read
-//! survives being written and read again.
+//! Fuzz target for key files with any text. It asserts three properties:
 //!
-//! The input is the text; `@` stands for a secret, wherever somebody may have put it.
+//! * Parsing never panics.
+//! * No error contains the secret.
+//! * A parsed key is equal after it was written and parsed again.
+//!
+//! Input: the text of the file, in which `@` is replaced by a secret, at any position.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sealjar::keyring::file::{parse, render};
 
-/// 32 bytes in base64url.
+/// Secret of 32 bytes in base64url.
 const SECRET: &str = "c2VhbGphciBmdXp6aW5nOiBub3QgYSBzZWNyZXQgISE";
 
 fuzz_target!(|text: &str| {
@@ -16,20 +19,20 @@ fuzz_target!(|text: &str| {
     match parse(&text) {
         Ok(key) => {
             let written = render(&key);
-            let again = parse(&written).expect("what was written can be read");
-            assert!(key == again, "{:?} is read again as {:?}", key.dates(), again.dates());
-            assert_eq!(*render(&again), *written);
-            assert!(!tells_the_secret(&format!("{key:?}")));
+            let parsed_again = parse(&written).expect("the written text can be parsed");
+            assert!(key == parsed_again, "{:?} is parsed again as {:?}", key.dates(), parsed_again.dates());
+            assert_eq!(*render(&parsed_again), *written);
+            assert!(!contains_secret(&format!("{key:?}")));
         }
         Err(error) => {
-            assert!(!tells_the_secret(&error.to_string()), "{error}");
-            assert!(!tells_the_secret(&format!("{error:?}")), "{error:?}");
-            assert!(!tells_the_secret(&format!("{error:#?}")), "{error:#?}");
+            assert!(!contains_secret(&error.to_string()), "{error}");
+            assert!(!contains_secret(&format!("{error:?}")), "{error:?}");
+            assert!(!contains_secret(&format!("{error:#?}")), "{error:#?}");
         }
     }
 });
 
-/// Any eight characters of it in a row.
-fn tells_the_secret(message: &str) -> bool {
-    SECRET.as_bytes().windows(8).any(|part| message.as_bytes().windows(8).any(|seen| seen == part))
+/// Whether `message` contains any eight consecutive characters of the secret.
+fn contains_secret(message: &str) -> bool {
+    SECRET.as_bytes().windows(8).any(|part| message.as_bytes().windows(8).any(|window| window == part))
 }

@@ -1,7 +1,11 @@
-//! A sign-in's body may hold any bytes: parsing it never panics, what it accepts is what a plain reading of the format accepts, it
-//! tells malformed JSON from wrong fields, and it never prints a password.
+//! Fuzz target for login bodies with any bytes. It asserts four properties:
 //!
-//! The first byte of the input chooses JSON or a form; the rest is the body.
+//! * Parsing never panics.
+//! * The parser accepts the same bodies as a generic parser of the format together with simple checks of the fields.
+//! * The parser distinguishes malformed JSON from wrong fields.
+//! * A password is never printed.
+//!
+//! Input: the first byte selects JSON or form encoding. The rest is the body.
 
 #![no_main]
 
@@ -9,48 +13,48 @@ use libfuzzer_sys::fuzz_target;
 use sealjar::account::credentials::{BadBody, Credentials, MediaType};
 use serde_json::{Map, Value};
 
-/// The fields of a sign-in, and those that its form has besides.
+/// Fields of a login, and the additional fields of the login form.
 const FIELDS: [&str; 5] = ["login", "password", "remember", "csrf_token", "rd"];
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, body)) = input.split_first() else {
         return;
     };
-    if choice % 2 == 0 { json(body) } else { form(body) }
+    if choice % 2 == 0 { check_json(body) } else { check_form(body) }
 });
 
-fn json(body: &[u8]) {
-    let read: Result<Value, _> = serde_json::from_slice(body);
+fn check_json(body: &[u8]) {
+    let expected: Result<Value, _> = serde_json::from_slice(body);
     let parsed = Credentials::parse(MediaType::Json, body);
-    match (&parsed, &read) {
+    match (&parsed, &expected) {
         (Ok(credentials), Ok(Value::Object(fields))) => {
-            check(credentials, fields);
+            check_credentials(credentials, fields);
             assert!(fields.get("remember").is_none_or(Value::is_boolean));
             let again = Credentials::parse(MediaType::Json, Value::Object(fields.clone()).to_string().as_bytes());
             assert_eq!(again.expect("the same fields").login_name.as_str(), credentials.login_name.as_str());
         }
-        (Ok(_), other) => panic!("accepted what is no object: {other:?}"),
-        // A number too large for any type is well-formed JSON that the plain reader gives up on.
-        (Err(BadBody::NotJson), Ok(value)) => panic!("called {value} malformed"),
-        (Err(_), Ok(value)) => assert!(has_a_fault(value) || repeats_a_name(body), "refused {value}"),
+        (Ok(_), other) => panic!("accepted a body that is not a JSON object: {other:?}"),
+        (Err(BadBody::NotJson), Ok(value)) => panic!("refused {value} as malformed"),
+        (Err(_), Ok(value)) => assert!(has_invalid_field(value) || repeats_a_name(body), "refused {value}"),
+        // This includes well-formed JSON with a number that is too large for any type, which the generic parser refuses.
         (Err(_), Err(_)) => {}
     }
 }
 
-fn form(body: &[u8]) {
+fn check_form(body: &[u8]) {
     if let Ok(credentials) = Credentials::parse(MediaType::Form, body) {
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).expect("read before as a sign-in");
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).expect("form encoding, as parsed above");
         assert!(pairs.len() <= FIELDS.len());
         let fields: Map<String, Value> =
             pairs.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-        assert_eq!(fields.len(), pairs.len(), "a name came twice");
-        check(&credentials, &fields);
+        assert_eq!(fields.len(), pairs.len(), "a field was accepted twice");
+        check_credentials(&credentials, &fields);
         assert!(fields.get("remember").is_none_or(|value| value == "true" || value == "false"));
     }
 }
 
-/// What is accepted are these fields and no others, each within its rule, and nothing of the password shows.
-fn check(credentials: &Credentials, fields: &Map<String, Value>) {
+/// Asserts that accepted credentials have only known fields with valid values, and that `Debug` prints nothing of the password.
+fn check_credentials(credentials: &Credentials, fields: &Map<String, Value>) {
     assert!(fields.keys().all(|name| FIELDS.contains(&name.as_str())));
     let text = |name: &str| fields[name].as_str().expect("a text");
     let login = without_blanks(text("login"));
@@ -60,37 +64,39 @@ fn check(credentials: &Credentials, fields: &Map<String, Value>) {
     let remember = fields.get("remember").is_some_and(|value| *value == true || value == "true");
     let other = serde_json::json!({ "login": text("login"), "password": "another", "remember": remember });
     let other = Credentials::parse(MediaType::Json, other.to_string().as_bytes()).expect("well formed");
-    assert_eq!(format!("{credentials:#?}"), format!("{other:#?}"), "the password shows");
+    assert_eq!(format!("{credentials:#?}"), format!("{other:#?}"), "the output depends on the password");
 }
 
-/// Whether a plain reading finds something to refuse.
-fn has_a_fault(value: &Value) -> bool {
+/// Whether a body must be refused because of its fields.
+fn has_invalid_field(value: &Value) -> bool {
     let Value::Object(fields) = value else {
         return true;
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let good = fields.keys().all(|name| FIELDS.contains(&name.as_str()))
+    let is_valid = fields.keys().all(|name| FIELDS.contains(&name.as_str()))
         && text("login").is_some_and(|login| is_a_login_name(without_blanks(login)))
         && text("password").is_some_and(|password| password.len() <= 1024)
         && fields.get("remember").is_none_or(Value::is_boolean);
-    !good
+    !is_valid
 }
 
-/// A login name without the spaces and tabs around it, which do not count.
+/// Removes leading and trailing spaces and tabs of a login name, which the parser ignores.
 fn without_blanks(login: &str) -> &str {
     login.trim_matches([' ', '\t'])
 }
 
-/// `[a-z0-9][a-z0-9._@-]{0,63}` in any case.
+/// Whether `name` matches `[a-z0-9][a-z0-9._@-]{0,63}`, in upper or lower case.
 fn is_a_login_name(name: &str) -> bool {
-    let letter = |symbol: char| symbol.is_ascii_alphanumeric();
+    let is_letter = |character: char| character.is_ascii_alphanumeric();
     name.len() <= 64
-        && name.starts_with(letter)
-        && name.chars().all(|symbol| letter(symbol) || matches!(symbol, '.' | '_' | '@' | '-'))
+        && name.starts_with(is_letter)
+        && name.chars().all(|character| is_letter(character) || matches!(character, '.' | '_' | '@' | '-'))
 }
 
-/// The plain reader keeps the last of two fields of one name; the parser refuses both. Escapes can spell a name in many ways, so
-/// counting colons is as near as a plain look comes.
+/// Whether two fields may have the same name. The generic parser then keeps the last field, but the parser under test refuses
+/// the body.
+///
+/// Escapes allow many encodings of a name, so this function only compares the number of colons with the number of fields.
 fn repeats_a_name(body: &[u8]) -> bool {
     let fields = serde_json::from_slice::<Map<String, Value>>(body).map_or(0, |fields| fields.len());
     body.iter().filter(|byte| **byte == b':').count() > fields

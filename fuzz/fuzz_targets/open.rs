@@ -1,9 +1,12 @@
-//! Tokens sealed with a key of the ring: of well-formed claims, of claims that break a rule, of any bytes. The library and the
-//! second decoder of the test vectors must agree on every one: on the claims, or on the reason for refusing them. One byte
-//! changed, and a token never opens. A token that is accepted is renewed if and only if it is due, and as README.md of the vectors
-//! says.
+//! Fuzz target for tokens that are sealed with a key of the ring. The plaintext is valid claims, invalid claims, or any bytes. It
+//! asserts three properties:
 //!
-//! The input is a [`World`] and then the plaintext: bytes as they are, or made into claims.
+//! * The library and the second decoder of the test vectors agree on every token: on its claims, or on the reason for its
+//!   refusal.
+//! * A token with one changed byte does not open.
+//! * An accepted token is renewed if and only if it is due. The renewed token follows the rules in `tests/vectors/README.md`.
+//!
+//! Input: a [`Scenario`], followed by the plaintext, or by the bytes from which the claims are generated.
 
 #![no_main]
 
@@ -36,103 +39,108 @@ const NAME: &str = "__Host-sealjar";
 const HOST: &str = "app.example.com";
 const KEY: [u8; 32] = [7; 32];
 const MAX_STALENESS_SECS: u8 = 100;
-/// The longest that the key allows; shorter than some idle deadlines are away.
+/// Maximum lifetime that the key allows. It is shorter than some idle timeouts.
 const KEY_LIFETIME: Duration = Duration::from_secs(50_000);
 const LIFETIMES: Lifetimes = Lifetimes {
     ordinary: Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) },
     remembered: Lifetime { idle: Duration::from_secs(20_000), absolute: Duration::from_secs(60_000) },
 };
-/// With 49 bytes more, in base64, and the name: 4096.
+/// Maximum length of a plaintext. With 49 more bytes, in base64, and with the name of the cookie, the length is 4096.
 const MAX_PLAINTEXT_BYTES: usize = 3012;
 
-/// All that a verdict depends on besides the plaintext.
+/// Everything except the plaintext that determines a verdict.
 #[derive(Arbitrary, Debug)]
-struct World {
-    /// Whether the plaintext is made into claims.
-    made: bool,
-    /// Seconds after `sealed_at` that it is, and that entries were thrown away.
+struct Scenario {
+    /// Whether the plaintext is the encoding of generated claims.
+    is_generated: bool,
+    /// Current time, in seconds after `sealed_at`.
     now: i32,
+    /// Time of the last pruning, in seconds after `sealed_at`.
     pruned_through: i32,
-    /// Bit 0: not held; bit 1: revoked; bit 2: the sid is refused by a pending entry; bit 3: by a durable one;
-    /// bit 4: the account's entry is pending. Bit 5: the time is the first second at which the token is due, and not `now`;
-    /// bit 6: the second before.
-    refusals: u8,
-    /// Generations refused, as far above the token's own.
+    /// Bit 0: the key is not in the ring. Bit 1: the key is revoked. Bit 2: a pending entry refuses the sid. Bit 3: a durable
+    /// entry refuses the sid. Bit 4: the entry of the account is pending. Bit 5: the time is not `now`, but the first second at
+    /// which the token is due. Bit 6: the time is the second before that.
+    switches: u8,
+    /// Lowest account generation that is accepted, relative to the generation in the token.
     account: i8,
+    /// Lowest global generation that is accepted, relative to the generation in the token.
     global: i8,
     staleness_secs: u8,
     nonce: [u8; 24],
-    /// Where to change the token, and how.
-    place: u16,
+    /// Index of the byte to change, modulo the length.
+    position: u16,
+    /// Bits to flip in that byte.
     change: u8,
 }
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
-    let Ok(world) = World::arbitrary(&mut input) else { return };
-    let plaintext = if world.made {
-        let Ok(claims) = made(&mut input) else { return };
+    let Ok(scenario) = Scenario::arbitrary(&mut input) else { return };
+    let plaintext = if scenario.is_generated {
+        let Ok(claims) = generate_claims(&mut input) else { return };
         let bytes = reference::encode(&claims);
         assert!(reference::decode(&bytes).map_or(true, |decoded| decoded == claims));
         bytes
     } else {
         input.take_rest().to_vec()
     };
-    let decoded = decodes_alike(&plaintext);
+    let decoded = assert_decoders_agree(&plaintext);
 
     let sealer = Sealer::new(&secret(&KEY));
-    let sealed = sealer.seal(Purpose::Session, &cookie(NAME), &world.nonce, &plaintext);
+    let sealed = sealer.seal(Purpose::Session, &cookie(NAME), &scenario.nonce, &plaintext);
     assert_eq!(sealed.is_err(), plaintext.len() > MAX_PLAINTEXT_BYTES);
     let Ok(token) = sealed else { return };
-    assert_eq!(token.expose(), reference::seal(&KEY, "session", NAME, &world.nonce, &plaintext));
+    assert_eq!(token.expose(), reference::seal(&KEY, "session", NAME, &scenario.nonce, &plaintext));
 
-    verifies_alike(&world, token.expose(), decoded.as_ref());
-    never_opens_changed(&world, token.expose(), decoded.as_ref());
+    assert_verdicts_agree(&scenario, token.expose(), decoded.as_ref());
+    assert_changed_token_does_not_open(&scenario, token.expose(), decoded.as_ref());
 });
 
-/// The claims in `plaintext`, if both decoders find some.
-fn decodes_alike(plaintext: &[u8]) -> Option<Claims> {
+/// Asserts that both decoders return the same claims. Returns the claims, or `None` if the plaintext is invalid.
+fn assert_decoders_agree(plaintext: &[u8]) -> Option<Claims> {
     let expected = reference::decode(plaintext).ok();
     let decoded = claims::Claims::decode(plaintext).ok();
     assert_eq!(decoded.as_ref().map(plain), expected);
     if let Some(claims) = &decoded {
-        let bytes = claims.encode().expect("what was decoded keeps every rule");
+        let bytes = claims.encode().expect("decoded claims follow every rule");
         assert_eq!(claims::Claims::decode(&bytes).as_ref(), Ok(claims));
         assert_eq!(Some(bytes), expected.as_ref().map(reference::encode));
     }
     expected
 }
 
-/// Holds the library's verdict against that of the second decoder, which knows neither staleness nor `pruned_through`.
-fn verifies_alike(world: &World, token: &str, decoded: Option<&Claims>) {
-    let (sessions, revocations) = sessions(world, decoded);
-    let (now, time) = times(world, decoded);
+/// Asserts that the library and the second decoder have the same verdict. The second decoder does not implement staleness and
+/// `pruned_through`.
+fn assert_verdicts_agree(scenario: &Scenario, token: &str, decoded: Option<&Claims>) {
+    let (sessions, revocations) = sessions(scenario, decoded);
+    let (now, time) = times(scenario, decoded);
     let ring =
-        (world.refusals & 1 == 0).then(|| reference::Key { key: KEY.to_vec(), revoked: world.refusals & 2 != 0 });
+        (scenario.switches & 1 == 0).then(|| reference::Key { key: KEY.to_vec(), revoked: scenario.switches & 2 != 0 });
     let expected = match reference::verify(token, ring.as_slice(), NAME, HOST, time, &revocations) {
-        Ok(_) if world.staleness_secs > MAX_STALENESS_SECS => Err("stale"),
+        Ok(_) if scenario.staleness_secs > MAX_STALENESS_SECS => Err("stale"),
         Ok(claims) => Ok(claims),
         Err(Bad(reason, _)) => Err(reason),
     };
     let field = format!("{NAME}={token}");
     let verdict = sessions.verify([field.as_bytes()], Site::of_host(HOST), now, |verified| {
-        renews_within_the_deadlines(&sessions, verified, now, time);
+        assert_renewals(&sessions, verified, now, time);
         plain(verified.claims())
     });
     assert_eq!(verdict.map_err(word), expected);
 
-    // Not past it by the slowest clock there may be.
-    let dead_everywhere = |claims: &Claims| time >= claims.absolute_deadline.saturating_add(CLOCK_SKEW.as_secs());
-    let opens = world.refusals & 3 == 0 && decoded.is_some_and(|claims| !dead_everywhere(claims));
+    // A presented session counts until it is past its absolute deadline by the slowest possible clock.
+    let is_expired_everywhere = |claims: &Claims| time >= claims.absolute_deadline.saturating_add(CLOCK_SKEW.as_secs());
+    let opens = scenario.switches & 3 == 0 && decoded.is_some_and(|claims| !is_expired_everywhere(claims));
     let presented = sessions.presented([field.as_bytes()], now);
     let sids: Vec<&[u8]> = presented.iter().map(|presented| presented.sid.as_bytes().as_slice()).collect();
     let expected: Vec<&[u8]> = decoded.filter(|_| opens).iter().map(|claims| claims.sid.as_slice()).collect();
     assert_eq!(sids, expected);
 }
 
-/// A token is renewed if and only if it is due. Other application data renew it too if it is due, and else change nothing besides.
-/// A renewal stays in its session and chain, follows the old token, and ends no later than the session.
-fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now: Now, time: u64) {
+/// Asserts that a token is renewed if and only if it is due, and that new application data renew a due token and change nothing
+/// else in another token. A renewed token has the same session and chain, its parent is the old token, and it expires no later
+/// than the session.
+fn assert_renewals(sessions: &Sessions, verified: &Verified<'_>, now: Now, time: u64) {
     let before = verified.claims();
     let age = u128::from(time.saturating_sub(before.sealed_at.0));
     let idle = u128::from(before.idle_deadline.0.saturating_sub(before.sealed_at.0));
@@ -141,13 +149,13 @@ fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now
     let windows = [(RenewalWindow::WhenDue, is_due), (RenewalWindow::LastThird, is_due && 3 * age >= 2 * idle)];
     for (window, expected) in windows {
         match sessions.renew(verified, window) {
-            // The number of renewals can need one byte more.
+            // The encoding of the number of renewals can be one byte longer.
             Err(SealError::TooLarge(_)) => assert!(expected),
             outcome => {
-                let sealed = outcome.expect("good claims, an active key");
+                let sealed = outcome.expect("valid claims, an active key");
                 assert_eq!(sealed.is_some(), expected, "{window:?}");
                 if let Some(sealed) = sealed {
-                    is_child(sessions, before, &sealed, before.app_data, now, time);
+                    assert_is_child(sessions, before, &sealed, before.app_data, now, time);
                 }
             }
         }
@@ -155,19 +163,19 @@ fn renews_within_the_deadlines(sessions: &Sessions, verified: &Verified<'_>, now
 
     let sealed = match sessions.replace_app_data(verified, b"new") {
         Err(SealError::TooLarge(_)) => return,
-        outcome => outcome.expect("good claims, an active key").expect("not revoked"),
+        outcome => outcome.expect("valid claims, an active key").expect("not revoked"),
     };
     if is_due {
-        return is_child(sessions, before, &sealed, b"new", now, time);
+        return assert_is_child(sessions, before, &sealed, b"new", now, time);
     }
-    let longest = UnixTime(time.saturating_add(KEY_LIFETIME.as_secs()));
+    let latest = UnixTime(time.saturating_add(KEY_LIFETIME.as_secs()));
     let expected =
-        claims::Claims { idle_deadline: before.idle_deadline.min(longest), app_data: b"new", ..before.clone() };
-    is_sealed(sessions, &expected, &sealed, now, time);
+        claims::Claims { idle_deadline: before.idle_deadline.min(latest), app_data: b"new", ..before.clone() };
+    assert_contains(sessions, &expected, &sealed, now, time);
 }
 
-/// Asserts that `sealed` holds a renewal of `before`.
-fn is_child(
+/// Asserts that `sealed` is a renewal of `before`.
+fn assert_is_child(
     sessions: &Sessions,
     before: &claims::Claims<'_>,
     sealed: &SealedSession,
@@ -189,11 +197,11 @@ fn is_child(
         app_data,
         ..before.clone()
     };
-    is_sealed(sessions, &expected, sealed, now, time);
+    assert_contains(sessions, &expected, sealed, now, time);
 }
 
-/// Asserts that `sealed` holds exactly these claims, says the same of them, and is accepted.
-fn is_sealed(sessions: &Sessions, expected: &claims::Claims<'_>, sealed: &SealedSession, now: Now, time: u64) {
+/// Asserts that `sealed` contains exactly these claims, that its public fields agree with them, and that it is accepted.
+fn assert_contains(sessions: &Sessions, expected: &claims::Claims<'_>, sealed: &SealedSession, now: Now, time: u64) {
     let mut buffer = token_buffer();
     let token = UntrustedToken::from_cookie_value(sealed.token.expose().as_bytes()).expect("as long as a token");
     let after = sessions.open(token, &mut buffer).expect("just sealed");
@@ -204,12 +212,12 @@ fn is_sealed(sessions: &Sessions, expected: &claims::Claims<'_>, sealed: &Sealed
     assert_eq!(sessions.check(&after, Site::of_host(HOST), now), Ok(UnixTime(time)));
 }
 
-/// Changes one byte beneath the base64url, and one character of it.
-fn never_opens_changed(world: &World, token: &str, decoded: Option<&Claims>) {
-    if world.change == 0 {
+/// Asserts that the token does not open after a change of one byte of the decoded base64url, or of one character.
+fn assert_changed_token_does_not_open(scenario: &Scenario, token: &str, decoded: Option<&Claims>) {
+    if scenario.change == 0 {
         return;
     }
-    let (sessions, _) = sessions(&World { refusals: 0, ..*world }, decoded);
+    let (sessions, _) = sessions(&Scenario { switches: 0, ..*scenario }, decoded);
     let opens = |token: &[u8]| {
         let mut buffer = token_buffer();
         UntrustedToken::from_cookie_value(token).map(|token| match sessions.open(token, &mut buffer) {
@@ -217,18 +225,18 @@ fn never_opens_changed(world: &World, token: &str, decoded: Option<&Claims>) {
             Ok(_) | Err(_) => true,
         })
     };
-    let mut bytes = from_base64url(token).expect("sealed by us");
-    let place = usize::from(world.place) % bytes.len();
-    bytes[place] ^= world.change;
-    assert_ne!(opens(base64url(&bytes).as_bytes()), Some(true), "byte {place} ^ {:#04x}", world.change);
+    let mut bytes = from_base64url(token).expect("a sealed token");
+    let index = usize::from(scenario.position) % bytes.len();
+    bytes[index] ^= scenario.change;
+    assert_ne!(opens(base64url(&bytes).as_bytes()), Some(true), "byte {index} ^ {:#04x}", scenario.change);
     let mut text = token.as_bytes().to_vec();
-    let place = usize::from(world.place) % text.len();
-    text[place] ^= world.change;
-    assert_ne!(opens(&text), Some(true), "character {place} ^ {:#04x}", world.change);
+    let index = usize::from(scenario.position) % text.len();
+    text[index] ^= scenario.change;
+    assert_ne!(opens(&text), Some(true), "character {index} ^ {:#04x}", scenario.change);
 }
 
-/// Claims of any content, more often than not within the rules.
-fn made(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
+/// Generates claims, of which most but not all follow the rules.
+fn generate_claims(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
     let sealed_at: u64 = input.arbitrary()?;
     let later = |input: &mut Unstructured<'_>, from: u64| -> arbitrary::Result<u64> {
         Ok(if input.ratio(7, 8)? {
@@ -263,11 +271,11 @@ fn made(input: &mut Unstructured<'_>) -> arbitrary::Result<Claims> {
     })
 }
 
-/// When the list was last read.
+/// Time at which the revocation list was last synchronized.
 const SYNCED: Now = Now { wall: UnixTime(0), boot: Duration::from_secs(1) };
 
-/// The library's side of the world, and the reference's.
-fn sessions(world: &World, decoded: Option<&Claims>) -> (Sessions, Revocations) {
+/// Creates the sessions of the library and the revocations of the reference for a scenario.
+fn sessions(scenario: &Scenario, decoded: Option<&Claims>) -> (Sessions, Revocations) {
     let when_stale = WhenStale::Refuse;
     let list =
         RevocationList::new(Freshness { max_staleness: Duration::from_secs(MAX_STALENESS_SECS.into()), when_stale });
@@ -276,47 +284,47 @@ fn sessions(world: &World, decoded: Option<&Claims>) -> (Sessions, Revocations) 
     if let Some(claims) = decoded {
         let sid = Sid::from_bytes(claims.sid.as_slice().try_into().expect("16 bytes"));
         let expires_at = UnixTime(u64::MAX);
-        if world.refusals & 4 != 0 {
+        if scenario.switches & 4 != 0 {
             list.add_pending(sid, expires_at);
         }
-        if world.refusals & 8 != 0 {
+        if scenario.switches & 8 != 0 {
             list.add_durable(&Entry::Session { sid, expires_at });
         }
-        if world.refusals & 12 != 0 {
+        if scenario.switches & 12 != 0 {
             revocations.sids.push(hex::of(&claims.sid));
         }
-        let below = claims.account_generation.saturating_add_signed(world.account.into());
-        if world.refusals & 16 == 0 {
+        let below = claims.account_generation.saturating_add_signed(scenario.account.into());
+        if scenario.switches & 16 == 0 {
             list.add_durable(&Entry::Subject { sub: claims.sub.as_str().into(), below, expires_at });
         } else {
             list.add_pending_below(&claims.sub, below);
         }
         revocations.subjects.push(Subject { sub: claims.sub.clone(), below });
-        revocations.global_generation = claims.global_generation.saturating_add_signed(world.global.into());
+        revocations.global_generation = claims.global_generation.saturating_add_signed(scenario.global.into());
         list.raise_global_generation(revocations.global_generation);
-        list.raise_pruned_through(UnixTime(claims.sealed_at.saturating_add_signed(world.pruned_through.into())));
+        list.raise_pruned_through(UnixTime(claims.sealed_at.saturating_add_signed(scenario.pruned_through.into())));
     }
     let dates = Dates {
         created_at: UnixTime(0),
         activates_at: Some(UnixTime(0)),
-        revoked_at: (world.refusals & 2 != 0).then_some(UnixTime(0)),
+        revoked_at: (scenario.switches & 2 != 0).then_some(UnixTime(0)),
         max_lifetime: KEY_LIFETIME,
     };
-    let keys = if world.refusals & 1 == 0 { vec![Key::new(secret(&KEY), dates)] } else { Vec::new() };
+    let keys = if scenario.switches & 1 == 0 { vec![Key::new(secret(&KEY), dates)] } else { Vec::new() };
     (Sessions::new(KeyRing::new(keys), Arc::new(list), cookie(NAME), LIFETIMES), revocations)
 }
 
-/// The clocks, and the time that counts.
-fn times(world: &World, decoded: Option<&Claims>) -> (Now, u64) {
+/// Returns the clocks, and the time that the verification uses: the wall clock, but not before the last pruning.
+fn times(scenario: &Scenario, decoded: Option<&Claims>) -> (Now, u64) {
     let sealed_at = decoded.map_or(0, |claims| claims.sealed_at);
     let idle = decoded.map_or(0, |claims| claims.idle_deadline.saturating_sub(sealed_at));
     let due = sealed_at.saturating_add(idle.div_ceil(6).min(300));
-    let wall = match world.refusals >> 5 & 3 {
-        0 => sealed_at.saturating_add_signed(world.now.into()),
+    let wall = match scenario.switches >> 5 & 3 {
+        0 => sealed_at.saturating_add_signed(scenario.now.into()),
         1 => due,
         _ => due.saturating_sub(1),
     };
-    let floor = decoded.map_or(0, |_| sealed_at.saturating_add_signed(world.pruned_through.into()));
-    let boot = SYNCED.boot + Duration::from_secs(world.staleness_secs.into());
+    let floor = decoded.map_or(0, |_| sealed_at.saturating_add_signed(scenario.pruned_through.into()));
+    let boot = SYNCED.boot + Duration::from_secs(scenario.staleness_secs.into());
     (Now { wall: UnixTime(wall), boot }, wall.max(floor))
 }

@@ -1,8 +1,12 @@
-//! The bodies that carry passwords, as JSON or as a form: a sign-in (`login`, `password`, and optionally `remember`), a step-up
-//! (`password`) and a change of the password (`old_password`, `new_password`; without a session also `login`, and optionally
-//! `remember`).
+//! Parses the request bodies that contain passwords, as JSON or as a form:
 //!
-//! A form's own fields, `csrf_token` and `rd`, may stand beside these; any other is refused.
+//! * login: `login`, `password`, and optionally `remember`;
+//! * step-up authentication: `password`;
+//! * change of the password: `old_password`, `new_password`, and optionally `new_password_again`. Without a session
+//!   also `login`, and optionally `remember`.
+//!
+//! The fields `csrf_token` and `rd` of Sealjar's own forms are also accepted. A body with any other field is refused.
+//! The text of a password never appears in an error.
 
 use std::fmt;
 
@@ -14,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{LoginName, Password};
 
-/// How a body is written.
+/// Format of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {
     /// `application/json`
@@ -23,54 +27,54 @@ pub enum MediaType {
     Form,
 }
 
-/// A well-formed sign-in, not checked against any account.
+/// A well-formed login request. Nothing in it has been compared with an account.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Who.
+    /// Name of the account.
     pub login_name: LoginName,
-    /// The password as given.
+    /// Password that the client sent.
     pub password: Password,
-    /// Whether the session is to be a remembered one.
+    /// Whether the user wants a remembered session.
     pub remember: bool,
 }
 
-/// A step-up: the password again.
+/// A well-formed step-up request: the user enters the password again.
 #[derive(Debug)]
 pub struct Reauthentication {
-    /// The password as given.
+    /// Password that the client sent.
     pub password: Password,
 }
 
-/// A change of the own password. Whether the new one is good enough is not looked at.
+/// A well-formed request to change the user's own password. The strength of the new password has not been checked.
 #[derive(Debug)]
 pub struct PasswordChange {
-    /// Whose; `None` for that of the live session.
+    /// Name of the account, or `None` for the account of the live session.
     pub login_name: Option<LoginName>,
-    /// Whether the session that begins with it is to be a remembered one. Only looked at with a login name.
+    /// Whether the user wants a remembered session. Used only with a login name.
     pub remember: bool,
-    /// The password until now, as given.
+    /// Current password, as the client sent it.
     pub old_password: Password,
-    /// The one from now on.
+    /// New password.
     pub new_password: Password,
-    /// Whether it was entered twice in the same way, or only once.
+    /// Whether the repetition of the new password is equal to it. Also true if the client sent no repetition.
     pub is_repeated: bool,
 }
 
-/// Why a body is not what it should be. What it held is never repeated.
+/// Error for a body that cannot be parsed. It never contains text of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadBody {
-    /// Not JSON.
+    /// The body is not JSON.
     NotJson,
-    /// Other fields than these, or of other types.
+    /// A field is missing, unknown or of the wrong type. Contains a list of the expected fields.
     Fields(&'static str),
-    /// Not a login name.
+    /// The field `login` is not a valid login name.
     LoginName,
-    /// A password over [`Password::MAX_BYTES`].
+    /// A password has more than [`Password::MAX_BYTES`] bytes.
     PasswordLength,
 }
 
 impl BadBody {
-    /// What to do about it.
+    /// Returns a sentence that tells the developer of the client what to correct.
     pub const fn hint(self) -> &'static str {
         match self {
             Self::NotJson => "the body is not well-formed JSON",
@@ -84,55 +88,59 @@ impl BadBody {
 }
 
 impl Credentials {
-    const FIELDS: &str = "the fields are login and password, both texts, and optionally remember, true or false";
+    /// Expected fields, for the error message.
+    const FIELDS: &str = "the fields must be login and password (strings), and optionally remember (boolean)";
 
-    /// Parses the body of a sign-in.
+    /// Parses the body of a login request.
     ///
     /// # Errors
-    /// [`BadBody`].
+    /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let SignInBody { login, password, remember, .. } = fields(media_type, body, Self::FIELDS)?;
-        let login_name = login_name(&login)?;
-        Ok(Self { login_name, password: bounded(password)?, remember })
+        let SignInBody { login, password, remember, .. } = parse_fields(media_type, body, Self::FIELDS)?;
+        let login_name = parse_login_name(&login)?;
+        Ok(Self { login_name, password: bounded_password(password)?, remember })
     }
 }
 
 impl Reauthentication {
-    const FIELDS: &str = "the field is password, a text";
+    /// Expected fields, for the error message.
+    const FIELDS: &str = "the body must have only the field password (string)";
 
-    /// Parses the body of a step-up.
+    /// Parses the body of a step-up request.
     ///
     /// # Errors
-    /// [`BadBody`].
+    /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
-        let StepUpBody { password, .. } = fields(media_type, body, Self::FIELDS)?;
-        Ok(Self { password: bounded(password)? })
+        let StepUpBody { password, .. } = parse_fields(media_type, body, Self::FIELDS)?;
+        Ok(Self { password: bounded_password(password)? })
     }
 }
 
 impl PasswordChange {
-    const FIELDS: &str = "the fields are old_password and new_password, both texts, and optionally new_password_again; without a session also login, a text, and optionally remember, true or false";
+    /// Expected fields, for the error message.
+    const FIELDS: &str = "the fields must be old_password and new_password (strings), and optionally new_password_again (string); without a session also login (string), and optionally remember (boolean)";
 
-    /// Parses the body of a change of the password.
+    /// Parses the body of a request to change the password.
     ///
     /// # Errors
-    /// [`BadBody`].
+    /// [`BadBody`] if the body is not well-formed, or a field is invalid.
     pub fn parse(media_type: MediaType, body: &[u8]) -> Result<Self, BadBody> {
         let PasswordChangeBody { login, old_password, new_password, new_password_again, remember, .. } =
-            fields(media_type, body, Self::FIELDS)?;
-        let login_name = login.as_deref().map(|login| login_name(login)).transpose()?;
-        let (old_password, new_password) = (bounded(old_password)?, Password::new(new_password));
+            parse_fields(media_type, body, Self::FIELDS)?;
+        let login_name = login.as_deref().map(|login| parse_login_name(login)).transpose()?;
+        let old_password = bounded_password(old_password)?;
+        let new_password = Password::new(new_password);
         let is_repeated = new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
         Ok(Self { login_name, remember, old_password, new_password, is_repeated })
     }
 }
 
-/// A sign-in.
+/// Body of a login request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = SignIn))]
 pub(crate) struct SignInBody {
-    /// The login name. Upper and lower case are the same. Spaces and tabs around it are ignored.
+    /// The login name. Case is ignored. Spaces and tabs before and after it are ignored.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Zeroizing<String>,
     /// At most 1024 bytes in UTF-8, after normalisation to NFC.
@@ -149,7 +157,7 @@ pub(crate) struct SignInBody {
     _rd: Option<String>,
 }
 
-/// The password again.
+/// Body of a step-up request: the password again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = StepUp))]
@@ -165,12 +173,12 @@ pub(crate) struct StepUpBody {
     _rd: Option<String>,
 }
 
-/// A change of the user's password.
+/// Body of a request to change the user's password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "server", derive(ToSchema), schema(as = PasswordChange))]
 pub(crate) struct PasswordChangeBody {
-    /// The login name. Without it, the account is that of the session.
+    /// The login name. If it is absent, the password of the session's account is changed.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]*$"))]
     login: Option<Zeroizing<String>>,
     /// At most 1024 bytes in UTF-8, after normalisation to NFC.
@@ -179,7 +187,7 @@ pub(crate) struct PasswordChangeBody {
     /// At most 1024 bytes in UTF-8, after normalisation to NFC. Not the old password, and not a common one.
     #[cfg_attr(feature = "server", schema(value_type = String, min_length = 8, max_length = 1024, format = Password))]
     new_password: Zeroizing<String>,
-    /// The new password again, as a form asks for it. If it is sent, it must be the same.
+    /// The new password again. If it is sent, it must be equal to `new_password`.
     #[cfg_attr(feature = "server", schema(value_type = Option<String>, max_length = 1024, format = Password))]
     new_password_again: Option<Zeroizing<String>>,
     /// Whether the session outlives the browser. Read only with `login`.
@@ -193,19 +201,21 @@ pub(crate) struct PasswordChangeBody {
     _rd: Option<String>,
 }
 
-/// Parses a login name, without the blanks around it: keyboards of phones append one after a word that they complete. No login name
-/// has a blank, so nobody is taken for another. Everything after this, rate limits included, sees only the name without them.
-fn login_name(text: &str) -> Result<LoginName, BadBody> {
+/// Parses a login name after removing spaces and tabs at both ends: the keyboards of phones append a space to a word
+/// that they complete. No login name contains a space or tab, so the result cannot be the name of another account. All
+/// later code, including the rate limits, gets only the trimmed name.
+fn parse_login_name(text: &str) -> Result<LoginName, BadBody> {
     text.trim_matches([' ', '\t']).parse().map_err(|_| BadBody::LoginName)
 }
 
-/// The length of the body bounds what is normalised here.
-fn bounded(password: Zeroizing<String>) -> Result<Password, BadBody> {
+/// Normalises a password and checks its maximum length. The limit for the length of a body also limits the work here.
+fn bounded_password(password: Zeroizing<String>) -> Result<Password, BadBody> {
     let password = Password::new(password);
     if password.is_too_long() { Err(BadBody::PasswordLength) } else { Ok(password) }
 }
 
-fn fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
+/// Deserializes a body. `expected` describes the fields in the error.
+fn parse_fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'static str) -> Result<T, BadBody> {
     match media_type {
         MediaType::Json => parse_json(body, expected),
         MediaType::Form => serde_urlencoded::from_bytes(body).map_err(|_| BadBody::Fields(expected)),
@@ -213,12 +223,12 @@ fn fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expected: &'s
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8], expected: &'static str) -> Result<T, BadBody> {
-    // JSON is UTF-8 (RFC 8259 section 8.1); what is ignored would not be looked at for that.
+    // JSON must be UTF-8 (RFC 8259 section 8.1). serde_json does not check this for values that it ignores.
     let text = str::from_utf8(body).map_err(|_| BadBody::NotJson)?;
-    // A list of the fields' values would pass for the object.
-    let object = text.trim_ascii_start().starts_with('{');
+    // serde also deserializes a struct from an array of its values. Only an object is accepted here.
+    let is_object = text.trim_ascii_start().starts_with('{');
     match serde_json::from_str(text) {
-        Ok(fields) if object => Ok(fields),
+        Ok(fields) if is_object => Ok(fields),
         _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(BadBody::Fields(expected)),
         _ => Err(BadBody::NotJson),
     }
@@ -237,15 +247,17 @@ mod tests {
     use super::*;
 
     fn json(body: &str) -> Result<(String, bool), BadBody> {
-        Credentials::parse(MediaType::Json, body.as_bytes()).map(|found| (found.login_name.to_string(), found.remember))
+        Credentials::parse(MediaType::Json, body.as_bytes())
+            .map(|parsed| (parsed.login_name.to_string(), parsed.remember))
     }
 
     fn form(body: &str) -> Result<(String, bool), BadBody> {
-        Credentials::parse(MediaType::Form, body.as_bytes()).map(|found| (found.login_name.to_string(), found.remember))
+        Credentials::parse(MediaType::Form, body.as_bytes())
+            .map(|parsed| (parsed.login_name.to_string(), parsed.remember))
     }
 
     #[test]
-    fn takes_json_and_forms() {
+    fn accepts_json_and_forms() {
         assert_eq!(json(r#"{"login":"Alice","password":"x"}"#), Ok(("alice".to_owned(), false)));
         assert_eq!(json(r#" {"password":"","login":"a","remember":true} "#), Ok(("a".to_owned(), true)));
         assert_eq!(form("login=Alice%40x.y&password=a+b%26&remember=true"), Ok(("alice@x.y".to_owned(), true)));
@@ -257,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_around_the_login_name_does_not_count() {
+    fn ignores_spaces_and_tabs_around_the_login_name() {
         assert_eq!(json(r#"{"login":"Alice ","password":"x"}"#), Ok(("alice".to_owned(), false)));
         assert_eq!(form("login=+alice%09&password=+x+"), Ok(("alice".to_owned(), false)));
         let password = Credentials::parse(MediaType::Form, b"login=a+&password=+x+").expect("well formed").password;
-        assert_eq!(password.expose(), b" x ", "the password is as it was typed");
+        assert_eq!(password.expose(), b" x ", "the password is not trimmed");
         let change = PasswordChange::parse(MediaType::Form, b"login=alice+&old_password=x&new_password=y");
         assert_eq!(change.ok().and_then(|change| change.login_name).as_ref().map(LoginName::as_str), Some("alice"));
         for other in ["a b", "a\u{a0}", " ", "a\n"] {
@@ -271,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_malformed_json_from_wrong_fields() {
+    fn distinguishes_malformed_json_from_wrong_fields() {
         for body in ["", "{", "nonsense", r#"{"login":"a","password":"b"}x"#, "{\"login\":\"\u{1}\"}"] {
             assert_eq!(json(body), Err(BadBody::NotJson), "{body}");
         }
@@ -300,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_form_with_other_fields() {
+    fn refuses_a_form_with_missing_or_unknown_fields() {
         for body in [
             "",
             "login=a",
@@ -314,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn never_prints_the_password() {
+    fn debug_output_of_credentials_hides_the_password() {
         let credentials = Credentials::parse(MediaType::Form, b"login=a&password=hunter2").expect("well formed");
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }

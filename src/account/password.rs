@@ -1,9 +1,14 @@
-//! Passwords: Argon2id (RFC 9106). The threads that check them are in [`checker`].
+//! Hashes and checks passwords with Argon2id ([RFC 9106](https://www.rfc-editor.org/rfc/rfc9106)).
 //!
-//! * A wrong password, an unknown account and a disabled one take the same time. A stored hash that is weaker than the configured
-//!   cost, or more than twice as costly, is replaced at the next sign-in. A failed check of a weaker one goes on until it took as
-//!   long as a whole one. That is measured, because a block of a smaller memory, which fits the caches better, costs less.
-//! * Cost parameters in a stored hash are bounded before they are obeyed: `m=4294967295` parses fine.
+//! * **Equal time.** The checks of a wrong password, of an unknown account and of a disabled account take the same time,
+//!   so that the time does not reveal which accounts exist. A stored hash that is weaker than the configured cost, or
+//!   costs more than twice as much, is replaced at the next login. If the check of a weaker hash fails, it continues
+//!   until it has taken as long as a hash of the configured cost. That time is measured and not computed: a smaller
+//!   memory fits the CPU caches better, so each of its blocks takes less time.
+//! * **Bounded cost.** The cost parameters of a stored hash are checked before they are used: `m=4294967295` (4 TiB of memory) is
+//!   valid syntax.
+//!
+//! The threads that check passwords are in [`checker`]. `calibrate` proposes a cost, and `common` refuses common passwords.
 
 pub(crate) mod calibrate;
 pub(crate) mod checker;
@@ -30,41 +35,45 @@ use memory::{Memory, OutOfMemory};
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 
-/// Computes hashes on one thread.
+/// Computes hashes on one thread, and measures the time of each hash.
 pub(crate) struct Argon2id {
     /// Cost of new hashes.
     cost: Cost,
     memory: Memory,
-    /// Ring with the times that the last hashes of this cost took on this thread.
-    whole: [Duration; 16],
-    hashed: usize,
-    /// How many of those times were used.
-    drawn: usize,
+    /// Ring buffer of the CPU times that the last hashes of this cost took on this thread.
+    hash_times: [Duration; 16],
+    /// Number of measured hashes. It determines the slot of the next measurement.
+    hash_count: usize,
+    /// Number of measurements read. It determines the slot that is read next.
+    read_count: usize,
 }
 
 impl Argon2id {
     pub(crate) fn new(cost: Cost) -> Self {
-        Self { cost, memory: Memory::default(), whole: [Duration::ZERO; 16], hashed: 0, drawn: 0 }
+        Self { cost, memory: Memory::default(), hash_times: [Duration::ZERO; 16], hash_count: 0, read_count: 0 }
     }
 
-    /// Uses this memory for the next hashes. If it is not enough for hashes of the two costs, allocates memory, so that a check does
-    /// not include the time for that. The first call also measures how long a hash takes.
+    /// Sets the memory for the next hashes. Allocates more if it is too small for the configured cost or for `stored`,
+    /// so that the measured time of a check does not include the allocation. The first call also measures the time of
+    /// one hash.
     fn prepare(&mut self, memory: Memory, stored: Option<Cost>) -> Result<(), OutOfMemory> {
         self.memory = memory;
         self.memory.reserve(self.cost.blocks().max(stored.map_or(0, Cost::blocks)))?;
-        if self.hashed == 0 {
-            let nobody = Password::new(Zeroizing::new(String::new()));
-            self.compute(self.cost, &nobody, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
-            self.whole = [self.whole[0]; 16];
+        if self.hash_count == 0 {
+            let empty = Password::new(Zeroizing::new(String::new()));
+            self.compute(self.cost, &empty, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
+            self.hash_times = [self.hash_times[0]; 16];
         }
         Ok(())
     }
 
+    /// Takes the memory back, so that another thread can use it.
     fn take_memory(&mut self) -> Memory {
         std::mem::take(&mut self.memory)
     }
 
-    /// A PHC string with a fresh salt.
+    /// Hashes a password with a new random salt. Returns a
+    /// [PHC string](https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md).
     pub(crate) fn hash(&mut self, password: &Password) -> String {
         let salt: [u8; SALT_BYTES] = id::random();
         let mut output = [0; OUTPUT_BYTES];
@@ -72,10 +81,10 @@ impl Argon2id {
         phc_string(self.cost, salt, output)
     }
 
-    /// Whether the password is that of `stored`; `may_sign_in` is false for an account that may not sign in whatever it knows. A
-    /// stored hash that cannot be checked, `None`, takes the time of a whole hash.
-    fn verify(&mut self, password: &Password, stored: Option<&Stored>, may_sign_in: bool) -> Verdict {
-        let Some(Stored { cost, salt, output: expected }) = stored else {
+    /// Compares a password with a stored hash. `may_sign_in` is false for an account that may not log in, even with the right
+    /// password. `stored` is `None` for a hash that cannot be checked; this takes the time of a hash of the configured cost.
+    fn verify(&mut self, password: &Password, stored: Option<&StoredHash>, may_sign_in: bool) -> Verdict {
+        let Some(StoredHash { cost, salt, output: expected }) = stored else {
             self.compute(self.cost, password, &[0; SALT_BYTES], &mut [0; OUTPUT_BYTES]);
             return Verdict::Unusable;
         };
@@ -84,9 +93,10 @@ impl Argon2id {
         self.compute(*cost, password, salt, &mut output);
         let accepted = bool::from(output.ct_eq(expected)) && may_sign_in;
         if !accepted {
+            // A weaker hash takes less time. Continue until the time of a hash of the configured cost has passed.
             if cost.is_weaker_than(self.cost) {
-                let whole = self.draw();
-                while thread_time().saturating_sub(started) < whole {
+                let target = self.next_hash_time();
+                while thread_time().saturating_sub(started) < target {
                     self.compute(self.cost.fraction(), password, salt, &mut output);
                 }
             }
@@ -95,59 +105,63 @@ impl Argon2id {
         Verdict::Accepted { rehashed: cost.is_replaced_by(self.cost).then(|| self.hash(password)) }
     }
 
-    /// How long a whole hash took, another one each time: so what is made to last as long is spread like them, too.
-    fn draw(&mut self) -> Duration {
-        self.drawn = self.drawn.wrapping_add(1);
-        self.whole[self.drawn % self.whole.len()]
+    /// Returns one of the measured hash times, a different one at each call. So the extended checks have the same
+    /// distribution of times as ordinary checks.
+    fn next_hash_time(&mut self) -> Duration {
+        self.read_count = self.read_count.wrapping_add(1);
+        self.hash_times[self.read_count % self.hash_times.len()]
     }
 
+    /// Computes one hash. If it has the configured cost, records its CPU time.
     fn compute(&mut self, cost: Cost, password: &Password, salt: &[u8], output: &mut [u8]) {
         let started = thread_time();
-        let params = cost.params().expect("a configured or stored cost was checked to be bearable");
+        let params = cost.params().expect("the cost is configured or stored, and its limits were checked");
         let blocks = self.memory.blocks(params.block_count());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into_with_memory(password.expose(), salt, output, blocks)
-            .expect("lengths of password, salt and output are within Argon2's, and the memory is as large as it asks");
+            .expect("the lengths of password, salt and output are within Argon2's limits, and the memory has the required size");
         if cost == self.cost {
-            self.whole[self.hashed % self.whole.len()] = thread_time().saturating_sub(started);
-            self.hashed = self.hashed.wrapping_add(1);
+            self.hash_times[self.hash_count % self.hash_times.len()] = thread_time().saturating_sub(started);
+            self.hash_count = self.hash_count.wrapping_add(1);
         }
     }
 }
 
-/// A stored hash that this server can and will check.
-struct Stored {
+/// A parsed stored hash with a supported algorithm and a cost within the limits.
+struct StoredHash {
     cost: Cost,
     salt: Vec<u8>,
     output: Vec<u8>,
 }
 
-impl Stored {
+impl StoredHash {
+    /// Parses a PHC string. Returns `None` if its algorithm or parameters are not supported, or if its cost is too high.
     fn parse(phc: &str) -> Option<Self> {
         let hash = PasswordHash::new(phc).ok()?;
-        let known = hash.params.iter().all(|(name, _)| ["m", "t", "p"].contains(&name.as_str()));
-        if hash.algorithm.as_str() != "argon2id" || hash.version != Some(19) || !known {
+        let has_known_params = hash.params.iter().all(|(name, _)| ["m", "t", "p"].contains(&name.as_str()));
+        if hash.algorithm.as_str() != "argon2id" || hash.version != Some(19) || !has_known_params {
             return None;
         }
         let number = |name: &str| hash.params.get_decimal(name);
         let cost = Cost { memory_kib: number("m")?, passes: number("t")?, lanes: number("p")? };
-        let (salt, output) = (hash.salt?.to_vec(), hash.hash?.as_bytes().to_vec());
-        let sound = cost.is_bearable() && (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
-        sound.then_some(Self { cost, salt, output })
+        let salt = hash.salt?.to_vec();
+        let output = hash.hash?.as_bytes().to_vec();
+        let is_valid = cost.is_bearable() && (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
+        is_valid.then_some(Self { cost, salt, output })
     }
 }
 
-/// What a stored hash costs to check; `None` if no server can or will check it.
+/// Returns the cost of checking a stored hash, or `None` if the hash is not supported by any server.
 pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
-    Stored::parse(phc).map(|stored| stored.cost)
+    StoredHash::parse(phc).map(|stored| stored.cost)
 }
 
-/// The outcome of a check.
+/// Result of the check of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The password is right; a new hash if the stored one is to be replaced.
+    /// The password is right. `rehashed` is a new hash if the stored hash must be replaced.
     Accepted { rehashed: Option<String> },
-    /// Wrong password, no account, or no may_sign_in.
+    /// The password is wrong, there is no such account, or the account may not log in.
     Refused,
     /// The stored hash cannot be checked, so no password is accepted.
     Unusable,
@@ -160,12 +174,12 @@ fn phc_string(cost: Cost, salt: [u8; SALT_BYTES], output: [u8; OUTPUT_BYTES]) ->
     format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${output}")
 }
 
-/// Returns a stored hash that no password matches: its output is random.
+/// Returns a stored hash that matches no password, because its output is random. It is checked for unknown accounts.
 fn decoy(cost: Cost) -> String {
     phc_string(cost, id::random(), id::random())
 }
 
-/// Hashes a new password, on this thread.
+/// Hashes a new password on the calling thread.
 pub(crate) fn hash(cost: Cost, password: &Password) -> String {
     Argon2id::new(cost).hash(password)
 }
@@ -181,11 +195,11 @@ mod tests {
     }
 
     fn check(cost: Cost, text: &str, stored: &str, may_sign_in: bool) -> Verdict {
-        Argon2id::new(cost).verify(&password(text), Stored::parse(stored).as_ref(), may_sign_in)
+        Argon2id::new(cost).verify(&password(text), StoredHash::parse(stored).as_ref(), may_sign_in)
     }
 
     #[test]
-    fn accepts_the_right_password_of_a_may_sign_in_account_only() {
+    fn accepts_the_right_password_only_if_the_account_may_sign_in() {
         let stored = hash(CHEAP, &password("correct horse"));
         assert_eq!(check(CHEAP, "correct horse", &stored, true), Verdict::Accepted { rehashed: None });
         assert_eq!(check(CHEAP, "correct horse", &stored, false), Verdict::Refused);
@@ -194,21 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn brings_a_weaker_hash_up_to_cost() {
+    fn replaces_a_weaker_hash_with_one_of_the_configured_cost() {
         let stored = hash(Cost { memory_kib: 32, ..CHEAP }, &password("correct horse"));
         let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
-            panic!("accepted and hashed again");
+            panic!("the password must be accepted and hashed again");
         };
         assert!(new.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{new}");
         assert_eq!(check(CHEAP, "correct horse", &new, true), Verdict::Accepted { rehashed: None });
     }
 
     #[test]
-    fn brings_a_hash_of_over_twice_the_cost_down_to_the_cost() {
+    fn replaces_a_hash_of_more_than_twice_the_configured_cost() {
         for costlier in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
             let stored = hash(costlier, &password("correct horse"));
             let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
-                panic!("accepted and hashed again: {costlier:?}");
+                panic!("the password must be accepted and hashed again: {costlier:?}");
             };
             assert_eq!(stored_cost(&new), Some(CHEAP));
         }
@@ -217,24 +231,27 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_check_of_a_weaker_hash_takes_no_less_than_a_whole() {
+    fn a_failed_check_of_a_weaker_hash_takes_the_full_time() {
         let full = Cost { memory_kib: 8_192, passes: 2, lanes: 1 };
         let weak =
-            Stored::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
+            StoredHash::parse(&hash(Cost { memory_kib: 1_024, ..full }, &password("correct horse"))).expect("a hash");
         let mut argon2id = Argon2id::new(full);
-        argon2id.prepare(Memory::default(), Some(weak.cost)).expect("there is memory");
-        let whole = argon2id.whole[0];
+        argon2id.prepare(Memory::default(), Some(weak.cost)).expect("memory is allocated");
+        let full_time = argon2id.hash_times[0];
         let started = thread_time();
         assert_eq!(argon2id.verify(&password("wrong"), Some(&weak), true), Verdict::Refused);
-        assert!(thread_time().saturating_sub(started) >= whole, "without more it is an eighth");
+        assert!(
+            thread_time().saturating_sub(started) >= full_time,
+            "the weaker hash alone takes an eighth of the time"
+        );
     }
 
     #[test]
-    fn refuses_to_compute_what_a_stored_hash_should_not_ask_for() {
-        let of = |parameters: &str| {
+    fn refuses_a_stored_hash_with_an_excessive_cost() {
+        let phc_with = |parameters: &str| {
             format!("$argon2id$v=19${parameters}$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         };
-        assert!(Stored::parse(&of("m=19456,t=2,p=1")).is_some());
+        assert!(StoredHash::parse(&phc_with("m=19456,t=2,p=1")).is_some());
         for parameters in [
             "m=4294967295,t=1,p=1",
             "m=19456,t=4294967295,p=1",
@@ -243,18 +260,18 @@ mod tests {
             "m=1,t=1,p=1",
             "t=2,p=1",
         ] {
-            assert!(Stored::parse(&of(parameters)).is_none(), "{parameters}");
+            assert!(StoredHash::parse(&phc_with(parameters)).is_none(), "{parameters}");
         }
         for other in [
-            of("m=64,t=2,p=1").replace("argon2id", "argon2d"),
-            of("m=64,t=2,p=1").replace("v=19", "v=16"),
+            phc_with("m=64,t=2,p=1").replace("argon2id", "argon2d"),
+            phc_with("m=64,t=2,p=1").replace("v=19", "v=16"),
             "$2b$10$abc".to_owned(),
         ] {
-            assert!(Stored::parse(&other).is_none(), "{other}");
+            assert!(StoredHash::parse(&other).is_none(), "{other}");
         }
     }
 
-    /// RFC 9106 section 5.3, with its secret and associated data, through the crate that this module relies on.
+    /// Computes the test vector of RFC 9106 section 5.3, which has a secret and associated data, with the crate `argon2`.
     #[test]
     fn agrees_with_rfc_9106() {
         let expected = [

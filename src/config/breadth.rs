@@ -1,30 +1,35 @@
-//! The addresses that an entry of `http.trusted_proxies` trusts.
+//! Classifies the entries of `http.trusted_proxies` by the number of addresses that they trust, to warn of networks
+//! that are too large.
 
 use ipnet::IpNet;
 
 use crate::http::forwarded::network;
 use crate::network::is_private;
 
-/// Owners of the addresses in a network of trusted proxies.
+/// Size class of a network of trusted proxies: who can own its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breadth {
+    /// Private network, or a public network that is small enough to belong to one operator.
     Own,
+    /// Public network that is so large that it contains addresses of other operators.
     Strangers,
+    /// Network that contains a large part of all addresses.
     Everybody,
 }
 
-/// Returns the breadth of an address or a network; `None` for any other text, such as `unix`.
+/// Returns the size class of an address or a network, or `None` for any other text, such as `unix`.
 pub(crate) fn of(text: &str) -> Option<Breadth> {
     let network = network(text)?;
-    let (enough, everybody) = match network {
+    // Minimum prefix lengths of the first and the second class.
+    let (min_narrow_prefix, min_wide_prefix) = match network {
         IpNet::V4(_) => (24, 8),
         IpNet::V6(_) => (48, 16),
     };
-    let private = is_private(network.network()) && is_private(network.broadcast());
+    let is_private_network = is_private(network.network()) && is_private(network.broadcast());
     Some(match network.prefix_len() {
-        _ if private => Breadth::Own,
-        prefix if prefix < everybody => Breadth::Everybody,
-        prefix if prefix < enough => Breadth::Strangers,
+        _ if is_private_network => Breadth::Own,
+        prefix if prefix < min_wide_prefix => Breadth::Everybody,
+        prefix if prefix < min_narrow_prefix => Breadth::Strangers,
         _ => Breadth::Own,
     })
 }
@@ -34,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_judged_by_the_strangers_in_it() {
+    fn classifies_networks_by_the_owners_of_their_addresses() {
         for (text, expected) in [
             ("10.0.0.0/8", Breadth::Own),
             ("10.0.0.0/7", Breadth::Everybody),

@@ -1,11 +1,11 @@
-//! Why a configuration cannot be used, and which layer the value at fault came from.
+//! Errors of the configuration. Each names the setting, and the source of the invalid value.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use super::meanings;
 
-/// A configuration that cannot be used. Each message names the setting and where its value came from.
+/// Error for a configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}: {reason}", path.display())]
@@ -21,14 +21,14 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
-    /// Returns what to do.
+    /// Returns a hint that tells the operator how to correct the error.
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::File { .. } => {
                 "correct the file, or its path in --config or SEALJAR_CONFIG; `sealjar config --explain` explains all settings".to_owned()
             }
             Self::ValueFile { variable, .. } => format!(
-                "{variable} has the path of a file with the value alone: a regular file in UTF-8 of at most 64 KiB that this user can read"
+                "{variable} must be the path of a regular file that this user can read; the file contains only the value, in UTF-8, with at most 64 KiB"
             ),
             Self::TwoVariables { variables: [value, file], .. } => {
                 format!("unset {value} if the value is in the file, or {file} if it is not")
@@ -37,9 +37,10 @@ impl ConfigError {
                 "SEALJAR_CONFIG names the configuration file".to_owned()
             }
             Self::Unknown { setting, from: Source::Env(_) } => {
-                let (setting, end) = setting.strip_suffix("_file").map_or((setting.as_str(), ""), |of| (of, "_FILE"));
+                let (setting, suffix) =
+                    setting.strip_suffix("_file").map_or((setting.as_str(), ""), |setting| (setting, "_FILE"));
                 let variable = |setting: String| setting.replace('.', "__").to_ascii_uppercase();
-                meanings::hint_for_unknown(setting, |setting| format!("SEALJAR_{}{end}", variable(setting)))
+                meanings::hint_for_unknown(setting, |setting| format!("SEALJAR_{}{suffix}", variable(setting)))
             }
             Self::Unknown { setting, .. } => meanings::hint_for_unknown(setting, |setting| setting),
             Self::BadValue { setting, .. } => format!("`sealjar config --explain {setting}` explains the setting"),
@@ -47,27 +48,28 @@ impl ConfigError {
     }
 }
 
-/// Makes the error for a setting, given the reason.
-pub(super) type Bad<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
+/// Function that creates the error for a setting and a reason.
+pub(super) type ErrorFor<'b> = &'b dyn Fn(&str, &str) -> ConfigError;
 
-/// Returns a message of serde without the terms of Rust.
-pub(super) fn in_words(message: &str) -> String {
+/// Replaces the terms of Rust in a message of serde by plain words.
+pub(super) fn without_rust_terms(message: &str) -> String {
     message
         .replace("expected u32", "expected a whole number from 0 to 4294967295")
         .replace("unknown variant ", "unknown value ")
 }
 
-/// The layer that a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
+    /// The default.
     Default,
+    /// The configuration file.
     File(PathBuf),
+    /// An environment variable.
     Env(String),
-    /// A file that a variable names. It may be a secret, or another file than the operator meant.
-    EnvFile {
-        variable: String,
-        path: PathBuf,
-    },
+    /// A file that an environment variable names. It may contain a secret, or may be a different file than the operator intended.
+    EnvFile { variable: String, path: PathBuf },
+    /// A flag on the command line.
     Flag(String),
 }
 

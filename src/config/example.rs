@@ -1,11 +1,11 @@
-//! An example of a right value for each setting: its default, or another value if the default is empty.
+//! An example of a valid value for each setting, for error messages: the default, or another value if the default is empty.
 
 use toml::Value;
 
 use super::Config;
 
-/// Values of settings that are empty by default. A list has one of them.
-const OF_EMPTY: [(&str, &str); 10] = [
+/// Examples for settings that are empty by default. If the setting is a list, the example is a list with this one item.
+const EXAMPLES_FOR_EMPTY: [(&str, &str); 10] = [
     ("http.public_origins", "https://app.example.com"),
     ("http.trusted_proxies", "10.0.0.4"),
     ("http.verify_authorities", "sealjar:8080"),
@@ -18,7 +18,7 @@ const OF_EMPTY: [(&str, &str); 10] = [
     ("node.name", "node-1"),
 ];
 
-/// Returns the value as a variable or a flag has it.
+/// Returns the example in the form for a variable or a flag.
 pub(super) fn text(setting: &str) -> String {
     match value(setting) {
         Some(Value::String(text)) => text,
@@ -28,17 +28,18 @@ pub(super) fn text(setting: &str) -> String {
     }
 }
 
-/// Returns the line as the file has it, in its section.
+/// Returns the example as a line of the configuration file, for the section of the setting.
 pub(super) fn line(setting: &str) -> String {
     let name = setting.rsplit('.').next().unwrap_or_default();
     value(setting).map_or_else(String::new, |value| format!("{name} = {value}"))
 }
 
+/// Returns the example as a TOML value, or `None` if there is no such setting.
 fn value(setting: &str) -> Option<Value> {
-    let of_empty = || OF_EMPTY.into_iter().find(|(name, _)| *name == setting).map(|(_, text)| text.to_owned());
+    let example = || EXAMPLES_FOR_EMPTY.into_iter().find(|(name, _)| *name == setting).map(|(_, text)| text.to_owned());
     match Config::default().values().remove(setting)? {
-        Value::String(text) if text.is_empty() => of_empty().map(Value::String),
-        Value::Array(items) if items.is_empty() => of_empty().map(|item| Value::Array(vec![Value::String(item)])),
+        Value::String(text) if text.is_empty() => example().map(Value::String),
+        Value::Array(items) if items.is_empty() => example().map(|item| Value::Array(vec![Value::String(item)])),
         value => Some(value),
     }
 }
@@ -50,13 +51,13 @@ mod tests {
     use crate::config::origins::Origins;
 
     #[test]
-    fn every_setting_has_an_example_that_can_be_read() {
+    fn every_setting_has_a_valid_example() {
         let settings = Config::default().values();
         let flag = |setting: &String| Flag { flag: "--set".into(), setting: setting.clone(), text: text(setting) };
         let flags: Vec<Flag> = settings.keys().map(flag).collect();
         assert!(flags.iter().all(|flag| !flag.text.is_empty() && !line(&flag.setting).is_empty()));
-        let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("each can be read");
-        config.parse(&layers).expect("they fit each other");
+        let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("each example is valid");
+        config.parse(&layers).expect("the examples can be combined");
         let lines: Vec<String> =
             settings.keys().filter(|name| name.starts_with("http.")).map(|name| line(name)).collect();
         let table: toml::Table = format!("[http]\n{}", lines.join("\n")).parse().expect("it is TOML");

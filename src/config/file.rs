@@ -1,19 +1,19 @@
-//! The configuration file, which may be a pipe.
+//! Reads the configuration file, which may be a pipe.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bounded_file::{self, MAX_BYTES, ReadError, pipe};
 
-/// Maximum time for a configuration that comes through a pipe.
+/// Maximum time for reading a configuration from a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Source of the file layer.
+/// The configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConfigFile {
-    /// A file that may change while the process runs.
+    /// A file that is read again while the server runs.
     Followed(PathBuf),
-    /// A pipe, as in `--config <(…)`: it can be read once.
+    /// A pipe, as in `--config <(…)`. It can be read only once.
     Pipe(PathBuf),
 }
 

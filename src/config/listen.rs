@@ -1,4 +1,4 @@
-//! Where to listen: an address, a Unix socket, or a socket that systemd opened.
+//! The type of `http.listen` and `http.admin_listen`: an address, a Unix socket, or a socket that systemd opened.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// `ADDRESS:PORT`, `unix:PATH`, or `systemd:NAME` for the one socket of that name among those that systemd passes on.
+/// Address of a listener: `ADDRESS:PORT`, `unix:PATH`, or `systemd:NAME` for the socket with this name that systemd
+/// passes to the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) enum Listen {
@@ -16,7 +17,7 @@ pub(crate) enum Listen {
 }
 
 impl Listen {
-    /// The IP address, if it is one.
+    /// Returns the IP address, or `None` for a Unix socket or a socket of systemd.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Address(address) => Some(address.ip()),
@@ -24,7 +25,7 @@ impl Listen {
         }
     }
 
-    /// The port that was asked for, if it is an address.
+    /// Returns the port in the setting, or `None` for a Unix socket or a socket of systemd.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Address(address) => Some(address.port()),
@@ -32,7 +33,7 @@ impl Listen {
         }
     }
 
-    /// Whether two listeners would get in each other's way.
+    /// Returns whether two listeners cannot use these addresses at the same time.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Address(address) if address.port() == 0)
     }
@@ -69,7 +70,7 @@ impl From<Listen> for String {
     }
 }
 
-/// The permissions of a Unix socket, written in octal such as `0660`.
+/// File permissions of a Unix socket, written in octal, such as `0660`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct UnixMode(pub(crate) u32);
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_prints_addresses_unix_sockets_and_those_of_systemd() {
+    fn parses_and_prints_every_form_of_a_listener() {
         for text in ["127.0.0.1:8080", "[::1]:0", "unix:/run/sealjar/public.sock", "systemd:public"] {
             assert_eq!(Listen::try_from(text.to_owned()).map(String::from).as_deref(), Ok(text));
         }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_prints_permissions() {
+    fn parses_and_prints_permissions() {
         assert_eq!(UnixMode::try_from("660".to_owned()).map(String::from).as_deref(), Ok("0660"));
         for text in ["", "rw", "1777", "888", "-1"] {
             assert!(UnixMode::try_from(text.to_owned()).is_err(), "{text}");

@@ -1,15 +1,16 @@
-//! Parses `log.level`: a level for everything, and levels for single targets.
+//! Parses `log.level`: a level for all targets, and levels for single targets. The target of a log line is the module
+//! that logs it.
 //!
-//! Nobody may lose the errors and the audit events by a typing error. So a word that is not a level is not taken for a target, a
-//! target that no line has is refused, and a list without a level for everything is added to the default.
+//! A typing error must not hide errors and audit events. So an unknown word is never read as a target, an unknown
+//! target is refused, and a list without a level for all targets is added to the default.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// Level of everything, unless the setting has one.
+/// Default of the setting. A setting without a level for all targets is added to it.
 pub(crate) const DEFAULT: &str = "info,salvo_core=warn";
 
-/// Levels by name, from the fewest lines to the most.
+/// Levels with their names, from the fewest lines to the most.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -19,7 +20,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Names of levels in other programs.
+/// Names of levels in other programs, each with the corresponding level here.
 const OTHER_NAMES: [(&str, &str); 13] = [
     ("all", "trace"),
     ("verbose", "debug"),
@@ -36,23 +37,23 @@ const OTHER_NAMES: [(&str, &str); 13] = [
     ("silent", "off"),
 ];
 
-/// Name of this program in targets.
+/// First part of the targets of this program.
 const PROGRAM: &str = "sealjar";
-/// Second part of the targets of this program.
-const PARTS: [&str; 12] =
+/// Second parts of the targets of this program.
+const PROGRAM_PARTS: [&str; 12] =
     ["access", "account", "audit", "cli", "config", "embed", "exit", "http", "log", "server", "store", "sync"];
-/// First part of the targets of libraries.
+/// First parts of the targets of libraries.
 const LIBRARIES: [&str; 7] = ["h2", "hyper_util", "salvo_core", "sqlx", "sqlx_core", "sqlx_postgres", "sqlx_sqlite"];
 
-/// Parses the setting. The error is the reason.
+/// Parses the setting. The error is the reason why it is invalid.
 pub(crate) fn parse(text: &str) -> Result<Targets, String> {
-    let mut everything = None;
-    let mut named: Vec<(&str, LevelFilter)> = Vec::new();
+    let mut default_level = None;
+    let mut target_levels: Vec<(&str, LevelFilter)> = Vec::new();
     for directive in text.split(',').map(str::trim) {
         let Some((target, level)) = directive.split_once('=') else {
             let level = level(directive).ok_or_else(|| not_a_level(directive))?;
-            if everything.replace(level).is_some() {
-                return Err(format!("it has two levels for everything; the second is {directive}"));
+            if default_level.replace(level).is_some() {
+                return Err(format!("it has two levels for all targets; the second is {directive}"));
             }
             continue;
         };
@@ -60,24 +61,26 @@ pub(crate) fn parse(text: &str) -> Result<Targets, String> {
         let level_name = level.trim();
         check_target(target)?;
         let level = self::level(level_name).ok_or_else(|| not_a_level(level_name))?;
-        if named.iter().any(|(other, _)| *other == target) {
+        if target_levels.iter().any(|(other, _)| *other == target) {
             return Err(format!("it has two levels for {target}"));
         }
-        named.push((target, level));
+        target_levels.push((target, level));
     }
-    let base = match everything {
+    let base = match default_level {
         Some(level) => Targets::new().with_default(level),
         None => DEFAULT.parse().expect("the default is well-formed"),
     };
-    Ok(base.with_targets(named))
+    Ok(base.with_targets(target_levels))
 }
 
+/// Returns the level with this name.
 fn level(name: &str) -> Option<LevelFilter> {
-    LEVELS.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, level)| level)
+    LEVELS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| level)
 }
 
+/// Returns the reason why a word is not a level, with a suggestion.
 fn not_a_level(name: &str) -> String {
-    const FORM: &str = "the levels are off, error, warn, info, debug and trace; one of them is for everything, and others are for \
+    const FORM: &str = "the levels are off, error, warn, info, debug and trace; one level is for all targets, and others can be for \
                         single targets, as in info,sealjar::access=debug";
     if name.is_empty() {
         return format!("a level is missing; {FORM}");
@@ -86,38 +89,42 @@ fn not_a_level(name: &str) -> String {
         return format!("{name} has no level, such as {name}=debug; {FORM}");
     }
     let known = LEVELS.map(|(name, _)| (name, name)).into_iter().chain(OTHER_NAMES);
-    let meant = nearest(name, known).map_or_else(String::new, |meant| format!(" did you mean {meant}?"));
-    format!("{name:?} is not a level;{meant} {FORM}")
+    let suggestion = nearest(name, known).map_or_else(String::new, |suggestion| format!(" did you mean {suggestion}?"));
+    format!("{name:?} is not a level;{suggestion} {FORM}")
 }
 
-/// Checks that there may be lines of this target or below it.
+/// Checks that the target is known.
 fn check_target(target: &str) -> Result<(), String> {
     let mut parts = target.split("::");
     let first = parts.next().unwrap_or_default();
     let is_known = match parts.next() {
-        Some(part) if first == PROGRAM => PARTS.contains(&part),
+        Some(part) if first == PROGRAM => PROGRAM_PARTS.contains(&part),
         _ => first == PROGRAM || LIBRARIES.contains(&first),
     };
     if is_known {
         return Ok(());
     }
-    let own = PARTS.map(|part| format!("{PROGRAM}::{part}"));
-    let names = own.iter().map(String::as_str).chain([PROGRAM]).chain(LIBRARIES);
-    let meant = nearest(target, names.map(|name| (name, name)));
-    let meant = meant.map_or_else(String::new, |meant| format!(" did you mean {meant}?"));
+    let program_targets = PROGRAM_PARTS.map(|part| format!("{PROGRAM}::{part}"));
+    let names = program_targets.iter().map(String::as_str).chain([PROGRAM]).chain(LIBRARIES);
+    let suggestion = nearest(target, names.map(|name| (name, name)));
+    let suggestion = suggestion.map_or_else(String::new, |suggestion| format!(" did you mean {suggestion}?"));
     Err(format!(
-        "no line has the target {target:?};{meant} the targets are {PROGRAM}, {PROGRAM}:: with one of {}, and of libraries {}",
-        PARTS.join(", "),
+        "there is no log target {target:?};{suggestion} the targets are {PROGRAM}, {PROGRAM}:: with one of {}, and of libraries {}",
+        PROGRAM_PARTS.join(", "),
         LIBRARIES.join(", ")
     ))
 }
 
-/// Returns what the most similar of the names stands for, if one is similar.
+/// Returns the suggestion for the most similar of the known names, if one is similar enough. `known` has pairs of name
+/// and suggestion.
 fn nearest<'n>(name: &str, known: impl Iterator<Item = (&'n str, &'n str)>) -> Option<&'n str> {
     let name = name.to_ascii_lowercase();
-    let distances = known.map(|(known, meant)| (strsim::osa_distance(known, &name), meant));
-    let most = (name.len() / 4).clamp(1, 3);
-    distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, meant)| meant)
+    let distances = known.map(|(known, suggestion)| (strsim::osa_distance(known, &name), suggestion));
+    let max_distance = (name.len() / 4).clamp(1, 3);
+    distances
+        .filter(|(distance, _)| *distance <= max_distance)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, suggestion)| suggestion)
 }
 
 #[cfg(test)]
@@ -131,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_and_audit_events_are_lost_only_on_request() {
+    fn errors_and_audit_events_are_hidden_only_on_request() {
         for text in [
             "error,sealjar::audit=info",
             "info",
@@ -157,8 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_level_and_says_what_was_meant() {
-        for (text, meant) in [
+    fn refuses_unknown_levels_and_suggests_similar_ones() {
+        for (text, suggestion) in [
             ("warning", "did you mean warn?"),
             ("verbose", "did you mean debug?"),
             ("Warning", "did you mean warn?"),
@@ -170,28 +177,28 @@ mod tests {
             ("", "a level is missing"),
             ("info,", "a level is missing"),
             ("sealjar=", "a level is missing"),
-            ("=", "no line has the target \"\""),
-            ("=debug", "no line has the target \"\""),
+            ("=", "there is no log target \"\""),
+            ("=debug", "there is no log target \"\""),
             ("sealjar", "sealjar has no level, such as sealjar=debug"),
             ("sealjarr=debug", "did you mean sealjar?"),
             ("sealjar::audti=debug", "did you mean sealjar::audit?"),
-            ("sealjar::nosuch=debug", "no line has the target"),
+            ("sealjar::nosuch=debug", "there is no log target"),
             ("sealjar:audit=debug", "did you mean sealjar::audit?"),
-            ("sealjar::=debug", "no line has the target"),
+            ("sealjar::=debug", "there is no log target"),
             ("saljar=off", "did you mean sealjar?"),
             ("salvo-core=warn", "did you mean salvo_core?"),
             ("info,sealjar=debug=er", "\"debug=er\" is not a level"),
-            ("loud=er", "no line has the target \"loud\""),
-            ("info,warn", "two levels for everything"),
+            ("loud=er", "there is no log target \"loud\""),
+            ("info,warn", "two levels for all targets"),
             ("sealjar=info,sealjar=off", "two levels for sealjar"),
-            ("sealjar[request]=debug", "no line has the target"),
+            ("sealjar[request]=debug", "there is no log target"),
         ] {
             let reason = parse(text).expect_err(text);
-            assert!(reason.contains(meant), "{text}: {reason}");
+            assert!(reason.contains(suggestion), "{text}: {reason}");
         }
     }
 
-    /// Adds the first part below this program of each source with log lines.
+    /// Adds for each source file with log lines the second part of their target.
     fn add_parts(directory: &Path, found: &mut BTreeSet<String>) {
         const MACROS: [&str; 6] = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "sampled!("];
         for entry in fs::read_dir(directory).expect("a directory") {
@@ -201,34 +208,35 @@ mod tests {
                 continue;
             }
             let text = fs::read_to_string(&path).expect("a source");
-            let code = text.split("\n#[cfg(test)]\nmod tests {").next().expect("there is a first");
+            let code = text.split("\n#[cfg(test)]\nmod tests {").next().expect("a split has a first part");
             if MACROS.iter().any(|name| code.contains(name)) {
-                let path = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("below it");
+                let path =
+                    path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("the path is below src");
                 let part = path.iter().next().and_then(|part| part.to_str()).expect("text");
                 found.insert(part.trim_end_matches(".rs").to_owned());
             }
-            let named = code.split("\"sealjar::").skip(1).filter_map(|rest| rest.split('"').next());
-            found.extend(named.map(str::to_owned));
+            let explicit_targets = code.split("\"sealjar::").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(explicit_targets.map(str::to_owned));
         }
     }
 
     #[test]
-    fn the_parts_are_those_of_the_lines_in_the_sources() {
+    fn the_known_parts_are_those_of_the_sources_with_log_lines() {
         let mut found = BTreeSet::new();
         add_parts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
-        // It defines the macro.
+        // This file only defines the macro `sampled`.
         found.remove("log_sampler");
         found.retain(|part| !part.is_empty());
-        assert_eq!(found, PARTS.map(str::to_owned).into());
+        assert_eq!(found, PROGRAM_PARTS.map(str::to_owned).into());
     }
 
     #[test]
-    fn the_libraries_are_dependencies_that_log() {
+    fn the_known_libraries_are_dependencies_that_log() {
         let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).expect("a file");
-        let logs = |library: &&str| {
+        let is_logging_dependency = |library: &&str| {
             let crates = lock.split("[[package]]").filter(|text| text.contains("\n \"tracing\",\n"));
             crates.filter_map(|text| text.split('"').nth(1)).any(|name| name.replace('-', "_").starts_with(*library))
         };
-        assert!(LIBRARIES.iter().all(logs));
+        assert!(LIBRARIES.iter().all(is_logging_dependency));
     }
 }

@@ -1,5 +1,5 @@
-//! The documentation of every setting, from the comments of `config.rs`: for `docs/reference/settings.md`, the manual page and
-//! `sealjar config --explain`.
+//! Collects the documentation of every setting from the comments in `config.rs`, for `docs/reference/settings.md`, the
+//! manual page and `sealjar config --explain`. Also suggests similar names for unknown settings.
 
 use toml::Value;
 
@@ -7,10 +7,11 @@ use super::{
     Config, Cookie, Http, Keys, Log, Node, Pages, PasswordCost, Postgres, Process, Revocation, Session, Throttle, Tls,
 };
 
-/// Its name, the lines of its comment, and its fields with the lines of theirs.
-type Declared = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
+/// A section: its name, the lines of its comment, and its fields with the lines of their comments.
+type Declaration = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
-const DECLARED: [Declared; 14] = [
+/// All sections, in the order of the documentation.
+const SECTIONS: [Declaration; 14] = [
     ("", Config::ABOUT, Config::MEANINGS),
     ("http", Http::ABOUT, Http::MEANINGS),
     ("tls", Tls::ABOUT, Tls::MEANINGS),
@@ -27,20 +28,22 @@ const DECLARED: [Declared; 14] = [
     ("process", Process::ABOUT, Process::MEANINGS),
 ];
 
+/// Maximum length of a line in Markdown.
 const MARKDOWN_WIDTH: usize = 120;
 
 /// A section of the configuration file.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// Empty for the top level of the file.
+    /// Name of the section. Empty for the top level of the file.
     pub(crate) name: &'static str,
     pub(crate) about: String,
     pub(crate) settings: Vec<Setting>,
 }
 
-/// A setting, by its dotted name.
+/// The documentation of a setting.
 #[derive(Debug)]
 pub(crate) struct Setting {
+    /// Dotted name.
     pub(crate) name: String,
     pub(crate) meaning: String,
 }
@@ -57,10 +60,10 @@ pub(crate) fn sections() -> Vec<Section> {
         fields.map(|(field, lines)| setting(section, field, lines)).collect()
     };
     let section = |(name, about, fields)| Section { name, about: joined(about), settings: settings(name, fields) };
-    DECLARED.into_iter().map(section).collect()
+    SECTIONS.into_iter().map(section).collect()
 }
 
-/// Returns tables in Markdown: for each section a heading and its settings with their defaults.
+/// Returns Markdown: for each section a heading, and a table of its settings with their defaults.
 pub(crate) fn tables() -> String {
     let defaults = Config::default().values();
     let mut text = String::new();
@@ -82,7 +85,7 @@ pub(crate) fn tables() -> String {
     text
 }
 
-/// Breaks a text into lines of at most `width` bytes, each with `prefix` in front.
+/// Breaks a text into lines of at most `width` bytes, each with the prefix. A longer word gets its own line.
 pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut line = String::new();
@@ -97,31 +100,36 @@ pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     lines
 }
 
-/// Returns the hint for a setting that does not exist. `written` writes the setting that was probably meant.
-pub(crate) fn hint_for_unknown(name: &str, written: impl Fn(String) -> String) -> String {
-    let all = "`sealjar config --explain` explains all settings";
-    if !name.is_empty() && DECLARED.iter().any(|(section, ..)| *section == name) {
-        return format!("{name} is a section, which has settings and no value; {all}");
+/// Returns the hint for an unknown setting. `format_name` formats the name of the suggested setting.
+pub(crate) fn hint_for_unknown(name: &str, format_name: impl Fn(String) -> String) -> String {
+    let explain_hint = "`sealjar config --explain` explains all settings";
+    if !name.is_empty() && SECTIONS.iter().any(|(section, ..)| *section == name) {
+        return format!("{name} is a section, which has settings and no value; {explain_hint}");
     }
-    nearest(name).map_or_else(|| all.to_owned(), |nearest| format!("did you mean {}? {all}", written(nearest)))
+    nearest(name).map_or_else(
+        || explain_hint.to_owned(),
+        |nearest| format!("did you mean {}? {explain_hint}", format_name(nearest)),
+    )
 }
 
-/// Returns the setting or section with the most similar name.
+/// Returns the setting or section with the most similar name, if one is similar enough.
 fn nearest(name: &str) -> Option<String> {
     let sections = sections();
     let mut names: Vec<String> =
         sections.iter().flat_map(|section| &section.settings).map(|s| s.name.clone()).collect();
+    // The section may be missing.
     let without_section = names.iter().find(|full| full.rsplit('.').next() == Some(name));
     if let Some(found) = without_section {
         return Some(found.clone());
     }
     names.extend(sections.iter().map(|section| section.name.to_owned()).filter(|name| !name.is_empty()));
     let distances = names.into_iter().map(|known| (strsim::osa_distance(&known, name), known));
-    // A name with more errors than this was hardly meant.
-    let most = (name.len() / 4).clamp(1, 3);
-    distances.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+    // A name with more differences than this is probably not the intended one.
+    let max_distance = (name.len() / 4).clamp(1, 3);
+    distances.filter(|(distance, _)| *distance <= max_distance).min().map(|(_, known)| known)
 }
 
+/// Joins the lines of a comment with spaces.
 fn joined(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
@@ -141,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_no_longer_than_asked_for() {
+    fn wraps_lines_at_the_given_width() {
         assert_eq!(wrapped("one two three four", "# ", 9), "# one two\n# three\n# four\n");
         assert_eq!(wrapped("longer-than-that", "", 5), "longer-than-that\n");
     }
 
     #[test]
-    fn finds_the_name_that_was_meant() {
-        for (name, meant) in [
+    fn suggests_the_most_similar_name() {
+        for (name, expected) in [
             ("http.lisen", Some("http.listen")),
             ("session.idel", Some("session.idle")),
             ("max_staleness", Some("revocation.max_staleness")),
@@ -157,7 +165,7 @@ mod tests {
             ("session.color", None),
             ("", None),
         ] {
-            assert_eq!(nearest(name).as_deref(), meant, "{name}");
+            assert_eq!(nearest(name).as_deref(), expected, "{name}");
         }
     }
 }

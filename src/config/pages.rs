@@ -1,25 +1,27 @@
 //! Parses the settings of the pages.
 
 use super::Pages;
-use super::error::{Bad, ConfigError};
+use super::error::{ConfigError, ErrorFor};
 use crate::http::pages::PageSettings;
 use crate::http::return_url::ReturnUrl;
 
 /// Maximum length of `pages.title`, in characters.
-const MAX_TITLE: usize = 64;
+const MAX_TITLE_CHARS: usize = 64;
 
 impl Pages {
-    pub(super) fn parse(&self, bad: Bad<'_>) -> Result<PageSettings, ConfigError> {
+    /// Parses the settings of the pages.
+    pub(super) fn parse(&self, error_for: ErrorFor<'_>) -> Result<PageSettings, ConfigError> {
         let Self { home, title, logo, language } = self;
         let home = ReturnUrl::home(home).ok_or_else(|| {
             let reason = format!(
                 "{home:?} must be a path such as /, or a URL with a path, such as https://app.example.com/; http is for loopback hosts only, and below /auth/ only /auth/status is possible"
             );
-            bad("pages.home", &reason)
+            error_for("pages.home", &reason)
         })?;
-        if title.chars().count() > MAX_TITLE || title.chars().any(char::is_control) || title.trim() != title {
-            let reason = format!("it must be at most {MAX_TITLE} characters in one line, without spaces at its ends");
-            return Err(bad("pages.title", &reason));
+        if title.chars().count() > MAX_TITLE_CHARS || title.chars().any(char::is_control) || title.trim() != title {
+            let reason =
+                format!("it must be at most {MAX_TITLE_CHARS} characters in one line, without spaces at its ends");
+            return Err(error_for("pages.title", &reason));
         }
         Ok(PageSettings {
             home,
@@ -43,9 +45,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_pages_cannot_show() {
+    fn refuses_invalid_settings_of_pages() {
         let long = "x".repeat(65);
-        for (setting, text, says) in [
+        for (setting, text, expected) in [
             ("pages.home", "", "must be a path"),
             ("pages.home", "app", "must be a path"),
             ("pages.home", "/auth/login", "must be a path"),
@@ -57,15 +59,15 @@ mod tests {
             ("pages.language", "fr", "the only language is en"),
         ] {
             let error = parse(setting, text).expect_err("refused");
-            assert!(error.contains(setting) && error.contains(says), "{error}");
+            assert!(error.contains(setting) && error.contains(expected), "{error}");
         }
     }
 
     #[test]
-    fn takes_a_title_a_logo_and_a_page_elsewhere() {
+    fn accepts_a_title_a_logo_and_a_home_page() {
         let title = parse("pages.title", "Caf\u{e9} & S\u{f6}hne").expect("a title").title;
         assert_eq!(title.as_deref(), Some("Caf\u{e9} & S\u{f6}hne"));
-        assert_eq!(parse("pages.title", "").expect("none").title, None);
+        assert_eq!(parse("pages.title", "").expect("an empty title is valid").title, None);
         assert!(parse("pages.logo", "logo.svg").expect("a path").logo.is_some_and(|path| path.ends_with("logo.svg")));
         for home in
             ["/", "/start?x=1#y", "https://app.example.com/", "http://localhost:3000/x", "/auth/status", "/author"]

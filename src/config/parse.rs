@@ -1,11 +1,13 @@
-//! Parses a configuration into [`Settings`]. A setting that contradicts another or a rule of safety stops the start; the message
-//! names the setting and its source.
+//! Parses a configuration into [`Settings`].
+//!
+//! A setting that is out of its bounds, contradicts another setting or is unsafe prevents the start. The error names
+//! the setting and its source.
 
 use std::time::Duration;
 
 use tracing::dispatcher::{self, Dispatch};
 
-use super::error::{Bad, ConfigError};
+use super::error::{ConfigError, ErrorFor};
 use super::layers::Layers;
 use super::log_level;
 use super::settings::Settings;
@@ -20,37 +22,39 @@ use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
 use crate::web::origin::LOOPBACK;
 
-/// The longest name of a node, in characters; no host's is longer.
-const MAX_NODE_NAME: usize = 64;
+/// Maximum length of the name of a node, in characters. The name of a host on Linux has the same maximum.
+const MAX_NODE_NAME_CHARS: usize = 64;
 
-/// Least and most of `session.copy_detection_memory`, in bytes.
+/// Minimum of `session.copy_detection_memory`, in bytes.
 const MIN_COPY_DETECTION_MEMORY: u64 = 1 << 20;
+/// Maximum of `session.copy_detection_memory`, in bytes.
 const MAX_COPY_DETECTION_MEMORY: u64 = 64 << 30;
 
-/// Why a span over [`MAX_LIFETIME`] is refused.
+/// Reason for refusing a duration over [`MAX_LIFETIME`].
 const TOO_LONG: &str = "it must be at most 3650d";
 
 impl Config {
-    /// Parses the settings, which came from these layers. The error is the first setting at fault.
+    /// Parses the settings, which came from these layers. The error is about the first invalid setting.
     pub(crate) fn parse(&self, layers: &Layers) -> Result<Settings, ConfigError> {
-        let bad = |setting: &str, reason: &str| layers.bad(setting, reason);
-        // sqlx logs at each call that it does not use the password file. `password_file` says it once, with the remedy.
+        let error_for = |setting: &str, reason: &str| layers.error_for(setting, reason);
+        // sqlx logs at each call that it does not use the password file. `store/password_file.rs` logs it once, with a
+        // remedy. So the log of sqlx is turned off here.
         let store = dispatcher::with_default(&Dispatch::none(), || StoreUrl::parse(&self.store));
-        let store = store.map_err(|reason| bad("store", &reason))?;
-        let lifetimes = self.session.parse(&bad)?;
-        self.check_bounds(&bad)?;
+        let store = store.map_err(|reason| error_for("store", &reason))?;
+        let lifetimes = self.session.parse(&error_for)?;
+        self.check_bounds(&error_for)?;
         if self.keys.dir.as_os_str().is_empty() {
-            return Err(bad("keys.dir", "it must name a directory"));
+            return Err(error_for("keys.dir", "it must name a directory"));
         }
-        let node_name = self.node_name(&bad)?;
-        let cost = self.password.parse(&bad)?;
-        self.check_listeners(&bad)?;
-        self.check_tls(&bad)?;
-        let sites = self.sites(&bad)?;
-        let trusted_proxies = self.trusted_proxies(&bad)?;
-        self.check_verify_authorities(&bad)?;
-        let admin_authorities = self.admin_authorities(&bad)?;
-        let log_targets = log_level::parse(&self.log.level).map_err(|reason| bad("log.level", &reason))?;
+        let node_name = self.node_name(&error_for)?;
+        let cost = self.password.parse(&error_for)?;
+        self.check_listeners(&error_for)?;
+        self.check_tls(&error_for)?;
+        let sites = self.sites(&error_for)?;
+        let trusted_proxies = self.trusted_proxies(&error_for)?;
+        self.check_verify_authorities(&error_for)?;
+        let admin_authorities = self.admin_authorities(&error_for)?;
+        let log_targets = log_level::parse(&self.log.level).map_err(|reason| error_for("log.level", &reason))?;
         let http = &self.http;
         let Keys { dir, activate_after, rotate_every } = &self.keys;
         let certificate = self.tls.source(|| match sites.origins() {
@@ -69,7 +73,7 @@ impl Config {
             admin_authorities,
             trusted_proxies,
             hides_clients: self.hides_clients(),
-            trusts_everybody: self.trusts_everybody(),
+            overly_broad_proxies: self.overly_broad_proxies(),
             max_body_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout.0,
             max_connections: http.max_connections as usize,
@@ -78,13 +82,13 @@ impl Config {
             shutdown_timeout: http.shutdown_timeout.0,
             certificate,
             min_tls_version: self.tls.min_version,
-            pages: self.pages.parse(&bad)?,
+            pages: self.pages.parse(&error_for)?,
             key_directory: dir.clone(),
             activate_after: activate_after.0,
             rotate_every: Some(rotate_every.0).filter(|every| !every.is_zero()),
             node_name,
             lifetimes,
-            copy_detection: self.session.copy_detection_memory(&bad)?,
+            copy_detection: self.session.copy_detection_memory(&error_for)?,
             freshness: self.revocation.freshness(),
             cost,
             password_threads: self.password.thread_count(),
@@ -98,7 +102,8 @@ impl Config {
         })
     }
 
-    fn check_bounds(&self, bad: Bad<'_>) -> Result<(), ConfigError> {
+    /// Checks the minimum and maximum of durations and numbers.
+    fn check_bounds(&self, error_for: ErrorFor<'_>) -> Result<(), ConfigError> {
         for (name, span) in [
             ("keys.activate_after", self.keys.activate_after),
             ("throttle.network_interval", self.throttle.network_interval),
@@ -109,7 +114,7 @@ impl Config {
             ("revocation.max_staleness", self.revocation.max_staleness),
         ] {
             if span.0 > MAX_LIFETIME {
-                return Err(bad(name, TOO_LONG));
+                return Err(error_for(name, TOO_LONG));
             }
         }
         for (name, span) in [
@@ -124,17 +129,17 @@ impl Config {
             ("http.body_timeout", self.http.body_timeout),
         ] {
             if span.0 < Duration::from_secs(1) {
-                return Err(bad(name, "it must be at least 1s"));
+                return Err(error_for(name, "it must be at least 1s"));
             }
         }
-        for (name, number, least) in [
+        for (name, number, minimum) in [
             ("http.max_connections", self.http.max_connections, 1),
             ("postgres.max_connections", self.postgres.max_connections, 1),
             ("http.max_body_bytes", self.http.max_body_bytes, 2048),
             ("password.queue", self.password.queue, 1),
         ] {
-            if number < least {
-                return Err(bad(name, &format!("it must be at least {least}")));
+            if number < minimum {
+                return Err(error_for(name, &format!("it must be at least {minimum}")));
             }
         }
         for (name, span) in [
@@ -142,29 +147,29 @@ impl Config {
             ("postgres.connect_timeout", self.postgres.connect_timeout),
         ] {
             if span.0 >= COMMITTED_WITHIN {
-                return Err(bad(name, "it must be less than 5s, after which a commit does not count"));
+                return Err(error_for(name, "it must be less than 5s, the time limit of a commit"));
             }
         }
         Ok(())
     }
 
-    /// Returns the name of this server in its reports: the setting, or the printable part of the host's name.
-    fn node_name(&self, bad: Bad<'_>) -> Result<String, ConfigError> {
+    /// Returns the name of this server in its node reports: the setting, or the visible ASCII characters of the host's name.
+    fn node_name(&self, error_for: ErrorFor<'_>) -> Result<String, ConfigError> {
         let name = &self.node.name;
-        if name.len() > MAX_NODE_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let reason = "it must be at most 64 visible ASCII characters; empty for the host's name";
-            return Err(bad("node.name", reason));
+        if name.len() > MAX_NODE_NAME_CHARS || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let reason = "it must be at most 64 visible ASCII characters, or empty to use the name of the host";
+            return Err(error_for("node.name", reason));
         }
         if !name.is_empty() {
             return Ok(name.clone());
         }
         let host = rustix::system::uname();
-        Ok(host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME).collect())
+        Ok(host.nodename().to_string_lossy().chars().filter(char::is_ascii_graphic).take(MAX_NODE_NAME_CHARS).collect())
     }
 }
 
 impl Session {
-    fn parse(&self, bad: Bad<'_>) -> Result<Lifetimes, ConfigError> {
+    fn parse(&self, error_for: ErrorFor<'_>) -> Result<Lifetimes, ConfigError> {
         let ordinary = Lifetime::new(self.idle.0, self.absolute.0);
         let remembered = Lifetime::new(self.remembered_idle.0, self.remembered_absolute.0);
         for (name, absolute, lifetime) in [
@@ -172,39 +177,41 @@ impl Session {
             ("session.remembered_idle", "session.remembered_absolute", remembered),
         ] {
             match lifetime {
-                Err(BadLifetime::IdleTooShort) => return Err(bad(name, "it must be at least 10s")),
-                Err(BadLifetime::IdleOverAbsolute) => return Err(bad(name, &format!("it is longer than {absolute}"))),
+                Err(BadLifetime::IdleTooShort) => return Err(error_for(name, "it must be at least 10s")),
+                Err(BadLifetime::IdleOverAbsolute) => {
+                    return Err(error_for(name, &format!("it is longer than {absolute}")));
+                }
                 Err(BadLifetime::AbsoluteTooLong) | Ok(_) => {}
             }
         }
         Ok(Lifetimes {
-            ordinary: ordinary.map_err(|_| bad("session.absolute", TOO_LONG))?,
-            remembered: remembered.map_err(|_| bad("session.remembered_absolute", TOO_LONG))?,
+            ordinary: ordinary.map_err(|_| error_for("session.absolute", TOO_LONG))?,
+            remembered: remembered.map_err(|_| error_for("session.remembered_absolute", TOO_LONG))?,
         })
     }
 
-    /// Returns the memory for copy detection, if it is on.
-    fn copy_detection_memory(&self, bad: Bad<'_>) -> Result<Option<usize>, ConfigError> {
+    /// Returns the memory for copy detection in bytes, or `None` if copy detection is off.
+    fn copy_detection_memory(&self, error_for: ErrorFor<'_>) -> Result<Option<usize>, ConfigError> {
         let bytes = self.copy_detection_memory.0;
         if !(MIN_COPY_DETECTION_MEMORY..=MAX_COPY_DETECTION_MEMORY).contains(&bytes) {
-            return Err(bad("session.copy_detection_memory", "it must be from 1MiB to 64GiB"));
+            return Err(error_for("session.copy_detection_memory", "it must be from 1MiB to 64GiB"));
         }
-        let bytes = usize::try_from(bytes).map_err(|_| bad("session.copy_detection_memory", "it is too much here"))?;
+        let bytes = usize::try_from(bytes)
+            .map_err(|_| error_for("session.copy_detection_memory", "it is more than this machine can address"))?;
         Ok(self.copy_detection.then_some(bytes))
     }
 }
 
 impl PasswordCost {
-    fn parse(&self, bad: Bad<'_>) -> Result<Cost, ConfigError> {
+    fn parse(&self, error_for: ErrorFor<'_>) -> Result<Cost, ConfigError> {
         let cost = self.cost();
         if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
-            let reason =
-                "Argon2id's cost must be at least 7168 KiB, at most 262144 KiB, and bearable in passes and lanes";
-            return Err(bad("password.memory_kib", reason));
+            let reason = "the memory must be from 7168 to 262144 KiB, passes at least 1, lanes from 1 to 16, and memory multiplied by passes at most 2097152";
+            return Err(error_for("password.memory_kib", reason));
         }
         if u64::from(self.threads.max(1)) * u64::from(self.memory_kib) > u64::from(self.memory_budget_kib) {
-            let reason = "it must be enough for password.memory_kib in each of password.threads";
-            return Err(bad("password.memory_budget_kib", reason));
+            let reason = "it must be at least password.memory_kib multiplied by password.threads";
+            return Err(error_for("password.memory_budget_kib", reason));
         }
         Ok(cost)
     }
@@ -234,6 +241,7 @@ impl Throttle {
     }
 }
 
+/// Returns the host without the brackets of an IPv6 address.
 fn without_brackets(host: &str) -> String {
     host.trim_matches(['[', ']']).to_owned()
 }

@@ -1,5 +1,5 @@
-//! A configuration that was read while the server runs, held against the one in force: what of it takes effect at once, and what
-//! waits for the next start.
+//! Compares a configuration that was read while the server runs with the configuration in force: which changes take
+//! effect immediately, and which need a restart.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use toml::{Table, Value};
 
 use super::Config;
 use super::error::ConfigError;
-use super::layers::{Layers, build, leaves};
+use super::layers::{Layers, build_config, flatten};
 use super::settings::Settings;
 
-/// What takes effect at once: settings, or whole groups of them. Everything else is given to parts that are made once, or, as
-/// the lifetimes of sessions, is on record in the store before it counts.
+/// Settings whose changes take effect without a restart. The other settings configure parts that are created once at
+/// the start. The lifetimes of sessions also need a restart: they must be recorded in the store before they take effect.
 pub(crate) const AT_ONCE: [&str; 17] = [
     "http.admin_authorities",
     "http.body_timeout",
@@ -31,44 +31,50 @@ pub(crate) const AT_ONCE: [&str; 17] = [
     "session.copy_detection",
     "session.copy_detection_memory",
 ];
+/// Prefix of more settings whose changes take effect without a restart.
 pub(crate) const GROUP_AT_ONCE: &str = "throttle.";
 
-/// Every setting's value by dotted name, in one spelling.
+/// The values of all settings by dotted name. Equal values have the same form: `30m` and `1800s` are equal.
 pub(crate) type Values = BTreeMap<String, Value>;
 
-/// A new configuration as far as it takes effect at once.
+/// The difference between two configurations, and the configuration with those changes that need no restart.
 pub(crate) struct Change {
+    /// Configuration with the changes that take effect immediately.
     pub(crate) config: Config,
+    /// Parsed form of `config`.
     pub(crate) settings: Settings,
-    /// The settings that differ from those in force until now.
+    /// Names of the changed settings that take effect immediately.
     pub(crate) applied: Vec<String>,
-    /// Those that do, and wait for the next start.
-    pub(crate) waiting: Vec<String>,
+    /// Names of the changed settings that need a restart.
+    pub(crate) needs_restart: Vec<String>,
 }
 
 impl Config {
-    /// Every setting's value.
+    /// Returns the values of all settings.
     pub(crate) fn values(&self) -> Values {
-        let table = Table::try_from(self).expect("settings are plain tables of plain values");
-        leaves(table).into_iter().collect()
+        let table = Table::try_from(self).expect("a configuration can be represented in TOML");
+        flatten(table).into_iter().collect()
     }
 
-    /// Returns what of `new` can take the place of this one, which is in force. Both together must keep the rules that each keeps.
-    pub(crate) fn changed_to(&self, new: &Config, layers: &Layers) -> Result<Change, ConfigError> {
-        let (mut values, new) = (self.values(), new.values());
-        let (applied, waiting): (Vec<_>, Vec<_>) = new
+    /// Returns the change from this configuration, which is in force, to `new`. The result must pass all checks: it has
+    /// the settings of `new` that take effect immediately, and otherwise the settings of this configuration.
+    pub(crate) fn change_to(&self, new: &Config, layers: &Layers) -> Result<Change, ConfigError> {
+        let mut values = self.values();
+        let new_values = new.values();
+        let (applied, needs_restart): (Vec<_>, Vec<_>) = new_values
             .iter()
             .filter(|(name, value)| values[*name] != **value)
-            .partition(|(name, _)| takes_effect_at_once(name));
+            .partition(|(name, _)| takes_effect_immediately(name));
         values.extend(applied.iter().map(|(name, value)| ((*name).clone(), (*value).clone())));
-        let config = build(values.iter()).expect("each value is that of a configuration that was read");
+        let config = build_config(values.iter()).expect("each value is from a valid configuration");
         let settings = config.parse(layers)?;
         let names = |settings: Vec<(&String, &Value)>| settings.into_iter().map(|(name, _)| name.clone()).collect();
-        Ok(Change { config, settings, applied: names(applied), waiting: names(waiting) })
+        Ok(Change { config, settings, applied: names(applied), needs_restart: names(needs_restart) })
     }
 }
 
-fn takes_effect_at_once(setting: &str) -> bool {
+/// Returns whether a change of this setting takes effect without a restart.
+fn takes_effect_immediately(setting: &str) -> bool {
     setting.starts_with(GROUP_AT_ONCE) || AT_ONCE.contains(&setting)
 }
 
@@ -88,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_takes_effect_at_once_is_one() {
+    fn every_listed_setting_exists() {
         let values = Config::default().values();
         assert!(AT_ONCE.iter().all(|setting| values.contains_key(*setting)));
         assert!(values.keys().any(|setting| setting.starts_with(GROUP_AT_ONCE)));
@@ -104,21 +110,22 @@ mod tests {
             ("throttle.network_burst", "7"),
             ("log.level", "debug"),
         ]);
-        let Change { config, applied, waiting, .. } = old.changed_to(&new, &layers).expect("fits");
+        let Change { config, applied, needs_restart, .. } = old.change_to(&new, &layers).expect("the change is valid");
         assert_eq!(
-            (applied, waiting),
+            (applied, needs_restart),
             (vec!["log.level".to_owned(), "throttle.network_burst".to_owned()], vec!["session.absolute".to_owned()])
         );
         assert_eq!((config.throttle.network_burst, config.log.level.as_str()), (7, "debug"));
-        assert_eq!(config.session.absolute, old.session.absolute, "not before the next start");
+        assert_eq!(config.session.absolute, old.session.absolute, "this change needs a restart");
     }
 
     #[test]
-    fn refuses_what_does_not_fit_the_settings_that_wait() {
+    fn refuses_a_change_that_contradicts_the_settings_in_force() {
         let (_, old) = read(&[("http.listen", "0.0.0.0:1"), ("http.public_origins", "https://a.example")]);
         let (layers, new) = read(&[]);
-        assert!(new.parse(&layers).is_ok(), "a good one by itself");
-        let error = old.changed_to(&new, &layers).err().expect("listens beyond loopback until the next start");
+        assert!(new.parse(&layers).is_ok(), "the new configuration is valid");
+        let error =
+            old.change_to(&new, &layers).err().expect("the server listens on all addresses until the next start");
         assert!(error.to_string().contains("http.public_origins"), "{error}");
     }
 }

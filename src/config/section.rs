@@ -1,7 +1,7 @@
-//! Declares the sections of the configuration, so that the comment of a setting is also its documentation.
+//! The macro that declares a section of the configuration. It makes the comment of a setting available as its documentation.
 
-/// Declares a section. Its comment is kept as `ABOUT`, and the comments of its fields as `MEANINGS`. The fields are public in the
-/// crate.
+/// Declares a section as a struct with fields that are public in the crate. The comment of the struct is also in the
+/// constant `ABOUT`, and the comments of the fields in `MEANINGS`.
 macro_rules! section {
     ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $line:literal])* $field:ident: $kind:ty,)* }) => {
         $(#[doc = $about])*
@@ -14,7 +14,7 @@ macro_rules! section {
         impl $name {
             /// The lines of the section's comment.
             const ABOUT: &[&str] = &[$($about),*];
-            /// Each field with the lines of its comment.
+            /// The names of the fields, each with the lines of its comment.
             const MEANINGS: &[(&str, &[&str])] = &[$((stringify!($field), &[$($line),*])),*];
         }
     };

@@ -1,5 +1,7 @@
-//! The settings in the types of the parts that use them. [`Config::parse`](super::Config::parse) makes them, and nothing else does,
-//! so they are well-formed, keep the rules of safety and do not contradict each other.
+//! The parsed settings, in the types of the code that uses them.
+//!
+//! Only [`Config::parse`](super::Config::parse) creates them. So they are within their bounds, safe, and do not
+//! contradict each other.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,11 +27,11 @@ use crate::web::hosts::Hosts;
 use crate::web::origin::{LOOPBACK, Origin};
 use crate::web::sites::Sites;
 
-/// Every setting, parsed. It holds the store's password and does not print.
+/// All parsed settings. They contain the password of the store, so this type has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) store: StoreUrl,
-    /// The store's address without its password.
+    /// Address of the store without the password.
     pub(crate) store_name: String,
     pub(crate) store_limits: store::Limits,
     pub(crate) listen: Listen,
@@ -39,27 +41,28 @@ pub(crate) struct Settings {
     pub(super) verify_authorities: Vec<String>,
     pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Whether a proxy must terminate TLS, but no proxy is trusted.
     pub(super) hides_clients: bool,
-    /// Entries of `http.trusted_proxies` that trust everybody.
-    pub(super) trusts_everybody: Vec<String>,
+    /// Entries of `http.trusted_proxies` that contain a large part of all addresses.
+    pub(super) overly_broad_proxies: Vec<String>,
     pub(crate) max_body_bytes: u32,
     pub(crate) body_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) idle_timeout: Duration,
     pub(crate) shutdown_delay: Duration,
     pub(crate) shutdown_timeout: Duration,
-    /// Source of the certificate; `None` without TLS.
+    /// Source of the certificate, or `None` without TLS.
     pub(crate) certificate: Option<Source>,
     pub(crate) min_tls_version: TlsVersion,
     pub(crate) pages: PageSettings,
     pub(crate) key_directory: PathBuf,
     pub(crate) activate_after: Duration,
-    /// `None` if keys are not rotated by schedule.
+    /// Interval of the scheduled rotation of keys, or `None` if it is off.
     pub(crate) rotate_every: Option<Duration>,
-    /// Name of this server in its reports.
+    /// Name of this server in its node reports.
     pub(crate) node_name: String,
     pub(crate) lifetimes: Lifetimes,
-    /// Memory for copy detection, in bytes; `None` if it is off.
+    /// Memory for copy detection in bytes, or `None` if copy detection is off.
     pub(crate) copy_detection: Option<usize>,
     pub(crate) freshness: Freshness,
     pub(crate) cost: Cost,
@@ -74,7 +77,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the hosts to serve, given the port that is really listened on, if there is one.
+    /// Returns the hosts that the public listener serves. `port` is its actual port, or `None` for a Unix socket.
     pub(crate) fn hosts(&self, port: Option<u16>) -> Hosts {
         let is_secure = self.certificate.is_some();
         let origins = match self.sites.origins() {
@@ -85,21 +88,22 @@ impl Settings {
         if verify_authorities.is_empty() {
             let at_port = |host: &str| port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
             verify_authorities.extend(LOOPBACK.map(at_port));
-            let own = self.listen.ip().zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
-            verify_authorities.extend(own);
+            let listen_authority = self.listen.ip().zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
+            verify_authorities.extend(listen_authority);
         }
         Hosts::new(origins, self.sites.domain().cloned(), verify_authorities)
     }
 
-    /// Returns the kinds of session, by the setting of their idle time, in which copies should be looked for and are not.
+    /// Returns the types of sessions (ordinary, remembered) for which copy detection is turned on, but is not possible
+    /// with their lifetimes. Each has the name of the setting of its idle timeout.
     pub(crate) fn without_copy_detection(&self) -> impl Iterator<Item = (&'static str, Lifetime)> {
         let Lifetimes { ordinary, remembered } = self.lifetimes;
-        let kinds = [("session.idle", ordinary), ("session.remembered_idle", remembered)];
+        let session_types = [("session.idle", ordinary), ("session.remembered_idle", remembered)];
         let is_on = self.copy_detection.is_some();
-        kinds.into_iter().filter(move |(_, lifetime)| is_on && !copy_detection::is_possible(*lifetime))
+        session_types.into_iter().filter(move |(_, lifetime)| is_on && !copy_detection::is_possible(*lifetime))
     }
 
-    /// Logs a warning of each danger that the settings allow.
+    /// Logs a warning for each dangerous setting.
     pub(crate) fn warn_of_dangers(&self) {
         if self.sites.plain_http() {
             tracing::warn!(
@@ -108,13 +112,13 @@ impl Settings {
         }
         if self.hides_clients {
             tracing::warn!(
-                "no proxy is trusted (http.trusted_proxies), so all visitors behind one count as one client: a stranger's failed sign-ins may stop everybody's. Sessions are renewed late"
+                "no proxy is trusted (http.trusted_proxies), so all users behind a proxy count as one client: the failed logins of one can block the logins of all. Sessions are renewed late"
             );
         }
-        for network in &self.trusts_everybody {
+        for network in &self.overly_broad_proxies {
             tracing::warn!(
                 network,
-                "http.trusted_proxies trusts everybody: any client can claim to be another client, and to ask for another host or path; name the addresses of the proxies only"
+                "http.trusted_proxies has a network that is too large: any client can forge its address, and the host and path of its request; list only the addresses of the proxies"
             );
         }
         for (setting, lifetime) in self.without_copy_detection() {

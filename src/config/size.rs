@@ -1,4 +1,4 @@
-//! Amounts of memory as settings write them.
+//! The type of settings that are amounts of memory, such as `64MiB`.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// Units with their sizes in bytes, the largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl Serialize for Size {
@@ -16,7 +17,7 @@ impl Serialize for Size {
     }
 }
 
-/// In the largest unit that is exact, so that it reads back as it was written.
+/// Uses the largest unit that represents the size exactly. So a size that was written in this way is printed unchanged.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS.into_iter().find(|(_, bytes)| self.0 > 0 && self.0.is_multiple_of(*bytes));
@@ -32,7 +33,7 @@ impl<'de> Deserialize<'de> for Size {
             let (number, bytes) =
                 UNITS.into_iter().find_map(|(name, bytes)| Some((text.strip_suffix(name)?, bytes)))?;
             let number = number.trim_end();
-            // `parse` accepts a sign.
+            // `parse` would accept a sign.
             let is_plain = number.starts_with(|first: char| first.is_ascii_digit());
             is_plain.then(|| number.parse::<u64>().ok()?.checked_mul(bytes)).flatten().map(Self)
         };
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_reads_back_as_it_was_written() {
+    fn a_size_is_printed_as_it_was_written() {
         for (text, bytes) in [("64MiB", 64 << 20), ("1GiB", 1 << 30), ("1025MiB", 1025 << 20), ("3KiB", 3 << 10)] {
             let size = read(text).expect(text);
             assert_eq!((size, size.to_string().as_str()), (Size(bytes), text));
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_has_no_unit_or_no_number() {
+    fn refuses_a_size_without_a_unit_or_a_valid_number() {
         for text in ["", "64", "MiB", "64MB", "64mib", "-1MiB", "1.5GiB", "+1MiB", "18446744073709551615KiB"] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Durations as settings write them.
+//! The type of settings that are durations, such as `30m`.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ impl Serialize for Span {
     }
 }
 
-/// In the largest unit that is exact, so that it reads back as it was written.
+/// Uses the largest unit that represents the duration exactly. So a duration that was written in this way is printed unchanged.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();

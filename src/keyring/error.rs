@@ -1,4 +1,6 @@
-//! Errors of loading a key ring.
+//! Errors from loading a key ring.
+//!
+//! Invariant: an error never contains text of a key file, because that may be the secret.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +8,7 @@ use std::path::PathBuf;
 use crate::access_denied::shell_path;
 use crate::id::Kid;
 
-/// Maximum length of a key file. It is about 250 bytes; this leaves room for comments.
+/// Maximum length of a key file. A generated key file has about 250 bytes; the rest is for comments.
 pub(crate) const MAX_FILE_BYTES: u64 = 4096;
 
 /// Reason why a key ring cannot be used.
@@ -15,124 +17,124 @@ pub enum RingError {
     /// The directory cannot be read.
     #[error("cannot read the key directory {}: {source}", directory.display())]
     Directory {
-        /// The directory.
+        /// Key directory.
         directory: PathBuf,
-        /// The reason.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Others can put keys into the directory.
+    /// The group or others can add keys to the directory.
     #[error(
         "the key directory {} has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
         directory.display(), shell_path(directory)
     )]
     OpenDirectory {
-        /// The directory.
+        /// Key directory.
         directory: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the directory.
         mode: u32,
     },
-    /// The directory holds no key.
+    /// The directory contains no key file.
     #[error("there is no key in {}", directory.display())]
     Empty {
-        /// The directory.
+        /// Key directory.
         directory: PathBuf,
     },
-    /// A key file is refused, and with it the ring.
+    /// A key file is refused, and so the whole ring is refused.
     #[error("key file {}: {reason}", path.display())]
     KeyFile {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// The reason.
+        /// Reason for the refusal.
         reason: KeyFileError,
     },
 }
 
-/// Reason why a key file is refused. The text of the file is never repeated.
+/// Reason why a key file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A directory, a pipe or a device.
+    /// The path is a directory, a pipe or a device.
     #[error("not a regular file")]
     NotAFile,
-    /// Its mode lets others read or change it.
+    /// The mode of the file allows others to read it, or the group or others to change it.
     #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", shell_path(path))]
     TooOpen {
-        /// The permission bits.
+        /// Permission bits of the file.
         mode: u32,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Its owner is neither the directory's owner, nor this process's user, nor root.
+    /// The owner of the file is neither the owner of the directory, nor the user of this process, nor root.
     #[error(
         "it belongs to the user with the id {uid}, who could change the key; if the key is yours, give it to the directory's owner: \
          chown {trusted} {}",
         shell_path(path)
     )]
     StrangeOwner {
-        /// The owner.
+        /// User id of the owner of the file.
         uid: u32,
-        /// The directory's owner.
+        /// User id of the owner of the directory.
         trusted: u32,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A link to a file that others could replace.
+    /// The path is a link to a file that the group or others could replace.
     #[error(
         "it is a link into {}, which has mode {mode:04o}, so others could replace the key; run: chmod go-w {}",
         directory.display(), shell_path(directory)
     )]
     OpenDirectory {
-        /// The directory that holds the file.
+        /// Directory that contains the file.
         directory: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the directory.
         mode: u32,
     },
-    /// A link to a file that the owner of its directory could replace.
+    /// The path is a link to a file in the directory of an untrusted owner, who could replace the file.
     #[error(
         "it is a link into {}, which belongs to the user with the id {uid}, who could replace the key; \
          if it is meant to hold keys, give it to the key directory's owner: chown {trusted} {}",
         directory.display(), shell_path(directory)
     )]
     StrangeDirectory {
-        /// The directory that holds the file.
+        /// Directory that contains the file.
         directory: PathBuf,
-        /// Its owner.
+        /// User id of the owner of that directory.
         uid: u32,
-        /// The owner of the key directory.
+        /// User id of the owner of the key directory.
         trusted: u32,
     },
-    /// Longer than `MAX_FILE_BYTES`.
+    /// The file is longer than `MAX_FILE_BYTES`.
     #[error("longer than {MAX_FILE_BYTES} bytes")]
     TooLong,
-    /// Not TOML, or not these fields.
+    /// The file is not TOML, or has other fields than a key file.
     #[error("line {line}: {message}")]
     Syntax {
-        /// Line number, from 1.
+        /// Line number, starting at 1.
         line: usize,
-        /// The message of the parser.
+        /// Message of the TOML parser, without quotations from the file.
         message: String,
     },
-    /// It is not UTF-8.
+    /// The file is not UTF-8.
     #[error("not UTF-8")]
     NotText,
     /// `max_lifetime_secs` is 0.
-    #[error("max_lifetime_secs is 0, so every session would be over at once; it must be at least 1")]
+    #[error("max_lifetime_secs is 0, so every session would expire immediately; it must be at least 1")]
     NoLifetime,
-    /// A date without time or offset.
+    /// A date has no time or no offset, or is outside the supported range.
     #[error("{field} is not a date with time and offset, such as 2026-11-23T22:00:00Z")]
     NotAnInstant {
-        /// The field.
+        /// Name of the field.
         field: &'static str,
     },
     /// The secret does not decode to 32 bytes.
     #[error("secret is not 32 bytes in base64url without padding (43 characters)")]
     SecretLength,
-    /// Its name is not the id of its key: it was copied, renamed or changed.
+    /// The file name is not the id of the key: the file was copied, renamed or changed.
     #[error("its secret belongs to {expected}.key: the file is a copy, was renamed, or its secret was changed")]
     WrongName {
-        /// The id of the key in the file.
+        /// Id of the key in the file.
         expected: Kid,
     },
 }

@@ -1,16 +1,21 @@
-//! One file a key: `<kid>.key`, TOML, mode 0600, written whole or not at all.
+//! Key files: each key is one file `<kid>.key` in TOML. A new file has mode 0600, or 0640 if the group can read all other keys.
 //!
 //! ```toml
 //! created_at = 2026-11-23T22:00:00Z
 //! activates_at = 2026-11-23T22:02:00Z   # absent: published, not scheduled
 //! revoked_at = 2026-11-24T08:00:00Z     # absent: not revoked
-//! max_lifetime_secs = 7776000           # no token sealed with this key lives longer
+//! max_lifetime_secs = 7776000           # maximum lifetime of a token that is sealed with this key
 //! secret = "43 characters: 32 bytes in base64url without padding"
 //! ```
 //!
-//! A file is accepted unless others can read it or the group can write it: a Kubernetes Secret is 0440 behind symbolic links. Its
-//! owner is the directory's, the process's or root (`permissions.rs`).
-//! Names that begin with a dot, and those that do not end in `.key`, are none of ours.
+//! Invariants:
+//!
+//! * A file is written atomically: a reader gets the old file or the new one, never a part.
+//! * A file is refused if others can read or write it, or if the group can write it. The group may read it: a file of a
+//!   Kubernetes Secret has mode 0440 and is reached through symbolic links.
+//! * The owner of a file is the owner of the directory, the user of the process, or root (`permissions.rs`).
+//!
+//! Files whose name begins with a dot or does not end in `.key` are ignored.
 
 #[cfg(test)]
 mod tests;
@@ -39,9 +44,9 @@ use crate::id::Kid;
 use crate::secret::Secret;
 
 const EXTENSION: &str = "key";
-/// Others read or write, group writes.
-const TOO_OPEN: u32 = 0o026;
-const GROUP_READS: u32 = 0o040;
+/// Mode bits that are refused: reading and writing by others, writing by the group.
+const REFUSED_MODE_BITS: u32 = 0o026;
+const GROUP_READ_BIT: u32 = 0o040;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,10 +66,10 @@ impl Drop for Fields {
     }
 }
 
-/// Reads a key from a file's text. The name is the caller's to check.
+/// Parses the text of a key file. The caller must compare the file name with the id of the key.
 ///
 /// # Errors
-/// [`KeyFileError`] says which rule the text breaks.
+/// [`KeyFileError`] for the first rule that the text breaks.
 pub fn parse(text: &str) -> Result<Key, KeyFileError> {
     let fields: Fields = toml::from_str(text).map_err(|error| KeyFileError::Syntax {
         line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
@@ -88,18 +93,19 @@ pub fn parse(text: &str) -> Result<Key, KeyFileError> {
     Ok(Key::new(secret, dates))
 }
 
-/// What the parser says, without what it quotes from the file: that may be the secret, put in a wrong place.
+/// Removes the quotations from the file from a message of the parser. A quotation may be the secret, if it was written in a
+/// wrong field.
 fn without_quotations(message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((found, expected)) => {
-            let what = found.split(['`', '"']).next().unwrap_or_default().trim_end();
-            format!("{what}, expected {expected}")
+            let problem = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("{problem}, expected {expected}")
         }
         None => message.lines().next().unwrap_or_default().to_owned(),
     }
 }
 
-/// The text of a key's file.
+/// Returns the text of the file for a key.
 pub fn render(key: &Key) -> Zeroizing<String> {
     let date = |instant: UnixTime| instant.to_string().parse::<Datetime>().expect("an instant prints as RFC 3339");
     let fields = Fields {
@@ -110,19 +116,22 @@ pub fn render(key: &Key) -> Zeroizing<String> {
         secret: URL_SAFE_NO_PAD.encode(key.secret.expose()),
     };
     let body = Zeroizing::new(toml::to_string(&fields).expect("five plain fields are always valid TOML"));
-    Zeroizing::new(format!("# A sealjar key. Whoever can read this file can make sessions for anybody.\n{}", *body))
+    Zeroizing::new(format!(
+        "# A sealjar key. Anyone who can read this file can create sessions for any user.\n{}",
+        *body
+    ))
 }
 
-/// Reads every key file of a directory; all of them or none.
+/// Reads every key file of a directory. An error in one file fails the whole read.
 pub(super) fn read_all(directory: &Path) -> Result<Vec<Key>, RingError> {
     let files = read_each(directory)?.into_iter();
     files.map(|(path, key)| key.map_err(|reason| RingError::KeyFile { path, reason })).collect()
 }
 
-/// A key file's path, and what came of reading it.
+/// Path of a key file, and the result of reading it.
 pub(crate) type KeyFile = (PathBuf, Result<Key, KeyFileError>);
 
-/// Every key file of a directory.
+/// Reads every key file of a directory. Each file has its own result.
 ///
 /// # Errors
 /// [`RingError::Directory`] if the directory cannot be read.
@@ -136,20 +145,20 @@ pub(crate) fn read_each(directory: &Path) -> Result<Vec<KeyFile>, RingError> {
     Ok(paths.map(|path| (path.clone(), read_explained(&path, owners))).collect())
 }
 
-/// The paths of a directory's key files.
+/// Returns the paths of the key files in a directory.
 fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
+        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == EXTENSION) {
             paths.push(path);
         }
     }
     Ok(paths)
 }
 
-/// Reads a key file. If it may not be read, the error says whose it is.
+/// Reads a key file. If the access is denied, the error contains the owner and the mode of the file.
 fn read_explained(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
     read(path, owners).map_err(|error| match error {
         KeyFileError::Io(error) => KeyFileError::Io(access_denied::explain(path, Access::READ_OK, error)),
@@ -162,7 +171,7 @@ fn read(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
     owners.check(path, file.metadata())?;
     let mode = file.metadata().permissions().mode() & 0o777;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if mode & TOO_OPEN != 0 {
+    if mode & REFUSED_MODE_BITS != 0 {
         return Err(KeyFileError::TooOpen { mode, path: path.to_owned() });
     }
     let text = file.read()?;
@@ -184,10 +193,10 @@ impl From<ReadError> for KeyFileError {
     }
 }
 
-/// Writes a key's file durably: a reader sees the old one or the new one, never a part. Nothing is changed if it fails, unless it
-/// was the last flush that failed.
+/// Writes the file of a key atomically and durably. After an error, the old file is unchanged, unless only the last `sync_all`
+/// failed.
 pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()> {
-    // `tempfile_in` would put this path, which may be below /proc/self/fd, into the error.
+    // With `tempfile_in`, the error would contain this path, which may be below /proc/self/fd.
     let open = |path: &Path| File::options().write(true).create_new(true).mode(0o600).open(path);
     let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").make_in(directory, open)?;
     owner.give(file.as_file())?;
@@ -199,14 +208,14 @@ pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()>
     File::open(directory)?.sync_all()
 }
 
-/// Whether the group reads every key that is there, as where root writes the keys and the server's group reads them.
+/// Whether the group can read every existing key file. This is so if root writes the keys and the group of the server reads them.
 fn is_read_by_group(directory: &Path) -> io::Result<bool> {
     let modes: io::Result<Vec<_>> = paths(directory)?.iter().map(|path| Ok(fs::metadata(path)?.mode())).collect();
     let modes = modes?;
-    Ok(!modes.is_empty() && modes.iter().all(|mode| mode & GROUP_READS != 0))
+    Ok(!modes.is_empty() && modes.iter().all(|mode| mode & GROUP_READ_BIT != 0))
 }
 
-/// Removes a key's file.
+/// Removes the file of a key.
 pub(super) fn remove(directory: &Path, kid: Kid) -> io::Result<()> {
     fs::remove_file(directory.join(file_name(kid)))?;
     File::open(directory)?.sync_all()

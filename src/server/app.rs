@@ -1,4 +1,4 @@
-//! Makes the [`App`] of the settings, and makes another when they change.
+//! Builds the [`App`] (the state that all requests share) from the settings, and builds a new one after a reload.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::sync::key_directory::KeyDirectory;
 use crate::sync::lag::Lag;
 use crate::web::changes::Changes;
 
-/// Parts of the app that are open before it.
+/// Parts of the app that exist before it.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) ring: KeyRing,
@@ -43,10 +43,10 @@ pub(crate) struct Parts {
     pub(crate) hardening: Hardening,
 }
 
-/// Makes the app, and starts the threads that check passwords.
+/// Builds the app, and starts the threads that check passwords.
 ///
 /// # Errors
-/// Those of the system when it starts no thread.
+/// The error of the system if a thread cannot be started.
 pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
     let Parts { clock, ring, list, lag, store, committer, connections, tls, pages, port, hardening } = parts;
     let now = clock.now();
@@ -92,8 +92,9 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
     })
 }
 
-/// Returns the same app under other settings, as far as they take effect at once. Every field is named, so that none that comes of
-/// a setting is forgotten.
+/// Returns a copy of the app with those new settings that take effect without a restart. It shares all state with the
+/// old app. Every field is written out, instead of `..app`, so that a field that depends on a setting cannot be
+/// forgotten.
 pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
     let hosts = settings.hosts(port);
     App {

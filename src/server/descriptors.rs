@@ -1,12 +1,15 @@
-//! File descriptors, of which each connection takes one.
+//! The limit of open files (`RLIMIT_NOFILE`, see
+//! [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)). Each connection uses one file descriptor.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For everything else: the database, key files, the runtime, the sockets that listen, one connection each that waits for room.
-const SPARE: u64 = 64;
+/// Number of file descriptors for other uses: the database, key files, the runtime, the listening sockets, and for each
+/// listener one accepted connection that waits for the connection limit.
+const RESERVED_FILES: u64 = 64;
 
-/// Raises the limit as far as it goes, and returns how many of the wanted connections each of the two listeners may have.
-pub(super) fn connections(wanted: usize) -> usize {
+/// Raises the limit of open files to its maximum. Returns the maximum number of connections of each of the two
+/// listeners: `wanted`, or fewer if the limit is too low.
+pub(super) fn raise_limit(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
@@ -21,9 +24,9 @@ pub(super) fn connections(wanted: usize) -> usize {
     wanted.min(fit)
 }
 
-/// How many connections fit each listener.
+/// Returns the number of connections that each listener can have with this limit of open files. `None` means no limit.
 pub(crate) fn fitting(open_files: Option<u64>) -> usize {
-    let fit = |files: u64| usize::try_from(files.saturating_sub(SPARE) / 2).unwrap_or(usize::MAX).max(1);
+    let fit = |files: u64| usize::try_from(files.saturating_sub(RESERVED_FILES) / 2).unwrap_or(usize::MAX).max(1);
     open_files.map_or(usize::MAX, fit)
 }
 
@@ -32,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_listener_gets_half_of_what_the_rest_leaves() {
+    fn each_listener_gets_half_of_the_files_for_connections() {
         let cases = [(None, usize::MAX), (Some(20_064), 10_000), (Some(1024), 480), (Some(64), 1), (Some(0), 1)];
         for (files, fit) in cases {
             assert_eq!(fitting(files), fit, "{files:?}");

@@ -1,4 +1,4 @@
-//! Errors of the server.
+//! Errors that stop the server.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::http::tls::error::TlsError;
 use crate::keyring::RingError;
 use crate::store::error::StoreError;
 
-/// Reason why the server did not start, or failed.
+/// Error for a server that did not start, or that lost logouts at its shutdown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     #[error(transparent)]
@@ -22,9 +22,9 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(
-        "the last sign-outs did not reach the store: these sessions live on elsewhere, and here after the next start"
+        "the last logouts did not reach the store: their sessions stay valid on other nodes, and on this node after its next start"
     )]
     NotFlushed,
-    #[error("the system refused: {0}")]
+    #[error("a system call failed: {0}")]
     System(#[from] io::Error),
 }

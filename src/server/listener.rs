@@ -1,4 +1,7 @@
-//! A listener: a socket that is made here or passed on by systemd, its tasks, and its graceful shutdown.
+//! A listener: its socket (bound here, or passed by systemd), its tasks, and its graceful shutdown.
+//!
+//! The server has two: the public listener and the admin listener. [`Listener::open`] binds the socket,
+//! [`Listener::start`] starts to serve, and [`RunningListener::stop`] shuts down.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,7 +16,7 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Acceptor, Socket};
+use super::acceptor::{Acceptor, Socket};
 use super::error::ServeError;
 use super::protocol::Protocol;
 use crate::config::listen::{Listen, UnixMode};
@@ -21,69 +24,77 @@ use crate::http::connections::Connections;
 use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 
-/// Maximum number of connections that wait to be accepted. Linux uses net.core.somaxconn if that is less.
-const QUEUE: i32 = 4096;
-/// Time for a connection that was accepted just before the shutdown to send its request. hyper takes it for idle, and would close
-/// it.
+/// Maximum number of connections that wait to be accepted. If `net.core.somaxconn` is lower, Linux uses that.
+const BACKLOG: i32 = 4096;
+/// Time between closing the socket and the graceful shutdown of the connections. A connection that was accepted just
+/// before can send its first request in this time. Without the delay, hyper would treat it as idle and close it.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The sockets that systemd passed on, by their names (sd_listen_fds(3)).
+/// The sockets that systemd passed to this process, with their names (see
+/// [sd_listen_fds(3)](https://man7.org/linux/man-pages/man3/sd_listen_fds.3.html)).
 pub(crate) struct Inherited {
     sockets: ListenFd,
     names: Vec<String>,
 }
 
 impl Inherited {
-    /// Takes the sockets out of the environment. Must be called once, before other threads exist, which may read the environment.
+    /// Takes the sockets from the environment, and removes the variables. Call it only once, and before other threads
+    /// are started: they could read the environment at the same time.
     pub(crate) fn from_env() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         Self { sockets: ListenFd::from_env(), names: names.split(':').map(str::to_owned).collect() }
     }
 
-    /// Logs the sockets that no listener uses: a client that connects there waits for ever.
-    pub(super) fn warn_of_others(&mut self) {
-        for place in 0..self.sockets.len() {
-            if let Ok(Some(_)) = self.sockets.take_raw_fd(place) {
-                let name = self.names.get(place).map_or("", String::as_str);
-                tracing::warn!(name, "systemd passed on a socket that no listener asks for, and nobody serves it");
+    /// Logs a warning for each socket that no listener uses. A client that connects to such a socket waits forever.
+    pub(super) fn warn_of_unused(&mut self) {
+        for index in 0..self.sockets.len() {
+            if let Ok(Some(_)) = self.sockets.take_raw_fd(index) {
+                let name = self.names.get(index).map_or("", String::as_str);
+                tracing::warn!(
+                    name,
+                    "systemd passed a socket that no listener uses; clients that connect to it get no response"
+                );
             }
         }
     }
 
-    fn take(&mut self, name: &str) -> io::Result<Bound> {
-        let named = |place: &usize| self.names.get(*place).is_some_and(|other| other == name);
-        let places: Vec<_> = (0..self.sockets.len()).filter(named).collect();
-        let [place] = places[..] else {
+    /// Takes the one socket with this name.
+    fn take(&mut self, name: &str) -> io::Result<BoundSocket> {
+        let has_name = |index: &usize| self.names.get(*index).is_some_and(|other| other == name);
+        let indexes: Vec<_> = (0..self.sockets.len()).filter(has_name).collect();
+        let [index] = indexes[..] else {
             let passed = if self.sockets.len() == 0 { "none" } else { &self.names.join(", ") };
             return Err(io::Error::other(format!(
-                "systemd must pass on one socket with FileDescriptorName={name}, not {}; passed on: {passed}",
-                places.len()
+                "systemd must pass one socket with FileDescriptorName={name}, not {}; passed sockets: {passed}",
+                indexes.len()
             )));
         };
-        if let Ok(Some(socket)) = self.sockets.take_tcp_listener(place) {
-            return Ok(Bound::Tcp(socket));
+        if let Ok(Some(socket)) = self.sockets.take_tcp_listener(index) {
+            return Ok(BoundSocket::Tcp(socket));
         }
-        let socket = self.sockets.take_unix_listener(place)?;
-        socket.map(Bound::Unix).ok_or_else(|| io::Error::other("it serves another listener already"))
+        let socket = self.sockets.take_unix_listener(index)?;
+        socket.map(BoundSocket::Unix).ok_or_else(|| io::Error::other("the other listener already uses this socket"))
     }
 }
 
 /// A bound socket that is not registered with Tokio yet.
-enum Bound {
+enum BoundSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 /// A listener that does not serve yet.
 pub(super) struct Listener {
-    socket: Bound,
-    /// The actual address: with the port that the system chose if the setting has port 0.
-    pub(super) place: Listen,
-    /// The file of a Unix socket that was made here, and its inode, which tells whether the file is still ours.
+    socket: BoundSocket,
+    /// Actual address. If the setting has port 0, it has the port that the system chose.
+    pub(super) address: Listen,
+    /// Path and inode of the file of a Unix socket that was bound here. The inode shows whether the file still belongs
+    /// to this process.
     file: Option<(PathBuf, u64)>,
 }
 
 impl Listener {
+    /// Binds the socket of a listener, or takes it from systemd. `setting` is the name of the setting, for errors.
     pub(super) fn open(
         setting: &'static str,
         listen: &Listen,
@@ -92,38 +103,38 @@ impl Listener {
     ) -> Result<Self, ServeError> {
         let mut open = || {
             let (socket, file) = match listen {
-                Listen::Address(address) => (Bound::Tcp(TcpListener::bind(address)?), None),
+                Listen::Address(address) => (BoundSocket::Tcp(TcpListener::bind(address)?), None),
                 Listen::Unix(path) => {
                     let (socket, file) = bind_unix(path, mode)?;
-                    (Bound::Unix(socket), Some(file))
+                    (BoundSocket::Unix(socket), Some(file))
                 }
                 Listen::Systemd(name) => (inherited.take(name)?, None),
             };
-            let place = match &socket {
-                Bound::Tcp(socket) => {
-                    // The longest queue that the system allows, for connections that arrive while others are evicted.
-                    SockRef::from(socket).listen(QUEUE)?;
+            let address = match &socket {
+                BoundSocket::Tcp(socket) => {
+                    // The longest backlog that the system allows, for connections that arrive while others are evicted.
+                    SockRef::from(socket).listen(BACKLOG)?;
                     socket.set_nonblocking(true)?;
-                    // Linux lets accepted connections inherit it; Salvo has no setting of its own.
+                    // On Linux, accepted connections inherit this option. Salvo has no setting for it.
                     SockRef::from(socket).set_tcp_nodelay(true)?;
                     Listen::Address(socket.local_addr()?)
                 }
-                Bound::Unix(socket) => {
+                BoundSocket::Unix(socket) => {
                     socket.set_nonblocking(true)?;
                     let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
-                    // The name that a socket made here was bound under is not the one that it has now.
+                    // A socket that was bound here was renamed, so only a socket of systemd has its current path.
                     let path = path.filter(|_| matches!(listen, Listen::Systemd(_)));
                     path.map_or_else(|| listen.clone(), Listen::Unix)
                 }
             };
-            Ok(Self { socket, place, file })
+            Ok(Self { socket, address, file })
         };
         open().map_err(|source| ServeError::Listen { setting, listen: listen.clone(), source })
     }
 
     /// Returns the port, or `None` for a Unix socket.
     pub(super) fn port(&self) -> Option<u16> {
-        match &self.place {
+        match &self.address {
             Listen::Address(address) => Some(address.port()),
             Listen::Unix(_) | Listen::Systemd(_) => None,
         }
@@ -135,84 +146,89 @@ impl Listener {
         connections: Arc<Connections>,
         tls: Option<Arc<Tls>>,
         routes: Routes,
-    ) -> io::Result<Running> {
+    ) -> io::Result<RunningListener> {
         let socket = match self.socket {
-            Bound::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
-            Bound::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
+            BoundSocket::Tcp(socket) => Socket::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            BoundSocket::Unix(socket) => Socket::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
         let acceptor = Acceptor::new(socket, connections.clone())?;
         let protocol = Arc::new(Protocol::new(Arc::new(routes), tls, acceptor.local_addr()));
         let tasks = TaskTracker::new();
-        let watched = connections.clone();
-        Ok(Running {
+        let watched_connections = connections.clone();
+        Ok(RunningListener {
             file: self.file,
-            accepting: tokio::spawn(acceptor.serve(protocol, tasks.clone())),
-            watching: tokio::spawn(async move { watched.watch().await }),
+            accept_task: tokio::spawn(acceptor.serve(protocol, tasks.clone())),
+            timeout_task: tokio::spawn(async move { watched_connections.watch().await }),
             connections,
             tasks,
         })
     }
 }
 
-/// Binds a Unix socket under a temporary name, and renames it when it has its permissions and listens. Replaces a socket that
-/// another server left behind, unless a process still listens there.
+/// Binds a Unix socket. Replaces the socket file of a process that has ended, but not a socket on which a process still
+/// listens. The socket is bound under a temporary name. It is renamed after its permissions are set and it listens, so
+/// that clients can connect only to a socket that is ready.
 fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
-    let new = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
-    let probe = new()?;
+    let new_socket = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
+    // A connection attempt shows whether a process listens on the path.
+    let probe = new_socket()?;
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?).map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound) => {}
         Err(io::ErrorKind::ConnectionRefused) if is_socket(path) => {}
         Err(io::ErrorKind::ConnectionRefused) => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
         }
-        // `WouldBlock`: its queue is full.
+        // `WouldBlock` means that a process listens, but its backlog is full.
         Ok(()) | Err(io::ErrorKind::WouldBlock) => {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there"));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server already listens on this socket"));
         }
         Err(kind) => return Err(kind.into()),
     }
-    let mut other_name = path.as_os_str().to_owned();
-    other_name.push(format!(".{}", std::process::id()));
-    let made = PathBuf::from(other_name);
-    let socket = new()?;
-    socket.bind(&SockAddr::unix(&made)?)?;
-    let ready = || {
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode.0))?;
-        socket.listen(QUEUE)?;
-        let number = std::fs::symlink_metadata(&made)?.ino();
-        std::fs::rename(&made, path).map(|()| number)
+    let mut temporary_name = path.as_os_str().to_owned();
+    temporary_name.push(format!(".{}", std::process::id()));
+    let temporary_path = PathBuf::from(temporary_name);
+    let socket = new_socket()?;
+    socket.bind(&SockAddr::unix(&temporary_path)?)?;
+    let prepare = || {
+        std::fs::set_permissions(&temporary_path, std::fs::Permissions::from_mode(mode.0))?;
+        socket.listen(BACKLOG)?;
+        let inode = std::fs::symlink_metadata(&temporary_path)?.ino();
+        std::fs::rename(&temporary_path, path).map(|()| inode)
     };
-    let number = ready().inspect_err(|_| drop(std::fs::remove_file(&made)))?;
-    Ok((socket.into(), (path.to_owned(), number)))
+    let inode = prepare().inspect_err(|_| drop(std::fs::remove_file(&temporary_path)))?;
+    Ok((socket.into(), (path.to_owned(), inode)))
 }
 
 fn is_socket(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// A listener that serves.
-pub(super) struct Running {
+/// A listener that serves requests.
+pub(super) struct RunningListener {
     file: Option<(PathBuf, u64)>,
-    accepting: JoinHandle<()>,
-    watching: JoinHandle<()>,
+    /// Task that accepts connections.
+    accept_task: JoinHandle<()>,
+    /// Task that closes connections after their timeouts.
+    timeout_task: JoinHandle<()>,
     connections: Arc<Connections>,
-    /// One task for each connection.
+    /// Tasks of the connections, one for each.
     tasks: TaskTracker,
 }
 
-impl Running {
-    /// Closes the socket, and waits until requests in progress are finished, for at most `timeout`. A socket that systemd also
-    /// holds goes on listening: clients that connect wait for the next process.
+impl RunningListener {
+    /// Closes the socket, and waits for at most `timeout` until the requests in progress are finished. If systemd also
+    /// holds the socket, it still listens: clients that connect wait for the next process.
     pub(super) async fn stop(self, timeout: Duration) {
-        self.accepting.abort();
+        self.accept_task.abort();
         // Waits until the task has ended, which closes the socket.
-        let _ = self.accepting.await;
-        if let Some((path, number)) = &self.file
-            && std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number)
+        let _ = self.accept_task.await;
+        // Another process may have replaced the file. It is removed only if it still has the same inode.
+        if let Some((path, inode)) = &self.file
+            && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == *inode)
             && let Err(error) = std::fs::remove_file(path)
         {
-            tracing::warn!(%error, path = %path.display(), "the socket's file cannot be removed; the next start replaces it");
+            tracing::warn!(%error, path = %path.display(), "cannot remove the socket file; the next start replaces it");
         }
         tokio::time::sleep(FIRST_REQUEST_TIMEOUT.min(timeout)).await;
         self.connections.take_leave();
@@ -221,6 +237,6 @@ impl Running {
             self.connections.close();
             self.tasks.wait().await;
         }
-        self.watching.abort();
+        self.timeout_task.abort();
     }
 }

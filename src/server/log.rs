@@ -1,4 +1,7 @@
-//! The log: how its lines look is settled at the start, which are written may change.
+//! The log of the process: its format, its levels and its sampling.
+//!
+//! The format is fixed at the start. A reload of the configuration can change the levels. Lines are written through the
+//! bounded queue in `log_queue.rs`, so that a slow reader of standard error delays no request.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::HashMap;
@@ -25,56 +28,57 @@ use crate::config::LogFormat;
 use crate::config::settings::Settings;
 use crate::log_sampler::{LogSampler, sampled};
 
-/// How long the end of the process waits for the last lines to be written.
+/// Maximum time that the end of the process waits until the last lines are written.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why nothing can be logged.
+/// Error if the log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    #[error("its thread cannot be started: {0}")]
+    #[error("cannot start the thread of the log: {0}")]
     Thread(#[from] io::Error),
     #[error(transparent)]
     Init(#[from] TryInitError),
 }
 
-/// The log of the process.
+/// Handle of the log of the process, to change its levels.
 #[derive(Debug)]
 pub(crate) struct Log {
     targets: reload::Handle<Targets, Registry>,
 }
 
 impl Log {
-    /// Begins to log to standard error. Panics are logged, too.
-    pub(crate) fn start(settings: &Settings) -> Result<(Self, Drain), LogError> {
+    /// Starts to log to standard error. Panics are logged, too. The returned guard must be kept until the end of the process.
+    pub(crate) fn start(settings: &Settings) -> Result<(Self, DrainGuard), LogError> {
         let format = format(settings);
         let queue = LogQueue::start(format)?;
         let layer = layer(format, queue.clone());
         let (filter, targets) = reload::Layer::new(targets(settings));
-        let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
-        // For all layers and not for one: what a filter of one layer disables can take the next line with it.
-        tracing_subscriber::registry().with(filter).with(libraries).with(layer).try_init()?;
+        let library_sampler = LibrarySampler { queue: queue.clone(), samplers: Mutex::default() };
+        // The filter applies to all layers. A filter of a single layer would not be correct: if it disables a line, the
+        // next line can be disabled, too.
+        tracing_subscriber::registry().with(filter).with(library_sampler).with(layer).try_init()?;
         std::panic::set_hook(Box::new(log_panic));
-        Ok((Self { targets }, Drain(queue)))
+        Ok((Self { targets }, DrainGuard(queue)))
     }
 
-    /// From now on these are the lines that are written.
-    pub(super) fn follow(&self, settings: &Settings) {
-        self.targets.reload(targets(settings)).expect("the process logs to this until its end");
+    /// Applies the levels of new settings.
+    pub(super) fn set_levels(&self, settings: &Settings) {
+        self.targets.reload(targets(settings)).expect("the subscriber exists until the process ends");
     }
 }
 
-/// Waits, when it is dropped, until what was logged is written; but not for long.
+/// Guard that waits, when it is dropped, until all lines are written, for at most [`DRAIN_TIMEOUT`].
 #[derive(Debug)]
-pub(crate) struct Drain(LogQueue);
+pub(crate) struct DrainGuard(LogQueue);
 
-impl Drop for Drain {
+impl Drop for DrainGuard {
     fn drop(&mut self) {
         self.0.drain(DRAIN_TIMEOUT);
     }
 }
 
-/// Writes what is logged meanwhile to standard error, as the log of a server with these settings has it. Each line is written before
-/// this returns, and errors are ignored.
+/// Runs `log`, and writes its log lines to standard error in the format of a server with these settings. The lines do
+/// not pass through the queue: they are written when this function returns. Errors of writing are ignored.
 pub(crate) fn write_at_once(settings: &Settings, log: impl FnOnce()) {
     let layer = layer(format(settings), io::stderr);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(targets(settings)).with(layer), log);
@@ -89,16 +93,16 @@ fn format(settings: &Settings) -> Format {
     }
 }
 
-/// Returns what formats lines for standard error.
+/// Returns the layer that formats lines for standard error.
 fn layer<S, W>(format: Format, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // An error of writing would be written to standard error too, which panics.
+    // Otherwise the layer would report an error of writing with `eprintln!`, which panics if standard error cannot be written.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
-        // Of the spans around a line one says it all: the request's.
+        // The innermost span (that of the request) is enough. So the list of all spans is omitted.
         Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         Format::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -107,22 +111,23 @@ where
     }
 }
 
-/// Lines that are written: those that the settings name, those that tell of others that were dropped, and why the server
-/// ends.
+/// Returns the filter of the lines: the levels of the settings. The lines about dropped lines and the line about the
+/// reason for the exit are always written.
 fn targets(settings: &Settings) -> Targets {
     let targets = settings.log_targets.clone().with_target(writer::TARGET, LevelFilter::WARN);
     targets.with_target(EXIT_TARGET, LevelFilter::ERROR)
 }
 
-/// Lines of libraries, which know no sampler: of each place in their code ten a second are let through. Below level `info` all
-/// are: who asks for these wants all.
-struct Libraries {
+/// Layer that samples the log lines of libraries, which do not use Sealjar's sampler. It passes ten lines a second of
+/// each place in their code. Lines at level `debug` and `trace` are not sampled: an operator who turns these levels on
+/// wants all lines.
+struct LibrarySampler {
     queue: LogQueue,
-    /// Bounded by the number of places in the code.
+    /// Samplers by place in the code. The number of places bounds the size of the map.
     samplers: Mutex<HashMap<Identifier, LogSampler>>,
 }
 
-impl<S: Subscriber> Layer<S> for Libraries {
+impl<S: Subscriber> Layer<S> for LibrarySampler {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO || is_ours(metadata.target()) {
@@ -139,18 +144,19 @@ impl<S: Subscriber> Layer<S> for Libraries {
     }
 }
 
+/// Returns whether the target is of this program.
 fn is_ours(target: &str) -> bool {
     target.strip_prefix("sealjar").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Logs a panic, where the standard library would write to standard error itself.
+/// Panic hook that logs a panic. The default hook would write it to standard error directly.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string);
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = thread.name();
-    // Slicing a text at a wrong place, for example, quotes the text.
+    // The message of a panic can quote a text, for example if a string is sliced at a wrong index.
     let may_quote_password = thread.is_some_and(|name| name.starts_with(THREAD_NAME));
     let error = if may_quote_password { Some("not shown: it may quote a password") } else { info.payload_as_str() };
     sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
@@ -162,17 +168,17 @@ mod tests {
 
     use super::*;
 
-    /// Returns the text of what is logged meanwhile, by a subscriber like that of the process.
+    /// Runs `act`, and returns the lines that it logs. The subscriber is like that of the process.
     fn logged(act: impl FnOnce()) -> String {
         let queue = LogQueue::default();
-        let libraries = Libraries { queue: queue.clone(), samplers: Mutex::default() };
+        let library_sampler = LibrarySampler { queue: queue.clone(), samplers: Mutex::default() };
         let layer = fmt::layer().with_ansi(false).with_writer(queue.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(libraries).with(layer), act);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(library_sampler).with(layer), act);
         queue.text()
     }
 
     #[test]
-    fn of_a_line_of_a_library_ten_a_second_are_written() {
+    fn writes_ten_lines_a_second_of_each_place_in_a_library() {
         let text = logged(|| {
             for number in 0..1_000 {
                 tracing::event!(target: "h2::proto", Level::WARN, number, "one place");
@@ -181,32 +187,33 @@ mod tests {
             }
             tracing::event!(target: "h2::proto", Level::WARN, "another place");
         });
-        let count = |what: &str| text.matches(what).count();
+        let count = |message: &str| text.matches(message).count();
         assert!((10..1_000).contains(&count("one place")), "{}", count("one place"));
         assert_eq!([count("another place"), count("asked for"), count("our own line")], [1, 1_000, 1_000]);
     }
 
     #[test]
-    fn a_panic_is_a_line_of_the_log() {
-        let before = take_hook();
+    fn a_panic_is_logged_as_one_line() {
+        let previous_hook = take_hook();
         set_hook(Box::new(log_panic));
         let text = logged(|| assert!(catch_unwind(|| panic!("a panic\nof two lines")).is_err()));
-        set_hook(before);
-        let line = text.lines().find(|line| line.contains("a thread panicked")).expect("it is logged");
+        set_hook(previous_hook);
+        let line = text.lines().find(|line| line.contains("a thread panicked")).expect("the panic is logged");
         assert!(line.contains(r"a panic\nof two lines") && line.contains("src/server/log.rs"), "{line}");
     }
 
     #[test]
     fn a_panic_of_a_password_thread_is_logged_without_its_text() {
-        let before = take_hook();
+        let previous_hook = take_hook();
         set_hook(Box::new(log_panic));
         let text = logged(|| {
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             let panics = move || tracing::dispatcher::with_default(&dispatch, || panic!("inside of hunter2"));
-            let thread = std::thread::Builder::new().name(format!("{THREAD_NAME}0")).spawn(panics).expect("it starts");
+            let thread =
+                std::thread::Builder::new().name(format!("{THREAD_NAME}0")).spawn(panics).expect("the thread starts");
             assert!(thread.join().is_err());
         });
-        set_hook(before);
+        set_hook(previous_hook);
         assert!(text.contains("a thread panicked") && text.contains("src/server/log.rs"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }

@@ -1,9 +1,9 @@
-//! The bounded queue between those who log and standard error.
+//! A bounded queue of log lines between the threads that log and standard error.
 //!
-//! The reader of standard error may stop reading. A pipe then holds 64 KiB, and the next write waits for ever. So a thread of its
-//! own writes, and nobody else waits for it. A line that does not fit into the queue is dropped and counted: in a metric, and in
-//! a line that follows as soon as one can be written. Lines other than audit events may use a quarter of the queue only, so that
-//! a flood of them does not displace audit events.
+//! If the reader of standard error stops reading, a pipe stores 64 KiB, and the next write blocks without a limit. So a
+//! separate thread writes the lines, and no other thread waits for it. A line that does not fit into the queue is
+//! dropped and counted: in a metric, and in a log line that is written as soon as possible. Lines other than audit
+//! events can use only a quarter of the queue, so that a flood of them does not cause the loss of audit events.
 
 mod line;
 mod state;
@@ -19,14 +19,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::audit;
 pub(super) use line::Format;
-use line::{Kind, shorten};
-use state::{Lost, Next, State};
+use line::{LineKind, shorten};
+use state::{DroppedLines, Next, State};
 use writer::{TARGET, report, write_to_stderr};
 
-/// Target of the line that says why the server ends. It has the share of audit events, because it must not be displaced.
+/// Target of the log line with the reason for the exit. It is queued like an audit event, because it must not be
+/// dropped in a flood of other lines.
 pub(crate) const EXIT_TARGET: &str = "sealjar::exit";
 
-/// Lines to be written. Clones share state.
+/// Queue of the lines to write. Clones share state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogQueue(Arc<Shared>);
 
@@ -34,12 +35,14 @@ pub(crate) struct LogQueue(Arc<Shared>);
 struct Shared {
     format: Format,
     state: Mutex<State>,
+    /// Notified when a line is added and the writing thread is idle.
     filled: Condvar,
+    /// Notified when the writing thread becomes idle.
     drained: Condvar,
 }
 
 impl LogQueue {
-    /// Starts the thread that writes the lines to standard error. It ends with the process.
+    /// Starts the thread that writes the lines to standard error. The thread runs until the process ends.
     pub(super) fn start(format: Format) -> io::Result<Self> {
         let queue = Self(Arc::new(Shared { format, ..Shared::default() }));
         let writer = queue.clone();
@@ -47,74 +50,74 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Adds a line if there is room, and never waits.
-    fn push(&self, kind: Kind, text: &[u8]) {
+    /// Adds a line if it fits into the queue. Never waits.
+    fn push(&self, kind: LineKind, text: &[u8]) {
         let text = shorten(text, self.0.format);
         let mut state = self.state();
-        if state.add(kind, text) && state.idle {
+        if state.add(kind, text) && state.is_idle {
             self.0.filled.notify_one();
         }
     }
 
-    /// Counts lines of libraries that a sampler left out, to tell of them.
+    /// Counts lines of libraries that a sampler omitted, so that they are reported.
     pub(super) fn count_sampled(&self, lines: u64) {
         self.state().count_sampled(lines);
     }
 
-    /// Waits until all lines are written, but not for longer than `limit`. Returns whether they are.
-    pub(super) fn drain(&self, limit: Duration) -> bool {
-        let is_busy = |state: &mut State| !state.idle || !state.is_empty();
-        let waited = self.0.drained.wait_timeout_while(self.state(), limit, is_busy);
+    /// Waits for at most `timeout` until all lines are written. Returns whether they are.
+    pub(super) fn drain(&self, timeout: Duration) -> bool {
+        let is_busy = |state: &mut State| !state.is_idle || !state.is_empty();
+        let waited = self.0.drained.wait_timeout_while(self.state(), timeout, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// The text of all lines that wait.
+    /// Returns the text of all waiting lines.
     #[cfg(test)]
     pub(super) fn text(&self) -> String {
         self.state().text()
     }
 
-    /// Writes lines for ever, with `write`.
+    /// Writes lines with `write`, without end.
     fn run(&self, mut write: impl FnMut(&[u8]) -> io::Result<()>) {
-        let mut told = Lost::default();
+        let mut reported = DroppedLines::default();
         loop {
             match self.next() {
                 Next::Write(line) => {
                     let written = write(&line.text);
-                    self.state().settle(line.kind, written.is_ok(), told);
+                    self.state().record_write(line.kind, written.is_ok(), reported);
                 }
-                Next::Tell(lost) => {
-                    told = lost;
-                    report(lost);
+                Next::Report(dropped) => {
+                    reported = dropped;
+                    report(dropped);
                 }
             }
         }
     }
 
-    /// Waits for the next thing to do.
+    /// Waits for the next line to write, or for dropped lines to report.
     fn next(&self) -> Next {
         let mut state = self.state();
         loop {
             if let Some(next) = state.next() {
                 return next;
             }
-            state.idle = true;
+            state.is_idle = true;
             self.0.drained.notify_all();
             state = self.0.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle = false;
+            state.is_idle = false;
         }
     }
 
-    /// Nothing that is done under the lock can panic or wait.
+    /// Locks the state. No code that holds the lock can panic or block.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Each write is a line: the formatter writes an event at once.
+/// Writer of one log event. The formatter passes a whole event in one call of `write`, so each write is a line.
 pub(crate) struct LineWriter<'q> {
     queue: &'q LogQueue,
-    kind: Kind,
+    kind: LineKind,
 }
 
 impl io::Write for LineWriter<'_> {
@@ -132,14 +135,14 @@ impl<'q> MakeWriter<'q> for LogQueue {
     type Writer = LineWriter<'q>;
 
     fn make_writer(&'q self) -> Self::Writer {
-        LineWriter { queue: self, kind: Kind::Other }
+        LineWriter { queue: self, kind: LineKind::Other }
     }
 
     fn make_writer_for(&'q self, metadata: &Metadata<'_>) -> Self::Writer {
         let kind = match metadata.target() {
-            audit::TARGET | EXIT_TARGET => Kind::Audit,
-            TARGET => Kind::Notice,
-            _ => Kind::Other,
+            audit::TARGET | EXIT_TARGET => LineKind::Audit,
+            TARGET => LineKind::Notice,
+            _ => LineKind::Other,
         };
         LineWriter { queue: self, kind }
     }
@@ -150,10 +153,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draining_ends_when_all_is_written_or_nobody_reads() {
+    fn draining_ends_when_all_lines_are_written_or_at_a_timeout() {
         let queue = LogQueue::default();
-        queue.push(Kind::Other, b"a line\n");
-        assert!(!queue.drain(Duration::ZERO), "nobody writes");
+        queue.push(LineKind::Other, b"a line\n");
+        assert!(!queue.drain(Duration::ZERO), "no thread writes the line");
         let (sender, written) = std::sync::mpsc::channel();
         let writer = queue.clone();
         thread::spawn(move || {

@@ -1,4 +1,6 @@
-//! One connection from its first byte to its last: TLS where it is spoken, HTTP/1 or HTTP/2, an orderly end.
+//! Serves one connection: the TLS handshake if TLS is on, HTTP/1 or HTTP/2, and the graceful shutdown.
+//!
+//! The limits of hyper are set here. `http/connections.rs` has the timeouts and closes idle connections.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,33 +15,40 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::stream::{Plaintext, Watched};
+use super::stream::{Http2Detector, TrackedStream};
 use crate::http::connections::exchange::Tracker;
 use crate::http::entrance::Entrance;
 use crate::http::routes::Routes;
 use crate::http::tls::Tls;
 use crate::log_sampler::sampled;
 
-/// A request's head may have this many bytes. Of fields hyper takes 100; for another number it would make room on the heap or by
-/// clearing memory, at each request.
+/// Maximum size of the head of a request. The maximum number of header fields is hyper's default, 100. With another
+/// number, hyper would allocate or clear memory for each request.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
-/// Maximum number of streams of an HTTP/2 connection: of a browser, and of a proxy that passes on the requests of many.
+/// Maximum number of concurrent streams of an HTTP/2 connection of a client.
 const MAX_STREAMS: u32 = 12;
+/// Maximum number of concurrent streams of an HTTP/2 connection of a trusted proxy, which forwards the requests of many users.
 const MAX_PROXY_STREAMS: u32 = 100;
-/// Flow-control windows for bodies that nobody has read yet: of a stream, and for each stream that a connection may have.
+/// HTTP/2 flow-control window of a stream: maximum size of body data that no handler has read.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// HTTP/2 flow-control window of a connection, divided by its maximum number of streams.
 const WINDOW_BYTES_PER_STREAM: u32 = 16 * 1024;
-/// Time that an HTTP/2 connection has to begin another exchange after it was told to leave. Without a limit it would stay until the
-/// client answers the PING of h2's graceful shutdown, and a client need not do that.
-const LAST_EXCHANGE: Duration = Duration::from_secs(1);
+/// Time in which an HTTP/2 client can send another request after the start of the graceful shutdown. Without this
+/// limit, the connection would stay open until the client answers the PING of h2's graceful shutdown, and a client may
+/// never do that.
+const LAST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) type Plain = Watched<Either<TcpStream, UnixStream>>;
+/// Stream of a connection before TLS.
+pub(super) type RawStream = TrackedStream<Either<TcpStream, UnixStream>>;
 
-/// How a listener's connections are served.
+/// Serves the connections of a listener.
 pub(super) struct Protocol {
+    /// Settings for clients.
     http: auto::Builder<TokioExecutor>,
-    http_of_proxies: auto::Builder<TokioExecutor>,
+    /// Settings for trusted proxies.
+    proxy_http: auto::Builder<TokioExecutor>,
     tls: Option<Arc<Tls>>,
     routes: Arc<Routes>,
     local_addr: SocketAddr,
@@ -47,40 +56,44 @@ pub(super) struct Protocol {
 
 impl Protocol {
     pub(super) fn new(routes: Arc<Routes>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
-        let [http, mut http_of_proxies] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
-        // One visitor can cause these resets, by a body that comes after the answer and by requests that are given up. At h2's own
-        // limits the connection would end, with all other visitors' requests on it.
-        let mut http2_of_proxies = http_of_proxies.http2();
-        http2_of_proxies.max_local_error_reset_streams(None);
-        http2_of_proxies.max_pending_accept_reset_streams(MAX_PROXY_STREAMS as usize);
-        Self { http, http_of_proxies, tls, routes, local_addr }
+        let [http, mut proxy_http] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
+        // A single user behind the proxy can cause these stream resets: with a body that arrives after the response,
+        // and with requests that are cancelled. With h2's default limits, h2 would close the connection, and the
+        // requests of all other users on it would fail.
+        let mut proxy_http2 = proxy_http.http2();
+        proxy_http2.max_local_error_reset_streams(None);
+        proxy_http2.max_pending_accept_reset_streams(MAX_PROXY_STREAMS as usize);
+        Self { http, proxy_http, tls, routes, local_addr }
     }
 
-    /// Serves a connection until it ends, or until it is to leave and nothing is under way.
-    pub(super) async fn serve(self: Arc<Self>, stream: Plain, remote_addr: SocketAddr, tracker: Arc<Tracker>) {
-        let leaving = tracker.leaving();
+    /// Serves a connection until it ends. If it must be closed, requests in progress are finished first.
+    pub(super) async fn serve(self: Arc<Self>, stream: RawStream, remote_addr: SocketAddr, tracker: Arc<Tracker>) {
+        let shutdown = tracker.leaving();
         let stream = match &self.tls {
             None => Either::Left(stream),
-            Some(tls) => match leaving.run_until_cancelled(shake_hands(tls, stream)).await.flatten() {
+            Some(tls) => match shutdown.run_until_cancelled(tls_handshake(tls, stream)).await.flatten() {
                 Some(stream) => Either::Right(stream),
                 None => return,
             },
         };
         let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        let (local_addr, ctrl) = (self.local_addr.clone(), ConnCtrl::new());
-        let salvo = self.routes.service().hyper_handler(local_addr, remote_addr.clone(), scheme, None, ctrl, None);
+        let local_addr = self.local_addr.clone();
+        let control = ConnCtrl::new();
+        let salvo = self.routes.service().hyper_handler(local_addr, remote_addr.clone(), scheme, None, control, None);
         let entrance = Entrance::new(self.routes.clone(), remote_addr, tracker.clone(), salvo);
-        let http = if tracker.is_proxy() { &self.http_of_proxies } else { &self.http };
+        let http = if tracker.is_proxy() { &self.proxy_http } else { &self.http };
         let mut connection =
-            pin!(http.serve_connection(TokioIo::new(Plaintext::new(stream, tracker.clone())), entrance));
+            pin!(http.serve_connection(TokioIo::new(Http2Detector::new(stream, tracker.clone())), entrance));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = leaving.cancelled() => {
+            () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
+                // The connection is closed when it was idle for a whole period: no request was in progress at its start
+                // or end, and none arrived in between.
                 loop {
                     let before = tracker.exchanges_if_idle();
-                    match tokio::time::timeout(LAST_EXCHANGE, connection.as_mut()).await {
+                    match tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection.as_mut()).await {
                         Ok(ended) => break ended,
                         Err(_) if before.is_some() && tracker.exchanges_if_idle() == before => return,
                         Err(_) => {}
@@ -94,9 +107,10 @@ impl Protocol {
     }
 }
 
+/// Returns the settings of hyper for connections with this number of streams.
 fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // For how long a head is waited for, `Connections::watch` sees to.
+    // `Connections::watch` limits the time for the head of a request.
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES as usize);
     let mut http2 = http.http2();
     http2.max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD_BYTES);
@@ -105,13 +119,13 @@ fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// TLS over the stream, if there is some in time.
-async fn shake_hands(tls: &Tls, stream: Plain) -> Option<TlsStream<Plain>> {
+/// Does the TLS handshake. Returns `None` if it fails or takes longer than [`HANDSHAKE_TIMEOUT`].
+async fn tls_handshake(tls: &Tls, stream: RawStream) -> Option<TlsStream<RawStream>> {
     let handshake = TlsAcceptor::from(tls.current()).accept(stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.ok()? {
         Ok(stream) => Some(stream),
         Err(error) => {
-            sampled!(DEBUG, %error, "there is no TLS with a client");
+            sampled!(DEBUG, %error, "TLS handshake failed");
             None
         }
     }

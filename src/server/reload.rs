@@ -1,9 +1,11 @@
-//! Reading the configuration again: on SIGHUP, and when its file says something else.
+//! Reloads the configuration: on SIGHUP, and when the content of its file changes.
 //!
-//! The file is read twice a second, and contents are compared, not times or events. What it says counts when it is found twice in
-//! a row, 0.3 s apart: a file that is being written is empty at first, and an empty one is a good configuration too. The layers are put
-//! one over the other anew, and pass the checks of a start, or nothing changes. What takes effect then does so together; what cannot
-//! is named. A configuration that came through a pipe is gone when it was read: it stays as it is until the next start.
+//! * The file is read twice a second. Its content is compared, not its modification time, and no file system events are used.
+//! * A change is applied when two reads in a row, 0.3 s apart, have the same result. A file that is being written is
+//!   empty at first, and an empty file is a valid configuration.
+//! * All layers are combined and checked as at the start. If a check fails, nothing changes.
+//! * All settings that can change without a restart take effect together. Each other changed setting is named in a log line.
+//! * A configuration from a pipe can be read only once, so it is never reloaded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,132 +24,152 @@ use crate::http::app::AppHandle;
 use crate::http::tls::Source;
 use crate::server::app;
 
-const REREAD_EVERY: Duration = Duration::from_millis(500);
-/// Time for which a change must stay as it is before it counts.
-const SETTLED_AFTER: Duration = Duration::from_millis(300);
+/// Interval between two reads.
+const REREAD_INTERVAL: Duration = Duration::from_millis(500);
+/// Time after which a change is read again. It is applied if it is still the same.
+const SETTLE_TIME: Duration = Duration::from_millis(300);
 
-/// Keeps the settings in force like those that are written down.
+/// Task that reads the configuration again and applies changes.
 pub(super) struct Reload {
-    live: AppHandle,
+    app_handle: AppHandle,
+    /// Settings in force.
     settings: Arc<ArcSwap<Settings>>,
-    /// The configuration of these settings.
+    /// Configuration from which the settings in force were parsed.
     config: Arc<Config>,
     origins: Arc<Origins>,
     log: Log,
-    /// That is really listened on, if it is one.
+    /// Actual port of the public listener, or `None` if it is a Unix socket.
     port: Option<u16>,
-    /// What was found when they were last read, which may be half of what is being written.
-    found: Option<Result<Values, String>>,
-    /// As they were last read and could be used.
-    seen: Values,
-    /// Why they could not be used when they were last read.
-    complaint: Option<String>,
+    /// Result of the last read. It may come from a file that was only partly written.
+    last_read: Option<Result<Values, String>>,
+    /// Values of the last valid configuration that was read, including those that wait for a restart.
+    last_valid: Values,
+    /// Error that was logged for the last read, or `None` if the configuration was valid.
+    last_error: Option<String>,
 }
 
-/// Why the configuration is read.
+/// Reason for a read of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    Time,
+    /// The interval has passed.
+    Timer,
+    /// The process received SIGHUP.
     Hangup,
 }
 
 impl Reload {
     pub(super) fn new(
-        live: AppHandle,
+        app_handle: AppHandle,
         settings: Arc<ArcSwap<Settings>>,
         config: Config,
         origins: Origins,
         log: Log,
         port: Option<u16>,
     ) -> Self {
-        let seen = config.values();
+        let last_valid = config.values();
         let config = Arc::new(config);
-        Self { live, settings, config, origins: Arc::new(origins), log, port, found: None, seen, complaint: None }
+        Self {
+            app_handle,
+            settings,
+            config,
+            origins: Arc::new(origins),
+            log,
+            port,
+            last_read: None,
+            last_valid,
+            last_error: None,
+        }
     }
 
-    /// Follows, for ever.
+    /// Runs the task, without end.
     pub(super) async fn run(mut self, mut hangups: Signal) {
         let origins = self.origins.clone();
         let is_followed = origins.is_followed();
         let is_pipe = origins.is_pipe();
         if is_pipe {
             tracing::info!(
-                "the configuration came through a pipe and is not read again, nor on a hangup; to have it followed, name a file \
-                 with --config"
+                "the configuration came through a pipe and is not read again, not even on SIGHUP; to reload changes, use a \
+                 file with --config"
             );
         }
-        let mut pause = REREAD_EVERY;
+        let mut delay = REREAD_INTERVAL;
         loop {
             tokio::select! {
                 _ = hangups.recv() => {
-                    let app = self.live.hold();
+                    let app = self.app_handle.hold();
                     app.key_directory.ask();
                     app.tls.iter().for_each(|tls| tls.ask());
                     if is_pipe {
-                        tracing::info!("hangup: reading keys and certificate again");
+                        tracing::info!("SIGHUP: reading keys and certificate again");
                     } else {
-                        tracing::info!("hangup: reading keys, certificate and configuration again");
-                        pause = self.read(Cause::Hangup).await;
+                        tracing::info!("SIGHUP: reading keys, certificate and configuration again");
+                        delay = self.read(Cause::Hangup).await;
                     }
                 }
-                () = tokio::time::sleep(pause), if is_followed => pause = self.read(Cause::Time).await,
+                () = tokio::time::sleep(delay), if is_followed => delay = self.read(Cause::Timer).await,
             }
         }
     }
 
-    /// Returns the time until the next read.
+    /// Reads the configuration, and applies it if it is valid and settled. Returns the delay until the next read.
     async fn read(&mut self, cause: Cause) -> Duration {
-        let (origins, config) = (self.origins.clone(), self.config.clone());
-        let read = move || -> Result<(Values, Change), ConfigError> {
+        let origins = self.origins.clone();
+        let config = self.config.clone();
+        let read_and_check = move || -> Result<(Values, Change), ConfigError> {
             let (layers, new) = origins.read()?;
             new.parse(&layers)?;
-            Ok((new.values(), config.changed_to(&new, &layers)?))
+            Ok((new.values(), config.change_to(&new, &layers)?))
         };
-        let read = tokio::task::spawn_blocking(read).await.expect("reading returns its errors and does not panic");
-        let found = Some(read.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
-        let is_settled = self.found == found;
-        self.found = found;
-        if cause == Cause::Time && !is_settled {
-            return SETTLED_AFTER;
+        let result =
+            tokio::task::spawn_blocking(read_and_check).await.expect("reading the configuration does not panic");
+        let current = Some(result.as_ref().map(|(values, _)| values.clone()).map_err(ToString::to_string));
+        // A changed file may be only partly written. So a change is applied when two reads in a row agree. SIGHUP applies it
+        // immediately.
+        let is_settled = self.last_read == current;
+        self.last_read = current;
+        if cause == Cause::Timer && !is_settled {
+            return SETTLE_TIME;
         }
-        let reloads = self.live.load().reloads.clone();
-        match read {
+        let reloads = self.app_handle.load().reloads.clone();
+        match result {
             Ok((values, change)) => {
-                let is_mended = self.complaint.take().is_some();
-                if is_mended || cause == Cause::Hangup || values != self.seen {
+                let is_valid_again = self.last_error.take().is_some();
+                // Nothing is done if the values are the same as before, except after SIGHUP or after an error.
+                if is_valid_again || cause == Cause::Hangup || values != self.last_valid {
                     reloads.succeeded(Now::read().wall);
-                    if is_mended {
+                    if is_valid_again {
                         tracing::info!("the configuration can be used again");
                     }
-                    self.adopt(values, change);
+                    self.apply(values, change);
                 }
             }
             Err(error) => {
                 reloads.failed();
                 let message = error.to_string();
-                if cause == Cause::Hangup || self.complaint.as_ref() != Some(&message) {
+                // The same error is logged only once, except after SIGHUP.
+                if cause == Cause::Hangup || self.last_error.as_ref() != Some(&message) {
                     tracing::error!(
                         error = message,
                         hint = error.hint(),
                         "the configuration cannot be used; the old one stays in force"
                     );
-                    self.complaint = Some(message);
+                    self.last_error = Some(message);
                 }
             }
         }
-        REREAD_EVERY
+        REREAD_INTERVAL
     }
 
-    /// Nothing here can fail, so that all takes effect or nothing.
-    fn adopt(&mut self, values: Values, change: Change) {
-        let Change { config, settings, applied, waiting } = change;
+    /// Applies a valid configuration. Nothing here can fail, so either all changes take effect or none.
+    fn apply(&mut self, values: Values, change: Change) {
+        let Change { config, settings, applied, needs_restart } = change;
         if !applied.is_empty() {
-            let app = self.live.hold();
+            let app = self.app_handle.hold();
             app.throttle.limit_to(settings.throttle);
             app.connections.trust(settings.trusted_proxies.clone());
             app.sessions.detect_copies(settings.copy_detection);
-            self.live.replace(app::with_settings(&app, &settings, self.port));
-            self.log.follow(&settings);
+            self.app_handle.replace(app::with_settings(&app, &settings, self.port));
+            self.log.set_levels(&settings);
             settings.warn_of_dangers();
             self.settings.store(Arc::new(settings));
             self.config = Arc::new(config);
@@ -156,12 +178,13 @@ impl Reload {
         let is_self_signed = matches!(self.settings.load().certificate, Some(Source::SelfSigned(_)));
         if is_self_signed && applied.iter().any(|name| name == "http.public_origins") {
             tracing::warn!(
-                "the certificate that was made at the start does not name the new hosts; it does after the next one"
+                "the self-signed certificate does not contain the new hosts; restart the server to create a new one"
             );
         }
-        for name in waiting.iter().filter(|name| values[*name] != self.seen[*name]) {
+        // Each setting that waits for a restart is logged once, and not at every reload.
+        for name in needs_restart.iter().filter(|name| values[*name] != self.last_valid[*name]) {
             tracing::warn!(setting = name, "{name} changed; it takes effect at the next start");
         }
-        self.seen = values;
+        self.last_valid = values;
     }
 }

@@ -1,9 +1,9 @@
-//! Telling the store which keys this node holds, so that `sealjar keys status` can show it and `sealjar keys rotate --wait` can
-//! wait for it.
+//! Reports the keys of this node to the store. `sealjar keys status` shows these node reports, and
+//! `sealjar keys rotate --wait` waits until every node has a key.
 //!
-//! A report goes out every five seconds, and at once when the ring changed or another key became active. An orderly stop takes it
-//! back; a node that ends otherwise is silent, and stops counting after half a minute. Nothing here waits for another node, and
-//! no request waits for this.
+//! The node sends a report every five seconds, and immediately after a change of the key ring or of the active key. At
+//! a graceful shutdown it deletes its report. If it ends in another way, its last report counts for half a minute. This
+//! task waits for no other node, and no request waits for this task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::id::NodeId;
 use crate::keyring::Key;
 use crate::store::node::{NodeReport, serves_for};
 
-/// Several reports may go astray before the node counts as gone.
-const EVERY: Duration = Duration::from_secs(5);
-/// How long the store may take to be told that the node is gone.
+/// Interval between two reports. It is much shorter than the half minute for which a report counts, so a few reports may be lost.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum time for the deletion of the report at the shutdown.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The task that reports.
+/// Handle of the task that sends the reports.
 #[derive(Debug)]
 pub(super) struct Reporting {
     stop: oneshot::Sender<()>,
@@ -30,13 +30,13 @@ pub(super) struct Reporting {
 }
 
 impl Reporting {
-    /// Starts it. `changed` says that what there is to report is another.
+    /// Starts the task. It also sends a report when `changed` is notified.
     pub(super) fn start(app: Arc<App>, name: String, changed: Arc<Notify>) -> Self {
         let (stop, stopped) = oneshot::channel();
         Self { stop, task: tokio::spawn(run(app, name, changed, stopped)) }
     }
 
-    /// Takes the report back, if the store can be told in time.
+    /// Stops the task and deletes the report, unless the store takes too long.
     pub(super) async fn finish(self) {
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(FORGET_TIMEOUT, self.task).await;
@@ -45,28 +45,30 @@ impl Reporting {
 
 async fn run(app: Arc<App>, name: String, changed: Arc<Notify>, mut stop: oneshot::Receiver<()>) {
     let id = NodeId::random();
-    let mut failing = false;
+    let mut has_failed = false;
     loop {
         let outcome = app.store.report_node(&report(&app, id, &name)).await;
-        match (&outcome, failing) {
+        // Only the first failure and the first success after failures are logged.
+        match (&outcome, has_failed) {
             (Err(error), false) => {
                 tracing::warn!(%error, "cannot report to the store which keys this node holds; trying again");
             }
             (Ok(()), true) => tracing::info!("reporting to the store again"),
             _ => {}
         }
-        failing = outcome.is_err();
+        has_failed = outcome.is_err();
         tokio::select! {
             _ = &mut stop => break,
             () = changed.notified() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(REPORT_INTERVAL) => {}
         }
     }
     if let Err(error) = app.store.forget_node(id).await {
-        tracing::warn!(%error, "the store cannot be told that this node stops; it counts as live for half a minute more, and for `keys revoke` for longer");
+        tracing::warn!(%error, "cannot delete the report of this node from the store; the node counts as running for half a minute more, and for `keys revoke` for longer");
     }
 }
 
+/// Returns the current report of this node.
 fn report(app: &App, id: NodeId, name: &str) -> NodeReport {
     let ring = app.sessions.ring();
     let opening = ring.keys().iter().filter(|key| !key.is_revoked());

@@ -1,4 +1,5 @@
-//! Reports changes of the key ring, which `sync/key_directory.rs` follows; and rotates keys by schedule.
+//! Two background tasks for keys: one logs changes of the key ring, which `sync/key_directory.rs` rereads, and one
+//! rotates keys by schedule.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::keyring::{Key, KeyRing};
 
-const ROTATION_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// Interval between two checks whether a rotation is due.
+const ROTATION_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Keeps the ring in use like the directory, for ever. Says so when the ring changed, or another of its keys became active.
+/// Keeps the key ring up to date with its directory, without end. Logs each change, and notifies `changed` if the ring
+/// or the active key changed.
 pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notify>) {
     let mut active = app.sessions.active_key(Now::read());
-    let after = |change: Option<(Arc<KeyRing>, Arc<KeyRing>)>| {
+    let after_read = |change: Option<(Arc<KeyRing>, Arc<KeyRing>)>| {
         if let Some((old, new)) = change {
             report_changes(&old, &new);
             changed.notify_one();
@@ -32,9 +35,10 @@ pub(crate) async fn follow(app: Arc<App>, directory: PathBuf, changed: Arc<Notif
             changed.notify_one();
         }
     };
-    app.key_directory.follow(&app.sessions, &directory, after).await;
+    app.key_directory.follow(&app.sessions, &directory, after_read).await;
 }
 
+/// Logs the changes of the key ring, with an audit event for each published, revoked or removed key.
 fn report_changes(old: &KeyRing, new: &KeyRing) {
     let kids: Vec<_> = new.keys().iter().map(|key| key.kid().to_string()).collect();
     tracing::info!(keys = kids.join(" "), "the key ring changed");
@@ -52,63 +56,69 @@ fn report_changes(old: &KeyRing, new: &KeyRing) {
     }
 }
 
-/// Rotates when it is due by the settings in force, for ever.
+/// Rotates keys by the schedule in the settings in force, without end.
 pub(crate) async fn rotate(app: Arc<App>, settings: Arc<ArcSwap<Settings>>) {
-    let mut reported = None;
+    let mut last_error = None;
     loop {
         let schedule = Schedule::of(&settings.load(), &app);
         let rotated = tokio::task::spawn_blocking(move || schedule.map_or(Ok(None), Schedule::rotate_if_due))
             .await
-            .expect("rotation returns its errors and does not panic");
+            .expect("a rotation does not panic");
         match rotated {
             Ok(Some(kid)) => {
                 tracing::info!(%kid, "published a new key by schedule");
                 app.key_directory.ask();
             }
-            Ok(None) => reported = None,
+            Ok(None) => last_error = None,
             Err(error) => {
                 let message = error.to_string();
-                if reported.as_ref() != Some(&message) {
+                if last_error.as_ref() != Some(&message) {
                     tracing::error!(error = message, "scheduled rotation failed; it is tried again every minute");
-                    reported = Some(message);
+                    last_error = Some(message);
                 }
             }
         }
-        tokio::time::sleep(ROTATION_CHECK_EVERY).await;
+        tokio::time::sleep(ROTATION_CHECK_INTERVAL).await;
     }
 }
 
-/// When the ring is rotated without anybody asking.
+/// Schedule of the automatic rotation.
 #[derive(Debug)]
 struct Schedule {
     directory: PathBuf,
-    every: Duration,
+    /// Time from the activation of one key to the activation of the next.
+    interval: Duration,
+    /// Time from the publication of a key to its activation.
     activate_after: Duration,
+    /// Longest lifetime of a session.
     max_lifetime: Duration,
     /// Keys that the revocation log refuses.
     refused: Vec<Kid>,
 }
 
 impl Schedule {
+    /// Returns the schedule, or `None` if `keys.rotate_every` is off.
     fn of(settings: &Settings, app: &App) -> Option<Self> {
-        settings.rotate_every.map(|every| Self {
+        settings.rotate_every.map(|interval| Self {
             directory: settings.key_directory.clone(),
-            every,
+            interval,
             activate_after: settings.activate_after,
             max_lifetime: settings.lifetimes.longest(),
             refused: app.sessions.revocations().refused_keys(),
         })
     }
 
-    /// Under the directory's lock, so that of several nodes one rotates: the others then find a young key.
+    /// Publishes a new key if one is due, and returns its id. Holds the lock of the directory, so that only one of
+    /// several nodes rotates: the others then find the new key, and do nothing.
     fn rotate_if_due(self) -> Result<Option<Kid>, ChangeError> {
         let now = Now::read().wall;
         let ring = LockedRing::lock(&self.directory)?;
+        // The next key is due if it would be activated at least one interval after the latest key.
         let held = ring.read()?.refusing(&self.refused);
         let latest = held.keys().iter().filter(|key| !key.is_revoked()).map(Key::dates);
         let latest = latest.filter_map(|dates| dates.activates_at).max();
         let activates_at = now.plus(self.activate_after);
-        if latest.is_some_and(|latest| latest.plus(self.every) > activates_at) {
+        if latest.is_some_and(|latest| latest.plus(self.interval) > activates_at) {
             return Ok(None);
         }
         ring.prune(&self.refused, now)?;

@@ -1,4 +1,5 @@
-//! A connection's bytes, and telling the list of connections of each that comes or goes, and of the protocol.
+//! Streams that report to `http/connections.rs`: when bytes are read and written, when a write must wait, and whether
+//! the client uses HTTP/2. The timeouts and the eviction of connections depend on these reports.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,18 +11,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::connections::Connection;
 use crate::http::connections::exchange::Tracker;
 
-/// A stream that is watched, until it is dropped.
-pub(super) struct Watched<S> {
+/// A stream that reports reads and writes to its entry in the list of connections. Dropping it removes the entry.
+pub(super) struct TrackedStream<S> {
     stream: S,
     connection: Connection,
 }
 
-impl<S> Watched<S> {
+impl<S> TrackedStream<S> {
     pub(super) const fn new(stream: S, connection: Connection) -> Self {
         Self { stream, connection }
     }
 
-    fn written(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Reports the result of a write.
+    fn report_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match outcome {
             Poll::Ready(Ok(1..)) => self.connection.has_written(),
             Poll::Ready(_) => {}
@@ -31,7 +33,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
@@ -42,10 +44,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(outcome)
+        self.report_write(outcome)
     }
 
     fn poll_write_vectored(
@@ -54,7 +56,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.written(outcome)
+        self.report_write(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -70,23 +72,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A stream without TLS, or what TLS carries. Notes if the client begins with the connection preface of HTTP/2
-/// ([RFC 9113 section 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)), by which hyper tells the protocols apart too.
-pub(super) struct Plaintext<S> {
+/// A stream of decrypted bytes (or a stream without TLS). Reports if the client sends the connection preface of HTTP/2 first
+/// ([RFC 9113 section 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). hyper detects HTTP/2 by the same bytes.
+pub(super) struct Http2Detector<S> {
     stream: S,
     tracker: Arc<Tracker>,
-    /// The rest of the preface, as long as all bytes before were of it.
+    /// Part of the preface that has not arrived. Empty if the preface is complete, or if other bytes arrived.
     expected: &'static [u8],
 }
 
-impl<S> Plaintext<S> {
+impl<S> Http2Detector<S> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
     pub(super) const fn new(stream: S, tracker: Arc<Tracker>) -> Self {
         Self { stream, tracker, expected: Self::PREFACE }
     }
 
-    fn look_at(&mut self, bytes: &[u8]) {
+    /// Compares newly read bytes with the preface.
+    fn inspect(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(self.expected.len());
         let is_preface = self.expected.starts_with(&bytes[..count]);
         self.expected = if is_preface { &self.expected[count..] } else { &[] };
@@ -96,18 +99,18 @@ impl<S> Plaintext<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Plaintext<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Http2Detector<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if !self.expected.is_empty() {
-            self.look_at(&buffer.filled()[before..]);
+            self.inspect(&buffer.filled()[before..]);
         }
         outcome
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Plaintext<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Detector<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -1,39 +1,42 @@
-//! Telling systemd how the server is, by sd_notify(3). Where `NOTIFY_SOCKET` is not set nobody wants to know.
+//! Sends the state of the server to systemd with
+//! [sd_notify(3)](https://man7.org/linux/man-pages/man3/sd_notify.3.html). Nothing is sent if the environment variable
+//! `NOTIFY_SOCKET` is not set.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState::{self, Ready, Status, Stopping, Watchdog};
 use tokio::task::JoinHandle;
 
-/// It serves. From here on a watchdog, if one is set, hears that tasks are run in time, and does so until the process ends: a
-/// server that stops has work to do as well.
+/// Reports that the server is ready. If the unit has a watchdog, starts to send its keep-alive messages, which show
+/// that Tokio runs tasks in time. They are sent until the process ends, also during the shutdown.
 pub(super) fn ready() {
-    tell(&[Ready, Status("serving")]);
+    notify(&[Ready, Status("serving")]);
     if let Some(limit) = sd_notify::watchdog_enabled() {
-        tokio::spawn(keep_awake(limit));
+        tokio::spawn(send_keep_alives(limit));
     }
 }
 
-/// It finishes what is under way, and ends.
+/// Reports that the server finishes the requests in progress and then ends.
 pub(super) fn stopping() {
-    tell(&[Stopping, Status("finishing requests under way")]);
+    notify(&[Stopping, Status("finishing requests in progress")]);
 }
 
-async fn keep_awake(limit: Duration) {
-    // A timer counts in milliseconds, and takes no period of none.
+/// Sends a keep-alive message twice in each period of the watchdog, without end.
+async fn send_keep_alives(limit: Duration) {
+    // Tokio's timer has a resolution of a millisecond, and panics if the period is zero.
     let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
-        // One at a time, however long it takes.
-        let _ = tell(&[Watchdog]).await;
+        // Waits until the message is sent, so that messages cannot accumulate.
+        let _ = notify(&[Watchdog]).await;
     }
 }
 
-/// On a thread of its own: where nobody reads, sending waits.
-fn tell(state: &'static [NotifyState<'static>]) -> JoinHandle<()> {
+/// Sends a message on a separate thread, because sending blocks if systemd does not read.
+fn notify(state: &'static [NotifyState<'static>]) -> JoinHandle<()> {
     tokio::task::spawn_blocking(|| {
         if let Err(error) = sd_notify::notify(state) {
-            tracing::warn!(%error, "systemd could not be told how the server is (NOTIFY_SOCKET)");
+            tracing::warn!(%error, "cannot send the state of the server to systemd (NOTIFY_SOCKET)");
         }
     })
 }

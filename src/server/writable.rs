@@ -1,4 +1,5 @@
 //! The directories in which the server changes files: those of the database, the keys and the Unix sockets.
+//! `hardening.rs` uses them as Landlock rules, which forbid writing elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +10,14 @@ use crate::file_owner::directory_of;
 use crate::hardening::{Change, Writable};
 use crate::store::url::StoreUrl;
 
-/// Returns the directories in which a server with these settings changes files. `demo` is the directory that a demo makes and
-/// removes, with its keys and its database.
+/// Returns the directories in which a server with these settings changes files. `demo` is the directory that a demo
+/// creates for its keys and its database, and removes at its end.
 pub(crate) fn directories(settings: &Settings, demo: Option<&Path>) -> Vec<Writable> {
     let mut all = Vec::new();
     let mut add = |directory: &Path, change| all.push(Writable { directory: directory.to_owned(), change });
     if let StoreUrl::Sqlite(file) = &settings.store {
-        // SQLite makes its other files beside the file itself, and not beside a link to it.
+        // SQLite creates its additional files (such as the write-ahead log) next to the file itself, and not next to a
+        // symbolic link.
         let real = fs::canonicalize(file);
         add(directory_of(real.as_deref().unwrap_or(file)), Change::Files);
     }
@@ -41,7 +43,8 @@ mod tests {
     use crate::config::layers::Flag;
     use crate::config::origins::Origins;
 
-    fn found(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, Change)> {
+    /// Returns the directories and permitted changes for these settings.
+    fn directories_of(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, Change)> {
         let flag = |(setting, text): &(&str, &str)| Flag {
             flag: "--set".to_owned(),
             setting: (*setting).to_owned(),
@@ -59,8 +62,8 @@ mod tests {
     }
 
     #[test]
-    fn database_keys_and_sockets_are_changed_and_nothing_else() {
-        assert_eq!(found(&[], None), expected(&[(".", Change::Files), ("keys", Change::Files)]));
+    fn only_directories_of_database_keys_and_sockets_are_writable() {
+        assert_eq!(directories_of(&[], None), expected(&[(".", Change::Files), ("keys", Change::Files)]));
         let settings = [
             ("store", "sqlite:///absent/db/sealjar.db"),
             ("keys.dir", "/absent/keys"),
@@ -75,28 +78,30 @@ mod tests {
             ("/run/a", Change::Sockets),
             (".", Change::Sockets),
         ];
-        assert_eq!(found(&settings, None), expected(&all));
+        assert_eq!(directories_of(&settings, None), expected(&all));
         let postgres = [("store", "postgres://sealjar@db.example.com/sealjar"), ("http.listen", "127.0.0.1:1")];
-        assert_eq!(found(&postgres, None), expected(&[("keys", Change::Files)]));
+        assert_eq!(directories_of(&postgres, None), expected(&[("keys", Change::Files)]));
     }
 
     #[test]
-    fn a_demo_makes_and_removes_its_directory() {
-        let all =
-            found(&[("store", "sqlite:///tmp/demo/sealjar.db"), ("keys.dir", "/tmp/demo/keys")], Some("/tmp/demo"));
+    fn a_demo_can_create_and_remove_its_directory() {
+        let all = directories_of(
+            &[("store", "sqlite:///tmp/demo/sealjar.db"), ("keys.dir", "/tmp/demo/keys")],
+            Some("/tmp/demo"),
+        );
         let last = [("/tmp/demo", Change::Everything), ("/tmp", Change::EmptyDirectories)];
         assert_eq!(all[2..], expected(&last));
     }
 
     #[test]
-    fn the_directory_of_a_linked_database_is_that_of_its_file() {
+    fn a_linked_database_uses_the_directory_of_its_file() {
         let home = tempfile::tempdir().expect("a directory");
         let real = home.path().canonicalize().expect("it exists").join("data");
         fs::create_dir(&real).expect("a directory");
         fs::write(real.join("sealjar.db"), "").expect("written");
         let link = home.path().join("link.db");
         symlink(real.join("sealjar.db"), &link).expect("linked");
-        let all = found(&[("store", &format!("sqlite://{}", link.display()))], None);
+        let all = directories_of(&[("store", &format!("sqlite://{}", link.display()))], None);
         assert_eq!(all[0], (real.display().to_string(), Change::Files));
     }
 }

@@ -1,9 +1,11 @@
-//! The content of a session's token, and its bytes: postcard, in the order of the fields of [`Claims`], and of [`Identity`] in
-//! its place.
+//! Claims of a session, and their encoding: the *plaintext* of a session token is these bytes and nothing else.
 //!
-//! Numbers are varints, texts and byte strings have their length in front, identifiers are bare bytes. Decoding is exact:
-//! nothing may be left over, every length and flag is checked, and texts are borrowed from the opened token. The *plaintext*
-//! of a session token is these bytes and nothing else.
+//! The encoding is [postcard](https://postcard.jamesmunns.com/wire-format), in the order of the fields of [`Claims`]. The
+//! fields of [`Identity`] are encoded at the position of `identity`. Numbers are varints, texts and byte strings have a length
+//! prefix, and ids are bytes without a prefix.
+//!
+//! Invariant: each set of claims has exactly one encoding. Decoding checks every length and flag and refuses additional bytes.
+//! Texts are borrowed from the opened token.
 
 mod bits;
 #[cfg(test)]
@@ -19,37 +21,38 @@ use crate::clock::UnixTime;
 use crate::id::{Chain, Link, Sid, Site};
 pub use bits::{Flags, Methods};
 
-/// The content of a session's token.
+/// Claims in a session token.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims<'a> {
-    /// The session: what logout revokes.
+    /// Session id. A logout revokes it.
     pub sid: Sid,
-    /// Id of the chain of renewals, one for each browser. Fresh at sign-in and step-up. Renewals keep it.
+    /// Id of the token chain: the tokens of one session that follow each other by renewal. New at login and step-up. Renewals
+    /// keep it.
     pub chain: Chain,
     /// Number of renewals since the chain began.
     pub renewals: u64,
-    /// Id of this token within its chain. Fresh at each renewal. New application data keeps it.
+    /// Id of this token in its chain. New at each renewal. A replacement of the application data keeps it.
     pub link: Link,
-    /// The link of the token that was renewed. Zero at the start of the chain.
+    /// Link of the token that was renewed. Zero at the start of the chain.
     pub parent: Link,
-    /// The host (or cookie domain) it was issued for.
+    /// Host or cookie domain for which the token was issued.
     pub site: Site,
-    /// The account that the session speaks for.
+    /// Account of the session.
     pub identity: Identity<'a>,
-    /// When the password was last given.
+    /// Time at which the user last entered the password.
     pub authenticated_at: UnixTime,
-    /// When the session began or was last renewed. New application data keeps it.
+    /// Time at which the session began or was last renewed. A replacement of the application data keeps it.
     pub sealed_at: UnixTime,
-    /// When it dies unused.
+    /// Time at which the token expires if it is not renewed.
     pub idle_deadline: UnixTime,
-    /// When the session dies whatever happens. Renewal never moves it.
+    /// Time at which the session expires in any case. Renewals never move it.
     pub absolute_deadline: UnixTime,
-    /// How the user proved the identity.
+    /// Methods by which the user proved the identity.
     pub methods: Methods,
-    /// Kinds of session.
+    /// Type of the session: ordinary or remembered.
     pub flags: Flags,
-    /// The application's own bytes. Last response wins, and the user can bring an earlier value back within a token's life:
-    /// keep no counters or grants here.
+    /// Data of the application. The last response that arrives determines the value. The user can restore an earlier value by
+    /// sending an older token that has not expired, so do not keep counters or permissions here.
     pub app_data: &'a [u8],
 }
 
@@ -64,17 +67,24 @@ impl<'a> Claims<'a> {
         let [sid, chain] = fields.arrays()?;
         let renewals = fields.number()?;
         let [link, parent, site] = fields.arrays()?;
-        let texts_begin = fields.at;
-        let sub = fields.place()?;
+        // The generations are between the first text and the second one. All texts are then validated together.
+        let texts_begin = fields.position;
+        let sub = fields.prefixed_range()?;
         let account_generation = fields.number()?;
         let global_generation = fields.number()?;
-        let places = [sub, fields.place()?, fields.place()?, fields.place()?, fields.place()?];
-        let [sub, login_name, display_name, email, roles] = texts_at(plaintext, texts_begin, places)?;
+        let ranges = [
+            sub,
+            fields.prefixed_range()?,
+            fields.prefixed_range()?,
+            fields.prefixed_range()?,
+            fields.prefixed_range()?,
+        ];
+        let [sub, login_name, display_name, email, roles] = texts_in(plaintext, texts_begin, ranges)?;
         let [authenticated_at, sealed_at, idle_deadline, absolute_deadline] = fields.instants()?;
         let [methods, flags] = fields.array()?;
         let methods = Methods::from_bits(methods).ok_or(BadClaims)?;
         let flags = Flags::from_bits(flags).ok_or(BadClaims)?;
-        let app_data = plaintext.get(fields.place()?).ok_or(BadClaims)?;
+        let app_data = plaintext.get(fields.prefixed_range()?).ok_or(BadClaims)?;
         let claims = Self {
             sid: Sid::from_bytes(sid),
             chain: Chain::from_bytes(chain),
@@ -91,10 +101,10 @@ impl<'a> Claims<'a> {
             flags,
             app_data,
         };
-        if fields.at == plaintext.len() && claims.is_well_formed() { Ok(claims) } else { Err(BadClaims) }
+        if fields.position == plaintext.len() && claims.is_well_formed() { Ok(claims) } else { Err(BadClaims) }
     }
 
-    /// The bytes to seal.
+    /// Encodes the claims, for sealing.
     ///
     /// # Errors
     /// [`BadClaims`] if a field is longer than [`Claims::decode`] would accept.
@@ -111,131 +121,136 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// postcard's bytes, and how far they were read. By hand, because reading the same through serde takes three times as long, and
-/// accepts numbers that are written longer than they need be.
+/// Reader of postcard's encoding. Decoding with serde would take three times as long, and would also accept numbers with more
+/// bytes than necessary.
 struct Fields<'a> {
     bytes: &'a [u8],
-    /// May be past the end, where nothing can be read.
-    at: usize,
+    /// Index of the next byte to read. It may be past the end; every read then fails.
+    position: usize,
 }
 
 impl<'a> Fields<'a> {
     #[inline(always)]
     const fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, position: 0 }
     }
 
     #[inline(always)]
-    fn left(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+    fn remaining(&self) -> &'a [u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
     }
 
     #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], BadClaims> {
-        let array = self.left().first_chunk().ok_or(BadClaims)?;
-        self.at += N;
+        let array = self.remaining().first_chunk().ok_or(BadClaims)?;
+        self.position += N;
         Ok(*array)
     }
 
-    /// Arrays one after the other, of which the length is checked once.
+    /// Reads consecutive arrays, with one check of the length.
     #[inline(always)]
     fn arrays<const N: usize, const COUNT: usize>(&mut self) -> Result<[[u8; N]; COUNT], BadClaims> {
-        let arrays = self.left().as_chunks().0.first_chunk().ok_or(BadClaims)?;
-        self.at += N * COUNT;
+        let arrays = self.remaining().as_chunks().0.first_chunk().ok_or(BadClaims)?;
+        self.position += N * COUNT;
         Ok(*arrays)
     }
 
-    /// Seven bits a byte, the lowest first; all bytes but the last have the top bit set.
+    /// Reads a varint: seven bits per byte, the lowest first. All bytes except the last have the top bit set.
     #[inline(always)]
     fn number(&mut self) -> Result<u64, BadClaims> {
-        match self.bytes.get(self.at) {
-            // Most lengths and generations.
+        match self.bytes.get(self.position) {
+            // Most lengths and generations have one byte.
             Some(&byte @ ..0x80) => {
-                self.at += 1;
+                self.position += 1;
                 Ok(u64::from(byte))
             }
-            _ => self.number_of_several_bytes(),
+            _ => self.multi_byte_number(),
         }
     }
 
     #[cold]
-    fn number_of_several_bytes(&mut self) -> Result<u64, BadClaims> {
+    fn multi_byte_number(&mut self) -> Result<u64, BadClaims> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;
             let low = u64::from(byte & 0x7f);
             number |= low << shift;
             if byte < 0x80 {
+                // Refuses a last byte of zero, which would be an unnecessary byte, and a number of more than 64 bits.
                 return if byte > 0 && number >> shift == low { Ok(number) } else { Err(BadClaims) };
             }
         }
         Err(BadClaims)
     }
 
-    /// Four numbers, at once if each has five bytes.
+    /// Reads four numbers. If each of them has five bytes, they are decoded together.
     #[inline(always)]
     fn instants(&mut self) -> Result<[UnixTime; 4], BadClaims> {
-        if let Some(bytes) = self.left().first_chunk::<20>()
+        if let Some(bytes) = self.remaining().first_chunk::<20>()
             && let [a, b, c, d] = *bytes.as_chunks().0
-            && let (Some(a), Some(b), Some(c), Some(d)) = (of_five(a), of_five(b), of_five(c), of_five(d))
+            && let (Some(a), Some(b), Some(c), Some(d)) =
+                (five_byte_number(a), five_byte_number(b), five_byte_number(c), five_byte_number(d))
         {
-            self.at += bytes.len();
+            self.position += bytes.len();
             return Ok([a, b, c, d].map(UnixTime));
         }
         Ok([self.number()?, self.number()?, self.number()?, self.number()?].map(UnixTime))
     }
 
-    /// Where so many bytes are as the number in front says; perhaps past the end.
+    /// Reads a length prefix and skips that number of bytes. Returns the range of these bytes, which may be past the end.
     #[inline(always)]
-    fn place(&mut self) -> Result<Range<usize>, BadClaims> {
+    fn prefixed_range(&mut self) -> Result<Range<usize>, BadClaims> {
         let length = usize::try_from(self.number()?).map_err(|_| BadClaims)?;
-        let start = self.at;
-        self.at = start.checked_add(length).ok_or(BadClaims)?;
-        Ok(start..self.at)
+        let start = self.position;
+        self.position = start.checked_add(length).ok_or(BadClaims)?;
+        Ok(start..self.position)
     }
 }
 
-/// A number of five bytes, if it is one: instants from 1978 to 3058.
+/// Decodes a varint of exactly five bytes, or returns `None` if it has another length. Times from 1978 to 3058 have five bytes.
 #[inline(always)]
-fn of_five([low @ .., high]: [u8; 5]) -> Option<u64> {
-    const MORE: u32 = 0x8080_8080;
+fn five_byte_number([low @ .., high]: [u8; 5]) -> Option<u64> {
+    const CONTINUATION_BITS: u32 = 0x8080_8080;
     let low = u32::from_le_bytes(low);
-    let is_one = low & MORE == MORE && (1..0x80).contains(&high);
-    // Two of 14 bits, and then one of 28.
+    let has_five_bytes = low & CONTINUATION_BITS == CONTINUATION_BITS && (1..0x80).contains(&high);
+    // Joins the four groups of 7 bits to two groups of 14 bits, and then to one group of 28 bits.
     let low = low & 0x007f_007f | (low & 0x7f00_7f00) >> 1;
     let low = low & 0x3fff | (low & 0x3fff_0000) >> 2;
-    is_one.then_some(u64::from(low) | u64::from(high) << 28)
+    has_five_bytes.then_some(u64::from(low) | u64::from(high) << 28)
 }
 
-/// The texts that stand in `bytes` at these places, one after the other, none before `begin`. They are checked at once with what is
-/// between them, which takes a quarter of the time; one by one if that is not UTF-8, because a length or number there is above 127.
+/// Returns the texts in these ranges of `bytes`. The ranges are in ascending order, and none of them starts before `begin`.
+///
+/// All texts are validated as UTF-8 together with the bytes between them, which takes a quarter of the time. If that fails
+/// because a length or a number between them is above 127, each text is validated alone.
 #[inline(always)]
-fn texts_at<const N: usize>(bytes: &[u8], begin: usize, places: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
-    let end = places.last().map_or(begin, |last| last.end);
+fn texts_in<const N: usize>(bytes: &[u8], begin: usize, ranges: [Range<usize>; N]) -> Result<[&str; N], BadClaims> {
+    let end = ranges.last().map_or(begin, |last| last.end);
     let bytes = bytes.get(begin..end).ok_or(BadClaims)?;
     let whole = str::from_utf8(bytes).unwrap_or_default();
     let mut texts = [""; N];
-    for (text, place) in texts.iter_mut().zip(places) {
-        let place = place.start - begin..place.end - begin;
-        *text = match whole.get(place.clone()) {
+    for (text, range) in texts.iter_mut().zip(ranges) {
+        let range = range.start - begin..range.end - begin;
+        *text = match whole.get(range.clone()) {
             Some(text) => text,
-            None => str::from_utf8(&bytes[place]).map_err(|_| BadClaims)?,
+            None => str::from_utf8(&bytes[range]).map_err(|_| BadClaims)?,
         };
     }
     Ok(texts)
 }
 
-/// The sid is no credential; the rest is the user's business, and not the log's.
+/// Prints only the session id and the account id. The session id is not a credential. The other claims are private to the user
+/// and do not belong in the log.
 impl fmt::Debug for Claims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("sid", &self.sid).field("sub", &self.identity.sub).finish_non_exhaustive()
     }
 }
 
-/// Not the bytes of a session's claims, or claims that cannot be sealed: a field is too long, the subject is empty, or the
-/// idle deadline is after the absolute one.
+/// Error for bytes that are not the encoding of claims, and for claims that cannot be sealed: a field is too long, the subject
+/// is empty or has other characters than visible ASCII, or the idle deadline is after the absolute deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the claims break a rule of their format: a field is too long, the subject is empty, or the deadlines are in the wrong order"
+    "invalid claims: a field is too long, the subject is empty or invalid, or the idle deadline is after the absolute deadline"
 )]
 pub struct BadClaims;

@@ -1,14 +1,17 @@
-//! Finding our cookie in the raw `Cookie` fields (RFC 6265 section 5.4), by its exact bytes.
+//! Finds the session cookie in the raw `Cookie` fields
+//! ([RFC 6265 section 5.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.4)), by comparing bytes.
 //!
-//! There may be several fields (HTTP/2 splits them), other cookies may hold any byte, and our name may come more than once:
-//! a sibling domain can plant one. Nothing is percent-decoded, neither names nor values: a decoded name would let
-//! `__%48ost-…` pose as ours.
+//! A request may have several fields, because HTTP/2 splits them. Other cookies may contain any byte. Our name may occur more
+//! than once, because a sibling domain can set a cookie of that name.
+//!
+//! Invariant: neither names nor values are percent-decoded. With decoding, a cookie `__%48ost-…` would have our name without
+//! the protection of the `__Host-` prefix.
 
 use std::iter;
 
 use crate::seal::CookieName;
 
-/// The values of the cookies of this name, in the order of the request.
+/// Returns the values of the cookies of this name, in the order of the request.
 pub fn values<'h>(fields: impl IntoIterator<Item = &'h [u8]>, name: &CookieName) -> impl Iterator<Item = &'h [u8]> {
     let mut fields = fields.into_iter();
     let mut rest = None;
@@ -23,8 +26,10 @@ pub fn values<'h>(fields: impl IntoIterator<Item = &'h [u8]>, name: &CookieName)
     })
 }
 
-/// A field's first pair, and what comes after its semicolon. `memchr` looks at many bytes at once: one by one, they cost as much as
-/// opening the token where others' cookies come to a kilobyte.
+/// Splits a field into its first pair and the bytes after the semicolon of that pair.
+///
+/// `memchr` compares many bytes at once. With a loop over single bytes, one kilobyte of other cookies would cost as much time as
+/// opening the token.
 fn split(field: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b';', field) {
         Some(end) => (&field[..end], Some(&field[end + 1..])),
@@ -42,7 +47,7 @@ fn value<'h>(pair: &'h [u8], name: &CookieName) -> Option<&'h [u8]> {
 mod tests {
     use super::*;
 
-    fn found(fields: &[&str]) -> Vec<String> {
+    fn values_in(fields: &[&str]) -> Vec<String> {
         let name = CookieName::new("__Host-sealjar").expect("a token");
         let fields = fields.iter().map(|field| field.as_bytes());
         values(fields, &name).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
@@ -51,11 +56,11 @@ mod tests {
     #[test]
     fn finds_every_cookie_of_the_name_in_several_fields() {
         let fields = ["a=1; __Host-sealjar=one;b=\u{fc}", "__Host-sealjar=two", "c;__Host-sealjar= \"three\" ;"];
-        assert_eq!(found(&fields), ["one", "two", " \"three\""]);
+        assert_eq!(values_in(&fields), ["one", "two", " \"three\""]);
     }
 
     #[test]
-    fn passes_over_names_that_only_look_like_it() {
+    fn skips_names_that_are_similar_to_ours() {
         for field in [
             "__%48ost-sealjar=x",
             "__host-sealjar=x",
@@ -70,7 +75,7 @@ mod tests {
             "$__Host-sealjar=x",
             "a=__Host-sealjar=x",
         ] {
-            assert_eq!(found(&[field]), [""; 0], "{field}");
+            assert_eq!(values_in(&[field]), [""; 0], "{field}");
         }
     }
 }

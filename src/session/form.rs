@@ -1,16 +1,21 @@
-//! Forms: what binds a form to whom it was rendered for, so that no other site can have sent it.
+//! Form tokens, which bind a form to the session for which it was rendered, against
+//! [cross-site request forgery](https://owasp.org/www-community/attacks/csrf).
 //!
-//! A form's hidden field is a *form token*: the id that the form is bound to, sealed. It opens only under a key that is held, is
-//! good for that id alone, and differs at each rendering, so that compression cannot leak it (BREACH). After sign-in the id is
-//! the session's, so the token dies with the session. Before sign-in there is none, so the sign-in form has a cookie of its own
-//! with a random [`FormId`]. That cookie is not needed if the browser says that a page of the same origin has sent the form
-//! (`Sender::SameOrigin` in `web/csrf.rs`): then any token of a sign-in form will do.
+//! The hidden field of a form contains a *form token*: the id to which the form is bound, sealed. It is valid only for that id,
+//! and opens only with a key in the ring. It is different at each rendering, so that an attacker cannot determine it from the
+//! length of compressed responses ([BREACH](https://en.wikipedia.org/wiki/BREACH)).
 //!
-//! The status as JSON, which is asked for all the time and holds nothing of a stranger's choosing, has a *steady* token: the sid,
-//! which is no secret, and a code for it (`seal/form_mac.rs`). That takes no random bytes, whose price is that of opening the session.
+//! After the login, the id is the session id, so the form token is useless when the session ends. Before the login, there is no
+//! session. So the login form has its own cookie, with a random [`FormId`]. The cookie is not necessary if the browser reports
+//! that a page of the same origin has sent the form (`Sender::SameOrigin` in `web/csrf.rs`). Every token of a login form is
+//! then accepted.
+//!
+//! The JSON status is requested very often, and contains no text that an attacker can choose. It has a *deterministic* form
+//! token instead: the session id, which is not a secret, and an authentication code for it (`seal/form_mac.rs`). This needs no
+//! random bytes, which would cost as much time as opening the session.
 //!
 //! ```text
-//! plaintext of a form token          1 byte  kind: 0 session, 1 sign-in form
+//! plaintext of a form token          1 byte  type: 0 session, 1 login form
 //!                                   16 bytes the sid or form id
 //! plaintext of the form's cookie    16 bytes form id
 //!                                    8 bytes deadline, Unix seconds, big-endian
@@ -22,35 +27,35 @@ use super::{SealError, Sessions};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::{self, FormId, Sid};
 use crate::seal::token::{TokenBuffer, UntrustedToken, token_buffer};
-use crate::seal::{CookieName, Purpose, SealedToken, SteadyToken};
+use crate::seal::{CookieName, DeterministicFormToken, Purpose, SealedToken};
 
-/// How long a sign-in form may stay open in a browser that needs its cookie.
+/// Maximum time between the rendering and the submission of a login form, for a browser that needs the form's cookie.
 pub const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(600);
 
-/// What a form is bound to.
+/// Id to which a form is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// A form of a signed-in user.
+    /// Session for which the form was rendered.
     Session(Sid),
-    /// A form to sign in with.
+    /// Login form, which has no session yet.
     SignIn(FormId),
 }
 
 impl Bound {
     fn bytes(self) -> [u8; 17] {
-        let (kind, id) = match self {
+        let (form_type, id) = match self {
             Self::Session(sid) => (0, *sid.as_bytes()),
             Self::SignIn(form) => (1, *form.as_bytes()),
         };
-        let mut bytes = [kind; 17];
+        let mut bytes = [form_type; 17];
         bytes[1..].copy_from_slice(&id);
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (kind, id) = bytes.split_first()?;
+        let (form_type, id) = bytes.split_first()?;
         let id = id.try_into().ok()?;
-        match kind {
+        match form_type {
             0 => Some(Self::Session(Sid::from_bytes(id))),
             1 => Some(Self::SignIn(FormId::from_bytes(id))),
             _ => None,
@@ -59,7 +64,7 @@ impl Bound {
 }
 
 impl Sessions {
-    /// A fresh token for a form that is bound to `bound`.
+    /// Returns a new sealed token for a form that is bound to `bound`.
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
@@ -67,30 +72,31 @@ impl Sessions {
         self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
     }
 
-    /// The token for forms of this session that is the same each time under one key: for answers in which nothing else is of a
-    /// stranger's choosing.
+    /// Returns the deterministic form token of this session: it is the same each time while the same key is active. Only for
+    /// responses that contain no text that an attacker can choose.
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<SteadyToken, SealError> {
+    pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<DeterministicFormToken, SealError> {
         let ring = self.keys();
         let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
         Ok(key.sealer().form_mac().token(*sid.as_bytes()))
     }
 
-    /// What a form's token is bound to, if it is one of ours. Whether that is what the form acts on is the caller's to compare.
+    /// Returns the id to which a form token is bound, or `None` if the token is not valid. The caller must compare the id with
+    /// the session or the login form of the request.
     pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
-        if let Some(steady) = SteadyToken::parse(token) {
+        if let Some(deterministic) = DeterministicFormToken::parse(token) {
             let ring = self.keys();
-            let key = ring.opening_key(steady.kid()?).ok()?;
-            return key.sealer().form_mac().id_of(&steady).map(|id| Bound::Session(Sid::from_bytes(id)));
+            let key = ring.opening_key(deterministic.kid()?).ok()?;
+            return key.sealer().form_mac().id_of(&deterministic).map(|id| Bound::Session(Sid::from_bytes(id)));
         }
         let token = UntrustedToken::from_cookie_value(token)?;
         let mut buffer = token_buffer();
         Bound::from_bytes(self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer)?)
     }
 
-    /// The value of the sign-in form's cookie, good for [`SIGN_IN_FORM_LIFETIME`] from now.
+    /// Returns the value of the login form's cookie. It is valid for [`SIGN_IN_FORM_LIFETIME`] from `now`.
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
@@ -102,7 +108,7 @@ impl Sessions {
         self.seal_bytes(Purpose::LoginForm, cookie, &bytes, now)
     }
 
-    /// The sign-in form whose cookie came with the request, if it is still good.
+    /// Returns the id in the cookie of a login form, or `None` if the request has no such cookie that is valid.
     pub fn sign_in_form<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,

@@ -1,4 +1,7 @@
-//! Issuing tokens: at sign-in under a fresh sid, and at renewal under the same one.
+//! Seals session tokens: with a new session id (sid) at a login, and with the same one at a renewal.
+//!
+//! Invariant: a session whose sid, account generation or key is revoked is not renewed. The list and the ring are checked again
+//! just before sealing, without an `await` in between.
 
 use std::time::Duration;
 
@@ -14,23 +17,23 @@ use crate::keyring::KeyRing;
 use crate::seal::token::NONCE_BYTES;
 use crate::seal::{Purpose, SealedToken};
 
-/// A fresh token, and what to tell of it.
+/// A new session token, with the facts that a response needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedSession {
-    /// For the cookie.
+    /// Token, which becomes the value of the session cookie.
     pub token: SealedToken,
-    /// The session.
+    /// Session id.
     pub sid: Sid,
-    /// Its kind.
+    /// Type of the session: ordinary or remembered.
     pub flags: Flags,
-    /// When it was sealed.
+    /// Time at which the session began or was last renewed.
     pub sealed_at: UnixTime,
-    /// Its deadlines.
+    /// Deadlines of the session.
     pub deadlines: Deadlines,
 }
 
 impl Sessions {
-    /// Begins a session, always under a fresh sid and in a fresh chain.
+    /// Begins a session, with a new sid and a new token chain.
     ///
     /// # Errors
     /// [`SealError`].
@@ -45,13 +48,13 @@ impl Sessions {
     ) -> Result<SealedSession, SealError> {
         let flags = if remember { Flags::REMEMBERED } else { Flags::default() };
         let time = self.revocations.time(now);
-        self.seal(&self.keys(), time, |cap, fresh| {
+        self.seal(&self.keys(), time, |cap, random| {
             let deadlines = Deadlines::at_sign_in(time, self.lifetimes.of(flags), cap);
             Claims {
-                sid: fresh.sid,
-                chain: fresh.chain,
+                sid: random.sid,
+                chain: random.chain,
                 renewals: 0,
-                link: fresh.link,
+                link: random.link,
                 parent: Link::from_bytes([0; 8]),
                 site,
                 identity: *identity,
@@ -66,11 +69,11 @@ impl Sessions {
         })
     }
 
-    /// Whether a session may begin at `now` for whom the store knew at `read`.
+    /// Checks whether a session may begin at `now` for an identity that was read from the store at `read`.
     ///
     /// # Errors
-    /// [`Refusal::Stale`] if the list is too old to tell, [`Refusal::Revoked`] if these generations were ended since, or may have
-    /// been.
+    /// [`Refusal::Stale`] if the list is too old for the check. [`Refusal::Revoked`] if the sessions of these generations were
+    /// ended after `read`, or may have been.
     #[cfg(feature = "salvo")]
     pub(crate) fn may_begin(&self, identity: &Identity<'_>, read: Now, now: Now) -> Result<(), Refusal> {
         let Identity { sub, account_generation, global_generation, .. } = *identity;
@@ -78,18 +81,20 @@ impl Sessions {
         if !list.is_current(now) {
             return Err(Refusal::Stale);
         }
-        // Ended since the store was asked: a list that is current knows of it, or has had no time to.
+        // The generations may have been ended after the store was read. A current list has that entry, unless the entry is
+        // newer than the last update of the list. But if `read` is too long ago, the entry may already have been removed.
         if !list.is_recent(read, now) || list.refuses_generation(sub, account_generation, global_generation) {
             return Err(Refusal::Revoked);
         }
         Ok(())
     }
 
-    /// Renews a session that is due: the same sid and chain, a fresh link, a later idle deadline. `None` if it is too early for
-    /// this answer, or if the session or its key was revoked since it was verified: the list is looked at again, just before
-    /// sealing.
+    /// Renews a session that is due: the same sid and chain, a new link, a later idle deadline.
     ///
-    /// Inlined, because it is asked after every check.
+    /// Returns `None` if it is too early for a response with this window, or if the session or its key was revoked after the
+    /// verification. The list is checked again just before sealing.
+    ///
+    /// Inlined, because it is called after every verification.
     ///
     /// # Errors
     /// [`SealError`].
@@ -104,15 +109,17 @@ impl Sessions {
         if !deadlines(claims).may_renew(claims.sealed_at, *checked_at, window) {
             return Ok(None);
         }
-        self.reseal(verified, |cap, fresh| self.child(verified, cap, fresh))
+        self.reseal(verified, |cap, random| self.child(verified, cap, random))
     }
 
-    /// Seals other application data into a session, and changes nothing else. A session that is due is renewed, whatever the
-    /// method of the request: the answer sets the cookie anyway, and a late child is less harmful than a late parent. `None` if
-    /// the session or its key was revoked since it was verified.
+    /// Replaces the application data of a session.
     ///
-    /// Where copies are looked for, verify it by [`Sessions::verify_and_detect`] with [`RenewalWindow::WhenDue`] just before.
-    /// Otherwise, a holder could have data replaced when the token has just become due, and get a child that nobody has judged.
+    /// If the session is due, it is also renewed, for every method of the request. The response sets the cookie anyway, and a
+    /// child token that arrives late is less harmful than a parent token that arrives late. Returns `None` if the session or
+    /// its key was revoked after the verification.
+    ///
+    /// With copy detection, call [`Sessions::verify_and_detect`] with [`RenewalWindow::WhenDue`] just before. Otherwise, the
+    /// holder of a token that has just become due would get a child without a judgment by copy detection.
     ///
     /// # Errors
     /// [`SealError`].
@@ -122,9 +129,9 @@ impl Sessions {
         app_data: &[u8],
     ) -> Result<Option<SealedSession>, SealError> {
         let Verified { claims, checked_at, is_due, .. } = verified;
-        self.reseal(verified, |cap, fresh| {
+        self.reseal(verified, |cap, random| {
             let claims = if *is_due {
-                self.child(verified, cap, fresh)
+                self.child(verified, cap, random)
             } else {
                 Claims { idle_deadline: claims.idle_deadline.min(checked_at.plus(cap)), ..claims.clone() }
             };
@@ -132,13 +139,13 @@ impl Sessions {
         })
     }
 
-    /// The claims of a token that renews this one.
-    fn child<'c>(&self, verified: &Verified<'c>, cap: Duration, fresh: &Fresh) -> Claims<'c> {
+    /// Returns the claims of the next token in the chain, which renews `verified`.
+    fn child<'c>(&self, verified: &Verified<'c>, cap: Duration, random: &RandomValues) -> Claims<'c> {
         let Verified { claims, checked_at, .. } = verified;
         let renewed = deadlines(claims).renewed(*checked_at, self.lifetimes.of(claims.flags), cap);
         Claims {
             renewals: claims.renewals.saturating_add(1),
-            link: fresh.link,
+            link: random.link,
             parent: claims.link,
             sealed_at: *checked_at,
             idle_deadline: renewed.idle,
@@ -150,10 +157,10 @@ impl Sessions {
     fn reseal<'c>(
         &self,
         verified: &Verified<'_>,
-        claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
+        claims: impl FnOnce(Duration, &RandomValues) -> Claims<'c>,
     ) -> Result<Option<SealedSession>, SealError> {
         let Verified { token, claims: before, checked_at, .. } = verified;
-        // One ring for both: a session of a key that this ring refuses must not go on under another.
+        // The same ring opens and seals. If this ring refuses the key of the old token, another key must not seal the new token.
         let ring = self.keys();
         let is_opened = token.kid().is_some_and(|kid| ring.opening_key(kid).is_ok());
         if !is_opened || self.is_revoked(before) {
@@ -162,17 +169,18 @@ impl Sessions {
         self.seal(&ring, *checked_at, claims).map(Some)
     }
 
-    /// Seals the claims that `claims` makes of the longest lifetime that the active key allows, and of fresh random values.
+    /// Seals the claims that `claims` returns. The arguments of `claims` are the maximum lifetime that the active key allows,
+    /// and new random values.
     fn seal<'c>(
         &self,
         ring: &KeyRing,
         now: UnixTime,
-        claims: impl FnOnce(Duration, &Fresh) -> Claims<'c>,
+        claims: impl FnOnce(Duration, &RandomValues) -> Claims<'c>,
     ) -> Result<SealedSession, SealError> {
         let key = ring.sealing_key(now).ok_or(SealError::NoActiveKey)?;
-        let fresh = Fresh::random();
-        let claims = claims(key.dates().max_lifetime, &fresh);
-        let token = key.sealer().seal(Purpose::Session, &self.cookie, &fresh.nonce, &claims.encode()?)?;
+        let random = RandomValues::random();
+        let claims = claims(key.dates().max_lifetime, &random);
+        let token = key.sealer().seal(Purpose::Session, &self.cookie, &random.nonce, &claims.encode()?)?;
         Ok(SealedSession {
             token,
             sid: claims.sid,
@@ -183,21 +191,21 @@ impl Sessions {
     }
 }
 
-/// The random values of one sealing, by one call of the system: that call is much of what sealing costs.
-struct Fresh {
+/// Random values for one new token. They come from one system call, because that call is a large part of the cost of sealing.
+struct RandomValues {
     sid: Sid,
     chain: Chain,
     link: Link,
     nonce: [u8; NONCE_BYTES],
 }
 
-impl Fresh {
+impl RandomValues {
     fn random() -> Self {
         let bytes: [u8; 16 + 16 + 8 + NONCE_BYTES] = id::random();
         let (sid, rest) = bytes.split_first_chunk().expect("the first 16 of 64 bytes");
         let (chain, rest) = rest.split_first_chunk().expect("the next 16 of 48 bytes");
         let (link, rest) = rest.split_first_chunk().expect("the next 8 of 32 bytes");
-        let nonce = *rest.first_chunk().expect("the 24 bytes that are left");
+        let nonce = *rest.first_chunk().expect("the remaining 24 bytes");
         Self { sid: Sid::from_bytes(*sid), chain: Chain::from_bytes(*chain), link: Link::from_bytes(*link), nonce }
     }
 }

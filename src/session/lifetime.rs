@@ -1,42 +1,44 @@
-//! How long a session lives: two deadlines, sealed into the token, so that a change of configuration never lengthens one that
-//! was issued already.
+//! Lifetimes of sessions: two timeouts in the configuration, and the two deadlines in each token.
+//!
+//! Invariant: the deadlines are in the token, so a change of the configuration never makes an issued token valid for longer.
+//! Called by `issue.rs` and `verify.rs`.
 
 use std::time::Duration;
 
 use super::claims::Flags;
 use crate::clock::UnixTime;
 
-/// How long sessions of one kind live.
+/// Timeouts of one type of session, ordinary or remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// A session unused for this long is dead.
+    /// Idle timeout: a session expires if it is not used for this time.
     pub idle: Duration,
-    /// A session older than this is dead.
+    /// Absolute timeout: a session expires this time after the login.
     pub absolute: Duration,
 }
 
-/// Shortest idle time: it leaves room for a renewal between two requests of a page.
-const LEAST_IDLE: Duration = Duration::from_secs(10);
-/// Longest lifetime, which is ten years: a longer one is a typing mistake.
+/// Shortest idle timeout. It is long enough for a renewal between two requests of a page.
+const MIN_IDLE: Duration = Duration::from_secs(10);
+/// Longest absolute timeout: ten years. A longer one is probably a typing mistake.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-/// The rule that a lifetime breaks.
+/// Error for a lifetime that breaks a rule.
 #[cfg_attr(not(feature = "salvo"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadLifetime {
-    /// The idle time is shorter than ten seconds.
+    /// The idle timeout is shorter than ten seconds.
     IdleTooShort,
-    /// The idle time is longer than the absolute one.
+    /// The idle timeout is longer than the absolute timeout.
     IdleOverAbsolute,
-    /// The absolute time is longer than ten years.
+    /// The absolute timeout is longer than ten years.
     AbsoluteTooLong,
 }
 
 #[cfg_attr(not(feature = "salvo"), allow(dead_code))]
 impl Lifetime {
-    /// Takes what an operator or an application decided. The error is the first rule that is broken.
+    /// Checks the timeouts that an operator or an application has set. The error is the first broken rule.
     pub(crate) fn new(idle: Duration, absolute: Duration) -> Result<Self, BadLifetime> {
-        if idle < LEAST_IDLE {
+        if idle < MIN_IDLE {
             Err(BadLifetime::IdleTooShort)
         } else if idle > absolute {
             Err(BadLifetime::IdleOverAbsolute)
@@ -49,22 +51,22 @@ impl Lifetime {
 }
 
 impl Lifetime {
-    /// Longest time between two renewals of a session with this lifetime that is in use.
+    /// Returns the time from a renewal until the session is due for the next one.
     pub fn renewal_interval(self) -> Duration {
         renewal_interval(self.idle)
     }
 }
 
-/// The lifetimes of both kinds of session.
+/// Lifetimes of both types of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// An ordinary session.
+    /// Lifetime of ordinary sessions.
     pub ordinary: Lifetime,
-    /// A remembered one.
+    /// Lifetime of remembered sessions.
     pub remembered: Lifetime,
 }
 
-/// Half an hour unused and twelve hours in all; for remembered sessions, 14 and 90 days.
+/// Ordinary sessions: idle timeout 30 minutes, absolute timeout 12 hours. Remembered sessions: 14 days and 90 days.
 impl Default for Lifetimes {
     fn default() -> Self {
         const MINUTE: u64 = 60;
@@ -76,66 +78,71 @@ impl Default for Lifetimes {
 }
 
 impl Lifetimes {
-    /// The lifetime of the sessions with these flags.
+    /// Returns the lifetime of the sessions with these flags.
     pub const fn of(&self, flags: Flags) -> Lifetime {
         if flags.remembered() { self.remembered } else { self.ordinary }
     }
 
-    /// The longest that any session lives.
+    /// Returns the longer one of the two absolute timeouts.
     pub fn longest(&self) -> Duration {
         self.ordinary.absolute.max(self.remembered.absolute)
     }
 }
 
-/// Longest time between two renewals of a session that is in use.
+/// Maximum renewal interval.
 const MAX_RENEWAL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// From when on an answer may renew a session.
+/// Period in which a response may renew a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewalWindow {
-    /// As soon as the token is due: the method of the visitor's request is known, and it is GET or HEAD. Or the answer sets the
-    /// cookie anyway, because the application's data was replaced.
+    /// From the time when the token is due. This applies if the method of the client's request is known to be GET or HEAD, or
+    /// if the response sets the cookie anyway, because it replaces the application's data.
     WhenDue,
-    /// Only in the last third of the idle time. Other requests can take minutes, and a proxy keeps the new cookie until the
-    /// application has answered. So late an answer would replace the cookie by an older one.
+    /// Only in the last third of the idle timeout. Requests with other methods can take minutes, and a proxy delivers the new
+    /// cookie together with the response of the application. Such a late response could replace a newer cookie with an older
+    /// one.
     LastThird,
 }
 
-/// The deadlines in a token. At the second of a deadline the token is dead.
+/// Deadlines in a token. The token is expired from the second of a deadline on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// When it dies unused.
+    /// Time at which the token expires if it is not renewed.
     pub idle: UnixTime,
-    /// When it dies whatever happens.
+    /// Time at which the token and its session expire in any case.
     pub absolute: UnixTime,
 }
 
 impl Deadlines {
-    /// The deadlines of a session that begins at `now`; `cap` is the longest that the sealing key allows.
+    /// Returns the deadlines of a session that begins at `now`. `cap` is the maximum lifetime that the sealing key allows.
     pub fn at_sign_in(now: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
         let absolute = now.plus(lifetime.absolute.min(cap));
         Self { idle: now.plus(lifetime.idle).min(absolute), absolute }
     }
 
-    /// The deadlines after a renewal, which count from the instant at which the revocation list was checked. The absolute one
-    /// never moves, so that every token of a session tells the same: a sign-out that presents the one is kept long enough for
-    /// all. A key that allows less moves the idle one nearer.
+    /// Returns the deadlines after a renewal. They count from `checked_at`, the time at which the revocation list was checked.
+    ///
+    /// The absolute deadline never moves, so all tokens of a session have the same one. A logout reads it from the presented
+    /// token, and so its entry is kept long enough for all tokens of the session. If the sealing key allows less than the idle
+    /// timeout, the idle deadline is earlier.
     #[must_use]
     pub fn renewed(self, checked_at: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
         Self { idle: checked_at.plus(lifetime.idle.min(cap)).min(self.absolute), ..self }
     }
 
-    /// I: the time from the sealing of a token until it is due for renewal. A sixth of its idle time, and at most five minutes.
+    /// Returns the time from the sealing of a token until it is due for renewal: a sixth of its idle timeout, but at most five
+    /// minutes. The proof in [`copy_detection`](super::copy_detection) calls it I.
     pub fn renewal_interval(self, sealed_at: UnixTime) -> Duration {
         renewal_interval(self.idle.since(sealed_at))
     }
 
-    /// Whether the token is due: its renewal interval has passed, and a renewal could still move its idle deadline.
+    /// Whether the token is due for renewal: its renewal interval has passed, and its idle deadline is before the absolute
+    /// deadline, so that a renewal can move it.
     pub fn is_due(self, sealed_at: UnixTime, now: UnixTime) -> bool {
         self.idle < self.absolute && now.since(sealed_at) >= self.renewal_interval(sealed_at)
     }
 
-    /// Whether an answer may renew a token that is due.
+    /// Whether a response with this window may renew a token that is due.
     pub fn may_renew(self, sealed_at: UnixTime, now: UnixTime, window: RenewalWindow) -> bool {
         match window {
             RenewalWindow::WhenDue => true,
@@ -143,13 +150,13 @@ impl Deadlines {
         }
     }
 
-    /// Whether more than half of the idle time has gone since the token was sealed, and a renewal could still move its idle
+    /// Whether more than half of the idle timeout has passed since the token was sealed, and a renewal can still move the idle
     /// deadline.
     pub fn is_half_spent(self, sealed_at: UnixTime, now: UnixTime) -> bool {
         self.idle < self.absolute && now.since(sealed_at) > self.idle.since(sealed_at) / 2
     }
 
-    /// Whether the token is dead at `now`.
+    /// Whether the token is expired at `now`.
     pub fn passed(self, now: UnixTime) -> bool {
         now >= self.idle || now >= self.absolute
     }
@@ -168,7 +175,7 @@ mod tests {
     const NO_CAP: Duration = Duration::MAX;
 
     #[test]
-    fn dies_at_the_second_of_a_deadline() {
+    fn expires_at_the_second_of_a_deadline() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         assert_eq!(deadlines, Deadlines { idle: UnixTime(5100), absolute: UnixTime(6000) });
         assert!(!deadlines.passed(UnixTime(5099)));
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn is_due_after_a_sixth_of_the_idle_time_or_five_minutes() {
+    fn is_due_after_a_sixth_of_the_idle_timeout_or_five_minutes() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         assert!(!deadlines.is_due(UnixTime(5000), UnixTime(5016)));
         assert!(deadlines.is_due(UnixTime(5000), UnixTime(5017)));
@@ -192,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn is_not_due_if_a_renewal_could_move_nothing() {
+    fn is_not_due_if_a_renewal_cannot_move_the_deadline() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         let last = deadlines.renewed(UnixTime(5950), LIFETIME, NO_CAP);
         assert_eq!(last.idle, last.absolute);
@@ -200,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_other_methods_renew_in_the_last_third_only() {
+    fn responses_to_other_methods_renew_only_in_the_last_third() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         let may_renew = |now, window| deadlines.may_renew(UnixTime(5000), UnixTime(now), window);
         assert!(may_renew(5017, RenewalWindow::WhenDue));
@@ -209,16 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn the_key_caps_both_deadlines() {
+    fn the_maximum_lifetime_of_the_key_limits_both_deadlines() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, Duration::from_secs(50));
         assert_eq!(deadlines, Deadlines { idle: UnixTime(5050), absolute: UnixTime(5050) });
     }
 
     proptest! {
         #[test]
-        fn no_row_of_renewals_passes_the_absolute_deadline(steps in proptest::collection::vec(0u64..99, 0..50)) {
+        fn no_series_of_renewals_passes_the_absolute_deadline(steps in proptest::collection::vec(0u64..99, 0..50)) {
             let start = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
-            let (mut deadlines, mut now) = (start, UnixTime(5000));
+            let mut deadlines = start;
+            let mut now = UnixTime(5000);
             for step in steps {
                 now = now.plus(Duration::from_secs(step));
                 let before = deadlines;

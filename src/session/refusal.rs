@@ -1,39 +1,43 @@
-//! Verdicts: why there is no session, and why none was sealed.
+//! Errors of sessions: the reasons why a request has no session, and the reasons why no token was sealed.
+//!
+//! Invariant: clients see only the reason of a [`Refusal`]. The [`Cause`] is for the log, because it would help an attacker who
+//! forges tokens.
 
 use std::fmt;
 
 use super::claims::BadClaims;
 use crate::seal::TooLarge;
 
-/// Reason why there is no session. Tell a client the text ([`Display`](fmt::Display)) or the [`reason`](Refusal::reason) only: `{:?}` also
-/// prints the cause, which would help a forger.
+/// Reason why there is no session. Send a client only the text ([`Display`](fmt::Display)) or the [`reason`](Refusal::reason).
+/// `{:?}` also prints the cause, which would help an attacker who forges tokens.
 ///
 /// ```
 /// use sealjar::session::{Cause, Refusal};
 ///
 /// let refusal = Refusal::Invalid(Cause::NotAuthentic);
 /// assert_eq!((refusal.reason(), refusal.cause()), ("invalid", Some("not-authentic")));
-/// assert_eq!(refusal.to_string(), "the session cookie is not one that is accepted here");
+/// assert_eq!(refusal.to_string(), "the session cookie is not valid here");
 /// ```
 ///
-/// The order is how far the token came: of several tokens the furthest counts.
+/// The variants are ordered by the number of checks that the token passed. If a request has several tokens, the greatest
+/// refusal counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// No cookie of our name.
+    /// The request has no cookie of our name.
     Missing,
-    /// No token of ours. The cause is for the log, never for the client: it would help a forger.
+    /// The cookie is not a token that this server has issued for this site. The cause is for the log, never for the client.
     Invalid(Cause),
-    /// Past a deadline.
+    /// The session is past a deadline.
     Expired,
-    /// Signed out, or ended by a change of the account.
+    /// The session was ended: by a logout, an operator, a change of the account, or copy detection.
     Revoked,
-    /// A good token, but the list is too old to know whether it was revoked meanwhile.
+    /// The token is valid, but the list is too old to determine whether the session was revoked meanwhile.
     Stale,
 }
 
 impl Refusal {
-    /// Returns the reason for clients, in a word: `missing`, `invalid`, `expired`, `revoked` or `stale`. The server's answers have the
-    /// same words. They never change.
+    /// Returns the reason for clients, as one word: `missing`, `invalid`, `expired`, `revoked` or `stale`. The responses of the
+    /// server contain the same words. They never change.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -44,7 +48,8 @@ impl Refusal {
         }
     }
 
-    /// What exactly was wrong with a token, in a word for the log; `None` if there was none, or nothing was wrong with it.
+    /// Returns the defect of the token, as one word for the log. Returns `None` if there was no token, or if the token has no
+    /// defect.
     pub const fn cause(self) -> Option<&'static str> {
         Some(match self {
             Self::Missing | Self::Stale => return None,
@@ -65,60 +70,60 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there is no session cookie",
-            Self::Invalid(_) => "the session cookie is not one that is accepted here",
+            Self::Invalid(_) => "the session cookie is not valid here",
             Self::Expired => "the session is past its deadline",
             Self::Revoked => "the session was ended",
-            Self::Stale => "nobody can tell now whether the session was ended",
+            Self::Stale => "the server cannot determine at the moment whether the session was ended",
         })
     }
 }
 
 impl std::error::Error for Refusal {}
 
-/// What exactly made a token invalid.
+/// Cause of an invalid token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Not a token's bytes.
+    /// The bytes do not have the format of a token.
     Malformed,
-    /// Sealed with a key that is not held.
+    /// The token is sealed with a key that is not in the ring.
     UnknownKey,
-    /// Sealed with a key that was revoked.
+    /// The token is sealed with a revoked key.
     RevokedKey,
-    /// Changed, or sealed for another purpose or cookie.
+    /// The token was changed, or is sealed for another purpose or cookie.
     NotAuthentic,
-    /// Authentic, but not claims as this version writes them.
+    /// The token is authentic, but its content does not have the format of the claims of this version.
     BadClaims,
-    /// Issued on another host.
+    /// The token was issued for another site.
     WrongSite,
-    /// Sealed further in the future than clocks may be apart.
+    /// The token was sealed further in the future than the maximum clock skew.
     FromTheFuture,
 }
 
 impl Cause {
-    /// The cause in words, for an operator who holds the keys.
+    /// Describes the cause, for an operator who has the keys.
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Malformed => "not a token's bytes: cut short, changed, or encoded in another way",
-            Self::UnknownKey => "sealed with a key that is not in the ring",
-            Self::RevokedKey => "sealed with a key that was revoked",
+            Self::Malformed => "not a token: truncated, changed, or encoded in another way",
+            Self::UnknownKey => "sealed with a key that is not in the key ring",
+            Self::RevokedKey => "sealed with a revoked key",
             Self::NotAuthentic => "changed, or sealed for another purpose or cookie",
-            Self::BadClaims => "authentic, but not claims as this version writes them",
-            Self::WrongSite => "issued on another host",
-            Self::FromTheFuture => "sealed more than a minute in the future: look at the clocks",
+            Self::BadClaims => "authentic, but the claims do not have the format of this version",
+            Self::WrongSite => "issued for another site",
+            Self::FromTheFuture => "sealed more than a minute in the future: check the clocks",
         }
     }
 }
 
-/// Why no token was sealed.
+/// Error for a token that cannot be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// No key is active.
-    #[error("no key of the ring is active")]
+    /// The key ring has no active key.
+    #[error("the key ring has no active key")]
     NoActiveKey,
-    /// A claim breaks its format.
+    /// A claim breaks a rule of its format.
     #[error(transparent)]
     BadClaims(#[from] BadClaims),
-    /// The cookie would be too long.
+    /// The cookie would be too large for browsers.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }

@@ -1,4 +1,7 @@
-//! The verification of a session: from the raw `Cookie` fields to a [`Verified`], or to the refusal of the token that came furthest.
+//! Verifies the session of a request: raw `Cookie` fields in, a [`Verified`] or a [`Refusal`] out.
+//!
+//! Invariant: only this module creates a [`Verified`], after every check. If every token of a request is refused, the refusal
+//! is that of the token that passed the most checks.
 
 use super::claims::{BadClaims, Claims};
 use super::copy_detection::{self, Verdict};
@@ -12,10 +15,10 @@ use crate::seal::Purpose;
 use crate::seal::token::{ShortBuffer, TokenBuffer, UntrustedToken, token_buffer};
 
 impl Sessions {
-    /// Looks for a live session in the raw `Cookie` fields and hands the first one to `accept`. Does not look for copies.
+    /// Passes the first live session in the raw `Cookie` fields to `accept`. Does not detect copies.
     ///
     /// # Errors
-    /// The [`Refusal`] of the token that came furthest.
+    /// The [`Refusal`] of the token that passed the most checks.
     pub fn verify<'h, R>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -23,12 +26,14 @@ impl Sessions {
         now: Now,
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        self.find(cookie_fields, site, now, |_, _| Ok(true), accept)
+        self.find_live(cookie_fields, site, now, |_, _| Ok(true), accept)
     }
 
-    /// Does the same at the beginning of a request, and looks for copies ([`copy_detection`]). `window` is that of the answer
-    /// ([`Sessions::renew`]). A session that is used in two places is refused from now on; `tell` is called once for it and must make
-    /// the refusal durable. Without that, this process refuses the session until its absolute deadline.
+    /// Verifies like [`Sessions::verify`] and also detects copies ([`copy_detection`]). Call it at the beginning of a request.
+    ///
+    /// `window` is the renewal window of the response ([`Sessions::renew`]). A session that is used in two places is refused
+    /// from now on. `on_copy` is called once for such a session and must make the revocation durable. Until then, only
+    /// this process refuses the session, until the absolute deadline.
     ///
     /// # Errors
     /// As for [`Sessions::verify`]. A session with a copy is [`Refusal::Revoked`].
@@ -38,25 +43,25 @@ impl Sessions {
         site: Site,
         now: Now,
         window: RenewalWindow,
-        mut tell: impl FnMut(Presented),
+        mut on_copy: impl FnMut(Presented),
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let judge = |claims: &Claims<'_>, time| match self.look_for_copy(claims, time, now, window) {
+        let judge = |claims: &Claims<'_>, time| match self.judge_copy(claims, time, now, window) {
             Verdict::Renew => Ok(true),
             Verdict::Keep => Ok(false),
             Verdict::Copy => {
                 let keep_until = retention::pending_until(claims.absolute_deadline);
                 if self.revocations.add_pending(claims.sid, keep_until) {
-                    tell(self.presented_by(claims, time));
+                    on_copy(self.presented_by(claims, time));
                 }
                 Err(Refusal::Revoked)
             }
         };
-        self.find(cookie_fields, site, now, judge, accept)
+        self.find_live(cookie_fields, site, now, judge, accept)
     }
 
     #[cold]
-    fn look_for_copy(&self, claims: &Claims<'_>, time: UnixTime, now: Now, window: RenewalWindow) -> Verdict {
+    fn judge_copy(&self, claims: &Claims<'_>, time: UnixTime, now: Now, window: RenewalWindow) -> Verdict {
         let deadlines = deadlines(claims);
         let sealed_at = claims.sealed_at;
         let may_renew = deadlines.may_renew(sealed_at, time, window);
@@ -68,9 +73,10 @@ impl Sessions {
         }
     }
 
-    /// `judge` is asked about a token that is due. It returns whether the token may be renewed.
+    /// Passes the first live session to `accept`. `judge` is called for a token that is due, and returns whether it may be
+    /// renewed.
     #[inline(always)]
-    fn find<'h, R>(
+    fn find_live<'h, R>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         site: Site,
@@ -80,7 +86,7 @@ impl Sessions {
     ) -> Result<R, Refusal> {
         let ring = self.keys();
         let mut short = ShortBuffer::empty();
-        // Cleared only for a token that needs it.
+        // Initialized only for a token that does not fit into the short buffer, because clearing it takes time.
         let mut long: TokenBuffer;
         let mut furthest = Refusal::Missing;
         let mut tried = 0;
@@ -111,7 +117,8 @@ impl Sessions {
         Err(furthest)
     }
 
-    /// Returns the instant at which the list was checked, and whether the token is due and may be renewed.
+    /// Checks opened claims, and judges them if they are due. Returns the time at which the list was checked, and whether the
+    /// token is due and may be renewed.
     #[inline(always)]
     fn check_and_judge(
         &self,
@@ -125,7 +132,7 @@ impl Sessions {
         Ok((checked_at, is_due))
     }
 
-    /// Opens one token and decodes it; deadlines and revocations are not looked at.
+    /// Opens and decodes one token. Does not check deadlines and revocations.
     ///
     /// # Errors
     /// [`Refusal::Invalid`].
@@ -133,7 +140,7 @@ impl Sessions {
         self.open_with(&self.keys(), token, buffer)
     }
 
-    /// Inlined, as is the decoding: claims are large, and so are made where they stay.
+    /// Opens and decodes one token with the keys of `ring`. Inlined, like the decoding, so that the large claims are not copied.
     #[inline(always)]
     pub(super) fn open_with<'b>(
         &self,
@@ -155,7 +162,8 @@ impl Sessions {
         Claims::decode(plaintext).map_err(|BadClaims| Refusal::Invalid(Cause::BadClaims))
     }
 
-    /// Holds opened claims against the site, the deadlines and the list. Returns the instant at which the list was checked.
+    /// Checks opened claims against the site, the deadlines and the revocation list. Returns the time at which the list was
+    /// checked.
     ///
     /// # Errors
     /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
@@ -163,7 +171,8 @@ impl Sessions {
         if claims.identity.global_generation > self.revocations.global_generation() {
             self.revocations.rollback().note_generation(claims.identity.global_generation);
         }
-        // The list is read before the clock: an entry that is pruned between the two has moved the clock past its token.
+        // The list is read before the time. Pruning raises the time before it removes entries. So if the entry of this token was
+        // removed before the list is read, the time that is read afterwards is past the deadline of the token.
         let revoked = self.is_revoked(claims);
         let time = self.revocations.time(now);
         if claims.site != site {

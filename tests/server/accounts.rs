@@ -213,7 +213,7 @@ fn a_file_with_an_error_imports_nothing_and_names_the_line() {
     let big = HASH.replace("m=7168", "m=262144");
     let too_costly = HASH.replace("m=7168", "m=4294967295");
     let cases: [(Value, &str); 16] = [
-        (json!({"login": "Bob ", "password_hash": HASH}), "login: a login name has no blank at its beginning or end"),
+        (json!({"login": "Bob ", "password_hash": HASH}), "login: a login name must not begin or end with whitespace"),
         (json!({"login": "b,b", "password_hash": HASH}), "login: a login name is 1 to 64"),
         (json!({"password_hash": HASH}), "login: it is missing"),
         (json!({"login": 7, "password_hash": HASH}), "login: it must be a text"),

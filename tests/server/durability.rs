@@ -206,9 +206,7 @@ async fn a_hanging_disk_does_not_prevent_a_shutdown() {
     assert_eq!(server.logout(&session).await, "503 not-durable");
     server.signal("TERM");
     let line = server.wait_for("the server ended with an error");
-    assert!(
-        line["error"].as_str().is_some_and(|error| error.starts_with("the last sign-outs did not reach the store"))
-    );
+    assert!(line["error"].as_str().is_some_and(|error| error.starts_with("the last logouts did not reach the store")));
     assert_eq!(server.exit_code(), Some(74), "the exit code reports the failure");
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn request(server: &Server<'_>, start: &str, fields: &str, body: &str
 /// Returns the log lines since the last call. A SIGHUP, which is logged after all earlier events, marks the end.
 fn lines_so_far(server: &mut Server<'_>) -> Vec<Value> {
     server.signal("HUP");
-    server.lines_until("hangup: reading")
+    server.lines_until("SIGHUP: reading")
 }
 
 /// Returns the number of lines whose message or event is `what`, and the number of such lines that sampling left out.
@@ -94,7 +94,7 @@ fn a_thousand_requests_write_at_most_ten_lines_a_second() {
             sent += REQUESTS;
             found.extend(lines_so_far(&mut server));
         }
-        found.retain(|line| !line["message"].as_str().is_some_and(|message| message.starts_with("hangup")));
+        found.retain(|line| !line["message"].as_str().is_some_and(|message| message.starts_with("SIGHUP")));
         assert_sampled(&found, started.elapsed(), start);
         println!("{start}: {sent} requests, {} lines", found.len());
     }

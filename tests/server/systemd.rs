@@ -45,7 +45,7 @@ async fn systemd_is_notified_when_serving_and_when_stopping() {
     assert_eq!(ready.status(), 200);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
     server.signal("TERM");
-    assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests under way"]);
+    assert_eq!(supervisor.next(), ["STOPPING=1", "STATUS=finishing requests in progress"]);
     assert_eq!(server.exit_code(), Some(0));
     assert!(!supervisor.has_another(), "no watchdog messages without WATCHDOG_USEC");
 }
@@ -100,6 +100,6 @@ async fn serves_even_if_the_notify_socket_does_not_exist() {
     let home = Home::new();
     let missing = home.path("missing");
     let mut server = home.start_with(&[], &[("NOTIFY_SOCKET", missing.as_os_str())]);
-    server.wait_for("systemd could not be told");
+    server.wait_for("cannot send the state of the server to systemd");
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
 }

@@ -1,4 +1,4 @@
-//! base64url and hexadecimal, spelled out.
+//! Simple implementations of base64url and hexadecimal, for the reference implementation.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -12,23 +12,25 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn from_base64url(text: &str) -> Result<Vec<u8>, &'static str> {
-    let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
+    let mut bits = 0u32;
+    let mut bit_count = 0;
+    let mut bytes = Vec::new();
     for character in text.bytes() {
         let sextet = ALPHABET.iter().position(|known| *known == character).ok_or("alphabet")?;
         bits = bits << 6 | u32::try_from(sextet).expect("six bits");
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from(bits >> held & 0xff).expect("eight bits"));
+        bit_count += 6;
+        if bit_count >= 8 {
+            bit_count -= 8;
+            bytes.push(u8::try_from(bits >> bit_count & 0xff).expect("eight bits"));
         }
     }
-    if held == 6 {
+    if bit_count == 6 {
         return Err("length");
     }
-    if bits & ((1 << held) - 1) == 0 { Ok(bytes) } else { Err("spare bits") }
+    if bits & ((1 << bit_count) - 1) == 0 { Ok(bytes) } else { Err("spare bits") }
 }
 
-/// Bytes in lower-case hexadecimal, in the files.
+/// Lower-case hexadecimal, the encoding of bytes in the vector files.
 pub(crate) mod hex {
     use serde::{Deserialize, Deserializer, de::Error};
 

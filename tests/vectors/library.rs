@@ -1,4 +1,4 @@
-//! The library, asked as the reference is.
+//! Adapter that calls the library with the inputs of the reference implementation and converts the results to its types.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use sealjar::session::{Cause, Lifetimes, Refusal, Sessions, claims};
 
 use super::reference::{Claims, Key, Revocations};
 
-/// The library's verdict on a request with this one cookie.
+/// Returns the verdict of the library on a request with this one cookie.
 pub(crate) fn verify(
     token: &str,
     ring: &[Key],
@@ -26,7 +26,7 @@ pub(crate) fn verify(
     Verifier::new(ring, name, site_host, now, revocations).verify(token)
 }
 
-/// The library, prepared for several tokens.
+/// Sessions of the library for the inputs of one vector, to verify several tokens.
 pub(crate) struct Verifier {
     sessions: Sessions,
     name: String,
@@ -42,8 +42,8 @@ impl Verifier {
             list.add_durable(&Entry::Session { sid, expires_at: UnixTime(u64::MAX) });
         }
         for subject in &revocations.subjects {
-            let (sub, below) = (subject.sub.as_str().into(), subject.below);
-            list.add_durable(&Entry::Subject { sub, below, expires_at: UnixTime(u64::MAX) });
+            let sub = subject.sub.as_str().into();
+            list.add_durable(&Entry::Subject { sub, below: subject.below, expires_at: UnixTime(u64::MAX) });
         }
         list.raise_global_generation(revocations.global_generation);
         let now = Now { wall: UnixTime(now), boot: Duration::from_secs(1) };
@@ -57,21 +57,21 @@ impl Verifier {
             };
             keyring::Key::new(secret(key), dates)
         });
-        // Sealing's business, and not looked at here.
+        // Only sealing uses the lifetimes, so their values do not matter here.
         let lifetime = Lifetime { idle: Duration::ZERO, absolute: Duration::ZERO };
         let lifetimes = Lifetimes { ordinary: lifetime, remembered: lifetime };
         let sessions = Sessions::new(KeyRing::new(keys.collect()), Arc::new(list), cookie(name), lifetimes);
         Self { sessions, name: name.to_owned(), site: Site::of_host(site_host), now }
     }
 
-    /// The verdict on a request with this one cookie.
+    /// Returns the verdict on a request with this one cookie.
     pub(crate) fn verify(&self, token: &str) -> Result<Claims, Refusal> {
         let field = format!("{}={token}", self.name);
         self.sessions.verify([field.as_bytes()], self.site, self.now, |verified| plain(verified.claims()))
     }
 }
 
-/// The library's claims as the reference has them.
+/// Converts claims of the library to the type of the reference.
 pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
     let identity = &claims.identity;
     Claims {
@@ -98,7 +98,7 @@ pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
     }
 }
 
-/// The reason, as the files name it.
+/// Returns the reason in the words of the vector files.
 pub(crate) const fn word(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Missing => "missing",

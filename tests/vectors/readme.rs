@@ -1,5 +1,5 @@
-//! What README.md says beside the session's token, held against the library: key files, the room for application data, and the
-//! tokens of forms. These are written from README.md too.
+//! Tests of the library with those parts of README.md that have no vectors: key files, the maximum length of application data,
+//! and form tokens. They were written from README.md too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const COOKIE: &str = "__Host-sealjar";
 const FORM_COOKIE: &str = "__Host-sealjar-form";
 const NOW: Now = Now { wall: UnixTime(1_764_000_000), boot: Duration::from_secs(1) };
 
-/// The key file that README.md shows.
+/// Returns the key file in README.md.
 fn key_file() -> &'static str {
     README
         .split("```text\n")
@@ -34,7 +34,7 @@ fn key_file() -> &'static str {
 }
 
 #[test]
-fn the_key_file_shown_is_the_key_of_most_vectors() {
+fn the_key_file_in_the_readme_is_the_key_of_most_vectors() {
     let key = file::parse(key_file()).expect("a key file");
     let vector = &good()[0];
     assert_eq!(key.kid().as_bytes()[..], vector.kid);
@@ -61,54 +61,56 @@ fn a_key_opens_before_it_is_active_and_after_its_lifetime() {
 }
 
 #[test]
-fn the_room_for_application_data_is_as_stated() {
+fn the_maximum_length_of_application_data_is_as_specified() {
     let sealer = Sealer::new(&secret(&KEY));
     let fits = |claims: &claims::Claims<'_>, length: usize| {
         let app_data = vec![0; length];
-        let bytes = claims::Claims { app_data: &app_data, ..claims.clone() }.encode().expect("good claims");
+        let bytes = claims::Claims { app_data: &app_data, ..claims.clone() }.encode().expect("valid claims");
         (sealer.seal(Purpose::Session, &cookie(COOKIE), &[0; 24], &bytes).is_ok(), bytes.len())
     };
-    for (index, room) in [(0, 2939), (1, 2908)] {
+    for (index, max_length) in [(0, 2939), (1, 2908)] {
         let plaintext = &good()[index].plaintext;
-        let claims = claims::Claims::decode(plaintext).expect("good");
-        assert_eq!((fits(&claims, room), fits(&claims, room + 1).0), ((true, 3012), false));
-        assert!(README.contains(&format!("{room} bytes")), "{room}");
+        let claims = claims::Claims::decode(plaintext).expect("valid claims");
+        assert_eq!((fits(&claims, max_length), fits(&claims, max_length + 1).0), ((true, 3012), false));
+        assert!(README.contains(&format!("{max_length} bytes")), "{max_length}");
     }
 }
 
 #[test]
-fn sealed_form_tokens_hold_what_is_stated() {
+fn sealed_form_tokens_have_the_specified_content() {
     let sessions = sessions(&KEY, active());
     let open = |purpose, name, token: &str| {
         reference::open(&KEY, purpose, name, &from_base64url(token).expect("base64url")).expect("authentic")
     };
-    let (sid, form) = ([0xa5; 16], FormId::from_bytes([0x5a; 16]));
-    for (kind, id, bound) in
+    let sid = [0xa5; 16];
+    let form = FormId::from_bytes([0x5a; 16]);
+    for (form_type, id, bound) in
         [(0, sid, Bound::Session(Sid::from_bytes(sid))), (1, *form.as_bytes(), Bound::SignIn(form))]
     {
         let token = sessions.form_token(bound, NOW).expect("an active key");
-        assert_eq!(open("form token", COOKIE, token.expose()), [&[kind], &id[..]].concat());
+        assert_eq!(open("form token", COOKIE, token.expose()), [&[form_type], &id[..]].concat());
         assert_ne!(token.expose().len(), 82);
-        let ours = reference::seal(&KEY, "form token", COOKIE, &random::<24>(), &[&[kind], &id[..]].concat());
-        assert_eq!(sessions.open_form_token(ours.as_bytes()), Some(bound));
+        let by_reference =
+            reference::seal(&KEY, "form token", COOKIE, &random::<24>(), &[&[form_type], &id[..]].concat());
+        assert_eq!(sessions.open_form_token(by_reference.as_bytes()), Some(bound));
     }
     let token = sessions.seal_sign_in_form(form, &cookie(FORM_COOKIE), NOW).expect("an active key");
     let deadline = NOW.wall.0 + 600;
     let plaintext = [&form.as_bytes()[..], &deadline.to_be_bytes()].concat();
     assert_eq!(open("login form", FORM_COOKIE, token.expose()), plaintext);
 
-    let accepted = |deadline: u64| {
+    let is_accepted = |deadline: u64| {
         let plaintext = [&form.as_bytes()[..], &deadline.to_be_bytes()].concat();
         let token = reference::seal(&KEY, "login form", FORM_COOKIE, &random::<24>(), &plaintext);
         let field = format!("{FORM_COOKIE}={token}");
         sessions.sign_in_form([field.as_bytes()], &cookie(FORM_COOKIE), NOW).is_some()
     };
     let now = NOW.wall.0;
-    assert_eq!([now, now + 1, now + 660, now + 661].map(accepted), [false, true, true, false]);
+    assert_eq!([now, now + 1, now + 660, now + 661].map(is_accepted), [false, true, true, false]);
 }
 
 #[test]
-fn the_steady_form_token_is_made_as_stated() {
+fn the_deterministic_form_token_is_as_specified() {
     let sessions = sessions(&KEY, active());
     let sid = [0xa5; 16];
     let mut block = sid.into();

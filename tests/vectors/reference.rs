@@ -1,5 +1,8 @@
-//! A second encoder and decoder of the token, written from README.md and not from `src/`, so that a mistake must be made twice
-//! to pass. Plain steps, no speed, one word for every reason. It shares only the cipher, the hash and the HKDF.
+//! Reference implementation: a second encoder and decoder of the token, which was written from README.md and not from `src/`.
+//! So a mistake passes the tests only if both implementations have it.
+//!
+//! It prefers simple steps to speed, and has one word for every reason of a refusal. It shares only the cipher, the hash and
+//! HKDF with the library.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
@@ -11,7 +14,7 @@ use super::encoding::{base64url, from_base64url, hex};
 
 const CLOCK_SKEW_SECS: u64 = 60;
 
-/// The claims, in the order of their bytes.
+/// Claims, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Claims {
@@ -43,7 +46,7 @@ pub(crate) struct Claims {
     pub(crate) app_data: Vec<u8>,
 }
 
-/// One key of the ring.
+/// Key of the ring.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Key {
@@ -53,7 +56,7 @@ pub(crate) struct Key {
     pub(crate) revoked: bool,
 }
 
-/// What is refused before its deadline.
+/// Revocations: tokens that are refused before their deadlines.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Revocations {
@@ -62,7 +65,7 @@ pub(crate) struct Revocations {
     pub(crate) global_generation: u64,
 }
 
-/// Tokens of `sub` with an account generation lower than `below` are dead.
+/// Revocation of the tokens of `sub` with an account generation lower than `below`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Subject {
@@ -70,7 +73,7 @@ pub(crate) struct Subject {
     pub(crate) below: u64,
 }
 
-/// The first check that failed: the class as the library names it, and what was wrong in particular.
+/// Error for the first check that failed: the reason and the detail, as in README.md.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Bad(pub(crate) &'static str, pub(crate) &'static str);
 
@@ -99,18 +102,20 @@ pub(crate) fn seal(key: &[u8], purpose: &str, cookie: &str, nonce: &[u8], plaint
     base64url(&[&[1], &kid(key)[..], &nonce, &text, &tag].concat())
 }
 
-/// Whether these bytes are authentic under `key`, whatever their kid says. Gives the plaintext.
+/// Decrypts the bytes of a token with `key`, even if the token names another key. Returns the plaintext, or `None` if the token
+/// is not authentic.
 pub(crate) fn open(key: &[u8], purpose: &str, cookie: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let aad = aad(&bytes[1..9], purpose, cookie);
     let nonce: [u8; 24] = bytes[9..33].try_into().expect("24 bytes");
     let cipher = XChaCha20Poly1305::new(&purpose_key(key, purpose).into());
     let (text, tag) = bytes[33..].split_last_chunk::<16>()?;
-    let (mut text, tag) = (text.to_vec(), Tag::from(*tag));
+    let mut text = text.to_vec();
+    let tag = Tag::from(*tag);
     cipher.decrypt_inout_detached(&XNonce::from(nonce), &aad, text.as_mut_slice().into(), &tag).ok()?;
     Some(text)
 }
 
-/// Every check on a cookie's value but where it stood, in order.
+/// Makes every check of README.md on the value of a cookie, in the same order.
 pub(crate) fn verify(
     token: &str,
     ring: &[Key],
@@ -126,7 +131,7 @@ pub(crate) fn verify(
     if bytes[0] != 1 {
         return Err(Bad("malformed", "version"));
     }
-    let key = ring.iter().find(|held| kid(&held.key) == bytes[1..9]).ok_or(Bad("unknown key", ""))?;
+    let key = ring.iter().find(|candidate| kid(&candidate.key) == bytes[1..9]).ok_or(Bad("unknown key", ""))?;
     if key.revoked {
         return Err(Bad("revoked key", ""));
     }
@@ -236,10 +241,10 @@ fn take(from: &mut &[u8], count: u64) -> Result<Vec<u8>, &'static str> {
 
 fn number(from: &mut &[u8]) -> Result<u64, &'static str> {
     let mut number = 0u128;
-    for place in 0..10 {
+    for index in 0..10 {
         let byte = u128::from(take(from, 1)?[0]);
-        number |= (byte & 0x7f) << (7 * place);
-        if byte == 0 && place > 0 {
+        number |= (byte & 0x7f) << (7 * index);
+        if byte == 0 && index > 0 {
             return Err("a number longer than it need be");
         }
         if byte < 0x80 {
@@ -254,7 +259,7 @@ fn string(from: &mut &[u8]) -> Result<Vec<u8>, &'static str> {
     take(from, length)
 }
 
-fn text(from: &mut &[u8], longest: usize) -> Result<String, &'static str> {
+fn text(from: &mut &[u8], max_bytes: usize) -> Result<String, &'static str> {
     let text = String::from_utf8(string(from)?).map_err(|_| "not UTF-8")?;
-    if text.len() > longest { Err("too long") } else { Ok(text) }
+    if text.len() > max_bytes { Err("too long") } else { Ok(text) }
 }

@@ -1,17 +1,17 @@
-//! What the peers have in common. Each has `POST /sign-in`, which begins a session for alice, and `GET /session`, which
-//! answers with the session's user or with 401.
+//! Common code of the peers, other session libraries with which `make bench` compares Sealjar. Each peer has `POST /sign-in`,
+//! which starts a session for alice, and `GET /session`, which responds with the user of the session or with 401.
 
 use std::env;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-/// Who signs in.
+/// Login name of the user.
 pub const USER: &str = "alice";
-/// What the session calls the user.
+/// Key of the user in the session data.
 pub const KEY: &str = "user";
 
-/// The answer to a live session: `{"status":"ok","user":"alice"}`.
+/// Response to a request with a live session: `{"status":"ok","user":"alice"}`.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     status: &'static str,
@@ -19,13 +19,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer to a session of this user.
+    /// Creates the response for a session of this user.
     pub fn to(user: String) -> Self {
         Self { status: "ok", user }
     }
 }
 
-/// The address to listen on: the first argument.
+/// Returns the address to listen on, which is the first argument of the program.
 pub fn address() -> SocketAddr {
     let address = env::args().nth(1).and_then(|address| address.parse().ok());
     address.expect("the first argument is the address to listen on, such as 127.0.0.1:3000")

@@ -1,15 +1,16 @@
-//! Threads that check passwords.
+//! Threads that check and hash passwords.
 //!
-//! Hashing is the one slow thing that a stranger can ask for. A fixed number of threads does it, at low priority. The [`queue`] in
-//! front of them is short, and if it is full, the answer is [`Overloaded`]. A thread *is* the permit: the client may hang up, but the
-//! thread is free only when the work is done.
+//! Hashing is the only slow operation that an unauthenticated client can cause. A fixed number of threads does it, at
+//! low priority. The [`queue`] of jobs is short; if it is full, the result is [`Overloaded`]. The number of threads
+//! limits the concurrent work: if a client disconnects, its thread still finishes the hash before it takes the next
+//! job.
 //!
-//! A thread takes memory for each job, and the memory is freed after [`MEMORY_KEPT_FOR`] without a job ([`FreeList`]).
+//! A thread takes memory from a [`FreeList`] for each job. The memory is freed after [`IDLE_MEMORY_TIMEOUT`] without a job.
 //!
-//! A panic ends the job and not the thread: without threads, nobody could sign in.
+//! A panic ends the job and not the thread, because without threads no user could log in.
 
 pub(crate) mod queue;
-mod spare;
+mod spare_memory;
 #[cfg(test)]
 mod tests;
 
@@ -21,34 +22,35 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::account::password::memory::{FreeList, OutOfMemory};
-use crate::account::password::{Argon2id, Budget, Cost, Stored, Verdict, check_uncommon, decoy};
+use crate::account::password::{Argon2id, Budget, Cost, StoredHash, Verdict, check_uncommon, decoy};
 use crate::account::{BadPassword, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
 use crate::metrics::{HASHING, HASHING_NOW};
 pub(crate) use queue::Overloaded;
 use queue::{Lane, Next, Queue};
-use spare::Spare;
+use spare_memory::SpareMemory;
 
-/// Below ordinary work, so that sign-ins do not slow down requests that only verify.
+/// Niceness of the threads ([nice(2)](https://man7.org/linux/man-pages/man2/nice.2.html)). It is above the default 0,
+/// so that logins do not slow down requests that only check a session.
 pub(crate) const NICENESS: i32 = 10;
 
-/// Time for which unused memory is kept for the next jobs.
-const MEMORY_KEPT_FOR: Duration = Duration::from_secs(60);
+/// Time after which unused memory is freed.
+const IDLE_MEMORY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The names of the threads begin with it. Their panics may quote a password.
+/// Prefix of the names of the threads. The log omits the messages of their panics, which may quote a password.
 pub(crate) const THREAD_NAME: &str = "password-";
 
-/// A thread panics while it checks this password.
+/// Password for which a thread panics during the check.
 #[cfg(test)]
-pub(crate) const PANICS: &str = "the password that a thread panics at";
+pub(crate) const PANICS: &str = "the password for which a thread panics";
 
-/// Why there is no outcome.
+/// Error if a password was not checked or hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotDone {
-    /// All threads are busy and the queue is full, or there is no memory.
+    /// All threads are busy and the queue is full, or no memory could be allocated.
     Overloaded,
-    /// The thread panicked.
+    /// The thread panicked during the job.
     Failed,
 }
 
@@ -63,7 +65,7 @@ impl From<OutOfMemory> for NotDone {
         sampled!(
             ERROR,
             %error,
-            "a password was not checked; give the server more memory, or lower password.threads or password.memory_kib"
+            "password check failed: out of memory; give the server more memory, or lower password.threads or password.memory_kib"
         );
         Self::Overloaded
     }
@@ -81,12 +83,12 @@ enum Job {
         profile: Box<Profile>,
         reply: oneshot::Sender<Result<Result<String, BadPassword>, NotDone>>,
     },
-    /// Takes a thread until the sender is dropped.
+    /// Occupies a thread until the sender is dropped.
     #[cfg(test)]
     Hold(std::sync::mpsc::Receiver<()>),
 }
 
-/// The threads that check passwords.
+/// Handle of the threads that check passwords. Dropping it stops them.
 #[derive(Debug)]
 pub(crate) struct Checker {
     shared: Arc<Shared>,
@@ -94,29 +96,30 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Starts the threads; they end when this is dropped. The part of `budget_kib` that the threads do not need is for stored hashes
-    /// of a higher cost than today's.
+    /// Starts the threads. `queue` is the capacity for each [`Lane`]. The part of `budget_kib` that the threads do not
+    /// need is lent for checks of stored hashes whose memory is larger than the configured one.
     pub(crate) fn start(cost: Cost, threads: u32, queue: usize, budget_kib: u32) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
         for number in 0..threads {
             let shared = shared.clone();
             let name = format!("{THREAD_NAME}{number}");
-            std::thread::Builder::new().name(name).spawn(move || work(&shared))?;
+            std::thread::Builder::new().name(name).spawn(move || run_thread(&shared))?;
         }
         Ok(Self { shared, threads })
     }
 
-    /// How many threads there are.
+    /// Returns the number of threads.
     pub(crate) const fn threads(&self) -> u32 {
         self.threads
     }
 
-    /// How many wait in the lanes of known claimants and of strangers, and how many may wait in each.
+    /// Returns the number of waiting jobs of known and of unknown clients, and the maximum for each.
     pub(crate) fn waiting(&self) -> ([usize; 2], usize) {
         self.shared.jobs.waiting()
     }
 
-    /// Checks a password against a stored hash, or against one that nobody has, in the same time; no account may sign in with that.
+    /// Checks a password against a stored hash. Without a stored hash (an unknown account), it checks a random hash
+    /// that matches no password, which takes the same time.
     pub(crate) async fn verify(
         &self,
         lane: Lane,
@@ -129,7 +132,8 @@ impl Checker {
         verdict.await.unwrap_or(Err(NotDone::Failed))
     }
 
-    /// Hashes a new password, if it is not too common. Whoever sets one has just given the old one.
+    /// Hashes a new password, unless it is too common. The job counts as that of a known client, because the client has
+    /// just sent the correct old password.
     pub(crate) async fn hash_new(
         &self,
         password: Password,
@@ -141,7 +145,7 @@ impl Checker {
         hash.await.unwrap_or(Err(NotDone::Failed))
     }
 
-    /// Takes a thread, so that nothing is checked if there is one alone, until the sender is dropped.
+    /// Occupies a thread until the sender is dropped. With a single thread, no password is checked meanwhile.
     #[cfg(test)]
     pub(crate) fn hold_thread(&self) -> std::sync::mpsc::SyncSender<()> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
@@ -157,55 +161,59 @@ impl Drop for Checker {
     }
 }
 
-/// Shared by the threads.
+/// State that the threads share.
 #[derive(Debug)]
 struct Shared {
     jobs: Queue<Job>,
-    free: FreeList,
-    spare: Spare,
+    free_memory: FreeList,
+    spare_memory: SpareMemory,
     budget: Budget,
 }
 
 impl Shared {
     fn new(queue: usize, budget: Budget) -> Self {
-        let free = FreeList::new(budget.cost.blocks());
-        Self { jobs: Queue::new(queue), free, spare: Spare::new(budget.spare_kib), budget }
+        let free_memory = FreeList::new(budget.cost.blocks());
+        Self { jobs: Queue::new(queue), free_memory, spare_memory: SpareMemory::new(budget.spare_kib), budget }
     }
 
-    /// Computes hashes with the memory that was used last, and keeps it for the next. A panic frees it.
+    /// Runs `compute` with the most recently used memory, and returns the memory to the free list. A panic frees the memory.
     fn with_memory<T>(
         &self,
         argon2id: &mut Argon2id,
         stored: Option<Cost>,
         compute: impl FnOnce(&mut Argon2id) -> T,
     ) -> Result<T, OutOfMemory> {
-        argon2id.prepare(self.free.take(), stored)?;
+        argon2id.prepare(self.free_memory.take(), stored)?;
         let computed = compute(argon2id);
-        self.free.put(argon2id.take_memory(), Now::read().boot);
+        self.free_memory.put(argon2id.take_memory(), Now::read().boot);
         Ok(computed)
     }
 
-    /// Waits for a job, and frees memory meanwhile. Returns `None` when the queue is closed and empty.
+    /// Waits for a job, and frees unused memory while it waits. Returns `None` if the queue is closed and empty.
     fn next_job(&self) -> Option<Job> {
         loop {
-            // A thread that waits without a limit is woken by a job only. The thread that puts memory back waits next, so there is
-            // always one with a limit while there is memory to free.
-            let limit = (!self.free.is_empty()).then_some(MEMORY_KEPT_FOR);
-            match self.jobs.pop(limit) {
+            // Without a timeout, only a job wakes a thread. A thread that has returned memory to the list waits with a timeout
+            // afterwards. So while there is memory to free, at least one thread waits with a timeout.
+            let timeout = (!self.free_memory.is_empty()).then_some(IDLE_MEMORY_TIMEOUT);
+            match self.jobs.pop(timeout) {
                 Next::Job(job) => return Some(job),
                 Next::Closed => return None,
-                Next::TimedOut => self.free.free_unused_since(Now::read().boot.saturating_sub(MEMORY_KEPT_FOR)),
+                Next::TimedOut => {
+                    self.free_memory.free_unused_since(Now::read().boot.saturating_sub(IDLE_MEMORY_TIMEOUT))
+                }
             }
         }
     }
 }
 
-fn work(shared: &Shared) {
+/// Runs a thread: does jobs until the queue is closed, and continues after a panic.
+fn run_thread(shared: &Shared) {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "password threads run at ordinary priority");
+        tracing::warn!(%error, "cannot lower the priority of the password threads; they run at normal priority");
     }
-    // A panic drops the job, so its client hears of it. It is logged by the hook for panics. All that the job may have left half
-    // changed is dropped and made again: the memory, the decoy, and the times of the last hashes.
+    // A panic drops the job with its sender, so the caller gets `NotDone::Failed`. The panic hook logs the panic.
+    // Everything that the job may have left in an inconsistent state is dropped and recreated: the memory, the decoy,
+    // and the measured hash times.
     while catch_unwind(AssertUnwindSafe(|| do_jobs(shared))).is_err() {}
 }
 
@@ -214,11 +222,12 @@ fn do_jobs(shared: &Shared) {
     let mut argon2id = Argon2id::new(shared.budget.cost);
     let decoy = decoy(shared.budget.cost);
     while let Some(job) = shared.next_job() {
-        // The receiver may be gone by the time the work is done: it was done all the same.
+        // A job whose client has disconnected is skipped. The client may also disconnect during the work, so errors of
+        // `send` are ignored.
         match job {
             Job::Verify { password, stored, may_sign_in, reply } if !reply.is_closed() => {
                 let stored = stored.as_deref().unwrap_or(&decoy);
-                let check = || verify(&mut argon2id, shared, &password, stored, may_sign_in);
+                let check = || check_password(&mut argon2id, shared, &password, stored, may_sign_in);
                 let _ = reply.send(measured(&HASHING_NOW, check).map_err(NotDone::from));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
@@ -232,23 +241,25 @@ fn do_jobs(shared: &Shared) {
     }
 }
 
-/// Does one password's work, and counts it. `now` is the number of those under way, and counts no work that panicked.
-fn measured<T>(now: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    struct UnderWay<'a>(&'a AtomicU64);
-    impl Drop for UnderWay<'_> {
+/// Runs `work`, and records its time in the metrics. `in_progress` is the number of jobs in progress; a guard
+/// decrements it even if `work` panics.
+fn measured<T>(in_progress: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    struct InProgress<'a>(&'a AtomicU64);
+    impl Drop for InProgress<'_> {
         fn drop(&mut self) {
             self.0.fetch_sub(1, Ordering::Relaxed);
         }
     }
-    let began = Now::read().boot;
-    now.fetch_add(1, Ordering::Relaxed);
-    let under_way = UnderWay(now);
-    let done = work();
-    drop(under_way);
-    HASHING.observe(Now::read().boot.saturating_sub(began));
-    done
+    let started = Now::read().boot;
+    in_progress.fetch_add(1, Ordering::Relaxed);
+    let guard = InProgress(in_progress);
+    let result = work();
+    drop(guard);
+    HASHING.observe(Now::read().boot.saturating_sub(started));
+    result
 }
 
+/// Hashes a new password, or returns an error if it is too common.
 fn hash_new(
     argon2id: &mut Argon2id,
     shared: &Shared,
@@ -261,7 +272,8 @@ fn hash_new(
     shared.with_memory(argon2id, None, |argon2id| Ok(argon2id.hash(password)))
 }
 
-fn verify(
+/// Checks a password against a stored hash, if the budget is large enough for the hash.
+fn check_password(
     argon2id: &mut Argon2id,
     shared: &Shared,
     password: &Password,
@@ -270,16 +282,17 @@ fn verify(
 ) -> Result<Verdict, OutOfMemory> {
     sampled!(DEBUG, "checking a password");
     #[cfg(test)]
-    assert!(password.expose_text() != PANICS, "as the test wants it");
-    let Shared { spare, budget, .. } = shared;
-    let parsed = Stored::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
+    assert!(password.expose_text() != PANICS, "the test causes this panic");
+    let Shared { spare_memory, budget, .. } = shared;
+    let parsed = StoredHash::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
     if parsed.is_none() {
         sampled!(
             ERROR,
             "a stored password hash cannot be checked, so no password is accepted for its account; for the account and the remedy, run: sealjar doctor"
         );
     }
-    let _taken = parsed.as_ref().map(|stored| spare.take(budget.extra_kib(stored.cost)));
+    // Held until the check has finished.
+    let _reservation = parsed.as_ref().map(|stored| spare_memory.reserve(budget.extra_kib(stored.cost)));
     let cost = parsed.as_ref().map(|stored| stored.cost);
     shared.with_memory(argon2id, cost, |argon2id| argon2id.verify(password, parsed.as_ref(), may_sign_in))
 }

@@ -1,33 +1,41 @@
-//! New passwords are compared with the guesses that are made first (NIST SP 800-63B section 3.1.1.2): lists of leaked passwords,
-//! words, names, rows of keys, repetitions and years, and the names of the account itself. No rule asks for kinds of characters.
+//! Refuses new passwords that are common: leaked passwords, words, names, rows of keys on the keyboard, repetitions,
+//! years, and the names of the account. No mix of character types is required. This follows
+//! [NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver).
 //!
-//! * What people add to a common password does not count: digits and punctuation at its start and end. But if they alone could be
-//!   set as a password, they protect it.
-//! * The time is bounded, because this runs on the threads that hash. zxcvbn tries every combination of the letters that digits
-//!   and punctuation may stand for, on every part of the text, against every word of the account. So the number of combinations,
-//!   the length of the text, and the number and length of those words are limited here.
+//! The number of guesses that an attacker needs is estimated with [zxcvbn](https://docs.rs/zxcvbn).
+//!
+//! * Digits and punctuation that are added at the start and end of a common password do not make it acceptable. There is one
+//!   exception: the added characters alone would be an acceptable password.
+//! * The time is bounded, because this runs on the threads that hash. zxcvbn tries every combination of the letters
+//!   that digits and punctuation can replace ("4" for "a"), on every part of the text, with every word of the account.
+//!   So this module limits the number of combinations, the length of the text, and the number and length of those
+//!   words.
 
 use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
 
 use super::super::{BadPassword, Password, Profile, normalize};
 
-/// A password within so many of the first guesses is refused.
-const FIRST_GUESSES: u64 = 10_000;
-/// Maximum number of characters that zxcvbn looks at. Of a longer text, it looks at the first and at the last ones.
-const MAX_LOOKED_AT: usize = 40;
+/// Minimum number of guesses that an attacker needs for an acceptable password.
+const MIN_GUESSES: u64 = 10_000;
+/// Maximum number of characters that are given to zxcvbn. Of a longer text, zxcvbn gets the
+/// first and the last characters separately.
+const MAX_ESTIMATED_CHARS: usize = 40;
 /// Maximum number of combinations of substitutions that zxcvbn may try.
 const MAX_COMBINATIONS: usize = 32;
-/// Maximum number of the account's words that zxcvbn gets. An equal password is found among any number of them.
-const MAX_WORDS: usize = 8;
-/// Maximum length of such a word, in characters. For longer ones, zxcvbn's numbers could overflow.
-const MAX_WORD: usize = 24;
-/// Minimum number of characters of a word of the account. It is refused if it is all that is left without digits and punctuation.
-const MIN_ACCOUNT_WORD: usize = 3;
-/// The same for other words. Many shorter texts are in some list, so random passwords would be refused.
-const MIN_STEM: usize = 4;
+/// Maximum number of the account's words that are given to zxcvbn. A password that is equal to a word is found without
+/// zxcvbn, among all words.
+const MAX_ACCOUNT_WORDS: usize = 8;
+/// Maximum number of characters of a word that is given to zxcvbn. With longer words, integers in zxcvbn could overflow.
+const MAX_ACCOUNT_WORD_CHARS: usize = 24;
+/// Minimum number of characters of a word of the account. A password that consists of such a word, and of digits and
+/// punctuation before or after it, is refused.
+const MIN_ACCOUNT_WORD_CHARS: usize = 3;
+/// Minimum number of characters of a stem (the password without added digits and punctuation) that is compared with
+/// other words. Many shorter texts are in one of the lists, so random passwords would be refused.
+const MIN_STEM_CHARS: usize = 4;
 
-/// The characters that zxcvbn reads as letters, by letter.
+/// Letters, each with the symbols that zxcvbn also reads as this letter.
 const SUBSTITUTIONS: [(char, &str); 12] = [
     ('a', "4@"),
     ('b', "8"),
@@ -43,15 +51,15 @@ const SUBSTITUTIONS: [(char, &str); 12] = [
     ('z', "2"),
 ];
 
-/// Checks that the password of this account would not be guessed soon.
+/// Checks that a new password of this account is not common.
 ///
 /// # Errors
-/// [`BadPassword::Common`] if it would.
+/// [`BadPassword::Common`] if it is common.
 pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(), BadPassword> {
-    if AccountWords::of(profile).is_guessed(password.expose_text()) { Err(BadPassword::Common) } else { Ok(()) }
+    if AccountWords::of(profile).is_common(password.expose_text()) { Err(BadPassword::Common) } else { Ok(()) }
 }
 
-/// The words that an attacker who knows the account tries: names of the account, their parts, and the name of this program.
+/// Words that an attacker tries for a known account: its names, their parts, and the name of this program.
 struct AccountWords(Vec<String>);
 
 impl AccountWords {
@@ -60,86 +68,89 @@ impl AccountWords {
         let email = profile.email.as_str();
         let mut words = vec!["sealjar", profile.login_name.as_str(), name, email];
         words.extend(email.split('@').chain(name.split_whitespace()));
-        words.retain(|word| word.chars().count() >= MIN_ACCOUNT_WORD);
+        words.retain(|word| word.chars().count() >= MIN_ACCOUNT_WORD_CHARS);
         Self(words.into_iter().map(|word| normalize(word).to_lowercase()).collect())
     }
 
-    /// Whether the text, or what is left of it without digits and punctuation, is guessed first.
-    fn is_guessed(&self, text: &str) -> bool {
-        if self.is_guessed_as_it_is(text) {
+    /// Returns whether the text is common, with or without digits and punctuation at its ends.
+    fn is_common(&self, text: &str) -> bool {
+        if self.is_common_as_is(text) {
             return true;
         }
+        // Remove the added characters. Of a repetition, only one unit is inspected.
         let is_added = |c: char| !c.is_alphabetic();
-        let unit = repeated(text);
+        let unit = repeated_unit(text);
         let without_end = unit.trim_end_matches(is_added);
         let without_start = unit.trim_start_matches(is_added);
         let stem = without_end.trim_start_matches(is_added);
         if stem.is_empty() {
             return false;
         }
+        // The exception: the added characters alone are an acceptable password.
         let start = &unit[..unit.len() - without_start.len()];
         let added = Password::new(format!("{start}{}", &unit[without_end.len()..]).into());
-        if added.check_new().is_ok() && !self.is_guessed_as_it_is(added.expose_text()) {
+        if added.check_new().is_ok() && !self.is_common_as_is(added.expose_text()) {
             return false;
         }
-        // A character at one end may be a substitution: "$ummer1".
+        // A symbol at one end can replace a letter, as in "$ummer1". So the text is also tried with one end kept.
         [stem, without_end, without_start].into_iter().any(|stem| {
-            let is_long = stem.chars().count() >= MIN_STEM;
-            self.contains(stem) || (is_long && self.is_guessed_as_it_is(stem))
+            let is_long = stem.chars().count() >= MIN_STEM_CHARS;
+            self.contains(stem) || (is_long && self.is_common_as_is(stem))
         })
     }
 
-    /// Whether this very text is guessed first.
-    fn is_guessed_as_it_is(&self, text: &str) -> bool {
+    /// Returns whether the text is common without any change.
+    fn is_common_as_is(&self, text: &str) -> bool {
         let count = text.chars().count();
         if self.contains(text) {
             true
-        } else if count <= MAX_LOOKED_AT {
-            self.guesses(text) < FIRST_GUESSES
+        } else if count <= MAX_ESTIMATED_CHARS {
+            self.estimated_guesses(text) < MIN_GUESSES
         } else {
-            let first: Zeroizing<String> = text.chars().take(MAX_LOOKED_AT).collect::<String>().into();
-            let last: Zeroizing<String> = text.chars().skip(count - MAX_LOOKED_AT).collect::<String>().into();
-            self.guesses(&first) < FIRST_GUESSES && self.guesses(&last) < FIRST_GUESSES
+            let first: Zeroizing<String> = text.chars().take(MAX_ESTIMATED_CHARS).collect::<String>().into();
+            let last: Zeroizing<String> = text.chars().skip(count - MAX_ESTIMATED_CHARS).collect::<String>().into();
+            self.estimated_guesses(&first) < MIN_GUESSES && self.estimated_guesses(&last) < MIN_GUESSES
         }
     }
 
+    /// Returns whether the text is one of the words, ignoring case.
     fn contains(&self, text: &str) -> bool {
         let text = Zeroizing::new(text.to_lowercase());
         self.0.contains(&text)
     }
 
-    /// How many guesses zxcvbn expects. For text of at most [`MAX_LOOKED_AT`] characters.
-    fn guesses(&self, text: &str) -> u64 {
-        let words = self.0.iter().map(String::as_str).filter(|word| word.chars().count() <= MAX_WORD);
-        let words: Vec<&str> = words.take(MAX_WORDS).collect();
+    /// Returns zxcvbn's estimate of the number of guesses. The text must have at most [`MAX_ESTIMATED_CHARS`] characters.
+    fn estimated_guesses(&self, text: &str) -> u64 {
+        let words = self.0.iter().map(String::as_str).filter(|word| word.chars().count() <= MAX_ACCOUNT_WORD_CHARS);
+        let words: Vec<&str> = words.take(MAX_ACCOUNT_WORDS).collect();
         if combinations(text) <= MAX_COMBINATIONS {
             zxcvbn(text, &words).guesses()
         } else {
-            zxcvbn(&without_symbols(text), &words).guesses()
+            zxcvbn(&with_letters_for_symbols(text), &words).guesses()
         }
     }
 }
 
-/// The shortest text of which this one is a repetition. The text itself, if it is none.
-fn repeated(text: &str) -> &str {
-    // Bytes, because the end of the second part can be inside a character.
+/// Returns the shortest text of which `text` is a repetition, or `text` itself if it is not a repetition.
+fn repeated_unit(text: &str) -> &str {
+    // Compares bytes, because `bytes.len() - n` may not be the boundary of a character.
     let bytes = text.as_bytes();
     let is_period = |n: &usize| bytes.len().is_multiple_of(*n) && bytes[*n..] == bytes[..bytes.len() - n];
-    let mut lengths = text.char_indices().map(|(place, _)| place).skip(1);
+    let mut lengths = text.char_indices().map(|(index, _)| index).skip(1);
     lengths.find(is_period).map_or(text, |length| &text[..length])
 }
 
-/// An upper bound of the combinations of substitutions that zxcvbn tries: for each letter one of those in the text. One that stands
-/// for two letters doubles them.
+/// Returns an upper bound of the number of combinations that zxcvbn tries. For each letter, zxcvbn selects one of its
+/// symbols in the text. A symbol that can replace two letters counts twice.
 fn combinations(text: &str) -> usize {
     let letters = |c: char| SUBSTITUTIONS.iter().filter(|(_, symbols)| symbols.contains(c)).count();
     let choices = |symbols: &str| symbols.chars().filter(|c| text.contains(*c)).map(letters).sum::<usize>().max(1);
     SUBSTITUTIONS.iter().map(|(_, symbols)| choices(symbols)).product()
 }
 
-/// The text with the first letter that each symbol stands for. Digits stay, for years and rows of keys: all ten together have no
-/// more than [`MAX_COMBINATIONS`].
-fn without_symbols(text: &str) -> Zeroizing<String> {
+/// Replaces each symbol by the first letter that it can stand for. Digits stay, so that years and rows of keys are
+/// recognised: all ten digits together have at most [`MAX_COMBINATIONS`] combinations.
+fn with_letters_for_symbols(text: &str) -> Zeroizing<String> {
     let letter =
         |c: char| SUBSTITUTIONS.iter().find(|(_, symbols)| symbols.contains(c)).map_or(c, |(letter, _)| *letter);
     let plain = text.chars().map(|c| if c.is_ascii_digit() { c } else { letter(c) });
@@ -150,7 +161,7 @@ fn without_symbols(text: &str) -> Zeroizing<String> {
 mod tests {
     use super::*;
 
-    fn is_taken(text: &str) -> bool {
+    fn is_accepted(text: &str) -> bool {
         let profile = Profile {
             login_name: "annabelle".parse().expect("a login name"),
             display_name: "Annabelle Winterbottom".parse().expect("a display name"),
@@ -161,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_guessed_first() {
+    fn refuses_common_passwords() {
         for text in [
             "password",
             "password1",
@@ -182,19 +193,19 @@ mod tests {
             "12341234",
             "monkey123",
         ] {
-            assert!(!is_taken(text), "{text}");
+            assert!(!is_accepted(text), "{text}");
         }
     }
 
     #[test]
-    fn refuses_what_the_account_is_called() {
+    fn refuses_the_names_of_the_account() {
         for text in ["annabelle", "ANNABELLE", "winterbottom", "a.winterbottom", "orchard.example", "sealjarsealjar"] {
-            assert!(!is_taken(text), "{text}");
+            assert!(!is_accepted(text), "{text}");
         }
     }
 
     #[test]
-    fn refuses_what_is_guessed_first_with_something_added() {
+    fn refuses_common_passwords_with_added_characters() {
         for text in [
             "Password1!",
             "password123!!",
@@ -212,12 +223,12 @@ mod tests {
             "winterbottom#1",
             "Password1!Password1!",
         ] {
-            assert!(!is_taken(text), "{text}");
+            assert!(!is_accepted(text), "{text}");
         }
     }
 
     #[test]
-    fn refuses_long_ones_that_are_common_all_the_same() {
+    fn refuses_long_passwords_that_are_common() {
         let longer = |text: &str| text.repeat(100 / text.len());
         for text in [
             longer("a"),
@@ -229,12 +240,12 @@ mod tests {
             "Annabelle Winterbottom".to_owned(),
             "a.winterbottom@orchard.example".to_owned(),
         ] {
-            assert!(!is_taken(&text), "{text}");
+            assert!(!is_accepted(&text), "{text}");
         }
     }
 
     #[test]
-    fn takes_what_is_not_common_with_something_added() {
+    fn accepts_uncommon_passwords_with_added_characters() {
         for text in [
             "correct horse battery 7",
             "xk3!92847162",
@@ -247,32 +258,32 @@ mod tests {
             &"gkwtyrzm".repeat(6),
             "correct horse battery staple is what nobody guesses",
         ] {
-            assert!(is_taken(text), "{text}");
+            assert!(is_accepted(text), "{text}");
         }
     }
 
     #[test]
-    fn no_text_has_more_combinations_than_are_tried() {
+    fn no_text_has_more_than_the_maximum_of_combinations() {
         let all: String = SUBSTITUTIONS.iter().map(|(_, symbols)| *symbols).collect();
         assert!(combinations(&all) > 1000);
-        assert!(combinations(&without_symbols(&all)) <= MAX_COMBINATIONS);
-        assert_eq!(&*without_symbols("P@$$w0rd(1!|"), "Passw0rdc1ii");
+        assert!(combinations(&with_letters_for_symbols(&all)) <= MAX_COMBINATIONS);
+        assert_eq!(&*with_letters_for_symbols("P@$$w0rd(1!|"), "Passw0rdc1ii");
         for common in ["!@#$%^&*()_+", "1q2w3e4r5t6y7u8i9o0p", "P@$$w0rd!"] {
-            assert!(combinations(common) <= MAX_COMBINATIONS, "{common} is looked at as it is");
+            assert!(combinations(common) <= MAX_COMBINATIONS, "{common} is not changed");
         }
     }
 
     #[test]
-    fn finds_repetitions_of_characters_of_any_length() {
+    fn finds_repetitions_of_characters_of_any_size() {
         for (text, unit) in
             [("", ""), ("a", "a"), ("aaaa", "a"), ("aaa\u{e9}", "aaa\u{e9}"), ("\u{e9}a\u{e9}a", "\u{e9}a")]
         {
-            assert_eq!(repeated(text), unit, "{text}");
+            assert_eq!(repeated_unit(text), unit, "{text}");
         }
     }
 
     #[test]
-    fn asks_for_no_kinds_of_characters() {
+    fn requires_no_mix_of_character_types() {
         for text in [
             "correct horse battery",
             "another password",
@@ -284,7 +295,7 @@ mod tests {
             "ein gr\u{fc}ner Caf\u{e9}",
             "gkwtyrzm \u{1f600}",
         ] {
-            assert!(is_taken(text), "{text}");
+            assert!(is_accepted(text), "{text}");
         }
     }
 }

@@ -1,74 +1,82 @@
-//! What a hash costs, and what is too little or too much.
+//! The cost of a password hash in memory and passes, its limits, and the memory budget for hashing.
+//!
+//! The memory limits are in KiB, as in the parameters of [Argon2](https://www.rfc-editor.org/rfc/rfc9106#section-3.1).
 
 use argon2::Params;
 
 /// The cost of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Memory in KiB.
+    /// Size of the memory in KiB.
     pub(crate) memory_kib: u32,
-    /// Passes over it.
+    /// Number of passes over the memory.
     pub(crate) passes: u32,
-    /// Lanes; they are computed one after the other.
+    /// Number of lanes (the degree of parallelism of Argon2). Sealjar computes the lanes one after the other.
     pub(crate) lanes: u32,
 }
 
 impl Cost {
-    /// The weakest that a configuration may ask for (OWASP's recommendation of equal strength, with the least memory).
+    /// Minimum memory that a configuration may set. It is the smallest memory among OWASP's recommendations.
     pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
-    /// OWASP's recommendations, all of about the same strength: so much memory, and so many passes over it.
+    /// Pairs of memory in KiB and number of passes that OWASP recommends. All have about the same strength. See the
+    /// [cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id).
     const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::LEAST_MEMORY_KIB, 5)];
-    /// What a stored hash may cost at most: a mistake, or an attack by whoever can write the database.
-    pub(super) const MOST_MEMORY_KIB: u32 = 1 << 18;
-    pub(super) const MOST_WORK: u64 = 1 << 21;
-    const MOST_LANES: u32 = 16;
-    const FRACTIONS: u64 = 200;
-    /// A stored hash of more than this many times the configured work is replaced.
-    const MAX_RATIO: u64 = 2;
+    /// Maximum memory of a stored hash. A higher value is a mistake, or an attack by somebody who can write to the database.
+    pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
+    /// Maximum work of a stored hash, in blocks. See [`Self::work`].
+    pub(super) const MAX_WORK: u64 = 1 << 21;
+    const MAX_LANES: u32 = 16;
+    /// Number of [fractions](Self::fraction) that together have about the work of one hash.
+    const FRACTIONS_PER_HASH: u64 = 200;
+    /// Maximum work of a stored hash, as a multiple of the configured work. A hash with more work is replaced at the next login.
+    const MAX_WORK_RATIO: u64 = 2;
 
-    /// The number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
+    /// Returns the number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
     pub(super) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
-    /// Whether this server is willing to compute it.
+    /// Returns whether the cost is within the limits for stored hashes.
     pub(crate) fn is_bearable(self) -> bool {
-        self.memory_kib <= Self::MOST_MEMORY_KIB
-            && self.work() <= Self::MOST_WORK
-            && (1..=Self::MOST_LANES).contains(&self.lanes)
+        self.memory_kib <= Self::MAX_MEMORY_KIB
+            && self.work() <= Self::MAX_WORK
+            && (1..=Self::MAX_LANES).contains(&self.lanes)
             && self.params().is_ok()
     }
 
-    /// Whether it is no less than OWASP recommends.
+    /// Returns whether the cost is at least one of OWASP's recommendations.
     pub(crate) fn is_recommended(self) -> bool {
         Self::OWASP.into_iter().any(|(memory_kib, passes)| self.memory_kib >= memory_kib && self.passes >= passes)
     }
 
-    /// A small part of this work, of which several fill what is missing.
+    /// Returns a small part of this cost. Several fractions extend the check of a weaker hash to the full time.
     pub(super) fn fraction(self) -> Self {
         Self {
-            memory_kib: (u32::try_from(self.work() / Self::FRACTIONS).unwrap_or(u32::MAX)).clamp(8, self.memory_kib),
+            memory_kib: (u32::try_from(self.work() / Self::FRACTIONS_PER_HASH).unwrap_or(u32::MAX))
+                .clamp(8, self.memory_kib),
             passes: 1,
             lanes: 1,
         }
     }
 
+    /// Returns whether this cost has less work or less memory than `other`.
     pub(crate) fn is_weaker_than(self, other: Self) -> bool {
         self.work() < other.work() || self.memory_kib < other.memory_kib
     }
 
-    /// Whether it takes more time than `other`, by its work.
+    /// Returns whether this cost has more work than `other`, and so takes more time.
     pub(crate) fn has_more_work_than(self, other: Self) -> bool {
         self.work() > other.work()
     }
 
-    /// Whether a stored hash of this cost is replaced by one of the configured cost at the next successful login: it is weaker, or
-    /// so costly that the time of a login tells that the account exists.
+    /// Returns whether a stored hash of this cost is replaced at the next successful login by a hash of the configured
+    /// cost. It is replaced if it is weaker, or if its check takes so long that the time of a login reveals that the
+    /// account exists.
     pub(crate) fn is_replaced_by(self, configured: Self) -> bool {
-        self.is_weaker_than(configured) || self.work() > Self::MAX_RATIO * configured.work()
+        self.is_weaker_than(configured) || self.work() > Self::MAX_WORK_RATIO * configured.work()
     }
 
-    /// Returns the number of blocks of memory, of 1 KiB each.
+    /// Returns the number of memory blocks. A block has 1 KiB.
     pub(super) fn blocks(self) -> usize {
         self.params().map_or(0, |params| params.block_count())
     }
@@ -78,30 +86,33 @@ impl Cost {
     }
 }
 
-/// The memory for hashing: what each thread has for the configured cost, and what is left for stored hashes that need more.
+/// The memory for hashing. Each thread has memory for the configured cost. The rest is lent to threads that check a
+/// stored hash which needs more memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
+    /// Configured cost.
     pub(super) cost: Cost,
+    /// Memory in addition to that of the threads.
     pub(super) spare_kib: u32,
 }
 
 impl Budget {
-    /// The budget of `password.memory_budget_kib` for this number of threads.
+    /// Divides `password.memory_budget_kib` between this number of threads and the spare memory.
     pub(crate) fn new(cost: Cost, threads: u32, budget_kib: u32) -> Self {
         Self { cost, spare_kib: budget_kib.saturating_sub(threads.saturating_mul(cost.memory_kib)) }
     }
 
-    /// Whether there is memory to check a stored hash of this cost.
+    /// Returns whether the budget is large enough to check a stored hash of this cost.
     pub(crate) fn suffices_for(self, stored: Cost) -> bool {
         self.extra_kib(stored) <= self.spare_kib
     }
 
-    /// How much larger the budget must be to check stored hashes of this much memory.
+    /// Returns the size by which the budget must be increased to check stored hashes of this memory size.
     pub(crate) fn missing_kib(self, memory_kib: u32) -> u32 {
         memory_kib.saturating_sub(self.cost.memory_kib).saturating_sub(self.spare_kib)
     }
 
-    /// How much memory a stored hash of this cost needs beyond that of a thread.
+    /// Returns the memory that the check of a stored hash of this cost needs in addition to that of a thread.
     pub(super) fn extra_kib(self, stored: Cost) -> u32 {
         stored.memory_kib.saturating_sub(self.cost.memory_kib)
     }
@@ -112,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_a_weaker_hash_or_one_of_over_twice_the_work() {
+    fn replaces_a_hash_that_is_weaker_or_has_over_twice_the_work() {
         let configured = Cost { memory_kib: 20_000, passes: 2, lanes: 1 };
         for (memory_kib, passes, is_replaced) in [
             (20_000, 2, false),
@@ -122,7 +133,7 @@ mod tests {
             (40_000, 3, true),
             (20_000, 5, true),
             (40_001, 2, true),
-            // Less memory and more passes: weaker against special hardware, however long it takes.
+            // A hash with less memory is weaker against special hardware, even if it has more passes.
             (10_000, 4, true),
             (10_000, 20, true),
             (10_000, 2, true),
@@ -134,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_lends_what_the_threads_do_not_need() {
+    fn the_budget_lends_memory_that_the_threads_do_not_need() {
         let cost = Cost { memory_kib: 100, passes: 1, lanes: 1 };
         let budget = Budget::new(cost, 2, 250);
         for (memory_kib, fits) in [(50, true), (100, true), (150, true), (151, false)] {

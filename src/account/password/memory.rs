@@ -1,9 +1,10 @@
-//! The memory that Argon2 computes in: 19 MiB for each hash, with the default cost.
+//! The working memory of Argon2: 19 MiB for each hash, with the default cost.
 //!
-//! It is allocated when a hash needs it, and freed when no hash has needed it for a while. Freed memory must go back to the kernel,
-//! but glibc keeps freed blocks of up to 32 MiB for later allocations
-//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). So more than that is reserved, of which only the
-//! part that a hash needs is touched: the rest is address space.
+//! It is allocated when a hash needs it, and freed after a period without use. Freed memory must be returned to the
+//! kernel, but glibc keeps freed allocations of up to 32 MiB for later use
+//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). So each allocation is larger than
+//! that. Only the part that a hash needs is written; the rest is address space, and the kernel provides no memory for
+//! it.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,23 +12,23 @@ use std::time::Duration;
 
 use argon2::Block;
 
-/// The blocks of an allocation, at least, of 1 KiB each: more than the 32 MiB that glibc keeps.
+/// Minimum size of an allocation in blocks of 1 KiB. It is larger than the 32 MiB that glibc keeps.
 const MIN_RESERVED_BLOCKS: usize = 40 << 10;
 
-/// The system does not give the memory that a hash needs.
+/// Error if the system does not provide the memory that a hash needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cannot allocate memory to hash a password")]
 pub(crate) struct OutOfMemory;
 
-/// The memory of one hash. Empty before its first use.
+/// Working memory of one hash. It is empty before its first use.
 #[derive(Default)]
 pub(super) struct Memory(Vec<Block>);
 
 impl Memory {
-    /// Allocates and touches this many blocks, unless they are there.
+    /// Allocates and initialises this many blocks, unless the memory is already large enough.
     pub(super) fn reserve(&mut self, blocks: usize) -> Result<(), OutOfMemory> {
         if self.0.len() < blocks {
-            // The old allocation is freed first, so that the two do not add up.
+            // The old allocation is freed first, so that both do not exist at the same time.
             self.0 = Vec::new();
             self.0.try_reserve_exact(blocks.max(MIN_RESERVED_BLOCKS)).map_err(|_| OutOfMemory)?;
             self.0.resize(blocks, Block::default());
@@ -35,7 +36,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Returns this many blocks. Aborts the process, as every allocation does, if they are not reserved and there is no memory.
+    /// Returns this many blocks. Allocates them if [`Self::reserve`] has not. If that allocation fails, the process
+    /// aborts, as with every infallible allocation in Rust.
     pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
             self.0 = Vec::with_capacity(count.max(MIN_RESERVED_BLOCKS));
@@ -45,17 +47,17 @@ impl Memory {
     }
 }
 
-/// Memory that no hash uses at the moment. What was used last is used first, so that the rest becomes idle and is freed: the process
-/// keeps as much as the hashes need that are computed at the same time.
+/// A free list of memory that no hash uses at the moment. The memory that was used most recently is reused first, so
+/// that the rest stays unused and is freed. The process keeps only as much memory as concurrent hashes need.
 pub(super) struct FreeList {
     unused: Mutex<Vec<Unused>>,
-    /// Larger memory, for a stored hash of higher cost, is freed at once.
+    /// Maximum size of memory in the list. Larger memory, for a stored hash of higher cost, is freed after its use.
     max_blocks: usize,
 }
 
 struct Unused {
     memory: Memory,
-    /// Boot clock.
+    /// Time of the last use, from the boot clock.
     since: Duration,
 }
 
@@ -64,18 +66,19 @@ impl FreeList {
         Self { unused: Mutex::new(Vec::new()), max_blocks }
     }
 
-    /// Returns the memory that was used last, or empty memory.
+    /// Returns the most recently used memory, or empty memory if the list is empty.
     pub(super) fn take(&self) -> Memory {
         self.unused().pop().map(|unused| unused.memory).unwrap_or_default()
     }
 
+    /// Adds memory after its use at the time `now`, unless it is empty or too large.
     pub(super) fn put(&self, memory: Memory, now: Duration) {
         if (1..=self.max_blocks).contains(&memory.0.len()) {
             self.unused().push(Unused { memory, since: now });
         }
     }
 
-    /// Frees the memory that has not been used since this instant.
+    /// Frees the memory that has not been used after this instant.
     pub(super) fn free_unused_since(&self, instant: Duration) {
         self.unused().retain(|unused| unused.since > instant);
     }
@@ -89,7 +92,7 @@ impl FreeList {
     }
 }
 
-/// Without the contents, which depend on passwords.
+/// Omits the contents of the memory, which depend on passwords.
 impl fmt::Debug for FreeList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FreeList").field("max_blocks", &self.max_blocks).finish_non_exhaustive()
@@ -102,29 +105,29 @@ mod tests {
 
     fn memory(blocks: usize) -> Memory {
         let mut memory = Memory::default();
-        memory.reserve(blocks).expect("there is memory");
+        memory.reserve(blocks).expect("memory is allocated");
         memory
     }
 
     #[test]
-    fn memory_is_reserved_beyond_what_the_allocator_keeps() {
+    fn an_allocation_is_larger_than_the_allocator_keeps() {
         let mut infallible = Memory::default();
         infallible.blocks(8);
         for memory in [memory(8), infallible] {
             assert!(memory.0.capacity() * size_of::<Block>() > 32 << 20);
-            assert_eq!(memory.0.len(), 8, "no more is touched");
+            assert_eq!(memory.0.len(), 8, "only these blocks are initialised");
         }
     }
 
     #[test]
-    fn more_memory_than_can_be_addressed_is_an_error() {
+    fn an_allocation_that_is_too_large_is_an_error() {
         let mut memory = Memory::default();
         assert_eq!(memory.reserve(usize::MAX / size_of::<Block>()), Err(OutOfMemory));
-        assert_eq!(memory.reserve(8), Ok(()), "it can be used again");
+        assert_eq!(memory.reserve(8), Ok(()), "it can be used after the error");
     }
 
     #[test]
-    fn memory_used_last_is_used_first_and_the_rest_is_freed() {
+    fn reuses_the_last_used_memory_first_and_frees_the_rest() {
         let second = Duration::from_secs(1);
         let free = FreeList::new(9);
         free.put(memory(8), second);
@@ -133,9 +136,9 @@ mod tests {
         free.put(memory(9), second * 3);
         free.free_unused_since(second);
         assert_eq!(free.take().0.len(), 9);
-        assert!(free.is_empty(), "the other has not been used since");
+        assert!(free.is_empty(), "the other memory was not used after this instant");
         free.put(memory(10), second * 4);
         free.put(Memory::default(), second * 5);
-        assert!(free.is_empty(), "one is too large to be kept, the other is empty");
+        assert!(free.is_empty(), "memory that is too large or empty is not kept");
     }
 }

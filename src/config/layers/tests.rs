@@ -1,4 +1,4 @@
-//! Which layer gives a setting its value, and what is refused.
+//! Tests of the precedence of layers, and of invalid values.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn flag(setting: &str, text: &str) -> Flag {
     Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
 }
 
-/// The layers, if every value can be used.
+/// Returns the layers, or the first error.
 fn read(file: Option<&ConfigFile>, environment: &[(String, String)], flags: &[Flag]) -> Result<Layers, ConfigError> {
     let (layers, errors) = Layers::defaults().read(file, environment, flags)?;
     errors.into_iter().next().map_or(Ok(layers), Err)
@@ -26,23 +26,24 @@ fn a_value_of_another_type_names_its_setting_and_file() {
         ("[http]\nmax_body_bytes = 'x'", "http.max_body_bytes"),
         ("[session]\nidle = 30", "session.idle"),
     ] {
-        std::fs::write(&path, text).expect("a writable directory");
+        std::fs::write(&path, text).expect("the file is written");
         let read = read(Some(&ConfigFile::at(path.clone())), &[], &[]);
-        let error = read.and_then(|layers| layers.config()).expect_err("of another type").to_string();
+        let error = read.and_then(|layers| layers.config()).expect_err("the value has another type").to_string();
         let start = format!("setting {setting} (file {}): ", path.display());
         assert!(error.starts_with(&start), "{error}");
     }
 }
 
 #[test]
-fn a_flag_beats_the_environment_then_the_file_then_the_default() {
+fn a_flag_precedes_the_environment_the_file_and_the_default() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("sealjar.toml");
-    std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n").expect("writes");
+    std::fs::write(&path, "[session]\nidle = \"11m\"\nabsolute = \"2h\"\nremembered_idle = \"3d\"\n")
+        .expect("the file is written");
     let environment = env(&[("SEALJAR_SESSION__IDLE", "12m"), ("SEALJAR_SESSION__ABSOLUTE", "3h")]);
-    let layers =
-        read(Some(&ConfigFile::at(path.clone())), &environment, &[flag("session.idle", "13m")]).expect("reads");
-    let line = |setting: &str| layers.lines().find(|(name, _)| *name == setting).expect("listed").1;
+    let layers = read(Some(&ConfigFile::at(path.clone())), &environment, &[flag("session.idle", "13m")])
+        .expect("the layers are valid");
+    let line = |setting: &str| layers.lines().find(|(name, _)| *name == setting).expect("the setting is listed").1;
     assert_eq!(line("session.idle"), "session.idle = \"13m\"  # flag --set");
     assert_eq!(line("session.absolute"), "session.absolute = \"3h\"  # environment SEALJAR_SESSION__ABSOLUTE");
     assert_eq!(line("session.remembered_idle"), format!("session.remembered_idle = \"3d\"  # file {}", path.display()));
@@ -50,7 +51,7 @@ fn a_flag_beats_the_environment_then_the_file_then_the_default() {
 }
 
 #[test]
-fn names_the_setting_that_is_unknown_or_does_not_fit() {
+fn names_the_setting_that_is_unknown_or_invalid() {
     let cases = [
         (flag("http.lisen", "x"), "http.lisen"),
         (flag("session", "x"), "session"),
@@ -73,7 +74,7 @@ fn an_unknown_variable_is_an_error() {
 }
 
 #[test]
-fn a_value_from_a_file_is_never_quoted() {
+fn an_error_never_quotes_a_value_from_a_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
     for (variable, value) in [
@@ -92,7 +93,7 @@ fn a_value_from_a_file_is_never_quoted() {
         ("SEALJAR_STORE_FILE", "hunter2"),
         ("SEALJAR_STORE_FILE", "postgres://a:hunter2@db:port/b"),
     ] {
-        std::fs::write(&path, value).expect("writes");
+        std::fs::write(&path, value).expect("the file is written");
         let file = path.to_str().expect("text");
         let parsed =
             read(None, &env(&[(variable, file)]), &[]).and_then(|layers| layers.config()?.parse(&layers).map(drop));
@@ -103,13 +104,13 @@ fn a_value_from_a_file_is_never_quoted() {
 }
 
 #[test]
-fn a_list_in_a_file_may_have_an_item_a_line() {
+fn a_list_in_a_file_can_have_one_item_per_line() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("origins");
-    std::fs::write(&path, "https://a.example,https://b.example\r\nhttps://c.example\n").expect("writes");
+    std::fs::write(&path, "https://a.example,https://b.example\r\nhttps://c.example\n").expect("the file is written");
     let file = path.to_str().expect("text");
-    let layers = read(None, &env(&[("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE", file)]), &[]).expect("reads");
-    let (_, line) = layers.lines().find(|(name, _)| *name == "http.public_origins").expect("listed");
+    let layers = read(None, &env(&[("SEALJAR_HTTP__PUBLIC_ORIGINS_FILE", file)]), &[]).expect("the layers are valid");
+    let (_, line) = layers.lines().find(|(name, _)| *name == "http.public_origins").expect("the setting is listed");
     let list = r#"["https://a.example", "https://b.example", "https://c.example"]"#;
     let source = format!("file {file} of environment SEALJAR_HTTP__PUBLIC_ORIGINS_FILE");
     assert_eq!(line, format!("http.public_origins = {list}  # {source}"));

@@ -21,20 +21,21 @@ fn refusal(directory: &Path) -> String {
 }
 
 #[test]
-fn a_key_survives_its_file() {
+fn reads_the_key_that_was_written() {
     let directory = tempfile::tempdir().expect("a directory");
     let key = some_key();
-    let owner = Owner::of_directory(directory.path()).expect("there");
+    let owner = Owner::of_directory(directory.path()).expect("the directory exists");
     write(directory.path(), &key, owner).expect("writes");
-    let mode = fs::metadata(directory.path().join(file_name(key.kid()))).expect("there").permissions().mode();
+    let mode = fs::metadata(directory.path().join(file_name(key.kid()))).expect("the file exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(read_all(directory.path()).expect("reads"), [key]);
 }
 
 #[test]
-fn names_the_file_and_the_reason() {
+fn an_error_names_the_file_and_the_reason() {
     let key = some_key();
-    let (text, name) = (render(&key), file_name(key.kid()));
+    let text = render(&key);
+    let name = file_name(key.kid());
     let longer = text.replace("secret = \"", "secret = \"AAAA");
     let cases: [(&str, &str, u32, &str); 9] = [
         (&name, &text, 0o644, "its mode is 0644"),
@@ -67,9 +68,10 @@ fn refuses_every_truncation_and_never_prints_the_secret() {
 }
 
 #[test]
-fn never_prints_a_secret_that_was_put_in_a_wrong_place() {
+fn never_prints_a_secret_that_is_in_a_wrong_field() {
     let text = render(&some_key());
-    let (secret, lifetime) = ("A".repeat(43), "max_lifetime_secs = 60");
+    let secret = "A".repeat(43);
+    let lifetime = "max_lifetime_secs = 60";
     let cases = [
         (text.replace(lifetime, &format!("max_lifetime_secs = \"{secret}\"")), "invalid type: string, expected u64"),
         (text.replace("1970-01-01T00:16:40Z", &format!("\"{secret}\"")), "invalid type: string, expected"),
@@ -85,7 +87,7 @@ fn never_prints_a_secret_that_was_put_in_a_wrong_place() {
 }
 
 #[test]
-fn refuses_an_instant_that_could_not_be_written_again() {
+fn refuses_a_date_that_cannot_be_written_again() {
     let text = render(&some_key());
     let last = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59Z");
     assert!(parse(&render(&parse(&last).expect("the last second"))).is_ok());
@@ -94,10 +96,11 @@ fn refuses_an_instant_that_could_not_be_written_again() {
 }
 
 #[test]
-fn accepts_a_kubernetes_secret_and_skips_what_is_not_a_key() {
+fn accepts_a_kubernetes_secret_and_ignores_other_files() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (key, data) = (some_key(), directory.path().join("..data"));
-    fs::create_dir(&data).expect("makes");
+    let key = some_key();
+    let data = directory.path().join("..data");
+    fs::create_dir(&data).expect("creates");
     write_text(&data, "real", &render(&key), 0o440);
     std::os::unix::fs::symlink("..data/real", directory.path().join(file_name(key.kid()))).expect("links");
     write_text(directory.path(), ".hidden.key", "not a key", 0o644);
@@ -108,7 +111,7 @@ fn accepts_a_kubernetes_secret_and_skips_what_is_not_a_key() {
 #[test]
 fn refuses_a_pipe_without_waiting_for_a_writer() {
     let directory = tempfile::tempdir().expect("a directory");
-    let made = std::process::Command::new("mkfifo").arg(directory.path().join("0000000000000000.key")).status();
-    assert!(made.expect("mkfifo runs").success());
+    let status = std::process::Command::new("mkfifo").arg(directory.path().join("0000000000000000.key")).status();
+    assert!(status.expect("mkfifo runs").success());
     assert!(refusal(directory.path()).contains("not a regular file"));
 }

@@ -1,4 +1,4 @@
-//! The lock on a key directory: a file that whoever changes the ring holds locked.
+//! Lock on a key directory: a lock file, on which every change of the ring holds an advisory lock. Called by `rotate.rs`.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -11,37 +11,40 @@ use rustix::fs::{Mode, OFlags};
 use crate::clock::Now;
 use crate::file_owner::Owner;
 
-/// A dot-name, so it is never taken for a key.
-pub(super) const NAME: &str = ".lock";
-/// How long another change is waited for. The directory's owner could keep the lock for ever.
+/// Name of the lock file. It begins with a dot, so it is never read as a key file.
+pub(super) const FILE_NAME: &str = ".lock";
+/// Maximum time to wait for the lock. The owner of the directory could hold it forever.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Takes the lock as soon as nobody else has it.
-pub(super) fn wait(lock: &File) -> io::Result<()> {
+/// Acquires the lock, and waits while another process holds it.
+pub(super) fn acquire(lock: &File) -> io::Result<()> {
     let began = Now::read().boot;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if Now::read().boot.saturating_sub(began) < TIMEOUT => {
-                std::thread::sleep(POLL)
+                std::thread::sleep(POLL_INTERVAL)
             }
             Err(TryLockError::WouldBlock) => {
-                let message =
-                    format!("another command or process keeps the lock {NAME}; see who with: fuser -v {NAME}");
+                let message = format!(
+                    "timed out: another process holds the lock {FILE_NAME}; find the process with: fuser -v {FILE_NAME}"
+                );
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
         }
     }
 }
 
-/// Opens the lock file, and makes it if it is missing. A link or a pipe in its place is an error: whoever owns the directory could
-/// otherwise have root lock, or give away, another file.
+/// Opens the lock file, and creates it if it is missing.
+///
+/// A link or a pipe with this name is an error. Otherwise, the owner of the directory could make a command of root lock another
+/// file or change its owner.
 pub(super) fn open(path: &Path, owner: Owner) -> io::Result<File> {
     match File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(made) => match owner.give(&made) {
-            Ok(()) => Ok(made),
+        Ok(created) => match owner.give(&created) {
+            Ok(()) => Ok(created),
             Err(error) => {
                 fs::remove_file(path)?;
                 Err(error)

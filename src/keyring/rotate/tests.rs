@@ -11,17 +11,17 @@ fn ring_at(now: u64) -> (tempfile::TempDir, LockedRing, Kid) {
 }
 
 #[test]
-fn init_makes_one_active_key_and_never_a_second() {
+fn init_creates_one_active_key_and_never_a_second_one() {
     let (directory, ring, kid) = ring_at(100);
-    let slow = UnixTime(100 - CLOCK_SKEW.as_secs());
-    assert_eq!(ring.read().expect("reads").sealing_key(slow).map(Key::kid), Some(kid));
+    let slowest_clock = UnixTime(100 - CLOCK_SKEW.as_secs());
+    assert_eq!(ring.read().expect("reads").sealing_key(slowest_clock).map(Key::kid), Some(kid));
     drop(ring);
     let again = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
     assert!(matches!(again, Err(ChangeError::NotEmpty(_))));
 }
 
 #[test]
-fn init_makes_no_key_beside_one_that_cannot_be_read() {
+fn init_creates_no_key_if_there_is_an_unreadable_key() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("broken.key"), "").expect("writes");
     let outcome = LockedRing::init(directory.path(), LIFETIME, UnixTime(100));
@@ -37,7 +37,7 @@ fn rotation_refuses_an_empty_ring() {
 }
 
 #[test]
-fn a_rotated_key_wins_even_if_it_activates_in_the_same_second() {
+fn a_rotated_key_seals_if_it_activates_in_the_same_second() {
     let (_directory, ring, _) = ring_at(100);
     for _ in 0..8 {
         let (kid, activates_at) = ring.rotate(UnixTime(100), LIFETIME, UnixTime(100)).expect("rotates");
@@ -46,7 +46,7 @@ fn a_rotated_key_wins_even_if_it_activates_in_the_same_second() {
 }
 
 #[test]
-fn a_key_activated_at_once_is_active_before_a_scheduled_one() {
+fn a_key_that_activates_now_is_active_before_a_scheduled_key() {
     let (_directory, ring, _) = ring_at(100);
     let (later, _) = ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(200)).expect("rotates");
     let (kid, activates_at) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
@@ -57,18 +57,22 @@ fn a_key_activated_at_once_is_active_before_a_scheduled_one() {
 }
 
 #[test]
-fn a_key_published_without_a_date_seals_only_once_activated() {
+fn an_unscheduled_key_seals_only_after_its_activation() {
     let (_directory, ring, first) = ring_at(100);
-    let (kid, made) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
+    let (kid, is_new) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     let read = ring.read().expect("reads");
-    assert!(made && read.opening_key(kid).is_ok());
+    assert!(is_new && read.opening_key(kid).is_ok());
     assert_eq!(read.sealing_key(UnixTime(u64::MAX)).map(Key::kid), Some(first));
-    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "it waits for as long as need be");
+    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "an unscheduled key is never removed");
     assert_eq!(ring.activate(kid, UnixTime(300)).expect("activates"), UnixTime(300));
     let read = ring.read().expect("reads");
     assert_eq!(read.sealing_key(UnixTime(299)).map(Key::kid), Some(first));
     assert_eq!(read.sealing_key(UnixTime(300)).map(Key::kid), Some(kid));
-    assert_eq!(ring.activate(kid, UnixTime(400)).expect("is active"), UnixTime(300), "once is enough");
+    assert_eq!(
+        ring.activate(kid, UnixTime(400)).expect("is active"),
+        UnixTime(300),
+        "a second activation changes nothing"
+    );
 }
 
 #[test]
@@ -84,16 +88,16 @@ fn a_key_activated_in_the_same_second_as_another_seals() {
 }
 
 #[test]
-fn a_key_left_behind_is_taken_up_unless_revoked_or_scheduled() {
+fn reuses_an_unscheduled_key_that_is_not_revoked() {
     let (directory, ring, _) = ring_at(100);
-    let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
+    let (unscheduled, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
     ring.rotate(UnixTime(9_000), LIFETIME, UnixTime(300)).expect("rotates");
-    assert_eq!(ring.publish(&[], LIFETIME, UnixTime(300)).expect("takes up"), (left, false));
-    revoke(ring, left, false, 400).expect("revokes");
+    assert_eq!(ring.publish(&[], LIFETIME, UnixTime(300)).expect("reuses"), (unscheduled, false));
+    revoke(ring, unscheduled, false, 400).expect("revokes");
     let ring = lock(&directory);
-    assert!(matches!(ring.activate(left, UnixTime(400)), Err(ChangeError::Revoked(_))));
-    let (other, made) = ring.publish(&[], LIFETIME, UnixTime(400)).expect("publishes");
-    assert!(made && other != left);
+    assert!(matches!(ring.activate(unscheduled, UnixTime(400)), Err(ChangeError::Revoked(_))));
+    let (other, is_new) = ring.publish(&[], LIFETIME, UnixTime(400)).expect("publishes");
+    assert!(is_new && other != unscheduled);
     ring.activate(other, UnixTime(500)).expect("activates");
     assert!(ring.publish(&[], LIFETIME, UnixTime(500)).expect("publishes").1);
     assert!(matches!(ring.activate(Kid::from_bytes([0; 8]), UnixTime(500)), Err(ChangeError::NoSuchKey(_))));
@@ -111,71 +115,71 @@ fn publishing_refuses_an_empty_ring() {
 fn the_only_active_key_is_revoked_only_with_a_replacement() {
     let (directory, ring, kid) = ring_at(100);
     assert!(matches!(revoke(ring, kid, false, 110), Err(ChangeError::OnlyActive(_))));
-    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
     let ring = lock(&directory);
     let read = ring.read().expect("reads");
-    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), successor);
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), replacement);
     assert!(read.opening_key(kid).is_err());
     assert!(matches!(revoke(ring, Kid::from_bytes([0; 8]), true, 110), Err(ChangeError::NoSuchKey(_))));
 }
 
 #[test]
-fn a_key_that_the_log_refuses_cannot_take_over() {
+fn a_key_that_the_log_refuses_cannot_replace_another_key() {
     let (directory, ring, old) = ring_at(100);
     let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
     assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
-    let revocation = lock(&directory).begin_revoking(kid, true, &[old], UnixTime(110)).expect("a successor");
-    let successor = revocation.successor();
+    let revocation = lock(&directory).begin_revoking(kid, true, &[old], UnixTime(110)).expect("a replacement");
+    let replacement = revocation.successor();
     assert!(revocation.ring.read().expect("reads").opening_key(kid).is_ok());
     revocation.finish().expect("revokes");
     let read = lock(&directory).read().expect("reads").refusing(&[old]);
     assert_eq!(
         (read.opening_key(kid).err(), read.sealing_key(UnixTime(110)).map(Key::kid)),
-        (Some(NoKey::Revoked), successor)
+        (Some(NoKey::Revoked), replacement)
     );
-    let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("revoked before");
+    let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("a revoked key");
     assert_eq!(again.successor(), None);
 }
 
 #[test]
-fn a_successor_seals_only_once_the_key_is_revoked() {
+fn a_replacement_seals_only_after_the_key_is_revoked() {
     let (directory, ring, kid) = ring_at(100);
-    let revocation = ring.begin_revoking(kid, true, &[], UnixTime(110)).expect("a successor");
-    let successor = revocation.successor().expect("made");
+    let revocation = ring.begin_revoking(kid, true, &[], UnixTime(110)).expect("a replacement");
+    let replacement = revocation.successor().expect("a replacement");
     let read = revocation.ring.read().expect("reads");
-    assert!(read.opening_key(successor).is_ok(), "nodes can have it already");
-    assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(kid), "its sessions are renewed under itself");
+    assert!(read.opening_key(replacement).is_ok(), "nodes can already open with the replacement");
+    assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(kid), "renewals still use the old key");
     revocation.finish().expect("revokes");
     let read = lock(&directory).read().expect("reads");
-    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), Some(successor));
+    assert_eq!(read.sealing_key(UnixTime(110)).map(Key::kid), Some(replacement));
     assert!(read.opening_key(kid).is_err());
 }
 
 #[test]
-fn a_key_revoked_before_gets_a_successor_if_no_key_seals() {
+fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
     let (directory, ring, kid) = ring_at(100);
-    // As it is left by whoever changes the file, or a command that was killed.
+    // The same file as after a manual edit, or after a command that was killed.
     let key = ring.read().expect("reads").keys()[0].dates;
     let secret = ring.read().expect("reads").keys()[0].secret.clone();
     ring.write(&Key::new(secret, Dates { revoked_at: Some(UnixTime(105)), ..key })).expect("writes");
-    let without = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
-    assert!(without.leaves_none() && without.successor().is_none());
-    drop(without);
-    let successor = revoke(lock(&directory), kid, true, 110).expect("revokes");
-    assert!(successor.is_some());
-    assert_eq!(lock(&directory).read().expect("reads").sealing_key(UnixTime(110)).map(Key::kid), successor);
-    assert_eq!(revoke(lock(&directory), kid, true, 120).expect("nothing to do"), None, "another seals now");
+    let without_replacement = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
+    assert!(without_replacement.leaves_none() && without_replacement.successor().is_none());
+    drop(without_replacement);
+    let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
+    assert!(replacement.is_some());
+    assert_eq!(lock(&directory).read().expect("reads").sealing_key(UnixTime(110)).map(Key::kid), replacement);
+    assert_eq!(revoke(lock(&directory), kid, true, 120).expect("nothing to do"), None, "another key seals now");
 }
 
 #[test]
-fn the_only_key_is_no_reason_if_the_log_refuses_it() {
+fn the_only_key_can_be_revoked_if_the_log_refuses_it() {
     let (_directory, ring, kid) = ring_at(100);
-    let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("it seals nowhere");
+    let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("it seals on no node");
     assert!(revocation.leaves_none());
 }
 
 #[test]
-fn a_revoked_key_names_the_keys_that_renewed_its_sessions() {
+fn a_revocation_lists_the_keys_that_renewed_sessions() {
     let (directory, ring, first) = ring_at(100);
     let [second, third, fourth] = [200, 300, 900]
         .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(150)).expect("rotates").0);
@@ -185,28 +189,28 @@ fn a_revoked_key_names_the_keys_that_renewed_its_sessions() {
     };
     drop(ring);
     assert_eq!(renewing(first, &[], 100), []);
-    assert_eq!(renewing(first, &[second], 400), [third], "one is refused and one has sealed nothing");
-    assert_eq!(renewing(third, &[], 400), [second, first], "both sealed while it was published");
-    assert_eq!(renewing(fourth, &[], 400), [third, second, first], "it has opened since it was made");
+    assert_eq!(renewing(first, &[second], 400), [third], "one key is refused, and one has sealed nothing");
+    assert_eq!(renewing(third, &[], 400), [second, first], "both keys sealed while it was published");
+    assert_eq!(renewing(fourth, &[], 400), [third, second, first], "it has opened since it was created");
     let (late, _) = lock(&directory).rotate(UnixTime(950), LIFETIME, UnixTime(900)).expect("rotates");
-    assert_eq!(renewing(late, &[], 1000), [fourth], "the others had been replaced before");
-    let replaced = revoke(lock(&directory), late, true, 1000).expect("revokes").expect("a successor");
+    assert_eq!(renewing(late, &[], 1000), [fourth], "the other keys had been replaced before");
+    let replacement = revoke(lock(&directory), late, true, 1000).expect("revokes").expect("a replacement");
     let again = renewing(late, &[], 1010);
-    assert!(again.contains(&fourth) && !again.contains(&replaced), "the successor has none of its sessions");
+    assert!(again.contains(&fourth) && !again.contains(&replacement), "the replacement has none of its sessions");
 }
 
 #[test]
-fn prunes_a_retired_key_at_the_second_its_last_token_is_dead() {
+fn prunes_a_retired_key_when_its_last_token_has_expired() {
     let (_directory, ring, old) = ring_at(100);
     ring.rotate(UnixTime(200), LIFETIME, UnixTime(100)).expect("rotates");
-    let dead = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
-    assert_eq!(ring.prune(&[], UnixTime(dead)).expect("prunes"), []);
-    assert_eq!(ring.prune(&[], UnixTime(dead + 1)).expect("prunes"), [old]);
-    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "the active one stays");
+    let last_expiry = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
+    assert_eq!(ring.prune(&[], UnixTime(last_expiry)).expect("prunes"), []);
+    assert_eq!(ring.prune(&[], UnixTime(last_expiry + 1)).expect("prunes"), [old]);
+    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "the active key stays");
 }
 
 #[test]
-fn prunes_no_key_of_endless_lifetime() {
+fn never_prunes_a_key_with_unlimited_lifetime() {
     let directory = tempfile::tempdir().expect("a directory");
     LockedRing::init(directory.path(), Duration::from_secs(u64::MAX), UnixTime(100)).expect("an empty directory");
     let ring = LockedRing::lock(directory.path()).expect("writable");
@@ -220,47 +224,47 @@ fn lock(directory: &tempfile::TempDir) -> LockedRing {
 
 fn revoke(ring: LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
     let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
-    let successor = revocation.successor();
-    revocation.finish().map(|()| successor)
+    let replacement = revocation.successor();
+    revocation.finish().map(|()| replacement)
 }
 
 #[test]
 fn changes_go_to_the_directory_that_was_locked() {
     let (directory, _, _) = ring_at(100);
-    let [keys, away, other] = ["keys", "away", "other"].map(|name| directory.path().join(name));
+    let [keys, moved, other] = ["keys", "moved", "other"].map(|name| directory.path().join(name));
     LockedRing::init(&keys, LIFETIME, UnixTime(100)).expect("an empty directory");
-    std::fs::create_dir(&other).expect("makes");
+    std::fs::create_dir(&other).expect("creates");
     let ring = LockedRing::lock(&keys).expect("writable");
-    std::fs::rename(&keys, &away).expect("renames");
+    std::fs::rename(&keys, &moved).expect("renames");
     std::os::unix::fs::symlink(&other, &keys).expect("links");
     let (kid, _) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(150)).expect("rotates");
-    assert!(away.join(format!("{kid}.key")).exists());
-    assert_eq!(std::fs::read_dir(&other).expect("reads").count(), 0, "nothing is made in another directory");
+    assert!(moved.join(format!("{kid}.key")).exists());
+    assert_eq!(std::fs::read_dir(&other).expect("reads").count(), 0, "nothing is created in the other directory");
 }
 
 #[test]
-fn a_key_that_the_log_refuses_retires_no_other() {
+fn a_key_that_the_log_refuses_retires_no_other_key() {
     let (_directory, ring, first) = ring_at(100);
     let (second, _) = ring.rotate(UnixTime(200), LIFETIME, UnixTime(200)).expect("rotates");
     let late = UnixTime(200 + 100 * LIFETIME.as_secs());
-    assert_eq!(ring.prune(&[second], late).expect("prunes"), [second; 0], "the first one seals again");
+    assert_eq!(ring.prune(&[second], late).expect("prunes"), [second; 0], "the first key seals again");
     assert_eq!(ring.prune(&[], late).expect("prunes"), [first]);
 }
 
 #[test]
-fn a_successor_takes_over_from_a_key_that_has_just_begun() {
+fn a_replacement_activates_after_a_key_that_has_just_activated() {
     let (directory, ring, first) = ring_at(100);
     let now = UnixTime(1_000);
     ring.rotate(now, LIFETIME, now).expect("rotates");
-    let successor = revoke(ring, first, true, now.0).expect("revokes");
+    let replacement = revoke(ring, first, true, now.0).expect("revokes");
     let seals = lock(&directory).read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
-    assert_eq!(seals, successor);
+    assert_eq!(seals, replacement);
 }
 
 #[test]
-fn a_key_left_behind_that_the_log_refuses_is_not_taken_up() {
+fn does_not_reuse_an_unscheduled_key_that_the_log_refuses() {
     let (_directory, ring, _) = ring_at(100);
-    let (left, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
-    let (other, made) = ring.publish(&[left], LIFETIME, UnixTime(200)).expect("publishes");
-    assert!(made && other != left);
+    let (unscheduled, _) = ring.publish(&[], LIFETIME, UnixTime(200)).expect("publishes");
+    let (other, is_new) = ring.publish(&[unscheduled], LIFETIME, UnixTime(200)).expect("publishes");
+    assert!(is_new && other != unscheduled);
 }

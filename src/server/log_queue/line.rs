@@ -1,100 +1,110 @@
-//! A line of the log: its kind, and the limit of its length.
+//! A line of the log: its kind, and its maximum length.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Longer lines are cut.
+/// Maximum length of a line. A longer line is cut.
 pub(super) const MAX_LINE_BYTES: usize = 16 * 1024;
-/// Size of one line in memory besides its text.
+/// Size of a line in memory in addition to its text.
 pub(super) const LINE_OVERHEAD: usize = 64;
-/// End of a text that was cut.
-const END: &str = " [cut]";
-/// Fields that a line keeps that is too long however much its texts are cut.
-const KEPT: [&str; 4] = ["timestamp", "level", "target", "message"];
-/// The longest that a text of a cut line may be, and the least that it is cut to.
-const TEXT_BYTES: std::ops::RangeInclusive<usize> = 64..=MAX_LINE_BYTES / 2;
+/// Marker at the end of a text that was cut.
+const CUT_MARKER: &str = " [cut]";
+/// Fields that remain in a line that is still too long after its texts were cut to the minimum.
+const KEPT_FIELDS: [&str; 4] = ["timestamp", "level", "target", "message"];
+/// Range of the maximum length of each text in a line that is cut: from the last attempt to the first.
+const TEXT_LIMITS: std::ops::RangeInclusive<usize> = 64..=MAX_LINE_BYTES / 2;
 
-/// How lines are written.
+/// Format of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::server) enum Format {
+    /// Text for a terminal.
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
+/// Kind of a line. It determines the line's share of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
+    /// Audit event, or the reason for the exit.
     Audit,
+    /// Any other line.
     Other,
-    /// Tells of lost lines. Only the writing thread makes it, and writes it next.
+    /// Report of dropped lines. Only the writing thread logs such a line. It is the next line that is written.
     Notice,
 }
 
+/// A line in the queue.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     pub(super) text: Box<[u8]>,
 }
 
 impl Line {
+    /// Returns the size of the line in memory.
     pub(super) const fn cost(&self) -> usize {
         self.text.len() + LINE_OVERHEAD
     }
 }
 
-/// Returns the line, or a shorter one if it is too long. A text loses its end; a JSON object stays one, with the field `cut`.
+/// Returns the line, or a shorter line if it is too long. Of a text, the end is cut. A JSON object stays a valid
+/// object: texts in it are cut, and it gets the field `cut`.
 pub(super) fn shorten(line: &[u8], format: Format) -> Cow<'_, [u8]> {
     if line.len() <= MAX_LINE_BYTES {
         return Cow::Borrowed(line);
     }
     match format {
-        Format::Text => Cow::Owned([beginning(line, MAX_LINE_BYTES - END.len() - 1), END.as_bytes(), b"\n"].concat()),
+        Format::Text => {
+            Cow::Owned([beginning(line, MAX_LINE_BYTES - CUT_MARKER.len() - 1), CUT_MARKER.as_bytes(), b"\n"].concat())
+        }
         Format::Json => Cow::Owned(shorten_object(line)),
     }
 }
 
-/// Cuts the texts in it to the greatest length at which all of them fit.
+/// Cuts the texts in a JSON object. The maximum length of each text is halved until the line is short enough.
 fn shorten_object(line: &[u8]) -> Vec<u8> {
     let mut fields: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
     fields.insert("cut".to_owned(), Value::Bool(true));
-    let mut longest = *TEXT_BYTES.end();
-    while longest >= *TEXT_BYTES.start() {
-        fields.values_mut().for_each(|value| shorten_texts(value, longest));
+    let mut max_bytes = *TEXT_LIMITS.end();
+    while max_bytes >= *TEXT_LIMITS.start() {
+        fields.values_mut().for_each(|value| shorten_texts(value, max_bytes));
         let text = as_line(&fields);
         if text.len() <= MAX_LINE_BYTES {
             return text;
         }
-        longest /= 2;
+        max_bytes /= 2;
     }
-    fields.retain(|name, value| name == "cut" || KEPT.contains(&name.as_str()) && value.is_string());
+    fields.retain(|name, value| name == "cut" || KEPT_FIELDS.contains(&name.as_str()) && value.is_string());
     as_line(&fields)
 }
 
-fn shorten_texts(value: &mut Value, longest: usize) {
+/// Cuts all texts in a value to this length.
+fn shorten_texts(value: &mut Value, max_bytes: usize) {
     match value {
-        Value::String(text) if text.len() > longest => {
-            let kept = beginning(text.as_bytes(), longest - END.len()).len();
+        Value::String(text) if text.len() > max_bytes => {
+            let kept = beginning(text.as_bytes(), max_bytes - CUT_MARKER.len()).len();
             text.truncate(kept);
-            text.push_str(END);
+            text.push_str(CUT_MARKER);
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| shorten_texts(value, longest)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| shorten_texts(value, longest)),
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten_texts(value, max_bytes)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| shorten_texts(value, max_bytes)),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
 fn as_line(fields: &Map<String, Value>) -> Vec<u8> {
-    let mut line = serde_json::to_vec(fields).expect("texts as keys, so it can be written");
+    let mut line = serde_json::to_vec(fields).expect("an object whose keys are strings can be serialized");
     line.push(b'\n');
     line
 }
 
-/// Returns at most this many bytes, cut between two characters.
-fn beginning(text: &[u8], longest: usize) -> &[u8] {
-    let is_boundary = |at: &usize| text[*at] & 0xC0 != 0x80;
-    &text[..(0..=longest).rev().find(is_boundary).unwrap_or_default()]
+/// Returns the beginning of a text: at most this many bytes, cut between two characters.
+fn beginning(text: &[u8], max_bytes: usize) -> &[u8] {
+    let is_boundary = |index: &usize| text[*index] & 0xC0 != 0x80;
+    &text[..(0..=max_bytes).rev().find(is_boundary).unwrap_or_default()]
 }
 
 #[cfg(test)]
@@ -112,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_too_long_stays_as_it_is() {
+    fn a_line_of_the_maximum_length_is_not_changed() {
         let line = [b'x'; MAX_LINE_BYTES];
         assert_eq!(*shorten(&line, Format::Text), line);
         assert_eq!(*shorten(&line, Format::Json), line);
@@ -136,16 +146,19 @@ mod tests {
                 assert_eq!(cut[name], line[name]);
             }
             for text in [&cut["backtrace"], &cut["span"]["path"]] {
-                assert!(text.as_str().is_some_and(|text| text.starts_with(long) && text.ends_with(END)), "{cut}");
+                assert!(
+                    text.as_str().is_some_and(|text| text.starts_with(long) && text.ends_with(CUT_MARKER)),
+                    "{cut}"
+                );
             }
             assert_eq!(cut["cut"], true);
         }
     }
 
     #[test]
-    fn an_object_with_too_many_fields_keeps_what_it_is_about() {
+    fn an_object_with_too_many_fields_keeps_the_main_fields() {
         let mut line: Map<String, Value> = (0..5_000).map(|number| (number.to_string(), json!([number]))).collect();
-        line.extend(KEPT.map(|name| (name.to_owned(), json!(name))));
+        line.extend(KEPT_FIELDS.map(|name| (name.to_owned(), json!(name))));
         let cut = shortened(&line.into());
         assert_eq!(
             cut,
@@ -154,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_that_is_no_json_is_replaced_by_json() {
+    fn a_long_line_that_is_not_json_is_replaced_by_json() {
         assert_eq!(*shorten(&[b'x'; MAX_LINE_BYTES + 1], Format::Json), *b"{\"cut\":true}\n");
     }
 }

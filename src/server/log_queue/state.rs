@@ -1,91 +1,94 @@
-//! The lines that wait, within their bounds, and the lines that were lost.
+//! The state of the log queue: the waiting lines, within the limits of the queue, and the counts of dropped lines.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::line::{Kind, LINE_OVERHEAD, Line};
+use super::line::{LINE_OVERHEAD, Line, LineKind};
 use crate::metrics::{DroppedLine, LOG_LINES_DROPPED};
 
-/// Size of the queue. Each line counts with [`LINE_OVERHEAD`], so this bounds the number of lines, too.
+/// Maximum size of the queue. The size of each line includes [`LINE_OVERHEAD`], so this limits the number of lines, too.
 const MAX_BYTES: usize = 4 << 20;
-/// Size of the part of it that lines other than audit events may use.
+/// Maximum size of all waiting lines that are not audit events.
 const MAX_OTHER_BYTES: usize = MAX_BYTES / 4;
 
-/// The state under the queue's lock.
+/// The state that the lock of the queue protects.
 #[derive(Debug, Default)]
 pub(super) struct State {
     lines: VecDeque<Line>,
     bytes: usize,
     other_bytes: usize,
-    lost: Lost,
-    /// Number of lines to write before the next notice of lost lines; `None` while there is nothing to tell.
+    dropped: DroppedLines,
+    /// Number of lines to write before the next report of dropped lines, or `None` if no report is due.
     lines_to_notice: Option<usize>,
-    /// The writing thread waits for a line.
-    pub(super) idle: bool,
+    /// Whether the writing thread waits for a line.
+    pub(super) is_idle: bool,
 }
 
-/// Lines that were not written and not told of yet.
+/// Numbers of lines that were not written and have not been reported.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Lost {
+pub(super) struct DroppedLines {
+    /// Number of dropped audit events.
     pub(super) audit: u64,
+    /// Number of other dropped lines.
     pub(super) other: u64,
-    /// Lines of libraries that a sampler left out.
+    /// Number of lines of libraries that a sampler omitted.
     pub(super) sampled: u64,
 }
 
-/// The next thing to do for the writing thread.
+/// Next task of the writing thread.
 pub(super) enum Next {
     Write(Line),
-    Tell(Lost),
+    Report(DroppedLines),
 }
 
 impl State {
-    /// Adds a line if there is room, or counts it as lost. Returns whether it was added.
-    pub(super) fn add(&mut self, kind: Kind, text: Cow<'_, [u8]>) -> bool {
+    /// Adds a line if it fits, or counts it as dropped. Returns whether it was added.
+    pub(super) fn add(&mut self, kind: LineKind, text: Cow<'_, [u8]>) -> bool {
         let cost = text.len() + LINE_OVERHEAD;
         let fits = match kind {
-            Kind::Notice => true,
-            Kind::Audit => self.bytes + cost <= MAX_BYTES,
-            Kind::Other => self.bytes + cost <= MAX_BYTES && self.other_bytes + cost <= MAX_OTHER_BYTES,
+            LineKind::Notice => true,
+            LineKind::Audit => self.bytes + cost <= MAX_BYTES,
+            LineKind::Other => self.bytes + cost <= MAX_BYTES && self.other_bytes + cost <= MAX_OTHER_BYTES,
         };
         if fits {
             self.push(Line { kind, text: text.into_owned().into() });
         } else {
-            self.lost.count(kind);
-            self.notice_after_those_that_wait();
+            self.dropped.count(kind);
+            self.schedule_report_after_waiting_lines();
         }
         fits
     }
 
-    /// Counts lines of libraries that a sampler left out.
+    /// Counts lines of libraries that a sampler omitted.
     pub(super) fn count_sampled(&mut self, lines: u64) {
-        self.lost.sampled += lines;
-        self.notice_after_those_that_wait();
+        self.dropped.sampled += lines;
+        self.schedule_report_after_waiting_lines();
     }
 
-    /// Returns the next thing to do, or `None` if no line waits.
+    /// Returns the next task, or `None` if no line waits.
     pub(super) fn next(&mut self) -> Option<Next> {
         if self.lines_to_notice == Some(0) {
             self.lines_to_notice = None;
-            return Some(Next::Tell(std::mem::take(&mut self.lost)));
+            return Some(Next::Report(std::mem::take(&mut self.dropped)));
         }
         self.pop().map(Next::Write)
     }
 
-    /// Notes what became of a line. What a notice told of is told again if the notice was not written: after the next line that is.
-    pub(super) fn settle(&mut self, kind: Kind, written: bool, told: Lost) {
-        match (written, kind) {
-            (true, Kind::Notice) => {}
-            (true, _) if self.lost.any() => {
+    /// Records the result of writing a line. `reported` are the numbers in the last report. If a report was not
+    /// written, its numbers are reported again after the next line that is written.
+    pub(super) fn record_write(&mut self, kind: LineKind, is_written: bool, reported: DroppedLines) {
+        match (is_written, kind) {
+            (true, LineKind::Notice) => {}
+            (true, _) if self.dropped.any() => {
                 self.lines_to_notice.get_or_insert(0);
             }
             (true, _) => {}
-            (false, Kind::Notice) => {
-                self.lost.audit += told.audit;
-                self.lost.other += told.other;
-                self.lost.sampled += told.sampled;
+            (false, LineKind::Notice) => {
+                self.dropped.audit += reported.audit;
+                self.dropped.other += reported.other;
+                self.dropped.sampled += reported.sampled;
             }
-            (false, kind) => self.lost.count(kind),
+            (false, kind) => self.dropped.count(kind),
         }
     }
 
@@ -93,23 +96,24 @@ impl State {
         self.lines.is_empty()
     }
 
-    /// The text of all lines that wait.
+    /// Returns the text of all waiting lines.
     #[cfg(test)]
     pub(super) fn text(&self) -> String {
         self.lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
     }
 
-    fn notice_after_those_that_wait(&mut self) {
-        let before = self.lines.len();
-        self.lines_to_notice.get_or_insert(before);
+    /// Schedules a report of dropped lines after the lines that wait now, unless a report is already scheduled.
+    fn schedule_report_after_waiting_lines(&mut self) {
+        let waiting = self.lines.len();
+        self.lines_to_notice.get_or_insert(waiting);
     }
 
     fn push(&mut self, line: Line) {
         self.bytes += line.cost();
         match line.kind {
-            Kind::Notice => return self.lines.push_front(line),
-            Kind::Other => self.other_bytes += line.cost(),
-            Kind::Audit => {}
+            LineKind::Notice => return self.lines.push_front(line),
+            LineKind::Other => self.other_bytes += line.cost(),
+            LineKind::Audit => {}
         }
         self.lines.push_back(line);
     }
@@ -117,7 +121,7 @@ impl State {
     fn pop(&mut self) -> Option<Line> {
         let line = self.lines.pop_front()?;
         self.bytes -= line.cost();
-        if line.kind == Kind::Other {
+        if line.kind == LineKind::Other {
             self.other_bytes -= line.cost();
         }
         self.lines_to_notice = self.lines_to_notice.map(|lines| lines.saturating_sub(1));
@@ -125,22 +129,24 @@ impl State {
     }
 }
 
-impl Lost {
+impl DroppedLines {
+    /// Returns whether at least one line is counted.
     const fn any(self) -> bool {
         self.audit > 0 || self.other > 0 || self.sampled > 0
     }
 
-    fn count(&mut self, kind: Kind) {
+    /// Counts a dropped line, here and in the metric.
+    fn count(&mut self, kind: LineKind) {
         match kind {
-            Kind::Audit => {
+            LineKind::Audit => {
                 self.audit += 1;
                 LOG_LINES_DROPPED.add(DroppedLine::Audit as usize);
             }
-            Kind::Other => {
+            LineKind::Other => {
                 self.other += 1;
                 LOG_LINES_DROPPED.add(DroppedLine::Other as usize);
             }
-            Kind::Notice => {}
+            LineKind::Notice => {}
         }
     }
 }
@@ -150,12 +156,12 @@ mod tests {
     use super::*;
     use crate::server::log_queue::line::MAX_LINE_BYTES;
 
-    fn kinds(state: &State) -> Vec<Kind> {
+    fn kinds(state: &State) -> Vec<LineKind> {
         state.lines.iter().map(|line| line.kind).collect()
     }
 
     #[test]
-    fn other_lines_fill_a_quarter_and_audit_events_the_rest() {
+    fn other_lines_can_use_a_quarter_of_the_queue() {
         let mut state = State::default();
         let text = [b'x'; 1024 - LINE_OVERHEAD];
         let mut fill = |kind| {
@@ -164,40 +170,40 @@ mod tests {
             }
             kinds(&state)
         };
-        assert_eq!(fill(Kind::Other).len(), MAX_OTHER_BYTES / 1024);
-        let all = fill(Kind::Audit);
+        assert_eq!(fill(LineKind::Other).len(), MAX_OTHER_BYTES / 1024);
+        let all = fill(LineKind::Audit);
         assert_eq!(all.len(), MAX_BYTES / 1024);
-        assert_eq!(all.iter().filter(|kind| **kind == Kind::Audit).count(), MAX_BYTES / 1024 / 4 * 3);
-        assert_eq!(state.lost.other, 7 * 1024, "of 8192");
-        assert_eq!(state.lost.audit, 5 * 1024, "of 8192");
+        assert_eq!(all.iter().filter(|kind| **kind == LineKind::Audit).count(), MAX_BYTES / 1024 / 4 * 3);
+        assert_eq!(state.dropped.other, 7 * 1024, "of 8192");
+        assert_eq!(state.dropped.audit, 5 * 1024, "of 8192");
     }
 
     #[test]
-    fn empty_lines_are_bounded_in_number() {
+    fn the_number_of_empty_lines_is_limited() {
         let mut state = State::default();
         for _ in 0..2 * MAX_BYTES / LINE_OVERHEAD {
-            state.add(Kind::Audit, Cow::default());
+            state.add(LineKind::Audit, Cow::default());
         }
         assert_eq!(kinds(&state).len(), MAX_BYTES / LINE_OVERHEAD);
     }
 
     #[test]
-    fn lost_lines_are_reported_after_what_was_queued_before() {
+    fn dropped_lines_are_reported_after_the_lines_before_them() {
         let mut state = State::default();
         let text = [b'x'; MAX_LINE_BYTES];
         let mut queued = 0;
-        while state.add(Kind::Other, text[..].into()) {
+        while state.add(LineKind::Other, text[..].into()) {
             queued += 1;
         }
-        state.add(Kind::Audit, b"an event after the drop\n"[..].into());
-        state.add(Kind::Other, text[..].into());
+        state.add(LineKind::Audit, b"an event after the drop\n"[..].into());
+        state.add(LineKind::Other, text[..].into());
         for _ in 0..queued {
-            assert!(matches!(state.next(), Some(Next::Write(line)) if line.kind == Kind::Other));
+            assert!(matches!(state.next(), Some(Next::Write(line)) if line.kind == LineKind::Other));
         }
-        let Some(Next::Tell(lost)) = state.next() else { panic!("it is time to tell") };
-        assert_eq!((lost.other, lost.audit), (2, 0));
-        state.add(Kind::Notice, b"two were lost\n"[..].into());
-        for kind in [Kind::Notice, Kind::Audit] {
+        let Some(Next::Report(dropped)) = state.next() else { panic!("a report is due") };
+        assert_eq!((dropped.other, dropped.audit), (2, 0));
+        state.add(LineKind::Notice, b"two lines were dropped\n"[..].into());
+        for kind in [LineKind::Notice, LineKind::Audit] {
             assert!(matches!(state.next(), Some(Next::Write(line)) if line.kind == kind));
         }
         assert_eq!((state.bytes, state.other_bytes), (0, 0));
@@ -206,15 +212,15 @@ mod tests {
     #[test]
     fn unwritten_lines_are_reported_after_the_next_written_one() {
         let mut state = State::default();
-        state.settle(Kind::Other, false, Lost::default());
-        state.settle(Kind::Audit, false, Lost::default());
-        assert_eq!(state.lines_to_notice, None, "nobody reads, so there is nobody to tell");
-        state.settle(Kind::Other, true, Lost::default());
-        let Some(Next::Tell(told)) = state.next() else { panic!("it is time to tell") };
-        assert_eq!((told.other, told.audit), (1, 1));
-        state.settle(Kind::Notice, false, told);
+        state.record_write(LineKind::Other, false, DroppedLines::default());
+        state.record_write(LineKind::Audit, false, DroppedLines::default());
+        assert_eq!(state.lines_to_notice, None, "no report is due while lines cannot be written");
+        state.record_write(LineKind::Other, true, DroppedLines::default());
+        let Some(Next::Report(reported)) = state.next() else { panic!("a report is due") };
+        assert_eq!((reported.other, reported.audit), (1, 1));
+        state.record_write(LineKind::Notice, false, reported);
         assert_eq!(state.lines_to_notice, None);
-        state.settle(Kind::Other, true, told);
-        assert!(matches!(state.next(), Some(Next::Tell(again)) if again.other == 1 && again.audit == 1));
+        state.record_write(LineKind::Other, true, reported);
+        assert!(matches!(state.next(), Some(Next::Report(again)) if again.other == 1 && again.audit == 1));
     }
 }

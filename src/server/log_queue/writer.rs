@@ -1,4 +1,4 @@
-//! Writing to standard error, and the log lines that report lost lines.
+//! Writes to standard error, and logs the reports of dropped lines.
 
 use std::io;
 use std::thread;
@@ -6,33 +6,34 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::state::Lost;
+use super::state::DroppedLines;
 
-/// Target of the lines that report lost lines.
+/// Target of the lines that report dropped lines.
 pub(in crate::server) const TARGET: &str = "sealjar::log";
-/// Pause between two attempts to write to a standard error that is non-blocking and full.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// Delay between two attempts to write, if standard error is non-blocking and its buffer is full.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Logs how many lines were lost. The notice is queued before all waiting lines.
-pub(super) fn report(lost: Lost) {
-    let Lost { audit, other, sampled } = lost;
+/// Logs the numbers of dropped lines. This log line is put in front of all waiting lines.
+pub(super) fn report(dropped: DroppedLines) {
+    let DroppedLines { audit, other, sampled } = dropped;
     if audit + other > 0 {
         let left_out = audit + other;
         tracing::warn!(target: TARGET, left_out, audit, "log lines were dropped: standard error was not read, or not fast enough");
     }
     if sampled > 0 {
-        tracing::warn!(target: TARGET, left_out = sampled, "lines of libraries were left out: they came too often");
+        tracing::warn!(target: TARGET, left_out = sampled, "log lines of libraries were omitted: too many in a second");
     }
 }
 
-/// Writes without the lock of [`io::Stderr`], which would be held for as long as nobody reads.
+/// Writes to standard error without the lock of [`io::Stderr`]. A blocked write would hold that lock, and block every
+/// other thread that uses standard error.
 pub(super) fn write_to_stderr(mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {
         match rustix::io::write(io::stderr(), text) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => text = &text[written..],
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => thread::sleep(RETRY_PAUSE),
+            Err(Errno::AGAIN) => thread::sleep(RETRY_DELAY),
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,20 +1,22 @@
-//! The two bytes of the claims that are sets of bits. A token with an unknown bit is refused, because a bit can only be added by a
-//! version that gives it a meaning.
+//! Bit sets in the claims: [`Methods`] and [`Flags`], one byte each.
+//!
+//! Invariant: a token with an unknown bit is refused, because only a later version that defines the bit can have set it.
 
 use serde::Serialize;
 
-/// How the user proved the identity: one bit for each method. No bit is set if the application did it (`embed`).
+/// Methods by which the user proved the identity, one bit per method. No bit is set if the application authenticated the user
+/// (`embed`).
 ///
-/// Bits 0 to 5 belong to the format: password, TOTP, recovery code, passkey, passkey with user verification, one-time link. This
-/// version sets bit 0 only.
+/// The format defines bits 0 to 5: password, TOTP, recovery code, passkey, passkey with user verification, one-time link. This
+/// version sets only bit 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Methods(u8);
 
 impl Methods {
-    /// No method that Sealjar knows of.
+    /// No method: the application authenticated the user.
     pub const NONE: Self = Self(0);
-    /// The password of the account.
+    /// Password of the account.
     pub const PASSWORD: Self = Self(1);
     const KNOWN: u8 = 0b11_1111;
 
@@ -23,25 +25,25 @@ impl Methods {
         if bits & !Self::KNOWN == 0 { Some(Self(bits)) } else { None }
     }
 
-    /// The byte of the token.
+    /// Returns the byte in the token.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The names of the methods, as `sealjar inspect` prints them.
+    /// Returns the names of the methods that `sealjar inspect` prints.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         const NAMES: [&str; 6] = ["password", "totp", "recovery-code", "passkey", "passkey-verified", "link"];
         NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name)
     }
 }
 
-/// Kinds of session.
+/// Type of a session: ordinary or remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Flags(u8);
 
 impl Flags {
-    /// The user asked to be remembered: the longer pair of lifetimes, and a cookie that outlives the browser.
+    /// The session is remembered: it has longer timeouts, and its cookie is kept when the browser is closed.
     pub const REMEMBERED: Self = Self(1);
     const KNOWN: u8 = Self::REMEMBERED.0;
 
@@ -50,7 +52,7 @@ impl Flags {
         if bits & !Self::KNOWN == 0 { Some(Self(bits)) } else { None }
     }
 
-    /// Whether the session is a remembered one.
+    /// Whether the session is remembered.
     pub const fn remembered(self) -> bool {
         self.0 & Self::REMEMBERED.0 != 0
     }

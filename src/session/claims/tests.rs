@@ -31,7 +31,7 @@ fn some_claims() -> Claims<'static> {
 }
 
 #[test]
-fn refuses_every_truncation_and_anything_left_over() {
+fn refuses_every_truncation_and_additional_bytes() {
     let mut bytes = some_claims().encode().expect("well formed");
     assert_eq!(Claims::decode(&bytes), Ok(some_claims()));
     for end in 0..bytes.len() {
@@ -44,32 +44,32 @@ fn refuses_every_truncation_and_anything_left_over() {
 #[test]
 fn refuses_a_length_past_the_end() {
     let bytes = some_claims().encode().expect("well formed");
-    // Of the subject, the login name and the application's data; the first two are followed by more lengths.
-    for at in [57, 61, bytes.len() - 4] {
+    // Positions of the lengths of the subject, the login name and the application data. More lengths follow the first two.
+    for position in [57, 61, bytes.len() - 4] {
         for length in [bytes.len() as u64, u64::MAX - 40, u64::MAX] {
-            let mut longer = bytes[..at].to_vec();
+            let mut longer = bytes[..position].to_vec();
             longer.extend(postcard::to_stdvec(&length).expect("encodes"));
-            longer.extend(&bytes[at + 1..]);
-            assert_eq!(Claims::decode(&longer), Err(BadClaims), "{length} at {at}");
+            longer.extend(&bytes[position + 1..]);
+            assert_eq!(Claims::decode(&longer), Err(BadClaims), "{length} at {position}");
         }
     }
 }
 
 #[test]
-fn refuses_what_breaks_a_rule_both_ways() {
+fn encoding_and_decoding_refuse_invalid_claims() {
     let long = "x".repeat(2000);
-    let of = |identity| Claims { identity, ..some_claims() };
-    let broken = [
-        of(Identity { sub: "", ..ALICE }),
-        of(Identity { sub: &long[..65], ..ALICE }),
-        of(Identity { sub: "a b", ..ALICE }),
-        of(Identity { login_name: &long[..65], ..ALICE }),
-        of(Identity { display_name: &long[..257], ..ALICE }),
-        of(Identity { email: &long[..255], ..ALICE }),
-        of(Identity { roles: &long[..1025], ..ALICE }),
+    let claims_of = |identity| Claims { identity, ..some_claims() };
+    let invalid = [
+        claims_of(Identity { sub: "", ..ALICE }),
+        claims_of(Identity { sub: &long[..65], ..ALICE }),
+        claims_of(Identity { sub: "a b", ..ALICE }),
+        claims_of(Identity { login_name: &long[..65], ..ALICE }),
+        claims_of(Identity { display_name: &long[..257], ..ALICE }),
+        claims_of(Identity { email: &long[..255], ..ALICE }),
+        claims_of(Identity { roles: &long[..1025], ..ALICE }),
         Claims { idle_deadline: UnixTime(301), ..some_claims() },
     ];
-    for claims in broken {
+    for claims in invalid {
         assert_eq!(claims.encode(), Err(BadClaims));
         let bytes = postcard::to_stdvec(&claims).expect("encodes");
         assert_eq!(Claims::decode(&bytes), Err(BadClaims));
@@ -77,7 +77,8 @@ fn refuses_what_breaks_a_rule_both_ways() {
 }
 
 #[test]
-fn no_text_ends_within_a_character() {
+fn refuses_a_text_that_ends_within_a_character() {
+    // The length 0xa9 of the display name completes a UTF-8 character that begins with 0xc3 in the login name.
     let name = "x".repeat(0xa9);
     let claims = Claims { identity: Identity { login_name: "ab", display_name: &name, ..ALICE }, ..some_claims() };
     let mut bytes = claims.encode().expect("well formed");
@@ -118,7 +119,7 @@ fn lists_roles() {
 
 proptest! {
     #[test]
-    fn decoding_undoes_encoding(
+    fn decoding_returns_the_claims_that_were_encoded(
         sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation in prop_oneof![0..300_u64, any::<u64>()],
         idle in prop_oneof![0..1_u64 << 36, 0..=u64::MAX / 2],
         more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
@@ -135,40 +136,42 @@ proptest! {
     }
 
     #[test]
-    fn no_text_but_utf_8_is_read(text in proptest::collection::vec(any::<u8>(), 0..6), generation in 0..300_u64) {
-        let place = text.len();
-        let login_name = "x".repeat(place);
+    fn refuses_a_text_that_is_not_utf_8(text in proptest::collection::vec(any::<u8>(), 0..6), generation in 0..300_u64) {
+        let length = text.len();
+        let login_name = "x".repeat(length);
         let identity = Identity { account_generation: generation, login_name: &login_name, ..ALICE };
         let claims = Claims { identity, ..some_claims() };
         let mut bytes = claims.encode().expect("well formed");
-        let at = bytes.windows(place + 1).rposition(|window| window[0] as usize == place && window[1..].iter().all(|byte| *byte == b'x'));
-        let at = at.expect("the login name") + 1;
-        bytes[at..at + place].copy_from_slice(&text);
+        let is_login_name = |window: &[u8]| window[0] as usize == length && window[1..].iter().all(|byte| *byte == b'x');
+        let start = bytes.windows(length + 1).rposition(is_login_name).expect("the login name") + 1;
+        bytes[start..start + length].copy_from_slice(&text);
         prop_assert_eq!(Claims::decode(&bytes).is_ok(), str::from_utf8(&text).is_ok());
     }
 
     #[test]
-    fn a_number_is_read_as_postcard_writes_it_and_in_no_longer_way(number: u64, bytes in "[\\x00-\\x7f]{0,11}") {
+    fn accepts_only_the_encoding_of_a_number_that_postcard_writes(number: u64, bytes in "[\\x00-\\x7f]{0,11}") {
         let written = postcard::to_stdvec(&number).expect("encodes");
         prop_assert_eq!(Fields::of(&written).number(), Ok(number));
-        let mut any: Vec<u8> = bytes.bytes().map(|byte| byte | 0x80).collect();
-        any.last_mut().into_iter().for_each(|last| *last &= 0x7f);
-        if let Ok(number) = Fields::of(&any).number() {
-            prop_assert_eq!(any, postcard::to_stdvec(&number).expect("encodes"));
+        // A varint with random bits, which may be longer than necessary.
+        let mut varint: Vec<u8> = bytes.bytes().map(|byte| byte | 0x80).collect();
+        varint.last_mut().into_iter().for_each(|last| *last &= 0x7f);
+        if let Ok(number) = Fields::of(&varint).number() {
+            prop_assert_eq!(varint, postcard::to_stdvec(&number).expect("encodes"));
         }
     }
 
     #[test]
-    fn instants_are_four_numbers(
+    fn reads_four_times_like_four_single_numbers(
         numbers in prop_oneof![[1_u64 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35], any::<[u64; 4]>()],
-        place in 0..20_usize, byte: u8,
+        position in 0..20_usize, byte: u8,
     ) {
         let mut bytes = postcard::to_stdvec(&numbers).expect("encodes");
-        bytes.iter_mut().skip(place).take(1).for_each(|changed| *changed = byte);
-        let (mut one_by_one, mut at_once) = (Fields::of(&bytes), Fields::of(&bytes));
-        let expected: Result<Vec<_>, _> = (0..4).map(|_| one_by_one.number().map(UnixTime)).collect();
-        prop_assert_eq!(at_once.instants().map(Vec::from), expected);
-        prop_assert_eq!(at_once.at, one_by_one.at);
+        bytes.iter_mut().skip(position).take(1).for_each(|changed| *changed = byte);
+        let mut single = Fields::of(&bytes);
+        let mut together = Fields::of(&bytes);
+        let expected: Result<Vec<_>, _> = (0..4).map(|_| single.number().map(UnixTime)).collect();
+        prop_assert_eq!(together.instants().map(Vec::from), expected);
+        prop_assert_eq!(together.position, single.position);
     }
 
     #[test]

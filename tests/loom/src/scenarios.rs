@@ -1,17 +1,17 @@
-// Part of each module that build.rs makes: what threads do with a filter and the map behind it.
+// Scenarios for the Bloom filter and the map behind it. build.rs includes this file in each generated module.
 
 use loom::sync::Arc;
 use loom::thread;
 
-/// A map with its filter, as `Table` and `Subjects` have them.
+/// Map with its Bloom filter, as in `Table` and `Subjects` of the revocation list.
 struct Filtered {
     marks: Marks,
     map: Mutex<Vec<u64>>,
 }
 
-/// In the only word of a set that has one, and in the second of a set that has two.
+/// Hash of an entry. Its bit is in the only word of a set with one word, and in the second word of a set with two words.
 const FIRST: u64 = 64;
-/// Another bit there.
+/// Hash of another entry. Its bit is in the same word.
 const SECOND: u64 = 65;
 
 impl Filtered {
@@ -26,17 +26,18 @@ impl Filtered {
         self.marks.mark(hash);
     }
 
-    /// An entry is gone, and its mark stays.
+    /// Removes an entry from the map. Its bit in the filter stays set.
     fn remove(&self, hash: u64) {
         self.map.lock().expect("no thread panics with it").retain(|other| *other != hash);
     }
 
-    /// Fails if the filter says that there is no such entry.
+    /// Asserts that the filter does not exclude an entry.
     fn assert_found(&self, hash: u64) {
         assert!(!self.marks.are_none() && self.marks.may_hold(hash), "an entry was missed");
     }
 
-    /// The number of entries may be out of date by the time of the rebuild. None asks for one word, and two for two.
+    /// Rebuilds the filter. `entries` determines the size: with 0 the filter gets one word, with 2 it gets two words. The
+    /// number may be outdated at the time of the rebuild.
     fn remake(&self, entries: usize) {
         self.marks.remake(entries, |mark| {
             self.map.lock().expect("no thread panics with it").iter().for_each(|hash| mark(*hash));
@@ -44,14 +45,14 @@ impl Filtered {
     }
 }
 
-/// All of them.
+/// All scenarios.
 pub(crate) const SCENARIOS: &[crate::Scenario] =
     &[adds_during_a_rebuild, adds_twice_during_a_rebuild, reads_during_two_rebuilds, rebuilds_twice_at_once];
 
-/// A thread adds an entry while another rebuilds, and a third that has heard of the entry looks for it.
-fn adds_during_a_rebuild(interruptions: Option<usize>) {
+/// One thread adds an entry while a second thread rebuilds the filter. A third thread looks the entry up after it was added.
+fn adds_during_a_rebuild(max_preemptions: Option<usize>) {
     for entries in [0, 2] {
-        crate::explore(interruptions, move || {
+        crate::explore(max_preemptions, move || {
             let filtered = Filtered::with(&[]);
             let added = Arc::new(AtomicUsize::new(0));
             let adding = thread::spawn({
@@ -77,9 +78,9 @@ fn adds_during_a_rebuild(interruptions: Option<usize>) {
     }
 }
 
-/// Two threads add while there is a stale mark to get rid of.
-fn adds_twice_during_a_rebuild(interruptions: Option<usize>) {
-    crate::explore(interruptions, || {
+/// Two threads add entries while the filter is rebuilt, and the filter has the bit of a removed entry.
+fn adds_twice_during_a_rebuild(max_preemptions: Option<usize>) {
+    crate::explore(max_preemptions, || {
         let filtered = Filtered::with(&[SECOND]);
         filtered.remove(SECOND);
         let adding = thread::spawn({
@@ -98,10 +99,10 @@ fn adds_twice_during_a_rebuild(interruptions: Option<usize>) {
     });
 }
 
-/// A slow lookup: the set that it reads is cleared by the second rebuild.
-fn reads_during_two_rebuilds(interruptions: Option<usize>) {
+/// A lookup runs during two rebuilds. The second rebuild clears the set that the lookup reads.
+fn reads_during_two_rebuilds(max_preemptions: Option<usize>) {
     for sizes in [[0, 0], [2, 0], [0, 2], [2, 2]] {
-        crate::explore(interruptions, move || {
+        crate::explore(max_preemptions, move || {
             let filtered = Filtered::with(&[FIRST]);
             let rebuilding = thread::spawn({
                 let filtered = filtered.clone();
@@ -114,9 +115,9 @@ fn reads_during_two_rebuilds(interruptions: Option<usize>) {
     }
 }
 
-/// Two threads rebuild, and the set that one fills must not be cleared by the other.
-fn rebuilds_twice_at_once(interruptions: Option<usize>) {
-    crate::explore(interruptions, || {
+/// Two threads rebuild the filter at the same time. One thread must not clear the set that the other thread fills.
+fn rebuilds_twice_at_once(max_preemptions: Option<usize>) {
+    crate::explore(max_preemptions, || {
         let filtered = Filtered::with(&[FIRST]);
         let rebuilding = thread::spawn({
             let filtered = filtered.clone();

@@ -243,7 +243,7 @@ async fn a_rotation_that_waits_for_a_key_revoked_meanwhile_fails() {
     home.ok(&["keys", "revoke", kid]);
     let name = format!("{kid}.key");
     std::fs::rename(home.path("copies").join(&name), home.path(&other_keys).join(&name)).expect("renames");
-    rotation.wait_for_line("was revoked: it never seals again");
+    rotation.wait_for_line("is revoked: it can never seal again");
     assert_eq!(rotation.wait().status.code(), Some(1));
 }
 

@@ -293,6 +293,6 @@ fn a_user_who_can_only_read_the_keys_gets_the_reason() {
     }
     let stderr = refused(&["keys", "init", "--keys", "other/a/keys"]);
     let message =
-        format!("cannot make the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
+        format!("cannot create the directory other/a: Permission denied (os error 13); {}", facts("other", "0755", 0));
     assert!(stderr.contains(&message) && stderr.contains("; run this as root; or, "), "{stderr}");
 }

@@ -89,7 +89,7 @@ def test_no_request_is_lost_while_the_server_is_restarted(activated):
 
 
 def test_a_socket_that_is_not_passed_on_is_named(sealjar, activated):
-    for names, said in [("other:admin", "not 0; passed on: other, admin"), ("public:public", "not 2; passed on: public, public")]:
+    for names, said in [("other:admin", "not 0; passed sockets: other, admin"), ("public:public", "not 2; passed sockets: public, public")]:
         descriptors = (activated.public.fileno(), activated.admin.fileno())
         environment = {**sealjar._environment(), "LISTEN_FDS": "2", "LISTEN_FDNAMES": names}
         command = ["bash", "-c", ACTIVATE, "bash", *map(str, descriptors), sealjar.binary, "serve", "--listen", "systemd:public"]
@@ -101,4 +101,4 @@ def test_a_socket_that_is_not_passed_on_is_named(sealjar, activated):
 
 def test_without_systemd_there_is_none(sealjar):
     code, said = sealjar.serve_expecting_failure("--listen", "systemd:public", "--set", ORIGIN)
-    assert code == 74 and "passed on: none" in said, said
+    assert code == 74 and "passed sockets: none" in said, said

@@ -79,7 +79,7 @@ def test_a_left_over_file_is_replaced_and_one_in_use_is_not(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     assert ask(path, "GET", "/auth/status").status == 401
     code, said = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
-    assert code == 74 and "another server listens there" in said, said
+    assert code == 74 and "another server already listens on this socket" in said, said
     assert ask(path, "GET", "/auth/status").status == 401
 
 

@@ -30,10 +30,10 @@ async fn show(session: Session) -> Response {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // As many connections as in the store's own example.
+    // The number of connections is that of the store's own example.
     let pool = Pool::new(Config::from_url(&std::env::var("REDIS_URL")?)?, None, None, None, 6)?;
     pool.init().await?;
-    // By default it writes a session only when it changes.
+    // By default, a session is written only if it has changed.
     let sessions = SessionManagerLayer::new(RedisStore::new(pool));
     let router = Router::new().route("/sign-in", post(sign_in)).route("/session", get(show)).layer(sessions);
     let listener = TcpListener::bind(address()).await?.tap_io(|stream| stream.set_nodelay(true).expect("a TCP stream"));

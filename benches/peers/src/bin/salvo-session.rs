@@ -1,4 +1,4 @@
-//! Salvo's own sessions in signed cookies.
+//! Salvo's session middleware with signed cookies.
 
 use salvo::http::StatusCode;
 use salvo::prelude::{Depot, Json, Listener, Response, Router, Server, TcpListener, handler};
@@ -26,7 +26,7 @@ async fn show(depot: &mut Depot, response: &mut Response) {
 
 #[tokio::main]
 async fn main() {
-    // Else every answer would seal the session again.
+    // Otherwise every response would write the session again.
     let sessions = SessionHandler::builder(CookieStore::new(), SECRET).save_unchanged(false).build();
     let router = Router::new()
         .hoop(sessions.expect("a long key"))

@@ -1,25 +1,28 @@
-//! The queue in front of the password threads: two short lanes. The lane of clients that are known to the account is served
-//! first, so that strangers who fill theirs do not keep out a user who signs in from a known network.
+//! The queue of jobs for the password threads, with two priority classes ([`Lane`]) that have separate, bounded queues.
+//!
+//! Jobs of clients that are known to the account are taken first. So unknown clients that fill their queue cannot
+//! prevent the login of a user from a known network.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// All threads are busy and the queue is full.
+/// Error if all threads are busy and the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords wait to be checked")]
 pub(crate) struct Overloaded;
 
-/// Lane of a job.
+/// Priority class of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// From a network that is known to the account, or with a token of it.
+    /// The client's network is known to the account, or the client sent a token of the account.
     Known,
+    /// Any other client.
     Strange,
 }
 
-/// Outcome of waiting for a job.
+/// Result of waiting for a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<J> {
     Job(J),
@@ -28,77 +31,78 @@ pub(super) enum Next<J> {
     Closed,
 }
 
-/// A queue of jobs, each lane of a bounded length.
+/// A bounded, blocking queue of jobs with two priority classes.
 pub(super) struct Queue<J> {
-    lanes: Mutex<Lanes<J>>,
-    arrived: Condvar,
-    /// Maximum length of each lane.
+    state: Mutex<State<J>>,
+    /// Notified when a job is added or the queue is closed.
+    changed: Condvar,
+    /// Maximum number of jobs of each priority class.
     capacity: usize,
 }
 
-struct Lanes<J> {
+struct State<J> {
     known: VecDeque<J>,
-    strange: VecDeque<J>,
-    closed: bool,
+    unknown: VecDeque<J>,
+    is_closed: bool,
 }
 
 impl<J> Queue<J> {
     pub(super) const fn new(capacity: usize) -> Self {
-        let lanes = Lanes { known: VecDeque::new(), strange: VecDeque::new(), closed: false };
-        Self { lanes: Mutex::new(lanes), arrived: Condvar::new(), capacity }
+        let state = State { known: VecDeque::new(), unknown: VecDeque::new(), is_closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
-    /// Puts a job at the end of its lane.
+    /// Adds a job at the end of the queue of its priority class.
     pub(super) fn push(&self, lane: Lane, job: J) -> Result<(), Overloaded> {
-        let mut lanes = self.lanes();
-        let lane = match lane {
-            Lane::Known => &mut lanes.known,
-            Lane::Strange => &mut lanes.strange,
+        let mut state = self.state();
+        let jobs = match lane {
+            Lane::Known => &mut state.known,
+            Lane::Strange => &mut state.unknown,
         };
-        if lane.len() >= self.capacity {
+        if jobs.len() >= self.capacity {
             return Err(Overloaded);
         }
-        lane.push_back(job);
-        self.arrived.notify_one();
+        jobs.push_back(job);
+        self.changed.notify_one();
         Ok(())
     }
 
-    /// Returns the length of each lane, the known one first, and the maximum length.
+    /// Returns the numbers of waiting jobs of known and of unknown clients, and the maximum of each.
     pub(super) fn waiting(&self) -> ([usize; 2], usize) {
-        let lanes = self.lanes();
-        ([lanes.known.len(), lanes.strange.len()], self.capacity)
+        let state = self.state();
+        ([state.known.len(), state.unknown.len()], self.capacity)
     }
 
-    /// Waits for the next job, for this long at most. `None` is no limit.
-    pub(super) fn pop(&self, limit: Option<Duration>) -> Next<J> {
-        let nothing = |lanes: &mut Lanes<J>| lanes.known.is_empty() && lanes.strange.is_empty() && !lanes.closed;
-        let lanes = self.lanes();
-        let mut lanes = match limit {
-            Some(limit) => match self.arrived.wait_timeout_while(lanes, limit, nothing) {
-                Ok((lanes, _)) => lanes,
+    /// Waits for the next job, for at most `timeout`. `None` means no timeout.
+    pub(super) fn pop(&self, timeout: Option<Duration>) -> Next<J> {
+        let must_wait = |state: &mut State<J>| state.known.is_empty() && state.unknown.is_empty() && !state.is_closed;
+        let state = self.state();
+        let mut state = match timeout {
+            Some(timeout) => match self.changed.wait_timeout_while(state, timeout, must_wait) {
+                Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             },
-            None => self.arrived.wait_while(lanes, nothing).unwrap_or_else(PoisonError::into_inner),
+            None => self.changed.wait_while(state, must_wait).unwrap_or_else(PoisonError::into_inner),
         };
-        match lanes.known.pop_front().or_else(|| lanes.strange.pop_front()) {
+        match state.known.pop_front().or_else(|| state.unknown.pop_front()) {
             Some(job) => Next::Job(job),
-            None if lanes.closed => Next::Closed,
+            None if state.is_closed => Next::Closed,
             None => Next::TimedOut,
         }
     }
 
-    /// Wakes all threads that wait for a job.
+    /// Closes the queue: wakes all threads that wait for a job. Jobs that are already in the queue are still returned.
     pub(super) fn close(&self) {
-        self.lanes().closed = true;
-        self.arrived.notify_all();
+        self.state().is_closed = true;
+        self.changed.notify_all();
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes<J>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Without the jobs, which hold passwords and hashes.
+/// Omits the jobs, which contain passwords and hashes.
 impl<J> fmt::Debug for Queue<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_claimants_come_first_and_have_places_of_their_own() {
+    fn known_clients_come_first_and_have_their_own_slots() {
         let queue = Queue::new(2);
         assert_eq!([1, 2, 3].map(|job| queue.push(Lane::Strange, job)), [Ok(()), Ok(()), Err(Overloaded)]);
         assert_eq!([4, 5, 6].map(|job| queue.push(Lane::Known, job)), [Ok(()), Ok(()), Err(Overloaded)]);
@@ -121,18 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_woken_by_a_job_and_by_the_end() {
+    fn a_waiting_thread_is_woken_by_a_job_and_by_closing() {
         let queue = Queue::new(1);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| [None, Some(Duration::MAX)].map(|limit| queue.pop(limit)));
-            queue.push(Lane::Known, 1).expect("there is a place");
+            let waiting = scope.spawn(|| [None, Some(Duration::MAX)].map(|timeout| queue.pop(timeout)));
+            queue.push(Lane::Known, 1).expect("a slot is free");
             queue.close();
-            assert_eq!(waiting.join().expect("it runs"), [Next::Job(1), Next::Closed]);
+            assert_eq!(waiting.join().expect("the thread does not panic"), [Next::Job(1), Next::Closed]);
         });
     }
 
     #[test]
-    fn a_wait_for_a_job_ends_after_its_limit() {
+    fn a_wait_for_a_job_ends_after_its_timeout() {
         assert_eq!(Queue::<u8>::new(1).pop(Some(Duration::ZERO)), Next::TimedOut);
     }
 }

@@ -1,4 +1,5 @@
-//! Values that single parts of a configuration make, also of one that contradicts itself: `sealjar doctor` looks at these too.
+//! Values that are computed from a few settings, without parsing the whole configuration. So `sealjar doctor` can also
+//! use them if the configuration is invalid.
 
 use super::breadth::{self, Breadth};
 use super::{Config, PasswordCost, Postgres, Tls};
@@ -8,31 +9,33 @@ use crate::store::Limits;
 use crate::web::origin::Origin;
 
 impl Config {
-    /// Returns whether a proxy must be in front, because browsers come with https, and clients are not told apart behind it.
+    /// Returns whether a proxy must terminate TLS (an origin is https, and Sealjar has no TLS), but no proxy is
+    /// trusted. Then all clients behind the proxy have the proxy's address.
     pub(crate) fn hides_clients(&self) -> bool {
         let is_secure = |text: &String| Origin::parse(text).is_some_and(|origin| origin.is_secure());
         self.http.trusted_proxies.is_empty() && !self.tls.is_on() && self.http.public_origins.iter().any(is_secure)
     }
 
-    /// Returns the entries of `http.trusted_proxies` that trust everybody.
-    pub(super) fn trusts_everybody(&self) -> Vec<String> {
+    /// Returns the entries of `http.trusted_proxies` that contain a large part of all addresses.
+    pub(super) fn overly_broad_proxies(&self) -> Vec<String> {
         let networks = self.http.trusted_proxies.iter();
         networks.filter(|text| breadth::of(text) == Some(Breadth::Everybody)).cloned().collect()
     }
 }
 
 impl Tls {
-    /// Returns whether the public listener speaks TLS itself.
+    /// Returns whether the public listener uses TLS.
     pub(crate) fn is_on(&self) -> bool {
         self.self_signed || !self.certificate.as_os_str().is_empty()
     }
 
-    /// Returns the source of the certificate, if there is to be one. A self-signed one is for the hosts that `names` returns.
-    pub(crate) fn source(&self, names: impl FnOnce() -> Vec<String>) -> Option<Source> {
+    /// Returns the source of the certificate, or `None` without TLS. A self-signed certificate is created for the hosts
+    /// that `hosts` returns.
+    pub(crate) fn source(&self, hosts: impl FnOnce() -> Vec<String>) -> Option<Source> {
         let Self { certificate, private_key, self_signed, .. } = self;
         self.is_on().then(|| {
             if *self_signed {
-                Source::SelfSigned(names())
+                Source::SelfSigned(hosts())
             } else {
                 Source::Files(Files { certificate: certificate.clone(), private_key: private_key.clone() })
             }
@@ -55,7 +58,7 @@ impl PasswordCost {
         Cost { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes }
     }
 
-    /// Returns the number of threads that hash.
+    /// Returns the number of threads that hash passwords.
     pub(crate) fn thread_count(&self) -> u32 {
         let Self { memory_kib, threads, memory_budget_kib, .. } = *self;
         let cores =

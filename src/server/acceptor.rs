@@ -1,4 +1,8 @@
-//! Accepting connections, within their limit. Does not give up or fill the log when the system runs out of file descriptors.
+//! Accepts the connections of a listener, within the limit of open connections.
+//!
+//! If accepting fails, for example because no file descriptors are left, the task tries again after a short delay. The
+//! log lines about such errors are sampled. Uses `http/connections.rs`, which counts connections and evicts those that
+//! have waited longest.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
 use super::protocol::Protocol;
-use super::stream::Watched;
+use super::stream::TrackedStream;
 use crate::clock::Now;
 use crate::http::connections::{Connections, Room};
 use crate::log_sampler::LogSampler;
@@ -38,82 +42,98 @@ impl Socket {
     }
 }
 
-/// Accepts connections, waits for room before it serves one, and goes on when accepting fails.
+/// Accepts connections. After each one, it waits until the number of connections is below the limit, and then serves
+/// it. It continues if accepting fails.
 ///
-/// It serves an accepted connection before it accepts the next, so room need not be reserved.
+/// A connection is registered before the next one is accepted. So this task alone adds connections, and needs no
+/// reservation of a slot.
 pub(super) struct Acceptor {
     socket: Socket,
     local_addr: SocketAddr,
     connections: Arc<Connections>,
-    closes: LogSampler,
-    is_full: LogSampler,
-    fails: LogSampler,
+    /// Sampler of the log line about evictions.
+    eviction_sampler: LogSampler,
+    /// Sampler of the log line about a full listener.
+    full_sampler: LogSampler,
+    /// Sampler of the log line about errors.
+    error_sampler: LogSampler,
 }
 
 impl Acceptor {
-    /// Pause after a failure, because the next attempt may fail at once, too.
-    const PAUSE: Duration = Duration::from_millis(10);
+    /// Delay after an error, because the next attempt may fail immediately, too.
+    const RETRY_DELAY: Duration = Duration::from_millis(10);
 
     pub(super) fn new(socket: Socket, connections: Arc<Connections>) -> io::Result<Self> {
-        let [closes, is_full, fails] = [const { LogSampler::a_minute() }; 3];
-        Ok(Self { local_addr: socket.local_addr()?, socket, connections, closes, is_full, fails })
+        let [eviction_sampler, full_sampler, error_sampler] = [const { LogSampler::a_minute() }; 3];
+        Ok(Self {
+            local_addr: socket.local_addr()?,
+            socket,
+            connections,
+            eviction_sampler,
+            full_sampler,
+            error_sampler,
+        })
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.local_addr.clone()
     }
 
-    /// Accepts connections for ever. Dropping the future closes the socket, so that the kernel accepts no more connections.
+    /// Accepts and serves connections, without end. If the future is dropped, the socket is closed, and the kernel
+    /// refuses new connections.
     pub(super) async fn serve(self, protocol: Arc<Protocol>, tasks: TaskTracker) {
         loop {
             let (stream, peer) = self.next().await;
             self.connections.open(&peer.clone(), &tasks, |connection| {
                 let tracker = connection.tracker();
-                protocol.clone().serve(Watched::new(stream, connection), peer, tracker)
+                protocol.clone().serve(TrackedStream::new(stream, connection), peer, tracker)
             });
         }
     }
 
+    /// Accepts the next connection, and waits until it may be served.
     async fn next(&self) -> (Either<TcpStream, UnixStream>, SocketAddr) {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => {
-                    self.wait_for_room().await;
+                    self.wait_for_capacity().await;
                     return accepted;
                 }
                 Err(error) => {
-                    if let Some(left_out) = self.fails.take(Now::read().boot) {
+                    if let Some(left_out) = self.error_sampler.take(Now::read().boot) {
                         tracing::warn!(%error, left_out, "cannot accept a connection; trying again");
                     }
+                    // A closed connection frees a file descriptor and memory.
                     if is_exhaustion(&error) {
                         self.connections.close_longest_waiting();
                     }
-                    tokio::time::sleep(Self::PAUSE).await;
+                    tokio::time::sleep(Self::RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    async fn wait_for_room(&self) {
+    /// Waits until the number of connections is below the limit.
+    async fn wait_for_capacity(&self) {
         let listener = &self.local_addr;
         loop {
             match self.connections.room() {
                 Room::Free => return,
                 Room::Closing(_) => {
-                    if let Some(left_out) = self.closes.take(Now::read().boot) {
+                    if let Some(left_out) = self.eviction_sampler.take(Now::read().boot) {
                         tracing::warn!(
                             %listener,
                             left_out,
-                            "as many connections are open as there may be; closing those that have waited longest"
+                            "the connection limit is reached; closing the connections that have waited longest"
                         );
                     }
                 }
                 Room::None => {
-                    if let Some(left_out) = self.is_full.take(Now::read().boot) {
+                    if let Some(left_out) = self.full_sampler.take(Now::read().boot) {
                         tracing::warn!(
                             %listener,
                             left_out,
-                            "all connections are being worked for, so new ones wait; raise http.max_connections"
+                            "the connection limit is reached, and every connection has a request in progress; new connections wait; raise http.max_connections"
                         );
                     }
                 }
@@ -123,7 +143,7 @@ impl Acceptor {
     }
 }
 
-/// Returns whether file descriptors or kernel memory ran out.
+/// Returns whether the error means that no file descriptors or no kernel memory are left.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);

@@ -1,20 +1,21 @@
-//! Origins and hosts in the spelling of browsers, for messages about those that are written otherwise.
+//! Suggests the correct spelling of an origin or a host, for error messages.
 //!
-//! Browsers send a host in ASCII ([Punycode](https://www.rfc-editor.org/rfc/rfc3492)), and an origin without a path. The settings have
-//! exactly that, so that one can compare them with what a browser, a proxy or a log shows.
+//! Browsers send a host in ASCII ([Punycode](https://www.rfc-editor.org/rfc/rfc3492)), and an origin without a path.
+//! The settings must have exactly this spelling, so that an operator can compare them with the output of a browser, a
+//! proxy or a log.
 
 use url::{Host, Url};
 
 use crate::web::origin::Origin;
 
-/// Returns the origin that an address probably means: of a page, or without a scheme.
+/// Returns the origin that was probably intended. The text may be the URL of a page, or have no scheme.
 pub(super) fn origin(text: &str) -> Option<Origin> {
     let text = text.trim();
     let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("https://{text}")) };
     Origin::parse(&url.ok()?.origin().ascii_serialization())
 }
 
-/// Returns the name of a host that a text probably means.
+/// Returns the name of the host that was probably intended.
 pub(super) fn host(text: &str) -> Option<String> {
     match Host::parse(text.trim().trim_matches('.')) {
         Ok(Host::Domain(name)) => Some(name),
@@ -27,8 +28,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_origin_that_was_meant() {
-        for (text, meant) in [
+    fn suggests_the_intended_origin() {
+        for (text, expected) in [
             ("https://bücher.example", Some("https://xn--bcher-kva.example")),
             ("https://BÜCHER.example:443/", Some("https://xn--bcher-kva.example")),
             ("https://app.example.com/", Some("https://app.example.com")),
@@ -43,20 +44,20 @@ mod tests {
             ("https://", None),
             ("", None),
         ] {
-            assert_eq!(origin(text).map(|origin| origin.to_string()).as_deref(), meant, "{text}");
+            assert_eq!(origin(text).map(|origin| origin.to_string()).as_deref(), expected, "{text}");
         }
     }
 
     #[test]
-    fn finds_the_host_that_was_meant() {
-        for (text, meant) in [
+    fn suggests_the_intended_host() {
+        for (text, expected) in [
             ("bücher.example", Some("xn--bcher-kva.example")),
             (".example.com", Some("example.com")),
             ("Example.com.", Some("example.com")),
             ("10.0.0.1", None),
             ("a b", None),
         ] {
-            assert_eq!(host(text).as_deref(), meant, "{text}");
+            assert_eq!(host(text).as_deref(), expected, "{text}");
         }
     }
 }
