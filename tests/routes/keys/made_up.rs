@@ -186,5 +186,5 @@ async fn a_few_of_one_network_wait_and_others_wait_all_the_same() {
             assert_eq!(answer.verdict(), usual, "{path}");
         }
     }
-    assert!(log.text().contains("too many requests wait because of their keys"), "{}", log.text());
+    assert!(log.text().contains("a request did not wait for its key"), "{}", log.text());
 }

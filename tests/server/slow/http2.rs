@@ -213,7 +213,7 @@ async fn a_burst_without_bodies_is_refused_or_closed() {
     let most = peak_kib(&server).saturating_sub(before);
     println!("{waiting} requests of {} connections wait, after a peak of {most} KiB", attackers.len());
     assert!(most <= MOST_KIB, "{most} KiB");
-    server.wait_for("requests over HTTP/2 hold too much memory");
+    server.wait_for("refused an HTTP/2 request with 503: HTTP/2 requests and responses use too much memory");
     assert!(server.metric("sealjar_http2_requests_refused_total").await >= 1.0);
     assert!(waiting > MOST_WAITING / 2, "{waiting}: no more are closed than need be");
     until("a newcomer is served", || {

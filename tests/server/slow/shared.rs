@@ -38,7 +38,7 @@ async fn missing_bodies_of_the_busiest_visitor_give_way() {
     let displaced = until_answered(DISPLACED, &mut connections);
     assert!(!displaced.contains(&(0, slow)), "it is the oldest, and the other visitor's only one");
     assert_eq!(server.metric("sealjar_body_waits_displaced_total").await, f64::from(DISPLACED));
-    server.wait_for("too many requests of trusted proxies wait for their bodies");
+    server.wait_for("refused a request of a trusted proxy with 408: too many requests wait for their bodies");
     connections[0].0.peer.send(frame(DATA, END_STREAM, slow, b"")).expect("sends");
     assert!(until_answered(DISPLACED + 1, &mut connections).contains(&(0, slow)));
 }
