@@ -56,7 +56,7 @@ impl Submission {
             return Err(problem);
         }
         let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)
-            .inspect_err(|_| proxy_hints::note_own_cross_site(context))?;
+            .inspect_err(|_| proxy_hints::log_own_cross_site(context))?;
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         // While the body arrives, its own timeout applies instead of the connection's idle timeout.

@@ -217,7 +217,7 @@ fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
         ServedFor::AnyHost => context.admit_for_any_host(),
     };
     if admitted == Err(Problem::CrossSite) {
-        proxy_hints::note_own_cross_site(context);
+        proxy_hints::log_own_cross_site(context);
     }
     admitted
 }

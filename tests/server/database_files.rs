@@ -165,7 +165,7 @@ async fn sign_outs_that_are_not_stored_for_5_s_are_told() {
     while told.is_empty() || told == "[]" {
         told = degraded(&server).await;
     }
-    assert!(told.contains("sign-outs are not stored since"), "{told}");
+    assert!(told.contains("sign-outs have not been stored since"), "{told}");
     assert_eq!(server.metric("sealjar_degraded{what=\"sign-outs-not-stored\"}").await, 1.0);
     home.set_disk("works");
     while degraded(&server).await != "[]" {}

@@ -245,7 +245,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
             site(&["tls.certificate=nowhere", "tls.private_key=nowhere"]),
             "tls.certificate",
             "problem",
-            "tls.private_key name PEM files",
+            "tls.private_key to PEM files",
         ),
         (set("pages.logo=nowhere.svg"), "pages.logo", "problem", "at most 256 KiB"),
         (site(&[trusting, "http.idle_timeout=60s"]), "http.idle_timeout", "warning", "75s"),

@@ -147,7 +147,7 @@ async fn a_proxy_that_is_not_trusted_or_says_too_little_is_named() {
     drop(server);
     let mut server = home.start_with(&["--set", "http.trusted_proxies=127.0.0.1"], &[]);
     client().get(server.url("/auth/verify")).send().await.expect("an answer");
-    let line = server.wait_for("a trusted proxy did not say the method of the visitor's request");
+    let line = server.wait_for("a trusted proxy did not send the method of the client's request");
     assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
 }
 

@@ -1,4 +1,4 @@
-//! Errors of certificates and private keys, and what to do about them.
+//! Errors of certificates and private keys, with their remedies. `sealjar doctor` shows the same texts.
 
 use std::path::PathBuf;
 
@@ -24,29 +24,29 @@ pub(crate) enum TlsError {
         private_key.display(), certificate.display()
     )]
     Order { certificate: PathBuf, private_key: PathBuf, number: usize },
-    #[error("the certificate cannot be read: {0}")]
+    #[error("the certificate cannot be parsed: {0}")]
     BadCertificate(x509_cert::der::Error),
     #[error("the certificate cannot be used: {0}")]
     Unusable(rustls::Error),
     #[error("the private key cannot be used: {0}")]
     UnusableKey(rustls::Error),
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot create a self-signed certificate: {0}")]
     SelfSigned(rcgen::Error),
 }
 
 impl TlsError {
-    /// Returns what to do.
+    /// Returns the instruction that resolves the error.
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::File { .. } => {
-                "tls.certificate and tls.private_key name PEM files that the server's user can read; --tls-self-signed tries it \
-                 without any"
+                "set tls.certificate and tls.private_key to PEM files that the server's user can read; for a test without files, use \
+                 --tls-self-signed"
                     .to_owned()
             }
             Self::NoCertificate { path, found } => found.remedy_for_certificate(&shell_path(path)),
             Self::NoKey { path, found } => found.remedy_for_key(&shell_path(path)),
             Self::Mismatch { certificate, private_key } => format!(
-                "name two files that fit each other; these commands then print the same: openssl x509 -noout -pubkey -in {}, and openssl \
+                "use a certificate and a private key that belong together; these two commands must print the same: openssl x509 -noout -pubkey -in {}, and openssl \
                  pkey -pubout -in {}",
                 shell_path(certificate),
                 shell_path(private_key)
@@ -55,11 +55,11 @@ impl TlsError {
                 "put the certificate of the server first, and after each certificate the one that issued it".to_owned()
             }
             Self::UnusableKey(_) => {
-                "use a key for RSA (2048 to 8192 bits), ECDSA with P-256 or P-384, or Ed25519, and a certificate for it"
+                "use a key for RSA (2048 to 8192 bits), ECDSA with P-256 or P-384, or Ed25519, and a certificate for this key"
                     .to_owned()
             }
             Self::BadCertificate(_) | Self::Unusable(_) | Self::SelfSigned(_) => {
-                "use an X.509 certificate of version 3 for a server; openssl x509 -noout -text shows what it has"
+                "use an X.509 certificate of version 3 for a server; to see its content, run: openssl x509 -noout -text"
                     .to_owned()
             }
         }

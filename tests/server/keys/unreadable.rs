@@ -102,7 +102,7 @@ async fn an_unreadable_ring_is_named_as_degraded_until_it_is_read() {
     assert_eq!(server.metric(DEGRADED).await, 0.0);
     chmod(&key, 0o644);
     let degraded = until_degraded(&server, true).await;
-    assert!(degraded.starts_with("the key ring is unreadable since 20"), "{degraded}");
+    assert!(degraded.starts_with("the key ring has been unreadable since 20"), "{degraded}");
     assert!(degraded.contains("sealjar doctor"), "it says what to do: {degraded}");
     assert_eq!(server.metric(DEGRADED).await, 1.0);
     assert!(server.metric("sealjar_key_ring_age_seconds").await > 5.0);
