@@ -105,7 +105,7 @@ def test_an_answer_that_names_nobody_is_no_yes(kind, certificate, sealjar, app):
 @pytest.fixture(params=[kind for kind in KINDS if kind.name in ("haproxy", "apache")], ids=lambda kind: kind.name)
 def broken(request, certificate, sealjar, app):
     """Its Lua file fails before it has asked."""
-    yield from running(request.param, certificate, sealjar, app, edits=[("local question", 'error("broken") local question')])
+    yield from running(request.param, certificate, sealjar, app, edits=[("local fields", 'error("broken") local fields')])
 
 
 def test_an_error_in_a_lua_file_lets_nobody_in(broken, sealjar, app):
