@@ -1,8 +1,8 @@
 //! The HTTP layer: every route on one page. The steps of every request, in their order, are in `entrance.rs`.
 //!
 //! A handler reads its input, acts, chooses the change of the session cookie, and returns a [`reply::Reply`] or a
-//! [`problem::Problem`]. The public listener and the admin listener have separate routes: a request to one listener never reaches a
-//! route of the other.
+//! [`problem::Problem`]. The public listener and the admin listener have separate routes: a request to one listener never reaches
+//! a route of the other.
 
 mod access;
 pub(crate) mod admin_authorities;
@@ -59,8 +59,8 @@ use verify::Shape;
 /// Returns the routes of the public listener.
 pub(crate) fn public(app: AppHandle) -> Routes {
     let resources = [
-        // URLs that users type. They redirect and never answer 200: a proxy that sends its verify requests here by mistake would take
-        // a 200 as permission to let the client's request pass.
+        // URLs that users type. They redirect and never answer 200: a proxy that sends its verify requests here by mistake would
+        // take a 200 as permission to let the client's request pass.
         Resource::at("/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),

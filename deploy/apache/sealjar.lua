@@ -1,5 +1,6 @@
--- Sends verification requests to Sealjar, for sealjar-guard.conf in this directory. Only a response 200 lets a request pass, with the
--- identity headers of that response and without Sealjar's cookies. A browser that opens a page is redirected to the login page.
+-- Sends verification requests to Sealjar, for sealjar-guard.conf in this directory. Only a response 200 lets a request pass, with
+-- the identity headers of that response and without Sealjar's cookies. A browser that opens a page is redirected to the login
+-- page.
 
 local http = require "socket.http"
 http.TIMEOUT = 5
@@ -32,8 +33,8 @@ local function matches(text, patterns)
     end
 end
 
--- Removes header fields that a client must not send. CGI and PHP read Remote.User and Remote_User as Remote-User, so only letters, digits
--- and "-" are allowed in names.
+-- Removes header fields that a client must not send. CGI and PHP read Remote.User and Remote_User as Remote-User, so only
+-- letters, digits and "-" are allowed in names.
 local function strip_headers(r)
     for name in pairs(r:headers_in_table()) do
         local lower = name:lower()
@@ -43,8 +44,9 @@ local function strip_headers(r)
     end
 end
 
--- Removes most tokens of Connection. The next server removes the header fields that Connection lists, so a client must not list ours. A
--- client may switch only to WebSocket: over another protocol, such as h2c, it could send requests that Sealjar does not verify.
+-- Removes most tokens of Connection. The next server removes the header fields that Connection lists, so a client must not list
+-- ours. A client may switch only to WebSocket: over another protocol, such as h2c, it could send requests that Sealjar does not
+-- verify.
 local function strip_connection(r)
     local is_websocket = (r.headers_in["Upgrade"] or ""):lower() == "websocket"
     if not is_websocket then
@@ -77,8 +79,8 @@ local function set_forwarded_fields(r)
     r.headers_in["X-Forwarded-Host"] = r.headers_in["Host"]
 end
 
--- Returns whether a browser opens a page. If a service worker of the application opens it, the mode is same-origin, or the destination
--- is empty. The destination of a download is empty, too, but its Accept does not contain text/html.
+-- Returns whether a browser opens a page. If a service worker of the application opens it, the mode is same-origin, or the
+-- destination is empty. The destination of a download is empty, too, but its Accept does not contain text/html.
 local function is_navigation(r)
     local mode = r.headers_in["Sec-Fetch-Mode"]
     if mode == "navigate" and r.headers_in["Sec-Fetch-Dest"] ~= "empty" then
@@ -108,9 +110,9 @@ end
 -- Returns OK, or the status of the refusal.
 local function decide(r)
     local target = r.filename or ""
-    -- This is a subrequest, an internal redirect or an error document. The configuration of Apache has chosen its target, and not the
-    -- client. A file is allowed. An application is refused: other rules may apply to it, and the session cookie for their verification
-    -- has been removed already.
+    -- This is a subrequest, an internal redirect or an error document. The configuration of Apache has chosen its target, and not
+    -- the client. A file is allowed. An application is refused: other rules may apply to it, and the session cookie for their
+    -- verification has been removed already.
     if not r.is_initial_req then
         if (r.subprocess_env["REDIRECT_STATUS"] or "200") ~= "200" then
             strip_headers(r)
@@ -144,7 +146,8 @@ local function decide(r)
             r.headers_in[name] = response[name:lower()]
         end
         strip_cookies(r)
-        -- The cookie of a renewed session. A shared cache must not store it, even if the application allows it to store the response.
+        -- The cookie of a renewed session. A shared cache must not store it, even if the application allows it to store the
+        -- response.
         if response["set-cookie"] then
             r.err_headers_out["Set-Cookie"] = response["set-cookie"]
             r.err_headers_out["Cache-Control"] = "private"

@@ -1,6 +1,6 @@
--- Sends verification requests to Sealjar, for haproxy.cfg in this directory. Only a response 200 lets a request pass, with the identity
--- headers of that response and without Sealjar's cookies. Any other response is sent to the client. If there is none, the client gets
--- 503.
+-- Sends verification requests to Sealjar, for haproxy.cfg in this directory. Only a response 200 lets a request pass, with the
+-- identity headers of that response and without Sealjar's cookies. Any other response is sent to the client. If there is none,
+-- the client gets 503.
 
 local identity = {
     "remote-user", "remote-name", "remote-groups", "remote-email", "remote-session-deadline",
@@ -57,8 +57,8 @@ local function allow(txn, headers, response)
     txn:set_var("txn.sealjar_verdict", "allowed")
 end
 
--- lua.sealjar URL RULES: sends a verification request to the Sealjar at URL, with the rules of the whole site. If there are several such
--- lines, the first one whose condition is true decides. A later line, which may have fewer rules, does nothing.
+-- lua.sealjar URL RULES: sends a verification request to the Sealjar at URL, with the rules of the whole site. If there are
+-- several such lines, the first one whose condition is true decides. A later line, which may have fewer rules, does nothing.
 core.register_action("sealjar", { "http-req" }, function(txn, url, rules)
     if txn:get_var("txn.sealjar_verdict") then
         return
@@ -94,8 +94,8 @@ core.register_action("sealjar", { "http-req" }, function(txn, url, rules)
     end
 end, 2)
 
--- Sends Sealjar's response to the client, or 503 if there is none. This is a service, so that HAProxy continues to read an upload. After
--- txn:done(), HAProxy would reset the HTTP/2 stream, and the client would report the reset instead of the response.
+-- Sends Sealjar's response to the client, or 503 if there is none. This is a service, so that HAProxy continues to read an
+-- upload. After txn:done(), HAProxy would reset the HTTP/2 stream, and the client would report the reset instead of the response.
 core.register_service("sealjar_refuse", "http", function(applet)
     local body = applet:get_var("txn.sealjar_body") or ""
     applet:set_status(tonumber(applet:get_var("txn.sealjar_status")) or 503)
@@ -122,9 +122,9 @@ local function normalize(path)
     return decoded, table.concat(segments)
 end
 
--- lua.sealjar_path PATH RULES: adds rules to those of the site, for PATH and all paths below it. The rules apply to every path that an
--- application may read as one of these: in any case of letters, decoded, and with "//" and ".." both unchanged and resolved. If an
--- application might remove ";x", read "\" as "/", or decode twice, the rules apply to every such path.
+-- lua.sealjar_path PATH RULES: adds rules to those of the site, for PATH and all paths below it. The rules apply to every path
+-- that an application may read as one of these: in any case of letters, decoded, and with "//" and ".." both unchanged and
+-- resolved. If an application might remove ";x", read "\" as "/", or decode twice, the rules apply to every such path.
 core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
     -- A line below those of lua.sealjar would have no effect. It refuses every request, so that the mistake is noticed.
     if txn:get_var("txn.sealjar_verdict") then
@@ -141,9 +141,9 @@ core.register_action("sealjar_path", { "http-req" }, function(txn, path, rules)
     end
 end, 2)
 
--- lua.sealjar_public PATH: makes PATH and the paths below it public. Sealjar still verifies requests for each path that an application
--- might read as another path. These contain "//", "/./" or "/../", ";" or "\", or a "%" that encodes anything other than UTF-8, a space
--- or one of !"$&'()*+,-
+-- lua.sealjar_public PATH: makes PATH and the paths below it public. Sealjar still verifies requests for each path that an
+-- application might read as another path. These contain "//", "/./" or "/../", ";" or "\", or a "%" that encodes anything other
+-- than UTF-8, a space or one of !"$&'()*+,-
 core.register_action("sealjar_public", { "http-req" }, function(txn, path)
     local sent = (txn.f:path() or "") .. "/"
     local rest = sent:sub(#path + 1):gsub("%%2[0-246-9A-Da-d]", "x"):gsub("%%[89A-Fa-f]%x", "x")
@@ -153,8 +153,8 @@ core.register_action("sealjar_public", { "http-req" }, function(txn, path)
     end
 end, 1)
 
--- lua.sealjar_visitor(NETWORK, ...): returns the address of the client. It is the peer or, if the peer is in one of these networks, the
--- last element of X-Forwarded-For that is not in them. If this element is not an address, set-src changes nothing.
+-- lua.sealjar_visitor(NETWORK, ...): returns the address of the client. It is the peer or, if the peer is in one of these
+-- networks, the last element of X-Forwarded-For that is not in them. If this element is not an address, set-src changes nothing.
 core.register_fetches("sealjar_visitor", function(txn, ...)
     local networks = { ... }
     local function is_proxy(text)

@@ -1,7 +1,8 @@
-//! The access log: a line for each response of the public routes, with target `sealjar::access` and level `debug`. It is off by default.
+//! The access log: a line for each response of the public routes, with target `sealjar::access` and level `debug`. It is off by
+//! default.
 //!
-//! The line does not contain the query, which may have confidential data. The client address has the form of `log.client`. While the
-//! log is off, it costs each request only one comparison.
+//! The line does not contain the query, which may have confidential data. The client address has the form of `log.client`. While
+//! the log is off, it costs each request only one comparison.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Checks which authority (host and port) a request to the admin listener names, against DNS rebinding.
 //!
-//! The admin listener requires no credentials. With [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a web
-//! page can let the page's host name resolve to the address of this machine. A browser on this machine would then send requests of the
-//! page to the admin listener, and let the page read the responses. Such a request names the host of the page, so it is refused.
-//! Accepted are IP addresses, because DNS cannot change them, and loopback names and names without a dot, because nobody can register
-//! them on the Internet. `http.admin_authorities` adds other names.
+//! The admin listener requires no credentials. With [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a
+//! web page can let the page's host name resolve to the address of this machine. A browser on this machine would then send
+//! requests of the page to the admin listener, and let the page read the responses. Such a request names the host of the page, so
+//! it is refused. Accepted are IP addresses, because DNS cannot change them, and loopback names and names without a dot, because
+//! nobody can register them on the Internet. `http.admin_authorities` adds other names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -48,8 +48,8 @@ impl AdminAuthorities {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, may name none: browsers always name
-    /// one.
+    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, may name none: browsers always
+    /// name one.
     pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
         let uri = request.uri();
         let headers = request.headers();

@@ -1,7 +1,8 @@
-//! Reads the bodies of requests that change something: JSON or a form, with a maximum length and a timeout. Checks the form token.
+//! Reads the bodies of requests that change something: JSON or a form, with a maximum length and a timeout. Checks the form
+//! token.
 //!
-//! From the end of the body to the response, the connection of the request is protected from eviction (`connections.rs`). There is
-//! one exception: waits that any client can cause ([`Submission::pause_work`]).
+//! From the end of the body to the response, the connection of the request is protected from eviction (`connections.rs`). There
+//! is one exception: waits that any client can cause ([`Submission::pause_work`]).
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -39,7 +40,8 @@ impl Submission {
     /// Reads the body. It may be sent in chunks, and may be missing.
     ///
     /// # Errors
-    /// A [`Problem`] if the media type, the encoding, the sender or the length is not accepted, or if the body does not arrive in time.
+    /// A [`Problem`] if the media type, the encoding, the sender or the length is not accepted, or if the body does not arrive in
+    /// time.
     pub(crate) async fn read(context: &Context, request: &mut Request) -> Result<Self, Problem> {
         let app = &context.app;
         let headers = context.headers();
@@ -113,9 +115,9 @@ impl Submission {
         }
     }
 
-    /// Refuses a browser's form before login unless it has the token of a login form. If a page of the same origin sent the form, every
-    /// such token is accepted, even an old one: the cookie of the form may have expired, or belong to another tab. For other senders,
-    /// the token must be bound to the cookie.
+    /// Refuses a browser's form before login unless it has the token of a login form. If a page of the same origin sent the form,
+    /// every such token is accepted, even an old one: the cookie of the form may have expired, or belong to another tab. For
+    /// other senders, the token must be bound to the cookie.
     pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
         self.check_token(context, |bound| match (bound, self.sender) {
             (Bound::Session(_), _) => false,
@@ -183,14 +185,14 @@ async fn read_whole(body: &mut ReqBody, max_bytes: usize) -> Result<Bytes, Probl
 
 /// Disposes of a body that no handler reads: reads it while the response is sent, within limits, or drops it.
 ///
-/// Over HTTP/1, the body is read, because a client that is still sending when its connection is closed may not receive the response.
-/// The exception is a client that sent `Expect: 100-continue`, and so waits before it sends the body. It gets the response and need
-/// not send the body. Then hyper closes the connection, because the next bytes may be the body or another request
-/// ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+/// Over HTTP/1, the body is read, because a client that is still sending when its connection is closed may not receive the
+/// response. The exception is a client that sent `Expect: 100-continue`, and so waits before it sends the body. It gets the
+/// response and need not send the body. Then hyper closes the connection, because the next bytes may be the body or another
+/// request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
 ///
-/// Over HTTP/2, the body is dropped: the stream ends with the response, and the connection continues
-/// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). If the server waited for a body that never arrives,
-/// the request would occupy one of the few streams that a proxy has for all its clients.
+/// Over HTTP/2, the body is dropped: the stream ends with the response, and the connection continues ([RFC 9113 section
+/// 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). If the server waited for a body that never arrives, the request
+/// would occupy one of the few streams that a proxy has for all its clients.
 pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
     let waits_for_100 = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if !body.is_end_stream() && !headers.get_all(EXPECT).iter().any(waits_for_100) {
@@ -223,16 +225,16 @@ async fn next_data(body: &mut ReqBody) -> Option<Result<Bytes, Problem>> {
 }
 
 /// Returns whether the body must be decoded before it is read ([RFC 9110 section
-/// 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)). No coding is accepted, because a small compressed body could become very
-/// large.
+/// 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)). No coding is accepted, because a small compressed body could become
+/// very large.
 fn is_encoded(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Returns the media type in the headers, without its parameters. Returns `None` if it is another type, is absent, or occurs several
-/// times.
+/// Returns the media type in the headers, without its parameters. Returns `None` if it is another type, is absent, or occurs
+/// several times.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {

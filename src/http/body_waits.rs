@@ -1,10 +1,11 @@
 //! Limits the HTTP/2 requests of trusted proxies that wait for their bodies.
 //!
 //! A proxy that forwards requests before their bodies are complete sends the requests of all its clients over the same few
-//! connections. Suppose that an attacker sends many request heads without bodies. If their memory reached the limit for HTTP/2, the
-//! connections that have waited longest would be closed, together with the requests of other clients. So the number of requests that
-//! wait for a body is limited. When one too many begins to wait, another one is evicted: the oldest request of the network with the
-//! most waiting requests. Networks that may belong to one client, such as the /64s of an IPv6 /48, are first counted together.
+//! connections. Suppose that an attacker sends many request heads without bodies. If their memory reached the limit for HTTP/2,
+//! the connections that have waited longest would be closed, together with the requests of other clients. So the number of
+//! requests that wait for a body is limited. When one too many begins to wait, another one is evicted: the oldest request of the
+//! network with the most waiting requests. Networks that may belong to one client, such as the /64s of an IPv6 /48, are first
+//! counted together.
 //!
 //! Called by `Submission::read` (`body.rs`), which answers an evicted request with 408. The limits for memory are in
 //! `connections/exchange.rs`.
@@ -52,8 +53,8 @@ struct BodyWait<'a> {
 }
 
 impl BodyWaits {
-    /// Maximum number of requests that wait at the same time. Even with heads of 32 KiB, and together with the requests that wait for
-    /// a key (`key_waits.rs`), they need less memory than a listener allows for HTTP/2.
+    /// Maximum number of requests that wait at the same time. Even with heads of 32 KiB, and together with the requests that wait
+    /// for a key (`key_waits.rs`), they need less memory than a listener allows for HTTP/2.
     const MAX_WAITING: usize = 128;
 
     /// Waits for the body of a request of `client`. Returns `None` if the request is evicted before the body is complete.
@@ -95,8 +96,9 @@ impl BodyWaits {
 }
 
 impl Queue {
-    /// Evicts one request. Chooses the neighborhood (IPv4 /24 or IPv6 /48) with the most requests, then the network in it with the most
-    /// requests, and then its oldest request. Among several with the same number, chooses the one with the oldest request.
+    /// Evicts one request. Chooses the neighborhood (IPv4 /24 or IPv6 /48) with the most requests, then the network in it with
+    /// the most requests, and then its oldest request. Among several with the same number, chooses the one with the oldest
+    /// request.
     fn evict_one(&mut self) {
         let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
         let of_neighborhood = of_largest_group(&all, Network::neighborhood);
@@ -106,8 +108,8 @@ impl Queue {
     }
 }
 
-/// Returns the requests of the group of networks with the most requests. Among several such groups, it is the one that comes first in
-/// `waiting`.
+/// Returns the requests of the group of networks with the most requests. Among several such groups, it is the one that comes
+/// first in `waiting`.
 fn of_largest_group(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
     let mut counts = HashMap::<_, usize>::new();
     for (_, network) in waiting {

@@ -1,21 +1,22 @@
-//! The open connections of one listener: closes connections that are idle or stalled for too long, and evicts connections when the
-//! listener is full or HTTP/2 uses too much memory.
+//! The open connections of one listener: closes connections that are idle or stalled for too long, and evicts connections when
+//! the listener is full or HTTP/2 uses too much memory.
 //!
-//! **At the connection limit**, the connections that have waited longest are closed: those that have waited longest for a complete
-//! request, or for the client to take the response. So an attacker who holds connections open, in any slow way, keeps no client out.
-//! Connections of trusted proxies are closed only if no other connection can be. A connection whose request is complete and in
-//! progress is never closed. Only requests with a body report that they are in progress (`Submission::read`), because all other
-//! requests wait for nothing but the key ring.
+//! **At the connection limit**, the connections that have waited longest are closed: those that have waited longest for a
+//! complete request, or for the client to take the response. So an attacker who holds connections open, in any slow way, keeps no
+//! client out. Connections of trusted proxies are closed only if no other connection can be. A connection whose request is
+//! complete and in progress is never closed. Only requests with a body report that they are in progress (`Submission::read`),
+//! because all other requests wait for nothing but the key ring.
 //!
 //! **In HTTP/2**, activity means that a request has arrived or that a response was taken; bytes on the socket do not count
-//! (`exchange.rs`). If requests and responses use too much memory, connections are closed: ordinary clients first, trusted proxies
-//! last, and in each class the connection that has held an entry longest. A request in progress protects only a connection that holds
-//! little more memory than one request. The memory of a closed connection is free only when the runtime has dropped its tasks, and a
-//! burst of requests can be faster than that. So this memory counts until then, and above twice the limit, new requests of ordinary
-//! clients are refused.
+//! (`exchange.rs`). If requests and responses use too much memory, connections are closed: ordinary clients first, trusted
+//! proxies last, and in each class the connection that has held an entry longest. A request in progress protects only a
+//! connection that holds little more memory than one request. The memory of a closed connection is free only when the runtime has
+//! dropped its tasks, and a burst of requests can be faster than that. So this memory counts until then, and above twice the
+//! limit, new requests of ordinary clients are refused.
 //!
 //! Waiting time is measured as the number of connections opened since then, and other times come from the clock value that
-//! [`Connections::watch`] stored last. So code that handles bytes reads no clock, sets no timer, takes no lock and allocates nothing.
+//! [`Connections::watch`] stored last. So code that handles bytes reads no clock, sets no timer, takes no lock and allocates
+//! nothing.
 //!
 //! `server/admission.rs` asks for capacity before it accepts a connection, and `server/stream.rs` reports reads and writes.
 
@@ -60,7 +61,8 @@ pub(crate) struct Connections {
     entries_created: AtomicU64,
     /// Approximate memory of HTTP/2 requests without a response and of responses that were not taken yet.
     held_bytes: AtomicUsize,
-    /// The part of this memory that belongs to connections that are being closed for it. It counts here instead, until it is dropped.
+    /// The part of this memory that belongs to connections that are being closed for it. It counts here instead, until it is
+    /// dropped.
     closing_bytes: AtomicUsize,
     /// Notified when a connection has ended, or may be closed from now on.
     changed: Notify,
@@ -120,14 +122,14 @@ impl Connections {
     /// Maximum time from the end of a handler until its response reaches the socket. So it is also the maximum wait of
     /// [`Connections::change`].
     const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Maximum number of connections that are closed in one step. At the limit, a step closes one connection of each 64, so that a
-    /// flood of new connections does not cause a search of all connections for each one of them.
+    /// Maximum number of connections that are closed in one step. At the limit, a step closes one connection of each 64, so that
+    /// a flood of new connections does not cause a search of all connections for each one of them.
     const MAX_CLOSED_AT_ONCE: usize = 64;
     /// Interval between two readings of the clock.
     const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
-    /// Maximum time in which a client takes no byte of a response. In HTTP/2, it is the maximum time until the client has taken all of
-    /// it. A trusted proxy's connection carries the requests of many clients, so such a connection is closed only if none of its
-    /// HTTP/2 requests ended in this time.
+    /// Maximum time in which a client takes no byte of a response. In HTTP/2, it is the maximum time until the client has taken
+    /// all of it. A trusted proxy's connection carries the requests of many clients, so such a connection is closed only if none
+    /// of its HTTP/2 requests ended in this time.
     const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
@@ -161,7 +163,8 @@ impl Connections {
         self.limit
     }
 
-    /// Returns the capacity for another connection. At the limit, begins to close connections unless some are being closed already.
+    /// Returns the capacity for another connection. At the limit, begins to close connections unless some are being closed
+    /// already.
     pub(crate) fn room(&self) -> Room {
         let mut open = self.lock();
         if open.slots.len() < self.limit {
@@ -205,9 +208,9 @@ impl Connections {
         (open / Self::MAX_CLOSED_AT_ONCE).clamp(1, Self::MAX_CLOSED_AT_ONCE)
     }
 
-    /// Closes idle and stalled connections, forever. A connection is idle if no request was complete within `idle_timeout` from its
-    /// first byte, or if no request began within `idle_timeout` after the last response. It is stalled if the client took nothing of a
-    /// response for [`Self::STALL_TIMEOUT`].
+    /// Closes idle and stalled connections, forever. A connection is idle if no request was complete within `idle_timeout` from
+    /// its first byte, or if no request began within `idle_timeout` after the last response. It is stalled if the client took
+    /// nothing of a response for [`Self::STALL_TIMEOUT`].
     pub(crate) async fn watch(&self) {
         let mut ticks = tokio::time::interval(Self::CLOCK_INTERVAL);
         loop {

@@ -1,7 +1,7 @@
 //! The request context: the head of a request, and the facts that handlers derive from it.
 //!
-//! `entrance.rs` creates one context for each request to the public listener. Handlers get it instead of Salvo's request, so all of
-//! them use the same rules for hosts, clients and ids.
+//! `entrance.rs` creates one context for each request to the public listener. Handlers get it instead of Salvo's request, so all
+//! of them use the same rules for hosts, clients and ids.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -121,8 +121,8 @@ impl Context {
         Ok(self.app.hosts.of_request(self.uri(), self.headers())?)
     }
 
-    /// Returns the host that the request names, to show it on a page. This server may not serve the host. The text is empty if the
-    /// request does not name exactly one host.
+    /// Returns the host that the request names, to show it on a page. This server may not serve the host. The text is empty if
+    /// the request does not name exactly one host.
     pub(crate) fn host(&self) -> Cow<'_, str> {
         /// Maximum length of a host name and a port.
         const MAX_BYTES: usize = 260;
@@ -168,8 +168,8 @@ impl Context {
         Ok(())
     }
 
-    /// Waits until the key ring is read again, because a token of the request names a key that this server does not have. A request
-    /// waits only once: further calls return immediately.
+    /// Waits until the key ring is read again, because a token of the request names a key that this server does not have. A
+    /// request waits only once: further calls return immediately.
     ///
     /// # Errors
     /// [`Problem::KeyWaits`] without waiting, if too many requests wait already.
@@ -181,8 +181,8 @@ impl Context {
         Ok(())
     }
 
-    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is then called a second time. It must not count and
-    /// log again what it has counted and logged in the first call.
+    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is then called a second time. It must not
+    /// count and log again what it has counted and logged in the first call.
     pub(crate) fn has_reread_keys(&self) -> bool {
         self.has_reread_keys.load(Ordering::Relaxed)
     }

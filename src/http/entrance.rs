@@ -1,24 +1,24 @@
 //! The entrance of a listener: the steps of every request, in this order.
 //!
-//! 1. The memory of an HTTP/2 request is counted until the client has received the response (`connections/exchange.rs`). The request
-//!    is refused if HTTP/2 requests and responses already use too much memory, or if it has too many header fields.
-//! 2. A request target that is a whole URL is refused with 400. [`Routes`] looks up the path exactly as it was sent: another spelling
-//!    of a route is 404, and another method is 405.
-//! 3. A *hot* route is handled here: synchronously, from memory, and without Salvo's routing, which would cost more than opening a
-//!    token. If the session is refused because this server does not have the key of the token, the key ring is read again, and the
-//!    handler is called a second time.
-//! 4. Any other request must pass the checks of host, length and origin. (The assets of the pages are served for every host.) If one
-//!    of its cookies names a key that this server does not have, the key ring is read again. Then Salvo calls the handler. If the
-//!    handler may change something, it runs to completion even if the client disconnects (`web/changes.rs`).
+//! 1. The memory of an HTTP/2 request is counted until the client has received the response (`connections/exchange.rs`). The
+//!    request is refused if HTTP/2 requests and responses already use too much memory, or if it has too many header fields.
+//! 2. A request target that is a whole URL is refused with 400. [`Routes`] looks up the path exactly as it was sent: another
+//!    spelling of a route is 404, and another method is 405.
+//! 3. A *hot* route is handled here: synchronously, from memory, and without Salvo's routing, which would cost more than opening
+//!    a token. If the session is refused because this server does not have the key of the token, the key ring is read again, and
+//!    the handler is called a second time.
+//! 4. Any other request must pass the checks of host, length and origin. (The assets of the pages are served for every host.) If
+//!    one of its cookies names a key that this server does not have, the key ring is read again. Then Salvo calls the handler. If
+//!    the handler may change something, it runs to completion even if the client disconnects (`web/changes.rs`).
 //!
-//! The admin listener checks the authority of each request (`admin_authorities.rs`), accepts a whole URL as the target, and has no
-//! hot routes. Salvo calls its handlers without further steps.
+//! The admin listener checks the authority of each request (`admin_authorities.rs`), accepts a whole URL as the target, and has
+//! no hot routes. Salvo calls its handlers without further steps.
 //!
 //! Reading the key ring again: another node may already seal tokens with a key that was added after this node last read the key
-//! directory. So a request with such a cookie waits for a read that begins after the request arrived. BoxedFuture requests share a
-//! read, and there are at most ten reads a second (`sync/key_directory.rs`). Any client can invent a key id, so the number of waiting
-//! requests is limited (`key_waits.rs`). The token of a form is in the body: `Submission::read` handles its key in the same way,
-//! unless the request has waited already.
+//! directory. So a request with such a cookie waits for a read that begins after the request arrived. BoxedFuture requests share
+//! a read, and there are at most ten reads a second (`sync/key_directory.rs`). Any client can invent a key id, so the number of
+//! waiting requests is limited (`key_waits.rs`). The token of a form is in the body: `Submission::read` handles its key in the
+//! same way, unless the request has waited already.
 
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -284,19 +284,20 @@ fn finish(context: &Context, response: &mut HttpResponse, access: Access) {
 }
 
 /// Returns whether the request target of HTTP/1 is a whole URL (absolute-form, [RFC 9112 section
-/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Requests of HTTP/2 always have a whole URL, so they do not count.
+/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Requests of HTTP/2 always have a whole URL, so they do not
+/// count.
 ///
-/// Such a request is refused, although RFC 9112 requires servers to accept the form. Clients use it only with forward proxies. But a
-/// reverse proxy may copy an unusual target of a client into its verify request, as Caddy's `forward_auth` does with
-/// `http:http://host/auth/login`. It would then get one of our pages with status 200, and take this status as permission to let the
-/// client's request pass.
+/// Such a request is refused, although RFC 9112 requires servers to accept the form. Clients use it only with forward proxies.
+/// But a reverse proxy may copy an unusual target of a client into its verify request, as Caddy's `forward_auth` does with
+/// `http:http://host/auth/login`. It would then get one of our pages with status 200, and take this status as permission to let
+/// the client's request pass.
 fn has_absolute_target(head: &Parts) -> bool {
     head.version != Version::HTTP_2 && head.uri.authority().is_some()
 }
 
-/// Returns whether an HTTP/2 request has more than 100 header fields, which is hyper's limit for HTTP/1. HTTP/2 clients may send each
-/// cookie in a separate field ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all `Cookie`
-/// fields count as one.
+/// Returns whether an HTTP/2 request has more than 100 header fields, which is hyper's limit for HTTP/1. HTTP/2 clients may send
+/// each cookie in a separate field ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all
+/// `Cookie` fields count as one.
 fn has_too_many_fields(headers: &HeaderMap) -> bool {
     const MAX_FIELDS: usize = 100;
     headers.len() > MAX_FIELDS && {
@@ -314,8 +315,8 @@ fn too_many_fields_response() -> HttpResponse {
     response
 }
 
-/// Returns the response 503 to a request that is refused because of too much memory. It has no body, so it does not wait for an HTTP/2
-/// flow-control window, and its memory need not be counted.
+/// Returns the response 503 to a request that is refused because of too much memory. It has no body, so it does not wait for an
+/// HTTP/2 flow-control window, and its memory need not be counted.
 fn overloaded_response() -> HttpResponse {
     let mut response = HttpResponse::new(ResBody::None);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -1,7 +1,7 @@
 //! Writes Prometheus' [text format](https://prometheus.io/docs/instrumenting/exposition_formats/), version 0.0.4.
 //!
-//! The format calls a metric a *family*, and each of its values a *sample*. All names begin with `sealjar_`. Label values come from
-//! closed lists, and none of them needs escaping. `metrics.rs` writes the families that `metrics/families.rs` declares.
+//! The format calls a metric a *family*, and each of its values a *sample*. All names begin with `sealjar_`. Label values come
+//! from closed lists, and none of them needs escaping. `metrics.rs` writes the families that `metrics/families.rs` declares.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -69,7 +69,8 @@ impl Text {
         self.sample(family, &[], value);
     }
 
-    /// Writes the samples of a set of counters, one for each value of the last label. `values` are the values of the other labels.
+    /// Writes the samples of a set of counters, one for each value of the last label. `values` are the values of the other
+    /// labels.
     pub(super) fn counts<const N: usize>(&mut self, family: Family, values: &[&str], counts: &Counts<N>) {
         let last = family.labels.last().expect("a family of several counters has a label");
         for (index, value) in last.values.iter().enumerate() {

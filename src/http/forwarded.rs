@@ -1,8 +1,8 @@
 //! Forwarded header fields: the client, method, host and target of a client's request, as a trusted proxy reports them.
 //!
 //! A client can send these fields too, so they are accepted only from the configured proxies. There are two families of names
-//! (`X-Forwarded-*` and `X-Original-*`). A proxy that sets one family may pass on the client's own fields of the other. So a fact is
-//! accepted only if all fields that state it agree.
+//! (`X-Forwarded-*` and `X-Original-*`). A proxy that sets one family may pass on the client's own fields of the other. So a fact
+//! is accepted only if all fields that state it agree.
 //!
 //! Used by the verify routes (`verify.rs`) and, for the address of the client, by every request (`context.rs`).
 
@@ -34,15 +34,15 @@ impl TrustedProxies {
         Some(())
     }
 
-    /// Returns whether the peer is a trusted proxy. `None` is a peer on a Unix socket, which has no address. An IPv4 address may be
-    /// written as an IPv4-mapped IPv6 address.
+    /// Returns whether the peer is a trusted proxy. `None` is a peer on a Unix socket, which has no address. An IPv4 address may
+    /// be written as an IPv4-mapped IPv6 address.
     pub(crate) fn contains(&self, peer: Option<IpAddr>) -> bool {
         peer.map_or(self.unix, |peer| self.networks.iter().any(|network| network.contains(&peer.to_canonical())))
     }
 
-    /// Returns the address of the client: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not a
-    /// trusted proxy. The field is read from the right, because each proxy appends on the right, and a client controls the left part.
-    /// If an element is not an address, the result is the address of the proxy that appended it.
+    /// Returns the address of the client: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not
+    /// a trusted proxy. The field is read from the right, because each proxy appends on the right, and a client controls the left
+    /// part. If an element is not an address, the result is the address of the proxy that appended it.
     pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = peer;
         let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes);
@@ -56,8 +56,8 @@ impl TrustedProxies {
     }
 }
 
-/// Parses an address, or a network in CIDR notation. Converts IPv4-mapped IPv6 addresses to IPv4, because the addresses of peers are
-/// converted, too.
+/// Parses an address, or a network in CIDR notation. Converts IPv4-mapped IPv6 addresses to IPv4, because the addresses of peers
+/// are converted, too.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     let mapped = network.prefix_len().checked_sub(96).zip(match network {
@@ -97,8 +97,8 @@ pub(crate) struct Contradiction(pub(crate) &'static str);
 impl<'r> Forwarded<'r> {
     /// Reads the forwarded fields of a request. The caller must have checked that a trusted proxy sent it.
     pub(crate) fn read(headers: &'r HeaderMap) -> Result<Self, Contradiction> {
-        // Collect the last field of each name, which the nearest proxy wrote. One pass is necessary: six lookups would cost as much as
-        // opening a session.
+        // Collect the last field of each name, which the nearest proxy wrote. One pass is necessary: six lookups would cost as
+        // much as opening a session.
         let mut last = [None; NAMES.len()];
         for (name, value) in headers {
             if let Some(index) = NAMES.iter().position(|known| known == name) {

@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz` on the admin listener: whether the process runs, and whether it can verify sessions.
 //!
-//! A server that cannot verify sessions is not ready. If only other work fails, it stays ready and reports a [`Degradation`]. The same
-//! list is in `/metrics` (`metrics.rs`).
+//! A server that cannot verify sessions is not ready. If only other work fails, it stays ready and reports a [`Degradation`]. The
+//! same list is in `/metrics` (`metrics.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -46,10 +46,11 @@ pub(crate) struct Readiness {
     dumpable: bool,
     /// Delay of the last revocation from another node, measured with PostgreSQL; `null` before the first.
     lag_ms: Option<u64>,
-    /// How far Landlock limits where this server writes (`process.landlock`): `full`, `partial`, `unsupported`, `failed` or `off`.
+    /// How far Landlock limits where this server writes (`process.landlock`): `full`, `partial`, `unsupported`, `failed` or
+    /// `off`.
     landlock: &'static str,
-    /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled, or
-    /// the path has rules already.
+    /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled,
+    /// or the path has rules already.
     misspelt_rules: BTreeMap<&'static str, u64>,
     /// Number of revoked sessions that the store has not confirmed.
     pending: usize,
@@ -66,8 +67,8 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Collects the state of the server. It is ready if the revocation list is loaded and fresh, at least one key opens tokens, and
-    /// the process has received no signal to stop.
+    /// Collects the state of the server. It is ready if the revocation list is loaded and fresh, at least one key opens tokens,
+    /// and the process has received no signal to stop.
     pub(super) fn of(app: &App, now: Now) -> Self {
         let list = app.sessions.revocations();
         let checks = [

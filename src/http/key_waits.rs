@@ -1,11 +1,12 @@
 //! Limits the requests that wait because their token names a key that this server does not have.
 //!
-//! Any client can invent a key id, and a waiting request keeps its head and body in memory. The clients of a trusted proxy share its
-//! connections: if a few clients used all the memory that these may hold, the connections that have waited longest would be closed,
-//! together with the requests of other clients. So both the number of waiting requests of one network and their total are limited.
+//! Any client can invent a key id, and a waiting request keeps its head and body in memory. The clients of a trusted proxy share
+//! its connections: if a few clients used all the memory that these may hold, the connections that have waited longest would be
+//! closed, together with the requests of other clients. So both the number of waiting requests of one network and their total are
+//! limited.
 //!
-//! A server has two such limits ([`App`](crate::http::app::App)): for requests that wait for the key ring, and for those that wait
-//! for the reports of other nodes.
+//! A server has two such limits ([`App`](crate::http::app::App)): for requests that wait for the key ring, and for those that
+//! wait for the reports of other nodes.
 
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -32,8 +33,8 @@ struct WaitSlot<'a> {
 }
 
 impl KeyWaits {
-    /// Maximum number of requests that wait at the same time. With heads of 32 KiB, the waiting requests of both limits use two thirds
-    /// of the memory that a listener allows for HTTP/2.
+    /// Maximum number of requests that wait at the same time. With heads of 32 KiB, the waiting requests of both limits use two
+    /// thirds of the memory that a listener allows for HTTP/2.
     const MAX_WAITING: usize = 200;
     /// Maximum number of waiting requests of one network.
     const MAX_WAITING_PER_NETWORK: usize = 64;

@@ -1,7 +1,7 @@
 //! `/metrics` on the admin listener, in Prometheus' text format (`exposition.rs`). [`families`] declares the metrics.
 //!
-//! Names and units follow [Prometheus' conventions](https://prometheus.io/docs/practices/naming/). Counters are in `src/metrics.rs`.
-//! Other values are read from the `App` at each scrape.
+//! Names and units follow [Prometheus' conventions](https://prometheus.io/docs/practices/naming/). Counters are in
+//! `src/metrics.rs`. Other values are read from the `App` at each scrape.
 
 pub(crate) mod families;
 

@@ -22,8 +22,8 @@ impl NodeReports {
     /// Minimum time between two queries.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Returns the reports of the nodes, from a query that begins after this call. Returns `None` if the store does not respond in time
-    /// or the query fails.
+    /// Returns the reports of the nodes, from a query that begins after this call. Returns `None` if the store does not respond
+    /// in time or the query fails.
     pub(crate) async fn next(&self) -> Option<Arc<[Node]>> {
         self.0.next(Self::TIMEOUT).await.flatten()
     }

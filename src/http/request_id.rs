@@ -1,8 +1,8 @@
 //! Request ids and trace ids. They show which request a log line is about.
 //!
-//! If a trusted proxy sends `X-Request-Id`, its id is used, so that the logs of proxy and server can be compared. Otherwise the request
-//! gets a new random id. The response contains the id. Hot routes create no id and return none, because few log lines are about them.
-//! A log line about a hot route has the id of the proxy or none.
+//! If a trusted proxy sends `X-Request-Id`, its id is used, so that the logs of proxy and server can be compared. Otherwise the
+//! request gets a new random id. The response contains the id. Hot routes create no id and return none, because few log lines are
+//! about them. A log line about a hot route has the id of the proxy or none.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,9 +1,10 @@
-//! The routes of a listener: its paths, and the handlers of their methods. `http.rs` declares them, and `entrance.rs` looks them up.
+//! The routes of a listener: its paths, and the handlers of their methods. `http.rs` declares them, and `entrance.rs` looks them
+//! up.
 //!
 //! Each path has one spelling. A request's path is compared exactly as it was sent: it is not decoded, and no slash is added or
-//! removed. So another spelling of a path cannot bypass the rules that a proxy in front of this server has for the path. There is one
-//! exception: a fragment (`#x`), which a request target must not have. [`Uri`](salvo::http::uri::Uri) removes it before this code
-//! runs.
+//! removed. So another spelling of a path cannot bypass the rules that a proxy in front of this server has for the path. There is
+//! one exception: a fragment (`#x`), which a request target must not have. [`Uri`](salvo::http::uri::Uri) removes it before this
+//! code runs.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -233,8 +234,8 @@ impl Handler for Call {
     }
 }
 
-/// A hoop (middleware) that writes the response after a panic. [`CatchPanic`], the hoop inside it, turns the panic into an error body.
-/// One of Salvo's own catchers would not do: it writes no response to HEAD.
+/// A hoop (middleware) that writes the response after a panic. [`CatchPanic`], the hoop inside it, turns the panic into an error
+/// body. One of Salvo's own catchers would not do: it writes no response to HEAD.
 struct AfterPanic(AppHandle);
 
 #[async_trait]

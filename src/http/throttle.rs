@@ -6,21 +6,21 @@
 //! * by **account**: failures for one account from all networks that are not known to it. A network is known to an account for 30
 //!   days after a login from there, so that attackers in other networks cannot lock the user out;
 //! * by **own session**: failures of a client that sends a token of a session of the account. None of the limits above applies to
-//!   such a client, so that attackers cannot lock the user out, not even from the user's own network. If this limit is reached, the
-//!   client counts like one without a token. An account has at most sixteen of these limits at a time.
+//!   such a client, so that attackers cannot lock the user out, not even from the user's own network. If this limit is reached,
+//!   the client counts like one without a token. An account has at most sixteen of these limits at a time.
 //!
 //! Correct passwords have one limit, by account and network. Again, an IPv6 /48 has ten times the limit of a /64. This bounds the
 //! revocation list, because each login can add an entry to it.
 //!
-//! An attempt is charged to all its limits when it is admitted, so that many concurrent attempts cannot exceed a limit. The outcome
-//! refunds some of the charges. A correct password refunds those of the limits on failures, and a wrong password refunds that of the
-//! limit on correct passwords. An attempt whose password was not checked refunds all. If an attempt is refused only because of
-//! attempts in progress, it waits for their outcome ([`in_progress`]).
+//! An attempt is charged to all its limits when it is admitted, so that many concurrent attempts cannot exceed a limit. The
+//! outcome refunds some of the charges. A correct password refunds those of the limits on failures, and a wrong password refunds
+//! that of the limit on correct passwords. An attempt whose password was not checked refunds all. If an attempt is refused only
+//! because of attempts in progress, it waits for their outcome ([`in_progress`]).
 //!
 //! A correct password also resets the failures of its account from its network ([NIST SP
-//! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2), and nothing else. So an attacker gains nothing by logging
-//! in to an own account between two guesses. Accounts are identified by the login names in the requests, even if no such account
-//! exists. A restart resets all counts.
+//! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2), and nothing else. So an attacker gains nothing by
+//! logging in to an own account between two guesses. Accounts are identified by the login names in the requests, even if no such
+//! account exists. A restart resets all counts.
 //!
 //! Used by `sign_in.rs`. `counts.rs` has the limits, `rate.rs` their arithmetic, and `table.rs` the memory.
 
@@ -53,8 +53,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) enum OwnSession {
     /// A live session.
     Live(Sid),
-    /// A session past its idle deadline. All such sessions of an account share one limit, because the revocation list may have removed
-    /// its entries for those that were ended.
+    /// A session past its idle deadline. All such sessions of an account share one limit, because the revocation list may have
+    /// removed its entries for those that were ended.
     Idle,
 }
 
@@ -97,7 +97,8 @@ impl Throttle {
         self.tables().limits = limits;
     }
 
-    /// Calls [`Throttle::admit`]. If an attempt is refused only because of attempts in progress, waits for their outcome and tries again.
+    /// Calls [`Throttle::admit`]. If an attempt is refused only because of attempts in progress, waits for their outcome and
+    /// tries again.
     pub(crate) async fn admit_in_turn(
         &self,
         attempt: LoginAttempt<'_>,
@@ -168,8 +169,8 @@ impl Attempt<'_> {
         self.is_stranger
     }
 
-    /// Also charges the attempt like one without a token, except for limits that are reached already. Called when the account was read
-    /// and the token turns out to belong to an earlier account with the same name, or to sessions that were ended.
+    /// Also charges the attempt like one without a token, except for limits that are reached already. Called when the account was
+    /// read and the token turns out to belong to an earlier account with the same name, or to sessions that were ended.
     pub(crate) fn disown_session(&mut self, now: Duration) {
         if self.charged.iter().all(|count| count.limit != Limit::OwnSession) {
             return;

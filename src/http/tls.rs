@@ -1,7 +1,7 @@
 //! TLS of the public listener: loads the certificate, and reloads it when its files change.
 //!
-//! The cipher suites are the defaults of rustls: only ephemeral key exchange and AEADs, with TLS 1.2 and 1.3. This satisfies
-//! [RFC 9325](https://www.rfc-editor.org/rfc/rfc9325). If a reload fails, the old certificate stays in use. A renewal replaces the two
+//! The cipher suites are the defaults of rustls: only ephemeral key exchange and AEADs, with TLS 1.2 and 1.3. This satisfies [RFC
+//! 9325](https://www.rfc-editor.org/rfc/rfc9325). If a reload fails, the old certificate stays in use. A renewal replaces the two
 //! files one after the other, and so for a moment the certificate does not belong to the key. Therefore an error is reported only
 //! when two reads in a row find it.
 //!
@@ -284,8 +284,8 @@ fn load(certified: CertifiedKey, digest: [u8; 32], min_version: TlsVersion) -> R
     let resolver = Arc::new(SingleCertAndKey::from(certified));
     let mut config = builder.map_err(TlsError::Unusable)?.with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // TLS sessions are resumed with tickets, which need no memory on the server. The ticket key is used for hours, and only in this
-    // process.
+    // TLS sessions are resumed with tickets, which need no memory on the server. The ticket key is used for hours, and only in
+    // this process.
     config.ticketer = Ticketer::new().map_err(TlsError::Unusable)?;
     let time = |time: &Time| UnixTime(time.to_unix_duration().as_secs());
     Ok(Loaded {

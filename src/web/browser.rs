@@ -1,4 +1,5 @@
-//! Recognizes whether a browser will show the response as a page, or whether a script or a program sent the request. Reads `Referer`.
+//! Recognizes whether a browser will show the response as a page, or whether a script or a program sent the request. Reads
+//! `Referer`.
 
 use salvo::http::header::{ACCEPT, HeaderMap, HeaderName, REFERER};
 
@@ -7,12 +8,14 @@ use crate::web::origin::Origin;
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Returns whether the browser will show the response as a page, according to [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/).
-/// A request without these fields is for a page if its `Accept` contains `text/html`.
+/// Returns whether the browser will show the response as a page, according to [Fetch
+/// Metadata](https://www.w3.org/TR/fetch-metadata/). A request without these fields is for a page if its `Accept` contains
+/// `text/html`.
 ///
 /// Two types of requests need both sources. `<a download>` saves the response as a file, so it must not get the login page. And a
-/// service worker that responds to a navigation with `fetch(event.request)` changes the fields of the navigation. The table was measured
-/// in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands for an `Accept` that contains `text/html`:
+/// service worker that responds to a navigation with `fetch(event.request)` changes the fields of the navigation. The table was
+/// measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands for an `Accept` that
+/// contains `text/html`:
 ///
 /// | request | Chromium | Firefox | WebKitGTK |
 /// |---|---|---|---|
@@ -20,9 +23,9 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// | navigation through a worker | `navigate`, `empty`, html | `same-origin`, `empty`, html | `navigate`, `empty`, html |
 /// | `<a download>` | `navigate`, `empty`, no `Accept` | `navigate`, `document`, html | neither, html |
 ///
-/// So downloads in Firefox and WebKitGTK cannot be distinguished from navigations. `Upgrade-Insecure-Requests` does not help: WebKitGTK
-/// sends it over plain HTTP only. The `fetch` of a script has another mode unless the script sets `same-origin`, and then its `Accept` is
-/// `*/*`.
+/// So downloads in Firefox and WebKitGTK cannot be distinguished from navigations. `Upgrade-Insecure-Requests` does not help:
+/// WebKitGTK sends it over plain HTTP only. The `fetch` of a script has another mode unless the script sets `same-origin`, and
+/// then its `Accept` is `*/*`.
 pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
     let mut accepts_html = false;
     // A request has few fields, so one pass over all of them costs less than two lookups.
@@ -60,8 +63,8 @@ fn names_html(accept: &[u8]) -> bool {
 }
 
 /// Returns path and query of the page that sent a request, according to `Referer` ([RFC 9110 section
-/// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)). Returns `None` unless there is exactly one such field, and its origin
-/// is `own`. The result must decide only about redirects and texts of pages: a client can set it to any value.
+/// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)). Returns `None` unless there is exactly one such field, and
+/// its origin is `own`. The result must decide only about redirects and texts of pages: a client can set it to any value.
 pub(crate) fn referer<'h>(headers: &'h HeaderMap, own: &Origin) -> Option<&'h str> {
     let mut fields = headers.get_all(REFERER).iter();
     let (Some(referer), None) = (fields.next(), fields.next()) else {

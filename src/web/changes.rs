@@ -1,12 +1,13 @@
 //! Runs calls that change something to completion, even if their client disconnects.
 //!
-//! When a client disconnects, hyper drops the future of its call at any `await`: in the middle of a transaction, or after a commit
-//! but before the audit event. So each such call runs in a separate task. The connection waits for the task, and so does a shutdown.
+//! When a client disconnects, hyper drops the future of its call at any `await`: in the middle of a transaction, or after a
+//! commit but before the audit event. So each such call runs in a separate task. The connection waits for the task, and so does a
+//! shutdown.
 //!
-//! Such a task can exist longer than its connection, so the limits for connections do not apply to it. At most [`MAX_ABANDONED`] tasks
-//! run without their client. Above this limit, a task is aborted when its client disconnects. Calls that have waited for something
-//! that any client can request, such as the key of an invented key id, have a separate limit ([`wait_for_anybody`]). So a flood of
-//! such calls does not abort other calls.
+//! Such a task can exist longer than its connection, so the limits for connections do not apply to it. At most [`MAX_ABANDONED`]
+//! tasks run without their client. Above this limit, a task is aborted when its client disconnects. Calls that have waited for
+//! something that any client can request, such as the key of an invented key id, have a separate limit ([`wait_for_anybody`]). So
+//! a flood of such calls does not abort other calls.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,8 +64,8 @@ impl Changes {
         Self { tasks: TaskTracker::new(), limits: Arc::new(Limits { ordinary: permits(), untrusted: permits() }) }
     }
 
-    /// Runs a change as a task, and returns its outcome. If this future is dropped, the change continues. A panic of the change is
-    /// passed on.
+    /// Runs a change as a task, and returns its outcome. If this future is dropped, the change continues. A panic of the change
+    /// is passed on.
     pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
         let end = CancellationToken::new();
         let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default(), end: end.clone() });
@@ -88,8 +89,8 @@ impl Changes {
     }
 }
 
-/// Waits for something that any client can request, such as the key of an invented key id. From now on, the call belongs to the class
-/// with the separate limit. If its client has disconnected and the limit is reached, the call ends here.
+/// Waits for something that any client can request, such as the key of an invented key id. From now on, the call belongs to the
+/// class with the separate limit. If its client has disconnected and the limit is reached, the call ends here.
 pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
     if CALL.try_with(|call| call.mark_untrusted()) == Ok(false) {
         // It is safe to end the call: nothing has been changed yet, and no client waits for a response.
@@ -149,7 +150,8 @@ mod tests {
         std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Starts a change whose client disconnects while the change waits for the sender. The change reports its end to the receiver.
+    /// Starts a change whose client disconnects while the change waits for the sender. The change reports its end to the
+    /// receiver.
     fn disconnect_during_change(changes: &Changes) -> (oneshot::Sender<()>, oneshot::Receiver<&'static str>) {
         let (resume, wait) = oneshot::channel();
         let (report, reported) = oneshot::channel();

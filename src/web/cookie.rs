@@ -40,15 +40,16 @@ impl Cookies {
         Self::with_stem("sealjar", domain, plain_http)
     }
 
-    /// Returns the cookies of the embedding application `name`. A token is bound to the name of its cookie. So neither a server nor an
-    /// application with another name accepts a token of this application, even if all of them have the same keys. This is necessary
-    /// because none of them has the revocation list of another.
+    /// Returns the cookies of the embedding application `name`. A token is bound to the name of its cookie. So neither a server
+    /// nor an application with another name accepts a token of this application, even if all of them have the same keys. This is
+    /// necessary because none of them has the revocation list of another.
     pub(crate) fn of_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
         Self::with_stem(&format!("sealjar-app-{}", name.0), domain, plain_http)
     }
 
-    /// Returns the cookies whose names contain `stem`. With the prefix `__Host-`, browsers require Secure, Path=/ and no Domain. With
-    /// `__Secure-`, they require Secure. Over plain HTTP, for development, there is no prefix, and the name contains `insecure`.
+    /// Returns the cookies whose names contain `stem`. With the prefix `__Host-`, browsers require Secure, Path=/ and no Domain.
+    /// With `__Secure-`, they require Secure. Over plain HTTP, for development, there is no prefix, and the name contains
+    /// `insecure`.
     fn with_stem(stem: &str, domain: Option<&Domain>, plain_http: bool) -> Self {
         let (session, form, secure) = match (plain_http, domain) {
             (true, _) => (format!("{stem}-insecure"), format!("{stem}-insecure-form"), ""),
@@ -72,7 +73,8 @@ impl Cookies {
     }
 }
 
-/// Change of the session cookie by a response. A response has exactly one such value, and so at most one `Set-Cookie` for the session.
+/// Change of the session cookie by a response. A response has exactly one such value, and so at most one `Set-Cookie` for the
+/// session.
 #[derive(Debug, Default)]
 pub(crate) enum CookieChange {
     /// Does not change the cookie.
@@ -84,8 +86,8 @@ pub(crate) enum CookieChange {
     Clear,
 }
 
-/// Returns the time window in which the response to a client's request may renew the session. A `method` of `None` is unknown: the
-/// proxy does not send it, or is not trusted.
+/// Returns the time window in which the response to a client's request may renew the session. A `method` of `None` is unknown:
+/// the proxy does not send it, or is not trusted.
 pub(crate) fn renewal_window(method: Option<&Method>) -> RenewalWindow {
     match method {
         Some(&(Method::GET | Method::HEAD)) => RenewalWindow::WhenDue,

@@ -1,4 +1,5 @@
-//! Protection against cross-site request forgery (CSRF): decides whether another site may have sent a request that changes something.
+//! Protection against cross-site request forgery (CSRF): decides whether another site may have sent a request that changes
+//! something.
 //!
 //! The rules apply to all methods except GET and HEAD, in this order. They follow Go's
 //! [`http.CrossOriginProtection`](https://pkg.go.dev/net/http#CrossOriginProtection).
@@ -6,8 +7,9 @@
 //! 1. `Sec-Fetch-Site` is present, and is neither `same-origin` nor `none`: the request is refused.
 //! 2. `Sec-Fetch-Site` is absent, and `Origin` is present but not exactly one of our origins (`null` is not): it is refused.
 //! 3. One of these fields is present, and the body is not JSON. The body is a form, which needs the token of its page
-//!    (`http/body.rs`). After login, the token must be bound to the session. Before login, any token of a login form is accepted from
-//!    a page of the same origin ([`Sender::SameOrigin`]). From other senders, the token must be bound to the cookie of the form.
+//!    (`http/body.rs`). After login, the token must be bound to the session. Before login, any token of a login form is accepted
+//!    from a page of the same origin ([`Sender::SameOrigin`]). From other senders, the token must be bound to the cookie of the
+//!    form.
 //! 4. Both fields are absent. The sender is not a browser, so clients such as curl need no token.
 //!
 //! `Context::admit` applies rules 1 and 2. Handlers apply rule 3, because only a handler can check what its form is bound to.
@@ -33,21 +35,23 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub(crate) enum Sender {
     /// A program that is not a browser: the request has neither of the two fields.
     Program,
-    /// A browser. No field shows that another site sent the request. But the sender may be a page of another one of our origins, or the
-    /// user may have caused the request without a page.
+    /// A browser. No field shows that another site sent the request. But the sender may be a page of another one of our origins,
+    /// or the user may have caused the request without a page.
     Browser,
-    /// A page of the same origin as the target of the request. `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode` nor
-    /// `Origin` contradicts it. Another one of our origins in `Origin` is a contradiction, too. Pages cannot set these fields, and
-    /// `Sec-Fetch-Site` considers scheme, host, port and all redirects ([Fetch Metadata, section
+    /// A page of the same origin as the target of the request. `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode`
+    /// nor `Origin` contradicts it. Another one of our origins in `Origin` is a contradiction, too. Pages cannot set these
+    /// fields, and `Sec-Fetch-Site` considers scheme, host, port and all redirects ([Fetch Metadata, section
     /// 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
     ///
-    /// `Sec-Fetch-Site` alone is not sufficient, because a service worker of the application may forward a form of another site with
-    /// `fetch`. In WebKit, only `Origin` then still names the other site. In Firefox, only `Sec-Fetch-Mode` shows the worker: it is not
-    /// `navigate`. If one of these two fields is absent, it proves nothing, because browsers send both with every form.
+    /// `Sec-Fetch-Site` alone is not sufficient, because a service worker of the application may forward a form of another site
+    /// with `fetch`. In WebKit, only `Origin` then still names the other site. In Firefox, only `Sec-Fetch-Mode` shows the
+    /// worker: it is not `navigate`. If one of these two fields is absent, it proves nothing, because browsers send both with
+    /// every form.
     ///
-    /// If there is a `Referer`, it must name one of our pages. There are two reasons. First, if the other site suppresses its `Referer`
-    /// in WebKit, all other fields are those of a form of the application, and only `Referer` differs: it is the script of the worker.
-    /// Second, a form in a page of the application is not one of our forms. Its `Referer` is that page, or its `Origin` is `null`.
+    /// If there is a `Referer`, it must name one of our pages. There are two reasons. First, if the other site suppresses its
+    /// `Referer` in WebKit, all other fields are those of a form of the application, and only `Referer` differs: it is the script
+    /// of the worker. Second, a form in a page of the application is not one of our forms. Its `Referer` is that page, or its
+    /// `Origin` is `null`.
     SameOrigin,
 }
 
@@ -64,14 +68,16 @@ pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Resu
     classify_sender(headers, is_ours, is_ours).map(drop)
 }
 
-/// Returns whether requests with this method are accepted from other sites. Links and images of other sites cause GET requests. OPTIONS,
-/// TRACE and QUERY are not accepted, although they are safe methods: applications may give them any meaning, and no link sends them.
+/// Returns whether requests with this method are accepted from other sites. Links and images of other sites cause GET requests.
+/// OPTIONS, TRACE and QUERY are not accepted, although they are safe methods: applications may give them any meaning, and no link
+/// sends them.
 fn may_come_from_link(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Returns whether the request is a CORS preflight ([Fetch](https://fetch.spec.whatwg.org/#cors-preflight-request)): OPTIONS with one
-/// `Origin` and one `Access-Control-Request-Method`. No script can set these fields, and browsers send a preflight without cookies.
+/// Returns whether the request is a CORS preflight ([Fetch](https://fetch.spec.whatwg.org/#cors-preflight-request)): OPTIONS with
+/// one `Origin` and one `Access-Control-Request-Method`. No script can set these fields, and browsers send a preflight without
+/// cookies.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     let has_one = |name| {
         let mut values = headers.get_all(name).iter();
@@ -95,12 +101,12 @@ fn has_our_referer(headers: &HeaderMap, own: &str) -> bool {
     headers.get_all(REFERER).iter().all(|referer| is_our_page(referer.as_bytes()))
 }
 
-/// Refuses requests that another site may have sent to an application behind a proxy. Only the application's own origin is accepted,
-/// and there is no rule for form tokens, because Sealjar does not read the bodies.
+/// Refuses requests that another site may have sent to an application behind a proxy. Only the application's own origin is
+/// accepted, and there is no rule for form tokens, because Sealjar does not read the bodies.
 ///
-/// A WebSocket handshake is a GET, but it is refused like other methods: another site could send it with the user's cookies. Proxies
-/// forward different fields of a handshake, so any one of them is sufficient to recognize it. A preflight is accepted: it changes
-/// nothing, and always comes from another site.
+/// A WebSocket handshake is a GET, but it is refused like other methods: another site could send it with the user's cookies.
+/// Proxies forward different fields of a handshake, so any one of them is sufficient to recognize it. A preflight is accepted: it
+/// changes nothing, and always comes from another site.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {
     let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
         || headers.contains_key(UPGRADE)
@@ -113,8 +119,8 @@ pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origi
     classify_sender(headers, is_own, is_own).map(drop)
 }
 
-/// Returns the sender of a request. `is_own` returns whether a value of `Origin` is the target of the request. `is_ours` returns whether
-/// pages of this origin may send the request.
+/// Returns the sender of a request. `is_own` returns whether a value of `Origin` is the target of the request. `is_ours` returns
+/// whether pages of this origin may send the request.
 fn classify_sender(
     headers: &HeaderMap,
     is_own: impl Fn(&[u8]) -> bool,

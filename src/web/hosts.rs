@@ -1,9 +1,9 @@
 //! Hosts: the authorities that a request may name, and the site of the sessions on each host.
 //!
-//! A request must name exactly one authority (host and port): in the `Host` field, or in `:authority` in HTTP/2 ([RFC 9110 section
-//! 7.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.2)). On public routes, it must be the authority of a configured origin. On the
-//! verify routes, it may also be a name under which proxies reach this server (`http.verify_authorities`). Salvo checks neither the
-//! number of authorities nor their values, so this module does.
+//! A request must name exactly one authority (host and port): in the `Host` field, or in `:authority` in HTTP/2 ([RFC 9110
+//! section 7.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.2)). On public routes, it must be the authority of a configured
+//! origin. On the verify routes, it may also be a name under which proxies reach this server (`http.verify_authorities`). Salvo
+//! checks neither the number of authorities nor their values, so this module does.
 
 use std::borrow::Cow;
 
@@ -35,9 +35,10 @@ impl Domain {
         &self.0
     }
 
-    /// Returns whether the domain may be a public suffix such as `co.uk`, under which anyone can register a name. This is a heuristic:
-    /// the domain has two labels, the first one is short or a usual word for a type of registrant, and the second one is a country code.
-    /// Only the [public suffix list](https://publicsuffix.org) has the exact answer. In doubt, the result is `true`.
+    /// Returns whether the domain may be a public suffix such as `co.uk`, under which anyone can register a name. This is a
+    /// heuristic: the domain has two labels, the first one is short or a usual word for a type of registrant, and the second one
+    /// is a country code. Only the [public suffix list](https://publicsuffix.org) has the exact answer. In doubt, the result is
+    /// `true`.
     pub(crate) fn may_be_public_suffix(&self) -> bool {
         const REGISTRANT_TYPES: [&str; 8] = ["asso", "coop", "gouv", "govt", "info", "name", "school", "store"];
         const MAX_SHORT_BYTES: usize = 3;
@@ -111,8 +112,8 @@ impl Hosts {
         is_accepted.then_some(authority).ok_or(BadAuthority::Foreign)
     }
 
-    /// Returns the origin of a host that clients request from a proxy: a configured origin, or any host in the cookie domain. Returns
-    /// `None` for other hosts.
+    /// Returns the origin of a host that clients request from a proxy: a configured origin, or any host in the cookie domain.
+    /// Returns `None` for other hosts.
     pub(crate) fn protected(&self, authority: &[u8]) -> Option<Cow<'_, Served>> {
         if let Some(served) = self.origins.iter().find(|served| served.origin.is_named_by(authority)) {
             return Some(Cow::Borrowed(served));

@@ -19,7 +19,8 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Creates an origin. The host must be in lower case, and an IPv6 address in brackets. `None` is the default port of the scheme.
+    /// Creates an origin. The host must be in lower case, and an IPv6 address in brackets. `None` is the default port of the
+    /// scheme.
     pub(crate) fn new(is_secure: bool, host: String, port: Option<u16>) -> Self {
         let default_port = if is_secure { 443 } else { 80 };
         let port = port.unwrap_or(default_port);
@@ -28,8 +29,8 @@ impl Origin {
         Self { is_secure, host, authority, authority_with_port }
     }
 
-    /// Parses `https://host[:port]`, the notation of browsers in `Origin` (lower case, no default port). Also accepts capital letters and
-    /// the default port.
+    /// Parses `https://host[:port]`, the notation of browsers in `Origin` (lower case, no default port). Also accepts capital
+    /// letters and the default port.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let is_secure = match scheme.to_ascii_lowercase().as_str() {
@@ -68,8 +69,8 @@ impl Origin {
         &self.authority
     }
 
-    /// Returns whether the authority of a request is that of this origin. Upper and lower case are equal, and the default port may be
-    /// present.
+    /// Returns whether the authority of a request is that of this origin. Upper and lower case are equal, and the default port
+    /// may be present.
     pub(crate) fn is_named_by(&self, authority: &[u8]) -> bool {
         // The first comparison is the fastest, and true for nearly every request.
         authority == self.authority.as_bytes()

@@ -1,9 +1,10 @@
 //! Exchanges of HTTP/2: tracks each request from its arrival until the client has taken the response, and limits their memory.
 //!
-//! In HTTP/1, the socket shows whether a client takes its response. In HTTP/2 it does not: if a client grants no flow-control window
-//! ([RFC 9113 section 5.2](https://www.rfc-editor.org/rfc/rfc9113#section-5.2)), the response waits although the socket is writable,
-//! and replies to PINGs look like activity. So the last bytes of a response own its [`Exchange`], which ends when hyper has written or
-//! dropped these bytes. A response without a body gets an empty last frame after its HEADERS frame for this purpose.
+//! In HTTP/1, the socket shows whether a client takes its response. In HTTP/2 it does not: if a client grants no flow-control
+//! window ([RFC 9113 section 5.2](https://www.rfc-editor.org/rfc/rfc9113#section-5.2)), the response waits although the socket is
+//! writable, and replies to PINGs look like activity. So the last bytes of a response own its [`Exchange`], which ends when hyper
+//! has written or dropped these bytes. A response without a body gets an empty last frame after its HEADERS frame for this
+//! purpose.
 //!
 //! `entrance.rs` begins the exchanges. The memory of each connection is in `held_memory.rs`.
 
@@ -33,8 +34,8 @@ impl Connections {
     /// Maximum of the same memory for trusted proxies. Above it, their new requests are refused, too.
     const MAX_TOTAL_BYTES_FOR_PROXIES: usize = 4 * Self::MAX_HELD_BYTES;
 
-    /// Adds an entry for an HTTP/2 request, or an entry for its response, which replaces the entry `before`. Returns the number of the
-    /// new entry. If all entries use too much memory, closes connections.
+    /// Adds an entry for an HTTP/2 request, or an entry for its response, which replaces the entry `before`. Returns the number
+    /// of the new entry. If all entries use too much memory, closes connections.
     fn add_entry(&self, slot: &Slot, before: Option<u64>, waits_since: Option<u64>, bytes: usize) -> u64 {
         let mut held = slot.held();
         let released = before.map_or(0, |number| held.remove(number));
@@ -57,15 +58,15 @@ impl Connections {
         self.counter_of(&held).fetch_sub(released, Ordering::Relaxed);
     }
 
-    /// Returns the counter that includes the entries of a connection. The caller holds the connection's lock, under which the entries
-    /// move from one counter to the other.
+    /// Returns the counter that includes the entries of a connection. The caller holds the connection's lock, under which the
+    /// entries move from one counter to the other.
     const fn counter_of(&self, held: &HeldMemory) -> &AtomicUsize {
         if held.is_closing() { &self.closing_bytes } else { &self.held_bytes }
     }
 
-    /// Closes connections until the memory is within its limit. Closes them in the order of [`EvictionClass`], and in each class first
-    /// the connection that has held its oldest entry longest. If no connection may be closed now, [`Connections::close_idle`] tries
-    /// again.
+    /// Closes connections until the memory is within its limit. Closes them in the order of [`EvictionClass`], and in each class
+    /// first the connection that has held its oldest entry longest. If no connection may be closed now,
+    /// [`Connections::close_idle`] tries again.
     pub(super) fn evict_for_memory(&self, open: &mut Open, now: u64) {
         while self.holds_too_much() {
             let order = |slot: &Slot| {
@@ -119,14 +120,15 @@ enum EvictionClass {
 }
 
 impl EvictionClass {
-    /// Memory above which work no longer protects an ordinary connection: twice the maximum of one request, with a head of 32 KiB.
+    /// Memory above which work no longer protects an ordinary connection: twice the maximum of one request, with a head of 32
+    /// KiB.
     const LARGE_BYTES: usize = 2 * (Exchange::REQUEST_BYTES + 32 * 1024);
 
     /// Returns the class of a connection, or `None` if it must not be closed because a request is in progress.
     ///
-    /// The protection is weaker for ordinary connections: it ends if the connection holds more than a few requests, and a response on
-    /// its way does not protect it. A client can prolong both as long as it likes, and the connections of other clients would be
-    /// closed instead.
+    /// The protection is weaker for ordinary connections: it ends if the connection holds more than a few requests, and a
+    /// response on its way does not protect it. A client can prolong both as long as it likes, and the connections of other
+    /// clients would be closed instead.
     fn of(slot: &Slot, bytes: usize, now: u64) -> Option<Self> {
         if slot.is_closing() {
             Some(Self::Closing)
@@ -198,7 +200,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Approximate memory of a request in addition to its head: its stream, and the tasks that read its body and create its response.
+    /// Approximate memory of a request in addition to its head: its stream, and the tasks that read its body and create its
+    /// response.
     const REQUEST_BYTES: usize = 24 * 1024;
     /// Approximate memory of a header field in addition to its name and value.
     const FIELD_BYTES: usize = 100;
@@ -215,8 +218,8 @@ impl Exchange {
         Self::REQUEST_BYTES + path + fields
     }
 
-    /// Attaches this exchange to its response. The entry of the response replaces that of the request, until the client has taken the
-    /// response.
+    /// Attaches this exchange to its response. The entry of the response replaces that of the request, until the client has taken
+    /// the response.
     pub(crate) fn attach_to(mut self, response: HyperResponse<ResBody>) -> HyperResponse<ResBody> {
         let fields = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         let body = usize::try_from(response.body().size().unwrap_or_default()).unwrap_or(usize::MAX);
@@ -278,7 +281,8 @@ impl Body for TrackedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // For an empty body, the hint is not exact. Otherwise hyper would add a `Content-Length` to responses that must not have one.
+        // For an empty body, the hint is not exact. Otherwise hyper would add a `Content-Length` to responses that must not have
+        // one.
         if self.body.is_end_stream() { SizeHint::default() } else { self.body.size_hint() }
     }
 }

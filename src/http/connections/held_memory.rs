@@ -43,7 +43,8 @@ impl HeldMemory {
         self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
-    /// Returns the number of the oldest entry. Returns `None` if there is none, or if the connection is being closed for this memory.
+    /// Returns the number of the oldest entry. Returns `None` if there is none, or if the connection is being closed for this
+    /// memory.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.first().filter(|_| !self.is_closing).map(|entry| entry.number)
     }

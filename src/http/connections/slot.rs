@@ -28,16 +28,16 @@ pub(super) struct Slot {
     exchange_ended_at: AtomicU64,
     /// Memory of HTTP/2 requests and responses.
     held: Mutex<HeldMemory>,
-    /// Waiting time as a counter: the number of connections that had been opened when this one was opened or something was last sent
-    /// on it. A lower number means a longer wait.
+    /// Waiting time as a counter: the number of connections that had been opened when this one was opened or something was last
+    /// sent on it. A lower number means a longer wait.
     waits_since: AtomicU64,
     /// Number of requests in progress.
     requests_in_progress: AtomicU32,
     /// Time until which the last response may be on its way to the socket. 0 if none is.
     response_deadline: AtomicU64,
-    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent, or the
-    /// first byte after that arrived. In HTTP/2: the connection was opened, a request arrived, or a response was taken. It is a later
-    /// time while the server waits for a body.
+    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent, or
+    /// the first byte after that arrived. In HTTP/2: the connection was opened, a request arrived, or a response was taken. It is
+    /// a later time while the server waits for a body.
     active_at: AtomicU64,
     /// Whether a byte has arrived since something was last sent.
     has_request_bytes: AtomicBool,
@@ -89,8 +89,8 @@ impl Slot {
         self.waits_since.load(Ordering::Relaxed)
     }
 
-    /// Records that bytes were received. Only the first byte of a request counts as activity: a client that sends its request byte by
-    /// byte must reach the idle timeout.
+    /// Records that bytes were received. Only the first byte of a request counts as activity: a client that sends its request
+    /// byte by byte must reach the idle timeout.
     pub(super) fn record_read(&self, now: impl FnOnce() -> u64) {
         if !self.has_request_bytes.load(Ordering::Relaxed) {
             self.has_request_bytes.store(true, Ordering::Relaxed);
@@ -204,9 +204,9 @@ impl Slot {
         self.active_at.load(Ordering::Relaxed) < instant && !has_exchange && self.may_be_closed(now)
     }
 
-    /// Returns whether the client has stalled since before `instant`. In HTTP/1, it has taken no byte of a response since then. In
-    /// HTTP/2, it has not taken all of a response that has waited since then; on a proxy's connection, no other exchange may have
-    /// ended since then either.
+    /// Returns whether the client has stalled since before `instant`. In HTTP/1, it has taken no byte of a response since then.
+    /// In HTTP/2, it has not taken all of a response that has waited since then; on a proxy's connection, no other exchange may
+    /// have ended since then either.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
         let is_socket_stalled = (1..instant).contains(&self.stalled_since.load(Ordering::Relaxed));
         let takes_other_responses = self.is_proxy && self.exchange_ended_at.load(Ordering::Relaxed) >= instant;

@@ -1,7 +1,7 @@
 //! Protects a connection from eviction while a request on it is in progress.
 //!
-//! `Submission::read` (`http/body.rs`) calls this after the body is complete. A wait that any client can cause pauses the protection,
-//! because an attacker could otherwise make many connections that cannot be evicted.
+//! `Submission::read` (`http/body.rs`) calls this after the body is complete. A wait that any client can cause pauses the
+//! protection, because an attacker could otherwise make many connections that cannot be evicted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,8 +36,8 @@ impl Connections {
 pub(crate) struct WorkGuard(Vec<Arc<Slot>>);
 
 impl WorkGuard {
-    /// Removes the protection until the returned guard is dropped. For a wait that any client can cause. The connection does not count
-    /// as idle before `timeout` has passed.
+    /// Removes the protection until the returned guard is dropped. For a wait that any client can cause. The connection does not
+    /// count as idle before `timeout` has passed.
     pub(crate) fn pause(&self, timeout: Duration) -> PausedWork<'_> {
         let until = milliseconds(Now::read().boot.saturating_add(timeout));
         for slot in &self.0 {

@@ -1,5 +1,5 @@
-//! Declares every metric of `/metrics`: its name, type, labels and meaning. The `# HELP` lines and `docs/reference/metrics.md` (by
-//! `make reference`) are generated from these texts.
+//! Declares every metric of `/metrics`: its name, type, labels and meaning. The `# HELP` lines and `docs/reference/metrics.md`
+//! (by `make reference`) are generated from these texts.
 //!
 //! A label can only have the values in its declaration, so a client cannot add label values.
 

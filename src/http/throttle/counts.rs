@@ -1,6 +1,7 @@
 //! The limits, and a table of counts for each of them.
 //!
-//! A count is the deadline of one key, such as a network, in one of the tables (`table.rs`). The methods here charge and refund counts.
+//! A count is the deadline of one key, such as a network, in one of the tables (`table.rs`). The methods here charge and refund
+//! counts.
 
 use std::time::Duration;
 

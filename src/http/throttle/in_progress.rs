@@ -1,8 +1,8 @@
 //! Attempts in progress, and the attempts that wait for their outcome.
 //!
-//! An attempt is charged when it is admitted, and refunded if its password is correct. Suppose that the limit is ten. Without waiting,
-//! ten correct passwords in progress would cause the refusal of an eleventh one, although all eleven would be admitted one after the
-//! other.
+//! An attempt is charged when it is admitted, and refunded if its password is correct. Suppose that the limit is ten. Without
+//! waiting, ten correct passwords in progress would cause the refusal of an eleventh one, although all eleven would be admitted
+//! one after the other.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -65,9 +65,9 @@ impl Waits {
         self.attempt_ended.notify_waiters();
     }
 
-    /// Calls `admit`, and calls it again whenever an attempt in progress has ended. Returns the first outcome that is final, according
-    /// to the second value that `admit` returns. Returns the last outcome when [`WAIT_TIMEOUT`] has passed, and the first one if too
-    /// many attempts wait already.
+    /// Calls `admit`, and calls it again whenever an attempt in progress has ended. Returns the first outcome that is final,
+    /// according to the second value that `admit` returns. Returns the last outcome when [`WAIT_TIMEOUT`] has passed, and the
+    /// first one if too many attempts wait already.
     pub(super) async fn until_final<T>(&self, admit: impl Fn() -> (T, bool)) -> T {
         let timeout = tokio::time::sleep(WAIT_TIMEOUT);
         tokio::pin!(timeout);

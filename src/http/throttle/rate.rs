@@ -1,9 +1,9 @@
 //! The arithmetic of a limit: a burst of failures, and then one failure in each interval
 //! ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm), the leaky bucket as a meter).
 //!
-//! The only state of a key is one time, its *deadline*, at which all its failures are forgotten. A failure moves the deadline forward
-//! by one interval, from the present time if it has passed. Another attempt is admitted if its failure would leave the deadline at
-//! most `burst` intervals in the future.
+//! The only state of a key is one time, its *deadline*, at which all its failures are forgotten. A failure moves the deadline
+//! forward by one interval, from the present time if it has passed. Another attempt is admitted if its failure would leave the
+//! deadline at most `burst` intervals in the future.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! A table of deadlines in memory of a fixed size, organized like a [set-associative
 //! cache](https://en.wikipedia.org/wiki/Cache_placement_policies#Set-associative_cache).
 //!
-//! Each key has a *deadline*, in milliseconds of the boot clock. After its deadline, a key counts as absent. Keys are hashes with a
-//! secret of this process, so a client cannot choose the slot of a key. A key can be stored in every slot of its set. If all slots
-//! of the set are taken, the new key replaces the key with the earliest deadline. So a flood of keys that are used only once replaces
-//! other keys that were used once, and the key with the most failures is kept longest.
+//! Each key has a *deadline*, in milliseconds of the boot clock. After its deadline, a key counts as absent. Keys are hashes with
+//! a secret of this process, so a client cannot choose the slot of a key. A key can be stored in every slot of its set. If all
+//! slots of the set are taken, the new key replaces the key with the earliest deadline. So a flood of keys that are used only
+//! once replaces other keys that were used once, and the key with the most failures is kept longest.
 
 /// Milliseconds of the boot clock.
 pub(super) type Millis = u64;
@@ -31,8 +31,8 @@ type Slot = [u64; 2];
 /// A table of deadlines.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// All slots. The system provides each memory page, filled with zeros, at its first use. So a table needs physical memory only for
-    /// the pages in use.
+    /// All slots. The system provides each memory page, filled with zeros, at its first use. So a table needs physical memory
+    /// only for the pages in use.
     slots: Vec<Slot>,
     /// Number of slots of a set.
     ways: usize,
@@ -60,8 +60,8 @@ impl Table {
         self.slots[self.set(key)].iter().any(|[held, deadline]| *held == key.id || *deadline <= now)
     }
 
-    /// Changes the deadline of the key. `change` gets the present deadline, or 0. A key that is not stored is added unless its new
-    /// deadline is 0.
+    /// Changes the deadline of the key. `change` gets the present deadline, or 0. A key that is not stored is added unless its
+    /// new deadline is 0.
     pub(super) fn update(&mut self, key: Key, change: impl FnOnce(Millis) -> Millis) {
         let set = self.set(key);
         let slots = &mut self.slots[set];

@@ -1,9 +1,9 @@
-// Package guard has the steps before and after forwardAuth, the middleware that sends verification requests to Sealjar. Traefik's own
-// middlewares cannot do these steps: remove header fields in every spelling, and remove single cookies. Traefik interprets this file.
-// Nothing is compiled.
+// Package guard has the steps before and after forwardAuth, the middleware that sends verification requests to Sealjar. Traefik's
+// own middlewares cannot do these steps: remove header fields in every spelling, and remove single cookies. Traefik interprets
+// this file. Nothing is compiled.
 //
-// Every request passes the stage "first" on the entry point. This stage adds a field whose name is invalid in HTTP, so the request
-// cannot leave Traefik before another stage has removed the field. A router without such a stage answers 500.
+// Every request passes the stage "first" on the entry point. This stage adds a field whose name is invalid in HTTP, so the
+// request cannot leave Traefik before another stage has removed the field. A router without such a stage answers 500.
 package guard
 
 import (
@@ -38,8 +38,8 @@ const (
 	originalContext = "sealjar/original-context"
 )
 
-// forbidden matches the names of fields that clients must not send. PHP and CGI read Remote.User and Remote_User as Remote-User, so
-// every name with a byte other than a letter, a digit or "-" is forbidden. Go's server has normalized upper and lower case.
+// forbidden matches the names of fields that clients must not send. PHP and CGI read Remote.User and Remote_User as Remote-User,
+// so every name with a byte other than a letter, a digit or "-" is forbidden. Go's server has normalized upper and lower case.
 var forbidden = regexp.MustCompile("[^A-Za-z0-9-]|^(Remote-|X-Auth-Request-|X-Forwarded|X-Original-|Forwarded$)")
 
 func CreateConfig() *Config { return &Config{} }
@@ -112,8 +112,8 @@ func beforeServer(next http.Handler, stage string) http.Handler {
 	})
 }
 
-// keepPagesPrivate prevents browsers and caches from storing HTML pages. An upgraded connection has no page, and needs the original
-// response writer.
+// keepPagesPrivate prevents browsers and caches from storing HTML pages. An upgraded connection has no page, and needs the
+// original response writer.
 func keepPagesPrivate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if len(request.Header["Upgrade"]) == 0 {
@@ -151,14 +151,14 @@ func (response *privatePages) Write(data []byte) (int, error) {
 	return length, err
 }
 
-// withVerifyTimeout returns a context that ends with the timeout of the verification request. It stores the original context of the
-// request.
+// withVerifyTimeout returns a context that ends with the timeout of the verification request. It stores the original context of
+// the request.
 func withVerifyTimeout(request *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithValue(request.Context(), originalContext, request.Context()), verifyTimeout)
 }
 
-// clientAddress returns the address of the client: the peer or, behind trusted proxies, the last address in X-Forwarded-For that is
-// not a trusted proxy.
+// clientAddress returns the address of the client: the peer or, behind trusted proxies, the last address in X-Forwarded-For that
+// is not a trusted proxy.
 func clientAddress(request *http.Request, proxies []netip.Prefix) string {
 	client, _, _ := net.SplitHostPort(request.RemoteAddr)
 	// Traefik has removed the field, unless forwardedHeaders.trustedIPs has the network.
