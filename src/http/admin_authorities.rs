@@ -3,8 +3,10 @@
 //! The admin listener requires no credentials. With [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a
 //! web page can let the page's host name resolve to the address of this machine. A browser on this machine would then send
 //! requests of the page to the admin listener, and let the page read the responses. Such a request names the host of the page, so
-//! it is refused. Accepted are IP addresses, because DNS cannot change them, and loopback names and names without a dot, because
-//! nobody can register them on the Internet. `http.admin_authorities` adds other names.
+//! it is refused.
+//!
+//! IP addresses are accepted, because DNS cannot change them. Loopback names and names without a dot are accepted, because they
+//! cannot be registered on the Internet. `http.admin_authorities` adds other names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -87,7 +87,7 @@ impl Open {
     }
 }
 
-/// Identity of the other end of a connection. It connects a request to its connection.
+/// Identity of the other end of a connection. With it, the connection of a request is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
     Ip(SocketAddr),

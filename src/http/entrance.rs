@@ -284,8 +284,8 @@ fn finish(context: &Context, response: &mut HttpResponse, access: Access) {
 }
 
 /// Returns whether the request target of HTTP/1 is a whole URL (absolute-form, [RFC 9112 section
-/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Requests of HTTP/2 always have a whole URL, so they do not
-/// count.
+/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Requests of HTTP/2 always have a whole URL, so the
+/// result is `false` for them.
 ///
 /// Such a request is refused, although RFC 9112 requires servers to accept the form. Clients use it only with forward proxies.
 /// But a reverse proxy may copy an unusual target of a client into its verify request, as Caddy's `forward_auth` does with

@@ -37,7 +37,7 @@ impl Ready {
     }
 }
 
-/// Whether this server can verify sessions, which other work fails, and how it follows the other nodes.
+/// State of this server: whether it can verify sessions, other problems, and the age of its revocation list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
     /// Problems that do not prevent verification, as sentences. The server stays ready.
@@ -46,8 +46,8 @@ pub(crate) struct Readiness {
     dumpable: bool,
     /// Delay of the last revocation from another node, measured with PostgreSQL; `null` before the first.
     lag_ms: Option<u64>,
-    /// How far Landlock limits where this server writes (`process.landlock`): `full`, `partial`, `unsupported`, `failed` or
-    /// `off`.
+    /// Extent to which Landlock limits the files that this server can write (`process.landlock`): `full`, `partial`,
+    /// `unsupported`, `failed` or `off`.
     landlock: &'static str,
     /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled,
     /// or the path has rules already.
@@ -112,7 +112,7 @@ fn opens_tokens(ring: &KeyRing, time: UnixTime) -> bool {
 pub(super) enum Degradation {
     /// Commits of logouts to the store fail or take too long.
     SignOutsNotStored,
-    /// Another file is in the place of the SQLite database, or none.
+    /// The file of the SQLite database was replaced or removed.
     DatabaseReplaced,
     /// The store has lost entries of the revocation log.
     StoreRolledBack,

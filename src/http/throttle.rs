@@ -19,7 +19,7 @@
 //!
 //! A correct password also resets the failures of its account from its network ([NIST SP
 //! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2), and nothing else. So an attacker gains nothing by
-//! logging in to an own account between two guesses. Accounts are identified by the login names in the requests, even if no such
+//! logging in to another account between two guesses. Accounts are identified by the login names in the requests, even if no such
 //! account exists. A restart resets all counts.
 //!
 //! Used by `sign_in.rs`. `counts.rs` has the limits, `rate.rs` their arithmetic, and `table.rs` the memory.

@@ -104,7 +104,8 @@ fn has_our_referer(headers: &HeaderMap, own: &str) -> bool {
 /// Refuses requests that another site may have sent to an application behind a proxy. Only the application's own origin is
 /// accepted, and there is no rule for form tokens, because Sealjar does not read the bodies.
 ///
-/// A WebSocket handshake is a GET, but it is refused like other methods: another site could send it with the user's cookies.
+/// A WebSocket handshake is a GET, but it must pass the same check as other methods: another site could send it with the cookies
+/// of the user.
 /// Proxies forward different fields of a handshake, so any one of them is sufficient to recognize it. A preflight is accepted: it
 /// changes nothing, and always comes from another site.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {

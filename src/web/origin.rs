@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Host names and addresses that mean this machine.
+/// Loopback names and addresses of this machine.
 pub(crate) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// A scheme, a host and a port.
@@ -53,8 +53,8 @@ impl Origin {
         self.is_secure
     }
 
-    /// Returns whether the host means this machine. Browsers trust such an origin as if it had TLS ([Secure Contexts, section
-    /// 3.1](https://www.w3.org/TR/secure-contexts/#is-origin-trustworthy)).
+    /// Returns whether the host is a loopback name or address. Browsers trust such an origin as if it had TLS ([Secure Contexts,
+    /// section 3.1](https://www.w3.org/TR/secure-contexts/#is-origin-trustworthy)).
     pub(crate) fn is_loopback(&self) -> bool {
         LOOPBACK.contains(&self.host.as_str()) || self.host.ends_with(".localhost")
     }

@@ -6,7 +6,8 @@
 //! has written or dropped these bytes. A response without a body gets an empty last frame after its HEADERS frame for this
 //! purpose.
 //!
-//! `entrance.rs` begins the exchanges. The memory of each connection is in `held_memory.rs`.
+//! In this module, a client has *taken* a response when its last byte is in the buffer of the socket. `entrance.rs` begins the
+//! exchanges. The memory of each connection is in `held_memory.rs`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ impl Connections {
 /// Classes of connections, in the order in which they are closed to free memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum EvictionClass {
-    /// A connection that is being closed for another reason.
+    /// A connection that is being closed already, for another reason than its memory.
     Closing,
     /// A connection of a client that is not a trusted proxy.
     Ordinary,
@@ -124,7 +125,8 @@ impl EvictionClass {
     /// KiB.
     const LARGE_BYTES: usize = 2 * (Exchange::REQUEST_BYTES + 32 * 1024);
 
-    /// Returns the class of a connection, or `None` if it must not be closed because a request is in progress.
+    /// Returns the class of a connection, or `None` if it must not be closed now: a request is in progress or, on a proxy's
+    /// connection, a response is on its way.
     ///
     /// The protection is weaker for ordinary connections: it ends if the connection holds more than a few requests, and a
     /// response on its way does not protect it. A client can prolong both as long as it likes, and the connections of other

@@ -98,7 +98,7 @@ impl Slot {
         }
     }
 
-    /// Lets the idle timeout start at `until`, if that is later than now.
+    /// Lets the idle timeout start at `until`, unless it starts later already.
     pub(super) fn postpone_idle_timeout(&self, until: u64) {
         self.active_at.fetch_max(until, Ordering::Relaxed);
     }

@@ -13,9 +13,9 @@ use super::table::{Key, Millis, Table};
 const MAX_OWN_SESSIONS: usize = 16;
 /// Factor by which the limit of an IPv6 /48 is higher than that of a /64.
 const SITE_FACTOR: u32 = 10;
-/// Number of slots of a table of counts, as a power of two.
+/// Base-2 logarithm of the number of slots of a table of counts.
 const COUNT_BITS: u32 = 16;
-/// Number of slots of the table of known networks, as a power of two.
+/// Base-2 logarithm of the number of slots of the table of known networks.
 const KNOWN_BITS: u32 = 18;
 /// Number of slots in which a key can be stored.
 const WAYS: usize = 8;
@@ -36,10 +36,15 @@ pub(crate) struct Limits {
 /// Type of a limit. The module documentation of `throttle.rs` describes each one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Limit {
+    /// Failures from one network.
     Network,
+    /// Failures for one account from one network.
     AccountAndNetwork,
+    /// Failures for one account from networks that are not known to it.
     Account,
+    /// Failures of clients with a token of one session of the account.
     OwnSession,
+    /// Correct passwords for one account from one network.
     Success,
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::table::Millis;
 use crate::clock::milliseconds;
 
-/// A limit on failures.
+/// A rate limit: a burst of attempts at once, and then one more attempt in each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// Maximum number of failures at once. 0 means no limit.
+    /// Maximum number of counted attempts at once. 0 means no limit.
     pub(crate) burst: u32,
-    /// Time after which one failure is forgotten.
+    /// Time after which one counted attempt is forgotten.
     pub(crate) interval: Duration,
 }
 

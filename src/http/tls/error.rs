@@ -11,25 +11,34 @@ use crate::bounded_file::ReadError;
 /// Reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: ReadError },
+    /// A file does not contain a certificate in PEM.
     #[error("{} has no certificate that can be used: {found}", path.display())]
     NoCertificate { path: PathBuf, found: Content },
+    /// A file does not contain a private key in PEM.
     #[error("{} has no private key that can be used: {found}", path.display())]
     NoKey { path: PathBuf, found: Content },
+    /// The private key belongs to none of the certificates.
     #[error("the private key in {} does not belong to the certificate in {}", private_key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, private_key: PathBuf },
+    /// The private key belongs to a certificate that is not the first one.
     #[error(
         "the private key in {} belongs to certificate {number} in {}, and not to the first one",
         private_key.display(), certificate.display()
     )]
     Order { certificate: PathBuf, private_key: PathBuf, number: usize },
+    /// The first certificate is not valid X.509.
     #[error("the certificate cannot be parsed: {0}")]
     BadCertificate(x509_cert::der::Error),
+    /// rustls does not accept the certificate.
     #[error("the certificate cannot be used: {0}")]
     Unusable(rustls::Error),
+    /// rustls does not accept the private key.
     #[error("the private key cannot be used: {0}")]
     UnusableKey(rustls::Error),
+    /// The self-signed certificate could not be created.
     #[error("cannot create a self-signed certificate: {0}")]
     SelfSigned(rcgen::Error),
 }

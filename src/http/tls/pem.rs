@@ -18,9 +18,13 @@ const VERSION_3: [u8; 3] = [0x02, 0x01, 0x03];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Empty,
+    /// A text that begins with a UTF-8 byte order mark.
     ByteOrderMark,
+    /// A certificate or key in binary DER.
     Der,
+    /// A PKCS #12 file, with a certificate and its key.
     Pkcs12,
+    /// A PKCS #7 file, with certificates.
     Pkcs7,
     Certificate,
     /// A certificate in OpenSSL's own format, which adds the allowed purposes.
