@@ -63,6 +63,7 @@ impl Submission {
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
         // While the body arrives, its own timeout applies instead of the connection's idle timeout.
         let is_shared = app.connections.extend_idle_timeout(context.peer(), app.body_timeout);
+        // Only requests on a shared connection count as body waits.
         let client = is_shared.then(|| context.client());
         let read = read_whole(&mut body, limit);
         let limited_read = async {

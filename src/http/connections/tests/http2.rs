@@ -92,9 +92,9 @@ async fn only_requests_and_taken_responses_are_activity() {
     let connections = connections(9);
     let start = connections.now_ms.load(Ordering::Relaxed);
     let advance_to = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let [(pinging, _), (requesting, tracker), (waiting, unanswered)] =
+    let [(pinging, _), (requesting, tracker), (waiting, waiting_tracker)] =
         [1, 2, 3].map(|port| add(&connections, peer(port)));
-    let unanswered = unanswered.begin(&request());
+    let open_exchange = waiting_tracker.begin(&request());
     advance_to(70);
     pinging.has_read();
     pinging.has_written();
@@ -103,7 +103,7 @@ async fn only_requests_and_taken_responses_are_activity() {
     assert!(pinging.slot.is_closing());
     advance_to(140);
     assert!(!requesting.slot.is_closing() && !waiting.slot.is_closing());
-    drop(unanswered);
+    drop(open_exchange);
     advance_to(148);
     assert!(requesting.slot.is_closing() && !waiting.slot.is_closing());
     advance_to(217);
@@ -122,26 +122,26 @@ async fn a_taken_response_shortens_the_wait_but_a_pong_does_not() {
 
 #[tokio::test]
 async fn above_32_mib_of_responses_closes_the_oldest() {
-    const EACH: usize = 28 * KIB;
+    const PAGE_BYTES: usize = 28 * KIB;
     let connections = connections(99);
-    let page = || "x".repeat(EACH);
-    let [(first, oldest), (second, younger)] = [1, 2].map(|port| add(&connections, peer(port)));
+    let page = || "x".repeat(PAGE_BYTES);
+    let [(first, first_tracker), (second, second_tracker)] = [1, 2].map(|port| add(&connections, peer(port)));
     // The first connection's first response was taken, so the second connection has the oldest entry.
-    drop(frames(oldest.begin(&request()), page()).await);
-    let _second = frames(younger.begin(&request()), page()).await;
+    drop(frames(first_tracker.begin(&request()), page()).await);
+    let _second_response = frames(second_tracker.begin(&request()), page()).await;
     let mut waiting = Vec::new();
     for _ in 0..1023 {
-        waiting.push(frames(oldest.begin(&request()), page()).await);
+        waiting.push(frames(first_tracker.begin(&request()), page()).await);
     }
     assert!(!first.slot.is_closing() && !second.slot.is_closing(), "{}", held_bytes(&connections));
-    let (third, newest) = add(&connections, peer(3));
-    let last = frames(newest.begin(&request()), page()).await;
+    let (third, third_tracker) = add(&connections, peer(3));
+    let last = frames(third_tracker.begin(&request()), page()).await;
     assert!(second.slot.is_closing() && !first.slot.is_closing() && !third.slot.is_closing());
-    waiting.push(frames(younger.begin(&request()), page()).await);
+    waiting.push(frames(second_tracker.begin(&request()), page()).await);
     assert!(!first.slot.is_closing(), "connections that are being closed do not count here");
-    waiting.push(frames(newest.begin(&request()), page()).await);
+    waiting.push(frames(third_tracker.begin(&request()), page()).await);
     assert!(first.slot.is_closing() && !third.slot.is_closing());
-    drop((waiting, last, _second));
+    drop((waiting, last, _second_response));
     assert_eq!(held_bytes(&connections), 0);
 }
 
@@ -160,26 +160,26 @@ async fn a_request_counts_with_its_head_until_its_response() {
     assert!(!connection.slot.is_closing());
     let [short, long] = exchanges;
     drop(short);
-    let answer = frames(long, "page").await;
+    let response = frames(long, "page").await;
     assert!((4 * KIB..5 * KIB).contains(&held_bytes(&connections)), "{}", held_bytes(&connections));
     advance_to(89);
     assert!(!connection.slot.is_closing(), "the stall timeout of a response does not begin with its request");
     advance_to(92);
     assert!(connection.slot.is_closing());
-    drop(answer);
+    drop(response);
     assert_eq!(held_bytes(&connections), 0);
 }
 
 #[tokio::test]
 async fn requests_and_responses_share_one_memory_limit() {
     let connections = connections(9);
-    let [(first, requesting), (second, answered), (third, newest)] =
+    let [(first, first_tracker), (second, second_tracker), (third, third_tracker)] =
         [1, 2, 3].map(|port| add(&connections, peer(port)));
-    let _request = requesting.begin(&request());
-    let _answer = frames(answered.begin(&request()), "page").await;
-    let many: Vec<_> = (0..1365).map(|_| newest.begin(&request())).collect();
+    let _request = first_tracker.begin(&request());
+    let _response = frames(second_tracker.begin(&request()), "page").await;
+    let many: Vec<_> = (0..1365).map(|_| third_tracker.begin(&request())).collect();
     assert!(first.slot.is_closing() && !second.slot.is_closing() && !third.slot.is_closing());
-    let _more = newest.begin(&request());
+    let _more = third_tracker.begin(&request());
     assert!(second.slot.is_closing() && third.slot.is_closing(), "closing one connection was not enough");
     drop(many);
 }
@@ -206,14 +206,18 @@ fn closes_proxies_last_and_small_connections_at_work_never() {
     let connections = behind_proxy();
     let (proxy, of_proxy) = add(&connections, peer(1));
     let clients = [1, 2, 3, 4].map(|port| add(&connections, client(port)));
-    let [(working, one), (large, two), (small, three), (other, four)] = &clients;
+    let [(working, of_working), (large, of_large), (small, of_small), (other, of_other)] = &clients;
     let are_closing =
         || [large, small, other, &proxy, working].map(|connection| u8::from(connection.slot.is_closing()));
     let _work = [1, 2].map(|port| connections.begin_work(&client(port)));
-    let _held =
-        [begin_requests(&of_proxy, 100), begin_requests(one, 4), begin_requests(two, 1200), begin_requests(three, 4)];
+    let _held = [
+        begin_requests(&of_proxy, 100),
+        begin_requests(of_working, 4),
+        begin_requests(of_large, 1200),
+        begin_requests(of_small, 4),
+    ];
     assert_eq!(are_closing(), [0, 0, 0, 0, 0]);
-    let _other = begin_requests(four, 100);
+    let _other = begin_requests(of_other, 100);
     assert_eq!(are_closing(), [1, 0, 0, 0, 0], "the oldest: work does not protect so many requests");
     let _of_proxy = begin_requests(&of_proxy, 1158);
     assert_eq!(are_closing(), [1, 1, 0, 0, 0]);
@@ -221,7 +225,7 @@ fn closes_proxies_last_and_small_connections_at_work_never() {
     assert_eq!(are_closing(), [1, 1, 1, 0, 0]);
     let _rest = begin_requests(&of_proxy, 100);
     assert_eq!(are_closing(), [1, 1, 1, 1, 0], "a few requests, of which one is in progress, are protected");
-    let _many = begin_requests(one, TOO_MANY_REQUESTS);
+    let _many = begin_requests(of_working, TOO_MANY_REQUESTS);
     assert_eq!(are_closing(), [1, 1, 1, 1, 1]);
     assert_eq!(held_bytes(&connections), 0);
 }
