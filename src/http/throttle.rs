@@ -132,13 +132,13 @@ impl Throttle {
         let mut tables = self.tables();
         let rate = tables.limits.account_and_network;
         // If the limit by own session is off, the token is ignored. Otherwise it would bypass all other limits.
-        let own = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_slot(*key, now));
-        let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
-        let of_network = tables.counts_of_network(keys, now);
+        let own_key = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_slot(*key, now));
+        let own_counts = own_key.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
+        let network_counts = tables.counts_of_network(keys, now);
         // Try the limit by own session first, and then those by network and account. So a token is never a disadvantage, even if
         // another client has used up the limit of the same session.
         let mut refused = Vec::new();
-        for counts in own.into_iter().chain([of_network]) {
+        for counts in own_counts.into_iter().chain([network_counts]) {
             let counts: Vec<Count> = counts.into_iter().chain(tables.success_counts(keys)).collect();
             let Some(throttled) = tables.refusal(&counts, now) else {
                 counts.iter().for_each(|count| tables.charge(*count, now));
