@@ -47,14 +47,14 @@ impl Context {
     }
 
     /// Converts the context for a request that may wait ([`AppHandle::load`](crate::http::app::AppHandle::load) has the reason).
-    pub(crate) fn held(self) -> Self {
+    pub(crate) fn into_long_lived(self) -> Self {
         Self { app: Guard::from_inner(Guard::into_inner(self.app)), ..self }
     }
 
     /// Converts the context for a request that may wait, and gives it an id: the one from a trusted proxy, or a new random id.
     pub(crate) fn identified(self) -> Self {
         let id = self.id_of_proxy().unwrap_or_else(RequestId::random);
-        Self { id: Some(id), ..self.held() }
+        Self { id: Some(id), ..self.into_long_lived() }
     }
 
     /// Returns the context that the entrance stored in a request, or `None` for requests to the admin listener.

@@ -43,7 +43,7 @@ use crate::http::problem::Problem;
 use crate::http::proxy_hints;
 use crate::http::reply::Reply;
 use crate::http::request_id::X_REQUEST_ID;
-use crate::http::routes::{Found, Handle, Reread, Routes, ServedFor};
+use crate::http::routes::{Found, Reread, Routes, ServedFor, SyncHandler};
 use crate::log_sampler::sampled;
 use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
 
@@ -223,13 +223,13 @@ fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
 }
 
 /// Handles a request to a hot route (step 3).
-fn handle_hot(context: Context, handler: Handle, access: Access) -> ResponseFuture {
+fn handle_hot(context: Context, handler: SyncHandler, access: Access) -> ResponseFuture {
     let reply = call_caught(&context, handler);
     if !reply.refusal().is_some_and(|refusal| context.lacked_session_key(refusal)) {
         return ready_response(finish_hot(&context, reply, access));
     }
     // This server may lack the key: wait for a new read of the key ring, and call the handler again.
-    let context = context.held();
+    let context = context.into_long_lived();
     Either::Right(Box::pin(async move {
         let reply = match context.reread_keys().await {
             Ok(()) => call_caught(&context, handler),
@@ -240,7 +240,7 @@ fn handle_hot(context: Context, handler: Handle, access: Access) -> ResponseFutu
 }
 
 /// Calls a handler, and turns a panic into a response with status 500. The message of the panic is in the log.
-fn call_caught(context: &Context, handler: Handle) -> Reply {
+fn call_caught(context: &Context, handler: SyncHandler) -> Reply {
     // Unwind safety: only counters and locks outlive the request, and a panic leaves them in a consistent state.
     catch_unwind(AssertUnwindSafe(|| handler(context).unwrap_or_else(Reply::from))).unwrap_or_else(|_| {
         sampled!(ERROR, "a request handler panicked: the response is 500");

@@ -21,12 +21,12 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 
 /// A handler that does not wait.
-pub(super) type Handle = fn(&Context) -> Result<Reply, Problem>;
-/// A handler that reads a body and changes something.
-pub(super) type Change = for<'r> fn(&'r Context, &'r mut Request) -> Changing<'r>;
-pub(super) type Changing<'r> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
+pub(super) type SyncHandler = fn(&Context) -> Result<Reply, Problem>;
+/// A handler that reads the body of a request and changes something.
+pub(super) type ChangeHandler = for<'r> fn(&'r Context, &'r mut Request) -> ChangeFuture<'r>;
+pub(super) type ChangeFuture<'r> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
 
-/// Converts an `async fn` into a [`Change`].
+/// Converts an `async fn` into a [`ChangeHandler`].
 macro_rules! change {
     ($handler:path) => {
         |context, request| Box::pin($handler(context, request))
@@ -48,7 +48,7 @@ pub(crate) struct Routes {
 /// Result of the lookup of a request's path and method.
 pub(super) enum Found {
     /// A hot route: the entrance calls this handler itself.
-    Hot(Handle),
+    Hot(SyncHandler),
     /// Another route: Salvo's service calls its handler.
     Handler(Reread, ServedFor),
     /// The path has other methods, which the `Allow` field lists.
@@ -114,7 +114,7 @@ impl Routes {
         if let Some(route) = self.hot.and_then(|hot| hot(path)) {
             return match route.allow {
                 Some(allow) if !is_get(method) => Found::OtherMethods(HeaderValue::from_static(allow)),
-                _ => Found::Hot(route.handle),
+                _ => Found::Hot(route.handler),
             };
         }
         let Some(methods) = self.resources.get(path) else {
@@ -136,20 +136,20 @@ impl Routes {
 /// A route that the entrance handles itself, synchronously and from memory. It ignores the body of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HotRoute {
-    handle: Handle,
+    handler: SyncHandler,
     /// Value of the `Allow` field of a route that accepts only GET and HEAD. `None` if the route accepts every method.
     allow: Option<&'static str>,
 }
 
 impl HotRoute {
     /// Creates a route for GET and HEAD. (Every route with GET has HEAD.)
-    pub(super) const fn get(handle: Handle) -> Self {
-        Self { handle, allow: Some("GET, HEAD") }
+    pub(super) const fn get(handler: SyncHandler) -> Self {
+        Self { handler, allow: Some("GET, HEAD") }
     }
 
     /// Creates a route for every method.
-    pub(super) const fn any(handle: Handle) -> Self {
-        Self { handle, allow: None }
+    pub(super) const fn any(handler: SyncHandler) -> Self {
+        Self { handler, allow: None }
     }
 }
 
@@ -187,8 +187,8 @@ impl Resource {
     }
 
     /// Adds a handler for GET and HEAD.
-    pub(super) fn get(self, reread: Reread, handle: Handle) -> Self {
-        self.with_get(reread, || Call::Handle(handle))
+    pub(super) fn get(self, reread: Reread, handler: SyncHandler) -> Self {
+        self.with_get(reread, || SalvoHandler::Sync(handler))
     }
 
     /// Adds a Salvo handler for GET and HEAD. It does not get a [`Context`].
@@ -208,27 +208,27 @@ impl Resource {
     }
 
     /// Adds a handler for POST.
-    pub(super) fn post(mut self, change: Change) -> Self {
+    pub(super) fn post(mut self, handler: ChangeHandler) -> Self {
         self.methods.list.push((Method::POST, Reread::Always));
-        Self { router: self.router.post(Call::Change(change)), ..self }
+        Self { router: self.router.post(SalvoHandler::Change(handler)), ..self }
     }
 }
 
 /// A Salvo handler that calls one of our handlers with the request's [`Context`], and writes the response.
 #[derive(Clone, Copy)]
-enum Call {
-    Handle(Handle),
-    Change(Change),
+enum SalvoHandler {
+    Sync(SyncHandler),
+    Change(ChangeHandler),
 }
 
 #[async_trait]
-impl Handler for Call {
+impl Handler for SalvoHandler {
     async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
         let context =
             Context::of(request).expect("the entrance of the public listener stores a context in each request");
         let outcome = match self {
-            Self::Handle(handle) => handle(&context),
-            Self::Change(change) => change(&context, request).await,
+            Self::Sync(handler) => handler(&context),
+            Self::Change(handler) => handler(&context, request).await,
         };
         write(context.respond(outcome.unwrap_or_else(Reply::from)), response);
     }
