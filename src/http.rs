@@ -1,7 +1,8 @@
-//! HTTP: every route on one page. What happens to every request, in order, is in `entrance.rs`.
+//! The HTTP layer: every route on one page. The steps of every request, in their order, are in `entrance.rs`.
 //!
-//! A handler extracts, acts, chooses the change of the cookie and returns a [`reply::Reply`] or a [`problem::Problem`]. The public
-//! listener and the admin listener have routes of their own, so that nothing of one can be reached at the other.
+//! A handler reads its input, acts, chooses the change of the session cookie, and returns a [`reply::Reply`] or a
+//! [`problem::Problem`]. The public listener and the admin listener have separate routes: a request to one listener never reaches
+//! a route of the other.
 
 mod access;
 pub(crate) mod admin_authorities;
@@ -55,14 +56,15 @@ use reply::Reply;
 use routes::{HotRoute, Reread, Resource, Routes, change};
 use verify::Shape;
 
-/// The public routes.
+/// Returns the routes of the public listener.
 pub(crate) fn public(app: AppHandle) -> Routes {
     let resources = [
-        // Addresses that people type. They redirect, because a misconfigured proxy could take a 200 for a yes.
+        // URLs that users type. They redirect and never answer 200: a proxy that sends its verify requests here by mistake would
+        // take a 200 as permission to let the client's request pass.
         Resource::at("/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
-        // https://w3c.github.io/webappsec-change-password-url/
+        // The URL at which password managers find the form: https://w3c.github.io/webappsec-change-password-url/
         Resource::at("/.well-known/change-password").get(Reread::Never, |_| Ok(Reply::found("/auth/password"))),
         Resource::at("/auth/login").get(Reread::IfPossible, login::page::page).post(change!(login::login)),
         Resource::at("/auth/logout").post(change!(logout::logout)),
@@ -81,13 +83,13 @@ pub(crate) fn public(app: AppHandle) -> Routes {
     Routes::public(app, hot, resources)
 }
 
-/// `GET /auth/logo`: the operator's logo, if there is one.
+/// Responds to `GET /auth/logo` with the operator's logo, or with 404 if none is configured.
 fn logo(context: &Context) -> Result<Reply, Problem> {
     let logo = context.app.pages.logo.as_deref().ok_or(Problem::NOT_FOUND)?;
     Ok(Reply::prepared(logo.answer()))
 }
 
-/// The hot routes, which are asked most often.
+/// Returns the hot route of a path, or `None`. Hot routes receive most of the requests (`routes.rs`).
 fn hot(path: &str) -> Option<HotRoute> {
     Some(match path {
         "/auth/status" => HotRoute::get(status::status),
@@ -100,7 +102,7 @@ fn hot(path: &str) -> Option<HotRoute> {
     })
 }
 
-/// The operator's routes.
+/// Returns the routes of the admin listener.
 pub(crate) fn admin(app: AppHandle) -> Routes {
     let description = Description::new(openapi::of_admin());
     let resources = [
@@ -145,9 +147,9 @@ mod tests {
                 let is_view = VIEWS.contains(&path) || !methods.contains(&Method::GET);
                 let is_action = ACTIONS.iter().any(|(action, _)| *action == path) || !methods.contains(&Method::POST);
                 assert!(is_view && is_action, "{path} is not in tests/routes/asvs.rs");
-                let looks_at_session = rereads.contains(&(Method::GET, Reread::Always));
+                let checks_session = rereads.contains(&(Method::GET, Reread::Always));
                 assert!(
-                    !looks_at_session || OF_SESSIONS.contains(&("GET", path)),
+                    !checks_session || OF_SESSIONS.contains(&("GET", path)),
                     "{path} is not in tests/routes/keys.rs"
                 );
                 assert!(ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");
@@ -155,7 +157,7 @@ mod tests {
             for (path, methods) in &described {
                 let example = path.replace("{rule}", "role=a").replace("{path}", "x");
                 let is_hot = routes.is_public() && hot(&example).is_some();
-                assert!(is_hot != served.contains(path.as_str()), "{path} is described, and so served once");
+                assert!(is_hot != served.contains(path.as_str()), "{path} must be either a hot route or a resource");
                 let refused = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
                 let refused = refused.into_iter().filter(|method| !methods.contains(method));
                 for method in refused {

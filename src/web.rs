@@ -1,6 +1,8 @@
-//! What the server's routes and an application that embeds sessions stand on alike: how our cookies look on the wire, which hosts
-//! are served, what another site may not send, who is a browser and where it may go, the words of refusals, and changes that outlive
-//! their client. Each of these rules is here and nowhere else.
+//! Web rules that the server (`http`) and an application with embedded sessions (`embed`) share.
+//!
+//! They are: the cookies on the wire, the hosts that are served, the protection against cross-site requests, the recognition of
+//! browsers, the paths to which a browser may be redirected, the texts of refusals, and changes that complete even if their
+//! client disconnects. Each rule exists only here, so the server and embedding applications cannot differ.
 
 pub(crate) mod browser;
 pub(crate) mod changes;

@@ -1,9 +1,12 @@
-//! The names under which the admin listener is asked.
+//! Checks which authority (host and port) a request to the admin listener names, against DNS rebinding.
 //!
-//! The admin listener asks for no credentials. By [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a web
-//! page can make the page's own name point to this machine. A browser here would then send the page's requests to the admin listener,
-//! and let the page read the answers. Such a request names the page's host, so it is refused. An address cannot be made to point
-//! elsewhere, and nobody on the internet owns a loopback name or a name without a dot.
+//! The admin listener requires no credentials. With [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), the owner of a
+//! web page can let the page's host name resolve to the address of this machine. A browser on this machine would then send
+//! requests of the page to the admin listener, and let the page read the responses. Such a request names the host of the page, so
+//! it is refused.
+//!
+//! IP addresses are accepted, because DNS cannot change them. Loopback names and names without a dot are accepted, because they
+//! cannot be registered on the Internet. `http.admin_authorities` adds other names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -16,23 +19,27 @@ use crate::log_sampler::sampled;
 use crate::web::hosts::authority;
 use crate::web::origin::{Origin, split_port};
 
-/// Names of `http.admin_authorities`, besides those that are always accepted.
+/// The names in `http.admin_authorities`, in addition to those that are always accepted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AdminAuthorities(Vec<Name>);
 
-/// A name for every port, or for one.
+/// A host name, for one port or for every port.
 #[derive(Debug, Clone)]
 struct Name {
-    /// In lower case.
+    /// Host name in lower case.
     host: String,
+    /// The only port. `None` for every port.
     port: Option<u16>,
 }
 
-/// The most that is logged of a host that is not listed.
+/// Maximum length of a refused host in the log.
 const MAX_LOGGED_BYTES: usize = 128;
 
 impl AdminAuthorities {
-    /// Parses names; the error is the first that is none.
+    /// Parses names.
+    ///
+    /// # Errors
+    /// The first text that is not a valid name.
     pub(crate) fn parse(texts: &[String]) -> Result<Self, String> {
         let parse = |text: &String| {
             let origin = Origin::parse(&format!("http://{text}"));
@@ -43,7 +50,8 @@ impl AdminAuthorities {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks which authority a request names. Health checks in HTTP/1.0 may name none, which no browser does.
+    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, may name none: browsers always
+    /// name one.
     pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
         let uri = request.uri();
         let headers = request.headers();
@@ -51,15 +59,19 @@ impl AdminAuthorities {
             return Ok(());
         }
         let host = String::from_utf8_lossy(authority(uri, headers)?);
-        if self.accept(&host) {
+        if self.accepts(&host) {
             return Ok(());
         }
         let host = &host[..host.floor_char_boundary(MAX_LOGGED_BYTES)];
-        sampled!(WARN, host, "a request to the admin listener named a host that is not listed");
+        sampled!(
+            WARN,
+            host,
+            "refused a request to the admin listener with 421: its host is not in http.admin_authorities"
+        );
         Err(Problem::AdminMisdirected)
     }
 
-    fn accept(&self, authority: &str) -> bool {
+    fn accepts(&self, authority: &str) -> bool {
         let Some((host, port)) = split_port(authority) else {
             return false;
         };
@@ -74,7 +86,7 @@ fn is_address(host: &str) -> bool {
     v6.map_or_else(|| host.parse::<Ipv4Addr>().is_ok(), |inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Whether it is `localhost`, a name below it, or a name without a dot, such as that of a container or a service.
+/// Returns whether the host is `localhost`, a name below it, or a name without a dot, such as that of a container or a service.
 fn is_local_name(host: &str) -> bool {
     let is_label = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     host.strip_suffix(".localhost").unwrap_or(host).split('.').all(is_label)
@@ -91,7 +103,7 @@ mod tests {
         AdminAuthorities::parse(&LISTED.map(str::to_owned)).expect("names").check(&request)
     }
 
-    fn ask(version: Version, target: &str, hosts: &[&str]) -> Result<(), Problem> {
+    fn check_host(version: Version, target: &str, hosts: &[&str]) -> Result<(), Problem> {
         let request = HyperRequest::builder().version(version).uri(target);
         let request = hosts.iter().fold(request, |request, host| request.header(HOST, *host));
         check(request.body(()).expect("a request"))
@@ -118,15 +130,15 @@ mod tests {
             "Sealjar.Monitoring.SVC:8081",
             "metrics.example:9000",
         ] {
-            assert_eq!(ask(Version::HTTP_11, "/metrics", &[host]), Ok(()), "{host}");
+            assert_eq!(check_host(Version::HTTP_11, "/metrics", &[host]), Ok(()), "{host}");
             if !host.is_empty() {
-                assert_eq!(ask(Version::HTTP_2, &format!("http://{host}/metrics"), &[]), Ok(()), "{host}");
+                assert_eq!(check_host(Version::HTTP_2, &format!("http://{host}/metrics"), &[]), Ok(()), "{host}");
             }
         }
     }
 
     #[test]
-    fn a_name_that_a_stranger_can_own_is_refused() {
+    fn refuses_names_that_an_attacker_can_register() {
         for host in [
             "evil.example",
             "evil.example:8081",
@@ -148,30 +160,30 @@ mod tests {
             "metrics.example:9001",
         ] {
             for (version, target) in [(Version::HTTP_10, "/metrics"), (Version::HTTP_11, "/metrics")] {
-                assert_eq!(ask(version, target, &[host]), Err(Problem::AdminMisdirected), "{host}");
+                assert_eq!(check_host(version, target, &[host]), Err(Problem::AdminMisdirected), "{host}");
             }
-            let whole = format!("http://{host}/metrics");
-            assert_eq!(ask(Version::HTTP_2, &whole, &[]), Err(Problem::AdminMisdirected), "{host}");
-            assert_eq!(ask(Version::HTTP_11, &whole, &[host]), Err(Problem::AdminMisdirected), "{host}");
+            let url = format!("http://{host}/metrics");
+            assert_eq!(check_host(Version::HTTP_2, &url, &[]), Err(Problem::AdminMisdirected), "{host}");
+            assert_eq!(check_host(Version::HTTP_11, &url, &[host]), Err(Problem::AdminMisdirected), "{host}");
         }
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn refuses_invalid_hosts() {
         for host in
             ["::1", "[::1", "[127.0.0.1]", "[::1]x", "a@127.0.0.1", "a/b", "a b", "a,b", "localhost:x", "a:1:2", "*"]
         {
-            assert_eq!(ask(Version::HTTP_11, "/metrics", &[host]), Err(Problem::AdminMisdirected), "{host}");
+            assert_eq!(check_host(Version::HTTP_11, "/metrics", &[host]), Err(Problem::AdminMisdirected), "{host}");
         }
         let raw = HyperRequest::builder().uri("/").header(HOST, &b"\xff"[..]).body(()).expect("a request");
         assert_eq!(check(raw), Err(Problem::AdminMisdirected));
-        let user = ask(Version::HTTP_11, "http://localhost@evil.example/", &[]);
+        let user = check_host(Version::HTTP_11, "http://localhost@evil.example/", &[]);
         assert_eq!(user, Err(Problem::AdminMisdirected));
     }
 
     #[test]
     fn a_request_names_one_authority_or_is_http_1_0() {
-        assert_eq!(ask(Version::HTTP_10, "/readyz", &[]), Ok(()));
+        assert_eq!(check_host(Version::HTTP_10, "/readyz", &[]), Ok(()));
         for (version, target, hosts) in [
             (Version::HTTP_11, "/readyz", &[][..]),
             (Version::HTTP_2, "/readyz", &[]),
@@ -180,7 +192,7 @@ mod tests {
             (Version::HTTP_11, "http://localhost/readyz", &["evil.example"]),
             (Version::HTTP_2, "http://evil.example/readyz", &["localhost"]),
         ] {
-            assert_eq!(ask(version, target, hosts), Err(Problem::Authority), "{target} {hosts:?}");
+            assert_eq!(check_host(version, target, hosts), Err(Problem::Authority), "{target} {hosts:?}");
         }
     }
 

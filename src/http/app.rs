@@ -1,4 +1,7 @@
-//! The state and settings that handlers work with: one value, which a change of the settings replaces as a whole.
+//! The application state and settings that request handlers use.
+//!
+//! They form one value, [`App`]. A reload of the configuration replaces the whole value, so a request never uses settings of two
+//! configurations. `server/app.rs` creates it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,23 +34,23 @@ use crate::web::changes::Changes;
 use crate::web::cookie::Cookies;
 use crate::web::hosts::Hosts;
 
-/// State that lives as long as the process, shared, and settings that may change meanwhile.
+/// Shared state that exists as long as the process, and settings that a reload can change.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
-    /// Clock that requests read.
+    /// Clock from which request handlers read the time.
     pub(crate) clock: Clock,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) store: Store,
-    /// Delay between the writing of other nodes' revocations and their reading here.
+    /// Measures the time from the write of a revocation on another node until this node reads it.
     pub(crate) lag: Arc<Lag>,
     pub(crate) committer: Committer,
     pub(crate) passwords: Arc<Checker>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) hosts: Hosts,
-    /// Names under which the admin listener is asked.
+    /// Authorities that requests to the admin listener may name.
     pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
-    /// Form of clients in the log.
+    /// Format of client addresses in the log.
     pub(crate) client_form: ClientForm,
     pub(crate) cookies: Cookies,
     pub(crate) prepared: Prepared,
@@ -58,26 +61,26 @@ pub(crate) struct App {
     /// Connections of the public listener.
     pub(crate) connections: Arc<Connections>,
     pub(crate) key_directory: Arc<KeyDirectory>,
-    /// Requests of trusted proxies over HTTP/2 that wait for their bodies.
+    /// Limits the HTTP/2 requests of trusted proxies that wait for their bodies.
     pub(crate) body_waits: Arc<BodyWaits>,
-    /// Requests that wait for the key ring to be read.
+    /// Limits the requests that wait for the key ring to be read again.
     pub(crate) ring_waits: Arc<KeyWaits>,
-    /// Requests that wait for other nodes' reports.
+    /// Limits the requests that wait for the reports of other nodes.
     pub(crate) node_waits: Arc<KeyWaits>,
-    /// Certificate of the public listener, if it speaks TLS.
+    /// Certificate of the public listener, or `None` if it does not use TLS.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Calls that change something. They run to their end.
+    /// Calls that change something. They run to completion, even if their client disconnects.
     pub(crate) changes: Changes,
-    /// Reports of other nodes about their keys.
+    /// Reads the reports of other nodes about their keys.
     pub(crate) node_reports: Arc<NodeReports>,
-    /// Set when the signal to stop has come.
+    /// Whether the process has received the signal to stop.
     pub(crate) stopping: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,
-    /// Hardening of this process.
+    /// Protections of this process that the system has applied.
     pub(crate) hardening: Hardening,
 }
 
-/// The [`App`] in force. A request keeps the one that it began with.
+/// Handle to the current [`App`]. A request uses the same `App` from its beginning to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct AppHandle(Arc<ArcSwap<App>>);
 
@@ -86,12 +89,13 @@ impl AppHandle {
         Self(Arc::new(ArcSwap::from_pointee(app)))
     }
 
-    /// Returns the app for a request that waits for nothing. A thread has few such guards.
+    /// Returns the current app for code that does not wait. The guard is cheap, but a thread has only a few fast ones
+    /// ([`ArcSwap::load`]), so it must not be held across an `await`.
     pub(crate) fn load(&self) -> Guard<Arc<App>> {
         self.0.load()
     }
 
-    /// Returns the app for something that may wait.
+    /// Returns the current app for code that may wait.
     pub(crate) fn hold(&self) -> Arc<App> {
         self.0.load_full()
     }

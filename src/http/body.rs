@@ -1,4 +1,8 @@
-//! Request bodies: of two media types, up to a length, within a time.
+//! Reads the bodies of requests that change something: JSON or a form, with a maximum length and a timeout. Checks the form
+//! token.
+//!
+//! From the end of the body to the response, the connection of the request is protected from eviction (`connections.rs`). There
+//! is one exception: waits that any client can cause ([`Submission::pause_work`]).
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -10,7 +14,7 @@ use salvo::http::{ReqBody, Request, Version};
 use salvo::hyper::body::{Body, Bytes};
 
 use crate::account::credentials::MediaType;
-use crate::http::connections::{Paused, Working};
+use crate::http::connections::{PausedWork, WorkGuard};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints;
@@ -19,20 +23,25 @@ use crate::session::form::Bound;
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::csrf::{self, Sender};
 
-/// The body of a request that changes something, read whole.
+/// The complete body of a request that changes something.
 #[derive(Debug)]
 pub(crate) struct Submission {
-    /// `None` if none was named.
+    /// Media type of the body. `None` if the request has no `Content-Type`.
     pub(crate) media_type: Option<MediaType>,
     pub(crate) body: Bytes,
     sender: Sender,
+    /// Form token in the header field [`csrf::TOKEN_HEADER`].
     header_token: Option<Vec<u8>>,
-    /// From here on the connection must not be closed to make room for others.
-    working: Working,
+    /// Protects the connection from eviction until this is dropped.
+    work: WorkGuard,
 }
 
 impl Submission {
-    /// Reads the body, which may come in chunks, and may be missing.
+    /// Reads the body. It may be sent in chunks, and may be missing.
+    ///
+    /// # Errors
+    /// A [`Problem`] if the media type, the encoding, the sender or the length is not accepted, or if the body does not arrive in
+    /// time.
     pub(crate) async fn read(context: &Context, request: &mut Request) -> Result<Self, Problem> {
         let app = &context.app;
         let headers = context.headers();
@@ -44,52 +53,58 @@ impl Submission {
             (media_type.is_none() && headers.contains_key(CONTENT_TYPE)).then_some(Problem::MediaType)
         };
         if let Some(problem) = refused {
+            // Refuse the request before its body is read.
             discard(context.version(), headers, body);
             return Err(problem);
         }
         let sender = csrf::sender(headers, &context.served()?.origin, &app.hosts)
-            .inspect_err(|_| proxy_hints::note_own_cross_site(context))?;
+            .inspect_err(|_| proxy_hints::log_own_cross_site(context))?;
         let header_token = headers.get(csrf::TOKEN_HEADER).map(|value| value.as_bytes().to_vec());
         let limit = usize::try_from(app.max_body_bytes).unwrap_or(usize::MAX);
-        let is_shared = app.connections.wait_for_body(context.peer(), app.body_timeout);
+        // While the body arrives, its own timeout applies instead of the connection's idle timeout.
+        let is_shared = app.connections.extend_idle_timeout(context.peer(), app.body_timeout);
+        // Only requests on a shared connection count as body waits.
         let client = is_shared.then(|| context.client());
-        let whole = whole(&mut body, limit);
-        let arrives = async {
+        let read = read_whole(&mut body, limit);
+        let limited_read = async {
             match client {
-                Some(client) => app.body_waits.run(client, whole).await,
-                None => Some(whole.await),
+                Some(client) => app.body_waits.run(client, read).await,
+                None => Some(read.await),
             }
         };
-        let body = match tokio::time::timeout(app.body_timeout, arrives).await {
+        let body = match tokio::time::timeout(app.body_timeout, limited_read).await {
             Ok(Some(Ok(whole))) => whole,
             Ok(Some(Err(problem))) => {
-                // The client has leave to send by now, if it waited for that.
-                discard_sent(context.version(), body);
+                // A client that sent `Expect: 100-continue` has received `100 Continue` by now, and sends its body.
+                read_and_discard(context.version(), body);
                 return Err(problem);
             }
             Ok(None) | Err(_) => {
-                // The rest of the body is not waited for, and only HTTP/2 can end a request without its connection.
+                // The server does not wait for the rest of the body. Only HTTP/2 can end a request without its connection, so any
+                // connection that is not shared ends after the response.
                 if !is_shared {
-                    app.connections.take_leave_of(context.peer());
+                    app.connections.shutdown_peer(context.peer());
                 }
                 return Err(Problem::Slow);
             }
         };
-        let working = app.connections.work_for(context.peer());
-        let submission = Self { media_type, body, sender, header_token, working };
+        let work = app.connections.begin_work(context.peer());
+        let submission = Self { media_type, body, sender, header_token, work };
         if submission.needs_token() && app.sessions.lacks_key_of_form(&submission.token()) {
+            // Any client can invent a key id, so this wait does not protect the connection.
             let _paused = submission.pause_work(KeyDirectory::TIMEOUT);
             context.reread_keys().await?;
         }
         Ok(submission)
     }
 
-    /// Lets the connection be closed to make room until the result is dropped: for a wait that anybody can cause.
-    pub(crate) fn pause_work(&self, timeout: Duration) -> Paused<'_> {
-        self.working.pause(timeout)
+    /// Removes the protection from eviction until the returned guard is dropped. For a wait that any client can cause.
+    pub(crate) fn pause_work(&self, timeout: Duration) -> PausedWork<'_> {
+        self.work.pause(timeout)
     }
 
-    /// Refuses a browser's form without a token of ours that is bound to what `may_act` allows (rule 3 of `csrf.rs`).
+    /// Refuses a form of a browser unless it has one of our form tokens, bound to something that `may_act` accepts (rule 3 of
+    /// `csrf.rs`).
     pub(crate) fn check_token(&self, context: &Context, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
         if !self.needs_token() {
             return Ok(());
@@ -101,8 +116,9 @@ impl Submission {
         }
     }
 
-    /// Refuses a browser's form before sign-in without a token of a sign-in form. From a page of the same origin, any such token will
-    /// do, however old: the cookie of the form may be gone by then, or be another tab's. From others, it is bound to the cookie.
+    /// Refuses a browser's form before login unless it has the token of a login form. If a page of the same origin sent the form,
+    /// every such token is accepted, even an old one: the cookie of the form may have expired, or belong to another tab. For
+    /// other senders, the token must be bound to the cookie.
     pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
         self.check_token(context, |bound| match (bound, self.sender) {
             (Bound::Session(_), _) => false,
@@ -111,12 +127,12 @@ impl Submission {
         })
     }
 
-    /// Whether a form token must prove that it comes from a page of ours.
+    /// Returns whether the request needs a form token, which proves that one of our pages sent it.
     fn needs_token(&self) -> bool {
         self.sender != Sender::Program && self.media_type != Some(MediaType::Json)
     }
 
-    /// The form token as it was sent; empty if none was.
+    /// Returns the form token as it was sent. It is empty if none was sent.
     fn token(&self) -> Cow<'_, [u8]> {
         match self.field(csrf::TOKEN_FIELD) {
             Some(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
@@ -125,12 +141,15 @@ impl Submission {
         }
     }
 
-    /// The media type, of which there must be one.
+    /// Returns the media type.
+    ///
+    /// # Errors
+    /// [`Problem::MediaType`] if the request has none.
     pub(crate) fn required_type(&self) -> Result<MediaType, Problem> {
         self.media_type.ok_or(Problem::MediaType)
     }
 
-    /// A field of the form, as text; `None` if this is no form or has no such field.
+    /// Returns a field of the form as text, or `None` if the body is not a form or has no such field.
     pub(crate) fn field(&self, name: &str) -> Option<Cow<'_, str>> {
         if self.media_type != Some(MediaType::Form) {
             return None;
@@ -138,7 +157,7 @@ impl Submission {
         form_urlencoded::parse(&self.body).find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// The return URL in the form, if it is a good one.
+    /// Returns the return URL in the form, or `None` if there is none or it is not allowed.
     pub(crate) fn return_url(&self, context: &Context) -> Option<ReturnUrl> {
         let own = &context.served().ok()?.origin;
         ReturnUrl::parse(&self.field("rd")?, own, &context.app.hosts)
@@ -153,11 +172,11 @@ impl Submission {
 ///
 /// # Errors
 /// [`Problem::TooLarge`] and [`Problem::Incomplete`].
-async fn whole(body: &mut ReqBody, most_bytes: usize) -> Result<Bytes, Problem> {
+async fn read_whole(body: &mut ReqBody, max_bytes: usize) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     while let Some(data) = next_data(body).await {
         let data = data?;
-        if whole.len() + data.len() > most_bytes {
+        if whole.len() + data.len() > max_bytes {
             return Err(Problem::TooLarge);
         }
         whole.extend_from_slice(&data);
@@ -165,56 +184,58 @@ async fn whole(body: &mut ReqBody, most_bytes: usize) -> Result<Bytes, Problem> 
     Ok(whole.into())
 }
 
-/// Takes a body that nobody reads any more: reads it beside the answer, within limits, or drops it.
+/// Disposes of a body that no handler reads: reads it while the response is sent, within limits, or drops it.
 ///
-/// Over HTTP/1 it is read: a client that is still sending when its connection is closed may lose the answer. But a client that waits
-/// for leave to send (`Expect: 100-continue`) gets the answer instead, and need not send the body; so its connection is closed,
-/// because what comes next may be the body or another request
-/// ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+/// Over HTTP/1, the body is read, because a client that is still sending when its connection is closed may not receive the
+/// response. The exception is a client that sent `Expect: 100-continue`, and so waits before it sends the body. It gets the
+/// response and need not send the body. Then hyper closes the connection, because the next bytes may be the body or another
+/// request ([RFC 9110 section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
 ///
-/// Over HTTP/2 the stream ends with the answer, and the connection goes on
-/// ([RFC 9113 section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). A body that never came would hold one of the few streams
-/// that a proxy has for all its visitors.
+/// Over HTTP/2, the body is dropped: the stream ends with the response, and the connection continues ([RFC 9113 section
+/// 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)). If the server waited for a body that never arrives, the request
+/// would occupy one of the few streams that a proxy has for all its clients.
 pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + Into<ReqBody>) {
-    let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if !body.is_end_stream() && !headers.get_all(EXPECT).iter().any(waits) {
-        discard_sent(version, body);
+    let waits_for_100 = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !body.is_end_stream() && !headers.get_all(EXPECT).iter().any(waits_for_100) {
+        read_and_discard(version, body);
     }
 }
 
-/// Reads a body beside the answer, within limits, or drops it. Its client does not wait for leave to send it.
-fn discard_sent(version: Version, body: impl Body + Into<ReqBody>) {
-    const MOST_BYTES: usize = 1 << 20;
-    const MOST_TIME: Duration = Duration::from_secs(5);
+/// Reads a body in a task, within limits, or drops it (HTTP/2). For a client that does not wait for `100 Continue`.
+fn read_and_discard(version: Version, body: impl Body + Into<ReqBody>) {
+    const MAX_BYTES: usize = 1 << 20;
+    const TIMEOUT: Duration = Duration::from_secs(5);
     if version == Version::HTTP_2 {
         return;
     }
     let mut body = body.into();
-    tokio::spawn(tokio::time::timeout(MOST_TIME, async move {
-        let mut taken = 0;
-        while taken < MOST_BYTES
+    tokio::spawn(tokio::time::timeout(TIMEOUT, async move {
+        let mut read_bytes = 0;
+        while read_bytes < MAX_BYTES
             && let Some(Ok(data)) = next_data(&mut body).await
         {
-            taken += data.len();
+            read_bytes += data.len();
         }
     }));
 }
 
-/// Waits for the next part of a body; `None` at its end. Trailers are empty parts.
+/// Waits for the next part of a body. Returns `None` at its end. Trailers are returned as empty parts.
 async fn next_data(body: &mut ReqBody) -> Option<Result<Bytes, Problem>> {
     let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
     Some(frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(|_| Problem::Incomplete))
 }
 
 /// Returns whether the body must be decoded before it is read ([RFC 9110 section
-/// 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)). No coding is taken: a small body could become a large one.
+/// 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)). No coding is accepted, because a small compressed body could become
+/// very large.
 fn is_encoded(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// The media type that the headers name, parameters aside; `None` for any other, for none and for several.
+/// Returns the media type in the headers, without its parameters. Returns `None` if it is another type, is absent, or occurs
+/// several times.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {

@@ -1,10 +1,14 @@
-//! Requests of trusted proxies over HTTP/2 whose bodies are waited for.
+//! Limits the HTTP/2 requests of trusted proxies that wait for their bodies.
 //!
-//! A proxy that passes requests on before their bodies are whole has those of all its visitors on the same few connections. If the
-//! heads of requests whose bodies do not come filled what these connections may hold, those that waited longest would be closed,
-//! with other visitors' requests on them. So only so many bodies are waited for. One more is waited for in the place of another: the
-//! one that has been waited for longest, of the network that has most. Networks that may be one visitor's, such as the /64s of an
-//! IPv6 /48, are counted together first.
+//! A proxy that forwards requests before their bodies are complete sends the requests of all its clients over the same few
+//! connections. Suppose that an attacker sends many request heads without bodies. If their memory reached the limit for HTTP/2,
+//! the connections that have waited longest would be closed, together with the requests of other clients. So the number of
+//! requests that wait for a body is limited. When one too many begins to wait, another one is evicted: the oldest request of the
+//! network with the most waiting requests. Networks that may belong to one client, such as the /64s of an IPv6 /48, are first
+//! counted together.
+//!
+//! Called by `Submission::read` (`body.rs`), which answers an evicted request with 408. The limits for memory are in
+//! `connections/exchange.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
@@ -18,7 +22,7 @@ use crate::log_sampler::sampled;
 use crate::metrics::BODY_WAITS_DISPLACED;
 use crate::network::{Client, Network};
 
-/// The requests that wait.
+/// The set of requests that wait for their bodies.
 #[derive(Debug, Default)]
 pub(crate) struct BodyWaits {
     queue: Mutex<Queue>,
@@ -26,37 +30,37 @@ pub(crate) struct BodyWaits {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// How many have waited so far.
+    /// Number of requests that have begun to wait so far.
     begun: u64,
-    /// By their numbers in that.
+    /// Waiting requests by their number in this count, so the oldest one is the first.
     waiting: BTreeMap<u64, Waiting>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     network: Network,
-    /// Dropped when the request gives way.
-    _place: oneshot::Sender<()>,
+    /// Dropped when the request is evicted, which completes [`BodyWait::evicted`].
+    _evict: oneshot::Sender<()>,
 }
 
-/// A request whose body is waited for. Dropped when it is here, or no longer wanted.
+/// A request that waits for its body. Dropped when the body is complete, or when the request has ended.
 #[derive(Debug)]
 struct BodyWait<'a> {
     waits: &'a BodyWaits,
     number: u64,
-    /// Ends when the request is to give way.
-    gives_way: oneshot::Receiver<()>,
+    /// Completes when the request is evicted.
+    evicted: oneshot::Receiver<()>,
 }
 
 impl BodyWaits {
-    /// How many bodies are waited for at once. With heads of 32 KiB, and with the requests that may wait because of their keys
-    /// (`key_waits.rs`), these are less than what a listener holds for HTTP/2.
-    const MOST: usize = 128;
+    /// Maximum number of requests that wait at the same time. Even with heads of 32 KiB, and together with the requests that wait
+    /// for a key (`key_waits.rs`), they need less memory than a listener allows for HTTP/2.
+    const MAX_WAITING: usize = 128;
 
-    /// Waits for the body of a request of this client; `None` if the request gives way before it is here.
+    /// Waits for the body of a request of `client`. Returns `None` if the request is evicted before the body is complete.
     pub(crate) async fn run<T>(&self, client: Client, body: impl Future<Output = T>) -> Option<T> {
         let mut body = pin!(body);
-        // One that is here takes nobody's place.
+        // A body that has arrived already does not wait, and so evicts no other request.
         if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await {
             return Some(body);
         }
@@ -64,26 +68,26 @@ impl BodyWaits {
         tokio::select! {
             biased;
             body = body => Some(body),
-            _ = &mut wait.gives_way => {
+            _ = &mut wait.evicted => {
                 BODY_WAITS_DISPLACED.add(0);
-                sampled!(WARN, %client, "too many requests of trusted proxies wait for their bodies; this one is refused");
+                sampled!(WARN, %client, "refused a request of a trusted proxy with 408: too many requests wait for their bodies");
                 None
             }
         }
     }
 
-    /// Lets a request wait; another may have to give way.
+    /// Adds a waiting request, and evicts another one if there are too many.
     fn begin(&self, network: Network) -> BodyWait<'_> {
-        let (place, gives_way) = oneshot::channel();
+        let (evict, evicted) = oneshot::channel();
         let mut queue = self.lock();
         queue.begun += 1;
         let number = queue.begun;
-        queue.waiting.insert(number, Waiting { network, _place: place });
-        if queue.waiting.len() > Self::MOST {
-            queue.displace();
+        queue.waiting.insert(number, Waiting { network, _evict: evict });
+        if queue.waiting.len() > Self::MAX_WAITING {
+            queue.evict_one();
         }
         drop(queue);
-        BodyWait { waits: self, number, gives_way }
+        BodyWait { waits: self, number, evicted }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -92,27 +96,29 @@ impl BodyWaits {
 }
 
 impl Queue {
-    /// Takes out the oldest of the network that has most, in the neighborhood that has most. Of several with as many it is the one
-    /// with the oldest.
-    fn displace(&mut self) {
+    /// Evicts one request. Chooses the neighborhood (IPv4 /24 or IPv6 /48) with the most requests, then the network in it with
+    /// the most requests, and then its oldest request. Among several with the same number, chooses the one with the oldest
+    /// request.
+    fn evict_one(&mut self) {
         let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
-        let of_neighborhood = of_the_busiest(&all, Network::neighborhood);
-        if let Some((oldest, _)) = of_the_busiest(&of_neighborhood, |network| network).first() {
+        let of_neighborhood = of_largest_group(&all, Network::neighborhood);
+        if let Some((oldest, _)) = of_largest_group(&of_neighborhood, |network| network).first() {
             self.waiting.remove(oldest);
         }
     }
 }
 
-/// Those of the group of networks with most; of several such groups, of the first.
-fn of_the_busiest(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
+/// Returns the requests of the group of networks with the most requests. Among several such groups, it is the one that comes
+/// first in `waiting`.
+fn of_largest_group(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
     let mut counts = HashMap::<_, usize>::new();
     for (_, network) in waiting {
         *counts.entry(group(*network)).or_default() += 1;
     }
-    let most = counts.values().copied().max();
+    let largest_count = counts.values().copied().max();
     let mut groups = waiting.iter().map(|(_, network)| group(*network));
-    let busiest = groups.find(|group| counts.get(group).copied() == most);
-    waiting.iter().filter(|(_, network)| Some(group(*network)) == busiest).copied().collect()
+    let largest = groups.find(|group| counts.get(group).copied() == largest_count);
+    waiting.iter().filter(|(_, network)| Some(group(*network)) == largest).copied().collect()
 }
 
 impl Drop for BodyWait<'_> {
@@ -130,8 +136,8 @@ mod tests {
     use super::*;
 
     impl BodyWait<'_> {
-        fn gave_way(&mut self) -> bool {
-            self.gives_way.try_recv() == Err(TryRecvError::Closed)
+        fn is_evicted(&mut self) -> bool {
+            self.evicted.try_recv() == Err(TryRecvError::Closed)
         }
     }
 
@@ -140,48 +146,51 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_the_network_with_most_gives_way() {
+    fn evicts_the_oldest_request_of_the_largest_network() {
         let waits = BodyWaits::default();
         let mut first = waits.begin(network(1));
-        let mut others: Vec<_> = (0..BodyWaits::MOST).map(|_| waits.begin(network(2))).collect();
-        assert!(!first.gave_way(), "it is the oldest, and its network's only one");
-        assert!(others[0].gave_way() && !others[1].gave_way());
+        let mut others: Vec<_> = (0..BodyWaits::MAX_WAITING).map(|_| waits.begin(network(2))).collect();
+        assert!(!first.is_evicted(), "it is the oldest, but the only one of its network");
+        assert!(others[0].is_evicted() && !others[1].is_evicted());
         let mut last = waits.begin(network(1));
-        assert!(others[1].gave_way() && !others[2].gave_way() && !last.gave_way() && !first.gave_way());
+        assert!(others[1].is_evicted() && !others[2].is_evicted() && !last.is_evicted() && !first.is_evicted());
         drop(others);
         drop((first, last));
-        assert!(waits.lock().waiting.is_empty(), "nothing is kept of those that wait no longer");
+        assert!(waits.lock().waiting.is_empty(), "requests that do not wait any more are removed");
     }
 
     #[test]
-    fn many_networks_of_one_visitor_count_as_one_first() {
+    fn counts_the_networks_of_one_neighborhood_together() {
         let waits = BodyWaits::default();
         let office = Network::V4(Ipv4Addr::new(198, 51, 100, 7));
         let [mut one, mut other] = [(); 2].map(|()| waits.begin(office));
-        let of_house = |number: u16| Network::V6([0x2001, 0xdb8, 7, number]);
-        let mut house: Vec<_> = (0..200).map(|number| waits.begin(of_house(number))).collect();
-        assert!(!one.gave_way() && !other.gave_way());
-        assert!(house[73].gave_way() && !house[74].gave_way());
-        let _again = waits.begin(of_house(199));
-        assert!(house[199].gave_way() && !house[74].gave_way(), "of its networks, the one with two");
+        let in_house = |number: u16| Network::V6([0x2001, 0xdb8, 7, number]);
+        let mut house: Vec<_> = (0..200).map(|number| waits.begin(in_house(number))).collect();
+        assert!(!one.is_evicted() && !other.is_evicted());
+        assert!(house[73].is_evicted() && !house[74].is_evicted());
+        let _again = waits.begin(in_house(199));
+        assert!(
+            house[199].is_evicted() && !house[74].is_evicted(),
+            "within the neighborhood, the network with two requests"
+        );
     }
 
     #[test]
-    fn among_equals_the_oldest_gives_way() {
+    fn evicts_the_oldest_request_if_all_networks_have_one() {
         let waits = BodyWaits::default();
-        let mut all: Vec<_> = (0..BodyWaits::MOST)
+        let mut all: Vec<_> = (0..BodyWaits::MAX_WAITING)
             .map(|number| waits.begin(network(u8::try_from(number).expect("at most 128"))))
             .collect();
         let mut one_more = waits.begin(network(200));
-        assert!(all[0].gave_way() && !all[1].gave_way() && !one_more.gave_way());
+        assert!(all[0].is_evicted() && !all[1].is_evicted() && !one_more.is_evicted());
     }
 
     #[test]
-    fn who_has_left_makes_room() {
+    fn a_request_that_has_ended_does_not_count() {
         let waits = BodyWaits::default();
-        let mut all: Vec<_> = (0..BodyWaits::MOST).map(|_| waits.begin(network(1))).collect();
+        let mut all: Vec<_> = (0..BodyWaits::MAX_WAITING).map(|_| waits.begin(network(1))).collect();
         drop(all.pop());
         all.push(waits.begin(network(1)));
-        assert!(!all.iter_mut().any(BodyWait::gave_way));
+        assert!(!all.iter_mut().any(BodyWait::is_evicted));
     }
 }

@@ -1,26 +1,31 @@
-//! The connections of one listener: which of them gives way when there is no room for another, and which have done nothing for too
-//! long.
+//! The open connections of one listener: closes connections that are idle or stalled for too long, and evicts connections when
+//! the listener is full or HTTP/2 uses too much memory.
 //!
-//! At the limit, those that have waited longest are closed: for a request to be complete, or for an answer to be taken. So
-//! connections that are merely held, by whatever kind of slowness, keep nobody out. Those of trusted proxies give way only to
-//! each other and when nobody else waits; those whose request is here whole and being worked on never do. Of that only requests with
-//! a body tell (`Submission::read`), because all others are answered without waiting for anything but the key ring.
+//! **At the connection limit**, the connections that have waited longest are closed: those that have waited longest for a
+//! complete request, or for the client to take the response. So an attacker who holds connections open, in any slow way, keeps no
+//! client out. Connections of trusted proxies are closed only if no other connection can be. A connection whose request is
+//! complete and in progress is never closed. Only requests with a body report that they are in progress (`Submission::read`),
+//! because all other requests wait for nothing but the key ring.
 //!
-//! In HTTP/2 what counts is a request that has arrived and an answer that was taken, and not the bytes of the socket
-//! (`exchange.rs`). If its requests and answers hold too much memory, connections are closed: strangers' before those of trusted
-//! proxies, and of each the one that has held something longest. Work on a request protects only a connection that holds little
-//! more than that request. The memory is there until the runtime has dropped a connection's tasks, and a burst can be quicker than
-//! that; so it counts until then, and beyond twice the limit a stranger's new requests are refused.
+//! **In HTTP/2**, activity means that a request has arrived or that a response was taken; bytes on the socket do not count
+//! (`exchange.rs`). If requests and responses use too much memory, connections are closed: ordinary clients first, trusted
+//! proxies last, and in each class the connection that has held an entry longest. A request in progress protects only a
+//! connection that holds little more memory than one request. The memory of a closed connection is free only when the runtime has
+//! dropped its tasks, and a burst of requests can be faster than that. So this memory counts until then, and above twice the
+//! limit, new requests of ordinary clients are refused.
 //!
-//! Whose turn it is to give way is counted in connections, and time is what [`Connections::watch`] last read from the clock. So
-//! nothing reads a clock, sets a timer, takes a lock or touches the heap when bytes come and go.
+//! Waiting time is measured as the number of connections opened since then, and other times come from the clock value that
+//! [`Connections::watch`] stored last. So code that handles bytes reads no clock, sets no timer, takes no lock and allocates
+//! nothing.
+//!
+//! `server/admission.rs` asks for capacity before it accepts a connection, and `server/stream.rs` reports reads and writes.
 
 pub(crate) mod exchange;
-mod held;
+mod held_memory;
 mod slot;
 #[cfg(test)]
 mod tests;
-mod working;
+mod work;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,36 +43,39 @@ use crate::clock::{Now, milliseconds};
 use crate::http::forwarded::TrustedProxies;
 use crate::metrics::GAVE_WAY;
 use slot::Slot;
-pub(crate) use working::{Paused, Working};
+pub(crate) use work::{PausedWork, WorkGuard};
 
-/// The connections that a listener has open, and how many it may have.
+/// The open connections of a listener, and their limits.
 #[derive(Debug)]
 pub(crate) struct Connections {
+    /// Maximum number of open connections.
     limit: usize,
     idle_timeout: Duration,
     proxies: ArcSwap<TrustedProxies>,
-    /// How many were opened so far.
+    /// Number of connections opened so far.
     opened: AtomicU64,
-    /// The boot clock when it was last read, in milliseconds.
-    now: AtomicU64,
+    /// Boot clock at its last reading, in milliseconds.
+    now_ms: AtomicU64,
     open: Mutex<Open>,
-    /// Number of requests and answers of HTTP/2 so far.
-    numbered: AtomicU64,
-    /// Approximate memory of requests that are not answered and answers that are not taken.
+    /// Number of entries for HTTP/2 requests and responses created so far.
+    entries_created: AtomicU64,
+    /// Approximate memory of HTTP/2 requests without a response and of responses that were not taken yet.
     held_bytes: AtomicUsize,
-    /// Approximate memory of those of connections that are being closed for it, until they are dropped.
+    /// The part of this memory that belongs to connections that are being closed for it. It counts here instead, until it is
+    /// dropped.
     closing_bytes: AtomicUsize,
-    /// A connection has ended, or may be closed from now on.
+    /// Notified when a connection has ended, or may be closed from now on.
     changed: Notify,
-    /// All are to end as soon as nothing is under way.
-    leaving: CancellationToken,
+    /// Cancelled when the listener shuts down: each connection then ends when it has no request in progress.
+    shutdown: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    /// By the peer, with a number: a connection that is about to end may have the same address as a new one.
+    /// Open connections by peer and number. The number is necessary because a connection that is about to end may have the same
+    /// address as a new one.
     slots: BTreeMap<(Peer, u64), Arc<Slot>>,
-    /// How many of them were told to close.
+    /// Number of these connections that are being closed.
     closing: usize,
 }
 
@@ -79,11 +87,11 @@ impl Open {
     }
 }
 
-/// The other end of a connection, so that a request can be told to be of it.
+/// Identity of the other end of a connection. With it, the connection of a request is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
     Ip(SocketAddr),
-    /// Peers at a Unix socket have no address, but each connection has an object for it, here by where that is.
+    /// A peer on a Unix socket. It has no address, so the identity is the memory address of the connection's address object.
     Unix(usize),
     Unknown,
 }
@@ -99,63 +107,64 @@ impl Peer {
     }
 }
 
-/// Whether there is room for another connection.
+/// Capacity of a listener for another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
+    /// Another connection can be opened now.
     Free,
-    /// So many are being closed to make some.
+    /// The limit is reached. This number of connections is being closed.
     Closing(usize),
-    /// None can be closed.
+    /// The limit is reached, and no connection may be closed.
     None,
 }
 
 impl Connections {
-    /// How long an answer may take from the handler to the socket, and so the longest wait of [`Connections::change`].
-    const ANSWER: Duration = Duration::from_secs(1);
-    /// The most that are closed at once, so that a flood of connections does not look through all of them each time.
-    const MOST_AT_ONCE: usize = 64;
-    /// How often the clock is read.
-    const TICK: Duration = Duration::from_secs(1);
-    /// How long a client may take none of an answer, or in HTTP/2 not all of it. A trusted proxy's connection has the requests of
-    /// many clients, so for one of them it ends only if in that time none of its requests ended.
-    const STALL: Duration = Duration::from_secs(30);
+    /// Maximum time from the end of a handler until its response reaches the socket. So it is also the maximum wait of
+    /// [`Connections::change`].
+    const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+    /// Maximum number of connections that are closed in one step. At the limit, a step closes one connection of each 64, so that
+    /// a flood of new connections does not cause a search of all connections for each one of them.
+    const MAX_CLOSED_AT_ONCE: usize = 64;
+    /// Interval between two readings of the clock.
+    const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+    /// Maximum time in which a client takes no byte of a response. In HTTP/2, it is the maximum time until the client has taken
+    /// all of it. A trusted proxy's connection carries the requests of many clients, so such a connection is closed only if none
+    /// of its HTTP/2 requests ended in this time.
+    const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
-        let (opened, open, changed) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        let (now, leaving) = (AtomicU64::new(milliseconds(Now::read().boot)), CancellationToken::new());
-        let proxies = ArcSwap::from_pointee(proxies);
-        let numbered = AtomicU64::new(0);
         Arc::new(Self {
             limit,
             idle_timeout,
-            proxies,
-            opened,
-            now,
-            open,
-            numbered,
+            proxies: ArcSwap::from_pointee(proxies),
+            opened: AtomicU64::new(0),
+            now_ms: AtomicU64::new(milliseconds(Now::read().boot)),
+            open: Mutex::default(),
+            entries_created: AtomicU64::new(0),
             held_bytes: AtomicUsize::new(0),
             closing_bytes: AtomicUsize::new(0),
-            changed,
-            leaving,
+            changed: Notify::new(),
+            shutdown: CancellationToken::new(),
         })
     }
 
-    /// From now on these are the trusted proxies; connections that are open stay what they were.
+    /// Replaces the trusted proxies. An open connection keeps the class that it had when it was opened.
     pub(crate) fn trust(&self, proxies: TrustedProxies) {
         self.proxies.store(Arc::new(proxies));
     }
 
-    /// How many are open.
+    /// Returns the number of open connections.
     pub(crate) fn count(&self) -> usize {
         self.lock().slots.len()
     }
 
-    /// How many may be.
+    /// Returns the maximum number of open connections.
     pub(crate) const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Asks for room, and begins to close connections if there is none.
+    /// Returns the capacity for another connection. At the limit, begins to close connections unless some are being closed
+    /// already.
     pub(crate) fn room(&self) -> Room {
         let mut open = self.lock();
         if open.slots.len() < self.limit {
@@ -163,44 +172,47 @@ impl Connections {
         } else if open.closing > 0 {
             Room::Closing(open.closing)
         } else {
-            self.close_some(&mut open)
+            self.evict_longest_waiting(&mut open)
         }
     }
 
-    /// Begins to close those that have waited longest, a few at once.
+    /// Begins to close the few connections that have waited longest, also below the limit.
     pub(crate) fn close_longest_waiting(&self) -> Room {
-        self.close_some(&mut self.lock())
+        self.evict_longest_waiting(&mut self.lock())
     }
 
-    fn close_some(&self, open: &mut Open) -> Room {
+    fn evict_longest_waiting(&self, open: &mut Open) -> Room {
         let now = milliseconds(Now::read().boot);
-        let of_kind = |is_proxy: bool| {
+        let candidates = |is_proxy: bool| {
             let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy && slot.may_be_closed(now));
             slots.map(|slot| (slot.waits_since(), slot.clone())).collect::<Vec<_>>()
         };
-        let mut waiting = of_kind(false);
+        // Trusted proxies are closed only if no other connection can be.
+        let mut waiting = candidates(false);
         if waiting.is_empty() {
-            waiting = of_kind(true);
+            waiting = candidates(true);
         }
-        let count = Self::at_once(open.slots.len()).min(waiting.len());
+        let count = Self::batch_size(open.slots.len()).min(waiting.len());
         if count == 0 {
             return Room::None;
         }
+        // Move the `count` connections that have waited longest to the front, without sorting all.
         waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
         waiting[..count].iter().for_each(|(_, slot)| open.close(slot));
         GAVE_WAY.add_many(0, count as u64);
         Room::Closing(count)
     }
 
-    /// Number of connections to close at once, of so many.
-    fn at_once(open: usize) -> usize {
-        (open / Self::MOST_AT_ONCE).clamp(1, Self::MOST_AT_ONCE)
+    /// Returns the number of connections to close in one step if `open` connections are open.
+    fn batch_size(open: usize) -> usize {
+        (open / Self::MAX_CLOSED_AT_ONCE).clamp(1, Self::MAX_CLOSED_AT_ONCE)
     }
 
-    /// Closes those that have done nothing for too long: no request was whole in `idle_timeout` from its first byte or, before that,
-    /// from the last answer; or nothing of an answer was taken for [`Self::STALL`]. Never ends.
+    /// Closes idle and stalled connections, forever. A connection is idle if no request was complete within `idle_timeout` from
+    /// its first byte, or if no request began within `idle_timeout` after the last response. It is stalled if the client took
+    /// nothing of a response for [`Self::STALL_TIMEOUT`].
     pub(crate) async fn watch(&self) {
-        let mut ticks = tokio::time::interval(Self::TICK);
+        let mut ticks = tokio::time::interval(Self::CLOCK_INTERVAL);
         loop {
             ticks.tick().await;
             self.close_idle(milliseconds(Now::read().boot));
@@ -208,40 +220,41 @@ impl Connections {
     }
 
     fn close_idle(&self, now: u64) {
-        self.now.store(now, Ordering::Relaxed);
-        // Marks are up to a tick too early.
-        let before = |timeout: Duration| now.saturating_sub(milliseconds(timeout.saturating_add(Self::TICK)));
-        let (idle, stall) = (before(self.idle_timeout), before(Self::STALL));
+        self.now_ms.store(now, Ordering::Relaxed);
+        // Times in the slots come from the stored clock, so they are up to one interval too early.
+        let before = |timeout: Duration| now.saturating_sub(milliseconds(timeout.saturating_add(Self::CLOCK_INTERVAL)));
+        let idle_limit = before(self.idle_timeout);
+        let stall_limit = before(Self::STALL_TIMEOUT);
         let mut open = self.lock();
-        self.close_longest_holding(&mut open, now);
-        let is_over = |slot: &&Arc<Slot>| slot.is_stalled_before(stall) || slot.is_idle_before(idle, now);
+        self.evict_for_memory(&mut open, now);
+        let is_over = |slot: &&Arc<Slot>| slot.is_stalled_before(stall_limit) || slot.is_idle_before(idle_limit, now);
         let over: Vec<_> = open.slots.values().filter(is_over).cloned().collect();
         over.iter().for_each(|slot| open.close(slot));
     }
 
-    /// Lets all end as soon as nothing is under way.
+    /// Starts a graceful shutdown of every connection: each one ends when it has no request in progress.
     pub(crate) fn take_leave(&self) {
-        self.leaving.cancel();
+        self.shutdown.cancel();
     }
 
-    /// Lets the peer's end as soon as nothing is under way.
-    pub(crate) fn take_leave_of(&self, address: &conn::SocketAddr) {
-        self.of_peer(address).iter().for_each(|slot| slot.leaving.cancel());
+    /// Starts a graceful shutdown of the peer's connection: it ends when it has no request in progress.
+    pub(crate) fn shutdown_peer(&self, address: &conn::SocketAddr) {
+        self.of_peer(address).iter().for_each(|slot| slot.shutdown.cancel());
     }
 
-    /// Closes all.
+    /// Closes all connections immediately.
     pub(crate) fn close(&self) {
         let mut open = self.lock();
         let all: Vec<_> = open.slots.values().cloned().collect();
         all.iter().for_each(|slot| open.close(slot));
     }
 
-    /// Waits until it is worth asking for room again.
+    /// Waits until [`Connections::room`] may have another result.
     pub(crate) async fn change(&self) {
-        let _ = tokio::time::timeout(Self::ANSWER, self.changed.notified()).await;
+        let _ = tokio::time::timeout(Self::RESPONSE_TIMEOUT, self.changed.notified()).await;
     }
 
-    /// Takes a connection in, and lets a task serve it, which ends when it is closed here.
+    /// Adds a connection, and spawns the task that serves it. Closing the connection aborts the task.
     pub(crate) fn open<F>(
         self: &Arc<Self>,
         address: &conn::SocketAddr,
@@ -253,22 +266,24 @@ impl Connections {
         let connection = self.add(address);
         let slot = connection.slot.clone();
         let task = tasks.spawn(serve(connection));
-        // Under the lock, because it may have been told to close meanwhile.
+        // The connection may have been closed since it was added. The lock keeps `Slot::close` from running at the same time.
         let _open = self.lock();
-        slot.served_by(task.abort_handle());
+        slot.set_task(task.abort_handle());
     }
 
     fn add(self: &Arc<Self>, address: &conn::SocketAddr) -> Connection {
-        let key = (Peer::of(address), self.opened.fetch_add(1, Ordering::Relaxed) + 1);
+        let number = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let key = (Peer::of(address), number);
         let is_proxy = self.proxies.load().contains(address.ip());
-        let leaving = self.leaving.child_token();
-        let slot = Arc::new(Slot::new(is_proxy, key.1, self.now.load(Ordering::Relaxed), leaving));
+        let shutdown = self.shutdown.child_token();
+        let slot = Arc::new(Slot::new(is_proxy, number, self.now_ms.load(Ordering::Relaxed), shutdown));
         self.lock().slots.insert(key, slot.clone());
         Connection { connections: self.clone(), key, slot }
     }
 
     fn of_peer(&self, address: &conn::SocketAddr) -> Vec<Arc<Slot>> {
-        let (open, peer) = (self.lock(), Peer::of(address));
+        let open = self.lock();
+        let peer = Peer::of(address);
         open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect()
     }
 
@@ -277,7 +292,7 @@ impl Connections {
     }
 }
 
-/// An open connection, as its stream tells of it. It counts until this is dropped.
+/// An open connection. Its stream reports reads and writes here. The connection counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     connections: Arc<Connections>,
@@ -286,22 +301,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Bytes have come from it.
+    /// Records that bytes were received.
     pub(crate) fn has_read(&self) {
-        self.slot.has_read(|| self.connections.now.load(Ordering::Relaxed));
+        self.slot.record_read(|| self.connections.now_ms.load(Ordering::Relaxed));
     }
 
-    /// Bytes were sent to it.
+    /// Records that bytes were sent.
     pub(crate) fn has_written(&self) {
-        let Connections { opened, now, changed, .. } = &*self.connections;
-        if self.slot.has_written(opened.load(Ordering::Relaxed), now.load(Ordering::Relaxed)) {
+        let Connections { opened, now_ms, changed, .. } = &*self.connections;
+        if self.slot.record_write(opened.load(Ordering::Relaxed), now_ms.load(Ordering::Relaxed)) {
             changed.notify_one();
         }
     }
 
-    /// It takes no bytes for the moment.
+    /// Records that the client accepts no more bytes for now.
     pub(crate) fn stalls(&self) {
-        self.slot.stalls(self.connections.now.load(Ordering::Relaxed));
+        self.slot.record_stall(self.connections.now_ms.load(Ordering::Relaxed));
     }
 }
 

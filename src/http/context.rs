@@ -1,4 +1,7 @@
-//! The request context: the head of a request, and what is known about it. It is made once, where the request enters.
+//! The request context: the head of a request, and the facts that handlers derive from it.
+//!
+//! `entrance.rs` creates one context for each request to the public listener. Handlers get it instead of Salvo's request, so all
+//! of them use the same rules for hosts, clients and ids.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,16 +27,17 @@ use crate::web::browser;
 use crate::web::hosts::{self, Served};
 use crate::web::{cookie, csrf};
 
-/// A request without its body, and the app as it was when the request came.
+/// A request without its body, and the [`App`] that was current when the request arrived.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) app: Guard<Arc<App>>,
     head: Parts,
     peer: SocketAddr,
-    /// Least length of the body, in bytes, as far as it is announced.
+    /// Announced length of the body in bytes, or a lower bound of it (0 if the client announced no length).
     body_bytes: u64,
-    /// `None` on hot routes.
+    /// Id of the request. `None` on hot routes.
     id: Option<RequestId>,
+    /// Whether this request has waited for a new read of the key ring.
     has_reread_keys: AtomicBool,
 }
 
@@ -42,18 +46,18 @@ impl Context {
         Self { app, head, peer, body_bytes, id: None, has_reread_keys: AtomicBool::new(false) }
     }
 
-    /// Returns the context of a request that may wait.
-    pub(crate) fn held(self) -> Self {
+    /// Converts the context for a request that may wait ([`AppHandle::load`](crate::http::app::AppHandle::load) has the reason).
+    pub(crate) fn into_long_lived(self) -> Self {
         Self { app: Guard::from_inner(Guard::into_inner(self.app)), ..self }
     }
 
-    /// Returns the context of a request that may wait and has an id: that of a trusted proxy, or a new one.
+    /// Converts the context for a request that may wait, and gives it an id: the one from a trusted proxy, or a new random id.
     pub(crate) fn identified(self) -> Self {
         let id = self.id_of_proxy().unwrap_or_else(RequestId::random);
-        Self { id: Some(id), ..self.held() }
+        Self { id: Some(id), ..self.into_long_lived() }
     }
 
-    /// Returns the context of a request that came through the entrance.
+    /// Returns the context that the entrance stored in a request, or `None` for requests to the admin listener.
     pub(crate) fn of(request: &Request) -> Option<Arc<Self>> {
         request.extensions().get().cloned()
     }
@@ -93,18 +97,18 @@ impl Context {
         self.id.as_ref()
     }
 
-    /// Returns where the request came from.
+    /// Returns the client of the request: the peer, or the address that trusted proxies report.
     pub(crate) fn client(&self) -> Client {
         let address = self.app.trusted_proxies.client(self.peer.ip(), self.headers());
         Client { address, form: self.app.client_form }
     }
 
-    /// Returns whether a trusted proxy sent the request, so that its forwarded fields are believed.
+    /// Returns whether the peer is a trusted proxy. Only then are forwarded fields accepted.
     pub(crate) fn is_from_proxy(&self) -> bool {
         self.app.trusted_proxies.contains(self.peer.ip())
     }
 
-    /// Returns whether the answer will be shown as a page.
+    /// Returns whether the browser will show the response as a page.
     pub(crate) fn is_navigation(&self) -> bool {
         browser::is_navigation(self.headers())
     }
@@ -117,9 +121,10 @@ impl Context {
         Ok(self.app.hosts.of_request(self.uri(), self.headers())?)
     }
 
-    /// Returns the host that the request names, for showing. It may be one that is not served. It is empty if there is not exactly one.
+    /// Returns the host that the request names, to show it on a page. This server may not serve the host. The text is empty if
+    /// the request does not name exactly one host.
     pub(crate) fn host(&self) -> Cow<'_, str> {
-        /// Longest name and port.
+        /// Maximum length of a host name and a port.
         const MAX_BYTES: usize = 260;
         if let Ok(served) = self.served() {
             return served.origin.authority().into();
@@ -128,7 +133,7 @@ impl Context {
         String::from_utf8_lossy(&named[..named.len().min(MAX_BYTES)])
     }
 
-    /// Returns the frame of a page with this heading.
+    /// Returns the layout of a page with the heading `heading`.
     pub(crate) fn shell(&self, heading: &'static str) -> Shell<'_> {
         self.app.pages.shell(self.host(), heading)
     }
@@ -146,15 +151,15 @@ impl Context {
         self.served().map(|served| served.site)
     }
 
-    /// Lets a request in or not, in this order: the host it names (nothing else means anything before that), the length it
-    /// announces, and where it comes from.
+    /// Checks whether a request may reach its handler. The order is: the host that it names (all other checks depend on it), the
+    /// announced length of its body, and the site that sent it.
     pub(crate) fn admit(&self) -> Result<&Served, Problem> {
         let served = self.served()?;
         self.admit_for_any_host()?;
         Ok(served)
     }
 
-    /// The same for routes that are served for every host.
+    /// Checks length and sender like [`Self::admit`], but not the host. For routes that are served for every host.
     pub(crate) fn admit_for_any_host(&self) -> Result<(), Problem> {
         if self.body_bytes > u64::from(self.app.max_body_bytes) {
             return Err(Problem::TooLarge);
@@ -163,10 +168,11 @@ impl Context {
         Ok(())
     }
 
-    /// Waits until the key ring is read again, once for each request: one of its tokens names a key that is not held.
+    /// Waits until the key ring is read again, because a token of the request names a key that this server does not have. A
+    /// request waits only once: further calls return immediately.
     ///
     /// # Errors
-    /// [`Problem::KeyWaits`] at once, if too many requests wait.
+    /// [`Problem::KeyWaits`] without waiting, if too many requests wait already.
     pub(crate) async fn reread_keys(&self) -> Result<(), Problem> {
         if !self.has_reread_keys() {
             self.app.ring_waits.run(self.client(), self.app.key_directory.reread()).await?;
@@ -175,13 +181,13 @@ impl Context {
         Ok(())
     }
 
-    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is called again then, and has counted and logged
-    /// already what it does.
+    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is then called a second time. It must not
+    /// count and log again what it has counted and logged in the first call.
     pub(crate) fn has_reread_keys(&self) -> bool {
         self.has_reread_keys.load(Ordering::Relaxed)
     }
 
-    /// Returns the id of a request that has one here, or that a trusted proxy gave it.
+    /// Returns the id of the request: its own or, on hot routes, the one from a trusted proxy. `None` if it has neither.
     pub(crate) fn any_id(&self) -> Option<RequestId> {
         self.id.clone().or_else(|| self.id_of_proxy())
     }
@@ -190,13 +196,13 @@ impl Context {
         self.is_from_proxy().then(|| RequestId::of_headers(self.headers())).flatten()
     }
 
-    /// Returns the span for log lines about the request, which is none if the request has no id.
+    /// Returns the span for log lines about the request, or an empty span if the request has no id.
     pub(crate) fn span(&self) -> Span {
         let Some(id) = self.any_id() else {
             return Span::none();
         };
         let trace_id = self.is_from_proxy().then(|| trace_id(self.headers())).flatten();
-        // At this level it is written wherever audit events are.
+        // At the level `error`, the span is enabled whenever audit events are.
         tracing::error_span!(target: "sealjar::audit", "request", request_id = id.as_str(), trace_id)
     }
 }

@@ -1,20 +1,24 @@
-//! The entrance of a listener: what happens to every request, in this order.
+//! The entrance of a listener: the steps of every request, in this order.
 //!
-//! 1. A request over HTTP/2 is counted until its answer is taken, and refused if too much memory is held.
-//! 2. A target that is a whole URL is 400. The path is looked up as it was sent ([`Routes`]): another spelling of a route is 404,
-//!    another method 405.
-//! 3. A *hot* route is answered here, in plain calls: at once, from memory, and without Salvo's routing, which would cost more than to
-//!    open a token. If the answer refuses a token whose key is not held, the key ring is read again, and the answer is made once more.
-//! 4. Any other request is admitted or refused (host, length, origin; the files of the pages are served for every host), the key ring
-//!    is read again if one of its cookies names a key that is not held, and then Salvo calls the handler. If it may change something,
-//!    it runs to its end (`web/changes.rs`).
+//! 1. The memory of an HTTP/2 request is counted until the client has received the response (`connections/exchange.rs`). The
+//!    request is refused if HTTP/2 requests and responses already use too much memory, or if it has too many header fields.
+//! 2. A request target that is a whole URL is refused with 400. [`Routes`] looks up the path exactly as it was sent: another
+//!    spelling of a route is 404, and another method is 405.
+//! 3. A *hot* route is handled here: synchronously, from memory, and without Salvo's routing, which would cost more than opening
+//!    a token. If the session is refused because this server does not have the key of the token, the key ring is read again, and
+//!    the handler is called a second time.
+//! 4. Any other request must pass the checks of host, length and origin. (The assets of the pages are served for every host.) If
+//!    one of its cookies names a key that this server does not have, the key ring is read again. Then Salvo calls the handler. If
+//!    the handler may change something, it runs to completion even if the client disconnects (`web/changes.rs`).
 //!
-//! The admin listener refuses no target and has no hot routes. Salvo calls its handlers at once.
+//! The admin listener checks the authority of each request (`admin_authorities.rs`), accepts a whole URL as the target, and has
+//! no hot routes. Salvo calls its handlers without further steps.
 //!
-//! Another node may seal already with a key that came to the directory since this one read it. So a request with such a cookie waits
-//! for a read that begins after it came. Many wait for one read, and there are ten reads a second at most (`sync/key_directory.rs`).
-//! Anybody can make up a key, so only a few requests may wait at once (`key_waits.rs`). The token of a form comes in the body;
-//! `Submission::read` looks at it in the same way, if the request has not waited yet.
+//! Reading the key ring again: another node may already seal tokens with a key that was added after this node last read the key
+//! directory. So a request with such a cookie waits for a read that begins after the request arrived. BoxedFuture requests share
+//! a read, and there are at most ten reads a second (`sync/key_directory.rs`). Any client can invent a key id, so the number of
+//! waiting requests is limited (`key_waits.rs`). The token of a form is in the body: `Submission::read` handles its key in the
+//! same way, unless the request has waited already.
 
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,16 +43,16 @@ use crate::http::problem::Problem;
 use crate::http::proxy_hints;
 use crate::http::reply::Reply;
 use crate::http::request_id::X_REQUEST_ID;
-use crate::http::routes::{Found, Handle, Reread, Routes, ServedFor};
+use crate::http::routes::{Found, Reread, Routes, ServedFor, SyncHandler};
 use crate::log_sampler::sampled;
 use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
 
-/// The entrance for the requests of one connection.
+/// Handles all requests of one connection.
 pub(crate) struct Entrance<S> {
     routes: Arc<Routes>,
     peer: SocketAddr,
     tracker: Arc<Tracker>,
-    /// Salvo's service for [`Routes::service`].
+    /// Salvo's service, made from [`Routes::service`]. It calls the handlers that are not hot.
     salvo: S,
 }
 
@@ -58,64 +62,68 @@ impl<S> Entrance<S> {
     }
 }
 
-type Answer = HyperResponse<ResBody>;
-type Answered = Result<Answer, hyper::Error>;
-type Waiting = Pin<Box<dyn Future<Output = Answered> + Send>>;
-type Answering = Either<Ready<Answered>, Waiting>;
+type HttpResponse = HyperResponse<ResBody>;
+type ResponseResult = Result<HttpResponse, hyper::Error>;
+type BoxedFuture = Pin<Box<dyn Future<Output = ResponseResult> + Send>>;
+type ResponseFuture = Either<Ready<ResponseResult>, BoxedFuture>;
 
-fn at_once(response: Answer) -> Answering {
+/// Wraps a response that is complete already.
+fn ready_response(response: HttpResponse) -> ResponseFuture {
     Either::Left(ready(Ok(response)))
 }
 
 impl<S, B> Service<HyperRequest<B>> for Entrance<S>
 where
-    S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+    S: Service<HyperRequest<ReqBody>, Response = HttpResponse, Error = hyper::Error, Future = BoxedFuture>,
     B: Body + Into<ReqBody>,
 {
-    type Response = Answer;
+    type Response = HttpResponse;
     type Error = hyper::Error;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
     fn call(&self, request: HyperRequest<B>) -> Self::Future {
         if request.version() != Version::HTTP_2 {
-            return self.answer(request);
+            return self.route(request);
         }
-        if self.tracker.refuses_request() {
+        if self.tracker.must_refuse_request() {
             HTTP2_REFUSED.add(0);
-            sampled!(WARN, "requests over HTTP/2 hold too much memory; a new one is answered with 503");
-            return at_once(overloaded());
+            sampled!(WARN, "refused an HTTP/2 request with 503: HTTP/2 requests and responses use too much memory");
+            return ready_response(overloaded_response());
         }
         let exchange = self.tracker.begin(&request);
         if has_too_many_fields(request.headers()) {
-            return at_once(exchange.answer(too_many_fields()));
+            return ready_response(exchange.attach_to(too_many_fields_response()));
         }
-        match self.answer(request) {
-            Either::Left(answered) => {
-                Either::Left(ready(answered.into_inner().map(|response| exchange.answer(response))))
+        match self.route(request) {
+            Either::Left(complete) => {
+                Either::Left(ready(complete.into_inner().map(|response| exchange.attach_to(response))))
             }
-            Either::Right(waiting) => {
-                Either::Right(Box::pin(async move { waiting.await.map(|response| exchange.answer(response)) }))
+            Either::Right(future) => {
+                Either::Right(Box::pin(async move { future.await.map(|response| exchange.attach_to(response)) }))
             }
         }
     }
 }
 
 impl<S> Entrance<S> {
-    fn answer<B>(&self, request: HyperRequest<B>) -> Answering
+    /// Finds the route of a request and handles it (steps 2 to 4).
+    fn route<B>(&self, request: HyperRequest<B>) -> ResponseFuture
     where
-        S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        S: Service<HyperRequest<ReqBody>, Response = HttpResponse, Error = hyper::Error, Future = BoxedFuture>,
         B: Body + Into<ReqBody>,
     {
         let found = self.routes.find(request.method(), request.uri().path());
         if !self.routes.is_public() {
-            let checked = self.routes.app.load().admin_authorities.check(&request);
-            if let Err(problem) = checked {
-                return at_once(self.refuse(request, problem, None));
+            let outcome = self.routes.app.load().admin_authorities.check(&request);
+            if let Err(problem) = outcome {
+                return ready_response(self.refuse_admin_request(request, problem, None));
             }
             return match found {
                 Found::Hot(_) | Found::Handler(..) => Either::Right(self.salvo.call(request.map(Into::into))),
-                Found::OtherMethods(allow) => at_once(self.refuse(request, Problem::OTHER_METHOD, Some(allow))),
-                Found::Nothing => at_once(self.refuse(request, Problem::NOT_FOUND, None)),
+                Found::OtherMethods(allow) => {
+                    ready_response(self.refuse_admin_request(request, Problem::OTHER_METHOD, Some(allow)))
+                }
+                Found::Nothing => ready_response(self.refuse_admin_request(request, Problem::NOT_FOUND, None)),
             };
         }
         let access = Access::begin();
@@ -130,27 +138,29 @@ impl<S> Entrance<S> {
             },
             Found::Hot(handler) => {
                 body::discard(context.version(), context.headers(), body);
-                return answer_hot(context, handler, access);
+                return handle_hot(context, handler, access);
             }
             Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
             Found::Nothing => Problem::NOT_FOUND.into(),
         };
         body::discard(context.version(), context.headers(), body);
-        at_once(refuse(context, reply, access))
+        ready_response(refuse_public_request(context, reply, access))
     }
 
-    /// Lets Salvo call the handler, after what comes before it.
-    fn call_handler<B>(&self, context: Context, reread: Reread, body: B, access: Access) -> Answering
+    /// Reads the key ring again if necessary, and then lets Salvo call the handler (step 4).
+    fn call_handler<B>(&self, context: Context, reread: Reread, body: B, access: Access) -> ResponseFuture
     where
-        S: Service<HyperRequest<ReqBody>, Response = Answer, Error = hyper::Error, Future = Waiting>,
+        S: Service<HyperRequest<ReqBody>, Response = HttpResponse, Error = hyper::Error, Future = BoxedFuture>,
         B: Body + Into<ReqBody>,
     {
+        // Handlers of safe methods read no body.
         let body = if context.method().is_safe() {
             body::discard(context.version(), context.headers(), body);
             ReqBody::None
         } else {
             body.into()
         };
+        // Salvo's request has only the parts that handlers use. The context has the others.
         let context = Arc::new(context);
         let mut request = HyperRequest::new(body);
         request.method_mut().clone_from(context.method());
@@ -158,8 +168,9 @@ impl<S> Entrance<S> {
         request.extensions_mut().insert(context.clone());
         let call = self.salvo.call(request);
         let span = context.span();
+        // Only methods that are not safe may change something.
         let changes = (!context.method().is_safe()).then(|| context.app.changes.clone());
-        let answer = async move {
+        let response = async move {
             let called = async {
                 match reread_keys(&context, reread).await {
                     Ok(()) => call.await,
@@ -171,13 +182,18 @@ impl<S> Entrance<S> {
             Ok(response)
         };
         Either::Right(match changes {
-            Some(changes) => Box::pin(async move { changes.run(answer).await }),
-            None => Box::pin(answer),
+            Some(changes) => Box::pin(async move { changes.run(response).await }),
+            None => Box::pin(response),
         })
     }
 
-    /// Refuses a request of the admin listener.
-    fn refuse<B>(&self, request: HyperRequest<B>, problem: Problem, allow: Option<HeaderValue>) -> Answer
+    /// Returns the response that refuses a request to the admin listener.
+    fn refuse_admin_request<B>(
+        &self,
+        request: HyperRequest<B>,
+        problem: Problem,
+        allow: Option<HeaderValue>,
+    ) -> HttpResponse
     where
         B: Body + Into<ReqBody>,
     {
@@ -186,13 +202,14 @@ impl<S> Entrance<S> {
         let mut headers = HeaderMap::new();
         headers.extend(allow.map(|allow| (ALLOW, allow)));
         let text = problem.render(self.routes.app.load().cookies.session(), &mut headers);
-        let mut response = Answer::new(if head.method == Method::HEAD { ResBody::None } else { text.into() });
+        let mut response = HttpResponse::new(if head.method == Method::HEAD { ResBody::None } else { text.into() });
         *response.status_mut() = problem.status();
         *response.headers_mut() = headers;
         response
     }
 }
 
+/// Checks host, length and origin of a request, and logs what its sender should know.
 fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
     proxy_hints::note_untrusted(context);
     let admitted = match served_for {
@@ -200,18 +217,19 @@ fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
         ServedFor::AnyHost => context.admit_for_any_host(),
     };
     if admitted == Err(Problem::CrossSite) {
-        proxy_hints::note_own_cross_site(context);
+        proxy_hints::log_own_cross_site(context);
     }
     admitted
 }
 
-/// Answers a request of a hot route.
-fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
+/// Handles a request to a hot route (step 3).
+fn handle_hot(context: Context, handler: SyncHandler, access: Access) -> ResponseFuture {
     let reply = call_caught(&context, handler);
     if !reply.refusal().is_some_and(|refusal| context.lacked_session_key(refusal)) {
-        return at_once(finish_hot(&context, reply, access));
+        return ready_response(finish_hot(&context, reply, access));
     }
-    let context = context.held();
+    // This server may lack the key: wait for a new read of the key ring, and call the handler again.
+    let context = context.into_long_lived();
     Either::Right(Box::pin(async move {
         let reply = match context.reread_keys().await {
             Ok(()) => call_caught(&context, handler),
@@ -221,23 +239,24 @@ fn answer_hot(context: Context, handler: Handle, access: Access) -> Answering {
     }))
 }
 
-/// Calls a handler and turns a panic into a 500. Its message goes to the log.
-fn call_caught(context: &Context, handler: Handle) -> Reply {
-    // Nothing that is changed on the way outlives the request but counters and locks that a panic leaves whole.
+/// Calls a handler, and turns a panic into a response with status 500. The message of the panic is in the log.
+fn call_caught(context: &Context, handler: SyncHandler) -> Reply {
+    // Unwind safety: only counters and locks outlive the request, and a panic leaves them in a consistent state.
     catch_unwind(AssertUnwindSafe(|| handler(context).unwrap_or_else(Reply::from))).unwrap_or_else(|_| {
-        sampled!(ERROR, "making an answer panicked; it is 500");
+        sampled!(ERROR, "a request handler panicked: the response is 500");
         Problem::Status(StatusCode::INTERNAL_SERVER_ERROR).into()
     })
 }
 
-fn finish_hot(context: &Context, reply: Reply, access: Access) -> Answer {
+/// Counts the outcome of a hot route, writes the response and logs it.
+fn finish_hot(context: &Context, reply: Reply, access: Access) -> HttpResponse {
     VERIFICATIONS.add(reply.verification() as usize);
     let mut response = context.respond(reply);
     finish(context, &mut response, access);
     response
 }
 
-/// Has the key ring read again if a handler needs that.
+/// Waits until the key ring is read again, if the handler requires it and a cookie names a key that this server does not have.
 async fn reread_keys(context: &Context, reread: Reread) -> Result<(), Problem> {
     if reread == Reread::Never || !context.lacks_key() {
         return Ok(());
@@ -248,34 +267,37 @@ async fn reread_keys(context: &Context, reread: Reread) -> Result<(), Problem> {
     }
 }
 
-/// Answers in place of a route.
-fn refuse(context: Context, reply: Reply, access: Access) -> Answer {
+/// Returns the response that refuses a request to the public listener.
+fn refuse_public_request(context: Context, reply: Reply, access: Access) -> HttpResponse {
     let context = context.identified();
     let mut response = context.respond(reply);
     finish(&context, &mut response, access);
     response
 }
 
-/// Logs the answer, and marks it with the request's id.
-fn finish(context: &Context, response: &mut Answer, access: Access) {
+/// Writes the access log line of a response, and adds the request id to the response.
+fn finish(context: &Context, response: &mut HttpResponse, access: Access) {
     access.end(context, response.status());
     if let Some(id) = context.id() {
         response.headers_mut().insert(X_REQUEST_ID, id.value());
     }
 }
 
-/// Returns whether the target is a whole URL ([RFC 9112 section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Over
-/// HTTP/2 every request has one.
+/// Returns whether the request target of HTTP/1 is a whole URL (absolute-form, [RFC 9112 section
+/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)). Requests of HTTP/2 always have a whole URL, so the
+/// result is `false` for them.
 ///
-/// It is refused, although servers should accept it. Clients send it to forward proxies only. But a proxy that rewrites a client's odd
-/// target, as Caddy's `forward_auth` does with `http:http://host/auth/login`, can ask for a page of ours where it means to ask a
-/// question, and would take the page for a yes.
+/// Such a request is refused, although RFC 9112 requires servers to accept the form. Clients use it only with forward proxies.
+/// But a reverse proxy may copy an unusual target of a client into its verify request, as Caddy's `forward_auth` does with
+/// `http:http://host/auth/login`. It would then get one of our pages with status 200, and take this status as permission to let
+/// the client's request pass.
 fn has_absolute_target(head: &Parts) -> bool {
     head.version != Version::HTTP_2 && head.uri.authority().is_some()
 }
 
-/// Returns whether there are more header fields than in HTTP/1, of which hyper takes 100. Clients of HTTP/2 may send each cookie in a
-/// field of its own ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all of these count as one.
+/// Returns whether an HTTP/2 request has more than 100 header fields, which is hyper's limit for HTTP/1. HTTP/2 clients may send
+/// each cookie in a separate field ([RFC 9113 section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)), so all
+/// `Cookie` fields count as one.
 fn has_too_many_fields(headers: &HeaderMap) -> bool {
     const MAX_FIELDS: usize = 100;
     headers.len() > MAX_FIELDS && {
@@ -284,17 +306,19 @@ fn has_too_many_fields(headers: &HeaderMap) -> bool {
     }
 }
 
-fn too_many_fields() -> Answer {
-    let mut response = Answer::new(ResBody::from("too many header fields: send at most 100\n"));
+/// Returns the response 431 to a request with too many header fields.
+fn too_many_fields_response() -> HttpResponse {
+    let mut response = HttpResponse::new(ResBody::from("too many header fields: send at most 100\n"));
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// Has no body, so that it waits for no flow-control window, and no memory of it needs to be counted.
-fn overloaded() -> Answer {
-    let mut response = Answer::new(ResBody::None);
+/// Returns the response 503 to a request that is refused because of too much memory. It has no body, so it does not wait for an
+/// HTTP/2 flow-control window, and its memory need not be counted.
+fn overloaded_response() -> HttpResponse {
+    let mut response = HttpResponse::new(ResBody::None);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

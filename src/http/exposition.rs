@@ -1,12 +1,14 @@
-//! Prometheus' [text format](https://prometheus.io/docs/instrumenting/exposition_formats/), version 0.0.4: metrics, which it
-//! calls families, with their samples. Names begin with `sealjar_`. No label value needs escaping.
+//! Writes Prometheus' [text format](https://prometheus.io/docs/instrumenting/exposition_formats/), version 0.0.4.
+//!
+//! The format calls a metric a *family*, and each of its values a *sample*. All names begin with `sealjar_`. Label values come
+//! from closed lists, and none of them needs escaping. `metrics.rs` writes the families that `metrics/families.rs` declares.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::metrics::{Counts, Histogram};
 
-/// A metric: its name without `sealjar_`, its labels, and its meaning in one line.
+/// A metric: its name without the prefix `sealjar_`, its type, its meaning in one line, and its labels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Family {
     pub(crate) name: &'static str,
@@ -19,7 +21,7 @@ pub(crate) struct Family {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Label {
     pub(crate) name: &'static str,
-    /// Empty if the only value is the version of the server.
+    /// All values. Empty if the only value is the version of the server.
     pub(crate) values: &'static [&'static str],
 }
 
@@ -32,7 +34,7 @@ impl Family {
         Self { name, kind: "counter", help, labels: &[] }
     }
 
-    /// A histogram of seconds.
+    /// Declares a histogram of seconds.
     pub(super) const fn histogram(name: &'static str, help: &'static str) -> Self {
         Self { name, kind: "histogram", help, labels: &[] }
     }
@@ -42,7 +44,7 @@ impl Family {
     }
 }
 
-/// A text that grows family by family.
+/// The text of a `/metrics` response while it is written, one family after the other.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -51,31 +53,32 @@ impl Text {
         self.0
     }
 
-    /// Begins a family; its samples follow.
+    /// Writes the head of a family. Its samples must follow.
     pub(super) fn family(&mut self, Family { name, kind, help, .. }: Family) {
         self.write(format_args!("# HELP sealjar_{name} {help}\n# TYPE sealjar_{name} {kind}\n"));
     }
 
-    /// A sample of a family, with the values of its labels in their order.
+    /// Writes a sample of a family. `values` are the values of the family's labels, in the same order.
     pub(super) fn sample(&mut self, family: Family, values: &[&str], value: f64) {
         self.line(family, "", values, None, value);
     }
 
-    /// A family of one sample without labels.
+    /// Writes a family with one sample and no labels.
     pub(super) fn single(&mut self, family: Family, value: f64) {
         self.family(family);
         self.sample(family, &[], value);
     }
 
-    /// The samples of counters, one for each value of the last label; `values` are those of the other labels.
+    /// Writes the samples of a set of counters, one for each value of the last label. `values` are the values of the other
+    /// labels.
     pub(super) fn counts<const N: usize>(&mut self, family: Family, values: &[&str], counts: &Counts<N>) {
         let last = family.labels.last().expect("a family of several counters has a label");
-        for (place, value) in last.values.iter().enumerate() {
-            self.sample(family, &[values, &[*value]].concat(), float(counts.total(place)));
+        for (index, value) in last.values.iter().enumerate() {
+            self.sample(family, &[values, &[*value]].concat(), float(counts.total(index)));
         }
     }
 
-    /// The samples of a histogram of seconds.
+    /// Writes the samples of a histogram of seconds.
     pub(super) fn histogram<const N: usize>(&mut self, family: Family, values: &[&str], histogram: &Histogram<N>) {
         let mut count = 0;
         for (bound, within) in histogram.within() {
@@ -87,13 +90,13 @@ impl Text {
         self.line(family, "_count", values, None, float(count));
     }
 
-    /// One line. `bound` is the upper bound of a histogram's bucket.
+    /// Writes one line. `bound` is the upper bound of a histogram's bucket.
     fn line(&mut self, family: Family, suffix: &str, values: &[&str], bound: Option<&str>, value: f64) {
         self.write(format_args!("sealjar_{}{suffix}", family.name));
         let labels = family.labels.iter().map(|label| label.name).zip(values.iter().copied());
         let labels: Vec<_> = labels.chain(bound.map(|bound| ("le", bound))).collect();
-        for (place, (label, text)) in labels.iter().enumerate() {
-            self.write(format_args!("{}{label}=\"{text}\"", if place == 0 { '{' } else { ',' }));
+        for (index, (label, text)) in labels.iter().enumerate() {
+            self.write(format_args!("{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' }));
         }
         self.write(format_args!("{} {value}\n", if labels.is_empty() { "" } else { "}" }));
     }
@@ -103,7 +106,7 @@ impl Text {
     }
 }
 
-/// Counts are exact up to 2^53, which nothing here reaches.
+/// Converts a count. The result is exact up to 2^53, which no count here reaches.
 pub(super) const fn float(count: u64) -> f64 {
     count as f64
 }

@@ -1,8 +1,10 @@
-//! What a proxy says of the request that it asks about or passes on: its client, and its method, host and target.
+//! Forwarded header fields: the client, method, host and target of a client's request, as a trusted proxy reports them.
 //!
-//! A client can send these fields too, so they count only from the configured proxies. Proxies write them in two families
-//! (`X-Forwarded-*`, `X-Original-*`), and a proxy that sets one may let the client's own of the other through. So a fact is
-//! believed only if all fields that state it agree.
+//! A client can send these fields too, so they are accepted only from the configured proxies. There are two families of names
+//! (`X-Forwarded-*` and `X-Original-*`). A proxy that sets one family may pass on the client's own fields of the other. So a fact
+//! is accepted only if all fields that state it agree.
+//!
+//! Used by the verify routes (`verify.rs`) and, for the address of the client, by every request (`context.rs`).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,19 +12,19 @@ use ipnet::IpNet;
 use salvo::http::Method;
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The peers whose forwarded fields are believed.
+/// The trusted proxies: peers whose forwarded fields are accepted (`http.trusted_proxies`).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrustedProxies {
     networks: Vec<IpNet>,
-    /// All that come by a Unix socket: whom the socket's permissions let in.
+    /// Whether all peers on a Unix socket are trusted. The permissions of the socket decide who can connect.
     unix: bool,
 }
 
 impl TrustedProxies {
-    /// Of so many proxies in a row the addresses are read.
+    /// Maximum number of addresses that are read from `X-Forwarded-For`.
     const MAX_HOPS: usize = 16;
 
-    /// Adds an address, a network in CIDR notation, or `unix`; `None` if it is none of them.
+    /// Adds an address, a network in CIDR notation, or `unix`. Returns `None` if the text is none of these.
     pub(crate) fn add(&mut self, text: &str) -> Option<()> {
         if text == "unix" {
             self.unix = true;
@@ -32,13 +34,15 @@ impl TrustedProxies {
         Some(())
     }
 
-    /// Whether the peer is one of them; an IPv4 address may come as an IPv6 one, and who comes by a Unix socket has none.
+    /// Returns whether the peer is a trusted proxy. `None` is a peer on a Unix socket, which has no address. An IPv4 address may
+    /// be written as an IPv4-mapped IPv6 address.
     pub(crate) fn contains(&self, peer: Option<IpAddr>) -> bool {
         peer.map_or(self.unix, |peer| self.networks.iter().any(|network| network.contains(&peer.to_canonical())))
     }
 
-    /// Where the request came from: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not one of
-    /// theirs. Read from the right, because clients write at the left; what cannot be read ends the walk at whoever wrote it.
+    /// Returns the address of the client: the peer or, behind trusted proxies, the last address in `X-Forwarded-For` that is not
+    /// a trusted proxy. The field is read from the right, because each proxy appends on the right, and a client controls the left
+    /// part. If an element is not an address, the result is the address of the proxy that appended it.
     pub(crate) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = peer;
         let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().map(HeaderValue::as_bytes);
@@ -52,7 +56,8 @@ impl TrustedProxies {
     }
 }
 
-/// Parses an address or a network in CIDR notation. One of IPv4 that is written as IPv6 is that of IPv4, as peers are.
+/// Parses an address, or a network in CIDR notation. Converts IPv4-mapped IPv6 addresses to IPv4, because the addresses of peers
+/// are converted, too.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     let mapped = network.prefix_len().checked_sub(96).zip(match network {
@@ -62,21 +67,21 @@ pub(crate) fn network(text: &str) -> Option<IpNet> {
     Some(mapped.and_then(|(prefix, address)| IpNet::new(address.into(), prefix).ok()).unwrap_or(network))
 }
 
-/// An element of `X-Forwarded-For`: an address, which some proxies write with a port.
+/// Parses an element of `X-Forwarded-For`: an address, which some proxies write with a port.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(element.trim_ascii()).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// Returns whether a request has one of the fields that only count from a trusted proxy.
-pub(crate) fn is_stated(headers: &HeaderMap) -> bool {
-    // Nearly all fields differ in the beginning.
-    let is_one = |name: &HeaderName| NAMES.contains(name) || *name == X_FORWARDED_FOR;
-    headers.keys().any(|name| name.as_str().starts_with("x-") && is_one(name))
+/// Returns whether a request has a forwarded field.
+pub(crate) fn has_forwarded_fields(headers: &HeaderMap) -> bool {
+    // The prefix excludes nearly all other fields, and is cheap to compare.
+    let is_forwarded = |name: &HeaderName| NAMES.contains(name) || *name == X_FORWARDED_FOR;
+    headers.keys().any(|name| name.as_str().starts_with("x-") && is_forwarded(name))
 }
 
-/// The facts that are stated.
+/// Facts about a client's request that a trusted proxy reports. A fact without a field is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Forwarded<'r> {
     pub(crate) method: Option<Method>,
@@ -85,18 +90,19 @@ pub(crate) struct Forwarded<'r> {
     pub(crate) target: Option<&'r [u8]>,
 }
 
-/// Two fields state different things.
+/// Error for forwarded fields that contradict each other, or for an invalid method. It contains the name of the fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contradiction(pub(crate) &'static str);
 
 impl<'r> Forwarded<'r> {
-    /// Reads the fields of a request of a trusted proxy.
+    /// Reads the forwarded fields of a request. The caller must have checked that a trusted proxy sent it.
     pub(crate) fn read(headers: &'r HeaderMap) -> Result<Self, Contradiction> {
-        // The last field of each name, which the nearest proxy wrote, in one pass: to look all up costs as much as a session's opening.
+        // Collect the last field of each name, which the nearest proxy wrote. One pass is necessary: six lookups would cost as
+        // much as opening a session.
         let mut last = [None; NAMES.len()];
         for (name, value) in headers {
-            if let Some(place) = NAMES.iter().position(|own| own == name) {
-                last[place] = Some(value.as_bytes().trim_ascii());
+            if let Some(index) = NAMES.iter().position(|known| known == name) {
+                last[index] = Some(value.as_bytes().trim_ascii());
             }
         }
         let [forwarded_method, original_method, forwarded_host, forwarded_uri, original_uri, original_url] = last;
@@ -104,28 +110,28 @@ impl<'r> Forwarded<'r> {
         let methods = [forwarded_method, original_method].map(|list| list.map(last_element));
         let hosts = [forwarded_host.map(last_element), url.map(|(host, _)| host)];
         let targets = [forwarded_uri, original_uri, url.map(|(_, target)| target)];
-        let method = agreed(methods, <[u8]>::eq).ok_or(Contradiction("the methods"))?;
+        let method = agreed_value(methods, <[u8]>::eq).ok_or(Contradiction("the methods"))?;
         Ok(Self {
             method: method.map(Method::from_bytes).transpose().map_err(|_| Contradiction("the methods"))?,
-            host: agreed(hosts, <[u8]>::eq_ignore_ascii_case).ok_or(Contradiction("the hosts"))?,
-            target: agreed(targets, <[u8]>::eq).ok_or(Contradiction("the targets"))?,
+            host: agreed_value(hosts, <[u8]>::eq_ignore_ascii_case).ok_or(Contradiction("the hosts"))?,
+            target: agreed_value(targets, <[u8]>::eq).ok_or(Contradiction("the targets"))?,
         })
     }
 }
 
-/// What all that is stated says; `None` if two differ.
-fn agreed<const N: usize>(stated: [Option<&[u8]>; N], same: fn(&[u8], &[u8]) -> bool) -> Option<Option<&[u8]>> {
+/// Returns the common value of all fields that state a fact: `Some(None)` if no field does, and `None` if two fields differ.
+fn agreed_value<const N: usize>(stated: [Option<&[u8]>; N], same: fn(&[u8], &[u8]) -> bool) -> Option<Option<&[u8]>> {
     let mut stated = stated.into_iter().flatten().filter(|value| !value.is_empty());
     let first = stated.next();
     stated.all(|other| first.is_some_and(|first| same(first, other))).then_some(first)
 }
 
-/// Lists are read from the right, where the nearest proxy appended.
+/// Returns the last element of a list, which the nearest proxy appended.
 fn last_element(value: &[u8]) -> &[u8] {
     value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii()
 }
 
-/// The host and the target of `scheme://host/target`; of anything else an empty host, which states nothing.
+/// Splits `scheme://host/target` into host and target. For any other text, the host is empty, which states nothing.
 fn split_url(url: &[u8]) -> (&[u8], &[u8]) {
     let Some(start) = memchr::memmem::find(url, b"://") else {
         return (b"", url);
@@ -135,7 +141,7 @@ fn split_url(url: &[u8]) -> (&[u8], &[u8]) {
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// In the order in which [`Forwarded::read`] takes them up.
+/// Names of the forwarded fields, in the order that [`Forwarded::read`] expects.
 static NAMES: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-method"),
     HeaderName::from_static("x-original-method"),
@@ -167,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_either_family_from_the_right() {
+    fn reads_both_families_from_the_right() {
         for (fields, expected) in [
             (&[][..], facts("", "", "")),
             (
@@ -193,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_nothing_when_two_fields_differ() {
+    fn refuses_fields_that_contradict_each_other() {
         for fields in [
             &[("x-forwarded-method", "GET"), ("x-original-method", "POST")][..],
             &[("x-forwarded-method", "G T")],
@@ -206,13 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn trusts_only_what_is_listed() {
+    fn trusts_only_listed_proxies() {
         let list = ["10.0.0.0/8", "127.0.0.1", "2001:db8::/32"];
         let mut trusted = TrustedProxies::default();
         list.into_iter().for_each(|text| trusted.add(text).expect("well formed"));
-        let ask = |peer: &str| trusted.contains(peer.parse().ok());
-        assert!(ask("10.1.2.3") && ask("127.0.0.1") && ask("::ffff:10.1.2.3") && ask("2001:db8::1"));
-        assert!(!ask("127.0.0.2") && !ask("11.0.0.1") && !ask("::1") && !ask("2001:db9::1"));
+        let is_trusted = |peer: &str| trusted.contains(peer.parse().ok());
+        for peer in ["10.1.2.3", "127.0.0.1", "::ffff:10.1.2.3", "2001:db8::1"] {
+            assert!(is_trusted(peer), "{peer}");
+        }
+        for peer in ["127.0.0.2", "11.0.0.1", "::1", "2001:db9::1"] {
+            assert!(!is_trusted(peer), "{peer}");
+        }
         assert!(!trusted.contains(None) && !TrustedProxies::default().contains("127.0.0.1".parse().ok()));
         for mapped in ["::ffff:10.1.2.3", "::ffff:10.0.0.0/104"] {
             let mut trusted = TrustedProxies::default();

@@ -1,7 +1,9 @@
-//! Header fields that answers have in common: an answer is not stored unless it says so itself, it is not framed, its page loads
-//! nothing but what the policy names, and browsers come back over TLS where it is spoken.
+//! Header fields that responses have in common.
 //!
-//! The answers that are made most often start from a prepared map of all their fields, because copying a map is much cheaper than
+//! By default, caches do not store a response, no page can frame it, and its page loads only what the Content-Security-Policy
+//! allows. On hosts with TLS, browsers return only over TLS ([HSTS](https://www.rfc-editor.org/rfc/rfc6797)).
+//!
+//! The most frequent responses start from a prepared map with all their fields, because copying a map is much cheaper than
 //! filling it.
 
 use salvo::http::header::{
@@ -12,7 +14,9 @@ use salvo::http::header::{
 use crate::http::{identity, pages};
 use crate::web::hosts::Hosts;
 
-const YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// Value of `Strict-Transport-Security`: one year.
+const HSTS_VALUE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// Fields of every response, in addition to the Content-Security-Policy.
 const COMMON: [(HeaderName, HeaderValue); 5] = [
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -21,59 +25,65 @@ const COMMON: [(HeaderName, HeaderValue); 5] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Without these, a page of another origin could load the answer for a proxy as a script or in a frame, and learn by that whether its
-/// visitor may pass.
-const OF_PROXIES: [HeaderName; 3] = [X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
-const UNSTORED: [(HeaderName, HeaderValue); 2] =
+/// Names of the common fields in a response to a verify request. Without them, a page of another origin could load the response
+/// as a script or in a frame, and so find out whether its user has access.
+const IN_VERIFY_RESPONSES: [HeaderName; 3] = [X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
+/// Fields of a response that caches must not store.
+const NO_STORE: [(HeaderName, HeaderValue); 2] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (VARY, HeaderValue::from_static("Cookie"))];
 
-/// Prepared fields: of the answers that are made most often, and those of every answer.
+/// Prepared maps of header fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    edge: HeaderMap,
+    /// Fields of every response.
+    common: HeaderMap,
+    /// All fields of a JSON response on a host without TLS.
     json: HeaderMap,
-    json_of_https: HeaderMap,
+    /// All fields of a JSON response on a host with TLS.
+    json_with_tls: HeaderMap,
+    /// All fields of the response to a verify request that is allowed, with empty identity fields.
     passed: HeaderMap,
 }
 
 impl Prepared {
     pub(crate) fn new(hosts: &Hosts) -> Self {
         let policy = (CONTENT_SECURITY_POLICY, pages::policy(hosts));
-        let edge: HeaderMap = COMMON.into_iter().chain([policy]).collect();
+        let common: HeaderMap = COMMON.into_iter().chain([policy]).collect();
         let media_type = |value| [(CONTENT_TYPE, HeaderValue::from_static(value))];
         let mut json = HeaderMap::from_iter(media_type("application/json"));
-        json.extend(edge.clone());
-        json.extend(UNSTORED);
-        let mut json_of_https = json.clone();
-        json_of_https.insert(STRICT_TRANSPORT_SECURITY, YEAR);
-        // A proxy shows its answer to nobody, so that has only what it needs: each field takes some 200 instructions.
+        json.extend(common.clone());
+        json.extend(NO_STORE);
+        let mut json_with_tls = json.clone();
+        json_with_tls.insert(STRICT_TRANSPORT_SECURITY, HSTS_VALUE);
+        // A proxy shows this response to no browser, so it has only the necessary fields. Each field costs about 200
+        // instructions.
         let mut passed = identity::empty();
         passed.extend(media_type("text/plain"));
-        passed.extend(COMMON.into_iter().filter(|(name, _)| OF_PROXIES.contains(name)));
-        passed.extend(UNSTORED);
-        assert!(identity::is_begun(&passed), "a map keeps the order in which it was filled");
-        Self { edge, json, json_of_https, passed }
+        passed.extend(COMMON.into_iter().filter(|(name, _)| IN_VERIFY_RESPONSES.contains(name)));
+        passed.extend(NO_STORE);
+        assert!(identity::is_begun(&passed), "a map keeps the order in which its fields were inserted");
+        Self { common, json, json_with_tls, passed }
     }
 
-    /// Adds the fields that an answer lacks. `is_secure` says whether its host is reached over TLS.
+    /// Adds the common fields that a response does not have yet. `is_secure` is true if browsers reach its host over TLS.
     pub(super) fn complete(&self, is_secure: bool, headers: &mut HeaderMap) {
-        for (name, value) in &self.edge {
+        for (name, value) in &self.common {
             headers.entry(name).or_insert_with(|| value.clone());
         }
         if !headers.contains_key(CACHE_CONTROL) {
-            headers.extend(UNSTORED);
+            headers.extend(NO_STORE);
         }
         if is_secure {
-            headers.insert(STRICT_TRANSPORT_SECURITY, YEAR);
+            headers.insert(STRICT_TRANSPORT_SECURITY, HSTS_VALUE);
         }
     }
 
-    /// Returns the fields of a JSON answer on a host that is reached over TLS or not.
+    /// Returns the fields of a JSON response. `is_secure` is true if browsers reach its host over TLS.
     pub(super) fn json(&self, is_secure: bool) -> HeaderMap {
-        if is_secure { self.json_of_https.clone() } else { self.json.clone() }
+        if is_secure { self.json_with_tls.clone() } else { self.json.clone() }
     }
 
-    /// Returns the fields of the answer to a proxy that a request may pass, with empty identity fields.
+    /// Returns the fields of the response that lets a request pass a proxy, with empty identity fields.
     pub(super) fn passed(&self) -> HeaderMap {
         self.passed.clone()
     }

@@ -1,4 +1,7 @@
-//! `/healthz` and `/readyz`, on the admin listener.
+//! `/healthz` and `/readyz` on the admin listener: whether the process runs, and whether it can verify sessions.
+//!
+//! A server that cannot verify sessions is not ready. If only other work fails, it stays ready and reports a [`Degradation`]. The
+//! same list is in `/metrics` (`metrics.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,13 +19,13 @@ use crate::http::app::{App, AppHandle};
 use crate::keyring::{KeyRing, KeyState};
 use crate::metrics::{MISSPELT_RULES, RuleName, UNREADABLE_RULES};
 
-/// Alive: the process answers. It depends on nothing.
+/// Responds to `GET /healthz`. The response is always 200: it shows only that the process runs.
 #[handler]
 pub(crate) async fn healthz(response: &mut Response) {
-    answer(response, StatusCode::OK, r#"{"status":"alive"}"#.to_owned());
+    write_json(response, StatusCode::OK, r#"{"status":"alive"}"#.to_owned());
 }
 
-/// `GET /readyz`.
+/// Responds to `GET /readyz`.
 pub(crate) struct Ready(pub(crate) AppHandle);
 
 #[handler]
@@ -30,11 +33,11 @@ impl Ready {
     async fn handle(&self, response: &mut Response) {
         let readiness = Readiness::of(&self.0.load(), Now::read());
         let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        answer(response, status, serde_json::to_string(&readiness).expect("texts and numbers can be written"));
+        write_json(response, status, serde_json::to_string(&readiness).expect("texts and numbers can be serialized"));
     }
 }
 
-/// Whether this server can verify sessions, which other work fails, and how it follows the other nodes.
+/// State of this server: whether it can verify sessions, other problems, and the age of its revocation list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
     /// Problems that do not prevent verification, as sentences. The server stays ready.
@@ -43,10 +46,11 @@ pub(crate) struct Readiness {
     dumpable: bool,
     /// Delay of the last revocation from another node, measured with PostgreSQL; `null` before the first.
     lag_ms: Option<u64>,
-    /// How far Landlock limits where this server writes (`process.landlock`): `full`, `partial`, `unsupported`, `failed` or `off`.
+    /// Extent to which Landlock limits the files that this server can write (`process.landlock`): `full`, `partial`,
+    /// `unsupported`, `failed` or `off`.
     landlock: &'static str,
-    /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled, or
-    /// the path has rules already.
+    /// Number of ignored rules in the queries of verification requests, by the rule that was probably meant. They are misspelled,
+    /// or the path has rules already.
     misspelt_rules: BTreeMap<&'static str, u64>,
     /// Number of revoked sessions that the store has not confirmed.
     pending: usize,
@@ -63,7 +67,8 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Ready: the list is loaded and fresh, there is a key that opens tokens, and nobody asked to stop.
+    /// Collects the state of the server. It is ready if the revocation list is loaded and fresh, at least one key opens tokens,
+    /// and the process has received no signal to stop.
     pub(super) fn of(app: &App, now: Now) -> Self {
         let list = app.sessions.revocations();
         let checks = [
@@ -71,7 +76,7 @@ impl Readiness {
             (!list.may_be_trusted(now), "the revocation list is stale"),
             (!opens_tokens(&app.sessions.ring(), list.time(now)), "no key opens tokens"),
         ];
-        let reasons: Vec<_> = checks.into_iter().filter_map(|(bad, reason)| bad.then_some(reason)).collect();
+        let reasons: Vec<_> = checks.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect();
         Self {
             degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.found(app, now)).collect(),
             dumpable: app.hardening.dumpable,
@@ -93,7 +98,7 @@ impl Readiness {
 }
 
 fn misspelt_rules() -> BTreeMap<&'static str, u64> {
-    let counts = RuleName::VARIANTS.iter().enumerate().map(|(place, name)| (*name, MISSPELT_RULES.total(place)));
+    let counts = RuleName::VARIANTS.iter().enumerate().map(|(index, name)| (*name, MISSPELT_RULES.total(index)));
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -101,15 +106,21 @@ fn opens_tokens(ring: &KeyRing, time: UnixTime) -> bool {
     ring.keys().iter().any(|key| ring.state(key, time) != KeyState::Revoked)
 }
 
-/// Work that can fail while sessions are verified. Each is a text in `/readyz`, a value of the metric `sealjar_degraded`, and has
-/// an alert.
+/// A problem that does not prevent the verification of sessions. Each one has a text in `/readyz`, a value of the metric
+/// `sealjar_degraded`, and an alert.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Degradation {
+    /// Commits of logouts to the store fail or take too long.
     SignOutsNotStored,
+    /// The file of the SQLite database was replaced or removed.
     DatabaseReplaced,
+    /// The store has lost entries of the revocation log.
     StoreRolledBack,
+    /// No key is active, so no token can be sealed.
     NoActiveKey,
+    /// The key directory could not be read for some time.
     KeyRingUnreadable,
+    /// The revocation list is stale, but the settings allow the server to use it.
     ListStale,
 }
 
@@ -122,9 +133,9 @@ impl Degradation {
         Self::KeyRingUnreadable,
         Self::ListStale,
     ];
-    /// Commits that take longer are reported. Each request waits for as long.
+    /// Maximum time of a commit. A longer one is reported. A logout request waits for the same time.
     const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// A key ring that was not read for longer is reported. It is read about twice a second.
+    /// Maximum time since the last read of the key ring. A longer time is reported. The ring is read about twice a second.
     const MAX_RING_AGE: Duration = Duration::from_secs(5);
 
     /// Returns the label of the metric.
@@ -139,17 +150,17 @@ impl Degradation {
         }
     }
 
-    /// Returns the text for `/readyz`, or `None` if all is well.
+    /// Returns the text for `/readyz`, or `None` if the problem does not exist now.
     pub(super) fn found(self, app: &App, now: Now) -> Option<String> {
         let list = app.sessions.revocations();
         match self {
             Self::SignOutsNotStored => {
                 let unstored = app.committer.unstored_for(now).filter(|time| *time >= Self::COMMIT_TIMEOUT)?;
                 let since = UnixTime(now.wall.0.saturating_sub(unstored.as_secs()));
-                Some(format!("sign-outs are not stored since {since}: a restart could bring these sessions back"))
+                Some(format!("sign-outs have not been stored since {since}: after a restart, these sessions could be valid again"))
             }
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {
-                "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
+                "the database file was replaced or removed, so nothing is stored: put the original file back; restart the server only if the present file is the intended one, because everything that was not stored is then lost".to_owned()
             }),
             Self::StoreRolledBack => list.rollback().is_found().then(|| {
                 "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored".to_owned()
@@ -162,18 +173,18 @@ impl Degradation {
                 let age = Some(app.key_directory.age(now)).filter(|age| *age > Self::MAX_RING_AGE)?;
                 let since = UnixTime(now.wall.0.saturating_sub(age.as_secs()));
                 Some(format!(
-                    "the key ring is unreadable since {since}: changes of keys are not seen here; mend what the log names, or find \
-                     it as the server's user with: sealjar doctor"
+                    "the key ring has been unreadable since {since}, so this server does not receive changes of keys: repair what \
+                     the log names, or find the cause as the server's user with: sealjar doctor"
                 ))
             }
-            // Where it is refused, this is a reason for not being ready.
+            // If stale sessions are refused (`revocation.when_stale`), the server is not ready instead.
             Self::ListStale => (!list.is_current(now) && list.may_be_trusted(now))
-                .then(|| "the revocation list is stale: sign-outs on other nodes are not known here".to_owned()),
+                .then(|| "the revocation list is stale: this server does not receive sign-outs of other nodes".to_owned()),
         }
     }
 }
 
-fn answer(response: &mut Response, status: StatusCode, body: String) {
+fn write_json(response: &mut Response, status: StatusCode, body: String) {
     response.status_code(status);
     write(response, "application/json", body + "\n");
 }

@@ -1,8 +1,12 @@
-//! Requests that wait because of the key that their token names, which this server does not open with.
+//! Limits the requests that wait because their token names a key that this server does not have.
 //!
-//! Anybody can make up a key, and each such request keeps its head and body in memory while it waits. The connections of a trusted
-//! proxy are shared by all its visitors: if a few of them filled what these may hold, those that waited longest would be closed, with
-//! other visitors' requests on them. So only a few requests of one network may wait, and only so many of all.
+//! Any client can invent a key id, and a waiting request keeps its head and body in memory. The clients of a trusted proxy share
+//! its connections: if a few clients used all the memory that these may hold, the connections that have waited longest would be
+//! closed, together with the requests of other clients. So both the number of waiting requests of one network and their total are
+//! limited.
+//!
+//! A server has two such limits ([`App`](crate::http::app::App)): for requests that wait for the key ring, and for those that
+//! wait for the reports of other nodes.
 
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,56 +17,57 @@ use crate::metrics::KEY_WAITS_REFUSED;
 use crate::network::{Client, Network};
 use crate::web::changes;
 
-/// Requests that wait for one kind of thing.
+/// The requests that wait for one type of event.
 #[derive(Debug)]
 pub(crate) struct KeyWaits {
-    free: Semaphore,
-    /// How many of each network wait. There is an entry only for a network with one that does.
+    free_slots: Semaphore,
+    /// Number of waiting requests per network. Networks without a waiting request have no entry.
     by_network: DashMap<Network, usize>,
 }
 
-/// A request among those that wait.
-struct Place<'a> {
+/// A waiting request. It counts until this is dropped.
+struct WaitSlot<'a> {
     waits: &'a KeyWaits,
     network: Network,
     _permit: SemaphorePermit<'a>,
 }
 
 impl KeyWaits {
-    /// How many requests may wait at once. With heads of 32 KiB, those of both kinds are two thirds of what a listener holds for
-    /// HTTP/2.
-    const MOST: usize = 200;
-    /// How many of one network.
-    const MOST_OF_A_NETWORK: usize = 64;
+    /// Maximum number of requests that wait at the same time. With heads of 32 KiB, the waiting requests of both limits use two
+    /// thirds of the memory that a listener allows for HTTP/2.
+    const MAX_WAITING: usize = 200;
+    /// Maximum number of waiting requests of one network.
+    const MAX_WAITING_PER_NETWORK: usize = 64;
 
     pub(crate) fn new() -> Self {
-        Self { free: Semaphore::new(Self::MOST), by_network: DashMap::new() }
+        Self { free_slots: Semaphore::new(Self::MAX_WAITING), by_network: DashMap::new() }
     }
 
-    /// Waits, for what a request of this client needs because of its key.
+    /// Runs `wait`, which a request of `client` needs because of its key.
     ///
     /// # Errors
-    /// [`Problem::KeyWaits`] at once, if as many requests wait as may.
+    /// [`Problem::KeyWaits`] without waiting, if too many requests wait already.
     pub(crate) async fn run<T>(&self, client: Client, wait: impl Future<Output = T>) -> Result<T, Problem> {
-        let Some(_place) = self.place(client.network()) else {
+        let Some(_slot) = self.take_slot(client.network()) else {
             KEY_WAITS_REFUSED.add(0);
-            sampled!(WARN, %client, "too many requests wait because of their keys; one more does not");
+            sampled!(WARN, %client, "a request did not wait for its key: too many requests are waiting already");
             return Err(Problem::KeyWaits);
         };
         Ok(changes::wait_for_anybody(wait).await)
     }
 
-    fn place(&self, network: Network) -> Option<Place<'_>> {
-        let permit = self.free.try_acquire().ok()?;
+    /// Returns a slot, or `None` if a limit is reached.
+    fn take_slot(&self, network: Network) -> Option<WaitSlot<'_>> {
+        let permit = self.free_slots.try_acquire().ok()?;
         let mut count = self.by_network.entry(network).or_default();
-        (*count < Self::MOST_OF_A_NETWORK).then(|| {
+        (*count < Self::MAX_WAITING_PER_NETWORK).then(|| {
             *count += 1;
-            Place { waits: self, network, _permit: permit }
+            WaitSlot { waits: self, network, _permit: permit }
         })
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaitSlot<'_> {
     fn drop(&mut self) {
         self.waits.by_network.remove_if_mut(&self.network, |_, count| {
             *count -= 1;
@@ -82,20 +87,20 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_so_many_places_and_all_have_so_many() {
+    fn limits_the_slots_of_one_network_and_of_all() {
         let waits = KeyWaits::new();
-        let mut places: Vec<_> =
-            (0..KeyWaits::MOST_OF_A_NETWORK).map(|_| waits.place(network(1)).expect("a place")).collect();
-        assert!(waits.place(network(1)).is_none(), "all of this network's are taken");
-        places.pop();
-        places.push(waits.place(network(1)).expect("the place that was given up"));
-        assert!(waits.place(network(1)).is_none(), "they are taken again");
-        places.extend((2..).map_while(|number| waits.place(network(number))));
-        assert_eq!(places.len(), KeyWaits::MOST);
-        places.truncate(1);
-        assert!(waits.place(network(1)).is_some() && waits.place(network(2)).is_some());
-        drop(places);
-        assert!(waits.by_network.is_empty(), "nothing is kept of networks that do not wait");
-        assert_eq!(waits.free.available_permits(), KeyWaits::MOST);
+        let mut slots: Vec<_> =
+            (0..KeyWaits::MAX_WAITING_PER_NETWORK).map(|_| waits.take_slot(network(1)).expect("a free slot")).collect();
+        assert!(waits.take_slot(network(1)).is_none(), "all slots of this network are taken");
+        slots.pop();
+        slots.push(waits.take_slot(network(1)).expect("the slot that was returned"));
+        assert!(waits.take_slot(network(1)).is_none(), "all slots of this network are taken again");
+        slots.extend((2..).map_while(|number| waits.take_slot(network(number))));
+        assert_eq!(slots.len(), KeyWaits::MAX_WAITING);
+        slots.truncate(1);
+        assert!(waits.take_slot(network(1)).is_some() && waits.take_slot(network(2)).is_some());
+        drop(slots);
+        assert!(waits.by_network.is_empty(), "networks without a waiting request have no entry");
+        assert_eq!(waits.free_slots.available_permits(), KeyWaits::MAX_WAITING);
     }
 }

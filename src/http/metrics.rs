@@ -1,8 +1,7 @@
-//! `/metrics`, on the admin listener, in Prometheus' text format (version 0.0.4). What there is to measure is declared in
-//! [`families`].
+//! `/metrics` on the admin listener, in Prometheus' text format (`exposition.rs`). [`families`] declares the metrics.
 //!
-//! Names and units follow Prometheus' conventions. Values are counted elsewhere (`src/metrics.rs`) or looked up here, at each
-//! scrape.
+//! Names and units follow [Prometheus' conventions](https://prometheus.io/docs/practices/naming/). Counters are in
+//! `src/metrics.rs`. Other values are read from the `App` at each scrape.
 
 pub(crate) mod families;
 
@@ -24,7 +23,7 @@ use crate::metrics::{
 };
 use crate::session::copy_detection::Memory;
 
-/// `GET /metrics`.
+/// Responds to `GET /metrics`.
 pub(crate) struct Metrics(pub(crate) AppHandle);
 
 #[handler]
@@ -56,8 +55,8 @@ fn process(app: &App, now: Now, out: &mut Text) {
     }
     let reloads = &app.reloads;
     out.single(families::START_TIMESTAMP, seconds_of(reloads.started_at()));
-    out.single(families::CONFIG_RELOAD_SUCCESSFUL, flag(reloads.is_good()));
-    out.single(families::CONFIG_RELOAD_TIMESTAMP, seconds_of(reloads.good_at()));
+    out.single(families::CONFIG_RELOAD_SUCCESSFUL, flag(reloads.last_succeeded()));
+    out.single(families::CONFIG_RELOAD_TIMESTAMP, seconds_of(reloads.last_success_at()));
     if let Some(tls) = &app.tls {
         out.single(families::TLS_EXPIRY, seconds_of(tls.expires_at()));
     }
@@ -96,16 +95,17 @@ fn passwords(app: &App, out: &mut Text) {
     out.single(families::PASSWORD_THREADS, f64::from(app.passwords.threads()));
     out.single(families::PASSWORD_THREADS_BUSY, float(HASHING_NOW.load(Ordering::Relaxed)));
     out.family(families::PASSWORD_QUEUE);
-    let ([known, strange], limit) = app.passwords.waiting();
+    let ([known, unknown], limit) = app.passwords.waiting();
     out.sample(families::PASSWORD_QUEUE, &["known"], known as f64);
-    out.sample(families::PASSWORD_QUEUE, &["strange"], strange as f64);
+    out.sample(families::PASSWORD_QUEUE, &["strange"], unknown as f64);
     out.single(families::PASSWORD_QUEUE_LIMIT, limit as f64);
     out.family(families::PASSWORD_HASHING);
     out.histogram(families::PASSWORD_HASHING, &[], &HASHING);
 }
 
 fn keys(app: &App, now: Now, out: &mut Text) {
-    let (ring, time) = (app.sessions.ring(), app.sessions.revocations().time(now));
+    let ring = app.sessions.ring();
+    let time = app.sessions.revocations().time(now);
     out.family(families::KEYS);
     for state in [KeyState::Published, KeyState::Active, KeyState::Retired, KeyState::Revoked] {
         let count = ring.keys().iter().filter(|key| ring.state(key, time) == state).count();
@@ -141,8 +141,8 @@ fn list(app: &App, now: Now, out: &mut Text) {
     }
 }
 
-fn flag(is: bool) -> f64 {
-    f64::from(u8::from(is))
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }
 
 const fn seconds_of(instant: UnixTime) -> f64 {

@@ -1,7 +1,7 @@
-//! Asks the store which keys other nodes have, once for many requests.
+//! Reads from the store which keys other nodes have. Waiting requests share a query (single flight, `sync/single_flight.rs`).
 //!
-//! Anybody can cause the question by making up a key (`logout.rs`). So all who wait share one, there is at most one a second, and
-//! each waits for one that begins after it asked.
+//! Any client can cause this query with an invented key id (`logout.rs`). So there is at most one query a second, and all waiting
+//! requests share it. Each request waits for a query that begins after the request arrived, so the result is current.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,24 @@ use crate::log_sampler::sampled;
 use crate::store::{Node, Store};
 use crate::sync::single_flight::SingleFlight;
 
-/// The questions to the store.
+/// The shared queries.
 #[derive(Debug, Default)]
 pub(crate) struct NodeReports(SingleFlight<Option<Arc<[Node]>>>);
 
 impl NodeReports {
-    /// How long a request waits for an answer.
+    /// Maximum time that a request waits for the result of a query.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
-    /// The shortest time between two questions.
+    /// Minimum time between two queries.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Returns the reports that the store has, by a question that begins after this was called. `None` if it does not answer.
+    /// Returns the reports of the nodes, from a query that begins after this call. Returns `None` if the store does not respond
+    /// in time or the query fails.
     pub(crate) async fn next(&self) -> Option<Arc<[Node]>> {
         self.0.next(Self::TIMEOUT).await.flatten()
     }
 }
 
-/// Asks the store whenever somebody waits. Never ends.
+/// Sends a query to the store whenever a request waits for one. Never returns.
 pub(crate) async fn follow(reports: Arc<NodeReports>, store: Store) {
     let mut ticks = tokio::time::interval(NodeReports::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -36,8 +37,8 @@ pub(crate) async fn follow(reports: Arc<NodeReports>, store: Store) {
         reports.0.asked().await;
         ticks.tick().await;
         reports.0.begin();
-        let failed = |error: &_| sampled!(ERROR, %error, "cannot ask the store which keys other nodes have");
-        let nodes = store.nodes().await.inspect_err(failed);
+        let log_failure = |error: &_| sampled!(ERROR, %error, "cannot read from the store which keys other nodes have");
+        let nodes = store.nodes().await.inspect_err(log_failure);
         reports.0.end(nodes.ok().map(Arc::from));
     }
 }

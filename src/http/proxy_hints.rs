@@ -1,7 +1,8 @@
-//! Log lines for the operator of a proxy or an application: of a proxy that is not trusted or says too little, and of requests that
-//! were refused with 403, which an application behind a proxy does not see.
+//! Log lines for the operator of a proxy or an application.
 //!
-//! A stranger can cause each of them, so they are sampled, and what a client sends is cut.
+//! They report proxies that are not trusted or do not send enough information, and requests that were refused with 403, which an
+//! application behind a proxy does not receive. Unauthenticated clients can cause every line here, so the lines are sampled, and
+//! values from a client are shortened.
 
 use std::net::IpAddr;
 
@@ -17,7 +18,7 @@ use crate::web::origin::Origin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The visitor's request that a proxy asked about. What is not known is `None`.
+/// The client's request that a verify request is about. Unknown facts are `None`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Visit<'v> {
     pub(super) host: &'v Origin,
@@ -26,12 +27,12 @@ pub(super) struct Visit<'v> {
     pub(super) target: Option<&'v str>,
 }
 
-/// Logs that forwarded fields are ignored, because their sender is not in `http.trusted_proxies`. A sender in a private network is
-/// likely to be the operator's proxy. On the Internet, it may be anybody.
+/// Logs that forwarded fields are ignored because their sender is not in `http.trusted_proxies`. A sender in a private network is
+/// probably the operator's proxy. A sender on the Internet may be any client.
 pub(super) fn note_untrusted(context: &Context) {
     static PRIVATE: LogSampler = LogSampler::a_minute();
     static PUBLIC: LogSampler = LogSampler::a_minute();
-    if context.is_from_proxy() || !forwarded::is_stated(context.headers()) {
+    if context.is_from_proxy() || !forwarded::has_forwarded_fields(context.headers()) {
         return;
     }
     let peer = context.peer().ip().map(|address| address.to_canonical());
@@ -52,19 +53,19 @@ pub(super) fn note_untrusted(context: &Context) {
     }
 }
 
-/// Logs that a trusted proxy did not say the method of the visitor's request.
+/// Logs that a trusted proxy did not send the method of the client's request.
 pub(super) fn note_unknown_method(context: &Context) {
-    static UNSAID: LogSampler = LogSampler::a_minute();
-    if let Some(left_out) = UNSAID.take(Now::read().boot) {
+    static SAMPLER: LogSampler = LogSampler::a_minute();
+    if let Some(left_out) = SAMPLER.take(Now::read().boot) {
         tracing::warn!(
             peer = peer_name(context),
             left_out,
-            "a trusted proxy did not say the method of the visitor's request, so sessions are renewed late; let it send X-Forwarded-Method"
+            "a trusted proxy did not send the method of the client's request, so sessions are renewed late: configure it to send X-Forwarded-Method"
         );
     }
 }
 
-/// Logs that an account lacks the role that a route requires. The path of the question has the rule.
+/// Logs that an account does not have the role that a route requires. The path of the verify request contains the required role.
 pub(super) fn note_missing_role(context: &Context, visit: Visit<'_>, sub: &str) {
     sampled!(
         INFO,
@@ -77,7 +78,7 @@ pub(super) fn note_missing_role(context: &Context, visit: Visit<'_>, sub: &str) 
     );
 }
 
-/// Logs that another site may have sent a visitor's request.
+/// Logs that another site may have sent a client's request to an application.
 pub(super) fn note_cross_site(context: &Context, visit: Visit<'_>) {
     let headers = context.headers();
     sampled!(
@@ -91,8 +92,8 @@ pub(super) fn note_cross_site(context: &Context, visit: Visit<'_>) {
     );
 }
 
-/// Logs that another site may have sent a request to a route of ours.
-pub(super) fn note_own_cross_site(context: &Context) {
+/// Logs that another site may have sent a request to one of our own routes.
+pub(super) fn log_own_cross_site(context: &Context) {
     let headers = context.headers();
     sampled!(
         INFO,
@@ -104,19 +105,19 @@ pub(super) fn note_own_cross_site(context: &Context) {
     );
 }
 
-/// The peer as `http.trusted_proxies` has it.
+/// Returns the peer in the notation of `http.trusted_proxies`.
 fn peer_name(context: &Context) -> String {
     let address = context.peer().ip().map(|address| address.to_canonical());
     address.as_ref().map_or_else(|| "unix".to_owned(), IpAddr::to_string)
 }
 
-/// Shortens what a client says, for the log.
+/// Shortens a value from a client for the log.
 pub(super) fn shortened(text: &str) -> &str {
     const MAX_BYTES: usize = 128;
     &text[..text.floor_char_boundary(MAX_BYTES)]
 }
 
-/// The query may hold what nobody else is to see.
+/// Removes the query, which may contain confidential data, and shortens the rest.
 fn without_query(target: &str) -> &str {
     shortened(target.split('?').next().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! How the configuration was read last, for `/metrics`.
+//! Outcome and time of the last read of the configuration, for `/metrics`. `server/reload.rs` records them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,39 +7,43 @@ use crate::clock::UnixTime;
 /// Outcome and time of the last read of the configuration.
 #[derive(Debug)]
 pub(crate) struct Reloads {
+    /// Time at which the server started.
     started_at: UnixTime,
-    is_good: AtomicBool,
-    /// When the one in force was read, in Unix seconds.
-    good_at: AtomicU64,
+    /// Whether the last read resulted in a usable configuration.
+    last_succeeded: AtomicBool,
+    /// Time at which the current configuration was read, in Unix seconds.
+    last_success_at: AtomicU64,
 }
 
 impl Reloads {
-    /// The server starts with a good one.
+    /// Records the start of the server, which needs a usable configuration.
     pub(crate) fn new(now: UnixTime) -> Self {
-        Self { started_at: now, is_good: AtomicBool::new(true), good_at: AtomicU64::new(now.0) }
+        Self { started_at: now, last_succeeded: AtomicBool::new(true), last_success_at: AtomicU64::new(now.0) }
     }
 
+    /// Records a read that resulted in a usable configuration.
     pub(crate) fn succeeded(&self, now: UnixTime) {
-        self.good_at.store(now.0, Ordering::Relaxed);
-        self.is_good.store(true, Ordering::Relaxed);
+        self.last_success_at.store(now.0, Ordering::Relaxed);
+        self.last_succeeded.store(true, Ordering::Relaxed);
     }
 
+    /// Records a read that failed. The older configuration stays in use.
     pub(crate) fn failed(&self) {
-        self.is_good.store(false, Ordering::Relaxed);
+        self.last_succeeded.store(false, Ordering::Relaxed);
     }
 
-    /// When the server did.
+    /// Returns the time at which the server started.
     pub(crate) const fn started_at(&self) -> UnixTime {
         self.started_at
     }
 
-    /// Whether the last reading made a configuration that can be used.
-    pub(crate) fn is_good(&self) -> bool {
-        self.is_good.load(Ordering::Relaxed)
+    /// Returns whether the last read resulted in a usable configuration.
+    pub(crate) fn last_succeeded(&self) -> bool {
+        self.last_succeeded.load(Ordering::Relaxed)
     }
 
-    /// When one was last read that can be used.
-    pub(crate) fn good_at(&self) -> UnixTime {
-        UnixTime(self.good_at.load(Ordering::Relaxed))
+    /// Returns the time of the last read that resulted in a usable configuration.
+    pub(crate) fn last_success_at(&self) -> UnixTime {
+        UnixTime(self.last_success_at.load(Ordering::Relaxed))
     }
 }

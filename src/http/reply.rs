@@ -1,4 +1,6 @@
-//! The answer that a handler decided on, and the one place that writes it.
+//! The response that a handler has decided on, and the only code that writes it ([`Context::respond`]).
+//!
+//! A [`Reply`] has at most one change of the session cookie, so a response has at most one `Set-Cookie` for it.
 
 use askama::Template;
 use salvo::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
@@ -16,25 +18,26 @@ use crate::seal::SealedToken;
 use crate::session::Refusal;
 use crate::web::cookie::CookieChange;
 
-/// An answer before it is written.
+/// A response before it is written.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
-    /// Whether `headers` are all that the answer is to have, but for the cookie's.
+    /// Whether `headers` has all fields of the response except `Set-Cookie`. Then no common fields are added.
     is_complete: bool,
     content: Content,
     cookie: CookieChange,
     form_cookie: Option<SealedToken>,
-    /// Reason for this answer, if it is not what was asked for.
+    /// Problem that is the reason for this response. `None` if the request succeeded.
     problem: Option<Problem>,
     is_preflight: bool,
 }
 
 #[derive(Debug)]
 enum Content {
+    /// The bytes of the body.
     Written(Bytes),
-    /// The problem: a page if the answer will be shown as one, else JSON.
+    /// A problem. It is written as a page if a browser will show it, and otherwise as JSON.
     Problem(Problem),
 }
 
@@ -46,38 +49,39 @@ impl From<Problem> for Reply {
 }
 
 impl Reply {
-    /// 200 with JSON.
+    /// Creates a response 200 with JSON.
     pub(crate) fn json(body: Object) -> Self {
         Self::ok(HeaderValue::from_static("application/json"), body.finish().into())
     }
 
-    /// 200 with JSON and, beside the cookie, exactly these fields.
+    /// Creates a response 200 with JSON and exactly these fields. Only `Set-Cookie` can be added.
     pub(crate) fn json_with(headers: HeaderMap, body: Object) -> Self {
         Self { is_complete: true, ..Self::new(StatusCode::OK, headers, Content::Written(body.finish().into())) }
     }
 
-    /// 200 with a page.
+    /// Creates a response 200 with a page.
     pub(crate) fn page(page: &impl Template) -> Self {
         Self::ok(pages::MEDIA_TYPE, pages::render(page).into())
     }
 
-    /// 200 for a proxy, with exactly these fields. It has a body, because some proxies want one.
+    /// Creates the response 200 that lets a request pass a proxy, with exactly these fields. It has a body, because some proxies
+    /// require one.
     pub(crate) fn passed(headers: HeaderMap) -> Self {
         let body = Bytes::from_static(b"ok\n");
         Self { is_complete: true, ..Self::new(StatusCode::OK, headers, Content::Written(body)) }
     }
 
-    /// A status, header fields and a body.
+    /// Creates a response from a status, header fields and a body.
     pub(crate) fn prepared((status, headers, body): (StatusCode, HeaderMap, Bytes)) -> Self {
         Self::new(status, headers, Content::Written(body))
     }
 
-    /// 303: a form was dealt with, and its user is shown another page.
+    /// Creates a redirect 303, which shows another page after a form was processed.
     pub(crate) fn see_other(location: &str) -> Self {
         Self::empty(StatusCode::SEE_OTHER).location(location)
     }
 
-    /// 302: what was asked for is to be found there for the moment.
+    /// Creates a temporary redirect 302.
     pub(crate) fn found(location: &str) -> Self {
         Self::empty(StatusCode::FOUND).location(location)
     }
@@ -110,7 +114,7 @@ impl Reply {
 
     /// Adds a `Location` field.
     pub(crate) fn location(mut self, url: &str) -> Self {
-        let url = HeaderValue::try_from(url).expect("locations are checked, or made by us, of visible ASCII");
+        let url = HeaderValue::try_from(url).expect("locations are checked or constant, and so visible ASCII");
         self.headers.insert(LOCATION, url);
         self
     }
@@ -129,17 +133,17 @@ impl Reply {
         Self { form_cookie: Some(token), ..self }
     }
 
-    /// Notes why this is answered in place of what was asked for.
+    /// Sets the problem that is the reason for this response.
     pub(crate) fn because(self, problem: Problem) -> Self {
         Self { problem: Some(problem), ..self }
     }
 
-    /// Notes that the answer lets a CORS preflight pass, without a session.
+    /// Marks the response as one that lets a CORS preflight pass without a session.
     pub(crate) fn of_preflight(self) -> Self {
         Self { is_preflight: true, ..self }
     }
 
-    /// Returns why there was no live session, if that is the reason for the answer.
+    /// Returns the reason why there is no live session, if it is the reason for this response.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self.problem {
             Some(Problem::Session(refusal)) => Some(refusal),
@@ -147,7 +151,7 @@ impl Reply {
         }
     }
 
-    /// Returns how an answer to the question for a live session is counted.
+    /// Returns the outcome under which the metric for session checks counts this response.
     pub(crate) fn verification(&self) -> Verification {
         match self.problem {
             None if self.is_preflight => Verification::Preflight,
@@ -158,7 +162,7 @@ impl Reply {
 }
 
 impl Context {
-    /// Writes an answer, with all its fields but `X-Request-Id`.
+    /// Writes a response with all its fields except `X-Request-Id`.
     pub(crate) fn respond(&self, reply: Reply) -> HyperResponse<ResBody> {
         if let Some(cause) = reply.refusal().and_then(Refusal::cause) {
             self.in_span(|| audit::token_refused(cause, self.client()));
@@ -168,8 +172,8 @@ impl Context {
         let body = match reply.content {
             Content::Written(body) => body,
             Content::Problem(problem) if self.is_navigation() => {
-                let place = (self.host(), self.uri().path());
-                problem.render_page(&app.pages, place, app.cookies.session(), &mut headers).into()
+                let location = (self.host(), self.uri().path());
+                problem.render_page(&app.pages, location, app.cookies.session(), &mut headers).into()
             }
             Content::Problem(problem) => problem.render(app.cookies.session(), &mut headers).into(),
         };
@@ -190,7 +194,7 @@ impl Context {
         response
     }
 
-    /// Runs code whose log lines are about the request, if they are not marked so already.
+    /// Runs code that logs about the request, inside its span. If a span is already active, no second one is entered.
     pub(super) fn in_span(&self, log: impl FnOnce()) {
         if tracing::Span::current().is_none() { self.span().in_scope(log) } else { log() }
     }

@@ -1,8 +1,8 @@
-//! Which request a line of the log is about: its id, and the trace that it belongs to.
+//! Request ids and trace ids. They show which request a log line is about.
 //!
-//! A trusted proxy's `X-Request-Id` is taken over, so that its log and this one can be compared. Anybody else's is not, and the
-//! request gets a new one. The answer carries it. On hot routes no id is made, and none goes back, because few lines are about them:
-//! there a line has the proxy's id or none.
+//! If a trusted proxy sends `X-Request-Id`, its id is used, so that the logs of proxy and server can be compared. Otherwise the
+//! request gets a new random id. The response contains the id. Hot routes create no id and return none, because few log lines are
+//! about them. A log line about a hot route has the id of the proxy or none.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,28 +25,28 @@ impl RequestId {
         Self(text.try_into().expect("base64url is visible ASCII"))
     }
 
-    /// Reads the `X-Request-Id` field; `None` if there is not exactly one good one.
+    /// Reads the `X-Request-Id` field. Returns `None` unless there is exactly one field with a valid id.
     pub(super) fn of_headers(headers: &HeaderMap) -> Option<Self> {
         Self::parse(only(headers, &X_REQUEST_ID)?)
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
-        let is_one = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
-        is_one.then(|| Self(value.clone()))
+        let is_valid = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        is_valid.then(|| Self(value.clone()))
     }
 
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// Returns the value of the answer's field.
+    /// Returns the value of the field in the response.
     pub(super) fn value(&self) -> HeaderValue {
         self.0.clone()
     }
 }
 
-/// Returns the trace that the `traceparent` field names ([W3C Trace Context](https://www.w3.org/TR/trace-context/), version 00).
+/// Returns the trace id in the `traceparent` field ([W3C Trace Context](https://www.w3.org/TR/trace-context/), version 00).
 pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     parse_trace_id(only(headers, &TRACEPARENT)?)
 }
@@ -56,9 +56,12 @@ fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
         text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
     let mut parts = value.to_str().ok()?.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_whole = version == "00" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2) && parts.next().is_none();
-    (is_whole && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
+    let version = parts.next()?;
+    let trace = parts.next()?;
+    let parent = parts.next()?;
+    let flags = parts.next()?;
+    let is_valid = version == "00" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2) && parts.next().is_none();
+    (is_valid && trace.bytes().any(|byte| byte != b'0')).then_some(trace)
 }
 
 /// Returns the field's value, if there is exactly one.
@@ -72,11 +75,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_short_and_visible() {
+    fn accepts_only_short_ids_of_visible_ascii() {
         let parse = |bytes: &[u8]| RequestId::parse(&HeaderValue::from_bytes(bytes).expect("a value"));
         let longest = [b'x'; RequestId::MAX_BYTES];
         for good in [&b"1"[..], b"7f3e-44/a=b;c", &longest] {
-            assert_eq!(parse(good).expect("taken").as_str().as_bytes(), good);
+            assert_eq!(parse(good).expect("a valid id").as_str().as_bytes(), good);
         }
         for bad in [&b""[..], b"a b", b"a\tb", b"caf\xc3\xa9", &[b'x'; RequestId::MAX_BYTES + 1]] {
             assert_eq!(parse(bad), None, "{bad:?}");
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_that_of_a_whole_traceparent() {
+    fn reads_the_trace_id_of_a_valid_traceparent_only() {
         const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
         let parse = |text: &str| parse_trace_id(&HeaderValue::from_str(text).expect("a value")).map(str::to_owned);
         assert_eq!(parse(&format!("00-{TRACE}-00f067aa0ba902b7-01")).as_deref(), Some(TRACE));

@@ -1,8 +1,10 @@
-//! The routes of a listener: its paths, and the handler of each method.
+//! The routes of a listener: its paths, and the handlers of their methods. `http.rs` declares them, and `entrance.rs` looks them
+//! up.
 //!
-//! A path has one spelling, and it is compared as it was sent: nothing is decoded, and no slash is added or left out. So a rule that a
-//! proxy in front has for a path cannot be bypassed by another spelling of the path. The exception is a fragment (`#x`), which a
-//! request's target must not have: [`Uri`](salvo::http::uri::Uri) drops it, so it cannot be seen here.
+//! Each path has one spelling. A request's path is compared exactly as it was sent: it is not decoded, and no slash is added or
+//! removed. So another spelling of a path cannot bypass the rules that a proxy in front of this server has for the path. There is
+//! one exception: a fragment (`#x`), which a request target must not have. [`Uri`](salvo::http::uri::Uri) removes it before this
+//! code runs.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,13 +20,13 @@ use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 
-/// A handler that waits for nothing.
-pub(super) type Handle = fn(&Context) -> Result<Reply, Problem>;
-/// A handler that reads a body and changes something.
-pub(super) type Change = for<'r> fn(&'r Context, &'r mut Request) -> Changing<'r>;
-pub(super) type Changing<'r> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
+/// A handler that does not wait.
+pub(super) type SyncHandler = fn(&Context) -> Result<Reply, Problem>;
+/// A handler that reads the body of a request and changes something.
+pub(super) type ChangeHandler = for<'r> fn(&'r Context, &'r mut Request) -> ChangeFuture<'r>;
+pub(super) type ChangeFuture<'r> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
 
-/// Makes a [`Change`] of an `async fn`.
+/// Converts an `async fn` into a [`ChangeHandler`].
 macro_rules! change {
     ($handler:path) => {
         |context, request| Box::pin($handler(context, request))
@@ -35,44 +37,49 @@ pub(super) use change;
 /// The routes of a listener.
 pub(crate) struct Routes {
     pub(super) app: AppHandle,
+    /// Finds the hot route of a path. `None` for the admin listener.
     hot: Option<fn(&str) -> Option<HotRoute>>,
+    /// Methods of each other path.
     resources: HashMap<&'static str, Methods>,
+    /// Salvo's service, which calls the handlers of `resources`.
     service: Service,
 }
 
-/// The outcome of looking up a request's path and method.
+/// Result of the lookup of a request's path and method.
 pub(super) enum Found {
-    /// The entrance itself.
-    Hot(Handle),
-    /// A handler of Salvo's service.
+    /// A hot route: the entrance calls this handler itself.
+    Hot(SyncHandler),
+    /// Another route: Salvo's service calls its handler.
     Handler(Reread, ServedFor),
     /// The path has other methods, which the `Allow` field lists.
     OtherMethods(HeaderValue),
+    /// No route has this path.
     Nothing,
 }
 
-/// Whether the key ring is read again before a handler acts, if a cookie names a key that is not held.
+/// Whether the key ring is read again before a handler is called, if a cookie names a key that this server does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reread {
-    /// The handler looks at no cookie.
+    /// No. The handler reads no cookie.
     Never,
-    /// The handler acts even if too many requests wait for it.
+    /// Yes, but the handler is called without it if too many requests wait for a read.
     IfPossible,
+    /// Yes. The request is refused if too many requests wait for a read.
     Always,
 }
 
-/// Hosts that a resource is served for.
+/// Hosts for which a resource is served.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServedFor {
-    /// Those that this server serves.
+    /// Only the hosts of the configured origins.
     #[default]
     OwnHosts,
-    /// Every host: for what the page needs that says that a host is not served.
+    /// Every host. For the assets of the page that says that a host is not served.
     AnyHost,
 }
 
 impl Routes {
-    /// The public routes: `hot` finds the hot ones.
+    /// Creates the routes of the public listener. `hot` finds the hot route of a path.
     pub(super) fn public(
         app: AppHandle,
         hot: fn(&str) -> Option<HotRoute>,
@@ -81,8 +88,10 @@ impl Routes {
         Self { hot: Some(hot), ..Self::new(app, resources) }
     }
 
+    /// Creates routes without hot ones.
     pub(super) fn new(app: AppHandle, resources: impl IntoIterator<Item = Resource>) -> Self {
         let mut methods = HashMap::new();
+        // A hoop is Salvo's word for middleware. `AfterPanic` is the outer one.
         let mut router = Router::with_hoop(AfterPanic(app.clone())).hoop(CatchPanic::new());
         for resource in resources {
             methods.insert(resource.path, resource.methods);
@@ -95,16 +104,17 @@ impl Routes {
         &self.service
     }
 
-    /// Whether this is the public listener.
+    /// Returns whether these are the routes of the public listener.
     pub(super) const fn is_public(&self) -> bool {
         self.hot.is_some()
     }
 
+    /// Looks up the route of a request.
     pub(super) fn find(&self, method: &Method, path: &str) -> Found {
         if let Some(route) = self.hot.and_then(|hot| hot(path)) {
             return match route.allow {
                 Some(allow) if !is_get(method) => Found::OtherMethods(HeaderValue::from_static(allow)),
-                _ => Found::Hot(route.handle),
+                _ => Found::Hot(route.handler),
             };
         }
         let Some(methods) = self.resources.get(path) else {
@@ -116,30 +126,30 @@ impl Routes {
         }
     }
 
-    /// Returns every path with its methods, but for the hot ones.
+    /// Returns every path that is not hot, with its methods.
     #[cfg(test)]
     pub(super) fn resources(&self) -> impl Iterator<Item = (&'static str, &[(Method, Reread)])> {
         self.resources.iter().map(|(path, methods)| (*path, &*methods.list))
     }
 }
 
-/// A route that the entrance answers itself, at once and from memory, for every method and body.
+/// A route that the entrance handles itself, synchronously and from memory. It ignores the body of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HotRoute {
-    handle: Handle,
-    /// The only methods; `None` for any.
+    handler: SyncHandler,
+    /// Value of the `Allow` field of a route that accepts only GET and HEAD. `None` if the route accepts every method.
     allow: Option<&'static str>,
 }
 
 impl HotRoute {
-    /// A route for GET and, as everywhere, HEAD.
-    pub(super) const fn get(handle: Handle) -> Self {
-        Self { handle, allow: Some("GET, HEAD") }
+    /// Creates a route for GET and HEAD. (Every route with GET has HEAD.)
+    pub(super) const fn get(handler: SyncHandler) -> Self {
+        Self { handler, allow: Some("GET, HEAD") }
     }
 
-    /// A route for any method.
-    pub(super) const fn any(handle: Handle) -> Self {
-        Self { handle, allow: None }
+    /// Creates a route for every method.
+    pub(super) const fn any(handler: SyncHandler) -> Self {
+        Self { handler, allow: None }
     }
 }
 
@@ -147,7 +157,7 @@ fn is_get(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Methods of a path.
+/// Methods of a path that is not hot.
 #[derive(Debug, Default)]
 struct Methods {
     list: Vec<(Method, Reread)>,
@@ -155,13 +165,14 @@ struct Methods {
 }
 
 impl Methods {
+    /// Returns the value of the `Allow` field.
     fn allow(&self) -> HeaderValue {
         let names: Vec<_> = self.list.iter().map(|(method, _)| method.as_str()).collect();
         names.join(", ").parse().expect("methods are visible ASCII")
     }
 }
 
-/// A path whose handlers Salvo calls.
+/// A path that is not hot, and its handlers, which Salvo calls.
 pub(super) struct Resource {
     path: &'static str,
     methods: Methods,
@@ -170,17 +181,17 @@ pub(super) struct Resource {
 
 impl Resource {
     pub(super) fn at(path: &'static str) -> Self {
-        // Salvo warns in the log of an empty filter. Without one, the router is that of `/`: no segment is left there.
+        // For an empty path filter, Salvo would log a warning. A router without a filter matches `/`.
         let router = if path == "/" { Router::new() } else { Router::with_path(&path[1..]) };
         Self { path, methods: Methods::default(), router }
     }
 
-    /// Adds a handler for GET and, as everywhere, HEAD.
-    pub(super) fn get(self, reread: Reread, handle: Handle) -> Self {
-        self.with_get(reread, || Call::Handle(handle))
+    /// Adds a handler for GET and HEAD.
+    pub(super) fn get(self, reread: Reread, handler: SyncHandler) -> Self {
+        self.with_get(reread, || SalvoHandler::Sync(handler))
     }
 
-    /// Adds a handler of Salvo for GET and HEAD. It gets no [`Context`].
+    /// Adds a Salvo handler for GET and HEAD. It does not get a [`Context`].
     pub(super) fn get_by<H: Handler>(self, handler: impl Fn() -> H) -> Self {
         self.with_get(Reread::Never, handler)
     }
@@ -190,39 +201,41 @@ impl Resource {
         Self { router: self.router.get(handler()).head(handler()), ..self }
     }
 
-    /// Serves it for every host.
+    /// Serves the resource for every host.
     pub(super) fn for_any_host(mut self) -> Self {
         self.methods.served_for = ServedFor::AnyHost;
         self
     }
 
     /// Adds a handler for POST.
-    pub(super) fn post(mut self, change: Change) -> Self {
+    pub(super) fn post(mut self, handler: ChangeHandler) -> Self {
         self.methods.list.push((Method::POST, Reread::Always));
-        Self { router: self.router.post(Call::Change(change)), ..self }
+        Self { router: self.router.post(SalvoHandler::Change(handler)), ..self }
     }
 }
 
-/// A handler of Salvo that calls ours with the request's context, and writes the answer.
+/// A Salvo handler that calls one of our handlers with the request's [`Context`], and writes the response.
 #[derive(Clone, Copy)]
-enum Call {
-    Handle(Handle),
-    Change(Change),
+enum SalvoHandler {
+    Sync(SyncHandler),
+    Change(ChangeHandler),
 }
 
 #[async_trait]
-impl Handler for Call {
+impl Handler for SalvoHandler {
     async fn handle(&self, request: &mut Request, _: &mut Depot, response: &mut Response, _: &mut FlowCtrl) {
-        let context = Context::of(request).expect("the entrance of the public listener put it there");
+        let context =
+            Context::of(request).expect("the entrance of the public listener stores a context in each request");
         let outcome = match self {
-            Self::Handle(handle) => handle(&context),
-            Self::Change(change) => change(&context, request).await,
+            Self::Sync(handler) => handler(&context),
+            Self::Change(handler) => handler(&context, request).await,
         };
         write(context.respond(outcome.unwrap_or_else(Reply::from)), response);
     }
 }
 
-/// Writes the answer after a panic, which [`CatchPanic`] below it notes as an error. A catcher of Salvo would not, for HEAD.
+/// A hoop (middleware) that writes the response after a panic. [`CatchPanic`], the hoop inside it, turns the panic into an error
+/// body. One of Salvo's own catchers would not do: it writes no response to HEAD.
 struct AfterPanic(AppHandle);
 
 #[async_trait]
@@ -243,9 +256,9 @@ impl Handler for AfterPanic {
     }
 }
 
-/// Hands an answer to Salvo.
-fn write(answer: HyperResponse<ResBody>, response: &mut Response) {
-    let (head, body) = answer.into_parts();
+/// Copies a response of ours into the response of Salvo.
+fn write(source: HyperResponse<ResBody>, response: &mut Response) {
+    let (head, body) = source.into_parts();
     response.status_code(head.status).body(body);
     *response.headers_mut() = head.headers;
 }
@@ -264,18 +277,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_500_after_a_panic_has_the_fields_of_every_answer() {
+    async fn the_500_after_a_panic_has_the_fields_of_every_response() {
         let mut site = Site::new().await;
         let resource = Resource::at("/x").get(Reread::Never, |_| panic!("a panic of a handler"));
         let resources = [resource.post(change!(panicking_change))];
         site.replace_routes(Routes::public(site.handle.clone(), hot, resources));
         for (method, path) in [("GET", "/hot"), ("HEAD", "/hot"), ("GET", "/x"), ("HEAD", "/x"), ("POST", "/x")] {
-            let answer = site.request(method, path).send().await;
-            assert_eq!((answer.status, answer.body.is_empty()), (500, method == "HEAD"), "{method} {path}");
+            let response = site.request(method, path).send().await;
+            assert_eq!((response.status, response.body.is_empty()), (500, method == "HEAD"), "{method} {path}");
             for name in ["cache-control", "content-security-policy", "content-type", "x-frame-options"] {
-                assert!(answer.header(name).is_some(), "{method} {path} {name}");
+                assert!(response.header(name).is_some(), "{method} {path} {name}");
             }
-            assert_eq!(answer.header("x-request-id").is_some(), path == "/x", "{method} {path}");
+            assert_eq!(response.header("x-request-id").is_some(), path == "/x", "{method} {path}");
         }
     }
 }

@@ -1,24 +1,28 @@
-//! Limits on passwords, in memory of a fixed size. They lock no user out of their own account.
+//! Rate limits for passwords, in memory of a fixed size. An attacker cannot use them to lock users out of their accounts.
 //!
 //! Failed passwords have these limits, each a [`Rate`]:
-//! * by **network**: failures from one client network, whatever the account. An IPv6 /48 has ten times the limit of a /64;
+//! * by **network**: failures from one client network, for all accounts together. An IPv6 /48 has ten times the limit of a /64;
 //! * by **account and network**: failures for one account from one network;
 //! * by **account**: failures for one account from all networks that are not known to it. A network is known to an account for 30
-//!   days after a sign-in from there, so that strangers elsewhere do not keep its user out;
-//! * by **own session**: failures of a client whose token belongs to a session of the account. None of the limits above applies
-//!   to it, so that others cannot keep the user out, not even in the user's own network. If this limit is reached, the client
-//!   counts like one without a token. An account has at most sixteen of these limits at a time.
+//!   days after a login from there, so that attackers in other networks cannot lock the user out;
+//! * by **own session**: failures of a client that sends a token of a session of the account. None of the limits above applies to
+//!   such a client, so that attackers cannot lock the user out, not even from the user's own network. If this limit is reached,
+//!   the client counts like one without a token. An account has at most sixteen of these limits at a time.
 //!
-//! Correct passwords have one limit, by account and network, and an IPv6 /48 again has ten times that of a /64. It bounds the
-//! revocation list, because each sign-in can add an entry to it.
+//! Correct passwords have one limit, by account and network. Again, an IPv6 /48 has ten times the limit of a /64. This bounds the
+//! revocation list, because each login can add an entry to it.
 //!
-//! An attempt is charged to all its limits when it is admitted, so many attempts at once do not pass one. Its outcome refunds some:
-//! a correct password those on failures, a wrong one that on correct passwords, and an attempt that was not checked all. An attempt
-//! that only others in progress keep out waits for their outcome ([`in_progress`]).
+//! An attempt is charged to all its limits when it is admitted, so that many concurrent attempts cannot exceed a limit. The
+//! outcome refunds some of the charges. A correct password refunds those of the limits on failures, and a wrong password refunds
+//! that of the limit on correct passwords. An attempt whose password was not checked refunds all. If an attempt is refused only
+//! because of attempts in progress, it waits for their outcome ([`in_progress`]).
 //!
-//! A correct password also resets the failures of its account from its network (NIST SP 800-63B section 3.2.2), and nothing else: a
-//! guesser gains nothing by signing in to an account of their own in between. Accounts are known here by the names that were typed,
-//! whether they exist or not. A restart resets everything.
+//! A correct password also resets the failures of its account from its network ([NIST SP
+//! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2), and nothing else. So an attacker gains nothing by
+//! logging in to another account between two guesses. Accounts are identified by the login names in the requests, even if no such
+//! account exists. A restart resets all counts.
+//!
+//! Used by `sign_in.rs`. `counts.rs` has the limits, `rate.rs` their arithmetic, and `table.rs` the memory.
 
 mod counts;
 mod in_progress;
@@ -41,18 +45,20 @@ use in_progress::Waits;
 pub(crate) use rate::Rate;
 use table::Key;
 
-/// How long a network is known to an account after a sign-in.
+/// Time for which a network is known to an account after a login.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A session of the account whose token came with the request, and which the revocation list does not refuse.
+/// A session of the account, whose token came with the request. The revocation list does not refuse the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OwnSession {
+    /// A live session.
     Live(Sid),
-    /// Idle for too long. All such sessions of an account share one limit, because the list forgets which of them were ended.
+    /// A session past its idle deadline. All such sessions of an account share one limit, because the revocation list may have
+    /// removed its entries for those that were ended.
     Idle,
 }
 
-/// An attempt to sign in, as far as it is known before the password is checked.
+/// A login attempt before its password is checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoginAttempt<'a> {
     pub(crate) account: &'a LoginName,
@@ -60,15 +66,16 @@ pub(crate) struct LoginAttempt<'a> {
     pub(crate) session: Option<OwnSession>,
 }
 
-/// Counts passwords.
+/// Counts password attempts, and decides whether another one is admitted.
 #[derive(Debug)]
 pub(crate) struct Throttle {
+    /// Key of the hashes that identify networks and accounts in the tables.
     secret: RandomState,
     tables: Mutex<Tables>,
     waits: Waits,
 }
 
-/// An attempt that was admitted and charged. If it is dropped without an outcome, it stays charged.
+/// An attempt that was admitted and charged. If it is dropped without a recorded outcome, all charges stay.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Attempt<'t> {
@@ -76,6 +83,7 @@ pub(crate) struct Attempt<'t> {
     keys: Keys,
     /// Counts that were charged.
     charged: Vec<Count>,
+    /// Whether the limit by account was charged: the client is not known to the account.
     is_stranger: bool,
 }
 
@@ -84,12 +92,13 @@ impl Throttle {
         Self { secret: RandomState::new(), tables: Mutex::new(Tables::new(limits)), waits: Waits::new() }
     }
 
-    /// Sets the limits. The counts stay.
+    /// Replaces the limits. The counts stay.
     pub(crate) fn limit_to(&self, limits: Limits) {
         self.tables().limits = limits;
     }
 
-    /// Does the same as [`Throttle::admit`]. If only attempts in progress keep this one out, it first waits for their outcome.
+    /// Calls [`Throttle::admit`]. If an attempt is refused only because of attempts in progress, waits for their outcome and
+    /// tries again.
     pub(crate) async fn admit_in_turn(
         &self,
         attempt: LoginAttempt<'_>,
@@ -103,7 +112,10 @@ impl Throttle {
         self.waits.until_final(admit).await
     }
 
-    /// Admits an attempt and charges it, or returns how long to wait. `now` is the boot clock's.
+    /// Admits an attempt and charges it. `now` is the time of the boot clock.
+    ///
+    /// # Errors
+    /// The limit that is reached, and the time until another attempt is admitted.
     pub(crate) fn admit(&self, attempt: LoginAttempt<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
         let LoginAttempt { account, network, session } = attempt;
         let now = milliseconds(now);
@@ -115,16 +127,18 @@ impl Throttle {
             pair_site: network.site().map(|site| self.key((name, site, "/48"))),
             account: self.key(name),
         };
+        // All own sessions of an account share one set of the table, whose size limits their number.
         let session = session.map(|session| Key { set: keys.account.set, ..self.key((name, session)) });
         let mut tables = self.tables();
         let rate = tables.limits.account_and_network;
-        // If that limit is off, a token is no better than none: it would be the way around all other limits.
-        let own = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_place(*key, now));
-        let own = own.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
-        let of_network = tables.counts_of_network(keys, now);
-        // A token never makes it worse: another client may have used up its limit with a token of the same account.
+        // If the limit by own session is off, the token is ignored. Otherwise it would bypass all other limits.
+        let own_key = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_slot(*key, now));
+        let own_counts = own_key.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
+        let network_counts = tables.counts_of_network(keys, now);
+        // Try the limit by own session first, and then those by network and account. So a token is never a disadvantage, even if
+        // another client has used up the limit of the same session.
         let mut refused = Vec::new();
-        for counts in own.into_iter().chain([of_network]) {
+        for counts in own_counts.into_iter().chain([network_counts]) {
             let counts: Vec<Count> = counts.into_iter().chain(tables.success_counts(keys)).collect();
             let Some(throttled) = tables.refusal(&counts, now) else {
                 counts.iter().for_each(|count| tables.charge(*count, now));
@@ -134,28 +148,29 @@ impl Throttle {
             refused.push(throttled);
         }
         let may_pass_soon = refused.iter().any(|throttled| throttled.may_pass_soon);
-        let shortest = refused.into_iter().min_by_key(|throttled| throttled.wait).expect("one is of the network");
+        let shortest =
+            refused.into_iter().min_by_key(|throttled| throttled.wait).expect("the limits by network were tried");
         Err(Throttled { may_pass_soon, ..shortest })
     }
 
     fn key(&self, of: impl Hash) -> Key {
-        Key::alone(self.secret.hash_one(of))
+        Key::new(self.secret.hash_one(of))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // No code between two changes of a table can panic and leave it half changed.
+        // After a panic, the tables are consistent: no code can panic between two changes that belong together.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Attempt<'_> {
-    /// Whether the client is a stranger to the account.
+    /// Returns whether the client is not known to the account.
     pub(crate) const fn is_stranger(&self) -> bool {
         self.is_stranger
     }
 
-    /// The token that came with the attempt is of an earlier account with this name, or of sessions that were ended. So the attempt
-    /// also counts like one without a token, as far as these limits have room.
+    /// Also charges the attempt like one without a token, except for limits that are reached already. Called when the account was
+    /// read and the token turns out to belong to an earlier account with the same name, or to sessions that were ended.
     pub(crate) fn disown_session(&mut self, now: Duration) {
         if self.charged.iter().all(|count| count.limit != Limit::OwnSession) {
             return;
@@ -171,7 +186,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The password was correct.
+    /// Records that the password was correct.
     pub(crate) fn succeeded(self, now: Duration) {
         let known_until = milliseconds(now.saturating_add(KNOWN_FOR));
         let mut tables = self.throttle.tables();
@@ -185,14 +200,14 @@ impl Attempt<'_> {
         tables.known.update(self.keys.pair, |_| known_until);
     }
 
-    /// The password was wrong, or no session may begin with it.
+    /// Records that the password was wrong, or that no session may begin with it.
     pub(crate) fn failed(self) {
         let mut tables = self.throttle.tables();
         let successes = self.charged.iter().filter(|count| count.limit == Limit::Success);
         successes.for_each(|count| tables.refund(*count));
     }
 
-    /// The password was not checked, so nothing was learned.
+    /// Records that the password was not checked, so that the client learned nothing about it.
     pub(crate) fn withdrawn(self) {
         let mut tables = self.throttle.tables();
         self.charged.iter().for_each(|count| tables.refund(*count));
@@ -202,7 +217,7 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut tables = self.throttle.tables();
-        self.charged.iter().for_each(|count| tables.in_progress.end(&count.place()));
+        self.charged.iter().for_each(|count| tables.in_progress.end(&count.id()));
         drop(tables);
         self.throttle.waits.wake();
     }

@@ -1,7 +1,11 @@
-//! TLS of the public listener: the certificate in use, read again when its files change.
+//! TLS of the public listener: loads the certificate, and reloads it when its files change.
 //!
-//! Suites are rustls' own: ephemeral key exchange and AEADs only, with TLS 1.2 and 1.3 (RFC 9325 asks for no more). The two files are
-//! replaced one after the other, so a certificate that does not fit its key is not worth a word until it is found twice in a row.
+//! The cipher suites are the defaults of rustls: only ephemeral key exchange and AEADs, with TLS 1.2 and 1.3. This satisfies [RFC
+//! 9325](https://www.rfc-editor.org/rfc/rfc9325). If a reload fails, the old certificate stays in use. A renewal replaces the two
+//! files one after the other, and so for a moment the certificate does not belong to the key. Therefore an error is reported only
+//! when two reads in a row find it.
+//!
+//! `pem.rs` reads the files, and `error.rs` has the errors with their remedies.
 
 pub(crate) mod error;
 mod pem;
@@ -32,9 +36,10 @@ use crate::bounded_file::{self, MAX_BYTES, ReadError};
 use crate::clock::{Now, UnixTime};
 use error::TlsError;
 
-const REREAD_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which the files are read again.
+const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The oldest version of TLS that is spoken.
+/// Minimum version of TLS (`tls.min_version`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TlsVersion {
     #[serde(rename = "1.2")]
@@ -43,14 +48,15 @@ pub(crate) enum TlsVersion {
     V1_3,
 }
 
-/// Where a certificate comes from.
+/// Source of a certificate.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Files(Files),
-    /// It is made here, for these hosts.
+    /// A self-signed certificate for these hosts, created at the start.
     SelfSigned(Vec<String>),
 }
 
+/// Paths of the certificate chain and of the private key, both in PEM.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub(crate) certificate: PathBuf,
@@ -59,20 +65,22 @@ pub(crate) struct Files {
 
 /// The certificate in use.
 pub(crate) struct Tls {
-    /// Where it came from; none if it was made here.
+    /// Files of the certificate. `None` if it is self-signed.
     files: Option<Files>,
-    oldest: TlsVersion,
+    min_version: TlsVersion,
     current: ArcSwap<Loaded>,
-    asked: Notify,
+    /// Notified to read the files immediately.
+    reread_requested: Notify,
 }
 
+/// A certificate that was loaded, as rustls uses it.
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Of both files' bytes, to see whether they have changed.
+    /// Hash of the bytes of both files. It shows whether they have changed.
     digest: [u8; 32],
     valid_from: UnixTime,
     expires_at: UnixTime,
-    /// Number of the first certificate that the next one did not issue.
+    /// Number of the first certificate in the chain that the next one did not issue. `None` if the order is correct.
     out_of_order: Option<usize>,
 }
 
@@ -83,56 +91,60 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    pub(crate) fn open(source: Source, oldest: TlsVersion) -> Result<Arc<Self>, TlsError> {
+    /// Loads a certificate for the first time, and logs its state.
+    pub(crate) fn open(source: Source, min_version: TlsVersion) -> Result<Arc<Self>, TlsError> {
         let (files, loaded) = match source {
             Source::Files(files) => {
-                let loaded = files.read()?.load(oldest)?;
+                let loaded = files.read()?.load(min_version)?;
                 (Some(files), loaded)
             }
-            Source::SelfSigned(names) => (None, self_signed(names, oldest)?),
+            Source::SelfSigned(names) => (None, self_signed(names, min_version)?),
         };
         loaded.report(files.as_ref());
-        Ok(Arc::new(Self { files, oldest, current: ArcSwap::from_pointee(loaded), asked: Notify::new() }))
+        let current = ArcSwap::from_pointee(loaded);
+        Ok(Arc::new(Self { files, min_version, current, reread_requested: Notify::new() }))
     }
 
+    /// Returns the TLS configuration for a new connection.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         self.current.load().config.clone()
     }
 
-    /// When the certificate in use ends.
+    /// Returns the time at which the certificate in use expires.
     pub(crate) fn expires_at(&self) -> UnixTime {
         self.current.load().expires_at
     }
 
-    /// When the certificate in use begins to be valid.
+    /// Returns the time from which the certificate in use is valid.
     pub(crate) fn valid_from(&self) -> UnixTime {
         self.current.load().valid_from
     }
 
-    /// Number of the first certificate in the chain that the next one did not issue.
+    /// Returns the number of the first certificate in the chain that the next one did not issue, or `None`.
     pub(crate) fn out_of_order(&self) -> Option<usize> {
         self.current.load().out_of_order
     }
 
-    /// Reads the files again at once.
+    /// Requests an immediate read of the files.
     pub(crate) fn ask(&self) {
-        self.asked.notify_one();
+        self.reread_requested.notify_one();
     }
 
-    /// Keeps the certificate in use like its files, for ever.
+    /// Reloads the certificate whenever its files have changed, forever.
     pub(crate) async fn follow(self: Arc<Self>) {
         let Some(files) = &self.files else {
             return;
         };
-        let mut found = None;
+        // Error of the last read, and the last error in the log.
+        let mut last_error = None;
         let mut reported: Option<String> = None;
         loop {
-            let _ = tokio::time::timeout(REREAD_EVERY, self.asked.notified()).await;
+            let _ = tokio::time::timeout(REREAD_INTERVAL, self.reread_requested.notified()).await;
             match self.read_again(files).await {
                 Ok(loaded) => {
-                    found = None;
+                    last_error = None;
                     if reported.take().is_some() {
-                        tracing::info!("the certificate can be read again");
+                        tracing::info!("the certificate files can be read again");
                     }
                     if let Some(loaded) = loaded {
                         loaded.report(Some(files));
@@ -141,55 +153,59 @@ impl Tls {
                 }
                 Err(error) => {
                     let message = Some(error.to_string());
-                    if found == message && reported != message {
+                    // Report an error only at its second occurrence, and only once.
+                    if last_error == message && reported != message {
                         let hint = error.remedy();
                         tracing::error!(
                             error = message,
                             hint,
-                            "the certificate cannot be read again; the old one serves on"
+                            "cannot reload the certificate: the old one stays in use"
                         );
                         reported.clone_from(&message);
                     }
-                    found = message;
+                    last_error = message;
                 }
             }
         }
     }
 
-    /// What the files hold now, if it is something else.
+    /// Reads the files, and loads the certificate if they have changed. Returns `None` if they have not.
     async fn read_again(&self, files: &Files) -> Result<Option<Loaded>, TlsError> {
-        let (files, oldest, digest) = (files.clone(), self.oldest, self.current.load().digest);
+        let files = files.clone();
+        let min_version = self.min_version;
+        let digest = self.current.load().digest;
         let read = move || {
             let pair = files.read()?;
-            if pair.digest() == digest { Ok(None) } else { pair.load(oldest).map(Some) }
+            if pair.digest() == digest { Ok(None) } else { pair.load(min_version).map(Some) }
         };
         tokio::task::spawn_blocking(read).await.expect("reading files returns its errors and does not panic")
     }
 }
 
 impl Loaded {
+    /// Logs the certificate, and warnings about it.
     fn report(&self, files: Option<&Files>) {
         let expires = self.expires_at;
         let Some(Files { certificate, private_key }) = files else {
-            tracing::warn!(%expires, "TLS with a certificate made just now, which nothing trusts; for trying out only");
+            tracing::warn!(%expires, "using a new self-signed TLS certificate, which no client trusts: use it for tests only");
             return;
         };
-        tracing::info!(certificate = %certificate.display(), %expires, "there is a certificate for TLS");
+        tracing::info!(certificate = %certificate.display(), %expires, "loaded the TLS certificate");
         if expires <= Now::read().wall {
-            tracing::warn!(certificate = %certificate.display(), %expires, "the certificate has expired; clients refuse it");
+            tracing::warn!(certificate = %certificate.display(), %expires, "the TLS certificate has expired: clients refuse it");
         }
         if let Some(number) = self.out_of_order {
-            tracing::warn!(certificate = %certificate.display(), number, "the chain of certificates is out of order; some clients refuse it");
+            tracing::warn!(certificate = %certificate.display(), number, "the certificate chain is in the wrong order: some clients refuse it");
         }
         if std::fs::metadata(private_key).is_ok_and(|found| found.mode() & 0o004 != 0) {
             let hint = format!("run: chmod o= {}", shell_path(private_key));
-            tracing::warn!(file = %private_key.display(), hint, "everybody on this machine can read the private key");
+            tracing::warn!(file = %private_key.display(), hint, "every user of this machine can read the private key");
         }
     }
 }
 
-/// Returns the error with the owner of the file, if that is why it cannot be read.
-fn explained(path: &Path, error: ReadError) -> ReadError {
+/// Adds the owner of the file to an error, if the permissions are the cause.
+fn explain(path: &Path, error: ReadError) -> ReadError {
     match error {
         ReadError::Io(error) => ReadError::Io(access_denied::explain(path, Access::READ_OK, error)),
         error => error,
@@ -207,7 +223,7 @@ impl Files {
     fn read(&self) -> Result<Pair<'_>, TlsError> {
         let read = |path: &Path| {
             let bytes = bounded_file::read(path, MAX_BYTES);
-            bytes.map_err(|source| TlsError::File { path: path.to_owned(), source: explained(path, source) })
+            bytes.map_err(|source| TlsError::File { path: path.to_owned(), source: explain(path, source) })
         };
         Ok(Pair { files: self, certificate: read(&self.certificate)?, private_key: read(&self.private_key)? })
     }
@@ -224,20 +240,20 @@ impl Pair<'_> {
             .into()
     }
 
-    fn load(&self, oldest: TlsVersion) -> Result<Loaded, TlsError> {
+    fn load(&self, min_version: TlsVersion) -> Result<Loaded, TlsError> {
         let Files { certificate, private_key } = self.files;
         let chain = pem::certificates(&self.certificate);
         let chain = chain.map_err(|found| TlsError::NoCertificate { path: certificate.clone(), found })?;
         let key = pem::private_key(&self.private_key);
         let key = key.map_err(|found| TlsError::NoKey { path: private_key.clone(), found })?;
         let key = default_provider().key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
-        self.check_fit(&chain, &key)?;
-        load(CertifiedKey::new(chain, key), self.digest(), oldest)
+        self.check_key(&chain, &key)?;
+        load(CertifiedKey::new(chain, key), self.digest(), min_version)
     }
 
-    /// Returns an error if the key belongs to another certificate than the first.
-    fn check_fit(&self, chain: &[CertificateDer<'static>], key: &Arc<dyn SigningKey>) -> Result<(), TlsError> {
-        let fits = |certificate: &CertificateDer<'static>| {
+    /// Checks that the key belongs to the first certificate of the chain.
+    fn check_key(&self, chain: &[CertificateDer<'static>], key: &Arc<dyn SigningKey>) -> Result<(), TlsError> {
+        let has_key = |certificate: &CertificateDer<'static>| {
             let alone = CertifiedKey::new(vec![certificate.clone()], key.clone());
             match alone.keys_match() {
                 Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(true),
@@ -245,28 +261,31 @@ impl Pair<'_> {
                 Err(error) => Err(TlsError::Unusable(error)),
             }
         };
-        if fits(&chain[0])? {
+        if has_key(&chain[0])? {
             return Ok(());
         }
         let certificate = self.files.certificate.clone();
         let private_key = self.files.private_key.clone();
-        match chain.iter().position(|certificate| fits(certificate).is_ok_and(|fits| fits)) {
-            Some(place) => Err(TlsError::Order { certificate, private_key, number: place + 1 }),
+        // If the key belongs to a later certificate, the chain is probably in the wrong order.
+        match chain.iter().position(|certificate| has_key(certificate).is_ok_and(|has_key| has_key)) {
+            Some(index) => Err(TlsError::Order { certificate, private_key, number: index + 1 }),
             None => Err(TlsError::Mismatch { certificate, private_key }),
         }
     }
 }
 
-fn load(certified: CertifiedKey, digest: [u8; 32], oldest: TlsVersion) -> Result<Loaded, TlsError> {
+/// Creates the configuration of rustls for a certificate.
+fn load(certified: CertifiedKey, digest: [u8; 32], min_version: TlsVersion) -> Result<Loaded, TlsError> {
     let own = Certificate::from_der(&certified.cert[0]).map_err(TlsError::BadCertificate)?;
     let validity = *own.tbs_certificate().validity();
     let out_of_order = out_of_order(&certified.cert);
-    let versions: &[_] = if oldest == TlsVersion::V1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
+    let versions: &[_] = if min_version == TlsVersion::V1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_protocol_versions(versions);
     let resolver = Arc::new(SingleCertAndKey::from(certified));
     let mut config = builder.map_err(TlsError::Unusable)?.with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Sessions of TLS are resumed without memory here; the ticket's key lives for hours, and only in this process.
+    // TLS sessions are resumed with tickets, which need no memory on the server. The ticket key is used for hours, and only in
+    // this process.
     config.ticketer = Ticketer::new().map_err(TlsError::Unusable)?;
     let time = |time: &Time| UnixTime(time.to_unix_duration().as_secs());
     Ok(Loaded {
@@ -278,16 +297,17 @@ fn load(certified: CertifiedKey, digest: [u8; 32], oldest: TlsVersion) -> Result
     })
 }
 
-/// Returns the number of the first certificate that the next one did not issue.
+/// Returns the number of the first certificate that the next one did not issue, or `None` if the chain is in the correct order.
 fn out_of_order(chain: &[CertificateDer<'_>]) -> Option<usize> {
     let parsed: Vec<_> = chain.iter().map_while(|der| Certificate::from_der(der).ok()).collect();
     let is_issued = |pair: &[Certificate]| pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject();
-    parsed.windows(2).position(|pair| !is_issued(pair)).map(|place| place + 1)
+    parsed.windows(2).position(|pair| !is_issued(pair)).map(|index| index + 1)
 }
 
-fn self_signed(names: Vec<String>, oldest: TlsVersion) -> Result<Loaded, TlsError> {
-    let made = rcgen::generate_simple_self_signed(names).map_err(TlsError::SelfSigned)?;
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+/// Creates a self-signed certificate for these hosts.
+fn self_signed(names: Vec<String>, min_version: TlsVersion) -> Result<Loaded, TlsError> {
+    let generated = rcgen::generate_simple_self_signed(names).map_err(TlsError::SelfSigned)?;
+    let key = PrivateKeyDer::Pkcs8(generated.signing_key.serialize_der().into());
     let key = default_provider().key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
-    load(CertifiedKey::new(vec![made.cert.der().clone()], key), [0; 32], oldest)
+    load(CertifiedKey::new(vec![generated.cert.der().clone()], key), [0; 32], min_version)
 }

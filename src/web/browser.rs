@@ -1,4 +1,5 @@
-//! Who is asking: a person before a browser window, or a program.
+//! Recognizes whether a browser will show the response as a page, or whether a script or a program sent the request. Reads
+//! `Referer`.
 
 use salvo::http::header::{ACCEPT, HeaderMap, HeaderName, REFERER};
 
@@ -7,12 +8,14 @@ use crate::web::origin::Origin;
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Returns whether the browser will show the answer as a page. [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) says so. A
-/// request without it is for a page if its `Accept` names HTML.
+/// Returns whether the browser will show the response as a page, according to [Fetch
+/// Metadata](https://www.w3.org/TR/fetch-metadata/). A request without these fields is for a page if its `Accept` contains
+/// `text/html`.
 ///
-/// Two kinds of request need both. `<a download>` saves the answer as a file, so it must not get the sign-in page. And a service worker
-/// that answers a navigation with `fetch(event.request)` changes the navigation's fields. Measured in November 2026 with Chromium 156,
-/// Firefox 153 and WebKitGTK 2.50, `html` for an `Accept` that names `text/html`:
+/// Two types of requests need both sources. `<a download>` saves the response as a file, so it must not get the login page. And a
+/// service worker that responds to a navigation with `fetch(event.request)` changes the fields of the navigation. The table was
+/// measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands for an `Accept` that
+/// contains `text/html`:
 ///
 /// | request | Chromium | Firefox | WebKitGTK |
 /// |---|---|---|---|
@@ -20,17 +23,18 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// | navigation through a worker | `navigate`, `empty`, html | `same-origin`, `empty`, html | `navigate`, `empty`, html |
 /// | `<a download>` | `navigate`, `empty`, no `Accept` | `navigate`, `document`, html | neither, html |
 ///
-/// So downloads of Firefox and WebKitGTK look like navigations. `Upgrade-Insecure-Requests` does not help: WebKitGTK sends it
-/// over plain HTTP only. A script's own `fetch` has another mode unless the script sets `same-origin`, and then its `Accept` is `*/*`.
+/// So downloads in Firefox and WebKitGTK cannot be distinguished from navigations. `Upgrade-Insecure-Requests` does not help:
+/// WebKitGTK sends it over plain HTTP only. The `fetch` of a script has another mode unless the script sets `same-origin`, and
+/// then its `Accept` is `*/*`.
 pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
     let mut accepts_html = false;
-    // To look at all of the few fields costs less than to look two up.
+    // A request has few fields, so one pass over all of them costs less than two lookups.
     for (name, value) in headers {
         if *name == SEC_FETCH_MODE {
             return match value.as_bytes() {
-                // Browsers send `Accept` first, so most navigations end here.
+                // Browsers send `Accept` before this field, so most navigations return here without another lookup.
                 b"navigate" => accepts_html || is_page(headers),
-                b"same-origin" => accepts_html || accepts(headers),
+                b"same-origin" => accepts_html || has_html_accept(headers),
                 _ => false,
             };
         }
@@ -42,12 +46,12 @@ pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
 /// Returns whether a request in the mode `navigate` is for a page, and not for a file to be saved.
 #[cold]
 fn is_page(headers: &HeaderMap) -> bool {
-    headers.get(SEC_FETCH_DEST).is_none_or(|destination| destination != "empty") || accepts(headers)
+    headers.get(SEC_FETCH_DEST).is_none_or(|destination| destination != "empty") || has_html_accept(headers)
 }
 
-/// Returns whether a field `Accept` names HTML.
+/// Returns whether an `Accept` field contains `text/html`.
 #[cold]
-fn accepts(headers: &HeaderMap) -> bool {
+fn has_html_accept(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(|accept| names_html(accept.as_bytes()))
 }
 
@@ -58,9 +62,9 @@ fn names_html(accept: &[u8]) -> bool {
     })
 }
 
-/// Returns path and query of the page that a request comes from ([RFC 9110 section
-/// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)), if the page has this origin, and is the only one that is named. It
-/// decides only where a visitor is led to, or what a page says.
+/// Returns path and query of the page that sent a request, according to `Referer` ([RFC 9110 section
+/// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)). Returns `None` unless there is exactly one such field, and
+/// its origin is `own`. The result must decide only about redirects and texts of pages: a client can set it to any value.
 pub(crate) fn referer<'h>(headers: &'h HeaderMap, own: &Origin) -> Option<&'h str> {
     let mut fields = headers.get_all(REFERER).iter();
     let (Some(referer), None) = (fields.next(), fields.next()) else {
@@ -76,7 +80,7 @@ mod tests {
 
     const HTML: Option<&str> = Some("text/html,application/xhtml+xml,*/*;q=0.8");
 
-    /// Asks with the fields in both orders.
+    /// Returns the result of [`is_navigation`], which must not depend on the order of the fields.
     fn navigates(mode: Option<&str>, destination: Option<&str>, accept: Option<&str>) -> bool {
         let fields = [(ACCEPT, accept), (SEC_FETCH_DEST, destination), (SEC_FETCH_MODE, mode)];
         let given =
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn fetch_metadata_decides_and_else_the_accept_field() {
+    fn fetch_metadata_decides_before_the_accept_field() {
         for (mode, accept, expected) in [
             (Some("navigate"), HTML, true),
             (Some("navigate"), None, true),
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_worker_navigates_and_a_download_does_not() {
-        for (what, mode, destination, accept, expected) in [
+        for (request, mode, destination, accept, expected) in [
             ("a link", Some("navigate"), Some("document"), HTML, true),
             ("a frame", Some("navigate"), Some("iframe"), HTML, true),
             ("a link without Accept", Some("navigate"), Some("document"), None, true),
@@ -122,12 +126,12 @@ mod tests {
             ("a script of a worker", Some("same-origin"), Some("worker"), Some("*/*"), false),
             ("fetch() for HTML", Some("cors"), Some("empty"), HTML, false),
         ] {
-            assert_eq!(navigates(mode, destination, accept), expected, "{what}");
+            assert_eq!(navigates(mode, destination, accept), expected, "{request}");
         }
     }
 
     #[test]
-    fn a_referer_is_a_page_of_the_same_origin() {
+    fn accepts_only_a_referer_of_the_same_origin() {
         let own = Origin::parse("https://app.example.com").expect("an origin");
         for (fields, expected) in [
             (&["https://app.example.com/a?b=c"][..], Some("/a?b=c")),

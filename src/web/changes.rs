@@ -1,12 +1,13 @@
-//! Calls that change something run to their end, even if their client leaves.
+//! Runs calls that change something to completion, even if their client disconnects.
 //!
-//! Hyper drops a call whose client hangs up, at whatever it waits for: a transaction half-way, or a change that is committed and
-//! has no audit event yet. So each such call is a task of its own, which the connection merely waits for, and which a shutdown
-//! waits for, too.
+//! When a client disconnects, hyper drops the future of its call at any `await`: in the middle of a transaction, or after a
+//! commit but before the audit event. So each such call runs in a separate task. The connection waits for the task, and so does a
+//! shutdown.
 //!
-//! A task outlives its connection, and so its connection's limits. At most [`MAX_ABANDONED`] tasks run whose client has left;
-//! beyond that, the next one is cut short when its client leaves. Calls that have waited for something that anybody can ask for, such
-//! as a key that somebody made up, have a limit of their own ([`wait_for_anybody`]): a flood of them cuts no other call short.
+//! Such a task can exist longer than its connection, so the limits for connections do not apply to it. At most [`MAX_ABANDONED`]
+//! tasks run without their client. Above this limit, a task is aborted when its client disconnects. Calls that have waited for
+//! something that any client can request, such as the key of an invented key id, have a separate limit ([`wait_for_anybody`]). So
+//! a flood of such calls does not abort other calls.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,80 +17,83 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Number of calls that may run without their client, for each of the two kinds. Each waits for a few seconds at most, and holds its
-/// request: a head of 32 KiB and a body of `http.max_body_bytes` at most.
+/// Maximum number of calls that run without their client, for each of the two classes of calls. Each call waits for at most a few
+/// seconds, and keeps its request in memory: a head of at most 32 KiB, and a body of at most `http.max_body_bytes`.
 const MAX_ABANDONED: usize = 1024;
 
 tokio::task_local! {
-    /// The call that this task is.
+    /// Call that the current task runs.
     static CALL: Arc<Call>;
 }
 
-/// The calls under way that change something. Clones share state.
+/// The calls in progress that change something. Clones share state.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes {
     tasks: TaskTracker,
     limits: Arc<Limits>,
 }
 
-/// Permits to run without a client.
+/// Permits for calls that run without their client, for each class of calls.
 #[derive(Debug)]
 struct Limits {
     ordinary: Arc<Semaphore>,
-    /// For calls that have waited for something that anybody can ask for.
-    for_anybody: Arc<Semaphore>,
+    /// Permits for calls that have waited for something that any client can request.
+    untrusted: Arc<Semaphore>,
 }
 
-/// State that a task shares with its client.
+/// State that a task shares with the code that waits for it.
 #[derive(Debug)]
 struct Call {
     limits: Arc<Limits>,
     state: Mutex<State>,
-    /// Ends the task. Its client cannot any more: it has left.
+    /// Ends the task after its client has disconnected.
     end: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// It has waited for something that anybody can ask for.
-    is_for_anybody: bool,
-    /// Its client has left; with the permit to go on. Given back when the task and its client are gone.
+    /// Whether the call has waited for something that any client can request.
+    is_untrusted: bool,
+    /// Permit to continue without the client. `None` while the client is connected. Returned when the task has ended.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
         let permits = || Arc::new(Semaphore::new(MAX_ABANDONED));
-        Self { tasks: TaskTracker::new(), limits: Arc::new(Limits { ordinary: permits(), for_anybody: permits() }) }
+        Self { tasks: TaskTracker::new(), limits: Arc::new(Limits { ordinary: permits(), untrusted: permits() }) }
     }
 
-    /// Runs a change as a task, and returns its outcome. The change goes on if this future is dropped. It panics if the change does.
+    /// Runs a change as a task, and returns its outcome. If this future is dropped, the change continues. A panic of the change
+    /// is passed on.
     pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
         let end = CancellationToken::new();
         let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default(), end: end.clone() });
         let task = self.tasks.spawn(CALL.scope(call.clone(), end.run_until_cancelled_owned(change)));
-        let client = Client { task: task.abort_handle(), call };
+        let client = ClientWait { task: task.abort_handle(), call };
         let outcome = task.await;
         drop(client);
         match outcome {
-            Ok(outcome) => outcome.expect("ended only after its client has left, and so not while this waits"),
-            // Aborted only by `Client`, which lives as long as this waits.
+            Ok(outcome) => {
+                outcome.expect("a task is cancelled only after its client has disconnected, and this is still waiting")
+            }
+            // Only `ClientWait` aborts the task, and it is not dropped yet. So the error is a panic.
             Err(error) => resume_unwind(error.into_panic()),
         }
     }
 
-    /// Waits until every change has ended that has begun so far.
+    /// Waits until all changes that have begun have ended.
     pub(crate) async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// Waits for something that anybody can ask for, such as a key that somebody made up. Without a client, the call counts among those of
-/// its kind from now on, and ends here if there are too many of them.
+/// Waits for something that any client can request, such as the key of an invented key id. From now on, the call belongs to the
+/// class with the separate limit. If its client has disconnected and the limit is reached, the call ends here.
 pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
-    if CALL.try_with(|call| call.is_for_anybody()) == Ok(false) {
-        // Nothing has been changed yet, and nobody waits for an answer.
+    if CALL.try_with(|call| call.mark_untrusted()) == Ok(false) {
+        // It is safe to end the call: nothing has been changed yet, and no client waits for a response.
         CALL.with(|call| call.end.cancel());
         std::future::pending().await
     } else {
@@ -98,35 +102,35 @@ pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
 }
 
 impl Call {
-    /// Notes the kind of call; returns whether it may go on.
-    fn is_for_anybody(&self) -> bool {
+    /// Moves the call to the class with the separate limit. Returns whether it may continue.
+    fn mark_untrusted(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !std::mem::replace(&mut state.is_for_anybody, true);
+        let is_new = !std::mem::replace(&mut state.is_untrusted, true);
         if is_new && state.permit.is_some() {
-            state.permit = self.limits.for_anybody.clone().try_acquire_owned().ok();
+            state.permit = self.limits.untrusted.clone().try_acquire_owned().ok();
             return state.permit.is_some();
         }
         true
     }
 
-    /// Takes a permit to go on without a client; returns whether there is one.
-    fn go_on(&self) -> bool {
+    /// Takes a permit to continue without a client. Returns whether one was available.
+    fn continue_without_client(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let permits = if state.is_for_anybody { &self.limits.for_anybody } else { &self.limits.ordinary };
+        let permits = if state.is_untrusted { &self.limits.untrusted } else { &self.limits.ordinary };
         state.permit = permits.clone().try_acquire_owned().ok();
         state.permit.is_some()
     }
 }
 
-/// A wait for a change. Dropped before the task has ended if the client leaves.
-struct Client {
+/// The wait of a connection for a change. It is dropped before the task has ended only if the client disconnects.
+struct ClientWait {
     task: AbortHandle,
     call: Arc<Call>,
 }
 
-impl Drop for Client {
+impl Drop for ClientWait {
     fn drop(&mut self) {
-        if !self.task.is_finished() && !self.call.go_on() {
+        if !self.task.is_finished() && !self.call.continue_without_client() {
             self.task.abort();
         }
     }
@@ -146,30 +150,31 @@ mod tests {
         std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Starts a change whose client leaves while it waits for the sender; it answers through the receiver.
-    fn leave_half_way(changes: &Changes) -> (oneshot::Sender<()>, oneshot::Receiver<&'static str>) {
-        let (go, wait) = oneshot::channel();
-        let (tell, told) = oneshot::channel();
+    /// Starts a change whose client disconnects while the change waits for the sender. The change reports its end to the
+    /// receiver.
+    fn disconnect_during_change(changes: &Changes) -> (oneshot::Sender<()>, oneshot::Receiver<&'static str>) {
+        let (resume, wait) = oneshot::channel();
+        let (report, reported) = oneshot::channel();
         let change = async move {
-            wait.await.expect("told to go on");
-            tell.send("done").expect("somebody listens");
+            wait.await.expect("the test resumes the change");
+            report.send("done").expect("the test waits for the report");
         };
         assert!(poll_once(changes.run(change)).is_pending());
-        (go, told)
+        (resume, reported)
     }
 
     #[tokio::test]
-    async fn a_change_goes_on_when_its_client_leaves() {
+    async fn a_change_continues_when_its_client_disconnects() {
         let changes = Changes::new();
-        let (go, told) = leave_half_way(&changes);
-        go.send(()).expect("the change waits");
+        let (resume, reported) = disconnect_during_change(&changes);
+        resume.send(()).expect("the change waits");
         changes.finish().await;
-        assert_eq!(told.await, Ok("done"));
-        assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED, "the permit is given back");
+        assert_eq!(reported.await, Ok("done"));
+        assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED, "the permit is returned");
     }
 
     #[tokio::test]
-    async fn beyond_the_limit_changes_without_client_are_cut_short() {
+    async fn aborts_changes_without_client_beyond_the_limit() {
         let changes = Changes::new();
         let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
         for _ in 0..MAX_ABANDONED {
@@ -177,17 +182,17 @@ mod tests {
             assert!(poll_once(changes.run(async move { stopped.recv().await.ok() })).is_pending());
         }
         assert!(poll_once(changes.run(pending::<()>())).is_pending());
-        stop.send(()).expect("all wait for it");
-        // It would wait for ever for the last one.
+        stop.send(()).expect("all changes wait for it");
+        // If the last change were not aborted, this would wait forever.
         changes.finish().await;
         assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED);
     }
 
     #[tokio::test]
-    async fn waits_for_what_anybody_can_ask_for_cut_no_other_call_short() {
+    async fn untrusted_waits_do_not_abort_other_changes() {
         let changes = Changes::new();
         let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
-        // Half of them are left before they wait, half while they do.
+        // One half of the clients disconnect before the wait begins, the other half during the wait.
         for number in 0..2 * MAX_ABANDONED {
             let mut stopped = stop.subscribe();
             let mut waits = Box::pin(changes.run(async move { wait_for_anybody(stopped.recv()).await.ok() }));
@@ -197,18 +202,18 @@ mod tests {
             }
         }
         tokio::task::yield_now().await;
-        assert_eq!(changes.limits.for_anybody.available_permits(), 0);
+        assert_eq!(changes.limits.untrusted.available_permits(), 0);
         assert_eq!(changes.limits.ordinary.available_permits(), MAX_ABANDONED);
-        let (go, told) = leave_half_way(&changes);
-        go.send(()).expect("the change waits, and is not cut short");
-        assert_eq!(told.await, Ok("done"));
-        stop.send(()).expect("some wait for it");
+        let (resume, reported) = disconnect_during_change(&changes);
+        resume.send(()).expect("the change waits, and is not aborted");
+        assert_eq!(reported.await, Ok("done"));
+        stop.send(()).expect("some changes wait for it");
         let finished = tokio::time::timeout(Duration::from_secs(60), changes.finish()).await;
-        assert!(finished.is_ok(), "those beyond the limit have ended, too");
+        assert!(finished.is_ok(), "the changes beyond the limit have ended, too");
     }
 
     #[tokio::test]
-    async fn a_change_that_is_waited_for_returns_its_outcome() {
+    async fn a_change_returns_its_outcome_to_its_client() {
         let changes = Changes::new();
         assert_eq!(changes.run(async { 7 }).await, 7);
         let panics = tokio::spawn(async move { changes.run(async { panic!("a panic of the change") }).await });

@@ -1,4 +1,4 @@
-//! Our cookies on the wire: the only reader of `Cookie` and the only writer of `Set-Cookie`.
+//! Names, attributes and `Set-Cookie` fields of our cookies. No other code reads `Cookie` fields or writes `Set-Cookie`.
 
 use salvo::http::Method;
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
@@ -10,18 +10,20 @@ use crate::session::SealedSession;
 use crate::session::form::SIGN_IN_FORM_LIFETIME;
 use crate::session::lifetime::RenewalWindow;
 
-/// How our cookies are called and where browsers send them.
+/// Names and attributes of the session cookie and of the cookie of the login form.
 #[derive(Debug, Clone)]
 pub(crate) struct Cookies {
     session: CookieName,
-    /// Of the sign-in form; never leaves the host.
+    /// Name of the cookie of the login form. Browsers send this cookie only to the host that set it.
     pub(crate) form: CookieName,
+    /// Attributes of the session cookie, except `Max-Age`.
     session_scope: String,
+    /// Attributes of the cookie of the login form, except `Max-Age`.
     form_scope: String,
 }
 
-/// The name of an embedding application: 1 to 32 lower-case letters, digits or underscores. There is no hyphen, so that no two
-/// names make one name of a cookie.
+/// The name of an embedding application: 1 to 32 lower-case letters, digits or underscores. A hyphen is not allowed, so that two
+/// different names never result in the same cookie name.
 #[derive(Debug, Clone)]
 pub(crate) struct AppName(String);
 
@@ -33,57 +35,59 @@ impl AppName {
 }
 
 impl Cookies {
-    /// Those of the server.
+    /// Returns the cookies of the server.
     pub(crate) fn new(domain: Option<&Domain>, plain_http: bool) -> Self {
-        Self::named("sealjar", domain, plain_http)
+        Self::with_stem("sealjar", domain, plain_http)
     }
 
-    /// Those of an embedding application of this name. A token is bound to its cookie's name. So neither a server nor an
-    /// application of another name takes one of these for its own, even if somebody gives all of them the same keys: none knows what
-    /// the others refuse.
+    /// Returns the cookies of the embedding application `name`. A token is bound to the name of its cookie. So neither a server
+    /// nor an application with another name accepts a token of this application, even if all of them have the same keys. This is
+    /// necessary because none of them has the revocation list of another.
     pub(crate) fn of_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
-        Self::named(&format!("sealjar-app-{}", name.0), domain, plain_http)
+        Self::with_stem(&format!("sealjar-app-{}", name.0), domain, plain_http)
     }
 
-    /// `__Host-` makes browsers insist on Secure, Path=/ and no Domain; `__Secure-` on Secure. Over plain HTTP, for development,
-    /// there is neither, and the name says so.
-    fn named(stem: &str, domain: Option<&Domain>, plain_http: bool) -> Self {
+    /// Returns the cookies whose names contain `stem`. With the prefix `__Host-`, browsers require Secure, Path=/ and no Domain.
+    /// With `__Secure-`, they require Secure. Over plain HTTP, for development, there is no prefix, and the name contains
+    /// `insecure`.
+    fn with_stem(stem: &str, domain: Option<&Domain>, plain_http: bool) -> Self {
         let (session, form, secure) = match (plain_http, domain) {
             (true, _) => (format!("{stem}-insecure"), format!("{stem}-insecure-form"), ""),
             (false, None) => (format!("__Host-{stem}"), format!("__Host-{stem}-form"), "; Secure"),
             (false, Some(_)) => (format!("__Secure-{stem}"), format!("__Host-{stem}-form"), "; Secure"),
         };
-        let name = |text: String| CookieName::new(&text).expect("constants that make a token");
+        let name = |text: String| CookieName::new(&text).expect("the parts form a valid cookie name");
         let form_scope = format!("; Path=/{secure}; HttpOnly; SameSite=Lax");
         let domain = domain.map_or_else(String::new, |domain| format!("; Domain={}", domain.as_str()));
         Self { session: name(session), form: name(form), session_scope: format!("{form_scope}{domain}"), form_scope }
     }
 
-    /// The session cookie as browsers are told to keep it, without its value.
+    /// Returns the name and the attributes of the session cookie as text, without its value.
     pub(crate) fn in_words(&self) -> String {
         format!("{}{}", self.session.as_str(), self.session_scope)
     }
 
-    /// The session cookie's name.
+    /// Returns the name of the session cookie.
     pub(crate) const fn session(&self) -> &CookieName {
         &self.session
     }
 }
 
-/// What a response does to the session cookie. There is one per response, so there is at most one `Set-Cookie` for it.
+/// Change of the session cookie by a response. A response has exactly one such value, and so at most one `Set-Cookie` for the
+/// session.
 #[derive(Debug, Default)]
 pub(crate) enum CookieChange {
-    /// Leaves it alone.
+    /// Does not change the cookie.
     #[default]
     Keep,
-    /// Sets it, for this browser session or (a remembered session) until its idle deadline.
+    /// Sets the cookie: an ordinary session until the browser is closed, and a remembered session until its idle deadline.
     Set(SealedSession),
-    /// Removes it.
+    /// Removes the cookie.
     Clear,
 }
 
-/// Returns from when on the answer to a visitor's request may renew the session. `None` is a method that is not known: the request
-/// comes from a proxy that does not tell, or is not trusted.
+/// Returns the time window in which the response to a client's request may renew the session. A `method` of `None` is unknown:
+/// the proxy does not send it, or is not trusted.
 pub(crate) fn renewal_window(method: Option<&Method>) -> RenewalWindow {
     match method {
         Some(&(Method::GET | Method::HEAD)) => RenewalWindow::WhenDue,
@@ -91,13 +95,13 @@ pub(crate) fn renewal_window(method: Option<&Method>) -> RenewalWindow {
     }
 }
 
-/// The raw `Cookie` fields.
+/// Returns the raw `Cookie` fields.
 pub(crate) fn fields(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
 }
 
 impl Cookies {
-    /// Writes the change of the session's cookie.
+    /// Writes the change of the session cookie.
     pub(crate) fn write(&self, change: CookieChange, now: UnixTime, headers: &mut HeaderMap) {
         let Self { session: name, session_scope: scope, .. } = self;
         match change {
@@ -110,7 +114,7 @@ impl Cookies {
         }
     }
 
-    /// Writes the cookie of the sign-in form.
+    /// Writes the cookie of the login form.
     pub(crate) fn write_form(&self, token: &SealedToken, headers: &mut HeaderMap) {
         append(headers, &self.form, token.expose(), &self.form_scope, Some(SIGN_IN_FORM_LIFETIME.as_secs()));
     }

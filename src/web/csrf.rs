@@ -1,15 +1,18 @@
-//! Cross-site request forgery: whether a request that changes something may have been sent by another site.
+//! Protection against cross-site request forgery (CSRF): decides whether another site may have sent a request that changes
+//! something.
 //!
-//! On all methods but GET and HEAD, in this order (after Go's `http.CrossOriginProtection`):
+//! The rules apply to all methods except GET and HEAD, in this order. They follow Go's
+//! [`http.CrossOriginProtection`](https://pkg.go.dev/net/http#CrossOriginProtection).
 //!
-//! 1. `Sec-Fetch-Site` is there and neither `same-origin` nor `none`: refused;
-//! 2. it is absent, and `Origin` is there and not exactly one of ours (`null` is not): refused;
-//! 3. either is there and the body is not JSON: a form, which needs the token of its page (`http/body.rs`). After sign-in, the
-//!    token is bound to the session. Before sign-in, any token of a sign-in form will do from a page of the same origin
-//!    ([`Sender::SameOrigin`]). For other senders, it is bound to the cookie of the form;
-//! 4. neither is there: not a browser, so that curl needs no token.
+//! 1. `Sec-Fetch-Site` is present, and is neither `same-origin` nor `none`: the request is refused.
+//! 2. `Sec-Fetch-Site` is absent, and `Origin` is present but not exactly one of our origins (`null` is not): it is refused.
+//! 3. One of these fields is present, and the body is not JSON. The body is a form, which needs the token of its page
+//!    (`http/body.rs`). After login, the token must be bound to the session. Before login, any token of a login form is accepted
+//!    from a page of the same origin ([`Sender::SameOrigin`]). From other senders, the token must be bound to the cookie of the
+//!    form.
+//! 4. Both fields are absent. The sender is not a browser, so clients such as curl need no token.
 //!
-//! `Context::admit` applies 1 and 2. Handlers apply 3, because only they know what their form is bound to.
+//! `Context::admit` applies rules 1 and 2. Handlers apply rule 3, because only a handler can check what its form is bound to.
 
 use salvo::http::Method;
 use salvo::http::header::{
@@ -19,57 +22,62 @@ use salvo::http::header::{
 use super::hosts::Hosts;
 use super::origin::Origin;
 
-/// Where a script puts the form token, if its body is no form.
+/// Header field in which a script sends the form token if its body is not a form.
 pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
-/// The form's hidden field.
+/// Hidden form field with the form token.
 pub(crate) const TOKEN_FIELD: &str = "csrf_token";
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Who sent a request, as far as its headers tell.
+/// Sender of a request, according to its header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// No browser: it has neither field.
+    /// A program that is not a browser: the request has neither of the two fields.
     Program,
-    /// A browser, and nothing says that it is another site. But it may be a page of another one of our origins, or no page.
+    /// A browser. No field shows that another site sent the request. But the sender may be a page of another one of our origins,
+    /// or the user may have caused the request without a page.
     Browser,
-    /// A page of the very origin that the request is for: `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode` nor `Origin`
-    /// contradicts that, not even with another one of our origins. Pages cannot set these fields, and `Sec-Fetch-Site` takes scheme,
-    /// host, port and all redirects into account ([Fetch Metadata, section
+    /// A page of the same origin as the target of the request. `Sec-Fetch-Site` is `same-origin`, and neither `Sec-Fetch-Mode`
+    /// nor `Origin` contradicts it. Another one of our origins in `Origin` is a contradiction, too. Pages cannot set these
+    /// fields, and `Sec-Fetch-Site` considers scheme, host, port and all redirects ([Fetch Metadata, section
     /// 2.4](https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header)).
     ///
-    /// `Sec-Fetch-Site` alone is not enough. A service worker of the application may pass on a form of another site with `fetch`. In
-    /// WebKit, only `Origin` still names that site; in Firefox, only `Sec-Fetch-Mode`, which is not `navigate`, shows the worker.
-    /// Browsers send both fields with every form, so one that is absent says nothing.
+    /// `Sec-Fetch-Site` alone is not sufficient, because a service worker of the application may forward a form of another site
+    /// with `fetch`. In WebKit, only `Origin` then still names the other site. In Firefox, only `Sec-Fetch-Mode` shows the
+    /// worker: it is not `navigate`. If one of these two fields is absent, it proves nothing, because browsers send both with
+    /// every form.
     ///
-    /// If there is a `Referer`, it must name a page of ours, too. If the other site suppresses its own, all other fields in WebKit are
-    /// those of a form of the application, and `Referer` is the worker's script. A form in a page of the application is not one of ours,
-    /// either: it has that page as `Referer`, or `Origin: null`.
+    /// If there is a `Referer`, it must name one of our pages. There are two reasons. First, if the other site suppresses its
+    /// `Referer` in WebKit, all other fields are those of a form of the application, and only `Referer` differs: it is the script
+    /// of the worker. Second, a form in a page of the application is not one of our forms. Its `Referer` is that page, or its
+    /// `Origin` is `null`.
     SameOrigin,
 }
 
-/// Another site may have sent the request.
+/// Error for a request that another site may have sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CrossSite;
 
-/// Refuses what another site may have sent (rules 1 and 2).
+/// Refuses requests that another site may have sent (rules 1 and 2).
 pub(crate) fn check(method: &Method, headers: &HeaderMap, hosts: &Hosts) -> Result<(), CrossSite> {
-    if is_open_to_links(method) {
+    if may_come_from_link(method) {
         return Ok(());
     }
     let is_ours = |value: &[u8]| hosts.is_origin(value);
-    sender_among(headers, is_ours, is_ours).map(drop)
+    classify_sender(headers, is_ours, is_ours).map(drop)
 }
 
-/// Whether a request of another site is let through: a link or an image is a GET. Applications may do as they please with OPTIONS,
-/// TRACE and QUERY, although these are safe methods, and no link sends them.
-fn is_open_to_links(method: &Method) -> bool {
+/// Returns whether requests with this method are accepted from other sites. Links and images of other sites cause GET requests.
+/// OPTIONS, TRACE and QUERY are not accepted, although they are safe methods: applications may give them any meaning, and no link
+/// sends them.
+fn may_come_from_link(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether the request is a CORS preflight ([Fetch](https://fetch.spec.whatwg.org/#cors-preflight-request)): OPTIONS with one `Origin`
-/// and one `Access-Control-Request-Method`, which no script can set. Browsers send it without cookies.
+/// Returns whether the request is a CORS preflight ([Fetch](https://fetch.spec.whatwg.org/#cors-preflight-request)): OPTIONS with
+/// one `Origin` and one `Access-Control-Request-Method`. No script can set these fields, and browsers send a preflight without
+/// cookies.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     let has_one = |name| {
         let mut values = headers.get_all(name).iter();
@@ -78,50 +86,55 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && has_one(&ORIGIN) && has_one(&ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Returns who sent a request with a method other than GET and HEAD to the origin `own`.
+/// Returns the sender of a request to the origin `own`. The method of the request must not be GET or HEAD.
 pub(crate) fn sender(headers: &HeaderMap, own: &Origin, hosts: &Hosts) -> Result<Sender, CrossSite> {
     let own = own.to_string();
-    let sender = sender_among(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))?;
-    let is_confirmed = sender != Sender::SameOrigin || names_page_of_ours(headers, &own);
+    let sender = classify_sender(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))?;
+    let is_confirmed = sender != Sender::SameOrigin || has_our_referer(headers, &own);
     Ok(if is_confirmed { sender } else { Sender::Browser })
 }
 
-/// Returns whether every `Referer` names a page of ours on the origin `own`.
-fn names_page_of_ours(headers: &HeaderMap, own: &str) -> bool {
-    let path = |referer: &[u8]| referer.strip_prefix(own.as_bytes()).is_some_and(|path| path.starts_with(b"/auth/"));
-    headers.get_all(REFERER).iter().all(|referer| path(referer.as_bytes()))
+/// Returns whether every `Referer` is one of our pages on the origin `own`.
+fn has_our_referer(headers: &HeaderMap, own: &str) -> bool {
+    let is_our_page =
+        |referer: &[u8]| referer.strip_prefix(own.as_bytes()).is_some_and(|path| path.starts_with(b"/auth/"));
+    headers.get_all(REFERER).iter().all(|referer| is_our_page(referer.as_bytes()))
 }
 
-/// The same for the app behind a proxy, whose requests come from its own origin and whose bodies are not ours to read. A
-/// WebSocket's handshake is a GET that other sites may send, with the user's cookies; proxies differ in which of its fields they
-/// pass on. A preflight does nothing by itself, and comes from another site by its nature.
+/// Refuses requests that another site may have sent to an application behind a proxy. Only the application's own origin is
+/// accepted, and there is no rule for form tokens, because Sealjar does not read the bodies.
+///
+/// A WebSocket handshake is a GET, but it must pass the same check as other methods: another site could send it with the cookies
+/// of the user.
+/// Proxies forward different fields of a handshake, so any one of them is sufficient to recognize it. A preflight is accepted: it
+/// changes nothing, and always comes from another site.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {
     let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
         || headers.contains_key(UPGRADE)
         || headers.contains_key(SEC_WEBSOCKET_KEY);
-    if is_open_to_links(method) && !is_handshake || is_preflight(method, headers) {
+    if may_come_from_link(method) && !is_handshake || is_preflight(method, headers) {
         return Ok(());
     }
     let own = origin.to_string();
     let is_own = |value: &[u8]| value == own.as_bytes();
-    sender_among(headers, is_own, is_own).map(drop)
+    classify_sender(headers, is_own, is_own).map(drop)
 }
 
-/// Returns the sender. `is_own` says whether a value of `Origin` is the origin that the request is for, and `is_ours` whether pages
-/// of it may send requests.
-fn sender_among(
+/// Returns the sender of a request. `is_own` returns whether a value of `Origin` is the target of the request. `is_ours` returns
+/// whether pages of this origin may send the request.
+fn classify_sender(
     headers: &HeaderMap,
     is_own: impl Fn(&[u8]) -> bool,
     is_ours: impl Fn(&[u8]) -> bool,
 ) -> Result<Sender, CrossSite> {
     let has = |name: &HeaderName| headers.contains_key(name);
-    let all = |name: &HeaderName, is_good: &dyn Fn(&[u8]) -> bool| {
-        headers.get_all(name).iter().all(|value| is_good(value.as_bytes()))
+    let all = |name: &HeaderName, is_accepted: &dyn Fn(&[u8]) -> bool| {
+        headers.get_all(name).iter().all(|value| is_accepted(value.as_bytes()))
     };
     if has(&SEC_FETCH_SITE) {
         let is_same_origin = all(&SEC_FETCH_SITE, &|site| site == b"same-origin");
-        let navigates = all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
-        if is_same_origin && navigates && all(&ORIGIN, &is_own) {
+        let is_navigation = all(&SEC_FETCH_MODE, &|mode| mode == b"navigate");
+        if is_same_origin && is_navigation && all(&ORIGIN, &is_own) {
             Ok(Sender::SameOrigin)
         } else if all(&SEC_FETCH_SITE, &|site| site == b"same-origin" || site == b"none") {
             Ok(Sender::Browser)
@@ -161,9 +174,9 @@ mod tests {
         Hosts::new(vec![own(), Origin::parse(OTHER_OF_OURS).expect("valid")], None, Vec::new())
     }
 
-    /// The rest of the table, with hosts, tokens and the answers as clients see them, is in `tests/routes/csrf.rs`.
+    /// Tests the table of the two fields. `tests/routes/csrf.rs` has the other cases, with hosts, tokens and whole responses.
     #[test]
-    fn tells_the_sender_by_the_table() {
+    fn classifies_senders_by_the_two_fields() {
         let cases = [
             // Sec-Fetch-Site, Origin, outcome
             (None, None, Ok(Sender::Program)),
@@ -198,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_fields_one_bad_one_is_enough() {
+    fn refuses_several_fields_if_one_is_refused() {
         for (name, bad) in [("sec-fetch-site", "cross-site"), ("origin", "null")] {
             let good = if name == "origin" { OURS } else { "same-origin" };
             let fields = [(name, good), (name, bad)];
@@ -207,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_navigation_within_the_origin_says_so_in_each_field() {
+    fn same_origin_requires_agreement_of_all_fields() {
         const SITE: &str = "sec-fetch-site";
         const MODE: &str = "sec-fetch-mode";
         let same = (SITE, "same-origin");
@@ -222,7 +235,7 @@ mod tests {
             (&[same, (SITE, "none"), navigate, ours], Ok(Sender::Browser)),
             (&[(SITE, "none"), same, navigate, ours], Ok(Sender::Browser)),
             (&[same, navigate, ("origin", "null")], Ok(Sender::Browser)),
-            // Another site's form through a service worker in WebKit, and in Firefox.
+            // A form of another site that a service worker forwards: in WebKit, and below in Firefox.
             (&[same, navigate, ("origin", "https://evil.example")], Ok(Sender::Browser)),
             (&[same, navigate, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
             (&[same, navigate, ours, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
@@ -238,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_ours_is_named_by_the_referer() {
+    fn same_origin_requires_a_referer_of_our_pages() {
         for (referers, expected) in [
             (&[PAGE][..], Sender::SameOrigin),
             (&["https://app.example/auth/password"], Sender::SameOrigin),
             (&[], Sender::SameOrigin),
-            // Another site's form through a service worker in WebKit, without a referrer.
+            // A form of another site without `Referer`, which a service worker forwards in WebKit.
             (&["https://app.example/sw.js"], Sender::Browser),
             (&["https://app.example/forum"], Sender::Browser),
             (&["https://app.example/"], Sender::Browser),
@@ -261,19 +274,19 @@ mod tests {
     }
 
     #[test]
-    fn an_app_is_asked_from_its_origin_and_a_websocket_is_not_safe() {
+    fn checks_the_origin_of_requests_and_websockets_to_an_app() {
         let app = Origin::parse("https://b.example").expect("valid");
-        let ask =
+        let passes =
             |method: Method, fields: &[(&'static str, &str)]| check_for_app(&method, &headers(fields), &app).is_ok();
         let other = ("origin", OURS);
-        assert!(ask(Method::POST, &[("origin", "https://b.example")]) && ask(Method::POST, &[]));
-        assert!(!ask(Method::POST, &[other]), "another host of ours is another site to the app");
-        assert!(ask(Method::GET, &[other]));
+        assert!(passes(Method::POST, &[("origin", "https://b.example")]) && passes(Method::POST, &[]));
+        assert!(!passes(Method::POST, &[other]), "for an application, another one of our hosts is another site");
+        assert!(passes(Method::GET, &[other]));
         for field in [("upgrade", "websocket"), ("sec-websocket-key", "x"), ("sec-fetch-mode", "websocket")] {
-            assert!(!ask(Method::GET, &[other, field]), "{field:?}");
-            assert!(ask(Method::GET, &[("origin", "https://b.example"), field]), "{field:?}");
+            assert!(!passes(Method::GET, &[other, field]), "{field:?}");
+            assert!(passes(Method::GET, &[("origin", "https://b.example"), field]), "{field:?}");
         }
-        assert!(!ask(Method::DELETE, &[("sec-fetch-site", "same-site"), ("origin", "https://b.example")]));
+        assert!(!passes(Method::DELETE, &[("sec-fetch-site", "same-site"), ("origin", "https://b.example")]));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Hosts: which authority a request may name, and which site its sessions belong to.
+//! Hosts: the authorities that a request may name, and the site of the sessions on each host.
 //!
-//! A request names one authority: the `Host` field, or `:authority` in HTTP/2 (RFC 9110 section 7.2). On public routes it must be
-//! that of a configured origin, exactly; Salvo checks neither their number nor their value. On the verify routes it may also be
-//! the name under which a proxy addresses us.
+//! A request must name exactly one authority (host and port): in the `Host` field, or in `:authority` in HTTP/2 ([RFC 9110
+//! section 7.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.2)). On public routes, it must be the authority of a configured
+//! origin. On the verify routes, it may also be a name under which proxies reach this server (`http.verify_authorities`). Salvo
+//! checks neither the number of authorities nor their values, so this module does.
 
 use std::borrow::Cow;
 
@@ -17,35 +18,36 @@ use crate::id::Site;
 pub(crate) struct Domain(String);
 
 impl Domain {
-    /// Takes a name of two labels at least, so that it is no public suffix such as `com`.
+    /// Parses a name with at least two labels, so that it is not a top-level domain such as `com`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let name = text.to_ascii_lowercase();
-        let label = |label: &str| {
+        let is_label = |label: &str| {
             !label.is_empty()
                 && !label.starts_with('-')
                 && !label.ends_with('-')
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
-        let address = name.parse::<std::net::IpAddr>().is_ok();
-        (name.contains('.') && name.len() <= 253 && name.split('.').all(label) && !address).then_some(Self(name))
+        let is_address = name.parse::<std::net::IpAddr>().is_ok();
+        (name.contains('.') && name.len() <= 253 && name.split('.').all(is_label) && !is_address).then_some(Self(name))
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether this may be a public suffix such as `co.uk`, under which anybody can register a name: two labels, of which the
-    /// first is short or a usual word for a kind of registrant, and the second is a country's. Only the
-    /// [public suffix list](https://publicsuffix.org) knows; this errs towards `true`.
+    /// Returns whether the domain may be a public suffix such as `co.uk`, under which anyone can register a name. This is a
+    /// heuristic: the domain has two labels, the first one is short or a usual word for a type of registrant, and the second one
+    /// is a country code. Only the [public suffix list](https://publicsuffix.org) has the exact answer. In doubt, the result is
+    /// `true`.
     pub(crate) fn may_be_public_suffix(&self) -> bool {
-        const KINDS: [&str; 8] = ["asso", "coop", "gouv", "govt", "info", "name", "school", "store"];
-        const SHORT: usize = 3;
+        const REGISTRANT_TYPES: [&str; 8] = ["asso", "coop", "gouv", "govt", "info", "name", "school", "store"];
+        const MAX_SHORT_BYTES: usize = 3;
         let Some((second, top)) = self.0.split_once('.') else { return false };
         let is_country = top.len() == 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
-        is_country && (second.len() <= SHORT || KINDS.contains(&second))
+        is_country && (second.len() <= MAX_SHORT_BYTES || REGISTRANT_TYPES.contains(&second))
     }
 
-    /// Whether the host is the domain or below it.
+    /// Returns whether the host is the domain itself or below it.
     pub(crate) fn covers(&self, host: &str) -> bool {
         host.strip_suffix(&self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
@@ -56,23 +58,23 @@ impl Domain {
 pub(crate) struct Hosts {
     origins: Vec<Served>,
     domain: Option<Domain>,
-    /// Besides those of the origins.
+    /// Authorities for verify requests, in addition to those of the origins.
     verify_authorities: Vec<String>,
 }
 
-/// An origin, and the site of its sessions.
+/// An origin that is served, and the site of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) origin: Origin,
     pub(crate) site: Site,
 }
 
-/// Why a request's authority is refused.
+/// Reason why the authority of a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadAuthority {
-    /// None, several, or two that differ.
+    /// The request names no authority, several, or two that differ.
     NotOne,
-    /// Not one that is served here.
+    /// The authority is not served here.
     Foreign,
 }
 
@@ -83,7 +85,7 @@ impl Hosts {
         Self { origins, domain, verify_authorities }
     }
 
-    /// The first origin: for showing, and the one that signs in where a host has no sign-in of its own.
+    /// Returns the first origin. It is used in texts, and for the login of hosts that have no login page.
     pub(crate) fn first(&self) -> Option<&Origin> {
         self.origins.first().map(|served| &served.origin)
     }
@@ -96,21 +98,22 @@ impl Hosts {
         self.domain.as_ref()
     }
 
-    /// The origin whose authority a request for a public route names.
+    /// Returns the origin whose authority a request for a public route names.
     pub(crate) fn of_request(&self, uri: &Uri, headers: &HeaderMap) -> Result<&Served, BadAuthority> {
         let authority = authority(uri, headers)?;
         self.origins.iter().find(|served| served.origin.is_named_by(authority)).ok_or(BadAuthority::Foreign)
     }
 
-    /// The authority that a request for a verify route names.
+    /// Returns the authority that a request for a verify route names.
     pub(crate) fn of_verify_request<'r>(&self, uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
         let authority = authority(uri, headers)?;
-        let named = |name: &String| authority.eq_ignore_ascii_case(name.as_bytes());
-        let known = self.verify_authorities.iter().any(named) || self.protected(authority).is_some();
-        known.then_some(authority).ok_or(BadAuthority::Foreign)
+        let is_named = |name: &String| authority.eq_ignore_ascii_case(name.as_bytes());
+        let is_accepted = self.verify_authorities.iter().any(is_named) || self.protected(authority).is_some();
+        is_accepted.then_some(authority).ok_or(BadAuthority::Foreign)
     }
 
-    /// The origin of a host that visitors ask for: a configured one, or any below the cookie's domain.
+    /// Returns the origin of a host that clients request from a proxy: a configured origin, or any host in the cookie domain.
+    /// Returns `None` for other hosts.
     pub(crate) fn protected(&self, authority: &[u8]) -> Option<Cow<'_, Served>> {
         if let Some(served) = self.origins.iter().find(|served| served.origin.is_named_by(authority)) {
             return Some(Cow::Borrowed(served));
@@ -121,13 +124,16 @@ impl Hosts {
         domain.covers(origin.host()).then_some(Cow::Owned(Served { origin, site }))
     }
 
-    /// Whether an `Origin` field's value is exactly one of the configured origins.
+    /// Returns whether the value of an `Origin` field is exactly one of the configured origins.
     pub(crate) fn is_origin(&self, value: &[u8]) -> bool {
         self.origins().any(|origin| origin.to_string().as_bytes() == value)
     }
 }
 
-/// Returns the one authority that a request names.
+/// Returns the authority that a request names.
+///
+/// # Errors
+/// [`BadAuthority::NotOne`] unless there is exactly one.
 pub(crate) fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
     let mut hosts = headers.get_all(HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {
@@ -156,22 +162,22 @@ mod tests {
     #[test]
     fn a_request_names_exactly_one_authority_that_is_served() {
         let served = hosts(&["https://app.example.com", "http://localhost:8080"], None);
-        let ask = |uri: &str, names: &[&str]| {
+        let find = |uri: &str, names: &[&str]| {
             let found = served.of_request(&uri.parse().expect("a target"), &headers(names)).cloned();
             found.map(|served| served.origin.to_string())
         };
         let app = Ok("https://app.example.com".to_owned());
-        assert_eq!(ask("/x", &["app.example.com"]), app);
-        assert_eq!(ask("/x", &["APP.example.com:443"]), app);
-        assert_eq!(ask("https://app.example.com/x", &[]), app);
-        assert_eq!(ask("https://app.example.com/x", &["app.example.com"]), app);
-        assert_eq!(ask("/x", &["localhost:8080"]), Ok("http://localhost:8080".to_owned()));
+        assert_eq!(find("/x", &["app.example.com"]), app);
+        assert_eq!(find("/x", &["APP.example.com:443"]), app);
+        assert_eq!(find("https://app.example.com/x", &[]), app);
+        assert_eq!(find("https://app.example.com/x", &["app.example.com"]), app);
+        assert_eq!(find("/x", &["localhost:8080"]), Ok("http://localhost:8080".to_owned()));
         for (uri, names) in [
             ("/x", &[][..]),
             ("/x", &["app.example.com", "app.example.com"]),
             ("https://app.example.com/x", &["localhost:8080"]),
         ] {
-            assert_eq!(ask(uri, names), Err(BadAuthority::NotOne), "{uri} {names:?}");
+            assert_eq!(find(uri, names), Err(BadAuthority::NotOne), "{uri} {names:?}");
         }
         for host in [
             "",
@@ -184,23 +190,29 @@ mod tests {
             "xapp.example.com",
             "sealjar:8080",
         ] {
-            assert_eq!(ask("/x", &[host]), Err(BadAuthority::Foreign), "{host}");
+            assert_eq!(find("/x", &[host]), Err(BadAuthority::Foreign), "{host}");
         }
     }
 
     #[test]
-    fn verify_routes_have_names_of_their_own() {
+    fn verify_routes_accept_additional_authorities() {
         let served = hosts(&["https://app.example.com"], None);
-        let ask = |host: &str| served.of_verify_request(&"/x".parse().expect("a target"), &headers(&[host])).is_ok();
-        assert!(ask("sealjar:8080") && ask("SEALJAR:8080") && ask("app.example.com"));
-        assert!(!ask("sealjar") && !ask("sealjar:80") && !ask("other.example.com") && !ask(""));
+        let is_accepted =
+            |host: &str| served.of_verify_request(&"/x".parse().expect("a target"), &headers(&[host])).is_ok();
+        for host in ["sealjar:8080", "SEALJAR:8080", "app.example.com"] {
+            assert!(is_accepted(host), "{host}");
+        }
+        for host in ["sealjar", "sealjar:80", "other.example.com", ""] {
+            assert!(!is_accepted(host), "{host}");
+        }
     }
 
     #[test]
-    fn a_cookie_domain_makes_one_site_of_all_hosts_below_it() {
+    fn all_hosts_of_a_cookie_domain_are_one_site() {
         let served = hosts(&["https://a.example.com"], Some("Example.com"));
         let find = |authority: &str| served.protected(authority.as_bytes()).map(|found| found.into_owned());
-        let (listed, below) = (find("a.example.com").expect("listed"), find("b.example.com:8443").expect("below"));
+        let listed = find("a.example.com").expect("a configured origin");
+        let below = find("b.example.com:8443").expect("a host in the cookie domain");
         assert_eq!(listed.site, below.site);
         assert_eq!(below.origin.to_string(), "https://b.example.com:8443");
         assert!(find("example.com").is_some());
@@ -214,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_a_name_of_two_labels_at_least() {
+    fn a_domain_has_at_least_two_labels() {
         for good in ["example.com", "a.b.c", "test.localhost"] {
             assert!(Domain::parse(good).is_some(), "{good}");
         }

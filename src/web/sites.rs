@@ -1,11 +1,13 @@
-//! The rules for the origins under which browsers come, the domain of the session cookie, and cookies over plain HTTP. The server's
-//! settings and those of an embedding application keep the same ones; each names its own settings in what it says of a fault.
+//! Rules for public origins, the domain of the session cookie, and cookies over plain HTTP.
+//!
+//! The settings of the server and those of an embedding application follow the same rules. Each of them words the error for a
+//! [`BadSite`] itself, with the names of its own settings.
 
 use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::Domain;
 use crate::web::origin::Origin;
 
-/// Origins, cookie domain and plain HTTP, which keep the rules. There may be no origin.
+/// Origins, cookie domain and use of plain HTTP, which follow the rules. The list of origins may be empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Sites {
     origins: Vec<Origin>,
@@ -13,25 +15,28 @@ pub(crate) struct Sites {
     plain_http: bool,
 }
 
-/// The rule that is broken.
+/// A rule that the settings break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadSite {
     /// Cookies over plain HTTP cannot have a domain.
     PlainHttpWithDomain,
     /// A text that is not an origin.
     NotAnOrigin(String),
-    /// Browsers drop `Secure` cookies over plain http, other than from this machine.
+    /// An http origin that is not on this machine. Browsers discard `Secure` cookies there.
     NotSecure(Origin),
-    /// An http origin of a server that speaks TLS itself.
+    /// An http origin of a server that uses TLS itself.
     NotTls(Origin),
-    /// Cookies over plain HTTP are for development on this machine.
+    /// An origin that is not on this machine. Cookies over plain HTTP are only for development on this machine.
     NotLoopback(Origin),
-    /// An origin outside of the cookie's domain, to which browsers would not send the cookie.
+    /// An origin outside of the cookie domain, to which browsers would not send the cookie.
     NotInDomain(Origin),
 }
 
 impl Sites {
-    /// Takes what keeps the rules. The error is the first rule that is broken.
+    /// Checks the rules.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
     pub(crate) fn new(
         origins: &[String],
         domain: Option<Domain>,
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_the_first_rule_that_is_broken() {
+    fn reports_the_first_rule_that_is_broken() {
         let check = |origin: &str, domain: Option<&str>, plain_http, has_tls| {
             let origins = ["https://a.example.com".to_owned(), origin.to_owned()];
             let origins = if plain_http { &origins[1..] } else { &origins };

@@ -258,7 +258,7 @@ fn weak_or_inconsistent_settings_are_found() {
             site(&["tls.certificate=nowhere", "tls.private_key=nowhere"]),
             "tls.certificate",
             "problem",
-            "tls.private_key name PEM files",
+            "tls.private_key to PEM files",
         ),
         (set("pages.logo=nowhere.svg"), "pages.logo", "problem", "at most 256 KiB"),
         (site(&[trusting, "http.idle_timeout=60s"]), "http.idle_timeout", "warning", "75s"),

@@ -149,7 +149,7 @@ async fn an_untrusted_or_incomplete_proxy_is_logged() {
     drop(server);
     let mut server = home.start_with(&["--set", "http.trusted_proxies=127.0.0.1"], &[]);
     client().get(server.url("/auth/verify")).send().await.expect("a response");
-    let line = server.wait_for("a trusted proxy did not say the method of the visitor's request");
+    let line = server.wait_for("a trusted proxy did not send the method of the client's request");
     assert_eq!((&line["level"], &line["peer"]), (&json!("WARN"), &json!("127.0.0.1")));
 }
 

@@ -1,4 +1,4 @@
-//! What is known of one connection, in numbers that its stream changes without a lock.
+//! The state of one connection: atomic values that its stream changes without a lock, and the memory of its HTTP/2 requests.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -6,122 +6,129 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::held::Held;
+use super::held_memory::HeldMemory;
 
-/// One connection. Instants are of the boot clock, in milliseconds, as it was last read.
+/// State of one connection. Times are milliseconds of the boot clock, as it was last read.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// What serves it, a moment after it was opened.
+    /// Task that serves the connection. Set shortly after the connection was opened.
     task: OnceLock<AbortHandle>,
-    closing: AtomicBool,
+    is_closing: AtomicBool,
+    /// Whether the peer was a trusted proxy when it connected.
     pub(super) is_proxy: bool,
-    pub(super) leaving: CancellationToken,
-    /// The socket's bytes are no activity; exchanges are.
+    /// Cancelled to shut the connection down gracefully.
+    pub(super) shutdown: CancellationToken,
+    /// Whether the client uses HTTP/2. Then bytes on the socket are no activity, but exchanges are.
     is_http2: AtomicBool,
-    /// Requests of HTTP/2 whose answers were not taken yet.
-    exchanges: AtomicU32,
-    /// Number of requests of HTTP/2 so far; it may wrap around.
-    begun: AtomicU32,
-    /// When such an answer was last taken, or was not wanted any more; 0 if none was.
-    ended_at: AtomicU64,
-    /// The memory of both.
-    held: Mutex<Held>,
-    /// How many connections had been opened when this one was, or when something was last sent to it.
+    /// Number of HTTP/2 requests whose responses were not taken yet.
+    open_exchanges: AtomicU32,
+    /// Number of HTTP/2 requests so far. It may wrap around.
+    exchanges_begun: AtomicU32,
+    /// Time at which an exchange last ended: its response was taken or is not needed any more. 0 if no exchange has ended.
+    exchange_ended_at: AtomicU64,
+    /// Memory of HTTP/2 requests and responses.
+    held: Mutex<HeldMemory>,
+    /// Waiting time as a counter: the number of connections that had been opened when this one was opened or something was last
+    /// sent on it. A lower number means a longer wait.
     waits_since: AtomicU64,
-    /// Its requests that are being worked on.
-    working: AtomicU32,
-    /// Until then its last answer may be on the way; 0 if none is.
-    answer_due: AtomicU64,
-    /// When it was opened, something was last sent to it, or the first byte came after that; later if it is waited for. In HTTP/2,
-    /// when it was opened, or a request last arrived, or an answer was last taken.
+    /// Number of requests in progress.
+    requests_in_progress: AtomicU32,
+    /// Time until which the last response may be on its way to the socket. 0 if none is.
+    response_deadline: AtomicU64,
+    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent, or
+    /// the first byte after that arrived. In HTTP/2: the connection was opened, a request arrived, or a response was taken. It is
+    /// a later time while the server waits for a body.
     active_at: AtomicU64,
-    /// A byte has come since something was last sent.
-    asks: AtomicBool,
-    /// When it took no more of an answer; 0 if it does.
-    stalled_at: AtomicU64,
+    /// Whether a byte has arrived since something was last sent.
+    has_request_bytes: AtomicBool,
+    /// Time since which the client has taken no byte of a response. 0 if it takes them.
+    stalled_since: AtomicU64,
 }
 
 impl Slot {
-    pub(super) fn new(is_proxy: bool, number: u64, now: u64, leaving: CancellationToken) -> Self {
+    pub(super) fn new(is_proxy: bool, number: u64, now: u64, shutdown: CancellationToken) -> Self {
         Self {
             task: OnceLock::new(),
-            closing: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             is_proxy,
-            leaving,
+            shutdown,
             is_http2: AtomicBool::new(false),
-            exchanges: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
-            ended_at: AtomicU64::new(0),
+            open_exchanges: AtomicU32::new(0),
+            exchanges_begun: AtomicU32::new(0),
+            exchange_ended_at: AtomicU64::new(0),
             held: Mutex::default(),
             waits_since: AtomicU64::new(number),
-            working: AtomicU32::new(0),
-            answer_due: AtomicU64::new(0),
+            requests_in_progress: AtomicU32::new(0),
+            response_deadline: AtomicU64::new(0),
             active_at: AtomicU64::new(now),
-            asks: AtomicBool::new(false),
-            stalled_at: AtomicU64::new(0),
+            has_request_bytes: AtomicBool::new(false),
+            stalled_since: AtomicU64::new(0),
         }
     }
 
-    /// Only under the lock that [`Slot::close`] is called under.
-    pub(super) fn served_by(&self, task: AbortHandle) {
+    /// Sets the task that serves the connection, and aborts it if the connection is closed already. The caller must hold the lock
+    /// under which [`Slot::close`] is called.
+    pub(super) fn set_task(&self, task: AbortHandle) {
         let task = self.task.get_or_init(|| task);
         if self.is_closing() {
             task.abort();
         }
     }
 
-    /// Whether it was open.
+    /// Closes the connection. Returns whether it was open.
     pub(super) fn close(&self) -> bool {
         self.task.get().inspect(|task| task.abort());
-        !self.closing.swap(true, Ordering::Relaxed)
+        !self.is_closing.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     pub(super) fn waits_since(&self) -> u64 {
         self.waits_since.load(Ordering::Relaxed)
     }
 
-    /// What is read counts only as the beginning of a request: trickling one must not look like life.
-    pub(super) fn has_read(&self, now: impl FnOnce() -> u64) {
-        if !self.asks.load(Ordering::Relaxed) {
-            self.asks.store(true, Ordering::Relaxed);
+    /// Records that bytes were received. Only the first byte of a request counts as activity: a client that sends its request
+    /// byte by byte must reach the idle timeout.
+    pub(super) fn record_read(&self, now: impl FnOnce() -> u64) {
+        if !self.has_request_bytes.load(Ordering::Relaxed) {
+            self.has_request_bytes.store(true, Ordering::Relaxed);
             self.active_at.store(now(), Ordering::Relaxed);
         }
     }
 
-    pub(super) fn is_waited_for(&self, until: u64) {
+    /// Lets the idle timeout start at `until`, unless it starts later already.
+    pub(super) fn postpone_idle_timeout(&self, until: u64) {
         self.active_at.fetch_max(until, Ordering::Relaxed);
     }
 
-    /// Whether an answer was on the way, which may be this.
-    pub(super) fn has_written(&self, opened: u64, now: u64) -> bool {
-        self.stalled_at.store(0, Ordering::Relaxed);
-        // In HTTP/2 it may be the answer to a PING.
+    /// Records that bytes were sent. Returns whether a response was on its way, which may be these bytes.
+    pub(super) fn record_write(&self, opened: u64, now: u64) -> bool {
+        self.stalled_since.store(0, Ordering::Relaxed);
+        // In HTTP/2, the bytes may be the reply to a PING.
         if !self.is_http2() {
             self.waits_since.store(opened, Ordering::Relaxed);
             self.active_at.store(now, Ordering::Relaxed);
-            self.asks.store(false, Ordering::Relaxed);
+            self.has_request_bytes.store(false, Ordering::Relaxed);
         }
-        self.take_answer_due()
+        self.clear_response_deadline()
     }
 
-    fn take_answer_due(&self) -> bool {
-        let was_due = self.answer_due.load(Ordering::Relaxed) != 0;
-        if was_due {
-            self.answer_due.store(0, Ordering::Relaxed);
+    fn clear_response_deadline(&self) -> bool {
+        let was_set = self.response_deadline.load(Ordering::Relaxed) != 0;
+        if was_set {
+            self.response_deadline.store(0, Ordering::Relaxed);
         }
-        was_due
+        was_set
     }
 
-    /// From now on only exchanges count as activity.
-    pub(super) fn speaks_http2(&self) {
+    /// Records that the client uses HTTP/2. From now on only exchanges count as activity.
+    pub(super) fn mark_http2(&self) {
         self.is_http2.store(true, Ordering::Relaxed);
     }
 
-    /// Whether other visitors' requests are on it at the same time.
+    /// Returns whether the connection carries requests of several clients at the same time.
     pub(super) fn is_shared(&self) -> bool {
         self.is_proxy && self.is_http2()
     }
@@ -130,73 +137,80 @@ impl Slot {
         self.is_http2.load(Ordering::Relaxed)
     }
 
+    /// Records that an HTTP/2 request has arrived.
     pub(super) fn begin_exchange(&self, now: u64) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.exchanges.fetch_add(1, Ordering::Relaxed);
-        // Another's body may be waited for.
+        self.exchanges_begun.fetch_add(1, Ordering::Relaxed);
+        self.open_exchanges.fetch_add(1, Ordering::Relaxed);
+        // Not `store`: another request may wait for its body, and has postponed the idle timeout.
         self.active_at.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Whether an answer was on the way, which may be this one's.
+    /// Records that an exchange has ended. Returns whether a response was on its way, which may be the one of this exchange.
     pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
         self.waits_since.store(opened, Ordering::Relaxed);
         self.active_at.fetch_max(now, Ordering::Relaxed);
-        self.ended_at.store(now, Ordering::Relaxed);
-        self.exchanges.fetch_sub(1, Ordering::Relaxed);
-        self.take_answer_due()
+        self.exchange_ended_at.store(now, Ordering::Relaxed);
+        self.open_exchanges.fetch_sub(1, Ordering::Relaxed);
+        self.clear_response_deadline()
     }
 
+    /// Returns the number of exchanges so far if the client uses HTTP/2 and none is open.
     pub(super) fn exchanges_if_idle(&self) -> Option<u32> {
-        let is_idle = self.is_http2() && self.exchanges.load(Ordering::Relaxed) == 0;
-        is_idle.then(|| self.begun.load(Ordering::Relaxed))
+        let is_idle = self.is_http2() && self.open_exchanges.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.exchanges_begun.load(Ordering::Relaxed))
     }
 
-    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn held(&self) -> MutexGuard<'_, HeldMemory> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stalls(&self, now: u64) {
-        if self.stalled_at.load(Ordering::Relaxed) == 0 {
-            self.stalled_at.store(now, Ordering::Relaxed);
+    /// Records that the client accepts no more bytes for now.
+    pub(super) fn record_stall(&self, now: u64) {
+        if self.stalled_since.load(Ordering::Relaxed) == 0 {
+            self.stalled_since.store(now, Ordering::Relaxed);
         }
     }
 
     pub(super) fn begin_work(&self) {
-        self.working.fetch_add(1, Ordering::Relaxed);
+        self.requests_in_progress.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The answer is on the way from now on, until `due` at the latest.
-    pub(super) fn end_work(&self, due: u64) {
-        self.answer_due.store(due, Ordering::Relaxed);
-        self.working.fetch_sub(1, Ordering::Release);
+    /// Ends the work on a request. From now on its response is on its way, until `deadline` at the latest.
+    pub(super) fn end_work(&self, deadline: u64) {
+        self.response_deadline.store(deadline, Ordering::Relaxed);
+        self.requests_in_progress.fetch_sub(1, Ordering::Release);
     }
 
-    /// The work stops for a while, and no answer is on the way.
+    /// Stops the work on a request for a while. No response is on its way.
     pub(super) fn pause_work(&self) {
-        self.working.fetch_sub(1, Ordering::Relaxed);
+        self.requests_in_progress.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a request is being worked on.
-    pub(super) fn works(&self) -> bool {
-        self.working.load(Ordering::Acquire) > 0
+    /// Returns whether a request is in progress.
+    pub(super) fn is_working(&self) -> bool {
+        self.requests_in_progress.load(Ordering::Acquire) > 0
     }
 
+    /// Returns whether the connection is open and has neither a request in progress nor a response on its way.
     pub(super) fn may_be_closed(&self, now: u64) -> bool {
-        // In this order: an answer is due before the work on it ends.
-        let is_idle = !self.works() && self.answer_due.load(Ordering::Relaxed) <= now;
+        // In this order: `end_work` sets the deadline before it decreases the number of requests.
+        let is_idle = !self.is_working() && self.response_deadline.load(Ordering::Relaxed) <= now;
         is_idle && !self.is_closing()
     }
 
+    /// Returns whether the last activity was before `instant`, and the connection may be closed.
     pub(super) fn is_idle_before(&self, instant: u64, now: u64) -> bool {
-        let has_exchange = self.exchanges.load(Ordering::Relaxed) > 0;
+        let has_exchange = self.open_exchanges.load(Ordering::Relaxed) > 0;
         self.active_at.load(Ordering::Relaxed) < instant && !has_exchange && self.may_be_closed(now)
     }
 
-    /// Whether nothing of an answer was taken since before `instant`, or in HTTP/2 not all of it, nor of a proxy's any other.
+    /// Returns whether the client has stalled since before `instant`. In HTTP/1, it has taken no byte of a response since then.
+    /// In HTTP/2, it has not taken all of a response that has waited since then; on a proxy's connection, no other exchange may
+    /// have ended since then either.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
-        let is_stalled = (1..instant).contains(&self.stalled_at.load(Ordering::Relaxed));
-        let takes_others = self.is_proxy && self.ended_at.load(Ordering::Relaxed) >= instant;
-        let is_held = !takes_others && self.held().answer_waits_since_before(instant);
-        (is_stalled || is_held) && !self.is_closing()
+        let is_socket_stalled = (1..instant).contains(&self.stalled_since.load(Ordering::Relaxed));
+        let takes_other_responses = self.is_proxy && self.exchange_ended_at.load(Ordering::Relaxed) >= instant;
+        let is_response_stalled = !takes_other_responses && self.held().has_response_waiting_before(instant);
+        (is_socket_stalled || is_response_stalled) && !self.is_closing()
     }
 }

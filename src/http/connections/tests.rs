@@ -1,24 +1,26 @@
+//! The connection limit, idle timeouts and stalls, with connections that have no socket.
+
 mod http2;
 mod overload;
 
 use super::*;
 
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 fn peer(port: u16) -> conn::SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port)).into()
 }
 
 fn connections(limit: usize) -> Arc<Connections> {
-    Connections::new(limit, IDLE, TrustedProxies::default())
+    Connections::new(limit, IDLE_TIMEOUT, TrustedProxies::default())
 }
 
 #[test]
-fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
+fn closes_one_connection_at_a_time_at_the_limit() {
     let connections = connections(2);
     let [first, second] = [connections.add(&peer(1)), connections.add(&peer(2))];
     assert_eq!(connections.room(), Room::Closing(1));
-    assert_eq!(connections.room(), Room::Closing(1), "the same one");
+    assert_eq!(connections.room(), Room::Closing(1), "the same connection is still being closed");
     assert!(first.slot.is_closing() && !second.slot.is_closing());
     drop(first);
     assert_eq!(connections.room(), Room::Free);
@@ -28,28 +30,28 @@ fn one_gives_way_at_a_time_and_counts_until_it_is_gone() {
 }
 
 #[test]
-fn an_answer_keeps_the_connection_until_it_is_written() {
+fn does_not_close_a_connection_before_its_response_is_sent() {
     let connections = connections(1);
     let connection = connections.add(&peer(1));
-    let working = [connections.work_for(&peer(1)), connections.work_for(&peer(1))];
+    let working = [connections.begin_work(&peer(1)), connections.begin_work(&peer(1))];
     assert_eq!(connections.room(), Room::None);
     let [one, other] = working;
     drop(one);
     connection.has_written();
-    assert_eq!(connections.room(), Room::None, "the other is worked on");
+    assert_eq!(connections.room(), Room::None, "the other request is in progress");
     drop(other);
-    assert_eq!(connections.room(), Room::None, "its answer is on the way");
+    assert_eq!(connections.room(), Room::None, "its response is on its way");
     connection.has_written();
     assert_eq!(connections.room(), Room::Closing(1));
 }
 
 #[test]
-fn two_connections_of_one_address_are_kept_and_leave_singly() {
+fn two_connections_of_one_address_are_separate() {
     let connections = connections(2);
     let old = connections.add(&peer(1));
     let _new = connections.add(&peer(1));
-    let _working = connections.work_for(&peer(1));
-    let _nobody = connections.work_for(&conn::SocketAddr::Unknown);
+    let _working = connections.begin_work(&peer(1));
+    let _work_of_nobody = connections.begin_work(&conn::SocketAddr::Unknown);
     assert_eq!(connections.room(), Room::None);
     drop(old);
     assert_eq!(connections.room(), Room::Free);
@@ -58,8 +60,9 @@ fn two_connections_of_one_address_are_kept_and_leave_singly() {
 }
 
 #[tokio::test]
-async fn closing_ends_the_task_however_early_it_comes() {
-    let (connections, tasks) = (connections(1), TaskTracker::new());
+async fn closing_a_connection_ends_its_task_even_at_its_start() {
+    let connections = connections(1);
+    let tasks = TaskTracker::new();
     connections.open(&peer(1), &tasks, |connection| async move {
         let _connection = connection;
         std::future::pending().await
@@ -77,57 +80,57 @@ async fn closing_ends_the_task_however_early_it_comes() {
 }
 
 #[test]
-fn a_request_has_the_idle_time_and_work_stops_the_clock() {
+fn a_request_must_be_complete_within_the_idle_timeout() {
     let connections = connections(9);
-    let start = connections.now.load(Ordering::Relaxed);
-    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let [silent, asking, trickling, working] = [1, 2, 3, 4].map(|port| connections.add(&peer(port)));
-    let work = connections.work_for(&peer(4));
-    at(70);
-    asking.has_read();
-    asking.has_written();
+    let start = connections.now_ms.load(Ordering::Relaxed);
+    let advance_to = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let [silent, requesting, trickling, working] = [1, 2, 3, 4].map(|port| connections.add(&peer(port)));
+    let work = connections.begin_work(&peer(4));
+    advance_to(70);
+    requesting.has_read();
+    requesting.has_written();
     trickling.has_read();
-    at(76);
+    advance_to(76);
     assert!(silent.slot.is_closing(), "it never sent a byte");
-    assert!(!asking.slot.is_closing() && !trickling.slot.is_closing() && !working.slot.is_closing());
+    assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing() && !working.slot.is_closing());
     trickling.has_read();
-    at(140);
-    assert!(!asking.slot.is_closing() && !trickling.slot.is_closing());
-    at(147);
-    assert!(asking.slot.is_closing(), "it had its answer, and asked nothing more");
-    assert!(trickling.slot.is_closing(), "a byte now and then is no request");
+    advance_to(140);
+    assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing());
+    advance_to(147);
+    assert!(requesting.slot.is_closing(), "it got its response, and sent no other request");
+    assert!(trickling.slot.is_closing(), "single bytes do not postpone the idle timeout");
     assert!(!working.slot.is_closing());
     drop(work);
-    at(150);
+    advance_to(150);
     assert!(working.slot.is_closing());
 }
 
 #[test]
-fn who_takes_nothing_of_an_answer_is_closed() {
+fn closes_a_client_that_takes_no_byte_of_its_response() {
     let connections = connections(9);
-    let start = connections.now.load(Ordering::Relaxed);
-    let at = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
+    let start = connections.now_ms.load(Ordering::Relaxed);
+    let advance_to = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
     let [never, slowly] = [1, 2].map(|port| connections.add(&peer(port)));
     [&never, &slowly].into_iter().for_each(Connection::stalls);
-    at(20);
+    advance_to(20);
     [&never, &slowly].into_iter().for_each(Connection::stalls);
     slowly.has_written();
     slowly.stalls();
-    at(31);
+    advance_to(31);
     assert!(never.slot.is_closing() && !slowly.slot.is_closing());
-    at(52);
+    advance_to(52);
     assert!(slowly.slot.is_closing());
 }
 
 #[test]
-fn a_request_that_waits_for_something_else_may_give_way() {
+fn paused_work_does_not_protect_a_connection() {
     let connections = connections(1);
     let connection = connections.add(&peer(1));
-    let working = connections.work_for(&peer(1));
+    let working = connections.begin_work(&peer(1));
     assert_eq!(connections.room(), Room::None);
     let paused = working.pause(Duration::from_secs(5));
     assert!(!connection.slot.is_closing());
-    assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "and at once");
+    assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "without a delay for a response");
     drop(paused);
     assert_eq!(connections.room(), Room::None);
     let _paused = working.pause(Duration::from_secs(5));

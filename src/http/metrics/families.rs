@@ -1,7 +1,7 @@
-//! Every metric of `/metrics`: its name, type, labels and meaning. Each stands here once: the `# HELP` lines and
-//! `docs/reference/metrics.md` (by `make reference`) have the same text.
+//! Declares every metric of `/metrics`: its name, type, labels and meaning. The `# HELP` lines and `docs/reference/metrics.md`
+//! (by `make reference`) are generated from these texts.
 //!
-//! A label has only values from this list, so nothing that a client sends becomes the value of a label.
+//! A label can only have the values in its declaration, so a client cannot add label values.
 
 use strum::VariantNames;
 
@@ -16,15 +16,15 @@ const KEY_STATES: [&str; 4] =
     [KeyState::Published.name(), KeyState::Active.name(), KeyState::Retired.name(), KeyState::Revoked.name()];
 const DEGRADATIONS: [&str; Degradation::ALL.len()] = {
     let mut names = [""; Degradation::ALL.len()];
-    let mut place = 0;
-    while place < names.len() {
-        names[place] = Degradation::ALL[place].name();
-        place += 1;
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Degradation::ALL[index].name();
+        index += 1;
     }
     names
 };
 
-/// Declares the families, and the list of all of them in the order of `/metrics`.
+/// Declares a constant for each family, and the list `ALL`.
 macro_rules! families {
     ($($name:ident = $family:expr;)*) => {
         $(pub(super) const $name: Family = $family;)*
@@ -68,8 +68,8 @@ families! {
     );
     CONNECTIONS_DISPLACED = Family::counter(
         "connections_displaced_total",
-        "Connections that the server closed to make room: for new connections at the limit, or because HTTP/2 requests \
-         and responses used too much memory.",
+        "Connections that the server evicted: at the limit, to accept new connections, or because HTTP/2 requests and \
+         responses used too much memory.",
     );
     HTTP2_REFUSED = Family::counter(
         "http2_requests_refused_total",
@@ -78,8 +78,8 @@ families! {
     KEY_WAITS_REFUSED = Family::counter(
         "key_waits_refused_total",
         "Requests that did not wait because too many requests were waiting, of one client network or in total. They are \
-         answered with 503, except the login page. A request waits if this server cannot decrypt its session cookie: it \
-         then looks for the key.",
+         answered with 503, except the login page. A request waits if this server does not have the key of its session \
+         cookie: the server then reads the key directory again.",
     );
     BODY_WAITS_DISPLACED = Family::counter(
         "body_waits_displaced_total",
@@ -123,13 +123,13 @@ families! {
     );
     COPY_DETECTION_CHAINS_LIMIT = Family::gauge(
         "copy_detection_chains_limit",
-        "Maximum of `sealjar_copy_detection_chains`: what `session.copy_detection_memory` has room for. It is enough for half \
-         as many sessions that are in use at the same time. Absent if copy detection is off.",
+        "Maximum of `sealjar_copy_detection_chains`, which follows from `session.copy_detection_memory`. It is enough for \
+         half as many sessions that are in use at the same time. Absent if copy detection is off.",
     );
     COPY_DETECTION_DROPPED = Family::counter(
         "copy_detection_dropped_total",
-        "Sessions that copy detection forgot to make room for others. Some of them had ended already. Absent if copy \
-         detection is off.",
+        "Sessions that copy detection removed from its memory because the memory was full. Some of them had ended \
+         already. Absent if copy detection is off.",
     );
     SIGN_OUTS = Family::counter(
         "sign_outs_total",

@@ -1,7 +1,8 @@
-//! Attempts in progress, and attempts that wait for their outcome.
+//! Attempts in progress, and the attempts that wait for their outcome.
 //!
-//! An attempt is charged when it is admitted, and refunded if its password is correct. Without waiting, ten correct passwords in
-//! progress would refuse the eleventh, although all are admitted one after the other.
+//! An attempt is charged when it is admitted, and refunded if its password is correct. Suppose that the limit is ten. Without
+//! waiting, ten correct passwords in progress would cause the refusal of an eleventh one, although all eleven would be admitted
+//! one after the other.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-/// Number of attempts that may wait. Any other is refused at once.
-const MOST: usize = 256;
-/// How long an attempt waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum number of attempts that wait. Any other attempt is refused without waiting.
+const MAX_WAITING: usize = 256;
+/// Maximum time that an attempt waits.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The number of attempts in progress that are charged to each count.
+/// Number of attempts in progress that are charged to each count.
 #[derive(Debug)]
 pub(super) struct InProgress<C>(HashMap<C, u32>);
 
@@ -46,45 +47,47 @@ impl<C: Eq + Hash> InProgress<C> {
     }
 }
 
-/// Attempts that wait.
+/// The attempts that wait.
 #[derive(Debug)]
 pub(super) struct Waits {
-    places: Semaphore,
-    ended: Notify,
+    free_slots: Semaphore,
+    /// Notified when an attempt in progress has ended.
+    attempt_ended: Notify,
 }
 
 impl Waits {
     pub(super) fn new() -> Self {
-        Self { places: Semaphore::new(MOST), ended: Notify::new() }
+        Self { free_slots: Semaphore::new(MAX_WAITING), attempt_ended: Notify::new() }
     }
 
-    /// Wakes all that wait, because an attempt in progress has ended.
+    /// Wakes all waiting attempts, because an attempt in progress has ended.
     pub(super) fn wake(&self) {
-        self.ended.notify_waiters();
+        self.attempt_ended.notify_waiters();
     }
 
-    /// Calls `admit`, and calls it again whenever an attempt in progress has ended, until it says that its outcome is final, or
-    /// until the patience is over. If too many wait already, its first outcome is final.
+    /// Calls `admit`, and calls it again whenever an attempt in progress has ended. Returns the first outcome that is final,
+    /// according to the second value that `admit` returns. Returns the last outcome when [`WAIT_TIMEOUT`] has passed, and the
+    /// first one if too many attempts wait already.
     pub(super) async fn until_final<T>(&self, admit: impl Fn() -> (T, bool)) -> T {
-        let patience = tokio::time::sleep(PATIENCE);
-        tokio::pin!(patience);
-        let mut place = None;
+        let timeout = tokio::time::sleep(WAIT_TIMEOUT);
+        tokio::pin!(timeout);
+        let mut slot = None;
         loop {
-            // Registered before the call, so that no end between the two is missed.
-            let ended = self.ended.notified();
+            // Register before `admit` is called, so that an attempt that ends between the two wakes this one.
+            let ended = self.attempt_ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
             let (outcome, is_final) = admit();
             if is_final {
                 return outcome;
             }
-            place = place.or_else(|| self.places.try_acquire().ok());
-            if place.is_none() {
+            slot = slot.or_else(|| self.free_slots.try_acquire().ok());
+            if slot.is_none() {
                 return outcome;
             }
             tokio::select! {
                 () = ended => {}
-                () = &mut patience => return outcome,
+                () = &mut timeout => return outcome,
             }
         }
     }

@@ -1,52 +1,53 @@
-//! The arithmetic of a limit: so many failures at once, and one more each interval (GCRA, the leaky bucket as a meter).
+//! The arithmetic of a limit: a burst of failures, and then one failure in each interval
+//! ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm), the leaky bucket as a meter).
 //!
-//! What is remembered of a key is one instant, its *deadline*: when all its failures are forgotten. A failure moves it on by one
-//! interval, counted from now if it has passed; another attempt is let through as long as that leaves the deadline no more than
-//! `burst` intervals ahead.
+//! The only state of a key is one time, its *deadline*, at which all its failures are forgotten. A failure moves the deadline
+//! forward by one interval, from the present time if it has passed. Another attempt is admitted if its failure would leave the
+//! deadline at most `burst` intervals in the future.
 
 use std::time::Duration;
 
 use super::table::Millis;
 use crate::clock::milliseconds;
 
-/// A limit on failures.
+/// A rate limit: a burst of attempts at once, and then one more attempt in each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// How many at once; 0 for no limit.
+    /// Maximum number of counted attempts at once. 0 means no limit.
     pub(crate) burst: u32,
-    /// How long until one of them is forgotten.
+    /// Time after which one counted attempt is forgotten.
     pub(crate) interval: Duration,
 }
 
 impl Rate {
-    /// The limit multiplied by `factor`, at once and in the long run.
+    /// Returns the limit multiplied by `factor`: both its burst and its rate.
     pub(super) const fn times(self, factor: u32) -> Self {
         Self {
             burst: self.burst.saturating_mul(factor),
-            interval: self.interval.checked_div(factor).expect("not by zero"),
+            interval: self.interval.checked_div(factor).expect("the factor is not zero"),
         }
     }
 
-    /// How long until another attempt may be made; zero if it may be made now.
+    /// Returns the time until another attempt is admitted, or 0 if it is admitted now.
     pub(super) fn wait(self, deadline: Millis, now: Millis) -> Millis {
         if self.burst == 0 {
             return 0;
         }
-        let most_ahead = u64::from(self.burst - 1).saturating_mul(self.step());
-        deadline.saturating_sub(now).saturating_sub(most_ahead)
+        let max_ahead = u64::from(self.burst - 1).saturating_mul(self.interval_ms());
+        deadline.saturating_sub(now).saturating_sub(max_ahead)
     }
 
-    /// The deadline after one more failure.
+    /// Returns the deadline after one more failure.
     pub(super) fn charged(self, deadline: Millis, now: Millis) -> Millis {
-        deadline.max(now).saturating_add(self.step())
+        deadline.max(now).saturating_add(self.interval_ms())
     }
 
-    /// The deadline without this number of the failures that were counted.
+    /// Returns the deadline without `number` of the failures that were counted.
     pub(super) fn refunded(self, deadline: Millis, number: u32) -> Millis {
-        deadline.saturating_sub(u64::from(number).saturating_mul(self.step()))
+        deadline.saturating_sub(u64::from(number).saturating_mul(self.interval_ms()))
     }
 
-    fn step(self) -> Millis {
+    fn interval_ms(self) -> Millis {
         milliseconds(self.interval)
     }
 }
@@ -59,8 +60,9 @@ mod tests {
     const RATE: Rate = Rate { burst: 3, interval: Duration::from_secs(10) };
 
     #[test]
-    fn lets_a_burst_through_and_then_one_each_interval() {
-        let (mut deadline, now) = (0, 1_000_000);
+    fn admits_a_burst_and_then_one_in_each_interval() {
+        let mut deadline = 0;
+        let now = 1_000_000;
         for _ in 0..3 {
             assert_eq!(RATE.wait(deadline, now), 0);
             deadline = RATE.charged(deadline, now);
@@ -70,38 +72,40 @@ mod tests {
         assert_eq!(RATE.wait(deadline, now + 9_999), 1);
         assert_eq!(RATE.wait(deadline, now + 10_000), 0);
         deadline = RATE.charged(deadline, now + 10_000);
-        assert_eq!(RATE.wait(deadline, now + 10_000), 10_000, "one and no more");
-        assert_eq!(RATE.wait(deadline, now + 40_000), 0, "all is forgotten");
-        assert_eq!(RATE.charged(deadline, now + 90_000), now + 100_000, "and counts afresh");
+        assert_eq!(RATE.wait(deadline, now + 10_000), 10_000, "only one more is admitted");
+        assert_eq!(RATE.wait(deadline, now + 40_000), 0, "all failures are forgotten");
+        assert_eq!(RATE.charged(deadline, now + 90_000), now + 100_000, "an old deadline does not count");
     }
 
     #[test]
-    fn a_multiple_lets_more_through_at_once_and_after() {
+    fn a_multiple_has_a_larger_burst_and_a_higher_rate() {
         let ten_times = RATE.times(10);
         assert_eq!((ten_times.burst, ten_times.interval), (30, Duration::from_secs(1)));
-        assert_eq!(Rate { burst: 0, ..RATE }.times(10).burst, 0, "no limit stays none");
+        assert_eq!(Rate { burst: 0, ..RATE }.times(10).burst, 0, "a multiple of no limit is no limit");
     }
 
     #[test]
-    fn no_burst_is_no_limit() {
+    fn a_burst_of_zero_means_no_limit() {
         assert_eq!(Rate { burst: 0, ..RATE }.wait(Millis::MAX, 0), 0);
         let largest = Rate { burst: u32::MAX, interval: Duration::from_secs(3650 * 24 * 3600) };
-        assert_eq!(largest.wait(largest.charged(0, 1), 1), 0, "what the settings allow does not overflow");
+        assert_eq!(largest.wait(largest.charged(0, 1), 1), 0, "the largest values of the settings do not overflow");
     }
 
     proptest! {
-        /// Whatever the moments, no span lets through more than a burst and one for each interval in it.
+        /// In every period, at most a burst and one attempt for each interval of the period are admitted.
         #[test]
-        fn never_lets_through_more_than_it_says(
+        fn never_admits_more_than_the_limit_allows(
             burst in 1..20u32, interval in 1..1_000u64, steps in proptest::collection::vec(0..2_000u64, 1..200),
         ) {
             let rate = Rate { burst, interval: Duration::from_millis(interval) };
-            let (mut deadline, mut now, mut passed) = (0, 5_000, Vec::new());
+            let mut deadline = 0;
+            let mut now = 5_000;
+            let mut passed = Vec::new();
             for step in steps {
                 now += step;
                 let wait = rate.wait(deadline, now);
                 if wait > 0 {
-                    prop_assert!(wait <= interval, "one interval is enough for one more");
+                    prop_assert!(wait <= interval, "after one interval, one more attempt is admitted");
                     continue;
                 }
                 deadline = rate.charged(deadline, now);
@@ -109,8 +113,8 @@ mod tests {
             }
             for (first, start) in passed.iter().enumerate() {
                 for (last, end) in passed.iter().enumerate().skip(first) {
-                    let most = u64::from(burst) + (end - start) / interval;
-                    prop_assert!((last - first + 1) as u64 <= most, "{passed:?}");
+                    let max = u64::from(burst) + (end - start) / interval;
+                    prop_assert!((last - first + 1) as u64 <= max, "{passed:?}");
                 }
             }
         }

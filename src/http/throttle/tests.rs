@@ -1,3 +1,5 @@
+//! The rate limits for passwords: attackers, the user whose account they attack, and other users.
+
 use super::*;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -22,7 +24,7 @@ fn network(number: u32) -> Network {
     IpAddr::V4(Ipv4Addr::from_bits(number)).into()
 }
 
-/// One failed attempt, if it is let in.
+/// Makes one attempt that fails, if it is admitted.
 fn fail(throttle: &Throttle, account: &str, from: u32) -> Result<(), Limit> {
     fail_with(throttle, account, network(from), None)
 }
@@ -43,35 +45,47 @@ fn succeed(
     throttle.admit(attempt, now).map(|attempt| attempt.succeeded(now)).map_err(|throttled| throttled.by)
 }
 
-/// Uses up the account's own limit from many networks.
+/// Uses up the limit by account from many networks.
 fn attack(throttle: &Throttle, account: &str) {
     let tries = (1_000..2_000).map(|from| fail(throttle, account, from));
     assert_eq!(tries.filter(Result::is_ok).count(), 50);
-    assert_eq!(fail(throttle, account, 5_000), Err(Limit::Account), "a network that never failed, but a stranger's");
+    assert_eq!(
+        fail(throttle, account, 5_000),
+        Err(Limit::Account),
+        "a network without failures, but not known to the account"
+    );
 }
 
 #[test]
-fn failures_of_one_network_stop_no_others_and_no_other_accounts() {
+fn failures_of_a_network_stop_no_other_network_or_account() {
     let throttle = Throttle::new(LIMITS);
     assert!((0..5).all(|_| fail(&throttle, "alice", 1).is_ok()));
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork));
     assert_eq!((fail(&throttle, "alice", 2), fail(&throttle, "bob", 1)), (Ok(()), Ok(())));
     let others = (0..100).map(|number| fail(&throttle, &format!("user{number}"), 1));
-    assert_eq!(others.filter(Result::is_ok).count(), 14, "20 from a network, whatever the accounts");
+    assert_eq!(others.filter(Result::is_ok).count(), 14, "20 from a network, for all accounts together");
     assert_eq!(fail(&throttle, "carol", 1), Err(Limit::Network));
 }
 
 #[test]
-fn the_accounts_own_user_is_let_in_under_attack_from_elsewhere() {
+fn admits_the_user_during_an_attack_from_other_networks() {
     let throttle = Throttle::new(LIMITS);
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()));
     attack(&throttle, "alice");
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()), "from a network that is known to the account");
-    assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Err(Limit::Account), "and not from one that is not");
-    assert_eq!(succeed(&throttle, "alice", 2, live(1), NOW), Ok(()), "but with a token of the account");
-    assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Ok(()), "whose network is known from then on");
+    assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Err(Limit::Account), "from a network that is not known");
+    assert_eq!(
+        succeed(&throttle, "alice", 2, live(1), NOW),
+        Ok(()),
+        "from the same network with a token of the account"
+    );
+    assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Ok(()), "after that login, its network is known");
     attack(&throttle, "bob");
-    assert_eq!(succeed(&throttle, "bob", 1, None, NOW), Err(Limit::Account), "known to one account is not to another");
+    assert_eq!(
+        succeed(&throttle, "bob", 1, None, NOW),
+        Err(Limit::Account),
+        "a network that is known to one account is not known to another"
+    );
 }
 
 #[test]
@@ -86,7 +100,7 @@ fn a_network_is_known_for_thirty_days() {
 }
 
 #[test]
-fn a_guesser_with_a_stolen_token_has_the_tries_of_one_network() {
+fn a_stolen_token_allows_as_many_guesses_as_one_network() {
     let throttle = Throttle::new(LIMITS);
     attack(&throttle, "alice");
     let tries = (0..100).map(|from| fail_with(&throttle, "alice", network(from), live(1)));
@@ -94,73 +108,81 @@ fn a_guesser_with_a_stolen_token_has_the_tries_of_one_network() {
 }
 
 #[test]
-fn nobody_else_with_the_same_token_keeps_the_user_out() {
+fn a_thief_with_the_same_token_cannot_lock_the_user_out() {
     for session in [live(1), Some(OwnSession::Idle)] {
         let throttle = Throttle::new(LIMITS);
         assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()));
         let thief = (0..100).map(|from| fail_with(&throttle, "alice", network(1_000 + from), session));
-        assert_eq!(thief.filter(Result::is_ok).count(), 5 + 50, "the token's, and those of all strangers together");
+        assert_eq!(thief.filter(Result::is_ok).count(), 5 + 50, "the limit of the token, and the limit by account");
         let attempt = LoginAttempt { account: &name("alice"), network: network(9), session };
-        let throttled = throttle.admit(attempt, NOW).expect_err("a network that is not known");
+        let throttled = throttle.admit(attempt, NOW).expect_err("the network is not known");
         assert_eq!(throttled.wait, Duration::from_secs(60));
-        assert_eq!(succeed(&throttle, "alice", 1, session, NOW), Ok(()), "a known one");
-        assert!(fail_with(&throttle, "alice", network(9), session).is_err(), "and the thief gains nothing");
+        assert_eq!(succeed(&throttle, "alice", 1, session, NOW), Ok(()), "from a known network");
+        assert!(fail_with(&throttle, "alice", network(9), session).is_err(), "the success does not help the thief");
     }
 }
 
 #[test]
-fn many_tokens_of_an_account_are_sixteen_limits_at_most() {
+fn tokens_of_an_account_have_at_most_sixteen_limits() {
     let throttle = Throttle::new(LIMITS);
     let tries = (0..100).flat_map(|token| (0..10).map(move |_| token));
     let tries = tries.map(|token| fail_with(&throttle, "alice", network(1), live(token)));
-    // The 17th token is no better than none: five more from its network.
+    // The 17th token counts as no token: five more attempts are admitted by account and network.
     assert_eq!(tries.filter(Result::is_ok).count(), 16 * 5 + 5);
-    assert_eq!(fail_with(&throttle, "bob", network(2), live(1)), Ok(()), "another account has its own");
+    assert_eq!(fail_with(&throttle, "bob", network(2), live(1)), Ok(()), "another account has separate limits");
     let idle = || fail_with(&throttle, "carol", network(3), Some(OwnSession::Idle));
-    assert_eq!((0..100).filter(|_| idle().is_ok()).count(), 5 + 5, "all tokens that are idle for too long share one");
+    assert_eq!(
+        (0..100).filter(|_| idle().is_ok()).count(),
+        5 + 5,
+        "all sessions past their idle deadline share one limit"
+    );
 }
 
 #[test]
-fn without_a_limit_of_their_own_tokens_have_no_advantage() {
+fn tokens_have_no_advantage_if_their_limit_is_off() {
     let off = Rate { burst: 0, ..LIMITS.account_and_network };
     for session in [live(1), Some(OwnSession::Idle)] {
         let throttle = Throttle::new(Limits { account_and_network: off, ..LIMITS });
-        let here = (0..1_000).map(|_| fail_with(&throttle, "alice", network(1), session));
-        assert_eq!(here.filter(Result::is_ok).count(), 20, "the limit of the network");
-        let elsewhere = (2..1_000).map(|from| fail_with(&throttle, "alice", network(from), session));
-        assert_eq!(elsewhere.filter(Result::is_ok).count(), 30, "and the rest of the account's 50");
+        let from_one_network = (0..1_000).map(|_| fail_with(&throttle, "alice", network(1), session));
+        assert_eq!(from_one_network.filter(Result::is_ok).count(), 20, "the limit of the network");
+        let from_many_networks = (2..1_000).map(|from| fail_with(&throttle, "alice", network(from), session));
+        assert_eq!(from_many_networks.filter(Result::is_ok).count(), 30, "the rest of the 50 of the account");
     }
 }
 
 #[test]
-fn nobody_in_its_own_network_keeps_the_owner_of_a_token_out() {
+fn attackers_in_its_network_do_not_lock_a_token_out() {
     let throttle = Throttle::new(LIMITS);
     attack(&throttle, "alice");
     let others = (0..40).filter(|number| fail(&throttle, &format!("user{number}"), 1).is_ok());
     assert_eq!(others.count(), 20);
     assert!(succeed(&throttle, "alice", 1, None, NOW).is_err());
     assert_eq!(succeed(&throttle, "alice", 1, live(1), NOW), Ok(()));
-    assert_eq!(succeed(&throttle, "bob", 1, None, NOW), Err(Limit::Network), "its success frees nobody else");
+    assert_eq!(
+        succeed(&throttle, "bob", 1, None, NOW),
+        Err(Limit::Network),
+        "the success does not reset the limit by network"
+    );
 }
 
 #[test]
-fn a_token_that_is_not_of_the_account_counts_for_a_stranger_too() {
+fn a_token_of_another_account_is_charged_as_unknown_too() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let try_with = |token: u8| {
         let attempt = LoginAttempt { account: &alice, network: network(token.into()), session: live(token) };
-        let mut attempt = throttle.admit(attempt, NOW).expect("its own limit has room");
+        let mut attempt = throttle.admit(attempt, NOW).expect("the limit of the token is not reached");
         assert!(!attempt.is_stranger());
         attempt.disown_session(NOW);
         attempt
     };
     (0..10).for_each(|token| assert!(try_with(token).is_stranger()));
     for number in 0..40 {
-        assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the account's 50 are taken");
+        assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the 50 of the account are used");
     }
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account));
     let attempt = try_with(10);
-    assert!(attempt.is_stranger(), "also without room for a charge");
+    assert!(attempt.is_stranger(), "also if the limit by account is reached");
     attempt.succeeded(NOW);
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "nothing was charged, so nothing is refunded");
     try_with(9).succeeded(NOW);
@@ -168,7 +190,7 @@ fn a_token_that_is_not_of_the_account_counts_for_a_stranger_too() {
 }
 
 #[test]
-fn ipv6_networks_of_one_site_have_a_limit_together() {
+fn ipv6_networks_of_one_site_share_a_limit() {
     let throttle = Throttle::new(LIMITS);
     let of_site = |site: u16, number: u16| Network::V6([0x2001, 0xdb8, site, number]);
     let tries = (0..1_000).map(|number| fail_with(&throttle, &format!("user{number}"), of_site(1, number), None));
@@ -179,21 +201,21 @@ fn ipv6_networks_of_one_site_have_a_limit_together() {
 }
 
 #[test]
-fn right_passwords_are_sixty_at_once_and_one_a_minute() {
+fn admits_sixty_correct_passwords_and_then_one_a_minute() {
     let throttle = Throttle::new(LIMITS);
     let minute = Duration::from_secs(60);
     assert!((0..60).all(|_| succeed(&throttle, "alice", 1, None, NOW).is_ok()));
-    assert_eq!(succeed(&throttle, "alice", 1, live(1), NOW), Err(Limit::Success), "with a token, too");
+    assert_eq!(succeed(&throttle, "alice", 1, live(1), NOW), Err(Limit::Success), "a token does not change this");
     assert_eq!(succeed(&throttle, "alice", 2, None, NOW), Ok(()), "another network");
     assert!((0..50).all(|number| succeed(&throttle, &format!("user{number}"), 1, None, NOW).is_ok()));
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Ok(()));
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Err(Limit::Success));
     throttle.limit_to(Limits { success: Rate { burst: 0, ..LIMITS.success }, ..LIMITS });
-    assert!((0..1_000).all(|_| succeed(&throttle, "alice", 1, None, NOW + minute).is_ok()), "0 is no limit");
+    assert!((0..1_000).all(|_| succeed(&throttle, "alice", 1, None, NOW + minute).is_ok()), "0 means no limit");
 }
 
 #[test]
-fn right_passwords_of_one_ipv6_site_have_a_limit_together() {
+fn correct_passwords_of_one_ipv6_site_share_a_limit() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let successes = (0..2_000).map(|number| {
@@ -204,38 +226,38 @@ fn right_passwords_of_one_ipv6_site_have_a_limit_together() {
 }
 
 #[test]
-fn a_success_forgets_only_failures_of_its_account_and_network() {
+fn a_success_resets_only_its_account_and_network() {
     let throttle = Throttle::new(LIMITS);
     for _ in 0..10 {
         assert!((0..4).all(|_| matches!(fail(&throttle, "alice", 1), Ok(()) | Err(Limit::Network))));
         let _ = succeed(&throttle, "alice", 1, None, NOW);
     }
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::Network), "the network's failures stay");
-    assert!((0..50).all(|_| succeed(&throttle, "bob", 2, None, NOW).is_ok()), "a success is no failure");
+    assert!((0..50).all(|_| succeed(&throttle, "bob", 2, None, NOW).is_ok()), "a success does not count as a failure");
 }
 
 #[test]
-fn many_at_once_are_charged_first_and_refunded_if_not_checked() {
+fn charges_attempts_at_once_and_refunds_unchecked_ones() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let admit = || throttle.admit(LoginAttempt { account: &alice, network: network(1), session: None }, NOW);
-    let mut waiting: Vec<_> = (0..5).map(|_| admit().expect("let in")).collect();
-    assert_eq!(admit().expect_err("five wait already").wait, Duration::from_secs(60));
+    let mut waiting: Vec<_> = (0..5).map(|_| admit().expect("admitted")).collect();
+    assert_eq!(admit().expect_err("five attempts are in progress").wait, Duration::from_secs(60));
     waiting.pop().expect("one of five").withdrawn();
-    waiting.push(admit().expect("in its place"));
+    waiting.push(admit().expect("one attempt was refunded"));
     drop(waiting);
-    assert!(admit().is_err(), "those that ended without an answer were failures");
+    assert!(admit().is_err(), "attempts without a recorded outcome count as failures");
 }
 
 #[test]
-fn a_flood_of_names_takes_no_more_memory_and_hides_nobody() {
+fn a_flood_of_names_needs_no_more_memory_and_hides_nothing() {
     let throttle = Throttle::new(LIMITS);
     assert!((0..5).all(|_| fail(&throttle, "alice", 1).is_ok()));
-    // Three times as many as a table of failures has places.
+    // Three times as many as a table of counts has slots.
     for number in 0..200_000 {
         assert_eq!(fail(&throttle, &format!("user{number}"), 1_000 + number), Ok(()));
     }
-    assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork), "who failed most is remembered best");
+    assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork), "the key with the most failures is kept");
     let Tables { counts, known, in_progress, .. } = &*throttle.tables();
     assert!(in_progress.is_empty());
     let bytes: usize = counts.iter().chain([known]).map(table::Table::bytes).sum();
@@ -244,39 +266,39 @@ fn a_flood_of_names_takes_no_more_memory_and_hides_nobody() {
 }
 
 #[tokio::test]
-async fn an_attempt_waits_for_those_that_alone_keep_it_out() {
+async fn an_attempt_waits_for_attempts_in_progress() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
     let in_turn = || Box::pin(throttle.admit_in_turn(attempt, || NOW));
     let mut in_progress = Vec::new();
     for _ in 0..5 {
-        in_progress.push(in_turn().await.expect("let in"));
+        in_progress.push(in_turn().await.expect("admitted"));
     }
     let mut waiting = in_turn();
     assert!(is_pending(&mut waiting).await);
     in_progress.pop().expect("one of five").succeeded(NOW);
-    let admitted = waiting.await.expect("the failures of the account and network are forgotten");
+    let admitted = waiting.await.expect("the success resets the failures of account and network");
     drop((in_progress, admitted));
     assert!(throttle.tables().in_progress.is_empty());
 
     let bob = name("bob");
     let attempt = LoginAttempt { account: &bob, network: network(2), session: None };
-    let mut in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("let in")).collect();
+    let mut in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("admitted")).collect();
     let mut waiting = Box::pin(throttle.admit_in_turn(attempt, || NOW));
     for _ in 0..5 {
-        assert!(is_pending(&mut waiting).await, "one in progress may still have a correct password");
+        assert!(is_pending(&mut waiting).await, "an attempt in progress may still succeed");
         drop(in_progress.pop());
     }
     assert_eq!(waiting.await.expect_err("all have failed").by, Limit::AccountAndNetwork);
 }
 
 #[tokio::test]
-async fn more_attempts_than_may_wait_are_refused_at_once() {
+async fn refuses_attempts_beyond_the_limit_of_waiting_ones() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
-    let in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("let in")).collect();
+    let in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("admitted")).collect();
     let mut waiting: Vec<_> = (0..256).map(|_| Box::pin(throttle.admit_in_turn(attempt, || NOW))).collect();
     for waiting in &mut waiting {
         assert!(is_pending(waiting).await);
@@ -288,6 +310,7 @@ async fn more_attempts_than_may_wait_are_refused_at_once() {
     }
 }
 
+/// Polls a future once. Returns whether it is still pending.
 async fn is_pending<T>(waiting: &mut (impl Future<Output = T> + Unpin)) -> bool {
     std::future::poll_fn(|context| std::task::Poll::Ready(Pin::new(&mut *waiting).poll(context).is_pending())).await
 }

@@ -1,4 +1,4 @@
-//! Errors of certificates and private keys, and what to do about them.
+//! Errors of certificates and private keys, with their remedies. `sealjar doctor` shows the same texts.
 
 use std::path::PathBuf;
 
@@ -11,42 +11,51 @@ use crate::bounded_file::ReadError;
 /// Reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: ReadError },
+    /// A file does not contain a certificate in PEM.
     #[error("{} has no certificate that can be used: {found}", path.display())]
     NoCertificate { path: PathBuf, found: Content },
+    /// A file does not contain a private key in PEM.
     #[error("{} has no private key that can be used: {found}", path.display())]
     NoKey { path: PathBuf, found: Content },
+    /// The private key belongs to none of the certificates.
     #[error("the private key in {} does not belong to the certificate in {}", private_key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, private_key: PathBuf },
+    /// The private key belongs to a certificate that is not the first one.
     #[error(
         "the private key in {} belongs to certificate {number} in {}, and not to the first one",
         private_key.display(), certificate.display()
     )]
     Order { certificate: PathBuf, private_key: PathBuf, number: usize },
-    #[error("the certificate cannot be read: {0}")]
+    /// The first certificate is not valid X.509.
+    #[error("the certificate cannot be parsed: {0}")]
     BadCertificate(x509_cert::der::Error),
+    /// rustls does not accept the certificate.
     #[error("the certificate cannot be used: {0}")]
     Unusable(rustls::Error),
+    /// rustls does not accept the private key.
     #[error("the private key cannot be used: {0}")]
     UnusableKey(rustls::Error),
-    #[error("cannot make a certificate: {0}")]
+    /// The self-signed certificate could not be created.
+    #[error("cannot create a self-signed certificate: {0}")]
     SelfSigned(rcgen::Error),
 }
 
 impl TlsError {
-    /// Returns what to do.
+    /// Returns the instruction that resolves the error.
     pub(crate) fn remedy(&self) -> String {
         match self {
             Self::File { .. } => {
-                "tls.certificate and tls.private_key name PEM files that the server's user can read; --tls-self-signed tries it \
-                 without any"
+                "set tls.certificate and tls.private_key to PEM files that the server's user can read; for a test without files, use \
+                 --tls-self-signed"
                     .to_owned()
             }
             Self::NoCertificate { path, found } => found.remedy_for_certificate(&shell_path(path)),
             Self::NoKey { path, found } => found.remedy_for_key(&shell_path(path)),
             Self::Mismatch { certificate, private_key } => format!(
-                "name two files that fit each other; these commands then print the same: openssl x509 -noout -pubkey -in {}, and openssl \
+                "use a certificate and a private key that belong together; these two commands must print the same: openssl x509 -noout -pubkey -in {}, and openssl \
                  pkey -pubout -in {}",
                 shell_path(certificate),
                 shell_path(private_key)
@@ -55,11 +64,11 @@ impl TlsError {
                 "put the certificate of the server first, and after each certificate the one that issued it".to_owned()
             }
             Self::UnusableKey(_) => {
-                "use a key for RSA (2048 to 8192 bits), ECDSA with P-256 or P-384, or Ed25519, and a certificate for it"
+                "use a key for RSA (2048 to 8192 bits), ECDSA with P-256 or P-384, or Ed25519, and a certificate for this key"
                     .to_owned()
             }
             Self::BadCertificate(_) | Self::Unusable(_) | Self::SelfSigned(_) => {
-                "use an X.509 certificate of version 3 for a server; openssl x509 -noout -text shows what it has"
+                "use an X.509 certificate of version 3 for a server; to see its content, run: openssl x509 -noout -text"
                     .to_owned()
             }
         }

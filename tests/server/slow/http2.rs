@@ -220,7 +220,7 @@ async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     let peak = peak_kib(&server).saturating_sub(before);
     println!("{waiting} requests of {} connections wait, after a peak of {peak} KiB", attackers.len());
     assert!(peak <= MAX_KIB, "{peak} KiB");
-    server.wait_for("requests over HTTP/2 hold too much memory");
+    server.wait_for("refused an HTTP/2 request with 503: HTTP/2 requests and responses use too much memory");
     assert!(server.metric("sealjar_http2_requests_refused_total").await >= 1.0);
     assert!(waiting > MAX_WAITING / 2, "{waiting}: more connections were closed than necessary");
     until("a new client is served", || {

@@ -38,7 +38,7 @@ async fn waiting_requests_of_the_busiest_client_are_rejected_first() {
     let rejected = wait_for_responses(REJECTED, &mut connections);
     assert!(!rejected.contains(&(0, slow)), "the oldest request is kept: it is the only one of its client");
     assert_eq!(server.metric("sealjar_body_waits_displaced_total").await, f64::from(REJECTED));
-    server.wait_for("too many requests of trusted proxies wait for their bodies");
+    server.wait_for("refused a request of a trusted proxy with 408: too many requests wait for their bodies");
     connections[0].0.peer.send(frame(DATA, END_STREAM, slow, b"")).expect("sends");
     assert!(wait_for_responses(REJECTED + 1, &mut connections).contains(&(0, slow)));
 }

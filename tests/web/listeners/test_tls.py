@@ -114,7 +114,7 @@ def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, t
         new_certificate, new_key = make_certificate(tmp_path / "new")
         # The certificate first, which does not fit the old key.
         shutil.copy(new_certificate, certificate)
-        assert "old one serves on" in wait_until_logged(served, "the certificate cannot be read again")["message"]
+        assert "old one stays in use" in wait_until_logged(served, "cannot reload the certificate")["message"]
         assert serial(served.port) == first
         shutil.copy(new_key, key)
         wait_until(lambda: serial(served.port), lambda found: found != first)
@@ -123,13 +123,13 @@ def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, t
     second = serial(served.port)
     no_certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
     for number, (broken, text) in enumerate([(certificate, "nothing"), (key, "nothing"), (certificate, no_certificate)]):
-        whole, seen = broken.read_text(), len([line for line in served.log if "cannot be read again" in line["message"]])
+        whole, seen = broken.read_text(), len([line for line in served.log if "cannot reload the certificate" in line["message"]])
         broken.write_text(text)
-        wait_until_logged(served, "the certificate cannot be read again", seen + 1)
+        wait_until_logged(served, "cannot reload the certificate", seen + 1)
         assert serial(served.port) == second
         broken.write_text(whole)
         # The first time was above.
-        wait_until_logged(served, "the certificate can be read again", number + 2)
+        wait_until_logged(served, "the certificate files can be read again", number + 2)
 
 
 def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
@@ -180,7 +180,7 @@ def test_a_certificate_is_made_for_trying_out(sealjar):
     pem.write_text(ssl.get_server_certificate(("127.0.0.1", sealjar.port), timeout=WAIT_TIMEOUT))
     for host in [f"localhost:{sealjar.port}", f"127.0.0.1:{sealjar.port}"]:
         assert Client(sealjar.port, pem)("GET", "/auth/status", host=host).status == 401
-    assert "trying out" in wait_until_logged(sealjar, "made just now")["message"]
+    assert "tests only" in wait_until_logged(sealjar, "new self-signed TLS certificate")["message"]
 
 
 def test_the_admin_listener_speaks_no_tls(served):
@@ -191,7 +191,7 @@ def test_a_key_that_everybody_can_read_is_warned_of(sealjar, files):
     certificate, key = files
     key.chmod(0o644)
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
-    assert wait_until_logged(sealjar, "everybody on this machine can read the private key")["level"] == "WARN"
+    assert wait_until_logged(sealjar, "every user of this machine can read the private key")["level"] == "WARN"
 
 
 def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_path):

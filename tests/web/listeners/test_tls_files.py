@@ -60,7 +60,7 @@ KEYS = {
 }
 CERTIFICATES = {
     "DER": (["x509", "-outform", "DER"], "it is in DER"),
-    "trusted": (["x509", "-trustout"], "it has a certificate in a format of OpenSSL's own"),
+    "trusted": (["x509", "-trustout"], "it has a certificate in OpenSSL's own format"),
 }
 
 
@@ -119,13 +119,13 @@ def test_files_that_are_something_else_are_named(sealjar, files):
     openssl("pkey", "-in", key, "-pubout", "-out", public, directory=other)
     openssl("req", "-new", "-key", key, "-subj", f"/CN={HOST}", "-out", request, directory=other)
     for chain, private, error, hint in [
-        (key, certificate, f"{key} has no certificate that can be used: it has a private key", "exchange"),
+        (key, certificate, f"{key} has no certificate that can be used: it has a private key", "swap"),
         (certificate, certificate, f"{certificate} has no private key that can be used: it has a certificate", "tls.private_key"),
-        (key, key, "it has a private key", "exchange"),
-        (empty, key, "it is empty", "put the whole certificate there"),
-        (certificate, blank, "it is empty", "put the whole private key there"),
+        (key, key, "it has a private key", "swap"),
+        (empty, key, "it is empty", "copy the complete certificate"),
+        (certificate, blank, "it is empty", "copy the complete private key"),
         (marked, key, "it begins with a byte order mark", "sed -i"),
-        (half, key, "it has a certificate", "put the whole certificate there"),
+        (half, key, "it has a certificate", "copy the complete certificate"),
         (certificate, public, "it has a public key", "private key of the certificate"),
         (request, key, "it has a certificate request", "authority"),
         (certificate, other_key, f"in {other_key} does not belong to the certificate in {certificate}", "openssl pkey -pubout"),
@@ -162,7 +162,7 @@ def test_a_chain_in_the_wrong_order_is_named(sealjar, files):
     openssl("req", "-x509", "-key", key, "-subj", "/CN=unrelated", "-days", "1", "-out", third / "cert.pem", directory=third)
     chain.write_text(certificate.read_text() + (third / "cert.pem").read_text())
     sealjar.start(ORIGIN, f"tls.certificate={chain}", f"tls.private_key={key}")
-    assert wait_until_logged(sealjar, "the chain of certificates is out of order")["number"] == 1
+    assert wait_until_logged(sealjar, "the certificate chain is in the wrong order")["number"] == 1
 
 
 def test_the_hint_is_in_the_log_when_a_renewal_leaves_a_bad_file(sealjar, files):
@@ -171,5 +171,5 @@ def test_the_hint_is_in_the_log_when_a_renewal_leaves_a_bad_file(sealjar, files)
     encrypted = key.with_name("new.key")
     openssl("pkey", "-aes256", "-passout", "pass:x", "-in", key, "-out", encrypted, directory=key.parent)
     encrypted.replace(key)
-    line = wait_until_logged(sealjar, "the certificate cannot be read again")
+    line = wait_until_logged(sealjar, "cannot reload the certificate")
     assert "it has an encrypted private key" in line["error"] and "openssl pkey" in line["hint"], line

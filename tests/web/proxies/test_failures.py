@@ -110,7 +110,7 @@ def test_a_200_without_an_identity_is_refused(kind, certificate, sealjar, app):
 @pytest.fixture(params=[kind for kind in KINDS if kind.name in ("haproxy", "apache")], ids=lambda kind: kind.name)
 def broken(request, certificate, sealjar, app):
     """A proxy whose Lua file fails before it sends the verify request."""
-    yield from running(request.param, certificate, sealjar, app, edits=[("local question", 'error("broken") local question')])
+    yield from running(request.param, certificate, sealjar, app, edits=[("local fields", 'error("broken") local fields')])
 
 
 def test_an_error_in_a_lua_file_rejects_the_request(broken, sealjar, app):

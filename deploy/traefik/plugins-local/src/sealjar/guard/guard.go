@@ -1,8 +1,9 @@
-// Package guard does what Traefik's own middlewares cannot do around forwardAuth, which asks Sealjar about a request: it removes
-// header fields in every spelling, and one cookie among others. Traefik interprets this file. Nothing is compiled.
+// Package guard has the steps before and after forwardAuth, the middleware that sends verification requests to Sealjar. Traefik's
+// own middlewares cannot do these steps: remove header fields in every spelling, and remove single cookies. Traefik interprets
+// this file. Nothing is compiled.
 //
-// Every request comes to the stage "first", on the entry point. That stage adds a field whose name no HTTP client sends, so the
-// request cannot leave Traefik before another stage has removed the field: a router without such a stage answers 500.
+// Every request passes the stage "first" on the entry point. This stage adds a field whose name is invalid in HTTP, so the
+// request cannot leave Traefik before another stage has removed the field. A router without such a stage answers 500.
 package guard
 
 import (
@@ -17,27 +18,29 @@ import (
 
 // Config is the configuration of one stage.
 type Config struct {
-	// "first": on the entry point. "guarded": before an application, after forwardAuth. "public": before an application that
-	// everybody may see. "sealjar": before Sealjar itself.
+	// Stage of a request: "first" on the entry point, "guarded" for an application after forwardAuth, "public" for a public
+	// application, and "sealjar" for Sealjar itself.
 	Stage string `json:"stage,omitempty"`
-	// Networks of proxies in front of Traefik, for the stage "first". They say in X-Forwarded-For who the client is.
+	// Networks of trusted proxies in front of Traefik, for the stage "first". Their X-Forwarded-For contains the client address.
 	Proxies []string `json:"proxies,omitempty"`
 	// Whether HTML pages get "Cache-Control: no-store" in place of the application's Cache-Control, for the stage "first".
 	PrivatePages bool `json:"privatePages,omitempty"`
 }
 
 const (
-	// How long Sealjar may take to answer the question. Traefik itself waits for 30 seconds.
-	questionTimeout = 5 * time.Second
-	// The field that no HTTP client sends, since a name cannot have spaces. Traefik's log shows it when it refuses a request.
-	notAsked = "Sealjar was not asked"
-	// The key of the request's context as it came. Each instance has types of its own, so this is a plain string.
-	asItCame = "sealjar/as-it-came"
+	// Maximum time of a verification request. Without it, Traefik would wait for 30 seconds.
+	verifyTimeout = 5 * time.Second
+	// Name of the field that marks a request as not verified. No HTTP client can send it, because names must not contain spaces.
+	// Traefik's log shows the name when Traefik refuses a request.
+	notVerified = "Sealjar has not verified this request"
+	// Key under which the context stores the original context of the request. It is a plain string, because each instance of the
+	// plugin has its own types.
+	originalContext = "sealjar/original-context"
 )
 
-// Names of fields that clients must not send. PHP and CGI take Remote.User and Remote_User for Remote-User, so that is every name
-// with a byte other than a letter, a digit or "-". The others are spelt as Go's server spells them.
-var claim = regexp.MustCompile("[^A-Za-z0-9-]|^(Remote-|X-Auth-Request-|X-Forwarded|X-Original-|Forwarded$)")
+// forbidden matches the names of fields that clients must not send. PHP and CGI read Remote.User and Remote_User as Remote-User,
+// so every name with a byte other than a letter, a digit or "-" is forbidden. Go's server has normalized upper and lower case.
+var forbidden = regexp.MustCompile("[^A-Za-z0-9-]|^(Remote-|X-Auth-Request-|X-Forwarded|X-Original-|Forwarded$)")
 
 func CreateConfig() *Config { return &Config{} }
 
@@ -59,44 +62,45 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 	return beforeServer(next, config.Stage), nil
 }
 
+// first returns the stage on the entry point.
 func first(next http.Handler, proxies []netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-		// What follows a CONNECT would go on as it comes. Newer versions of Traefik refuse it by themselves.
+		// Data after a CONNECT would be forwarded unchanged. Newer versions of Traefik refuse CONNECT themselves.
 		if request.Method == http.MethodConnect {
 			http.Error(response, "CONNECT is not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		question, cancel := questionContext(request)
+		limited, cancel := withVerifyTimeout(request)
 		defer cancel()
-		request = request.WithContext(question)
+		request = request.WithContext(limited)
 		client := clientAddress(request, proxies)
 		request.RemoteAddr = net.JoinHostPort(client, "0")
 		stripHeaders(request.Header)
-		// Over another protocol than WebSocket, a client could send requests that Traefik does not see.
+		// Over another protocol than WebSocket, a client could send requests that Traefik does not inspect.
 		if !strings.EqualFold(request.Header.Get("Upgrade"), "websocket") {
 			delete(request.Header, "Upgrade")
 		}
 		request.Header["X-Forwarded-Host"] = []string{request.Host}
 		request.Header["X-Forwarded-Proto"] = []string{"https"}
 		request.Header["X-Real-Ip"] = []string{client}
-		request.Header[notAsked] = []string{""}
+		request.Header[notVerified] = []string{""}
 		next.ServeHTTP(response, request)
 	})
 }
 
-// beforeServer returns the last stage on a request's way. A name that is no stage's is as strict as "guarded".
+// beforeServer returns the last stage of a request. An unknown stage is as strict as "guarded".
 func beforeServer(next http.Handler, stage string) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-		original, isFirst := request.Context().Value(asItCame).(context.Context)
-		// Sealjar's yes has this field, even where it is empty. The stage "first" has removed the client's.
-		_, isAsked := request.Header["Remote-User"]
-		if !isFirst || !isAsked && stage != "public" && stage != "sealjar" {
-			http.Error(response, notAsked, http.StatusInternalServerError)
+		original, hasPassedFirst := request.Context().Value(originalContext).(context.Context)
+		// Every positive response of Sealjar has this field, even if it is empty. The stage "first" has removed the client's field.
+		_, isVerified := request.Header["Remote-User"]
+		if !hasPassedFirst || !isVerified && stage != "public" && stage != "sealjar" {
+			http.Error(response, notVerified, http.StatusInternalServerError)
 			return
 		}
-		delete(request.Header, notAsked)
-		// Sealjar's answer has renewed the session. A cache that others use must not store the cookie, whatever the application says
-		// of its answer.
+		delete(request.Header, notVerified)
+		// Sealjar has renewed the session. A shared cache must not store the cookie, even if the application allows it to store the
+		// response.
 		if len(request.Header["Set-Cookie"]) > 0 {
 			response.Header().Add("Cache-Control", "private")
 			delete(request.Header, "Set-Cookie")
@@ -108,7 +112,8 @@ func beforeServer(next http.Handler, stage string) http.Handler {
 	})
 }
 
-// keepPagesPrivate lets no browser or cache store an HTML page. An upgraded connection has no page, and needs the response as it is.
+// keepPagesPrivate prevents browsers and caches from storing HTML pages. An upgraded connection has no page, and needs the
+// original response writer.
 func keepPagesPrivate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if len(request.Header["Upgrade"]) == 0 {
@@ -118,7 +123,7 @@ func keepPagesPrivate(next http.Handler) http.Handler {
 	})
 }
 
-// privatePages is a response whose header is changed before it is sent.
+// privatePages is a response writer that changes the header before it is sent.
 type privatePages struct {
 	http.ResponseWriter
 	isSent bool
@@ -134,7 +139,7 @@ func (response *privatePages) WriteHeader(status int) {
 	response.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends each part at once, because Traefik cannot flush a response that is interpreted.
+// Write sends each part immediately, because Traefik cannot flush the response writer of an interpreted plugin.
 func (response *privatePages) Write(data []byte) (int, error) {
 	if !response.isSent {
 		response.WriteHeader(http.StatusOK)
@@ -146,18 +151,20 @@ func (response *privatePages) Write(data []byte) (int, error) {
 	return length, err
 }
 
-// questionContext returns a context that ends with the time for the question. It holds the request's own context.
-func questionContext(request *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithValue(request.Context(), asItCame, request.Context()), questionTimeout)
+// withVerifyTimeout returns a context that ends with the timeout of the verification request. It stores the original context of
+// the request.
+func withVerifyTimeout(request *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(request.Context(), originalContext, request.Context()), verifyTimeout)
 }
 
-// clientAddress returns the last address on the way to Traefik that is not a proxy's.
+// clientAddress returns the address of the client: the peer or, behind trusted proxies, the last address in X-Forwarded-For that
+// is not a trusted proxy.
 func clientAddress(request *http.Request, proxies []netip.Prefix) string {
 	client, _, _ := net.SplitHostPort(request.RemoteAddr)
 	// Traefik has removed the field, unless forwardedHeaders.trustedIPs has the network.
-	way := strings.Split(strings.Join(request.Header["X-Forwarded-For"], ","), ",")
-	for index := len(way) - 1; index >= 0 && isProxy(client, proxies); index-- {
-		before, err := netip.ParseAddr(strings.TrimSpace(way[index]))
+	hops := strings.Split(strings.Join(request.Header["X-Forwarded-For"], ","), ",")
+	for index := len(hops) - 1; index >= 0 && isProxy(client, proxies); index-- {
+		before, err := netip.ParseAddr(strings.TrimSpace(hops[index]))
 		if err != nil {
 			break
 		}
@@ -167,7 +174,7 @@ func clientAddress(request *http.Request, proxies []netip.Prefix) string {
 }
 
 func isProxy(text string, proxies []netip.Prefix) bool {
-	// The address of a text that is none is in no network.
+	// If the text is not an address, the result is the zero address, which no network contains.
 	address, _ := netip.ParseAddr(text)
 	for _, proxy := range proxies {
 		if proxy.Contains(address) {
@@ -177,16 +184,16 @@ func isProxy(text string, proxies []netip.Prefix) bool {
 	return false
 }
 
-// stripHeaders removes what clients must not say.
+// stripHeaders removes the fields that clients must not send.
 func stripHeaders(headers http.Header) {
 	for name := range headers {
-		if claim.MatchString(name) {
+		if forbidden.MatchString(name) {
 			delete(headers, name)
 		}
 	}
 }
 
-// stripCookies removes Sealjar's cookies, in however many fields.
+// stripCookies removes Sealjar's cookies from all Cookie fields.
 func stripCookies(headers http.Header) {
 	var kept []string
 	for _, field := range headers["Cookie"] {
