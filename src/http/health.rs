@@ -152,7 +152,7 @@ impl Degradation {
                 "the database file was replaced or removed: nothing is stored; put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then".to_owned()
             }),
             Self::StoreRolledBack => list.rollback().is_found().then(|| {
-                "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored".to_owned()
+                "the store was rolled back, so ended sessions may be valid again: run: sealjar store restored".to_owned()
             }),
             Self::NoActiveKey => {
                 let problem = "no key is active: nobody can sign in, and no session is renewed";

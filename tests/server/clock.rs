@@ -93,14 +93,14 @@ async fn a_step_while_the_store_is_away_is_recorded_when_it_is_back() {
     let home = Home::new();
     let mut server = start_with_clock(&home);
     rename_table(&home, "state", "away");
-    server.wait_for("cannot follow the store");
+    server.wait_for("cannot read the revocation log");
     for offset in ["+2h", "+0s"] {
         set_clock(&home, offset);
         server.wait_for("the clock was set");
     }
     let now = sealjar::clock::Now::read().wall.0;
     rename_table(&home, "away", "state");
-    server.wait_for("following the store again");
+    server.wait_for("the revocation log can be read again");
     let reached = || sql(&home, "SELECT clock_reached FROM state").trim().parse::<u64>().expect("an instant");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while reached() <= now + 7000 {

@@ -211,7 +211,7 @@ async fn nothing_writes_to_the_source_meanwhile_or_serves_it_after() {
     assert!(migrating.wait().expect("it ends").success());
     assert_moved(&home).await;
     for command in [&["serve"][..], &["users", "list"], &["revoke", "--everyone"]] {
-        refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");
+        refused(&home, command, 74, "the contents of this database were moved to sqlite://new.db");
     }
     server.signal("CONT");
     server.until_status(&session, "503 stale").await;

@@ -99,7 +99,7 @@ async fn store_restored_makes_good_for_commits_that_a_failover_lost() {
     standby.restart();
     standby.take_over(&primary);
     for node in &mut nodes {
-        node.wait_for("the store lacks what was in it");
+        node.wait_for("the store was rolled back");
         assert_eq!(node.metric(ROLLED_BACK).await, 1.0);
     }
     nodes.push(home.start());

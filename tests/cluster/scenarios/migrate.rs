@@ -92,7 +92,10 @@ async fn from_postgresql_to_another_database_and_back_to_a_file() {
         stop([server]);
         let left = home.run(&["serve", "--set", &old]);
         let said = text(&left.stderr);
-        assert!(left.status.code() == Some(74) && said.contains("what was in this database was moved to"), "{said}");
+        assert!(
+            left.status.code() == Some(74) && said.contains("the contents of this database were moved to"),
+            "{said}"
+        );
         assert!(!said.contains("sealjar:sealjar"), "no password: {said}");
     }
 }

@@ -29,7 +29,7 @@ async fn a_commit_that_hangs_makes_no_list_stale() {
     while database.sql(waiting) != "0" {
         verdicts.push(node.status(&live).await);
     }
-    node.wait_for("cannot record what is sealed here");
+    node.wait_for("cannot record session lifetimes");
     assert!(verdicts.len() > 10 && verdicts.iter().all(|verdict| verdict == "200"), "{verdicts:?}");
     writer.run("COMMIT;");
     let recorded = "SELECT count(*) FROM lifetime_in_use WHERE used_until > extract(epoch FROM now()) + 3600";

@@ -26,11 +26,11 @@ async fn nothing_that_a_backup_revives_lives_on_any_node() {
         nodes[3].until_status(session, "200").await;
     }
     for node in &mut nodes[..3] {
-        node.wait_for("the store lacks what was in it");
+        node.wait_for("the store was rolled back");
     }
     assert_eq!(nodes[3].metric(ROLLED_BACK).await, 0.0, "it has seen nothing later");
     assert_eq!(nodes[3].status(&last).await, "200");
-    nodes[3].wait_for("the store lacks what was in it");
+    nodes[3].wait_for("the store was rolled back");
     home.ok(&["store", "restored"]);
     for session in [&live, &ended, &bobs, &bobs_next, &last] {
         until_all(&nodes, session, "401 revoked").await;

@@ -29,7 +29,7 @@ async fn older_nodes_go_on_until_the_tables_need_newer_ones() {
     until_all(&nodes, &session, "503 stale").await;
     assert_eq!(nodes[0].logout(&session).await, "503 not-durable");
     for node in &mut nodes {
-        let complaint = node.wait_for("cannot follow the store");
+        let complaint = node.wait_for("cannot read the revocation log");
         assert!(complaint["error"].as_str().is_some_and(|error| error.contains("a newer Sealjar")), "{complaint}");
     }
     for command in ["serve", "users list", "store restored"] {

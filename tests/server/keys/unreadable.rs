@@ -30,7 +30,7 @@ async fn a_directory_that_others_can_write_stops_the_ring() {
             "the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
             home.path("keys").display()
         );
-        is_because(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
+        is_because(&server.wait_for("the key ring cannot be read; the old one stays in use"), &reason);
         assert_eq!(server.status(&session).await, "200");
         for command in [&["keys", "rotate"][..], &["keys", "init"], &["keys", "list"]] {
             let refused = home.run(command);
