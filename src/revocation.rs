@@ -1,26 +1,29 @@
-//! The revocation list: the sessions, accounts and keys that the server must refuse. It is the only server-side state of sessions,
-//! and it is in memory.
+//! The revocation list: the sessions, accounts and keys that the server must refuse. It is the only server-side state of
+//! sessions, and it is in memory.
 //!
-//! An entry refuses one session, or all sessions of an account below a generation. One more number, the global generation, refuses
-//! all older sessions of all accounts. Entries are only added, and are removed when the tokens that they refuse have expired
-//! ([`retention`]). So the list is a [grow-only set](https://en.wikipedia.org/wiki/Conflict-free_replicated_data_type) with
-//! expiries: an entry that is delivered twice, late or out of order changes nothing. An entry has one of these states, and refuses
-//! in each of them:
+//! An entry refuses one session, or all sessions of an account below a generation. One more number, the global generation,
+//! refuses all older sessions of all accounts. Entries are only added, and are removed when the tokens that they refuse have
+//! expired ([`retention`]). So the list is a [grow-only
+//! set](https://en.wikipedia.org/wiki/Conflict-free_replicated_data_type) with expiries: an entry that is delivered twice,
+//! late or out of order changes nothing. An entry has one of these states, and refuses in each of them:
 //!
 //! * *pending*: this process refuses the session, and has not yet committed the entry.
-//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only a durable entry lets a logout
-//!   succeed without another commit.
-//! * *logged*: this process has read the entry from the log. The commit of the entry may have been too late, and then its expiry is
-//!   too early. The process that wrote such an entry commits it again, but a reader cannot detect it: the age of a row counts from
-//!   the insertion of the row, and the time limit of the commit counts from before that. So a logout that finds a logged entry
-//!   commits its own entry, at most once in each process.
+//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only a durable entry lets a
+//!   logout succeed without another commit.
+//! * *logged*: this process has read the entry from the log. The commit of the entry may have been too late, and then its
+//!   expiry is too early. The process that wrote such an entry commits it again, but a reader cannot detect it: the age of a
+//!   row counts from the insertion of the row, and the time limit of the commit counts from before that. So a logout that
+//!   finds a logged entry commits its own entry, at most once in each process.
 //!
-//! An entry can also refuse a key. Such entries are never removed, and are applied to the key ring ([`crate::session::Sessions`]).
+//! An entry can also refuse a key. Such entries are never removed, and are applied to the key ring
+//! ([`crate::session::Sessions`]).
 //!
-//! A check reads memory only. `pruned_through` is the time up to which expired entries were removed. A token that expired before it
-//! must never be valid again, even if the wall clock is set back. So the current time never counts as earlier than `pruned_through`.
+//! A check reads memory only. `pruned_through` is the time up to which expired entries were removed. A token that expired
+//! before it must never be valid again, even if the wall clock is set back. So the current time never counts as earlier than
+//! `pruned_through`.
 //!
-//! `session/verify.rs` reads the list. `sync/follower.rs` and `sync/committer.rs` add entries from the store's log and from logouts.
+//! `session/verify.rs` reads the list. `sync/follower.rs` and `sync/committer.rs` add entries from the store's log and from
+//! logouts.
 
 mod bloom;
 mod entry;
@@ -47,7 +50,8 @@ use table::SessionTable;
 pub enum WhenStale {
     /// Sessions are refused, so that a revoked session is never accepted (fail closed).
     Refuse,
-    /// Sessions are accepted. A session that another node has revoked may be accepted here until the list is read again (fail open).
+    /// Sessions are accepted. A session that another node has revoked may be accepted here until the list is read again (fail
+    /// open).
     Allow,
 }
 
@@ -70,8 +74,8 @@ pub struct RevocationList {
     keys: Mutex<Vec<Kid>>,
     /// Length of `keys`, which only grows.
     key_count: AtomicUsize,
-    /// Number of pending sessions, including those that are being added. It is almost always 0, and then `pending_sessions` is not
-    /// read.
+    /// Number of pending sessions, including those that are being added. It is almost always 0, and then `pending_sessions`
+    /// is not read.
     pending: AtomicUsize,
     global_generation: AtomicU64,
     rollback: Rollback,
@@ -134,8 +138,8 @@ impl RevocationList {
 
     /// Refuses a session from now on, before the store has committed the entry.
     ///
-    /// Returns whether the caller must commit the entry, because it was neither pending nor durable before. Of several calls for one
-    /// session, exactly one returns `true`.
+    /// Returns whether the caller must commit the entry, because it was neither pending nor durable before. Of several calls
+    /// for one session, exactly one returns `true`.
     pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) -> bool {
         self.pending.fetch_add(1, Ordering::AcqRel);
         let is_new = self.pending_sessions.add(sid, keep_until, false);
@@ -158,8 +162,8 @@ impl RevocationList {
         }
     }
 
-    /// Refuses a subject's generations below `below` from now on, before the store has committed the entry. Returns whether an entry
-    /// of the subject did not yet refuse all of them.
+    /// Refuses a subject's generations below `below` from now on, before the store has committed the entry. Returns whether
+    /// an entry of the subject did not yet refuse all of them.
     pub fn add_pending_below(&self, sub: &str, below: u64) -> bool {
         let mut is_new = false;
         self.subjects.raise(sub, |held| {
@@ -178,8 +182,8 @@ impl RevocationList {
         }
     }
 
-    /// Adds an entry that was read from the log. A pending entry stays pending, because the row may be from a commit of it that was
-    /// too late.
+    /// Adds an entry that was read from the log. A pending entry stays pending, because the row may be from a commit of it
+    /// that was too late.
     pub fn add_logged(&self, entry: &Entry) {
         self.add(entry, false);
     }
@@ -212,7 +216,8 @@ impl RevocationList {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the number of refused keys. It only grows, so a caller that has applied this many refusals has applied all of them.
+    /// Returns the number of refused keys. It only grows, so a caller that has applied this many refusals has applied all of
+    /// them.
     pub fn refused_key_count(&self) -> usize {
         self.key_count.load(Ordering::Acquire)
     }
@@ -258,8 +263,8 @@ impl RevocationList {
 
     /// Removes the entries that expired before `instant`, without a lock over the whole list.
     ///
-    /// The store must have recorded this `pruned_through` before. It is raised here before any entry is removed, so that no token is
-    /// valid after the entry that refuses it has been removed.
+    /// The store must have recorded this `pruned_through` before. It is raised here before any entry is removed, so that no
+    /// token is valid after the entry that refuses it has been removed.
     pub fn prune(&self, instant: UnixTime) {
         self.raise_pruned_through(instant);
         self.sessions.prune(instant);
@@ -267,7 +272,8 @@ impl RevocationList {
         self.pending.fetch_sub(self.pending_sessions.prune(instant), Ordering::AcqRel);
     }
 
-    /// Resizes the Bloom filters for the present length of the list. Called once after the list is loaded; later, pruning does it.
+    /// Resizes the Bloom filters for the present length of the list. Called once after the list is loaded; later, pruning
+    /// does it.
     pub fn fit(&self) {
         self.sessions.rebuild_filter();
         self.subjects.rebuild_filter();
@@ -298,22 +304,22 @@ impl RevocationList {
 
     /// Returns whether the list is within its maximum age, regardless of [`Freshness::when_stale`].
     ///
-    /// A session begins only while the list is current. So a server that was suspended first reads the entries that it missed, and
-    /// records in the store which lifetimes it uses and what its clock shows.
+    /// A session begins only while the list is current. So a server that was suspended first reads the entries that it
+    /// missed, and records in the store which lifetimes it uses and what its clock shows.
     pub fn is_current(&self, now: Now) -> bool {
         self.staleness(now) <= self.freshness.max_staleness
     }
 
     /// Returns whether a login may still use data that was read from the store at `read`.
     ///
-    /// The data must not be older than the list may be. Otherwise the login could begin a session although an entry refuses it and
-    /// that entry has been removed since.
+    /// The data must not be older than the list may be. Otherwise the login could begin a session although an entry refuses
+    /// it and that entry has been removed since.
     pub fn is_recent(&self, read: Now, now: Now) -> bool {
         now.boot.saturating_sub(read.boot) <= self.freshness.max_staleness
     }
 
-    /// Returns the number of refused sessions, including pending ones. A pending session whose late commit was read from the log
-    /// counts twice until it is committed in time.
+    /// Returns the number of refused sessions, including pending ones. A pending session whose late commit was read from the
+    /// log counts twice until it is committed in time.
     pub fn len(&self) -> usize {
         self.sessions.len() + self.pending_sessions.len()
     }

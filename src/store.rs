@@ -1,10 +1,10 @@
-//! The store: accounts, generations, the revocation log, the lifetimes in use, the nodes' reports of their keys, and the state of
-//! a migration. It contains no sessions, and a request that only verifies a session does not use it.
+//! The store: accounts, generations, the revocation log, the lifetimes in use, the nodes' reports of their keys, and the
+//! state of a migration. It contains no sessions, and a request that only verifies a session does not use it.
 //!
 //! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share.
 //!
-//! Invariant: both engines allow one writer of the log at a time. So the numbers of the log's rows grow in the order of the commits,
-//! and a follower of the log does not miss a row.
+//! Invariant: both engines allow one writer of the log at a time. So the numbers of the log's rows grow in the order of the
+//! commits, and a follower of the log does not miss a row.
 
 pub(crate) mod backup;
 #[cfg(test)]
@@ -73,8 +73,8 @@ impl Page {
 }
 
 impl Store {
-    /// Opens an existing database that is in use, and applies missing schema migrations. If several servers do this at the same time,
-    /// they do it one after the other.
+    /// Opens an existing database that is in use, and applies missing schema migrations. If several servers do this at the
+    /// same time, they do it one after the other.
     pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         let store = Self::open_in_any_state(url, limits, empty).await?;
         match store.check_in_use().await {
@@ -86,7 +86,8 @@ impl Store {
         }
     }
 
-    /// Opens a database even if it is out of use, because it was migrated to another or because a migration to it is unfinished.
+    /// Opens a database even if it is out of use, because it was migrated to another or because a migration to it is
+    /// unfinished.
     pub(crate) async fn open_in_any_state(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path, empty).await?),
@@ -135,8 +136,8 @@ impl Store {
 
     /// Returns the generation for a session that begins now for a subject without an account in this store.
     ///
-    /// It grows with every committed revocation. It is never lower than a generation that was returned before, by this store or by a
-    /// lost or migrated store that it replaces.
+    /// It grows with every committed revocation. It is never lower than a generation that was returned before, by this store
+    /// or by a lost or migrated store that it replaces.
     pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
         call!(self, engine => engine.generation())
     }
@@ -188,8 +189,8 @@ impl Store {
         in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
     }
 
-    /// Changes the names and the email address of an account, and ends all its sessions, because they contain the old ones. If nothing
-    /// would change, it ends no session.
+    /// Changes the names and the email address of an account, and ends all its sessions, because they contain the old ones.
+    /// If nothing would change, it ends no session.
     pub(crate) async fn change_profile(
         &self,
         name: &LoginName,
@@ -236,12 +237,12 @@ impl Store {
         call!(self, engine => engine.revoke_everyone())
     }
 
-    /// Raises every generation above all generations that were ever used. Those include generations of lost commits: the store was
-    /// restored from a backup, or failed over to a standby that lagged. Called by `sealjar store restored`.
+    /// Raises every generation above all generations that were ever used. Those include generations of lost commits: the
+    /// store was restored from a backup, or failed over to a standby that lagged. Called by `sealjar store restored`.
     ///
-    /// This ends every earlier session. It also allows every account to log in, even on a server that still refuses earlier generations
-    /// of the account. A generation begins at the Unix time in milliseconds or at 1, and grows by one, so the present Unix time in
-    /// milliseconds is above it. If the clock has been set back, the generation grows by one.
+    /// This ends every earlier session. It also allows every account to log in, even on a server that still refuses earlier
+    /// generations of the account. A generation begins at the Unix time in milliseconds or at 1, and grows by one, so the
+    /// present Unix time in milliseconds is above it. If the clock has been set back, the generation grows by one.
     ///
     /// A store that was migrated to another is in use again after this. It lacks the changes that were made in the other.
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
@@ -275,7 +276,8 @@ impl Store {
         }
     }
 
-    /// Records the lifetimes with which this server seals tokens from now until `until`, and `reached`, the latest time of its clock.
+    /// Records the lifetimes with which this server seals tokens from now until `until`, and `reached`, the latest time of
+    /// its clock.
     pub(crate) async fn record_sealing(
         &self,
         sealing: &Sealing,
@@ -295,8 +297,8 @@ impl Store {
         call!(self, engine => engine.report_node(report))
     }
 
-    /// Returns the latest report of every node that has one. A report is deleted when the node stops, or when it is older than both
-    /// an hour and its own `serves_for`.
+    /// Returns the latest report of every node that has one. A report is deleted when the node stops, or when it is older
+    /// than both an hour and its own `serves_for`.
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         call!(self, engine => engine.nodes())
     }

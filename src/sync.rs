@@ -1,5 +1,5 @@
-//! Synchronization of this process with other nodes: it commits revocations to the store, follows the store's log, and rereads the
-//! key directory.
+//! Synchronization of this process with other nodes: it commits revocations to the store, follows the store's log, and
+//! rereads the key directory.
 
 #[cfg(feature = "store")]
 pub(crate) mod committer;

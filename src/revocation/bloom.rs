@@ -1,14 +1,15 @@
 //! A [Bloom filter](https://en.wikipedia.org/wiki/Bloom_filter) with one hash function in front of a hash map.
 //!
-//! A lookup in the map writes to a lock, for which cores compete. A lookup in the filter only reads. The filter is double-buffered,
-//! so that it can be rebuilt while it is read: there are two buffers of bits. Lookups read one of them, the *current* buffer. Every
-//! new entry is inserted into both. A rebuild clears the *spare* buffer, inserts each entry of the map into it, and makes it the
-//! current one. A rebuild removes the bits of entries that are no longer in the map.
+//! A lookup in the map writes to a lock, for which cores compete. A lookup in the filter only reads. The filter is
+//! double-buffered, so that it can be rebuilt while it is read: there are two buffers of bits. Lookups read one of them, the
+//! *current* buffer. Every new entry is inserted into both. A rebuild clears the *spare* buffer, inserts each entry of the
+//! map into it, and makes it the current one. A rebuild removes the bits of entries that are no longer in the map.
 //!
 //! Invariant: no lookup misses an entry. The reasons are:
 //!
-//! * An entry is put into the map first, then inserted into the filter. If a rebuild clears the entry's bit, the entry was in the
-//!   map before that, so the rebuild finds it in the map and sets the bit again. If the rebuild does not clear the bit, it is set.
+//! * An entry is put into the map first, then inserted into the filter. If a rebuild clears the entry's bit, the entry was in
+//!   the map before that, so the rebuild finds it in the map and sets the bit again. If the rebuild does not clear the bit,
+//!   it is set.
 //! * A rebuild clears the spare buffer only. A slow lookup may still read that buffer, because it was the current one until
 //!   recently. Such a lookup finds no bit, then finds that the epoch has changed, and starts again.
 //!
@@ -70,8 +71,8 @@ impl BloomFilter {
 
     /// Returns whether the filter has no entry, so that a lookup does not need to compute the hash.
     ///
-    /// `insert` counts an entry after it sets the bits, and a rebuild subtracts at most the insertions of entries that were removed.
-    /// So this returns `false` from the moment at which an `insert` has returned.
+    /// `insert` counts an entry after it sets the bits, and a rebuild subtracts at most the insertions of entries that were
+    /// removed. So this returns `false` from the moment at which an `insert` has returned.
     pub(super) fn is_empty(&self) -> bool {
         self.insertions.load(Ordering::Acquire) == 0
     }
@@ -102,8 +103,8 @@ impl BloomFilter {
         self.insertions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Rebuilds the filter of a map of this number of entries, if many bits are stale or if the entries need more or fewer words.
-    /// `hashes` calls its argument with the hash of each entry.
+    /// Rebuilds the filter of a map of this number of entries, if many bits are stale or if the entries need more or fewer
+    /// words. `hashes` calls its argument with the hash of each entry.
     pub(super) fn rebuild(&self, entries: usize, hashes: impl FnOnce(&mut dyn FnMut(u64))) {
         let _guard = self.rebuild_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let insertions = self.insertions.load(Ordering::Relaxed);
@@ -114,12 +115,13 @@ impl BloomFilter {
         if insertions < 2 * entries + Self::MIN_STALE_BITS && words == current.used.load(Ordering::Relaxed) {
             return;
         }
-        // A thread that inserts with the old number of words has put its entry into the map before this store. So the entry is found
-        // in the map below.
+        // A thread that inserts with the old number of words has put its entry into the map before this store. So the entry
+        // is found in the map below.
         spare.used.store(words, Ordering::Release);
         for word in &spare.words {
-            // A lookup that reads this zero acquires it. So the lookup also reads the epoch of the rebuild before this one. A `swap`
-            // also reads: this thread acquires the bits that it clears, and so it finds the entries of these bits in the map.
+            // A lookup that reads this zero acquires it. So the lookup also reads the epoch of the rebuild before this one. A
+            // `swap` also reads: this thread acquires the bits that it clears, and so it finds the entries of these bits in
+            // the map.
             word.swap(0, Ordering::AcqRel);
         }
         let mut inserted = 0;

@@ -22,8 +22,8 @@ pub enum Entry {
         /// Time after which the entry may be removed.
         expires_at: UnixTime,
     },
-    /// Refuses a key: no node seals or opens with it, regardless of its key files. The entry is never removed; `retention.rs` has the
-    /// reason.
+    /// Refuses a key: no node seals or opens with it, regardless of its key files. The entry is never removed; `retention.rs`
+    /// has the reason.
     Key {
         /// Id of the key.
         kid: Kid,

@@ -1,49 +1,53 @@
 //! Expiry of revocation entries: an entry is kept longer than every token that it refuses, but not much longer.
 //!
-//! Let S be the clock skew. Let I be the longest idle timeout in tokens of the entry's class (ordinary or remembered). Let L be the
-//! lag: `max_staleness`, plus one poll interval, plus D, the maximum duration of a commit ([`COMMITTED_WITHIN`]). An entry whose
-//! transaction begins at C, for sessions with the absolute deadline A, expires at
+//! Let S be the clock skew. Let I be the longest idle timeout in tokens of the entry's class (ordinary or remembered). Let L
+//! be the lag: `max_staleness`, plus one poll interval, plus D, the maximum duration of a commit ([`COMMITTED_WITHIN`]). An
+//! entry whose transaction begins at C, for sessions with the absolute deadline A, expires at
 //!
 //! > **E = min(A, C + I + L + S) + S**
 //!
 //! *Claim.* No node accepts a token that the entry refuses after the entry has been removed.
 //!
-//! *Proof.* S bounds the difference between the clocks of any two nodes. Nodes do not compare their clocks with each other: each
-//! clock is within S/2 of the store's clock ([`STORE_CLOCK_SKEW`](crate::clock::STORE_CLOCK_SKEW)). Otherwise the node does not start
-//! and does not prune. With SQLite, all processes are on one machine, with one clock. The clock of a command that revokes is not
-//! checked. If it is slow, [`commit_time`] uses the time that the servers have recorded.
+//! *Proof.* S bounds the difference between the clocks of any two nodes. Nodes do not compare their clocks with each other:
+//! each clock is within S/2 of the store's clock ([`STORE_CLOCK_SKEW`](crate::clock::STORE_CLOCK_SKEW)). Otherwise the node
+//! does not start and does not prune. With SQLite, all processes are on one machine, with one clock. The clock of a command
+//! that revokes is not checked. If it is slow, [`commit_time`] uses the time that the servers have recorded.
 //!
-//! C is read just before the transaction begins, from a clock that is within S of any other, now and in the past ([`commit_time`]).
-//! The process that wrote the entry received the result of the commit by C + D. If it did not, it writes the entry again with a
-//! later C, and has reported no success before. So every poll that begins after C + D finds the entry. Let T be a token that the
-//! entry refuses.
+//! C is read just before the transaction begins, from a clock that is within S of any other, now and in the past
+//! ([`commit_time`]). The process that wrote the entry received the result of the commit by C + D. If it did not, it writes
+//! the entry again with a later C, and has reported no success before. So every poll that begins after C + D finds the entry.
+//! Let T be a token that the entry refuses.
 //!
-//! 1. T expires at A at the latest. A is the same in all tokens of the session (`Deadlines::renewed`), so it does not matter which
-//!    of them the entry's A is from. A node whose clock is slow by at most S accepts T until A + S by the committing clock.
-//! 2. A node seals a token only after a check that finds no entry for the session. The idle deadline counts from the time of that
-//!    check, not from the sealing. A node that has not read the entry made its last check at C + L at the latest. The reasons: after
-//!    `max_staleness` without a successful poll, it accepts nothing (it fails closed), and a poll that began after C + D delivers the
-//!    entry. A login that was waiting is no later: it seals a token only with a current list, and only within `max_staleness` after
-//!    it has read the account ([`super::RevocationList::is_recent`]). The node's clock may be fast by S. So the idle deadline of T is
-//!    at most C + L + S + I, by the clock of the sealing node. A node with a slow clock accepts T for S longer.
-//! 3. T is accepted until the earlier of both times, so until E at the latest. An entry is removed only when the pruning clock is
-//!    *past* E. Then `pruned_through` is a lower bound for the current time on every node of this store, even if a clock is set
-//!    back. ∎
+//! 1. T expires at A at the latest. A is the same in all tokens of the session (`Deadlines::renewed`), so it does not matter
+//!    which of them the entry's A is from. A node whose clock is slow by at most S accepts T until A + S by the committing
+//!    clock.
+//! 2. A node seals a token only after a check that finds no entry for the session. The idle deadline counts from the time of
+//!    that check, not from the sealing. A node that has not read the entry made its last check at C + L at the latest. The
+//!    reasons: after `max_staleness` without a successful poll, it accepts nothing (it fails closed), and a poll that began
+//!    after C + D delivers the entry. A login that was waiting is no later: it seals a token only with a current list, and
+//!    only within `max_staleness` after it has read the account ([`super::RevocationList::is_recent`]). The node's clock may
+//!    be fast by S. So the idle deadline of T is at most C + L + S + I, by the clock of the sealing node. A node with a slow
+//!    clock accepts T for S longer.
+//! 3. T is accepted until the earlier of both times, so until E at the latest. An entry is removed only when the pruning
+//!    clock is *past* E. Then `pruned_through` is a lower bound for the current time on every node of this store, even if a
+//!    clock is set back. ∎
 //!
-//! Step 2 needs nodes that fail closed. If a node may fail open, entries are kept to A + S. Pending entries are also kept to A + S,
-//! because their C is not known yet. For the generation of an account, and for a session whose token is not available, A is replaced
-//! by C + L + S plus the longest absolute timeout, because a login that was waiting may begin a session until C + L + S.
+//! Step 2 needs nodes that fail closed. If a node may fail open, entries are kept to A + S. Pending entries are also kept to
+//! A + S, because their C is not known yet. For the generation of an account, and for a session whose token is not available,
+//! A is replaced by C + L + S plus the longest absolute timeout, because a login that was waiting may begin a session until
+//! the time C + L + S.
 //!
-//! *An entry that refuses a key is never removed.* No deadline limits the tokens that it refuses: an attacker with the key can seal
-//! tokens with any deadline, and a node whose key file does not revoke the key opens them as long as the file exists. Such entries
-//! are few: at most one for each `sealjar keys revoke` that was ever run. They are not counted as refused sessions.
+//! *An entry that refuses a key is never removed.* No deadline limits the tokens that it refuses: an attacker with the key
+//! can seal tokens with any deadline, and a node whose key file does not revoke the key opens them as long as the file
+//! exists. Such entries are few: at most one for each `sealjar keys revoke` that was ever run. They are not counted as
+//! refused sessions.
 
 use std::time::Duration;
 
 use crate::clock::{CLOCK_SKEW, UnixTime};
 
-/// Maximum lifetimes of one class of sessions (ordinary or remembered), over all configurations that may still have live tokens. The
-/// store has a record of these configurations.
+/// Maximum lifetimes of one class of sessions (ordinary or remembered), over all configurations that may still have live
+/// tokens. The store has a record of these configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Longest {
     /// I: the longest idle timeout.
@@ -71,8 +75,8 @@ impl Longest {
 
 /// D: the maximum time from C until a commit is visible to other nodes.
 ///
-/// A commit that took longer does not count, and the entry is committed again with a later C. So the cause of the delay does not
-/// matter: a lock, a disk, a paused database, or a standby that must confirm the commit.
+/// A commit that took longer does not count, and the entry is committed again with a later C. So the cause of the delay does
+/// not matter: a lock, a disk, a paused database, or a standby that must confirm the commit.
 pub const COMMITTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Maximum interval at which a server records the latest time that its clock has shown.
@@ -80,16 +84,17 @@ pub const CLOCK_RECORDED_EVERY: Duration = Duration::from_secs(60);
 
 /// Returns C: the clock of the committing transaction, but never earlier than a time at which tokens may have been sealed.
 ///
-/// If a clock was fast and was set back, there are tokens whose deadlines count from the wrong time. Servers record the latest time
-/// that their clock has shown, at a regular interval and whenever the clock is set. If the recorded time `clock_reached` is later
-/// than `now`, C is that time plus one interval, because the server may have sealed tokens for one more interval before it stopped.
+/// If a clock was fast and was set back, there are tokens whose deadlines count from the wrong time. Servers record the
+/// latest time that their clock has shown, at a regular interval and whenever the clock is set. If the recorded time
+/// `clock_reached` is later than `now`, C is that time plus one interval, because the server may have sealed tokens for one
+/// more interval before it stopped.
 pub fn commit_time(now: UnixTime, pruned_through: UnixTime, clock_reached: UnixTime) -> UnixTime {
     let sealed = if clock_reached > now { clock_reached.plus(CLOCK_RECORDED_EVERY) } else { now };
     sealed.max(pruned_through)
 }
 
-/// Returns E, the time after which an entry that is committed at `committed_at` may be removed. `absolute_deadline` is `None` if the
-/// token is not available.
+/// Returns E, the time after which an entry that is committed at `committed_at` may be removed. `absolute_deadline` is `None`
+/// if the token is not available.
 pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: Longest) -> UnixTime {
     let last_sealing = committed_at.plus(longest.lag).plus(CLOCK_SKEW);
     let absolute = absolute_deadline.unwrap_or_else(|| last_sealing.plus(longest.absolute));

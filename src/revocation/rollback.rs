@@ -1,16 +1,16 @@
-//! Detection of a store that was rolled back: a backup was restored, or a standby that lacked the last commits has taken over, and
-//! `sealjar store restored` was not run afterwards. Then sessions that were logged out may be valid again.
+//! Detection of a store that was rolled back: a backup was restored, or a standby that lacked the last commits has taken
+//! over, and `sealjar store restored` was not run afterwards. Then sessions that were logged out may be valid again.
 //!
 //! All evidence is reduced to one number: the global generation that the store must have. Generations only grow, and
 //! `sealjar store restored` raises the store's global generation above all others. That ends the alarm. The evidence is:
 //!
 //! * A token with a higher global generation than the node has read. The token could be opened, so the number is authentic.
 //! * A poll that finds a lower global generation than an earlier poll.
-//! * Other missing data: a row of the log, or the generation of an account that a token contains. Then the store's global generation
-//!   must become higher than it is.
+//! * Other missing data: a row of the log, or the generation of an account that a token contains. Then the store's global
+//!   generation must become higher than it is.
 //!
-//! A new token can also have a higher generation because the node has not polled since. So only a poll that began after the evidence
-//! was found decides.
+//! A new token can also have a higher generation because the node has not polled since. So only a poll that began after the
+//! evidence was found decides.
 
 #[cfg(feature = "store")]
 use std::sync::atomic::AtomicBool;
@@ -49,8 +49,8 @@ impl Rollback {
         self.required.load(Ordering::Acquire)
     }
 
-    /// Decides with the result of a poll: `required` is from before the poll, and `stored` is the global generation that it found.
-    /// Returns whether the store is rolled back, or `None` if this has not changed.
+    /// Decides with the result of a poll: `required` is from before the poll, and `stored` is the global generation that it
+    /// found. Returns whether the store is rolled back, or `None` if this has not changed.
     pub(crate) fn decide(&self, required: u64, stored: u64) -> Option<bool> {
         let is_rolled_back = stored < required;
         let was_rolled_back = self.is_rolled_back.swap(is_rolled_back, Ordering::AcqRel);

@@ -1,9 +1,9 @@
 //! Table of refused session ids with their expiries. It grows with the number of logouts.
 //!
-//! A [`DashMap`] consists of shards: hash tables with a lock each. A lookup writes to the lock of a shard twice, and reads one place
-//! in memory, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry takes 20 bytes, and
-//! one byte of the hash table's own data. A hash table is between three eighths and seven eighths full, because its size is a power
-//! of two. Together that is 24 to 56 bytes for each entry.
+//! A [`DashMap`] consists of shards: hash tables with a lock each. A lookup writes to the lock of a shard twice, and reads
+//! one place in memory, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry takes
+//! 20 bytes, and one byte of the hash table's own data. A hash table is between three eighths and seven eighths full, because
+//! its size is a power of two. Together that is 24 to 56 bytes for each entry.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
@@ -20,8 +20,8 @@ const PRUNE_BATCH: usize = 1 << 18;
 /// Number of buckets of a shard that is never shrunk.
 const MIN_BUCKETS: usize = 16;
 
-/// Maximum size of the filter of a large table. With up to half a million entries, it has a false positive for one of sixteen other
-/// sessions; with a million, for one of nine; with ten million, for most.
+/// Maximum size of the filter of a large table. With up to half a million entries, it has a false positive for one of sixteen
+/// other sessions; with a million, for one of nine; with ten million, for most.
 const FILTER_BYTES: usize = 1 << 20;
 
 /// Refused sessions.
@@ -53,8 +53,8 @@ impl SessionTable {
         self.filter.may_contain(self.hash(sid)) && self.map.get(&sid).is_some_and(|expiry| expiry.is_durable())
     }
 
-    /// Refuses a session. If it has an entry already, the later of both times applies, and a durable entry stays durable. Returns
-    /// whether the session had no entry before.
+    /// Refuses a session. If it has an entry already, the later of both times applies, and a durable entry stays durable.
+    /// Returns whether the session had no entry before.
     pub(super) fn add(&self, sid: Sid, until: UnixTime, durable: bool) -> bool {
         let added = Expiry::new(until, durable);
         let mut is_new = false;
@@ -74,11 +74,11 @@ impl SessionTable {
         self.map.remove(&sid).is_some()
     }
 
-    /// Removes the entries that expired before `instant`, and frees memory that is no longer needed. Returns the number of removed
-    /// entries.
+    /// Removes the entries that expired before `instant`, and frees memory that is no longer needed. Returns the number of
+    /// removed entries.
     ///
-    /// It finds expired entries under read locks, which checks can share. Then it removes one entry at a time, so that no check waits
-    /// for longer than one removal.
+    /// It finds expired entries under read locks, which checks can share. Then it removes one entry at a time, so that no
+    /// check waits for longer than one removal.
     pub(super) fn prune(&self, instant: UnixTime) -> usize {
         let is_expired = |expiry: &Expiry| expiry.is_before(instant);
         let mut removed = 0;
@@ -117,9 +117,9 @@ impl SessionTable {
 /// Rebuilds the shards whose hash table has the wrong size for its entries, one shard after the other.
 ///
 /// A hash table grows when it is full, and never shrinks automatically. A removed entry can also leave a
-/// [tombstone](https://en.wikipedia.org/wiki/Lazy_deletion), which occupies a bucket until the hash table is rebuilt. So a hash
-/// table is rebuilt if it is more than twice as large as necessary, or if it has almost no free bucket. The new one has one eighth
-/// of spare capacity, so that it is not soon rebuilt again.
+/// [tombstone](https://en.wikipedia.org/wiki/Lazy_deletion), which occupies a bucket until the hash table is rebuilt. So a
+/// hash table is rebuilt if it is more than twice as large as necessary, or if it has almost no free bucket. The new one has
+/// one eighth of spare capacity, so that it is not soon rebuilt again.
 pub(super) fn resize_shards<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
     let hash = |key: &K| map.hasher().hash_one(key);
     for shard in map.shards() {
@@ -139,10 +139,11 @@ pub(super) fn resize_shards<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashM
     }
 }
 
-/// Time until which an entry is kept, and whether it is durable, in 4 bytes. With 8 bytes, an entry would take 24 bytes instead of 20.
+/// Time until which an entry is kept, and whether it is durable, in 4 bytes. With 8 bytes, an entry would take 24 bytes
+/// instead of 20.
 ///
-/// The lowest bit is 1 if the entry is durable. The other bits are the Unix time in steps of two seconds, rounded up. The largest
-/// value is in the year 2106; later times are stored as this value.
+/// The lowest bit is 1 if the entry is durable. The other bits are the Unix time in steps of two seconds, rounded up. The
+/// largest value is in the year 2106; later times are stored as this value.
 #[derive(Debug, Clone, Copy)]
 struct Expiry(u32);
 

@@ -32,8 +32,8 @@ fn refuses_a_pending_entry_and_a_durable_one_alike() {
     assert!(!list.add_pending(sid(1), UnixTime(100)), "it is durable");
 }
 
-/// If two threads detect a copy of one session, the second may add its entry after the entry of the first was committed. The second
-/// entry would never be committed, so it must not count as pending until the absolute deadline.
+/// If two threads detect a copy of one session, the second may add its entry after the entry of the first was committed. The
+/// second entry would never be committed, so it must not count as pending until the absolute deadline.
 #[test]
 fn a_durable_entry_is_not_pending_again() {
     let list = list();

@@ -25,8 +25,9 @@ pub(crate) enum BackupError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// Writes a consistent copy of the database at `database` to `path`, which must not exist. The copy appears at `path` when it is
-/// complete and on disk. No server accepts the copy before `sealjar store restored`. Dropping the future removes an incomplete copy.
+/// Writes a consistent copy of the database at `database` to `path`, which must not exist. The copy appears at `path` when it
+/// is complete and on disk. No server accepts the copy before `sealjar store restored`. Dropping the future removes an
+/// incomplete copy.
 pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Result<(), BackupError> {
     let failed = |source| BackupError::Write { path: path.to_owned(), source };
     if path.symlink_metadata().is_ok() {
@@ -65,7 +66,8 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
-/// Returns the paths of the files that SQLite creates [next to a database](https://www.sqlite.org/tempfiles.html) and reads with it.
+/// Returns the paths of the files that SQLite creates [next to a database](https://www.sqlite.org/tempfiles.html) and reads
+/// with it.
 fn made_by_sqlite(database: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|suffix| {
         let mut path = database.as_os_str().to_owned();

@@ -1,5 +1,5 @@
-//! Tests for both engines: a write whose future is dropped before its end, as when a client disconnects, does not prevent the next
-//! write; and the transaction determines which sessions of a subject end.
+//! Tests for both engines: a write whose future is dropped before its end, as when a client disconnects, does not prevent the
+//! next write; and the transaction determines which sessions of a subject end.
 
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -99,7 +99,8 @@ async fn sqlite_ends_sessions_that_began_before_the_commit() {
     end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Tests `Revoke::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation of logins.
+/// Tests `Revoke::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation
+/// of logins.
 async fn end_so_far(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");
     store.revoke_everyone().await.expect("committed");
@@ -121,8 +122,9 @@ async fn end_so_far(url: &StoreUrl) {
     store.close().await;
 }
 
-/// Drops each write after its first poll, after its second and so on, until it completes. After each dropped write, another write
-/// succeeds. If a response arrives before the poll, one poll executes two steps, so the loop repeats until enough writes were dropped.
+/// Drops each write after its first poll, after its second and so on, until it completes. After each dropped write, another
+/// write succeeds. If a response arrives before the poll, one poll executes two steps, so the loop repeats until enough
+/// writes were dropped.
 async fn drop_all(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("an empty database");
     store.add_account(&account("alice")).await.expect("an account");

@@ -105,8 +105,8 @@ impl StoreError {
     }
 }
 
-/// Returns `TimedOut` if the work takes longer than `timeout`. The connection is then closed, and it is unknown whether the work was
-/// done.
+/// Returns `TimedOut` if the work takes longer than `timeout`. The connection is then closed, and it is unknown whether the
+/// work was done.
 pub(super) async fn within<T>(
     timeout: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -114,8 +114,8 @@ pub(super) async fn within<T>(
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Returns `TooLate` for a commit that took longer than [`COMMITTED_WITHIN`]. The expiry of its entries may be too early, so it does
-/// not count.
+/// Returns `TooLate` for a commit that took longer than [`COMMITTED_WITHIN`]. The expiry of its entries may be too early, so
+/// it does not count.
 pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     match outcome {
         Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),

@@ -1,5 +1,5 @@
-//! Read-only inspection of a store, for `sealjar doctor` and similar commands. The store is not created and no schema migration is
-//! applied, regardless of the version of its tables.
+//! Read-only inspection of a store, for `sealjar doctor` and similar commands. The store is not created and no schema
+//! migration is applied, regardless of the version of its tables.
 
 use super::error::{StoreError, within};
 use super::postgres::pool::{CALL_TIMEOUT, Limits};
@@ -38,7 +38,8 @@ impl Store {
         call!(self, engine => engine.clock_reached())
     }
 
-    /// Returns the first damage that a check of an SQLite file finds, or `None`. PostgreSQL checks its own files, so the result is `None`.
+    /// Returns the first damage that a check of an SQLite file finds, or `None`. PostgreSQL checks its own files, so the
+    /// result is `None`.
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.explain(engine.damage().await),

@@ -47,8 +47,8 @@ impl Facts {
         }
     }
 
-    /// Sets the maximum lifetimes of ordinary or remembered sessions: idle timeout, absolute timeout and lag in seconds, and whether a
-    /// node may fail open.
+    /// Sets the maximum lifetimes of ordinary or remembered sessions: idle timeout, absolute timeout and lag in seconds, and
+    /// whether a node may fail open.
     pub(super) fn set_longest(&mut self, remembered: bool, row: (i64, i64, i64, bool)) -> Result<(), StoreError> {
         let duration = |secs| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs)?));
         let longest = if remembered { &mut self.remembered } else { &mut self.ordinary };

@@ -1,14 +1,14 @@
-//! Migration of one store to another, of the same or another engine: accounts, revocations, the lifetimes in use, and the counters.
-//! Every live session stays live, and every ended session stays ended. Called by `sealjar migrate`.
+//! Migration of one store to another, of the same or another engine: accounts, revocations, the lifetimes in use, and the
+//! counters. Every live session stays live, and every ended session stays ended. Called by `sealjar migrate`.
 //!
-//! *Nothing changes during the copy.* No server may use either store. A transaction on the source excludes all other writers from the
-//! first page to the last. After the copy is complete, the source is marked as moved, and no program opens it any more. The source may
-//! change between two attempts. So the target records a summary of the source: the counters, the last number of the log, and some
-//! counts of rows. Any change of an account, except adding one, writes to the log, so the summary shows it. If the source has
-//! changed, the copy begins again.
+//! *Nothing changes during the copy.* No server may use either store. A transaction on the source excludes all other writers
+//! from the first page to the last. After the copy is complete, the source is marked as moved, and no program opens it any
+//! more. The source may change between two attempts. So the target records a summary of the source: the counters, the last
+//! number of the log, and some counts of rows. Any change of an account, except adding one, writes to the log, so the summary
+//! shows it. If the source has changed, the copy begins again.
 //!
-//! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress in the target.
-//! Until the copy is complete, no other program opens the target.
+//! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress in the
+//! target. Until the copy is complete, no other program opens the target.
 
 mod held;
 pub(super) mod state;

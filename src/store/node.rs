@@ -1,5 +1,5 @@
-//! Reports of nodes: the keys that a node has, and how long its report counts. Times are by the store's clock, because the clocks of
-//! nodes may differ.
+//! Reports of nodes: the keys that a node has, and how long its report counts. Times are by the store's clock, because the
+//! clocks of nodes may differ.
 
 use std::time::Duration;
 
@@ -9,13 +9,15 @@ use crate::revocation::{Freshness, WhenStale};
 
 /// Maximum age of the last report of a live node.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
-/// Minimum time after its last report during which a node may still serve requests: it may be suspended or cut off from the store. A
-/// node without the store refuses all sessions when its list is stale. If `max_staleness` is longer than this, it applies instead.
+/// Minimum time after its last report during which a node may still serve requests: it may be suspended or cut off from the
+/// store. A node without the store refuses all sessions when its list is stale. If `max_staleness` is longer than this, it
+/// applies instead.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
-/// Minimum time after its last report during which a node may still serve requests if it accepts sessions with a stale list. It is
-/// unknown when such a node stops. But the report of a node that was killed must be deleted at some time.
+/// Minimum time after its last report during which a node may still serve requests if it accepts sessions with a stale list.
+/// It is unknown when such a node stops. But the report of a node that was killed must be deleted at some time.
 const MAY_SERVE_WITHOUT_STORE: Duration = Duration::from_secs(24 * 3600);
-/// Minimum age of reports that are deleted. The next report of another node deletes them, if their nodes can no longer serve requests.
+/// Minimum age of reports that are deleted. The next report of another node deletes them, if their nodes can no longer serve
+/// requests.
 pub(super) const REPORT_RETENTION: Duration = Duration::from_secs(3600);
 
 /// A report that a node writes to the store.
@@ -31,11 +33,12 @@ pub(crate) struct NodeReport {
     pub(crate) serves_for: Duration,
 }
 
-/// A node's latest report.
+/// Latest report of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) report: NodeReport,
-    /// Age of the report. If the store's clock was set back, so that the report is in the future, this is the absolute difference.
+    /// Age of the report. If the store's clock was set back, so that the report is in the future, this is the absolute
+    /// difference.
     pub(crate) age: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! Check of the [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html) of PostgreSQL's clients: `PGPASSFILE`, or
-//! `.pgpass` in the home directory. sqlx reads this file, and ignores it without a message if it is not usable. The connection then
-//! fails with an error about a missing password. This module finds the real reason.
+//! Check of the [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html) of PostgreSQL's clients:
+//! `PGPASSFILE`, or `.pgpass` in the home directory. sqlx reads this file, and ignores it without a message if it is not
+//! usable. The connection then fails with an error about a missing password. This module finds the real reason.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,8 @@ pub(crate) struct Ignored {
 pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the file as its owner; Kubernetes gives a secret the mode 0440 \
                                  with fsGroup: use PGPASSWORD, or SEALJAR_STORE_FILE with the whole address, instead";
 
-/// Returns the password file for the store of this address if it is not usable. Returns `None` if the file is usable or not needed.
+/// Returns the password file for the store of this address if it is not usable. Returns `None` if the file is usable or not
+/// needed.
 pub(crate) fn ignored(url: &str) -> Option<Ignored> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let is_postgres = url.starts_with("postgres");

@@ -1,9 +1,10 @@
 //! PostgreSQL, which several nodes share. It uses tables, transactions and row locks. `NOTIFY` only makes followers faster.
 //!
-//! Invariant: a follower that reads the log from its last number on does not miss a row. Every transaction that writes revocations first
-//! locks the only row of `state`, which contains the last number of the log, and holds the lock until its commit. PostgreSQL makes a
-//! transaction visible before it releases its locks. So when a number is assigned, all rows with lower numbers are visible. If a node
-//! stops or is suspended while it holds the lock, `idle_in_transaction_session_timeout` closes its connection.
+//! Invariant: a follower that reads the log from its last number on does not miss a row. Every transaction that writes
+//! revocations first locks the only row of `state`, which contains the last number of the log, and holds the lock until its
+//! commit. PostgreSQL makes a transaction visible before it releases its locks. So when a number is assigned, all rows with
+//! lower numbers are visible. If a node stops or is suspended while it holds the lock, `idle_in_transaction_session_timeout`
+//! closes its connection.
 
 mod inspect;
 mod nodes;
@@ -104,8 +105,8 @@ impl Store {
         Ok(writing)
     }
 
-    /// Begins a transaction like [`Self::begin`], but without time limits, for work on the whole store, and even if the store is out of
-    /// use.
+    /// Begins a transaction like [`Self::begin`], but without time limits, for work on the whole store, and even if the store
+    /// is out of use.
     pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
         let (mut writing, _) = self.lock().await?;
         let no_time_limits = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -126,8 +127,8 @@ impl Store {
 
 /// Applies missing schema migrations, without a time limit for the statements.
 ///
-/// While a migration waits for the lock of a table, all polls of all nodes wait for the migration. So it waits for the lock for one
-/// second at most, and is then repeated.
+/// While a migration waits for the lock of a table, all polls of all nodes wait for the migration. So it waits for the lock
+/// for one second at most, and is then repeated.
 async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const MAX_TRIES: usize = 120;

@@ -122,15 +122,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Returns the minimum difference between this machine's clock and the store's, in whole seconds, or `None` if the store has no
-    /// clock. `before` is the time of this machine before the counters were read, and `after` the time after that. The real difference
-    /// is larger by less than one second plus the time that reading took.
+    /// Returns the minimum difference between this machine's clock and the store's, in whole seconds, or `None` if the store
+    /// has no clock. `before` is the time of this machine before the counters were read, and `after` the time after that. The
+    /// real difference is larger by less than one second plus the time that reading took.
     pub(crate) fn clock_difference(&self, before: UnixTime, after: UnixTime) -> Option<Duration> {
         self.clock.map(|clock| before.since(clock).max(clock.since(after)))
     }
 
-    /// Returns an error if this machine's clock is not within [`STORE_CLOCK_SKEW`] of the store's clock. `before` and `after` are as in
-    /// [`State::clock_difference`].
+    /// Returns an error if this machine's clock is not within [`STORE_CLOCK_SKEW`] of the store's clock. `before` and `after`
+    /// are as in [`State::clock_difference`].
     pub(crate) fn check_clock(&self, before: UnixTime, after: UnixTime) -> Result<(), StoreError> {
         match (self.clock, self.clock_difference(before, after)) {
             (Some(store), Some(difference)) if difference >= STORE_CLOCK_SKEW => {
@@ -151,7 +151,8 @@ pub(crate) struct Page {
     pub(crate) state: State,
 }
 
-/// Rows before decoding. Decoding takes as long as reading, so the caller decodes them, and can read the next page at the same time.
+/// Rows before decoding. Decoding takes as long as reading, so the caller decodes them, and can read the next page at the
+/// same time.
 #[derive(Debug)]
 pub(super) enum Undecoded {
     Sqlite(String),
@@ -159,8 +160,8 @@ pub(super) enum Undecoded {
 }
 
 impl Page {
-    /// Returns the number at which the next page begins, or `None` if this page has fewer rows than `limit`. The next page begins with
-    /// the last row of this one.
+    /// Returns the number at which the next page begins, or `None` if this page has fewer rows than `limit`. The next page
+    /// begins with the last row of this one.
     pub(crate) fn next(&self, limit: i64) -> Option<i64> {
         self.last.filter(|_| i64::try_from(self.count).is_ok_and(|count| count >= limit))
     }
@@ -183,8 +184,8 @@ pub(crate) enum Revoke {
     Session { sid: Sid, token: Option<TokenFacts> },
     /// Revokes all sessions of an account below this generation.
     Subject { sub: Box<str>, below: u64 },
-    /// Revokes all sessions of a subject without an account in this store that begin before the commit. Only the transaction can
-    /// determine their generation. Until then, the pending entry refuses generations below `at_least`.
+    /// Revokes all sessions of a subject without an account in this store that begin before the commit. Only the transaction
+    /// can determine their generation. Until then, the pending entry refuses generations below `at_least`.
     SubjectSoFar { sub: Box<str>, at_least: u64 },
 }
 
@@ -195,7 +196,8 @@ pub(crate) struct TokenFacts {
     pub(crate) remembered: bool,
 }
 
-/// Lifetimes with which this server seals tokens, and its maximum lag. They are recorded, so that all servers keep entries long enough.
+/// Lifetimes with which this server seals tokens, and its maximum lag. They are recorded, so that all servers keep entries
+/// long enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sealing {
     pub(crate) lifetimes: Lifetimes,

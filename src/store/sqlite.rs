@@ -35,7 +35,8 @@ use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use files::Files;
 pub(super) use page::rows;
 
-/// SQL expression for the generation: a column of `state` plus the number of the log's last row; see [`super::Store::generation`].
+/// SQL expression for the generation: a column of `state` plus the number of the log's last row; see
+/// [`super::Store::generation`].
 macro_rules! generation {
     () => {
         "global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)"
@@ -84,10 +85,11 @@ impl Store {
         let files = Arc::new(Files::of(path)?);
         let pool = async |size: u32| {
             let files = files.clone();
-            // Idle or old connections are not closed: see `files.rs`. A new connection could open another file, and would still be used
-            // after the right file is put back.
+            // Idle or old connections are not closed: see `files.rs`. A new connection could open another file, and would
+            // still be used after the right file is put back.
             let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
-            // No test before use: there is no server that could close the connection, and sqlx tests a connection when it is returned.
+            // No test before use: there is no server that could close the connection, and sqlx tests a connection when it is
+            // returned.
             let pool = pool.test_before_acquire(false);
             let pool = pool.after_connect(move |_, _| {
                 let files = files.clone();
@@ -105,8 +107,8 @@ impl Store {
 
     /// Creates the file if it is missing, readable by its owner only. Returns whether it was created.
     ///
-    /// A file that root creates gets the owner of its directory, because the server runs as this user. SQLite gives the same owner to
-    /// the files that it creates next to it.
+    /// A file that root creates gets the owner of its directory, because the server runs as this user. SQLite gives the same
+    /// owner to the files that it creates next to it.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Create { path: path.to_owned(), source };
         if files::is_there(path)? {
@@ -183,8 +185,8 @@ fn state((generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>))
     Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
 }
 
-/// Fails if the database has tables of another program and none of Sealjar's, or no tables at all and `empty` refuses it. The database
-/// is opened read-only, because opening it for writing would change the journal mode of another program's database.
+/// Fails if the database has tables of another program and none of Sealjar's, or no tables at all and `empty` refuses it. The
+/// database is opened read-only, because opening it for writing would change the journal mode of another program's database.
 async fn refuse_other(path: &Path, empty: Empty) -> Result<(), StoreError> {
     let store = Store::open_to_inspect(path).await?;
     let inspect = async {
@@ -207,8 +209,8 @@ async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreErro
     Ok(query.fetch_one(connection).await?)
 }
 
-/// Returns whether there are tables of another program, in a database without Sealjar's. If the first migration was interrupted, there
-/// is only the table of sqlx.
+/// Returns whether there are tables of another program, in a database without Sealjar's. If the first migration was
+/// interrupted, there is only the table of sqlx.
 async fn has_other_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar(
         "SELECT count(*) > 0 FROM sqlite_schema
@@ -227,8 +229,9 @@ impl Reading {
     fn finish(self) {}
 }
 
-/// A running transaction. Its connection is closed unless it is committed: after a failed COMMIT, SQLite may have rolled back or not,
-/// and closing is correct in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on it fails.)
+/// A running transaction. Its connection is closed unless it is committed: after a failed COMMIT, SQLite may have rolled back
+/// or not, and closing is correct in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on
+/// it fails.)
 pub(super) struct Writing {
     connection: PoolConnection<Sqlite>,
     files: Arc<Files>,

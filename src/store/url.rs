@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-/// A store's address.
+/// Address of a store.
 #[derive(Debug, Clone)]
 pub(crate) enum StoreUrl {
     /// Path of an SQLite file.
@@ -31,14 +31,14 @@ pub(crate) enum Way {
 }
 
 impl StoreUrl {
-    /// Parses an address. A path without a leading slash is relative to the working directory. Missing parts of a PostgreSQL address are
-    /// taken from `PGHOST`, `PGPASSWORD` and similar variables, and from `.pgpass`.
+    /// Parses an address. A path without a leading slash is relative to the working directory. Missing parts of a PostgreSQL
+    /// address are taken from `PGHOST`, `PGPASSWORD` and similar variables, and from `.pgpass`.
     ///
-    /// Connections to another machine use TLS, and the server's certificate must have its name, unless `sslmode` sets another mode.
+    /// Connections to another machine use TLS, and the server's certificate must have its name, unless `sslmode` sets another
+    /// mode.
     ///
-    /// # Errors
-    /// The reason why the address is invalid, as a clause that begins with "it". It never contains the address, which may contain a
-    /// password.
+    /// # Errors The reason why the address is invalid, as a clause that begins with "it". It never contains the address,
+    /// which may contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite://") {
             return match path {
@@ -84,8 +84,8 @@ fn is_local(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
 }
 
-/// The parts of `SCHEME://AUTHORITY/PATH?QUERY` ([RFC 3986 section 3](https://datatracker.ietf.org/doc/html/rfc3986#section-3)), with
-/// the delimiters in front of path and query.
+/// The parts of `SCHEME://AUTHORITY/PATH?QUERY` ([RFC 3986 section
+/// 3](https://datatracker.ietf.org/doc/html/rfc3986#section-3)), with the delimiters in front of path and query.
 struct Parts<'u> {
     scheme: &'u str,
     authority: &'u str,
@@ -114,9 +114,9 @@ impl<'u> Parts<'u> {
             .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
     }
 
-    /// Refuses an address in which a part of the password could be parsed as the host, the database or a parameter. Such a part would
-    /// appear in messages, and the connection would go to another server. The reasons for the other checks: sqlx removes line breaks and
-    /// tabs, and it logs unknown parameters with their values at each connection.
+    /// Refuses an address in which a part of the password could be parsed as the host, the database or a parameter. Such a
+    /// part would appear in messages, and the connection would go to another server. The reasons for the other checks: sqlx
+    /// removes line breaks and tabs, and it logs unknown parameters with their values at each connection.
     fn check(&self) -> Result<(), String> {
         let Parts { authority, path, query, .. } = self;
         let whole = [*authority, *path, *query];
@@ -160,8 +160,8 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Moves user and password into the query if the address has no host, because sqlx does not accept such an address, and PostgreSQL's
-/// own clients do. An example is `postgres://alice@/db?host=/run/postgresql`.
+/// Moves user and password into the query if the address has no host, because sqlx does not accept such an address, and
+/// PostgreSQL's own clients do. An example is `postgres://alice@/db?host=/run/postgresql`.
 fn without_empty_host(url: &str) -> Cow<'_, str> {
     let Parts { scheme, authority, path, query } = Parts::of(url);
     let Some(user_info) = authority.strip_suffix('@') else {
@@ -190,7 +190,8 @@ fn parse_error(error: &sqlx::Error) -> String {
     format!("it cannot be parsed: {reason}")
 }
 
-/// Returns the address for messages, without its password. If it is not clear where the password ends, only the scheme is returned.
+/// Returns the address for messages, without its password. If it is not clear where the password ends, only the scheme is
+/// returned.
 pub(crate) fn without_password(url: &str) -> String {
     const HIDDEN: &str = "***";
     if url.starts_with("sqlite://") || !url.contains("://") {

@@ -1,9 +1,9 @@
-//! Schema migrations, and the compatibility of programs and tables of different versions. A newer program applies its migrations
-//! while older programs use the tables.
+//! Schema migrations, and the compatibility of programs and tables of different versions. A newer program applies its
+//! migrations while older programs use the tables.
 //!
 //! A migration is compatible with older programs if it only adds a table or a column that they do not need to fill. It leaves
-//! `state.needs` as it is. An incompatible migration sets `state.needs` to its own number. Then older programs stop using the tables,
-//! both those that are running and those that are started later.
+//! `state.needs` as it is. An incompatible migration sets `state.needs` to its own number. Then older programs stop using the
+//! tables, both those that are running and those that are started later.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};

@@ -1,10 +1,11 @@
 //! Group commit of revocations: one transaction commits the revocations of many requests
 //! ([PostgreSQL: `commit_delay`](https://www.postgresql.org/docs/current/wal-configuration.html) describes the technique).
 //!
-//! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so this process
-//! refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains its own revocation.
-//! A pending entry of another request does not count as success. The revocation of a copied session is not waited for. If a commit
-//! fails, all its revocations are kept and stay in force, and the commit is repeated until it succeeds.
+//! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so
+//! this process refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains
+//! its own revocation. A pending entry of another request does not count as success. The revocation of a copied session is
+//! not waited for. If a commit fails, all its revocations are kept and stay in force, and the commit is repeated until it
+//! succeeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub(crate) struct Committer {
     list: Arc<RevocationList>,
     /// Queue without a bound, because no revocation may be dropped. It contains at most one revocation for each live session.
     requests: mpsc::UnboundedSender<Request>,
-    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if there is none.
+    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if there
+    /// is none.
     unstored_since: Arc<AtomicU64>,
 }
 
@@ -83,8 +85,8 @@ impl Committer {
         let _ = self.requests.send(Request { revokes: vec![revoke], reply });
     }
 
-    /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation: after it is in force in this process, and before it
-    /// is committed.
+    /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation: after it is in force in this process, and
+    /// before it is committed.
     pub(crate) async fn revoke_telling(
         &self,
         revokes: Vec<Revoke>,
@@ -103,8 +105,8 @@ impl Committer {
         tokio::time::timeout(COMMIT_TIMEOUT, committed).await.unwrap_or(Err(NotDurable))
     }
 
-    /// Adds a pending entry to the list. Returns whether the revocation is new. A revocation that was read from the log is not new,
-    /// although it is committed again.
+    /// Adds a pending entry to the list. Returns whether the revocation is new. A revocation that was read from the log is
+    /// not new, although it is committed again.
     fn refuse(&self, revoke: &Revoke) -> bool {
         match revoke {
             Revoke::Session { sid, token } => {
@@ -128,8 +130,8 @@ pub(crate) struct Committing {
 }
 
 impl Committing {
-    /// Stops accepting requests, and repeats the commit of the waiting ones until it succeeds. Returns whether all of them are on disk
-    /// within `timeout`. It may be called again after it returned `false` or was dropped.
+    /// Stops accepting requests, and repeats the commit of the waiting ones until it succeeds. Returns whether all of them
+    /// are on disk within `timeout`. It may be called again after it returned `false` or was dropped.
     pub(crate) async fn finish(&mut self, timeout: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -186,7 +188,8 @@ async fn run(
                 if !is_failing {
                     tracing::error!(
                         %error,
-                        "cannot commit logouts to the database: they are in force on this node only; retrying until they are committed"
+                        "cannot commit logouts to the database: they are in force on this node only; \
+                         retrying until they are committed"
                     );
                 }
                 backlog.extend(batch);

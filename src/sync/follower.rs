@@ -1,9 +1,9 @@
 //! The follower of the store: it loads the whole revocation log before the server is ready, then reads new entries, and removes
 //! (prunes) expired ones.
 //!
-//! Invariant: the store has recorded `pruned_through` before an entry is removed from the list or the log. Every minute the follower
-//! also records the lifetimes of this server's tokens and the latest time of its clock, because `revocation/retention.rs` needs them.
-//! Uses `log_reader` for each poll. Started by `server.rs` and `embed/open.rs`.
+//! Invariant: the store has recorded `pruned_through` before an entry is removed from the list or the log. Every minute the
+//! follower also records the lifetimes of this server's tokens and the latest time of its clock, because
+//! `revocation/retention.rs` needs them. Uses `log_reader` for each poll. Started by `server.rs` and `embed/open.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,8 @@ pub(crate) struct Follower {
     /// Number of polls that failed in succession.
     failures: u32,
     is_stale: bool,
-    /// Recording and pruning in progress, if any. It is a separate task, so that polls do not wait for it and do not fail with it.
+    /// Recording and pruning in progress, if any. It is a separate task, so that polls do not wait for it and do not fail
+    /// with it.
     records: JoinSet<Result<(), StoreError>>,
 }
 
@@ -83,8 +84,8 @@ impl Follower {
             is_stale: false,
             records: JoinSet::new(),
         };
-        // The record comes before the list. A later entry then takes these lifetimes into account, and an earlier entry, which may not,
-        // is in the list.
+        // The record comes before the list. A later entry then takes these lifetimes into account, and an earlier entry,
+        // which may not, is in the list.
         follower.record(now, false).await?;
         catch_up(&follower.store, &follower.list, &mut follower.position, Reading::Initial).await?;
         follower.list.fit();
@@ -119,8 +120,8 @@ impl Follower {
         }
     }
 
-    /// Waits until the next poll is due, or until a notification arrives. After failed polls, it waits with an exponential backoff and
-    /// a random part, so that not all nodes reconnect at the same time.
+    /// Waits until the next poll is due, or until a notification arrives. After failed polls, it waits with an exponential
+    /// backoff and a random part, so that not all nodes reconnect at the same time.
     async fn wait(&self) {
         if self.failures == 0 {
             let began = Instant::now();
@@ -143,7 +144,8 @@ impl Follower {
                 WhenStale::Allow => "sessions are accepted (revocation.when_stale) and nobody can log in",
             };
             tracing::error!(
-                "the revocation list is stale: the database could not be read for revocation.max_staleness; {effect} until it can be read"
+                "the revocation list is stale: the database could not be read for revocation.max_staleness; \
+                 {effect} until it can be read"
             );
         } else if self.is_stale && !is_stale {
             tracing::info!("the revocation list is up to date again");

@@ -1,8 +1,8 @@
 //! Rereads the key directory while the key ring is in use.
 //!
-//! The directory is read every 0.6 s, and on request at most ten times a second. A request for a token with an unknown key causes
-//! such a read. Changes are detected by content, not by file times or events of the file system: this also works on network file
-//! systems, and with the symbolic links that Kubernetes replaces.
+//! The directory is read every 0.6 s, and on request at most ten times a second. A request for a token with an unknown key
+//! causes such a read. Changes are detected by content, not by file times or events of the file system: this also works on
+//! network file systems, and with the symbolic links that Kubernetes replaces.
 //!
 //! Invariant: a new key ring replaces the old one as a whole. If the directory cannot be read, the old key ring stays in use.
 
@@ -56,8 +56,8 @@ impl KeyDirectory {
         let _ = self.reads.next(Self::TIMEOUT).await;
     }
 
-    /// Reads the directory in an endless loop, and replaces the key ring in use. Calls `after` after each read: with the old and the
-    /// new key ring if it has changed, including by a revoked key in the revocation log, or else with `None`.
+    /// Reads the directory in an endless loop, and replaces the key ring in use. Calls `after` after each read: with the old
+    /// and the new key ring if it has changed, including by a revoked key in the revocation log, or else with `None`.
     pub(crate) async fn follow(
         &self,
         sessions: &Sessions,

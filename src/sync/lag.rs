@@ -1,5 +1,5 @@
-//! Lag of this node: the time from the writing of a log row by another node to its reading by this node. Only the store's clock is
-//! used, so differences between the nodes' clocks do not matter.
+//! Lag of this node: the time from the writing of a log row by another node to its reading by this node. Only the store's
+//! clock is used, so differences between the nodes' clocks do not matter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

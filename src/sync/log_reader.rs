@@ -1,10 +1,10 @@
-//! Reads the store's log: all rows, or only new rows. Entries of other nodes, of `sealjar revoke` and of `sealjar users` reach a running
-//! server in this way. Entries of this process are read, too, and change nothing.
+//! Reads the store's log: all rows, or only new rows. Entries of other nodes, of `sealjar revoke` and of `sealjar users`
+//! reach a running server in this way. Entries of this process are read, too, and change nothing.
 //!
-//! Invariant: no row is skipped. Each poll starts at the last row of the previous poll, and includes that row. If the row is missing or
-//! different, it was pruned, or a restored backup or a standby without the last commits has replaced the log. A replaced log may give
-//! the same numbers to other rows. So the whole log is read again. If the row was not pruned, this is also evidence for the alarm that
-//! the store was rolled back (`revocation/rollback.rs`).
+//! Invariant: no row is skipped. Each poll starts at the last row of the previous poll, and includes that row. If the row is
+//! missing or different, it was pruned, or a restored backup or a standby without the last commits has replaced the log. A
+//! replaced log may give the same numbers to other rows. So the whole log is read again. If the row was not pruned, this is
+//! also evidence for the alarm that the store was rolled back (`revocation/rollback.rs`).
 //!
 //! Called by `follower` for each poll.
 

@@ -1,7 +1,8 @@
 //! [Single flight](https://pkg.go.dev/golang.org/x/sync/singleflight): requests that wait at the same time share one call.
 //!
-//! Invariant: a request gets the result of a call that began after the request, so the result is never older than the request. One
-//! task makes the calls, one after the other, and decides how often. Used by `key_directory` and `http/node_reports.rs`.
+//! Invariant: a request gets the result of a call that began after the request, so the result is never older than the
+//! request. One task makes the calls, one after the other, and decides how often. Used by `key_directory` and
+//! `http/node_reports.rs`.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl<T: Clone> SingleFlight<T> {
         self.wanted.notify_one();
     }
 
-    /// Requests a call, and returns the result of a call that begins after this request, or `None` if no such call ends in time.
+    /// Requests a call, and returns the result of a call that begins after this request, or `None` if no such call ends in
+    /// time.
     pub(crate) async fn next(&self, timeout: Duration) -> Option<T> {
         let mut calls = self.calls.subscribe();
         let begun = calls.borrow().begun;

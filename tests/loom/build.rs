@@ -1,5 +1,5 @@
-//! Generates a module from `src/revocation/bloom.rs` with loom's atomics instead of the standard library's, and a module for each
-//! mutant of it. Each module contains the scenarios and a test.
+//! Generates a module from `src/revocation/bloom.rs` with loom's atomics instead of the standard library's, and a module for
+//! each mutant of it. Each module contains the scenarios and a test.
 
 use std::path::Path;
 use std::{env, fs};
@@ -15,8 +15,8 @@ const FOR_LOOM: &[(&str, &str)] = &[
     ("const BITS_PER_ENTRY: usize = 16;", "const BITS_PER_ENTRY: usize = 64;"),
 ];
 
-/// A fault that loom must detect: its name, the text to replace, and the replacement. The text occurs exactly once in the source and
-/// the scenarios.
+/// A fault that loom must detect: its name, the text to replace, and the replacement. The text occurs exactly once in the
+/// source and the scenarios.
 type Mutant = (&'static str, &'static str, &'static str);
 
 const MUTANTS: &[Mutant] = &[

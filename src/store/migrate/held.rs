@@ -46,7 +46,8 @@ macro_rules! forward_to_engine {
 forward_to_engine! {
     fn migration_state() -> MigrationState;
 
-    /// Returns a summary of the store as text: the counters and some counts of rows. A changed summary shows that the store was changed.
+    /// Returns a summary of the store as text: the counters and some counts of rows. A changed summary shows that the store
+    /// was changed.
     fn state_in_words() -> String;
 
     /// Counts the rows to migrate, without entries that expired before `pruned_through`.
@@ -59,8 +60,8 @@ forward_to_engine! {
     /// Returns the next accounts, in the order of their subjects.
     fn accounts_after(sub: &str, limit: i64) -> Vec<Account>;
 
-    /// Returns the next rows of the log, in the order of their numbers, without entries that expired before `pruned_through`. The clock
-    /// is not used, because an entry may be dropped only after the store has recorded `pruned_through`.
+    /// Returns the next rows of the log, in the order of their numbers, without entries that expired before `pruned_through`.
+    /// The clock is not used, because an entry may be dropped only after the store has recorded `pruned_through`.
     fn log_after(seq: i64, pruned_through: i64, limit: i64) -> Vec<(i64, Entry)>;
 
     /// Empties the store, and records the migration that begins.

@@ -67,6 +67,6 @@ pub(crate) struct Counters {
     pub(crate) last_seq: i64,
 }
 
-/// A row of the table `lifetime_in_use`: whether it is for remembered sessions; idle timeout, absolute timeout and lag in seconds;
-/// whether the node may fail open; the time until which the lifetimes are used.
+/// A row of the table `lifetime_in_use`: whether it is for remembered sessions; idle timeout, absolute timeout and lag in
+/// seconds; whether the node may fail open; the time until which the lifetimes are used.
 pub(crate) type LifetimeInUse = (bool, i64, i64, i64, bool, i64);

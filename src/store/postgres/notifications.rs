@@ -1,5 +1,6 @@
-//! Notifications of new rows in the log, with [`LISTEN` and `NOTIFY`](https://www.postgresql.org/docs/current/sql-notify.html). They
-//! reduce the lag of followers. They are not required, because followers also poll.
+//! Notifications of new rows in the log, with [`LISTEN` and
+//! `NOTIFY`](https://www.postgresql.org/docs/current/sql-notify.html). They reduce the lag of followers. They are not
+//! required, because followers also poll.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::pool::Connector;
 use crate::store::error::{StoreError, within};
 
 const CHANNEL: &str = "sealjar";
-/// Statements that notify followers and commit, in one message to the server. PostgreSQL sends the notification after the commit.
+/// Statements that notify followers and commit, in one message to the server. PostgreSQL sends the notification after the
+/// commit.
 pub(super) const NOTIFY_AND_COMMIT: &str = "NOTIFY sealjar; COMMIT";
 /// Delay between two attempts to listen.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -58,8 +60,8 @@ async fn listen(connector: Connector, arrived: Arc<Notify>) {
 
 /// Connects, and receives notifications until the connection is lost.
 async fn listen_once(connector: &Connector, arrived: &Notify) -> Result<(), StoreError> {
-    /// Time without a notification after which the connection is checked, because a network that drops packets does not report a lost
-    /// connection.
+    /// Time without a notification after which the connection is checked, because a network that drops packets does not
+    /// report a lost connection.
     const CHECK_INTERVAL: Duration = Duration::from_secs(30);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(connector.limits.connect_timeout);
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(connector.options.clone())).await?;

@@ -1,7 +1,7 @@
 //! A connection pool that closes a connection after any failure.
 //!
-//! sqlx's own pool pings each returned connection, in a task without a time limit. In a network that drops packets, this occupies one of
-//! few slots of the pool until TCP times out, which takes 15 minutes.
+//! sqlx's own pool pings each returned connection, in a task without a time limit. In a network that drops packets, this
+//! occupies one of few slots of the pool until TCP times out, which takes 15 minutes.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,8 @@ use crate::store::error::StoreError;
 pub(in crate::store) const CALL_TIMEOUT: Duration = COMMITTED_WITHIN;
 /// Time limit of a ping before a connection is used again.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
-/// Maximum time that the server waits for the next statement of a transaction. A transaction with the lock of the log delays all nodes.
+/// Maximum time that the server waits for the next statement of a transaction. A transaction with the lock of the log delays
+/// all nodes.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Limits for this node's connections to the server.
@@ -40,8 +41,8 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: &PgConnectOptions, limits: Limits) -> Self {
-        // No logging of statements, because the server logs slow ones. No `extra_float_digits`, because PgBouncer does not accept this
-        // parameter, and there are no floating-point values.
+        // No logging of statements, because the server logs slow ones. No `extra_float_digits`, because PgBouncer does not
+        // accept this parameter, and there are no floating-point values.
         Self { options: options.clone().disable_statement_logging().extra_float_digits(None), limits }
     }
 
@@ -72,10 +73,11 @@ impl Connector {
         if read_only == "on" { Err(StoreError::Standby(self.server())) } else { Ok(connection) }
     }
 
-    /// Fails if `connection` and a second one share a session of the server. A pooler that does this (PgBouncer's mode `transaction`)
-    /// loses settings, prepared statements, advisory locks and `LISTEN`, or gives them to another client.
+    /// Fails if `connection` and a second one share a session of the server. A pooler that does this (PgBouncer's mode
+    /// `transaction`) loses settings, prepared statements, advisory locks and `LISTEN`, or gives them to another client.
     pub(super) async fn check_session(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        // `fetch_all`, because a pooler takes the session back after the end of the response, and `fetch_one` does not wait for the end.
+        // `fetch_all`, because a pooler takes the session back after the end of the response, and `fetch_one` does not wait
+        // for the end.
         let session = async |connection: &mut PgConnection| -> Result<i32, StoreError> {
             let rows = connection.fetch_all("SELECT pg_backend_pid()").await?;
             Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
@@ -83,8 +85,8 @@ impl Connector {
         let mut second = self.connect().await?;
         let before = session(connection).await?;
         let after = session(connection).await?;
-        // There are two types of poolers. One uses the session that was idle for the longest time, so the first connection gets another
-        // session. The other uses the session that was used last, so both connections get the same session.
+        // There are two types of poolers. One uses the session that was idle for the longest time, so the first connection
+        // gets another session. The other uses the session that was used last, so both connections get the same session.
         let is_shared = before != after || after == session(&mut second).await?;
         // Sends the termination message. Its delivery is not required.
         let _ = second.close().await;
@@ -114,8 +116,9 @@ impl Pool {
         Self { connector, permits: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// Returns an open connection for exclusive use. An idle connection is pinged before each use, which takes one round trip. Without
-    /// the ping, one request for each idle connection would fail after a failover or after the restart of a pooler.
+    /// Returns an open connection for exclusive use. An idle connection is pinged before each use, which takes one round
+    /// trip. Without the ping, one request for each idle connection would fail after a failover or after the restart of a
+    /// pooler.
     pub(super) async fn get(&self) -> Result<PooledConnection<'_>, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| StoreError::TimedOut)?;
         let idle = self.idle().pop();

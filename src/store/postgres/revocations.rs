@@ -112,8 +112,8 @@ impl Store {
     }
 
     pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
-        // SKIP LOCKED: nodes that prune at the same time delete different rows. With ORDER BY and ARRAY, PostgreSQL uses the two indexes
-        // for any size of the table; with IN (SELECT ...), it reads the whole table each time.
+        // SKIP LOCKED: nodes that prune at the same time delete different rows. With ORDER BY and ARRAY, PostgreSQL uses the
+        // two indexes for any size of the table; with IN (SELECT ...), it reads the whole table each time.
         let query = sqlx::query(
             "DELETE FROM revocation WHERE seq = ANY (ARRAY(
                  SELECT seq FROM revocation WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
@@ -205,9 +205,9 @@ async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -
     Ok(())
 }
 
-/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens. The latest
-/// record counts even if it has expired, because a server that cannot reach the store continues to seal tokens for a while and cannot
-/// extend its record.
+/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens.
+/// The latest record counts even if it has expired, because a server that cannot reach the store continues to seal tokens for
+/// a while and cannot extend its record.
 async fn facts(connection: &mut PgConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), bool_or(fail_open) FROM lifetime_in_use

@@ -1,8 +1,8 @@
 //! Copying of a database that is in use. Called by `store/backup.rs`.
 //!
-//! [`VACUUM INTO`](https://www.sqlite.org/lang_vacuum.html) reads the database in one transaction: the copy has every commit before
-//! the start of the transaction, and no later commit. With a write-ahead log, readers and writers do not wait for each other, so the
-//! server can commit during the copy.
+//! [`VACUUM INTO`](https://www.sqlite.org/lang_vacuum.html) reads the database in one transaction: the copy has every commit
+//! before the start of the transaction, and no later commit. With a write-ahead log, readers and writers do not wait for each
+//! other, so the server can commit during the copy.
 
 use std::path::Path;
 
@@ -13,8 +13,9 @@ use super::{BUSY_TIMEOUT, Store, faults, files, has_tables};
 use crate::store::error::StoreError;
 
 impl Store {
-    /// Copies the database at `path` into `copy`, an empty file. The database may be out of use. `mark` becomes `state.moved_to` of the
-    /// copy. It takes the copy out of use until `restored` is called, because the copy lacks later revocations.
+    /// Copies the database at `path` into `copy`, an empty file. The database may be out of use. `mark` becomes
+    /// `state.moved_to` of the copy. It takes the copy out of use until `restored` is called, because the copy lacks later
+    /// revocations.
     pub(crate) async fn back_up(path: &Path, copy: &Path, mark: &str) -> Result<(), StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));

@@ -1,13 +1,14 @@
 //! Detection of replaced database files: the open files are no longer the files at their paths. The files are the database, its
 //! write-ahead log and the index of the log ([SQLite: temporary files](https://www.sqlite.org/tempfiles.html)).
 //!
-//! SQLite continues to write to a file that was removed or replaced, because the kernel keeps the file until it is closed. Such commits
-//! are lost at the next start. Also, this server does not read what commands write to the new file. So device and inode of each file
-//! are recorded after the first commit, and compared before and after each later commit, and before each read. (They are not recorded
-//! when the file is opened, because on overlayfs a file may get another inode with its first change.)
+//! SQLite continues to write to a file that was removed or replaced, because the kernel keeps the file until it is closed.
+//! Such commits are lost at the next start. Also, this server does not read what commands write to the new file. So device
+//! and inode of each file are recorded after the first commit, and compared before and after each later commit, and before
+//! each read. (They are not recorded when the file is opened, because on overlayfs a file may get another inode with its
+//! first change.)
 //!
-//! The log and its index keep their inodes while a connection is open, and the pools always keep a connection open. A file whose
-//! contents are overwritten or truncated in place also keeps its inode. This is not detected.
+//! The log and its index keep their inodes while a connection is open, and the pools always keep a connection open. A file
+//! whose contents are overwritten or truncated in place also keeps its inode. This is not detected.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -34,16 +35,17 @@ pub(super) struct Files {
 type Identities = [Option<(u64, u64)>; 3];
 
 impl Files {
-    /// Returns the files of the database at this path. If the path is a symbolic link, SQLite creates the other files next to the target.
+    /// Returns the files of the database at this path. If the path is a symbolic link, SQLite creates the other files next to
+    /// the target.
     pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
         let failed = |source: std::io::Error| StoreError::Open { path: database.to_owned(), source: source.into() };
         let real = database.canonicalize().map_err(failed)?;
-        let beside = |suffix: &str| {
+        let with_suffix = |suffix: &str| {
             let mut path = real.clone().into_os_string();
             path.push(suffix);
             path.into()
         };
-        let paths = [database.to_owned(), beside("-wal"), beside("-shm")];
+        let paths = [database.to_owned(), with_suffix("-wal"), with_suffix("-shm")];
         Ok(Self { paths, known: OnceLock::new(), is_replaced: AtomicBool::new(false) })
     }
 
@@ -79,8 +81,8 @@ impl Files {
         self.record_check(found == *self.known.get_or_init(|| found))
     }
 
-    /// Fails if there is another file at one of the paths, because commands write to that file, and this server would not read their
-    /// changes. If files were only removed, reading continues, because no command can have written to other files.
+    /// Fails if there is another file at one of the paths, because commands write to that file, and this server would not
+    /// read their changes. If files were only removed, reading continues, because no command can have written to other files.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
@@ -108,10 +110,9 @@ impl Files {
 
 /// Returns whether there is a database at this path.
 ///
-/// # Errors
-/// [`StoreError::Open`] if this cannot be determined. [`StoreError::NotAFile`] if the path is a directory, a pipe or a device.
-/// [`StoreError::Left`] if there is a write-ahead log but no database: the database was moved or removed, perhaps while a server was
-/// running, and a new database would use that log.
+/// # Errors [`StoreError::Open`] if this cannot be determined. [`StoreError::NotAFile`] if the path is a directory, a pipe or
+/// a device. [`StoreError::Left`] if there is a write-ahead log but no database: the database was moved or removed, perhaps
+/// while a server was running, and a new database would use that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     let open = |source: io::Error| StoreError::Open {
         path: database.to_owned(),

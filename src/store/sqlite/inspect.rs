@@ -15,7 +15,8 @@ impl Store {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let files = Files::of(path)?;
-        // If the file has no write-ahead log, no process has it open. It is then opened as immutable, which does not create a log.
+        // If the file has no write-ahead log, no process has it open. It is then opened as immutable, which does not create a
+        // log.
         let is_unused = !files.have_log();
         let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(is_unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);

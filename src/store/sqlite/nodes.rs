@@ -1,4 +1,5 @@
-//! Node reports in SQLite. The store's clock is the clock of the machine, because all servers that use the file are on one machine.
+//! Node reports in SQLite. The store's clock is the clock of the machine, because all servers that use the file are on one
+//! machine.
 
 use super::Store;
 use crate::clock::milliseconds;

@@ -7,9 +7,10 @@ use crate::store::records::{Logged, Page, Undecoded};
 
 impl Store {
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        // All rows are returned as one JSON text, because this is much faster than returning single rows through sqlx. It is one
-        // statement, so that rows and counters are from the same commit. `? + 0` instead of `?`: SQLite compiles a statement again
-        // after each change of a parameter that is the whole LIMIT, but not if the parameter is in an expression.
+        // All rows are returned as one JSON text, because this is much faster than returning single rows through sqlx. It is
+        // one statement, so that rows and counters are from the same commit. `? + 0` instead of `?`: SQLite compiles a
+        // statement again after each change of a parameter that is the whole LIMIT, but not if the parameter is in an
+        // expression.
         let query = sqlx::query_as(
             "SELECT page.*, global_generation, pruned_through, needs, moved_to FROM state,
                  (SELECT count(*), max(seq), json_group_array(json_array(seq, hex(sid), sub, below, hex(kid), expires_at))

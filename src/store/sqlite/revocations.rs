@@ -165,8 +165,9 @@ async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(),
     Ok(())
 }
 
-/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens. The latest
-/// record counts even if it has expired, because a server whose disk is full continues to seal tokens and cannot extend its record.
+/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens.
+/// The latest record counts even if it has expired, because a server whose disk is full continues to seal tokens and cannot
+/// extend its record.
 async fn facts(transaction: &mut SqliteConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), max(fail_open) FROM lifetime_in_use

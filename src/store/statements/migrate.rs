@@ -1,7 +1,7 @@
 //! Statements of a migration from one store to another.
 
-/// Implements the steps of a migration for an engine's transaction. Its arguments are types of the engine, an expression for the last
-/// number of the log, and a statement that raises this number.
+/// Implements the steps of a migration for an engine's transaction. Its arguments are types of the engine, an expression for
+/// the last number of the log, and a statement that raises this number.
 macro_rules! impl_migrate {
     ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
         impl $store {

@@ -2,10 +2,10 @@
 //! interleavings of the threads, and with every value that the C11 memory model allows them to read. Run it with `make loom`.
 //! [loom](https://docs.rs/loom) runs each scenario once for each interleaving.
 //!
-//! `build.rs` generates a module from the source, and one module for each mutant, which is the source with one fault. Each module has
-//! the scenarios of `scenarios.rs`. The test of a mutant fails if no scenario finds the fault. So the scenarios are known to detect
-//! faults. Some memory orderings in the source have no mutant: they are stronger than the scenarios need, because the lock of the map
-//! orders the same accesses.
+//! `build.rs` generates a module from the source, and one module for each mutant, which is the source with one fault. Each
+//! module has the scenarios of `scenarios.rs`. The test of a mutant fails if no scenario finds the fault. So the scenarios
+//! are known to detect faults. Some memory orderings in the source have no mutant: they are stronger than the scenarios need,
+//! because the lock of the map orders the same accesses.
 #![cfg(test)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

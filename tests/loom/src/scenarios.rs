@@ -39,8 +39,8 @@ impl FilteredMap {
         assert!(!self.filter.is_empty() && self.filter.may_contain(hash), "an entry was missed");
     }
 
-    /// Rebuilds the filter. `entries` may differ from the number of entries in the map, as in the program, where the number may be
-    /// out of date. A buffer then has one word for 0 entries, and two words for 2 entries.
+    /// Rebuilds the filter. `entries` may differ from the number of entries in the map, as in the program, where the number
+    /// may be out of date. A buffer then has one word for 0 entries, and two words for 2 entries.
     fn rebuild(&self, entries: usize) {
         self.filter.rebuild(entries, |insert| {
             self.map.lock().expect(NO_PANIC).iter().for_each(|hash| insert(*hash));
