@@ -16,6 +16,7 @@
 //! `tests/loom/` explores the interleavings of threads, with the memory orderings of this file and with weaker ones.
 //!
 //! A buffer uses only as many of its words as the map needs, so that the filter of a short list stays in a fast CPU cache.
+//! Used by `table.rs` and `subjects.rs`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -4,8 +4,9 @@
 //! *Nothing changes during the copy.* No server may use either store. A transaction on the source excludes all other writers
 //! from the first page to the last. After the copy is complete, the source is marked as moved, and no program opens it any
 //! more. The source may change between two attempts. So the target records a summary of the source: the counters, the last
-//! number of the log, and some counts of rows. Any change of an account, except adding one, writes to the log, so the summary
-//! shows it. If the source has changed, the copy begins again.
+//! number of the log, and some counts of rows. Every change of an account changes one of these numbers, with one exception:
+//! a hash that was replaced by another hash of the same password, which does no harm. If the summary has changed, the copy
+//! begins again.
 //!
 //! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress in the
 //! target. Until the copy is complete, no other program opens the target.
@@ -25,7 +26,7 @@ const PAGE_ACCOUNTS: i64 = MAX_ACCOUNTS as i64;
 /// Maximum number of entries in one transaction. SQLite binds at most 32,766 values, and an entry has five.
 const PAGE_ENTRIES: i64 = 2_000;
 
-/// One end of a migration: an open store, and its address without a password.
+/// Source or target of a migration: an open store, and its address without a password.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End<'a> {
     pub(crate) store: &'a Store,
@@ -42,6 +43,7 @@ pub(crate) struct Progress {
 /// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moved {
+    /// The migration was finished by this call, which has copied these numbers of rows.
     Now(Contents),
     /// The migration was finished by an earlier call, and neither store has been changed since.
     Before,

@@ -84,8 +84,8 @@ impl Follower {
             is_stale: false,
             records: JoinSet::new(),
         };
-        // The record comes before the list. A later entry then takes these lifetimes into account, and an earlier entry,
-        // which may not, is in the list.
+        // Recorded before the list is loaded. The expiries of entries that are written later take these lifetimes into account.
+        // Entries that were written earlier may expire too early for them, but these entries are in the list.
         follower.record(now, false).await?;
         catch_up(&follower.store, &follower.list, &mut follower.position, Reading::Initial).await?;
         follower.list.fit();

@@ -17,12 +17,13 @@ use crate::reduced_or_stated;
 const HOST: &str = "app.example.com";
 /// Setting for this host name.
 pub(crate) const ORIGIN: &str = "http.public_origins=https://app.example.com";
-const VISITORS: usize = 8;
-/// Delay between two rounds of a visitor.
+/// Number of clients that log in and out.
+const CLIENTS: usize = 8;
+/// Delay between two rounds of a client.
 const ROUND_DELAY: Duration = Duration::from_millis(50);
 /// Delay after a login that the node refused.
 const REFUSED_DELAY: Duration = Duration::from_millis(400);
-/// Delay between two requests of a watcher.
+/// Delay between two requests of a watcher, a task that checks a live session.
 const WATCH_DELAY: Duration = Duration::from_millis(20);
 /// Time limit of a session check, which does not wait for the store.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Ending {
     pub(crate) session: Session,
     pub(crate) sign_out: Exchange,
+    /// Later requests with the session.
     pub(crate) replays: Vec<Exchange>,
 }
 
@@ -60,14 +62,14 @@ pub(crate) struct Record {
 struct Progress {
     stop: AtomicBool,
     /// Sessions for logouts while no login succeeds.
-    stock: Mutex<Vec<Session>>,
+    spare_sessions: Mutex<Vec<Session>>,
     signed_out: AtomicUsize,
     not_durable: AtomicUsize,
 }
 
 impl Progress {
-    fn stock(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.stock.lock().expect("no thread panics while it holds the lock")
+    fn spare_sessions(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.spare_sessions.lock().expect("no thread panics while it holds the lock")
     }
 }
 
@@ -88,21 +90,22 @@ impl Load {
         let live = live.expect("there is no fault yet");
         for _ in 0..reduced_or_stated(80, 500) {
             let (_, session) = sign_in(&nodes, 0).await;
-            progress.stock().extend(session);
+            progress.spare_sessions().extend(session);
         }
         let watchers =
             (0..nodes.len()).map(|node| tokio::spawn(watch(nodes.clone(), progress.clone(), node, live.clone())));
-        let visitors = (0..VISITORS).map(|visitor| tokio::spawn(visit(nodes.clone(), progress.clone(), visitor)));
-        let tasks = watchers.chain(visitors).collect();
+        let clients =
+            (0..CLIENTS).map(|client_number| tokio::spawn(run_client(nodes.clone(), progress.clone(), client_number)));
+        let tasks = watchers.chain(clients).collect();
         let load = Self { nodes, progress, tasks, live };
-        load.until_signed_out(4 * VISITORS).await;
+        load.until_signed_out(4 * CLIENTS).await;
         load
     }
 
     /// Waits for `more` further successful logouts.
     pub(crate) async fn until_signed_out(&self, more: usize) {
         let goal = self.progress.signed_out.load(Ordering::Relaxed) + more;
-        self.until("sign-outs succeed", || self.progress.signed_out.load(Ordering::Relaxed) >= goal).await;
+        self.until("logouts succeed", || self.progress.signed_out.load(Ordering::Relaxed) >= goal).await;
     }
 
     /// Returns the number of logouts with the response 503.
@@ -163,9 +166,9 @@ async fn watch(nodes: Arc<[String]>, progress: Arc<Progress>, node: usize, live:
 
 /// Repeats, until the load is stopped: logs in, checks the session on all nodes, logs out, and checks logged-out sessions on
 /// all nodes.
-async fn visit(nodes: Arc<[String]>, progress: Arc<Progress>, visitor: usize) -> Record {
+async fn run_client(nodes: Arc<[String]>, progress: Arc<Progress>, client_number: usize) -> Record {
     let mut record = Record::default();
-    for round in visitor.. {
+    for round in client_number.. {
         if progress.stop.load(Ordering::Relaxed) {
             break;
         }
@@ -175,7 +178,7 @@ async fn visit(nodes: Arc<[String]>, progress: Arc<Progress>, visitor: usize) ->
         if session.is_none() {
             tokio::time::sleep(REFUSED_DELAY).await;
         }
-        let Some(session) = session.or_else(|| progress.stock().pop()) else { continue };
+        let Some(session) = session.or_else(|| progress.spare_sessions().pop()) else { continue };
         for node in 0..nodes.len() {
             let check = status(&nodes, node, &session).await;
             assert!(["200", "503 stale"].contains(&check.verdict.as_str()), "before the logout: {check:?}");

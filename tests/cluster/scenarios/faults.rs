@@ -13,7 +13,7 @@ use crate::{load_permit, namespace, nodes, reduced_or_stated};
 const MAX_STALENESS: Duration = Duration::from_secs(3);
 const STALENESS: &str = "revocation.max_staleness=3s";
 /// Maximum time from a node's last poll to the fault. A node polls four times a second, but a loaded machine is slower.
-const LAST_POLL: Duration = Duration::from_millis(1500);
+const MAX_POLL_AGE: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_killed_and_restarted_under_load() {
@@ -22,11 +22,11 @@ async fn postgresql_killed_and_restarted_under_load() {
     let home = nodes::home(&database, &[ORIGIN, STALENESS]);
     let nodes = nodes::start_three(&home, &[]);
     let load = Load::start(&nodes).await;
-    let mut fault = Fault::begins("killed", &[0, 1, 2], &load);
+    let mut fault = Fault::new("killed", &[0, 1, 2], &load);
     database.kill();
-    fault.lasts(&load).await;
+    fault.wait_for_effects(&load).await;
     database.restart();
-    fault.passes(load, &nodes).await;
+    fault.assert_recovery(load, &nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,11 +65,11 @@ async fn postgresql_paused_under_load() {
     let home = nodes::home(&database, &[ORIGIN, STALENESS]);
     let nodes = nodes::start_three(&home, &[]);
     let load = Load::start(&nodes).await;
-    let mut fault = Fault::begins("paused", &[0, 1, 2], &load);
+    let mut fault = Fault::new("paused", &[0, 1, 2], &load);
     database.pause();
-    fault.lasts(&load).await;
+    fault.wait_for_effects(&load).await;
     database.resume();
-    fault.passes(load, &nodes).await;
+    fault.assert_recovery(load, &nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,16 +85,16 @@ async fn one_node_cut_off_from_postgresql_under_load() {
     let third = home.start_by(|serve| spoke.command(serve), &["--listen", &address, "--admin-listen", &address]);
     let nodes = [home.start(), home.start(), third];
     let load = Load::start(&nodes).await;
-    let mut fault = Fault::begins("cut off from the third node", &[2], &load);
+    let mut fault = Fault::new("cut off from the third node", &[2], &load);
     spoke.disconnect_from(database.port());
-    fault.lasts(&load).await;
+    fault.wait_for_effects(&load).await;
     spoke.reconnect();
-    fault.passes(load, &nodes).await;
+    fault.assert_recovery(load, &nodes).await;
 }
 
 /// A fault of the store: the affected nodes, and its times.
 struct Fault {
-    what: &'static str,
+    description: &'static str,
     affected: &'static [usize],
     not_durable_before: usize,
     /// Time before the fault was caused.
@@ -107,31 +107,31 @@ struct Fault {
 
 impl Fault {
     /// Creates the record of a fault. Must be called just before the fault is caused.
-    fn begins(what: &'static str, affected: &'static [usize], load: &Load) -> Self {
+    fn new(description: &'static str, affected: &'static [usize], load: &Load) -> Self {
         let began = Instant::now();
-        Self { what, affected, not_durable_before: load.not_durable(), began, in_force: began, ended: began }
+        Self { description, affected, not_durable_before: load.not_durable(), began, in_force: began, ended: began }
     }
 
     /// Waits until the fault has had its effects. Must be called when the fault is in force. The caller then repairs it.
-    async fn lasts(&mut self, load: &Load) {
+    async fn wait_for_effects(&mut self, load: &Load) {
         self.in_force = Instant::now();
         for node in self.affected {
             load.until_live_session_is(*node, "503 stale").await;
         }
         load.until_not_durable(self.not_durable_before).await;
         // This sleep is the minimum duration of the fault. It does not wait for a result.
-        let least = reduced_or_stated(MAX_STALENESS + LAST_POLL, Duration::from_secs(30));
-        tokio::time::sleep(least.saturating_sub(self.in_force.elapsed())).await;
+        let min_duration = reduced_or_stated(MAX_STALENESS + MAX_POLL_AGE, Duration::from_secs(30));
+        tokio::time::sleep(min_duration.saturating_sub(self.in_force.elapsed())).await;
         self.ended = Instant::now();
     }
 
     /// Checks the record of the load. Must be called after the fault was repaired.
-    async fn passes(self, load: Load, nodes: &[Server<'_>]) {
-        let up = Instant::now();
+    async fn assert_recovery(self, load: Load, nodes: &[Server<'_>]) {
+        let repaired = Instant::now();
         for node in 0..nodes.len() {
             load.until_live_session_is(node, "200").await;
         }
-        let back = up.elapsed();
+        let recovery_time = repaired.elapsed();
         load.until_signed_out(20).await;
         let record = load.stop().await;
         self.assert_checks_succeed_and_then_fail_closed(&record);
@@ -142,21 +142,22 @@ impl Fault {
         record.sign_ins.iter().for_each(|sign_in| *sign_ins.entry(&sign_in.verdict).or_default() += 1);
         println!(
             "PostgreSQL {} for {:.1} s: {} verifications of live sessions, none refused; {} sign-outs answered 200 and {} \
-             answered 503, all in force everywhere; sign-ins {sign_ins:?}; all nodes back {:.1} s after it",
-            self.what,
+             answered 503, all in force everywhere; sign-ins {sign_ins:?}; all nodes recovery_time {:.1} s after it",
+            self.description,
             (self.ended - self.in_force).as_secs_f64(),
             record.checks.len(),
             count("200"),
             count("503 not-durable"),
-            back.as_secs_f64(),
+            recovery_time.as_secs_f64(),
         );
     }
 
+    /// Asserts that checks of the live session succeed until `max_staleness`, and fail with 503 after it.
     fn assert_checks_succeed_and_then_fail_closed(&self, record: &Record) {
         let mut accepted = 0;
         let mut failed_closed = 0;
         for check in &record.checks {
-            if !self.affected.contains(&check.node) || check.answered < self.began + MAX_STALENESS - LAST_POLL {
+            if !self.affected.contains(&check.node) || check.answered < self.began + MAX_STALENESS - MAX_POLL_AGE {
                 assert_eq!(check.verdict, "200", "this node is not affected yet: {check:?}");
                 accepted += usize::from(check.begun > self.in_force && self.affected.contains(&check.node));
             } else if check.begun > self.in_force + MAX_STALENESS && check.answered < self.ended {
@@ -171,8 +172,8 @@ impl Fault {
     }
 }
 
-/// A node that accepts a session has read the list within `max_staleness`. So a logout that was committed before that is in
-/// force.
+/// Asserts that confirmed logouts are in force on each node after `max_staleness`. A node that accepts a session has read the
+/// list within that time.
 fn assert_no_confirmed_logout_was_lost(record: &Record) {
     let answered = record.endings.iter().filter(|ending| ending.sign_out.verdict == "200");
     for (ending, replay) in answered.flat_map(|ending| ending.replays.iter().map(move |replay| (ending, replay))) {
@@ -181,7 +182,7 @@ fn assert_no_confirmed_logout_was_lost(record: &Record) {
     }
 }
 
-/// This includes logouts with the response 503.
+/// Asserts that all nodes refuse all logged-out sessions, including those whose logout had the response 503.
 async fn assert_all_logouts_take_effect_on_all_nodes(record: &Record, nodes: &[Server<'_>]) {
     for ending in &record.endings {
         crate::load::until_revoked(&ending.session, nodes).await;
