@@ -37,8 +37,9 @@ impl StoreUrl {
     /// Connections to another machine use TLS, and the server's certificate must have its name, unless `sslmode` sets another
     /// mode.
     ///
-    /// # Errors The reason why the address is invalid, as a clause that begins with "it". It never contains the address,
-    /// which may contain a password.
+    /// # Errors
+    /// The reason why the address is invalid, as a clause that begins with "it". It never contains the address, which may
+    /// contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite://") {
             return match path {

@@ -95,7 +95,7 @@ fn flood<R>(host: &str, a_second: f64, measured: impl FnOnce() -> R) -> (R, Answ
             let due = started + Duration::from_secs_f64(number as f64 / a_second);
             // This sleep sets the rate of the flood. It does not wait for a result.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let client = if number % 4 == 0 { 7 } else { number + 256 };
+            let client = if number.is_multiple_of(4) { 7 } else { number + 256 };
             let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(client).expect("small"));
             let body = Server::login_body(&format!("user{number}"), "wrong password");
             let status = wire.sign_in(&client.to_string(), &body).status;
