@@ -5,7 +5,7 @@ FUZZ_TARGETS = cookie_header open key_file login_body
 FUZZ = $(CARGO) fuzz run --sanitizer none
 
 # This test needs a PostgreSQL server. `make check` skips it, and `make test` runs it.
-NEEDS_POSTGRESQL = store::dropped::a_dropped_write_leaves_postgresql_as_it_was
+NEEDS_POSTGRESQL = store::dropped::a_dropped_write_does_not_prevent_the_next_in_postgresql
 
 .PHONY: run check reference test proxy-mutations soak systemd lint deny advisories sbom fuzz loom bench screenshot doc man deb
 

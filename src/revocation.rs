@@ -1,23 +1,32 @@
-//! What the server must refuse: the only server-side state of a session, and it is in memory.
+//! The revocation list: the sessions, accounts and keys that the server must refuse. It is the only server-side state of
+//! sessions, and it is in memory.
 //!
-//! There are entries for one session and for all sessions of an account below a generation, and one generation for everybody.
-//! The list only grows, and its entries die with the tokens they refuse ([`retention`]), so that delivering an entry twice, late
-//! or out of order changes nothing. An entry is one of these, and each of them refuses:
+//! An entry refuses one session, or all sessions of an account below a generation. One more number, the global generation,
+//! refuses all older sessions of all accounts. Entries are only added, and are removed when the tokens that they refuse have
+//! expired ([`retention`]). So the list is a [grow-only
+//! set](https://en.wikipedia.org/wiki/Conflict-free_replicated_data_type) with expiries: an entry that is delivered twice,
+//! late or out of order changes nothing. An entry has one of these states, and refuses in each of them:
 //!
-//! * *pending*: this process refuses the session, and must still get the entry committed.
-//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only such an entry lets a logout
-//!   succeed without another commit.
-//! * *logged*: the entry was read from the log. Its commit may have come too late, so that it may be thrown away too early, and
-//!   whoever wrote it commits it again. A reader cannot tell: a row's age counts from the writing of the row, and the time for
-//!   the commit from before it. So a logout that meets such an entry commits one of its own, at most once in each process.
+//! * *pending*: this process refuses the session, and has not yet committed the entry.
+//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only a durable entry lets a
+//!   logout succeed without another commit.
+//! * *logged*: this process has read the entry from the log. The commit of the entry may have been too late, and then its
+//!   expiry is too early. The process that wrote such an entry commits it again, but a reader cannot detect it: the age of a
+//!   row counts from the insertion of the row, and the time limit of the commit counts from before that. So a logout that
+//!   finds a logged entry commits its own entry, at most once in each process.
 //!
-//! An entry may refuse a key instead. Such entries stay for ever, and are applied to the key ring ([`crate::session::Sessions`]).
+//! An entry can also refuse a key. Such entries are never removed, and are applied to the key ring
+//! ([`crate::session::Sessions`]).
 //!
-//! Checking reads memory only. `pruned_through` is the instant up to which entries have been thrown away: no token that died
-//! before it may ever live again, whatever the wall clock does, so time never counts as earlier than that.
+//! A check reads memory only. `pruned_through` is the time up to which expired entries were removed. A token that expired
+//! before it must never be valid again, even if the wall clock is set back. So the current time never counts as earlier than
+//! `pruned_through`.
+//!
+//! `session/verify.rs` reads the list. `sync/follower.rs` and `sync/committer.rs` add entries from the store's log and from
+//! logouts.
 
+mod bloom;
 mod entry;
-mod marks;
 pub mod retention;
 mod rollback;
 mod subjects;
@@ -34,51 +43,54 @@ use crate::id::{Kid, Sid};
 pub use entry::Entry;
 use rollback::Rollback;
 use subjects::Subjects;
-use table::Table;
+use table::SessionTable;
 
-/// What to do with a session when the list has not been brought up to date for longer than [`Freshness::max_staleness`].
+/// Treatment of sessions while the list is older than [`Freshness::max_staleness`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenStale {
-    /// Refuse it: nobody is let in on old knowledge.
+    /// Sessions are refused, so that a revoked session is never accepted (fail closed).
     Refuse,
-    /// Accept it: a session revoked elsewhere may live on here until the list is read again.
+    /// Sessions are accepted. A session that another node has revoked may be accepted here until the list is read again (fail
+    /// open).
     Allow,
 }
 
-/// How old the list may be.
+/// Maximum age of the list, and the treatment of sessions when it is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// The longest time since the start of the last successful poll of the store.
+    /// Maximum time since the start of the last successful poll of the store.
     pub max_staleness: Duration,
-    /// What happens after it.
+    /// Treatment of sessions after that time.
     pub when_stale: WhenStale,
 }
 
-/// The list.
+/// The revocation list.
 #[derive(Debug)]
 pub struct RevocationList {
-    sessions: Table,
-    pending_sessions: Table,
+    /// Durable and logged entries for sessions.
+    sessions: SessionTable,
+    pending_sessions: SessionTable,
     subjects: Subjects,
     keys: Mutex<Vec<Kid>>,
     /// Length of `keys`, which only grows.
     key_count: AtomicUsize,
-    /// How many pending sessions there are or are about to be: almost always none, and then their map is not looked into.
+    /// Number of pending sessions, including those that are being added. It is almost always 0, and then `pending_sessions`
+    /// is not read.
     pending: AtomicUsize,
     global_generation: AtomicU64,
     rollback: Rollback,
     pruned_through: AtomicU64,
-    /// The boot clock, in milliseconds, at the start of the last successful poll; 0 before the first.
+    /// Boot clock at the start of the last successful poll, in milliseconds; 0 before the first poll.
     synced: AtomicU64,
     freshness: Freshness,
 }
 
 impl RevocationList {
-    /// An empty list, never brought up to date.
+    /// Creates an empty list that has never been read from the store.
     pub fn new(freshness: Freshness) -> Self {
         Self {
-            sessions: Table::large(),
-            pending_sessions: Table::small(),
+            sessions: SessionTable::large(),
+            pending_sessions: SessionTable::small(),
             subjects: Subjects::new(),
             keys: Mutex::new(Vec::new()),
             key_count: AtomicUsize::new(0),
@@ -91,88 +103,92 @@ impl RevocationList {
         }
     }
 
-    /// Whether a session is refused: by itself, or with its account's or everybody's sign-ins of that generation.
+    /// Returns whether a session is refused: by its id, by the generation of its account, or by the global generation.
     pub fn refuses(&self, sid: Sid, sub: &str, account_generation: u64, global_generation: u64) -> bool {
         self.refuses_session(sid) || self.refuses_generation(sub, account_generation, global_generation)
     }
 
-    /// Whether this subject's sign-ins in these generations were ended.
+    /// Returns whether the account generation or the global generation of this subject's sessions is refused.
     pub fn refuses_generation(&self, sub: &str, account_generation: u64, global_generation: u64) -> bool {
         global_generation < self.global_generation.load(Ordering::Acquire)
             || self.refuses_account(sub, account_generation)
     }
 
-    /// Whether this subject's sign-ins in this generation were ended, the store's generation aside.
+    /// Returns whether this account generation of the subject is refused. The global generation is not considered.
     pub fn refuses_account(&self, sub: &str, account_generation: u64) -> bool {
         self.subjects.get(sub).is_some_and(|entry| account_generation < entry.below)
     }
 
-    /// Whether this session is refused by itself.
+    /// Returns whether there is an entry for this session id.
     pub(crate) fn refuses_session(&self, sid: Sid) -> bool {
-        // Pending first: an entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
+        // Pending entries first: an entry that becomes durable meanwhile is added to `sessions` before it is removed from
+        // `pending_sessions`.
         (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains(sid)) || self.sessions.contains(sid)
     }
 
-    /// Whether this process has committed an entry for this session in time.
+    /// Returns whether this process has committed an entry for this session in time.
     pub fn is_durable(&self, sid: Sid) -> bool {
         self.sessions.is_durable(sid)
     }
 
-    /// Whether this process has committed in time that this subject's generations below `below` are dead.
+    /// Returns whether this process has committed in time an entry that refuses the subject's generations below `below`.
     pub fn is_durable_below(&self, sub: &str, below: u64) -> bool {
         self.subjects.get(sub).is_some_and(|entry| entry.durable >= below)
     }
 
-    /// Refuses a session from now on, before the store has committed the entry. Returns whether the entry was neither pending nor
-    /// durable before, so that it must be committed: of several calls for one session exactly one is told so.
+    /// Refuses a session from now on, before the store has committed the entry.
+    ///
+    /// Returns whether the caller must commit the entry, because it was neither pending nor durable before. Of several calls
+    /// for one session, exactly one returns `true`.
     pub fn add_pending(&self, sid: Sid, keep_until: UnixTime) -> bool {
         self.pending.fetch_add(1, Ordering::AcqRel);
         let is_new = self.pending_sessions.add(sid, keep_until, false);
         if !is_new {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
-        // An entry that settles meanwhile is in `sessions` before it leaves `pending_sessions`.
+        // An entry that becomes durable meanwhile is added to `sessions` before it is removed from `pending_sessions`.
         let is_durable = self.sessions.is_durable(sid);
         if is_durable {
-            // Its commit is over, so nothing else would take the pending entry away.
-            self.settle(sid);
+            // The commit of the durable entry has ended, so nothing else would remove the pending entry.
+            self.remove_pending(sid);
         }
         is_new && !is_durable
     }
 
-    /// Takes away the pending entry of a session that has a durable one.
-    fn settle(&self, sid: Sid) {
+    /// Removes the pending entry of a session that has a durable entry.
+    fn remove_pending(&self, sid: Sid) {
         if self.pending_sessions.remove(sid) {
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
-    /// Refuses a subject's lower generations from now on, before the store has committed the entry. Returns whether one of them was
-    /// not refused before by an entry of the subject.
+    /// Refuses a subject's generations below `below` from now on, before the store has committed the entry. Returns whether
+    /// an entry of the subject did not yet refuse all of them.
     pub fn add_pending_below(&self, sub: &str, below: u64) -> bool {
         let mut is_new = false;
         self.subjects.raise(sub, |held| {
             is_new = held.below < below;
             held.below = held.below.max(below);
-            held.asked = held.asked.max(below);
+            held.requested = held.requested.max(below);
         });
         is_new
     }
 
-    /// Takes an entry that this process has committed in time. It is not pending any more.
+    /// Adds an entry that this process has committed in time. The entry is no longer pending.
     pub fn add_durable(&self, entry: &Entry) {
         self.add(entry, true);
         if let Entry::Session { sid, .. } = entry {
-            self.settle(*sid);
+            self.remove_pending(*sid);
         }
     }
 
-    /// Takes an entry that was read from the log. A pending one stays pending: what was read may be its commit that came too late.
+    /// Adds an entry that was read from the log. A pending entry stays pending, because the row may be from a commit of it
+    /// that was too late.
     pub fn add_logged(&self, entry: &Entry) {
         self.add(entry, false);
     }
 
-    /// Of two entries for the same thing the wider and longer one holds.
+    /// Adds an entry. Two entries for the same session or subject are merged: the higher generation and the later expiry win.
     fn add(&self, entry: &Entry, durable: bool) {
         match entry {
             Entry::Session { sid, expires_at } => {
@@ -195,22 +211,23 @@ impl RevocationList {
         }
     }
 
-    /// The keys that are refused, whatever their files say, in the order in which this list learned of them.
+    /// Returns the keys that are refused regardless of their files, in the order in which they were added to this list.
     pub fn refused_keys(&self) -> Vec<Kid> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many keys are refused. The number only grows, so whoever has applied this many refusals has applied all.
+    /// Returns the number of refused keys. It only grows, so a caller that has applied this many refusals has applied all of
+    /// them.
     pub fn refused_key_count(&self) -> usize {
         self.key_count.load(Ordering::Acquire)
     }
 
-    /// Whether a key is refused, whatever its file says.
+    /// Returns whether a key is refused regardless of its file.
     pub fn refuses_key(&self, kid: Kid) -> bool {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).contains(&kid)
     }
 
-    /// Whether what the entry refuses is refused already, by it or by another.
+    /// Returns whether the list already refuses everything that the entry refuses.
     pub fn holds(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Session { sid, .. } => self.refuses_session(*sid),
@@ -219,33 +236,35 @@ impl RevocationList {
         }
     }
 
-    /// Refuses every token of a lower global generation.
+    /// Refuses every token whose global generation is lower than this.
     pub fn raise_global_generation(&self, generation: u64) {
         self.global_generation.fetch_max(generation, Ordering::AcqRel);
     }
 
-    /// The generation of which a token must be at least.
+    /// Returns the global generation. Tokens with a lower one are refused.
     pub fn global_generation(&self) -> u64 {
         self.global_generation.load(Ordering::Acquire)
     }
 
-    /// Whether the store was rolled back.
+    /// Returns the evidence that the store was rolled back.
     pub(crate) const fn rollback(&self) -> &Rollback {
         &self.rollback
     }
 
-    /// The instant to hold against deadlines: the wall clock, but never before `pruned_through`.
+    /// Returns the time to compare with deadlines: the wall clock, but never earlier than `pruned_through`.
     pub fn time(&self, now: Now) -> UnixTime {
         now.wall.max(UnixTime(self.pruned_through.load(Ordering::Acquire)))
     }
 
-    /// Lets time never count as earlier than `instant`.
+    /// Raises `pruned_through`: from now on, the current time never counts as earlier than `instant`.
     pub fn raise_pruned_through(&self, instant: UnixTime) {
         self.pruned_through.fetch_max(instant.0, Ordering::AcqRel);
     }
 
-    /// Throws away what expired before `instant`, one small shard at a time. Only after the store has recorded
-    /// `pruned_through`: time is moved before anything goes, so that no token outlives an entry that is gone.
+    /// Removes the entries that expired before `instant`, without a lock over the whole list.
+    ///
+    /// The store must have recorded this `pruned_through` before. It is raised here before any entry is removed, so that no
+    /// token is valid after the entry that refuses it has been removed.
     pub fn prune(&self, instant: UnixTime) {
         self.raise_pruned_through(instant);
         self.sessions.prune(instant);
@@ -253,23 +272,24 @@ impl RevocationList {
         self.pending.fetch_sub(self.pending_sessions.prune(instant), Ordering::AcqRel);
     }
 
-    /// Brings what a check looks at first to the list's length, as pruning does: once the list is loaded.
+    /// Resizes the Bloom filters for the present length of the list. Called once after the list is loaded; later, pruning
+    /// does it.
     pub fn fit(&self) {
-        self.sessions.fit_marks();
-        self.subjects.fit_marks();
+        self.sessions.rebuild_filter();
+        self.subjects.rebuild_filter();
     }
 
-    /// Notes a successful poll of the store that began at `started`.
+    /// Records a successful poll of the store that began at `started`.
     pub fn mark_synced(&self, started: Now) {
         self.synced.fetch_max(milliseconds(started.boot), Ordering::AcqRel);
     }
 
-    /// How old it may be, and what happens after that.
+    /// Returns the maximum age of the list, and the treatment of sessions when it is exceeded.
     pub const fn freshness(&self) -> Freshness {
         self.freshness
     }
 
-    /// How long ago the last successful poll began; for ever, before the first.
+    /// Returns the time since the last successful poll began, or [`Duration::MAX`] before the first.
     pub fn staleness(&self, now: Now) -> Duration {
         match self.synced.load(Ordering::Acquire) {
             0 => Duration::MAX,
@@ -277,35 +297,39 @@ impl RevocationList {
         }
     }
 
-    /// Whether sessions may be accepted on what the list knows.
+    /// Returns whether sessions may be accepted: the list is current, or the configuration allows a stale list.
     pub fn may_be_trusted(&self, now: Now) -> bool {
         self.freshness.when_stale == WhenStale::Allow || self.is_current(now)
     }
 
-    /// Whether the list is no older than it may be, whatever happens if it is. Only then sessions begin: a server that has slept
-    /// hears first what it missed, and tells the store what it seals and where its clock is.
+    /// Returns whether the list is within its maximum age, regardless of [`Freshness::when_stale`].
+    ///
+    /// A session begins only while the list is current. So a server that was suspended first reads the entries that it
+    /// missed, and records in the store which lifetimes it uses and what its clock shows.
     pub fn is_current(&self, now: Now) -> bool {
         self.staleness(now) <= self.freshness.max_staleness
     }
 
-    /// Whether a sign-in may act on what the store said when it was asked at `read`. However the list may lag, a sign-in may
-    /// not lag further, else it would begin a session that was ended so long ago that the entry is gone.
+    /// Returns whether a login may still use data that was read from the store at `read`.
+    ///
+    /// The data must not be older than the list may be. Otherwise the login could begin a session although an entry refuses
+    /// it and that entry has been removed since.
     pub fn is_recent(&self, read: Now, now: Now) -> bool {
         now.boot.saturating_sub(read.boot) <= self.freshness.max_staleness
     }
 
-    /// How many sessions are refused, pending ones included. One whose late commit was read from the log counts twice until it is
-    /// committed in time.
+    /// Returns the number of refused sessions, including pending ones. A pending session whose late commit was read from the
+    /// log counts twice until it is committed in time.
     pub fn len(&self) -> usize {
         self.sessions.len() + self.pending_sessions.len()
     }
 
-    /// How many sessions are refused whose entry this process has yet to commit in time.
+    /// Returns the number of refused sessions whose entry this process has not yet committed in time.
     pub fn pending(&self) -> usize {
         self.pending_sessions.len()
     }
 
-    /// Whether no session is refused one by one.
+    /// Returns whether no session is refused by its id.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

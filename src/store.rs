@@ -1,8 +1,10 @@
-//! The store: accounts, generations, the revocation log, the lifetimes in use, the nodes' reports of their keys, and the state of
-//! a migration. Nothing else is kept, and no request that only verifies waits for it.
+//! The store: accounts, generations, the revocation log, the lifetimes in use, the nodes' reports of their keys, and the
+//! state of a migration. It contains no sessions, and a request that only verifies a session does not use it.
 //!
-//! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share. Both let one writer in at
-//! a time, so that the log's numbers grow in the order of the commits, and a follower of the log misses nothing.
+//! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share.
+//!
+//! Invariant: both engines allow one writer of the log at a time. So the numbers of the log's rows grow in the order of the
+//! commits, and a follower of the log does not miss a row.
 
 pub(crate) mod backup;
 #[cfg(test)]
@@ -71,8 +73,8 @@ impl Page {
 }
 
 impl Store {
-    /// Opens a database that exists and is in use, and brings its tables up to date. Servers that do this at the same time take
-    /// turns.
+    /// Opens an existing database that is in use, and applies missing schema migrations. If several servers do this at the
+    /// same time, they do it one after the other.
     pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         let store = Self::open_in_any_state(url, limits, empty).await?;
         match store.check_in_use().await {
@@ -84,7 +86,8 @@ impl Store {
         }
     }
 
-    /// Opens a database even if it is out of use: it was migrated to another, or a migration to it is unfinished.
+    /// Opens a database even if it is out of use, because it was migrated to another or because a migration to it is
+    /// unfinished.
     pub(crate) async fn open_in_any_state(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path, empty).await?),
@@ -94,8 +97,8 @@ impl Store {
 
     /// Creates an SQLite database if it is missing, and opens the store. Returns whether it was created.
     pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
-        let made = Self::create(url)?;
-        Ok((Self::open(url, limits, Empty::Filled).await?, made))
+        let is_new = Self::create(url)?;
+        Ok((Self::open(url, limits, Empty::Filled).await?, is_new))
     }
 
     /// Creates an SQLite database if it is missing. Returns whether it was created.
@@ -126,13 +129,15 @@ impl Store {
         }
     }
 
-    /// Returns the counters.
+    /// Returns the counters of the store.
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
         StoreCall::State.watch(async { call!(self, engine => engine.state()) }).await
     }
 
-    /// Returns the generation of a sign-in now by somebody without an account here. It grows with every refusal that is
-    /// committed, and is never lower than one that was given out before, by this store or by one that was lost or migrated.
+    /// Returns the generation for a session that begins now for a subject without an account in this store.
+    ///
+    /// It grows with every committed revocation. It is never lower than a generation that was returned before, by this store
+    /// or by a lost or migrated store that it replaces.
     pub(crate) async fn generation(&self) -> Result<u64, StoreError> {
         call!(self, engine => engine.generation())
     }
@@ -142,28 +147,31 @@ impl Store {
         call!(self, engine => engine.add_account(account))
     }
 
-    /// Adds all these accounts in one transaction, or none. Each must have other names and subjects than all others.
+    /// Adds all these accounts in one transaction, or none. Their names and subjects must be unique.
     pub(crate) async fn import(&self, accounts: &[Account]) -> Result<(), StoreError> {
-        // No time limit: this takes as long as there are accounts.
+        // No time limit, because the time depends on the number of accounts.
         match self {
             Self::Sqlite(engine) => engine.explain(engine.import(accounts).await),
             Self::Postgres(engine) => engine.import(accounts).await,
         }
     }
 
-    /// Returns the account of this name, or `None` if there is none.
+    /// Returns the account with this login name, or `None` if there is none.
     pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
         StoreCall::Account.watch(async { call!(self, engine => engine.account(name)) }).await
     }
 
-    /// Returns the account of this name, or `NoSuchAccount` if there is none.
+    /// Returns the account with this login name.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchAccount`] if there is none.
     pub(crate) async fn require(&self, name: &LoginName) -> Result<Account, StoreError> {
         self.account(name).await?.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
     }
 
     /// Returns all accounts, ordered by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        // No time limit: this takes as long as there are accounts.
+        // No time limit, because the time depends on the number of accounts.
         match self {
             Self::Sqlite(engine) => engine.explain(engine.accounts().await),
             Self::Postgres(engine) => engine.accounts().await,
@@ -175,14 +183,14 @@ impl Store {
         call!(self, engine => engine.has_accounts())
     }
 
-    /// Changes an account, unless the change is in force already; see [`Change`].
+    /// Changes an account, unless it already has the new value; see [`Change`].
     pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<AccountChanged, StoreError> {
         let began = Now::read();
         in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
     }
 
-    /// Changes names and addresses of an account, and ends all its sessions, because they hold the old ones. If nothing would
-    /// change, it ends none.
+    /// Changes the names and the email address of an account, and ends all its sessions, because they contain the old ones.
+    /// If nothing would change, it ends no session.
     pub(crate) async fn change_profile(
         &self,
         name: &LoginName,
@@ -192,7 +200,7 @@ impl Store {
         in_time(began, call!(self, engine => engine.change_profile(name, change, began.wall)))
     }
 
-    /// Replaces the password of an account that has not changed since it was read, and ends all its sessions.
+    /// Replaces the password of an account and ends all its sessions. It fails if the account has changed since it was read.
     pub(crate) async fn change_own_password(
         &self,
         account: &Account,
@@ -202,19 +210,19 @@ impl Store {
         in_time(began, call!(self, engine => engine.change_own_password(account, hash, began.wall)))
     }
 
-    /// Replaces a password hash by another of the same password, if the stored hash is still `old`. Ends no sessions.
+    /// Replaces a password hash with another hash of the same password, if the stored hash is still `old`. It ends no session.
     pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
         call!(self, engine => engine.rehash(sub, old, new))
     }
 
-    /// Commits a batch of refusals in one transaction. Durable when this returns.
+    /// Commits a batch of revocations in one transaction. They are on disk when this returns.
     pub(crate) async fn revoke(&self, batch: &[Revoke]) -> Result<Vec<Entry>, StoreError> {
         let began = Now::read();
         let commit = async { in_time(began, call!(self, engine => engine.revoke(batch, began.wall))) };
         StoreCall::Commit.watch(commit).await
     }
 
-    /// Refuses a key for ever, on every node of this store. Durable when this returns.
+    /// Refuses a key permanently, on every node of this store. The entry is on disk when this returns.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         call!(self, engine => engine.revoke_key(kid))
     }
@@ -229,16 +237,17 @@ impl Store {
         call!(self, engine => engine.revoke_everyone())
     }
 
-    /// Raises every generation above all that were ever given out, including those of commits that this store has lost because it
-    /// was restored from a backup, or failed over to a standby that lagged. This ends every earlier session, and lets every
-    /// account sign in, even where a server still refuses its earlier generations. A generation begins at the Unix time in
-    /// milliseconds, or at 1, and grows by one, so the Unix time is above it. If the clock has been set back, the generation
-    /// grows by one.
+    /// Raises every generation above all generations that were ever used. Those include generations of lost commits: the
+    /// store was restored from a backup, or failed over to a standby that lagged. Called by `sealjar store restored`.
     ///
-    /// A store that was migrated to another is in use again after this; it does not have what happened in the other.
+    /// This ends every earlier session. It also allows every account to log in, even on a server that still refuses earlier
+    /// generations of the account. A generation begins at the Unix time in milliseconds or at 1, and grows by one, so the
+    /// present Unix time in milliseconds is above it. If the clock has been set back, the generation grows by one.
+    ///
+    /// A store that was migrated to another is in use again after this. It lacks the changes that were made in the other.
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
         self.migration_state().await?.check_complete()?;
-        // No time limit: this takes as long as there are accounts.
+        // No time limit, because the time depends on the number of accounts.
         match self {
             Self::Sqlite(engine) => engine.explain(engine.restored().await),
             Self::Postgres(engine) => engine.restored().await,
@@ -250,8 +259,8 @@ impl Store {
         StoreCall::Poll.watch(async { call!(self, engine => engine.read_log(seq, limit)) }).await
     }
 
-    /// Returns the time between two polls of the log: well within the second that the command line promises. With PostgreSQL, a poll
-    /// also finds the logouts of other servers whose notifications do not arrive.
+    /// Returns the interval between two polls of the log. It is well below one second, the time in which commands such as
+    /// `sealjar revoke` promise to take effect. With PostgreSQL, polls also find the logouts whose notifications do not arrive.
     pub(crate) const fn poll_interval(&self) -> Duration {
         match self {
             Self::Sqlite(_) => Duration::from_millis(500),
@@ -267,7 +276,8 @@ impl Store {
         }
     }
 
-    /// Records how this server seals from now until `until`, and that its clock has reached `reached`.
+    /// Records the lifetimes with which this server seals tokens from now until `until`, and `reached`, the latest time of
+    /// its clock.
     pub(crate) async fn record_sealing(
         &self,
         sealing: &Sealing,
@@ -277,18 +287,18 @@ impl Store {
         call!(self, engine => engine.record_sealing(sealing, reached, until))
     }
 
-    /// Records that the time is at least `instant`: entries that expired before may be deleted after this.
+    /// Records that the time is at least `instant`. After this, entries that expired before `instant` may be deleted.
     pub(crate) async fn record_pruned_through(&self, instant: UnixTime) -> Result<(), StoreError> {
         call!(self, engine => engine.record_pruned_through(instant))
     }
 
-    /// Records a node's report of its keys, and deletes reports that are older than both an hour and the time that they name.
+    /// Records a node's report of its keys. Deletes reports that are older than both an hour and their own `serves_for`.
     pub(crate) async fn report_node(&self, report: &NodeReport) -> Result<(), StoreError> {
         call!(self, engine => engine.report_node(report))
     }
 
-    /// Returns the latest report of every node that has one. A report is deleted when the node stops, or when it is older than both
-    /// an hour and the time that it names.
+    /// Returns the latest report of every node that has one. A report is deleted when the node stops, or when it is older
+    /// than both an hour and its own `serves_for`.
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         call!(self, engine => engine.nodes())
     }

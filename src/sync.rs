@@ -1,4 +1,5 @@
-//! Keeping this process like others: writing revocations to the store, reading its log, and following the key directory.
+//! Synchronization of this process with other nodes: it commits revocations to the store, follows the store's log, and
+//! rereads the key directory.
 
 #[cfg(feature = "store")]
 pub(crate) mod committer;

@@ -163,7 +163,7 @@ impl Degradation {
                 "the database file was replaced or removed, so nothing is stored: put the original file back; restart the server only if the present file is the intended one, because everything that was not stored is then lost".to_owned()
             }),
             Self::StoreRolledBack => list.rollback().is_found().then(|| {
-                "the store lacks what was in it, so ended sessions may be valid again: run: sealjar store restored".to_owned()
+                "the store was rolled back, so ended sessions may be valid again: run: sealjar store restored".to_owned()
             }),
             Self::NoActiveKey => {
                 let problem = "no key is active: nobody can sign in, and no session is renewed";

@@ -1,36 +1,37 @@
-//! What a list is made of.
+//! An entry of the revocation list, as it is in the store's log.
 
 use crate::clock::UnixTime;
 use crate::id::{Kid, Sid};
 
-/// One refusal, as the store keeps it.
+/// An entry of the revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// Refuses a session.
     Session {
-        /// Which.
+        /// Id of the session.
         sid: Sid,
-        /// When it may be thrown away.
+        /// Time after which the entry may be removed.
         expires_at: UnixTime,
     },
-    /// Refuses an account's sessions of a lower generation.
+    /// Refuses the sessions of an account below a generation.
     Subject {
-        /// Which account.
+        /// Id of the account.
         sub: Box<str>,
-        /// Tokens of a generation below this are dead.
+        /// Lowest generation that is not refused.
         below: u64,
-        /// When it may be thrown away.
+        /// Time after which the entry may be removed.
         expires_at: UnixTime,
     },
-    /// Refuses a key, for ever (`retention.rs` says why): no node opens or seals with it, whatever its key files say.
+    /// Refuses a key: no node seals or opens with it, regardless of its key files. The entry is never removed; `retention.rs`
+    /// has the reason.
     Key {
-        /// The key's id.
+        /// Id of the key.
         kid: Kid,
     },
 }
 
 impl Entry {
-    /// When it may be thrown away; the end of time, if never.
+    /// Returns the time after which the entry may be removed. For a key, this is the largest possible time.
     pub const fn expires_at(&self) -> UnixTime {
         match self {
             Self::Session { expires_at, .. } | Self::Subject { expires_at, .. } => *expires_at,

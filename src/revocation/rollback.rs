@@ -1,34 +1,36 @@
-//! Whether the store was rolled back: a backup was restored, or a standby that lacked the last commits has taken over, and nobody
-//! has run `sealjar store restored`. Then sessions that were logged out may be valid again.
+//! Detection of a store that was rolled back: a backup was restored, or a standby that lacked the last commits has taken
+//! over, and `sealjar store restored` was not run afterwards. Then sessions that were logged out may be valid again.
 //!
-//! All evidence becomes one number, the global generation that the store must have by now. Generations only grow, and `sealjar
-//! store restored` raises the store's above all others, so the alarm ends by itself. The evidence is:
+//! All evidence is reduced to one number: the global generation that the store must have. Generations only grow, and
+//! `sealjar store restored` raises the store's global generation above all others. That ends the alarm. The evidence is:
 //!
-//! * a token of a higher global generation than the node knows. The token has opened, so nobody has made the number up;
-//! * a lower global generation than an earlier poll found;
-//! * something else that is missing: a row of the log, or an account's generation that a token has. Then the store's generation
-//!   must become higher than it is.
+//! * A token with a higher global generation than the node has read. The token could be opened, so the number is authentic.
+//! * A poll that finds a lower global generation than an earlier poll.
+//! * Other missing data: a row of the log, or the generation of an account that a token contains. Then the store's global
+//!   generation must become higher than it is.
 //!
-//! A node that has not polled yet lags behind new tokens as well. So only a poll that began after the evidence was seen decides.
+//! A new token can also have a higher generation because the node has not polled since. So only a poll that began after the
+//! evidence was found decides.
 
 #[cfg(feature = "store")]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The evidence, and what the last poll made of it.
+/// The evidence that the store was rolled back, and the decision of the last poll.
 #[derive(Debug, Default)]
 pub(crate) struct Rollback {
-    /// The global generation that the store must have.
+    /// Lowest global generation that the store must have.
     required: AtomicU64,
+    /// Whether the last poll found the store rolled back.
     #[cfg(feature = "store")]
-    found: AtomicBool,
+    is_rolled_back: AtomicBool,
 }
 
 impl Rollback {
-    /// Notes a token of this global generation, which is higher than the node knows.
+    /// Records a token of this global generation, which is higher than that of the list.
     #[cold]
     pub(crate) fn note_generation(&self, generation: u64) {
-        // While the store is behind, every check comes here, so most of them must not write.
+        // While the store is rolled back, every check calls this. So most of the calls must not write.
         if self.required.load(Ordering::Relaxed) < generation {
             self.required.fetch_max(generation, Ordering::AcqRel);
         }
@@ -37,7 +39,7 @@ impl Rollback {
 
 #[cfg(feature = "store")]
 impl Rollback {
-    /// Notes that something is missing in a store of this global generation.
+    /// Records that data is missing in a store of this global generation.
     pub(crate) fn note_loss(&self, stored: u64) {
         self.note_generation(stored.saturating_add(1));
     }
@@ -47,17 +49,18 @@ impl Rollback {
         self.required.load(Ordering::Acquire)
     }
 
-    /// Decides by a poll: what was required when it began, and the global generation that it found. Returns whether the store is
-    /// rolled back, if this has changed.
+    /// Decides with the result of a poll: `required` is from before the poll, and `stored` is the global generation that it
+    /// found. Returns whether the store is rolled back, or `None` if this has not changed.
     pub(crate) fn decide(&self, required: u64, stored: u64) -> Option<bool> {
-        let is_found = stored < required;
-        (self.found.swap(is_found, Ordering::AcqRel) != is_found).then_some(is_found)
+        let is_rolled_back = stored < required;
+        let was_rolled_back = self.is_rolled_back.swap(is_rolled_back, Ordering::AcqRel);
+        (was_rolled_back != is_rolled_back).then_some(is_rolled_back)
     }
 
     /// Returns whether the last poll found the store rolled back.
     #[cfg(feature = "server")]
     pub(crate) fn is_found(&self) -> bool {
-        self.found.load(Ordering::Acquire)
+        self.is_rolled_back.load(Ordering::Acquire)
     }
 }
 
@@ -71,11 +74,11 @@ mod tests {
         let required = rollback.required();
         rollback.note_generation(5);
         assert_eq!(rollback.decide(required, 4), None);
-        assert_eq!(rollback.decide(rollback.required(), 5), None, "the node lagged behind, and the store did not");
+        assert_eq!(rollback.decide(rollback.required(), 5), None, "only the node was behind, not the store");
     }
 
     #[test]
-    fn an_alarm_is_told_once_and_ends_when_the_store_is_ahead() {
+    fn reports_the_start_and_the_end_of_an_alarm_once() {
         let rollback = Rollback::default();
         rollback.note_generation(5);
         rollback.note_generation(3);
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_lasts_until_the_generation_is_raised() {
+    fn missing_data_is_an_alarm_until_the_generation_is_raised() {
         let rollback = Rollback::default();
         rollback.note_loss(7);
         assert_eq!([7, 8].map(|stored| rollback.decide(rollback.required(), stored)), [Some(true), Some(false)]);

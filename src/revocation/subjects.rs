@@ -1,65 +1,67 @@
-//! Subjects and the generation below which their sign-ins are refused.
+//! The subjects (accounts) with an entry, and the generation below which each subject's sessions are refused.
 //!
-//! Few have an entry, and every check asks for one: [`Marks`] answer most.
+//! Every check looks up a subject, and few subjects have an entry. A [`BloomFilter`] in front of the map avoids most lookups.
 
 use std::hash::BuildHasher;
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
-use super::marks::Marks;
+use super::bloom::BloomFilter;
 use super::table;
 use crate::clock::UnixTime;
 
-/// Room for marks, in bytes. Of up to thirty thousand entries one of sixteen others is looked up in vain.
-const MARKS: usize = 1 << 16;
+/// Maximum size of the filter. With up to thirty thousand entries, it has a false positive for one of sixteen other subjects.
+const FILTER_BYTES: usize = 1 << 16;
 
+/// The entry of a subject.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SubjectEntry {
-    /// Refuses generations below this.
+    /// Lowest generation that is not refused.
     pub(super) below: u64,
-    /// The highest `below` that this process has asked the store for.
-    pub(super) asked: u64,
-    /// The highest `below` that this process has committed in time; lower than `asked` while an entry is pending.
+    /// Highest `below` that this process has to commit.
+    pub(super) requested: u64,
+    /// Highest `below` that this process has committed in time. It is lower than `requested` while an entry is pending.
     pub(super) durable: u64,
-    /// When the rest may go.
+    /// Time after which the entry may be removed, if it is not pending.
     pub(super) expires_at: UnixTime,
 }
 
+/// Map from subjects to their entries, with a filter.
 #[derive(Debug)]
 pub(super) struct Subjects {
     map: DashMap<Box<str>, SubjectEntry, RandomState>,
-    marks: Marks,
+    filter: BloomFilter,
 }
 
 impl Subjects {
     pub(super) fn new() -> Self {
-        Self { map: DashMap::with_hasher(RandomState::default()), marks: Marks::new(MARKS) }
+        Self { map: DashMap::with_hasher(RandomState::default()), filter: BloomFilter::new(FILTER_BYTES) }
     }
 
     pub(super) fn get(&self, sub: &str) -> Option<SubjectEntry> {
-        if self.marks.are_none() || !self.marks.may_hold(self.map.hasher().hash_one(sub)) {
+        if self.filter.is_empty() || !self.filter.may_contain(self.map.hasher().hash_one(sub)) {
             return None;
         }
         self.map.get(sub).map(|entry| *entry)
     }
 
-    /// Changes the subject's entry, which refuses nothing if it is new.
+    /// Changes the entry of a subject. A new entry refuses nothing before the change.
     pub(super) fn raise(&self, sub: &str, change: impl FnOnce(&mut SubjectEntry)) {
         change(&mut self.map.entry(sub.into()).or_default());
-        self.marks.mark(self.map.hasher().hash_one(sub));
+        self.filter.insert(self.map.hasher().hash_one(sub));
     }
 
-    /// Throws away what ended before `instant` and is not pending.
+    /// Removes the entries that expired before `instant` and are not pending.
     pub(super) fn prune(&self, instant: UnixTime) {
-        self.map.retain(|_, entry| entry.durable < entry.asked || entry.expires_at >= instant);
-        table::fit(&self.map);
-        self.fit_marks();
+        self.map.retain(|_, entry| entry.durable < entry.requested || entry.expires_at >= instant);
+        table::resize_shards(&self.map);
+        self.rebuild_filter();
     }
 
-    pub(super) fn fit_marks(&self) {
+    pub(super) fn rebuild_filter(&self) {
         let hash = |sub: &str| self.map.hasher().hash_one(sub);
-        self.marks.remake(self.map.len(), |mark| self.map.iter().for_each(|entry| mark(hash(entry.key()))));
+        self.filter.rebuild(self.map.len(), |insert| self.map.iter().for_each(|entry| insert(hash(entry.key()))));
     }
 
     #[cfg(test)]
@@ -77,7 +79,7 @@ mod tests {
         let subjects = Subjects::new();
         let name = |number: u64| format!("subject {number}");
         let below = |number: u64| subjects.get(&name(number)).map(|entry| entry.below);
-        // So many that most hashes share a bit with one of them.
+        // Enough entries that the filter has a false positive for most other subjects.
         for number in 0..400_000 {
             let expires_at = UnixTime(if number < 1000 { 2 } else { 1 });
             subjects.raise(&name(number), |entry| *entry = SubjectEntry { below: number, expires_at, ..*entry });

@@ -1,99 +1,103 @@
-//! Session ids and until when each is refused: the tables that grow with the sign-outs.
+//! Table of refused session ids with their expiries. It grows with the number of logouts.
 //!
-//! A [`DashMap`] is hash tables under a lock each. To look into one is to write to its lock, twice, and to read one place in memory,
-//! wherever that is by then: the list may be long, but not near. So [`Marks`] are asked first. An entry is 20 bytes and one of the
-//! table's own, in a table that is between three eighths and seven eighths full, because its size is a power of two: 24 to 56 bytes.
+//! A [`DashMap`] consists of shards: hash tables with a lock each. A lookup writes to the lock of a shard twice, and reads
+//! one place in memory, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry takes
+//! 20 bytes, and one byte of the hash table's own data. A hash table is between three eighths and seven eighths full, because
+//! its size is a power of two. Together that is 24 to 56 bytes for each entry.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
 use dashmap::DashMap;
 
-use super::marks::Marks;
+use super::bloom::BloomFilter;
 use crate::clock::UnixTime;
 use crate::id::{IdHasher, Sid};
 
-/// Shards of the list: few enough that their locks stay in the processor's cache.
-const SHARDS: usize = 128;
-/// What is thrown away after one look through the list, which bounds the memory for it.
-const AT_ONCE: usize = 1 << 18;
-/// A table with no more places than that is small enough whatever is in it.
-const SMALL: usize = 16;
+/// Number of shards of a large table. It is low enough that the locks of all shards stay in the CPU cache.
+const SHARD_COUNT: usize = 128;
+/// Maximum number of entries that are collected in one pass of pruning. It limits the memory for them.
+const PRUNE_BATCH: usize = 1 << 18;
+/// Number of buckets of a shard that is never shrunk.
+const MIN_BUCKETS: usize = 16;
 
-/// Room for marks of a large table, in bytes. Of up to half a million entries one of sixteen others is looked up in vain; of a million
-/// one of nine, of ten million most.
-const MARKS: usize = 1 << 20;
+/// Maximum size of the filter of a large table. With up to half a million entries, it has a false positive for one of sixteen
+/// other sessions; with a million, for one of nine; with ten million, for most.
+const FILTER_BYTES: usize = 1 << 20;
 
 /// Refused sessions.
 #[derive(Debug)]
-pub(super) struct Table {
-    map: DashMap<Sid, Kept, BuildHasherDefault<IdHasher>>,
-    marks: Marks,
+pub(super) struct SessionTable {
+    map: DashMap<Sid, Expiry, BuildHasherDefault<IdHasher>>,
+    filter: BloomFilter,
 }
 
-impl Table {
-    /// For many.
+impl SessionTable {
+    /// Creates a table for many sessions.
     pub(super) fn large() -> Self {
-        let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
-        Self { map, marks: Marks::new(MARKS) }
+        let map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARD_COUNT);
+        Self { map, filter: BloomFilter::new(FILTER_BYTES) }
     }
 
-    /// For few, and for a short time.
+    /// Creates a table for few sessions, each of which stays for a short time.
     pub(super) fn small() -> Self {
-        Self { map: DashMap::with_hasher(BuildHasherDefault::default()), marks: Marks::new(MARKS / 1024) }
+        let map = DashMap::with_hasher(BuildHasherDefault::default());
+        Self { map, filter: BloomFilter::new(FILTER_BYTES / 1024) }
     }
 
     pub(super) fn contains(&self, sid: Sid) -> bool {
-        self.marks.may_hold(self.hash(sid)) && self.map.contains_key(&sid)
+        self.filter.may_contain(self.hash(sid)) && self.map.contains_key(&sid)
     }
 
-    /// Whether a session has an entry that was added as durable.
+    /// Returns whether a session has an entry that was added as durable.
     pub(super) fn is_durable(&self, sid: Sid) -> bool {
-        self.marks.may_hold(self.hash(sid)) && self.map.get(&sid).is_some_and(|kept| kept.is_durable())
+        self.filter.may_contain(self.hash(sid)) && self.map.get(&sid).is_some_and(|expiry| expiry.is_durable())
     }
 
-    /// Refuses a session, of two times until the later one. An entry that is durable stays so. Says whether it was not refused
-    /// before.
+    /// Refuses a session. If it has an entry already, the later of both times applies, and a durable entry stays durable.
+    /// Returns whether the session had no entry before.
     pub(super) fn add(&self, sid: Sid, until: UnixTime, durable: bool) -> bool {
-        let kept = Kept::new(until, durable);
-        let mut new = false;
-        let mut held = self.map.entry(sid).or_insert_with(|| {
-            new = true;
-            kept
+        let added = Expiry::new(until, durable);
+        let mut is_new = false;
+        let mut expiry = self.map.entry(sid).or_insert_with(|| {
+            is_new = true;
+            added
         });
-        *held = held.or(kept);
-        drop(held);
-        // Also if it was there already: whoever put it there may not have come so far.
-        self.marks.mark(self.hash(sid));
-        new
+        *expiry = expiry.merge(added);
+        drop(expiry);
+        // Needed even if the map had the entry: the thread that put it into the map may not have updated the filter yet.
+        self.filter.insert(self.hash(sid));
+        is_new
     }
 
-    /// Says whether it was there.
+    /// Removes the entry of a session. Returns whether there was one.
     pub(super) fn remove(&self, sid: Sid) -> bool {
         self.map.remove(&sid).is_some()
     }
 
-    /// Throws away what ended before `instant`, and gives back memory that is not needed any more. Says how many that were.
+    /// Removes the entries that expired before `instant`, and frees memory that is no longer needed. Returns the number of
+    /// removed entries.
     ///
-    /// It looks under locks that others may read under, too, and takes out one entry after the other, so that no check waits for
-    /// longer than that.
+    /// It finds expired entries under read locks, which checks can share. Then it removes one entry at a time, so that no
+    /// check waits for longer than one removal.
     pub(super) fn prune(&self, instant: UnixTime) -> usize {
-        let ended = |kept: &Kept| kept.has_ended(instant);
-        let mut gone = 0;
+        let is_expired = |expiry: &Expiry| expiry.is_before(instant);
+        let mut removed = 0;
         loop {
-            let found = self.map.iter().filter(|entry| ended(entry.value())).map(|entry| *entry.key());
-            let found: Vec<Sid> = found.take(AT_ONCE).collect();
-            gone += found.iter().filter_map(|sid| self.map.remove_if(sid, |_, kept| ended(kept))).count();
-            if found.len() < AT_ONCE {
+            let expired = self.map.iter().filter(|entry| is_expired(entry.value())).map(|entry| *entry.key());
+            let expired: Vec<Sid> = expired.take(PRUNE_BATCH).collect();
+            // Checked again under the write lock, because `add` may have extended the entry meanwhile.
+            removed += expired.iter().filter_map(|sid| self.map.remove_if(sid, |_, expiry| is_expired(expiry))).count();
+            if expired.len() < PRUNE_BATCH {
                 break;
             }
         }
-        fit(&self.map);
-        self.fit_marks();
-        gone
+        resize_shards(&self.map);
+        self.rebuild_filter();
+        removed
     }
 
-    pub(super) fn fit_marks(&self) {
-        self.marks.remake(self.len(), |mark| self.map.iter().for_each(|entry| mark(self.hash(*entry.key()))));
+    pub(super) fn rebuild_filter(&self) {
+        self.filter.rebuild(self.len(), |insert| self.map.iter().for_each(|entry| insert(self.hash(*entry.key()))));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -110,23 +114,24 @@ impl Table {
     }
 }
 
-/// Makes tables anew that do not fit what is in them, one shard after the other.
+/// Rebuilds the shards whose hash table has the wrong size for its entries, one shard after the other.
 ///
-/// A table grows when it is full, and never shrinks by itself. And it is full before its time where entries come and go: what goes
-/// can leave a mark that takes up its place, and is swept away only when the table is made anew. So that is done with one that has
-/// become more than twice as large as it need be, or that has hardly any room left; and it is made with an eighth of room to
-/// spare, so that it fits for a while.
-pub(super) fn fit<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
+/// A hash table grows when it is full, and never shrinks automatically. A removed entry can also leave a
+/// [tombstone](https://en.wikipedia.org/wiki/Lazy_deletion), which occupies a bucket until the hash table is rebuilt. So a
+/// hash table is rebuilt if it is more than twice as large as necessary, or if it has almost no free bucket. The new one has
+/// one eighth of spare capacity, so that it is not soon rebuilt again.
+pub(super) fn resize_shards<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
     let hash = |key: &K| map.hasher().hash_one(key);
     for shard in map.shards() {
         let mut shard = shard.write();
-        let (held, spare) = (shard.len(), shard.len() / 8);
-        // A table is full when seven eighths of its places are taken.
-        let too_large = shard.buckets() / 8 * 7 > 2 * (held + spare);
-        let crowded = shard.capacity() - held < spare / 2;
-        if shard.buckets() > SMALL && (too_large || crowded) {
+        let len = shard.len();
+        let spare = len / 8;
+        // A hash table is full when seven eighths of its buckets are occupied.
+        let is_too_large = shard.buckets() / 8 * 7 > 2 * (len + spare);
+        let is_crowded = shard.capacity() - len < spare / 2;
+        if shard.buckets() > MIN_BUCKETS && (is_too_large || is_crowded) {
             let entries = std::mem::take(&mut *shard);
-            shard.reserve(held + spare, |(key, _)| hash(key));
+            shard.reserve(len + spare, |(key, _)| hash(key));
             for (key, value) in entries {
                 shard.insert(hash(&key), (key, value), |(key, _)| hash(key));
             }
@@ -134,13 +139,15 @@ pub(super) fn fit<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S
     }
 }
 
-/// Until when an entry is kept, and whether it is durable, in 4 bytes: with 8 an entry would be 24 bytes and not 20.
+/// Time until which an entry is kept, and whether it is durable, in 4 bytes. With 8 bytes, an entry would take 24 bytes
+/// instead of 20.
 ///
-/// The lowest bit is the flag. The others count steps of two seconds, rounded up: they do until 2106, and then count as 2106.
+/// The lowest bit is 1 if the entry is durable. The other bits are the Unix time in steps of two seconds, rounded up. The
+/// largest value is in the year 2106; later times are stored as this value.
 #[derive(Debug, Clone, Copy)]
-struct Kept(u32);
+struct Expiry(u32);
 
-impl Kept {
+impl Expiry {
     const MAX_STEPS: u32 = u32::MAX >> 1;
 
     fn new(until: UnixTime, durable: bool) -> Self {
@@ -155,11 +162,12 @@ impl Kept {
         self.0 & 1 == 1
     }
 
-    fn has_ended(self, instant: UnixTime) -> bool {
+    fn is_before(self, instant: UnixTime) -> bool {
         self.0 >> 1 < Self::steps(instant)
     }
 
-    fn or(self, other: Self) -> Self {
+    /// Returns the later of both times, and durable if one of them is durable.
+    fn merge(self, other: Self) -> Self {
         Self((self.0 >> 1).max(other.0 >> 1) << 1 | (self.0 | other.0) & 1)
     }
 
@@ -173,28 +181,28 @@ impl Kept {
 mod tests {
     use super::*;
 
-    /// Entries for which the table has places, the taken ones included.
-    fn places(table: &Table) -> usize {
+    /// Returns the number of buckets of all shards, both occupied and free.
+    fn buckets(table: &SessionTable) -> usize {
         table.map.shards().iter().map(|shard| shard.read().buckets()).sum()
     }
 
-    /// Adds so many.
-    fn sign_out(table: &Table, count: usize, until: u64) {
+    /// Adds `count` sessions.
+    fn log_out(table: &SessionTable, count: usize, until: u64) {
         (0..count).for_each(|_| assert!(table.add(Sid::random(), UnixTime(until), true)));
     }
 
     #[test]
-    fn gives_memory_back_after_a_peak_and_keeps_what_is_left() {
-        let table = Table::large();
-        sign_out(&table, 100_000, 2);
-        let stay: Vec<Sid> = (0..5_000).map(|_| Sid::random()).collect();
-        stay.iter().for_each(|sid| assert!(table.add(*sid, UnixTime(4), true)));
-        let peak = places(&table);
+    fn frees_memory_after_a_peak_and_keeps_the_other_entries() {
+        let table = SessionTable::large();
+        log_out(&table, 100_000, 2);
+        let remaining: Vec<Sid> = (0..5_000).map(|_| Sid::random()).collect();
+        remaining.iter().for_each(|sid| assert!(table.add(*sid, UnixTime(4), true)));
+        let peak = buckets(&table);
         assert_eq!(table.prune(UnixTime(3)), 100_000);
-        assert!(places(&table) < peak / 8, "{} of {peak} places for 5,000", places(&table));
-        assert!(stay.iter().all(|sid| table.contains(*sid) && !table.add(*sid, UnixTime(4), true)));
+        assert!(buckets(&table) < peak / 8, "{} of {peak} buckets for 5,000 entries", buckets(&table));
+        assert!(remaining.iter().all(|sid| table.contains(*sid) && !table.add(*sid, UnixTime(4), true)));
         assert_eq!(table.prune(UnixTime(5)), 5_000);
-        assert!(places(&table) <= SMALL * SHARDS, "{} places for none", places(&table));
+        assert!(buckets(&table) <= MIN_BUCKETS * SHARD_COUNT, "{} buckets for no entry", buckets(&table));
     }
 
     #[test]
@@ -202,17 +210,17 @@ mod tests {
         let latest = u64::from(u32::MAX) - 3;
         for (until, last) in [(0, 0), (1, 2), (2, 2), (3, 4), (latest, latest)] {
             for durable in [false, true] {
-                let kept = Kept::new(UnixTime(until), durable);
-                assert_eq!([last, last + 1].map(|now| kept.has_ended(UnixTime(now))), [false, true], "{until}");
+                let expiry = Expiry::new(UnixTime(until), durable);
+                assert_eq!([last, last + 1].map(|now| expiry.is_before(UnixTime(now))), [false, true], "{until}");
             }
         }
-        assert!(!Kept::new(UnixTime(u64::MAX), false).has_ended(UnixTime(u64::MAX)), "and for ever then");
-        assert_eq!(size_of::<(Sid, Kept)>(), 20);
+        assert!(!Expiry::new(UnixTime(u64::MAX), false).is_before(UnixTime(u64::MAX)), "it never expires");
+        assert_eq!(size_of::<(Sid, Expiry)>(), 20);
     }
 
     #[test]
-    fn what_is_durable_once_stays_so_until_the_later_time() {
-        let table = Table::small();
+    fn a_durable_entry_stays_durable_until_the_later_time() {
+        let table = SessionTable::small();
         let sid = Sid::random();
         assert!(table.add(sid, UnixTime(8), false) && !table.is_durable(sid));
         assert!(!table.add(sid, UnixTime(4), true) && table.is_durable(sid));
@@ -221,18 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_day_needs_three_places_an_entry_and_few_new_tables() {
-        let table = Table::small();
-        let (mut before, mut changes, shards) = (0, 0, table.map.shards().len());
+    fn a_steady_load_needs_few_rebuilds_and_few_buckets() {
+        let table = SessionTable::small();
+        let mut before = 0;
+        let mut changes = 0;
+        let shards = table.map.shards().len();
         for minute in 0..240 {
-            sign_out(&table, 1_000, minute + 30);
+            log_out(&table, 1_000, minute + 30);
             table.prune(UnixTime(minute));
             if minute >= 60 {
-                assert!(places(&table) < 3 * table.len(), "{} places for {}", places(&table), table.len());
-                changes += usize::from(places(&table) != before);
+                assert!(buckets(&table) < 3 * table.len(), "{} buckets for {}", buckets(&table), table.len());
+                changes += usize::from(buckets(&table) != before);
             }
-            before = places(&table);
+            before = buckets(&table);
         }
-        assert!(changes < 18, "{changes} changes of {shards} tables in 180 minutes");
+        assert!(changes < 18, "{changes} changes of {shards} shards in 180 minutes");
     }
 }

@@ -1,4 +1,4 @@
-//! What a list refuses, keeps and throws away, in whatever order it is told.
+//! Tests of the revocation list: refusal, retention and pruning, with entries in any order.
 
 use super::*;
 use proptest::prelude::*;
@@ -32,8 +32,8 @@ fn refuses_a_pending_entry_and_a_durable_one_alike() {
     assert!(!list.add_pending(sid(1), UnixTime(100)), "it is durable");
 }
 
-/// Of two threads that find the copy of one session, the second may add it after the entry of the first was committed. Nothing
-/// would commit that entry, so it would count as pending until the absolute deadline.
+/// If two threads detect a copy of one session, the second may add its entry after the entry of the first was committed. The
+/// second entry would never be committed, so it must not count as pending until the absolute deadline.
 #[test]
 fn a_durable_entry_is_not_pending_again() {
     let list = list();
@@ -44,20 +44,20 @@ fn a_durable_entry_is_not_pending_again() {
     assert!(list.refuses_session(sid(1)));
 }
 
-/// A commit that came too late is in the log all the same, and its follower may read it before the entry is committed again.
+/// A commit that was too late is in the log nevertheless. The follower may read it before the entry is committed again.
 #[test]
 fn an_entry_read_from_the_log_refuses_and_is_not_durable() {
     let list = list();
     list.add_logged(&session(1, 100));
     assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
-    assert!(list.add_pending(sid(1), UnixTime(1_000)), "it must be committed here");
-    assert!(!list.add_pending(sid(1), UnixTime(1_000)), "once");
+    assert!(list.add_pending(sid(1), UnixTime(1_000)), "this process must commit it");
+    assert!(!list.add_pending(sid(1), UnixTime(1_000)), "it must be committed only once");
     list.add_logged(&session(1, 100));
-    assert!(!list.is_durable(sid(1)), "reading it settles nothing");
+    assert!(!list.is_durable(sid(1)), "an entry that is read from the log does not become durable");
     assert_eq!((list.pending(), list.pending.load(Ordering::Acquire)), (1, 1));
     list.add_durable(&session(1, 200));
     list.add_logged(&session(1, 100));
-    assert!(list.is_durable(sid(1)), "once committed in time, it stays durable");
+    assert!(list.is_durable(sid(1)), "an entry that was committed in time stays durable");
     assert_eq!((list.pending(), list.pending.load(Ordering::Acquire)), (0, 0));
     list.add_logged(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(100) });
     assert!(list.refuses_account("s", 4) && !list.is_durable_below("s", 5));
@@ -73,7 +73,7 @@ fn a_pending_entry_outlives_the_row_of_its_late_commit() {
     list.add_logged(&Entry::Subject { sub: "other".into(), below: 5, expires_at: UnixTime(100) });
     list.prune(UnixTime(500));
     assert!(list.refuses_session(sid(1)) && list.refuses_account("s", 4));
-    assert!(!list.refuses_account("other", 4), "nothing is pending for this one");
+    assert!(!list.refuses_account("other", 4), "this account has no pending entry");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_pending_generation_is_kept_until_it_is_committed() {
     assert!(list.refuses_generation("s", 4, 0) && !list.refuses_generation("s", 5, 0));
     assert!(!list.is_durable_below("s", 5));
     list.prune(UnixTime(1_000));
-    assert!(list.refuses_generation("s", 4, 0), "pending ones are not pruned");
+    assert!(list.refuses_generation("s", 4, 0), "pending entries are not pruned");
     list.add_durable(&Entry::Subject { sub: "s".into(), below: 5, expires_at: UnixTime(2_000) });
     assert!(list.is_durable_below("s", 5) && !list.is_durable_below("s", 6));
     list.prune(UnixTime(2_001));
@@ -91,7 +91,7 @@ fn a_pending_generation_is_kept_until_it_is_committed() {
 }
 
 #[test]
-fn prunes_at_the_expiry_and_moves_time_along() {
+fn prunes_at_the_expiry_and_sets_the_earliest_time() {
     let list = list();
     list.add_durable(&session(1, 100));
     list.add_pending(sid(2), UnixTime(100));
@@ -100,21 +100,21 @@ fn prunes_at_the_expiry_and_moves_time_along() {
     list.prune(UnixTime(101));
     assert_eq!(list.len(), 0);
     assert_eq!(list.pending.load(Ordering::Acquire), 0);
-    assert_eq!(list.time(at(50, 0)), UnixTime(101), "a clock set back does not revive what was pruned");
+    assert_eq!(list.time(at(50, 0)), UnixTime(101), "a clock that is set back does not make pruned sessions valid");
     assert_eq!(list.time(at(150, 0)), UnixTime(150));
 }
 
 #[test]
 fn is_trusted_until_max_staleness_by_the_boot_clock() {
     let list = list();
-    assert!(!list.may_be_trusted(at(0, 1)), "never read");
+    assert!(!list.may_be_trusted(at(0, 1)), "the list was never read");
     list.mark_synced(at(0, 1000));
     assert!(list.may_be_trusted(at(9_999, 1010)));
     assert!(!list.may_be_trusted(at(0, 1011)));
 }
 
 #[test]
-fn a_read_stays_recent_as_long_as_the_list_on_any_wall_clock() {
+fn a_read_is_recent_for_max_staleness_by_the_boot_clock() {
     let list = list();
     assert!(list.is_recent(at(0, 1000), at(9_999, 1010)));
     assert!(!list.is_recent(at(0, 1000), at(0, 1011)));
@@ -123,7 +123,7 @@ fn a_read_stays_recent_as_long_as_the_list_on_any_wall_clock() {
 }
 
 proptest! {
-    // Each case makes two lists of some MiB.
+    // Few cases, because each case creates two lists of some MiB.
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn delivery_twice_and_in_any_order_changes_nothing(
@@ -136,11 +136,12 @@ proptest! {
                 _ => Entry::Subject { sub: number.to_string().into(), below, expires_at: UnixTime(expires) },
             })
             .collect();
-        let (once, again) = (list(), list());
+        let once = list();
+        let repeated = list();
         entries.iter().for_each(|entry| once.add_durable(entry));
         let start = usize::try_from(order % entries.len() as u64).expect("small");
         for entry in entries.iter().rev().chain(entries.iter().cycle().skip(start).take(entries.len())) {
-            again.add_durable(entry);
+            repeated.add_durable(entry);
         }
         let view = |list: &RevocationList| {
             let mut sessions = list.sessions.entries();
@@ -150,6 +151,6 @@ proptest! {
             subjects.sort();
             (sessions, subjects)
         };
-        prop_assert_eq!(view(&once), view(&again));
+        prop_assert_eq!(view(&once), view(&repeated));
     }
 }

@@ -1,4 +1,4 @@
-//! Backups of an SQLite database. PostgreSQL has its own.
+//! Backups of an SQLite database. PostgreSQL has its own tools for backups.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -10,23 +10,24 @@ use super::sqlite;
 use crate::clock::UnixTime;
 use crate::file_owner::{Owner, directory_of};
 
-/// Reason why there is no backup.
+/// Reason why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackupError {
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
-    #[error("{} exists, and SQLite would take its content for a part of the copy", .0.display())]
+    #[error("{} exists, and SQLite would read its content as a part of the copy", .0.display())]
     Beside(PathBuf),
-    #[error("{} is the name of a file that SQLite makes for the database itself", .0.display())]
+    #[error("{} is the name of a file that SQLite creates for the database itself", .0.display())]
     OfDatabase(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 
-/// Writes a consistent copy of the database at `database` to `path`, which must not exist. The copy appears there when it is complete
-/// and on disk. No server accepts it before `store restored`. Dropping the future removes what was written.
+/// Writes a consistent copy of the database at `database` to `path`, which must not exist. The copy appears at `path` when it
+/// is complete and on disk. No server accepts the copy before `sealjar store restored`. Dropping the future removes an
+/// incomplete copy.
 pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Result<(), BackupError> {
     let failed = |source| BackupError::Write { path: path.to_owned(), source };
     if path.symlink_metadata().is_ok() {
@@ -34,20 +35,20 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
     }
     let directory = directory_of(path);
     let real = directory.canonicalize().map_err(failed)?.join(path.file_name().unwrap_or_default());
-    // SQLite looks for them beside what a link leads to.
+    // SQLite follows symbolic links, and its files are next to the target.
     if database.canonicalize().is_ok_and(|database| made_by_sqlite(&database).contains(&real)) {
         return Err(BackupError::OfDatabase(path.to_owned()));
     }
-    if let Some(left) = made_by_sqlite(path).into_iter().find(|beside| beside.symlink_metadata().is_ok()) {
-        return Err(BackupError::Beside(left));
+    if let Some(existing) = made_by_sqlite(path).into_iter().find(|file| file.symlink_metadata().is_ok()) {
+        return Err(BackupError::Beside(existing));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // SQLite makes a journal beside the copy. With the directory, all of it is removed.
+    // SQLite creates a journal next to the copy, so the copy is written in a temporary directory, which is removed as a whole.
     let mut unfinished = tempfile::Builder::new();
     unfinished.permissions(Permissions::from_mode(0o700));
     let unfinished = unfinished.prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(directory);
     let unfinished = unfinished.map_err(failed)?;
-    // Only its owner can read it.
+    // A temporary file: only its owner can read it.
     let copy = tempfile::NamedTempFile::new_in(&unfinished).map_err(failed)?;
     if rustix::process::geteuid().is_root() {
         Owner::of_directory(directory).and_then(|owner| owner.give(copy.as_file())).map_err(failed)?;
@@ -65,7 +66,8 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
-/// The files that SQLite has [beside a database](https://www.sqlite.org/tempfiles.html), and reads with it.
+/// Returns the paths of the files that SQLite creates [next to a database](https://www.sqlite.org/tempfiles.html) and reads
+/// with it.
 fn made_by_sqlite(database: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|suffix| {
         let mut path = database.as_os_str().to_owned();

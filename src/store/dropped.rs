@@ -1,5 +1,5 @@
-//! Tests for both engines. No write that is dropped half-way, as for a client that hangs up, keeps the next one from its work. And
-//! the transaction determines which sessions of a subject end.
+//! Tests for both engines: a write whose future is dropped before its end, as when a client disconnects, does not prevent the
+//! next write; and the transaction determines which sessions of a subject end.
 
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -21,11 +21,11 @@ use crate::session::Lifetimes;
 
 const LIMITS: Limits =
     Limits { connections: 2, statement_timeout: Duration::from_secs(4), connect_timeout: Duration::from_secs(4) };
-/// Number of writes that is enough to drop some half-way on any machine.
-const MOST_STARTED: usize = 5_000;
+/// Maximum number of writes. On any machine, it is enough to drop some of them before their end.
+const MAX_STARTED: usize = 5_000;
 
 type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
-/// Starts a write; the number differs each time.
+/// Function that starts a write. Its number is different in each call.
 type Write = for<'s> fn(&'s Store, usize) -> Outcome<'s>;
 
 const WRITES: [(&str, Write); 15] = [
@@ -71,13 +71,13 @@ const WRITES: [(&str, Write); 15] = [
 ];
 
 #[tokio::test]
-async fn a_dropped_write_leaves_sqlite_as_it_was() {
+async fn a_dropped_write_does_not_prevent_the_next_in_sqlite() {
     let home = tempfile::tempdir().expect("a directory");
     drop_all(&StoreUrl::file(home.path().join("test.db"))).await;
 }
 
 #[tokio::test]
-async fn a_dropped_write_leaves_postgresql_as_it_was() {
+async fn a_dropped_write_does_not_prevent_the_next_in_postgresql() {
     let home = tempfile::tempdir().expect("a directory");
     let _server = Postgres::start(home.path());
     let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
@@ -85,7 +85,7 @@ async fn a_dropped_write_leaves_postgresql_as_it_was() {
 }
 
 #[tokio::test]
-async fn postgresql_ends_what_began_before_the_commit() {
+async fn postgresql_ends_sessions_that_began_before_the_commit() {
     let home = tempfile::tempdir().expect("a directory");
     let _server = Postgres::start(home.path());
     let url = format!("postgres:///postgres?host={}&user=postgres", home.path().display());
@@ -93,13 +93,14 @@ async fn postgresql_ends_what_began_before_the_commit() {
 }
 
 #[tokio::test]
-async fn sqlite_ends_what_began_before_the_commit() {
+async fn sqlite_ends_sessions_that_began_before_the_commit() {
     let home = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}", home.path().join("test.db").display());
     end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Between the question for the generation and the commit, sign-ins get a higher generation, because of other revocations.
+/// Tests `Revoke::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation
+/// of logins.
 async fn end_so_far(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");
     store.revoke_everyone().await.expect("committed");
@@ -115,14 +116,15 @@ async fn end_so_far(url: &StoreUrl) {
     assert_eq!(
         belows,
         [between + 1, between + 1000],
-        "what began between ends, and never less than was refused before"
+        "sessions that began meanwhile end, and earlier refusals are not reduced"
     );
-    assert!(store.generation().await.expect("read") >= belows[0], "what begins later lives");
+    assert!(store.generation().await.expect("read") >= belows[0], "sessions that begin later stay live");
     store.close().await;
 }
 
-/// Drops each write after its first poll, after its second and so on, until it completes. After each, another write succeeds.
-/// Where an answer is there already, two steps are one poll; so it goes round until enough were dropped.
+/// Drops each write after its first poll, after its second and so on, until it completes. After each dropped write, another
+/// write succeeds. If a response arrives before the poll, one poll executes two steps, so the loop repeats until enough
+/// writes were dropped.
 async fn drop_all(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("an empty database");
     store.add_account(&account("alice")).await.expect("an account");
@@ -134,7 +136,8 @@ async fn drop_all(url: &StoreUrl) {
                 started += 1;
                 let outcome = poll_times(write(&store, started), polls).await;
                 let next = tokio::time::timeout(Duration::from_secs(60), store.revoke(&[session()])).await;
-                next.expect("it ends").unwrap_or_else(|error| panic!("after {polls} polls of {name}: {error}"));
+                next.expect("the next write is not blocked")
+                    .unwrap_or_else(|error| panic!("after {polls} polls of {name}: {error}"));
                 match outcome {
                     Some(Ok(())) => break,
                     Some(Err(error)) => panic!("{name}: {error}"),
@@ -142,20 +145,20 @@ async fn drop_all(url: &StoreUrl) {
                 }
             }
         }
-        assert!(started < MOST_STARTED, "only {dropped} of {started} writes were dropped half-way");
+        assert!(started < MAX_STARTED, "only {dropped} of {started} writes were dropped before their end");
     }
     store.close().await;
 }
 
-/// Polls as often, at most; the outcome if it is there by then.
+/// Polls a future at most `times` times. Returns its outcome, or `None` if it is not complete by then.
 async fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
     let mut future = pin!(future);
-    let mut left = times;
+    let mut remaining = times;
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending => {
-            left -= 1;
-            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+            remaining -= 1;
+            if remaining == 0 { Poll::Ready(None) } else { Poll::Pending }
         }
     })
     .await
@@ -189,7 +192,7 @@ fn node() -> NodeReport {
     }
 }
 
-/// A server at a Unix socket of its own.
+/// A PostgreSQL server with its own Unix socket.
 struct Postgres(Child);
 
 impl Postgres {
@@ -225,14 +228,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // It ends its own processes, and at once.
+        // SIGQUIT: PostgreSQL stops its own processes at once.
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
         let _ = self.0.wait();
     }
 }
 
-/// A program of the newest PostgreSQL of Debian's.
+/// Returns the path of a program of the newest PostgreSQL version in Debian's directories.
 fn newest(name: &str) -> std::path::PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let programs = versions.map(|version| version.path().join("bin").join(name)).filter(|program| program.exists());

@@ -1,4 +1,4 @@
-//! Errors of the store, and the time limits that two of them report.
+//! Errors of the store, and the functions that return its two timeout errors.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,8 @@ pub(crate) enum StoreError {
     #[error("there is no database at {}", .0.display())]
     Missing(PathBuf),
     #[error(
-        "the database file {} was replaced or removed while it was in use: put the same file back; restart the server only if the one that is there now is meant, because what was not stored is lost then",
+        "the database file {} was replaced or removed while it was in use: put the same file back; \
+         if the new file is the right one, restart the server, but revocations that were not stored are then lost",
         .0.display()
     )]
     Replaced(PathBuf),
@@ -24,7 +25,7 @@ pub(crate) enum StoreError {
     Left(PathBuf),
     #[error("the database {} cannot be written{reason}", path.display())]
     ReadOnly { path: PathBuf, reason: String },
-    #[error("there is no room left for the database {}", .0.display())]
+    #[error("there is no space left for the database {}", .0.display())]
     Full(PathBuf),
     #[error("another process has been writing to the database {} for 5 s", .0.display())]
     Busy(PathBuf),
@@ -38,7 +39,7 @@ pub(crate) enum StoreError {
     Foreign(PathBuf),
     #[error("the path {} is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
-    #[error("the user {user} of PostgreSQL at {server} lacks a right: {reason}")]
+    #[error("the user {user} of PostgreSQL at {server} lacks a privilege: {reason}")]
     NoRight { server: String, user: String, reason: String },
     #[error("{0} has none of Sealjar's tables")]
     WithoutTables(String),
@@ -48,29 +49,29 @@ pub(crate) enum StoreError {
     Create { path: PathBuf, source: std::io::Error },
     #[error("cannot use PostgreSQL at {server}: {reason}")]
     Connect { server: String, reason: String },
-    #[error("PostgreSQL at {0} only reads: it is a standby")]
+    #[error("PostgreSQL at {0} is read-only: it is a standby")]
     Standby(String),
     #[error("a connection pooler in front of PostgreSQL lets clients share one session")]
     SharedSession,
-    #[error("the database did not answer in time")]
+    #[error("the database did not respond in time")]
     TimedOut,
     #[error("the database took too long to commit: the change may have been made or not")]
     TooLate,
-    #[error("this machine's clock says {here}, the database's says {there}")]
+    #[error("this machine's clock shows {here}, the database's clock shows {there}")]
     ClocksApart { here: UnixTime, there: UnixTime },
     #[error("cannot bring the database up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("the database's tables need a newer Sealjar (they ask for migration {needs}, this one knows {known})")]
+    #[error("the database's tables need a newer Sealjar (they require migration {needs}, this version has {known})")]
     TooNew { needs: i64, known: i64 },
     #[error("the database failed: {0}")]
     Failed(sqlx::Error),
-    #[error("the database holds a value that cannot be: {0}")]
+    #[error("corrupt database: {0}")]
     Corrupt(&'static str),
-    #[error("the database holds an unfinished migration from {0}")]
+    #[error("the database contains an unfinished migration from {0}")]
     Unfinished(String),
-    #[error("what was in this database was moved to {0}")]
+    #[error("the contents of this database were moved to {0}")]
     Moved(String),
-    #[error("this database is a backup of {0}, and lacks the sign-outs since then")]
+    #[error("this database is a backup of {0}, and lacks the logouts since then")]
     Backup(String),
     #[error("there is an account named {0} already")]
     NameTaken(String),
@@ -82,7 +83,7 @@ pub(crate) enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        /// PostgreSQL: a prepared statement of this session does not exist, or another client has made it.
+        /// PostgreSQL's codes for a prepared statement that does not exist in this session, or that another client has created.
         const SHARED_SESSION: [&str; 2] = ["26000", "42P05"];
         match error.as_database_error().and_then(|error| error.code()) {
             Some(code) if SHARED_SESSION.contains(&&*code) => Self::SharedSession,
@@ -91,11 +92,11 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Beginning of `state.moved_to` in a backup. The time of the backup follows.
+/// Prefix of `state.moved_to` in a backup. The time of the backup follows it.
 pub(super) const BACKUP_MARK: &str = "backup of ";
 
 impl StoreError {
-    /// The error for a database whose `state.moved_to` is this.
+    /// Returns the error for a database with this value of `state.moved_to`.
     pub(super) fn out_of_use(moved_to: String) -> Self {
         match moved_to.strip_prefix(BACKUP_MARK) {
             Some(time) => Self::Backup(time.to_owned()),
@@ -104,7 +105,8 @@ impl StoreError {
     }
 }
 
-/// Returns `TimedOut` if the work takes longer than this. Its connection is closed then; whether the work was done is unknown.
+/// Returns `TimedOut` if the work takes longer than `timeout`. The connection is then closed, and it is unknown whether the
+/// work was done.
 pub(super) async fn within<T>(
     timeout: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -112,7 +114,8 @@ pub(super) async fn within<T>(
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Returns `TooLate` for a commit that took longer than retention allows for an entry with a fixed expiry to become visible.
+/// Returns `TooLate` for a commit that took longer than [`COMMITTED_WITHIN`]. The expiry of its entries may be too early, so
+/// it does not count.
 pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     match outcome {
         Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),

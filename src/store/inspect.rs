@@ -1,4 +1,5 @@
-//! Inspecting a store without changing it: it is neither created nor brought up to date, whatever its tables are.
+//! Read-only inspection of a store, for `sealjar doctor` and similar commands. The store is not created and no schema
+//! migration is applied, regardless of the version of its tables.
 
 use super::error::{StoreError, within};
 use super::postgres::pool::{CALL_TIMEOUT, Limits};
@@ -11,7 +12,7 @@ impl Store {
     /// Opens a database for reading only, in any state.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not there, or cannot be read.
+    /// [`StoreError`] if the database does not exist or cannot be read.
     pub(crate) async fn open_to_inspect(url: &StoreUrl, limits: Limits) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open_to_inspect(path).await?),
@@ -24,7 +25,7 @@ impl Store {
         call!(self, engine => engine.tables())
     }
 
-    /// Returns whether an SQLite file without our tables has those of another program.
+    /// Returns whether an SQLite file without Sealjar's tables has tables of another program.
     pub(crate) async fn has_other_tables(&self) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.has_other_tables().await,
@@ -37,7 +38,8 @@ impl Store {
         call!(self, engine => engine.clock_reached())
     }
 
-    /// Returns the first damage that a check of an SQLite file finds; `None` for PostgreSQL, which checks its own files.
+    /// Returns the first damage that a check of an SQLite file finds, or `None`. PostgreSQL checks its own files, so the
+    /// result is `None`.
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.explain(engine.damage().await),
@@ -45,7 +47,7 @@ impl Store {
         }
     }
 
-    /// Returns the settings of a PostgreSQL server; `None` for SQLite.
+    /// Returns the settings of a PostgreSQL server, or `None` for SQLite.
     pub(crate) async fn server_facts(&self) -> Result<Option<ServerFacts>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! The revocation log, as far as both engines do the same: the expiry of an entry, and the columns that it is kept in.
+//! Parts of the revocation log that both engines share: the expiry of an entry, and the encoding of an entry in columns.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::id::{Kid, Sid};
 use crate::revocation::Entry;
 use crate::revocation::retention::{self, Longest};
 
-/// What a transaction that writes refusals must know, read in it.
+/// Facts from which a transaction that writes revocations computes their expiries. They are read in the same transaction.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Facts {
     pub(super) committed_at: UnixTime,
-    /// Higher than the generation of every sign-in without an account so far; see [`super::Store::generation`].
+    /// Lowest generation that no session of a subject without an account has so far; see [`super::Store::generation`].
     next_generation: u64,
     ordinary: Longest,
     remembered: Longest,
 }
 
 impl Facts {
-    /// Nothing is recorded yet for a commit at this time, before which the generation was this.
+    /// Returns the facts for a commit at this time, without any recorded lifetimes. `generation` is the one before the commit.
     pub(super) fn at(committed_at: UnixTime, generation: i64) -> Result<Self, StoreError> {
         let next_generation = unsigned(generation)?.saturating_add(1);
         Ok(Self { committed_at, next_generation, ..Self::default() })
     }
 
-    /// A refusal with the expiry that this transaction fixes.
+    /// Returns the entry for a revocation, with its expiry.
     pub(super) fn entry(&self, revoke: &Revoke) -> Entry {
         let either = || self.ordinary.or(self.remembered);
         let subject = |sub: &str, below| {
@@ -47,30 +47,33 @@ impl Facts {
         }
     }
 
-    /// Takes a row of what was recorded for one kind of session.
-    pub(super) fn learn(&mut self, remembered: bool, row: (i64, i64, i64, bool)) -> Result<(), StoreError> {
-        let span = |secs| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs)?));
-        let kind = if remembered { &mut self.remembered } else { &mut self.ordinary };
-        *kind = Longest { idle: span(row.0)?, absolute: span(row.1)?, lag: span(row.2)?, fail_open: row.3 };
+    /// Sets the maximum lifetimes of ordinary or remembered sessions: idle timeout, absolute timeout and lag in seconds, and
+    /// whether a node may fail open.
+    pub(super) fn set_longest(&mut self, remembered: bool, row: (i64, i64, i64, bool)) -> Result<(), StoreError> {
+        let duration = |secs| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs)?));
+        let longest = if remembered { &mut self.remembered } else { &mut self.ordinary };
+        *longest =
+            Longest { idle: duration(row.0)?, absolute: duration(row.1)?, lag: duration(row.2)?, fail_open: row.3 };
         Ok(())
     }
 }
 
+/// Converts a counter or a time that was read from the database.
 pub(super) fn unsigned(value: i64) -> Result<u64, StoreError> {
-    u64::try_from(value).map_err(|_| StoreError::Corrupt("a negative counter or instant"))
+    u64::try_from(value).map_err(|_| StoreError::Corrupt("negative counter or time"))
 }
 
-/// For binding: instants and counters past the engines' range count as its end.
+/// Converts a counter or a time for the database. A value that is too large becomes the largest possible value.
 pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A whole number of seconds, rounded up: an entry must not go a fraction of a second too early.
+/// Returns whole seconds, rounded up, so that an entry is not removed a fraction of a second too early.
 pub(super) fn whole_secs(span: Duration) -> i64 {
     signed(span.as_secs() + u64::from(span.subsec_nanos() > 0))
 }
 
-/// A row of the log.
+/// Columns of a row of the log.
 pub(super) struct Row<'r> {
     pub(super) sid: Option<&'r [u8]>,
     pub(super) sub: Option<String>,
@@ -80,22 +83,22 @@ pub(super) struct Row<'r> {
 }
 
 impl Row<'_> {
-    /// The entry that the columns stand for.
+    /// Decodes the entry.
     pub(super) fn entry(self) -> Result<Entry, StoreError> {
         let expires_at = UnixTime(unsigned(self.expires_at)?);
         match (self.sid, self.sub, self.below, self.kid) {
             (Some(sid), None, None, None) => {
-                let sid = sid.try_into().map_err(|_| StoreError::Corrupt("a session id of another length"))?;
+                let sid = sid.try_into().map_err(|_| StoreError::Corrupt("session id of the wrong length"))?;
                 Ok(Entry::Session { sid: Sid::from_bytes(sid), expires_at })
             }
             (None, Some(sub), Some(below), None) => {
                 Ok(Entry::Subject { sub: sub.into(), below: unsigned(below)?, expires_at })
             }
             (None, None, None, Some(kid)) => {
-                let kid = kid.try_into().map_err(|_| StoreError::Corrupt("a key id of another length"))?;
+                let kid = kid.try_into().map_err(|_| StoreError::Corrupt("key id of the wrong length"))?;
                 Ok(Entry::Key { kid: Kid::from_bytes(kid) })
             }
-            _ => Err(StoreError::Corrupt("a revocation of nothing, or of two things")),
+            _ => Err(StoreError::Corrupt("revocation of no object, or of several")),
         }
     }
 }

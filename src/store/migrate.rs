@@ -1,14 +1,15 @@
-//! Migrating one store to another, of any engine: accounts, refusals, the lifetimes in use, and the exact counters. Every live
-//! session stays alive, and every ended one stays ended.
+//! Migration of one store to another, of the same or another engine: accounts, revocations, the lifetimes in use, and the
+//! counters. Every live session stays live, and every ended session stays ended. Called by `sealjar migrate`.
 //!
-//! *Nothing changes during the copy.* Both stores must be without servers. A transaction on the source keeps all other writers
-//! out from the first page to the last. When everything has arrived, the source is marked as moved, and nothing opens it any
-//! more. The source may change between two attempts, so the target records what it held: any change of an account that is not an
-//! addition writes to the log, so the counters, the log's last number and a few counts show whether there was one. If there was,
-//! the copy begins again.
+//! *Nothing changes during the copy.* No server may use either store. A transaction on the source excludes all other writers
+//! from the first page to the last. After the copy is complete, the source is marked as moved, and no program opens it any
+//! more. The source may change between two attempts. So the target records a summary of the source: the counters, the last
+//! number of the log, and some counts of rows. Every change of an account changes one of these numbers, with one exception:
+//! a hash that was replaced by another hash of the same password, which does no harm. If the summary has changed, the copy
+//! begins again.
 //!
-//! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress there. Until
-//! everything has arrived, nothing else opens the target.
+//! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress in the
+//! target. Until the copy is complete, no other program opens the target.
 
 mod held;
 pub(super) mod state;
@@ -20,11 +21,12 @@ use super::statements::MAX_ACCOUNTS;
 use held::Held;
 use state::{Contents, Incoming};
 
-/// Rows in one transaction. SQLite binds 32,766 values at most, and an entry has five.
-const ACCOUNTS: i64 = MAX_ACCOUNTS as i64;
-const ENTRIES: i64 = 2_000;
+/// Maximum number of accounts in one transaction.
+const PAGE_ACCOUNTS: i64 = MAX_ACCOUNTS as i64;
+/// Maximum number of entries in one transaction. SQLite binds at most 32,766 values, and an entry has five.
+const PAGE_ENTRIES: i64 = 2_000;
 
-/// One end of a migration: an open store, and its address without a password.
+/// Source or target of a migration: an open store, and its address without a password.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End<'a> {
     pub(crate) store: &'a Store,
@@ -41,8 +43,9 @@ pub(crate) struct Progress {
 /// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moved {
+    /// The migration was finished by this call, which has copied these numbers of rows.
     Now(Contents),
-    /// It was finished before, and neither store has been used otherwise since.
+    /// The migration was finished by an earlier call, and neither store has been changed since.
     Before,
 }
 
@@ -57,9 +60,9 @@ pub(crate) enum MoveError {
     Served { store: String, servers: String },
     #[error("{0} has accounts or revocations already")]
     NotEmpty(String),
-    #[error("{store} holds an unfinished migration from another database, {source_name}")]
+    #[error("{store} contains an unfinished migration from another database, {source_name}")]
     OtherUnfinished { store: String, source_name: String },
-    #[error("{0} changed while it was written to")]
+    #[error("another program changed {0} during the migration")]
     Disturbed(String),
 }
 
@@ -69,6 +72,7 @@ pub(crate) async fn move_everything(
     to: End<'_>,
     mut report: impl FnMut(Progress),
 ) -> Result<Moved, MoveError> {
+    // Check that the stores are different, complete and without servers.
     let state = from.store.migration_state().await?;
     state.check_complete()?;
     let source_id = state.store_id;
@@ -78,6 +82,7 @@ pub(crate) async fn move_everything(
     for end in [from, to] {
         refuse_servers(end).await?;
     }
+    // From now on, the source cannot change. Continue an earlier attempt, or begin.
     let mut source = from.store.hold().await?;
     let moved_to = source.migration_state().await?.moved_to;
     let state = source.state_in_words().await?;
@@ -85,7 +90,7 @@ pub(crate) async fn move_everything(
     let begun = Incoming { source_id, source: from.name.to_owned(), state, ..Incoming::default() };
     let mut place = match prepare(to, begun, moved_to).await? {
         incoming if incoming.finished => {
-            // The attempt that finished it may have been cut off before this.
+            // The attempt that finished the target may have been interrupted before it marked the source.
             source.mark_moved(to.name).await?;
             source.commit().await?;
             return Ok(Moved::Before);
@@ -95,8 +100,9 @@ pub(crate) async fn move_everything(
 
     let all = source.contents(counters.pruned_through).await?;
     let mut progress = Progress { copied: to.store.hold().await?.contents(0).await?, all };
+    // Copy the accounts.
     loop {
-        let page = source.accounts_after(&place.last_account, ACCOUNTS).await?;
+        let page = source.accounts_after(&place.last_account, PAGE_ACCOUNTS).await?;
         let Some(last) = page.last() else { break };
         let mut target = to.store.hold().await?;
         target.add_accounts(&page).await?;
@@ -107,8 +113,9 @@ pub(crate) async fn move_everything(
         progress.copied.accounts += page.len();
         report(progress);
     }
+    // Copy the entries of the log.
     loop {
-        let page = source.log_after(place.last_seq, counters.pruned_through, ENTRIES).await?;
+        let page = source.log_after(place.last_seq, counters.pruned_through, PAGE_ENTRIES).await?;
         let Some((last, _)) = page.last() else { break };
         let next = Incoming { last_seq: *last, ..place.clone() };
         let entries: Vec<_> = page.into_iter().map(|(_, entry)| entry).collect();
@@ -121,6 +128,7 @@ pub(crate) async fn move_everything(
         report(progress);
     }
 
+    // Check that the target is complete, copy the counters, and take the source out of use.
     let mut target = to.store.hold().await?;
     if target.contents(0).await? != all {
         return Err(MoveError::Disturbed(to.name.to_owned()));
@@ -134,7 +142,7 @@ pub(crate) async fn move_everything(
     Ok(Moved::Now(all))
 }
 
-/// Returns where to continue: at the beginning, unless the target has a part, or all, of the same migration.
+/// Returns the position at which to continue. This is the beginning, unless the target has a part or all of the same migration.
 async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MoveError> {
     let mut target = to.store.hold().await?;
     let state = target.migration_state().await?;
@@ -153,7 +161,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     if let Some(to) = moved_to {
         return Err(StoreError::out_of_use(to).into());
     }
-    // An unfinished migration has written nothing but a part of what the source held then.
+    // An unfinished migration may be overwritten: it contains only data of the source.
     if !unfinished && !target.contents(0).await?.is_empty() {
         return Err(MoveError::NotEmpty(to.name.to_owned()));
     }
@@ -162,7 +170,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     Ok(begun)
 }
 
-/// Records the progress of the copy, if it is at `place`.
+/// Records the progress of the copy. Fails if the recorded progress is not `place`.
 async fn advance(target: &mut Held<'_>, to: End<'_>, place: &Incoming, next: &Incoming) -> Result<(), MoveError> {
     if target.advance(place, next).await? { Ok(()) } else { Err(MoveError::Disturbed(to.name.to_owned())) }
 }

@@ -1,4 +1,5 @@
-//! What a node says of its keys, and how long that counts. Instants are the store's: the clocks of nodes may differ.
+//! Reports of nodes: the keys that a node has, and how long its report counts. Times are by the store's clock, because the
+//! clocks of nodes may differ.
 
 use std::time::Duration;
 
@@ -6,40 +7,42 @@ use super::error::StoreError;
 use crate::id::{Kid, NodeId};
 use crate::revocation::{Freshness, WhenStale};
 
-/// A node that reported within this time is live.
+/// Maximum age of the last report of a live node.
 pub(crate) const LIVE: Duration = Duration::from_secs(30);
-/// A node that reported within this time and has not taken its report back may still serve: it may be paused, or kept from the
-/// store. A silent node refuses all sessions once its list is stale, so one whose list is stale later than this counts for
-/// longer.
+/// Minimum time after its last report during which a node may still serve requests: it may be suspended or cut off from the
+/// store. A node without the store refuses all sessions when its list is stale. If `max_staleness` is longer than this, it
+/// applies instead.
 pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
-/// The same for a node that is configured to go on with a stale list. Nobody knows when it stops, but one that was killed must be
-/// forgotten some time.
+/// Minimum time after its last report during which a node may still serve requests if it accepts sessions with a stale list.
+/// It is unknown when such a node stops. But the report of a node that was killed must be deleted at some time.
 const MAY_SERVE_WITHOUT_STORE: Duration = Duration::from_secs(24 * 3600);
-/// Reports older than this, of nodes that can serve no more, are thrown away by whoever reports.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(3600);
+/// Minimum age of reports that are deleted. The next report of another node deletes them, if their nodes can no longer serve
+/// requests.
+pub(super) const REPORT_RETENTION: Duration = Duration::from_secs(3600);
 
-/// What a node says.
+/// A report that a node writes to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeReport {
     pub(crate) id: NodeId,
     pub(crate) name: String,
-    /// The keys that it opens with: those that it holds and that are not revoked.
+    /// Keys with which the node opens tokens: its keys that are not revoked.
     pub(crate) kids: Vec<Kid>,
-    /// The key that it seals with.
+    /// Key with which the node seals tokens.
     pub(crate) active: Option<Kid>,
-    /// How long after this it may serve without reporting again.
+    /// Maximum time after this report during which the node may serve requests without a new report.
     pub(crate) serves_for: Duration,
 }
 
-/// A node's latest report.
+/// Latest report of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) report: NodeReport,
-    /// How old it is. One from the future, because the store's clock was set back, is as old as it is ahead.
+    /// Age of the report. If the store's clock was set back, so that the report is in the future, this is the absolute
+    /// difference.
     pub(crate) age: Duration,
 }
 
-/// How long a node with such a list may serve after its last report.
+/// Returns the time during which a node with this freshness may serve requests after its last report.
 pub(crate) fn serves_for(freshness: Freshness) -> Duration {
     match freshness.when_stale {
         WhenStale::Refuse => freshness.max_staleness.max(MAY_SERVE),
@@ -48,25 +51,25 @@ pub(crate) fn serves_for(freshness: Freshness) -> Duration {
 }
 
 impl NodeReport {
-    /// The keys as they are stored.
+    /// Returns the key ids as they are stored: separated by spaces.
     pub(super) fn kids_as_text(&self) -> String {
         self.kids.iter().map(Kid::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the node opens tokens of this key.
+    /// Returns whether the node opens tokens of this key.
     pub(crate) fn opens_with(&self, kid: Kid) -> bool {
         self.kids.contains(&kid)
     }
 }
 
 impl Node {
-    /// Reads a row: id, name, kids, active, for how many milliseconds it serves, and how many ago it was reported.
+    /// Decodes a row: id, name, kids, active, `serves_for` in milliseconds, and the age in milliseconds.
     pub(super) fn of_row(
         (id, name, kids, active, serves_for_ms, age_ms): (String, String, String, Option<String>, i64, i64),
     ) -> Result<Self, StoreError> {
-        let kid = |text: &str| text.parse::<Kid>().map_err(|_| StoreError::Corrupt("a key id that is none"));
+        let kid = |text: &str| text.parse::<Kid>().map_err(|_| StoreError::Corrupt("invalid key id"));
         let report = NodeReport {
-            id: id.parse().map_err(|_| StoreError::Corrupt("a node id that is none"))?,
+            id: id.parse().map_err(|_| StoreError::Corrupt("invalid node id"))?,
             name,
             kids: kids.split_whitespace().map(kid).collect::<Result<_, _>>()?,
             active: active.as_deref().map(kid).transpose()?,
@@ -75,12 +78,12 @@ impl Node {
         Ok(Self { report, age: Duration::from_millis(age_ms.unsigned_abs()) })
     }
 
-    /// Whether it may still serve, though it be silent.
+    /// Returns whether the node may still serve requests, even if it does not report.
     pub(crate) fn may_serve(&self) -> bool {
         self.age <= self.report.serves_for
     }
 
-    /// Whether it is to be reckoned with.
+    /// Returns whether the node has reported recently.
     pub(crate) fn is_live(&self) -> bool {
         self.age <= LIVE
     }

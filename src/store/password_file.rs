@@ -1,5 +1,6 @@
-//! The password file of PostgreSQL's clients: `PGPASSFILE`, or `.pgpass` in the home directory. sqlx reads it, and leaves it out
-//! without a word if it cannot be used. The connection then fails for another reason: the password is missing.
+//! Check of the [password file](https://www.postgresql.org/docs/current/libpq-pgpass.html) of PostgreSQL's clients:
+//! `PGPASSFILE`, or `.pgpass` in the home directory. sqlx reads this file, and ignores it without a message if it is not
+//! usable. The connection then fails with an error about a missing password. This module finds the real reason.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -7,19 +8,20 @@ use std::path::PathBuf;
 
 use super::url::without_password;
 
-/// A password file that is not used.
+/// A password file that sqlx ignores.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ignored {
     pub(crate) path: PathBuf,
-    /// Follows "the password file PATH is not used: ".
+    /// Reason, for a message "the password file PATH is not used: REASON".
     pub(crate) reason: String,
 }
 
-/// Remedy.
+/// Hint for a password file that is not used.
 pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the file as its owner; Kubernetes gives a secret the mode 0440 \
                                  with fsGroup: use PGPASSWORD, or SEALJAR_STORE_FILE with the whole address, instead";
 
-/// Returns the password file that would be used for the store of this address and cannot be; `None` if it can, or none is needed.
+/// Returns the password file for the store of this address if it is not usable. Returns `None` if the file is usable or not
+/// needed.
 pub(crate) fn ignored(url: &str) -> Option<Ignored> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let is_postgres = url.starts_with("postgres");
@@ -39,7 +41,7 @@ fn of_files(named: Option<OsString>, home: Option<OsString>) -> Option<Ignored> 
         Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
         Ok(metadata) => match metadata.permissions().mode() & 0o777 {
             mode if mode & 0o077 != 0 => {
-                format!("its mode is {mode:04o}, and only its owner may have rights: 0400 or 0600")
+                format!("its mode is {mode:04o}, and only its owner may have access: use 0400 or 0600")
             }
             _ => return None,
         },
@@ -54,15 +56,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_can_read_or_that_is_missing_is_named() {
+    fn finds_a_file_that_is_missing_or_that_others_can_read() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join(".pgpass");
         let reason = |named: Option<&PathBuf>| {
             let found = of_files(named.map(|path| path.clone().into()), Some(home.path().into()));
             found.map(|ignored| (ignored.path, ignored.reason))
         };
-        assert_eq!(reason(None), None, "nobody must have such a file");
-        let (_, missing) = reason(Some(&path)).expect("it is named and missing");
+        assert_eq!(reason(None), None, "such a file is optional");
+        let (_, missing) = reason(Some(&path)).expect("the file of PGPASSFILE is missing");
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(&path, "*:*:*:*:secret").expect("writes");
         for (mode, is_used) in [(0o600, true), (0o400, true), (0o440, false), (0o640, false), (0o604, false)] {
@@ -73,12 +75,12 @@ mod tests {
                 assert!(found.is_none_or(|(of, why)| of == path && why.contains(&format!("{mode:04o}"))));
             }
         }
-        let (_, directory) = reason(Some(&home.path().to_owned())).expect("it is no file");
+        let (_, directory) = reason(Some(&home.path().to_owned())).expect("a directory is not usable");
         assert_eq!(directory, "it is not a regular file");
     }
 
     #[test]
-    fn a_store_that_needs_no_file_is_not_judged_by_it() {
+    fn a_store_that_needs_no_password_file_is_not_checked() {
         assert_eq!(ignored("sqlite://a.db"), None);
         assert_eq!(ignored("postgres://a:secret@b/c"), None);
     }

@@ -1,10 +1,10 @@
-//! PostgreSQL, which several nodes share. Plain SQL: tables, transactions and row locks. NOTIFY only makes followers quicker.
+//! PostgreSQL, which several nodes share. It uses tables, transactions and row locks. `NOTIFY` only makes followers faster.
 //!
-//! Every transaction that writes refusals first locks the only row of `state`, which also gives out the numbers of the log, and
-//! holds the lock until its commit. PostgreSQL makes a transaction visible before it releases its locks. So when a number is
-//! given out, all rows with lower numbers are visible, and a follower that reads from its last number on misses nothing, in
-//! whatever order the nodes began. A node that dies or freezes while it holds the lock is disconnected by
-//! `idle_in_transaction_session_timeout`.
+//! Invariant: a follower that reads the log from its last number on does not miss a row. Every transaction that writes
+//! revocations first locks the only row of `state`, which contains the last number of the log, and holds the lock until its
+//! commit. PostgreSQL makes a transaction visible before it releases its locks. So when a number is assigned, all rows with
+//! lower numbers are visible. If a node stops or is suspended while it holds the lock, `idle_in_transaction_session_timeout`
+//! closes its connection.
 
 mod inspect;
 mod nodes;
@@ -31,7 +31,7 @@ pub(super) use revocations::rows;
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(versions::POSTGRES));
 
-/// Connection pools of a database, one for each purpose, so that a flood of sign-ins does not delay sign-outs.
+/// Connection pools of a database. There is one for each purpose, so that many logins do not delay logouts.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<Inner>);
 
@@ -49,7 +49,7 @@ impl Store {
         let mut connection = connector.connect().await?;
         connector.check_session(&mut connection).await?;
         let is_usable = empty == Empty::Filled || has_tables(&mut connection).await?;
-        // Says goodbye to the server; it does not matter whether this arrives.
+        // Sends the termination message. Its delivery is not required.
         let _ = connection.close().await;
         if !is_usable {
             return Err(StoreError::WithoutTables(connector.server()));
@@ -57,7 +57,7 @@ impl Store {
         let mut connection = migrate(&connector).await?;
         versions::check(&MIGRATIONS, connection.fetch_one("SELECT needs FROM state").await?.try_get(0)?, None)?;
         let notifications = Notifications::new(connector.clone(), &mut connection).await;
-        // Says goodbye to the server; it does not matter whether this arrives.
+        // Sends the termination message. Its delivery is not required.
         let _ = connection.close().await;
         Ok(Self(Arc::new(Inner {
             accounts: Pool::new(connector.clone(), limits.connections),
@@ -67,7 +67,7 @@ impl Store {
         })))
     }
 
-    /// Closes idle connections, and hands out none any more.
+    /// Closes idle connections. After this, no connection can be taken from a pool.
     pub(crate) async fn close(&self) {
         self.0.notifications.stop();
         for pool in [&self.0.accounts, &self.0.write, &self.0.follow] {
@@ -105,18 +105,19 @@ impl Store {
         Ok(writing)
     }
 
-    /// The same without time limits, for work on the whole store, and also if the store is out of use.
+    /// Begins a transaction like [`Self::begin`], but without time limits, for work on the whole store, and even if the store
+    /// is out of use.
     pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
         let (mut writing, _) = self.lock().await?;
-        let unhurried = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
-        writing.connection.execute(unhurried).await?;
+        let no_time_limits = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+        writing.connection.execute(no_time_limits).await?;
         Ok(writing)
     }
 
     /// Begins a transaction, and waits until it is the only writer.
     async fn lock(&self) -> Result<(Writing<'_>, PgRow), StoreError> {
         let mut connection = self.0.write.get().await?;
-        // A commit must be durable when a sign-out is answered, whatever the server and a pooler have set.
+        // A commit must be durable when a logout is confirmed, regardless of the settings of the server and of a pooler.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;
                      SELECT needs, moved_to FROM state FOR UPDATE";
         let state = connection.fetch_one(begin).await?;
@@ -124,11 +125,13 @@ impl Store {
     }
 }
 
-/// Brings the tables up to date, without a time limit. While it waits for the lock of a table, every poll of every node waits
-/// behind it; so it waits for a second only, and tries again.
+/// Applies missing schema migrations, without a time limit for the statements.
+///
+/// While a migration waits for the lock of a table, all polls of all nodes wait for the migration. So it waits for the lock
+/// for one second at most, and is then repeated.
 async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
-    const TRIES: usize = 120;
+    const MAX_TRIES: usize = 120;
     let mut tries = 1;
     loop {
         let mut connection = connector.connect().await?;
@@ -137,20 +140,20 @@ async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
             Err(
                 MigrateError::Execute(sqlx::Error::Database(error))
                 | MigrateError::ExecuteMigration(sqlx::Error::Database(error), _),
-            ) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) && tries < TRIES => {
+            ) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) && tries < MAX_TRIES => {
                 if tries == 1 {
-                    tracing::info!("the tables are to be brought up to date, and in use; waiting");
+                    tracing::info!("the tables must be migrated, but another transaction uses them; waiting");
                 }
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            outcome => return outcome.map(|()| connection).map_err(|error| no_right(connector, error)),
+            outcome => return outcome.map(|()| connection).map_err(|error| explain_privilege(connector, error)),
         }
     }
 }
 
-/// Names the user and the database if the migration failed because the user lacks a right.
-fn no_right(connector: &Connector, error: MigrateError) -> StoreError {
+/// Adds the user and the database to the error if the migration failed because the user lacks a privilege.
+fn explain_privilege(connector: &Connector, error: MigrateError) -> StoreError {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     match &error {
         MigrateError::Execute(sqlx::Error::Database(found))
@@ -177,7 +180,7 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     );
     let (generation, pruned, clock, needs, moved_to): (i64, i64, i64, i64, Option<String>) =
         query.fetch_one(connection).await?;
-    // A server that was suspended during a migration must not go on when it is resumed.
+    // A server that was suspended during a migration must not continue to use the store.
     versions::check(&MIGRATIONS, needs, moved_to)?;
     Ok(State {
         global_generation: unsigned(generation)?,

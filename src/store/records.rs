@@ -1,4 +1,4 @@
-//! Records: the values that the store returns and takes, for both engines.
+//! Records: types of the values that the store reads and writes, for both engines.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::revocation::Entry;
 use crate::session::claims::Flags;
 use crate::session::{Lifetimes, Presented};
 
-/// Policy for a database that has none of our tables.
+/// Policy for a database that has none of Sealjar's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Empty {
-    /// It is not opened, because it is most likely not the database that is meant.
+    /// It is not opened, because its address is most likely wrong.
     Refused,
     /// The tables are created.
     Filled,
@@ -28,21 +28,22 @@ pub(crate) struct Account {
     pub(crate) profile: Profile,
     pub(crate) password_hash: String,
     pub(crate) disabled: bool,
-    /// The password must be changed before a session can begin.
+    /// Whether the password must be changed before a session can begin.
     pub(crate) must_change: bool,
     pub(crate) generation: u64,
     pub(crate) created_at: UnixTime,
 }
 
 impl Account {
-    /// Makes a new account, enabled, with a subject of its own.
+    /// Creates an enabled account with a new subject id.
     pub(crate) fn new(profile: Profile, password_hash: String, must_change: bool, now: UnixTime) -> Self {
         let sub = new_subject();
         Self { sub, profile, password_hash, disabled: false, must_change, generation: 1, created_at: now }
     }
 }
 
-/// A change of an account. Every change but `Enable` ends all its sessions, unless it is in force already.
+/// A change of an account. Every change except `Enable` ends all sessions of the account, unless the account has the new value
+/// already.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Password { hash: String, must_change: bool },
@@ -54,7 +55,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Returns whether an account with these columns is already as it would be after the change.
+    /// Returns whether the change would not change an account with these columns.
     pub(super) fn is_in_force(&self, roles: &str, disabled: bool) -> bool {
         match self {
             Self::Roles(new) => new.as_str() == roles,
@@ -69,11 +70,11 @@ impl Change {
 #[derive(Debug, Clone)]
 pub(crate) struct AccountChanged {
     pub(crate) sub: String,
-    /// False if the change was in force already. Then no session ended either.
+    /// Whether the account was changed. If not, no session ended.
     pub(crate) is_different: bool,
 }
 
-/// New names and addresses of an account. A field that is `None` stays as it is.
+/// New names and email address of an account. A field with `None` is not changed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProfileChange {
     pub(crate) login_name: Option<LoginName>,
@@ -93,63 +94,65 @@ impl ProfileChange {
     }
 }
 
-/// Result of a change of names and addresses.
+/// Result of a change of names and email address.
 #[derive(Debug, Clone)]
 pub(crate) struct ProfileChanged {
     pub(crate) sub: String,
     pub(crate) before: Profile,
-    /// Equal to `before` if nothing changed. Then no session ended either.
+    /// Profile after the change. If it is equal to `before`, no session ended.
     pub(crate) after: Profile,
 }
 
 /// Result of a password change by the account's owner.
 #[derive(Debug, Clone)]
 pub(crate) struct PasswordChanged {
-    /// The account's generation from now on.
+    /// Generation of the account from now on.
     pub(crate) generation: u64,
-    /// The refusal of all sessions before.
+    /// Entry that refuses all earlier sessions of the account.
     pub(crate) ended: Entry,
 }
 
-/// The store's own counters.
+/// Counters of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) global_generation: u64,
     pub(crate) pruned_through: UnixTime,
-    /// The time by the store's clock, if it has one of its own.
+    /// Time of the store's own clock; `None` for SQLite, which uses the clock of this machine.
     pub(crate) clock: Option<UnixTime>,
 }
 
 impl State {
-    /// Returns by how many whole seconds this machine's clock and the store's differ at least, if the store has a clock. This
-    /// machine's clock said `asked` before the counters were read, and `answered` after. The real difference is less than a second
-    /// more than this, and than the time that the store took to answer.
-    pub(crate) fn clock_difference(&self, asked: UnixTime, answered: UnixTime) -> Option<Duration> {
-        self.clock.map(|clock| asked.since(clock).max(clock.since(answered)))
+    /// Returns the minimum difference between this machine's clock and the store's, in whole seconds, or `None` if the store
+    /// has no clock. `before` is the time of this machine before the counters were read, and `after` the time after that. The
+    /// real difference is larger by less than one second plus the time that reading took.
+    pub(crate) fn clock_difference(&self, before: UnixTime, after: UnixTime) -> Option<Duration> {
+        self.clock.map(|clock| before.since(clock).max(clock.since(after)))
     }
 
-    /// Returns an error if this machine's clock is not within [`STORE_CLOCK_SKEW`] of the store's.
-    pub(crate) fn check_clock(&self, asked: UnixTime, answered: UnixTime) -> Result<(), StoreError> {
-        match (self.clock, self.clock_difference(asked, answered)) {
-            (Some(there), Some(apart)) if apart >= STORE_CLOCK_SKEW => {
-                Err(StoreError::ClocksApart { here: answered, there })
+    /// Returns an error if this machine's clock is not within [`STORE_CLOCK_SKEW`] of the store's clock. `before` and `after`
+    /// are as in [`State::clock_difference`].
+    pub(crate) fn check_clock(&self, before: UnixTime, after: UnixTime) -> Result<(), StoreError> {
+        match (self.clock, self.clock_difference(before, after)) {
+            (Some(store), Some(difference)) if difference >= STORE_CLOCK_SKEW => {
+                Err(StoreError::ClocksApart { here: after, there: store })
             }
             _ => Ok(()),
         }
     }
 }
 
-/// A page of the revocation log, and the counters as they were after its rows were read.
+/// A page of the revocation log, and the counters, which were read after its rows.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(super) rows: Undecoded,
     pub(super) count: usize,
-    /// The number of the last row.
+    /// Number of the last row.
     pub(super) last: Option<i64>,
     pub(crate) state: State,
 }
 
-/// Rows before decoding. Decoding takes as long as reading, so the caller does it, and can read the next page meanwhile.
+/// Rows before decoding. Decoding takes as long as reading, so the caller decodes them, and can read the next page at the
+/// same time.
 #[derive(Debug)]
 pub(super) enum Undecoded {
     Sqlite(String),
@@ -157,7 +160,8 @@ pub(super) enum Undecoded {
 }
 
 impl Page {
-    /// Returns where the next page begins if this one was cut off at `limit`: at its last row, which is read again.
+    /// Returns the number at which the next page begins, or `None` if this page has fewer rows than `limit`. The next page
+    /// begins with the last row of this one.
     pub(crate) fn next(&self, limit: i64) -> Option<i64> {
         self.last.filter(|_| i64::try_from(self.count).is_ok_and(|count| count >= limit))
     }
@@ -166,33 +170,34 @@ impl Page {
 /// One row of the revocation log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Logged {
-    /// Rows are committed in the order of their numbers.
+    /// Number of the row. Rows are committed in the order of their numbers.
     pub(crate) seq: i64,
     pub(crate) entry: Entry,
-    /// Time since it was written, if the store can tell.
+    /// Time since the row was written; `None` for SQLite.
     pub(crate) age: Option<Duration>,
 }
 
-/// A refusal, before its expiry is fixed.
+/// A revocation before it has an expiry. The transaction that writes it computes the expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Revoke {
-    /// One session, and the facts of its token if they are known.
+    /// Revokes one session. `token` has the facts of its token, if they are known.
     Session { sid: Sid, token: Option<TokenFacts> },
-    /// All sessions of an account that are below this generation.
+    /// Revokes all sessions of an account below this generation.
     Subject { sub: Box<str>, below: u64 },
-    /// All sessions of a subject without an account here that begin before the commit. Only the transaction knows which generation
-    /// that is. Until then it refuses those below `at_least`.
+    /// Revokes all sessions of a subject without an account in this store that begin before the commit. Only the transaction
+    /// can determine their generation. Until then, the pending entry refuses generations below `at_least`.
     SubjectSoFar { sub: Box<str>, at_least: u64 },
 }
 
-/// The facts of a token that decide how long its refusal is retained.
+/// Facts of a token that determine how long its revocation is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenFacts {
     pub(crate) absolute_deadline: UnixTime,
     pub(crate) remembered: bool,
 }
 
-/// How this server seals and how it follows the log. It is recorded, so that all servers keep entries long enough.
+/// Lifetimes with which this server seals tokens, and its maximum lag. They are recorded, so that all servers keep entries
+/// long enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sealing {
     pub(crate) lifetimes: Lifetimes,
@@ -204,11 +209,11 @@ pub(crate) struct Sealing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tables {
     pub(crate) applied: i64,
-    /// The latest that this program knows.
+    /// Latest migration that this program has.
     pub(crate) known: i64,
 }
 
-/// Settings of a PostgreSQL server that decide how safe its commits are.
+/// Settings of a PostgreSQL server that determine how safe its commits are.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerFacts {
     pub(crate) version: String,
@@ -236,17 +241,17 @@ mod tests {
     #[test]
     fn a_clock_half_a_minute_from_the_store_is_an_error() {
         let state = |clock| State { global_generation: 0, pruned_through: UnixTime(0), clock };
-        for (clock, asked, answered, is_near) in [
+        for (clock, before, after, is_near) in [
             (1_000, 1_029, 1_029, true),
             (1_000, 1_030, 1_030, false),
             (1_000, 971, 971, true),
             (1_000, 970, 970, false),
-            // The store took long to answer, and its clock was read at an unknown time meanwhile.
+            // The query took long, and the store's clock was read at an unknown time meanwhile.
             (1_000, 980, 1_040, true),
             (1_000, 1_030, 1_040, false),
         ] {
-            let checked = state(Some(UnixTime(clock))).check_clock(UnixTime(asked), UnixTime(answered));
-            assert_eq!(checked.is_ok(), is_near, "{clock} {asked} {answered}");
+            let checked = state(Some(UnixTime(clock))).check_clock(UnixTime(before), UnixTime(after));
+            assert_eq!(checked.is_ok(), is_near, "{clock} {before} {after}");
         }
         assert!(state(None).check_clock(UnixTime(0), UnixTime(0)).is_ok(), "SQLite has no clock of its own");
     }

@@ -1,4 +1,7 @@
-//! SQLite: one file, write-ahead log, every commit on disk before it is answered (`synchronous=FULL`).
+//! SQLite: one database file with a [write-ahead log](https://www.sqlite.org/wal.html).
+//!
+//! Invariant: a commit is on disk before it is confirmed (`synchronous=FULL`), and in the file that is at the configured path
+//! (`files.rs`).
 
 mod backup;
 mod faults;
@@ -32,7 +35,8 @@ use crate::file_owner::{Owner, PinnedDirectory, directory_of};
 use files::Files;
 pub(super) use page::rows;
 
-/// The column of `state` and the number of the log's last row that make the generation; see [`super::Store::generation`].
+/// SQL expression for the generation: a column of `state` plus the number of the log's last row; see
+/// [`super::Store::generation`].
 macro_rules! generation {
     () => {
         "global_generation + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0)"
@@ -42,12 +46,12 @@ use generation;
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(versions::SQLITE));
 
-/// How long a writer waits for another process's transaction.
+/// Maximum time that a writer waits for the transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of account lookups at the same time.
+/// Maximum number of concurrent account lookups.
 const READERS: u32 = 4;
 
-/// An open database: one connection for writing, a few for reading.
+/// An open database, with one connection for writing and a few for reading.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     write: SqlitePool,
@@ -60,7 +64,7 @@ impl Store {
         Self::open_file(path, empty).await.map_err(|error| faults::explain(path, error))
     }
 
-    /// Names the file and the cause in an error, if they can be told.
+    /// Adds the file and the cause to an error, if the cause is known.
     pub(crate) fn explain<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         outcome.map_err(|error| faults::explain(self.files.database(), error))
     }
@@ -76,15 +80,16 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
-            // A server that Landlock limits can make no temporary file elsewhere.
+            // Landlock does not allow the server to create temporary files in other directories.
             .pragma("temp_store", "memory");
         let files = Arc::new(Files::of(path)?);
         let pool = async |size: u32| {
             let files = files.clone();
-            // Idle or old connections are not closed: see `files.rs`. A new one might open another file, and be used on when the
-            // file is put back.
+            // Idle or old connections are not closed: see `files.rs`. A new connection could open another file, and would
+            // still be used after the right file is put back.
             let pool = SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None);
-            // No server can have closed it meanwhile, and sqlx tests it when it is given back.
+            // No test before use: there is no server that could close the connection, and sqlx tests a connection when it is
+            // returned.
             let pool = pool.test_before_acquire(false);
             let pool = pool.after_connect(move |_, _| {
                 let files = files.clone();
@@ -100,8 +105,10 @@ impl Store {
         Ok(Self { write, read: pool(READERS).await?, files })
     }
 
-    /// Creates the file if it is missing, readable by its owner only. Returns whether it was created. A file that root creates is
-    /// given to the owner of its directory, as whom the server runs; SQLite gives the files beside it the same owner.
+    /// Creates the file if it is missing, readable by its owner only. Returns whether it was created.
+    ///
+    /// A file that root creates gets the owner of its directory, because the server runs as this user. SQLite gives the same
+    /// owner to the files that it creates next to it.
     pub(crate) fn create(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Create { path: path.to_owned(), source };
         if files::is_there(path)? {
@@ -109,14 +116,14 @@ impl Store {
         }
         let directory = PinnedDirectory::open(directory_of(path)).map_err(failed)?;
         let pinned = directory.path().join(path.file_name().unwrap_or_default());
-        let made = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pinned) {
-            Ok(made) => made,
+        let file = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pinned) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
         if rustix::process::geteuid().is_root() {
-            let given = Owner::of_directory(directory.path()).and_then(|owner| owner.give(&made));
-            if let Err(error) = given {
+            let changed = Owner::of_directory(directory.path()).and_then(|owner| owner.give(&file));
+            if let Err(error) = changed {
                 fs::remove_file(&pinned).map_err(failed)?;
                 return Err(failed(error));
             }
@@ -150,7 +157,7 @@ impl Store {
         Ok(Reading { connection: self.read.acquire().await? })
     }
 
-    /// Begins a transaction that is the only writer from its start, so that it never fails half-way because of another.
+    /// Begins a transaction that is the only writer from its start, so that it cannot fail later because of another writer.
     async fn begin(&self) -> Result<Writing, StoreError> {
         let mut writing = self.hold().await?;
         let query = sqlx::query_as("SELECT needs, moved_to FROM state");
@@ -159,12 +166,12 @@ impl Store {
         Ok(writing)
     }
 
-    /// The same, also if the store is out of use.
+    /// Begins a transaction like [`Self::begin`], even if the store is out of use.
     pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
-        // A new connection must not create a log beside a file that is not ours.
+        // Checked first, because a new connection must not create a log next to another file at the path.
         self.files.check_for_commit().await?;
         let connection = self.write.acquire().await?;
-        // The guard comes first: sqlx executes the BEGIN even if this future is dropped.
+        // The guard is created before BEGIN, because sqlx executes BEGIN even if this future is dropped.
         let mut writing = Writing { connection, files: self.files.clone(), committed: false };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing.connection).await?;
         Ok(writing)
@@ -173,20 +180,20 @@ impl Store {
 
 /// Decodes the columns `global_generation`, `pruned_through`, `needs` and `moved_to` of the table `state`.
 fn state((generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>)) -> Result<State, StoreError> {
-    // A server that was suspended during a migration must not go on when it is resumed.
+    // A server that was suspended during a migration must not continue to use the store.
     versions::check(&MIGRATIONS, needs, moved_to)?;
     Ok(State { global_generation: unsigned(generation)?, pruned_through: UnixTime(unsigned(pruned)?), clock: None })
 }
 
-/// Fails if the database has none of our tables, or those of another program. It is only read: opening it for writing would change
-/// the journal of a database that is not ours.
+/// Fails if the database has tables of another program and none of Sealjar's, or no tables at all and `empty` refuses it. The
+/// database is opened read-only, because opening it for writing would change the journal mode of another program's database.
 async fn refuse_other(path: &Path, empty: Empty) -> Result<(), StoreError> {
     let store = Store::open_to_inspect(path).await?;
-    let look = async {
+    let inspect = async {
         let mut connection = store.read.acquire().await?;
         Ok::<_, StoreError>((has_tables(&mut connection).await?, has_other_tables(&mut connection).await?))
     };
-    let found = look.await;
+    let found = inspect.await;
     store.close().await;
     match found? {
         (true, _) => Ok(()),
@@ -202,7 +209,8 @@ async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreErro
     Ok(query.fetch_one(connection).await?)
 }
 
-/// Whether there are tables that no migration of ours makes before the first one is complete.
+/// Returns whether there are tables of another program, in a database without Sealjar's. If the first migration was
+/// interrupted, there is only the table of sqlx.
 async fn has_other_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar(
         "SELECT count(*) > 0 FROM sqlite_schema
@@ -211,17 +219,19 @@ async fn has_other_tables(connection: &mut SqliteConnection) -> Result<bool, Sto
     Ok(query.fetch_one(connection).await?)
 }
 
-/// A connection for reading. It can be used again however its work ended.
+/// A connection for reading. It can be used again even if a query failed.
 struct Reading {
     connection: PoolConnection<Sqlite>,
 }
 
 impl Reading {
+    /// Does nothing. The shared statements call it, because PostgreSQL needs it.
     fn finish(self) {}
 }
 
-/// A running transaction. Its connection is closed unless it commits: after a failed COMMIT, SQLite may have rolled back or not,
-/// and closing is right in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on it fails.)
+/// A running transaction. Its connection is closed unless it is committed: after a failed COMMIT, SQLite may have rolled back
+/// or not, and closing is correct in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on
+/// it fails.)
 pub(super) struct Writing {
     connection: PoolConnection<Sqlite>,
     files: Arc<Files>,
@@ -253,7 +263,7 @@ mod tests {
     use crate::revocation::Entry;
     use crate::store::records::Revoke;
 
-    /// Where Landlock allows nothing else, a statement must not need a temporary file elsewhere.
+    /// Landlock allows the server to write only in the directory of the database.
     #[cfg(feature = "server")]
     #[test]
     fn a_large_sort_needs_no_file_in_another_directory() {
@@ -278,12 +288,12 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(sort);
         });
-        limited.join().expect("it is sorted");
+        limited.join().expect("the thread does not panic");
     }
 
-    /// The table of the log is made anew by a migration.
+    /// Migration 6 creates the table of the log again.
     #[tokio::test]
-    async fn the_log_and_its_numbers_live_through_migrations() {
+    async fn migrations_keep_the_log_and_its_last_number() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
@@ -297,14 +307,14 @@ mod tests {
         sqlx::query("DELETE FROM revocation WHERE seq = 3").execute(&before).await.expect("pruned");
         before.close().await;
 
-        let store = Store::open(&path, Empty::Refused).await.expect("brought up to date");
+        let store = Store::open(&path, Empty::Refused).await.expect("migrated");
         store
             .revoke(&[Revoke::Session { sid: Sid::from_bytes([4; 16]), token: None }], UnixTime(1))
             .await
             .expect("committed");
         let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");
         let numbers: Vec<_> = rows.iter().map(|row| row.seq).collect();
-        assert_eq!(numbers, [1, 2, 4], "3 was given out");
+        assert_eq!(numbers, [1, 2, 4], "the number 3 was used before");
         assert_eq!(rows[1].entry, Entry::Session { sid: Sid::from_bytes([2; 16]), expires_at: UnixTime(101) });
     }
 }

@@ -1,12 +1,12 @@
-//! Statements that are the same for both engines.
+//! SQL statements that are the same for both engines.
 //!
-//! They are macros, because sqlx's types differ from engine to engine and generic functions over them are unreadable. An engine
-//! has `reading` (a connection), `begin` (a transaction that is the only writer until it ends; its type is `Writing`),
-//! `Writing::add_entries` and `revocations::write`.
+//! They are macros, because sqlx has different types for each engine, and generic functions over these types are unreadable.
+//! Each engine must have `reading` (returns a connection), `begin` (begins a transaction of the type `Writing`, which is the
+//! only writer until it ends), `Writing::add_entries` and `revocations::write`.
 
 pub(super) mod accounts;
 pub(super) mod inspect;
 pub(super) mod migrate;
 
-/// Maximum number of accounts in one statement. SQLite binds 32,766 values at most, and an account has ten.
+/// Maximum number of accounts in one statement. SQLite binds at most 32,766 values, and an account has ten.
 pub(super) const MAX_ACCOUNTS: usize = 500;

@@ -1,45 +1,50 @@
-//! Where the store is: `sqlite://PATH`, or `postgres://…` with what PostgreSQL's own clients write there.
+//! Address of the store: `sqlite://PATH`, or a `postgres://…` address as PostgreSQL's own clients use it
+//! ([connection URIs](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS)).
+//!
+//! Invariant: an address may contain a password, so no message contains a part of the address that may be one.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-/// A store's address.
+/// Address of a store.
 #[derive(Debug, Clone)]
 pub(crate) enum StoreUrl {
-    /// A file.
+    /// Path of an SQLite file.
     Sqlite(PathBuf),
-    /// A database of a PostgreSQL server.
+    /// Connection options for a database of a PostgreSQL server.
     Postgres(Box<PgConnectOptions>),
 }
 
-/// How well others are kept from what is said on the way to a store.
+/// Protection of the connection to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// It does not leave this machine.
+    /// The connection does not leave this machine.
     Here,
-    /// TLS, and the server must prove its name.
+    /// The connection uses TLS, and the server's certificate must have its name.
     Proven,
-    /// TLS with whoever answers.
+    /// The connection uses TLS, but the name of the server is not checked.
     Unproven,
-    /// It may be in the clear.
+    /// The connection may be unencrypted.
     Open,
 }
 
 impl StoreUrl {
-    /// Parses an address. A path without a leading slash is relative to the working directory. What a PostgreSQL address leaves
-    /// out is taken from `PGHOST`, `PGPASSWORD` and the like, and from `.pgpass`.
+    /// Parses an address. A path without a leading slash is relative to the working directory. Missing parts of a PostgreSQL
+    /// address are taken from `PGHOST`, `PGPASSWORD` and similar variables, and from `.pgpass`.
     ///
-    /// A server on another machine is spoken to over TLS, and must prove its name, unless `sslmode` says otherwise.
+    /// Connections to another machine use TLS, and the server's certificate must have its name, unless `sslmode` sets another
+    /// mode.
     ///
     /// # Errors
-    /// What is wrong with it, in words that follow "it"; never with the address itself, which may hold a password.
+    /// The reason why the address is invalid, as a clause that begins with "it". It never contains the address, which may
+    /// contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("sqlite://") {
             return match path {
                 "" => Err("it lacks the path after sqlite://".to_owned()),
-                path if path.contains(['?', '#']) => Err("it must be sqlite:// and a path alone".to_owned()),
+                path if path.contains(['?', '#']) => Err("it must be sqlite:// and a path, without ? and #".to_owned()),
                 path => Ok(Self::Sqlite(PathBuf::from(path))),
             };
         }
@@ -49,18 +54,18 @@ impl StoreUrl {
         let parts = Parts::of(url);
         parts.check()?;
         let options: PgConnectOptions =
-            without_empty_host(url).parse().map_err(|error: sqlx::Error| unreadable(&error))?;
+            without_empty_host(url).parse().map_err(|error: sqlx::Error| parse_error(&error))?;
         let is_mode = |(name, _)| ["sslmode", "ssl-mode"].contains(&name);
-        let says = parts.parameters().any(is_mode) || std::env::var_os("PGSSLMODE").is_some();
-        let options = if is_near(&options) || says { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
+        let has_mode = parts.parameters().any(is_mode) || std::env::var_os("PGSSLMODE").is_some();
+        let options = if is_local(&options) || has_mode { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         Ok(Self::Postgres(Box::new(options.application_name("sealjar"))))
     }
 
-    /// How it is spoken to.
+    /// Returns the protection of connections to this store.
     pub(crate) fn way(&self) -> Way {
         match self {
             Self::Sqlite(_) => Way::Here,
-            Self::Postgres(options) if is_near(options) => Way::Here,
+            Self::Postgres(options) if is_local(options) => Way::Here,
             Self::Postgres(options) => match options.get_ssl_mode() {
                 PgSslMode::VerifyFull => Way::Proven,
                 PgSslMode::VerifyCa | PgSslMode::Require => Way::Unproven,
@@ -69,18 +74,19 @@ impl StoreUrl {
         }
     }
 
-    /// The store in this file.
+    /// Returns the address of the SQLite store in this file.
     pub(crate) const fn file(path: PathBuf) -> Self {
         Self::Sqlite(path)
     }
 }
 
-fn is_near(options: &PgConnectOptions) -> bool {
+/// Returns whether the server is on this machine.
+fn is_local(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
 }
 
-/// The parts of `SCHEME://AUTHORITY/PATH?QUERY` ([RFC 3986 section 3](https://datatracker.ietf.org/doc/html/rfc3986#section-3)), with
-/// the delimiters in front of path and query.
+/// The parts of `SCHEME://AUTHORITY/PATH?QUERY` ([RFC 3986 section
+/// 3](https://datatracker.ietf.org/doc/html/rfc3986#section-3)), with the delimiters in front of path and query.
 struct Parts<'u> {
     scheme: &'u str,
     authority: &'u str,
@@ -96,12 +102,12 @@ impl<'u> Parts<'u> {
         Self { scheme, authority, path, query }
     }
 
-    /// Returns what stands in front of the host, without the `@`.
+    /// Returns the user and password in front of the host, without the `@`.
     fn user_info(&self) -> Option<&'u str> {
         self.authority.rsplit_once('@').map(|(user_info, _)| user_info)
     }
 
-    /// Returns names and values of the parameters, as they are written.
+    /// Returns names and values of the parameters, without decoding them.
     fn parameters(&self) -> impl Iterator<Item = (&'u str, &'u str)> + use<'u> {
         let written = self.query.strip_prefix('?').unwrap_or_default().split('&');
         written
@@ -109,18 +115,18 @@ impl<'u> Parts<'u> {
             .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
     }
 
-    /// Refuses an address of which a part of the password could be taken for the host, the database or a parameter: it would appear
-    /// in messages, and the connection would go elsewhere. sqlx drops line breaks and tabs, and logs parameters that it does not
-    /// know, with their values, each time.
+    /// Refuses an address in which a part of the password could be parsed as the host, the database or a parameter. Such a
+    /// part would appear in messages, and the connection would go to another server. The reasons for the other checks: sqlx
+    /// removes line breaks and tabs, and it logs unknown parameters with their values at each connection.
     fn check(&self) -> Result<(), String> {
         let Parts { authority, path, query, .. } = self;
         let whole = [*authority, *path, *query];
         if whole.iter().any(|part| part.contains(char::is_control)) {
-            return Err("it has a line break or another control character; it is one line".to_owned());
+            return Err("it has a line break or another control character; it must be one line".to_owned());
         }
         let is_path_plain = !path.trim_start_matches('/').contains(['@', '/']);
         if !is_path_plain || query.contains('@') || whole.iter().any(|part| part.contains('#')) {
-            return Err("in a user, a password and a database, some characters must be written in another way: \
+            return Err("in a user, a password and a database, some characters must be percent-encoded: \
                         %23 for #, %2F for /, %3F for ?, %40 for @, %25 for %"
                 .to_owned());
         }
@@ -128,12 +134,12 @@ impl<'u> Parts<'u> {
         if self.parameters().all(|(name, _)| is_known(name)) {
             return Ok(());
         }
-        // Its name may be a part of a password.
-        Err(format!("it has a parameter that is not known here; the parameters are {}", PARAMETERS.join(", ")))
+        // The message does not contain the parameter's name, because it may be a part of a password.
+        Err(format!("it has an unknown parameter; the known parameters are {}", PARAMETERS.join(", ")))
     }
 }
 
-/// The parameters that sqlx reads.
+/// Parameters of an address that sqlx uses.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -155,8 +161,8 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Moves user and password into the query if no host stands behind them: `postgres://alice@/db?host=/run/postgresql` is an address
-/// for PostgreSQL's own clients, but not for sqlx.
+/// Moves user and password into the query if the address has no host, because sqlx does not accept such an address, and
+/// PostgreSQL's own clients do. An example is `postgres://alice@/db?host=/run/postgresql`.
 fn without_empty_host(url: &str) -> Cow<'_, str> {
     let Parts { scheme, authority, path, query } = Parts::of(url);
     let Some(user_info) = authority.strip_suffix('@') else {
@@ -171,8 +177,8 @@ fn without_empty_host(url: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{scheme}://{path}{query}{separator}user={}{password}", in_query(user)))
 }
 
-/// Returns the error of sqlx without its "error with configuration" in front, which is there once or several times.
-fn unreadable(error: &sqlx::Error) -> String {
+/// Returns the message of an error of sqlx without its prefix "error with configuration", which may be repeated.
+fn parse_error(error: &sqlx::Error) -> String {
     const SSL_MODES: &str = "disable, allow, prefer, require, verify-ca or verify-full";
     let mut error: &(dyn std::error::Error + 'static) = error;
     while let Some(sqlx::Error::Configuration(source)) = error.downcast_ref::<sqlx::Error>() {
@@ -182,10 +188,11 @@ fn unreadable(error: &sqlx::Error) -> String {
     if reason.contains("ssl_mode") {
         return format!("its sslmode must be {SSL_MODES}");
     }
-    format!("it cannot be read: {reason}")
+    format!("it cannot be parsed: {reason}")
 }
 
-/// Returns the address without its password, for people to read, and without everything if it is not clear where the password ends.
+/// Returns the address for messages, without its password. If it is not clear where the password ends, only the scheme is
+/// returned.
 pub(crate) fn without_password(url: &str) -> String {
     const HIDDEN: &str = "***";
     if url.starts_with("sqlite://") || !url.contains("://") {
@@ -201,7 +208,7 @@ pub(crate) fn without_password(url: &str) -> String {
             Some((name, _)) => format!("{name}:{HIDDEN}{}", &parts.authority[user_info.len()..]),
             None => parts.authority.to_owned(),
         },
-        // Without a host, a password stands where the port would.
+        // Without an `@`, the text after a colon may be a password, unless it is a port.
         None => match parts.authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) => {
                 format!("{host}:{HIDDEN}")
@@ -222,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hides_a_password_wherever_it_stands() {
+    fn hides_a_password_in_every_part_of_an_address() {
         for (url, shown) in [
             ("sqlite://a/b.db", "sqlite://a/b.db"),
             ("postgres://sealjar@db/sealjar", "postgres://sealjar@db/sealjar"),
@@ -251,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_must_prove_its_name_unless_told_otherwise() {
+    fn connections_to_another_machine_check_its_name_by_default() {
         let mode = |url: &str| match StoreUrl::parse(url) {
             Ok(StoreUrl::Postgres(options)) => {
                 (format!("{:?}", options.get_ssl_mode()), StoreUrl::Postgres(options).way())
@@ -298,8 +305,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_sqlx_would_drop_or_log() {
-        for (url, why) in [
+    fn refuses_parts_that_sqlx_would_remove_or_log() {
+        for (url, expected) in [
             ("postgres://a:secret@h/c?sslpassword=secret", "parameter"),
             ("postgres://a@h/c?user=b&amp;sslmode=verify-full", "parameter"),
             ("postgres://a@h/c?password=x&secret", "parameter"),
@@ -308,7 +315,7 @@ mod tests {
             ("postgres://a:secret@h/c\n", "control character"),
         ] {
             let reason = StoreUrl::parse(url).expect_err(url);
-            assert!(reason.contains(why) && !reason.contains("secret"), "{url}: {reason}");
+            assert!(reason.contains(expected) && !reason.contains("secret"), "{url}: {reason}");
         }
         assert!(StoreUrl::parse("postgres://a@h/c?options[search_path]=b&statement-cache-capacity=0").is_ok());
     }
@@ -329,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_without_the_address() {
+    fn errors_do_not_contain_the_address() {
         for url in [
             "mysql://a:secret@b/c",
             "sqlite://",

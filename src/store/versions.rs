@@ -1,8 +1,9 @@
-//! Programs and tables of different versions. A newer program brings the tables up to date while older ones use them.
+//! Schema migrations, and the compatibility of programs and tables of different versions. A newer program applies its
+//! migrations while older programs use the tables.
 //!
-//! A migration that older programs can live with, because it adds a table or a column that they need not fill, leaves
-//! `state.needs` as it is. One that they cannot live with raises it to its own number: then they stop using the tables, those
-//! that run already as well as those that are started.
+//! A migration is compatible with older programs if it only adds a table or a column that they do not need to fill. It leaves
+//! `state.needs` as it is. An incompatible migration sets `state.needs` to its own number. Then older programs stop using the
+//! tables, both those that are running and those that are started later.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -11,7 +12,7 @@ use super::error::StoreError;
 
 /// Returns the migrations in `files`. The tables may have more migrations, from a newer program.
 ///
-/// `sqlx::migrate!` would give the same. Its crate compiles sqlx and SQLite a second time, for the compiler.
+/// `sqlx::migrate!` would return the same. But its crate would compile sqlx and SQLite a second time, for use in the compiler.
 pub(super) fn migrations(files: &[File]) -> Migrator {
     let read = files.iter().map(|&(version, description, statements)| {
         Migration::new(version, description.into(), MigrationType::Simple, statements.into_sql_str(), false)
@@ -21,7 +22,7 @@ pub(super) fn migrations(files: &[File]) -> Migrator {
     known
 }
 
-/// Refuses tables that need a newer program, and those whose contents are in use elsewhere.
+/// Returns an error for tables that need a newer program, and for tables whose contents were moved to another store.
 pub(super) fn check(migrations: &Migrator, needs: i64, moved_to: Option<String>) -> Result<(), StoreError> {
     let known = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
     if needs > known {
@@ -33,7 +34,7 @@ pub(super) fn check(migrations: &Migrator, needs: i64, moved_to: Option<String>)
 /// Version, description and statements of a migration.
 type File = (i64, &'static str, &'static str);
 
-/// Every file of `migrations/sqlite`.
+/// All files of `migrations/sqlite`.
 pub(super) const SQLITE: &[File] = &[
     (1, "first", include_str!("migrations/sqlite/0001_first.sql")),
     (2, "must change", include_str!("migrations/sqlite/0002_must_change.sql")),
@@ -44,7 +45,7 @@ pub(super) const SQLITE: &[File] = &[
     (7, "node serves for", include_str!("migrations/sqlite/0007_node_serves_for.sql")),
 ];
 
-/// Every file of `migrations/postgres`.
+/// All files of `migrations/postgres`.
 pub(super) const POSTGRES: &[File] = &[
     (1, "first", include_str!("migrations/postgres/0001_first.sql")),
     (2, "node", include_str!("migrations/postgres/0002_node.sql")),
@@ -61,17 +62,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_migrations_are_the_files_of_their_directory() {
+    async fn the_lists_have_all_files_of_their_directories() {
         for (directory, files) in [("sqlite", SQLITE), ("postgres", POSTGRES)] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations").join(directory);
-            let there = Migrator::new(path).await.expect("a directory of migrations");
+            let expected = Migrator::new(path).await.expect("a directory of migrations");
             let fields = |migrator: &Migrator| {
                 let fields = migrator.iter().cloned();
                 let fields =
                     fields.map(|each| (each.version, each.description, each.migration_type, each.checksum, each.no_tx));
                 fields.collect::<Vec<_>>()
             };
-            assert_eq!(fields(&migrations(files)), fields(&there), "{directory}");
+            assert_eq!(fields(&migrations(files)), fields(&expected), "{directory}");
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Making refusals durable: many at once in one commit, and success only when the disk has them.
+//! Group commit of revocations: one transaction commits the revocations of many requests
+//! ([PostgreSQL: `commit_delay`](https://www.postgresql.org/docs/current/wal-configuration.html) describes the technique).
 //!
-//! A refusal is pending from the moment it is asked for, so the session is dead in this process whatever the store does. Every
-//! sign-out waits for a commit of its own or joins the one under way; none is answered by finding the entry "already there"
-//! while it is pending. The end of a copied session waits for nothing. What could not be committed is kept, all of it, and tried
-//! again until it is, and refuses meanwhile.
+//! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so
+//! this process refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains
+//! its own revocation. A pending entry of another request does not count as success. The revocation of a copied session is
+//! not waited for. If a commit fails, all its revocations are kept and stay in force, and the commit is repeated until it
+//! succeeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,35 +21,37 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::records::Revoke;
 
-/// Refusals in one transaction at most.
+/// Maximum number of revocations in one transaction.
 const MAX_BATCH: usize = 1024;
-/// How long a request waits for the store before it is told that it failed. The commit goes on.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long after a failed commit the next one is tried.
-const RETRY: Duration = Duration::from_secs(1);
+/// Maximum time that a request waits for its commit. After that, the request fails and the commit continues.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Delay between a failed commit and the next attempt.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The refusal is in force in this process, but not in the store.
+/// Error for a revocation that is in force in this process, but not committed to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the revocation could not be made durable")]
+#[error("the revocation was not committed to the database in time")]
 pub(crate) struct NotDurable;
 
+/// Revocations of one caller, and the channel for the result of their commit.
 struct Request {
     revokes: Vec<Revoke>,
     reply: oneshot::Sender<Result<(), NotDurable>>,
 }
 
-/// Where sign-outs go.
+/// Handle of the task that commits revocations. Clones use the same task.
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     list: Arc<RevocationList>,
-    /// Without a bound, because none may be lost: what waits is at most one refusal for each live session.
+    /// Queue without a bound, because no revocation may be dropped. It contains at most one revocation for each live session.
     requests: mpsc::UnboundedSender<Request>,
-    /// The boot clock, in milliseconds, when the oldest refusal was taken up that the store does not have yet; 0 if it has all.
+    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if there
+    /// is none.
     unstored_since: Arc<AtomicU64>,
 }
 
 impl Committer {
-    /// Starts the task that commits.
+    /// Starts the task that commits revocations.
     pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, Committing) {
         let (requests, waiting) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
@@ -56,7 +60,7 @@ impl Committer {
         (Self { list, requests, unstored_since }, Committing { stop: Some(stop), task })
     }
 
-    /// Returns for how long some refusal has waited for the store, or `None` if the store has all of them.
+    /// Returns the time since which the oldest uncommitted revocation waits, or `None` if the store has all revocations.
     #[cfg(feature = "server")]
     pub(crate) fn unstored_for(&self, now: Now) -> Option<Duration> {
         match self.unstored_since.load(Ordering::Relaxed) {
@@ -65,39 +69,44 @@ impl Committer {
         }
     }
 
-    /// Refuses at once, and returns when this process has committed it in time.
+    /// Revokes at once, and waits until this process has committed the revocations.
+    ///
+    /// # Errors
+    /// [`NotDurable`] if the commit does not succeed within [`COMMIT_TIMEOUT`].
     pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Result<(), NotDurable> {
         self.revoke_telling(revokes, |_| ()).await
     }
 
-    /// Refuses at once and returns. The refusal is kept and committed like the others, but nobody is told when it is durable.
+    /// Revokes at once, and does not wait for the commit. The revocation is committed like the others.
     pub(crate) fn revoke_later(&self, revoke: Revoke) {
         self.refuse(&revoke);
         let (reply, _) = oneshot::channel();
-        // Fails only when this process has stopped committing. The refusal then ends with the process.
+        // Fails only if the task has ended, because the process stops. Then the revocation ends with the process.
         let _ = self.requests.send(Request { revokes: vec![revoke], reply });
     }
 
-    /// The same as [`Self::revoke`]. Tells of each refusal that is new, once it is in force here and before the store has it.
+    /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation: after it is in force in this process, and
+    /// before it is committed.
     pub(crate) async fn revoke_telling(
         &self,
         revokes: Vec<Revoke>,
-        tell: impl FnMut(&Revoke),
+        on_new: impl FnMut(&Revoke),
     ) -> Result<(), NotDurable> {
         let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !is_durable(&self.list, revoke)).collect();
         if revokes.is_empty() {
             return Ok(());
         }
-        revokes.iter().filter(|revoke| self.refuse(revoke)).for_each(tell);
+        revokes.iter().filter(|revoke| self.refuse(revoke)).for_each(on_new);
         let (reply, outcome) = oneshot::channel();
-        let answer = async {
+        let committed = async {
             self.requests.send(Request { revokes, reply }).map_err(|_| NotDurable)?;
             outcome.await.map_err(|_| NotDurable)?
         };
-        tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(NotDurable))
+        tokio::time::timeout(COMMIT_TIMEOUT, committed).await.unwrap_or(Err(NotDurable))
     }
 
-    /// Returns whether the refusal is new. One that was read from the log is not new, though it is committed again.
+    /// Adds a pending entry to the list. Returns whether the revocation is new. A revocation that was read from the log is
+    /// not new, although it is committed again.
     fn refuse(&self, revoke: &Revoke) -> bool {
         match revoke {
             Revoke::Session { sid, token } => {
@@ -112,26 +121,26 @@ impl Committer {
     }
 }
 
-/// The task that commits.
+/// The task that commits revocations.
 #[derive(Debug)]
 pub(crate) struct Committing {
-    /// Until it was told to stop.
+    /// Signal to stop; `None` after it was sent.
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Committing {
-    /// Takes no further requests, tries to commit those there are until it succeeds, and says whether all of them are on disk
-    /// within `patience`. May be called again after `false`, or if it was dropped.
-    pub(crate) async fn finish(&mut self, patience: Duration) -> bool {
+    /// Stops accepting requests, and repeats the commit of the waiting ones until it succeeds. Returns whether all of them
+    /// are on disk within `timeout`. It may be called again after it returned `false` or was dropped.
+    pub(crate) async fn finish(&mut self, timeout: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        matches!(tokio::time::timeout(patience, &mut self.task).await, Ok(Ok(())))
+        matches!(tokio::time::timeout(timeout, &mut self.task).await, Ok(Ok(())))
     }
 }
 
-/// Commits until it is stopped and everything is committed.
+/// Commits revocations until the task is told to stop and all of them are committed.
 async fn run(
     list: Arc<RevocationList>,
     store: Store,
@@ -139,31 +148,35 @@ async fn run(
     mut stop: oneshot::Receiver<()>,
     unstored_since: Arc<AtomicU64>,
 ) {
-    // What was tried before and is not committed; nobody waits for it any more.
+    // Revocations of failed commits. Their requests have received an error already.
     let mut backlog: HashSet<Revoke> = HashSet::new();
-    let mut failing = false;
-    // Whether nothing waits, and nothing comes any more.
-    let mut drained = false;
+    let mut is_failing = false;
+    // Whether the queue is closed and empty.
+    let mut is_drained = false;
     loop {
-        let pause = if failing { RETRY } else { Duration::ZERO };
+        // Wait for a request, for the next attempt to commit the backlog, or for the signal to stop.
+        let delay = if is_failing { RETRY_DELAY } else { Duration::ZERO };
         let first = tokio::select! {
-            next = waiting.recv(), if !drained => { drained = next.is_none(); next }
-            () = tokio::time::sleep(pause), if !backlog.is_empty() => None,
+            next = waiting.recv(), if !is_drained => { is_drained = next.is_none(); next }
+            () = tokio::time::sleep(delay), if !backlog.is_empty() => None,
             _ = &mut stop, if !waiting.is_closed() => {
                 waiting.close();
                 continue;
             }
         };
-        let (mut batch, mut replies) = (HashSet::new(), Vec::new());
+        // Collect all waiting requests. They share one commit.
+        let mut batch = HashSet::new();
+        let mut replies = Vec::new();
         let mut next = first;
         while let Some(Request { revokes, reply }) = next {
-            // Those that the commit before this one included are durable by now. Another would only make the log longer.
+            // The previous commit may have made some of them durable. A second entry would only make the log longer.
             batch.extend(revokes.into_iter().filter(|revoke| !is_durable(&list, revoke)));
             replies.push(reply);
             next = if batch.len() < MAX_BATCH { waiting.try_recv().ok() } else { None };
         }
-        let room = MAX_BATCH.saturating_sub(batch.len());
-        batch.extend(backlog.iter().take(room).cloned());
+        // Fill the batch with revocations of failed commits.
+        let capacity = MAX_BATCH.saturating_sub(batch.len());
+        batch.extend(backlog.iter().take(capacity).cloned());
         let revokes: Vec<Revoke> = batch.iter().cloned().collect();
         if unstored_since.load(Ordering::Relaxed) == 0 {
             unstored_since.store(milliseconds(Now::read().boot).max(1), Ordering::Relaxed);
@@ -172,24 +185,28 @@ async fn run(
         match &outcome {
             Ok(()) => backlog.retain(|revoke| !batch.contains(revoke)),
             Err(error) => {
-                if !failing {
-                    tracing::error!(%error, "sign-outs are in force here but not in the store; trying again until they are");
+                if !is_failing {
+                    tracing::error!(
+                        %error,
+                        "cannot commit logouts to the database: they are in force on this node only; \
+                         retrying until they are committed"
+                    );
                 }
                 backlog.extend(batch);
             }
         }
-        if failing && outcome.is_ok() {
-            tracing::info!(left = backlog.len(), "the store takes sign-outs again");
+        if is_failing && outcome.is_ok() {
+            tracing::info!(left = backlog.len(), "logouts are committed to the database again");
         }
-        failing = outcome.is_err();
+        is_failing = outcome.is_err();
         if backlog.is_empty() {
             unstored_since.store(0, Ordering::Relaxed);
         }
-        // A waiter may have lost patience; its refusal is committed, or kept, all the same.
+        // Sending fails if the request has timed out. Its revocation is committed or kept nevertheless.
         for reply in replies {
-            let _ = reply.send(if failing { Err(NotDurable) } else { Ok(()) });
+            let _ = reply.send(if is_failing { Err(NotDurable) } else { Ok(()) });
         }
-        if drained && backlog.is_empty() {
+        if is_drained && backlog.is_empty() {
             return;
         }
     }
@@ -199,7 +216,7 @@ fn is_durable(list: &RevocationList, revoke: &Revoke) -> bool {
     match revoke {
         Revoke::Session { sid, .. } => list.is_durable(*sid),
         Revoke::Subject { sub, below } => list.is_durable_below(sub, *below),
-        // A later commit ends more.
+        // Each commit revokes all sessions up to its own time. So a new request needs a new commit.
         Revoke::SubjectSoFar { .. } => false,
     }
 }
@@ -221,7 +238,7 @@ mod tests {
     use crate::store::url::StoreUrl;
 
     #[tokio::test]
-    async fn sign_outs_during_the_commit_of_the_same_add_no_rows() {
+    async fn repeated_logouts_during_a_commit_add_no_rows() {
         let home = tempfile::tempdir().expect("a directory");
         let url = StoreUrl::file(home.path().join("test.db"));
         let limits = Limits { connections: 1, statement_timeout: Duration::MAX, connect_timeout: Duration::MAX };
@@ -231,19 +248,19 @@ mod tests {
         let (committer, _committing) = Committer::start(list, store.clone());
         let session = Revoke::Session { sid: Sid::random(), token: None };
         let account = Revoke::Subject { sub: "alice".into(), below: 2 };
-        let sign_out = || {
+        let log_out = || {
             let committer = committer.clone();
             let revokes = vec![session.clone(), account.clone()];
             tokio::spawn(async move { committer.revoke(revokes).await })
         };
-        let first = sign_out();
+        let first = log_out();
         let mut others = Vec::new();
         while !first.is_finished() {
-            others.push(sign_out());
+            others.push(log_out());
             tokio::task::yield_now().await;
         }
         for outcome in std::iter::once(first).chain(others) {
-            assert_eq!(outcome.await.expect("it ran"), Ok(()));
+            assert_eq!(outcome.await.expect("the task does not panic"), Ok(()));
         }
         assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded").len(), 2);
     }

@@ -1,4 +1,9 @@
-//! Following the store: the whole list before the server is ready, then whatever is new, and pruning what is dead.
+//! The follower of the store: it loads the whole revocation log before the server is ready, then reads new entries, and removes
+//! (prunes) expired ones.
+//!
+//! Invariant: the store has recorded `pruned_through` before an entry is removed from the list or the log. Every minute the
+//! follower also records the lifetimes of this server's tokens and the latest time of its clock, because
+//! `revocation/retention.rs` needs them. Uses `log_reader` for each poll. Started by `server.rs` and `embed/open.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,40 +19,42 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::records::Sealing;
 use crate::sync::lag::Lag;
-use crate::sync::log_reader::{News, Place, catch_up};
+use crate::sync::log_reader::{Position, Reading, catch_up};
 
-/// Between two polls that are made because there is news, at least.
-const BREATH: Duration = Duration::from_millis(10);
-/// Between two attempts to reach a store that is away, at most.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// Between two records of what is sealed and what the clock has reached, each followed by pruning; by the boot clock.
-const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
-/// How soon it is tried again if the store does not take it.
-const RECORD_AGAIN: Duration = Duration::from_secs(5);
-/// How far ahead of its use a lifetime is recorded; recorded anew at each pruning.
+/// Minimum interval between two polls that notifications cause.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Maximum delay between two attempts to reach a store that is unavailable.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// Interval, by the boot clock, at which lifetimes and clock are recorded. Pruning follows each record.
+const RECORD_INTERVAL: Duration = retention::CLOCK_RECORDED_EVERY;
+/// Delay before the next attempt if recording or pruning failed.
+const RECORD_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Time for which a record of lifetimes is valid in advance. It is extended with each record.
 const SEALING_AHEAD: Duration = Duration::from_secs(3600);
 
-/// Keeps a list like the store's.
+/// Task that keeps the revocation list in memory equal to the store's log.
 #[derive(Debug)]
 pub(crate) struct Follower {
     store: Store,
     list: Arc<RevocationList>,
     lag: Arc<Lag>,
     sealing: Sealing,
-    place: Place,
+    position: Position,
     steps: StepGuard,
-    /// The latest that this server has taken for now.
+    /// Latest time that this server's clock has shown.
     reached: UnixTime,
+    /// Boot clock at which the next record is due.
     next_record: Duration,
-    /// Attempts that failed in a row.
+    /// Number of polls that failed in succession.
     failures: u32,
-    stale: bool,
-    /// The recording and pruning under way, if there is any: the next poll does not wait for it, nor fail with it.
+    is_stale: bool,
+    /// Recording and pruning in progress, if any. It is a separate task, so that polls do not wait for it and do not fail
+    /// with it.
     records: JoinSet<Result<(), StoreError>>,
 }
 
 impl Follower {
-    /// Records for how long this server's tokens are going to live, and loads the whole list.
+    /// Records the lifetimes of this server's tokens, and loads the whole list.
     pub(crate) async fn load(
         store: Store,
         list: Arc<RevocationList>,
@@ -69,41 +76,42 @@ impl Follower {
             list,
             lag,
             sealing,
-            place: None,
+            position: None,
             steps: StepGuard::new(now),
             reached: now.wall,
-            next_record: now.boot + RECORD_EVERY,
+            next_record: now.boot + RECORD_INTERVAL,
             failures: 0,
-            stale: false,
+            is_stale: false,
             records: JoinSet::new(),
         };
-        // First, so that no refusal is missing on the list whose expiry did not reckon with what is sealed here.
+        // Recorded before the list is loaded. The expiries of entries that are written later take these lifetimes into account.
+        // Entries that were written earlier may expire too early for them, but these entries are in the list.
         follower.record(now, false).await?;
-        catch_up(&follower.store, &follower.list, &mut follower.place, News::Old).await?;
+        catch_up(&follower.store, &follower.list, &mut follower.position, Reading::Initial).await?;
         follower.list.fit();
         Ok(follower)
     }
 
-    /// Polls and prunes for ever. Calls `on_key_refused` when the log was found to refuse another key.
+    /// Polls and prunes in an endless loop. Calls `on_key_refused` when the log refuses a further key.
     pub(crate) async fn run(mut self, on_key_refused: impl Fn()) {
         let mut refused_keys = self.list.refused_key_count();
         loop {
             self.wait().await;
-            match self.round().await {
+            match self.poll().await {
                 Ok(()) => {
                     if self.failures > 0 {
-                        tracing::info!("following the store again");
+                        tracing::info!("the revocation log can be read again");
                     }
                     self.failures = 0;
                 }
                 Err(error) => {
                     if self.failures == 0 {
-                        tracing::error!(%error, "cannot follow the store; trying again");
+                        tracing::error!(%error, "cannot read the revocation log from the database; retrying");
                     }
                     self.failures = self.failures.saturating_add(1);
                 }
             }
-            // A poll that failed may have got that far.
+            // Checked even after a failed poll, because the poll may have read entries before it failed.
             if self.list.refused_key_count() != refused_keys {
                 refused_keys = self.list.refused_key_count();
                 on_key_refused();
@@ -112,74 +120,83 @@ impl Follower {
         }
     }
 
-    /// Until the next poll is due, or there is news; longer and longer while the store is away, and not all nodes at once.
+    /// Waits until the next poll is due, or until a notification arrives. After failed polls, it waits with an exponential
+    /// backoff and a random part, so that not all nodes reconnect at the same time.
     async fn wait(&self) {
         if self.failures == 0 {
             let began = Instant::now();
             if tokio::time::timeout(self.store.poll_interval(), self.store.notified()).await.is_ok() {
-                tokio::time::sleep_until(began + BREATH).await;
+                tokio::time::sleep_until(began + MIN_POLL_INTERVAL).await;
             }
             return;
         }
         let [jitter] = id::random::<1>();
-        let backoff = self.store.poll_interval().saturating_mul(1 << self.failures.min(4)).min(LONGEST_BACKOFF);
+        let backoff = self.store.poll_interval().saturating_mul(1 << self.failures.min(4)).min(MAX_BACKOFF);
         tokio::time::sleep(backoff.mul_f64(0.5 + f64::from(jitter) / 512.0)).await;
     }
 
-    /// Says once that the list is too old, and once that it is not any more.
+    /// Logs when the list becomes stale, and when it is current again.
     fn report_staleness(&mut self, now: Now) {
-        let stale = !self.list.is_current(now);
-        if stale && !self.stale {
-            let what = match self.list.freshness().when_stale {
+        let is_stale = !self.list.is_current(now);
+        if is_stale && !self.is_stale {
+            let effect = match self.list.freshness().when_stale {
                 WhenStale::Refuse => "sessions are refused (503)",
-                WhenStale::Allow => "sessions are accepted on old knowledge (revocation.when_stale), and none begins,",
+                WhenStale::Allow => "sessions are accepted (revocation.when_stale) and nobody can log in",
             };
-            tracing::error!("the store could not be read for revocation.max_staleness: {what} until it can");
-        } else if self.stale && !stale {
+            tracing::error!(
+                "the revocation list is stale: the database could not be read for revocation.max_staleness; \
+                 {effect} until it can be read"
+            );
+        } else if self.is_stale && !is_stale {
             tracing::info!("the revocation list is up to date again");
         }
-        self.stale = stale;
+        self.is_stale = is_stale;
     }
 
-    async fn round(&mut self) -> Result<(), StoreError> {
-        // The clocks first: a step is noticed while the store cannot be used, too, and recorded when it can.
+    /// Reads the new entries of the log. If a record is due, starts recording and pruning.
+    async fn poll(&mut self) -> Result<(), StoreError> {
+        // The clocks first: a step of the clock is detected even while the store is unavailable, and recorded afterwards.
         let now = Now::read();
         if let Some(before) = self.steps.look(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
-            // Tokens were sealed under the time before; revocations must outlive them.
+            // Tokens were sealed at the time before the step. Entries must be kept longer than these tokens.
             self.reached = self.reached.max(before);
             self.next_record = now.boot;
         }
-        let state = catch_up(&self.store, &self.list, &mut self.place, News::Fresh(&self.lag)).await?;
+        let state = catch_up(&self.store, &self.list, &mut self.position, Reading::Live(&self.lag)).await?;
         while let Some(done) = self.records.try_join_next() {
-            if let Err(error) = done.expect("it returns its errors, and ends with this follower only") {
-                tracing::warn!(%error, "cannot record what is sealed here, nor prune the list; trying again");
-                self.next_record = now.boot + RECORD_AGAIN;
+            if let Err(error) = done.expect("the task returns its errors, and is aborted only with this follower") {
+                tracing::warn!(%error, "cannot record session lifetimes or prune the revocation list; retrying");
+                self.next_record = now.boot + RECORD_RETRY_DELAY;
             }
         }
         if now.boot >= self.next_record && self.records.is_empty() {
-            self.next_record = now.boot + RECORD_EVERY;
+            self.next_record = now.boot + RECORD_INTERVAL;
             self.reached = self.reached.max(now.wall);
-            // If a node with a wrong clock prunes an entry, the other nodes lose it.
+            // Pruning removes entries for all nodes, so a node with a wrong clock must not prune.
             let checked = state.check_clock(now.wall, Now::read().wall);
-            let may_prune = checked.inspect_err(|error| tracing::error!(%error, "nothing is pruned"));
-            let prune = may_prune.is_ok() && self.steps.may_prune(now);
-            self.records.spawn(self.record(now, prune));
+            let checked = checked.inspect_err(|error| tracing::error!(%error, "cannot prune the revocation list"));
+            let may_prune = checked.is_ok() && self.steps.may_prune(now);
+            self.records.spawn(self.record(now, may_prune));
         }
         Ok(())
     }
 
-    /// Records what is sealed from now on, and prunes what is dead. The store first: time must have moved, durably, before any
-    /// entry is gone.
+    /// Records the lifetimes of tokens that are sealed from now on, then removes expired entries if `prune` is set.
+    ///
+    /// The order matters: `pruned_through` must be durable in the store before any entry is removed.
     fn record(&self, now: Now, prune: bool) -> impl Future<Output = Result<(), StoreError>> + use<> {
-        let (store, list, sealing, reached) = (self.store.clone(), self.list.clone(), self.sealing, self.reached);
+        let store = self.store.clone();
+        let list = self.list.clone();
+        let sealing = self.sealing;
+        let reached = self.reached;
         let instant = list.time(now);
         async move {
             store.record_sealing(&sealing, reached, instant.plus(SEALING_AHEAD)).await?;
             if prune {
                 store.record_pruned_through(instant).await?;
-                let here = list.clone();
-                tokio::task::spawn_blocking(move || here.prune(instant))
+                let pruned = list.clone();
+                tokio::task::spawn_blocking(move || pruned.prune(instant))
                     .await
                     .expect("pruning compares numbers and removes entries, which cannot panic");
                 while store.delete_expired(instant).await? {}

@@ -1,8 +1,10 @@
-//! Reading the key ring again while it is in use.
+//! Rereads the key directory while the key ring is in use.
 //!
-//! The directory is read again every 0.6 s, and whenever somebody asks (never more often than ten times a second). Contents are
-//! compared, not times or events: that works on network file systems and with the links that Kubernetes swaps. The whole ring is
-//! swapped at once; one that fails to load leaves the old one serving.
+//! The directory is read every 0.6 s, and on request at most ten times a second. A request for a token with an unknown key
+//! causes such a read. Changes are detected by content, not by file times or events of the file system: this also works on
+//! network file systems, and with the symbolic links that Kubernetes replaces.
+//!
+//! Invariant: a new key ring replaces the old one as a whole. If the directory cannot be read, the old key ring stays in use.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,44 +18,46 @@ use crate::keyring::{KeyRing, RingError};
 use crate::session::Sessions;
 use crate::sync::single_flight::SingleFlight;
 
-const REREAD_EVERY: Duration = Duration::from_millis(600);
-const REREAD_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+/// Interval of reads without a request.
+const REREAD_INTERVAL: Duration = Duration::from_millis(600);
+/// Minimum interval between two reads.
+const MIN_REREAD_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The reads of the key ring, which many wait for at once.
+/// Reads of the key directory. Waiting requests share a read.
 #[derive(Debug)]
 pub(crate) struct KeyDirectory {
     reads: SingleFlight<()>,
-    /// When the last successful read began, in milliseconds of the boot clock.
+    /// Boot clock at the start of the last successful read, in milliseconds.
     read_at: AtomicU64,
 }
 
 impl KeyDirectory {
-    /// How long a request waits. A read that takes longer finds its token refused, as if the ring could not be read.
+    /// Maximum time that a request waits for a read. After that, its token is refused, as if the directory could not be read.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The ring was read for the first time at `now`.
+    /// Creates the state for a key ring that was read for the first time at `now`.
     pub(crate) fn new(now: Now) -> Self {
         Self { reads: SingleFlight::default(), read_at: AtomicU64::new(milliseconds(now.boot)) }
     }
 
-    /// Returns the time since the last successful read began.
+    /// Returns the time since the start of the last successful read.
     pub(crate) fn age(&self, now: Now) -> Duration {
         now.boot.saturating_sub(Duration::from_millis(self.read_at.load(Ordering::Relaxed)))
     }
 
-    /// Asks for the ring to be read again.
+    /// Requests a read, and does not wait for it.
     pub(crate) fn ask(&self) {
         self.reads.ask();
     }
 
-    /// Waits until the ring was read, by a read that begins after this was called; or for [`Self::TIMEOUT`].
+    /// Waits for a read that begins after this call, but at most for [`Self::TIMEOUT`].
     pub(crate) async fn reread(&self) {
-        // Whether the read came or not, what is held then is what counts.
+        // The result does not matter: the caller continues with the key ring that is in use then.
         let _ = self.reads.next(Self::TIMEOUT).await;
     }
 
-    /// Keeps the ring in use like the directory, for ever. Tells `after` of each read, with both rings if the one in use changed, be
-    /// it because a key was refused by the revocation log.
+    /// Reads the directory in an endless loop, and replaces the key ring in use. Calls `after` after each read: with the old
+    /// and the new key ring if it has changed, including by a revoked key in the revocation log, or else with `None`.
     pub(crate) async fn follow(
         &self,
         sessions: &Sessions,
@@ -61,11 +65,12 @@ impl KeyDirectory {
         mut after: impl FnMut(Option<(Arc<KeyRing>, Arc<KeyRing>)>),
     ) {
         let mut reported = None;
-        let mut known = sessions.ring();
+        let mut previous = sessions.ring();
         loop {
+            // Wait for the interval, or for a request; but not less than the minimum interval.
             let began = Instant::now();
-            if tokio::time::timeout(REREAD_EVERY, self.reads.asked()).await.is_ok() {
-                tokio::time::sleep_until(began + REREAD_AT_MOST_EVERY).await;
+            if tokio::time::timeout(REREAD_INTERVAL, self.reads.asked()).await.is_ok() {
+                tokio::time::sleep_until(began + MIN_REREAD_INTERVAL).await;
             }
             self.reads.begin();
             let now = Now::read();
@@ -78,16 +83,17 @@ impl KeyDirectory {
                     sessions.replace_ring(ring);
                 }
                 Err(error) => {
+                    // Logged once for each different error, not at each read.
                     let message = error.to_string();
                     if reported.as_ref() != Some(&message) {
-                        tracing::error!(error = message, "the key ring cannot be read; the old one serves on");
+                        tracing::error!(error = message, "the key ring cannot be read; the old one stays in use");
                         reported = Some(message);
                     }
                 }
             }
             self.reads.end(());
             let ring = sessions.ring();
-            after((known != ring).then(|| (std::mem::replace(&mut known, ring.clone()), ring)));
+            after((previous != ring).then(|| (std::mem::replace(&mut previous, ring.clone()), ring)));
         }
     }
 }
@@ -96,5 +102,5 @@ async fn load(directory: &Path) -> Result<KeyRing, RingError> {
     let directory = directory.to_owned();
     tokio::task::spawn_blocking(move || KeyRing::load(&directory))
         .await
-        .expect("reading files returns its errors and does not panic")
+        .expect("reading key files returns its errors and does not panic")
 }

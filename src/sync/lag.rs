@@ -1,4 +1,5 @@
-//! How late other nodes' sign-outs are heard of here: from the writing of a row to its reading, by the store's clock alone.
+//! Lag of this node: the time from the writing of a log row by another node to its reading by this node. Only the store's
+//! clock is used, so differences between the nodes' clocks do not matter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,11 +7,11 @@ use std::time::Duration;
 use crate::clock::milliseconds;
 use crate::metrics::Histogram;
 
-/// A histogram, and the last one measured.
+/// Histogram of measured lags, and the last lag.
 #[derive(Debug)]
 pub(crate) struct Lag {
     histogram: Histogram<10>,
-    /// Above any for none.
+    /// Last lag, in milliseconds; `u64::MAX` before the first measurement.
     last_ms: AtomicU64,
 }
 
@@ -27,13 +28,13 @@ impl Lag {
         self.last_ms.store(milliseconds(lag).min(u64::MAX - 1), Ordering::Relaxed);
     }
 
-    /// The last one measured, in milliseconds; `None` before the first.
+    /// Returns the last lag in milliseconds, or `None` before the first measurement.
     pub(crate) fn last_ms(&self) -> Option<u64> {
         let last = self.last_ms.load(Ordering::Relaxed);
         (last != u64::MAX).then_some(last)
     }
 
-    /// All measured.
+    /// Returns the histogram of all measured lags.
     pub(crate) const fn histogram(&self) -> &Histogram<10> {
         &self.histogram
     }
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remembers_the_last() {
+    fn returns_the_last_measured_lag() {
         let lag = Lag::default();
         assert_eq!(lag.last_ms(), None);
         lag.observe(Duration::ZERO);

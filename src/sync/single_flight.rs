@@ -1,25 +1,27 @@
-//! One call on behalf of many who ask for it at once.
+//! [Single flight](https://pkg.go.dev/golang.org/x/sync/singleflight): requests that wait at the same time share one call.
 //!
-//! Each waits for a call that begins after it asked, so that the result is no older than its question. One task makes the calls, one
-//! after the other, as often as it likes.
+//! Invariant: a request gets the result of a call that began after the request, so the result is never older than the
+//! request. One task makes the calls, one after the other, and decides how often. Used by `key_directory` and
+//! `http/node_reports.rs`.
 
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-/// Calls with a result of type `T`: whether one is wanted, and how many there were.
+/// State of the calls, whose result has the type `T`.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T> {
+    /// Wakes the task that makes the calls.
     wanted: Notify,
     calls: watch::Sender<Calls<T>>,
 }
 
-/// A call begins only when the one before has ended.
+/// Number of calls so far. A call begins only after the previous call has ended.
 #[derive(Debug)]
 struct Calls<T> {
     begun: u64,
     ended: u64,
-    /// The result of the last one.
+    /// Result of the last call.
     last: Option<T>,
 }
 
@@ -30,12 +32,13 @@ impl<T> Default for SingleFlight<T> {
 }
 
 impl<T: Clone> SingleFlight<T> {
-    /// Asks for a call.
+    /// Requests a call, and does not wait for it.
     pub(crate) fn ask(&self) {
         self.wanted.notify_one();
     }
 
-    /// Returns the result of a call that begins after this was called, or `None` if none ends in time.
+    /// Requests a call, and returns the result of a call that begins after this request, or `None` if no such call ends in
+    /// time.
     pub(crate) async fn next(&self, timeout: Duration) -> Option<T> {
         let mut calls = self.calls.subscribe();
         let begun = calls.borrow().begun;
@@ -44,12 +47,12 @@ impl<T: Clone> SingleFlight<T> {
         ended.ok()?.ok()?.last.clone()
     }
 
-    /// Returns when somebody asks.
+    /// Waits for a request. Called by the task that makes the calls.
     pub(crate) async fn asked(&self) {
         self.wanted.notified().await;
     }
 
-    /// Notes that a call begins.
+    /// Records that a call begins.
     pub(crate) fn begin(&self) {
         self.calls.send_if_modified(|calls| {
             calls.begun += 1;
@@ -57,7 +60,7 @@ impl<T: Clone> SingleFlight<T> {
         });
     }
 
-    /// Notes that the call has ended.
+    /// Records that the call has ended, and passes its result to the waiting requests.
     pub(crate) fn end(&self, result: T) {
         self.calls.send_modify(|calls| {
             calls.ended = calls.begun;
@@ -72,8 +75,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The result of `waiting`, if it is there without anything else happening.
-    async fn now<T>(waiting: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+    /// Polls `waiting` once. Returns its result, or `None` if it is not ready.
+    async fn poll_once<T>(waiting: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
         std::future::poll_fn(|cx| {
             let polled = std::pin::Pin::new(&mut *waiting).poll(cx);
             std::task::Poll::Ready(match polled {
@@ -85,25 +88,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waits_for_a_call_that_begins_after_it_asked() {
+    async fn waits_for_a_call_that_begins_after_the_request() {
         let flight = SingleFlight::default();
         flight.begin();
         let [mut one, mut other] = [(); 2].map(|()| Box::pin(flight.next(TIMEOUT)));
-        assert!(now(&mut one).await.is_none() && now(&mut other).await.is_none());
+        assert!(poll_once(&mut one).await.is_none() && poll_once(&mut other).await.is_none());
         flight.end("old");
-        assert!(now(&mut one).await.is_none(), "that call may have looked too early");
+        assert!(poll_once(&mut one).await.is_none(), "that call began before the request");
         flight.asked().await;
         flight.begin();
-        assert!(now(&mut one).await.is_none(), "it has not ended");
+        assert!(poll_once(&mut one).await.is_none(), "the call has not ended");
         flight.end("new");
-        assert_eq!(now(&mut one).await, Some(Some("new")));
-        assert_eq!(now(&mut other).await, Some(Some("new")), "one call is enough for all who asked before it");
+        assert_eq!(poll_once(&mut one).await, Some(Some("new")));
+        assert_eq!(poll_once(&mut other).await, Some(Some("new")), "one call is enough for all requests before it");
     }
 
     #[tokio::test]
-    async fn does_not_wait_for_ever() {
+    async fn returns_none_after_the_timeout() {
         let flight = SingleFlight::<()>::default();
         let result = tokio::time::timeout(60 * TIMEOUT, flight.next(Duration::ZERO)).await;
-        assert_eq!(result.expect("it gives up by itself"), None);
+        assert_eq!(result.expect("it ends at its own timeout"), None);
     }
 }

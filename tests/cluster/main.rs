@@ -1,7 +1,8 @@
-//! Several nodes on one PostgreSQL: real servers and a real database, and whatever can befall either.
+//! Tests of several nodes on one PostgreSQL, with real servers, a real database, and faults of both.
 //!
-//! Counts and times are reduced, unless SEALJAR_SOAK=1 asks for the stated ones (`make soak`). Most of these tests measure, or load
-//! the machine, so they take turns. Everything is on loopback, or in network namespaces that have no way out.
+//! Counts and times are reduced, unless SEALJAR_SOAK=1 is set (`make soak`). Most of these tests measure times or load the
+//! machine, so only two of them run at the same time. They use the loopback interface, or network namespaces without access
+//! to other networks.
 
 #![allow(clippy::disallowed_methods, reason = "time is what these tests measure")]
 
@@ -21,22 +22,22 @@ mod harness;
 mod wire;
 
 mod load;
-mod mint;
 mod namespace;
 mod nodes;
 mod postgres;
 mod scenarios;
+mod session_factory;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Held by a test that measures or loads the machine: two of them at once have time to spare, and four would not. With the stated
-/// counts and times each has the machine for itself (`make soak`).
-pub(crate) async fn turn() -> SemaphorePermit<'static> {
-    static TURNS: Semaphore = Semaphore::const_new(2);
-    TURNS.acquire().await.expect("never closed")
+/// Waits for a permit. A test that measures times or loads the machine holds one. Two such tests at the same time are fast
+/// enough, and four are not. With the full counts and times (`make soak`), the tests run one by one.
+pub(crate) async fn load_permit() -> SemaphorePermit<'static> {
+    static PERMITS: Semaphore = Semaphore::const_new(2);
+    PERMITS.acquire().await.expect("the semaphore is never closed")
 }
 
-/// The first of the two, or the second when the stated counts and times are asked for.
+/// Returns the reduced count or time, or the full one if SEALJAR_SOAK=1 is set.
 pub(crate) fn reduced_or_stated<T>(reduced: T, stated: T) -> T {
     if std::env::var_os("SEALJAR_SOAK").is_some_and(|value| value == "1") { stated } else { reduced }
 }

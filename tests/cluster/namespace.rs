@@ -1,43 +1,44 @@
-//! Two networks without a way out, joined by a cable: the test's own with PostgreSQL and most nodes, and that of one node.
+//! Two [network namespaces](https://man7.org/linux/man-pages/man7/network_namespaces.7.html) without access to other
+//! networks, which are connected by a virtual cable. The hub has PostgreSQL and most nodes, and the spoke has one node.
 //!
-//! Both are nameless network namespaces, which are gone with the last process in them; so nothing is left behind, however a test
-//! ends.
+//! Both namespaces have no name, so the kernel removes them with their last process, even if a test fails.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::text;
-use crate::postgres::done;
+use crate::postgres::run_checked;
 
-/// Where the test's own network is reached from the other.
+/// Address of the hub, which is the network of the test process.
 pub(crate) const HUB: &str = "10.77.0.1";
-/// Where the other is reached.
+/// Address of the spoke.
 pub(crate) const SPOKE: &str = "10.77.0.2";
-/// Set in the process that runs in the namespace.
+/// Environment variable that is set in the process that runs in the namespace.
 const INSIDE: &str = "CLUSTER_TEST_INSIDE_NAMESPACE";
 
-/// Whether this process is in a network namespace of its own. If not, it runs the test of this name again in one, as another
-/// process, and there is nothing more to do here.
+/// Returns whether this process is in its own network namespace. If not, it runs the test of this name in a new process in a
+/// new namespace, and the caller must return.
 pub(crate) fn entered(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
-        done(Command::new("ip").args(["link", "set", "lo", "up"]));
+        run_checked(Command::new("ip").args(["link", "set", "lo", "up"]));
         return true;
     }
     let this = std::env::current_exe().expect("a running program has a file");
     let mut again = Command::new("unshare");
     again.args(["--net", "--"]).arg(this).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
     let output = again.output().expect("these tests need unshare (Debian: apt-get install util-linux)");
-    let (said, complained) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed"), "{test} in a namespace: {said}\n{complained}");
-    let told =
-        said.lines().filter(|line| !line.is_empty() && !line.starts_with("running") && !line.starts_with("test "));
-    told.for_each(|line| println!("{line}"));
+    let stdout = text(&output.stdout);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{test} in a namespace: {stdout}\n{stderr}");
+    let printed =
+        stdout.lines().filter(|line| !line.is_empty() && !line.starts_with("running") && !line.starts_with("test "));
+    printed.for_each(|line| println!("{line}"));
     false
 }
 
-/// The other network.
+/// The network of one node, which a test can disconnect.
 pub(crate) struct Spoke {
-    /// Lives in the namespace until its input ends, which it does with this process.
+    /// Process that keeps the namespace. It ends when its input is closed, at the latest with the test process.
     holder: Child,
 }
 
@@ -50,30 +51,31 @@ impl Spoke {
         BufReader::new(holder.stdout.as_mut().expect("piped")).read_line(&mut line).expect("text");
         assert_eq!(line, "entered\n", "these tests need root for a network namespace");
         let spoke = Self { holder };
-        let (pid, address) = (spoke.holder.id(), format!("{SPOKE}/24"));
+        let pid = spoke.holder.id();
+        let address = format!("{SPOKE}/24");
         ip(&format!("link add hub type veth peer name spoke netns {pid}"));
         ip(&format!("address add {HUB}/24 dev hub"));
         ip("link set hub up");
         for command in ["link set lo up", "link set spoke up", &format!("address add {address} dev spoke")] {
-            done(spoke.enter().arg("ip").args(command.split(' ')));
+            run_checked(spoke.enter().arg("ip").args(command.split(' ')));
         }
         spoke
     }
 
-    /// The same command there.
-    pub(crate) fn there(&self, command: &Command) -> Command {
-        let mut there = self.enter();
-        there.arg(command.get_program()).args(command.get_args());
+    /// Returns a command that runs the same program in this network.
+    pub(crate) fn command(&self, command: &Command) -> Command {
+        let mut inside = self.enter();
+        inside.arg(command.get_program()).args(command.get_args());
         if let Some(directory) = command.get_current_dir() {
-            there.current_dir(directory);
+            inside.current_dir(directory);
         }
         for (name, value) in command.get_envs() {
             match value {
-                Some(value) => there.env(name, value),
-                None => there.env_remove(name),
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
             };
         }
-        there
+        inside
     }
 
     fn enter(&self) -> Command {
@@ -82,8 +84,8 @@ impl Spoke {
         command
     }
 
-    /// Drops whatever goes to or comes from this port of others, without a word to either side.
-    pub(crate) fn cut_off_from(&self, port: u16) {
+    /// Drops all packets to and from this port of the other network, without an error to either side.
+    pub(crate) fn disconnect_from(&self, port: u16) {
         self.firewall(&format!(
             "table inet cut {{
                 chain out {{ type filter hook output priority 0; tcp dport {port} drop; }}
@@ -92,8 +94,8 @@ impl Spoke {
         ));
     }
 
-    /// Lets everything through again.
-    pub(crate) fn mend(&self) {
+    /// Stops dropping packets.
+    pub(crate) fn reconnect(&self) {
         self.firewall("delete table inet cut");
     }
 
@@ -101,8 +103,8 @@ impl Spoke {
         let mut nft = self.enter();
         nft.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
         let mut nft = nft.args(["nft", "-f", "-"]).stdin(Stdio::piped()).spawn().expect("nsenter runs");
-        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("it reads");
-        assert!(nft.wait().expect("it ends").success(), "these tests need nft (Debian: apt-get install nftables)");
+        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads its input");
+        assert!(nft.wait().expect("nft ends").success(), "these tests need nft (Debian: apt-get install nftables)");
     }
 }
 
@@ -114,5 +116,5 @@ impl Drop for Spoke {
 }
 
 fn ip(command: &str) {
-    done(Command::new("ip").args(command.split(' ')));
+    run_checked(Command::new("ip").args(command.split(' ')));
 }

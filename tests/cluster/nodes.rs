@@ -1,4 +1,4 @@
-//! Several nodes on one database, and one home: the same keys, the same settings.
+//! Helpers for several nodes on one database. The nodes share a home directory, and so keys and settings.
 
 use std::time::{Duration, Instant};
 
@@ -7,28 +7,28 @@ use serde_json::Value;
 use crate::harness::{Home, Server, Session};
 use crate::postgres::Postgres;
 
-/// Nodes with little to say, where thousands of requests are sent.
+/// Settings for fewer log lines, for tests that send thousands of requests.
 pub(crate) const QUIET: [&str; 2] = ["--set", "log.level=sealjar=info,sealjar::audit=off"];
 
-/// The metric that says whether a node found its store rolled back.
+/// Metric that reports whether a node found its store rolled back.
 pub(crate) const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
 
-/// A home whose store is the database `sealjar`, with the account `alice`.
+/// Creates a home whose store is the database `sealjar`, with the account `alice`.
 pub(crate) fn home(database: &Postgres, settings: &[&str]) -> Home {
     Home::with_settings(&[&[database.store().as_str()], settings].concat())
 }
 
-pub(crate) fn three<'h>(home: &'h Home, arguments: &[&str]) -> [Server<'h>; 3] {
+pub(crate) fn start_three<'h>(home: &'h Home, arguments: &[&str]) -> [Server<'h>; 3] {
     [(); 3].map(|()| home.start_with(arguments, &[]))
 }
 
-/// What the node says of itself, ready or not.
+/// Returns the body of `/readyz`, whether or not the node is ready.
 pub(crate) async fn readyz(node: &Server<'_>) -> Value {
-    let answer = reqwest::get(format!("http://{}/readyz", node.admin)).await.expect("an answer");
-    serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
+    let response = reqwest::get(format!("http://{}/readyz", node.admin)).await.expect("a response");
+    serde_json::from_str(&response.text().await.expect("a body")).expect("JSON")
 }
 
-/// Asks until the node is ready.
+/// Waits until the node is ready.
 pub(crate) async fn until_ready(node: &Server<'_>) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while readyz(node).await["status"] != "ready" {
@@ -36,7 +36,8 @@ pub(crate) async fn until_ready(node: &Server<'_>) {
     }
 }
 
-/// Writes so many revocations of nobody into the log, past any node. They are numbered from `first` on.
+/// Writes `count` revocations of unused session ids into the log, directly in the database. The ids are computed from `first`
+/// on.
 pub(crate) fn fill(database: &Postgres, first: u32, count: u32) {
     database.sql(&format!(
         "BEGIN;
@@ -49,14 +50,14 @@ pub(crate) fn fill(database: &Postgres, first: u32, count: u32) {
     ));
 }
 
-/// Asks all nodes until each gives the session this verdict.
+/// Waits until each node returns this verdict for the session.
 pub(crate) async fn until_all(nodes: &[Server<'_>], session: &Session, verdict: &str) {
     for node in nodes {
         node.until_status(session, verdict).await;
     }
 }
 
-/// The memory that a process has resident, in KiB.
+/// Returns the resident memory of a process in KiB.
 pub(crate) fn resident_kib(node: &Server<'_>) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

@@ -1,4 +1,5 @@
-//! A PostgreSQL of the test's own, with every commit on disk: started from Debian's packages, killed, paused, and asked by `psql`.
+//! A PostgreSQL server for one test. It is started from Debian's packages, writes every commit to disk, and can be killed,
+//! suspended and queried with `psql`.
 
 mod pooler;
 mod standby;
@@ -15,17 +16,17 @@ use rustix::process::{Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::harness::{remove_traces_of_faketime, text};
-pub(crate) use system::done;
+pub(crate) use system::run_checked;
 use system::{children, free_port, pid, program, unprivileged};
 
-/// Everybody with a password over TCP; the tests' own `psql`, and standbys, come through the socket.
+/// Content of `pg_hba.conf`: a password is required over TCP; `psql` and standbys use the Unix socket without a password.
 const ACCESS: &str = "local all,replication all trust\nhost all all all scram-sha-256\n";
-/// The nodes' role, which owns its database and is no superuser.
+/// Statements that create the nodes' role. It owns its database and is not a superuser.
 const ROLE: &str = "SET password_encryption = 'scram-sha-256'; CREATE ROLE sealjar LOGIN PASSWORD 'sealjar'";
-/// Long enough for a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for the server's reactions, long enough for a loaded machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A database server with the empty database `sealjar`; gone when dropped, with all that it wrote.
+/// A database server with the empty database `sealjar`. Dropping it stops the server and deletes its files.
 pub(crate) struct Postgres {
     directory: TempDir,
     address: String,
@@ -35,17 +36,17 @@ pub(crate) struct Postgres {
     server: Child,
 }
 
-/// How a server is to be different from the usual one.
-pub(crate) struct Special<'s> {
+/// Options of a server that differ from the default.
+pub(crate) struct ServerOptions<'s> {
     pub(crate) address: &'s str,
-    /// Who is let in: `pg_hba.conf`.
+    /// Content of `pg_hba.conf`.
     pub(crate) access: &'s str,
-    /// Made of the directory, which is the server's own.
+    /// Returns the settings. The argument is the server's own directory.
     pub(crate) settings: &'s dyn Fn(&Path) -> Vec<String>,
     pub(crate) environment: &'s dyn Fn(&Path) -> Vec<(&'static str, &'static OsStr)>,
 }
 
-impl Default for Special<'_> {
+impl Default for ServerOptions<'_> {
     fn default() -> Self {
         Self { address: "127.0.0.1", access: ACCESS, settings: &|_| Vec::new(), environment: &|_| Vec::new() }
     }
@@ -53,26 +54,26 @@ impl Default for Special<'_> {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
-        Self::start_special(&Special::default())
+        Self::start_with_options(&ServerOptions::default())
     }
 
-    pub(crate) fn start_special(special: &Special<'_>) -> Self {
+    pub(crate) fn start_with_options(options: &ServerOptions<'_>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         if geteuid().is_root() {
-            done(Command::new("chown").arg("postgres:").arg(directory.path()));
+            run_checked(Command::new("chown").arg("postgres:").arg(directory.path()));
         }
         let data = directory.path().join("data");
         let mut initdb = unprivileged(&program("initdb"));
-        // What is written before the server starts may be lost with the machine, but nothing later.
+        // `--no-sync`: data from before the server's start does not have to survive a crash of the machine.
         initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--locale=C.UTF-8", "--pgdata"]).arg(&data);
-        done(&mut initdb);
-        fs::write(data.join("pg_hba.conf"), special.access).expect("writes");
+        run_checked(&mut initdb);
+        fs::write(data.join("pg_hba.conf"), options.access).expect("writes");
         let mut postgres = Self {
-            address: special.address.to_owned(),
+            address: options.address.to_owned(),
             port: free_port(),
-            settings: (special.settings)(directory.path()),
-            environment: (special.environment)(directory.path()),
-            // Until it is waited for.
+            settings: (options.settings)(directory.path()),
+            environment: (options.environment)(directory.path()),
+            // Placeholder until `restart`.
             server: Command::new("true").spawn().expect("true runs"),
             directory,
         };
@@ -86,12 +87,12 @@ impl Postgres {
         self.sql_in("postgres", &format!("CREATE DATABASE {name} OWNER sealjar"));
     }
 
-    /// As the setting `store` has it.
+    /// Returns the value for the setting `store`.
     pub(crate) fn url(&self, database: &str, query: &str) -> String {
         format!("postgres://sealjar:sealjar@{}:{}/{database}?{query}", self.address, self.port)
     }
 
-    /// The setting for the database `sealjar`, without TLS.
+    /// Returns the setting `store=…` for the database `sealjar`, without TLS.
     pub(crate) fn store(&self) -> String {
         format!("store={}", self.url("sealjar", "sslmode=disable"))
     }
@@ -100,35 +101,36 @@ impl Postgres {
         self.port
     }
 
-    /// Runs statements on the database `sealjar`, past any node; returns what they returned.
+    /// Runs statements on the database `sealjar` with `psql`, and returns their result.
     pub(crate) fn sql(&self, statements: &str) -> String {
         self.sql_in("sealjar", statements)
     }
 
     pub(crate) fn sql_in(&self, database: &str, statements: &str) -> String {
-        text(&done(self.psql(database).args(["-c", statements])).stdout).trim().to_owned()
+        text(&run_checked(self.psql(database).args(["-c", statements])).stdout).trim().to_owned()
     }
 
-    /// A connection that is kept, for a transaction that stays open.
+    /// Opens a connection that stays open, for transactions over several calls.
     pub(crate) fn connection(&self) -> Connection {
         let mut psql = self.psql("sealjar");
         let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql runs");
-        let (input, output) = (psql.stdin.take().expect("piped"), psql.stdout.take().expect("piped"));
+        let input = psql.stdin.take().expect("piped");
+        let output = psql.stdout.take().expect("piped");
         Connection { psql, input, output: BufReader::new(output) }
     }
 
-    /// Everything in the database `sealjar`, as statements that put it back in the place of what is there then.
+    /// Returns a backup of the database `sealjar`: statements that replace its contents.
     pub(crate) fn dump(&self) -> String {
         let mut dump = Command::new(program("pg_dump"));
         dump.args(["--clean", "--if-exists", "-U", "postgres", "-d", "sealjar", "-h"]).arg(self.directory.path());
-        text(&done(dump.arg("-p").arg(self.port.to_string())).stdout)
+        text(&run_checked(dump.arg("-p").arg(self.port.to_string())).stdout)
     }
 
-    /// Puts back what was dumped, in one transaction.
-    pub(crate) fn put_back(&self, dump: &str) {
+    /// Restores a backup in one transaction.
+    pub(crate) fn restore(&self, dump: &str) {
         let file = self.path("dump");
         fs::write(&file, dump).expect("writes");
-        done(self.psql("sealjar").args(["--single-transaction", "-f"]).arg(file));
+        run_checked(self.psql("sealjar").args(["--single-transaction", "-f"]).arg(file));
     }
 
     fn psql(&self, database: &str) -> Command {
@@ -138,19 +140,19 @@ impl Postgres {
         psql
     }
 
-    /// `kill -9` of every process at once.
+    /// Sends SIGKILL to all processes of the server.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
-        self.server.wait().expect("it ends");
+        self.server.wait().expect("the server ends");
     }
 
     pub(crate) fn restart(&mut self) {
         self.server = self.spawn();
-        // What a killed one left behind may keep it from starting for a moment.
-        let deadline = Instant::now() + PATIENCE;
+        // Remains of a killed server may prevent the start for a moment.
+        let deadline = Instant::now() + TIMEOUT;
         while !self.psql("postgres").args(["-c", ""]).output().expect("psql runs").status.success() {
             assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", self.log());
-            if self.server.try_wait().expect("it runs or has ended").is_some() {
+            if self.server.try_wait().expect("the server was started").is_some() {
                 self.server = self.spawn();
             }
         }
@@ -159,7 +161,7 @@ impl Postgres {
     fn spawn(&self) -> Child {
         let directory = self.directory.path();
         let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("opens");
-        // Whoever takes rights away must not be given variables that are for the server.
+        // `env` sets the variables, because they must not apply to the program that changes the user.
         let mut server = unprivileged(Path::new("env"));
         for (name, value) in &self.environment {
             let mut assignment = OsString::from(format!("{name}="));
@@ -169,10 +171,10 @@ impl Postgres {
         server.arg(program("postgres")).arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
         server.args(["-h", &self.address, "-p", &self.port.to_string()]);
         server.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
-        server.stdout(Stdio::null()).stderr(log).spawn().expect("it runs")
+        server.stdout(Stdio::null()).stderr(log).spawn().expect("PostgreSQL starts")
     }
 
-    /// Stops every process where it is.
+    /// Suspends all processes of the server.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
     }
@@ -183,7 +185,7 @@ impl Postgres {
 
     fn signal(&self, signal: Signal) {
         let main = pid(&self.server);
-        // Stopped first, it starts no other process meanwhile.
+        // The main process is suspended first, so that it does not start other processes meanwhile.
         let _ = kill_process(main, Signal::STOP);
         for process in children(main) {
             let _ = kill_process(process, signal);
@@ -195,7 +197,7 @@ impl Postgres {
         self.directory.path().join(name)
     }
 
-    /// What it logged.
+    /// Returns the server's log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -205,7 +207,7 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         if let Ok(None) = self.server.try_wait() {
             self.resume();
-            // At once, but not by `kill -9`: that would leave its shared memory behind.
+            // SIGQUIT stops the server at once. SIGKILL would not remove its shared memory.
             let _ = kill_process(pid(&self.server), Signal::QUIT);
             let _ = self.server.wait();
         }
@@ -216,7 +218,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A connection of `psql`.
+/// An open connection of `psql`.
 pub(crate) struct Connection {
     psql: Child,
     input: ChildStdin,
@@ -224,7 +226,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Runs statements; returns the lines that they returned.
+    /// Runs statements, and returns the lines of their results.
     pub(crate) fn run(&mut self, statements: &str) -> Vec<String> {
         writeln!(self.input, "{statements}\n\\echo done").expect("psql reads");
         let mut lines = Vec::new();

@@ -1,26 +1,26 @@
-//! What must hold, one module for each kind of trouble.
+//! The tests, with one module for each kind of fault or change.
 
 mod accounts;
 mod clocks;
+mod concurrent_start;
 mod copies;
 mod doctor;
 mod durable;
 mod embedded;
 mod failover;
 mod faults;
-mod freezing;
 mod key_revocation;
 mod long_list;
 mod lost_connections;
 mod migrate;
-mod notices;
+mod notifications;
 mod order;
 mod records;
 mod restored;
 mod rotation;
 mod sign_out;
+mod suspended_commit;
+mod suspended_nodes;
 mod tls;
-mod together;
 mod versions;
-mod waking;
 mod wrong_database;

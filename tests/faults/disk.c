@@ -1,8 +1,9 @@
-/* Loaded with LD_PRELOAD into a server under test. While the file named by DISK_FAULT holds
- *   fail   fsync and fdatasync report EIO,
- *   full   writing to a write-ahead log, or to an unfinished backup, reports ENOSPC,
- *   hang   fsync and fdatasync wait until it says something else, and then work, whatever it says.
- * Anything else, or no file: everything works. */
+/* Disk faults for tests: a library that is loaded into a server with LD_PRELOAD. The environment variable DISK_FAULT is the path of
+ * a file. While this file contains
+ *   fail   fsync and fdatasync fail with EIO,
+ *   full   writes to a write-ahead log or to an unfinished backup fail with ENOSPC,
+ *   hang   fsync and fdatasync wait until the file contains something else, and then succeed.
+ * With any other content, or without the file, there is no fault. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-//! The time that a request takes with as many cookies of our name as a head has room for.
+//! Duration of a request with as many session cookies as the request head can contain.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ async fn prints_the_time_that_the_fullest_head_takes() {
     let server = home.start();
     let session = server.login("alice").await;
     let cookie = session.cookie();
-    // They name a held key and do not open. A sibling host can plant them before ours.
+    // Cookies with the id of an existing key that do not open. A sibling host can set them in front of the valid one.
     let junk = (0..COOKIES).map(|number| format!("__Host-sealjar={}{number:A>55}; ", &session.0[..12]));
     let full = junk.collect::<String>() + &cookie;
     let _alone = alone();
@@ -24,6 +24,6 @@ async fn prints_the_time_that_the_fullest_head_takes() {
         for _ in 0..REQUESTS {
             assert_eq!(wire.get("/auth/status", cookies).status, 200);
         }
-        println!("a status with {count} of our cookies: {:?} on average", started.elapsed() / REQUESTS);
+        println!("a status request with {count} session cookies: {:?} on average", started.elapsed() / REQUESTS);
     }
 }

@@ -1,4 +1,5 @@
-//! What strangers can do to others' time: measured, so these tests run one after the other, and Cargo runs no other beside them.
+//! Delays that unauthenticated clients can cause for other clients. These tests measure times, so they run one after the
+//! other, and Cargo runs no other test at the same time.
 
 #![allow(clippy::disallowed_methods, reason = "time is what these tests measure")]
 
@@ -16,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use wire::Wire;
 
-/// Held by the test that measures.
+/// Locks the machine for one measuring test at a time.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,14 +1,15 @@
-//! Nobody learns from the time of a refusal whether an account exists, is disabled, or has an old hash: a weaker one, or a costlier
-//! one whose owner has signed in once.
+//! Timing of refused logins: it does not reveal whether an account exists, is disabled, or has a hash with other costs. A
+//! hash with higher costs is replaced at the first login of its user, and is covered after that.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Home, PASSWORD, Server};
 use crate::{Wire, alone};
 
+/// Number of logins for each case.
 const TRIES: usize = 300;
-/// So many measurements at most, because others use this machine too: one must pass.
-const ROUNDS: usize = 5;
+/// Maximum number of measurements. One of them must pass, because other programs also use this machine.
+const MAX_ROUNDS: usize = 5;
 const CASES: [(&str, &str); 6] = [
     ("an unknown user", "nobody"),
     ("a wrong password", "alice"),
@@ -20,7 +21,7 @@ const CASES: [(&str, &str); 6] = [
 const COSTLIER: &str = "dora";
 
 #[test]
-fn refused_sign_ins_take_the_same_time_and_say_the_same() {
+fn refused_logins_take_the_same_time_with_equal_responses() {
     let _alone = alone();
     let settings = ["throttle.network_burst=0", "throttle.account_and_network_burst=0", "throttle.account_burst=0"];
     let home = Home::with_settings(&settings);
@@ -40,20 +41,20 @@ fn refused_sign_ins_take_the_same_time_and_say_the_same() {
     let server = home.start_with(&[cost, budget].concat(), &[]);
     let before = [COSTLIER, "nobody"].map(|login| shortest(&server.public, login));
     println!("before its first sign-in: a costlier hash {:?}, an unknown user {:?}", before[0], before[1]);
-    assert!(before[0] > before[1] * 2, "the costlier hash shows, or this test proves nothing");
+    assert!(before[0] > before[1] * 2, "before the first login, the costlier hash is measurable");
     let signed_in = Wire::to(&server.public).sign_in("192.0.2.1", &Server::login_body(COSTLIER, PASSWORD));
     assert_eq!(signed_in.status, 200);
     let mut apart = f64::INFINITY;
-    for round in 1..=ROUNDS {
+    for round in 1..=MAX_ROUNDS {
         apart = difference(&server.public, round);
         if apart <= 0.05 {
             break;
         }
     }
-    assert!(apart <= 0.05, "they are {:.1} % apart, {ROUNDS} times", apart * 100.0);
+    assert!(apart <= 0.05, "they are {:.1} % apart, {MAX_ROUNDS} times", apart * 100.0);
 }
 
-/// The shortest time of a few refused sign-ins.
+/// Returns the shortest time of five refused logins.
 fn shortest(host: &str, login: &str) -> Duration {
     let mut wire = Wire::to(host);
     let body = Server::login_body(login, "wrong password");
@@ -65,14 +66,14 @@ fn shortest(host: &str, login: &str) -> Duration {
     (0..5).map(refused).min().expect("five times")
 }
 
-/// How far apart the cases are, the greatest over the least. Of each, the time that a tenth of its tries stays below counts:
-/// whatever else runs on the machine only adds time, so the short times are those of the work itself.
+/// Returns the relative difference between the slowest and the fastest case. The time of a case is the 10th percentile of its
+/// tries, because other programs on the machine only add time, so short times are closest to the real work.
 fn difference(host: &str, round: usize) -> f64 {
     let mut wire = Wire::to(host);
     let mut times: [Vec<Duration>; CASES.len()] = Default::default();
     let mut replies = Vec::new();
     for number in 0..TRIES * CASES.len() {
-        // Each row in another order, so that none always comes after the same.
+        // The order of the cases changes in each round, so that no case always follows the same other case.
         let case = (number + number / CASES.len()) % CASES.len();
         let (_, login) = CASES[case];
         let password = if login == "mallory" { PASSWORD } else { "wrong password" };
@@ -84,7 +85,7 @@ fn difference(host: &str, round: usize) -> f64 {
     }
     assert!(
         replies.windows(2).all(|pair| pair[0] == pair[1]),
-        "all answers are alike but for their date and the request's id"
+        "all responses are equal except for the date and the request id"
     );
     assert_eq!(replies[0].0, 401);
     let short = times.each_mut().map(|times| {

@@ -1,4 +1,4 @@
-//! One HTTP connection of the measuring tests.
+//! A minimal HTTP/1.1 client for the measuring tests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A connection that costs next to nothing besides what it measures.
+/// A connection with almost no overhead of its own, so that the measured time is that of the server.
 pub(crate) struct Wire {
     stream: TcpStream,
     host: String,
@@ -14,7 +14,7 @@ pub(crate) struct Wire {
 
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// Field lines but for `Date`, in order.
+    /// Field lines without `Date` and `X-Request-Id`, in order.
     pub(crate) fields: Vec<String>,
     pub(crate) body: String,
 }
@@ -24,7 +24,7 @@ impl Wire {
         Self::try_to(host).expect("connects")
     }
 
-    /// `None` if nobody listens.
+    /// Connects. Returns `None` if the connection fails.
     pub(crate) fn try_to(host: &str) -> Option<Self> {
         let stream = TcpStream::connect(host).ok()?;
         stream.set_nodelay(true).expect("a socket");
@@ -33,7 +33,7 @@ impl Wire {
     }
 
     pub(crate) fn get(&mut self, path: &str, cookie: &str) -> Reply {
-        self.ask(path, cookie);
+        self.send(path, cookie);
         self.receive()
     }
 
@@ -42,9 +42,10 @@ impl Wire {
         self.exchange(&format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n"))
     }
 
-    /// A sign-in, which a proxy says came from `client`.
+    /// Sends a login with `client` as the client's address in `X-Forwarded-For`.
     pub(crate) fn sign_in(&mut self, client: &str, body: &Value) -> Reply {
-        let (host, body) = (&self.host, body.to_string());
+        let host = &self.host;
+        let body = body.to_string();
         self.exchange(&format!(
             "POST /auth/login HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -56,25 +57,25 @@ impl Wire {
         self.receive()
     }
 
-    /// Sends a question, whose answer is received later.
-    pub(crate) fn ask(&mut self, path: &str, cookie: &str) {
+    /// Sends a request without waiting for the response. [`Self::receive`] receives it.
+    pub(crate) fn send(&mut self, path: &str, cookie: &str) {
         let host = &self.host;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n");
         self.stream.write_all(request.as_bytes()).expect("sends");
     }
 
     pub(crate) fn receive(&mut self) -> Reply {
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut buffer = [0; 8192];
         loop {
             let read = match self.stream.read(&mut buffer) {
-                // As when the whole machine was paused.
+                // The read can be interrupted, for example if the whole machine was suspended.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.expect("an answer"),
+                read => read.expect("a response"),
             };
             assert!(read > 0, "the server closed the connection");
-            answer.extend_from_slice(&buffer[..read]);
-            if let Some(reply) = Reply::parse(&answer) {
+            response.extend_from_slice(&buffer[..read]);
+            if let Some(reply) = Reply::parse(&response) {
                 return reply;
             }
         }
@@ -82,7 +83,7 @@ impl Wire {
 }
 
 impl Reply {
-    /// `200`, or the status and reason of a refusal.
+    /// Returns the status, and the reason of a refusal: `200`, `401 revoked`.
     pub(crate) fn verdict(&self) -> String {
         if self.status < 400 {
             return self.status.to_string();
@@ -91,9 +92,9 @@ impl Reply {
         format!("{} {}", self.status, problem["reason"].as_str().expect("a reason"))
     }
 
-    /// The whole answer, if it is there.
-    fn parse(answer: &[u8]) -> Option<Self> {
-        let text = str::from_utf8(answer).expect("our answers are text");
+    /// Parses a response. Returns `None` if it is incomplete.
+    fn parse(response: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(response).expect("the responses of the tests are UTF-8");
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");

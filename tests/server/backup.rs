@@ -111,7 +111,7 @@ fn a_failed_backup_leaves_no_files() {
         (&["link.db"], 1, "link.db exists already"),
         (&["old.db"], 1, "old.db-wal exists, and SQLite would take"),
         (&["linked.db"], 1, "linked.db-journal exists"),
-        (&["./sealjar.db-journal"], 1, "is the name of a file that SQLite makes"),
+        (&["./sealjar.db-journal"], 1, "is the name of a file that SQLite creates"),
         (&["nowhere/copy.db"], 74, "cannot write nowhere/copy.db"),
         (&["copy.db", "--store", "sqlite://absent.db"], 74, "there is no database at absent.db"),
         (&["copy.db", "--store", "sqlite://there.db"], 74, "there.db is not an SQLite database"),

@@ -94,14 +94,14 @@ async fn a_clock_step_during_a_store_outage_is_recorded_afterwards() {
     let home = Home::new();
     let mut server = start_with_clock(&home);
     rename_table(&home, "state", "renamed");
-    server.wait_for("cannot follow the store");
+    server.wait_for("cannot read the revocation log");
     for offset in ["+2h", "+0s"] {
         set_clock(&home, offset);
         server.wait_for("the clock was set");
     }
     let now = sealjar::clock::Now::read().wall.0;
     rename_table(&home, "renamed", "state");
-    server.wait_for("following the store again");
+    server.wait_for("the revocation log can be read again");
     let reached = || sql(&home, "SELECT clock_reached FROM state").trim().parse::<u64>().expect("an instant");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while reached() <= now + 7000 {

@@ -192,7 +192,7 @@ async fn a_stale_list_refuses_or_allows_sessions_as_configured() {
             .arg(&database)
             .status();
         assert!(renaming.expect("python3 runs").success());
-        server.wait_for("cannot follow the store");
+        server.wait_for("cannot read the revocation log");
         while staleness(&server).await <= Duration::from_secs(1) {
             let status = server.status(&session).await;
             assert!(status == "200" || status == verdict, "{status}");

@@ -229,7 +229,7 @@ async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     assert!(migration_process.wait().expect("the process exits").success());
     assert_migrated(&home).await;
     for command in [&["serve"][..], &["users", "list"], &["revoke", "--everyone"]] {
-        assert_refused(&home, command, 74, "what was in this database was moved to sqlite://new.db");
+        assert_refused(&home, command, 74, "the contents of this database were moved to sqlite://new.db");
     }
     server.signal("CONT");
     server.until_status(&session, "503 stale").await;

@@ -6,7 +6,7 @@ use crate::database;
 use crate::harness::{Answer, Home, PASSWORD, Server, client};
 
 const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
-const LACKS: &str = "the store lacks what was in it";
+const LACKS: &str = "the store was rolled back";
 
 /// Copies the database to `copy.db`, like `.backup` of the SQLite shell.
 async fn back_up(home: &Home) {
@@ -63,7 +63,7 @@ async fn reports_rollback_until_restored(home: &Home, mut server: Server<'_>) {
     assert!(body["degraded"].to_string().contains("run: sealjar store restored"), "{body}");
     assert_eq!(server.metric(ROLLED_BACK).await, 1.0);
     home.ok(&["store", "restored"]);
-    server.wait_for("the store lacks nothing any more");
+    server.wait_for("the store is no longer rolled back");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0);
     assert_eq!(server.readiness().await.1["degraded"].to_string(), "[]");
 }

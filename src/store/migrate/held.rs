@@ -1,4 +1,4 @@
-//! A transaction of either engine that keeps all other writers out until it ends, and the steps of a migration in it.
+//! A transaction of either engine that excludes all other writers until it ends, and the steps of a migration in it.
 
 use super::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
 use crate::revocation::Entry;
@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::records::Account;
 use crate::store::{Store, postgres, sqlite};
 
-/// A transaction that keeps all other writers out until it ends.
+/// A transaction that excludes all other writers until it ends.
 pub(crate) enum Held<'s> {
     Sqlite(sqlite::Writing),
     Postgres(postgres::Writing<'s>),
@@ -22,8 +22,8 @@ impl Store {
     }
 }
 
-/// Passes each of these calls on to the engine; see `statements/migrate.rs`.
-macro_rules! pass_on {
+/// Implements methods that call the method of the same name of the engine; see `statements/migrate.rs`.
+macro_rules! forward_to_engine {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
         impl Held<'_> {
             $($(#[$doc])* pub(super) async fn $name(&mut self, $($argument: $type),*) -> Result<$output, StoreError> {
@@ -43,13 +43,14 @@ macro_rules! pass_on {
     };
 }
 
-pass_on! {
+forward_to_engine! {
     fn migration_state() -> MigrationState;
 
-    /// Returns counters and counts as text. It differs if the store was changed by anything but an added account.
+    /// Returns a summary of the store as text: the counters and some counts of rows. A changed summary shows that the store
+    /// was changed.
     fn state_in_words() -> String;
 
-    /// Counts what is to be migrated, without entries that expired before `pruned_through`.
+    /// Counts the rows to migrate, without entries that expired before `pruned_through`.
     fn contents(pruned_through: i64) -> Contents;
 
     fn counters() -> Counters;
@@ -60,7 +61,7 @@ pass_on! {
     fn accounts_after(sub: &str, limit: i64) -> Vec<Account>;
 
     /// Returns the next rows of the log, in the order of their numbers, without entries that expired before `pruned_through`.
-    /// That decides, and not a clock: an entry may be dropped only when the store has recorded that its time is over.
+    /// The clock is not used, because an entry may be dropped only after the store has recorded `pruned_through`.
     fn log_after(seq: i64, pruned_through: i64, limit: i64) -> Vec<(i64, Entry)>;
 
     /// Empties the store, and records the migration that begins.
@@ -70,13 +71,13 @@ pass_on! {
 
     fn add_entries(entries: &[Entry]) -> ();
 
-    /// Records the progress of the migration. Returns false if it was not at `from`.
+    /// Records the progress of the migration. Returns `false` if the recorded progress was not `from`.
     fn advance(from: &Incoming, to: &Incoming) -> bool;
 
     fn set_counters(counters: Counters) -> ();
 
     fn set_lifetimes(lifetimes: &[LifetimeInUse]) -> ();
 
-    /// Puts the store out of use.
+    /// Marks the store as moved to the address `to`, which takes it out of use.
     fn mark_moved(to: &str) -> ();
 }

@@ -1,11 +1,11 @@
-//! State of a migration, as it is stored in both of its stores.
+//! State of a migration, as it is stored in the source and in the target.
 
 use crate::store::error::StoreError;
 
 /// State of a store in migrations.
 #[derive(Debug, Clone)]
 pub(crate) struct MigrationState {
-    /// Random id of the store; a copy of it has the same.
+    /// Random id of the store. A copy of the store has the same id.
     pub(crate) store_id: String,
     /// Address of the store that the contents were migrated to.
     pub(crate) moved_to: Option<String>,
@@ -33,13 +33,13 @@ impl MigrationState {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Incoming {
     pub(crate) source_id: String,
-    /// Its address, without a password.
+    /// Address of the source, without a password.
     pub(crate) source: String,
-    /// Digest of what it held, in words; see `state_in_words`.
+    /// Summary of the source at the beginning of the migration; see `state_in_words`.
     pub(crate) state: String,
-    /// Accounts up to this subject have been copied.
+    /// Subject of the last account that has been copied. Accounts are copied in the order of their subjects.
     pub(crate) last_account: String,
-    /// The source's log has been copied up to this row.
+    /// Number of the last row of the source's log that has been copied.
     pub(crate) last_seq: i64,
     pub(crate) finished: bool,
 }
@@ -57,15 +57,16 @@ impl Contents {
     }
 }
 
-/// The counters as they are stored.
+/// Counters of a store, as they are stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counters {
     pub(crate) global_generation: i64,
     pub(crate) pruned_through: i64,
     pub(crate) clock_reached: i64,
-    /// The last number that the log has given out: generations are counted from it.
+    /// Last number that was assigned to a row of the log. Generations are computed from it.
     pub(crate) last_seq: i64,
 }
 
-/// A row of the lifetimes in use: remembered; idle, absolute and lag in seconds; whether it fails open; used until.
+/// A row of the table `lifetime_in_use`: whether it is for remembered sessions; idle timeout, absolute timeout and lag in
+/// seconds; whether the node may fail open; the time until which the lifetimes are used.
 pub(crate) type LifetimeInUse = (bool, i64, i64, i64, bool, i64);

@@ -1,4 +1,4 @@
-//! Inspecting a PostgreSQL database and its server.
+//! Read-only inspection of a PostgreSQL database and its server.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl Store {
         let mut connection = connector.connect().await?;
         connector.check_session(&mut connection).await?;
         let notifications = Notifications::new(connector.clone(), &mut connection).await;
-        // Says goodbye to the server; it does not matter whether this arrives.
+        // Sends the termination message. Its delivery is not required.
         let _ = connection.close().await;
         let pool = || Pool::new(connector.clone(), 1);
         Ok(Self(Arc::new(Inner { accounts: pool(), write: pool(), follow: pool(), notifications })))

@@ -1,4 +1,4 @@
-//! Node reports in PostgreSQL. They need no order among each other, so they do not take the lock of the log.
+//! Node reports in PostgreSQL. Their order does not matter, so they are written without the lock of the log.
 
 use super::Store;
 use crate::clock::milliseconds;
@@ -28,7 +28,7 @@ impl Store {
             "DELETE FROM node
              WHERE abs(CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) - reported_at) > greatest($1, serves_for_ms)",
         )
-        .bind(signed(milliseconds(node::FORGOTTEN)))
+        .bind(signed(milliseconds(node::REPORT_RETENTION)))
         .execute(&mut *connection)
         .await?;
         connection.finish();

@@ -1,4 +1,6 @@
-//! Notifications that the log has grown, by LISTEN and NOTIFY. They make followers quicker; nothing relies on them.
+//! Notifications of new rows in the log, with [`LISTEN` and
+//! `NOTIFY`](https://www.postgresql.org/docs/current/sql-notify.html). They reduce the lag of followers. They are not
+//! required, because followers also poll.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,15 +14,16 @@ use super::pool::Connector;
 use crate::store::error::{StoreError, within};
 
 const CHANNEL: &str = "sealjar";
-/// One message. PostgreSQL notifies listeners when the transaction is committed, and not before.
+/// Statements that notify followers and commit, in one message to the server. PostgreSQL sends the notification after the
+/// commit.
 pub(super) const NOTIFY_AND_COMMIT: &str = "NOTIFY sealjar; COMMIT";
-/// Pause between two attempts to listen.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Delay between two attempts to listen.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Listens from the first call of `wait` until the store is closed.
+/// Listener for notifications. It listens from the first call of `wait` until the store is closed.
 #[derive(Debug)]
 pub(super) struct Notifications {
-    /// Whether the server supports notifications. Some servers that speak PostgreSQL's protocol do not.
+    /// Whether the server supports notifications. Some servers with PostgreSQL's protocol do not.
     pub(super) supported: bool,
     connector: Connector,
     arrived: Arc<Notify>,
@@ -48,29 +51,30 @@ impl Notifications {
 
 async fn listen(connector: Connector, arrived: Arc<Notify>) {
     loop {
-        if let Err(error) = hear(&connector, &arrived).await {
-            tracing::debug!(%error, "not listening for notices; polling goes on");
+        if let Err(error) = listen_once(&connector, &arrived).await {
+            tracing::debug!(%error, "cannot listen for notifications; polling continues");
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-/// Passes notifications on until the connection is lost.
-async fn hear(connector: &Connector, arrived: &Notify) -> Result<(), StoreError> {
-    /// Pause after which the connection is checked: a network that drops packets does not report a lost connection.
-    const SILENCE: Duration = Duration::from_secs(30);
+/// Connects, and receives notifications until the connection is lost.
+async fn listen_once(connector: &Connector, arrived: &Notify) -> Result<(), StoreError> {
+    /// Time without a notification after which the connection is checked, because a network that drops packets does not
+    /// report a lost connection.
+    const CHECK_INTERVAL: Duration = Duration::from_secs(30);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(connector.limits.connect_timeout);
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(connector.options.clone())).await?;
     listener.eager_reconnect(false);
     within(connector.limits.connect_timeout, async { Ok(listener.listen(CHANNEL).await?) }).await?;
-    // Commits before this were not notified.
+    // There was no notification of earlier commits, so the follower must poll once.
     arrived.notify_one();
     loop {
-        let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+        let Ok(received) = tokio::time::timeout(CHECK_INTERVAL, listener.try_recv()).await else {
             within(connector.limits.connect_timeout, async { Ok(listener.execute("SELECT 1").await?) }).await?;
             continue;
         };
-        if heard?.is_none() {
+        if received?.is_none() {
             return Ok(());
         }
         arrived.notify_one();

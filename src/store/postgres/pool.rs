@@ -1,7 +1,7 @@
 //! A connection pool that closes a connection after any failure.
 //!
-//! sqlx's own pool pings each connection that comes back, in a task without a time limit. In a network that drops packets, this
-//! holds one of few places until TCP gives up, which takes a quarter of an hour.
+//! sqlx's own pool pings each returned connection, in a task without a time limit. In a network that drops packets, this
+//! occupies one of few slots of the pool until TCP times out, which takes 15 minutes.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,23 +14,25 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::revocation::retention::COMMITTED_WITHIN;
 use crate::store::error::StoreError;
 
-/// Time limit of a call, including waiting for a connection and connecting. A commit does not count after this.
+/// Time limit of a call, including the wait for a connection and connecting. A commit that takes longer does not count.
 pub(in crate::store) const CALL_TIMEOUT: Duration = COMMITTED_WITHIN;
 /// Time limit of a ping before a connection is used again.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a transaction may wait for its client: one that holds the lock of the log delays every node.
+/// Maximum time that the server waits for the next statement of a transaction. A transaction with the lock of the log delays
+/// all nodes.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Limits of this node's use of the server.
+/// Limits for this node's connections to the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections for sign-ins. There are five more: three for writing, one for following the log and one for notifications.
+    /// Maximum number of connections for logins. There are five more: three for writing, one for following the log and one for
+    /// notifications.
     pub(crate) connections: usize,
     pub(crate) statement_timeout: Duration,
     pub(crate) connect_timeout: Duration,
 }
 
-/// Connects to the server.
+/// Factory of connections to the server.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     pub(super) options: PgConnectOptions,
@@ -39,11 +41,12 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: &PgConnectOptions, limits: Limits) -> Self {
-        // The server logs slow statements itself. There are no floats, and PgBouncer does not take their parameter.
+        // No logging of statements, because the server logs slow ones. No `extra_float_digits`, because PgBouncer does not
+        // accept this parameter, and there are no floating-point values.
         Self { options: options.clone().disable_statement_logging().extra_float_digits(None), limits }
     }
 
-    /// Opens a connection to the primary, with the settings that we rely on.
+    /// Opens a connection to the primary, with the timeouts that this program needs. Fails if the server is a standby.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let failed = |reason| StoreError::Connect { server: self.server(), reason };
         let connect = async {
@@ -61,19 +64,20 @@ impl Connector {
         let outcome = tokio::time::timeout(self.limits.connect_timeout, connect).await;
         let (connection, read_only) = match outcome {
             Ok(Ok(connected)) => connected,
-            // The server's own message is complete without sqlx's preface.
+            // Only the server's own message, without the prefix that sqlx adds.
             Ok(Err(sqlx::Error::Database(error))) => return Err(failed(error.message().to_owned())),
             Ok(Err(sqlx::Error::Io(error))) => return Err(failed(error.to_string())),
             Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("no answer within postgres.connect_timeout".to_owned())),
+            Err(_) => return Err(failed("no response within postgres.connect_timeout".to_owned())),
         };
         if read_only == "on" { Err(StoreError::Standby(self.server())) } else { Ok(connection) }
     }
 
-    /// Fails if `connection` and a second one share a session of the server. A pooler that does this (PgBouncer's mode `transaction`)
-    /// loses settings, prepared statements, advisory locks and `LISTEN`, or gives them to another client.
+    /// Fails if `connection` and a second one share a session of the server. A pooler that does this (PgBouncer's mode
+    /// `transaction`) loses settings, prepared statements, advisory locks and `LISTEN`, or gives them to another client.
     pub(super) async fn check_session(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        // All rows, because a pooler takes the session back after the end of the answer, which `fetch_one` does not wait for.
+        // `fetch_all`, because a pooler takes the session back after the end of the response, and `fetch_one` does not wait
+        // for the end.
         let session = async |connection: &mut PgConnection| -> Result<i32, StoreError> {
             let rows = connection.fetch_all("SELECT pg_backend_pid()").await?;
             Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
@@ -81,10 +85,10 @@ impl Connector {
         let mut second = self.connect().await?;
         let before = session(connection).await?;
         let after = session(connection).await?;
-        // A pooler that gives out the session that was free for longest changes that of the first connection. One that gives out the
-        // session that was used last gives it to both.
+        // There are two types of poolers. One uses the session that was idle for the longest time, so the first connection
+        // gets another session. The other uses the session that was used last, so both connections get the same session.
         let is_shared = before != after || after == session(&mut second).await?;
-        // Says goodbye to the server; it does not matter whether this arrives.
+        // Sends the termination message. Its delivery is not required.
         let _ = second.close().await;
         if is_shared { Err(StoreError::SharedSession) } else { Ok(()) }
     }
@@ -99,7 +103,7 @@ impl Connector {
     }
 }
 
-/// A pool of connections, which are opened when they are needed.
+/// A pool of connections, which are opened on demand.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Connector,
@@ -112,15 +116,16 @@ impl Pool {
         Self { connector, permits: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// Returns a live connection for exclusive use. It is pinged each time, which costs a round trip: without that, a failover or
-    /// the restart of a pooler fails as many requests as there are connections.
+    /// Returns an open connection for exclusive use. An idle connection is pinged before each use, which takes one round
+    /// trip. Without the ping, one request for each idle connection would fail after a failover or after the restart of a
+    /// pooler.
     pub(super) async fn get(&self) -> Result<PooledConnection<'_>, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| StoreError::TimedOut)?;
         let idle = self.idle().pop();
         let connection = match idle {
             Some(mut connection) => match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
                 Ok(Ok(())) => connection,
-                // The others have most likely failed for the same reason.
+                // The other idle connections have most likely failed for the same reason.
                 _ => {
                     self.idle().clear();
                     self.connector.connect().await?
@@ -131,23 +136,23 @@ impl Pool {
         Ok(PooledConnection { connection: Some(connection), pool: self, _permit: permit })
     }
 
-    /// Closes idle connections, and hands out none any more.
+    /// Closes idle connections. After this, `get` returns an error.
     pub(super) async fn close(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
-            // Says goodbye to the server; it does not matter whether this arrives.
+            // Sends the termination message. Its delivery is not required.
             let _ = connection.close().await;
         }
     }
 
-    /// A poisoned lock is harmless: the list is consistent between any two operations on it.
+    /// Locks the list of idle connections. A poisoned lock is harmless, because each operation leaves the list consistent.
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A connection in use. It is closed unless `finish` is called, because it may be in the middle of something.
+/// A connection in use. It is closed unless `finish` is called, because a statement or a transaction may be incomplete.
 #[derive(Debug)]
 pub(super) struct PooledConnection<'p> {
     connection: Option<PgConnection>,
@@ -168,12 +173,12 @@ impl Deref for PooledConnection<'_> {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect("taken by `finish` alone, which consumes it")
+        self.connection.as_ref().expect("only `finish` takes the connection, and it consumes the value")
     }
 }
 
 impl DerefMut for PooledConnection<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("taken by `finish` alone, which consumes it")
+        self.connection.as_mut().expect("only `finish` takes the connection, and it consumes the value")
     }
 }

@@ -1,4 +1,4 @@
-//! The revocation log in PostgreSQL.
+//! The revocation log in PostgreSQL. `store/postgres.rs` explains the order of its numbers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::log::{Facts, Row, signed, unsigned, whole_secs};
 use crate::store::records::{Logged, Page, Revoke, Sealing, Undecoded};
 
-/// Rows deleted in one transaction.
+/// Maximum number of rows that are deleted in one transaction.
 const PRUNE_BATCH: i64 = 5_000;
 
 impl Store {
@@ -112,8 +112,8 @@ impl Store {
     }
 
     pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
-        // Nodes that do this at once share the rows out among them. ORDER BY and ARRAY make it go by the two indexes, however
-        // large the table is; with IN (SELECT ...) PostgreSQL reads the whole table each time.
+        // SKIP LOCKED: nodes that prune at the same time delete different rows. With ORDER BY and ARRAY, PostgreSQL uses the
+        // two indexes for any size of the table; with IN (SELECT ...), it reads the whole table each time.
         let query = sqlx::query(
             "DELETE FROM revocation WHERE seq = ANY (ARRAY(
                  SELECT seq FROM revocation WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
@@ -135,7 +135,7 @@ impl Writing<'_> {
     }
 }
 
-/// Rows as they were read.
+/// Decodes rows of the log.
 pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> {
     let logged = |row: &PgRow| {
         let columns = Row {
@@ -145,14 +145,14 @@ pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> 
             kid: row.try_get(4)?,
             expires_at: row.try_get(5)?,
         };
-        // Negative, if the server's clock was set back.
+        // The age is negative if the server's clock was set back.
         let age = Duration::from_millis(u64::try_from(row.try_get::<i64, _>(6)?).unwrap_or(0));
         Ok(Logged { seq: row.try_get(0)?, entry: columns.entry()?, age: Some(age) })
     };
     rows.iter().map(logged).collect()
 }
 
-/// Writes refusals, with the expiry that this transaction fixes, and raises the generations of the accounts among them.
+/// Writes revocations with the expiries that this transaction computes, and raises the generations of revoked accounts.
 pub(super) async fn write(
     connection: &mut PgConnection,
     batch: &[Revoke],
@@ -178,7 +178,7 @@ pub(super) async fn write(
     Ok(entries)
 }
 
-/// Inserts all rows by one statement, numbered from `before` on.
+/// Inserts all rows with one statement. The number of the first row is `before + 1`.
 async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -> Result<(), StoreError> {
     let seqs: Vec<i64> = (before + 1..).take(entries.len()).collect();
     let mut sids = Vec::new();
@@ -205,8 +205,9 @@ async fn insert(connection: &mut PgConnection, before: i64, entries: &[Entry]) -
     Ok(())
 }
 
-/// The longest that live tokens of each kind may still be good for, over all configurations recorded. What was recorded last
-/// counts in any case: a server whose store was away seals on for a while, and cannot say so.
+/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens.
+/// The latest record counts even if it has expired, because a server that cannot reach the store continues to seal tokens for
+/// a while and cannot extend its record.
 async fn facts(connection: &mut PgConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), bool_or(fail_open) FROM lifetime_in_use
@@ -215,7 +216,7 @@ async fn facts(connection: &mut PgConnection, mut facts: Facts) -> Result<Facts,
     );
     let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(facts.committed_at.0));
     for (remembered, idle, absolute, lag, fail_open) in query.fetch_all(&mut *connection).await? {
-        facts.learn(remembered, (idle, absolute, lag, fail_open))?;
+        facts.set_longest(remembered, (idle, absolute, lag, fail_open))?;
     }
     Ok(facts)
 }

@@ -1,4 +1,4 @@
-//! The statements that are the same for both engines.
+//! Instances of the shared statements (`store/statements.rs`) for PostgreSQL.
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, Row};

@@ -1,7 +1,8 @@
-//! A copy of a database that is in use.
+//! Copying of a database that is in use. Called by `store/backup.rs`.
 //!
-//! [`VACUUM INTO`](https://www.sqlite.org/lang_vacuum.html) reads the database in one transaction: the copy has every commit before
-//! its start, and none after. In a write-ahead log, readers and writers do not wait for each other, so the server goes on committing.
+//! [`VACUUM INTO`](https://www.sqlite.org/lang_vacuum.html) reads the database in one transaction: the copy has every commit
+//! before the start of the transaction, and no later commit. With a write-ahead log, readers and writers do not wait for each
+//! other, so the server can commit during the copy.
 
 use std::path::Path;
 
@@ -12,8 +13,9 @@ use super::{BUSY_TIMEOUT, Store, faults, files, has_tables};
 use crate::store::error::StoreError;
 
 impl Store {
-    /// Copies the database at `path` into `copy`, an empty file, in whatever state it is. `mark` takes the copy out of use until
-    /// `restored` is called for it, because it lacks the revocations that follow.
+    /// Copies the database at `path` into `copy`, an empty file. The database may be out of use. `mark` becomes
+    /// `state.moved_to` of the copy. It takes the copy out of use until `restored` is called, because the copy lacks later
+    /// revocations.
     pub(crate) async fn back_up(path: &Path, copy: &Path, mark: &str) -> Result<(), StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
@@ -40,13 +42,13 @@ async fn copy_into(path: &Path, copy: &Path) -> Result<(), StoreError> {
     copied.map(drop).map_err(StoreError::from)
 }
 
-/// Marks the copy, and checks that it can be read.
+/// Marks the copy as a backup, and checks that it can be read.
 async fn finish(copy: &Path, mark: &str) -> Result<(), StoreError> {
-    // Without a file beside it, which would stay behind if this is interrupted.
+    // The journal is in memory, because a journal file would remain if this is interrupted.
     let options = SqliteConnectOptions::new().filename(copy).journal_mode(SqliteJournalMode::Memory);
     let mut connection = options.synchronous(SqliteSynchronous::Full).connect().await?;
     sqlx::query("UPDATE state SET moved_to = coalesce(moved_to, ?)").bind(mark).execute(&mut connection).await?;
-    // The reports are of servers that use the database, and none uses the copy.
+    // The node reports are deleted, because no server uses the copy.
     sqlx::query("DELETE FROM node").execute(&mut connection).await?;
     let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     close(connection).await;
@@ -54,6 +56,6 @@ async fn finish(copy: &Path, mark: &str) -> Result<(), StoreError> {
 }
 
 async fn close(connection: SqliteConnection) {
-    // Nothing is left to write, so an error here has no consequence.
+    // All data has been written, so an error has no consequence.
     let _ = connection.close().await;
 }

@@ -1,6 +1,6 @@
-//! Errors of SQLite that an operator can do something about: each names the file.
+//! Translation of SQLite errors that an operator can fix: the message contains the file and the cause.
 //!
-//! The [result codes](https://www.sqlite.org/rescode.html) are extended ones. Their last byte is the primary code.
+//! SQLite returns extended [result codes](https://www.sqlite.org/rescode.html). Their last byte is the primary code.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +20,7 @@ const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const NOTADB: u32 = 26;
 
-/// Replaces an error by one that names the file and the cause, if its code tells the cause.
+/// Replaces an error with one that contains the file and the cause, if its code determines the cause.
 pub(super) fn explain(path: &Path, error: StoreError) -> StoreError {
     let source = match &error {
         StoreError::Open { source, .. } | StoreError::Failed(source) => source,
@@ -33,8 +33,8 @@ pub(super) fn explain(path: &Path, error: StoreError) -> StoreError {
         Some(CORRUPT) => StoreError::Damaged(path),
         Some(FULL) => StoreError::Full(path),
         Some(NOTADB) => StoreError::NoDatabase(path),
-        Some(READONLY) => StoreError::ReadOnly { reason: why_read_only(&path).unwrap_or_default(), path },
-        Some(CANTOPEN) => match why_read_only(&path) {
+        Some(READONLY) => StoreError::ReadOnly { reason: read_only_reason(&path).unwrap_or_default(), path },
+        Some(CANTOPEN) => match read_only_reason(&path) {
             Some(reason) => StoreError::ReadOnly { path, reason },
             None => error,
         },
@@ -47,22 +47,22 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
     Some(code & 0xff)
 }
 
-/// Returns why the database or the files beside it cannot be written, with a colon before it.
-fn why_read_only(path: &Path) -> Option<String> {
-    let beside = [("-wal", "its log "), ("-shm", "the index of its log ")].map(|(suffix, what)| {
+/// Returns the reason why the database or the files next to it are not writable, with a colon before the reason.
+fn read_only_reason(path: &Path) -> Option<String> {
+    let sqlite_files = [("-wal", "its log "), ("-shm", "the index of its log ")].map(|(suffix, label)| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
-        (name.into(), what)
+        (name.into(), label)
     });
-    let places = [(path.to_owned(), ""), (directory_of(path).to_owned(), "its directory ")];
-    places.into_iter().chain(beside).find_map(|(place, what): (std::path::PathBuf, _)| {
-        match access(&place, Access::WRITE_OK) {
+    let paths = [(path.to_owned(), ""), (directory_of(path).to_owned(), "its directory ")];
+    paths.into_iter().chain(sqlite_files).find_map(|(path, label): (std::path::PathBuf, _)| {
+        match access(&path, Access::WRITE_OK) {
             Err(Errno::ROFS) => Some(": its file system is mounted read-only".to_owned()),
             Err(denied @ Errno::ACCESS) => {
-                let found = access_denied::explain(&place, Access::WRITE_OK, io::Error::from(denied));
+                let found = access_denied::explain(&path, Access::WRITE_OK, io::Error::from(denied));
                 Some(match AccessDenied::of(&found) {
                     Some(denied) => format!(": {}; {}", denied.found, denied.remedy),
-                    None => format!(": {what}{} is not writable for this user", place.display()),
+                    None => format!(": {label}{} is not writable for this user", path.display()),
                 })
             }
             _ => None,

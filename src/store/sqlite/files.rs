@@ -1,13 +1,14 @@
-//! Detects that the files of the database are not those at their paths any more: the database itself, the write-ahead log and its
-//! index beside it ([SQLite: temporary files](https://www.sqlite.org/tempfiles.html)).
+//! Detection of replaced database files: the open files are no longer the files at their paths. The files are the database, its
+//! write-ahead log and the index of the log ([SQLite: temporary files](https://www.sqlite.org/tempfiles.html)).
 //!
-//! SQLite goes on writing to a file that was removed or replaced: the kernel keeps it until it is closed. Such commits are lost
-//! at the next start, and what commands write to the new file is not seen here. So device and inode of each file are recorded
-//! after the first commit, and compared before and after each later one, and before each read. (Not when a file is opened: on
-//! overlayfs it may get another inode with its first change.)
+//! SQLite continues to write to a file that was removed or replaced, because the kernel keeps the file until it is closed.
+//! Such commits are lost at the next start. Also, this server does not read what commands write to the new file. So device
+//! and inode of each file are recorded after the first commit, and compared before and after each later commit, and before
+//! each read. (They are not recorded when the file is opened, because on overlayfs a file may get another inode with its
+//! first change.)
 //!
-//! The log and its index keep their inodes as long as some connection is open, and the pools never close their last one. A file
-//! whose contents are overwritten or cut off in place keeps its inode, too: that is not detected.
+//! The log and its index keep their inodes while a connection is open, and the pools always keep a connection open. A file
+//! whose contents are overwritten or truncated in place also keeps its inode. This is not detected.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,95 +21,98 @@ use rustix::fs::Access;
 use crate::access_denied;
 use crate::store::error::StoreError;
 
-/// The files of an open database: itself, its log, the log's index.
+/// Files of an open database: the database, its write-ahead log, and the index of the log.
 #[derive(Debug)]
 pub(super) struct Files {
     paths: [PathBuf; 3],
+    /// Identities of the files after the first commit.
     known: OnceLock<Identities>,
-    replaced: AtomicBool,
+    /// Whether the last check found other files, or none.
+    is_replaced: AtomicBool,
 }
 
-/// Device and inode of each file, if it is there.
+/// Device and inode of each file, or `None` if it does not exist.
 type Identities = [Option<(u64, u64)>; 3];
 
 impl Files {
-    /// The files of the database at this path. SQLite follows links to the database first, and puts the others beside what it
-    /// finds.
+    /// Returns the files of the database at this path. If the path is a symbolic link, SQLite creates the other files next to
+    /// the target.
     pub(super) fn of(database: &Path) -> Result<Self, StoreError> {
         let failed = |source: std::io::Error| StoreError::Open { path: database.to_owned(), source: source.into() };
         let real = database.canonicalize().map_err(failed)?;
-        let beside = |suffix: &str| {
+        let with_suffix = |suffix: &str| {
             let mut path = real.clone().into_os_string();
             path.push(suffix);
             path.into()
         };
-        let paths = [database.to_owned(), beside("-wal"), beside("-shm")];
-        Ok(Self { paths, known: OnceLock::new(), replaced: AtomicBool::new(false) })
+        let paths = [database.to_owned(), with_suffix("-wal"), with_suffix("-shm")];
+        Ok(Self { paths, known: OnceLock::new(), is_replaced: AtomicBool::new(false) })
     }
 
-    /// The path of the database.
+    /// Returns the path of the database.
     pub(super) fn database(&self) -> &Path {
         let [database, _, _] = &self.paths;
         database
     }
 
-    /// Whether there is a write-ahead log.
+    /// Returns whether there is a write-ahead log.
     pub(super) fn have_log(&self) -> bool {
         let [_, log, _] = &self.paths;
         log.exists()
     }
 
-    /// Whether the last check found other files, or none.
+    /// Returns whether the last check found other files, or none.
     #[cfg(feature = "server")]
     pub(super) fn are_replaced(&self) -> bool {
-        self.replaced.load(Ordering::Relaxed)
+        self.is_replaced.load(Ordering::Relaxed)
     }
 
-    /// Fails if a commit would go, or has gone, to files that are not at their paths any more.
+    /// Fails if a commit would go to files that are no longer at their paths.
     pub(super) async fn check_for_commit(&self) -> Result<(), StoreError> {
         match self.known.get() {
-            Some(known) => self.note(self.look().await == *known),
+            Some(known) => self.record_check(self.identities().await == *known),
             None => Ok(()),
         }
     }
 
-    /// Records the files after the first commit, and compares them after each later one.
+    /// Records the files after the first commit, and compares them after each later commit.
     pub(super) async fn check_committed(&self) -> Result<(), StoreError> {
-        let found = self.look().await;
-        self.note(found == *self.known.get_or_init(|| found))
+        let found = self.identities().await;
+        self.record_check(found == *self.known.get_or_init(|| found))
     }
 
-    /// Fails if there is another file at one of the paths: commands write to that one, and nobody here would hear of it. Files
-    /// that were only removed are read on, because no command has written to others.
+    /// Fails if there is another file at one of the paths, because commands write to that file, and this server would not
+    /// read their changes. If files were only removed, reading continues, because no command can have written to other files.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
         };
-        let found = self.look().await;
-        let outcome = self.note(found == *known);
+        let found = self.identities().await;
+        let outcome = self.record_check(found == *known);
         let is_another = found.iter().zip(known).any(|(found, known)| found.is_some() && found != known);
         if is_another { outcome } else { Ok(()) }
     }
 
-    fn note(&self, is_same: bool) -> Result<(), StoreError> {
+    /// Records the result of a check. Returns an error if the files are not the same.
+    fn record_check(&self, is_same: bool) -> Result<(), StoreError> {
         let [database, ..] = &self.paths;
-        self.replaced.store(!is_same, Ordering::Relaxed);
+        self.is_replaced.store(!is_same, Ordering::Relaxed);
         if is_same { Ok(()) } else { Err(StoreError::Replaced(database.clone())) }
     }
 
-    async fn look(&self) -> Identities {
+    /// Returns the identities of the files that are now at the paths.
+    async fn identities(&self) -> Identities {
         let paths = self.paths.clone();
-        let look = move || paths.each_ref().map(|path| identity(path));
-        tokio::task::spawn_blocking(look).await.expect("looking returns `None` for an error, and does not panic")
+        let read = move || paths.each_ref().map(|path| identity(path));
+        tokio::task::spawn_blocking(read).await.expect("`identity` returns `None` for an error, and does not panic")
     }
 }
 
-/// Whether there is a database at this path.
+/// Returns whether there is a database at this path.
 ///
-/// # Errors
-/// [`StoreError::Open`] if that cannot be seen, which is not the same as that there is none. [`StoreError::NotAFile`] if it is a
-/// directory, a pipe or a device. [`StoreError::Left`] if its log is
-/// there without it: it was moved or removed, perhaps under a running server, and a new one would take over that log.
+/// # Errors [`StoreError::Open`] if this cannot be determined. [`StoreError::NotAFile`] if the path is a directory, a pipe or
+/// a device. [`StoreError::Left`] if there is a write-ahead log but no database: the database was moved or removed, perhaps
+/// while a server was running, and a new database would use that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     let open = |source: io::Error| StoreError::Open {
         path: database.to_owned(),
@@ -120,7 +124,7 @@ pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
         Err(error) => Err(open(error)),
     };
     if let Some(facts) = found(database)? {
-        // A pipe would keep SQLite waiting for ever.
+        // SQLite would wait for a pipe without a time limit.
         return if facts.is_file() { Ok(true) } else { Err(StoreError::NotAFile(database.to_owned())) };
     }
     let mut log = database.as_os_str().to_owned();
@@ -128,7 +132,7 @@ pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     if found(Path::new(&log))?.is_some() { Err(StoreError::Left(database.to_owned())) } else { Ok(false) }
 }
 
-/// Device and inode of the file at this path; `None` if there is none, or nobody can tell.
+/// Returns device and inode of the file at this path, or `None` if there is no file or they cannot be read.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

@@ -1,4 +1,4 @@
-//! Inspecting an SQLite file, also one that is damaged.
+//! Read-only inspection of an SQLite file, which may be damaged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ impl Store {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let files = Files::of(path)?;
-        // Without a log beside it, no process has the file open; reading it as immutable does not create a log.
-        let unused = !files.have_log();
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
+        // If the file has no write-ahead log, no process has it open. It is then opened as immutable, which does not create a
+        // log.
+        let is_unused = !files.have_log();
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(is_unused);
         let options = options.busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.map_err(|source| faults::explain(path, StoreError::Open { path: path.to_owned(), source }))?;
         Ok(Self { write: pool.clone(), read: pool, files: Arc::new(files) })
     }
 
-    /// Returns whether there are tables that are none of ours.
+    /// Returns whether there are tables of another program.
     pub(crate) async fn has_other_tables(&self) -> Result<bool, StoreError> {
         has_other_tables(&mut *self.read.acquire().await?).await
     }

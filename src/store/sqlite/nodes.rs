@@ -1,4 +1,5 @@
-//! Node reports in SQLite. The store's clock is that of the machine, which all servers of one file share.
+//! Node reports in SQLite. The store's clock is the clock of the machine, because all servers that use the file are on one
+//! machine.
 
 use super::Store;
 use crate::clock::milliseconds;
@@ -28,7 +29,7 @@ impl Store {
             "DELETE FROM node
              WHERE abs(CAST(unixepoch('subsec') * 1000 AS INTEGER) - reported_at) > max(?, serves_for_ms)",
         )
-        .bind(signed(milliseconds(node::FORGOTTEN)))
+        .bind(signed(milliseconds(node::REPORT_RETENTION)))
         .execute(&mut *transaction.connection)
         .await?;
         transaction.commit().await
@@ -77,17 +78,18 @@ mod tests {
         (home, store)
     }
 
-    /// As if the report had come so many milliseconds earlier.
-    async fn age(store: &Store, node: &NodeReport, by: i64) {
+    /// Makes a report `milliseconds` older.
+    async fn age(store: &Store, node: &NodeReport, milliseconds: i64) {
         let query = sqlx::query("UPDATE node SET reported_at = reported_at - ? WHERE id = ?");
-        query.bind(by).bind(node.id.to_string()).execute(&store.write).await.expect("a row");
+        query.bind(milliseconds).bind(node.id.to_string()).execute(&store.write).await.expect("a row");
     }
 
     #[tokio::test]
-    async fn the_last_report_of_each_node_counts_until_it_stops() {
+    async fn returns_the_last_report_of_each_node_until_it_stops() {
         let (_home, store) = new_store().await;
         assert_eq!(store.nodes().await.expect("read"), []);
-        let (one, other) = (report("b", &[1, 2], Some(2)), report("a", &[], None));
+        let one = report("b", &[1, 2], Some(2));
+        let other = report("a", &[], None);
         store.report_node(&report("c", &[3], Some(3))).await.expect("recorded");
         store.report_node(&NodeReport { kids: Vec::new(), active: None, ..one.clone() }).await.expect("recorded");
         store.report_node(&other).await.expect("recorded");
@@ -97,14 +99,14 @@ mod tests {
         let reports: Vec<_> = nodes.into_iter().map(|node| node.report).collect();
         assert_eq!(reports[..2], [other.clone(), one.clone()]);
         assert_eq!(reports.len(), 3);
-        store.forget_node(one.id).await.expect("forgotten");
-        store.forget_node(reports[2].id).await.expect("forgotten");
-        let left: Vec<_> = store.nodes().await.expect("read").into_iter().map(|node| node.report).collect();
-        assert_eq!(left, [other]);
+        store.forget_node(one.id).await.expect("deleted");
+        store.forget_node(reports[2].id).await.expect("deleted");
+        let remaining: Vec<_> = store.nodes().await.expect("read").into_iter().map(|node| node.report).collect();
+        assert_eq!(remaining, [other]);
     }
 
     #[tokio::test]
-    async fn a_silent_node_is_dead_after_30_s_and_gone_after_an_hour() {
+    async fn a_report_is_live_for_30_s_and_deleted_after_an_hour() {
         let (_home, store) = new_store().await;
         for sign in [1, -1] {
             let silent = report("silent", &[1], Some(1));
@@ -112,12 +114,15 @@ mod tests {
             for (more, live) in [(20, true), (20, false), (3_500, false)] {
                 age(&store, &silent, sign * more * SECOND).await;
                 let nodes = store.nodes().await.expect("read");
-                let node = nodes.iter().find(|node| node.report == silent).expect("it is there still");
+                let node = nodes.iter().find(|node| node.report == silent).expect("the report is not deleted yet");
                 assert_eq!(node.is_live(), live, "{:?}", node.age);
             }
             let other = report("other", &[1], Some(1));
             store.report_node(&other).await.expect("recorded");
-            assert!(store.nodes().await.expect("read").iter().any(|node| node.report == silent), "not an hour yet");
+            assert!(
+                store.nodes().await.expect("read").iter().any(|node| node.report == silent),
+                "the report is not an hour old"
+            );
             let serving = NodeReport { serves_for: Duration::from_secs(3_700), ..report("serving", &[1], Some(1)) };
             store.report_node(&serving).await.expect("recorded");
             age(&store, &silent, sign * 100 * SECOND).await;

@@ -1,5 +1,6 @@
-//! The revocation log in SQLite. One writer at a time, so `seq` grows in the order of the commits and following it misses
-//! nothing.
+//! The revocation log in SQLite.
+//!
+//! Invariant: there is one writer at a time, so `seq` grows in the order of the commits, and a follower does not miss a row.
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -12,7 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::log::{Facts, signed, unsigned, whole_secs};
 use crate::store::records::{Revoke, Sealing};
 
-/// Rows deleted in one transaction: few enough that a sign-out does not wait for them.
+/// Maximum number of rows that are deleted in one transaction. It is low, so that logouts do not have to wait.
 const PRUNE_BATCH: i64 = 2_000;
 
 impl Store {
@@ -122,7 +123,7 @@ impl Writing {
     }
 }
 
-/// Writes refusals, with the expiry that this transaction fixes, and raises the generations of the accounts among them.
+/// Writes revocations with the expiries that this transaction computes, and raises the generations of revoked accounts.
 pub(super) async fn write(
     transaction: &mut SqliteConnection,
     batch: &[Revoke],
@@ -164,8 +165,9 @@ async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(),
     Ok(())
 }
 
-/// The longest that live tokens of each kind may still be good for, over all configurations recorded. What was recorded last
-/// counts in any case: a server whose disk was full seals on, and cannot say so.
+/// Reads the maximum lifetimes of each class of sessions, over all recorded configurations that may still have live tokens.
+/// The latest record counts even if it has expired, because a server whose disk is full continues to seal tokens and cannot
+/// extend its record.
 async fn facts(transaction: &mut SqliteConnection, mut facts: Facts) -> Result<Facts, StoreError> {
     let query = sqlx::query_as(
         "SELECT remembered, max(idle_secs), max(absolute_secs), max(lag_secs), max(fail_open) FROM lifetime_in_use
@@ -174,7 +176,7 @@ async fn facts(transaction: &mut SqliteConnection, mut facts: Facts) -> Result<F
     );
     let query = query.bind(signed(2 * CLOCK_SKEW.as_secs())).bind(signed(facts.committed_at.0));
     for (remembered, idle, absolute, lag, fail_open) in query.fetch_all(&mut *transaction).await? {
-        facts.learn(remembered, (idle, absolute, lag, fail_open))?;
+        facts.set_longest(remembered, (idle, absolute, lag, fail_open))?;
     }
     Ok(facts)
 }
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_record_counts_and_earlier_ones_while_tokens_live() {
+    async fn earlier_lifetimes_count_while_their_tokens_are_valid() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));

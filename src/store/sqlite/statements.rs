@@ -1,4 +1,4 @@
-//! The statements that are the same for both engines.
+//! Instances of the shared statements (`store/statements.rs`) for SQLite.
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, Sqlite};

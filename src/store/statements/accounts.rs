@@ -1,19 +1,19 @@
 //! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
 //! transaction.
 
-/// Selects whole accounts, by the names of the columns, because a newer version may add some while this one runs.
+/// Selects all columns of accounts that this version has, by name, because a newer version may add columns while this one runs.
 macro_rules! select_accounts {
-    ($which:literal) => {
+    ($clauses:literal) => {
         sqlx::query(concat!(
             "SELECT sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation,
                     created_at
              FROM account ",
-            $which
+            $clauses
         ))
     };
 }
 
-/// Implements reading and changing accounts for an engine.
+/// Implements methods that read and change accounts, for an engine.
 macro_rules! impl_accounts {
     ($store:ident, $connection:ty, $row:ty) => {
         impl $store {
@@ -159,7 +159,7 @@ macro_rules! impl_accounts {
                 let change = Change::Password { hash: hash.to_owned(), must_change: false };
                 apply(&mut writing.connection, &account.sub, &change).await?;
                 writing.commit().await?;
-                let ended = ended.into_iter().next().expect("one entry for the one refusal");
+                let ended = ended.into_iter().next().expect("one entry for the one revocation");
                 Ok(PasswordChanged { generation, ended })
             }
 
@@ -192,7 +192,7 @@ macro_rules! impl_accounts {
         }
 
         fn account(row: &$row) -> Result<Account, StoreError> {
-            const CORRUPT: StoreError = StoreError::Corrupt("a name, address or role of an account breaks its rule");
+            const CORRUPT: StoreError = StoreError::Corrupt("invalid name, email address or role of an account");
             let text = |column: &'static str| row.try_get::<String, _>(column);
             let roles: Vec<String> =
                 text("roles")?.split(',').filter(|role| !role.is_empty()).map(str::to_owned).collect();

@@ -1,6 +1,6 @@
-//! Statements that inspect a store, and those that read its revoked keys.
+//! Statements that inspect a store, and a statement that reads its revoked keys.
 
-/// Implements the reads of `inspect.rs` and of the revoked keys for an engine.
+/// Implements the methods of `inspect.rs` and the method for revoked keys, for an engine.
 macro_rules! impl_inspect {
     ($store:ident) => {
         impl $store {
@@ -24,7 +24,7 @@ macro_rules! impl_inspect {
                 reading.finish();
                 let kid = |bytes: Vec<u8>| bytes.try_into().map(Kid::from_bytes);
                 let kids = kids.into_iter().map(kid).collect::<Result<_, _>>();
-                kids.map_err(|_| StoreError::Corrupt("a key id of another length"))
+                kids.map_err(|_| StoreError::Corrupt("key id of the wrong length"))
             }
 
             pub(crate) async fn clock_reached(&self) -> Result<UnixTime, StoreError> {

@@ -1,7 +1,7 @@
 //! Statements of a migration from one store to another.
 
-/// Implements the steps of a migration for an engine's transaction. Besides types, it takes an expression for the log's last
-/// number, and a statement that raises it.
+/// Implements the steps of a migration for an engine's transaction. Its arguments are types of the engine, an expression for
+/// the last number of the log, and a statement that raises this number.
 macro_rules! impl_migrate {
     ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
         impl $store {
@@ -50,7 +50,7 @@ macro_rules! impl_migrate {
                 );
                 let counted = query.bind(pruned_through).fetch_one(&mut *self.connection).await?;
                 let (accounts, revocations): (i64, i64) = counted;
-                let count = |rows| usize::try_from(rows).map_err(|_| StoreError::Corrupt("a negative count"));
+                let count = |rows| usize::try_from(rows).map_err(|_| StoreError::Corrupt("negative count"));
                 Ok(Contents { accounts: count(accounts)?, revocations: count(revocations)? })
             }
 

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a test's PostgreSQL.
+//! A connection pooler ([PgBouncer](https://www.pgbouncer.org/)) in front of a test's PostgreSQL.
 
 use std::fs;
 use std::path::Path;
@@ -8,20 +8,22 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::Postgres;
-use super::system::{done, free_port, unprivileged};
+use super::system::{free_port, run_checked, unprivileged};
 
 pub(crate) struct Pooler {
-    /// As the setting `store` has it.
+    /// Value for the setting `store`.
     pub(crate) url: String,
     process: Child,
     _directory: TempDir,
 }
 
 impl Postgres {
-    /// Starts a pooler in this mode: `session` gives each client a connection of its own for as long as it stays.
+    /// Starts a pooler in this mode. In the mode `session`, each client has its own connection until it disconnects.
     pub(crate) fn pooler(&self, mode: &str) -> Pooler {
         let directory = tempfile::tempdir().expect("a directory");
-        let (users, settings, port) = (directory.path().join("users"), directory.path().join("settings"), free_port());
+        let users = directory.path().join("users");
+        let settings = directory.path().join("settings");
+        let port = free_port();
         fs::write(&users, "\"sealjar\" \"sealjar\"\n").expect("writes");
         let lines = [
             "[databases]".to_owned(),
@@ -29,12 +31,12 @@ impl Postgres {
             "[pgbouncer]".to_owned(),
             format!("listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir ="),
             format!("pool_mode = {mode}\nauth_type = scram-sha-256\nauth_file = {}", users.display()),
-            // As many as PostgreSQL takes, and no more.
+            // The pool has fewer connections than PostgreSQL accepts.
             "default_pool_size = 60\nmax_client_conn = 200\nserver_login_retry = 1".to_owned(),
         ];
         fs::write(&settings, lines.join("\n")).expect("writes");
         if geteuid().is_root() {
-            done(std::process::Command::new("chown").args(["-R", "postgres:"]).arg(directory.path()));
+            run_checked(std::process::Command::new("chown").args(["-R", "postgres:"]).arg(directory.path()));
         }
         let mut pgbouncer = unprivileged(Path::new("/usr/sbin/pgbouncer"));
         let process = pgbouncer.arg("-q").arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! What the machine has to give: programs, rights, ports, processes.
+//! Helpers for the operating system: programs, users, ports and processes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,11 +10,11 @@ use rustix::process::{Pid, geteuid};
 
 use crate::harness::text;
 
-/// A program of PostgreSQL's: the one in the directory SEALJAR_POSTGRES, which may have another version's; else the newest of
-/// Debian's, which keeps the server's programs out of the path.
+/// Returns the path of a program of PostgreSQL: in the directory SEALJAR_POSTGRES, if it is there, for tests with another
+/// version; or else of the newest version in Debian's directories, which are not in `PATH`.
 pub(super) fn program(name: &str) -> PathBuf {
-    let asked_for = std::env::var_os("SEALJAR_POSTGRES").map(|directory| PathBuf::from(directory).join(name));
-    if let Some(program) = asked_for.filter(|program| program.exists()) {
+    let configured = std::env::var_os("SEALJAR_POSTGRES").map(|directory| PathBuf::from(directory).join(name));
+    if let Some(program) = configured.filter(|program| program.exists()) {
         return program;
     }
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
@@ -25,7 +25,7 @@ pub(super) fn program(name: &str) -> PathBuf {
     newest.expect("these tests need PostgreSQL's server (Debian: apt-get install postgresql)").1
 }
 
-/// PostgreSQL does not run as root.
+/// Returns a command that runs a program as the user `postgres` if this process runs as root, because PostgreSQL refuses root.
 pub(super) fn unprivileged(program: &Path) -> Command {
     if !geteuid().is_root() {
         return Command::new(program);
@@ -35,7 +35,7 @@ pub(super) fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Below the ports that the kernel gives to clients, so that nobody takes it while the server is down.
+/// Returns a free port below the kernel's ephemeral ports, so that no client connection uses it while the server is down.
 pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).expect("below 10000");
@@ -52,15 +52,15 @@ pub(super) fn children(parent: Pid) -> Vec<Pid> {
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_child = |number: &i32| {
         let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        // Name, state, parent; the name is in parentheses.
+        // The fields are: process id, name in parentheses, state, parent.
         let parent_of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<i32>().ok());
         parent_of == Some(parent.as_raw_nonzero().get())
     };
     numbers.filter(is_child).filter_map(Pid::from_raw).collect()
 }
 
-/// Runs a command that must succeed.
-pub(crate) fn done(command: &mut Command) -> std::process::Output {
+/// Runs a command, and panics if it fails.
+pub(crate) fn run_checked(command: &mut Command) -> std::process::Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
     output

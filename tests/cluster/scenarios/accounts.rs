@@ -1,4 +1,4 @@
-//! Accounts that are changed and imported on PostgreSQL, and rights that its user lacks.
+//! Changes and imports of accounts on PostgreSQL, and missing privileges of the database user.
 
 use std::fs;
 
@@ -11,23 +11,23 @@ async fn a_change_of_a_profile_is_followed_by_every_node() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     home.add_user("bob");
-    let [here, there] = [home.start(), home.start()];
-    let session = here.login("alice").await;
-    let bob = here.login("bob").await;
+    let [first, second] = [home.start(), home.start()];
+    let session = first.login("alice").await;
+    let bob = first.login("bob").await;
     let set = |arguments: &[&str]| home.run(&[&["users", "set"], arguments].concat());
     assert!(set(&["alice", "--email", ""]).status.success(), "nothing to change");
-    assert_eq!(here.status(&session).await, "200");
+    assert_eq!(first.status(&session).await, "200");
     let renamed = set(&["alice", "--login", "ann", "--email", "ann@example.com"]);
     assert!(renamed.status.success(), "{}", text(&renamed.stderr));
-    for node in [&here, &there] {
+    for node in [&first, &second] {
         node.until_status(&session, "401 revoked").await;
         assert_eq!(node.status(&bob).await, "200");
     }
-    let status = there.get("/auth/status", &there.login("ann").await.cookie()).await.json();
+    let status = second.get("/auth/status", &second.login("ann").await.cookie()).await.json();
     assert_eq!((&status["login_name"], &status["email"]), (&"ann".into(), &"ann@example.com".into()));
     let taken = set(&["bob", "--login", "ann"]);
     assert!(text(&taken.stderr).contains("there is an account named ann already"), "{}", text(&taken.stderr));
-    assert_eq!(here.status(&bob).await, "200", "what fails ends nothing");
+    assert_eq!(first.status(&bob).await, "200", "a failed change ends no session");
 }
 
 async fn sign_in(server: &Server<'_>, login: &str) -> String {
@@ -62,7 +62,7 @@ async fn accounts_are_imported_all_or_none() {
 }
 
 #[test]
-fn a_right_that_the_user_lacks_is_named_with_its_grant() {
+fn a_missing_privilege_is_reported_with_its_grant() {
     let database = Postgres::start();
     let home: Home = nodes::home(&database, &[]);
     database.sql_in("postgres", "CREATE DATABASE other OWNER postgres");

@@ -1,6 +1,6 @@
-//! Nodes whose wall clocks are almost a minute apart, each half of that from PostgreSQL's, which is as much as may be: nobody is
-//! refused for it, and who was signed out is never accepted again, neither at once nor when the fast node throws the refusal
-//! away.
+//! Nodes whose wall clocks differ by almost a minute, the maximum that is allowed. Each differs from PostgreSQL's clock by
+//! half of that. No live session is refused because of it. An ended session is never accepted again, neither at once nor
+//! after the node with the fast clock has pruned its entry.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, Session, text};
 use crate::nodes::{self, until_all, until_ready};
-use crate::postgres::{Postgres, Special};
-use crate::{reduced_or_stated, turn};
+use crate::postgres::{Postgres, ServerOptions};
+use crate::{load_permit, reduced_or_stated};
 
-/// Seconds by which the nodes' clocks are wrong.
+/// Errors of the nodes' clocks in seconds.
 const OFFSETS: [i32; 3] = [-29, 0, 29];
-/// The same for PostgreSQL's.
+/// Error of PostgreSQL's clock in seconds.
 const OFFSET: i32 = 0;
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn clocks_a_minute_apart_change_no_verdict() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let nodes = start(&home);
@@ -41,13 +41,14 @@ async fn clocks_a_minute_apart_change_no_verdict() {
 
 #[tokio::test]
 async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let clock = |directory: &Path| directory.join("clock");
     let environment = |directory: &Path| {
         write_clock(&clock(directory), &format!("{OFFSET:+}s"));
         [&every_clock(&clock(directory))[..], &[("DONT_FAKE_MONOTONIC", OsStr::new("1"))]].concat()
     };
-    let database = Postgres::start_special(&Special { environment: &environment, ..Special::default() });
+    let database =
+        Postgres::start_with_options(&ServerOptions { environment: &environment, ..ServerOptions::default() });
     let home = nodes::home(&database, &["session.idle=2m", "http.idle_timeout=1h"]);
     let nodes = start(&home);
     let live = nodes[2].login("alice").await;
@@ -72,21 +73,21 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
         for (number, node) in nodes.iter().enumerate() {
             for session in &ended {
                 let verdict = settled(node, session).await;
-                let dead = ["401 revoked", "401 expired"].contains(&verdict.as_str());
-                assert!(dead, "after {passed} s node {number} says {verdict}");
+                let is_refused = ["401 revoked", "401 expired"].contains(&verdict.as_str());
+                assert!(is_refused, "after {passed} s node {number} returns {verdict}");
             }
         }
         if settled(&nodes[0], &live).await == "200" {
             accepted_at.push(passed);
         }
     }
-    // For two minutes at most, although sealed by a clock that is almost a minute ahead: nobody's time is earlier than that through
-    // which the fast node has thrown refusals away.
+    // The live session expires after two minutes at most, although it was sealed with a fast clock: on all nodes, the time is
+    // never earlier than `pruned_through` of the fast node.
     assert!(accepted_at.contains(&40) && !accepted_at.contains(&200), "{accepted_at:?}");
-    // What expired since a node last pruned goes in one of the next rounds, a minute apart.
+    // Entries that expired after the last pruning are removed by one of the next ones, which are a minute apart.
     let mut passed = 400;
     while database.sql("SELECT count(*) FROM revocation") != "0" {
-        assert!(passed < 4_000, "some are never thrown away");
+        assert!(passed < 4_000, "some entries are never removed");
         passed += 100;
         pass(passed).await;
     }
@@ -94,20 +95,20 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
 
 #[tokio::test]
 async fn a_node_whose_clock_is_further_off_does_not_start() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     for offset in [-35, 35] {
         write_clock(&home.path("clock"), &format!("{offset:+}s"));
         let mut command = home.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         let output = command.envs(every_clock(&home.path("clock"))).output().expect("the binary runs");
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(74), "{offset} s: {said}");
-        assert!(said.contains("clock says") && said.contains("keep both by NTP"), "{offset} s: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{offset} s: {stderr}");
+        assert!(stderr.contains("clock shows") && stderr.contains("keep both by NTP"), "{offset} s: {stderr}");
     }
 }
 
-/// The verdict once the node has heard from the store since the clocks were moved.
+/// Returns the verdict of a node after it has polled the store since the clocks were set.
 async fn settled(node: &Server<'_>, session: &Session) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -115,11 +116,11 @@ async fn settled(node: &Server<'_>, session: &Session) -> String {
         if verdict != "503 stale" {
             return verdict;
         }
-        assert!(Instant::now() < deadline, "stale for good");
+        assert!(Instant::now() < deadline, "the node stays stale");
     }
 }
 
-/// Which node begins a session, and which ends it.
+/// Returns all pairs of the node that begins a session and the node that ends it.
 fn pairs() -> impl Iterator<Item = (usize, usize)> + Clone {
     (0..3).flat_map(|begins| (0..3).map(move |ends| (begins, ends)))
 }
@@ -129,7 +130,7 @@ fn start(home: &Home) -> [Server<'_>; 3] {
     [0, 1, 2].map(|node| home.start_with(&[], &every_clock(&home.path(&format!("clock{node}")))))
 }
 
-/// So many seconds after they were started.
+/// Sets the nodes' clocks to `passed` seconds after the start.
 fn set_clocks(home: &Home, passed: i32) {
     for (node, offset) in OFFSETS.iter().enumerate() {
         write_clock(&home.path(&format!("clock{node}")), &format!("{:+}s", offset + passed));

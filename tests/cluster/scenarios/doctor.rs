@@ -1,4 +1,4 @@
-//! What `sealjar doctor` says of a PostgreSQL, sound and not.
+//! Findings of `sealjar doctor` about PostgreSQL, with and without problems.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::harness::{Home, until};
 use crate::nodes;
 use crate::postgres::Postgres;
 
-/// The levels of a check, and what is to be done about it.
+/// Returns the levels of the findings of a check, and their remedies.
 fn found(home: &Home, check: &str, arguments: &[&str], offset: &str) -> (Vec<String>, String) {
     let mut doctor = home.command(&[&["doctor", "--json"], arguments].concat());
     let output = doctor.envs(faketime(offset, home)).output().expect("runs");
@@ -35,10 +35,10 @@ fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
     for check in ["store.tls", "store.open", "store.nodes", "store.server", "clock.store"] {
         is(check, &[], &["ok"], "");
     }
-    let away = ["--set", "store=postgres://sealjar@192.0.2.1/sealjar?sslmode=disable"];
-    let quickly = ["--set", "postgres.connect_timeout=1s"];
-    is("store.tls", &[away, quickly].concat(), &["problem"], "sslmode");
-    is("store.open", &[away, quickly].concat(), &["problem"], "the database server must run");
+    let unreachable = ["--set", "store=postgres://sealjar@192.0.2.1/sealjar?sslmode=disable"];
+    let short_timeout = ["--set", "postgres.connect_timeout=1s"];
+    is("store.tls", &[unreachable, short_timeout].concat(), &["problem"], "sslmode");
+    is("store.open", &[unreachable, short_timeout].concat(), &["problem"], "the database server must run");
     is("store.server", &["--set", "postgres.max_connections=500"], &["warning"], "postgres.max_connections");
     let (levels, remedies) = found(&home, "clock.store", &[], "-2h");
     assert!(levels.contains(&"problem".to_owned()) && remedies.contains("NTP"), "{levels:?} {remedies}");

@@ -1,4 +1,4 @@
-//! An application that embeds the library, on two nodes with one PostgreSQL of its own.
+//! Tests of an application that embeds the library: two nodes of the application share a PostgreSQL database.
 
 use std::task::Poll;
 
@@ -9,7 +9,7 @@ use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 
 use crate::harness::{Home, PATIENCE, client};
 use crate::postgres::Postgres;
-use crate::{nodes, turn};
+use crate::{load_permit, nodes};
 
 const BOUND: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -33,15 +33,15 @@ async fn sign_out_everywhere(session: Session<u8>, depot: &mut Depot) -> Result<
     Jar::of(depot)?.sign_out_everywhere(&session.sub).await
 }
 
-/// Polls a future as often, at most; whether it completed.
+/// Polls a future at most `polls` times. Returns whether it completed successfully.
 async fn completes_within(polls: usize, future: impl Future<Output = Result<(), Problem>>) -> bool {
-    let mut left = polls;
+    let mut remaining = polls;
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
         Poll::Pending => {
-            left -= 1;
-            if left == 0 { Poll::Ready(false) } else { Poll::Pending }
+            remaining -= 1;
+            if remaining == 0 { Poll::Ready(false) } else { Poll::Pending }
         }
     })
     .await
@@ -55,7 +55,7 @@ struct Node {
 
 impl Node {
     async fn start(home: &Home, store: &str) -> Result<Self, OpenError> {
-        // Sessions are a host's, whatever the port.
+        // Sessions belong to a host, regardless of the port.
         let jar = Settings::new("shop", ["http://127.0.0.1"]).open(home.path("keys"), store).await?;
         let routes = Router::with_hoop(jar.hoop())
             .push(Router::with_path("sign-in").post(sign_in))
@@ -80,17 +80,18 @@ impl Node {
         cookie.split(';').next().expect("a pair").to_owned()
     }
 
-    /// 200, or the status and reason of a refusal.
+    /// Sends a request. Returns `200`, or the status and reason of a refusal.
     async fn ask(&self, method: Method, path: &str, cookie: &str) -> String {
         let response = self.send(method, path, cookie).await;
-        let (status, body) = (response.status(), response.text().await.expect("a body"));
+        let status = response.status();
+        let body = response.text().await.expect("a body");
         match serde_json::from_str::<serde_json::Value>(&body) {
             Ok(problem) => format!("{} {}", status.as_str(), problem["reason"].as_str().unwrap_or_default()),
             Err(_) => status.as_str().to_owned(),
         }
     }
 
-    /// How long it takes until the session is refused as signed out.
+    /// Waits until the session is refused as revoked. Returns the time that it took.
     async fn until_revoked(&self, cookie: &str) -> std::time::Duration {
         let started = tokio::time::Instant::now();
         loop {
@@ -104,14 +105,16 @@ impl Node {
 }
 
 #[tokio::test]
-async fn what_ends_on_one_node_ends_on_the_other_after_an_outage() {
-    let _turn = turn().await;
+async fn sessions_end_on_both_nodes_even_after_an_outage() {
+    let _permit = load_permit().await;
     let mut database = Postgres::start();
     let home = Home::new();
     let store = database.url("sealjar", "sslmode=disable");
-    let (a, b) = (Node::start(&home, &store).await.expect("opens"), Node::start(&home, &store).await.expect("opens"));
+    let a = Node::start(&home, &store).await.expect("opens");
+    let b = Node::start(&home, &store).await.expect("opens");
 
-    let (first, second) = (a.sign_in().await, b.sign_in().await);
+    let first = a.sign_in().await;
+    let second = b.sign_in().await;
     for session in [&first, &second] {
         assert_eq!(a.ask(Method::GET, "/who", session).await, "200");
         assert_eq!(b.ask(Method::GET, "/who", session).await, "200");
@@ -141,13 +144,13 @@ async fn what_ends_on_one_node_ends_on_the_other_after_an_outage() {
 }
 
 #[tokio::test]
-async fn a_sign_out_that_is_dropped_at_any_poll_goes_on() {
-    let _turn = turn().await;
+async fn a_logout_continues_when_its_future_is_dropped() {
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = Home::new();
     let node = Node::start(&home, &database.url("sealjar", "sslmode=disable")).await.expect("opens");
     for polls in 1.. {
-        assert!(polls < 100, "it never ends");
+        assert!(polls < 100, "the logout never completes");
         let session = node.sign_in().await;
         assert_eq!(node.ask(Method::GET, "/who", &session).await, "200", "{polls} polls");
         let completed = completes_within(polls, node.jar.sign_out_everywhere("customer-42")).await;
@@ -155,15 +158,15 @@ async fn a_sign_out_that_is_dropped_at_any_poll_goes_on() {
         if completed {
             break;
         }
-        // The next sign-in would be overtaken by it.
-        node.jar.sign_out_everywhere("customer-42").await.expect("the one before is not in its way");
+        // Wait for another logout, because the dropped one could otherwise end the next session.
+        node.jar.sign_out_everywhere("customer-42").await.expect("the dropped logout does not block this one");
     }
-    assert_eq!(node.jar.close().await, Ok(()), "all of it is stored");
+    assert_eq!(node.jar.close().await, Ok(()), "all revocations are stored");
 }
 
 #[tokio::test]
 async fn the_database_of_a_sealjar_server_is_refused() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let refused =

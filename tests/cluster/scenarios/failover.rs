@@ -1,32 +1,34 @@
-//! The primary is lost and a standby takes its place: nothing that was answered is lost if the standby confirmed it, and what is
-//! lost if it did not is made good by `sealjar store restored`. No node is restarted.
+//! Failover from the primary to a standby. If the standby confirms commits, no confirmed logout is lost. If it does not,
+//! commits may be lost, and `sealjar store restored` ends the affected sessions. No node is restarted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Session, client, until};
-use crate::mint::Mint;
+use crate::load_permit;
 use crate::nodes::{self, ROLLED_BACK, until_all};
 use crate::postgres::Postgres;
-use crate::turn;
+use crate::session_factory::SessionFactory;
 
 #[tokio::test]
 async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
     const SESSIONS: usize = 200;
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let mut primary = Postgres::start();
     let home = nodes::home(&primary, &[]);
     let mut standby = primary.standby();
     primary.wait_for_standbys();
-    let mut nodes = Vec::from(nodes::three(&home, &[]));
-    let mint = Mint::new(&home, &primary);
-    let sessions: Vec<Session> = (0..SESSIONS).map(|_| mint.session().0).collect();
+    let mut nodes = Vec::from(nodes::start_three(&home, &[]));
+    let factory = SessionFactory::new(&home, &primary);
+    let sessions: Vec<Session> = (0..SESSIONS).map(|_| factory.session().0).collect();
     let answered = Arc::new(AtomicUsize::new(0));
     let requests: Vec<_> = sessions
         .chunks(SESSIONS / 10)
         .zip(nodes.iter().cycle())
         .map(|(sessions, node)| {
-            let (sessions, url, answered) = (sessions.to_vec(), node.url("/auth/logout"), answered.clone());
+            let sessions = sessions.to_vec();
+            let url = node.url("/auth/logout");
+            let answered = answered.clone();
             tokio::spawn(async move {
                 let mut ended = Vec::new();
                 for session in sessions {
@@ -48,12 +50,12 @@ async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
     standby.take_over(&primary);
     let mut ended = Vec::new();
     for request in requests {
-        ended.extend(request.await.expect("it ran"));
+        ended.extend(request.await.expect("the task does not panic"));
     }
     println!("{} of {SESSIONS} sign-outs were answered", ended.len());
     nodes.push(home.start());
     for session in &ended {
-        assert_eq!(nodes[3].status(session).await, "401 revoked", "a node that knows only what the store has");
+        assert_eq!(nodes[3].status(session).await, "401 revoked", "the new node has only the data of the store");
         until_all(&nodes, session, "401 revoked").await;
     }
     let next = nodes[0].login("alice").await;
@@ -63,17 +65,21 @@ async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
 
 #[tokio::test]
 async fn no_sign_out_succeeds_while_no_standby_confirms_it() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let primary = Postgres::start();
     let home = nodes::home(&primary, &[]);
     let standby = primary.standby();
     primary.wait_for_standbys();
-    let nodes = nodes::three(&home, &[]);
+    let nodes = nodes::start_three(&home, &[]);
     let session = nodes[0].login("alice").await;
     standby.pause();
     for _ in 0..2 {
         assert_eq!(nodes[0].logout(&session).await, "503 not-durable");
-        assert_eq!(nodes[0].status(&session).await, "401 revoked", "in force where it was asked for");
+        assert_eq!(
+            nodes[0].status(&session).await,
+            "401 revoked",
+            "the revocation is in force on the node of the logout"
+        );
     }
     standby.resume();
     until_all(&nodes, &session, "401 revoked").await;
@@ -81,17 +87,18 @@ async fn no_sign_out_succeeds_while_no_standby_confirms_it() {
 }
 
 #[tokio::test]
-async fn store_restored_makes_good_for_commits_that_a_failover_lost() {
-    let _turn = turn().await;
+async fn store_restored_ends_sessions_of_commits_lost_in_a_failover() {
+    let _permit = load_permit().await;
     let mut primary = Postgres::start();
     let home = nodes::home(&primary, &[]);
     let mut standby = primary.standby();
-    let mut nodes = Vec::from(nodes::three(&home, &[]));
-    let (live, ended) = (nodes[0].login("alice").await, nodes[1].login("alice").await);
+    let mut nodes = Vec::from(nodes::start_three(&home, &[]));
+    let live = nodes[0].login("alice").await;
+    let ended = nodes[1].login("alice").await;
     until_all(&nodes, &ended, "200").await;
     let written = primary.sql("SELECT pg_current_wal_lsn()");
     let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-    until("the standby has what was written", || standby.sql(&replayed) == "t");
+    until("the standby has all data", || standby.sql(&replayed) == "t");
     standby.kill();
     assert_eq!(nodes[1].logout(&ended).await, "200");
     until_all(&nodes, &ended, "401 revoked").await;
@@ -99,7 +106,7 @@ async fn store_restored_makes_good_for_commits_that_a_failover_lost() {
     standby.restart();
     standby.take_over(&primary);
     for node in &mut nodes {
-        node.wait_for("the store lacks what was in it");
+        node.wait_for("the store was rolled back");
         assert_eq!(node.metric(ROLLED_BACK).await, 1.0);
     }
     nodes.push(home.start());

@@ -1,5 +1,5 @@
-//! A key is revoked on one node, and the others have key files that do not change: the log tells them. Where it cannot, the command
-//! says so.
+//! Revocation of a key on one node while the key files of the other nodes do not change: the other nodes read it from the
+//! log. If that is not possible, the command reports it.
 
 use std::fs;
 use std::path::Path;
@@ -7,12 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{Home, Server, text};
+use crate::load_permit;
 use crate::nodes::{self, until_all};
 use crate::postgres::Postgres;
-use crate::turn;
 
-/// Nodes of the same keys, but for the first in directories of their own.
-fn apart<'h>(home: &'h Home, names: &[&str]) -> Vec<Server<'h>> {
+/// Starts nodes with the same keys. All nodes except the first have their own key directories.
+fn start_with_own_keys<'h>(home: &'h Home, names: &[&str]) -> Vec<Server<'h>> {
     let start = |name: &&str| {
         copy(&home.path("keys"), &home.path(name));
         home.start_with(&["--keys", name, "--set", &format!("node.name={name}")], &[])
@@ -34,7 +34,7 @@ fn kid(home: &Home) -> String {
     active["kid"].as_str().expect("text").to_owned()
 }
 
-/// What the nodes report, of which there are as many as wanted.
+/// Returns the reports of the nodes, as soon as there are `wanted` of them.
 fn reports(home: &Home, wanted: usize) -> Vec<Value> {
     loop {
         let status: Value = serde_json::from_slice(&home.run(&["keys", "status", "--json"]).stdout).expect("JSON");
@@ -47,24 +47,24 @@ fn reports(home: &Home, wanted: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_revoked_key_is_refused_by_nodes_whose_files_do_not_change() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = apart(&home, &["second", "third"]);
+    let nodes = start_with_own_keys(&home, &["second", "third"]);
     reports(&home, 3);
     let kid = kid(&home);
     let session = nodes[1].login("alice").await;
     let output = home.run(&["keys", "revoke", &kid, "--replace"]);
-    let said = text(&output.stderr);
-    assert!(output.status.success() && said.contains("3 of 3 nodes refuse the key"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stderr.contains("3 of 3 nodes refuse the key"), "{stderr}");
     for node in &nodes {
         assert_eq!(node.status(&session).await, "401 invalid");
-        assert_eq!(node.logout(&session).await, "200", "it opens nowhere");
+        assert_eq!(node.logout(&session).await, "200", "no node can open the token");
     }
     for report in reports(&home, 3) {
         assert!(!report["kids"].as_array().expect("a list").contains(&Value::from(&*kid)), "{report}");
     }
-    // A node that joins later with the old files, too.
+    // A node that starts later with the old files also refuses the key.
     copy(&home.path("second"), &home.path("late"));
     let late = home.start_with(&["--keys", "late"], &[]);
     assert_eq!(late.status(&session).await, "401 invalid");
@@ -72,44 +72,44 @@ async fn a_revoked_key_is_refused_by_nodes_whose_files_do_not_change() {
 
 #[tokio::test]
 async fn a_revocation_fails_without_the_store_and_holds_when_repeated() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let mut database = Postgres::start();
     let home = nodes::home(&database, &["revocation.max_staleness=1h"]);
-    let nodes = apart(&home, &["second"]);
+    let nodes = start_with_own_keys(&home, &["second"]);
     reports(&home, 2);
     let kid = kid(&home);
     let session = nodes[1].login("alice").await;
     database.kill();
     let output = home.run(&["keys", "revoke", &kid, "--replace"]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("{kid} is revoked in keys, but not in the store: ")), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("{kid} is revoked in keys, but not in the store: ")), "{stderr}");
     until_all(&nodes[..1], &session, "401 invalid").await;
-    assert_eq!(nodes[1].status(&session).await, "200", "its files do not change");
-    // Whether it lives elsewhere cannot be asked.
+    assert_eq!(nodes[1].status(&session).await, "200", "the key files of the second node do not change");
+    // Without the store, the node cannot determine whether another node accepts the session.
     assert_eq!(nodes[0].logout(&session).await, "503 store");
 
     database.restart();
     let output = home.run(&["keys", "revoke", &kid, "--replace"]);
-    let said = text(&output.stderr);
-    assert!(output.status.success() && said.contains("2 of 2 nodes refuse the key"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(output.status.success() && stderr.contains("2 of 2 nodes refuse the key"), "{stderr}");
     assert_eq!(nodes[1].status(&session).await, "401 invalid");
     assert_eq!(nodes[0].logout(&session).await, "200");
 }
 
 #[tokio::test]
-async fn a_stopped_and_a_killed_node_are_named() {
-    let _turn = turn().await;
+async fn revoke_names_a_suspended_and_a_killed_node() {
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let mut nodes = apart(&home, &["stopped", "killed"]);
+    let mut nodes = start_with_own_keys(&home, &["stopped", "killed"]);
     reports(&home, 3);
     nodes.pop().expect("three").kill();
     nodes[1].signal("STOP");
     let output = home.run(&["keys", "revoke", &kid(&home), "--replace"]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("1 of 3 do; silent since it was revoked: killed (last report "), "{said}");
-    assert!(said.contains(", stopped (last report "), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("1 of 3 do; silent since it was revoked: killed (last report "), "{stderr}");
+    assert!(stderr.contains(", stopped (last report "), "{stderr}");
     nodes[1].signal("CONT");
 }

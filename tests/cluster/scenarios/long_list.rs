@@ -1,4 +1,5 @@
-//! Many revocations: what a million cost a node, and whether thousands a second arrive everywhere.
+//! Many revocations: the start time and the memory of a node with a million of them, and the propagation of thousands of
+//! logouts a second to all nodes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,29 +7,30 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Server, Session};
-use crate::mint::Mint;
 use crate::nodes::{self, QUIET, readyz, resident_kib};
 use crate::postgres::Postgres;
+use crate::session_factory::SessionFactory;
 use crate::wire::Wire;
-use crate::{reduced_or_stated, turn};
+use crate::{load_permit, reduced_or_stated};
 
 #[tokio::test]
-async fn a_million_live_revocations() {
-    let _turn = turn().await;
+async fn loads_a_million_revocations() {
+    let _permit = load_permit().await;
     let count: u32 = reduced_or_stated(50_000, 1_000_000);
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let mut seen = Vec::new();
+    let mut measured = Vec::new();
     for number in [0, count] {
         nodes::fill(&database, 0, number);
         let started = Instant::now();
         let node = home.start();
         nodes::until_ready(&node).await;
-        seen.push((started.elapsed(), resident_kib(&node)));
+        measured.push((started.elapsed(), resident_kib(&node)));
         assert_eq!(readyz(&node).await["revocations"], number);
         assert_eq!(node.status(&node.login("alice").await).await, "200");
     }
-    let ((empty, base), (full, loaded)) = (seen[0], seen[1]);
+    let (empty, base) = measured[0];
+    let (full, loaded) = measured[1];
     println!(
         "{count} live revocations: ready after {full:.1?} ({empty:.1?} with none), {} MiB resident ({} with none), {} bytes each",
         loaded / 1024,
@@ -37,30 +39,31 @@ async fn a_million_live_revocations() {
     );
 }
 
-/// Of so many sign-outs one is followed closely on the other nodes.
-const FOLLOWED: usize = 50;
+/// Interval of logouts whose propagation to the other nodes is measured: one of 50.
+const MEASURED_INTERVAL: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_sign_outs_a_second_over_three_nodes() {
-    let _turn = turn().await;
+async fn handles_thousands_of_logouts_a_second_on_three_nodes() {
+    let _permit = load_permit().await;
     let (rate, seconds, connections) = reduced_or_stated((500, 4, 48), (5_000, 20, 240));
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &QUIET);
+    let nodes = nodes::start_three(&home, &QUIET);
     let hosts = nodes.each_ref().map(|node| node.public.as_str());
-    let mint = Mint::new(&home, &database);
-    let sessions: Vec<Session> = (0..rate * seconds).map(|_| mint.session().0).collect();
+    let factory = SessionFactory::new(&home, &database);
+    let sessions: Vec<Session> = (0..rate * seconds).map(|_| factory.session().0).collect();
     let (follow, followed) = channel();
     let (mut times, mut lags, took) = std::thread::scope(|scope| {
-        let follower = scope.spawn(move || follow_closely(hosts, followed));
+        let follower = scope.spawn(move || measure_lags(hosts, followed));
         let started = Instant::now();
         let times = sign_out(hosts, &sessions, rate, connections, follow);
         let took = started.elapsed();
-        (times, follower.join().expect("each was refused"), took)
+        (times, follower.join().expect("each session was refused"), took)
     });
     times.sort();
     lags.sort();
-    let (all, last) = (times.len(), times.len() - 1);
+    let all = times.len();
+    let last = times.len() - 1;
     println!(
         "{all} sign-outs over three nodes in {took:.1?}, {rate} a second wanted: answered in {:.1?} (median), {:.1?} (99 %), \
          {:.1?} (worst)",
@@ -84,8 +87,8 @@ async fn thousands_of_sign_outs_a_second_over_three_nodes() {
 
 type Follow = (usize, Session, Instant);
 
-/// Signs all out, each when it is due, over so many connections to the nodes in turn; each must succeed. Returns the times from due
-/// to done.
+/// Logs all sessions out at the given rate, over `connections` connections, which are distributed over the nodes. Each logout
+/// must succeed. Returns the time from the planned start of each logout to its response.
 fn sign_out(
     hosts: [&str; 3],
     sessions: &[Session],
@@ -93,31 +96,36 @@ fn sign_out(
     connections: usize,
     follow: Sender<Follow>,
 ) -> Vec<Duration> {
-    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(sessions.len())));
+    let next = AtomicUsize::new(0);
+    let times = Mutex::new(Vec::with_capacity(sessions.len()));
     let started = Instant::now();
     std::thread::scope(|scope| {
         for connection in 0..connections {
-            let (next, times, follow) = (&next, &times, follow.clone());
+            let next = &next;
+            let times = &times;
+            let follow = follow.clone();
             scope.spawn(move || {
                 let node = connection % hosts.len();
                 let mut wire = Wire::to(hosts[node]);
                 while let Some((number, session)) = take(next, sessions) {
                     let due = started + Duration::from_secs_f64(number as f64 / rate as f64);
-                    // The pace of the load, and nothing that is waited for.
+                    // This sleep sets the rate of the load. It does not wait for a result.
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let reply = wire.post("/auth/logout", &session.cookie());
                     let done = Instant::now();
                     assert_eq!(reply.status, 200, "{}", reply.body);
-                    times.lock().expect("nobody panics in between").push(done - due);
-                    if number % FOLLOWED == 0 {
-                        follow.send((node, session.clone(), done)).expect("the follower waits for all");
+                    times.lock().expect("no thread panics while it holds the lock").push(done - due);
+                    if number % MEASURED_INTERVAL == 0 {
+                        follow
+                            .send((node, session.clone(), done))
+                            .expect("the follower receives until all clients have ended");
                     }
                 }
             });
         }
         drop(follow);
     });
-    times.into_inner().expect("nobody panicked")
+    times.into_inner().expect("no thread panicked")
 }
 
 fn take<'s>(next: &AtomicUsize, sessions: &'s [Session]) -> Option<(usize, &'s Session)> {
@@ -125,8 +133,8 @@ fn take<'s>(next: &AtomicUsize, sessions: &'s [Session]) -> Option<(usize, &'s S
     sessions.get(number).map(|session| (number, session))
 }
 
-/// Tries each on the two other nodes until it is refused; returns the times that took.
-fn follow_closely(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration> {
+/// Checks each session on the two other nodes until it is refused. Returns the times that this took.
+fn measure_lags(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration> {
     let mut wires = hosts.map(Wire::to);
     let mut lags = Vec::new();
     for (node, session, done) in followed {
@@ -134,7 +142,7 @@ fn follow_closely(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration>
             let mut verdict = String::new();
             while verdict != "401 revoked" {
                 verdict = wires[other].get("/auth/status", &session.cookie()).verdict();
-                assert!(done.elapsed() < Duration::from_secs(60), "node {other} still says {verdict}");
+                assert!(done.elapsed() < Duration::from_secs(60), "node {other} still returns {verdict}");
             }
             lags.push(done.elapsed());
         }
@@ -142,7 +150,7 @@ fn follow_closely(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration>
     lags
 }
 
-/// Tries every session on every node.
+/// Checks every session on every node. Returns the number of accepted checks.
 fn count_accepted(nodes: &[Server<'_>; 3], sessions: &[Session]) -> usize {
     let hosts = nodes.each_ref().map(|node| node.public.as_str());
     let count = |host: &str| {
@@ -152,6 +160,6 @@ fn count_accepted(nodes: &[Server<'_>; 3], sessions: &[Session]) -> usize {
     };
     std::thread::scope(|scope| {
         let counting: Vec<_> = hosts.iter().map(|host| scope.spawn(|| count(host))).collect();
-        counting.into_iter().map(|one| one.join().expect("all were answered")).sum()
+        counting.into_iter().map(|one| one.join().expect("the thread does not panic")).sum()
     })
 }

@@ -1,16 +1,16 @@
-//! The log's order: a row that commits late with a smaller number is not missed, nor is one that takes the number of a row that
-//! was lost. And a row that a node has only read may have been committed too late, so it is not durable there.
+//! Order of the log: no node misses a row that is committed late with a smaller number, or a row that has the number of a
+//! lost row. Also, a node does not treat a row that it has only read as durable, because its commit may have been too late.
 
 use std::fmt::Write;
 
 use sealjar::id::Sid;
 
 use crate::harness::Server;
-use crate::mint::Mint;
 use crate::nodes::{self, until_all};
 use crate::postgres::Postgres;
+use crate::session_factory::SessionFactory;
 
-/// What whoever writes to the log does first: takes a number, and the lock that goes with it to the commit.
+/// First statement of every writer of the log: it assigns a number, and locks the row of `state` until the commit.
 const TAKE_NUMBER: &str = "UPDATE state SET last_seq = last_seq + 1";
 
 fn insert(sid: Sid) -> String {
@@ -24,9 +24,10 @@ fn insert(sid: Sid) -> String {
 async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &[]);
-    let mint = Mint::new(&home, &database);
-    let ((late, sid), (meanwhile, _)) = (mint.session(), mint.session());
+    let nodes = nodes::start_three(&home, &[]);
+    let factory = SessionFactory::new(&home, &database);
+    let (late, sid) = factory.session();
+    let (meanwhile, _) = factory.session();
     let mut writer = database.connection();
     writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
     let sign_out = tokio::join!(nodes[0].logout(&meanwhile), async {
@@ -35,7 +36,7 @@ async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
             tokio::task::yield_now().await;
         }
         for node in &nodes {
-            assert_eq!(node.status(&late).await, "200", "not committed yet");
+            assert_eq!(node.status(&late).await, "200", "the row is not committed yet");
         }
         writer.run("COMMIT;");
     });
@@ -49,13 +50,14 @@ async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
 async fn neither_a_late_row_nor_a_failed_sign_out_is_missed() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &[]);
-    let mint = Mint::new(&home, &database);
-    let ((late, sid), (meanwhile, _)) = (mint.session(), mint.session());
+    let nodes = nodes::start_three(&home, &[]);
+    let factory = SessionFactory::new(&home, &database);
+    let (late, sid) = factory.session();
+    let (meanwhile, _) = factory.session();
     let mut writer = database.connection();
     writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
     assert_eq!(nodes[0].logout(&meanwhile).await, "503 not-durable");
-    assert_eq!(nodes[1].status(&meanwhile).await, "200", "it is not in the log, so nobody else can know");
+    assert_eq!(nodes[1].status(&meanwhile).await, "200", "it is not in the log, so no other node can read it");
     writer.run("COMMIT;");
     for session in [&late, &meanwhile] {
         until_all(&nodes, session, "401 revoked").await;
@@ -66,12 +68,12 @@ async fn neither_a_late_row_nor_a_failed_sign_out_is_missed() {
 async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &[]);
-    let mint = Mint::new(&home, &database);
-    // As after a failover to a standby that lagged: the last five are lost, and fewer, as many, or more come in their place.
+    let nodes = nodes::start_three(&home, &[]);
+    let factory = SessionFactory::new(&home, &database);
+    // As after a failover to a standby that lagged: the last five rows are lost, and two, five or seven new rows replace them.
     for refilled in [2, 5, 7] {
-        sign_out_five(&nodes, &mint).await;
-        let (sessions, sids): (Vec<_>, Vec<_>) = (0..refilled).map(|_| mint.session()).unzip();
+        sign_out_five(&nodes, &factory).await;
+        let (sessions, sids): (Vec<_>, Vec<_>) = (0..refilled).map(|_| factory.session()).unzip();
         let lost = "DELETE FROM revocation WHERE seq > (SELECT last_seq - 5 FROM state);
                     UPDATE state SET last_seq = last_seq - 5;";
         let refill = sids.into_iter().fold(String::new(), |mut all, sid| {
@@ -82,11 +84,11 @@ async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
         for session in &sessions {
             until_all(&nodes, session, "401 revoked").await;
         }
-        // The same by way of a node.
-        sign_out_five(&nodes, &mint).await;
+        // The same, but the new rows are from logouts on the nodes.
+        sign_out_five(&nodes, &factory).await;
         database.sql(&format!("BEGIN; {lost} COMMIT;"));
         for number in 0..refilled {
-            let (session, _) = mint.session();
+            let (session, _) = factory.session();
             assert_eq!(nodes[number % 3].logout(&session).await, "200");
             until_all(&nodes, &session, "401 revoked").await;
         }
@@ -94,12 +96,12 @@ async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
 }
 
 #[tokio::test]
-async fn a_logout_commits_what_its_node_has_only_read_once() {
+async fn a_logout_commits_a_logged_entry_once_per_node() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &[]);
-    let (session, sid) = Mint::new(&home, &database).session();
-    // As another node whose commit took too long, and which has not repeated it yet.
+    let nodes = nodes::start_three(&home, &[]);
+    let (session, sid) = SessionFactory::new(&home, &database).session();
+    // As if another node had committed the entry too late, and had not repeated the commit yet.
     database.sql(&format!("BEGIN; {TAKE_NUMBER}; {}; COMMIT;", insert(sid)));
     until_all(&nodes, &session, "401 revoked").await;
     for (number, node) in nodes.iter().enumerate() {
@@ -111,9 +113,9 @@ async fn a_logout_commits_what_its_node_has_only_read_once() {
     }
 }
 
-async fn sign_out_five(nodes: &[Server<'_>; 3], mint: &Mint) {
+async fn sign_out_five(nodes: &[Server<'_>; 3], factory: &SessionFactory) {
     for _ in 0..5 {
-        let (session, _) = mint.session();
+        let (session, _) = factory.session();
         assert_eq!(nodes[0].logout(&session).await, "200");
         until_all(nodes, &session, "401 revoked").await;
     }

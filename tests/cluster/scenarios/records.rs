@@ -1,21 +1,22 @@
-//! What a node records and prunes once a minute, beside its polls: it makes no list stale, however long a commit takes, and costs
-//! what is deleted, not what is there.
+//! Recording and pruning, which a node does once a minute in addition to its polls: it does not make the list stale, even if
+//! a commit takes long, and its cost depends on the number of deleted rows, not on the size of the table.
 
 use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, until};
+use crate::load_permit;
 use crate::nodes;
 use crate::postgres::Postgres;
-use crate::turn;
 
-/// The node's clock before and after almost a minute has passed, both near enough to PostgreSQL's. The rest of it passes.
+/// Offset of the node's clock at its start. It is within the allowed difference from PostgreSQL's clock.
 const BEFORE: &str = "-29s";
+/// Offset of the node's clock after almost a minute, also within the allowed difference. The last seconds pass in real time.
 const AFTER: &str = "+29s";
 
 #[tokio::test]
 async fn a_commit_that_hangs_makes_no_list_stale() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
-    // Less than the commit will take.
+    // The maximum staleness is shorter than the commit takes.
     let home = nodes::home(&database, &["revocation.max_staleness=3s", "postgres.statement_timeout=4s"]);
     let mut node = start(&home);
     let live = node.login("alice").await;
@@ -29,35 +30,36 @@ async fn a_commit_that_hangs_makes_no_list_stale() {
     while database.sql(waiting) != "0" {
         verdicts.push(node.status(&live).await);
     }
-    node.wait_for("cannot record what is sealed here");
+    node.wait_for("cannot record session lifetimes");
     assert!(verdicts.len() > 10 && verdicts.iter().all(|verdict| verdict == "200"), "{verdicts:?}");
     writer.run("COMMIT;");
     let recorded = "SELECT count(*) FROM lifetime_in_use WHERE used_until > extract(epoch FROM now()) + 3600";
-    until("it is recorded after all", || database.sql(recorded) != "0");
+    until("the lifetimes are recorded", || database.sql(recorded) != "0");
 }
 
 #[tokio::test]
-async fn pruning_reads_what_it_deletes_and_not_the_whole_table() {
-    const DEAD: u32 = 20_000;
+async fn pruning_does_not_scan_the_whole_table() {
+    const EXPIRED: u32 = 20_000;
     const LIVE: u32 = 60_000;
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    nodes::fill(&database, 0, DEAD);
+    nodes::fill(&database, 0, EXPIRED);
     database.sql("UPDATE revocation SET expires_at = 1");
-    nodes::fill(&database, DEAD, LIVE);
+    nodes::fill(&database, EXPIRED, LIVE);
     database.sql("VACUUM ANALYZE revocation");
     let node = start(&home);
     let counted = |what: &str| -> u64 {
         let statistics = format!("SELECT {what} FROM pg_stat_user_tables WHERE relname = 'revocation'");
         database.sql(&statistics).parse().expect("a number")
     };
-    let (deleted, whole_scans) = (counted("n_tup_del"), counted("seq_scan"));
+    let deleted = counted("n_tup_del");
+    let whole_scans = counted("seq_scan");
     pass_a_minute(&home);
-    until("all that is dead is deleted", || counted("n_tup_del") == deleted + u64::from(DEAD));
+    until("all expired rows are deleted", || counted("n_tup_del") == deleted + u64::from(EXPIRED));
     assert_eq!(counted("seq_scan"), whole_scans);
     assert_eq!(database.sql("SELECT count(*) FROM revocation"), LIVE.to_string());
-    assert_eq!(nodes::readyz(&node).await["revocations"], LIVE, "the list has let go of them first");
+    assert_eq!(nodes::readyz(&node).await["revocations"], LIVE, "the entries were removed from the list first");
 }
 
 fn start(home: &Home) -> Server<'_> {

@@ -1,16 +1,18 @@
-//! A backup is put back under running nodes, and `sealjar store restored` ends what it would have revived.
+//! A backup is restored while nodes are running, and `sealjar store restored` ends the sessions that the backup made valid
+//! again.
 
 use crate::nodes::{self, ROLLED_BACK, until_all};
 use crate::postgres::Postgres;
 
 #[tokio::test]
-async fn nothing_that_a_backup_revives_lives_on_any_node() {
+async fn store_restored_ends_the_sessions_that_a_backup_revived() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     home.add_user("bob");
-    let mut nodes = Vec::from(nodes::three(&home, &[]));
-    let (live, ended, bobs) =
-        (nodes[0].login("alice").await, nodes[1].login("alice").await, nodes[2].login("bob").await);
+    let mut nodes = Vec::from(nodes::start_three(&home, &[]));
+    let live = nodes[0].login("alice").await;
+    let ended = nodes[1].login("alice").await;
+    let bobs = nodes[2].login("bob").await;
     let backup = database.dump();
     assert_eq!(nodes[1].logout(&ended).await, "200");
     home.ok(&["revoke", "--user", "bob"]);
@@ -20,17 +22,17 @@ async fn nothing_that_a_backup_revives_lives_on_any_node() {
     until_all(&nodes, &bobs_next, "401 revoked").await;
     let last = nodes[0].login("alice").await;
 
-    database.put_back(&backup);
+    database.restore(&backup);
     nodes.push(home.start());
     for session in [&live, &ended, &bobs] {
         nodes[3].until_status(session, "200").await;
     }
     for node in &mut nodes[..3] {
-        node.wait_for("the store lacks what was in it");
+        node.wait_for("the store was rolled back");
     }
-    assert_eq!(nodes[3].metric(ROLLED_BACK).await, 0.0, "it has seen nothing later");
+    assert_eq!(nodes[3].metric(ROLLED_BACK).await, 0.0, "this node has found no evidence yet");
     assert_eq!(nodes[3].status(&last).await, "200");
-    nodes[3].wait_for("the store lacks what was in it");
+    nodes[3].wait_for("the store was rolled back");
     home.ok(&["store", "restored"]);
     for session in [&live, &ended, &bobs, &bobs_next, &last] {
         until_all(&nodes, session, "401 revoked").await;
@@ -38,7 +40,7 @@ async fn nothing_that_a_backup_revives_lives_on_any_node() {
     for node in &nodes {
         assert_eq!(node.metric(ROLLED_BACK).await, 0.0);
     }
-    // Three of them still refuse what was refused before, of bob's account too.
+    // Three of the nodes still refuse the earlier sessions, including those of bob's account.
     for login in ["alice", "bob"] {
         for node in &nodes {
             until_all(&nodes, &node.login(login).await, "200").await;

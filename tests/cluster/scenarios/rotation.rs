@@ -1,4 +1,4 @@
-//! Keys change under way: what one node seals opens on the others before, during and after.
+//! Key rotation while the nodes are in use: the other nodes open each token of one node before, during and after the rotation.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Home, Server, Session, text};
 use crate::postgres::Postgres;
-use crate::{nodes, reduced_or_stated, turn};
+use crate::{load_permit, nodes, reduced_or_stated};
 
-/// Between a rotation and the first token under the new key, at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time from a rotation to the first token that is sealed with the new key.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn sessions_open_on_every_node_through_immediate_rotations() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let nodes = nodes::three(&home, &[]);
-    rotate_again_and_again(&home, &nodes, &["keys", "rotate", "--activate-in", "0s"], reduced_or_stated(5, 20)).await;
+    let nodes = nodes::start_three(&home, &[]);
+    rotate_repeatedly(&home, &nodes, &["keys", "rotate", "--activate-in", "0s"], reduced_or_stated(5, 20)).await;
 }
 
-/// Each node has a key directory of its own, which is brought up to date late and later: what rsync, a configuration management or
-/// Kubernetes do.
+/// Each node has its own key directory, which is updated with a different delay, as by rsync, a configuration management or
+/// Kubernetes.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_open_on_every_node_through_rotations_that_wait() {
-    let _turn = turn().await;
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let keys = ["keys-a", "keys-b", "keys-c"].map(|name| home.path(name));
@@ -40,13 +40,14 @@ async fn sessions_open_on_every_node_through_rotations_that_wait() {
     let delays = [0, 200, 600].map(Duration::from_millis);
     std::thread::scope(|scope| {
         for (directory, delay) in keys.iter().zip(delays) {
-            let (running, home) = (&running, &home);
+            let running = &running;
+            let home = &home;
             scope.spawn(move || running.copy_keys(home, directory, delay));
         }
         let _stop = Stop(&running);
         let rotate = ["keys", "rotate", "--wait"];
         tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(rotate_again_and_again(
+            tokio::runtime::Handle::current().block_on(rotate_repeatedly(
                 &home,
                 &nodes,
                 &rotate,
@@ -56,8 +57,9 @@ async fn sessions_open_on_every_node_through_rotations_that_wait() {
     });
 }
 
-/// Rotates; meanwhile, and until the first node seals with the new key, signs in there and is verified on the others.
-async fn rotate_again_and_again(home: &Home, nodes: &[Server<'_>; 3], rotate: &[&str], rotations: usize) {
+/// Rotates the keys. Until the first node seals with the new key, logs in on the first node and checks the session on the
+/// others.
+async fn rotate_repeatedly(home: &Home, nodes: &[Server<'_>; 3], rotate: &[&str], rotations: usize) {
     let [a, b, c] = nodes;
     let mut sessions = vec![a.login("alice").await];
     for _ in 0..rotations {
@@ -66,23 +68,23 @@ async fn rotate_again_and_again(home: &Home, nodes: &[Server<'_>; 3], rotate: &[
         let mut command = home.command(rotate);
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         loop {
-            // The pace of the sign-ins, and nothing that is waited for.
+            // This sleep sets the rate of the logins. It does not wait for a result.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let fresh = a.login("alice").await;
             let status = tokio::join!(b.status(&fresh), c.status(&fresh));
-            assert_eq!(status, ("200".to_owned(), "200".to_owned()), "sealed just now");
+            assert_eq!(status, ("200".to_owned(), "200".to_owned()), "the token is new");
             let rotated = key_of(&fresh) != before;
             sessions.push(fresh);
             if rotated {
                 break;
             }
-            assert!(started.elapsed() < PATIENCE, "{rotate:?} leads to no new key: {:?}", command.wait_with_output());
+            assert!(started.elapsed() < TIMEOUT, "{rotate:?} leads to no new key: {:?}", command.wait_with_output());
         }
-        let output = command.wait_with_output().expect("it ends");
+        let output = command.wait_with_output().expect("the command ends");
         assert!(output.status.success(), "{}", text(&output.stderr));
         for session in &sessions {
             for node in nodes {
-                assert_eq!(node.status(session).await, "200", "sealed before");
+                assert_eq!(node.status(session).await, "200", "the token was sealed before");
             }
         }
     }
@@ -93,7 +95,7 @@ async fn rotate_again_and_again(home: &Home, nodes: &[Server<'_>; 3], rotate: &[
     );
 }
 
-/// The token's first twelve characters: the version and the key's id.
+/// Returns the first twelve characters of the token: the version and the key id.
 fn key_of(session: &Session) -> String {
     session.0.get(..12).expect("a token is longer").to_owned()
 }
@@ -109,7 +111,8 @@ fn read_keys(home: &Home) -> Keys {
 
 fn write_keys(directory: &Path, keys: &Keys) {
     for (name, content) in keys {
-        let (new, file) = (directory.join(".new"), directory.join(name));
+        let new = directory.join(".new");
+        let file = directory.join(name);
         if fs::read(&file).is_ok_and(|old| old == *content) {
             continue;
         }
@@ -126,14 +129,14 @@ impl Running {
     fn copy_keys(&self, home: &Home, directory: &Path, delay: Duration) {
         while self.0.load(Ordering::Relaxed) {
             let keys = read_keys(home);
-            // The delay of whatever copies them, and nothing that is waited for.
+            // This sleep is the delay of the copying. It does not wait for a result.
             std::thread::sleep(delay + Duration::from_millis(20));
             write_keys(directory, &keys);
         }
     }
 }
 
-/// Ends the copying, also when a test fails.
+/// Guard that stops the copying, even if a test fails.
 struct Stop<'r>(&'r Running);
 
 impl Drop for Stop<'_> {

@@ -1,4 +1,4 @@
-//! TLS to the database: a certificate authority of one's own, and what is said when it is the wrong one.
+//! TLS connections to the database, with a private certificate authority, and the errors for a wrong one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::harness::{Home, text};
-use crate::postgres::{Postgres, Special, done};
+use crate::postgres::{Postgres, ServerOptions, run_checked};
 
-/// Over TCP with TLS only.
+/// Content of `pg_hba.conf`: TCP connections require TLS.
 const ACCESS: &str = "local all all trust\nhostssl all all all scram-sha-256\n";
 
 #[tokio::test]
@@ -17,9 +17,10 @@ async fn a_certificate_is_verified_and_a_bad_one_is_explained() {
     let certificates = Certificates::new();
     let database = certificates.postgres();
     let url = |query: &str| database.url("sealjar", query);
-    let (ours, strange) = (certificates.path("ca.crt"), certificates.path("strange.crt"));
+    let trusted = certificates.path("ca.crt");
+    let untrusted = certificates.path("strange.crt");
     let trusting = |mode: &str, root: &Path| url(&format!("sslmode={mode}&sslrootcert={}", root.display()));
-    let home = Home::with_settings(&[&format!("store={}", trusting("verify-full", &ours))]);
+    let home = Home::with_settings(&[&format!("store={}", trusting("verify-full", &trusted))]);
     let node = home.start();
     let session = node.login("alice").await;
     assert_eq!(node.logout(&session).await, "200");
@@ -28,20 +29,20 @@ async fn a_certificate_is_verified_and_a_bad_one_is_explained() {
     for query in ["", "sslmode=require"] {
         home.ok(&["users", "list", "--set", &format!("store={}", url(query))]);
     }
-    for (store, said) in [
-        (trusting("verify-full", &strange), "certificate"),
-        (trusting("verify-ca", &strange), "certificate"),
-        // The system's authorities do not know ours.
+    for (store, expected) in [
+        (trusting("verify-full", &untrusted), "certificate"),
+        (trusting("verify-ca", &untrusted), "certificate"),
+        // The system does not trust the private authority.
         (url("sslmode=verify-full"), "certificate"),
         (url("sslmode=disable"), "no pg_hba.conf entry"),
     ] {
         for command in [&["users", "list"][..], &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]]
         {
             let output = home.run(&[command, &["--set", &format!("store={store}")]].concat());
-            let complaint = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(74), "{store}: {complaint}");
-            assert!(complaint.contains(said), "{store}: {complaint}");
-            assert!(!complaint.contains("sealjar:sealjar"), "the password is nobody's business: {complaint}");
+            let stderr = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(74), "{store}: {stderr}");
+            assert!(stderr.contains(expected), "{store}: {stderr}");
+            assert!(!stderr.contains("sealjar:sealjar"), "the message contains the password: {stderr}");
         }
     }
 }
@@ -53,20 +54,20 @@ fn a_certificate_for_another_host_is_refused() {
     let home = Home::new();
     let root = certificates.path("ca.crt");
     let store = |mode: &str| {
-        // The certificate is for the address alone.
+        // The certificate is valid for the address only, not for `localhost`.
         database
             .url("sealjar", &format!("sslmode={mode}&sslrootcert={}", root.display()))
             .replace("127.0.0.1", "localhost")
     };
     home.run_with_input(&["users", "add", "bob", "--store", &store("verify-ca")], "correct horse battery\n");
-    assert!(home.ok(&["users", "list", "--store", &store("verify-ca")]).contains("bob"), "whoever it is");
+    assert!(home.ok(&["users", "list", "--store", &store("verify-ca")]).contains("bob"), "the name is not checked");
     let output = home.run(&["users", "list", "--store", &store("verify-full")]);
-    let complaint = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(74), "{complaint}");
-    assert!(complaint.contains("certificate"), "{complaint}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{stderr}");
+    assert!(stderr.contains("certificate"), "{stderr}");
 }
 
-/// Our authority, a strange one, and a server's certificate of ours for 127.0.0.1.
+/// A trusted authority, an untrusted one, and a server certificate of the trusted one for 127.0.0.1.
 struct Certificates(TempDir);
 
 impl Certificates {
@@ -89,7 +90,7 @@ impl Certificates {
     }
 
     fn openssl(&self, command: &str) {
-        done(Command::new("openssl").args(command.split_whitespace()).current_dir(self.0.path()));
+        run_checked(Command::new("openssl").args(command.split_whitespace()).current_dir(self.0.path()));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -98,10 +99,10 @@ impl Certificates {
 
     fn postgres(&self) -> Postgres {
         let settings = |directory: &Path| self.install(directory);
-        Postgres::start_special(&Special { access: ACCESS, settings: &settings, ..Special::default() })
+        Postgres::start_with_options(&ServerOptions { access: ACCESS, settings: &settings, ..ServerOptions::default() })
     }
 
-    /// Copies what the server needs; it wants its key for itself.
+    /// Copies certificate and key to the server's directory. Only the server's user may read the key, as PostgreSQL requires.
     fn install(&self, directory: &Path) -> Vec<String> {
         let mut settings = vec!["ssl=on".to_owned()];
         for (setting, name, mode) in [("ssl_cert_file", "server.crt", "0644"), ("ssl_key_file", "server.key", "0600")] {
@@ -110,7 +111,7 @@ impl Certificates {
             if rustix::process::geteuid().is_root() {
                 install.args(["-o", "postgres"]);
             }
-            done(install.args(["-m", mode]).arg(self.path(name)).arg(&file));
+            run_checked(install.args(["-m", mode]).arg(self.path(name)).arg(&file));
             settings.push(format!("{setting}={}", file.display()));
         }
         settings

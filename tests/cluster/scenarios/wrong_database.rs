@@ -1,4 +1,4 @@
-//! A command that is given a database which nothing was ever stored in must not take it for the servers'.
+//! Commands with the address of an empty database must refuse it, because it is not the database of the servers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::harness::{Home, text};
 use crate::nodes;
 use crate::postgres::Postgres;
 
-/// Commands that need what was stored before.
+/// Returns commands that need existing data in the store.
 fn commands(kid: &str, store: &str) -> Vec<Vec<String>> {
     let commands = [
         "users list",
@@ -29,19 +29,19 @@ fn commands(kid: &str, store: &str) -> Vec<Vec<String>> {
 fn assert_refused(home: &Home, store: &str, kid: &str) {
     for command in commands(kid, store) {
         let output = home.run(&command.iter().map(String::as_str).collect::<Vec<_>>());
-        let said = text(&output.stderr);
-        assert!(!output.status.success(), "{command:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert!(!output.status.success(), "{command:?}: {stderr}");
         let reason = if command[1] == "revoke" && command[0] == "keys" {
             "there is no store at"
         } else {
             "none of Sealjar's tables"
         };
-        assert!(said.contains(reason), "{command:?}: {said}");
+        assert!(stderr.contains(reason), "{command:?}: {stderr}");
     }
     let doctor = home.run(&["doctor", "--json", "--set", store]);
     let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
     let findings = report["findings"].as_array().expect("a list");
-    let opened = findings.iter().find(|finding| finding["check"] == "store.open").expect("it is looked at");
+    let opened = findings.iter().find(|finding| finding["check"] == "store.open").expect("doctor checks it");
     assert!(
         opened["level"] == "problem" && opened["found"].to_string().contains("none of Sealjar's tables"),
         "{opened}"
@@ -62,7 +62,7 @@ fn an_empty_database_is_not_taken_for_the_store_and_stays_empty() {
 
     fs::write(home.path("empty.db"), "").expect("writes");
     assert_refused(&home, "store=sqlite://empty.db", &kid);
-    // What makes a store may.
+    // The target of a migration may be empty.
     assert!(
         home.run(&["migrate", "--from", &database.url("sealjar", "sslmode=disable"), "--to", &other]).status.success()
     );

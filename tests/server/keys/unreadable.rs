@@ -30,7 +30,7 @@ async fn the_ring_is_not_reloaded_from_a_directory_others_can_write() {
             "the key directory keys has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
             home.path("keys").display()
         );
-        assert_error(&server.wait_for("the key ring cannot be read; the old one serves on"), &reason);
+        assert_error(&server.wait_for("the key ring cannot be read; the old one stays in use"), &reason);
         assert_eq!(server.status(&session).await, "200");
         for command in [&["keys", "rotate"][..], &["keys", "init"], &["keys", "list"]] {
             let refused = home.run(command);

@@ -1,4 +1,4 @@
-//! Sessions in quantity: sealed by the library with the home's keys as a sign-in would seal them, without a password to check.
+//! Creation of many sessions without checking a password. The library seals them with the home's keys, like a login.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use sealjar::session::{Identity, Lifetimes, Sessions};
 use crate::harness::{Home, Session};
 use crate::postgres::Postgres;
 
-/// Makes sessions of `alice` at 127.0.0.1.
-pub(crate) struct Mint {
+/// Factory of sessions of `alice` for the host 127.0.0.1.
+pub(crate) struct SessionFactory {
     sessions: Sessions,
     sub: String,
     account_generation: u64,
     global_generation: u64,
 }
 
-impl Mint {
+impl SessionFactory {
     pub(crate) fn new(home: &Home, database: &Postgres) -> Self {
         let ring = KeyRing::load(&home.path("keys")).expect("the home has keys");
         let fresh = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Allow };
         let cookie = CookieName::new("__Host-sealjar").expect("a token");
-        // What servers seal by default, so that refusals are kept for as long as these sessions live.
+        // The default lifetimes of servers, so that revocations are kept as long as these sessions are valid.
         let default = Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600) };
         let lifetimes = Lifetimes { ordinary: default, remembered: default };
         let account = database.sql("SELECT sub, generation FROM account WHERE login_name = 'alice'");

@@ -1,19 +1,20 @@
-//! Nodes and commands that start at once on a database without tables: one makes them, all go on.
+//! Nodes and commands that start at the same time on a database without tables: one of them creates the tables, and all of
+//! them work.
 
 use crate::harness::{Home, PASSWORD, Server, Session, text};
 use crate::nodes::until_all;
 use crate::postgres::Postgres;
 
-const AT_ONCE: usize = 5;
+const CONCURRENT: usize = 5;
 
 #[tokio::test]
-async fn nodes_that_start_at_once_on_an_empty_database_all_come_up() {
+async fn all_nodes_start_concurrently_on_an_empty_database() {
     let database = Postgres::start();
     let home = Home::new();
     for name in ["first", "second", "third"] {
         database.create_database(name);
         let store = database.url(name, "sslmode=disable");
-        let nodes: Vec<Server<'_>> = at_once(|_| home.start_with(&["--store", &store], &[]));
+        let nodes: Vec<Server<'_>> = run_concurrently(|_| home.start_with(&["--store", &store], &[]));
         add(&home, &store, "bob");
         let session: Session = nodes[0].login("bob").await;
         until_all(&nodes, &session, "200").await;
@@ -23,13 +24,13 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_come_up() {
 }
 
 #[test]
-fn accounts_added_at_once_to_an_empty_database_are_all_there() {
+fn concurrently_added_accounts_are_all_stored() {
     let database = Postgres::start();
     let home = Home::new();
     let store = database.url("sealjar", "sslmode=disable");
-    at_once(|number| add(&home, &store, &format!("user{number}")));
+    run_concurrently(|number| add(&home, &store, &format!("user{number}")));
     let accounts = home.ok(&["users", "list", "--store", &store]);
-    for number in 0..AT_ONCE {
+    for number in 0..CONCURRENT {
         assert!(accounts.contains(&format!("user{number}")), "{accounts}");
     }
 }
@@ -39,10 +40,10 @@ fn add(home: &Home, store: &str, login: &str) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-fn at_once<T: Send>(one: impl Fn(usize) -> T + Sync) -> Vec<T> {
+fn run_concurrently<T: Send>(one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let one = &one;
-        let all: Vec<_> = (0..AT_ONCE).map(|number| scope.spawn(move || one(number))).collect();
-        all.into_iter().map(|each| each.join().expect("it came up")).collect()
+        let all: Vec<_> = (0..CONCURRENT).map(|number| scope.spawn(move || one(number))).collect();
+        all.into_iter().map(|each| each.join().expect("the thread does not panic")).collect()
     })
 }

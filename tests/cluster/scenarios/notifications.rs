@@ -1,20 +1,20 @@
-//! Notices make followers quick, and nobody relies on them: their connection may be lost, or silent for long.
+//! Loss of notifications: their connection may be closed, or may be silent for a long time. Followers continue to poll.
 
 use std::time::Duration;
 
 use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Server, Session, until};
+use crate::load_permit;
 use crate::nodes;
 use crate::postgres::Postgres;
-use crate::turn;
 
 const BOUND: Duration = Duration::from_secs(1);
-/// Who listens: his last statement was that, or the question whether the server is there.
+/// Query for the connections that listen.
 const LISTENERS: &str = "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query LIKE 'LISTEN%'";
 
 #[tokio::test]
-async fn a_node_without_notices_polls_and_listens_again() {
-    let _turn = turn().await;
+async fn a_node_without_notifications_polls_and_reconnects() {
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let [ends, follows] = [home.start(), home.start()];
@@ -33,8 +33,8 @@ async fn a_node_without_notices_polls_and_listens_again() {
 }
 
 #[tokio::test]
-async fn a_node_that_heard_nothing_for_long_asks_and_listens_on() {
-    let _turn = turn().await;
+async fn a_node_checks_a_silent_connection_and_keeps_listening() {
+    let _permit = load_permit().await;
     let database = Postgres::start();
     let home = nodes::home(&database, &["http.idle_timeout=1h"]);
     let clock = home.path("clock");
@@ -43,8 +43,11 @@ async fn a_node_that_heard_nothing_for_long_asks_and_listens_on() {
     until("both listen", || database.sql(LISTENERS).lines().count() == 2);
     let listeners = database.sql(LISTENERS);
     write_clock(&clock, "+29s");
-    let asked = "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query = 'SELECT 1' AND state = 'idle'";
-    until("one has asked", || listeners.contains(&database.sql(asked)) && !database.sql(asked).is_empty());
+    let checked =
+        "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query = 'SELECT 1' AND state = 'idle'";
+    until("one node has checked its connection", || {
+        listeners.contains(&database.sql(checked)) && !database.sql(checked).is_empty()
+    });
     assert_refused_within_a_second(&ends, &follows).await;
 }
 
