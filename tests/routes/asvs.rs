@@ -44,8 +44,8 @@ async fn act(site: &Site, path: &str, fields: &'static str, cookie: &str) -> Ans
     site.post(path).cookie(cookie).body("application/x-www-form-urlencoded", fields).send().await
 }
 
-/// Returns responses of all types with a description of each: to programs and to browsers, with and without a session, for successful
-/// and for refused requests.
+/// Returns responses of all types with a description of each: to programs and to browsers, with and without a session, for
+/// successful and for refused requests.
 async fn every_answer(site: &Site) -> Vec<(String, Answer)> {
     let mut all = Vec::new();
     for path in VIEWS {

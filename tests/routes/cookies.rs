@@ -41,7 +41,8 @@ async fn refuses_truncated_changed_and_re_encoded_tokens() {
     assert_eq!(site.status(&session).await, "200");
 }
 
-/// Returns `count` cookies that name a key of the server, but cannot be opened. A sibling host can plant them before the real cookie.
+/// Returns `count` cookies that name a key of the server, but cannot be opened. A sibling host can plant them before the real
+/// cookie.
 fn invalid_cookies(name: &str, session: &Session, count: usize) -> String {
     let head = &session.0[..12];
     (0..count).map(|number| format!("{name}={head}{number:A>55}; ")).collect()

@@ -1,4 +1,5 @@
-//! Tests of copy detection. If two clients use one session cookie, the session ends. Every route that checks a session detects this.
+//! Tests of copy detection. If two clients use one session cookie, the session ends. Every route that checks a session detects
+//! this.
 
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ impl Browser<'_> {
     }
 }
 
-/// Returns the browser of an owner whose session was copied. The copy has been renewed in parallel, so the next check of the owner's
-/// token detects the copy.
+/// Returns the browser of an owner whose session was copied. The copy has been renewed in parallel, so the next check of the
+/// owner's token detects the copy.
 async fn with_detectable_copy(site: &Site) -> Browser<'_> {
     let mut owner = Browser { site, session: site.login("alice").await };
     let mut thief = owner.copied();
@@ -103,7 +104,8 @@ async fn every_check_of_a_session_notices_a_copy() {
     }
 }
 
-/// Otherwise two tokens with the same predecessor could each be recorded on a different node, and a late request would look like a copy.
+/// Otherwise two tokens with the same predecessor could each be recorded on a different node, and a late request would look
+/// like a copy.
 #[tokio::test]
 async fn only_a_token_whose_response_may_renew_is_recorded() {
     let site = Site::with(TRUSTING).await;

@@ -1,7 +1,7 @@
 //! Tests of cross-site request forgery (CSRF): two tables of requests, and each row is sent to every form.
 //!
-//! [`TABLE`] covers all forms. [`FetchMetadata::outcome`] computes the expected outcome of every combination for the forms before a
-//! login. There, the attack is login CSRF: another site logs its user in to an account of the attacker.
+//! [`TABLE`] covers all forms. [`FetchMetadata::outcome`] computes the expected outcome of every combination for the forms
+//! before a login. There, the attack is login CSRF: another site logs its user in to an account of the attacker.
 
 use std::collections::BTreeMap;
 

@@ -11,8 +11,8 @@ use super::answer::Answer;
 use super::fixture::Site;
 use crate::http::openapi;
 
-/// Asserts that the description contains the status of a response, and the reason if it is a problem. Skips paths and methods that
-/// are not described, verify routes with rules, and the reason of a response to HEAD, which has no body.
+/// Asserts that the description contains the status of a response, and the reason if it is a problem. Skips paths and methods
+/// that are not described, verify routes with rules, and the reason of a response to HEAD, which has no body.
 pub(super) fn check(site: &Site, method: &Method, path: &str, response: &Answer) {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     let description = DESCRIPTION

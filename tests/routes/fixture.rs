@@ -248,7 +248,8 @@ impl Site {
         self.keys.join(format!("{kid}.key"))
     }
 
-    /// Removes `activates_at` from the file of a key, and reloads the key ring. The key then opens tokens, but does not seal them.
+    /// Removes `activates_at` from the file of a key, and reloads the key ring. The key then opens tokens, but does not seal
+    /// them.
     pub(crate) fn unschedule(&self, kid: Kid) {
         let file = self.key_file(kid);
         let text = std::fs::read_to_string(&file).expect("a key file");

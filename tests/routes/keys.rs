@@ -1,5 +1,5 @@
-//! Tests of keys that are created, copied to another server, or removed at run time. Two servers share a store, and each has its own
-//! copy of the key files.
+//! Tests of keys that are created, copied to another server, or removed at run time. Two servers share a store, and each has
+//! its own copy of the key files.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::store::node::NodeReport;
 
 mod unknown_key;
 
-/// Every route that checks a session. With a live session, each responds with 200. `/auth/logout/all` is last, because it ends the
-/// other sessions of the account.
+/// Every route that checks a session. With a live session, each responds with 200. `/auth/logout/all` is last, because it ends
+/// the other sessions of the account.
 pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
     ("GET", "/auth/status"),
     ("GET", "/protected"),
@@ -34,7 +34,8 @@ async fn send(site: &Site, (method, path): (&str, &str), session: &Session) -> A
     site.request(method, path).session(session).json(&json!({ "password": PASSWORD })).send().await
 }
 
-/// Creates a key that the other server does not have, and logs in. The clocks move first, because two keys cannot start in one second.
+/// Creates a key that the other server does not have, and logs in. The clocks move first, because two keys cannot start in one
+/// second.
 async fn session_of_new_key(site: &Site, other: &Site) -> Session {
     site.advance(SECOND);
     other.advance(SECOND);

@@ -1,7 +1,8 @@
 //! Tests of the public routes, in the process of the test runner and with a fixed clock. Only the test moves the clock.
 //!
-//! A test calls the entrance of the public listener as a connection does. It is therefore fast and needs no socket. Tests that need a
-//! process, a real connection, a disk fault or a proxy are in `tests/server/` and `tests/web/`. The file names follow the URLs.
+//! A test calls the entrance of the public listener as a connection does. It is therefore fast and needs no socket. Tests that
+//! need a process, a real connection, a disk fault or a proxy are in `tests/server/` and `tests/web/`. The file names follow
+//! the URLs.
 
 mod answer;
 pub(crate) mod asvs;

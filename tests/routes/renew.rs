@@ -1,4 +1,5 @@
-//! Tests of `GET /auth/renew`. `/auth/verify` redirects a browser there to renew its session. `verify/renewal.rs` tests all steps.
+//! Tests of `GET /auth/renew`. `/auth/verify` redirects a browser there to renew its session. `verify/renewal.rs` tests all
+//! steps.
 
 use super::fixture::Site;
 

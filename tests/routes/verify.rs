@@ -1,7 +1,8 @@
 //! Tests of `/auth/verify` and its three shapes (forms of the path). A request here is the subrequest of a reverse proxy.
 //!
-//! `/auth/verify` and `/auth/verify/redirect` receive the facts of the client's request in header fields. Envoy sends the client's
-//! host, method and path themselves, so `/auth/verify/envoy` reads them from the request. `tests/web` has tests with real proxies.
+//! `/auth/verify` and `/auth/verify/redirect` receive the facts of the client's request in header fields. Envoy sends the
+//! client's host, method and path themselves, so `/auth/verify/envoy` reads them from the request. `tests/web` has tests with
+//! real proxies.
 
 mod forwarded;
 mod hosts;

@@ -1,5 +1,5 @@
-//! Tests of tokens that name an unknown key. A request with such a token waits for a read of the key directory, and must not delay
-//! other requests.
+//! Tests of tokens that name an unknown key. A request with such a token waits for a read of the key directory, and must not
+//! delay other requests.
 
 use std::future::poll_fn;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! Tests of [CORS preflights](https://fetch.spec.whatwg.org/#cors-preflight-request), which a rule can let pass without a session.
+//! Tests of [CORS preflights](https://fetch.spec.whatwg.org/#cors-preflight-request), which a rule can let pass without a
+//! session.
 
 use std::time::Duration;
 

@@ -160,7 +160,8 @@ async fn an_unsuitable_referring_page_is_left_out() {
     assert_eq!(location(&[]).await, "https://app.example.com/auth/login");
 }
 
-/// A host that is not listed uses the login page of the first listed host. There, a path without a host would be a page of that host.
+/// A host that is not listed uses the login page of the first listed host. There, a path without a host would be a page of that
+/// host.
 #[tokio::test]
 async fn an_unlisted_host_returns_to_its_own_home_page() {
     for (home, rd) in [

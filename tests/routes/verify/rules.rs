@@ -83,7 +83,8 @@ async fn rule_segments_are_exact_and_the_query_is_ignored() {
     ] {
         for shape in SHAPES {
             let path = format!("{shape}/{rules}");
-            // In Envoy's shape, `?` directly after the rules means that the operator wrote a query. It would have no effect, so it is refused.
+            // In Envoy's shape, `?` directly after the rules means that the operator wrote a query. It would have no effect, so
+            // it is refused.
             let verdict = match verdict {
                 "query" if shape == SHAPES[2] => "403 rule",
                 "query" => "200",
