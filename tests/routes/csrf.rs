@@ -12,6 +12,7 @@ use super::fixture::{ORIGIN, PASSWORD, Site};
 use super::request::RequestBuilder;
 use crate::session::form::SIGN_IN_FORM_LIFETIME;
 
+/// Body of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body {
     Json,
@@ -22,6 +23,7 @@ enum Body {
     Text,
 }
 
+/// CSRF token in a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token {
     Right,
@@ -35,6 +37,7 @@ enum Token {
     WrongPurpose,
 }
 
+/// Expected outcome: the request passes, or the check that refuses it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
     Passes,
@@ -123,6 +126,7 @@ struct Target {
     fields: &'static [(&'static str, &'static str)],
     /// Possible verdicts of a request that passes the CSRF check.
     passes_as: &'static [&'static str],
+    /// Whether the form is used without a session.
     before_sign_in: bool,
 }
 

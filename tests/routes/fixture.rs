@@ -159,6 +159,7 @@ impl Site {
         self.tasks.lock().expect("no panic").drain(..).for_each(|task| task.abort());
     }
 
+    /// Adds an account with [`PASSWORD`].
     pub(crate) async fn add_user(&self, login: &str, roles: &[&str]) {
         self.add_account(login, roles, PASSWORD, false).await;
     }
@@ -334,6 +335,7 @@ impl Site {
         self.post("/auth/logout").session(session).send().await.verdict()
     }
 
+    /// Passes a request to the entrance, as a connection does.
     pub(super) async fn send(&self, peer: SocketAddr, request: HyperRequest<ReqBody>) -> HyperResponse<ResBody> {
         let service = self.routes.service();
         let salvo = service.hyper_handler(peer.into(), peer.into(), Scheme::HTTP, None, ConnCtrl::new(), None);
@@ -348,6 +350,7 @@ impl Drop for Site {
     }
 }
 
+/// Parses settings, after defaults for the store and for cheap password hashing.
 fn parse(home: &TempDir, settings: &[&str]) -> Settings {
     let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
     let base = ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];

@@ -25,13 +25,13 @@ async fn sign_in(site: &Site, from: &str, login: &str, password: &str) -> Answer
 }
 
 /// Logs in with an `X-Forwarded-For` field, and returns the verdict.
-async fn forwarded(site: &Site, forwarded_for: &str, login: &str, password: &str) -> String {
+async fn sign_in_via_proxy(site: &Site, forwarded_for: &str, login: &str, password: &str) -> String {
     let request = site.post("/auth/login").header("x-forwarded-for", forwarded_for);
     request.json(&login_body(login, password)).send().await.verdict()
 }
 
 /// Sends wrong passwords, and asserts that each of them is checked.
-async fn fails(site: &Site, from: &str, login: &str, times: usize) {
+async fn send_wrong_passwords(site: &Site, from: &str, login: &str, times: usize) {
     for number in 0..times {
         assert_eq!(sign_in(site, from, login, WRONG).await.verdict(), "401 credentials", "failure {number}");
     }
@@ -41,7 +41,7 @@ async fn fails(site: &Site, from: &str, login: &str, times: usize) {
 async fn an_attacker_is_throttled_and_the_user_elsewhere_is_not() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    fails(&site, ATTACKER, "alice", BURST).await;
+    send_wrong_passwords(&site, ATTACKER, "alice", BURST).await;
     for password in [WRONG, PASSWORD] {
         let response = sign_in(&site, ATTACKER, "alice", password).await;
         assert_eq!((&*response.verdict(), response.header("retry-after")), ("429 throttled", Some("60")));
@@ -72,13 +72,13 @@ async fn spaces_around_a_login_name_do_not_change_the_account() {
 #[tokio::test]
 async fn one_more_attempt_is_allowed_after_each_interval() {
     let site = Site::new().await;
-    fails(&site, ATTACKER, "alice", BURST).await;
+    send_wrong_passwords(&site, ATTACKER, "alice", BURST).await;
     site.advance(Duration::from_secs(59));
     let response = sign_in(&site, ATTACKER, "alice", PASSWORD).await;
     assert_eq!((&*response.verdict(), response.header("retry-after")), ("429 throttled", Some("1")));
     for _ in 0..2 {
         site.advance(Duration::from_secs(60));
-        fails(&site, ATTACKER, "alice", 1).await;
+        send_wrong_passwords(&site, ATTACKER, "alice", 1).await;
         assert_eq!(sign_in(&site, ATTACKER, "alice", PASSWORD).await.verdict(), "429 throttled");
     }
 }
@@ -88,7 +88,7 @@ async fn an_unknown_account_is_limited_like_one_that_exists() {
     let site = Site::new().await;
     let mut responses = Vec::new();
     for (login, from) in [("alice", ATTACKER), ("nobody", USER)] {
-        fails(&site, from, login, BURST).await;
+        send_wrong_passwords(&site, from, login, BURST).await;
         let mut response = sign_in(&site, from, login, WRONG).await;
         assert_eq!(response.verdict(), "429 throttled");
         response.headers.remove("x-request-id");
@@ -101,7 +101,7 @@ async fn an_unknown_account_is_limited_like_one_that_exists() {
 async fn a_success_resets_the_number_of_failures() {
     let site = Site::new().await;
     for _ in 0..3 {
-        fails(&site, USER, "alice", BURST - 1).await;
+        send_wrong_passwords(&site, USER, "alice", BURST - 1).await;
         assert_eq!(sign_in(&site, USER, "alice", PASSWORD).await.verdict(), "200");
     }
 }
@@ -125,7 +125,7 @@ async fn concurrent_attempts_are_limited_like_sequential_ones() {
 async fn one_network_is_limited_across_accounts() {
     let site = Site::with(&["throttle.network_burst=15", "throttle.network_interval=1h"]).await;
     for number in 0..15 {
-        fails(&site, ATTACKER, &format!("user{number}"), 1).await;
+        send_wrong_passwords(&site, ATTACKER, &format!("user{number}"), 1).await;
     }
     assert_eq!(sign_in(&site, ATTACKER, "alice", PASSWORD).await.verdict(), "429 throttled");
     assert_eq!(sign_in(&site, USER, "alice", PASSWORD).await.verdict(), "200");
@@ -137,25 +137,29 @@ async fn behind_a_trusted_proxy_the_client_is_limited() {
     for number in 0..BURST {
         // The client controls only the left addresses, and they have no effect.
         let chain = format!("10.9.8.{number}, 192.0.2.1");
-        assert_eq!(forwarded(&site, &chain, "alice", WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy(&site, &chain, "alice", WRONG).await, "401 credentials");
     }
-    assert_eq!(forwarded(&site, "192.0.2.1", "alice", PASSWORD).await, "429 throttled");
-    assert_eq!(forwarded(&site, "192.0.2.2", "alice", PASSWORD).await, "200");
+    assert_eq!(sign_in_via_proxy(&site, "192.0.2.1", "alice", PASSWORD).await, "429 throttled");
+    assert_eq!(sign_in_via_proxy(&site, "192.0.2.2", "alice", PASSWORD).await, "200");
     for number in 0..BURST {
         let address = format!("2001:db8:0:7::{number}");
-        assert_eq!(forwarded(&site, &address, "alice", WRONG).await, "401 credentials", "{address}");
+        assert_eq!(sign_in_via_proxy(&site, &address, "alice", WRONG).await, "401 credentials", "{address}");
     }
-    assert_eq!(forwarded(&site, "2001:db8:0:7:ffff::1", "alice", PASSWORD).await, "429 throttled", "the same /64");
-    assert_eq!(forwarded(&site, "2001:db8:0:8::1", "alice", PASSWORD).await, "200");
+    assert_eq!(
+        sign_in_via_proxy(&site, "2001:db8:0:7:ffff::1", "alice", PASSWORD).await,
+        "429 throttled",
+        "the same /64"
+    );
+    assert_eq!(sign_in_via_proxy(&site, "2001:db8:0:8::1", "alice", PASSWORD).await, "200");
 }
 
 #[tokio::test]
 async fn client_addresses_from_untrusted_peers_are_ignored() {
     let site = Site::new().await;
     for number in 0..BURST {
-        assert_eq!(forwarded(&site, &format!("192.0.2.{number}"), "alice", WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy(&site, &format!("192.0.2.{number}"), "alice", WRONG).await, "401 credentials");
     }
-    assert_eq!(forwarded(&site, "192.0.2.77", "alice", PASSWORD).await, "429 throttled");
+    assert_eq!(sign_in_via_proxy(&site, "192.0.2.77", "alice", PASSWORD).await, "429 throttled");
 }
 
 #[tokio::test]
@@ -211,10 +215,10 @@ async fn ipv6_networks_of_one_site_are_limited_together() {
     let site = Site::with(&["http.trusted_proxies=127.0.0.1", "throttle.network_burst=3"]).await;
     for number in 0..30 {
         let address = format!("2001:db8:1:{number}::1");
-        assert_eq!(forwarded(&site, &address, &format!("user{number}"), WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy(&site, &address, &format!("user{number}"), WRONG).await, "401 credentials");
     }
-    assert_eq!(forwarded(&site, "2001:db8:1:ffff::1", "alice", PASSWORD).await, "429 throttled");
-    assert_eq!(forwarded(&site, "2001:db8:2:ffff::1", "alice", PASSWORD).await, "200", "another /48");
+    assert_eq!(sign_in_via_proxy(&site, "2001:db8:1:ffff::1", "alice", PASSWORD).await, "429 throttled");
+    assert_eq!(sign_in_via_proxy(&site, "2001:db8:2:ffff::1", "alice", PASSWORD).await, "200", "another /48");
 }
 
 #[tokio::test]
@@ -224,7 +228,7 @@ async fn a_change_without_a_session_is_limited_like_a_login() {
         let body = json!({ "login": "alice", "old_password": old, "new_password": "a new password" });
         site.post("/auth/password").from(USER).json(&body).send().await.verdict()
     };
-    fails(&site, USER, "alice", BURST - 1).await;
+    send_wrong_passwords(&site, USER, "alice", BURST - 1).await;
     assert_eq!(change(WRONG).await, "401 credentials");
     assert_eq!(change(PASSWORD).await, "429 throttled");
     assert_eq!(sign_in(&site, USER, "alice", PASSWORD).await.verdict(), "429 throttled");
@@ -233,7 +237,7 @@ async fn a_change_without_a_session_is_limited_like_a_login() {
 #[tokio::test]
 async fn the_page_states_how_long_to_wait() {
     let site = Site::with(&["throttle.account_and_network_interval=1h"]).await;
-    fails(&site, USER, "alice", BURST).await;
+    send_wrong_passwords(&site, USER, "alice", BURST).await;
     let page = site.get("/auth/login").header("accept", "text/html").send().await;
     let token = page.hidden("csrf_token");
     let form = [("login", "alice"), ("password", PASSWORD), ("csrf_token", &*token)];
@@ -250,7 +254,7 @@ async fn the_page_states_how_long_to_wait() {
 async fn zero_disables_a_limit() {
     let off = ["network", "account_and_network", "account", "success"].map(|limit| format!("throttle.{limit}_burst=0"));
     let site = Site::with(&off.each_ref().map(String::as_str)).await;
-    fails(&site, USER, "alice", 150).await;
+    send_wrong_passwords(&site, USER, "alice", 150).await;
     let session = sign_in(&site, USER, "alice", PASSWORD).await.session;
     assert_eq!(site.status(&session.expect("a session")).await, "200");
 }

@@ -60,12 +60,12 @@ impl World {
 
     /// Moves both clocks forward, and marks the list as synchronized.
     pub(crate) fn pass(&mut self, secs: u64) {
-        self.pass_unsynced(Duration::from_secs(secs));
+        self.pass_without_news(Duration::from_secs(secs));
         self.list().mark_synced(self.now);
     }
 
     /// Moves both clocks forward, as if the store could not be read meanwhile.
-    pub(crate) fn pass_unsynced(&mut self, span: Duration) {
+    pub(crate) fn pass_without_news(&mut self, span: Duration) {
         self.now.wall = self.now.wall.plus(span);
         self.now.boot += span;
     }

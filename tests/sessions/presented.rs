@@ -30,7 +30,7 @@ fn returns_a_token_while_any_node_may_accept_it() {
         }),
         ("already logged out", |world, sid| assert!(world.list().add_pending(sid, UnixTime(u64::MAX)))),
         ("of an old global generation", |world, _| world.list().raise_global_generation(100)),
-        ("the list is stale", |world, _| world.pass_unsynced(Duration::from_secs(60))),
+        ("the list is stale", |world, _| world.pass_without_news(Duration::from_secs(60))),
         ("from the future", |world, _| world.step(-2 * 3600)),
     ];
     for (name, change) in changes {

@@ -7,27 +7,35 @@ use serde_json::{Value, json};
 
 use super::super::answer::Session;
 use super::super::fixture::{PASSWORD, Site, login_body};
-use super::{ATTACKER, BURST, USER, WRONG, fails, forwarded, sign_in};
+use super::{ATTACKER, BURST, USER, WRONG, send_wrong_passwords, sign_in, sign_in_via_proxy};
 
 #[tokio::test]
 async fn an_attack_from_many_networks_does_not_lock_the_user_out() {
     let site = Site::with(&["http.trusted_proxies=127.0.0.1", "throttle.account_burst=20"]).await;
-    assert_eq!(forwarded(&site, "192.0.2.1", "alice", PASSWORD).await, "200");
+    assert_eq!(sign_in_via_proxy(&site, "192.0.2.1", "alice", PASSWORD).await, "200");
     let session = site.login("alice").await;
     for number in 0..20 {
-        assert_eq!(forwarded(&site, &format!("198.51.100.{number}"), "alice", WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy(&site, &format!("198.51.100.{number}"), "alice", WRONG).await, "401 credentials");
     }
     assert_eq!(
-        forwarded(&site, "203.0.113.1", "alice", PASSWORD).await,
+        sign_in_via_proxy(&site, "203.0.113.1", "alice", PASSWORD).await,
         "429 throttled",
         "a network without an earlier login"
     );
-    assert_eq!(forwarded(&site, "192.0.2.1", "alice", PASSWORD).await, "200", "a network with an earlier login");
-    assert_eq!(forwarded_with(&site, "203.0.113.1", &session, PASSWORD).await, "200", "with a token of the account");
+    assert_eq!(
+        sign_in_via_proxy(&site, "192.0.2.1", "alice", PASSWORD).await,
+        "200",
+        "a network with an earlier login"
+    );
+    assert_eq!(
+        sign_in_via_proxy_with(&site, "203.0.113.1", &session, PASSWORD).await,
+        "200",
+        "with a token of the account"
+    );
 }
 
 /// Logs in as `alice` through a trusted proxy. The request contains a session.
-async fn forwarded_with(site: &Site, forwarded_for: &str, session: &Session, password: &str) -> String {
+async fn sign_in_via_proxy_with(site: &Site, forwarded_for: &str, session: &Session, password: &str) -> String {
     let request = site.post("/auth/login").header("x-forwarded-for", forwarded_for).session(session);
     request.json(&login_body("alice", password)).send().await.verdict()
 }
@@ -37,7 +45,7 @@ async fn checked_guesses(site: &Site, sessions: &[Session]) -> usize {
     let mut checked = 0;
     for (number, session) in sessions.iter().enumerate() {
         for _ in 0..10 {
-            let verdict = forwarded_with(site, &format!("203.0.113.{number}"), session, WRONG).await;
+            let verdict = sign_in_via_proxy_with(site, &format!("203.0.113.{number}"), session, WRONG).await;
             assert!(["401 credentials", "429 throttled"].contains(&&*verdict), "{verdict}");
             checked += usize::from(verdict == "401 credentials");
         }
@@ -86,7 +94,7 @@ async fn tokens_of_an_earlier_account_of_the_name_do_not_help() {
     site.sql("UPDATE account SET sub = 'another' WHERE login_name = 'alice'").await;
     assert_eq!(checked_guesses(&site, &sessions).await, 50, "the first attempts of each network are checked");
     assert_eq!(
-        forwarded(&site, "198.51.100.1", "alice", PASSWORD).await,
+        sign_in_via_proxy(&site, "198.51.100.1", "alice", PASSWORD).await,
         "429 throttled",
         "and they count for the account"
     );
@@ -101,12 +109,12 @@ async fn idle_tokens_share_one_limit() {
     }
     site.advance(Duration::from_secs(3 * 3600));
     for number in 0..20 {
-        assert_eq!(forwarded(&site, &format!("198.51.100.{number}"), "alice", WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy(&site, &format!("198.51.100.{number}"), "alice", WRONG).await, "401 credentials");
     }
-    assert_eq!(forwarded(&site, "192.0.2.9", "alice", PASSWORD).await, "429 throttled");
-    assert_eq!(forwarded_with(&site, "192.0.2.9", &sessions[0], WRONG).await, "401 credentials");
+    assert_eq!(sign_in_via_proxy(&site, "192.0.2.9", "alice", PASSWORD).await, "429 throttled");
+    assert_eq!(sign_in_via_proxy_with(&site, "192.0.2.9", &sessions[0], WRONG).await, "401 credentials");
     assert_eq!(
-        forwarded_with(&site, "192.0.2.9", &sessions[0], PASSWORD).await,
+        sign_in_via_proxy_with(&site, "192.0.2.9", &sessions[0], PASSWORD).await,
         "200",
         "the user logs in with an idle-expired session"
     );
@@ -123,13 +131,17 @@ async fn an_old_token_of_an_account_cannot_lock_its_user_out() {
     let site = Site::with(&["http.trusted_proxies=127.0.0.1"]).await;
     let stolen = site.login("alice").await;
     let own = site.login("alice").await;
-    assert_eq!(forwarded(&site, "192.0.2.1", "alice", PASSWORD).await, "200", "this network is known from now on");
+    assert_eq!(
+        sign_in_via_proxy(&site, "192.0.2.1", "alice", PASSWORD).await,
+        "200",
+        "this network is known from now on"
+    );
     site.advance(Duration::from_secs(3 * 3600));
     for _ in 0..BURST {
-        assert_eq!(forwarded_with(&site, "203.0.113.1", &stolen, WRONG).await, "401 credentials");
+        assert_eq!(sign_in_via_proxy_with(&site, "203.0.113.1", &stolen, WRONG).await, "401 credentials");
     }
     assert_eq!(
-        forwarded_with(&site, "192.0.2.1", &own, PASSWORD).await,
+        sign_in_via_proxy_with(&site, "192.0.2.1", &own, PASSWORD).await,
         "200",
         "the browser of the user still sends its own token"
     );
@@ -139,9 +151,9 @@ async fn an_old_token_of_an_account_cannot_lock_its_user_out() {
 async fn a_live_session_is_not_blocked_by_its_network() {
     let site = Site::with(&["throttle.network_burst=15", "throttle.network_interval=1h"]).await;
     let session = site.login("alice").await;
-    fails(&site, USER, "alice", BURST).await;
+    send_wrong_passwords(&site, USER, "alice", BURST).await;
     for number in 0..5 {
-        fails(&site, USER, &format!("user{number}"), 1).await;
+        send_wrong_passwords(&site, USER, &format!("user{number}"), 1).await;
     }
     assert_eq!(sign_in(&site, USER, "alice", PASSWORD).await.verdict(), "429 throttled");
     let body = json!({ "password": PASSWORD });

@@ -9,8 +9,11 @@ use super::{MINUTE, SECOND};
 /// Browser with one cookie jar. The last `Set-Cookie` field that arrives replaces the cookie.
 #[derive(Default)]
 pub(super) struct Holder {
+    /// Token in the cookie jar.
     pub(super) jar: Option<Rc<Token>>,
+    /// Time at which the latest suspend ends.
     pub(super) asleep_until: u64,
+    /// Number of suspends.
     pub(super) suspends: u64,
     /// Whether a response was lost or the browser slept since the cookie was set. The session may then expire.
     pub(super) is_excused: bool,
@@ -22,7 +25,7 @@ pub(super) struct Holder {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Habit {
     pub(super) template: RequestTemplate,
-    /// Number of requests at the same time.
+    /// Range of the number of concurrent requests.
     pub(super) parallel: (u64, u64),
     pub(super) rhythm: Rhythm,
 }
@@ -30,9 +33,9 @@ pub(super) struct Habit {
 /// Times at which a habit sends requests. All times are in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rhythm {
-    /// In an interval between these two, even if an earlier request has no response.
+    /// At intervals in this range, even if an earlier request has no response yet.
     Every(u64, u64),
-    /// After all responses have arrived, and a delay between these two.
+    /// A delay in this range after all responses have arrived.
     After(u64, u64),
     /// As soon as the cookie is due for renewal, and so earlier than the owner.
     WhenDue,

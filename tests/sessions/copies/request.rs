@@ -122,6 +122,7 @@ impl Token {
 
 /// Request in progress.
 pub(super) struct Request {
+    /// Index of the habit that sends the request.
     pub(super) actor: usize,
     pub(super) template: RequestTemplate,
     pub(super) cookie: Rc<Token>,
@@ -134,7 +135,9 @@ pub(super) struct Request {
     pub(super) work: u64,
     /// Time from the end of the handler to the arrival of the response, in milliseconds.
     pub(super) down: u64,
+    /// Whether the response is lost.
     pub(super) is_lost: bool,
+    /// Token that the response sets as the new cookie.
     pub(super) set: Option<Rc<Token>>,
     pub(super) refusal: Option<Refusal>,
     pub(super) redirect: RenewalRedirect,

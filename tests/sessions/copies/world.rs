@@ -75,17 +75,27 @@ impl Default for Setup {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
+    /// A habit sends its next requests.
     SendNext { actor: usize },
+    /// A node checks the cookie of a request.
     Check { request: usize },
+    /// The application replaces its data in a response.
     WriteData { request: usize },
+    /// A response arrives at the holder.
     Arrive { request: usize },
+    /// A node restarts.
     Restart,
+    /// The browser of the owner is suspended.
     Suspend,
+    /// A thief copies the cookie of the owner.
     Steal { thief: usize, again_after: u64 },
+    /// A node reads the revocation of a session from the store.
     Learn { node: usize, ended: usize },
 }
 
+/// State of a simulation.
 pub(super) struct World {
+    /// Simulated time in milliseconds.
     pub(super) at: u64,
     pub(super) seed: u64,
     pub(super) rng: Rng,

@@ -13,12 +13,13 @@ use super::world::{BROWSERS, SLOWEST, Token, World};
 use crate::fixture::MAX_STALENESS;
 
 impl World {
+    /// Creates a request with the current cookie of a browser.
     pub(super) fn request(&self, browser: usize, node: usize, action: Action) -> Request {
         let browser = browser % BROWSERS;
         let node = node % self.nodes.len();
         let user = browser % USERS;
-        let before = matches!(action, Action::SignIn { password_before: true, .. });
-        let password = self.store.passwords[user] - u32::from(before);
+        let uses_old_password = matches!(action, Action::SignIn { password_before: true, .. });
+        let password = self.store.passwords[user] - u32::from(uses_old_password);
         let cookie = self.jars[browser];
         Request { browser: Some(browser), user, node, action, cookie, password, stage: Stage::Arrived }
     }

@@ -34,6 +34,7 @@ pub(super) struct Config {
     pub(super) fail_open: bool,
 }
 
+/// Node with its sessions, its model of the follower, and the data for its expected verdicts.
 pub(super) struct Node {
     pub(super) number: usize,
     pub(super) keys: KeyFiles,
@@ -41,11 +42,15 @@ pub(super) struct Node {
     pub(super) lifetimes: Lifetimes,
     pub(super) fail_open: bool,
     pub(super) guard: StepGuard,
+    /// Sequence number of the last log entry that it has applied.
     pub(super) seq: u64,
+    /// Latest time that its wall clock has shown.
     pub(super) reached: UnixTime,
     pub(super) next_record: Duration,
     pub(super) poll: Option<Poll>,
+    /// Revocations that wait for a commit.
     pub(super) uncommitted: Vec<Revoke>,
+    /// Whether it cannot reach the store.
     pub(super) cut_off: bool,
     /// Whether it has loaded the revocation list.
     pub(super) ready: bool,
@@ -54,7 +59,9 @@ pub(super) struct Node {
     pub(super) clock_offset: i64,
     /// Revocations that the node must know.
     pub(super) known: Revocations,
+    /// Time of the latest removal of entries that it knows. It uses no earlier time.
     pub(super) min_time: UnixTime,
+    /// Boot time at the start of the last complete poll.
     pub(super) synced: Duration,
     /// Number of times that it has removed entries since the last check.
     pub(super) pruned: u64,

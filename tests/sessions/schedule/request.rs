@@ -14,28 +14,36 @@ use super::tally::Observation;
 use super::world::{Token, World};
 use crate::fixture::{SITE, field};
 
+/// Action that a request asks the server to perform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Status,
-    SignIn { password_before: bool, remember: bool },
+    /// Login. With `password_before`, the user types the previous password.
+    SignIn {
+        password_before: bool,
+        remember: bool,
+    },
     StepUp,
     ChangePassword,
     SignOut,
     SignOutEverywhere,
 }
 
+/// Request in progress.
 pub(super) struct Request {
     /// Browser that sent it. A thief has no browser.
     pub(super) browser: Option<usize>,
     pub(super) user: usize,
     pub(super) node: usize,
     pub(super) action: Action,
+    /// Index of the token in its cookie.
     pub(super) cookie: Option<usize>,
     /// Number of the password that the user has typed.
     pub(super) password: u32,
     pub(super) stage: Stage,
 }
 
+/// Stage of a request. Other steps can happen between two stages.
 pub(super) enum Stage {
     /// The request has arrived.
     Arrived,
@@ -51,11 +59,13 @@ pub(super) enum Stage {
     NotDurable,
 }
 
+/// Continuation of a request after its commit.
 pub(super) enum Next {
     /// Starts a session for the account as it was read.
     Seal {
         account: Account,
         global_generation: u64,
+        /// True time of the last query of the store.
         read: u64,
         remember: bool,
         /// Id of the session in the request.
@@ -68,12 +78,17 @@ pub(super) enum Next {
 /// Effect of a response on the cookie of the browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reply {
+    /// The cookie is not changed.
     Keep,
+    /// The cookie is replaced by a renewed token of the same session.
     Renewal(usize),
+    /// The cookie is replaced by the token of a new session.
     Session(usize),
+    /// The cookie is removed.
     Removal,
 }
 
+/// Result of a stage.
 pub(super) enum Outcome {
     /// The request continues with this stage.
     Continues(Stage),
@@ -83,6 +98,7 @@ pub(super) enum Outcome {
 
 use Outcome::{Answered, Continues};
 
+/// Outcome of a refused request, whose response does not change the cookie.
 pub(super) const REFUSED: Outcome = Answered(Reply::Keep);
 
 impl World {

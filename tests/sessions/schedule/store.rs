@@ -22,6 +22,7 @@ pub(super) struct Account {
     pub(super) disabled: bool,
 }
 
+/// Change of an account by an operator.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     Password,
@@ -32,6 +33,7 @@ pub(super) enum Change {
     Delete,
 }
 
+/// Revocation that a node commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revoke {
     /// Revokes one session. If its token is known, `token` has the absolute deadline and whether the session is remembered.
@@ -41,6 +43,7 @@ pub(super) enum Revoke {
 }
 
 #[derive(Debug, Clone, Copy)]
+/// Counters of the store.
 pub(super) struct State {
     pub(super) global_generation: u64,
     pub(super) pruned_through: UnixTime,

@@ -24,6 +24,7 @@ pub(super) const QUARTERS: i64 = 8;
 /// Maximum time that a clock can be behind.
 pub(super) const SLOWEST: Duration = Duration::from_secs(QUARTERS.unsigned_abs() * QUARTER + CLOCK_SKEW.as_secs());
 
+/// Token that a node has sealed, and its content.
 pub(super) struct Token {
     pub(super) value: String,
     pub(super) claims: Claims<'static>,
@@ -39,14 +40,17 @@ impl Token {
     }
 }
 
+/// State of the whole simulation.
 pub(super) struct World {
     /// True time, in seconds since the start. No clock of a node affects it.
     pub(super) at: u64,
     pub(super) store: Store,
     pub(super) nodes: Vec<Node>,
+    /// Index of the token in the cookie jar of each browser.
     pub(super) jars: [Option<usize>; BROWSERS],
     pub(super) tokens: Vec<Token>,
     pub(super) requests: Vec<Request>,
+    /// Replies that have not arrived, each with the number of its browser.
     pub(super) replies: Vec<(usize, Reply)>,
     pub(super) tally: Tally,
     /// Absolute deadline of each session at its login.
@@ -78,6 +82,7 @@ impl World {
         self.tally.count(observation);
     }
 
+    /// Records a token and returns its index. Asserts that the absolute deadline of its session has not changed.
     pub(super) fn add_token(&mut self, token: Token) -> usize {
         let Claims { sid, absolute_deadline, .. } = token.claims;
         let first = *self.absolute_deadlines.entry(sid).or_insert(absolute_deadline);
@@ -86,6 +91,7 @@ impl World {
         self.tokens.len() - 1
     }
 
+    /// Applies one step.
     pub(super) fn apply(&mut self, step: Step) {
         let at = self.at;
         let node_count = self.nodes.len();
@@ -239,6 +245,7 @@ impl World {
         }
     }
 
+    /// Lets time pass. At its end, every node runs one round of its follower.
     fn pass(&mut self, secs: u64) {
         self.at += secs;
         let Self { nodes, store, at, .. } = self;
