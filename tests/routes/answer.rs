@@ -1,19 +1,19 @@
-//! An answer and the session's cookie that it sets, as tests of both kinds look at them: in-process, and of the real binary.
+//! A response and the session cookie that it sets. The in-process tests and the tests of the real binary share this file.
 
 use salvo::http::header::HeaderMap;
 use serde_json::Value;
 
-/// A session's cookie, as a browser keeps it.
+/// The value of a session cookie, as a browser stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session(pub(crate) String);
 
 impl Session {
-    /// Returns the session that an answer with these header fields sets.
+    /// Returns the session that a response with these header fields sets, or `None` if it sets none.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
         let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
         let (token, _) = ours.next()?.split_once(';')?;
-        assert!(ours.next().is_none(), "one Set-Cookie of a name at most");
+        assert!(ours.next().is_none(), "a cookie is set more than once");
         (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 
@@ -22,7 +22,7 @@ impl Session {
     }
 }
 
-/// An answer, read whole.
+/// A response with its whole body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -44,7 +44,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    /// Returns `200`, or status and reason of a problem.
+    /// Returns the status, and for a problem also its reason, such as `401 revoked`.
     pub(crate) fn verdict(&self) -> String {
         if self.status < 400 {
             return self.status.to_string();

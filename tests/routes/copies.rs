@@ -1,4 +1,5 @@
-//! Copy detection: a session whose cookie is used in two places ends, on every route that looks at a session.
+//! Tests of copy detection. If two clients use one session cookie, the session ends. Every route that checks a session detects
+//! this.
 
 use std::time::Duration;
 
@@ -13,28 +14,29 @@ const INTERVAL: Duration = Duration::from_secs(300);
 const STATUS: &str = "/auth/status";
 const TRUSTING: &[&str] = &["http.trusted_proxies=127.0.0.1"];
 
-/// A browser and what is in its cookie jar.
+/// Browser with its session cookie.
 struct Browser<'s> {
     site: &'s Site,
     session: Session,
 }
 
 impl Browser<'_> {
-    /// Sends a GET, and keeps the cookie that comes back.
+    /// Sends a GET request, and stores the cookie of the response.
     async fn get(&mut self, path: &str) -> Answer {
-        let answer = self.site.get(path).session(&self.session).header("x-forwarded-method", "GET").send().await;
-        self.session = answer.session.clone().unwrap_or_else(|| self.session.clone());
-        answer
+        let response = self.site.get(path).session(&self.session).header("x-forwarded-method", "GET").send().await;
+        self.session = response.session.clone().unwrap_or_else(|| self.session.clone());
+        response
     }
 
-    /// A browser that has a copy of the cookie.
+    /// Returns another browser that has a copy of the cookie.
     fn copied(&self) -> Self {
         Self { site: self.site, session: self.session.clone() }
     }
 }
 
-/// A session of which the owner has a token that does not fit any more: a thief has renewed twice beside the owner.
-async fn about_to_be_noticed(site: &Site) -> Browser<'_> {
+/// Returns the browser of an owner whose session was copied. The copy has been renewed in parallel, so the next check of the
+/// owner's token detects the copy.
+async fn with_detectable_copy(site: &Site) -> Browser<'_> {
     let mut owner = Browser { site, session: site.login("alice").await };
     let mut thief = owner.copied();
     for _ in 0..2 {
@@ -54,10 +56,10 @@ async fn a_copy_ends_the_session_at_the_third_renewal_of_both() {
     let mut thief = owner.copied();
     for renewal in 1..=2 {
         site.advance(INTERVAL);
-        for (who, browser) in [("owner", &mut owner), ("thief", &mut thief)] {
+        for (client, browser) in [("owner", &mut owner), ("thief", &mut thief)] {
             let before = browser.session.clone();
-            assert_eq!(browser.get(STATUS).await.verdict(), "200", "{who}, renewal {renewal}");
-            assert_ne!(browser.session, before, "{who}, renewal {renewal}");
+            assert_eq!(browser.get(STATUS).await.verdict(), "200", "{client}, renewal {renewal}");
+            assert_ne!(browser.session, before, "{client}, renewal {renewal}");
         }
     }
     site.advance(INTERVAL);
@@ -81,50 +83,51 @@ async fn every_check_of_a_session_notices_a_copy() {
         "/auth/verify/redirect",
         "/auth/verify/redirect/renew=redirect/-",
         "/auth/verify/envoy/-/x",
-        // Also if the session has not the role, so that the answer would be no renewal.
+        // The session does not have this role, so the response would not renew it. The copy is detected anyway.
         "/auth/verify/role=nobody/-",
     ];
     for path in paths {
-        let mut owner = about_to_be_noticed(&site).await;
-        let answer = owner.get(path).await;
-        assert_eq!(site.status(&owner.session).await, "401 revoked", "{path}: {}", answer.status);
-        assert!(answer.session.is_none(), "{path}");
-        assert_eq!(answer.header("set-cookie").filter(|cookie| cookie.contains("Max-Age=0")), None, "{path}");
+        let mut owner = with_detectable_copy(&site).await;
+        let response = owner.get(path).await;
+        assert_eq!(site.status(&owner.session).await, "401 revoked", "{path}: {}", response.status);
+        assert!(response.session.is_none(), "{path}");
+        assert_eq!(response.header("set-cookie").filter(|cookie| cookie.contains("Max-Age=0")), None, "{path}");
     }
     for (path, body) in [
         ("/auth/logout/all", json!({})),
         ("/auth/password", json!({ "old_password": PASSWORD, "new_password": "another horse battery" })),
         ("/auth/reauthenticate", json!({ "password": PASSWORD })),
     ] {
-        let owner = about_to_be_noticed(&site).await;
-        let answer = site.post(path).session(&owner.session).json(&body).send().await;
-        assert_eq!(answer.verdict(), "401 revoked", "{path}");
+        let owner = with_detectable_copy(&site).await;
+        let response = site.post(path).session(&owner.session).json(&body).send().await;
+        assert_eq!(response.verdict(), "401 revoked", "{path}");
     }
 }
 
-/// Else two siblings, of which one arrived late, could each be remembered on another node.
+/// Otherwise two tokens with the same predecessor could each be recorded on a different node, and a late request would look
+/// like a copy.
 #[tokio::test]
-async fn only_a_token_whose_answer_may_renew_is_remembered() {
+async fn only_a_token_whose_response_may_renew_is_recorded() {
     let site = Site::with(TRUSTING).await;
     let session = site.login("alice").await;
     site.advance(INTERVAL);
-    for (method, remembered) in [("POST", 0), ("GET", 1)] {
-        let answer = site.get("/auth/verify").session(&session).header("x-forwarded-method", method).send().await;
-        assert_eq!(answer.verdict(), "200", "{method}");
-        let memory = site.app.sessions.copy_detection().expect("on");
-        assert_eq!(memory.chains, remembered, "{method}");
+    for (method, recorded) in [("POST", 0), ("GET", 1)] {
+        let response = site.get("/auth/verify").session(&session).header("x-forwarded-method", method).send().await;
+        assert_eq!(response.verdict(), "200", "{method}");
+        let memory = site.app.sessions.copy_detection().expect("copy detection is on");
+        assert_eq!(memory.chains, recorded, "{method}");
     }
 }
 
 #[tokio::test]
-async fn an_ended_copy_is_counted_once_and_kept_in_the_store() {
+async fn a_detected_copy_is_counted_and_revoked_in_the_store() {
     let site = Site::new().await;
-    let mut owner = about_to_be_noticed(&site).await;
+    let mut owner = with_detectable_copy(&site).await;
     let before = COPIED_SESSIONS.total(0);
     for _ in 0..3 {
         assert_eq!(owner.get(STATUS).await.verdict(), "401 revoked");
     }
-    // Other tests of this process count, too.
+    // Other tests in this process increase the counter, too.
     assert!(COPIED_SESSIONS.total(0) > before);
     site.until_nothing_is_pending().await;
     let other = site.another_server().await;
@@ -132,30 +135,30 @@ async fn an_ended_copy_is_counted_once_and_kept_in_the_store() {
 }
 
 #[tokio::test]
-async fn a_copy_is_refused_at_once_while_the_store_is_away() {
+async fn a_copy_is_refused_at_once_while_the_store_is_unavailable() {
     let site = Site::new().await;
-    let mut owner = about_to_be_noticed(&site).await;
+    let mut owner = with_detectable_copy(&site).await;
     site.app.store.close().await;
     assert_eq!(owner.get(STATUS).await.verdict(), "401 revoked");
     assert_eq!(site.app.sessions.revocations().pending(), 1);
 }
 
 #[tokio::test]
-async fn a_lone_browser_keeps_its_session_whatever_gets_lost() {
+async fn a_single_browser_keeps_its_session_if_responses_are_lost() {
     let site = Site::with(TRUSTING).await;
     let mut browser = Browser { site: &site, session: site.login("alice").await };
     let mut older = browser.session.clone();
-    // Ten hours. In the last idle time before the absolute deadline, a renewal could not move anything.
+    // The rounds take ten hours. In the last idle timeout before the absolute deadline, there are no renewals.
     for round in 0..120 {
         site.advance(INTERVAL);
-        // The answers to these do not arrive.
+        // The responses to these requests are lost.
         for path in [STATUS, "/auth/verify", "/protected"] {
             let lost = site.get(path).session(&browser.session).send().await;
             assert_eq!(lost.verdict(), "200", "round {round}");
         }
-        // A token that was on its way when its child was presented.
-        let straggler = site.get(STATUS).session(&older).send().await;
-        assert_eq!((straggler.status, straggler.session.is_some()), (200, round == 0), "round {round}");
+        // A request with the previous token arrives after the current token was used.
+        let late = site.get(STATUS).session(&older).send().await;
+        assert_eq!((late.status, late.session.is_some()), (200, round == 0), "round {round}");
         let before = browser.session.clone();
         assert_eq!(browser.get(STATUS).await.verdict(), "200", "round {round}");
         assert_ne!(browser.session, before, "round {round}");
@@ -164,37 +167,37 @@ async fn a_lone_browser_keeps_its_session_whatever_gets_lost() {
 }
 
 #[tokio::test]
-async fn without_copy_detection_both_live() {
+async fn without_copy_detection_both_copies_stay_valid() {
     for setting in ["session.copy_detection=false", "session.idle=17m"] {
         let site = Site::with(&[setting]).await;
-        let mut owner = about_to_be_noticed(&site).await;
+        let mut owner = with_detectable_copy(&site).await;
         assert_eq!(owner.get(STATUS).await.verdict(), "200", "{setting}");
     }
 }
 
 #[tokio::test]
-async fn turning_it_off_and_on_forgets_what_was_seen() {
+async fn turning_detection_off_and_on_clears_its_memory() {
     let site = Site::new().await;
-    let mut owner = about_to_be_noticed(&site).await;
-    let memory = site.app.sessions.copy_detection().expect("on");
+    let mut owner = with_detectable_copy(&site).await;
+    let memory = site.app.sessions.copy_detection().expect("copy detection is on");
     assert!(memory.chains > 0);
     site.app.sessions.detect_copies(None);
     assert_eq!(owner.get(STATUS).await.verdict(), "200");
     site.app.sessions.detect_copies(Some(1 << 20));
     assert_eq!(site.app.sessions.copy_detection().map(|memory| memory.chains), Some(0));
-    let mut again = about_to_be_noticed(&site).await;
+    let mut again = with_detectable_copy(&site).await;
     site.app.sessions.detect_copies(Some(1 << 20));
-    assert_eq!(again.get(STATUS).await.verdict(), "401 revoked", "the same limit forgets nothing");
+    assert_eq!(again.get(STATUS).await.verdict(), "401 revoked", "setting the same limit keeps the memory");
 }
 
-/// A cookie of another session that was planted in front of the user's own must not end the request.
+/// An attacker may plant a cookie of another session before the user's own cookie. The request must still succeed.
 #[tokio::test]
 async fn a_planted_copy_does_not_hide_the_session_behind_it() {
     let site = Site::new().await;
-    let planted = about_to_be_noticed(&site).await.session;
+    let planted = with_detectable_copy(&site).await.session;
     let own = site.login("alice").await;
     let cookies = format!("{}; {}", planted.cookie(), own.cookie());
-    let answer = site.get(STATUS).cookie(&cookies).send().await;
-    assert_eq!(answer.verdict(), "200");
+    let response = site.get(STATUS).cookie(&cookies).send().await;
+    assert_eq!(response.verdict(), "200");
     assert_eq!(site.status(&planted).await, "401 revoked");
 }

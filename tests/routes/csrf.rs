@@ -1,4 +1,7 @@
-//! Requests that another site may have sent: one table, driven at every form, before and after sign-in.
+//! Tests of cross-site request forgery (CSRF): two tables of requests, and each row is sent to every form.
+//!
+//! [`TABLE`] covers all forms. [`FetchMetadata::outcome`] computes the expected outcome of every combination for the forms
+//! before a login. There, the attack is login CSRF: another site logs its user in to an account of the attacker.
 
 use std::collections::BTreeMap;
 
@@ -6,32 +9,35 @@ use serde_json::json;
 
 use super::answer::Session;
 use super::fixture::{ORIGIN, PASSWORD, Site};
-use super::request::Ask;
+use super::request::RequestBuilder;
 use crate::session::form::SIGN_IN_FORM_LIFETIME;
 
+/// Body of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body {
     Json,
-    /// A form with this token.
+    /// Form body with this token.
     Form(Token),
-    /// No body and no type, and this token in `X-CSRF-Token`.
+    /// No body and no media type, with this token in `X-CSRF-Token`.
     Header(Token),
     Text,
 }
 
+/// CSRF token in a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Token {
     Right,
     None,
     Empty,
-    /// The right one with its last character changed.
+    /// The correct token with its last character changed.
     Changed,
-    /// Of another session, or another browser's sign-in form.
-    Others,
-    /// Of a sign-in form at a form of a session, and the other way round.
-    OtherKind,
+    /// Token of another session, or of another browser's login form.
+    Foreign,
+    /// Token of a login form in a form of a session, or the reverse.
+    WrongPurpose,
 }
 
+/// Expected outcome: the request passes, or the check that refuses it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
     Passes,
@@ -44,17 +50,17 @@ enum Expected {
 
 use Body::{Form, Header, Json, Text};
 use Expected::{CrossSite, FormToken, MediaType, Misdirected, Passes};
-use Token::{Changed, Empty, OtherKind, Others, Right};
+use Token::{Changed, Empty, Foreign, Right, WrongPurpose};
 
 const SAME: Option<&str> = Some("same-origin");
 const OURS: Option<&str> = Some(ORIGIN);
 const HOST: &str = "127.0.0.1";
 
-/// Method, `Sec-Fetch-Site`, `Origin`, `Host`, body: what becomes of it.
+/// Method, `Sec-Fetch-Site`, `Origin`, `Host` and body of a request, and its expected outcome.
 type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Body, Expected);
 
 const TABLE: &[Row<'_>] = &[
-    // 1. Sec-Fetch-Site decides where it is there, whatever the origin and the token.
+    // 1. If Sec-Fetch-Site is present, it decides. Origin and token do not matter.
     ("POST", Some("cross-site"), None, HOST, Form(Right), CrossSite),
     ("POST", Some("cross-site"), OURS, HOST, Form(Right), CrossSite),
     ("POST", Some("cross-site"), OURS, HOST, Json, CrossSite),
@@ -67,7 +73,7 @@ const TABLE: &[Row<'_>] = &[
     ("POST", SAME, None, HOST, Json, Passes),
     ("POST", SAME, Some("https://evil.example"), HOST, Json, Passes),
     ("POST", Some("none"), None, HOST, Json, Passes),
-    // 2. Without it, the origin must be one of ours to the byte.
+    // 2. Without Sec-Fetch-Site, the origin must equal one of our origins, byte by byte.
     ("POST", None, Some("null"), HOST, Json, CrossSite),
     ("POST", None, Some("null"), HOST, Form(Right), CrossSite),
     ("POST", None, Some("https://evil.example"), HOST, Form(Right), CrossSite),
@@ -81,7 +87,7 @@ const TABLE: &[Row<'_>] = &[
     ("POST", None, Some("HTTP://127.0.0.1"), HOST, Json, CrossSite),
     ("POST", None, Some(""), HOST, Json, CrossSite),
     ("POST", None, OURS, HOST, Json, Passes),
-    // 3. A browser's form needs the token of its page.
+    // 3. A form of a browser needs the token of its page.
     ("POST", SAME, OURS, HOST, Form(Right), Passes),
     ("POST", SAME, None, HOST, Form(Right), Passes),
     ("POST", Some("none"), None, HOST, Form(Right), Passes),
@@ -89,35 +95,38 @@ const TABLE: &[Row<'_>] = &[
     ("POST", SAME, OURS, HOST, Form(Token::None), FormToken),
     ("POST", SAME, OURS, HOST, Form(Empty), FormToken),
     ("POST", SAME, OURS, HOST, Form(Changed), FormToken),
-    ("POST", SAME, OURS, HOST, Form(Others), FormToken),
-    ("POST", SAME, OURS, HOST, Form(OtherKind), FormToken),
+    ("POST", SAME, OURS, HOST, Form(Foreign), FormToken),
+    ("POST", SAME, OURS, HOST, Form(WrongPurpose), FormToken),
     ("POST", Some("none"), None, HOST, Form(Token::None), FormToken),
     ("POST", None, OURS, HOST, Form(Token::None), FormToken),
-    ("POST", None, OURS, HOST, Form(Others), FormToken),
+    ("POST", None, OURS, HOST, Form(Foreign), FormToken),
     ("POST", SAME, OURS, HOST, Header(Token::None), FormToken),
-    ("POST", SAME, OURS, HOST, Header(Others), FormToken),
+    ("POST", SAME, OURS, HOST, Header(Foreign), FormToken),
     ("POST", SAME, OURS, HOST, Text, MediaType),
-    // 4. What is no browser needs none.
+    // 4. A client that is not a browser needs no token.
     ("POST", None, None, HOST, Json, Passes),
     ("POST", None, None, HOST, Form(Token::None), Passes),
-    ("POST", None, None, HOST, Form(Others), Passes),
+    ("POST", None, None, HOST, Form(Foreign), Passes),
     ("POST", None, None, HOST, Text, MediaType),
-    // The host comes first.
+    // The host is checked before the other fields.
     ("POST", Some("cross-site"), None, "evil.example", Form(Right), Misdirected),
     ("POST", SAME, OURS, "evil.example", Form(Right), Misdirected),
     ("POST", None, None, "evil.example", Json, Misdirected),
-    // Other methods change nothing, from wherever they come.
+    // Other methods are refused, whatever the sender.
     ("PUT", Some("cross-site"), None, HOST, Form(Right), Expected::Method),
     ("PUT", None, None, HOST, Json, Expected::Method),
     ("DELETE", None, Some("null"), HOST, Json, Expected::Method),
     ("PATCH", SAME, OURS, HOST, Form(Right), Expected::Method),
 ];
 
-/// A form, its fields besides the token, and the verdict of a request that passes: passwords are wrong, so that nothing changes.
+/// A form to which the table is sent. Its passwords are wrong, so that a request that passes changes nothing.
 struct Target {
     path: &'static str,
+    /// Form fields without the token.
     fields: &'static [(&'static str, &'static str)],
+    /// Possible verdicts of a request that passes the CSRF check.
     passes_as: &'static [&'static str],
+    /// Whether the form is used without a session.
     before_sign_in: bool,
 }
 
@@ -144,7 +153,7 @@ const TARGETS: [Target; 5] = [
     },
 ];
 
-/// A browser's state: its cookies, and the token of the form that it shows.
+/// State of a browser: its cookies, and the token of the form that it shows.
 #[derive(Clone)]
 struct Browser {
     cookie: String,
@@ -183,8 +192,8 @@ async fn send(site: &Site, target: &Target, browser: &Browser, others: [&str; 2]
             let last = if browser.token.ends_with('A') { "E" } else { "A" };
             Some(format!("{}{last}", &browser.token[..browser.token.len() - 1]))
         }
-        Others => Some(others[0].to_owned()),
-        OtherKind => Some(others[1].to_owned()),
+        Foreign => Some(others[0].to_owned()),
+        WrongPurpose => Some(others[1].to_owned()),
     };
     let request = match body {
         Json => request.json(&json!(target.fields.iter().copied().collect::<BTreeMap<_, _>>())),
@@ -204,7 +213,7 @@ async fn send(site: &Site, target: &Target, browser: &Browser, others: [&str; 2]
 
 #[tokio::test]
 async fn the_table_holds_at_every_form() {
-    // Each row that passes has a wrong password.
+    // Each row that passes has a wrong password, so the throttle is off.
     let site = Site::with(&["throttle.account_and_network_burst=0"]).await;
     let (other, _) = Browser::with_session(&site).await;
     let other_form = Browser::with_sign_in_form(&site).await;
@@ -212,7 +221,7 @@ async fn the_table_holds_at_every_form() {
         let mut state = None;
         for row in TABLE {
             let (browser, session) = match state.take() {
-                Some(kept) => kept,
+                Some(reused) => reused,
                 None if target.before_sign_in => (Browser::with_sign_in_form(&site).await, None),
                 None => {
                     let (browser, session) = Browser::with_session(&site).await;
@@ -225,10 +234,10 @@ async fn the_table_holds_at_every_form() {
                 [&*other.token, &*other_form.token]
             };
             let verdict = send(&site, target, &browser, others, row).await;
-            // From a page of the same origin, the token of any sign-in form will do.
+            // From a page of the same origin, the token of any login form is accepted.
             let outcome = match row.4 {
-                Form(Others) if target.before_sign_in && row.1 == SAME => Passes,
-                Header(Others) if target.before_sign_in && row.1 == SAME => MediaType,
+                Form(Foreign) if target.before_sign_in && row.1 == SAME => Passes,
+                Header(Foreign) if target.before_sign_in && row.1 == SAME => MediaType,
                 _ => row.5,
             };
             let expected: &[&str] = match outcome {
@@ -241,9 +250,9 @@ async fn the_table_holds_at_every_form() {
             };
             assert!(expected.contains(&&*verdict), "{} {row:?}: {verdict}", target.path);
             if let Some(session) = &session {
-                let lives = outcome != Passes || verdict == "401 credentials";
-                let found = site.status(session).await;
-                assert_eq!(found == "200", lives, "{} {row:?} left the session {found}", target.path);
+                let is_live = outcome != Passes || verdict == "401 credentials";
+                let actual = site.status(session).await;
+                assert_eq!(actual == "200", is_live, "{} {row:?}: the session is {actual}", target.path);
             }
             if outcome != Passes {
                 state = Some((browser, session));
@@ -262,34 +271,34 @@ async fn a_script_may_put_the_token_into_a_header() {
     assert_eq!(site.status(&session).await, "401 revoked");
 }
 
-/// A token of a form before sign-in.
+/// Token in a form that is sent before a login.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum SignInToken {
     None,
     Garbage,
-    /// Of a form of a session.
+    /// Token of a form of a session.
     Session,
-    /// Of another browser's sign-in form, such as an attacker's own.
-    Others,
-    /// Of a page of this browser whose cookie has expired.
+    /// Token of another browser's login form, such as one of an attacker.
+    Foreign,
+    /// Token of a page of this browser whose form cookie has expired.
     Old,
     Fresh,
 }
 
-/// The cookie of the sign-in form.
+/// Cookie of the login form.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum FormCookie {
     None,
     Fresh,
-    /// Expired, and sent all the same.
+    /// Expired cookie that is sent anyway.
     Old,
-    /// Another browser's, which a host below the same domain planted here.
+    /// Cookie of another browser. A host below the same domain has planted it in this one.
     Planted,
 }
 
 /// Header fields with which a browser describes the sender of a form: the `Sec-Fetch-Site` fields, `Sec-Fetch-Mode` and `Origin`.
 #[derive(Debug, Clone, Copy)]
-struct Said {
+struct FetchMetadata {
     sites: &'static [&'static str],
     mode: Option<&'static str>,
     origin: Option<&'static str>,
@@ -314,7 +323,7 @@ const ORIGINS: [Option<&str>; 6] = [
     None,
     OURS,
     Some(OTHER_OF_OURS),
-    // A host below `cookie.domain`.
+    // Another host below `example.com`.
     Some("https://evil.example.com"),
     // The same host with another port.
     Some("http://127.0.0.1:8000"),
@@ -324,13 +333,13 @@ const SIGN_IN_TOKENS: [SignInToken; 6] = [
     SignInToken::None,
     SignInToken::Garbage,
     SignInToken::Session,
-    SignInToken::Others,
+    SignInToken::Foreign,
     SignInToken::Old,
     SignInToken::Fresh,
 ];
 const FORM_COOKIES: [FormCookie; 4] = [FormCookie::None, FormCookie::Fresh, FormCookie::Old, FormCookie::Planted];
 
-impl Said {
+impl FetchMetadata {
     fn all() -> impl Iterator<Item = Self> {
         let of_sites = |sites| {
             let of_mode = move |mode| ORIGINS.map(|origin| Self { sites, mode, origin });
@@ -347,17 +356,17 @@ impl Said {
         self.names_another_origin() && self.origin != Some(OTHER_OF_OURS)
     }
 
-    /// Whether the browser says that another site has sent the form: at all, or through a service worker of the application, in
-    /// which case WebKit keeps only `Origin`, and Firefox only the mode.
+    /// Whether the header fields show that another site sent the form. The form may have passed through a service worker of the
+    /// application. Then WebKit keeps the other site only in `Origin`, and Firefox shows it only by the mode.
     fn is_attack(self) -> bool {
-        let says_so = self.sites.iter().any(|site| ["same-site", "cross-site"].contains(site));
+        let is_cross_site = self.sites.iter().any(|site| ["same-site", "cross-site"].contains(site));
         let is_old_browser = self.sites.is_empty() && self.names_no_origin_of_ours();
         let is_worker = self.sites == ["same-origin"]
             && (self.mode == Some("navigate") && self.names_another_origin() || self.mode == Some("same-origin"));
-        says_so || is_old_browser || is_worker
+        is_cross_site || is_old_browser || is_worker
     }
 
-    /// Returns what becomes of a form before sign-in, in the words of the reference.
+    /// Returns the expected outcome of a form before a login, by the rules of `docs/reference/http.md`.
     fn outcome(self, token: SignInToken, cookie: FormCookie) -> Expected {
         let is_refused = match self.sites {
             [] => self.names_no_origin_of_ours(),
@@ -368,7 +377,7 @@ impl Said {
             && self.sites.iter().all(|site| *site == "same-origin")
             && [None, Some("navigate")].contains(&self.mode)
             && !self.names_another_origin();
-        let is_of_sign_in = matches!(token, SignInToken::Others | SignInToken::Old | SignInToken::Fresh);
+        let is_of_sign_in = matches!(token, SignInToken::Foreign | SignInToken::Old | SignInToken::Fresh);
         if is_refused {
             CrossSite
         } else if is_program || is_same_origin && is_of_sign_in || is_bound(token, cookie) {
@@ -379,32 +388,35 @@ impl Said {
     }
 }
 
+/// Whether the token is bound to the cookie.
 fn is_bound(token: SignInToken, cookie: FormCookie) -> bool {
     match cookie {
         FormCookie::None | FormCookie::Old => false,
         FormCookie::Fresh => token == SignInToken::Fresh,
-        FormCookie::Planted => token == SignInToken::Others,
+        FormCookie::Planted => token == SignInToken::Foreign,
     }
 }
 
-/// Login CSRF: another site would sign its visitor in to an account of its own. It can have any token of its own.
+/// Login CSRF: another site tries to log its user in to an account of the attacker. The attacker can obtain tokens of its own.
 #[tokio::test]
 async fn the_table_holds_at_every_form_before_sign_in() {
     let site = Site::with(&[&format!("http.public_origins={ORIGIN},{OTHER_OF_OURS}")]).await;
     let old = Browser::with_sign_in_form(&site).await;
     site.advance(SIGN_IN_FORM_LIFETIME);
     let own = Browser::with_sign_in_form(&site).await;
-    let others = Browser::with_sign_in_form(&site).await;
+    let foreign = Browser::with_sign_in_form(&site).await;
     let (of_session, _) = Browser::with_session(&site).await;
     let garbage = "x".repeat(90);
     let mut outcomes = BTreeMap::new();
-    for (said, path) in Said::all().flat_map(|said| [(said, "/auth/login"), (said, "/auth/password")]) {
+    for (metadata, path) in
+        FetchMetadata::all().flat_map(|metadata| [(metadata, "/auth/login"), (metadata, "/auth/password")])
+    {
         for (token, cookie) in SIGN_IN_TOKENS.into_iter().flat_map(|token| FORM_COOKIES.map(|cookie| (token, cookie))) {
             let sent = match token {
                 SignInToken::None => None,
                 SignInToken::Garbage => Some(&garbage),
                 SignInToken::Session => Some(&of_session.token),
-                SignInToken::Others => Some(&others.token),
+                SignInToken::Foreign => Some(&foreign.token),
                 SignInToken::Old => Some(&old.token),
                 SignInToken::Fresh => Some(&own.token),
             };
@@ -412,41 +424,41 @@ async fn the_table_holds_at_every_form_before_sign_in() {
                 FormCookie::None => None,
                 FormCookie::Fresh => Some(&own.cookie),
                 FormCookie::Old => Some(&old.cookie),
-                FormCookie::Planted => Some(&others.cookie),
+                FormCookie::Planted => Some(&foreign.cookie),
             };
-            // Without a password, so that what passes is known by another refusal.
+            // The password is missing, so that a form that passes gets another refusal: 422.
             let fields: Vec<_> =
                 [("login", "alice")].into_iter().chain(sent.map(|token| ("csrf_token", &**token))).collect();
-            let headers: Vec<_> = (said.sites.iter().map(|site| ("sec-fetch-site", *site)))
-                .chain(said.mode.map(|mode| ("sec-fetch-mode", mode)))
-                .chain(said.origin.map(|origin| ("origin", origin)))
+            let headers: Vec<_> = (metadata.sites.iter().map(|site| ("sec-fetch-site", *site)))
+                .chain(metadata.mode.map(|mode| ("sec-fetch-mode", mode)))
+                .chain(metadata.origin.map(|origin| ("origin", origin)))
                 .chain([("referer", PAGE)])
                 .chain(cookies.map(|cookie| ("cookie", &**cookie)))
                 .collect();
-            let outcome = said.outcome(token, cookie);
+            let outcome = metadata.outcome(token, cookie);
             let verdict = match outcome {
                 Passes => "422 fields",
                 CrossSite => "403 cross-site",
                 _ => "403 form-token",
             };
-            let answer = site.post(path).headers(&headers).form(&fields).send().await;
-            assert!(verdict.starts_with(&answer.status.to_string()), "{path} {said:?} {token:?} {cookie:?}");
-            // A navigation gets a page, which has no reason.
+            let response = site.post(path).headers(&headers).form(&fields).send().await;
+            assert!(verdict.starts_with(&response.status.to_string()), "{path} {metadata:?} {token:?} {cookie:?}");
+            // The response to a navigation is a page. It contains no reason.
             assert!(
-                said.mode == Some("navigate") || answer.verdict() == verdict,
-                "{path} {said:?} {token:?} {cookie:?}"
+                metadata.mode == Some("navigate") || response.verdict() == verdict,
+                "{path} {metadata:?} {token:?} {cookie:?}"
             );
-            // A token that is bound to the cookie is this browser's own, or another host has planted both. No current browser lets
-            // it: the name of the cookie begins with `__Host-`.
+            // If the token is bound to the cookie, both are of this browser, or another host has planted both. Current browsers
+            // prevent that, because the name of the cookie begins with `__Host-`.
             let is_refused = outcome != Passes || is_bound(token, cookie);
-            assert!(!said.is_attack() || is_refused, "{said:?} {token:?} {cookie:?}");
-            *outcomes.entry(answer.status).or_insert(0) += 1;
+            assert!(!metadata.is_attack() || is_refused, "{metadata:?} {token:?} {cookie:?}");
+            *outcomes.entry(response.status).or_insert(0) += 1;
         }
     }
     assert!(outcomes.values().all(|count| *count > 500), "{outcomes:?}");
 }
 
-fn from_our_page<'s>(site: &'s Site, path: &str) -> Ask<'s> {
+fn from_our_page<'s>(site: &'s Site, path: &str) -> RequestBuilder<'s> {
     site.post(path).header("origin", ORIGIN)
 }
 
@@ -455,7 +467,10 @@ async fn a_token_differs_at_each_rendering_of_a_page() {
     let site = Site::new().await;
     let (browser, session) = Browser::with_session(&site).await;
     let again = site.get("/auth/status").session(&session).send().await.json();
-    assert_eq!(again["csrf_token"], browser.token, "JSON has nothing of a stranger's beside it");
+    assert_eq!(
+        again["csrf_token"], browser.token,
+        "JSON contains no text of an attacker, so its token need not differ"
+    );
     let page = async || {
         let page = site.get("/auth/status").header("accept", "text/html").session(&session);
         page.send().await.hidden("csrf_token")
@@ -464,44 +479,44 @@ async fn a_token_differs_at_each_rendering_of_a_page() {
 }
 
 #[tokio::test]
-async fn a_token_dies_with_its_session() {
+async fn a_token_is_invalid_after_its_session_ends() {
     let site = Site::new().await;
     let (browser, session) = Browser::with_session(&site).await;
     let sign_out = async |session: &Session, token: &str| {
         from_our_page(&site, "/auth/logout/all").session(session).form(&[("csrf_token", token)]).send().await
     };
-    // Step-up makes another session of it: the page that was open before is out of date.
+    // A step-up replaces the session. A page that was opened before is out of date.
     let step_up = site.post("/auth/reauthenticate").session(&session).json(&json!({ "password": PASSWORD }));
-    let answer = step_up.send().await;
-    let fresh = answer.session.clone().expect("a session");
+    let response = step_up.send().await;
+    let fresh = response.session.clone().expect("a session");
     assert_eq!(sign_out(&fresh, &browser.token).await.verdict(), "403 form-token");
     assert_eq!(site.status(&fresh).await, "200");
-    assert_eq!(sign_out(&fresh, answer.json()["csrf_token"].as_str().expect("a token")).await.status, 303);
+    assert_eq!(sign_out(&fresh, response.json()["csrf_token"].as_str().expect("a token")).await.status, 303);
     assert_eq!(site.status(&fresh).await, "401 revoked");
 }
 
 #[tokio::test]
-async fn a_page_signs_out_though_its_session_ended_elsewhere() {
+async fn a_page_can_log_out_after_its_session_ended_elsewhere() {
     let site = Site::new().await;
     let (browser, session) = Browser::with_session(&site).await;
     assert_eq!(site.logout(&session).await, "200");
     let sign_out = async |form: &[(&str, &str)]| from_our_page(&site, "/auth/logout").form(form).send().await.status;
-    assert_eq!(sign_out(&[("csrf_token", &browser.token)]).await, 303, "the cookie is gone already");
+    assert_eq!(sign_out(&[("csrf_token", &browser.token)]).await, 303, "the cookie was already removed");
     assert_eq!(sign_out(&[]).await, 403);
     assert_eq!(sign_out(&[("csrf_token", &"x".repeat(90))]).await, 403);
 }
 
 #[tokio::test]
-async fn tokens_outlive_a_rotation_and_die_with_their_key() {
+async fn tokens_survive_rotation_but_not_revocation_of_their_key() {
     let site = Site::new().await;
     let (browser, session) = Browser::with_session(&site).await;
     site.rotate();
     let form = [("password", "wrong password"), ("csrf_token", &*browser.token)];
-    let answer = from_our_page(&site, "/auth/reauthenticate").session(&session).form(&form).send().await;
-    assert_eq!(answer.verdict(), "401 credentials");
+    let response = from_our_page(&site, "/auth/reauthenticate").session(&session).form(&form).send().await;
+    assert_eq!(response.verdict(), "401 credentials");
     let page = Browser::with_sign_in_form(&site).await;
     site.revoke_key(session.kid());
     let fields = [("login", "alice"), ("password", PASSWORD), ("csrf_token", &*browser.token)];
-    let answer = from_our_page(&site, "/auth/login").cookie(&page.cookie).form(&fields).send().await;
-    assert_eq!(answer.verdict(), "403 form-token");
+    let response = from_our_page(&site, "/auth/login").cookie(&page.cookie).form(&fields).send().await;
+    assert_eq!(response.verdict(), "403 form-token");
 }

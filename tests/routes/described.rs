@@ -1,4 +1,6 @@
-//! The answers that tests in this folder get must be in the OpenAPI description.
+//! Check that every response in the tests of this directory is in the OpenAPI description.
+//!
+//! Called for each request by [`super::request`].
 
 use std::sync::OnceLock;
 
@@ -9,9 +11,9 @@ use super::answer::Answer;
 use super::fixture::Site;
 use crate::http::openapi;
 
-/// Holds an answer against the description: its status, and the reason of a problem. Passes over paths and methods that are not
-/// described, over verify routes with rules, and over the reason of an answer to HEAD, which has no body.
-pub(super) fn check(site: &Site, method: &Method, path: &str, answer: &Answer) {
+/// Asserts that the description contains the status of a response, and the reason if it is a problem. Skips paths and methods
+/// that are not described, verify routes with rules, and the reason of a response to HEAD, which has no body.
+pub(super) fn check(site: &Site, method: &Method, path: &str, response: &Answer) {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     let description = DESCRIPTION
         .get_or_init(|| serde_json::from_str(&openapi::of_public(&site.app.hosts, &site.app.cookies)).expect("JSON"));
@@ -19,15 +21,17 @@ pub(super) fn check(site: &Site, method: &Method, path: &str, answer: &Answer) {
     if described.is_null() {
         return;
     }
-    let of_status = &described["responses"][answer.status.to_string()];
-    assert!(!of_status.is_null(), "{method} {path}: {} is not described in src/http/openapi/", answer.status);
-    let is_problem = answer.header("content-type") == Some("application/problem+json");
+    let of_status = &described["responses"][response.status.to_string()];
+    assert!(!of_status.is_null(), "{method} {path}: {} is not described in src/http/openapi/", response.status);
+    let is_problem = response.header("content-type") == Some("application/problem+json");
     if is_problem
-        && !answer.body.is_empty()
-        && let Some(reason) = answer.json()["reason"].as_str()
+        && !response.body.is_empty()
+        && let Some(reason) = response.json()["reason"].as_str()
     {
         let of_status = match of_status["$ref"].as_str() {
-            Some(reference) => description.pointer(reference.trim_start_matches('#')).expect("it is there"),
+            Some(reference) => {
+                description.pointer(reference.trim_start_matches('#')).expect("the target of the reference")
+            }
             None => of_status,
         };
         let schema = &of_status["content"]["application/problem+json"]["schema"];
@@ -38,7 +42,7 @@ pub(super) fn check(site: &Site, method: &Method, path: &str, answer: &Answer) {
         assert!(
             parts.iter().any(has_reason),
             "{method} {path}: {} {reason} is not described in src/http/openapi/",
-            answer.status
+            response.status
         );
     }
 }

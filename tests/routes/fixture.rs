@@ -1,4 +1,6 @@
-//! A site that tests send requests to: keys, a database with the account `alice`, and a clock that the test moves.
+//! A server for tests of routes: key files, an SQLite database with the account `alice`, and a clock that the test moves.
+//!
+//! [`Site`] starts the background tasks of a server, and aborts them when it is dropped. [`super::request`] sends requests to it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,17 +38,18 @@ use crate::keyring::KeyRing;
 use crate::keyring::rotate::LockedRing;
 use crate::revocation::RevocationList;
 use crate::routes::answer::Session;
-use crate::routes::request::Ask;
+use crate::routes::request::RequestBuilder;
 use crate::server::app;
 use crate::store::Store;
 use crate::store::records::{Account, Change, Empty};
 use crate::sync::committer::{Committer, Committing};
 
+/// Password of every account that a test does not give another one.
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// Where browsers reach the site, unless its settings say otherwise.
+/// Public origin of a site with the default settings.
 pub(crate) const ORIGIN: &str = "http://127.0.0.1";
 
-/// A site with its state. Its tasks end with it.
+/// A server with its state. Its background tasks are aborted when it is dropped.
 pub(crate) struct Site {
     pub(crate) handle: AppHandle,
     pub(crate) app: Arc<App>,
@@ -66,7 +69,7 @@ impl Site {
         Self::with(&[]).await
     }
 
-    /// A site with these settings, such as `session.idle=10s`. Hashing is as cheap as it may be.
+    /// Starts a site with these settings, such as `session.idle=10s`. The cost of password hashing is the minimum.
     pub(crate) async fn with(settings: &[&str]) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a directory"));
         let settings = parse(&home, settings);
@@ -80,12 +83,12 @@ impl Site {
         site
     }
 
-    /// Starts another server of the same store. It has a copy of the keys and a clock of its own.
+    /// Starts another server with the same store. It has a copy of the key files and its own clock.
     pub(crate) async fn another_server(&self) -> Self {
         self.another(self.settings.clone()).await
     }
 
-    /// Starts another server of the same store, which has these settings.
+    /// Starts another server with the same store and these settings.
     pub(crate) async fn another_server_with(&self, settings: &[&str]) -> Self {
         self.another(parse(&self.home, settings)).await
     }
@@ -109,7 +112,7 @@ impl Site {
         let clock = Arc::new(Mutex::new(now));
         let parts = app::Parts {
             clock: Clock::Fixed(clock.clone()),
-            ring: KeyRing::load(&keys).expect("a good ring"),
+            ring: KeyRing::load(&keys).expect("a valid key ring"),
             list,
             lag: Arc::default(),
             store,
@@ -137,12 +140,12 @@ impl Site {
         site
     }
 
-    /// Has these routes in place of the public ones.
+    /// Replaces the public routes.
     pub(crate) fn replace_routes(&mut self, routes: Routes) {
         self.routes = Arc::new(routes);
     }
 
-    /// Answers the requests that wait for a read of the key directory or for other servers' reports.
+    /// Starts the tasks that read the key directory and the reports of other servers. Requests may wait for these tasks.
     pub(crate) fn follow(&self) {
         let app = self.app.clone();
         let keys = self.keys.clone();
@@ -151,11 +154,12 @@ impl Site {
         self.tasks.lock().expect("no panic").extend([reports, reads]);
     }
 
-    /// Lets such requests wait until [`Self::follow`].
+    /// Aborts the tasks of [`Self::follow`]. Requests that need them wait until it is called again.
     pub(crate) fn stop_following(&self) {
         self.tasks.lock().expect("no panic").drain(..).for_each(|task| task.abort());
     }
 
+    /// Adds an account with [`PASSWORD`].
     pub(crate) async fn add_user(&self, login: &str, roles: &[&str]) {
         self.add_account(login, roles, PASSWORD, false).await;
     }
@@ -173,22 +177,22 @@ impl Site {
     pub(crate) async fn add_profile(&self, profile: Profile, password: &str, must_change: bool) {
         let hash = self.hash(password, &profile).await;
         let account = Account::new(profile, hash, must_change, self.now().wall);
-        self.app.store.add_account(&account).await.expect("a name that is not taken");
+        self.app.store.add_account(&account).await.expect("an unused login name");
     }
 
     async fn hash(&self, password: &str, profile: &Profile) -> String {
         let password = Password::new(password.to_owned().into());
         let hashed = self.app.passwords.hash_new(password, profile.clone()).await.expect("the queue is empty");
-        hashed.expect("a password that is good enough")
+        hashed.expect("an acceptable password")
     }
 
-    /// Returns the change to a password that an operator chose.
+    /// Returns the change with which an operator sets this password.
     pub(crate) async fn password(&self, login: &str, password: &str, must_change: bool) -> Change {
         let account = self.app.store.require(&name(login)).await.expect("an account");
         Change::Password { hash: self.hash(password, &account.profile).await, must_change }
     }
 
-    /// Returns once a request waits for its password to be checked. The thread that would do it must be held.
+    /// Waits until a password is queued for its check. The test must hold the password thread.
     pub(crate) async fn until_password_waits(&self) {
         let waits = async {
             while self.app.passwords.waiting().0 == [0, 0] {
@@ -198,29 +202,29 @@ impl Site {
         tokio::time::timeout(Duration::from_secs(60), waits).await.expect("a password waits to be checked");
     }
 
-    /// Returns once the store has every refusal of this server.
+    /// Waits until every entry of the revocation list of this server is durable.
     pub(crate) async fn until_nothing_is_pending(&self) {
         let stored = async {
             while self.app.sessions.revocations().pending() > 0 {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), stored).await.expect("the store takes refusals");
+        tokio::time::timeout(Duration::from_secs(60), stored).await.expect("the store accepts revocations");
     }
 
-    /// Changes an account as an operator does, and lets this server hear of it.
+    /// Changes an account as an operator does. Then this server reads the log of revocations.
     pub(crate) async fn change(&self, login: &str, change: Change) {
         self.app.store.change_account(&name(login), &change).await.expect("an account");
         self.catch_up().await;
     }
 
-    /// Reads the store's log, as a server does four times a second.
+    /// Reads the log of revocations from the store. A real server does this four times a second.
     pub(crate) async fn catch_up(&self) {
         crate::sync::log_reader::load(&self.app.store, self.app.sessions.revocations()).await.expect("a store");
         self.app.sessions.revocations().mark_synced(self.now());
     }
 
-    /// Makes another key, which seals at once, and reads the ring again.
+    /// Creates a key that seals from now on, and reloads the key ring.
     pub(crate) fn rotate(&self) -> Kid {
         let kid = self.publish(self.now().wall);
         self.read_keys();
@@ -228,100 +232,101 @@ impl Site {
     }
 
     fn read_keys(&self) {
-        // A read that is under way would put the ring before back in use.
+        // A read in progress would replace the new key ring by the old one.
         self.stop_following();
-        self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a good ring"));
+        self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a valid key ring"));
         self.follow();
     }
 
-    /// Makes a key file, which is to seal from this second on or from the next one that is free.
+    /// Creates a key file. The key seals from `activates_at`, or from the next second at which no other key starts.
     pub(crate) fn publish(&self, activates_at: UnixTime) -> Kid {
-        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
-        let made = ring.rotate(activates_at, Duration::from_secs(90 * 24 * 3600), self.now().wall);
-        made.expect("a writable directory").0
+        let ring = LockedRing::lock(&self.keys).expect("no other process holds the lock");
+        let rotated = ring.rotate(activates_at, Duration::from_secs(90 * 24 * 3600), self.now().wall);
+        rotated.expect("a writable directory").0
     }
 
     pub(crate) fn key_file(&self, kid: Kid) -> PathBuf {
         self.keys.join(format!("{kid}.key"))
     }
 
-    /// Removes `activates_at` from the file of a key, and reads the ring again: the key still opens, and no longer seals.
+    /// Removes `activates_at` from the file of a key, and reloads the key ring. The key then opens tokens, but does not seal
+    /// them.
     pub(crate) fn unschedule(&self, kid: Kid) {
         let file = self.key_file(kid);
         let text = std::fs::read_to_string(&file).expect("a key file");
         let lines = text.lines().filter(|line| !line.starts_with("activates_at")).map(|line| format!("{line}\n"));
-        std::fs::write(&file, lines.collect::<String>()).expect("our own file");
+        std::fs::write(&file, lines.collect::<String>()).expect("a writable file");
         self.read_keys();
     }
 
-    /// Copies a key file to another server. There it is whole or not at all.
+    /// Copies a key file to another server. The rename makes the copy atomic.
     pub(crate) fn deliver(&self, kid: Kid, other: &Self) {
         let new = other.keys.join(".new");
         std::fs::copy(self.key_file(kid), &new).expect("a copy");
         std::fs::rename(new, other.key_file(kid)).expect("a writable directory");
     }
 
-    /// Revokes a key with a successor, and reads the ring again.
+    /// Revokes a key, creates its replacement, and reloads the key ring.
     pub(crate) fn revoke_key(&self, kid: Kid) {
-        let ring = LockedRing::lock(&self.keys).expect("nobody else rotates");
+        let ring = LockedRing::lock(&self.keys).expect("no other process holds the lock");
         let revocation = ring.begin_revoking(kid, true, &[], self.now().wall).expect("a key of the ring");
         revocation.finish().expect("a writable directory");
         self.read_keys();
     }
 
-    /// Runs a statement on the database, behind the store's back.
+    /// Runs a statement on the database directly, without the store.
     pub(crate) async fn sql(&self, statement: &'static str) {
         let database = SqliteConnectOptions::new().filename(self.home.path().join("sealjar.db"));
         let mut connection = database.connect().await.expect("a database");
-        sqlx::query(statement).execute(&mut connection).await.expect("a good statement");
+        sqlx::query(statement).execute(&mut connection).await.expect("a valid statement");
     }
 
     pub(crate) fn now(&self) -> Now {
         *self.clock.lock().expect("no panic")
     }
 
-    /// Lets time pass. The list of revocations stays up to date.
+    /// Moves the clock forward. The revocation list counts as synchronized.
     pub(crate) fn advance(&self, span: Duration) {
         self.advance_unsynced(span);
         self.app.sessions.revocations().mark_synced(self.now());
     }
 
-    /// Lets time pass in which the store could not be read.
+    /// Moves the clock forward, as if the store could not be read meanwhile. The revocation list may become stale.
     pub(crate) fn advance_unsynced(&self, span: Duration) {
         let mut now = self.clock.lock().expect("no panic");
         *now = Now { wall: now.wall.plus(span), boot: now.boot + span };
     }
 
-    pub(crate) fn get(&self, path: &str) -> Ask<'_> {
-        Ask::new(self, Method::GET, path)
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, Method::GET, path)
     }
 
-    pub(crate) fn head(&self, path: &str) -> Ask<'_> {
-        Ask::new(self, Method::HEAD, path)
+    pub(crate) fn head(&self, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, Method::HEAD, path)
     }
 
-    pub(crate) fn post(&self, path: &str) -> Ask<'_> {
-        Ask::new(self, Method::POST, path)
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, Method::POST, path)
     }
 
-    pub(crate) fn request(&self, method: &str, path: &str) -> Ask<'_> {
-        Ask::new(self, method.parse().expect("a method"), path)
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, method.parse().expect("a method"), path)
     }
 
-    /// Signs in with the usual password.
+    /// Logs in with [`PASSWORD`].
     pub(crate) async fn login(&self, login: &str) -> Session {
-        let answer = self.post("/auth/login").json(&login_body(login, PASSWORD)).send().await;
-        assert_eq!(answer.verdict(), "200");
-        answer.session.expect("a session cookie")
+        let response = self.post("/auth/login").json(&login_body(login, PASSWORD)).send().await;
+        assert_eq!(response.verdict(), "200");
+        response.session.expect("a session cookie")
     }
 
-    /// Signs in on a host, with the usual password.
+    /// Logs in on a host with [`PASSWORD`].
     pub(crate) async fn login_at(&self, host: &str, login: &str) -> Session {
         let login = self.post("/auth/login").header("host", host).json(&login_body(login, PASSWORD));
         login.send().await.session.expect("a session cookie")
     }
 
-    /// Returns `200`, or the status and reason of a refusal.
+    /// Requests `/auth/status`. Returns `200`, or the status and the reason of the problem.
     pub(crate) async fn status(&self, session: &Session) -> String {
         self.get("/auth/status").session(session).send().await.verdict()
     }
@@ -330,11 +335,12 @@ impl Site {
         self.post("/auth/logout").session(session).send().await.verdict()
     }
 
+    /// Passes a request to the entrance, as a connection does.
     pub(super) async fn send(&self, peer: SocketAddr, request: HyperRequest<ReqBody>) -> HyperResponse<ResBody> {
         let service = self.routes.service();
         let salvo = service.hyper_handler(peer.into(), peer.into(), Scheme::HTTP, None, ConnCtrl::new(), None);
         let entrance = Entrance::new(self.routes.clone(), peer.into(), self.tracker.clone(), salvo);
-        entrance.call(request).await.expect("an answer")
+        entrance.call(request).await.expect("a response")
     }
 }
 
@@ -344,19 +350,20 @@ impl Drop for Site {
     }
 }
 
+/// Parses settings, after defaults for the store and for cheap password hashing.
 fn parse(home: &TempDir, settings: &[&str]) -> Settings {
     let store = format!("store=sqlite://{}", home.path().join("sealjar.db").display());
-    let cheap = ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
+    let base = ["password.memory_kib=7168", "password.passes=1", "password.threads=1", "password.queue=256", &store];
     let flag = |text: &str| {
         let (setting, text) = text.split_once('=').expect("a setting and its value");
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
     };
-    let flags: Vec<_> = cheap.iter().chain(settings).map(|text| flag(text)).collect();
+    let flags: Vec<_> = base.iter().chain(settings).map(|text| flag(text)).collect();
     let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("well-formed settings");
-    config.parse(&layers).expect("good settings")
+    config.parse(&layers).expect("valid settings")
 }
 
-/// A connection that stays open.
+/// Opens a connection that stays open, and returns the tracker of its requests.
 fn connect(connections: &Arc<Connections>) -> Arc<Tracker> {
     let mut tracker = None;
     let peer = SocketAddr::from(([127, 0, 0, 1], 1)).into();
@@ -367,7 +374,7 @@ fn connect(connections: &Arc<Connections>) -> Arc<Tracker> {
             drop(connection);
         }
     });
-    tracker.expect("it was opened")
+    tracker.expect("the connection is open")
 }
 
 pub(crate) fn name(login: &str) -> LoginName {

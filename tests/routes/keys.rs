@@ -1,4 +1,5 @@
-//! Keys that are made, delivered and taken away under a server. Two servers of one store have each its own copy of the keys.
+//! Tests of keys that are created, copied to another server, or removed at run time. Two servers share a store, and each has
+//! its own copy of the key files.
 
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
 use crate::store::node::NodeReport;
 
-mod made_up;
+mod unknown_key;
 
-/// Every route that looks at a session, and what it answers to a live one. The one that ends the account's other sessions is last.
+/// Every route that checks a session. With a live session, each responds with 200. `/auth/logout/all` is last, because it ends
+/// the other sessions of the account.
 pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
     ("GET", "/auth/status"),
     ("GET", "/protected"),
@@ -28,11 +30,12 @@ pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
 ];
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn ask(site: &Site, (method, path): (&str, &str), session: &Session) -> Answer {
+async fn send(site: &Site, (method, path): (&str, &str), session: &Session) -> Answer {
     site.request(method, path).session(session).json(&json!({ "password": PASSWORD })).send().await
 }
 
-/// Makes a key that the other server has not got, and a session of it. Two keys do not begin within one second.
+/// Creates a key that the other server does not have, and logs in. The clocks move first, because two keys cannot start in one
+/// second.
 async fn session_of_new_key(site: &Site, other: &Site) -> Session {
     site.advance(SECOND);
     other.advance(SECOND);
@@ -43,15 +46,15 @@ async fn session_of_new_key(site: &Site, other: &Site) -> Session {
 }
 
 #[tokio::test]
-async fn rotations_sign_nobody_out_and_renewals_move_to_the_key() {
+async fn rotations_end_no_session_and_renewals_use_the_new_key() {
     let site = Site::with(&["session.idle=10s", "session.absolute=1h"]).await;
     let mut session = site.login("alice").await;
     for _ in 0..5 {
         site.advance(2 * SECOND);
         let kid = site.rotate();
-        let answer = site.get("/auth/status").session(&session).send().await;
-        assert_eq!(answer.verdict(), "200");
-        session = answer.session.expect("a renewal");
+        let response = site.get("/auth/status").session(&session).send().await;
+        assert_eq!(response.verdict(), "200");
+        session = response.session.expect("a renewal");
         assert_eq!(session.kid(), kid);
     }
 }
@@ -67,32 +70,32 @@ async fn a_published_key_opens_before_it_seals() {
     ahead.advance(SECOND);
     let sealed = ahead.login("alice").await;
     assert_eq!(sealed.kid(), published);
-    // Sealed an hour in the future: it is refused for that, and not for its key.
+    // The token was sealed an hour in the future. It is refused for that reason, and not for its key.
     let cookie = sealed.cookie();
     let host = crate::id::Site::of_host("127.0.0.1");
     assert_eq!(site.status(&sealed).await, "401 invalid");
     let refusal = site.app.sessions.verify([cookie.as_bytes()], host, site.now(), |_| ());
     assert_eq!(refusal, Err(Refusal::Invalid(Cause::FromTheFuture)));
-    // Clocks may be a minute apart.
+    // The clocks of two servers may differ by a minute.
     site.advance(Duration::from_secs(3540));
     assert_eq!(site.login("alice").await.kid(), first);
     assert_eq!(site.status(&sealed).await, "200");
 }
 
 #[tokio::test]
-async fn a_token_is_good_on_every_route_once_its_key_is_there() {
+async fn every_route_accepts_a_token_once_its_key_has_arrived() {
     let site = Site::new().await;
     let other = site.another_server().await;
     for route in OF_SESSIONS {
         let session = session_of_new_key(&site, &other).await;
-        assert_eq!(ask(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
+        assert_eq!(send(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
         site.deliver(session.kid(), &other);
-        assert_eq!(ask(&other, route, &session).await.verdict(), "200", "{route:?}");
+        assert_eq!(send(&other, route, &session).await.verdict(), "200", "{route:?}");
     }
 }
 
 #[tokio::test]
-async fn a_sign_out_ends_a_session_whose_key_came_a_moment_ago() {
+async fn a_logout_ends_a_session_whose_key_has_just_arrived() {
     let site = Site::new().await;
     let other = site.another_server().await;
     for _ in 0..5 {
@@ -110,11 +113,11 @@ async fn a_sign_out_ends_a_session_whose_key_came_a_moment_ago() {
 }
 
 #[tokio::test]
-async fn a_form_is_taken_whose_key_came_a_moment_ago() {
+async fn accepts_a_form_whose_key_has_just_arrived() {
     let site = Site::new().await;
     let other = site.another_server().await;
 
-    // The sign-in form's own cookie and its token are both of the new key.
+    // Cookie and token of the login form are both sealed with the new key.
     let kid = session_of_new_key(&site, &other).await.kid();
     let page = site.get("/auth/login").navigate().send().await;
     let (cookie, _) = page.header("set-cookie").and_then(|cookie| cookie.split_once(';')).expect("the form's cookie");
@@ -126,7 +129,7 @@ async fn a_form_is_taken_whose_key_came_a_moment_ago() {
     assert_eq!(signed_in.status, 303, "{}", signed_in.body);
     let session = signed_in.session.expect("a session");
 
-    // The session is of a key that is held, and only the token in the body of one that is not.
+    // The server has the key of the session. It does not yet have the key of the form token in the body.
     let kid = session_of_new_key(&site, &other).await.kid();
     let status = site.get("/auth/status").session(&session).send().await.json();
     let token = status["csrf_token"].as_str().expect("a token");
@@ -136,9 +139,9 @@ async fn a_form_is_taken_whose_key_came_a_moment_ago() {
     assert_eq!(other.status(&session).await, "401 revoked");
 }
 
-/// Else it would be told that its session is over, and a copy of it would live on where the key is.
+/// Otherwise the client would get a success, and copies of the session would stay valid on the servers that have the key.
 #[tokio::test]
-async fn a_sign_out_is_no_success_while_another_has_the_key() {
+async fn a_logout_fails_while_only_another_node_has_the_key() {
     let site = Site::new().await;
     let other = site.another_server().await;
     let session = session_of_new_key(&site, &other).await;
@@ -148,8 +151,8 @@ async fn a_sign_out_is_no_success_while_another_has_the_key() {
         NodeReport { id: NodeId::random(), name: "site".into(), kids: vec![kid], active: Some(kid), serves_for };
     site.app.store.report_node(&report).await.expect("a store");
     for path in ["/auth/logout", "/auth/logout/all"] {
-        let answer = other.post(path).session(&session).send().await;
-        assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
+        let response = other.post(path).session(&session).send().await;
+        assert_eq!((response.verdict().as_str(), response.session), ("503 key-elsewhere", None), "{path}");
     }
     assert_eq!(site.status(&session).await, "200");
     site.deliver(kid, &other);
@@ -157,26 +160,26 @@ async fn a_sign_out_is_no_success_while_another_has_the_key() {
     assert_eq!(other.status(&session).await, "401 revoked");
     site.catch_up().await;
     assert_eq!(site.status(&session).await, "401 revoked");
-    // A key that nobody has opens nothing anywhere.
-    let made_up = Session(format!("AQAAAAAAAAAA{}", &session.0[12..]));
-    assert_eq!(other.logout(&made_up).await, "200");
+    // If no server has the key, the token is valid nowhere, and the logout succeeds.
+    let unknown = Session(format!("AQAAAAAAAAAA{}", &session.0[12..]));
+    assert_eq!(other.logout(&unknown).await, "200");
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_is_not_there() {
+async fn a_failed_read_of_the_key_files_keeps_the_old_keys() {
     use std::os::unix::fs::PermissionsExt;
     let site = Site::new().await;
     let session = site.login("alice").await;
-    let others_read = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(site.key_file(session.kid()), others_read).expect("our own file");
-    // The answer comes after a read of the directory.
-    assert_eq!(site.status(&made_up::of(&session)).await, "401 invalid");
-    assert_eq!(site.status(&session).await, "200", "nobody else notices");
+    let world_readable = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(site.key_file(session.kid()), world_readable).expect("a writable file");
+    // A token of an unknown key makes the server read the key directory before it responds.
+    assert_eq!(site.status(&unknown_key::token_of_unknown_key(&session)).await, "401 invalid");
+    assert_eq!(site.status(&session).await, "200", "other sessions are not affected");
     assert_eq!(site.status(&site.login("alice").await).await, "200");
 }
 
 #[tokio::test]
-async fn nothing_ends_or_changes_for_a_session_that_cannot_begin() {
+async fn a_login_that_cannot_be_sealed_changes_nothing() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     site.unschedule(session.kid());
@@ -190,13 +193,13 @@ async fn nothing_ends_or_changes_for_a_session_that_cannot_begin() {
                 json!({ "login": "alice", "old_password": password, "new_password": "one more of them" }),
             ),
         ] {
-            let answer = site.post(path).session(&session).json(&body).send().await;
-            assert_eq!(answer.verdict(), "503 no-active-key", "{path} {body}");
+            let response = site.post(path).session(&session).json(&body).send().await;
+            assert_eq!(response.verdict(), "503 no-active-key", "{path} {body}");
         }
     }
     assert_eq!(site.get("/auth/verify").session(&session).send().await.verdict(), "200");
     site.rotate();
-    // The same of a list that is stale: a sign-in has no session to look at first.
+    // The same holds while the revocation list is stale. A login has no earlier session check that would notice it.
     site.advance_unsynced(Duration::from_secs(60));
     let sign_in = site.post("/auth/login").session(&session).json(&login_body("alice", PASSWORD));
     assert_eq!(sign_in.send().await.verdict(), "503 stale");

@@ -1,4 +1,4 @@
-//! `POST /auth/login`, as programs and forms without a page use it.
+//! Tests of `POST /auth/login` by programs and by forms of clients that do not show pages. `pages.rs` tests it with pages.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::store::records::Change;
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
+/// Password hash whose memory cost (256 MiB) is more than a password thread has.
 const LARGE_HASH: &str =
     "$argon2id$v=19$m=262144,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -19,35 +20,35 @@ async fn post(site: &Site, media_type: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_json_sign_in_sets_a_host_cookie_of_the_browser_session() {
+async fn a_json_login_sets_a_host_cookie_without_max_age() {
     let site = Site::new().await;
     let body = login_body("ALICE", PASSWORD).to_string();
-    let answer = post(&site, "application/json; charset=utf-8", &body).await;
-    assert_eq!(answer.verdict(), "200");
-    let cookie = answer.header("set-cookie").expect("a cookie");
+    let response = post(&site, "application/json; charset=utf-8", &body).await;
+    assert_eq!(response.verdict(), "200");
+    let cookie = response.header("set-cookie").expect("a cookie");
     let (token, attributes) = cookie.split_once(';').expect("attributes");
     assert!(token.starts_with("__Host-sealjar="));
     assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
-    let view = answer.json();
+    let view = response.json();
     assert_eq!(
         (&view["login_name"], &view["roles"], &view["remembered"]),
         (&json!("alice"), &json!(["staff"]), &json!(false))
     );
     assert_eq!(view["authenticated_at"], site.now().wall.0);
     for (name, value) in [("cache-control", "no-store"), ("vary", "Cookie"), ("x-content-type-options", "nosniff")] {
-        assert_eq!(answer.header(name), Some(value));
+        assert_eq!(response.header(name), Some(value));
     }
 }
 
 #[tokio::test]
-async fn a_form_sign_in_goes_on_to_a_page_and_can_be_remembered() {
+async fn a_form_login_redirects_and_can_be_remembered() {
     let site = Site::with(&["session.remembered_idle=20m", "session.remembered_absolute=40m"]).await;
-    let answer =
+    let response =
         site.post("/auth/login").form(&[("login", "alice"), ("remember", "true"), ("password", PASSWORD)]).send().await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
-    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert_eq!((response.status, response.header("location")), (303, Some("/")));
+    let cookie = response.header("set-cookie").expect("a cookie");
     assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=1200"), "{cookie}");
-    let session = answer.session.expect("a session");
+    let session = response.session.expect("a session");
     let view = site.get("/auth/status").session(&session).send().await.json();
     assert_eq!(view["remembered"], true);
     let now = site.now().wall.0;
@@ -60,16 +61,16 @@ async fn a_form_sign_in_goes_on_to_a_page_and_can_be_remembered() {
 }
 
 #[tokio::test]
-async fn unknown_disabled_and_wrong_passwords_are_answered_alike() {
+async fn unknown_disabled_and_wrong_logins_get_the_same_response() {
     let site = Site::new().await;
     site.add_user("mallory", &["staff"]).await;
     site.change("mallory", Change::Disable).await;
-    // Of each kind: no hash at all, and one that needs more memory than there is.
+    // Two accounts with unusable hashes: one that cannot be parsed, and one that needs too much memory.
     for (login, hash) in [("ursula", "no hash"), ("victor", LARGE_HASH)] {
         site.add_user(login, &["staff"]).await;
         site.change(login, Change::Password { hash: hash.to_owned(), must_change: false }).await;
     }
-    let mut seen = Vec::new();
+    let mut responses = Vec::new();
     for (login, password) in [
         ("nobody", PASSWORD),
         ("alice", "wrong password"),
@@ -78,47 +79,47 @@ async fn unknown_disabled_and_wrong_passwords_are_answered_alike() {
         ("ursula", PASSWORD),
         ("victor", PASSWORD),
     ] {
-        let answer = site.post("/auth/login").json(&login_body(login, password)).send().await;
-        assert_eq!(answer.verdict(), "401 credentials");
-        assert!(answer.session.is_none() && answer.header("www-authenticate").is_some());
-        let mut headers = answer.headers.clone();
+        let response = site.post("/auth/login").json(&login_body(login, password)).send().await;
+        assert_eq!(response.verdict(), "401 credentials");
+        assert!(response.session.is_none() && response.header("www-authenticate").is_some());
+        let mut headers = response.headers.clone();
         headers.remove("x-request-id");
-        seen.push((headers, answer.body));
+        responses.push((headers, response.body));
     }
-    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+    assert!(responses.windows(2).all(|pair| pair[0] == pair[1]), "{responses:#?}");
 }
 
 #[tokio::test]
 async fn a_panic_in_the_check_is_500_and_the_next_sign_in_works() {
     let site = Site::new().await;
-    // More often than there are threads, and than an account may fail.
+    // More requests than password threads, and more than the failures that the throttle allows.
     for _ in 0..20 {
-        let answer = site.post("/auth/login").json(&login_body("alice", PANICS)).send().await;
-        assert_eq!(answer.verdict(), "500 error");
+        let response = site.post("/auth/login").json(&login_body("alice", PANICS)).send().await;
+        assert_eq!(response.verdict(), "500 error");
     }
-    let answer = tokio::time::timeout(Duration::from_secs(60), site.login("alice")).await;
-    assert_eq!(site.status(&answer.expect("a thread lives")).await, "200");
+    let response = tokio::time::timeout(Duration::from_secs(60), site.login("alice")).await;
+    assert_eq!(site.status(&response.expect("a password thread is still running")).await, "200");
 }
 
 #[tokio::test]
-async fn a_sign_in_revokes_presented_sessions_and_adopts_none() {
+async fn a_login_revokes_presented_sessions_and_reuses_none() {
     let site = Site::new().await;
     site.add_user("bob", &["staff"]).await;
     let planted = site.login("bob").await;
     let other = site.login("alice").await;
     let cookies = format!("{}; {}", planted.cookie(), other.cookie());
-    let answer = site.post("/auth/login").cookie(&cookies).json(&login_body("alice", PASSWORD)).send().await;
-    let fresh = answer.session.clone().expect("a session");
+    let response = site.post("/auth/login").cookie(&cookies).json(&login_body("alice", PASSWORD)).send().await;
+    let fresh = response.session.clone().expect("a session");
     assert!(fresh != planted && fresh != other);
     assert_eq!(site.status(&planted).await, "401 revoked");
     assert_eq!(site.status(&other).await, "401 revoked");
     let view = site.get("/auth/status").session(&fresh).send().await.json();
     assert_eq!(view["login_name"], "alice");
-    assert_eq!(view["sid"], answer.json()["sid"]);
+    assert_eq!(view["sid"], response.json()["sid"]);
 }
 
 #[tokio::test]
-async fn a_failed_sign_in_leaves_the_presented_session_alone() {
+async fn a_failed_login_does_not_end_the_presented_session() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let body = login_body("alice", "wrong password");
@@ -127,7 +128,7 @@ async fn a_failed_sign_in_leaves_the_presented_session_alone() {
 }
 
 #[tokio::test]
-async fn a_bad_body_gets_the_status_that_says_what_is_bad() {
+async fn an_invalid_body_gets_the_status_of_its_error() {
     let site = Site::new().await;
     let long = "x".repeat(20_000);
     let cases = [
@@ -151,16 +152,16 @@ async fn a_bad_body_gets_the_status_that_says_what_is_bad() {
         (FORM, &long, "413 too-large"),
     ];
     for (media_type, body, verdict) in cases {
-        let answer = post(&site, media_type, body).await;
-        assert_eq!(answer.verdict(), verdict, "{media_type}: {body:.40}");
-        assert!(answer.session.is_none());
+        let response = post(&site, media_type, body).await;
+        assert_eq!(response.verdict(), verdict, "{media_type}: {body:.40}");
+        assert!(response.session.is_none());
     }
     let empty = site.post("/auth/login").header("content-type", "").body("", "login=alice&password=x").send().await;
-    assert_eq!(empty.verdict(), "415 media-type", "an empty field is none");
+    assert_eq!(empty.verdict(), "415 media-type", "an empty field counts as missing");
 }
 
 #[tokio::test]
-async fn a_browser_signs_in_with_json_from_our_own_origin_only() {
+async fn a_browser_may_log_in_with_json_only_from_our_origin() {
     let site = Site::new().await;
     let cases = [
         ("sec-fetch-site", "same-origin", "200"),
@@ -176,30 +177,34 @@ async fn a_browser_signs_in_with_json_from_our_own_origin_only() {
     }
 }
 
-/// The password is checked only after the change, which this server has heard of or not.
+/// The change happens before the password check. In half of the cases, this server has already read the change.
 #[tokio::test]
-async fn a_change_during_the_password_check_refuses_the_sign_in() {
+async fn an_account_change_during_the_check_refuses_the_login() {
     let site = Site::new().await;
     let password = site.password("alice", "another password", false).await;
-    for hears in [true, false] {
+    for is_read in [true, false] {
         for change in [Change::EndSessions, Change::Disable, password.clone()] {
             let held = site.app.passwords.hold_thread();
             let sign_in = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send();
             let meanwhile = async {
                 site.until_password_waits().await;
-                if hears {
+                if is_read {
                     site.change("alice", change.clone()).await;
                 } else {
-                    site.app.store.change_account(&"alice".parse().expect("a name"), &change).await.expect("done");
+                    site.app
+                        .store
+                        .change_account(&"alice".parse().expect("a name"), &change)
+                        .await
+                        .expect("an account");
                 }
                 drop(held);
             };
-            let (answer, ()) = tokio::join!(sign_in, meanwhile);
-            assert_eq!(answer.verdict(), "401 credentials", "{change:?}");
-            assert!(answer.session.is_none());
+            let (response, ()) = tokio::join!(sign_in, meanwhile);
+            assert_eq!(response.verdict(), "401 credentials", "{change:?}");
+            assert!(response.session.is_none());
             site.change("alice", Change::Enable).await;
-            let back = site.password("alice", PASSWORD, false).await;
-            site.change("alice", back).await;
+            let original = site.password("alice", PASSWORD, false).await;
+            site.change("alice", original).await;
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `POST /auth/logout` and `POST /auth/logout/all`.
+//! Tests of `POST /auth/logout` and `POST /auth/logout/all`.
 
 use std::time::Duration;
 
 use super::fixture::{Site, name};
 use crate::store::records::Change;
 
+/// `Set-Cookie` field that removes the session cookie.
 const REMOVAL: &str = "__Host-sealjar=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0";
 
 #[tokio::test]
@@ -12,21 +13,21 @@ async fn ends_the_session_for_every_copy_of_its_cookie() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let other = site.login("alice").await;
-    let answer = site.post("/auth/logout").session(&session).send().await;
-    assert_eq!((answer.status, answer.header("set-cookie")), (200, Some(REMOVAL)));
+    let response = site.post("/auth/logout").session(&session).send().await;
+    assert_eq!((response.status, response.header("set-cookie")), (200, Some(REMOVAL)));
     assert_eq!(site.status(&session).await, "401 revoked");
     assert_eq!(site.get("/protected").session(&session).send().await.verdict(), "401 revoked");
-    assert_eq!(site.status(&other).await, "200", "another session of the same user lives on");
+    assert_eq!(site.status(&other).await, "200", "another session of the same user is still valid");
 }
 
 #[tokio::test]
-async fn is_idempotent_whatever_is_presented() {
+async fn is_idempotent_for_any_cookie() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let flipped = session.cookie().replace("sealjar=AQ", "sealjar=AR");
     for cookie in [session.cookie(), session.cookie(), String::new(), "__Host-sealjar=nonsense".to_owned(), flipped] {
-        let answer = site.post("/auth/logout").cookie(&cookie).send().await;
-        assert_eq!((answer.status, answer.header("set-cookie")), (200, Some(REMOVAL)), "{cookie}");
+        let response = site.post("/auth/logout").cookie(&cookie).send().await;
+        assert_eq!((response.status, response.header("set-cookie")), (200, Some(REMOVAL)), "{cookie}");
     }
 }
 
@@ -42,16 +43,16 @@ async fn revokes_every_session_that_came_with_the_request() {
 }
 
 #[tokio::test]
-async fn a_form_goes_on_to_another_page() {
+async fn redirects_after_a_form() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    let answer = site.post("/auth/logout").session(&session).form(&[]).send().await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/login?signed-out")));
+    let response = site.post("/auth/logout").session(&session).form(&[]).send().await;
+    assert_eq!((response.status, response.header("location")), (303, Some("/auth/login?signed-out")));
     assert_eq!(site.status(&session).await, "401 revoked");
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_refused_and_ends_nothing() {
+async fn refuses_other_media_types_and_ends_no_session() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for path in ["/auth/logout", "/auth/logout/all"] {
@@ -64,27 +65,27 @@ async fn a_body_of_another_type_is_refused_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn logout_all_ends_every_session_of_the_subject_alone() {
+async fn logout_all_ends_all_sessions_of_this_account_only() {
     let site = Site::new().await;
     site.add_user("bob", &["staff"]).await;
     let first = site.login("alice").await;
     let second = site.login("alice").await;
     let bob = site.login("bob").await;
-    let answer = site.post("/auth/logout/all").session(&first).send().await;
-    assert_eq!((answer.status, answer.header("set-cookie")), (200, Some(REMOVAL)));
+    let response = site.post("/auth/logout/all").session(&first).send().await;
+    assert_eq!((response.status, response.header("set-cookie")), (200, Some(REMOVAL)));
     for session in [&first, &second] {
         assert_eq!(site.status(session).await, "401 revoked");
     }
     assert_eq!(site.status(&bob).await, "200");
     let after = site.login("alice").await;
-    assert_eq!(site.status(&after).await, "200", "a sign-in right after works");
+    assert_eq!(site.status(&after).await, "200", "a login immediately afterwards works");
     let again = site.post("/auth/logout/all").session(&second).send().await;
-    assert_eq!(again.status, 200, "again, with a session ended this way");
-    assert_eq!(site.status(&after).await, "200", "and that does not touch later sessions");
+    assert_eq!(again.status, 200, "a session that this route has ended may repeat the request");
+    assert_eq!(site.status(&after).await, "200", "the repeated request does not end later sessions");
 }
 
 #[tokio::test]
-async fn logout_all_needs_a_session_that_was_not_ended_by_itself() {
+async fn logout_all_refuses_a_session_that_was_logged_out() {
     let site = Site::new().await;
     let ended = site.login("alice").await;
     let live = site.login("alice").await;
@@ -97,28 +98,28 @@ async fn logout_all_needs_a_session_that_was_not_ended_by_itself() {
     assert_eq!(site.status(&live).await, "401 revoked");
     let later = site.login("alice").await;
     assert_eq!(site.post("/auth/logout/all").session(&live).send().await.verdict(), "401 revoked");
-    assert_eq!(site.status(&later).await, "200", "a token that everyone's revocation ended ends nothing more");
+    assert_eq!(site.status(&later).await, "200", "a token revoked by --everyone cannot end later sessions");
 }
 
-/// The owner's own cookie dies unused, while a thief's copy is renewed and renewed.
+/// The cookie of the owner expires unused, while an attacker keeps renewing a copy.
 #[tokio::test]
 async fn an_expired_session_is_revoked_with_its_renewed_copies() {
     let site = Site::with(&["session.idle=10s"]).await;
     let session = site.login("alice").await;
-    let mut thief = session.clone();
+    let mut copy = session.clone();
     for second in [2, 4, 6, 8, 10] {
         site.advance(Duration::from_secs(2));
-        let answer = site.get("/auth/status").session(&thief).send().await;
-        thief = answer.session.unwrap_or_else(|| panic!("no renewal after {second} s"));
+        let response = site.get("/auth/status").session(&copy).send().await;
+        copy = response.session.unwrap_or_else(|| panic!("no renewal after {second} s"));
     }
     assert_eq!(site.status(&session).await, "401 expired");
-    assert_eq!(site.status(&thief).await, "200");
+    assert_eq!(site.status(&copy).await, "200");
     assert_eq!(site.logout(&session).await, "200");
-    assert_eq!(site.status(&thief).await, "401 revoked");
+    assert_eq!(site.status(&copy).await, "401 revoked");
 }
 
 #[tokio::test]
-async fn a_sign_out_reaches_other_servers_and_outlives_this_one() {
+async fn a_logout_reaches_other_and_newly_started_servers() {
     let site = Site::new().await;
     let other = site.another_server().await;
     let session = site.login("alice").await;
@@ -126,9 +127,9 @@ async fn a_sign_out_reaches_other_servers_and_outlives_this_one() {
     assert_eq!(site.logout(&session).await, "200");
     other.catch_up().await;
     assert_eq!(other.status(&session).await, "401 revoked");
-    let started = site.another_server().await;
-    assert_eq!(started.status(&session).await, "401 revoked");
+    let new_server = site.another_server().await;
+    assert_eq!(new_server.status(&session).await, "401 revoked");
     site.app.store.change_account(&name("alice"), &Change::Delete).await.expect("an account");
     other.catch_up().await;
-    assert_eq!(other.logout(&session).await, "200", "whatever became of the account");
+    assert_eq!(other.logout(&session).await, "200", "a logout works even if the account was deleted");
 }

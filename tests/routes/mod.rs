@@ -1,7 +1,8 @@
-//! The public routes, in the test's own process and with a clock that stands still until the test moves it.
+//! Tests of the public routes, in the process of the test runner and with a fixed clock. Only the test moves the clock.
 //!
-//! A test calls the entrance of the public listener as a connection does, so it is quick, and needs no socket. What needs a process, a
-//! real connection, a disk fault or a proxy is tested in `tests/server/` and `tests/web/`. The files are those of the URLs.
+//! A test calls the entrance of the public listener as a connection does. It is therefore fast and needs no socket. Tests that
+//! need a process, a real connection, a disk fault or a proxy are in `tests/server/` and `tests/web/`. The file names follow
+//! the URLs.
 
 mod answer;
 pub(crate) mod asvs;

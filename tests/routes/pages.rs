@@ -1,4 +1,4 @@
-//! The pages, as a browser without scripts sees them. A real browser is in `tests/web/pages/`.
+//! Tests of the pages, as a browser without scripts receives them. `tests/web/pages/` has tests with a real browser.
 
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ async fn submit(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) 
     site.post(path).cookie(cookie).navigate().header("origin", ORIGIN).form(fields).send().await
 }
 
-/// Submits a form as a browser does that sends no `Sec-Fetch-*`.
+/// Submits a form like an old browser that sends no `Sec-Fetch-*` fields.
 async fn submit_from_old_browser(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
-    let ask = site.post(path).cookie(cookie).header("accept", "text/html").header("origin", ORIGIN);
-    ask.form(fields).send().await
+    let request = site.post(path).cookie(cookie).header("accept", "text/html").header("origin", ORIGIN);
+    request.form(fields).send().await
 }
 
-/// Returns the cookie and the token of a sign-in form.
+/// Opens the login page, and returns the cookie and the token of its form.
 async fn sign_in_form(site: &Site) -> (String, String) {
     let page = open(site, "/auth/login", "").await;
     (form_cookie(&page), page.hidden("csrf_token"))
 }
 
+/// Returns the form cookie that a page sets, after it has asserted its attributes.
 fn form_cookie(page: &Answer) -> String {
     let set = page.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
     let mut ours = set.filter(|value| value.starts_with("__Host-sealjar-form="));
@@ -40,7 +41,7 @@ fn sign_in_fields<'a>(token: &'a str, login: &'a str, password: &'a str) -> [(&'
 }
 
 #[tokio::test]
-async fn a_sign_in_form_keeps_what_was_typed_and_leads_back() {
+async fn the_login_form_keeps_its_input_and_redirects_back() {
     let site = Site::new().await;
     let page = open(&site, "/auth/login?rd=%2Fapp%3Fx%3D%22y%22", "").await;
     let (status, html) = page.page();
@@ -63,36 +64,36 @@ async fn a_sign_in_form_keeps_what_was_typed_and_leads_back() {
     assert_eq!(wrong.hidden("rd"), "/app?x=y");
 
     let token = wrong.hidden("csrf_token");
-    let odd = submit(&site, "/auth/login", &cookie, &fields(&*token, "al <b>ice", "x")).await;
-    let (status, html) = odd.page();
+    let invalid = submit(&site, "/auth/login", &cookie, &fields(&*token, "al <b>ice", "x")).await;
+    let (status, html) = invalid.page();
     assert_eq!(status, 422);
     assert!(html.contains("id=\"login-error\" role=\"alert\">This is not a login name."));
     assert!(html.contains("value=\"al &#60;b&#62;ice\""));
 
-    let token = odd.hidden("csrf_token");
+    let token = invalid.hidden("csrf_token");
     let right = submit(&site, "/auth/login", &cookie, &fields(&*token, "alice", PASSWORD)).await;
     assert_eq!((right.status, right.header("location")), (303, Some("/app?x=y")));
     let page = open(&site, "/auth/status", &right.session.expect("a session").cookie()).await;
     let (status, html) = page.page();
     assert_eq!(status, 200);
     assert!(html.contains("You are signed in") && html.contains("<dd>alice</dd>") && html.contains("<dd>staff</dd>"));
-    assert!(html.contains("You stay signed in"), "remembered");
+    assert!(html.contains("You stay signed in"), "the session is remembered");
 }
 
 #[tokio::test]
-async fn unknown_disabled_and_wrong_passwords_see_the_same_page() {
+async fn unknown_disabled_and_wrong_logins_get_the_same_page() {
     let site = Site::new().await;
     site.add_user("mallory", &["staff"]).await;
     site.change("mallory", Change::Disable).await;
-    let mut seen = Vec::new();
+    let mut responses = Vec::new();
     for (login, password) in [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD)] {
         let (cookie, token) = sign_in_form(&site).await;
-        let answer = submit(&site, "/auth/login", &cookie, &sign_in_fields(&token, login, password)).await;
-        let token = answer.hidden("csrf_token");
-        seen.push((answer.status, answer.body.replace(&token, "").replace(login, "")));
+        let response = submit(&site, "/auth/login", &cookie, &sign_in_fields(&token, login, password)).await;
+        let token = response.hidden("csrf_token");
+        responses.push((response.status, response.body.replace(&token, "").replace(login, "")));
     }
-    assert_eq!(seen[0].0, 401);
-    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+    assert_eq!(responses[0].0, 401);
+    assert!(responses.windows(2).all(|pair| pair[0] == pair[1]), "{responses:#?}");
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ async fn two_tabs_with_sign_in_forms_both_work() {
     }
 }
 
-/// A browser opens them without a cookie, and keeps the cookie that came last.
+/// A browser opens all three pages without a cookie, and stores the cookie of the last response.
 #[tokio::test]
 async fn three_sign_in_pages_opened_at_once_all_work() {
     let site = Site::new().await;
@@ -122,40 +123,40 @@ async fn three_sign_in_pages_opened_at_once_all_work() {
 }
 
 #[tokio::test]
-async fn a_sign_in_page_works_after_hours() {
+async fn a_login_page_still_works_after_hours() {
     let site = Site::new().await;
     let (_, token) = sign_in_form(&site).await;
     site.advance(Duration::from_secs(8 * 3600));
     let fields = sign_in_fields(&token, "alice", PASSWORD);
-    assert_eq!(submit(&site, "/auth/login", "", &fields).await.status, 303, "its cookie has expired");
+    assert_eq!(submit(&site, "/auth/login", "", &fields).await.status, 303, "without the cookie, which has expired");
 }
 
 #[tokio::test]
-async fn a_lost_or_foreign_form_cookie_shows_the_form_again() {
+async fn a_missing_or_foreign_form_cookie_shows_the_form_again() {
     let site = Site::new().await;
     let (_, token) = sign_in_form(&site).await;
     let fields = |token| [("csrf_token", token), ("login", "alice"), ("password", PASSWORD), ("rd", "/app")];
-    let lost = submit_from_old_browser(&site, "/auth/login", "", &fields(&*token)).await;
-    let (status, html) = lost.page();
+    let without_cookie = submit_from_old_browser(&site, "/auth/login", "", &fields(&*token)).await;
+    let (status, html) = without_cookie.page();
     assert_eq!(status, 403);
     assert!(
         html.contains("your browser blocks the cookies of this site") && html.contains("value=\"alice\""),
         "{html}"
     );
-    let cookie = form_cookie(&lost);
-    let token = lost.hidden("csrf_token");
+    let cookie = form_cookie(&without_cookie);
+    let token = without_cookie.hidden("csrf_token");
     let again = submit_from_old_browser(&site, "/auth/login", &cookie, &fields(&*token)).await;
     assert_eq!(again.header("location"), Some("/app"));
-    // Another browser's form, with a cookie of one's own.
+    // The token of another browser's form, with the cookie of this browser.
     let (_, foreign) = sign_in_form(&site).await;
     let fields = sign_in_fields(&foreign, "alice", PASSWORD);
-    let stale = submit_from_old_browser(&site, "/auth/login", &cookie, &fields).await;
-    assert_eq!((stale.status, stale.session.is_none()), (403, true));
-    assert!(stale.body.contains("This page was out of date"));
+    let out_of_date = submit_from_old_browser(&site, "/auth/login", &cookie, &fields).await;
+    assert_eq!((out_of_date.status, out_of_date.session.is_none()), (403, true));
+    assert!(out_of_date.body.contains("This page was out of date"));
 }
 
 #[tokio::test]
-async fn a_session_cookie_is_no_form_cookie_nor_the_reverse() {
+async fn session_and_form_cookies_are_not_interchangeable() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let (cookie, token) = sign_in_form(&site).await;
@@ -167,17 +168,17 @@ async fn a_session_cookie_is_no_form_cookie_nor_the_reverse() {
 }
 
 #[tokio::test]
-async fn the_sign_in_page_of_a_live_session_links_on() {
+async fn the_login_page_of_a_live_session_links_to_the_return_url() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let page = open(&site, "/auth/login?rd=%2Fapp", &session.cookie()).await;
     let (status, html) = page.page();
-    assert_eq!((status, page.header("location")), (200, None), "no redirect, and so no loop");
+    assert_eq!((status, page.header("location")), (200, None), "a redirect could cause a loop");
     assert!(html.contains("You are signed in as <b>alice</b>") && html.contains("href=\"/app\""));
 }
 
 #[tokio::test]
-async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
+async fn external_return_urls_are_dropped_from_query_and_form() {
     let site = Site::new().await;
     for bad in ["//evil.example", "/\\evil.example", "https:evil", "https://good@evil", "/%0d%0a"] {
         let query = format!("/auth/login?rd={}", bad.replace('%', "%25").replace('\\', "%5C"));
@@ -185,14 +186,14 @@ async fn a_return_url_that_leads_away_is_dropped_from_query_and_form() {
         assert_eq!(page.hidden("rd"), "/", "{bad}");
         let token = page.hidden("csrf_token");
         let fields = [("csrf_token", &*token), ("login", "alice"), ("password", PASSWORD), ("rd", bad)];
-        let answer = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
-        assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{bad}");
+        let response = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
+        assert_eq!((response.status, response.header("location")), (303, Some("/")), "{bad}");
     }
 }
 
-/// As ingress-nginx sends it. `$scheme` there is that of the last hop.
+/// ingress-nginx sends absolute return URLs. Their scheme is that of the connection to ingress-nginx, so `http` must be accepted.
 #[tokio::test]
-async fn an_absolute_return_url_of_the_own_host_is_its_path() {
+async fn an_absolute_return_url_of_this_host_becomes_a_path() {
     let site = Site::with(&["http.public_origins=https://app.example.com,https://b.example.com"]).await;
     for (rd, kept) in [
         ("https://app.example.com/a?b=%2Fc#d", "/a?b=%2Fc#d"),
@@ -210,9 +211,9 @@ async fn an_absolute_return_url_of_the_own_host_is_its_path() {
         let fields =
             [("csrf_token", &*page.hidden("csrf_token")), ("login", "alice"), ("password", PASSWORD), ("rd", rd)];
         let request = site.post("/auth/login").header("host", "app.example.com").cookie(&form_cookie(&page)).navigate();
-        let answer = request.form(&fields).send().await;
-        assert_eq!((answer.status, answer.header("location")), (303, Some(kept)), "{rd}");
-        let session = answer.session.expect("a session");
+        let response = request.form(&fields).send().await;
+        assert_eq!((response.status, response.header("location")), (303, Some(kept)), "{rd}");
+        let session = response.session.expect("a session");
         let renew = site.get(&format!("/auth/renew?rd={query}")).header("host", "app.example.com").session(&session);
         let renewed = renew.send().await;
         let back = renewed
@@ -221,7 +222,7 @@ async fn an_absolute_return_url_of_the_own_host_is_its_path() {
         assert_eq!(back.as_deref(), Some(kept).filter(|kept| *kept != "/" || rd == "https://app.example.com"), "{rd}");
     }
 
-    // Which host is the own one depends on the request.
+    // The host of the request decides which return URLs are accepted.
     let page = site.get("/auth/login").header("host", "b.example.com").navigate().send().await;
     for (rd, kept) in [("https://b.example.com/a", "/a"), ("https://app.example.com/a", "/")] {
         let fields =
@@ -231,9 +232,9 @@ async fn an_absolute_return_url_of_the_own_host_is_its_path() {
     }
 }
 
-/// A form without `action` is sent to the page's own address, so that the browser keeps the fragment of it.
+/// A form without `action` is submitted to the address of its page. The browser then keeps the fragment of that address.
 #[tokio::test]
-async fn a_form_may_be_sent_to_its_pages_own_address() {
+async fn a_form_may_be_submitted_to_the_address_of_its_page() {
     let site = Site::new().await;
     for query in ["?rd=%2Fx", "?signed-out", "?rd=https%3A%2F%2Fevil.example%2F", "?"] {
         let page = open(&site, &format!("/auth/login{query}"), "").await;
@@ -258,9 +259,10 @@ async fn a_form_may_be_sent_to_its_pages_own_address() {
     }
 }
 
-/// A redirect without a fragment keeps that of the address before it (RFC 9110 section 10.2.2), and one with a fragment replaces it.
+/// A redirect without a fragment inherits the fragment of the request's URL ([RFC 9110 section
+/// 10.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2)). A redirect with a fragment would replace it.
 #[tokio::test]
-async fn no_redirect_on_the_way_back_has_a_fragment() {
+async fn no_redirect_back_to_the_return_url_has_a_fragment() {
     let site = Site::new().await;
     let (cookie, token) = sign_in_form(&site).await;
     let fields = [("csrf_token", &*token), ("rd", "/x"), ("login", "alice"), ("password", PASSWORD)];
@@ -269,7 +271,7 @@ async fn no_redirect_on_the_way_back_has_a_fragment() {
     let again = open(&site, "/auth/reauthenticate?rd=%2Fx", &session).await;
     let token = again.hidden("csrf_token");
     let fields = [("csrf_token", &*token), ("rd", "/x"), ("password", PASSWORD)];
-    let ways = [
+    let redirects = [
         open(&site, "/protected", "").await,
         open(&site, "/auth/verify/redirect", "").await,
         open(&site, "/auth/renew?rd=%2Fx", "").await,
@@ -278,12 +280,12 @@ async fn no_redirect_on_the_way_back_has_a_fragment() {
         submit(&site, "/auth/reauthenticate?rd=%2Fx", &session, &fields).await,
         signed_in,
     ];
-    for answer in ways {
-        assert!(matches!(answer.status, 302 | 303), "{}", answer.status);
-        assert!(!answer.header("location").expect("a place").contains('#'));
+    for response in redirects {
+        assert!(matches!(response.status, 302 | 303), "{}", response.status);
+        assert!(!response.header("location").expect("a Location field").contains('#'));
     }
     let page = open(&site, "/auth/login?rd=%2Fx%23there", "").await;
-    assert_eq!(page.hidden("rd"), "/x#there", "a link may choose the place");
+    assert_eq!(page.hidden("rd"), "/x#there", "a link may contain a fragment");
 }
 
 #[tokio::test]
@@ -298,22 +300,22 @@ async fn home_may_be_any_page_and_needs_no_return_url() {
     let token = page.hidden("csrf_token");
     for rd in [home, "", "https://portal.example.com/other", "//evil.example"] {
         let fields = [("csrf_token", &*token), ("rd", rd), ("login", "alice"), ("password", PASSWORD)];
-        let answer = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
-        assert_eq!((answer.status, answer.header("location")), (303, Some(home)), "{rd}");
-        let session = answer.session.expect("a session").cookie();
+        let response = submit(&site, "/auth/login", &form_cookie(&page), &fields).await;
+        assert_eq!((response.status, response.header("location")), (303, Some(home)), "{rd}");
+        let session = response.session.expect("a session").cookie();
         let again = open(&site, "/auth/reauthenticate", &session).await;
         let token = again.hidden("csrf_token");
         let fields = [("csrf_token", &*token), ("rd", rd), ("password", PASSWORD)];
-        let answer = submit(&site, "/auth/reauthenticate", &session, &fields).await;
-        assert_eq!((answer.status, answer.header("location")), (303, Some(home)), "{rd}");
+        let response = submit(&site, "/auth/reauthenticate", &session, &fields).await;
+        assert_eq!((response.status, response.header("location")), (303, Some(home)), "{rd}");
     }
 }
 
 #[tokio::test]
-async fn typed_addresses_lead_to_a_page() {
+async fn short_addresses_redirect_to_a_page() {
     let site = Site::new().await;
     let session = site.login("alice").await.cookie();
-    for (path, there) in [
+    for (path, target) in [
         ("/", "/auth/status"),
         ("/?x", "/auth/status"),
         ("/auth", "/auth/status"),
@@ -321,84 +323,84 @@ async fn typed_addresses_lead_to_a_page() {
         ("/.well-known/change-password", "/auth/password"),
     ] {
         for cookie in ["", &session] {
-            for answer in [open(&site, path, cookie).await, site.get(path).cookie(cookie).send().await] {
-                // A proxy that asks here by mistake must not take the answer for a yes.
-                assert_eq!((answer.status, answer.header("location")), (302, Some(there)), "{path}");
-                assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
-                assert!(answer.header("set-cookie").is_none(), "{path}");
+            for response in [open(&site, path, cookie).await, site.get(path).cookie(cookie).send().await] {
+                // A proxy that sends a verification request here by mistake must not take the response for a success.
+                assert_eq!((response.status, response.header("location")), (302, Some(target)), "{path}");
+                assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
+                assert!(response.header("set-cookie").is_none(), "{path}");
             }
         }
-        assert_eq!(open(&site, there, &session).await.page().0, 200, "{there}");
+        assert_eq!(open(&site, target, &session).await.page().0, 200, "{target}");
         assert_eq!(site.post(path).send().await.verdict(), "405 method", "{path}");
     }
     let page = open(&site, "/auth/status", "").await;
-    assert!(page.page().1.contains("href=\"/auth/login?rd=%2Fauth%2Fstatus\""), "that page leads on");
-    let none = "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200";
-    assert_eq!(site.get(none).send().await.status, 404, "a password manager checks this first");
+    assert!(page.page().1.contains("href=\"/auth/login?rd=%2Fauth%2Fstatus\""), "that page links to the login");
+    let missing = "/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200";
+    assert_eq!(site.get(missing).send().await.status, 404, "a password manager checks this first");
 }
 
 #[tokio::test]
-async fn a_return_url_of_escaped_characters_makes_no_long_page() {
-    /// As long as a return URL may be, and a quarter of it.
-    const MOST_MORE: usize = 2560;
+async fn escaped_return_urls_do_not_make_a_page_long() {
+    /// Maximum number of added bytes: the maximum length of a return URL, and a quarter of it.
+    const MAX_ADDED_BYTES: usize = 2560;
     let site = Site::new().await;
     let usual = open(&site, "/auth/login?rd=/", "").await.body.len();
     for special in ["%26", "%22", "%27", "%3C", "%3E"] {
         for count in [128, 512, 640, 2047] {
             let page = open(&site, &format!("/auth/login?rd=/{}", special.repeat(count)), "").await;
-            let more = page.body.len().saturating_sub(usual);
-            assert!(more <= MOST_MORE, "{count} of {special} make the page {more} bytes longer");
+            let added = page.body.len().saturating_sub(usual);
+            assert!(added <= MAX_ADDED_BYTES, "{count} of {special} make the page {added} bytes longer");
         }
     }
-    let most = open(&site, &format!("/auth/login?rd=/{}", "%26".repeat(128)), "").await;
-    assert!(most.hidden("rd").starts_with("/&"), "a usual number is kept");
+    let kept = open(&site, &format!("/auth/login?rd=/{}", "%26".repeat(128)), "").await;
+    assert!(kept.hidden("rd").starts_with("/&"), "a return URL with 128 of them is kept");
 }
 
 #[tokio::test]
-async fn signing_out_by_form_leaves_nothing_of_the_session_to_see() {
+async fn after_a_form_logout_no_page_shows_the_session() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let page = open(&site, "/auth/status", &session.cookie()).await;
-    assert_eq!(page.header("cache-control"), Some("no-store"), "so the back button asks again");
+    assert_eq!(page.header("cache-control"), Some("no-store"), "the back button must request the page again");
     let token = page.hidden("csrf_token");
-    let answer = submit(&site, "/auth/logout", &session.cookie(), &[("csrf_token", &token)]).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/auth/login?signed-out")));
+    let response = submit(&site, "/auth/logout", &session.cookie(), &[("csrf_token", &token)]).await;
+    assert_eq!((response.status, response.header("location")), (303, Some("/auth/login?signed-out")));
     assert!(open(&site, "/auth/login?signed-out", "").await.body.contains("You are signed out."));
     let page = open(&site, "/auth/status", &session.cookie()).await;
     let (status, html) = page.page();
     assert_eq!(status, 401);
     assert!(html.contains("Your session has ended") && html.contains("href=\"/auth/login?rd=%2Fauth%2Fstatus\""));
     assert!(!html.contains("alice"));
-    let answer = submit(&site, "/auth/logout", "", &[("csrf_token", &token), ("rd", "/bye")]).await;
-    assert_eq!(answer.header("location"), Some("/bye"));
+    let response = submit(&site, "/auth/logout", "", &[("csrf_token", &token), ("rd", "/bye")]).await;
+    assert_eq!(response.header("location"), Some("/bye"));
 }
 
 #[tokio::test]
-async fn without_a_session_browsers_are_sent_to_sign_in() {
+async fn without_a_session_browsers_are_redirected_to_the_login() {
     let site = Site::new().await;
-    for (path, there) in [
+    for (path, login_url) in [
         ("/protected", "/auth/login?rd=%2Fprotected"),
         ("/protected?view=all", "/auth/login?rd=%2Fprotected%3Fview%3Dall"),
         ("/auth/password", "/auth/login?rd=%2Fauth%2Fpassword"),
         ("/auth/reauthenticate?rd=/x", "/auth/login?rd=%2Fx"),
     ] {
-        let answer = open(&site, path, "").await;
-        assert_eq!((answer.status, answer.header("location")), (302, Some(there)));
-        assert_eq!(site.get(path).send().await.verdict(), "401 missing", "to a program");
+        let response = open(&site, path, "").await;
+        assert_eq!((response.status, response.header("location")), (302, Some(login_url)));
+        assert_eq!(site.get(path).send().await.verdict(), "401 missing", "a program gets a problem");
     }
 }
 
 #[tokio::test]
 async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
     let site = Site::new().await;
-    for (path, status, says) in [
+    for (path, status, expected_text) in [
         ("/nothing", 404, "There is no such page"),
         ("/auth/logout", 405, "This page cannot be opened directly"),
         ("/auth/status", 401, "You are not signed in"),
     ] {
         let page = open(&site, path, "").await;
         assert_eq!(page.page().0, status);
-        assert!(page.body.contains(says), "{}", page.body);
+        assert!(page.body.contains(expected_text), "{}", page.body);
         let fetched = site.get(path).header("accept", "text/html").header("sec-fetch-mode", "cors").send().await;
         assert_eq!((fetched.status, fetched.header("content-type")), (status, Some("application/problem+json")));
     }
@@ -407,7 +409,10 @@ async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
     let at_home = Site::with(&["pages.home=/auth/status"]).await;
     let session = at_home.login("alice").await.cookie();
     let page = open(&at_home, "/auth/status", &session).await;
-    assert!(page.page().0 == 200 && !page.body.contains("Go to the home page"), "it is the home page");
+    assert!(
+        page.page().0 == 200 && !page.body.contains("Go to the home page"),
+        "the home page does not link to itself"
+    );
     let cross = site.post("/auth/logout").header("accept", "text/html").header("sec-fetch-mode", "navigate");
     let cross = cross.header("sec-fetch-site", "cross-site").form(&[("x", "y")]).send().await;
     assert_eq!(cross.page().0, 403);
@@ -415,7 +420,7 @@ async fn errors_are_pages_for_navigations_and_problems_for_the_rest() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_served_has_a_page_that_names_it() {
+async fn the_page_for_an_unknown_host_names_the_host() {
     let site = Site::with(&["http.public_origins=https://app.example.com"]).await;
     let page = site.get("/auth/login").header("host", "other.example.com:8443").navigate().send().await;
     let (status, html) = page.page();
@@ -425,21 +430,25 @@ async fn a_host_that_is_not_served_has_a_page_that_names_it() {
         "{html}"
     );
     assert!(html.contains("For the operator") && html.contains("http.public_origins"));
-    assert!(!html.contains("app.example.com"), "a stranger is not told what is served");
-    assert!(!html.contains("<a "), "a link would lead to this host again");
+    assert!(!html.contains("app.example.com"), "the page does not reveal the configured origins");
+    assert!(!html.contains("<a "), "a link would lead to the unknown host again");
     for path in ["/auth/style.css", "/auth/icon.svg"] {
         assert!(html.contains(&format!("href=\"{path}?v=")));
         assert_eq!(site.get(path).header("host", "other.example.com:8443").send().await.status, 200, "{path}");
     }
-    let odd = site.get("/auth/login").header("host", &"<b>".repeat(400)).navigate().send().await;
-    assert!(odd.status == 421 && odd.body.contains("&#60;b&#62;") && odd.body.len() < 4096, "{}", odd.body);
+    let unusual = site.get("/auth/login").header("host", &"<b>".repeat(400)).navigate().send().await;
+    assert!(
+        unusual.status == 421 && unusual.body.contains("&#60;b&#62;") && unusual.body.len() < 4096,
+        "{}",
+        unusual.body
+    );
 }
 
 #[tokio::test]
-async fn pages_name_the_service_with_title_and_logo() {
+async fn pages_show_the_title_and_logo_of_the_service() {
     let home = tempfile::tempdir().expect("a directory");
     let logo = home.path().join("logo.svg");
-    std::fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg'/>").expect("written");
+    std::fs::write(&logo, "<svg xmlns='http://www.w3.org/2000/svg'/>").expect("a writable directory");
     let logo = format!("pages.logo={}", logo.display());
     let settings = ["pages.title=Café & Söhne", "http.public_origins=https://app.example.com", &logo];
     let site = Site::with(&settings).await;
@@ -452,7 +461,10 @@ async fn pages_name_the_service_with_title_and_logo() {
     let image = site.get(href).send().await;
     assert_eq!((image.status, image.header("content-type")), (200, Some("image/svg+xml")));
     let policy = image.header("content-security-policy").expect("a policy");
-    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "an image does nothing: {policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("sandbox"),
+        "an image cannot run scripts or load anything: {policy}"
+    );
     assert_eq!(Site::new().await.get("/auth/logo").send().await.verdict(), "404 not-found");
 }
 
@@ -460,32 +472,38 @@ async fn pages_name_the_service_with_title_and_logo() {
 async fn the_sign_in_page_says_why_a_session_has_ended() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    let says = async |session: &Session| {
+    let status_text = async |session: &Session| {
         let page = open(&site, "/auth/login?rd=%2Fapp", &session.cookie()).await;
         let (_, rest) = page.body.split_once("role=\"status\">").unwrap_or_default();
         rest.split_once('<').unwrap_or_default().0.to_owned()
     };
-    assert_eq!(says(&session).await, "", "it is live");
+    assert_eq!(status_text(&session).await, "", "the session is live");
     site.change("alice", Change::Roles(Roles::default())).await;
     let changed = "Your session has ended because you signed out, your account was changed, or the session was used in two places.";
-    assert!(says(&session).await.starts_with(changed));
+    assert!(status_text(&session).await.starts_with(changed));
     let session = site.login("alice").await;
     site.advance(Duration::from_secs(30 * 60));
-    assert!(says(&session).await.starts_with("You were signed out automatically after some time."), "it was not used");
-    assert_eq!(says(&Session("x".repeat(100))).await, "", "nothing is known of it");
+    assert!(
+        status_text(&session).await.starts_with("You were signed out automatically after some time."),
+        "the session was not used"
+    );
+    assert_eq!(status_text(&Session("x".repeat(100))).await, "", "an invalid token has no reason");
 
     let (cookie, token) = sign_in_form(&site).await;
     let both = format!("{cookie}; {}", session.cookie());
     let wrong = submit(&site, "/auth/login", &both, &sign_in_fields(&token, "alice", "wrong password")).await;
-    assert!(wrong.body.contains("role=\"alert\"") && !wrong.body.contains("Sessions end"), "one message at a time");
+    assert!(
+        wrong.body.contains("role=\"alert\"") && !wrong.body.contains("Sessions end"),
+        "the page shows one message at a time"
+    );
 }
 
 #[tokio::test]
-async fn a_browser_that_keeps_no_cookies_is_told_so() {
+async fn the_login_page_warns_if_the_browser_blocks_cookies() {
     let site = Site::new().await;
     let (cookie, _) = sign_in_form(&site).await;
     let session = site.login("alice").await.cookie();
-    for (referer, cookie, is_told) in [
+    for (referer, cookie, is_warned) in [
         ("/auth/login?rd=%2Fapp", "", true),
         ("/auth/login", "", true),
         ("/auth/login?rd=%2Fapp", &*cookie, false),
@@ -495,14 +513,15 @@ async fn a_browser_that_keeps_no_cookies_is_told_so() {
     ] {
         let request = site.get("/auth/login?rd=%2Fapp").cookie(cookie).navigate();
         let page = request.header("referer", &format!("{ORIGIN}{referer}")).send().await;
-        assert_eq!(page.page().1.contains("your browser blocks the cookies"), is_told, "{referer} {cookie}");
+        assert_eq!(page.page().1.contains("your browser blocks the cookies"), is_warned, "{referer} {cookie}");
     }
-    let another = site.get("/auth/login").navigate().header("referer", "https://evil.example/auth/login").send().await;
-    assert!(!another.body.contains("your browser blocks the cookies"));
+    let from_another_site =
+        site.get("/auth/login").navigate().header("referer", "https://evil.example/auth/login").send().await;
+    assert!(!from_another_site.body.contains("your browser blocks the cookies"));
 }
 
 #[tokio::test]
-async fn a_change_of_the_password_asks_for_it_twice() {
+async fn a_password_change_needs_the_new_password_twice() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let page = open(&site, "/auth/password", &session.cookie()).await;
@@ -519,24 +538,24 @@ async fn a_change_of_the_password_asks_for_it_twice() {
     for other in ["", "green another horse", "gr\u{fc}n another horse "] {
         let differs = change(other).await;
         let (status, html) = differs.page();
-        let at_the_field = "id=\"new-error\" role=\"alert\">The two new passwords are not the same.";
-        assert!(status == 422 && html.contains(at_the_field), "{other:?}: {html}");
+        let message_at_field = "id=\"new-error\" role=\"alert\">The two new passwords are not the same.";
+        assert!(status == 422 && html.contains(message_at_field), "{other:?}: {html}");
     }
     assert_eq!(site.status(&session).await, "200");
-    let spelled = change("gru\u{308}n another horse").await;
-    assert_eq!(spelled.status, 303, "the same password in another spelling");
+    let equivalent = change("gru\u{308}n another horse").await;
+    assert_eq!(equivalent.status, 303, "the same password in another spelling");
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_policy_and_over_https_hsts() {
+async fn every_response_has_the_csp_and_over_https_hsts() {
     let site = Site::with(&["http.public_origins=https://app.example.com,http://localhost:1"]).await;
     for path in ["/auth/login", "/auth/status", "/nothing", "/auth/verify", "/auth/style.css", "/auth/logout"] {
         for (host, hsts, method) in
             [("app.example.com", true, "GET"), ("localhost:1", false, "GET"), ("app.example.com", true, "HEAD")]
         {
-            let answer = site.request(method, path).header("host", host).send().await;
-            assert_eq!(answer.header("strict-transport-security").is_some(), hsts, "{path}");
-            let policy = answer.header("content-security-policy").expect("a policy");
+            let response = site.request(method, path).header("host", host).send().await;
+            assert_eq!(response.header("strict-transport-security").is_some(), hsts, "{path}");
+            let policy = response.header("content-security-policy").expect("a policy");
             assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"));
             assert!(policy.contains("form-action 'self' https: http:;") && !policy.contains("unsafe"));
             for (name, value) in [
@@ -545,17 +564,17 @@ async fn every_answer_carries_the_policy_and_over_https_hsts() {
                 ("x-frame-options", "DENY"),
                 ("cross-origin-opener-policy", "same-origin"),
             ] {
-                assert_eq!(answer.header(name), Some(value), "{path} {name}");
+                assert_eq!(response.header(name), Some(value), "{path} {name}");
             }
-            let kept = path == "/auth/style.css";
-            assert_eq!(answer.header("cache-control") == Some("no-store"), !kept, "{path}");
+            let is_cached = path == "/auth/style.css";
+            assert_eq!(response.header("cache-control") == Some("no-store"), !is_cached, "{path}");
         }
     }
 }
 
-/// An application may redirect to another origin right after the form, and browsers apply the policy to its redirect.
+/// Browsers also apply `form-action` to redirects after a form. An application may redirect to another origin after a login.
 #[tokio::test]
-async fn a_form_may_lead_to_https_and_to_http_only_beside_http() {
+async fn the_csp_allows_http_form_targets_only_with_http_origins() {
     for (settings, targets) in [
         (&["http.public_origins=https://app.example.com"][..], "'self' https:"),
         (&["http.public_origins=https://app.example.com:8443", "cookie.domain=example.com"], "'self' https:"),
@@ -567,13 +586,13 @@ async fn a_form_may_lead_to_https_and_to_http_only_beside_http() {
         let host = host.split_once("://").map_or(&*host, |(_, authority)| authority);
         let page = site.get("/auth/login").header("host", host).send().await;
         let policy = page.header("content-security-policy").expect("a policy");
-        let found = policy.split("; ").find_map(|part| part.strip_prefix("form-action "));
-        assert_eq!((page.status, found), (200, Some(targets)), "{settings:?}");
+        let actual = policy.split("; ").find_map(|part| part.strip_prefix("form-action "));
+        assert_eq!((page.status, actual), (200, Some(targets)), "{settings:?}");
     }
 }
 
 #[tokio::test]
-async fn pages_have_one_stylesheet_and_it_is_there() {
+async fn pages_have_one_stylesheet_that_exists() {
     let site = Site::new().await;
     let page = open(&site, "/auth/login", "").await;
     let (_, rest) = page.body.split_once("<link rel=\"stylesheet\" href=\"").expect("a stylesheet");
@@ -584,16 +603,16 @@ async fn pages_have_one_stylesheet_and_it_is_there() {
 }
 
 #[tokio::test]
-async fn plain_http_is_named_on_pages_and_in_its_cookies() {
+async fn pages_and_cookies_indicate_plain_http() {
     let site = Site::with(&["cookie.plain_http=true"]).await;
     let page = open(&site, "/auth/login", "").await;
     assert!(page.body.contains("Development mode:"));
     let set = page.header("set-cookie").expect("a cookie");
     assert!(set.starts_with("sealjar-insecure-form=") && !set.contains("Secure"), "{set}");
-    let answer = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send().await;
-    let (cookie, attributes) = answer.header("set-cookie").and_then(|set| set.split_once(';')).expect("attributes");
+    let response = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send().await;
+    let (cookie, attributes) = response.header("set-cookie").and_then(|set| set.split_once(';')).expect("attributes");
     assert_eq!(attributes, " Path=/; HttpOnly; SameSite=Lax");
     assert_eq!(site.get("/auth/status").cookie(cookie).send().await.status, 200);
-    let posing = Session(cookie.split_once('=').expect("a value").1.to_owned());
-    assert_eq!(site.status(&posing).await, "401 missing", "no cookie of the real name is looked for");
+    let renamed = Session(cookie.split_once('=').expect("a value").1.to_owned());
+    assert_eq!(site.status(&renamed).await, "401 missing", "this site does not read a cookie with the secure name");
 }

@@ -1,4 +1,4 @@
-//! `POST /auth/password`: a new password ends all sessions but the one that set it.
+//! Tests of `POST /auth/password`. A new password ends all sessions of the account, and the response starts a new one.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::fixture::{PASSWORD, Site, login_body};
 use crate::store::records::Change;
 
 const NEW: &str = "another password";
+/// Password that an operator has set, and that the user must change.
 const TEMPORARY: &str = "for the first day";
 
 async fn post(site: &Site, cookie: &str, body: Value) -> Answer {
@@ -24,7 +25,7 @@ async fn sign_in(site: &Site, password: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_change_ends_all_other_sessions_and_renames_its_own() {
+async fn a_change_ends_all_other_sessions_and_replaces_its_own() {
     let site = Site::new().await;
     site.add_user("bob", &["staff"]).await;
     let mine = site.login("alice").await;
@@ -32,18 +33,22 @@ async fn a_change_ends_all_other_sessions_and_renames_its_own() {
     let bob = site.login("bob").await;
     let before = site.get("/auth/status").session(&mine).send().await.json();
     site.advance(Duration::from_secs(60));
-    let answer = change(&site, &mine, PASSWORD, NEW).await;
-    assert_eq!(answer.verdict(), "200");
-    let fresh = answer.session.clone().expect("a session");
+    let response = change(&site, &mine, PASSWORD, NEW).await;
+    assert_eq!(response.verdict(), "200");
+    let fresh = response.session.clone().expect("a session");
     let view = site.get("/auth/status").session(&fresh).send().await.json();
     assert_eq!((&view["sub"], &view["login_name"]), (&before["sub"], &before["login_name"]));
-    assert!(view["sid"] != before["sid"] && view["sid"] == answer.json()["sid"]);
+    assert!(view["sid"] != before["sid"] && view["sid"] == response.json()["sid"]);
     assert_eq!(view["authenticated_at"], site.now().wall.0);
-    for dead in [&mine, &other] {
-        assert_eq!(site.status(dead).await, "401 revoked", "at once, and not when the log comes round");
+    for ended in [&mine, &other] {
+        assert_eq!(site.status(ended).await, "401 revoked", "immediately, before this server reads the log again");
     }
     assert_eq!(site.status(&bob).await, "200");
-    assert_eq!(site.app.sessions.revocations().len(), 0, "one commit: no session is refused by itself as well");
+    assert_eq!(
+        site.app.sessions.revocations().len(),
+        0,
+        "one entry for the account, and no entry for a single session"
+    );
     for server in [&site, &site.another_server().await] {
         assert_eq!(server.status(&other).await, "401 revoked");
         assert_eq!(server.status(&fresh).await, "200");
@@ -53,7 +58,7 @@ async fn a_change_ends_all_other_sessions_and_renames_its_own() {
 }
 
 #[tokio::test]
-async fn a_password_is_the_same_however_a_keyboard_spells_it() {
+async fn equivalent_unicode_spellings_are_the_same_password() {
     let site = Site::new().await;
     let spellings = ["Gr\u{fc}ne Stra\u{df}e f\u{fc}nf", "Gru\u{308}ne\u{a0}Stra\u{df}e\u{3000}fu\u{308}nf"];
     for spelling in spellings {
@@ -61,10 +66,10 @@ async fn a_password_is_the_same_however_a_keyboard_spells_it() {
         let body = json!({ "login": "bob", "old_password": PASSWORD, "new_password": spelling });
         assert_eq!(post(&site, "", body).await.verdict(), "200");
         for typed in spellings {
-            let answer = site.post("/auth/login").json(&login_body("bob", typed)).send().await;
-            assert_eq!(answer.verdict(), "200", "{spelling:?}, typed as {typed:?}");
+            let response = site.post("/auth/login").json(&login_body("bob", typed)).send().await;
+            assert_eq!(response.verdict(), "200", "{spelling:?}, typed as {typed:?}");
             let body = json!({ "login": "bob", "old_password": typed, "new_password": spelling });
-            assert_eq!(post(&site, "", body).await.verdict(), "422 fields", "the new one is the old one");
+            assert_eq!(post(&site, "", body).await.verdict(), "422 fields", "the new password equals the old one");
         }
         site.change("bob", Change::Delete).await;
     }
@@ -108,7 +113,7 @@ async fn a_change_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
-async fn of_two_changes_at_once_one_is_made() {
+async fn only_one_of_two_concurrent_changes_succeeds() {
     let site = Site::new().await;
     let one = site.login("alice").await;
     let two = site.login("alice").await;
@@ -123,7 +128,7 @@ async fn of_two_changes_at_once_one_is_made() {
 }
 
 #[tokio::test]
-async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
+async fn the_form_shows_errors_next_to_fields_and_redirects() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let page = site.get("/auth/password").session(&session).navigate().send().await;
@@ -146,23 +151,23 @@ async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
     assert!(page.body.contains("Your password is changed."));
 }
 
-/// Gives `alice` a password that leads nowhere but to the change of it.
+/// Sets a temporary password for `alice`. A login with it permits only a password change.
 async fn reset(site: &Site) {
     let temporary = site.password("alice", TEMPORARY, true).await;
     site.change("alice", temporary).await;
 }
 
 #[tokio::test]
-async fn the_sign_in_after_a_reset_leads_only_to_the_change() {
+async fn after_a_reset_a_login_permits_only_a_password_change() {
     let site = Site::new().await;
     let before = site.login("alice").await;
     reset(&site).await;
     assert_eq!(site.status(&before).await, "401 revoked");
     assert_eq!(sign_in(&site, PASSWORD).await, "401 credentials");
-    let answer = site.post("/auth/login").json(&login_body("alice", TEMPORARY)).send().await;
-    assert_eq!(answer.verdict(), "403 must-change");
-    assert_eq!(answer.header("set-cookie"), None, "there is no session of any kind");
-    assert_eq!(sign_in(&site, "wrong").await, "401 credentials", "only who knows the password is told");
+    let response = site.post("/auth/login").json(&login_body("alice", TEMPORARY)).send().await;
+    assert_eq!(response.verdict(), "403 must-change");
+    assert_eq!(response.header("set-cookie"), None, "the response starts no session");
+    assert_eq!(sign_in(&site, "wrong").await, "401 credentials", "only a client with the correct password learns this");
     let change = |old: &str, new: &str| json!({ "login": "alice", "old_password": old, "new_password": new });
     for (old, new, verdict) in [
         (PASSWORD, NEW, "401 credentials"),
@@ -170,19 +175,19 @@ async fn the_sign_in_after_a_reset_leads_only_to_the_change() {
         (TEMPORARY, "password1", "422 fields"),
         (TEMPORARY, TEMPORARY, "422 fields"),
     ] {
-        let answer = post(&site, "", change(old, new)).await;
-        assert_eq!((answer.verdict().as_str(), answer.header("set-cookie")), (verdict, None), "{old} {new}");
+        let response = post(&site, "", change(old, new)).await;
+        assert_eq!((response.verdict().as_str(), response.header("set-cookie")), (verdict, None), "{old} {new}");
     }
-    let answer = post(&site, "", change(TEMPORARY, NEW)).await;
-    assert_eq!(answer.verdict(), "200");
-    assert_eq!(answer.json()["login_name"], "alice");
-    assert_eq!(site.status(&answer.session.expect("a session")).await, "200");
+    let response = post(&site, "", change(TEMPORARY, NEW)).await;
+    assert_eq!(response.verdict(), "200");
+    assert_eq!(response.json()["login_name"], "alice");
+    assert_eq!(site.status(&response.session.expect("a session")).await, "200");
     assert_eq!(sign_in(&site, NEW).await, "200");
     assert_eq!(sign_in(&site, TEMPORARY).await, "401 credentials");
 }
 
 #[tokio::test]
-async fn an_account_can_begin_like_that_and_a_reset_ends_it() {
+async fn a_new_account_can_require_a_password_change() {
     let site = Site::new().await;
     site.add_account("bob", &[], TEMPORARY, true).await;
     let sign_in = async |password| site.post("/auth/login").json(&login_body("bob", password)).send().await.verdict();
@@ -194,12 +199,12 @@ async fn an_account_can_begin_like_that_and_a_reset_ends_it() {
 }
 
 #[tokio::test]
-async fn a_browser_is_shown_the_form_and_goes_on_where_it_wanted() {
+async fn a_browser_gets_the_change_form_and_then_its_return_url() {
     let site = Site::new().await;
     reset(&site).await;
     let page = site.get("/auth/login?rd=/protected").navigate().send().await;
-    let set = page.header("set-cookie").expect("a form cookie");
-    let (cookie, _) = set.split_once(';').expect("attributes");
+    let set_cookie = page.header("set-cookie").expect("a form cookie");
+    let (cookie, _) = set_cookie.split_once(';').expect("attributes");
     let submit =
         async |path: &str, fields: &[(&str, &str)]| site.post(path).cookie(cookie).navigate().form(fields).send().await;
     let token = page.hidden("csrf_token");
@@ -210,13 +215,13 @@ async fn a_browser_is_shown_the_form_and_goes_on_where_it_wanted() {
         ("rd", "/protected"),
         ("csrf_token", &*token),
     ];
-    let answer = submit("/auth/login", &fields).await;
-    assert!(answer.session.is_none());
-    let (status, html) = answer.page();
+    let response = submit("/auth/login", &fields).await;
+    assert!(response.session.is_none());
+    let (status, html) = response.page();
     assert!(status == 403 && html.contains("<h1>Choose a new password</h1>"), "{status} {html}");
-    let token = answer.hidden("csrf_token");
-    let rd = answer.hidden("rd");
-    let remember = answer.hidden("remember");
+    let token = response.hidden("csrf_token");
+    let rd = response.hidden("rd");
+    let remember = response.hidden("remember");
     let submit_change = async |token: &str, new: &str| {
         let fields = [
             ("login", "alice"),
@@ -228,28 +233,28 @@ async fn a_browser_is_shown_the_form_and_goes_on_where_it_wanted() {
         ];
         submit("/auth/password", &fields).await
     };
-    for (token, new, status, says) in [
+    for (token, new, status, expected_text) in [
         ("forged", NEW, 403, "<h1>Choose a new password</h1>"),
         (&*token, TEMPORARY, 422, "This is your current password."),
     ] {
-        let answer = submit_change(token, new).await;
-        let (found, html) = answer.page();
-        assert!(found == status && html.contains(says), "{found} {html}");
+        let response = submit_change(token, new).await;
+        let (actual, html) = response.page();
+        assert!(actual == status && html.contains(expected_text), "{actual} {html}");
     }
-    let answer = submit_change(&token, NEW).await;
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/protected")));
-    let session = answer.session.expect("a session");
+    let response = submit_change(&token, NEW).await;
+    assert_eq!((response.status, response.header("location")), (303, Some("/protected")));
+    let session = response.session.expect("a session");
     let view = site.get("/auth/status").session(&session).send().await.json();
     assert_eq!(view["remembered"], true);
 }
 
 #[tokio::test]
-async fn without_a_session_the_password_is_enough() {
+async fn a_change_without_a_session_needs_only_the_old_password() {
     let site = Site::new().await;
     let other = site.login("alice").await;
     let body = json!({ "login": "ALICE", "old_password": PASSWORD, "new_password": NEW, "remember": true });
-    let answer = post(&site, "", body).await;
-    assert_eq!((answer.verdict().as_str(), &answer.json()["remembered"]), ("200", &json!(true)));
+    let response = post(&site, "", body).await;
+    assert_eq!((response.verdict().as_str(), &response.json()["remembered"]), ("200", &json!(true)));
     assert_eq!(site.status(&other).await, "401 revoked");
-    assert_eq!(site.status(&answer.session.expect("a session")).await, "200");
+    assert_eq!(site.status(&response.session.expect("a session")).await, "200");
 }

@@ -1,4 +1,4 @@
-//! `POST /auth/reauthenticate`: the password once more makes a fresh session of a live one.
+//! Tests of `POST /auth/reauthenticate`: with the password, it replaces a live session by a new one.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Session};
 use super::fixture::{PASSWORD, Site};
 
-async fn ask(site: &Site, session: &Session, body: Value) -> Answer {
+async fn reauthenticate(site: &Site, session: &Session, body: Value) -> Answer {
     site.post("/auth/reauthenticate").session(session).json(&body).send().await
 }
 
@@ -17,20 +17,20 @@ async fn step_up_makes_a_fresh_session_and_ends_the_old_one() {
     let body = json!({ "login": "alice", "password": PASSWORD, "remember": true });
     let session = site.post("/auth/login").json(&body).send().await.session.expect("a session");
     let before = site.get("/auth/status").session(&session).send().await.json();
-    assert_eq!(ask(&site, &session, json!({ "password": "wrong" })).await.verdict(), "401 credentials");
-    assert_eq!(site.status(&session).await, "200", "a wrong password costs nobody a session");
+    assert_eq!(reauthenticate(&site, &session, json!({ "password": "wrong" })).await.verdict(), "401 credentials");
+    assert_eq!(site.status(&session).await, "200", "a wrong password does not end the session");
     let other = site.login("alice").await;
     site.advance(Duration::from_secs(60));
-    let answer = ask(&site, &session, json!({ "password": PASSWORD })).await;
-    assert_eq!(answer.verdict(), "200");
-    let fresh = answer.session.clone().expect("a session");
+    let response = reauthenticate(&site, &session, json!({ "password": PASSWORD })).await;
+    assert_eq!(response.verdict(), "200");
+    let fresh = response.session.clone().expect("a session");
     let after = site.get("/auth/status").session(&fresh).send().await.json();
     assert!(after["sid"] != before["sid"]);
     let at = |view: &Value| view["authenticated_at"].as_u64().expect("seconds");
     assert_eq!(at(&after), at(&before) + 60);
-    assert_eq!(after["remembered"], true, "it stays what it was");
+    assert_eq!(after["remembered"], true, "the new session is remembered like the old one");
     assert_eq!(site.status(&session).await, "401 revoked");
-    assert_eq!(site.status(&other).await, "200", "other sessions are not concerned");
+    assert_eq!(site.status(&other).await, "200", "other sessions are not ended");
     for (cookie, body, verdict) in [
         (String::new(), json!({ "password": PASSWORD }), "401 missing"),
         (session.cookie(), json!({ "password": PASSWORD }), "401 revoked"),
@@ -43,15 +43,18 @@ async fn step_up_makes_a_fresh_session_and_ends_the_old_one() {
 }
 
 #[tokio::test]
-async fn the_password_of_another_account_is_no_step_up() {
+async fn refuses_the_password_of_another_account() {
     let site = Site::new().await;
     site.add_account("bob", &[], "the password of bob", false).await;
     let session = site.login("alice").await;
-    assert_eq!(ask(&site, &session, json!({ "password": "the password of bob" })).await.verdict(), "401 credentials");
+    assert_eq!(
+        reauthenticate(&site, &session, json!({ "password": "the password of bob" })).await.verdict(),
+        "401 credentials"
+    );
 }
 
 #[tokio::test]
-async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
+async fn the_form_shows_errors_next_to_fields_and_redirects() {
     let site = Site::new().await;
     let mut session = site.login("alice").await;
     let page = site.get("/auth/reauthenticate?rd=%2Fadmin").session(&session).navigate().send().await;
@@ -67,15 +70,15 @@ async fn its_form_shows_the_error_beside_its_field_and_leads_on() {
     assert!(wrong.body.contains("id=\"password-error\" role=\"alert\""));
     let right = submit(&session, &wrong, PASSWORD).await;
     assert_eq!((right.status, right.header("location")), (303, Some("/admin")));
-    // The form that was open before the step-up is out of date now, and says so.
+    // The page that was opened before the step-up is out of date. Its error page states this.
     session = right.session.expect("a session");
-    let stale = submit(&session, &page, PASSWORD).await;
-    assert_eq!(stale.page().0, 403);
-    assert!(stale.body.contains("Nothing was changed."), "{}", stale.body);
+    let out_of_date = submit(&session, &page, PASSWORD).await;
+    assert_eq!(out_of_date.page().0, 403);
+    assert!(out_of_date.body.contains("Nothing was changed."), "{}", out_of_date.body);
 }
 
 #[tokio::test]
-async fn a_session_that_ends_during_the_check_gains_nothing() {
+async fn refuses_a_session_that_ends_during_the_password_check() {
     let site = Site::new().await;
     let bodies = [
         ("/auth/reauthenticate", json!({ "password": PASSWORD })),
@@ -90,8 +93,8 @@ async fn a_session_that_ends_during_the_check_gains_nothing() {
             assert_eq!(site.logout(&session).await, "200");
             drop(held);
         };
-        let (answer, ()) = tokio::join!(request, meanwhile);
-        assert_eq!((answer.verdict().as_str(), answer.session.is_none()), ("401 revoked", true), "{path}");
+        let (response, ()) = tokio::join!(request, meanwhile);
+        assert_eq!((response.verdict().as_str(), response.session.is_none()), ("401 revoked", true), "{path}");
     }
     site.login("alice").await;
 }

@@ -1,4 +1,4 @@
-//! A request to a [`Site`], and its answer.
+//! Builder of a request to a [`Site`], and methods that read its response.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,8 +14,8 @@ use super::fixture::Site;
 use crate::id::Kid;
 use crate::seal::token::UntrustedToken;
 
-/// A request that is being made.
-pub(crate) struct Ask<'s> {
+/// Builder of a request. [`RequestBuilder::send`] sends it.
+pub(crate) struct RequestBuilder<'s> {
     site: &'s Site,
     peer: IpAddr,
     version: Version,
@@ -25,27 +25,27 @@ pub(crate) struct Ask<'s> {
     body: ReqBody,
 }
 
-impl<'s> Ask<'s> {
+impl<'s> RequestBuilder<'s> {
     pub(super) fn new(site: &'s Site, method: Method, path: &str) -> Self {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("host"), HeaderValue::from_static("127.0.0.1"))]);
         let peer = IpAddr::from([127, 0, 0, 1]);
         Self { site, peer, version: Version::HTTP_11, method, path: path.to_owned(), headers, body: ReqBody::None }
     }
 
-    /// Sends it over HTTP/2.
+    /// Uses HTTP/2.
     pub(crate) fn http2(self) -> Self {
         Self { version: Version::HTTP_2, ..self }
     }
 
-    /// Sends it from another address.
+    /// Sets the address of the peer.
     pub(crate) fn from(self, peer: &str) -> Self {
         Self { peer: peer.parse().expect("an address"), ..self }
     }
 
-    /// Sets a header field; the usual `Host` is replaced.
+    /// Appends a header field. A `Host` field replaces the default one.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().expect("a field's name");
-        let value = HeaderValue::from_str(value).expect("a field's value");
+        let name: HeaderName = name.parse().expect("a field name");
+        let value = HeaderValue::from_str(value).expect("a field value");
         if name == "host" {
             self.headers.insert(name, value);
         } else {
@@ -54,9 +54,9 @@ impl<'s> Ask<'s> {
         self
     }
 
-    /// Sets header fields, as [`Ask::header`] does.
+    /// Adds header fields with [`RequestBuilder::header`].
     pub(crate) fn headers(self, fields: &[(&str, &str)]) -> Self {
-        fields.iter().fold(self, |ask, (name, value)| ask.header(name, value))
+        fields.iter().fold(self, |request, (name, value)| request.header(name, value))
     }
 
     pub(crate) fn cookie(self, cookie: &str) -> Self {
@@ -67,10 +67,10 @@ impl<'s> Ask<'s> {
         self.cookie(&session.cookie())
     }
 
-    /// Sends it as a browser that shows the answer to its user does.
+    /// Adds the header fields of a navigation, as a browser sends them for a page that it shows.
     pub(crate) fn navigate(self) -> Self {
-        let site = self.header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "navigate");
-        site.header("accept", "text/html,*/*;q=0.8")
+        let request = self.header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "navigate");
+        request.header("accept", "text/html,*/*;q=0.8")
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {
@@ -100,14 +100,14 @@ impl<'s> Ask<'s> {
         *request.headers_mut() = self.headers;
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let answer = Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
-        described::check(self.site, &method, &path, &answer);
-        answer
+        let response = Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
+        described::check(self.site, &method, &path, &response);
+        response
     }
 }
 
 impl Session {
-    /// Returns the key that sealed it.
+    /// Returns the id of the key that sealed the token.
     pub(crate) fn kid(&self) -> Kid {
         UntrustedToken::from_cookie_value(self.0.as_bytes()).and_then(UntrustedToken::kid).expect("a token")
     }
@@ -120,19 +120,19 @@ impl Answer {
         Self::new(head.status.as_u16(), head.headers, body)
     }
 
-    /// Returns name and value of the cookie that is set, as a browser sends it back.
+    /// Returns name and value of the first cookie that is set, as a browser sends them back.
     pub(crate) fn set_cookie(&self) -> &str {
         self.header("set-cookie").and_then(|set| set.split(';').next()).expect("a cookie is set")
     }
 
-    /// Returns the value of a page's hidden field.
+    /// Returns the value of a hidden form field of a page.
     pub(crate) fn hidden(&self, name: &str) -> String {
         let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
         let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
         rest.split_once('"').expect("the value ends").0.to_owned()
     }
 
-    /// Returns status and body of an answer that is a page.
+    /// Returns status and body, after it has asserted that the response is a page.
     pub(crate) fn page(&self) -> (u16, &str) {
         assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
         (self.status, &self.body)

@@ -1,11 +1,11 @@
-//! A route has one spelling, one handler and one set of header fields.
+//! Tests that a route has exactly one spelling, one handler and one set of header fields.
 
 use std::collections::BTreeSet;
 
 use super::answer::{Answer, Session};
 use super::fixture::Site;
-use super::request::Ask;
 
+/// Path of every public route. A test in `src/http.rs` checks that it is complete.
 pub(crate) const ROUTES: [&str; 21] = [
     "/",
     "/.well-known/change-password",
@@ -30,9 +30,9 @@ pub(crate) const ROUTES: [&str; 21] = [
     "/auth/verify/envoy/-",
 ];
 
-/// Other spellings of a path that some servers and proxies take for the same.
+/// Returns other spellings of a path that some servers and proxies treat as the same path.
 fn misspelt(route: &str) -> Vec<String> {
-    let (start, end) = route.rsplit_once('/').expect("it has a slash");
+    let (start, end) = route.rsplit_once('/').expect("a path with a slash");
     let in_other_letters = route.as_bytes().get(1).copied().map(|first| {
         let upper = char::from(first).to_ascii_uppercase();
         [format!("/%{first:02x}{}", &route[2..]), format!("/{upper}{}", &route[2..])]
@@ -54,8 +54,8 @@ fn misspelt(route: &str) -> Vec<String> {
     all
 }
 
-/// More of them, for paths that nothing may follow. Behind `/auth/verify/` there are rules, and what is no rule is refused as such.
-fn followed(route: &str) -> Vec<String> {
+/// Returns the path with suffixes that no route accepts. Not for `/auth/verify/`, where a suffix is refused as an invalid rule.
+fn with_suffixes(route: &str) -> Vec<String> {
     ["/", "//", "/.", "/..", ";", ";x=y", "%20", "%00", "%2f", ".", "/index.html", "%3f"]
         .map(|end| format!("{route}{end}"))
         .into_iter()
@@ -63,59 +63,60 @@ fn followed(route: &str) -> Vec<String> {
         .collect()
 }
 
-async fn in_every_way(site: &Site, session: &Session, path: &str) -> Vec<(&'static str, Answer)> {
-    let ask = |method: &str| site.request(method, path).session(session);
-    let mut answers = Vec::new();
-    for (way, request) in [
-        ("GET", ask("GET")),
-        ("HEAD", ask("HEAD")),
-        ("GET with a body", ask("GET").body("text/plain", "x=y")),
-        ("GET over HTTP/2", ask("GET").http2()),
-        ("HEAD over HTTP/2", ask("HEAD").http2()),
-        ("GET with a body over HTTP/2", ask("GET").http2().body("text/plain", "x=y")),
-        ("POST", ask("POST")),
-        ("POST with a body", ask("POST").body("application/json", "{}")),
-        ("OPTIONS", ask("OPTIONS")),
-        ("POST over HTTP/2", ask("POST").http2().body("application/json", "{}")),
+/// Sends requests to a path with different methods, bodies and HTTP versions. Returns the responses with a description of each.
+async fn request_variants(site: &Site, session: &Session, path: &str) -> Vec<(&'static str, Answer)> {
+    let with_method = |method: &str| site.request(method, path).session(session);
+    let mut responses = Vec::new();
+    for (variant, request) in [
+        ("GET", with_method("GET")),
+        ("HEAD", with_method("HEAD")),
+        ("GET with a body", with_method("GET").body("text/plain", "x=y")),
+        ("GET over HTTP/2", with_method("GET").http2()),
+        ("HEAD over HTTP/2", with_method("HEAD").http2()),
+        ("GET with a body over HTTP/2", with_method("GET").http2().body("text/plain", "x=y")),
+        ("POST", with_method("POST")),
+        ("POST with a body", with_method("POST").body("application/json", "{}")),
+        ("OPTIONS", with_method("OPTIONS")),
+        ("POST over HTTP/2", with_method("POST").http2().body("application/json", "{}")),
     ] {
-        answers.push((way, Ask::send(request).await));
+        responses.push((variant, request.send().await));
     }
-    answers
+    responses
 }
 
 #[tokio::test]
-async fn another_spelling_of_a_route_is_nothing() {
+async fn another_spelling_of_a_route_is_not_found() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for route in ROUTES {
         let is_verify = route.starts_with("/auth/verify");
-        let spellings = [misspelt(route), if is_verify { Vec::new() } else { followed(route) }].concat();
+        let spellings = [misspelt(route), if is_verify { Vec::new() } else { with_suffixes(route) }].concat();
         assert!(spellings.len() >= 10);
         for path in spellings {
-            for (way, answer) in in_every_way(&site, &session, &path).await {
-                let is_bad_rule = path.starts_with("/auth/verify/") && answer.status == 403;
-                assert!(answer.status == 404 || is_bad_rule, "{way} {path} {}", answer.status);
-                assert!(answer.session.is_none(), "{way} {path}");
+            for (variant, response) in request_variants(&site, &session, &path).await {
+                let is_bad_rule = path.starts_with("/auth/verify/") && response.status == 403;
+                assert!(response.status == 404 || is_bad_rule, "{variant} {path} {}", response.status);
+                assert!(response.session.is_none(), "{variant} {path}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_path_that_no_route_has_is_nothing() {
+async fn a_path_without_a_route_is_not_found() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for path in
         ["/healthz", "/.well-known", "/.well-known/", "/auth/verifyx", "/auth/verify-", "/index.html", "/favicon.ico"]
     {
-        for (way, answer) in in_every_way(&site, &session, path).await {
-            assert_eq!(answer.status, 404, "{way} {path}");
+        for (variant, response) in request_variants(&site, &session, path).await {
+            assert_eq!(response.status, 404, "{variant} {path}");
         }
     }
     assert_eq!(site.request("OPTIONS", "*").send().await.verdict(), "404 not-found");
 }
 
-/// `docs/reference/http.md` warns of this: nothing behind the parser of a target can see a fragment.
+/// The parser of the request target removes the fragment, so no later code receives it. `docs/reference/http.md` warns of this.
 #[tokio::test]
 async fn a_fragment_is_dropped_before_the_path_is_compared() {
     let site = Site::new().await;
@@ -129,7 +130,7 @@ async fn a_fragment_is_dropped_before_the_path_is_compared() {
 }
 
 #[tokio::test]
-async fn what_follows_a_verify_route_is_a_rule() {
+async fn segments_after_a_verify_route_are_parsed_as_rules() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for path in ["/auth/verify/", "/auth/verify//", "/auth/verify/x", "/auth/verify/-/", "/auth/verify/redirect/-/x"] {
@@ -141,16 +142,19 @@ async fn what_follows_a_verify_route_is_a_rule() {
 }
 
 #[tokio::test]
-async fn a_route_has_one_set_of_fields() {
+async fn a_route_always_has_the_same_header_fields() {
     let site = Site::new().await;
     for route in ROUTES {
         let session = site.login("alice").await;
-        let answers = in_every_way(&site, &session, route).await;
-        let (_, first) = &answers[0];
-        let names = |answer: &Answer| -> BTreeSet<String> { answer.headers.keys().map(ToString::to_string).collect() };
-        for (way, answer) in answers.iter().filter(|(way, _)| !way.starts_with("POST") && *way != "OPTIONS") {
-            assert_eq!((answer.status, names(answer)), (first.status, names(first)), "{way} {route}");
-            assert!(!way.starts_with("HEAD") || answer.body.is_empty(), "{way} {route}");
+        let responses = request_variants(&site, &session, route).await;
+        let (_, first) = &responses[0];
+        let names =
+            |response: &Answer| -> BTreeSet<String> { response.headers.keys().map(ToString::to_string).collect() };
+        for (variant, response) in
+            responses.iter().filter(|(variant, _)| !variant.starts_with("POST") && *variant != "OPTIONS")
+        {
+            assert_eq!((response.status, names(response)), (first.status, names(first)), "{variant} {route}");
+            assert!(!variant.starts_with("HEAD") || response.body.is_empty(), "{variant} {route}");
         }
     }
 }

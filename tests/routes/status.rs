@@ -1,4 +1,4 @@
-//! `GET /auth/status` and `GET /protected`.
+//! Tests of `GET /auth/status` and `GET /protected`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn shows_the_live_session_and_refuses_without_one() {
         assert_eq!(refusal.verdict(), "401 missing");
         let challenge = refusal.header("www-authenticate").expect("a challenge");
         assert!(challenge.contains("cookie-name=\"__Host-sealjar\""), "{challenge}");
-        assert!(refusal.header("set-cookie").is_none(), "a 401 never touches the cookie");
+        assert!(refusal.header("set-cookie").is_none(), "a 401 never changes the cookie");
     }
 }
 
@@ -31,23 +31,24 @@ async fn renews_five_minutes_after_the_login() {
     let session = site.login("alice").await;
     site.advance(Duration::from_secs(299));
     let first = site.get("/auth/status").session(&session).send().await;
-    assert!(first.session.is_none(), "not yet");
+    assert!(first.session.is_none(), "the session is not yet due for renewal");
     site.advance(Duration::from_secs(1));
-    assert!(site.head("/auth/status").session(&session).send().await.session.is_some(), "a HEAD renews, too");
+    assert!(site.head("/auth/status").session(&session).send().await.session.is_some(), "a HEAD request also renews");
     let second = site.get("/auth/status").session(&session).send().await;
     let renewed = second.session.clone().expect("a renewed session");
-    let (first, view) = (first.json(), second.json());
+    let first = first.json();
+    let view = second.json();
     assert_eq!((&view["sid"], &view["absolute_deadline"]), (&first["sid"], &first["absolute_deadline"]));
     let idle = |view: &serde_json::Value| view["idle_deadline"].as_u64().expect("seconds");
     assert_eq!(idle(&view) - idle(&first), 300);
     let again = site.get("/auth/status").session(&renewed).send().await;
     assert_eq!(again.json()["idle_deadline"], view["idle_deadline"]);
     assert_eq!(site.logout(&renewed).await, "200");
-    assert_eq!(site.status(&session).await, "401 revoked", "both tokens are one session");
+    assert_eq!(site.status(&session).await, "401 revoked", "both tokens belong to one session");
 }
 
 #[tokio::test]
-async fn is_over_at_its_deadlines_and_while_the_list_is_stale() {
+async fn refuses_a_session_if_it_is_expired_or_the_list_is_stale() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     site.advance_unsynced(Duration::from_secs(11));
@@ -64,9 +65,9 @@ async fn answers_head_like_get_without_a_body() {
     let session = site.login("alice").await;
     for (cookie, status) in [(session.cookie(), 200), ("x=y".to_owned(), 401)] {
         for path in ["/auth/status", "/protected"] {
-            let answer = site.head(path).cookie(&cookie).send().await;
-            assert_eq!((answer.status, &*answer.body), (status, ""), "{path}");
-            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            let response = site.head(path).cookie(&cookie).send().await;
+            assert_eq!((response.status, &*response.body), (status, ""), "{path}");
+            assert_eq!(response.header("cache-control"), Some("no-store"));
         }
     }
 }
@@ -85,11 +86,11 @@ async fn other_methods_are_405_with_allow_and_other_paths_404() {
         ("GET", "/AUTH/status", "404 not-found", ""),
         ("GET", "/healthz", "404 not-found", ""),
     ] {
-        let answer = site.request(method, path).send().await;
-        assert_eq!(answer.verdict(), verdict, "{path}");
-        let mut allowed: Vec<_> = answer.header("allow").into_iter().flat_map(|value| value.split(", ")).collect();
+        let response = site.request(method, path).send().await;
+        assert_eq!(response.verdict(), verdict, "{path}");
+        let mut allowed: Vec<_> = response.header("allow").into_iter().flat_map(|value| value.split(", ")).collect();
         allowed.sort_unstable();
         assert_eq!(allowed.join(", "), allow, "{path}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
     }
 }

@@ -1,4 +1,8 @@
-//! `/auth/verify`, in its three shapes, as a proxy asks it. Real proxies are in `tests/web`.
+//! Tests of `/auth/verify` and its three shapes (forms of the path). A request here is the subrequest of a reverse proxy.
+//!
+//! `/auth/verify` and `/auth/verify/redirect` receive the facts of the client's request in header fields. Envoy sends the
+//! client's host, method and path themselves, so `/auth/verify/envoy` reads them from the request. `tests/web` has tests with
+//! real proxies.
 
 mod forwarded;
 mod hosts;
@@ -11,6 +15,7 @@ use super::answer::{Answer, Session};
 use super::fixture::Site;
 
 const SHAPES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
+/// Identity headers of a response with status 200.
 const IDENTITY: [&str; 9] = [
     "remote-user",
     "remote-name",
@@ -22,29 +27,31 @@ const IDENTITY: [&str; 9] = [
     "x-auth-request-groups",
     "x-auth-request-email",
 ];
+/// Settings with a trusted proxy and two public origins.
 const TRUSTING: [&str; 2] =
     ["http.trusted_proxies=127.0.0.1", "http.public_origins=https://app.example.com,https://b.example.com"];
-/// Envoy's question has the visitor's own host.
+/// Host of Envoy's verification request. It is the host of the client's request.
 const HOST: (&str, &str) = ("host", "app.example.com");
+/// Host of the client's request, as other proxies send it.
 const APP: (&str, &str) = ("x-forwarded-host", "app.example.com");
 const NAVIGATION: (&str, &str) = ("sec-fetch-mode", "navigate");
 const OTHER_SITE: (&str, &str) = ("origin", "https://evil.example");
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-/// Returns a site behind a proxy, and a session on `app.example.com`.
+/// Starts a site behind a trusted proxy, and logs in on `app.example.com`.
 async fn behind_proxy() -> (Site, Session) {
     let site = Site::with(&TRUSTING).await;
     let session = site.login_at("app.example.com", "alice").await;
     (site, session)
 }
 
-async fn ask(site: &Site, method: &str, path: &str, cookie: &str, fields: Fields<'_>) -> Answer {
+async fn send(site: &Site, method: &str, path: &str, cookie: &str, fields: Fields<'_>) -> Answer {
     site.request(method, path).cookie(cookie).headers(fields).send().await
 }
 
-fn identity(answer: &Answer) -> Vec<Option<&str>> {
-    IDENTITY.iter().map(|name| answer.header(name)).collect()
+fn identity(response: &Answer) -> Vec<Option<&str>> {
+    IDENTITY.iter().map(|name| response.header(name)).collect()
 }
 
 #[tokio::test]
@@ -55,13 +62,13 @@ async fn every_200_has_all_identity_fields_even_empty_ones() {
     for (login, display_name, groups) in [("alice", "", "staff"), ("bob", "B%C3%B6b%20100%25%20%F0%9F%8D%AF", "")] {
         let session = site.login(login).await;
         for path in ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy/-/x"] {
-            let answer = site.get(path).session(&session).send().await;
-            assert_eq!((answer.status, &*answer.body), (200, "ok\n"), "{path}");
+            let response = site.get(path).session(&session).send().await;
+            assert_eq!((response.status, &*response.body), (200, "ok\n"), "{path}");
             let view = site.get("/auth/status").session(&session).send().await.json();
             let deadline = view["absolute_deadline"].to_string();
             let expected = [login, display_name, groups, "", &deadline, login, display_name, groups, ""];
-            assert_eq!(identity(&answer), expected.map(Some), "{path}");
-            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert_eq!(identity(&response), expected.map(Some), "{path}");
+            assert_eq!(response.header("cache-control"), Some("no-store"));
         }
     }
 }
@@ -70,30 +77,30 @@ async fn every_200_has_all_identity_fields_even_empty_ones() {
 async fn every_shape_has_the_same_fields_on_its_200() {
     let site = Site::with(&["http.public_origins=https://app.example.com"]).await;
     let session = site.login_at("app.example.com", "alice").await;
-    let mut seen = Vec::new();
+    let mut names_by_path = Vec::new();
     for path in ["/auth/verify", "/auth/verify/-", "/auth/verify/redirect/-", "/auth/verify/envoy/-/x"] {
-        let answer = ask(&site, "GET", path, &session.cookie(), &[HOST]).await;
-        assert_eq!(answer.status, 200, "{path}");
-        let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
+        let response = send(&site, "GET", path, &session.cookie(), &[HOST]).await;
+        assert_eq!(response.status, 200, "{path}");
+        let mut names: Vec<_> = response.headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort_unstable();
-        seen.push(names);
+        names_by_path.push(names);
         for name in
             ["cross-origin-resource-policy", "x-content-type-options", "x-frame-options", "cache-control", "vary"]
         {
-            assert!(answer.header(name).is_some(), "{path} {name}");
+            assert!(response.header(name).is_some(), "{path} {name}");
         }
         for name in ["strict-transport-security", "content-security-policy"] {
-            assert_eq!(answer.header(name), None, "only a proxy reads it");
+            assert_eq!(response.header(name), None, "a browser does not receive this response");
         }
     }
-    assert!(seen.iter().all(|names| *names == seen[0]), "{seen:?}");
+    assert!(names_by_path.iter().all(|names| *names == names_by_path[0]), "{names_by_path:?}");
 }
 
 #[tokio::test]
-async fn method_body_unknown_parameter_and_rest_change_nothing() {
+async fn method_body_unknown_parameters_and_path_have_no_effect() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    let big = "x".repeat(100_000);
+    let large = "x".repeat(100_000);
     let paths = [
         "/auth/verify",
         "/auth/verify?x=1&Role=admin&max-age=1&role[]=admin",
@@ -109,23 +116,23 @@ async fn method_body_unknown_parameter_and_rest_change_nothing() {
     ];
     for path in paths {
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "HEAD"] {
-            for body in ["", "x=y", &big] {
+            for body in ["", "x=y", &large] {
                 let request = site.request(method, path).session(&session).header("sec-fetch-site", "cross-site");
-                let answer = request.body("", body.to_owned()).send().await;
-                assert_eq!(answer.status, 200, "{method} {path} {}", body.len());
-                assert!(identity(&answer).iter().all(Option::is_some));
+                let response = request.body("", body.to_owned()).send().await;
+                assert_eq!(response.status, 200, "{method} {path} {}", body.len());
+                assert!(identity(&response).iter().all(Option::is_some));
             }
-            let answer = site.request(method, path).send().await;
-            assert_eq!(answer.status, 401, "{method} {path}");
-            assert!(identity(&answer).iter().all(Option::is_none));
+            let response = site.request(method, path).send().await;
+            assert_eq!(response.status, 401, "{method} {path}");
+            assert!(identity(&response).iter().all(Option::is_none));
         }
     }
     assert_eq!(site.status(&session).await, "200");
 }
 
-/// As Envoy sends it: clients of another kind tidy the path up.
+/// Envoy sends the path unchanged. Many HTTP clients resolve dot segments before they send a request.
 #[tokio::test]
-async fn dot_segments_of_the_path_behind_do_not_climb_out() {
+async fn dot_segments_after_the_rules_are_not_resolved() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for (path, verdict) in [
@@ -135,7 +142,7 @@ async fn dot_segments_of_the_path_behind_do_not_climb_out() {
         ("role=admin/-/../../-/x", "403 forbidden"),
         ("role=admin/../-/x", "403 rule"),
     ] {
-        let answer = site.get(&format!("/auth/verify/envoy/{path}")).session(&session).send().await;
-        assert_eq!(answer.verdict(), verdict, "{path}");
+        let response = site.get(&format!("/auth/verify/envoy/{path}")).session(&session).send().await;
+        assert_eq!(response.verdict(), verdict, "{path}");
     }
 }

@@ -1,4 +1,4 @@
-//! Clocks that differ, stand still, or are set: what is refused, and that nothing comes back to life.
+//! Tests with clocks that differ or are set. A revoked or expired session must not become valid again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sealjar::session::{Cause, Refusal, Sessions};
 use crate::fixture::{LIFETIMES, MAX_STALENESS, MINUTE, ORDINARY, SITE, World, cookie, field, key};
 
 #[test]
-fn accepts_a_token_sealed_60_seconds_ahead_and_none_of_61() {
+fn accepts_a_token_sealed_60_seconds_ahead_but_not_61() {
     for (behind, accepted) in
         [(0, true), (1, true), (59, true), (60, true), (61, false), (3600, false), (86_400, false)]
     {
@@ -24,7 +24,7 @@ fn accepts_a_token_sealed_60_seconds_ahead_and_none_of_61() {
 }
 
 #[test]
-fn a_clock_ahead_renews_sooner_and_one_behind_does_not() {
+fn a_fast_clock_renews_earlier_and_a_slow_clock_does_not() {
     let interval = ORDINARY.renewal_interval().as_secs() as i64;
     for (step, due) in [(-60, false), (0, false), (interval - 1, false), (interval, true)] {
         let mut world = World::new();
@@ -35,7 +35,7 @@ fn a_clock_ahead_renews_sooner_and_one_behind_does_not() {
 }
 
 #[test]
-fn a_stale_list_refuses_everybody_or_nobody_as_configured() {
+fn a_stale_list_refuses_all_or_no_live_sessions_as_configured() {
     let millisecond = Duration::from_millis(1);
     for (age, fresh) in [
         (Duration::ZERO, true),
@@ -45,7 +45,8 @@ fn a_stale_list_refuses_everybody_or_nobody_as_configured() {
     ] {
         for (when_stale, accepted) in [(WhenStale::Refuse, fresh), (WhenStale::Allow, true)] {
             let mut world = World::with(KeyRing::new(vec![key(1)]), LIFETIMES, when_stale);
-            let (session, signed_out) = (world.sign_in(), world.sign_in());
+            let session = world.sign_in();
+            let signed_out = world.sign_in();
             world.revoke(&signed_out);
             world.pass_without_news(age);
             let expected = if accepted { Ok(session.sid) } else { Err(Refusal::Stale) };
@@ -53,13 +54,13 @@ fn a_stale_list_refuses_everybody_or_nobody_as_configured() {
             assert_eq!(world.verify(&signed_out.token), Err(Refusal::Revoked), "{age:?}, {when_stale:?}");
             assert!(accepted || world.renew(&session.token).is_err(), "{age:?}, {when_stale:?}");
             world.list().mark_synced(world.now);
-            assert_eq!(world.verify(&session.token), Ok(session.sid), "news came");
+            assert_eq!(world.verify(&session.token), Ok(session.sid), "the list was read again");
         }
     }
 }
 
 #[test]
-fn setting_the_wall_clock_makes_no_list_stale_or_fresh() {
+fn setting_the_wall_clock_does_not_change_the_staleness() {
     for step in [-7200, -61, 61, 1200] {
         let mut world = World::new();
         let fresh = world.sign_in();
@@ -97,7 +98,7 @@ fn a_revoked_session_stays_refused_when_the_clock_is_set() {
             world.revoke(&session);
             for step in steps {
                 world.step(*step);
-                // Unguarded, it prunes by the wrong clock: time then stays where it was moved.
+                // Without the guard, entries are removed by the wrong clock. The server then uses no earlier time.
                 if guarded {
                     world.prune(&mut guard);
                 } else {
@@ -114,24 +115,29 @@ fn a_revoked_session_stays_refused_when_the_clock_is_set() {
 }
 
 #[test]
-fn what_a_fast_clock_pruned_stays_dead_when_it_is_set_back() {
+fn sessions_stay_refused_after_a_fast_clock_is_set_back() {
     let mut world = World::new();
-    let (revoked, other) = (world.sign_in(), world.sign_in());
+    let revoked = world.sign_in();
+    let other = world.sign_in();
     world.revoke(&revoked);
     world.step(7200);
     world.list().prune(world.now.wall);
-    assert!(world.list().is_empty(), "the entry is gone");
+    assert!(world.list().is_empty(), "the entry was removed");
     world.step(-7200);
     for session in [revoked, other] {
-        assert_eq!(world.verify(&session.token), Err(Refusal::Expired), "time does not go back behind what was pruned");
+        assert_eq!(
+            world.verify(&session.token),
+            Err(Refusal::Expired),
+            "the server uses no time before the last removal"
+        );
     }
     let fresh = world.sign_in();
     assert_eq!(fresh.deadlines.idle, world.list().time(world.now).plus(ORDINARY.idle));
-    assert_eq!(world.verify(&fresh.token), Ok(fresh.sid), "and who signs in now is in");
+    assert_eq!(world.verify(&fresh.token), Ok(fresh.sid), "a new session is valid");
 }
 
 #[test]
-fn a_clock_set_forward_and_back_costs_nobody_a_session() {
+fn setting_a_clock_forward_and_back_ends_no_session() {
     let mut world = World::new();
     let session = world.sign_in();
     let mut guard = StepGuard::new(world.now);
@@ -144,26 +150,32 @@ fn a_clock_set_forward_and_back_costs_nobody_a_session() {
 
 #[test]
 fn an_entry_outlives_a_fast_nodes_last_token_on_a_slow_node() {
-    for (remember, kind) in [(false, LIFETIMES.ordinary), (true, LIFETIMES.remembered)] {
-        let (mut here, mut fast, mut slow) = (World::new(), World::new(), World::new());
-        let session = if remember { here.remember() } else { here.sign_in() };
-        here.pass(kind.idle.as_secs() / 2);
-        here.revoke(&session);
-        fast.now = here.now;
+    for (remember, lifetime) in [(false, LIFETIMES.ordinary), (true, LIFETIMES.remembered)] {
+        let mut right = World::new();
+        let mut fast = World::new();
+        let mut slow = World::new();
+        let session = if remember { right.remember() } else { right.sign_in() };
+        right.pass(lifetime.idle.as_secs() / 2);
+        right.revoke(&session);
+        fast.now = right.now;
         fast.pass((MAX_STALENESS + CLOCK_SKEW).as_secs());
-        let last = fast.renew(&session.token).expect("not heard of there").expect("due").token;
-        here.pass(kind.idle.as_secs());
-        here.list().prune(here.now.wall);
-        assert_eq!(here.verify(&last), Err(Refusal::Revoked), "remembered: {remember}");
-        while !here.list().is_empty() {
-            here.pass(1);
-            here.list().prune(here.now.wall);
+        let last = fast.renew(&session.token).expect("not revoked on this node").expect("due").token;
+        right.pass(lifetime.idle.as_secs());
+        right.list().prune(right.now.wall);
+        assert_eq!(right.verify(&last), Err(Refusal::Revoked), "remembered: {remember}");
+        while !right.list().is_empty() {
+            right.pass(1);
+            right.list().prune(right.now.wall);
         }
-        slow.now = here.now;
+        slow.now = right.now;
         slow.step(-(CLOCK_SKEW.as_secs() as i64));
         slow.list().mark_synced(slow.now);
         assert_eq!(slow.verify(&last), Err(Refusal::Expired), "remembered: {remember}");
         slow.step(-2);
-        assert_eq!(slow.verify(&last), Ok(session.sid), "two seconds ago it was needed; remembered: {remember}");
+        assert_eq!(
+            slow.verify(&last),
+            Ok(session.sid),
+            "two seconds earlier, the entry was needed; remembered: {remember}"
+        );
     }
 }

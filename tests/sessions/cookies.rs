@@ -1,4 +1,4 @@
-//! Several cookies of our name, over several fields, among others' cookies.
+//! Tests with several cookies of the session cookie's name, in one or more `Cookie` fields, and with other cookies.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use sealjar::session::{Cause, Refusal};
 
 use crate::fixture::{COOKIE, HOUR, LIFETIMES, SITE, World, field, forge, key, key_with};
 
-/// Four values of a token's length that are none.
-fn bad(world: &World) -> [String; 4] {
+/// Returns four values with the length of a token that are not valid tokens.
+fn invalid_values(world: &World) -> [String; 4] {
     let token = world.sign_in().token.expose().to_owned();
     let unknown = forge(9, Purpose::Session, COOKIE, b"no claims");
     let changed = format!("{}AAAA", &token[..token.len() / 4 * 4 - 4]);
     ["A".repeat(100), unknown, changed, format!("{token}!")]
 }
 
-/// The same cookies in one field, each in its own, and in two.
+/// Returns the cookies in one `Cookie` field, in one field each, and in two fields.
 fn spread(values: &[String]) -> [Vec<Vec<u8>>; 3] {
     let pairs: Vec<String> = values.iter().map(|value| format!("{COOKIE}={value}")).collect();
     let (first, rest) = pairs.split_at(pairs.len() / 2);
@@ -35,11 +35,11 @@ fn spread(values: &[String]) -> [Vec<Vec<u8>>; 3] {
 fn finds_the_session_behind_any_number_of_other_cookies() {
     let world = World::new();
     let session = world.sign_in();
-    let bad = bad(&world);
+    let invalid = invalid_values(&world);
     for before in [0, 1, 3, 4, 5, 10, 100, 500] {
         for after in [0, 1, 10] {
-            let junk = |count: usize| bad.iter().cloned().cycle().take(count).collect::<Vec<_>>();
-            let values = [junk(before), vec![session.token.expose().to_owned()], junk(after)].concat();
+            let some_invalid = |count: usize| invalid.iter().cloned().cycle().take(count).collect::<Vec<_>>();
+            let values = [some_invalid(before), vec![session.token.expose().to_owned()], some_invalid(after)].concat();
             for fields in spread(&values) {
                 assert_eq!(world.verify_fields(&fields), Ok(session.sid), "{before} before, {after} after");
             }
@@ -48,21 +48,21 @@ fn finds_the_session_behind_any_number_of_other_cookies() {
 }
 
 #[test]
-fn a_bound_on_candidates_is_told_before_a_session_is_missed() {
-    const BOUND: usize = 5;
+fn reports_too_many_candidates_before_it_misses_a_session() {
+    const MAX_CANDIDATES: usize = 5;
     let world = World::new();
     let session = world.sign_in();
-    let bad = bad(&world)[0].clone();
+    let invalid = invalid_values(&world)[0].clone();
     let World { sessions, now, .. } = world;
-    let sessions = sessions.with_max_candidates(BOUND);
-    for before in 0..=2 * BOUND {
-        let values = [vec![bad.clone(); before], vec![session.token.expose().to_owned()]].concat();
+    let sessions = sessions.with_max_candidates(MAX_CANDIDATES);
+    for before in 0..=2 * MAX_CANDIDATES {
+        let values = [vec![invalid.clone(); before], vec![session.token.expose().to_owned()]].concat();
         for fields in spread(&values) {
             let fields = || fields.iter().map(Vec::as_slice);
-            assert_eq!(sessions.has_too_many_candidates(fields()), before >= BOUND, "{before} before");
+            assert_eq!(sessions.has_too_many_candidates(fields()), before >= MAX_CANDIDATES, "{before} before");
             let found = sessions.verify(fields(), SITE, now, |session| session.claims().sid);
             let presented: Vec<_> = sessions.presented(fields(), now).into_iter().map(|token| token.sid).collect();
-            if before < BOUND {
+            if before < MAX_CANDIDATES {
                 assert_eq!((found, presented), (Ok(session.sid), vec![session.sid]), "{before} before");
             } else {
                 assert_eq!((found, presented), (Err(Refusal::Invalid(Cause::Malformed)), vec![]), "{before} before");
@@ -85,7 +85,7 @@ fn values_too_short_or_long_for_a_token_are_not_counted() {
 }
 
 #[test]
-fn of_two_live_sessions_the_first_counts_until_it_is_dead() {
+fn the_first_of_two_sessions_is_used_until_it_is_revoked() {
     let world = World::new();
     let sessions = [world.sign_in(), world.sign_in()];
     let values = sessions.each_ref().map(|session| session.token.expose().to_owned());
@@ -98,21 +98,22 @@ fn of_two_live_sessions_the_first_counts_until_it_is_dead() {
 }
 
 #[test]
-fn reports_the_failure_that_came_furthest_whatever_the_order() {
+fn reports_the_failure_that_passed_most_checks_in_any_order() {
     let revoked_key = key_with(2, |dates| dates.revoked_at = Some(UnixTime(1)));
     let mut world = World::with(KeyRing::new(vec![key(1), revoked_key]), LIFETIMES, WhenStale::Refuse);
-    let (stale, revoked) = (world.sign_in(), world.sign_in());
+    let stale = world.sign_in();
+    let revoked = world.sign_in();
     world.revoke(&revoked);
     world.pass_without_news(Duration::from_secs(11));
     let altered = |number, change: fn(&mut Claims<'_>)| {
         world.read(&stale.token, |claims| {
             let mut claims = claims.clone();
             change(&mut claims);
-            forge(number, Purpose::Session, COOKIE, &claims.encode().expect("well formed"))
+            forge(number, Purpose::Session, COOKIE, &claims.encode().expect("valid claims"))
         })
     };
     let text = |text: &str| text.to_owned();
-    // From the least far to the furthest.
+    // In the order of the checks: each failure passes more checks than those before it.
     let table = [
         (Refusal::Missing, None),
         (Refusal::Invalid(Cause::Malformed), Some("A".repeat(100))),
@@ -126,12 +127,12 @@ fn reports_the_failure_that_came_furthest_whatever_the_order() {
         (Refusal::Revoked, Some(text(revoked.token.expose()))),
         (Refusal::Stale, Some(text(stale.token.expose()))),
     ];
-    for (one, (nearer, first)) in table.iter().enumerate() {
-        for (other, (further, second)) in table.iter().enumerate() {
+    for (one, (earlier, first)) in table.iter().enumerate() {
+        for (other, (later, second)) in table.iter().enumerate() {
             let values: Vec<String> = [first, second].into_iter().flatten().cloned().collect();
-            let expected = if one < other { further } else { nearer };
+            let expected = if one < other { later } else { earlier };
             for fields in spread(&values) {
-                assert_eq!(world.verify_fields(&fields), Err(*expected), "{nearer:?} and {further:?}");
+                assert_eq!(world.verify_fields(&fields), Err(*expected), "{earlier:?} and {later:?}");
             }
         }
     }
@@ -141,24 +142,24 @@ fn reports_the_failure_that_came_furthest_whatever_the_order() {
 fn finds_the_session_among_8000_bytes_of_other_cookies() {
     let world = World::new();
     let session = world.sign_in();
-    let ours = field(session.token.expose());
+    let session_cookie = field(session.token.expose());
     let others: [(&str, Vec<u8>); 6] = [
         ("many", (0..400).map(|number| format!("cookie{number:04}=some value; ")).collect::<String>().into_bytes()),
         ("one long", [b"big=".to_vec(), vec![b'x'; 8000], b"; ".to_vec()].concat()),
         ("any byte but a semicolon", (0..=255).filter(|byte| *byte != b';').cycle().take(8000).chain(*b";").collect()),
         ("semicolons", vec![b';'; 8000]),
-        ("nearly our name", format!("x{COOKIE}=x; {COOKIE}x=x; {COOKIE}").repeat(180).into_bytes()),
-        ("ours, quoted in another", format!("q=\"{COOKIE}=x\"; ").repeat(400).into_bytes()),
+        ("similar names", format!("x{COOKIE}=x; {COOKIE}x=x; {COOKIE}").repeat(180).into_bytes()),
+        ("the cookie, quoted in another cookie", format!("q=\"{COOKIE}=x\"; ").repeat(400).into_bytes()),
     ];
     for (name, others) in others {
         assert!(others.len() >= 7990, "{name}: {}", others.len());
         let others = [&others[..], b"; "].concat();
-        let before = vec![[&others[..], &ours].concat()];
-        let around = vec![[&others[..], &ours, b"; ", &others].concat()];
-        let apart = vec![others.clone(), ours.clone(), others.clone()];
+        let before = vec![[&others[..], &session_cookie].concat()];
+        let around = vec![[&others[..], &session_cookie, b"; ", &others].concat()];
+        let apart = vec![others.clone(), session_cookie.clone(), others.clone()];
         for fields in [before, around, apart] {
             assert_eq!(world.verify_fields(&fields), Ok(session.sid), "{name}");
         }
-        assert_eq!(world.verify_fields(&[others]), Err(Refusal::Missing), "{name}, without ours");
+        assert_eq!(world.verify_fields(&[others]), Err(Refusal::Missing), "{name}, without the session cookie");
     }
 }

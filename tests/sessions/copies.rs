@@ -1,24 +1,27 @@
-//! Copy detection against random schedules, in simulated time. The library's own `Sessions` judge and seal, one for each node. A
-//! browser, thieves, proxies and an embedding application are told again here: requests run in parallel, are late, overtake each
-//! other or are lost; nodes restart, and their clocks are up to a minute apart.
+//! Simulation of copy detection with random schedules, in simulated time.
 //!
-//! - No lone browser is signed out within the bound of the proof in `src/session/copy_detection.rs`, nor does its session end
-//!   while it is in use.
-//! - A thief who renews beside the owner on one node is found at the third renewal of both at the latest.
-//! - A session of which a copy is found is refused for every holder, and told once by each node.
+//! Each node uses the library's `Sessions` to verify and seal. The browser, the thieves, the proxies and an embedding
+//! application are models. Requests are concurrent, late, out of order or lost. Nodes restart, and their clocks differ by up to
+//! a minute. The tests check these rules:
 //!
-//! A seed tells the whole schedule. `SEALJAR_SOAK=1` asks for 10,000 hours and more (`make soak`).
+//! - A single browser is not logged out if its requests are within the bound of the proof in `src/session/copy_detection.rs`. Its
+//!   session does not expire while it is in use.
+//! - On one node, a thief whose renewals run in parallel to those of the owner is found at the third renewal of both at the
+//!   latest.
+//! - If a copy is found, the session is refused for every holder, and each node reports it once.
+//!
+//! A seed determines the whole schedule. `SEALJAR_SOAK=1` runs 10,000 hours and more (`make soak`).
 
 mod app_data;
 mod detection;
 mod history;
 mod holder;
-mod lone;
+mod late_tokens;
 mod node;
 mod request;
 mod rng;
 mod schedule;
-mod stragglers;
+mod single_browser;
 mod tally;
 mod thieves;
 mod traffic;
@@ -31,16 +34,16 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 #[test]
-fn no_lone_browser_is_signed_out() {
+fn no_single_browser_is_logged_out() {
     let mut tally = Tally::default();
-    for seed in 0..stated_or(4000, 20) {
+    for seed in 0..full_or_reduced(4000, 20) {
         tally.add(&schedule::run(seed, 14));
     }
     println!("{tally}");
     assert_eq!(tally.copies, 0);
 }
 
-/// The stated number in the soak, and a reduced one otherwise.
-fn stated_or(stated: u64, reduced: u64) -> u64 {
-    if std::env::var_os("SEALJAR_SOAK").is_some_and(|value| value == "1") { stated } else { reduced }
+/// Returns the full number for the soak test, and the reduced number otherwise.
+fn full_or_reduced(full: u64, reduced: u64) -> u64 {
+    if std::env::var_os("SEALJAR_SOAK").is_some_and(|value| value == "1") { full } else { reduced }
 }

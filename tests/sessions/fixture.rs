@@ -1,4 +1,4 @@
-//! Sessions under keys that a test chooses, a list, and a clock that it moves.
+//! One server for the tests: sessions with chosen keys, a revocation list, and a clock that the test moves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) const ALICE: Identity<'static> = Identity {
     roles: "admin,ops",
 };
 
-/// One server at one moment.
+/// A server and its clocks.
 pub(crate) struct World {
     pub(crate) sessions: Sessions,
     pub(crate) now: Now,
@@ -42,7 +42,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Under one key, with the usual lifetimes, refusing when stale.
+    /// Creates a server with one key and the default lifetimes. It refuses sessions while its list is stale.
     pub(crate) fn new() -> Self {
         Self::with(KeyRing::new(vec![key(1)]), LIFETIMES, WhenStale::Refuse)
     }
@@ -58,49 +58,49 @@ impl World {
         self.sessions.revocations()
     }
 
-    /// Both clocks go on, and the list is up to date again.
+    /// Moves both clocks forward, and marks the list as synchronized.
     pub(crate) fn pass(&mut self, secs: u64) {
         self.pass_without_news(Duration::from_secs(secs));
         self.list().mark_synced(self.now);
     }
 
-    /// Both clocks go on, and nothing is heard from the store.
+    /// Moves both clocks forward, as if the store could not be read meanwhile.
     pub(crate) fn pass_without_news(&mut self, span: Duration) {
         self.now.wall = self.now.wall.plus(span);
         self.now.boot += span;
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock forward or back. The boot clock does not change.
     pub(crate) fn step(&mut self, secs: i64) {
         self.now.wall = UnixTime(self.now.wall.0.saturating_add_signed(secs));
     }
 
     pub(crate) fn sign_in(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"app", SITE, self.now).expect("signs in")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"app", SITE, self.now).expect("a session")
     }
 
     pub(crate) fn remember(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, Methods::PASSWORD, true, b"app", SITE, self.now).expect("signs in")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, true, b"app", SITE, self.now).expect("a session")
     }
 
     pub(crate) fn verify(&self, token: &SealedToken) -> Result<Sid, Refusal> {
         self.verify_fields(&[field(token.expose())])
     }
 
-    /// The verdict on these `Cookie` fields.
+    /// Verifies these `Cookie` fields.
     pub(crate) fn verify_fields(&self, fields: &[Vec<u8>]) -> Result<Sid, Refusal> {
         self.sessions.verify(fields.iter().map(Vec::as_slice), SITE, self.now, |session| session.claims().sid)
     }
 
-    /// Verifies, and renews if it is time.
+    /// Verifies a token, and renews the session if it is due.
     pub(crate) fn renew(&self, token: &SealedToken) -> Result<Option<SealedSession>, Refusal> {
         let fields = [field(token.expose())];
         self.sessions.verify(fields.iter().map(Vec::as_slice), SITE, self.now, |session| {
-            self.sessions.renew(session, RenewalWindow::WhenDue).expect("what opened can be sealed")
+            self.sessions.renew(session, RenewalWindow::WhenDue).expect("an active key")
         })
     }
 
-    /// When the store would let go of an entry: for one session, or for all of an account.
+    /// Returns the expiry that the store would give an entry: for one session, or for an account if there is none.
     pub(crate) fn expiry(&self, session: Option<&SealedSession>) -> UnixTime {
         let Lifetime { idle, absolute } =
             session.map_or(self.lifetimes.remembered, |session| self.lifetimes.of(session.flags));
@@ -109,12 +109,12 @@ impl World {
         retention::expiry(self.list().time(self.now), absolute_deadline, longest)
     }
 
-    /// Refuses a session, for as long as the store would.
+    /// Adds a durable entry for a session, with the expiry that the store would give it.
     pub(crate) fn revoke(&self, session: &SealedSession) {
         self.list().add_durable(&Entry::Session { sid: session.sid, expires_at: self.expiry(Some(session)) });
     }
 
-    /// Prunes if the follower of the store would, and says whether.
+    /// Removes expired entries if the follower would do so now. Returns whether it did.
     pub(crate) fn prune(&self, guard: &mut StepGuard) -> bool {
         guard.look(self.now);
         let may_prune = guard.may_prune(self.now);
@@ -124,20 +124,20 @@ impl World {
         may_prune
     }
 
-    /// What a token holds, whatever its deadlines say.
-    pub(crate) fn read<R>(&self, token: &SealedToken, look: impl FnOnce(&Claims<'_>) -> R) -> R {
+    /// Opens a token, even if it has expired, and passes its claims to `read`.
+    pub(crate) fn read<R>(&self, token: &SealedToken, read: impl FnOnce(&Claims<'_>) -> R) -> R {
         let mut buffer = token_buffer();
-        let token = UntrustedToken::from_cookie_value(token.expose().as_bytes()).expect("of a plausible length");
-        look(&self.sessions.open(token, &mut buffer).expect("opens"))
+        let token = UntrustedToken::from_cookie_value(token.expose().as_bytes()).expect("a valid length");
+        read(&self.sessions.open(token, &mut buffer).expect("a token that opens"))
     }
 }
 
-/// A key that has always been active, and of several the same one on every run.
+/// Returns the key with this number, which has always been active. The same number gives the same key in every run.
 pub(crate) fn key(number: u8) -> Key {
     key_with(number, |_| ())
 }
 
-/// The same key with other dates.
+/// Returns the key with this number, with changed dates.
 pub(crate) fn key_with(number: u8, change: impl FnOnce(&mut Dates)) -> Key {
     let mut dates = Dates {
         created_at: UnixTime(0),
@@ -158,17 +158,17 @@ pub(crate) const fn lifetime(idle_secs: u64, absolute_secs: u64) -> Lifetime {
 }
 
 pub(crate) fn cookie() -> CookieName {
-    CookieName::new(COOKIE).expect("a token")
+    CookieName::new(COOKIE).expect("a valid cookie name")
 }
 
-/// A `Cookie` field with this value of our cookie and nothing else.
+/// Returns a `Cookie` field that contains only the session cookie, with this value.
 pub(crate) fn field(value: &str) -> Vec<u8> {
     format!("{COOKIE}={value}").into_bytes()
 }
 
-/// Any plaintext, sealed with any key for any purpose and cookie: what only who holds the key can make.
+/// Seals any plaintext with any key, for any purpose and cookie name. Only a holder of the key can create such a token.
 pub(crate) fn forge(number: u8, purpose: Purpose, cookie: &str, plaintext: &[u8]) -> String {
-    let cookie = CookieName::new(cookie).expect("a token");
+    let cookie = CookieName::new(cookie).expect("a valid cookie name");
     let sealed = Sealer::new(&secret(number)).seal(purpose, &cookie, &id::random(), plaintext);
-    sealed.expect("short").expose().to_owned()
+    sealed.expect("a short plaintext").expose().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Form tokens and the sign-in form's own cookie.
+//! Tests of form tokens, and of the cookie of the login form.
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use proptest::prelude::*;
@@ -13,10 +13,11 @@ use crate::fixture::{COOKIE, World, forge, key, key_with, secret};
 const FORM: &str = "__Host-sealjar-form";
 
 fn form_cookie() -> CookieName {
-    CookieName::new(FORM).expect("a token")
+    CookieName::new(FORM).expect("a valid cookie name")
 }
 
-fn found(world: &World, fields: &[String]) -> Option<FormId> {
+/// Returns the id of the login form in these `Cookie` fields, or `None`.
+fn open_login_form(world: &World, fields: &[String]) -> Option<FormId> {
     world.sessions.sign_in_form(fields.iter().map(String::as_bytes), &form_cookie(), world.now)
 }
 
@@ -25,32 +26,32 @@ fn a_token_opens_to_what_it_is_bound_to_and_differs_each_time() {
     let world = World::new();
     let id = [7; 16];
     for bound in [Bound::Session(Sid::from_bytes(id)), Bound::SignIn(FormId::from_bytes(id))] {
-        let token = || world.sessions.form_token(bound, world.now).expect("seals");
+        let token = || world.sessions.form_token(bound, world.now).expect("an active key");
         assert_eq!(world.sessions.open_form_token(token().expose().as_bytes()), Some(bound));
         assert_ne!(token().expose(), token().expose());
     }
 }
 
 #[test]
-fn a_steady_token_is_always_the_same_and_opens_to_its_session() {
+fn a_deterministic_token_is_constant_and_names_its_session() {
     let world = World::new();
-    let steady =
+    let deterministic =
         |number: u8| world.sessions.steady_form_token(Sid::from_bytes([number; 16]), world.now).expect("a key");
-    assert_eq!(steady(7), steady(7));
-    assert_ne!(steady(7), steady(8));
+    assert_eq!(deterministic(7), deterministic(7));
+    assert_ne!(deterministic(7), deterministic(8));
     let bound = Bound::Session(Sid::from_bytes([7; 16]));
-    assert_eq!(world.sessions.open_form_token(steady(7).expose()), Some(bound));
+    assert_eq!(world.sessions.open_form_token(deterministic(7).expose()), Some(bound));
 }
 
 #[test]
-fn a_steady_token_is_the_id_and_its_code_under_a_separate_key() {
+fn a_deterministic_token_is_the_id_and_its_mac() {
     let world = World::new();
     let sid = Sid::from_bytes([7; 16]);
     let token = world.sessions.steady_form_token(sid, world.now).expect("a key");
     let mut mac_key = [0; 32];
     hkdf::Hkdf::<sha2::Sha256>::new(None, secret(1).expose())
         .expand(b"sealjar v1 form token mac", &mut mac_key)
-        .expect("32");
+        .expect("a key of 32 bytes");
     let mut mac = (*sid.as_bytes()).into();
     aes::Aes256::new(&mac_key.into()).encrypt_block(&mut mac);
     let kid = *sealjar::id::Kid::of_key(secret(1).expose()).as_bytes();
@@ -65,7 +66,7 @@ fn refuses_any_change_of_a_token_and_any_other_binding() {
     let bound = Bound::Session(Sid::from_bytes([7; 16]));
     let open = |text: &[u8]| world.sessions.open_form_token(text);
     let steady = world.sessions.steady_form_token(Sid::from_bytes([7; 16]), world.now);
-    let sealed = world.sessions.form_token(bound, world.now).expect("seals");
+    let sealed = world.sessions.form_token(bound, world.now).expect("an active key");
     for token in [sealed.expose().as_bytes(), steady.expect("a key").expose()] {
         for length in 0..token.len() {
             assert_eq!(open(&token[..length]), None);
@@ -93,67 +94,71 @@ fn refuses_any_change_of_a_token_and_any_other_binding() {
 }
 
 #[test]
-fn a_sign_in_form_is_good_for_ten_minutes_and_not_a_second_more() {
+fn a_login_form_is_valid_for_exactly_ten_minutes() {
     let mut world = World::new();
     let form = FormId::from_bytes([9; 16]);
-    let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("seals");
+    let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("an active key");
     let cookie = [format!("a=1; {FORM}=bad; {FORM}={}", token.expose()), "b=2".to_owned()];
-    assert_eq!(found(&world, &cookie), Some(form));
+    assert_eq!(open_login_form(&world, &cookie), Some(form));
     world.pass(SIGN_IN_FORM_LIFETIME.as_secs() - 1);
-    assert_eq!(found(&world, &cookie), Some(form));
+    assert_eq!(open_login_form(&world, &cookie), Some(form));
     world.pass(1);
-    assert_eq!(found(&world, &cookie), None);
+    assert_eq!(open_login_form(&world, &cookie), None);
 }
 
 #[test]
-fn a_form_sealed_under_a_fast_clock_is_good_for_no_longer() {
+fn a_login_form_from_a_fast_clock_is_not_valid_for_longer() {
     let mut world = World::new();
     let form = FormId::from_bytes([9; 16]);
     let sealed = |world: &World| {
-        let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("seals");
+        let token = world.sessions.seal_sign_in_form(form, &form_cookie(), world.now).expect("an active key");
         [format!("{FORM}={}", token.expose())]
     };
     world.step(60);
-    let (within, _) = (sealed(&world), world.step(1));
+    let within = sealed(&world);
+    world.step(1);
     let beyond = sealed(&world);
     world.step(-61);
-    assert_eq!((found(&world, &within), found(&world, &beyond)), (Some(form), None));
+    assert_eq!((open_login_form(&world, &within), open_login_form(&world, &beyond)), (Some(form), None));
 }
 
 #[test]
-fn no_other_cookie_is_a_sign_in_form() {
+fn no_other_cookie_is_accepted_as_a_login_form() {
     let world = World::new();
-    let far = [&[9; 16][..], &(world.now.wall.0 + 60).to_be_bytes()].concat();
-    assert!(found(&world, &[format!("{FORM}={}", forge(1, Purpose::LoginForm, FORM, &far))]).is_some());
+    let content = [&[9; 16][..], &(world.now.wall.0 + 60).to_be_bytes()].concat();
+    assert!(open_login_form(&world, &[format!("{FORM}={}", forge(1, Purpose::LoginForm, FORM, &content))]).is_some());
     for forged in [
-        forge(1, Purpose::LoginForm, COOKIE, &far),
-        forge(1, Purpose::Session, FORM, &far),
-        forge(1, Purpose::FormToken, FORM, &far),
-        forge(2, Purpose::LoginForm, FORM, &far),
-        forge(1, Purpose::LoginForm, FORM, &far[..23]),
-        forge(1, Purpose::LoginForm, FORM, &[&far[..], &[0]].concat()),
+        forge(1, Purpose::LoginForm, COOKIE, &content),
+        forge(1, Purpose::Session, FORM, &content),
+        forge(1, Purpose::FormToken, FORM, &content),
+        forge(2, Purpose::LoginForm, FORM, &content),
+        forge(1, Purpose::LoginForm, FORM, &content[..23]),
+        forge(1, Purpose::LoginForm, FORM, &[&content[..], &[0]].concat()),
         world.sign_in().token.expose().to_owned(),
     ] {
-        assert_eq!(found(&world, &[format!("{FORM}={forged}")]), None);
+        assert_eq!(open_login_form(&world, &[format!("{FORM}={forged}")]), None);
     }
-    let posing = forge(1, Purpose::LoginForm, FORM, &far);
-    assert_eq!(found(&world, &[format!("__%48ost-sealjar-form={posing}"), format!("{COOKIE}={posing}")]), None);
+    let renamed = forge(1, Purpose::LoginForm, FORM, &content);
+    assert_eq!(
+        open_login_form(&world, &[format!("__%48ost-sealjar-form={renamed}"), format!("{COOKIE}={renamed}")]),
+        None
+    );
 }
 
 #[test]
-fn forms_follow_the_ring() {
+fn forms_are_valid_while_their_key_opens_tokens() {
     let sid = Sid::from_bytes([7; 16]);
     let bound = Bound::Session(sid);
     let mut world = World::new();
-    let old = world.sessions.form_token(bound, world.now).expect("seals");
+    let old = world.sessions.form_token(bound, world.now).expect("an active key");
     let old_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
     let now = world.now.wall;
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = Some(now))]));
-    let new = world.sessions.form_token(bound, world.now).expect("seals");
+    let new = world.sessions.form_token(bound, world.now).expect("an active key");
     let new_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
     let texts = [old.expose().as_bytes(), old_steady.expose(), new.expose().as_bytes(), new_steady.expose()];
     for token in texts {
-        assert_eq!(world.sessions.open_form_token(token), Some(bound), "a rotation costs no form");
+        assert_eq!(world.sessions.open_form_token(token), Some(bound), "a rotation does not invalidate a form");
     }
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.revoked_at = Some(now))]));
     for token in &texts[2..] {
@@ -169,7 +174,7 @@ fn forms_follow_the_ring() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_no_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_are_not_a_form_token(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert_eq!(World::new().sessions.open_form_token(&bytes), None);
     }
 }

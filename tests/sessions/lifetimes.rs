@@ -1,4 +1,4 @@
-//! The two deadlines: what they are, who sets them, and that nothing lengthens a token that was issued.
+//! Tests of the two deadlines: how they are computed, and that nothing extends the deadlines of an issued token.
 
 use std::time::Duration;
 
@@ -10,20 +10,23 @@ use sealjar::session::{Lifetimes, Refusal, SealedSession};
 
 use crate::fixture::{DAY, HOUR, LIFETIMES, MINUTE, ORDINARY, REMEMBERED, World, key, key_with, lifetime};
 
-fn begin(world: &World, remember: bool) -> SealedSession {
+/// Logs in, with or without a remembered session.
+fn log_in(world: &World, remember: bool) -> SealedSession {
     if remember { world.remember() } else { world.sign_in() }
 }
 
-const KINDS: [(bool, Lifetime); 2] = [(false, ORDINARY), (true, REMEMBERED)];
+/// Whether the session is remembered, and its lifetime.
+const LIFETIMES_BY_TYPE: [(bool, Lifetime); 2] = [(false, ORDINARY), (true, REMEMBERED)];
 
 #[test]
-fn an_unused_session_dies_at_the_second_of_its_idle_deadline() {
-    for (remember, kind) in KINDS {
+fn an_unused_session_expires_exactly_at_its_idle_deadline() {
+    for (remember, lifetime) in LIFETIMES_BY_TYPE {
         let mut world = World::new();
-        let session = begin(&world, remember);
-        let ends = Deadlines { idle: world.now.wall.plus(kind.idle), absolute: world.now.wall.plus(kind.absolute) };
-        assert_eq!(session.deadlines, ends, "remembered: {remember}");
-        world.pass(kind.idle.as_secs() - 1);
+        let session = log_in(&world, remember);
+        let expected =
+            Deadlines { idle: world.now.wall.plus(lifetime.idle), absolute: world.now.wall.plus(lifetime.absolute) };
+        assert_eq!(session.deadlines, expected, "remembered: {remember}");
+        world.pass(lifetime.idle.as_secs() - 1);
         assert_eq!(world.verify(&session.token), Ok(session.sid), "remembered: {remember}");
         world.pass(1);
         assert_eq!(world.verify(&session.token), Err(Refusal::Expired), "remembered: {remember}");
@@ -31,17 +34,19 @@ fn an_unused_session_dies_at_the_second_of_its_idle_deadline() {
 }
 
 #[test]
-fn a_session_in_use_dies_at_the_second_of_its_absolute_deadline() {
-    for (remember, kind) in KINDS {
+fn a_used_session_expires_exactly_at_its_absolute_deadline() {
+    for (remember, lifetime) in LIFETIMES_BY_TYPE {
         let mut world = World::new();
-        let first = begin(&world, remember);
-        let (mut token, mut renewals) = (first.token, 0);
-        while world.now.wall.0 + kind.idle.as_secs() / 2 < first.deadlines.absolute.0 {
-            world.pass(kind.idle.as_secs() / 2);
-            let Some(renewed) = world.renew(&token).expect("in use") else { continue };
-            let idle = world.now.wall.plus(kind.idle).min(first.deadlines.absolute);
+        let first = log_in(&world, remember);
+        let mut token = first.token;
+        let mut renewals = 0;
+        while world.now.wall.0 + lifetime.idle.as_secs() / 2 < first.deadlines.absolute.0 {
+            world.pass(lifetime.idle.as_secs() / 2);
+            let Some(renewed) = world.renew(&token).expect("a live session") else { continue };
+            let idle = world.now.wall.plus(lifetime.idle).min(first.deadlines.absolute);
             assert_eq!(renewed.deadlines, Deadlines { idle, ..first.deadlines }, "remembered: {remember}");
-            (token, renewals) = (renewed.token, renewals + 1);
+            token = renewed.token;
+            renewals += 1;
         }
         assert!(renewals > 10, "remembered: {remember}, renewed {renewals} times");
         world.pass(first.deadlines.absolute.since(world.now.wall).as_secs() - 1);
@@ -53,7 +58,7 @@ fn a_session_in_use_dies_at_the_second_of_its_absolute_deadline() {
 }
 
 #[test]
-fn an_idle_session_is_not_brought_back_by_renewing_it_late() {
+fn an_expired_session_cannot_be_renewed() {
     let mut world = World::new();
     let session = world.sign_in();
     world.pass(ORDINARY.idle.as_secs());
@@ -61,7 +66,7 @@ fn an_idle_session_is_not_brought_back_by_renewing_it_late() {
 }
 
 #[test]
-fn a_renewal_leaves_the_deadlines_of_the_older_token_alone() {
+fn a_renewal_does_not_change_the_deadlines_of_the_old_token() {
     let mut world = World::new();
     let first = world.sign_in();
     world.pass(ORDINARY.idle.as_secs() - 1);
@@ -72,18 +77,18 @@ fn a_renewal_leaves_the_deadlines_of_the_older_token_alone() {
 }
 
 #[test]
-fn a_session_shorter_than_its_idle_time_ends_at_its_deadline() {
+fn a_session_shorter_than_its_idle_timeout_is_not_renewed() {
     let short = Lifetimes { ordinary: lifetime(HOUR, 10 * MINUTE), ..LIFETIMES };
     let mut world = World::with(KeyRing::new(vec![key(1)]), short, WhenStale::Refuse);
     let session = world.sign_in();
     assert_eq!(session.deadlines.idle, session.deadlines.absolute);
     world.pass(10 * MINUTE - 1);
-    assert!(world.renew(&session.token).expect("live").is_none(), "a renewal could move nothing");
+    assert!(world.renew(&session.token).expect("live").is_none(), "a renewal cannot change a deadline");
     world.pass(1);
     assert_eq!(world.verify(&session.token), Err(Refusal::Expired));
 }
 
-/// (configured when the session began, configured later)
+/// Lifetimes that were configured at the login, and lifetimes that are configured later.
 const CHANGES: [(Lifetime, Lifetime); 5] = [
     (lifetime(30 * MINUTE, 2 * HOUR), lifetime(5 * HOUR, 20 * HOUR)),
     (lifetime(30 * MINUTE, 2 * HOUR), lifetime(30 * MINUTE, 20 * HOUR)),
@@ -93,7 +98,7 @@ const CHANGES: [(Lifetime, Lifetime); 5] = [
 ];
 
 #[test]
-fn another_configuration_changes_no_token_that_was_issued() {
+fn a_new_configuration_does_not_change_issued_tokens() {
     for (before, after) in CHANGES {
         let ring = || KeyRing::new(vec![key(1)]);
         let session = World::with(ring(), Lifetimes { ordinary: before, ..LIFETIMES }, WhenStale::Refuse).sign_in();
@@ -106,7 +111,7 @@ fn another_configuration_changes_no_token_that_was_issued() {
 }
 
 #[test]
-fn a_renewal_takes_on_a_new_idle_time_and_no_new_deadline() {
+fn a_renewal_uses_a_new_idle_timeout_but_no_new_deadline() {
     for (before, after) in CHANGES {
         let ring = || KeyRing::new(vec![key(1)]);
         let session = World::with(ring(), Lifetimes { ordinary: before, ..LIFETIMES }, WhenStale::Refuse).sign_in();
@@ -124,8 +129,8 @@ fn a_renewal_takes_on_a_new_idle_time_and_no_new_deadline() {
 }
 
 #[test]
-fn the_key_that_seals_caps_both_deadlines() {
-    // (max_lifetime of the key, idle and absolute deadline that it leaves to an ordinary session)
+fn the_sealing_key_limits_both_deadlines() {
+    // Maximum lifetime of the key, and the resulting idle and absolute timeout of an ordinary session.
     for (cap, idle, absolute) in [
         (90 * DAY, 30 * MINUTE, 12 * HOUR),
         (12 * HOUR, 30 * MINUTE, 12 * HOUR),
@@ -136,7 +141,8 @@ fn the_key_that_seals_caps_both_deadlines() {
     ] {
         let capped = key_with(1, |dates| dates.max_lifetime = Duration::from_secs(cap));
         let mut world = World::with(KeyRing::new(vec![capped]), LIFETIMES, WhenStale::Refuse);
-        let (session, began) = (world.sign_in(), world.now.wall.0);
+        let session = world.sign_in();
+        let began = world.now.wall.0;
         let expected = Deadlines { idle: UnixTime(began + idle), absolute: UnixTime(began + absolute) };
         assert_eq!(session.deadlines, expected, "{cap}");
         world.pass(idle);
@@ -145,13 +151,14 @@ fn the_key_that_seals_caps_both_deadlines() {
 }
 
 #[test]
-fn the_absolute_deadline_stays_and_no_token_outlives_its_key() {
+fn renewals_keep_the_deadline_and_respect_the_limit_of_the_key() {
     let mut world = World::new();
     let session = world.sign_in();
     let hour = Duration::from_secs(HOUR);
     for (number, cap) in [(2, Duration::from_secs(10 * MINUTE)), (3, hour), (4, 5 * hour), (5, Duration::ZERO)] {
         let next = key_with(number, |dates| {
-            (dates.activates_at, dates.max_lifetime) = (Some(UnixTime(number.into())), cap);
+            dates.activates_at = Some(UnixTime(number.into()));
+            dates.max_lifetime = cap;
         });
         world.sessions.replace_ring(KeyRing::new(vec![key(1), next]));
         world.pass(10 * MINUTE);
@@ -164,11 +171,13 @@ fn the_absolute_deadline_stays_and_no_token_outlives_its_key() {
 }
 
 #[test]
-fn a_sign_out_with_a_short_lived_token_ends_older_tokens_too() {
+fn a_logout_with_a_short_lived_token_also_ends_older_tokens() {
     let mut world = World::new();
     let older = world.remember();
-    let shorter =
-        key_with(2, |dates| (dates.activates_at, dates.max_lifetime) = (Some(UnixTime(1)), Duration::from_secs(HOUR)));
+    let shorter = key_with(2, |dates| {
+        dates.activates_at = Some(UnixTime(1));
+        dates.max_lifetime = Duration::from_secs(HOUR);
+    });
     world.sessions.replace_ring(KeyRing::new(vec![key(1), shorter]));
     world.pass(2 * DAY);
     let renewed = world.renew(&older.token).expect("live").expect("due");
@@ -176,6 +185,6 @@ fn a_sign_out_with_a_short_lived_token_ends_older_tokens_too() {
     for _ in 0..14 {
         world.pass(DAY);
         world.list().prune(world.now.wall);
-        assert!(world.verify(&older.token).is_err(), "a copy of the older token is alive after the sign-out");
+        assert!(world.verify(&older.token).is_err(), "a copy of the older token is valid after the logout");
     }
 }

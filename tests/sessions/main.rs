@@ -1,4 +1,6 @@
-//! Sessions as an application sees them: the public interface, and a clock that the tests move.
+//! Tests of sessions through the public interface of the library, with a clock that the tests move.
+//!
+//! `schedule` and `copies` are simulations with random schedules. The other modules test one rule each. `fixture` is shared.
 
 #![allow(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! What a sign-out or a sign-in revokes: every token presented that could still live somewhere.
+//! Tests of `Sessions::presented`. A logout or login revokes every token of its request that any node may still accept.
 
 use std::time::Duration;
 
@@ -11,25 +11,26 @@ use sealjar::session::claims::Methods;
 
 use crate::fixture::{ALICE, COOKIE, DAY, ORDINARY, SITE, World, field, forge, key_with};
 
-/// What happens to a world before a token is looked at in it.
+/// Name of a case, and the change of the world before the token is presented.
 type Change<S> = (&'static str, fn(&mut World, S));
 
+/// Returns the ids of the presented sessions in cookies with these values.
 fn sids(world: &World, values: &[&str]) -> Vec<Sid> {
     let fields: Vec<Vec<u8>> = values.iter().map(|value| field(value)).collect();
     world.sessions.presented(fields.iter().map(Vec::as_slice), world.now).into_iter().map(|found| found.sid).collect()
 }
 
 #[test]
-fn a_token_counts_while_it_may_live_on_any_node() {
+fn returns_a_token_while_any_node_may_accept_it() {
     let changes: [Change<Sid>; 7] = [
         ("live", |_, _| ()),
         ("idle-expired", |world, _| world.pass(ORDINARY.idle.as_secs())),
         ("a second before a slow node is past the absolute deadline", |world, _| {
             world.pass(ORDINARY.absolute.as_secs() + CLOCK_SKEW.as_secs() - 1);
         }),
-        ("signed out already", |world, sid| assert!(world.list().add_pending(sid, UnixTime(u64::MAX)))),
-        ("of an ended time", |world, _| world.list().raise_global_generation(100)),
-        ("and the list is stale", |world, _| world.pass_without_news(Duration::from_secs(60))),
+        ("already logged out", |world, sid| assert!(world.list().add_pending(sid, UnixTime(u64::MAX)))),
+        ("of an old global generation", |world, _| world.list().raise_global_generation(100)),
+        ("the list is stale", |world, _| world.pass_without_news(Duration::from_secs(60))),
         ("from the future", |world, _| world.step(-2 * 3600)),
     ];
     for (name, change) in changes {
@@ -41,20 +42,20 @@ fn a_token_counts_while_it_may_live_on_any_node() {
 }
 
 #[test]
-fn a_token_of_another_host_counts() {
+fn returns_a_token_of_another_host() {
     let world = World::new();
     let session = world
         .sessions
         .sign_in(&ALICE, Methods::PASSWORD, false, b"", Site::of_host("elsewhere"), world.now)
-        .expect("signs in");
+        .expect("a session");
     assert_eq!(sids(&world, &[session.token.expose()]), [session.sid]);
 }
 
 #[test]
-fn a_token_that_is_dead_on_every_node_or_invalid_does_not_count() {
+fn omits_tokens_that_no_node_accepts_and_invalid_tokens() {
     let changes: [Change<()>; 4] = [
         ("absolute-expired", |world, ()| world.pass(ORDINARY.absolute.as_secs() + CLOCK_SKEW.as_secs())),
-        ("absolute-expired by what was pruned", |world, ()| {
+        ("absolute-expired at the time of the last removal", |world, ()| {
             let past = world.now.wall.plus(ORDINARY.absolute).plus(CLOCK_SKEW);
             world.list().raise_pruned_through(past);
         }),
@@ -62,7 +63,7 @@ fn a_token_that_is_dead_on_every_node_or_invalid_does_not_count() {
             let revoked = key_with(1, |dates| dates.revoked_at = Some(UnixTime(1)));
             world.sessions.replace_ring(KeyRing::new(vec![revoked]));
         }),
-        ("its key is gone", |world, ()| world.sessions.replace_ring(KeyRing::new(vec![]))),
+        ("its key was removed", |world, ()| world.sessions.replace_ring(KeyRing::new(vec![]))),
     ];
     for (name, change) in changes {
         let mut world = World::new();
@@ -78,41 +79,46 @@ fn a_token_that_is_dead_on_every_node_or_invalid_does_not_count() {
     {
         assert_eq!(sids(&world, &[other]), [], "{other}");
     }
-    let elsewhere = [format!("__Secure-sealjar={token}").into_bytes()];
-    assert_eq!(world.sessions.presented(elsewhere.iter().map(Vec::as_slice), world.now), []);
+    let other_name = [format!("__Secure-sealjar={token}").into_bytes()];
+    assert_eq!(world.sessions.presented(other_name.iter().map(Vec::as_slice), world.now), []);
 }
 
 #[test]
-fn all_sessions_among_any_number_of_tokens_are_told_once_each() {
+fn returns_each_session_once_among_any_number_of_tokens() {
     let mut world = World::new();
-    let (first, second) = (world.sign_in(), world.remember());
+    let first = world.sign_in();
+    let second = world.remember();
     world.pass(ORDINARY.idle.as_secs() / 2);
     let renewed = world.renew(&first.token).expect("live").expect("due");
     let [first_token, renewed, second_token] = [&first, &renewed, &second].map(|session| session.token.expose());
     assert_eq!(sids(&world, &[first_token, renewed, second_token, first_token]), [first.sid, second.sid]);
-    let junk = "A".repeat(100);
+    let invalid = "A".repeat(100);
     for count in [3, 4, 5, 400] {
-        let values = [vec![&*junk; count], vec![first_token, second_token]].concat();
+        let values = [vec![&*invalid; count], vec![first_token, second_token]].concat();
         assert_eq!(sids(&world, &values), [first.sid, second.sid], "after {count}");
     }
 }
 
 #[test]
-fn tells_what_the_store_must_know_to_keep_the_entry_long_enough() {
+fn returns_the_facts_that_determine_the_expiry_of_an_entry() {
     let world = World::new();
     world.list().add_pending_below("another", 7);
-    for (sub, account_generation, remember, ended) in
+    for (sub, account_generation, remember, is_revoked) in
         [("mine", 6, false, false), ("mine", 6, true, false), ("another", 6, false, true), ("another", 7, true, false)]
     {
         let identity = Identity { sub, account_generation, ..ALICE };
         let session =
-            world.sessions.sign_in(&identity, Methods::PASSWORD, remember, b"", SITE, world.now).expect("signs in");
+            world.sessions.sign_in(&identity, Methods::PASSWORD, remember, b"", SITE, world.now).expect("a session");
         let fields = [field(session.token.expose())];
         let found = world.sessions.presented(fields.iter().map(Vec::as_slice), world.now);
-        let [found] = &found[..] else { panic!("one session, not {found:?}") };
+        let [found] = &found[..] else { panic!("expected one session, found {found:?}") };
         assert_eq!((found.sid, &*found.sub, found.account_generation), (session.sid, sub, account_generation));
-        assert_eq!((found.generation_ended, found.flags.remembered()), (ended, remember), "{sub} {account_generation}");
-        let life = if remember { 90 * DAY } else { DAY / 2 };
-        assert_eq!(found.absolute_deadline, world.now.wall.plus(Duration::from_secs(life)));
+        assert_eq!(
+            (found.generation_ended, found.flags.remembered()),
+            (is_revoked, remember),
+            "{sub} {account_generation}"
+        );
+        let lifetime = if remember { 90 * DAY } else { DAY / 2 };
+        assert_eq!(found.absolute_deadline, world.now.wall.plus(Duration::from_secs(lifetime)));
     }
 }

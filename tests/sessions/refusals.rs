@@ -1,4 +1,4 @@
-//! Every way in which a cookie is not a session, and what is said of each.
+//! Tests of invalid session cookies, and of the refusal that each of them gets.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -15,7 +15,7 @@ use crate::fixture::{ALICE, COOKIE, HOUR, LIFETIMES, ORDINARY, SITE, World, cook
 use Cause::{BadClaims, FromTheFuture, Malformed, NotAuthentic, RevokedKey, UnknownKey, WrongSite};
 use Refusal::{Expired, Invalid, Missing, Revoked, Stale};
 
-/// A world with key 1 active and key 2 revoked, and a live session's token in it.
+/// Returns a world in which key 1 is active and key 2 is revoked, and the token of a live session.
 fn world() -> (World, String) {
     let revoked = key_with(2, |dates| dates.revoked_at = Some(UnixTime(1)));
     let world = World::with(KeyRing::new(vec![key(1), revoked]), LIFETIMES, WhenStale::Refuse);
@@ -24,19 +24,20 @@ fn world() -> (World, String) {
     (world, token)
 }
 
+/// Verifies a cookie with this value, which must be refused. Returns the refusal.
 fn verdict(world: &World, value: &str) -> Refusal {
     world.verify_fields(&[field(value)]).expect_err("refused")
 }
 
-/// The token's bytes changed and encoded again.
+/// Decodes a token, changes its bytes, and encodes it again.
 fn changed(token: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
-    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("ours");
+    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("a valid token");
     change(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[test]
-fn says_missing_where_there_is_no_cookie_of_the_exact_name() {
+fn reports_missing_without_a_cookie_of_the_exact_name() {
     let (world, token) = world();
     let none: Vec<Vec<u8>> = Vec::new();
     assert_eq!(world.verify_fields(&none), Err(Missing));
@@ -76,7 +77,7 @@ fn refuses_a_token_cut_at_every_length_from_either_end() {
 #[test]
 fn refuses_a_token_with_any_bit_of_its_bytes_flipped() {
     let (world, token) = world();
-    let length = URL_SAFE_NO_PAD.decode(&token).expect("ours").len();
+    let length = URL_SAFE_NO_PAD.decode(&token).expect("a valid token").len();
     for index in 0..length {
         let expected = match index {
             0 => Malformed,
@@ -106,27 +107,29 @@ fn refuses_a_token_with_any_bit_of_its_text_flipped() {
 
 #[test]
 fn refuses_every_other_spelling_of_a_token() {
-    // The length of the application's data runs over all three remainders, so that padding and spare bits occur.
+    // The application data has three lengths, so that tokens with and without Base64 padding and spare bits occur.
     for length in 0..3 {
         let (world, _) = world();
-        let spelled = |text: &str| text.contains(['-', '_']);
+        let has_special_character = |text: &str| text.contains(['-', '_']);
         let seal = || {
             world
                 .sessions
                 .sign_in(&ALICE, Methods::PASSWORD, false, &b"app"[..length], SITE, world.now)
-                .expect("short")
+                .expect("short data")
                 .token
         };
-        let token = std::iter::repeat_with(seal).find(|token| spelled(token.expose())).expect("soon");
+        let token = std::iter::repeat_with(seal)
+            .find(|token| has_special_character(token.expose()))
+            .expect("one of the next tokens");
         let token = token.expose();
-        let bytes = URL_SAFE_NO_PAD.decode(token).expect("ours");
+        let bytes = URL_SAFE_NO_PAD.decode(token).expect("a valid token");
         let padding = "=".repeat((3 - bytes.len() % 3) % 3);
         let mut others = vec![
             ("percent-encoded", token.replace('-', "%2D").replace('_', "%5F")),
             ("percent-encoded letter", format!("%{:02X}{}", token.as_bytes()[0], &token[1..])),
             ("the standard alphabet", STANDARD_NO_PAD.encode(&bytes)),
             ("the standard alphabet, padded", STANDARD.encode(&bytes)),
-            ("padding that is not due", format!("{token}{}", "=".repeat(3 - padding.len()))),
+            ("padding that is not needed", format!("{token}{}", "=".repeat(3 - padding.len()))),
             ("quoted", format!("\"{token}\"")),
             ("quoted at the end", format!("{token}\"")),
             ("a space before it", format!(" {token}")),
@@ -161,19 +164,19 @@ fn refuses_values_that_are_too_short_or_too_long_to_be_tokens() {
     }
 }
 
-/// What is wrong with a token is for the log; the client hears one of four words.
+/// The log gets the exact cause. The client gets one of four reasons.
 #[test]
-fn tells_the_log_what_is_wrong_with_a_token() {
+fn reports_the_exact_cause_for_the_log() {
     let (mut world, token) = world();
     let mut plaintext = Vec::new();
     let live = world.sign_in();
-    world.read(&live.token, |claims| plaintext = claims.encode().expect("well formed"));
+    world.read(&live.token, |claims| plaintext = claims.encode().expect("valid claims"));
     let flags = plaintext.len() - b"app".len() - 2;
     let altered = |change: fn(&mut Claims<'_>)| {
         world.read(&live.token, |claims| {
             let mut claims = claims.clone();
             change(&mut claims);
-            forge(1, Purpose::Session, COOKIE, &claims.encode().expect("well formed"))
+            forge(1, Purpose::Session, COOKIE, &claims.encode().expect("valid claims"))
         })
     };
     let mut with_unknown_flag = plaintext.clone();
@@ -183,21 +186,22 @@ fn tells_the_log_what_is_wrong_with_a_token() {
     let expires_at = revoked.deadlines.absolute;
     world.list().add_durable(&Entry::Session { sid: revoked.sid, expires_at });
     let below = Identity { sub: "below", ..ALICE };
-    let below = world.sessions.sign_in(&below, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token;
+    let below =
+        world.sessions.sign_in(&below, Methods::PASSWORD, false, b"", SITE, world.now).expect("a session").token;
     world.list().add_durable(&Entry::Subject { sub: "below".into(), below: ALICE.account_generation + 1, expires_at });
 
     let cases = [
         ("version 0", changed(&token, |bytes| bytes[0] = 0), Invalid(Malformed)),
         ("version 2", changed(&token, |bytes| bytes[0] = 2), Invalid(Malformed)),
         ("no ciphertext", changed(&token, |bytes| bytes.truncate(49)), Invalid(Malformed)),
-        ("a key that is not held", sealed(3, &plaintext), Invalid(UnknownKey)),
+        ("an unknown key", sealed(3, &plaintext), Invalid(UnknownKey)),
         ("a revoked key", sealed(2, &plaintext), Invalid(RevokedKey)),
         ("another purpose", forge(1, Purpose::LoginForm, COOKIE, &plaintext), Invalid(NotAuthentic)),
         ("another cookie", forge(1, Purpose::Session, "__Secure-sealjar", &plaintext), Invalid(NotAuthentic)),
         ("a byte appended", changed(&token, |bytes| bytes.push(0)), Invalid(NotAuthentic)),
-        ("another token's nonce", changed(&token, |bytes| bytes[9..33].fill(7)), Invalid(NotAuthentic)),
+        ("another nonce", changed(&token, |bytes| bytes[9..33].fill(7)), Invalid(NotAuthentic)),
         (
-            "another token's tag",
+            "another tag",
             changed(&token, |bytes| bytes.iter_mut().rev().take(16).for_each(|byte| *byte = 7)),
             Invalid(NotAuthentic),
         ),
@@ -210,31 +214,35 @@ fn tells_the_log_what_is_wrong_with_a_token() {
         ("past the idle deadline", altered(|claims| claims.idle_deadline.0 -= ORDINARY.idle.as_secs()), Expired),
         (
             "past both deadlines",
-            altered(|claims| (claims.idle_deadline, claims.absolute_deadline) = (UnixTime(1), UnixTime(1))),
+            altered(|claims| {
+                claims.idle_deadline = UnixTime(1);
+                claims.absolute_deadline = UnixTime(1);
+            }),
             Expired,
         ),
-        ("signed out", revoked.token.expose().to_owned(), Revoked),
-        ("of an ended generation", below.expose().to_owned(), Revoked),
-        ("of an ended time", altered(|claims| claims.identity.global_generation = 0), Revoked),
+        ("logged out", revoked.token.expose().to_owned(), Revoked),
+        ("of an old account generation", below.expose().to_owned(), Revoked),
+        ("of an old global generation", altered(|claims| claims.identity.global_generation = 0), Revoked),
     ];
     world.list().raise_global_generation(1);
-    assert_eq!(verdict_of(&world, &altered(|_| ())), None, "what is forged unaltered is a session");
+    assert_eq!(refusal_of(&world, &altered(|_| ())), None, "unchanged claims are a valid session");
     for (name, token, expected) in &cases {
-        assert_eq!(verdict_of(&world, token), Some(*expected), "{name}");
+        assert_eq!(refusal_of(&world, token), Some(*expected), "{name}");
     }
     world.pass_without_news(std::time::Duration::from_secs(11));
     for (name, token, expected) in &cases {
-        assert_eq!(verdict_of(&world, token), Some(*expected), "{name}, and the list is stale");
+        assert_eq!(refusal_of(&world, token), Some(*expected), "{name}, and the list is stale");
     }
-    assert_eq!(verdict(&world, &token), Stale, "only a good token is refused for the list's age");
+    assert_eq!(verdict(&world, &token), Stale, "only an otherwise valid token is refused because the list is stale");
 }
 
-fn verdict_of(world: &World, token: &str) -> Option<Refusal> {
+/// Verifies a cookie with this value. Returns the refusal, or `None` if the session is valid.
+fn refusal_of(world: &World, token: &str) -> Option<Refusal> {
     world.verify_fields(&[field(token)]).err()
 }
 
 #[test]
-fn a_session_of_one_host_is_refused_at_every_other() {
+fn a_session_of_one_host_is_refused_on_every_other_host() {
     let (world, token) = world();
     let fields = [field(&token)];
     for host in ["example.com", "example.org", ""] {
@@ -244,7 +252,7 @@ fn a_session_of_one_host_is_refused_at_every_other() {
 }
 
 #[test]
-fn the_key_is_looked_at_before_anything_that_the_token_says() {
+fn the_key_is_checked_before_the_content_of_the_token() {
     let (mut world, token) = world();
     world.pass(24 * HOUR);
     assert_eq!(verdict(&world, &token), Expired);
@@ -256,14 +264,14 @@ fn the_key_is_looked_at_before_anything_that_the_token_says() {
 }
 
 #[test]
-fn a_key_that_the_list_refuses_opens_and_seals_nothing() {
+fn a_key_revoked_in_the_list_does_not_open_or_seal() {
     let (world, token) = world();
     let both = || KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = None)]);
     world.sessions.replace_ring(both());
-    let refuse = |number: u8| world.list().add_durable(&Entry::Key { kid: key(number).kid() });
-    refuse(9);
-    assert!(world.verify_fields(&[field(&token)]).is_ok(), "another key");
-    refuse(1);
+    let revoke = |number: u8| world.list().add_durable(&Entry::Key { kid: key(number).kid() });
+    revoke(9);
+    assert!(world.verify_fields(&[field(&token)]).is_ok(), "the revocation of another key has no effect");
+    revoke(1);
     assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
     assert_eq!(
         world.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).err(),
@@ -274,7 +282,7 @@ fn a_key_that_the_list_refuses_opens_and_seals_nothing() {
         assert_eq!(verdict(&world, &token), Invalid(RevokedKey));
     }
     world.list().prune(UnixTime(u64::MAX - 1));
-    assert_eq!(verdict(&world, &token), Invalid(RevokedKey), "it is kept for ever");
+    assert_eq!(verdict(&world, &token), Invalid(RevokedKey), "entries for keys are kept forever");
     let field = field(&token);
     let cookie = cookie();
     let not_opened = world.sessions.keys_not_opened([field.as_slice()], &cookie);

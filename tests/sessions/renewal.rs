@@ -1,4 +1,4 @@
-//! Sealing: what a sign-in and a renewal change, when a renewal happens, and when nothing is sealed.
+//! Tests of sealing: tokens of logins and renewals, the time of a renewal, and cases in which no token is sealed.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use sealjar::session::{Identity, Refusal, SealError, SealedSession};
 use crate::fixture::{ALICE, COOKIE, LIFETIMES, MINUTE, ORDINARY, REMEMBERED, SITE, World, field, key, key_with};
 
 #[test]
-fn renews_at_the_second_the_renewal_interval_is_over() {
+fn renews_exactly_when_the_renewal_interval_has_passed() {
     for remember in [false, true] {
         let mut world = World::new();
         let mut session = if remember { world.remember() } else { world.sign_in() };
@@ -32,7 +32,7 @@ fn renews_at_the_second_the_renewal_interval_is_over() {
 }
 
 #[test]
-fn a_renewed_token_is_the_same_session_under_a_fresh_link() {
+fn a_renewed_token_is_the_same_session_with_a_new_link() {
     let mut world = World::new();
     let first = world.remember();
     world.pass(REMEMBERED.idle.as_secs() / 2);
@@ -47,14 +47,14 @@ fn a_renewed_token_is_the_same_session_under_a_fresh_link() {
         });
     });
     let [before, after] =
-        [&first, &renewed].map(|session| URL_SAFE_NO_PAD.decode(session.token.expose()).expect("ours"));
+        [&first, &renewed].map(|session| URL_SAFE_NO_PAD.decode(session.token.expose()).expect("a valid token"));
     assert_eq!(before[..9], after[..9], "version and key id");
-    let same = before[9..].iter().zip(&after[9..]).filter(|(one, other)| one == other).count();
-    assert!(same < 16, "nonce, ciphertext and tag agree in {same} of {} bytes", before.len() - 9);
+    let equal_bytes = before[9..].iter().zip(&after[9..]).filter(|(one, other)| one == other).count();
+    assert!(equal_bytes < 16, "nonce, ciphertext and tag agree in {equal_bytes} of {} bytes", before.len() - 9);
 }
 
 #[test]
-fn every_sign_in_has_an_id_a_chain_and_a_token_of_its_own() {
+fn every_login_gets_a_unique_id_chain_and_token() {
     let world = World::new();
     let sessions: Vec<_> = (0..500).map(|_| world.sign_in()).collect();
     let sids: HashSet<_> = sessions.iter().map(|session| *session.sid.as_bytes()).collect();
@@ -65,18 +65,19 @@ fn every_sign_in_has_an_id_a_chain_and_a_token_of_its_own() {
     assert_eq!((sids.len(), tokens.len(), chains.len(), links.len()), (500, 500, 500, 500));
 }
 
-/// A way to end a session.
+/// Name of a way to end a session, and a function that does so.
 type Ending = (&'static str, fn(&World, &Claims<'_>));
 
 const ENDINGS: [Ending; 4] = [
-    ("a sign-out that is not yet on disk", |world, claims| {
+    ("a logout that is not yet on disk", |world, claims| {
         world.list().add_pending(claims.sid, claims.absolute_deadline);
     }),
-    ("a sign-out", |world, claims| {
+    ("a logout", |world, claims| {
         world.list().add_durable(&Entry::Session { sid: claims.sid, expires_at: claims.absolute_deadline });
     }),
     ("the end of the account's generation", |world, claims| {
-        let (sub, below) = (claims.identity.sub.into(), claims.identity.account_generation + 1);
+        let sub = claims.identity.sub.into();
+        let below = claims.identity.account_generation + 1;
         world.list().add_durable(&Entry::Subject { sub, below, expires_at: claims.absolute_deadline });
     }),
     ("the end of every session", |world, claims| {
@@ -101,11 +102,11 @@ fn a_session_that_ends_before_its_renewal_gets_no_token() {
     }
 }
 
-/// Else whoever has the old key could move a session to the new one.
+/// Otherwise an attacker with the revoked key could get a session that is sealed with the new key.
 #[test]
 fn a_key_refused_after_the_check_renews_no_session() {
-    type Refuse = fn(&World);
-    let ways: [(&str, Refuse); 3] = [
+    type Revoke = fn(&World);
+    let cases: [(&str, Revoke); 3] = [
         ("in the log", |world| world.list().add_durable(&Entry::Key { kid: key(1).kid() })),
         ("in its file", |world| {
             let revoked = key_with(1, |dates| dates.revoked_at = Some(UnixTime(1)));
@@ -113,7 +114,7 @@ fn a_key_refused_after_the_check_renews_no_session() {
         }),
         ("by its removal", |world| world.sessions.replace_ring(KeyRing::new(vec![key(2)]))),
     ];
-    for (way, refuse) in ways {
+    for (case, revoke) in cases {
         let later = key_with(2, |dates| dates.activates_at = Some(UnixTime(1)));
         let mut world = World::with(KeyRing::new(vec![key(1)]), LIFETIMES, WhenStale::Refuse);
         let session = world.sign_in();
@@ -121,19 +122,19 @@ fn a_key_refused_after_the_check_renews_no_session() {
         world.pass(ORDINARY.idle.as_secs() / 2);
         let fields = [field(session.token.expose())];
         let outcome = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
-            refuse(&world);
+            revoke(&world);
             (world.sessions.renew(verified, RenewalWindow::WhenDue), world.sessions.replace_app_data(verified, b"new"))
         });
-        assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{way}");
+        assert_eq!(outcome, Ok((Ok(None), Ok(None))), "{case}");
         assert!(
             world.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).is_ok(),
-            "{way}: another key seals"
+            "{case}: another key seals"
         );
     }
 }
 
 #[test]
-fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
+fn a_revoked_session_is_refused_with_each_of_its_tokens() {
     let mut world = World::new();
     let mut tokens = vec![world.sign_in()];
     for _ in 0..4 {
@@ -149,12 +150,13 @@ fn a_revoked_session_is_dead_in_every_token_it_ever_had() {
 }
 
 #[test]
-fn a_generation_ends_older_sessions_of_that_account_alone() {
+fn a_generation_ends_older_sessions_of_that_account_only() {
     let world = World::new();
     let sign_in = |identity| {
-        world.sessions.sign_in(&identity, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token
+        world.sessions.sign_in(&identity, Methods::PASSWORD, false, b"", SITE, world.now).expect("a session").token
     };
-    let (old, new) = (sign_in(ALICE), sign_in(Identity { account_generation: 6, ..ALICE }));
+    let old = sign_in(ALICE);
+    let new = sign_in(Identity { account_generation: 6, ..ALICE });
     let bob = sign_in(Identity { sub: "another", account_generation: 0, ..ALICE });
     let end = Entry::Subject { sub: ALICE.sub.into(), below: 6, expires_at: UnixTime(u64::MAX) };
     world.list().add_durable(&end);
@@ -162,15 +164,15 @@ fn a_generation_ends_older_sessions_of_that_account_alone() {
     assert!(world.verify(&new).is_ok() && world.verify(&bob).is_ok());
     world.list().raise_global_generation(ALICE.global_generation + 1);
     for token in [old, new, bob] {
-        assert_eq!(world.verify(&token), Err(Refusal::Revoked), "everyone's");
+        assert_eq!(world.verify(&token), Err(Refusal::Revoked), "the global generation revokes all sessions");
     }
 }
 
-/// Seals other data into the session of a token.
+/// Replaces the application data of a session, and returns its new token.
 fn replace_app_data(world: &World, token: &SealedToken) -> SealedSession {
     let fields = [field(token.expose())];
     let replaced = world.sessions.verify(fields.iter().map(Vec::as_slice), SITE, world.now, |verified| {
-        world.sessions.replace_app_data(verified, b"other").expect("short").expect("live")
+        world.sessions.replace_app_data(verified, b"other").expect("short data").expect("live")
     });
     replaced.expect("live")
 }
@@ -205,9 +207,9 @@ fn a_session_that_is_due_is_renewed_with_its_new_data() {
     });
 }
 
-/// Else a token would outlive the key that it was sealed with.
+/// Otherwise a token would be valid for longer than its key permits.
 #[test]
-fn new_data_under_a_key_of_shorter_life_ends_earlier() {
+fn new_data_sealed_with_a_shorter_lived_key_expires_earlier() {
     let mut world = World::new();
     let session = world.sign_in();
     world.pass(MINUTE);
@@ -224,7 +226,7 @@ fn new_data_under_a_key_of_shorter_life_ends_earlier() {
 #[test]
 fn seals_nothing_without_an_active_key() {
     let rings: [(&str, Vec<Key>); 4] = [
-        ("none", vec![]),
+        ("no key", vec![]),
         ("not scheduled", vec![key_with(1, |dates| dates.activates_at = None)]),
         ("active later", vec![key_with(1, |dates| dates.activates_at = Some(UnixTime(u64::MAX)))]),
         ("revoked", vec![key_with(1, |dates| dates.revoked_at = Some(UnixTime(0)))]),
@@ -237,7 +239,7 @@ fn seals_nothing_without_an_active_key() {
 }
 
 #[test]
-fn seals_nothing_that_does_not_open_or_that_a_browser_drops() {
+fn refuses_to_seal_invalid_claims_and_oversized_cookies() {
     let world = World::new();
     let long = "x".repeat(4096);
     let seal = |identity: Identity<'_>, app_data: &[u8]| {
@@ -255,17 +257,20 @@ fn seals_nothing_that_does_not_open_or_that_a_browser_drops() {
         assert!(matches!(seal(identity, b""), Err(SealError::BadClaims(_))), "{identity:?}");
     }
     assert!(matches!(seal(ALICE, long.as_bytes()), Err(SealError::TooLarge(_))));
-    let longest = (0..3000).rev().find(|length| seal(ALICE, &long.as_bytes()[..*length]).is_ok()).expect("some fit");
+    let longest = (0..3000)
+        .rev()
+        .find(|length| seal(ALICE, &long.as_bytes()[..*length]).is_ok())
+        .expect("at least one length fits");
     let session = world
         .sessions
         .sign_in(&ALICE, Methods::PASSWORD, false, &long.as_bytes()[..longest], SITE, world.now)
-        .expect("fits");
-    assert_eq!(world.verify(&session.token), Ok(session.sid), "the longest that is sealed is read again");
+        .expect("data that fits");
+    assert_eq!(world.verify(&session.token), Ok(session.sid), "the longest token that is sealed can be opened");
     assert_eq!(COOKIE.len() + session.token.expose().len(), 4096);
 }
 
 #[test]
-fn a_session_of_a_retired_key_is_renewed_under_the_active_one() {
+fn a_session_of_a_retired_key_is_renewed_with_the_active_key() {
     let mut world = World::new();
     let session = world.sign_in();
     let next = key_with(2, |dates| dates.activates_at = Some(world.now.wall));
@@ -273,8 +278,8 @@ fn a_session_of_a_retired_key_is_renewed_under_the_active_one() {
     world.sessions.replace_ring(KeyRing::new(vec![key(1), next]));
     world.pass(ORDINARY.idle.as_secs() / 2);
     let renewed = world.renew(&session.token).expect("live").expect("due");
-    assert_eq!(URL_SAFE_NO_PAD.decode(renewed.token.expose()).expect("ours")[1..9], *kid.as_bytes());
+    assert_eq!(URL_SAFE_NO_PAD.decode(renewed.token.expose()).expect("a valid token")[1..9], *kid.as_bytes());
     world.sessions.replace_ring(KeyRing::new(vec![key_with(2, |dates| dates.activates_at = Some(session.sealed_at))]));
     assert_eq!(world.verify(&renewed.token), Ok(session.sid));
-    assert!(world.verify(&session.token).is_err(), "its own key is gone");
+    assert!(world.verify(&session.token).is_err(), "its key was removed");
 }

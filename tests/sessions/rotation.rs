@@ -1,4 +1,4 @@
-//! Keys that come and go under sessions in use.
+//! Tests of keys that are added, replaced, revoked and removed while sessions are in use.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,13 +20,14 @@ use crate::fixture::{ALICE, HOUR, LIFETIMES, MINUTE, ORDINARY, SITE, World, cook
 
 const ROTATIONS: u8 = 30;
 
-/// Which key sealed it.
+/// Returns the id of the key that sealed a token.
 fn sealed_by(token: &SealedToken) -> Kid {
-    let bytes = URL_SAFE_NO_PAD.decode(token.expose()).expect("ours");
+    let bytes = URL_SAFE_NO_PAD.decode(token.expose()).expect("a valid token");
     Kid::from_bytes(*bytes[1..].first_chunk().expect("a key id"))
 }
 
-/// Keys 1 to `last`: the first has always been active, and each later one follows an hour after the one before.
+/// Returns the keys 1 to `last`. The first has always been active, and each of the others becomes active an hour after the one
+/// before.
 fn ring(start: UnixTime, last: u8) -> Vec<Key> {
     let activates_at = |number: u8| match number {
         1 => UnixTime(0),
@@ -36,34 +37,34 @@ fn ring(start: UnixTime, last: u8) -> Vec<Key> {
 }
 
 #[test]
-fn thirty_rotations_refuse_nobody_on_nodes_that_read_keys_late() {
+fn thirty_rotations_refuse_no_session_if_nodes_read_keys_late() {
     let longer = Lifetimes { ordinary: lifetime(30 * MINUTE, 48 * HOUR), ..LIFETIMES };
-    let mut here = World::with(KeyRing::new(vec![key(1)]), longer, WhenStale::Refuse);
-    let start = here.now.wall;
-    let list = Arc::clone(here.sessions.revocations());
-    let there = Sessions::new(KeyRing::new(vec![key(1)]), list, cookie(), longer);
-    let never_renewed = here.remember();
-    let mut sessions: Vec<SealedSession> = (0..6).map(|_| here.sign_in()).collect();
+    let mut early = World::with(KeyRing::new(vec![key(1)]), longer, WhenStale::Refuse);
+    let start = early.now.wall;
+    let list = Arc::clone(early.sessions.revocations());
+    let late = Sessions::new(KeyRing::new(vec![key(1)]), list, cookie(), longer);
+    let never_renewed = early.remember();
+    let mut sessions: Vec<SealedSession> = (0..6).map(|_| early.sign_in()).collect();
     let mut sealers = vec![sealed_by(&sessions[0].token)];
     for minute in 1..=u64::from(ROTATIONS) * 60 + 30 {
-        here.pass(MINUTE);
+        early.pass(MINUTE);
         let next = u8::try_from(minute / 60).expect("30 hours") + 2;
         match minute % 60 {
-            50 => here.sessions.replace_ring(KeyRing::new(ring(start, next))),
-            59 => there.replace_ring(KeyRing::new(ring(start, next))),
+            50 => early.sessions.replace_ring(KeyRing::new(ring(start, next))),
+            59 => late.replace_ring(KeyRing::new(ring(start, next))),
             _ => {}
         }
         let active = ring(start, next - 1).pop().expect("at least one").kid();
-        let on = |node: &Sessions, token: &SealedToken| {
-            node.verify([field(token.expose()).as_slice()], SITE, here.now, |session| {
+        let renew_on = |node: &Sessions, token: &SealedToken| {
+            node.verify([field(token.expose()).as_slice()], SITE, early.now, |session| {
                 node.renew(session, RenewalWindow::WhenDue)
             })
         };
         for (number, session) in (0..).zip(&mut sessions) {
-            let nodes = if (minute + number) % 2 == 0 { [&here.sessions, &there] } else { [&there, &here.sessions] };
+            let nodes = if (minute + number) % 2 == 0 { [&early.sessions, &late] } else { [&late, &early.sessions] };
             for node in nodes {
                 let renewed =
-                    on(node, &session.token).unwrap_or_else(|refusal| panic!("{refusal:?} in minute {minute}"));
+                    renew_on(node, &session.token).unwrap_or_else(|refusal| panic!("{refusal:?} in minute {minute}"));
                 let Some(renewed) = renewed.expect("a key is active") else { continue };
                 assert_eq!(sealed_by(&renewed.token), active, "minute {minute}");
                 if sealers.last() != Some(&active) {
@@ -72,28 +73,28 @@ fn thirty_rotations_refuse_nobody_on_nodes_that_read_keys_late() {
                 *session = renewed;
             }
         }
-        assert!(on(&there, &never_renewed.token).is_ok(), "minute {minute}");
+        assert!(renew_on(&late, &never_renewed.token).is_ok(), "minute {minute}");
     }
-    assert_eq!(sealers.len(), usize::from(ROTATIONS) + 1, "every key has sealed, each in its turn");
+    assert_eq!(sealers.len(), usize::from(ROTATIONS) + 1, "every key has sealed tokens, one after the other");
 }
 
 #[test]
-fn swapping_the_ring_under_requests_refuses_none_of_them() {
+fn replacing_the_ring_during_requests_refuses_none_of_them() {
     let world = World::new();
-    let all_held = |active: u8| {
+    let ring = |active: u8| {
         let published = |number| {
             key_with(number, |dates| dates.activates_at = (number <= active).then_some(UnixTime(number.into())))
         };
         KeyRing::new((1..=ROTATIONS).map(published).collect())
     };
     let session = world.sign_in();
-    world.sessions.replace_ring(all_held(1));
+    world.sessions.replace_ring(ring(1));
     let done = AtomicBool::new(false);
     let swaps = std::thread::scope(|scope| {
         let swapper = scope.spawn(|| {
             let mut swaps = 0;
             while !done.load(Ordering::Acquire) {
-                (1..=ROTATIONS).for_each(|active| world.sessions.replace_ring(all_held(active)));
+                (1..=ROTATIONS).for_each(|active| world.sessions.replace_ring(ring(active)));
                 swaps += 1;
             }
             swaps
@@ -106,47 +107,51 @@ fn swapping_the_ring_under_requests_refuses_none_of_them() {
             assert_eq!(world.verify(&session.token), Ok(session.sid));
         }
         done.store(true, Ordering::Release);
-        swapper.join().expect("swaps")
+        swapper.join().expect("no panic")
     });
     assert!(swaps > 0);
 }
 
 #[test]
-fn a_token_of_a_key_that_is_published_and_not_yet_active_opens() {
+fn a_token_of_a_published_but_inactive_key_opens() {
     let mut world = World::new();
     world.sessions.replace_ring(KeyRing::new(vec![key(2)]));
     let early = world.sign_in();
     let unscheduled = key_with(2, |dates| dates.activates_at = None);
     world.sessions.replace_ring(KeyRing::new(vec![key(1), unscheduled]));
-    assert_eq!(world.verify(&early.token), Ok(early.sid), "another node sealed with it early");
+    assert_eq!(world.verify(&early.token), Ok(early.sid), "another node has already sealed with this key");
     world.pass(ORDINARY.idle.as_secs() / 2);
     let renewed = world.renew(&early.token).expect("live").expect("due");
-    assert_eq!(sealed_by(&renewed.token), key(1).kid(), "and this one does not");
+    assert_eq!(sealed_by(&renewed.token), key(1).kid(), "this node does not yet seal with it");
 }
 
 #[test]
-fn revoking_a_key_refuses_its_tokens_and_no_others() {
+fn revoking_a_key_refuses_only_its_tokens() {
     let mut world = World::new();
     let first = world.sign_in();
     let second = || key_with(2, |dates| dates.activates_at = Some(UnixTime(1)));
     world.sessions.replace_ring(KeyRing::new(vec![key(1), second()]));
     let other = world.sign_in();
     world.pass(ORDINARY.idle.as_secs() / 2);
-    let revoked = key_with(2, |dates| (dates.activates_at, dates.revoked_at) = (Some(UnixTime(1)), Some(UnixTime(2))));
+    let revoked = key_with(2, |dates| {
+        dates.activates_at = Some(UnixTime(1));
+        dates.revoked_at = Some(UnixTime(2));
+    });
     world.sessions.replace_ring(KeyRing::new(vec![key(1), revoked]));
     assert_eq!(world.verify(&other.token), Err(Refusal::Invalid(Cause::RevokedKey)));
     let renewed = world.renew(&first.token).expect("live").expect("due");
     assert_eq!(sealed_by(&renewed.token), key(1).kid(), "the retired key is active again");
 }
 
-/// A read of the directory may end between the refusal and the question whether a key is missing.
+/// A read of the key directory may end between the refusal and the check whether a key is missing.
 #[test]
-fn a_refusal_for_a_missing_key_tells_so_after_the_key_has_come() {
+fn a_refusal_reports_a_missing_key_even_if_it_has_arrived() {
     let world = World::new();
-    let there =
+    let other_node =
         Sessions::new(KeyRing::new(vec![key(2)]), Arc::clone(world.sessions.revocations()), cookie(), LIFETIMES);
-    let new =
-        field(there.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).expect("signs in").token.expose());
+    let new = field(
+        other_node.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).expect("a session").token.expose(),
+    );
     let old = field(world.sign_in().token.expose());
     let refusal = world.verify_fields(std::slice::from_ref(&new)).expect_err("its key is missing");
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key(2)]));
@@ -154,5 +159,5 @@ fn a_refusal_for_a_missing_key_tells_so_after_the_key_has_come() {
     let refusal = Refusal::Invalid(Cause::NotAuthentic);
     assert!(!world.sessions.lacked_key([&*new, &*old], refusal), "no key is missing");
     world.sessions.replace_ring(KeyRing::new(vec![key(1)]));
-    assert!(world.sessions.lacked_key([&*old, &*new], refusal), "the other's key may have come");
+    assert!(world.sessions.lacked_key([&*old, &*new], refusal), "the key of the other token may have arrived");
 }

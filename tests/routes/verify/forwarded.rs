@@ -1,6 +1,6 @@
-//! What proxies say of a request: whom to believe, and about which host.
+//! Tests of the header fields in which a proxy forwards the host, method and path of the client's request.
 
-use super::{APP, Fields, NAVIGATION, SHAPES, ask, behind_proxy};
+use super::{APP, Fields, NAVIGATION, SHAPES, behind_proxy, send};
 use crate::routes::fixture::{ORIGIN, Site};
 
 #[tokio::test]
@@ -14,18 +14,18 @@ async fn forwarded_fields_count_only_from_a_trusted_peer() {
         ("x-original-url", "https://b.example.com/evil"),
         ("x-original-method", "POST"),
     ];
-    let answer = ask(&site, "GET", "/auth/verify", &session.cookie(), &spoofed).await;
-    assert_eq!(answer.verdict(), "200", "they are not read, so they cannot contradict each other");
-    let answer = ask(&site, "GET", "/auth/verify/redirect", "", &[&spoofed[..], &[NAVIGATION]].concat()).await;
-    let there = format!("{ORIGIN}/auth/login");
-    assert_eq!((answer.status, answer.header("location")), (302, Some(&*there)));
-    let answer = ask(&site, "POST", "/auth/verify?csrf=1", &session.cookie(), &spoofed).await;
-    assert_eq!(answer.verdict(), "403 forwarded", "no method is believed");
-    assert_eq!(ask(&site, "GET", "/auth/verify?csrf=1", &session.cookie(), &[]).await.verdict(), "403 forwarded");
+    let response = send(&site, "GET", "/auth/verify", &session.cookie(), &spoofed).await;
+    assert_eq!(response.verdict(), "200", "the fields are not read, so a contradiction is no error");
+    let response = send(&site, "GET", "/auth/verify/redirect", "", &[&spoofed[..], &[NAVIGATION]].concat()).await;
+    let login_url = format!("{ORIGIN}/auth/login");
+    assert_eq!((response.status, response.header("location")), (302, Some(&*login_url)));
+    let response = send(&site, "POST", "/auth/verify?csrf=1", &session.cookie(), &spoofed).await;
+    assert_eq!(response.verdict(), "403 forwarded", "the forwarded method is not trusted");
+    assert_eq!(send(&site, "GET", "/auth/verify?csrf=1", &session.cookie(), &[]).await.verdict(), "403 forwarded");
 }
 
 #[tokio::test]
-async fn forwarded_fields_must_agree_and_name_a_host_that_is_served() {
+async fn forwarded_fields_must_agree_and_name_a_served_host() {
     let (site, session) = behind_proxy().await;
     let cases: [(Fields<'_>, &str); 13] = [
         (&[APP], "200"),
@@ -44,27 +44,27 @@ async fn forwarded_fields_must_agree_and_name_a_host_that_is_served() {
     ];
     for path in ["/auth/verify", "/auth/verify/redirect"] {
         for (fields, verdict) in cases {
-            let answer = ask(&site, "GET", path, &session.cookie(), fields).await;
-            assert_eq!(answer.verdict(), verdict, "{path} {fields:?}");
+            let response = send(&site, "GET", path, &session.cookie(), fields).await;
+            assert_eq!(response.verdict(), verdict, "{path} {fields:?}");
         }
     }
     for (host, verdict) in [("app.example.com", "200"), ("b.example.com", "401 invalid")] {
         let fields = [("host", host), ("x-forwarded-host", "app.example.com")];
-        let answer = ask(&site, "GET", "/auth/verify/envoy/-/", &session.cookie(), &fields).await;
-        assert_eq!(answer.verdict(), verdict, "Envoy's request has the visitor's own host: {host}");
+        let response = send(&site, "GET", "/auth/verify/envoy/-/", &session.cookie(), &fields).await;
+        assert_eq!(response.verdict(), verdict, "the host of Envoy's request is the client's host: {host}");
     }
 }
 
 #[tokio::test]
-async fn a_connect_passes_with_no_session() {
+async fn refuses_connect_even_with_a_session() {
     let (site, session) = behind_proxy().await;
     for shape in [SHAPES[0], SHAPES[1]] {
         for rules in ["", "/-", "/role=staff/-", "/csrf=1/-", "/preflight=1/-"] {
             for name in ["x-forwarded-method", "x-original-method"] {
                 for (method, verdict) in [("GET", "200"), ("CONNECT", "403 forwarded")] {
                     let fields = [APP, (name, method)];
-                    let answer = ask(&site, "GET", &format!("{shape}{rules}"), &session.cookie(), &fields).await;
-                    assert_eq!(answer.verdict(), verdict, "{method} {shape}{rules}");
+                    let response = send(&site, "GET", &format!("{shape}{rules}"), &session.cookie(), &fields).await;
+                    assert_eq!(response.verdict(), verdict, "{method} {shape}{rules}");
                 }
             }
         }

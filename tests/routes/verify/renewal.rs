@@ -1,28 +1,28 @@
-//! A session that is due: renewed in the answer, or by way of `/auth/renew`.
+//! Tests of the renewal of a session by a verification request: in its response, or with a redirect to `/auth/renew`.
 
 use std::time::Duration;
 
-use super::{APP, HOST, NAVIGATION, ask, behind_proxy, identity};
+use super::{APP, HOST, NAVIGATION, behind_proxy, identity, send};
 use crate::routes::fixture::Site;
 
-/// Time after which a session is renewed in place, if the visitor's method is known to be GET or HEAD.
+/// Age at which a response renews a session, if the client's method is known to be GET or HEAD.
 const INTERVAL: Duration = Duration::from_secs(300);
-/// Time after which the answer to any other request renews it.
+/// Age at which the response to any other request renews a session: two thirds of the idle timeout.
 const TWO_THIRDS: Duration = Duration::from_secs(1200);
-/// Half of the idle time. A session that is older is sent through the renewal.
+/// Half of the idle timeout. With `renew=redirect`, an older session is redirected to `/auth/renew`.
 const HALF: Duration = Duration::from_secs(900);
 
 #[tokio::test]
-async fn a_renewal_says_the_same_of_the_user_and_sets_one_cookie() {
+async fn a_renewal_keeps_the_identity_headers_and_sets_one_cookie() {
     let (site, _) = behind_proxy().await;
     for path in ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy/-/x"] {
         let session = site.login_at("app.example.com", "alice").await;
         let get = [APP, HOST, ("x-forwarded-method", "GET")];
         site.advance(INTERVAL - Duration::from_secs(1));
-        let first = ask(&site, "GET", path, &session.cookie(), &get).await;
+        let first = send(&site, "GET", path, &session.cookie(), &get).await;
         assert_eq!((first.status, first.header("set-cookie")), (200, None), "{path}");
         site.advance(Duration::from_secs(1));
-        let renewed = ask(&site, "GET", path, &session.cookie(), &get).await;
+        let renewed = send(&site, "GET", path, &session.cookie(), &get).await;
         assert_eq!(renewed.status, 200, "{path}");
         assert!(renewed.session.is_some(), "{path}");
         assert_eq!(renewed.headers.get_all("set-cookie").iter().count(), 1);
@@ -30,53 +30,53 @@ async fn a_renewal_says_the_same_of_the_user_and_sets_one_cookie() {
     }
 }
 
-/// Proxies keep a new cookie until the application has answered, and an upload takes minutes.
+/// A proxy forwards the new cookie only with the response of the application. During an upload, this can take minutes.
 #[tokio::test]
 async fn requests_that_may_be_uploads_renew_in_the_last_third_only() {
     let trusting = behind_proxy().await.0;
     let untrusting = Site::new().await;
     let methods = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"];
     let mut cases: Vec<(&Site, String, &str, Option<&str>)> = vec![
-        (&trusting, "not told".to_owned(), "/auth/verify", None),
-        (&untrusting, "told by a stranger".to_owned(), "/auth/verify", Some("GET")),
-        (&untrusting, "told by a stranger".to_owned(), "/auth/verify/redirect", Some("HEAD")),
+        (&trusting, "unknown method".to_owned(), "/auth/verify", None),
+        (&untrusting, "method from an untrusted peer".to_owned(), "/auth/verify", Some("GET")),
+        (&untrusting, "method from an untrusted peer".to_owned(), "/auth/verify/redirect", Some("HEAD")),
     ];
     for path in ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy/-/x"] {
         cases.extend(methods.map(|method| (&trusting, format!("{method} {path}"), path, Some(method))));
     }
-    for (site, what, path, told) in cases {
+    for (site, case, path, forwarded_method) in cases {
         let host = if std::ptr::eq(site, &raw const trusting) { "app.example.com" } else { "127.0.0.1" };
         let session = site.login_at(host, "alice").await;
-        // Envoy's question has the visitor's method itself.
-        let own = if path.contains("envoy") { told.unwrap_or("GET") } else { "GET" };
-        let mut request = site.request(own, path).session(&session).header("host", host);
-        request = told.iter().fold(request, |request, method| request.header("x-forwarded-method", method));
+        // Envoy's verification request has the client's method.
+        let request_method = if path.contains("envoy") { forwarded_method.unwrap_or("GET") } else { "GET" };
+        let mut request = site.request(request_method, path).session(&session).header("host", host);
+        request = forwarded_method.iter().fold(request, |request, method| request.header("x-forwarded-method", method));
         site.advance(TWO_THIRDS - Duration::from_secs(1));
         let early = request.send().await;
-        assert_eq!((early.status, early.session.is_none()), (200, true), "{what}");
+        assert_eq!((early.status, early.session.is_none()), (200, true), "{case}");
         site.advance(Duration::from_secs(1));
-        let mut request = site.request(own, path).session(&session).header("host", host);
-        request = told.iter().fold(request, |request, method| request.header("x-forwarded-method", method));
+        let mut request = site.request(request_method, path).session(&session).header("host", host);
+        request = forwarded_method.iter().fold(request, |request, method| request.header("x-forwarded-method", method));
         let late = request.send().await;
-        assert_eq!((late.status, late.session.is_some()), (200, true), "{what}");
+        assert_eq!((late.status, late.session.is_some()), (200, true), "{case}");
     }
 }
 
 #[tokio::test]
-async fn renew_redirect_sends_a_navigation_round_once() {
+async fn renew_redirect_redirects_a_navigation_once() {
     const PATH: &str = "/auth/verify/redirect?renew=redirect";
     let (site, session) = behind_proxy().await;
     let get = ("x-forwarded-method", "GET");
     let at = |uri: &'static str| [APP, get, NAVIGATION, ("x-forwarded-uri", uri)];
     site.advance(HALF);
-    let early = ask(&site, "GET", PATH, &session.cookie(), &at("/a?b=c")).await;
-    assert_eq!((early.status, early.header("set-cookie")), (200, None), "never in place");
+    let early = send(&site, "GET", PATH, &session.cookie(), &at("/a?b=c")).await;
+    assert_eq!((early.status, early.header("set-cookie")), (200, None), "the cookie is not renewed in this response");
     site.advance(Duration::from_secs(1));
-    let detour = ask(&site, "GET", PATH, &session.cookie(), &at("/a?b=c")).await;
-    assert_eq!(detour.header("set-cookie"), None, "never in place");
-    let location = detour.header("location").expect("a place");
-    assert_eq!((detour.status, location), (302, "https://app.example.com/auth/renew?rd=%2Fa%3Fb%3Dc"));
-    // What is no GET navigation passes as it is.
+    let redirect = send(&site, "GET", PATH, &session.cookie(), &at("/a?b=c")).await;
+    assert_eq!(redirect.header("set-cookie"), None, "the cookie is not renewed in this response");
+    let location = redirect.header("location").expect("a Location field");
+    assert_eq!((redirect.status, location), (302, "https://app.example.com/auth/renew?rd=%2Fa%3Fb%3Dc"));
+    // Requests other than a GET navigation with a known URL are not redirected.
     for fields in [
         &[APP, get, ("x-forwarded-uri", "/a")][..],
         &[APP, NAVIGATION, ("x-forwarded-uri", "/a")],
@@ -85,34 +85,34 @@ async fn renew_redirect_sends_a_navigation_round_once() {
         &[APP, get, NAVIGATION],
         &[APP, get],
     ] {
-        assert_eq!(ask(&site, "GET", PATH, &session.cookie(), fields).await.status, 200, "{fields:?}");
+        assert_eq!(send(&site, "GET", PATH, &session.cookie(), fields).await.status, 200, "{fields:?}");
     }
-    assert_eq!(ask(&site, "GET", "/auth/verify?renew=redirect", &session.cookie(), &at("/a")).await.status, 200);
-    // The renewal comes back with a new cookie and the marker.
-    let path = location.strip_prefix("https://app.example.com").expect("on this host");
-    let back = ask(&site, "GET", path, &session.cookie(), &[HOST, NAVIGATION]).await;
+    assert_eq!(send(&site, "GET", "/auth/verify?renew=redirect", &session.cookie(), &at("/a")).await.status, 200);
+    // `/auth/renew` sets a new cookie and redirects back with the marker in the URL.
+    let path = location.strip_prefix("https://app.example.com").expect("a URL of this host");
+    let back = send(&site, "GET", path, &session.cookie(), &[HOST, NAVIGATION]).await;
     assert_eq!((back.status, back.header("location")), (302, Some("/a?b=c&sealjar-renewed")));
     let renewed = back.session.expect("a renewed session");
-    // With the new cookie the marker is taken away; without it, nothing goes round again.
-    let arrived = ask(&site, "GET", PATH, &renewed.cookie(), &at("/a?b=c&sealjar-renewed")).await;
+    // With the new cookie, a redirect removes the marker. Without it, the marker prevents a redirect loop.
+    let arrived = send(&site, "GET", PATH, &renewed.cookie(), &at("/a?b=c&sealjar-renewed")).await;
     assert_eq!((arrived.status, arrived.header("location")), (302, Some("https://app.example.com/a?b=c")));
-    let lost = ask(&site, "GET", PATH, &session.cookie(), &at("/a?b=c&sealjar-renewed")).await;
-    assert_eq!(lost.status, 200);
-    assert_eq!(ask(&site, "GET", PATH, &renewed.cookie(), &at("/a?b=c")).await.status, 200);
+    let without_new_cookie = send(&site, "GET", PATH, &session.cookie(), &at("/a?b=c&sealjar-renewed")).await;
+    assert_eq!(without_new_cookie.status, 200);
+    assert_eq!(send(&site, "GET", PATH, &renewed.cookie(), &at("/a?b=c")).await.status, 200);
 }
 
 #[tokio::test]
-async fn only_the_redirect_shape_takes_renew() {
+async fn only_the_redirect_shape_accepts_renew() {
     let (site, session) = behind_proxy().await;
     for (shape, status) in [("", 403), ("/redirect", 200), ("/envoy", 403)] {
         let path = format!("/auth/verify{shape}/renew=redirect/-");
-        assert_eq!(ask(&site, "GET", &path, &session.cookie(), &[HOST]).await.status, status, "{path}");
+        assert_eq!(send(&site, "GET", &path, &session.cookie(), &[HOST]).await.status, status, "{path}");
     }
     let visit = [APP, NAVIGATION, ("x-forwarded-method", "GET"), ("x-forwarded-uri", "/a")];
     site.advance(HALF + Duration::from_secs(1));
-    let detour = ask(&site, "GET", "/auth/verify/redirect/renew=redirect/-", &session.cookie(), &visit).await;
-    assert_eq!(detour.header("location"), Some("https://app.example.com/auth/renew?rd=%2Fa"));
-    // Where no redirect can be made, a renewal takes place in the answer, whatever the query says.
-    let answer = ask(&site, "GET", "/auth/verify?renew=redirect", &session.cookie(), &visit).await;
-    assert!(answer.session.is_some());
+    let redirect = send(&site, "GET", "/auth/verify/redirect/renew=redirect/-", &session.cookie(), &visit).await;
+    assert_eq!(redirect.header("location"), Some("https://app.example.com/auth/renew?rd=%2Fa"));
+    // A shape without redirects ignores `renew` in the query, and renews in the response.
+    let response = send(&site, "GET", "/auth/verify?renew=redirect", &session.cookie(), &visit).await;
+    assert!(response.session.is_some());
 }

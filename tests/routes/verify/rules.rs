@@ -1,9 +1,9 @@
-//! Rules of a route, in the segments of the question's path and in its query.
+//! Tests of the rules in the path segments and in the query of a verification request.
 
-use super::{APP, Fields, HOST, OTHER_SITE, SHAPES, ask, behind_proxy};
+use super::{APP, Fields, HOST, OTHER_SITE, SHAPES, behind_proxy, send};
 
 #[tokio::test]
-async fn rules_only_narrow() {
+async fn rules_only_restrict_access() {
     let (site, session) = behind_proxy().await;
     let post = ("x-forwarded-method", "POST");
     let cases: [(&str, Fields<'_>, &str); 17] = [
@@ -32,14 +32,14 @@ async fn rules_only_narrow() {
     for (rules, fields, verdict) in cases {
         for path in ["/auth/verify", "/auth/verify/redirect"] {
             let path = format!("{path}?{rules}");
-            let answer = ask(&site, "GET", &path, &session.cookie(), fields).await;
-            assert_eq!(answer.verdict(), verdict, "{path} {fields:?}");
+            let response = send(&site, "GET", &path, &session.cookie(), fields).await;
+            assert_eq!(response.verdict(), verdict, "{path} {fields:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn rules_of_envoys_shape_only_narrow() {
+async fn envoy_rules_only_restrict_access() {
     let (site, session) = behind_proxy().await;
     let cases: [(&str, &str, Fields<'_>, &str); 9] = [
         ("GET", "role=staff/-/x?role=admin&max_age=1", &[HOST], "200"),
@@ -54,12 +54,12 @@ async fn rules_of_envoys_shape_only_narrow() {
     ];
     for (method, rules, fields, verdict) in cases {
         let path = format!("/auth/verify/envoy/{rules}");
-        assert_eq!(ask(&site, method, &path, &session.cookie(), fields).await.verdict(), verdict, "{method} {path}");
+        assert_eq!(send(&site, method, &path, &session.cookie(), fields).await.verdict(), verdict, "{method} {path}");
     }
 }
 
 #[tokio::test]
-async fn segments_are_exact_and_no_query_is_read() {
+async fn rule_segments_are_exact_and_the_query_is_ignored() {
     let (site, session) = behind_proxy().await;
     for (rules, verdict) in [
         ("-", "200"),
@@ -83,35 +83,36 @@ async fn segments_are_exact_and_no_query_is_read() {
     ] {
         for shape in SHAPES {
             let path = format!("{shape}/{rules}");
-            // Before Envoy's path, a query is the operator's, and would be lost.
+            // In Envoy's shape, `?` directly after the rules means that the operator wrote a query. It would have no effect, so
+            // it is refused.
             let verdict = match verdict {
                 "query" if shape == SHAPES[2] => "403 rule",
                 "query" => "200",
                 verdict => verdict,
             };
             for method in ["GET", "POST"] {
-                let answer = ask(&site, method, &path, &session.cookie(), &[HOST, APP]).await;
-                assert_eq!(answer.verdict(), verdict, "{method} {path}");
+                let response = send(&site, method, &path, &session.cookie(), &[HOST, APP]).await;
+                assert_eq!(response.verdict(), verdict, "{method} {path}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn only_envoys_rules_are_followed_by_a_path() {
+async fn only_envoy_rules_may_be_followed_by_a_path() {
     let (site, session) = behind_proxy().await;
     for rest in ["/", "/x", "/-", "-"] {
         for shape in ["/auth/verify", "/auth/verify/redirect"] {
             let path = format!("{shape}/role=staff/-{rest}");
-            let answer = ask(&site, "GET", &path, &session.cookie(), &[HOST]).await;
-            assert_eq!(answer.verdict(), "403 rule", "{path}");
+            let response = send(&site, "GET", &path, &session.cookie(), &[HOST]).await;
+            assert_eq!(response.verdict(), "403 rule", "{path}");
         }
     }
 }
 
-/// A shape's path has one spelling: in another, the rules would be lost.
+/// Each shape has one spelling of its path. If another one were accepted, its rules could be ignored.
 #[tokio::test]
-async fn another_spelling_of_a_shape_lets_nobody_in() {
+async fn another_spelling_of_a_verify_path_is_refused() {
     let (site, session) = behind_proxy().await;
     for (path, verdict) in [
         ("//auth/verify", "404 not-found"),
@@ -128,8 +129,8 @@ async fn another_spelling_of_a_shape_lets_nobody_in() {
         ("//auth/verify/envoy/-/", "404 not-found"),
     ] {
         for method in ["GET", "POST"] {
-            let answer = ask(&site, method, path, &session.cookie(), &[HOST]).await;
-            assert_eq!(answer.verdict(), verdict, "{method} {path}");
+            let response = send(&site, method, path, &session.cookie(), &[HOST]).await;
+            assert_eq!(response.verdict(), verdict, "{method} {path}");
         }
     }
 }
@@ -139,7 +140,7 @@ async fn csrf_refuses_every_method_of_other_sites_but_get_and_head() {
     let (site, session) = behind_proxy().await;
     for method in ["OPTIONS", "TRACE", "QUERY", "POST", "PROPFIND", "DELETE", "GET", "HEAD"] {
         let verdict = if ["GET", "HEAD"].contains(&method) { "200" } else { "403 cross-site" };
-        for (asked, path) in [
+        for (request_method, path) in [
             ("GET", "/auth/verify/csrf=1/-"),
             ("GET", "/auth/verify?csrf=1"),
             ("GET", "/auth/verify/redirect/csrf=1/-"),
@@ -148,13 +149,13 @@ async fn csrf_refuses_every_method_of_other_sites_but_get_and_head() {
         ] {
             for (origin, verdict) in [(OTHER_SITE, verdict), (("origin", "https://app.example.com"), "200")] {
                 let fields = [HOST, APP, ("x-forwarded-method", method), origin];
-                let answer = ask(&site, asked, path, &session.cookie(), &fields).await;
-                assert_eq!(answer.verdict(), verdict, "{method} {path}");
+                let response = send(&site, request_method, path, &session.cookie(), &fields).await;
+                assert_eq!(response.verdict(), verdict, "{method} {path}");
             }
         }
     }
-    // A preflight comes from another site by its nature. Without the rule for it, it needs a session.
+    // A preflight always comes from another site. Without the rule `preflight=1`, it needs a session.
     let preflight =
         [HOST, APP, ("x-forwarded-method", "OPTIONS"), OTHER_SITE, ("access-control-request-method", "PUT")];
-    assert_eq!(ask(&site, "GET", "/auth/verify/csrf=1/-", "", &preflight).await.verdict(), "401 missing");
+    assert_eq!(send(&site, "GET", "/auth/verify/csrf=1/-", "", &preflight).await.verdict(), "401 missing");
 }

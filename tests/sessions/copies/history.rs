@@ -1,4 +1,4 @@
-//! The last events, to be printed when something is wrong.
+//! Record of the last events, which is printed when a check fails.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,14 +7,14 @@ use sealjar::session::Refusal;
 
 use super::SECOND;
 
-/// Number of lines that are kept.
-const LENGTH: usize = 300;
+/// Maximum number of recorded events.
+const CAPACITY: usize = 300;
 
-/// Its fields are read by `Debug` alone.
+/// Event of a simulation. Only `Debug` reads its fields.
 #[allow(dead_code)]
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Happened {
-    /// A due token was accepted at a node, and perhaps renewed.
+pub(super) enum HistoryEvent {
+    /// A node accepted a token that was due for renewal, and possibly renewed it.
     Due {
         holder: usize,
         node: usize,
@@ -36,7 +36,7 @@ pub(super) enum Happened {
         token: u64,
         new: u64,
     },
-    /// A cookie arrived. It replaces another.
+    /// A new cookie arrived and replaced the old one.
     Arrived {
         holder: usize,
         new: u64,
@@ -64,21 +64,21 @@ pub(super) enum Happened {
 }
 
 #[derive(Default)]
-pub(super) struct History(VecDeque<(u64, Happened)>);
+pub(super) struct History(VecDeque<(u64, HistoryEvent)>);
 
 impl History {
-    pub(super) fn add(&mut self, at: u64, happened: Happened) {
-        if self.0.len() == LENGTH {
+    pub(super) fn add(&mut self, at: u64, event: HistoryEvent) {
+        if self.0.len() == CAPACITY {
             self.0.pop_front();
         }
-        self.0.push_back((at, happened));
+        self.0.push_back((at, event));
     }
 }
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, happened) in &self.0 {
-            writeln!(f, "{:9}.{:03} s  {happened:?}", at / SECOND, at % SECOND)?;
+        for (at, event) in &self.0 {
+            writeln!(f, "{:9}.{:03} s  {event:?}", at / SECOND, at % SECOND)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A node: the library's own `Sessions` with copy detection, and the node's clock.
+//! Model of a node: the library's `Sessions` with copy detection, and a clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub(super) const START: UnixTime = UnixTime(1_800_000_000);
 
 pub(super) struct Node {
     pub(super) sessions: Sessions,
-    /// How far its wall clock is ahead, in milliseconds.
+    /// Milliseconds by which its wall clock is ahead.
     skew: i64,
     /// Number of restarts.
     pub(super) restarts: u64,
-    /// Sessions that it found a copy of, since its start.
-    pub(super) found: Vec<Sid>,
+    /// Sessions of which it has found a copy since its start.
+    pub(super) copied_sessions: Vec<Sid>,
 }
 
 impl Node {
@@ -32,21 +32,21 @@ impl Node {
         let list = Arc::new(RevocationList::new(freshness));
         let sessions = Sessions::new(KeyRing::new(vec![key(1)]), list, cookie(), lifetimes);
         sessions.detect_copies(Some(memory));
-        Self { sessions, skew, restarts: 0, found: Vec::new() }
+        Self { sessions, skew, restarts: 0, copied_sessions: Vec::new() }
     }
 
-    /// A fresh process: it has forgotten the chains and what is not in the store.
+    /// Starts a new process. It has no chains, and no revocations until it reads the store.
     pub(super) fn restart(&mut self, lifetime: Lifetime, memory: usize) {
         *self = Self { restarts: self.restarts + 1, ..Self::start(lifetime, memory, self.skew) };
     }
 
-    /// Its clocks, `at` milliseconds after the beginning.
+    /// Returns its clocks at a time, in milliseconds since the start of the simulation.
     pub(super) fn now(&self, at: u64) -> Now {
         let wall = at.saturating_add_signed(self.skew) / SECOND;
         Now { wall: START.plus(Duration::from_secs(wall)), boot: Duration::from_millis(1_000_000 + at) }
     }
 
-    /// Learns from the store that a session has ended.
+    /// Adds a revocation that was read from the store.
     pub(super) fn learn(&self, sid: Sid, expires_at: UnixTime) {
         self.sessions.revocations().add_durable(&Entry::Session { sid, expires_at });
     }

@@ -1,4 +1,4 @@
-//! Requests: what is asked, and what is under way.
+//! Templates of requests, requests in progress, and the tokens that they contain.
 
 use std::rc::Rc;
 
@@ -9,47 +9,53 @@ use sealjar::session::{Refusal, SealedSession};
 use super::{MINUTE, SECOND};
 use crate::fixture::field;
 
-/// A kind of request.
+/// Template of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ask {
-    /// GET or HEAD.
+pub(super) struct RequestTemplate {
+    /// Whether the method is GET or HEAD.
     pub(super) is_safe: bool,
     pub(super) route: Route,
-    /// Milliseconds that the application works, or that the body of an upload takes.
+    /// Range of the time that the handler takes, or that an upload takes, in milliseconds.
     pub(super) work: (u64, u64),
-    /// Milliseconds that the body takes if a proxy holds the request until it has all of it, before the check.
+    /// Range of the time for which a proxy buffers the body before the check, in milliseconds.
     pub(super) held: (u64, u64),
-    /// Whether the application replaces its data at the end.
+    /// Whether the application replaces its data in the response.
     pub(super) writes: bool,
-    /// Maximum time until the answer arrives, in milliseconds. `None`: that of the setup.
-    pub(super) longest: Option<u64>,
+    /// Maximum time until the response arrives, in milliseconds. `None` means that of the setup.
+    pub(super) max_duration: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// A page that the browser navigates to, so that it can be redirected.
+    /// Page of the application. The request is a navigation, so it can be redirected.
     Page,
-    /// Anything else of the application.
+    /// Other resource of the application.
     Other,
     /// `/auth/renew`.
     Renew,
 }
 
-pub(super) const GET: Ask =
-    Ask { is_safe: true, route: Route::Other, work: (20, 2 * SECOND), held: (0, 0), writes: false, longest: None };
-pub(super) const PAGE: Ask = Ask { route: Route::Page, ..GET };
-pub(super) const POST: Ask = Ask { is_safe: false, ..GET };
-pub(super) const RENEW: Ask = Ask { route: Route::Renew, work: (0, 0), ..GET };
+pub(super) const GET: RequestTemplate = RequestTemplate {
+    is_safe: true,
+    route: Route::Other,
+    work: (20, 2 * SECOND),
+    held: (0, 0),
+    writes: false,
+    max_duration: None,
+};
+pub(super) const PAGE: RequestTemplate = RequestTemplate { route: Route::Page, ..GET };
+pub(super) const POST: RequestTemplate = RequestTemplate { is_safe: false, ..GET };
+pub(super) const RENEW: RequestTemplate = RequestTemplate { route: Route::Renew, work: (0, 0), ..GET };
 
-impl Ask {
-    /// A request with a body that takes so long.
-    pub(super) const fn upload(work: (u64, u64), longest: u64) -> Self {
-        Self { work, longest: Some(longest), ..POST }
+impl RequestTemplate {
+    /// Upload that takes this time after the check.
+    pub(super) const fn upload(work: (u64, u64), max_duration: u64) -> Self {
+        Self { work, max_duration: Some(max_duration), ..POST }
     }
 
-    /// An upload that a proxy holds so long before the check.
-    pub(super) const fn held_upload(held: (u64, u64), longest: u64) -> Self {
-        Self { held, longest: Some(longest), ..POST }
+    /// Upload that a proxy buffers for this time before the check.
+    pub(super) const fn held_upload(held: (u64, u64), max_duration: u64) -> Self {
+        Self { held, max_duration: Some(max_duration), ..POST }
     }
 
     pub(super) const fn taking(self, work: (u64, u64)) -> Self {
@@ -61,19 +67,19 @@ impl Ask {
     }
 }
 
-/// The proxy or application between the browser and the sessions.
+/// Proxy or application between the browser and the session server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Front {
-    /// A proxy that asks a server whether a request may pass, and hands the cookie on when the application has answered.
+    /// Proxy with forward authentication. It forwards the new cookie together with the response of the application.
     Proxy {
-        /// It is trusted, so that the method is known.
+        /// Whether the server trusts the proxy, and so knows the client's method.
         is_trusted: bool,
-        /// It drops the cookie.
+        /// Whether the proxy drops the new cookie.
         drops: bool,
-        /// Sessions are renewed by redirects only.
+        /// Whether sessions are renewed only by a redirect to `/auth/renew`.
         redirects: bool,
     },
-    /// The application itself.
+    /// Application with embedded sessions.
     Embedded,
 }
 
@@ -81,9 +87,9 @@ pub(super) const PROXY: Front = Front::Proxy { is_trusted: true, drops: false, r
 pub(super) const UNTRUSTED: Front = Front::Proxy { is_trusted: false, drops: false, redirects: false };
 
 impl Front {
-    pub(super) fn window(self, ask: Ask) -> RenewalWindow {
-        let is_known = ask.route == Route::Renew || !matches!(self, Self::Proxy { is_trusted: false, .. });
-        if is_known && ask.is_safe { RenewalWindow::WhenDue } else { RenewalWindow::LastThird }
+    pub(super) fn window(self, template: RequestTemplate) -> RenewalWindow {
+        let is_known = template.route == Route::Renew || !matches!(self, Self::Proxy { is_trusted: false, .. });
+        if is_known && template.is_safe { RenewalWindow::WhenDue } else { RenewalWindow::LastThird }
     }
 
     pub(super) fn redirects(self) -> bool {
@@ -95,12 +101,12 @@ impl Front {
     }
 }
 
-/// A cookie as a browser holds it.
+/// Token in the cookie of a browser.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    /// In the order of sealing.
+    /// Number in the order of sealing.
     pub(super) number: u64,
-    /// The `Cookie` field.
+    /// Value of the `Cookie` field.
     pub(super) field: Vec<u8>,
     pub(super) sealed_at: UnixTime,
     pub(super) absolute_deadline: UnixTime,
@@ -114,34 +120,38 @@ impl Token {
     }
 }
 
-/// A request under way.
+/// Request in progress.
 pub(super) struct Request {
+    /// Index of the habit that sends the request.
     pub(super) actor: usize,
-    pub(super) ask: Ask,
+    pub(super) template: RequestTemplate,
     pub(super) cookie: Rc<Token>,
     pub(super) node: usize,
-    /// How often the node had restarted at the check.
+    /// Number of restarts of the node before the check.
     pub(super) restarts: u64,
-    /// How often the browser had been suspended when it sent this.
+    /// Number of suspends of the browser before it sent the request.
     pub(super) suspends: u64,
-    /// From the check to the application's answer, and from there to the browser.
+    /// Time from the check to the end of the handler, in milliseconds.
     pub(super) work: u64,
+    /// Time from the end of the handler to the arrival of the response, in milliseconds.
     pub(super) down: u64,
+    /// Whether the response is lost.
     pub(super) is_lost: bool,
+    /// Token that the response sets as the new cookie.
     pub(super) set: Option<Rc<Token>>,
     pub(super) refusal: Option<Refusal>,
-    pub(super) detour: Detour,
+    pub(super) redirect: RenewalRedirect,
 }
 
-/// The way of a navigation by `/auth/renew`.
+/// State of a navigation that is redirected to `/auth/renew`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Detour {
+pub(super) enum RenewalRedirect {
     None,
-    /// Redirected there.
-    There,
-    /// Comes from there: is not redirected again.
-    Back,
+    /// It is redirected to `/auth/renew`.
+    ToRenew,
+    /// It comes back from `/auth/renew`, and is not redirected again.
+    FromRenew,
 }
 
-/// D for two thirds of an idle time of 30 minutes.
-pub(super) const LONGEST_UPLOAD: u64 = 9 * MINUTE + 29 * SECOND;
+/// Maximum duration of an upload (D) if the renewal interval is two thirds of an idle timeout of 30 minutes.
+pub(super) const MAX_UPLOAD_DURATION: u64 = 9 * MINUTE + 29 * SECOND;

@@ -1,4 +1,5 @@
-//! Random numbers from a seed, by [SplitMix64](https://prng.di.unimi.it/splitmix64.c): a seed tells the whole schedule.
+//! Random number generator with a seed: [SplitMix64](https://prng.di.unimi.it/splitmix64.c). A seed determines the whole
+//! schedule.
 
 pub(super) struct Rng(u64);
 
@@ -14,29 +15,30 @@ impl Rng {
         mixed ^ mixed >> 31
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`. `end` must not be 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
+    /// Returns one of the elements.
     pub(super) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize].clone()
     }
 
-    /// Whether something happens that happens this often in a thousand times.
+    /// Returns `true` with a probability of `times` in a thousand.
     pub(super) fn permille(&mut self, times: u64) -> bool {
         self.below(1000) < times
     }
 
-    /// A number from the first to the last, each equally often.
-    pub(super) fn even(&mut self, (first, last): (u64, u64)) -> u64 {
+    /// Returns a number from `first` to `last`, with a uniform distribution.
+    pub(super) fn uniform(&mut self, (first, last): (u64, u64)) -> u64 {
         first + self.below(last - first + 1)
     }
 
-    /// A number from the first to the last, each order of magnitude equally often: as latencies are.
-    pub(super) fn skewed(&mut self, (first, last): (u64, u64)) -> u64 {
+    /// Returns a number from `first` to `last`. Each power of two is about equally likely, as for latencies.
+    pub(super) fn log_uniform(&mut self, (first, last): (u64, u64)) -> u64 {
         let bits = (last + 1).div_ceil(first + 1).ilog2() + 1;
         let shift = self.below(u64::from(bits));
-        self.even((first, (last >> shift).max(first)))
+        self.uniform((first, (last >> shift).max(first)))
     }
 }

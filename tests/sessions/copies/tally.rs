@@ -1,4 +1,4 @@
-//! Counts of what happened.
+//! Counts of the events in a simulation.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub(super) struct Tally {
     pub(super) writes: u64,
     pub(super) lost: u64,
     pub(super) sign_ins: u64,
-    /// A session that was not in use long enough, or that missed its renewal, is over.
+    /// Sessions that expired because they were not used, or because a renewal was lost.
     pub(super) expired: u64,
-    /// A session was ended as copied.
+    /// Sessions that ended because a node found a copy.
     pub(super) copies: u64,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Tally {
         let Self { time, requests, renewals, writes, lost, sign_ins, expired, copies } = self;
         write!(
             f,
-            "{} hours, {requests} requests, {renewals} renewals, {writes} writes, {lost} answers lost, {sign_ins} sign-ins, \
+            "{} hours, {requests} requests, {renewals} renewals, {writes} writes, {lost} responses lost, {sign_ins} logins, \
              {expired} expired, {copies} copies found",
             time / HOUR
         )

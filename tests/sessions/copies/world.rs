@@ -1,4 +1,4 @@
-//! Holders, nodes and what is under way between them, in simulated time: a queue of events.
+//! State of a simulation: holders, nodes and requests in progress, and the queue of events in simulated time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use sealjar::session::Refusal;
 use sealjar::session::claims::Methods;
 use sealjar::session::lifetime::Lifetime;
 
-use super::history::{Happened, History};
+use super::history::{History, HistoryEvent};
 use super::holder::{Actor, Habit, Holder, Rhythm};
 use super::node::{Node, START};
 use super::request::{Front, PROXY, Request, Token};
@@ -20,33 +20,34 @@ use super::tally::Tally;
 use super::{HOUR, MINUTE, SECOND};
 use crate::fixture::{ALICE, SITE, lifetime};
 
-/// The owner's browser. All other holders are thieves.
+/// Index of the owner's browser. All other holders are thieves.
 pub(super) const OWNER: usize = 0;
 
-/// The circumstances. Times are in milliseconds.
+/// Parameters of a simulation. Times are in milliseconds.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
-    /// How far the clock of each node is ahead.
+    /// Time by which the clock of each node is ahead.
     pub(super) skews: Vec<i64>,
     pub(super) lifetime: Lifetime,
     pub(super) remembered: bool,
     pub(super) front: Front,
-    /// Time on the network, each way.
+    /// Range of the network latency in each direction.
     pub(super) network: (u64, u64),
-    /// D.
-    pub(super) longest: u64,
-    /// How many of a thousand requests take up to D.
+    /// Maximum time from a request to its response: D in the proof.
+    pub(super) max_duration: u64,
+    /// Number of requests per thousand that may take up to D.
     pub(super) slow: u64,
-    /// How many of a thousand answers are lost.
+    /// Number of responses per thousand that are lost.
     pub(super) lost: u64,
-    /// Mean time between two restarts of nodes, and between two suspends of the browser; 0 for none.
+    /// Mean time between two restarts of nodes, or 0 for no restarts.
     pub(super) restarts: u64,
+    /// Mean time between two suspends of the browser, or 0 for no suspends.
     pub(super) suspends: u64,
     /// Memory for copy detection, in bytes.
     pub(super) memory: usize,
-    /// The browser is in use often enough for its session not to end.
+    /// Whether the browser is used often enough to keep its session. An expiry is then a failure.
     pub(super) is_steady: bool,
-    /// A lone browser must not be signed out.
+    /// Whether a logout of a single browser is a failure.
     pub(super) is_strict: bool,
 }
 
@@ -60,7 +61,7 @@ impl Default for Setup {
             remembered: false,
             front: PROXY,
             network: (5, 300),
-            longest: 119 * SECOND,
+            max_duration: 119 * SECOND,
             slow: 0,
             lost: 0,
             restarts: 0,
@@ -74,17 +75,27 @@ impl Default for Setup {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    Act { actor: usize },
+    /// A habit sends its next requests.
+    SendNext { actor: usize },
+    /// A node checks the cookie of a request.
     Check { request: usize },
-    Answer { request: usize },
+    /// The application replaces its data in a response.
+    WriteData { request: usize },
+    /// A response arrives at the holder.
     Arrive { request: usize },
+    /// A node restarts.
     Restart,
+    /// The browser of the owner is suspended.
     Suspend,
+    /// A thief copies the cookie of the owner.
     Steal { thief: usize, again_after: u64 },
+    /// A node reads the revocation of a session from the store.
     Learn { node: usize, ended: usize },
 }
 
+/// State of a simulation.
 pub(super) struct World {
+    /// Simulated time in milliseconds.
     pub(super) at: u64,
     pub(super) seed: u64,
     pub(super) rng: Rng,
@@ -92,23 +103,25 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) holders: Vec<Holder>,
     pub(super) actors: Vec<Actor>,
-    /// Requests by number. The numbers of those that are over are used again.
+    /// Requests by number.
     pub(super) requests: Vec<Request>,
-    pub(super) over: Vec<usize>,
+    /// Numbers of finished requests, which are reused.
+    pub(super) free_numbers: Vec<usize>,
     queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
     events: u64,
     pub(super) tokens: u64,
-    /// Sessions that ended, with the time at which the store has it.
+    /// Sessions that were revoked, each with the time of the commit and its absolute deadline.
     pub(super) ended: Vec<(u64, Sid, UnixTime)>,
-    /// When the thief took the cookie, and its number of renewals.
+    /// Time of the first theft, and the number of renewals in the latest stolen cookie.
     pub(super) stolen: Option<(u64, u64)>,
+    /// Time at which a copy was found.
     pub(super) caught: Option<u64>,
     pub(super) tally: Tally,
     pub(super) history: History,
 }
 
 impl World {
-    /// A browser with these habits.
+    /// Creates a world in which the owner's browser has these habits.
     pub(super) fn new(seed: u64, setup: Setup, habits: &[Habit]) -> Self {
         let nodes = setup.skews.iter().map(|skew| Node::start(setup.lifetime, setup.memory, *skew)).collect();
         let mut world = Self {
@@ -119,7 +132,7 @@ impl World {
             holders: vec![Holder::default()],
             actors: Vec::new(),
             requests: Vec::new(),
-            over: Vec::new(),
+            free_numbers: Vec::new(),
             queue: BinaryHeap::new(),
             events: 0,
             tokens: 0,
@@ -132,23 +145,24 @@ impl World {
         };
         world.sign_in();
         habits.iter().for_each(|habit| world.begin(OWNER, *habit));
-        let (restarts, suspends) = (world.setup.restarts, world.setup.suspends);
+        let restarts = world.setup.restarts;
+        let suspends = world.setup.suspends;
         world.plan(restarts, Event::Restart);
         world.plan(suspends, Event::Suspend);
         world
     }
 
-    /// A thief takes the cookie this much later, and again after this time if it is not 0.
-    pub(super) fn thief(&mut self, later: u64, again_after: u64, habits: &[Habit]) {
+    /// Adds a thief, who copies the cookie after `delay`, and again every `again_after` if this is not 0.
+    pub(super) fn add_thief(&mut self, delay: u64, again_after: u64, habits: &[Habit]) {
         let thief = self.holders.len();
         self.holders.push(Holder::default());
-        self.queue(later, Event::Steal { thief, again_after });
+        self.queue(delay, Event::Steal { thief, again_after });
         for habit in habits {
             self.actors.push(Actor { holder: thief, habit: *habit, waiting: 0 });
         }
     }
 
-    /// Lets time pass, or less if a thief is caught.
+    /// Runs the simulation for this time, or until a copy is found.
     pub(super) fn run(&mut self, span: u64) -> &mut Self {
         let end = self.at + span;
         let begun = self.at;
@@ -157,17 +171,17 @@ impl World {
                 break;
             }
             self.at = at;
-            self.take(event);
+            self.handle(event);
         }
         self.tally.time += self.at - begun;
         self
     }
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
-            Event::Act { actor } => self.act(actor),
+            Event::SendNext { actor } => self.send_next(actor),
             Event::Check { request } => self.check(request),
-            Event::Answer { request } => self.answer(request),
+            Event::WriteData { request } => self.write_data(request),
             Event::Arrive { request } => self.arrive(request),
             Event::Restart => self.restart(),
             Event::Suspend => self.suspend(),
@@ -179,16 +193,16 @@ impl World {
         }
     }
 
-    pub(super) fn queue(&mut self, later: u64, event: Event) {
+    pub(super) fn queue(&mut self, delay: u64, event: Event) {
         self.events += 1;
-        self.queue.push(Reverse((self.at + later, self.events, event)));
+        self.queue.push(Reverse((self.at + delay, self.events, event)));
     }
 
-    /// An event that comes again and again, this often on average.
+    /// Schedules the next one of a repeated event with this mean interval.
     fn plan(&mut self, mean: u64, event: Event) {
         if mean > 0 {
-            let later = self.rng.even((mean / 2, mean * 3 / 2));
-            self.queue(later, event);
+            let delay = self.rng.uniform((mean / 2, mean * 3 / 2));
+            self.queue(delay, event);
         }
     }
 
@@ -198,7 +212,7 @@ impl World {
         let now = self.nodes[node].now(self.at);
         let sealed = sessions.sign_in(&ALICE, Methods::PASSWORD, self.setup.remembered, b"data", SITE, now);
         let token = self.token(&sealed.expect("a key seals"));
-        self.history.add(self.at, Happened::SignedIn { holder: OWNER, token: token.number });
+        self.history.add(self.at, HistoryEvent::SignedIn { holder: OWNER, token: token.number });
         let owner = &mut self.holders[OWNER];
         owner.jar = Some(token);
         owner.is_excused = false;
@@ -213,14 +227,14 @@ impl World {
 
     pub(super) fn begin(&mut self, holder: usize, habit: Habit) {
         self.actors.push(Actor { holder, habit, waiting: 0 });
-        let later = self.rng.below(MINUTE);
-        self.queue(later, Event::Act { actor: self.actors.len() - 1 });
+        let delay = self.rng.below(MINUTE);
+        self.queue(delay, Event::SendNext { actor: self.actors.len() - 1 });
     }
 
     fn restart(&mut self) {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
         self.nodes[node].restart(self.setup.lifetime, self.setup.memory);
-        self.history.add(self.at, Happened::Restarted { node });
+        self.history.add(self.at, HistoryEvent::Restarted { node });
         for (committed, sid, expires_at) in &self.ended {
             if *committed <= self.at {
                 self.nodes[node].learn(*sid, *expires_at);
@@ -229,10 +243,10 @@ impl World {
         self.plan(self.setup.restarts, Event::Restart);
     }
 
-    /// The browser does nothing for up to six hours, and what was under way is lost.
+    /// Suspends the browser for up to six hours. It loses the responses to its requests.
     fn suspend(&mut self) {
-        let for_ms = self.rng.skewed((MINUTE, 6 * HOUR));
-        self.history.add(self.at, Happened::Slept { holder: OWNER, for_ms });
+        let for_ms = self.rng.log_uniform((MINUTE, 6 * HOUR));
+        self.history.add(self.at, HistoryEvent::Slept { holder: OWNER, for_ms });
         let owner = &mut self.holders[OWNER];
         owner.suspends += 1;
         owner.is_excused = true;
@@ -240,16 +254,16 @@ impl World {
         for actor in 0..self.actors.len() {
             let Actor { holder, habit, waiting } = &mut self.actors[actor];
             if *holder == OWNER && std::mem::take(waiting) > 0 && matches!(habit.rhythm, Rhythm::After(..)) {
-                let later = for_ms + self.rng.below(5 * SECOND);
-                self.queue(later, Event::Act { actor });
+                let delay = for_ms + self.rng.below(5 * SECOND);
+                self.queue(delay, Event::SendNext { actor });
             }
         }
         self.plan(self.setup.suspends, Event::Suspend);
     }
 
     fn steal(&mut self, thief: usize, again_after: u64) {
-        let copy = self.holders[OWNER].jar.clone().expect("signed in");
-        self.history.add(self.at, Happened::Copied { thief, token: copy.number });
+        let copy = self.holders[OWNER].jar.clone().expect("a session");
+        self.history.add(self.at, HistoryEvent::Copied { thief, token: copy.number });
         let renewals = self.renewals(&copy);
         let is_first = self.holders[thief].jar.is_none();
         self.holders[thief].jar = Some(copy);
@@ -258,8 +272,8 @@ impl World {
         for actor in 0..self.actors.len() {
             let Actor { holder, habit, .. } = self.actors[actor];
             if is_first && holder == thief && !matches!(habit.rhythm, Rhythm::WithOwner) {
-                let later = self.rng.below(MINUTE);
-                self.queue(later, Event::Act { actor });
+                let delay = self.rng.below(MINUTE);
+                self.queue(delay, Event::SendNext { actor });
             }
         }
         if again_after > 0 {
@@ -267,27 +281,27 @@ impl World {
         }
     }
 
-    /// A refusal arrived.
+    /// Handles the arrival of a refusal. The owner logs in again.
     pub(super) fn refused(&mut self, holder: usize, token: &Token, refusal: Refusal) {
         let Holder { jar, is_excused, .. } = &self.holders[holder];
         if holder != OWNER || self.caught.is_some() || jar.as_deref() != Some(token) {
             return;
         }
-        let latest = START.plus(Duration::from_millis(self.at)).plus(CLOCK_SKEW).plus(Duration::from_secs(1));
-        let is_over = latest >= token.absolute_deadline;
+        let latest_time = START.plus(Duration::from_millis(self.at)).plus(CLOCK_SKEW).plus(Duration::from_secs(1));
+        let is_over = latest_time >= token.absolute_deadline;
         if refusal == Refusal::Expired && !is_over {
             self.tally.expired += 1;
             if self.setup.is_steady && self.setup.is_strict && !is_excused {
                 self.fail("a session in use expired");
             }
         } else if refusal != Refusal::Expired && self.setup.is_strict && self.stolen.is_none() {
-            self.fail("a lone browser was signed out");
+            self.fail("a single browser was logged out");
         }
         self.sign_in();
     }
 
-    pub(super) fn fail(&self, what: &str) -> ! {
+    pub(super) fn fail(&self, failure: &str) -> ! {
         let habits: Vec<_> = self.actors.iter().map(|actor| (actor.holder, actor.habit)).collect();
-        panic!("{}{what}: seed {}, {:#?}, {habits:#?}", self.history, self.seed, self.setup);
+        panic!("{}{failure}: seed {}, {:#?}, {habits:#?}", self.history, self.seed, self.setup);
     }
 }

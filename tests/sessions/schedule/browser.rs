@@ -1,101 +1,114 @@
-//! Browsers: a request goes out with the cookie that the jar holds then, and a response changes the jar when it arrives, in
-//! whatever order. And the check of everything that was ever in a jar.
+//! Model of browsers, and the check of every token on every node after each step.
+//!
+//! A request has the cookie that the jar contains when it is sent. A reply changes the jar when it arrives, in any order.
 
 use std::time::Duration;
 
 use super::node::START;
-use super::request::{Ask, Reply, Request, Stage};
+use super::request::{Action, Reply, Request, Stage};
 use super::step::Commit;
 use super::store::USERS;
-use super::tally::Seen;
+use super::tally::Observation;
 use super::world::{BROWSERS, SLOWEST, Token, World};
 use crate::fixture::MAX_STALENESS;
 
 impl World {
-    pub(super) fn request(&self, browser: usize, node: usize, ask: Ask) -> Request {
-        let (browser, node) = (browser % BROWSERS, node % self.nodes.len());
+    /// Creates a request with the current cookie of a browser.
+    pub(super) fn request(&self, browser: usize, node: usize, action: Action) -> Request {
+        let browser = browser % BROWSERS;
+        let node = node % self.nodes.len();
         let user = browser % USERS;
-        let before = matches!(ask, Ask::SignIn { password_before: true, .. });
-        let password = self.store.passwords[user] - u32::from(before);
+        let uses_old_password = matches!(action, Action::SignIn { password_before: true, .. });
+        let password = self.store.passwords[user] - u32::from(uses_old_password);
         let cookie = self.jars[browser];
-        Request { browser: Some(browser), user, node, ask, cookie, password, stage: Stage::Arrived }
+        Request { browser: Some(browser), user, node, action, cookie, password, stage: Stage::Arrived }
     }
 
-    pub(super) fn whole(&mut self, browser: usize, node: usize, ask: Ask) {
-        let ask = match ask {
-            Ask::SignIn { .. } => ask,
-            _ if self.jars[browser].is_some_and(|token| self.lives(token)) => ask,
-            _ => Ask::SignIn { password_before: false, remember: self.at.is_multiple_of(2) },
+    /// Sends a request and handles all its stages at once. If the browser has no live session, it logs in instead.
+    pub(super) fn send_and_finish(&mut self, browser: usize, node: usize, action: Action) {
+        let action = match action {
+            Action::SignIn { .. } => action,
+            _ if self.jars[browser].is_some_and(|token| self.is_live(token)) => action,
+            _ => Action::SignIn { password_before: false, remember: self.at.is_multiple_of(2) },
         };
-        let mut request = self.request(browser, node, ask);
+        let mut request = self.request(browser, node, action);
         let node = request.node;
         loop {
             if let Stage::Waiting(..) = request.stage {
                 self.requests.push(request);
                 self.commit(node, Commit::Done, 0);
-                request = self.requests.pop().expect("pushed");
+                request = self.requests.pop().expect("the request");
             }
-            let (requests, replies) = (self.requests.len(), self.replies.len());
-            self.work(request);
+            let requests = self.requests.len();
+            let replies = self.replies.len();
+            self.advance(request);
             if self.replies.len() > replies {
-                let (_, reply) = self.replies.pop().expect("answered");
-                return self.arrive(browser, &reply);
+                let (_, reply) = self.replies.pop().expect("the reply");
+                return self.deliver(browser, &reply);
             }
             if self.requests.len() == requests {
                 return;
             }
-            request = self.requests.pop().expect("goes on");
+            request = self.requests.pop().expect("the request");
         }
     }
 
-    pub(super) fn arrive(&mut self, browser: usize, reply: &Reply) {
+    /// Changes the cookie jar of a browser by a reply.
+    pub(super) fn deliver(&mut self, browser: usize, reply: &Reply) {
         let held = self.jars[browser];
-        let lives = |token: usize| self.lives(token);
+        let is_live = |token: usize| self.is_live(token);
         let replaces = |new: usize| {
-            held.filter(|held| lives(*held) && self.tokens[*held].claims.sid != self.tokens[new].claims.sid)
+            held.filter(|held| is_live(*held) && self.tokens[*held].claims.sid != self.tokens[new].claims.sid)
         };
-        let (jar, seen) = match *reply {
+        let (jar, observation) = match *reply {
             Reply::Keep => return,
-            Reply::Removal => (None, held.filter(|held| lives(*held)).map(|_| Seen::Overwritten)),
-            Reply::Session(new) => (Some(new), replaces(new).map(|_| Seen::Overwritten)),
+            Reply::Removal => (None, held.filter(|held| is_live(*held)).map(|_| Observation::Overwritten)),
+            Reply::Session(new) => (Some(new), replaces(new).map(|_| Observation::Overwritten)),
             Reply::Renewal(new) => {
                 let sid = self.tokens[new].claims.sid;
-                let successor = replaces(new);
-                if successor.is_some_and(|held| self.tokens[held].replaced == Some(sid)) {
-                    assert!(!lives(new), "a late renewal brought a replaced session back to life");
+                let overwritten = replaces(new);
+                if overwritten.is_some_and(|held| self.tokens[held].replaced == Some(sid)) {
+                    assert!(!is_live(new), "a late renewal made a replaced session valid again");
                 }
-                (Some(new), successor.map(|_| Seen::LateRenewal))
+                (Some(new), overwritten.map(|_| Observation::LateRenewal))
             }
         };
         self.jars[browser] = jar;
-        seen.into_iter().for_each(|seen| self.count(seen));
+        observation.into_iter().for_each(|observation| self.count(observation));
     }
 
-    /// Whether a token is good, by the right time and all that was ever ended.
-    pub(super) fn lives(&self, token: usize) -> bool {
+    /// Whether a token is valid by the true time and all revocations.
+    pub(super) fn is_live(&self, token: usize) -> bool {
         let claims = &self.tokens[token].claims;
-        START.plus(Duration::from_secs(self.at)) < claims.idle_deadline && self.store.ended.at(claims).is_none()
+        START.plus(Duration::from_secs(self.at)) < claims.idle_deadline
+            && self.store.revocations.session_revoked_at(claims).is_none()
     }
 
-    /// Holds every token that was ever made against every node, until it is dead by the slowest clock.
-    pub(super) fn check(&mut self, when: &dyn Fn() -> String) {
+    /// Checks every token on every node, and compares the verdict with the model. Skips tokens that have expired by the slowest
+    /// clock.
+    pub(super) fn check_invariants(&mut self, context: &dyn Fn() -> String) {
         for node in &mut self.nodes {
-            (0..std::mem::take(&mut node.pruned)).for_each(|_| self.tally.count(Seen::Pruned));
+            (0..std::mem::take(&mut node.pruned)).for_each(|_| self.tally.count(Observation::Pruned));
         }
-        let right = START.plus(Duration::from_secs(self.at));
-        let not_long_dead = |token: &&Token| right < token.claims.idle_deadline.plus(SLOWEST);
+        let true_time = START.plus(Duration::from_secs(self.at));
+        let may_be_accepted = |token: &&Token| true_time < token.claims.idle_deadline.plus(SLOWEST);
         for node in self.nodes.iter().filter(|node| node.ready) {
-            for token in self.tokens.iter().filter(not_long_dead) {
-                let said = node.said(token, self.at);
-                assert_eq!(said, node.verdict(token, self.at), "{}", when());
-                let ended =
-                    self.store.ended.at(&token.claims).into_iter().chain(self.store.ended.key_at(token.kid)).min();
-                let (Ok(()), Some(ended)) = (said, ended) else { continue };
+            for token in self.tokens.iter().filter(may_be_accepted) {
+                let verdict = node.actual_verdict(token, self.at);
+                assert_eq!(verdict, node.expected_verdict(token, self.at), "{}", context());
+                let ended = self
+                    .store
+                    .revocations
+                    .session_revoked_at(&token.claims)
+                    .into_iter()
+                    .chain(self.store.revocations.key_revoked_at(token.kid))
+                    .min();
+                let (Ok(()), Some(ended)) = (verdict, ended) else { continue };
                 if node.fails_open() {
-                    self.tally.count(Seen::AcceptedWhileOpen);
+                    self.tally.count(Observation::AcceptedWhileOpen);
                 } else {
-                    assert!(self.at <= ended + MAX_STALENESS.as_secs(), "accepted too long, {}", when());
-                    self.tally.count(Seen::AcceptedWithinLag);
+                    assert!(self.at <= ended + MAX_STALENESS.as_secs(), "accepted too long, {}", context());
+                    self.tally.count(Observation::AcceptedWithinLag);
                 }
             }
         }

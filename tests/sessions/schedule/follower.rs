@@ -1,39 +1,40 @@
-//! A node's follower and committer: what `src/sync/follower.rs` and `committer.rs` do, one step at a time.
+//! Model of the follower and the committer of a node (`src/sync/follower.rs` and `committer.rs`), one step at a time.
 
 use std::time::Duration;
 
 use sealjar::clock::{Now, UnixTime};
 use sealjar::revocation::{Entry, retention};
 
-use super::ended::Ended;
 use super::node::{Node, RECORD_EVERY};
+use super::revocations::Revocations;
 use super::store::{Revoke, Store};
 use crate::fixture::{HOUR, MAX_STALENESS};
 
-/// `max_staleness`, one poll and the time of a commit, in whole seconds as the store records it.
+/// Lag of a node as the store records it, in whole seconds: `max_staleness`, one poll, and the time of a commit.
 pub(super) const LAG: Duration =
     Duration::from_secs(MAX_STALENESS.as_secs() + 1 + retention::COMMITTED_WITHIN.as_secs());
+/// Time for which a node records its lifetimes in advance.
 const SEALING_AHEAD: Duration = Duration::from_secs(HOUR);
 
-/// A poll under way: what was read at its start.
+/// Poll in progress, with the data that was read at its start.
 pub(super) struct Poll {
     started: Now,
     entries: Vec<(u64, Entry)>,
-    ended: Ended,
+    ended: Revocations,
 }
 
-/// How a poll ends.
+/// Way in which the entries of a poll are delivered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Delivery {
     InOrder,
-    /// And then the whole log once more, from its end to its start.
+    /// In order, and then the whole log again in reverse order.
     Again,
-    /// It breaks off half-way.
+    /// Only the first half, and then the poll fails.
     Torn,
 }
 
 impl Node {
-    /// The whole list, before it serves.
+    /// Loads the whole list, before the node accepts requests.
     pub(super) fn load(&mut self, store: &mut Store, at: u64) {
         self.poll_begins(store, at);
         self.poll_ends(store, at, Delivery::InOrder);
@@ -41,13 +42,13 @@ impl Node {
         self.ready = true;
     }
 
-    /// Somebody sets the clock, and the follower notices.
+    /// Sets the clock. The follower then detects the step.
     pub(super) fn set_clock(&mut self, by: i64, store: &mut Store, at: u64) {
-        self.set_by = by;
+        self.clock_offset = by;
         self.round(store, at, Delivery::InOrder);
     }
 
-    /// One round of the follower.
+    /// Runs one round of the follower.
     pub(super) fn round(&mut self, store: &mut Store, at: u64, delivery: Delivery) {
         let now = self.now(at);
         if let Some(before) = self.guard.look(now) {
@@ -61,8 +62,8 @@ impl Node {
         self.poll_ends(store, at, delivery);
     }
 
-    /// What follows on a poll, once a minute.
-    fn records(&mut self, store: &mut Store, at: u64) {
+    /// Records the clock and the lifetimes after a poll, and prunes. Does this at most once a minute.
+    fn record_and_prune(&mut self, store: &mut Store, at: u64) {
         let now = self.now(at);
         if now.boot >= self.next_record {
             self.record_sealing(store, now);
@@ -73,13 +74,14 @@ impl Node {
         }
     }
 
-    /// Reads the log.
+    /// Starts a poll: reads the log.
     pub(super) fn poll_begins(&mut self, store: &Store, at: u64) {
-        let (entries, ended) = (store.entries_after(self.seq), store.ended.clone());
+        let entries = store.entries_after(self.seq);
+        let ended = store.revocations.clone();
         self.poll = Some(Poll { started: self.now(at), entries, ended });
     }
 
-    /// Takes what was read, and reads the counters.
+    /// Ends a poll: applies the entries that were read, and reads the counters.
     pub(super) fn poll_ends(&mut self, store: &mut Store, at: u64, delivery: Delivery) {
         let Some(Poll { started, mut entries, ended }) = self.poll.take() else { return };
         match delivery {
@@ -89,26 +91,26 @@ impl Node {
         }
         for (_, entry) in &entries {
             self.list().add_logged(entry);
-            self.heard.add(entry, 0);
+            self.known.add(entry, 0);
         }
         if !matches!(delivery, Delivery::Torn) {
             self.list().raise_global_generation(store.state.global_generation);
             self.list().raise_pruned_through(store.state.pruned_through);
             self.list().mark_synced(started);
-            self.floor = self.floor.max(store.state.pruned_through);
+            self.min_time = self.min_time.max(store.state.pruned_through);
             self.seq = entries.iter().map(|(number, _)| *number).max().unwrap_or(self.seq).max(self.seq);
             self.synced = self.synced.max(started.boot);
-            self.heard.learn(&ended);
-            self.heard.everyone.clone_from(&store.ended.everyone);
-            self.records(store, at);
+            self.known.merge(&ended);
+            self.known.everyone.clone_from(&store.revocations.everyone);
+            self.record_and_prune(store, at);
         }
-        self.reports(store, at);
+        self.report_keys(store, at);
     }
 
-    /// Takes an entry that this node has committed in time.
-    pub(super) fn take(&mut self, entry: &Entry) {
+    /// Applies an entry that this node has committed in time.
+    pub(super) fn apply(&mut self, entry: &Entry) {
         self.list().add_durable(entry);
-        self.heard.add(entry, 0);
+        self.known.add(entry, 0);
     }
 
     fn record_sealing(&mut self, store: &mut Store, now: Now) {
@@ -120,15 +122,15 @@ impl Node {
     fn prune(&mut self, store: &mut Store, at: u64) {
         let instant = self.list().time(self.now(at));
         store.record_pruned_through(instant);
-        self.floor = self.floor.max(instant);
+        self.min_time = self.min_time.max(instant);
         let before = self.list().len();
         self.list().prune(instant);
         self.pruned += u64::from(self.list().len() < before);
         store.delete_expired(instant);
     }
 
-    /// Refuses at once what is not durable; says whether a commit must be waited for.
-    pub(super) fn refuse(&mut self, revokes: &[Revoke]) -> bool {
+    /// Adds a pending entry for each revocation that is not durable. Returns whether the request must wait for a commit.
+    pub(super) fn add_pending(&mut self, revokes: &[Revoke]) -> bool {
         let durable = |revoke: &&Revoke| match **revoke {
             Revoke::Session { sid, .. } => self.list().is_durable(sid),
             Revoke::Subject { sub, below } => self.list().is_durable_below(sub, below),
@@ -140,15 +142,15 @@ impl Node {
                 Revoke::Session { sid, token } => {
                     let deadline = token.map_or(expires_at, |(absolute, _)| absolute);
                     self.list().add_pending(sid, retention::pending_until(deadline));
-                    self.heard.add(&Entry::Session { sid, expires_at }, 0);
+                    self.known.add(&Entry::Session { sid, expires_at }, 0);
                 }
                 Revoke::Subject { sub, below } => {
                     self.list().add_pending_below(sub, below);
-                    self.heard.add(&Entry::Subject { sub: sub.into(), below, expires_at }, 0);
+                    self.known.add(&Entry::Subject { sub: sub.into(), below, expires_at }, 0);
                 }
             }
-            if !self.unsettled.contains(revoke) {
-                self.unsettled.push(*revoke);
+            if !self.uncommitted.contains(revoke) {
+                self.uncommitted.push(*revoke);
             }
         }
         !new.is_empty()

@@ -1,5 +1,6 @@
-//! The key files of a node: eight keys that take over from each other every five hours. Each is held, or has not come or is gone, or
-//! was revoked in its file. And sign-outs with a key that the node does not open with.
+//! Model of the key files of a node, and of a logout with a token that the node cannot open.
+//!
+//! There are eight keys, and every five hours the next one becomes active. On each node, a key is present, missing, or revoked.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sealjar::keyring::{KeyRing, NoKey};
 use super::node::{Node, START};
 use super::request::Request;
 use super::store::Report;
-use super::tally::Seen;
+use super::tally::Observation;
 use super::world::World;
 use crate::fixture::{DAY, HOUR, MINUTE, cookie, field, key, key_with};
 
@@ -18,8 +19,8 @@ const COUNT: u8 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum File {
-    Held,
-    Lacking,
+    Present,
+    Missing,
     Revoked,
 }
 
@@ -28,7 +29,7 @@ pub(super) struct KeyFiles([File; COUNT as usize]);
 
 impl KeyFiles {
     pub(super) const fn all() -> Self {
-        Self([File::Held; COUNT as usize])
+        Self([File::Present; COUNT as usize])
     }
 
     pub(super) fn with(mut self, kid: Kid, file: File) -> Self {
@@ -36,19 +37,19 @@ impl KeyFiles {
         self
     }
 
-    /// Why its files let it open nothing with a key, if so.
+    /// Returns the reason why the key files do not permit to open tokens with a key, or `None` if they permit it.
     pub(super) fn reason(&self, kid: Kid) -> Option<NoKey> {
         match self.0[index(kid)] {
-            File::Held => None,
-            File::Lacking => Some(NoKey::Unknown),
+            File::Present => None,
+            File::Missing => Some(NoKey::Unknown),
             File::Revoked => Some(NoKey::Revoked),
         }
     }
 
-    /// The fourth key allows less.
+    /// Returns the key ring of these files. The fourth key has a shorter maximum lifetime.
     pub(super) fn ring(&self) -> KeyRing {
         let activates_at = |number: u8| START.plus(Duration::from_secs(5 * HOUR * u64::from(number - 1)));
-        let held = (1..=COUNT).zip(self.0).filter(|(_, file)| *file != File::Lacking);
+        let held = (1..=COUNT).zip(self.0).filter(|(_, file)| *file != File::Missing);
         let keys = held.map(|(number, file)| {
             key_with(number, |dates| {
                 if number > 1 {
@@ -68,37 +69,37 @@ impl KeyFiles {
 
 fn index(kid: Kid) -> usize {
     static KIDS: LazyLock<Vec<Kid>> = LazyLock::new(|| (1..=COUNT).map(|number| key(number).kid()).collect());
-    KIDS.iter().position(|known| *known == kid).expect("one of ours")
+    KIDS.iter().position(|other| *other == kid).expect("one of the eight keys")
 }
 
-/// What a sign-out makes of a token that does not open.
+/// Result of the lookup for the token of a logout.
 pub(super) enum Unopened {
-    /// It opens, or there is none.
+    /// The node opens the token, or the request has none.
     Opens,
-    /// 503: another node may open it, or the store cannot be asked.
-    NotKnown,
-    /// Nobody opens it.
-    Dead,
+    /// 503: another node may open the token, or the store is unavailable.
+    Unknown,
+    /// No node opens the token.
+    Unusable,
 }
 
 impl World {
-    /// As `is_known_elsewhere` in `src/http/logout.rs`. That nobody opens it is held against every node.
-    pub(super) fn unopened(&mut self, request: &Request) -> Unopened {
+    /// Models `is_known_elsewhere` in `src/http/logout.rs`. If no node opens the token, every node must also refuse it.
+    pub(super) fn look_up_unopened(&mut self, request: &Request) -> Unopened {
         let Some(token) = self.cookie(request) else { return Unopened::Opens };
         let kid = token.kid;
         let node = &self.nodes[request.node];
-        let expected: Vec<_> = node.does_not_open(kid).map(|reason| (kid, reason)).into_iter().collect();
+        let expected: Vec<_> = node.reason_not_to_open(kid).map(|reason| (kid, reason)).into_iter().collect();
         let field = field(&token.value);
         let cookie = cookie();
         let not_opened: Vec<_> = node.sessions.keys_not_opened([field.as_slice()], &cookie).collect();
         assert_eq!(not_opened, expected);
         let Some((kid, reason)) = not_opened.first().copied() else { return Unopened::Opens };
         if node.cut_off {
-            self.count(Seen::StoreAway);
-            return Unopened::NotKnown;
+            self.count(Observation::StoreUnavailable);
+            return Unopened::Unknown;
         }
-        // Reports are forgotten after an hour, and one of a node that may have been killed counts for five minutes; for a day, both,
-        // if it goes on with a stale list.
+        // For an unknown key, a report counts for an hour. For a revoked key, it counts for five minutes, because the node may
+        // have been killed. If the node fails open, it counts for a day in both cases.
         let counts_for = |report: &Report| match reason {
             _ if report.fail_open => DAY,
             NoKey::Unknown => HOUR,
@@ -106,16 +107,16 @@ impl World {
         };
         let counts = |report: &Report| report.kids.contains(&kid) && self.at - report.at <= counts_for(report);
         if self.store.reports.values().any(counts) {
-            self.count(Seen::KeyElsewhere);
-            return Unopened::NotKnown;
+            self.count(Observation::KeyElsewhere);
+            return Unopened::Unknown;
         }
-        // Nobody knows how long a node goes on that goes on with a stale list. It is forgotten after a day (docs/keys.md).
+        // A node that fails open can continue for an unknown time. Its report is ignored after a day (docs/keys.md).
         let is_silent = |report: &Report| self.at - report.at > DAY;
         let is_forgotten = |node: &Node| node.fail_open && self.store.reports.get(&node.number).is_some_and(is_silent);
-        let accepts = |node: &&Node| node.ready && !is_forgotten(node) && node.verdict(token, self.at).is_ok();
+        let accepts = |node: &&Node| node.ready && !is_forgotten(node) && node.expected_verdict(token, self.at).is_ok();
         let accepting = self.nodes.iter().find(accepts).map(|node| node.number);
-        assert_eq!(accepting, None, "a sign-out is answered with success, and the session lives on this node");
-        self.count(Seen::SignedOutUnderADeadKey);
-        Unopened::Dead
+        assert_eq!(accepting, None, "a logout has succeeded, and this node accepts the session");
+        self.count(Observation::SignedOutWithAnUnusableKey);
+        Unopened::Unusable
     }
 }

@@ -1,5 +1,5 @@
-//! A server. What it verifies and seals with is the library's own; what it has heard, and what it must take for now, is noted
-//! beside it, so that every verdict can be foretold.
+//! Model of a server. It verifies and seals with the library. It also records the revocations that the server must know and the
+//! time that it must use, so that the expected verdict on each token can be computed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use sealjar::keyring::NoKey;
 use sealjar::revocation::{Freshness, RevocationList, WhenStale, retention};
 use sealjar::session::{Cause, Lifetimes, Refusal, Sessions};
 
-use super::ended::Ended;
 use super::follower::Poll;
 use super::keys::KeyFiles;
+use super::revocations::Revocations;
 use super::store::{Report, Revoke, Store};
 use super::world::Token;
 use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
@@ -20,20 +20,21 @@ use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
 pub(super) const START: UnixTime = UnixTime(1_800_000_000);
 pub(super) const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
 
-/// Every idle time is shorter than the day for which a step of the clock holds up pruning.
+/// Each idle timeout is shorter than a day, because nothing is pruned for a day after a clock step.
 const LIFETIMES: [Lifetimes; 3] = [
     Lifetimes { ordinary: lifetime(30 * MINUTE, 12 * HOUR), remembered: lifetime(16 * HOUR, 10 * DAY) },
     Lifetimes { ordinary: lifetime(5 * MINUTE, 2 * HOUR), remembered: lifetime(HOUR, DAY) },
     Lifetimes { ordinary: lifetime(2 * HOUR, 3 * HOUR), remembered: lifetime(12 * HOUR, 2 * DAY) },
 ];
 
-/// How a node is configured, from its start to its end.
+/// Configuration of a node, which changes only at a restart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Config {
     pub(super) lifetimes: usize,
     pub(super) fail_open: bool,
 }
 
+/// Node with its sessions, its model of the follower, and the data for its expected verdicts.
 pub(super) struct Node {
     pub(super) number: usize,
     pub(super) keys: KeyFiles,
@@ -41,22 +42,28 @@ pub(super) struct Node {
     pub(super) lifetimes: Lifetimes,
     pub(super) fail_open: bool,
     pub(super) guard: StepGuard,
+    /// Sequence number of the last log entry that it has applied.
     pub(super) seq: u64,
+    /// Latest time that its wall clock has shown.
     pub(super) reached: UnixTime,
     pub(super) next_record: Duration,
     pub(super) poll: Option<Poll>,
-    pub(super) unsettled: Vec<Revoke>,
+    /// Revocations that wait for a commit.
+    pub(super) uncommitted: Vec<Revoke>,
+    /// Whether it cannot reach the store.
     pub(super) cut_off: bool,
-    /// It holds the list.
+    /// Whether it has loaded the revocation list.
     pub(super) ready: bool,
-    /// The wall clock against the right time: as far as clocks may differ, and as somebody set it.
+    /// Difference between the wall clock and the true time in seconds: the normal skew, and the offset that an operator has set.
     pub(super) skew: i64,
-    pub(super) set_by: i64,
-    /// What it must refuse.
-    pub(super) heard: Ended,
-    pub(super) floor: UnixTime,
+    pub(super) clock_offset: i64,
+    /// Revocations that the node must know.
+    pub(super) known: Revocations,
+    /// Time of the latest removal of entries that it knows. It uses no earlier time.
+    pub(super) min_time: UnixTime,
+    /// Boot time at the start of the last complete poll.
     pub(super) synced: Duration,
-    /// How often entries were thrown away.
+    /// Number of times that it has removed entries since the last check.
     pub(super) pruned: u64,
 }
 
@@ -64,7 +71,7 @@ impl Node {
     pub(super) fn start(
         number: usize,
         keys: KeyFiles,
-        (skew, set_by): (i64, i64),
+        (skew, clock_offset): (i64, i64),
         config: Config,
         store: &mut Store,
         at: u64,
@@ -72,7 +79,7 @@ impl Node {
         let when_stale = if config.fail_open { WhenStale::Allow } else { WhenStale::Refuse };
         let list = RevocationList::new(Freshness { max_staleness: MAX_STALENESS, when_stale });
         let lifetimes = LIFETIMES[config.lifetimes % LIFETIMES.len()];
-        let now = now(skew, set_by, at);
+        let now = now(skew, clock_offset, at);
         let mut node = Self {
             number,
             sessions: Sessions::new(keys.ring(), Arc::new(list), cookie(), lifetimes),
@@ -84,13 +91,13 @@ impl Node {
             reached: now.wall,
             next_record: now.boot + RECORD_EVERY,
             poll: None,
-            unsettled: Vec::new(),
+            uncommitted: Vec::new(),
             cut_off: false,
             ready: false,
             skew,
-            set_by,
-            heard: Ended::default(),
-            floor: UnixTime(0),
+            clock_offset,
+            known: Revocations::default(),
+            min_time: UnixTime(0),
             synced: Duration::ZERO,
             pruned: 0,
         };
@@ -99,28 +106,28 @@ impl Node {
     }
 
     pub(super) fn now(&self, at: u64) -> Now {
-        now(self.skew, self.set_by, at)
+        now(self.skew, self.clock_offset, at)
     }
 
-    /// What this node must take for now.
+    /// Returns the time that this node must use.
     pub(super) fn time(&self, at: u64) -> UnixTime {
-        self.now(at).wall.max(self.floor)
+        self.now(at).wall.max(self.min_time)
     }
 
     pub(super) fn list(&self) -> &RevocationList {
         self.sessions.revocations()
     }
 
-    /// What must be said of a token.
-    pub(super) fn verdict(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
+    /// Returns the expected verdict on a token.
+    pub(super) fn expected_verdict(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
         let time = self.time(at);
-        if let Some(reason) = self.does_not_open(*kid) {
+        if let Some(reason) = self.reason_not_to_open(*kid) {
             Err(Refusal::Invalid(cause(reason)))
         } else if claims.sealed_at > time.plus(CLOCK_SKEW) {
             Err(Refusal::Invalid(Cause::FromTheFuture))
         } else if time >= claims.idle_deadline || time >= claims.absolute_deadline {
             Err(Refusal::Expired)
-        } else if self.heard.at(claims).is_some() {
+        } else if self.known.session_revoked_at(claims).is_some() {
             Err(Refusal::Revoked)
         } else if self.is_stale(at) && !self.fail_open {
             Err(Refusal::Stale)
@@ -129,28 +136,29 @@ impl Node {
         }
     }
 
-    pub(super) fn said(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
+    /// Returns the verdict of the library on a token.
+    pub(super) fn actual_verdict(&self, Token { claims, kid, .. }: &Token, at: u64) -> Result<(), Refusal> {
         self.sessions.ring().opening_key(*kid).map_err(|reason| Refusal::Invalid(cause(reason)))?;
         self.sessions.check(claims, SITE, self.now(at)).map(|time| assert_eq!(time, self.time(at)))
     }
 
-    /// Why it must not open with a key, if it must not.
-    pub(super) fn does_not_open(&self, kid: Kid) -> Option<NoKey> {
+    /// Returns the reason why the node must not open tokens with a key, or `None` if it must open them.
+    pub(super) fn reason_not_to_open(&self, kid: Kid) -> Option<NoKey> {
         match self.keys.reason(kid) {
-            None if self.heard.key_at(kid).is_some() => Some(NoKey::Revoked),
+            None if self.known.key_revoked_at(kid).is_some() => Some(NoKey::Revoked),
             reason => reason,
         }
     }
 
-    /// Reads its key files anew, and reports.
+    /// Replaces the key ring, as after a read of the key files, and reports the keys to the store.
     pub(super) fn set_keys(&mut self, keys: KeyFiles, store: &mut Store, at: u64) {
         self.keys = keys;
         self.sessions.replace_ring(self.keys.ring());
-        self.reports(store, at);
+        self.report_keys(store, at);
     }
 
-    /// Tells the store which keys it opens with.
-    pub(super) fn reports(&self, store: &mut Store, at: u64) {
+    /// Reports to the store the keys with which the node opens tokens.
+    pub(super) fn report_keys(&self, store: &mut Store, at: u64) {
         let ring = self.sessions.ring();
         let kids = ring.keys().iter().filter(|key| !key.is_revoked()).map(|key| key.kid()).collect();
         store.reports.insert(self.number, Report { kids, at, fail_open: self.fail_open });
@@ -160,9 +168,9 @@ impl Node {
         self.now(at).boot - self.synced > MAX_STALENESS
     }
 
-    /// Whether somebody set its clock, so that what it says of deadlines is wrong by design.
+    /// Whether its clock was set, or is behind the time of the last removal. Its verdicts on deadlines may then be wrong.
     pub(super) fn is_wrong_about_time(&self, at: u64) -> bool {
-        self.set_by != 0 || self.floor > self.now(at).wall
+        self.clock_offset != 0 || self.min_time > self.now(at).wall
     }
 
     pub(super) fn fails_open(&self) -> bool {
@@ -170,8 +178,8 @@ impl Node {
     }
 }
 
-fn now(skew: i64, set_by: i64, at: u64) -> Now {
-    let wall = UnixTime((START.0 + at).saturating_add_signed(skew + set_by));
+fn now(skew: i64, clock_offset: i64, at: u64) -> Now {
+    let wall = UnixTime((START.0 + at).saturating_add_signed(skew + clock_offset));
     Now { wall, boot: Duration::from_secs(1_000 + at) }
 }
 

@@ -1,54 +1,56 @@
-//! From a password to a fresh session, as in `src/http/sign_in.rs` and `password.rs`.
+//! Model of `src/http/sign_in.rs` and `password.rs`: from a password to a new session.
 
 use sealjar::clock::CLOCK_SKEW;
 use sealjar::id::{Chain, Link};
 use sealjar::session::claims::{Claims, Methods};
 use sealjar::session::{Identity, SealedSession};
 
-use super::request::Outcome::{self, Answered, Goes};
-use super::request::{Ask, Next, REFUSED, Reply, Request, Stage};
+use super::request::Outcome::{self, Answered, Continues};
+use super::request::{Action, Next, REFUSED, Reply, Request, Stage};
 use super::store::{Account, Revoke};
-use super::tally::Seen;
+use super::tally::Observation;
 use super::world::{Token, World};
 use crate::fixture::{ALICE, SITE};
 
-/// What was read before the password was hashed.
+/// Data that was read before the password was hashed.
 pub(super) struct Checked {
     account: Option<Account>,
     global_generation: u64,
     current: Option<Box<Claims<'static>>>,
-    /// When the store was last asked.
+    /// True time of the last query of the store.
     read: u64,
 }
 
 impl World {
-    pub(super) fn reads_account(&mut self, request: &Request, current: Option<Box<Claims<'static>>>) -> Outcome {
+    /// Reads the account before its password is checked.
+    pub(super) fn read_account(&mut self, request: &Request, current: Option<Box<Claims<'static>>>) -> Outcome {
         if self.nodes[request.node].cut_off {
-            self.count(Seen::StoreAway);
+            self.count(Observation::StoreUnavailable);
             return REFUSED;
         }
         let global_generation = self.store.state.global_generation;
         let account = self.store.accounts[request.user].clone();
-        Goes(Stage::Checking(Checked { account, global_generation, current, read: self.at }))
+        Continues(Stage::Checking(Checked { account, global_generation, current, read: self.at }))
     }
 
-    pub(super) fn checked(&mut self, request: &Request, mut checked: Checked) -> Outcome {
-        let right = |account: &&Account| account.password == request.password && !account.disabled;
-        let Some(account) = checked.account.as_ref().filter(right) else { return REFUSED };
+    /// Continues after the password check. The account and the session must not have changed meanwhile.
+    pub(super) fn check_account_again(&mut self, request: &Request, mut checked: Checked) -> Outcome {
+        let is_correct = |account: &&Account| account.password == request.password && !account.disabled;
+        let Some(account) = checked.account.as_ref().filter(is_correct) else { return REFUSED };
         if self.nodes[request.node].cut_off {
-            self.count(Seen::StoreAway);
+            self.count(Observation::StoreUnavailable);
             return REFUSED;
         }
-        let unchanged = self.store.accounts[request.user]
+        let is_unchanged = self.store.accounts[request.user]
             .as_ref()
             .is_some_and(|now| (now.sub, now.generation, now.disabled) == (account.sub, account.generation, false));
-        let of_session = checked
+        let is_of_account = checked
             .current
             .as_ref()
             .map(|current| current.identity)
             .is_none_or(|current| (current.sub, current.account_generation) == (account.sub, account.generation));
-        if !unchanged || !of_session {
-            self.count(Seen::Overtaken);
+        if !is_unchanged || !is_of_account {
+            self.count(Observation::ChangedMeanwhile);
             return REFUSED;
         }
         let list = self.nodes[request.node].sessions.revocations();
@@ -57,44 +59,47 @@ impl World {
             list.refuses(old.sid, sub, account_generation, global_generation)
         };
         if checked.current.as_deref().is_some_and(is_ended) {
-            self.count(Seen::Overtaken);
+            self.count(Observation::ChangedMeanwhile);
             return REFUSED;
         }
         let account = account.clone();
         checked.read = self.at;
-        match request.ask {
-            Ask::ChangePassword => Goes(Stage::Hashing(checked)),
-            _ => self.begins(request, account, &checked),
+        match request.action {
+            Action::ChangePassword => Continues(Stage::Hashing(checked)),
+            _ => self.revoke_presented(request, account, &checked),
         }
     }
 
-    pub(super) fn changes_password(&mut self, request: &Request, mut checked: Checked) -> Outcome {
+    /// Stores the new password after it was hashed.
+    pub(super) fn change_password(&mut self, request: &Request, mut checked: Checked) -> Outcome {
         let node = &mut self.nodes[request.node];
         let Some(mut account) = checked.account.clone() else { return REFUSED };
         if node.cut_off {
-            self.count(Seen::StoreAway);
+            self.count(Observation::StoreUnavailable);
             return REFUSED;
         }
         let changed = self.store.change_own_password(request.user, &account, node.time(self.at), self.at);
         let Some((generation, ended)) = changed else {
-            self.count(Seen::Overtaken);
+            self.count(Observation::ChangedMeanwhile);
             return REFUSED;
         };
-        node.take(&ended);
+        node.apply(&ended);
         checked.read = self.at;
-        (account.generation, account.password) = (generation, self.store.passwords[request.user]);
-        self.begins(request, account, &checked)
+        account.generation = generation;
+        account.password = self.store.passwords[request.user];
+        self.revoke_presented(request, account, &checked)
     }
 
-    /// Ends what came with the request, before a fresh session begins.
-    pub(super) fn begins(&mut self, request: &Request, account: Account, checked: &Checked) -> Outcome {
-        let remember = match (request.ask, &checked.current) {
-            (Ask::SignIn { remember, .. }, _) => remember,
+    /// Revokes the sessions in the request, before a new session starts.
+    pub(super) fn revoke_presented(&mut self, request: &Request, account: Account, checked: &Checked) -> Outcome {
+        let remember = match (request.action, &checked.current) {
+            (Action::SignIn { remember, .. }, _) => remember,
             (_, current) => current.as_ref().is_some_and(|current| current.flags.remembered()),
         };
-        if request.ask == Ask::StepUp && checked.current.as_ref().is_some_and(|old| self.store.ended.at(old).is_some())
+        if request.action == Action::StepUp
+            && checked.current.as_ref().is_some_and(|old| self.store.revocations.session_revoked_at(old).is_some())
         {
-            self.count(Seen::StepUpOutlivedSignOut);
+            self.count(Observation::StepUpOutlivedSignOut);
         }
         let presented = self.presented(request);
         let list = self.nodes[request.node].sessions.revocations();
@@ -102,41 +107,48 @@ impl World {
             |claims: &Claims<'_>| list.is_durable_below(claims.identity.sub, claims.identity.account_generation + 1);
         let time = self.nodes[request.node].time(self.at);
         let node = &self.nodes[request.node];
-        let due = |token: &&Token| {
-            time < token.claims.absolute_deadline.plus(CLOCK_SKEW) && node.does_not_open(token.kid).is_none()
+        let must_end = |token: &&Token| {
+            time < token.claims.absolute_deadline.plus(CLOCK_SKEW) && node.reason_not_to_open(token.kid).is_none()
         };
-        let replaced = self.cookie(request).filter(due).map(|token| token.claims.sid);
+        let replaced = self.cookie(request).filter(must_end).map(|token| token.claims.sid);
         let revokes = presented.into_iter().filter(|(_, claims)| !ended(claims)).map(|(session, _)| session).collect();
-        let (global_generation, read) = (checked.global_generation, checked.read);
-        self.waits(request, revokes, Next::Seal { account, global_generation, read, remember, replaced })
+        let global_generation = checked.global_generation;
+        let read = checked.read;
+        self.wait_for_commit(request, revokes, Next::Seal { account, global_generation, read, remember, replaced })
     }
 
-    pub(super) fn committed(&mut self, request: &Request, revokes: &[Revoke], next: Next) -> Outcome {
+    /// Finishes a logout or login after its revocations are on disk.
+    pub(super) fn finish(&mut self, request: &Request, revokes: &[Revoke], next: Next) -> Outcome {
         for revoke in revokes {
             let ended = match *revoke {
                 Revoke::Session { sid, .. } => self.is_on_disk(sid),
-                Revoke::Subject { sub, below } => self.store.ended.generation_at(sub, below - 1, u64::MAX).is_some(),
+                Revoke::Subject { sub, below } => {
+                    self.store.revocations.generation_revoked_at(sub, below - 1, u64::MAX).is_some()
+                }
             };
-            assert!(ended, "{revoke:?} is answered and not on disk");
+            assert!(ended, "{revoke:?} is confirmed and not on disk");
         }
         let Next::Seal { account, global_generation, read, remember, replaced } = next else {
-            self.count(Seen::SignedOut);
+            self.count(Observation::SignedOut);
             return Answered(Reply::Removal);
         };
-        assert!(replaced.is_none_or(|sid| self.is_on_disk(sid)), "what came with a sign-in is not ended on disk");
+        assert!(
+            replaced.is_none_or(|sid| self.is_on_disk(sid)),
+            "the revocation of the session in a login request is not on disk"
+        );
         let node = &self.nodes[request.node];
         let list = node.sessions.revocations();
         if !list.is_current(node.now(self.at)) {
-            self.count(Seen::Stale);
+            self.count(Observation::Stale);
             return REFUSED;
         }
         if !list.is_recent(node.now(read), node.now(self.at)) {
-            self.count(Seen::HeldUp);
+            self.count(Observation::Delayed);
             return REFUSED;
         }
         if list.refuses_generation(account.sub, account.generation, global_generation) {
-            assert!(node.heard.generation_at(account.sub, account.generation, global_generation).is_some());
-            self.count(Seen::Overtaken);
+            assert!(node.known.generation_revoked_at(account.sub, account.generation, global_generation).is_some());
+            self.count(Observation::ChangedMeanwhile);
             return REFUSED;
         }
         let identity = identity(&account, global_generation);
@@ -148,17 +160,17 @@ impl World {
         let token = Token::new(sealed.token.expose(), claims.clone(), replaced);
         assert!(self.tokens.iter().all(|token| token.claims.sid != claims.sid), "a session id was used again");
         let current = self.store.accounts[request.user].as_ref();
-        let typed = if request.ask == Ask::ChangePassword { account.password } else { request.password };
-        match self.store.ended.at(&claims) {
-            // Nothing ended it, so its password is still the one, and it lives here at once.
+        let typed = if request.action == Action::ChangePassword { account.password } else { request.password };
+        match self.store.revocations.session_revoked_at(&claims) {
+            // Nothing has revoked the session. So the password is still current, and the session is valid at once.
             None => {
                 assert_eq!(current.map(|now| (now.sub, now.password)), Some((account.sub, typed)));
-                assert_eq!(node.verdict(&token, self.at), Ok(()), "a fresh session does not live");
+                assert_eq!(node.expected_verdict(&token, self.at), Ok(()), "a new session is not valid");
             }
-            Some(_) => self.count(Seen::SealedDead),
+            Some(_) => self.count(Observation::SealedRevoked),
         }
-        self.count(Seen::SignedIn);
-        Answered(Reply::Session(self.keeps_of(request.node, token)))
+        self.count(Observation::SignedIn);
+        Answered(Reply::Session(self.add_token_of(request.node, token)))
     }
 }
 
@@ -166,11 +178,11 @@ fn identity(account: &Account, global_generation: u64) -> Identity<'static> {
     Identity { sub: account.sub, account_generation: account.generation, global_generation, ..ALICE }
 }
 
-/// What a fresh token holds, with texts that outlive it.
+/// Returns the claims of a new token, with texts of a static lifetime.
 fn claims(sealed: &SealedSession, identity: &Identity<'static>) -> Claims<'static> {
     Claims {
         sid: sealed.sid,
-        // Not told, and not looked at by any check.
+        // These four are not known here, and no check reads them.
         chain: Chain::from_bytes([0; 16]),
         renewals: 0,
         link: Link::from_bytes([0; 8]),

@@ -1,4 +1,4 @@
-//! What may happen, and how often each.
+//! Steps of a schedule, and their relative frequencies.
 
 use proptest::prelude::*;
 use sealjar::revocation::retention;
@@ -6,145 +6,98 @@ use sealjar::revocation::retention;
 use super::follower::Delivery;
 use super::keys::File;
 use super::node::Config;
-use super::request::Ask;
+use super::request::Action;
 use super::store::{Change, USERS};
 use super::world::{BROWSERS, QUARTERS};
 use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE};
 
-/// Indices are taken modulo what there is.
+/// Step of a schedule. Indices are taken modulo the number of existing items.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
-    /// A tab sends a request with the cookie that the jar holds now.
-    Send {
-        browser: usize,
-        node: usize,
-        ask: Ask,
-    },
-    /// The same, and everything to the end without anything between. Who has no live session signs in first.
-    Whole {
-        browser: usize,
-        node: usize,
-        ask: Ask,
-    },
-    /// Whoever copied a token sends it.
-    Steal {
-        token: usize,
-        node: usize,
-        ask: Ask,
-    },
-    /// A token is planted in a browser.
-    Plant {
-        browser: usize,
-        token: usize,
-    },
-    Work {
-        request: usize,
-    },
-    Arrive {
-        reply: usize,
-    },
-    Lose {
-        reply: usize,
-    },
+    /// A tab sends a request with the current cookie of its browser.
+    Send { browser: usize, node: usize, action: Action },
+    /// A tab sends a request, and all its stages follow without another step. A browser without a live session logs in instead.
+    SendAndFinish { browser: usize, node: usize, action: Action },
+    /// The thief sends a request with a copied token.
+    Steal { token: usize, node: usize, action: Action },
+    /// An attacker plants a token in a browser.
+    Plant { browser: usize, token: usize },
+    /// A request enters its next stage.
+    ContinueRequest { request: usize },
+    /// A reply arrives at its browser.
+    DeliverReply { reply: usize },
+    /// A reply is lost.
+    LoseReply { reply: usize },
+    /// The transaction of a node's committer ends.
     Commit {
         node: usize,
         outcome: Commit,
-        /// How many seconds before the others can see it the transaction began, and read the clock.
+        /// Seconds between the start of the transaction, when it reads the clock, and its commit.
         began_before: u64,
     },
-    LosePatience {
-        request: usize,
-    },
-    RenewWhileSignedOut {
-        token: usize,
-        node: usize,
-    },
-    Round {
-        node: usize,
-        delivery: Delivery,
-    },
-    PollBegins {
-        node: usize,
-    },
-    PollEnds {
-        node: usize,
-        delivery: Delivery,
-    },
-    CutOff {
-        node: usize,
-    },
-    Reconnect {
-        node: usize,
-    },
-    Restart {
-        node: usize,
-        config: Config,
-    },
-    /// Time passes, and every node that can polls at the end of it.
-    Pass {
-        secs: u64,
-    },
-    /// Time passes until a token's idle deadline, or some seconds before or after.
-    PassToDeadline {
-        token: usize,
-        off: i64,
-    },
-    /// Time passes, and no node hears anything.
-    PassInSilence {
-        secs: u64,
-    },
-    SetClock {
-        node: usize,
-        quarters: i64,
-    },
-    Cli {
-        user: usize,
-        node: usize,
-        change: Change,
-    },
-    MakeAccount {
-        user: usize,
-    },
-    CliRevoke {
-        token: usize,
-        node: usize,
-    },
-    CliEveryone,
-    /// The key file of a token's key comes, goes or is revoked on one node.
-    KeyFile {
-        token: usize,
-        node: usize,
-        file: File,
-    },
-    CliRevokeKey {
-        token: usize,
-    },
+    /// A request stops waiting for the commit.
+    TimeOut { request: usize },
+    /// Another thread logs a session out between the check and the sealing of a renewal.
+    RenewDuringSignOut { token: usize, node: usize },
+    /// A node runs one round of its follower.
+    Round { node: usize, delivery: Delivery },
+    /// A node reads the log.
+    PollBegins { node: usize },
+    /// A node applies the entries that it has read.
+    PollEnds { node: usize, delivery: Delivery },
+    /// A node loses its connection to the store.
+    CutOff { node: usize },
+    /// A node reaches the store again.
+    Reconnect { node: usize },
+    /// A node restarts with another configuration.
+    Restart { node: usize, config: Config },
+    /// Time passes. At its end, every node that reaches the store polls.
+    Pass { secs: u64 },
+    /// Time passes until the idle deadline of a token, plus `off` seconds.
+    PassToDeadline { token: usize, off: i64 },
+    /// Time passes, and no node polls.
+    PassWithoutPolls { secs: u64 },
+    /// An operator sets the clock of a node, by a number of quarters of an hour from the true time.
+    SetClock { node: usize, quarters: i64 },
+    /// An operator changes an account on a node.
+    ChangeAccount { user: usize, node: usize, change: Change },
+    /// An operator adds the account of a user.
+    AddAccount { user: usize },
+    /// An operator revokes a session.
+    RevokeSession { token: usize, node: usize },
+    /// An operator revokes all sessions.
+    RevokeEveryone,
+    /// On one node, the file of a token's key is added, removed or revoked.
+    SetKeyFile { token: usize, node: usize, file: File },
+    /// An operator revokes the key of a token in the log.
+    RevokeKey { token: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Commit {
     Done,
     Failed,
-    /// It is on disk, and the node was told that it failed.
+    /// The commit is on disk, but the node received an error.
     DoneUnknown,
 }
 
-fn ask() -> impl Strategy<Value = Ask> + Clone {
+fn action() -> impl Strategy<Value = Action> + Clone {
     prop_oneof![
-        12 => Just(Ask::Status),
+        12 => Just(Action::Status),
         4 => (prop::bool::weighted(0.1), any::<bool>())
-            .prop_map(|(password_before, remember)| Ask::SignIn { password_before, remember }),
-        2 => Just(Ask::StepUp),
-        1 => Just(Ask::ChangePassword),
-        2 => Just(Ask::SignOut),
-        1 => Just(Ask::SignOutEverywhere),
+            .prop_map(|(password_before, remember)| Action::SignIn { password_before, remember }),
+        2 => Just(Action::StepUp),
+        1 => Just(Action::ChangePassword),
+        2 => Just(Action::SignOut),
+        1 => Just(Action::SignOutEverywhere),
     ]
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let (index, node) = (0..1_000_usize, 0..2_usize);
+    let index = 0..1_000_usize;
+    let node = 0..2_usize;
     let browser = 0..BROWSERS;
-    let two = (index.clone(), node.clone());
+    let token_and_node = (index.clone(), node.clone());
     let commit = prop_oneof![6 => Just(Commit::Done), 2 => Just(Commit::Failed), 1 => Just(Commit::DoneUnknown)];
     let delivery = prop_oneof![Just(Delivery::InOrder), Just(Delivery::Again), Just(Delivery::Torn)];
     let config =
@@ -157,19 +110,19 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Change::EndSessions),
         1 => Just(Change::Delete),
     ];
-    let sent = (browser.clone(), node.clone(), ask());
+    let sent = (browser.clone(), node.clone(), action());
     let requests = prop_oneof![
-        8 => sent.clone().prop_map(|(browser, node, ask)| Step::Send { browser, node, ask }),
-        8 => sent.prop_map(|(browser, node, ask)| Step::Whole { browser, node, ask }),
-        6 => (index.clone(), node.clone(), ask()).prop_map(|(token, node, ask)| Step::Steal { token, node, ask }),
+        8 => sent.clone().prop_map(|(browser, node, action)| Step::Send { browser, node, action }),
+        8 => sent.prop_map(|(browser, node, action)| Step::SendAndFinish { browser, node, action }),
+        6 => (index.clone(), node.clone(), action()).prop_map(|(token, node, action)| Step::Steal { token, node, action }),
         1 => (browser, index.clone()).prop_map(|(browser, token)| Step::Plant { browser, token }),
-        20 => index.clone().prop_map(|request| Step::Work { request }),
-        6 => index.clone().prop_map(|reply| Step::Arrive { reply }),
-        2 => index.clone().prop_map(|reply| Step::Lose { reply }),
+        20 => index.clone().prop_map(|request| Step::ContinueRequest { request }),
+        6 => index.clone().prop_map(|reply| Step::DeliverReply { reply }),
+        2 => index.clone().prop_map(|reply| Step::LoseReply { reply }),
         5 => (node.clone(), commit, 0..=retention::COMMITTED_WITHIN.as_secs())
             .prop_map(|(node, outcome, began_before)| Step::Commit { node, outcome, began_before }),
-        1 => index.clone().prop_map(|request| Step::LosePatience { request }),
-        2 => two.clone().prop_map(|(token, node)| Step::RenewWhileSignedOut { token, node }),
+        1 => index.clone().prop_map(|request| Step::TimeOut { request }),
+        2 => token_and_node.clone().prop_map(|(token, node)| Step::RenewDuringSignOut { token, node }),
     ];
     let nodes = prop_oneof![
         4 => (node.clone(), delivery.clone()).prop_map(|(node, delivery)| Step::Round { node, delivery }),
@@ -187,19 +140,19 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (HOUR / 2..8 * HOUR).prop_map(|secs| Step::Pass { secs }),
         1 => (8 * HOUR..2 * DAY).prop_map(|secs| Step::Pass { secs }),
         3 => (0..3_usize, -90..=90_i64).prop_map(|(token, off)| Step::PassToDeadline { token, off }),
-        6 => (0..MAX_STALENESS.as_secs() + 3).prop_map(|secs| Step::PassInSilence { secs }),
-        1 => (0..8 * HOUR).prop_map(|secs| Step::PassInSilence { secs }),
+        6 => (0..MAX_STALENESS.as_secs() + 3).prop_map(|secs| Step::PassWithoutPolls { secs }),
+        1 => (0..8 * HOUR).prop_map(|secs| Step::PassWithoutPolls { secs }),
     ];
     let commands = prop_oneof![
-        4 => (0..USERS, node, change).prop_map(|(user, node, change)| Step::Cli { user, node, change }),
-        5 => (0..USERS).prop_map(|user| Step::MakeAccount { user }),
-        2 => two.prop_map(|(token, node)| Step::CliRevoke { token, node }),
-        1 => Just(Step::CliEveryone),
+        4 => (0..USERS, node, change).prop_map(|(user, node, change)| Step::ChangeAccount { user, node, change }),
+        5 => (0..USERS).prop_map(|user| Step::AddAccount { user }),
+        2 => token_and_node.prop_map(|(token, node)| Step::RevokeSession { token, node }),
+        1 => Just(Step::RevokeEveryone),
     ];
-    let file = prop_oneof![4 => Just(File::Held), 1 => Just(File::Lacking), 1 => Just(File::Revoked)];
+    let file = prop_oneof![4 => Just(File::Present), 1 => Just(File::Missing), 1 => Just(File::Revoked)];
     let keys = prop_oneof![
-        12 => (index.clone(), 0..2_usize, file).prop_map(|(token, node, file)| Step::KeyFile { token, node, file }),
-        1 => index.prop_map(|token| Step::CliRevokeKey { token }),
+        12 => (index.clone(), 0..2_usize, file).prop_map(|(token, node, file)| Step::SetKeyFile { token, node, file }),
+        1 => index.prop_map(|token| Step::RevokeKey { token }),
     ];
     prop_oneof![30 => requests, 5 => nodes, 5 => time, 2 => commands, 2 => keys]
 }

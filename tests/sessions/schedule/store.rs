@@ -1,4 +1,4 @@
-//! The store, as `src/store/sqlite/` keeps it, and beside it the truth.
+//! Model of the store in `src/store/sqlite/`, with a record of all revocations that is never pruned.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sealjar::revocation::Entry;
 use sealjar::revocation::retention::{self, Longest};
 use sealjar::session::Lifetimes;
 
-use super::ended::Ended;
+use super::revocations::Revocations;
 
 pub(super) const USERS: usize = 3;
 
@@ -17,11 +17,12 @@ pub(super) const USERS: usize = 3;
 pub(super) struct Account {
     pub(super) sub: &'static str,
     pub(super) generation: u64,
-    /// Which password it is, counted.
+    /// Number of the current password.
     pub(super) password: u32,
     pub(super) disabled: bool,
 }
 
+/// Change of an account by an operator.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     Password,
@@ -32,43 +33,40 @@ pub(super) enum Change {
     Delete,
 }
 
+/// Revocation that a node commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revoke {
-    /// With the absolute deadline and the kind, where the token is at hand.
-    Session {
-        sid: Sid,
-        token: Option<(UnixTime, bool)>,
-    },
-    Subject {
-        sub: &'static str,
-        below: u64,
-    },
+    /// Revokes one session. If its token is known, `token` has the absolute deadline and whether the session is remembered.
+    Session { sid: Sid, token: Option<(UnixTime, bool)> },
+    /// Revokes the sessions of an account with a generation below `below`.
+    Subject { sub: &'static str, below: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
+/// Counters of the store.
 pub(super) struct State {
     pub(super) global_generation: u64,
     pub(super) pruned_through: UnixTime,
 }
 
-/// A row of `lifetime_in_use`.
+/// Row of the table `lifetime_in_use`.
 struct InUse {
     remembered: bool,
     longest: Longest,
     used_until: UnixTime,
 }
 
-/// What a node last said of the keys that it opens with, and when.
+/// Latest report of a node: the keys with which it opens tokens, and the time of the report.
 pub(super) struct Report {
     pub(super) kids: Vec<Kid>,
     pub(super) at: u64,
-    /// It may serve a day without the store, and not five minutes.
+    /// Whether the node fails open. It may then serve for a day without the store, and otherwise for five minutes.
     pub(super) fail_open: bool,
 }
 
 pub(super) struct Store {
     pub(super) accounts: [Option<Account>; USERS],
-    /// The password of each user now; a new one is the next number.
+    /// Number of the current password of each user. A new password gets the next number.
     pub(super) passwords: [u32; USERS],
     pub(super) state: State,
     clock_reached: UnixTime,
@@ -76,8 +74,8 @@ pub(super) struct Store {
     log: Vec<(u64, Entry)>,
     last_seq: u64,
     subjects: u64,
-    pub(super) ended: Ended,
-    /// By the number of the node.
+    pub(super) revocations: Revocations,
+    /// Latest report of each node, by its number.
     pub(super) reports: BTreeMap<usize, Report>,
 }
 
@@ -92,38 +90,38 @@ impl Store {
             log: Vec::new(),
             last_seq: 0,
             subjects: 0,
-            ended: Ended::default(),
+            revocations: Revocations::default(),
             reports: BTreeMap::new(),
         };
         (0..USERS).for_each(|user| store.add_account(user));
         store
     }
 
-    /// Adds the user's account if there is none: always another subject.
+    /// Adds the account of a user if there is none. Each new account gets a new `sub`.
     pub(super) fn add_account(&mut self, user: usize) {
         if self.accounts[user].is_none() {
             self.subjects += 1;
             self.passwords[user] += 1;
-            // Claims borrow their texts, and a few bytes a schedule do no harm.
+            // Claims borrow their texts. A leak of a few bytes per schedule is acceptable.
             let sub = Box::leak(format!("{:016x}", self.subjects).into_boxed_str());
             self.accounts[user] = Some(Account { sub, generation: 1, password: self.passwords[user], disabled: false });
         }
     }
 
-    /// A batch in one transaction; `at` is the right time, which only the truth is told.
+    /// Commits a batch in one transaction. `at` is the true time, which is used only for the record of revocations.
     pub(super) fn revoke(&mut self, batch: &[Revoke], now: UnixTime, at: u64) -> Vec<Entry> {
         let committed_at = retention::commit_time(now, self.state.pruned_through, self.clock_reached);
         let entries: Vec<Entry> = batch.iter().map(|revoke| self.entry(*revoke, committed_at)).collect();
         for (revoke, entry) in batch.iter().zip(&entries) {
             if let Revoke::Subject { sub, below } = *revoke {
-                let same = |account: &&mut Account| account.sub == sub;
-                if let Some(account) = self.accounts.iter_mut().flatten().find(same) {
+                let is_same = |account: &&mut Account| account.sub == sub;
+                if let Some(account) = self.accounts.iter_mut().flatten().find(is_same) {
                     account.generation = account.generation.max(below);
                 }
             }
             self.last_seq += 1;
             self.log.push((self.last_seq, entry.clone()));
-            self.ended.add(entry, at);
+            self.revocations.add(entry, at);
         }
         entries
     }
@@ -172,7 +170,8 @@ impl Store {
         }
     }
 
-    /// The change of a password by its owner: the new generation and the entry, if the account is as it was read.
+    /// Changes a password for its owner. Returns the new generation and the entry, or `None` if the account has changed since
+    /// `read`.
     pub(super) fn change_own_password(
         &mut self,
         user: usize,
@@ -194,13 +193,13 @@ impl Store {
     pub(super) fn revoke_key(&mut self, kid: Kid, at: u64) {
         self.last_seq += 1;
         let entry = Entry::Key { kid };
-        self.ended.add(&entry, at);
+        self.revocations.add(&entry, at);
         self.log.push((self.last_seq, entry));
     }
 
     pub(super) fn revoke_everyone(&mut self, at: u64) {
         self.state.global_generation += 1;
-        self.ended.everyone.push((self.state.global_generation, at));
+        self.revocations.everyone.push((self.state.global_generation, at));
     }
 
     pub(super) fn entries_after(&self, seq: u64) -> Vec<(u64, Entry)> {

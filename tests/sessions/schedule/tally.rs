@@ -1,69 +1,69 @@
-//! What was seen in schedules, and how often: the losses that the design allows, by kind, and that there was something to lose.
+//! Counts of observations in schedules: the disadvantages for users that the design allows, and events that must also occur.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Seen {
+pub(super) enum Observation {
     SignedIn,
     SignedOut,
     Renewed,
-    /// Entries were thrown away.
+    /// A node removed expired entries.
     Pruned,
-    /// The response with a renewed cookie never arrived: the older one goes on, and dies sooner.
+    /// The response with a renewed cookie was lost. The browser keeps the older token, which expires earlier.
     RenewalLost,
-    /// The response of a sign-in never arrived: a session that nobody holds, and another sign-in.
+    /// The response to a login was lost. Its session is not used, and the user must log in again.
     SignInLost,
-    /// The response of a sign-out never arrived: the browser keeps a dead cookie.
+    /// The response to a logout was lost. The browser keeps the cookie of a revoked session.
     RemovalLost,
-    /// A renewal that arrived late put a session that had been replaced over its successor: another sign-in.
+    /// A late renewal overwrote the cookie of the newer session. The user must log in again.
     LateRenewal,
-    /// Of two sign-ins in one browser the one that arrived last is kept, or a removal took away a newer session.
+    /// A login replaced the cookie of another live session, or the response to a logout removed the cookie of a newer session.
     Overwritten,
-    /// 503: the node could not know whether the session was ended meanwhile.
+    /// 503: the list is stale, so the node does not know whether the session is revoked.
     Stale,
-    /// Refused by a node whose clock somebody had set.
+    /// A live session was refused by a node whose clock had been set.
     ClockSet,
-    /// Refused because a node with a wrong clock has thrown entries away: time does not go back behind that.
+    /// A live session was refused, because a node with a fast clock had removed entries. No node uses an earlier time after that.
     PrunedAhead,
-    /// Refused by the node where its sign-out is not yet on disk.
+    /// A session was refused by the node on which its revocation is pending.
     RefusedWhilePending,
-    /// 503: the sign-out is not on disk; refused where it was asked for, and perhaps not after a restart.
+    /// 503: the logout is not on disk. This node refuses the session, but possibly not after a restart.
     SignOutNotDurable,
-    /// A restart forgot a sign-out that was never answered with success.
+    /// A restart removed the pending entry of a logout that had not been confirmed.
     PendingForgotten,
-    /// 503: what came with a sign-in could not be ended.
+    /// 503: the sessions in the request of a login could not be revoked.
     SignInNotDurable,
-    /// 503: the store cannot be reached.
-    StoreAway,
-    /// No connection.
+    /// 503: the store is unavailable.
+    StoreUnavailable,
+    /// The node did not accept connections.
     NodeDown,
-    /// The account changed while the password was checked.
-    Overtaken,
-    /// A sign-in was held up for longer than a list may be stale.
-    HeldUp,
-    /// A sign-in got its cookie, and was ended before it had it.
-    SealedDead,
-    /// A node that fails open accepted a session that was ended elsewhere.
+    /// The account or the session changed while the password was checked.
+    ChangedMeanwhile,
+    /// A login was delayed for longer than `max_staleness`.
+    Delayed,
+    /// A login got a token whose session had already been revoked.
+    SealedRevoked,
+    /// A node that fails open accepted a session that was revoked on another node.
     AcceptedWhileOpen,
-    /// Within the allowed lag, a session that was ended elsewhere was accepted.
+    /// A node accepted a session that was revoked on another node less than `max_staleness` ago.
     AcceptedWithinLag,
-    /// A step-up was under way while its session was signed out: the password was right, and the new session lives.
+    /// A session was logged out during its step-up. The password was correct, and the new session is valid.
     StepUpOutlivedSignOut,
-    /// Refused by a node that does not hold the key, or holds it as revoked.
+    /// A live session was refused by a node on which its key is missing or revoked.
     KeyNotOpened,
-    /// 503: the node does not open with the key of the session that is to end, and another may.
+    /// 503: the node cannot open the token that a logout must revoke, and another node possibly can.
     KeyElsewhere,
-    /// A sign-out that revoked nothing, because no node opens with the key.
-    SignedOutUnderADeadKey,
-    /// 503: no key seals.
+    /// A logout revoked nothing, because no node can open the token.
+    SignedOutWithAnUnusableKey,
+    /// 503: the node has no active key.
     NoActiveKey,
-    /// A sign-out that revoked nothing, because the node's clock was past the absolute deadline, and far ahead of the right time.
+    /// A logout revoked nothing, because the clock of the node was fast and already past the absolute deadline.
     SignedOutPastTheDeadlineOfAFastClock,
 }
 
-pub(super) const KINDS: [Seen; 29] = {
-    use Seen::*;
+pub(super) const ALL: [Observation; 29] = {
+    use Observation::*;
     [
         SignedIn,
         SignedOut,
@@ -81,45 +81,46 @@ pub(super) const KINDS: [Seen; 29] = {
         SignOutNotDurable,
         PendingForgotten,
         SignInNotDurable,
-        StoreAway,
+        StoreUnavailable,
         NodeDown,
-        Overtaken,
-        HeldUp,
-        SealedDead,
+        ChangedMeanwhile,
+        Delayed,
+        SealedRevoked,
         AcceptedWhileOpen,
         AcceptedWithinLag,
         StepUpOutlivedSignOut,
         KeyNotOpened,
         KeyElsewhere,
-        SignedOutUnderADeadKey,
+        SignedOutWithAnUnusableKey,
         NoActiveKey,
         SignedOutPastTheDeadlineOfAFastClock,
     ]
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Tally(BTreeMap<Seen, u64>);
+pub(super) struct Tally(BTreeMap<Observation, u64>);
 
 impl Tally {
-    pub(super) fn count(&mut self, seen: Seen) {
-        *self.0.entry(seen).or_default() += 1;
+    pub(super) fn count(&mut self, observation: Observation) {
+        *self.0.entry(observation).or_default() += 1;
     }
 
-    pub(super) fn of(&self, seen: Seen) -> u64 {
-        self.0.get(&seen).copied().unwrap_or(0)
+    pub(super) fn of(&self, observation: Observation) -> u64 {
+        self.0.get(&observation).copied().unwrap_or(0)
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        other.0.iter().for_each(|(seen, times)| *self.0.entry(*seen).or_default() += times);
+        other.0.iter().for_each(|(observation, times)| *self.0.entry(*observation).or_default() += times);
     }
 
-    pub(super) fn never(&self) -> Vec<Seen> {
-        KINDS.into_iter().filter(|kind| !self.0.contains_key(kind)).collect()
+    /// Returns the observations that have not occurred.
+    pub(super) fn never(&self) -> Vec<Observation> {
+        ALL.into_iter().filter(|observation| !self.0.contains_key(observation)).collect()
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(seen, times)| writeln!(f, "{times:8}  {seen:?}"))
+        self.0.iter().try_for_each(|(observation, times)| writeln!(f, "{times:8}  {observation:?}"))
     }
 }

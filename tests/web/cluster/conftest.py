@@ -1,4 +1,4 @@
-"""Three nodes on one PostgreSQL, and the balancer of `deploy/cluster` before them, started from the files that are there."""
+"""Fixtures with three nodes on one PostgreSQL, behind a load balancer. All use the configuration files in `deploy/cluster`."""
 
 import shutil
 import tempfile
@@ -18,11 +18,16 @@ BALANCER = Kind(
 
 
 class Node(Sealjar):
-    """Another node of the same home: its keys, its settings and its store."""
+    """Another node with the same keys, settings and store as the first one."""
 
     def __init__(self, first: Sealjar):
-        self.home, self.binary, self.settings, self.environment = first.home, first.binary, first.settings, first.environment
-        self.process, self.port, self.admin_port = None, 0, 0
+        self.home = first.home
+        self.binary = first.binary
+        self.settings = first.settings
+        self.environment = first.environment
+        self.process = None
+        self.port = 0
+        self.admin_port = 0
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def app():
 def balancer(nodes, app):
     with tempfile.TemporaryDirectory(prefix="sealjar-tls-") as directory:
         certificate, key = make_certificate(Path(directory))
-        shutil.copy(key, directory + "/cert.pem.key")  # where HAProxy looks for it
+        shutil.copy(key, directory + "/cert.pem.key")  # HAProxy reads the key from this path
         addresses = [
             (f"{address}:8080 check port 8081", f"127.0.0.1:{node.port} check port {node.admin_port}")
             for address, node in zip(ADDRESSES, nodes)

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from Debian's packages, with the empty database `sealjar`; gone when stopped."""
+"""A temporary PostgreSQL server for the tests, from Debian's packages, with the empty database `sealjar`."""
 
 import os
 import shutil
@@ -16,10 +16,11 @@ ACCESS = "local all all trust\nhost all all all scram-sha-256\n"
 
 class Postgres:
     def __init__(self):
-        self.programs, self.port = find(), free_port()
+        self.programs = find_programs()
+        self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="sealjar-postgres-")
         self.here = Path(self.directory.name)
-        # It does not run as root.
+        # PostgreSQL refuses to run as root.
         self.prefix = []
         if os.geteuid() == 0:
             shutil.chown(self.here, "postgres", "postgres")
@@ -55,8 +56,8 @@ class Postgres:
         subprocess.run(command, cwd=self.here, check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
 
-def find() -> Path:
-    """Where the newest server's programs are. A missing one is skipped loudly, and fails where everything has to be tested."""
+def find_programs() -> Path:
+    """Returns the directory with the programs of the newest server. Without one, the test is skipped, and in CI it fails."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     if not found or not shutil.which("psql"):
         text = "PostgreSQL is missing: nothing of deploy/cluster and deploy/kubernetes is started"

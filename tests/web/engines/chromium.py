@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright."""
+"""Controls Chromium with Playwright."""
 
 from contextlib import contextmanager
 
@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Error, Page
 
 @contextmanager
 def start(here):
-    """Starts Chromium. Playwright keeps its files in a temporary directory of its own, not in `here`."""
+    """Starts Chromium. Playwright keeps its files in its own temporary directory, not in `here`."""
     with browser.chromium() as chromium:
         yield lambda: Profile(chromium.new_context(ignore_https_errors=True))
 
@@ -40,7 +40,7 @@ class Tab(tab.Tab):
             return self.page.evaluate(expression)
         except Error as error:
             if "Execution context was destroyed" in error.message:
-                raise tab.Gone(error.message) from error
+                raise tab.PageLeft(error.message) from error
             raise
 
     def press(self, css):

@@ -1,4 +1,4 @@
-"""One browser of each engine, and the sites for all tests of this folder."""
+"""Fixtures with one browser of each engine, and with the sites for all tests of this directory."""
 
 import signal
 import tempfile
@@ -14,7 +14,7 @@ ENGINES = {"chromium": chromium, "firefox": firefox, "webkitgtk": webkit}
 
 
 def pytest_configure():
-    """A `kill` ends the tests as Ctrl-C does, so that no browser is left."""
+    """Handles SIGTERM like Ctrl-C, so that the browsers are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -40,13 +40,13 @@ def tab(profile):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The application behind Caddy and Sealjar."""
+    """Returns a site: the application behind Caddy and Sealjar."""
     with proxied_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
-    """The origin of a Sealjar without a proxy. It has TLS, because WebKitGTK drops `Secure` cookies of http://localhost."""
+    """Returns the origin of a Sealjar server without a proxy. It uses TLS, because WebKitGTK drops `Secure` cookies of http://localhost."""
     with served(tmp_path_factory.mktemp("alone") / "home", "tls.self_signed=true") as sealjar:
         yield f"https://localhost:{sealjar.port}"

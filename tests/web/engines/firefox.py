@@ -1,5 +1,5 @@
-"""Firefox, driven by WebDriver BiDi (https://www.w3.org/TR/webdriver-bidi/). Firefox implements this protocol itself: a driver
-such as geckodriver is not needed."""
+"""Controls Firefox with WebDriver BiDi (https://www.w3.org/TR/webdriver-bidi/). Firefox implements this protocol itself, so a
+driver such as geckodriver is not needed."""
 
 import json
 import re
@@ -14,23 +14,24 @@ from processes import running, without_proxies
 from waiting import wait_until
 from websockets.sync.client import connect
 
-# Without DNS, Firefox resolves only `localhost`. So nothing reaches the network: not what a page names, and not the services of
-# Mozilla, which Firefox asks at its start.
+# Without DNS, Firefox resolves only `localhost`. So neither a page nor Firefox itself, which contacts services of Mozilla at its
+# start, can reach the network.
 PREFERENCES = {"network.dns.disabled": True, "network.proxy.type": 0, "browser.startup.page": 0}
-# Errors of a script whose page was left meanwhile.
-GONE = ("no such frame", "unknown error")
+# Errors for a script whose page was left meanwhile.
+PAGE_LEFT = ("no such frame", "unknown error")
 
 
 @contextmanager
 def start(here: Path):
     """Starts Firefox with a profile in `here`. Its user contexts ("containers") do not share cookies."""
     binary = find_program("firefox-esr")
-    profile, log = here / "profile", here / "log"
+    profile = here / "profile"
+    log = here / "log"
     profile.mkdir()
     lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
     (profile / "user.js").write_text("".join(lines))
     program = [binary, "--headless", "--no-remote", "--remote-debugging-port=0", "--profile", profile]
-    # Firefox wants to write to a home directory.
+    # Firefox writes to the home directory.
     environment = {**without_proxies(), "HOME": str(here), "MOZ_CRASHREPORTER_DISABLE": "1"}
     with log.open("wb") as output, running(program, env=environment, stdout=output, stderr=output):
         address = wait_until(lambda: re.search(r"WebDriver BiDi listening on (\S+)\n", log.read_text()), bool)[1]
@@ -44,22 +45,24 @@ class Commands:
     """Sends commands, one at a time."""
 
     def __init__(self, socket):
-        self.socket, self.numbers = socket, count(1)
+        self.socket = socket
+        self.numbers = count(1)
 
     def __call__(self, method: str, **parameters) -> dict:
         number = next(self.numbers)
         self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv(WAIT_TIMEOUT))).get("id") != number:
-            pass  # an event
-        if answer["type"] == "error":
-            kind = tab.Gone if method == "script.evaluate" and answer["error"] in GONE else AssertionError
-            raise kind(f"{method}: {answer['error']}: {answer['message']}")
-        return answer["result"]
+        while (response := json.loads(self.socket.recv(WAIT_TIMEOUT))).get("id") != number:
+            pass  # skips an event
+        if response["type"] == "error":
+            error_type = tab.PageLeft if method == "script.evaluate" and response["error"] in PAGE_LEFT else AssertionError
+            raise error_type(f"{method}: {response['error']}: {response['message']}")
+        return response["result"]
 
 
 class Profile(tab.Profile):
     def __init__(self, command: Commands):
-        self.command, self.context = command, command("browser.createUserContext")["userContext"]
+        self.command = command
+        self.context = command("browser.createUserContext")["userContext"]
 
     def new_tab(self):
         return Tab(self.command, self.command("browsingContext.create", type="tab", userContext=self.context)["context"])
@@ -73,16 +76,17 @@ class Profile(tab.Profile):
 
 class Tab(tab.Tab):
     def __init__(self, command: Commands, context: str):
-        self.command, self.context = command, context
+        self.command = command
+        self.context = context
 
     def open(self, url):
         self.command("browsingContext.navigate", context=self.context, url=url, wait="complete")
 
     def evaluate(self, expression):
         script = f"JSON.stringify({expression})"
-        done = self.command("script.evaluate", expression=script, target={"context": self.context}, awaitPromise=False)
-        assert done["type"] == "success", done
-        return json.loads(done["result"]["value"])
+        result = self.command("script.evaluate", expression=script, target={"context": self.context}, awaitPromise=False)
+        assert result["type"] == "success", result
+        return json.loads(result["result"]["value"])
 
     def press(self, css):
         self.command("browsingContext.activate", context=self.context)

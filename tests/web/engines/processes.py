@@ -1,4 +1,4 @@
-"""The start and the end of browsers and their drivers."""
+"""Starts and stops browsers and their drivers."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ from harness import WAIT_TIMEOUT
 
 @contextmanager
 def running(command: list, **options):
-    """Runs a program in a process group of its own. In the end, also when a test fails, no process of the group is left."""
+    """Runs a program in its own process group. At the end, all processes of the group are stopped, even if a test fails."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
     try:
         yield process
     finally:
-        # Xvfb removes its socket and its lock only if it may end by itself.
+        # Xvfb removes its socket and its lock file only if it handles SIGTERM.
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(5)
@@ -25,5 +25,5 @@ def running(command: list, **options):
 
 
 def without_proxies() -> dict:
-    """The environment without the variables that send requests through a proxy."""
+    """Returns the environment without the variables that configure a proxy."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

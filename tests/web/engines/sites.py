@@ -1,4 +1,4 @@
-"""The sites that the browsers visit: an application behind Caddy and Sealjar, a site of another origin, and a Sealjar alone."""
+"""Sites for the browsers: an application behind Caddy and Sealjar, a site of another origin, and a Sealjar server without a proxy."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ localhost:{other_port} {{
     file_server
 }}
 """
-# A harmless service worker, which passes every request on.
+# Service worker that forwards every request unchanged.
 WORKER = """
 addEventListener("install", () => skipWaiting())
 addEventListener("activate", event => event.waitUntil(clients.claim()))
@@ -39,7 +39,7 @@ navigator.serviceWorker.register("/worker.js").then(() => navigator.serviceWorke
 
 
 class Pages(App):
-    """An application with pages for people. `hop` is where `/hop` redirects to."""
+    """Application with HTML pages. `/hop` redirects to the URL in `hop`."""
 
     hop = ""
     pages = {
@@ -76,21 +76,24 @@ class Pages(App):
         return True
 
     def requests(self, path: str) -> list:
-        """The methods of the requests for a path, and the targets as they came."""
+        """Returns method and target of each request for a path."""
         return [(seen.method, seen.path) for seen in list(self.seen) if seen.path.partition("?")[0] == path]
 
 
 class Site:
-    """The application's origin, and another origin, to which `/hop` redirects and whose files are in `files`."""
+    """Origin of the application, and another origin. `/hop` redirects to the other origin, and `files` contains its files."""
 
     def __init__(self, app: Pages, port: int, other_port: int, files: Path):
-        self.app, self.origin, self.elsewhere = app, f"https://localhost:{port}", f"https://localhost:{other_port}"
-        self.files, self.client = files, Client(port, files.parent / "cert.pem")
+        self.app = app
+        self.origin = f"https://localhost:{port}"
+        self.elsewhere = f"https://localhost:{other_port}"
+        self.files = files
+        self.client = Client(port, files.parent / "cert.pem")
         app.hop = f"{self.elsewhere}/"
 
     def write_attack(self, head: str) -> str:
-        """Makes a page of the other origin with a form that signs its visitor in as `bob`, with a token of a real sign-in page.
-        Returns its URL."""
+        """Creates a page of the other origin with a form that signs its user in as `bob`. The form has a token of a real sign-in page.
+        Returns the URL of the page."""
         page = self.client("GET", "/auth/login", [("Accept", "text/html")], host=self.origin.removeprefix("https://"))
         token = re.search(r'name="csrf_token" value="([^"]+)"', page.body.decode())[1]
         values = {"csrf_token": token, "login": "bob", "password": PASSWORD}
@@ -103,7 +106,9 @@ class Site:
 @contextmanager
 def proxied_site(here: Path):
     """Starts an application, Sealjar, and Caddy with the files in `deploy/caddy`."""
-    caddy, port, other_port = find_program("caddy"), free_port(), free_port()
+    caddy = find_program("caddy")
+    port = free_port()
+    other_port = free_port()
     settings = [f"http.public_origins=https://localhost:{port}", "http.trusted_proxies=127.0.0.1"]
     app = Pages()
     try:
@@ -112,7 +117,7 @@ def proxied_site(here: Path):
             with (here / "log").open("wb") as log:
                 command = [caddy, "run", "--config", here / "caddy/main", "--adapter", "caddyfile"]
                 with running(command, cwd=here, env={"HOME": str(here)}, stdout=log, stderr=log):
-                    wait_until(lambda: answers(port, here / "caddy/cert.pem"), bool)
+                    wait_until(lambda: is_ready(port, here / "caddy/cert.pem"), bool)
                     yield Site(app, port, other_port, here / "caddy/elsewhere")
     finally:
         app.stop()
@@ -120,7 +125,7 @@ def proxied_site(here: Path):
 
 @contextmanager
 def served(home: Path, *settings: str):
-    """Starts a Sealjar, and stops it."""
+    """Starts a Sealjar server, and stops it at the end."""
     home.mkdir()
     sealjar = Sealjar(home, *settings)
     try:
@@ -137,20 +142,21 @@ def configure_caddy(here: Path, port: int, other_port: int, sealjar: int, app: i
     (here / "elsewhere/index.html").write_text("<h1>Elsewhere</h1>")
     caddyfile = here / "Caddyfile"
     text = caddyfile.read_text()
-    replaced = {
+    replacements = {
         "\napp.example.com {": f"\nlocalhost:{port} {{",
         "127.0.0.1:8080": f"127.0.0.1:{sealjar}",
         "127.0.0.1:3000": f"127.0.0.1:{app}",
         "/etc/sealjar/tls/cert.pem /etc/sealjar/tls/key.pem": f"{certificate} {key}",
     }
-    for old, new in replaced.items():
+    for old, new in replacements.items():
         assert old in text, f"deploy/caddy/Caddyfile does not have {old}"
         text = text.replace(old, new)
     caddyfile.write_text(text)
     (here / "main").write_text(CADDY.format(here=here, other_port=other_port))
 
 
-def answers(port: int, certificate: Path) -> bool:
+def is_ready(port: int, certificate: Path) -> bool:
+    """Returns whether the sign-in page is served."""
     try:
         return Client(port, certificate)("GET", "/auth/login", [("Accept", "text/html")], host=f"localhost:{port}").status == 200
     except OSError:

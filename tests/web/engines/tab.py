@@ -1,4 +1,4 @@
-"""What the tests in this folder do with a browser, in the same way for each engine.
+"""Interface of browser profiles and tabs, which is the same for each engine.
 
 `chromium.py`, `firefox.py` and `webkit.py` implement this with the protocol of their engine. Each has a context manager that
 starts one browser for all tests, and makes a `Profile` for each test.
@@ -12,12 +12,12 @@ from waiting import wait_until
 MARKS = count(1)
 
 
-class Gone(Exception):
-    """The page was left while the browser evaluated a script in it."""
+class PageLeft(Exception):
+    """Error for a script whose page was left while the browser evaluated it."""
 
 
 class Profile:
-    """Cookies and tabs of their own."""
+    """Profile with its own cookies and tabs."""
 
     def new_tab(self) -> "Tab":
         raise NotImplementedError
@@ -30,7 +30,7 @@ class Profile:
 
 
 class Tab:
-    """One tab. `open`, `click` and `back` return when the next page is loaded."""
+    """Browser tab. `open`, `click` and `back` return when the next page is loaded."""
 
     def open(self, url: str):
         raise NotImplementedError
@@ -40,11 +40,11 @@ class Tab:
         raise NotImplementedError
 
     def press(self, css: str):
-        """Clicks on an element without waiting for what the click causes."""
+        """Clicks on an element, and does not wait for the result."""
         raise NotImplementedError
 
     def start_back(self):
-        """Presses the back button without waiting for the page."""
+        """Presses the back button, and does not wait for the page."""
         raise NotImplementedError
 
     def click(self, css: str):
@@ -64,18 +64,18 @@ class Tab:
         self.evaluate(f"document.querySelector({json.dumps(css)}).value = {json.dumps(text)}")
 
     def _leave_page(self, act):
-        """Marks the page's window, acts, and waits for a loaded page whose window does not have this mark. Load events are not
-        enough: there is none for a page that comes from the back-forward cache."""
+        """Marks the window of the page, calls `act`, and waits for a loaded page whose window does not have this mark. A load event
+        would not be enough, because a page from the back-forward cache has none."""
         mark = next(MARKS)
         self.evaluate(f"window.mark = {mark}")
         act()
-        # Before a page of another origin, an engine may show an empty one for a moment.
-        arrived = f"window.mark !== {mark} && location.href !== 'about:blank' && document.readyState === 'complete'"
+        # An engine may briefly show an empty page before a page of another origin.
+        is_new_page = f"window.mark !== {mark} && location.href !== 'about:blank' && document.readyState === 'complete'"
 
-        def ask():
+        def evaluate():
             try:
-                return self.evaluate(arrived)
-            except Gone as gone:
-                return gone
+                return self.evaluate(is_new_page)
+            except PageLeft as error:
+                return error
 
-        wait_until(ask, lambda answer: answer is True)
+        wait_until(evaluate, lambda value: value is True)

@@ -1,4 +1,4 @@
-"""Signing in and out as a browser does it, in each engine: what is asked, what is kept, and where the browser is in the end."""
+"""Tests of signing in and out with a real browser of each engine: requests, cookies, and the final page."""
 
 import pytest
 from harness import PASSWORD
@@ -28,7 +28,7 @@ def test_signing_in_can_end_at_another_origin(tab, site):
 
 
 def test_three_sign_in_pages_that_open_at_once_all_work(profile, site):
-    """As when a browser restores its tabs: no request has a form cookie yet, so each answer sets another one."""
+    """This happens when a browser restores its tabs. No request has a form cookie, so each response sets another one."""
     tabs = [profile.new_tab() for _ in range(3)]
     for tab in tabs:
         tab.open(f"{site.origin}/page")
@@ -46,7 +46,7 @@ def test_signing_in_works_without_the_form_cookie(profile, tab, site):
     assert (tab.url(), tab.heading()) == (f"{site.origin}/page", "Page")
 
 
-def test_the_url_comes_back_whole_after_signing_in(profile, tab, site):
+def test_signing_in_keeps_the_whole_url(profile, tab, site):
     for target in ("/page?text=a%0D%0Ab", "/page?path=C:\\dir", "/page?a=1&b=%20%22#part"):
         sign_in_at(tab, site.origin + target)
         assert site.app.requests("/page")[-1] == ("GET", target.partition("#")[0])
@@ -64,8 +64,8 @@ def test_a_post_without_a_session_ends_at_its_form(profile, tab, site):
 
 @pytest.mark.parametrize("browser", ["chromium"], indirect=True)
 def test_a_download_without_a_session_saves_no_page(profile, tab, site):
-    """Only Chromium tells a download (`Sec-Fetch-Dest: empty`, no `Accept`) from a page. Firefox sends for it what it sends for a
-    link, and WebKitGTK no `Sec-Fetch-Mode`. Both follow the redirect, and save the sign-in page."""
+    """Only requests of Chromium show that they are downloads (`Sec-Fetch-Dest: empty`, no `Accept`). Firefox sends the same fields as
+    for a link, and WebKitGTK sends no `Sec-Fetch-Mode`. Both follow the redirect and save the sign-in page."""
     sign_in_at(tab, f"{site.origin}/files")
     assert tab.download("a")
     profile.clear_cookies()
@@ -112,9 +112,9 @@ def test_the_well_known_url_leads_to_the_password_page(tab, alone):
 
 @pytest.mark.parametrize("browser", ["firefox", "webkitgtk"], indirect=True)
 @pytest.mark.parametrize("head", ["", '<meta name="referrer" content="no-referrer">'], ids=["referrer", "no-referrer"])
-def test_another_site_signs_nobody_in_through_a_worker(profile, tab, site, head):
-    """The application's service worker passes the form on, and the browser then says that the form has the same origin. Chromium
-    registers no worker over a certificate that it does not trust."""
+def test_a_service_worker_does_not_permit_login_csrf(profile, tab, site, head):
+    """The service worker of the application forwards the form of another site, and the browser then marks the request as same-origin.
+    Chromium does not register a service worker if it does not trust the certificate."""
     sign_in_at(tab, f"{site.origin}/worker")
     wait_until(tab.heading, lambda heading: heading == "Registered")
     profile.clear_cookies()
@@ -123,7 +123,7 @@ def test_another_site_signs_nobody_in_through_a_worker(profile, tab, site, head)
     assert tab.heading() in ("Sign in", "Request refused")
     tab.open(f"{site.origin}/auth/status")
     assert tab.heading() == "You are not signed in"
-    # In WebKitGTK all tests have one store of workers.
-    gone = "document.title = 'No worker'"
-    tab.evaluate(f"(navigator.serviceWorker.getRegistration('/').then(one => one.unregister()).then(() => {{ {gone} }}), true)")
+    # In WebKitGTK, all tests share the registered service workers, so this one is removed.
+    set_title = "document.title = 'No worker'"
+    tab.evaluate(f"(navigator.serviceWorker.getRegistration('/').then(worker => worker.unregister()).then(() => {{ {set_title} }}), true)")
     wait_until(lambda: tab.evaluate("document.title"), lambda title: title == "No worker")

@@ -1,8 +1,8 @@
-"""WebKitGTK, driven by its own WebDriver (https://www.w3.org/TR/webdriver2/), with the MiniBrowser that belongs to it.
+"""Controls WebKitGTK with its WebDriver (https://www.w3.org/TR/webdriver2/) and its MiniBrowser.
 
-WebKitGTK is not Safari. Both have the same engine for pages, forms, cookies' rules and Fetch Metadata. The network stack, the
-cookie store, downloads and the user interface are not those of Safari, and neither is the version. A test that passes here is a
-hint for Safari, not a proof.
+WebKitGTK is not Safari. Both have the same engine for pages, forms, rules of cookies and Fetch Metadata. But the network stack, the
+cookie store, downloads, the user interface and the version are different. A test that passes here makes it likely, but does not
+prove, that Safari behaves in the same way.
 """
 
 import os
@@ -18,19 +18,20 @@ from harness import WAIT_TIMEOUT, free_port
 from processes import running, without_proxies
 from waiting import wait_until
 
-# The key of an element's id: https://www.w3.org/TR/webdriver2/#elements
+# JSON key of the id of an element: https://www.w3.org/TR/webdriver2/#elements
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-# Errors of a script whose page was left meanwhile.
-GONE = ("no such frame", "no such document", "javascript error")
+# Errors for a script whose page was left meanwhile.
+PAGE_LEFT = ("no such frame", "no such document", "javascript error")
 
 
 @contextmanager
 def start(here: Path):
-    """Starts a virtual display, the driver, and by it the MiniBrowser. All its windows have the same cookies."""
-    driver, minibrowser = find_program("WebKitWebDriver"), find_minibrowser()
+    """Starts a virtual display and the driver, which starts the MiniBrowser. All windows share their cookies."""
+    driver = find_program("WebKitWebDriver")
+    minibrowser = find_minibrowser()
     with virtual_display() as display, (here / "log").open("wb") as log:
         port = free_port()
-        # Directories of its own, no settings of the desktop, and no use of a message bus or of a graphics card.
+        # The browser has its own directories, and uses no desktop settings, no message bus and no graphics card.
         directories = {f"XDG_{name}_HOME": str(here / name.lower()) for name in ("CACHE", "CONFIG", "DATA", "STATE")}
         environment = {**without_proxies(), **directories, "HOME": str(here), "DISPLAY": display, "GDK_BACKEND": "x11"}
         environment |= {"GSETTINGS_BACKEND": "memory", "GIO_USE_PROXY_RESOLVER": "dummy", "NO_AT_BRIDGE": "1"}
@@ -42,7 +43,7 @@ def start(here: Path):
 
 
 def find_minibrowser() -> str:
-    """The MiniBrowser is not in the path of programs."""
+    """Returns the path of the MiniBrowser, which is not in `PATH`."""
     found = glob("/usr/lib/*/webkit2gtk-4.1/MiniBrowser")
     return found[0] if found else find_program("MiniBrowser")
 
@@ -52,19 +53,21 @@ def virtual_display():
     xvfb = find_program("Xvfb")
     read, write = os.pipe()
     command = [xvfb, "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "1280x1024x24"]
-    with os.fdopen(read) as answer, running(command, pass_fds=[write], stderr=subprocess.DEVNULL):
+    with os.fdopen(read) as output, running(command, pass_fds=[write], stderr=subprocess.DEVNULL):
         os.close(write)
-        # Xvfb writes its number when it is ready. The pipe is closed if it fails.
-        number = answer.readline().strip()
+        # Xvfb writes the number of the display when it is ready. If it fails, the pipe is closed.
+        number = output.readline().strip()
         assert number, "Xvfb did not start"
         yield f":{number}"
 
 
 class Driver:
-    """Sends commands to the driver. A command is for the window that was switched to last."""
+    """Sends commands to the driver. A command applies to the window that was selected last."""
 
     def __init__(self, origin: str):
-        self.http, self.session, self.window = requests.Session(), origin, ""
+        self.http = requests.Session()
+        self.session = origin
+        self.window = ""
         self.http.trust_env = False
 
     def start(self, minibrowser: str):
@@ -76,11 +79,11 @@ class Driver:
 
     def __call__(self, method: str, path: str, **parameters):
         body = parameters if method == "POST" else None
-        answer = self.http.request(method, self.session + path, json=body, timeout=WAIT_TIMEOUT)
-        value = answer.json()["value"]
-        if not answer.ok:
-            kind = tab.Gone if path == "/execute/sync" and value["error"] in GONE else AssertionError
-            raise kind(f"{path}: {value['error']}: {value['message']}")
+        response = self.http.request(method, self.session + path, json=body, timeout=WAIT_TIMEOUT)
+        value = response.json()["value"]
+        if not response.ok:
+            error_type = tab.PageLeft if path == "/execute/sync" and value["error"] in PAGE_LEFT else AssertionError
+            raise error_type(f"{path}: {value['error']}: {value['message']}")
         return value
 
     def switch(self, window: str):
@@ -96,21 +99,22 @@ class Driver:
 
 
 class Profile(tab.Profile):
-    """The tabs of one test. Cookies are those of all tests, and so they are removed at the end."""
+    """Tabs of one test. All tests share the cookies, so they are removed at the end of each test."""
 
     def __init__(self, driver: Driver):
-        self.driver, self.tabs = driver, []
+        self.driver = driver
+        self.tabs = []
 
     def new_tab(self):
         self.tabs.append(Tab(self.driver, self.driver("POST", "/window/new", type="tab")["handle"]))
         return self.tabs[-1]
 
     def clear_cookies(self):
-        """Removes the cookies of the hosts that the tabs show: a command for all does not exist. The driver answers before they
-        are gone."""
+        """Removes the cookies of the hosts that the tabs show, because there is no command for all cookies. The driver responds
+        before the cookies are removed, so this waits."""
         for open_tab in self.tabs:
             open_tab.command("DELETE", "/cookie")
-            wait_until(lambda one=open_tab: one.command("GET", "/cookie"), lambda cookies: cookies == [])
+            wait_until(lambda tab=open_tab: tab.command("GET", "/cookie"), lambda cookies: cookies == [])
 
     def close(self):
         self.clear_cookies()
@@ -121,7 +125,8 @@ class Profile(tab.Profile):
 
 class Tab(tab.Tab):
     def __init__(self, driver: Driver, window: str):
-        self.driver, self.window = driver, window
+        self.driver = driver
+        self.window = window
 
     def command(self, *arguments, **parameters):
         self.driver.switch(self.window)
@@ -138,6 +143,6 @@ class Tab(tab.Tab):
         self.command("POST", f"/element/{element}/click")
 
     def start_back(self):
-        # The driver of 2.50 never answers again if the page comes from the back-forward cache and only the page that is left has
-        # `Cross-Origin-Opener-Policy`, as Sealjar's pages do: then the test fails after `WAIT_TIMEOUT`.
+        # The driver of WebKitGTK 2.50 stops responding if the page comes from the back-forward cache, and only the page that is left
+        # has `Cross-Origin-Opener-Policy`, like the pages of Sealjar. The test then fails after `WAIT_TIMEOUT`.
         self.command("POST", "/back")

@@ -1,3 +1,5 @@
+"""Fixture with a server for each test."""
+
 from harness import Sealjar
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def sealjar(tmp_path):
-    """A home without a running server; a server that a test starts is stopped after it."""
+    """Returns a server that is not started. If a test starts it, it is stopped after the test."""
     home = tmp_path / "home"
     home.mkdir()
     sealjar = Sealjar(home)

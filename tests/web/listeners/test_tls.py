@@ -1,4 +1,4 @@
-"""TLS on the public listener itself: versions, suites, both protocols, and certificates that change under the server."""
+"""Tests of TLS on the public listener: versions, cipher suites, HTTP/1.1 and HTTP/2, and certificates that are reloaded."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def served(sealjar, files):
 
 
 def handshake(port: int, certificate, minimum=None, maximum=None, ciphers: str = "", alpn=("h2", "http/1.1"), session=None):
-    """Shakes hands; the caller closes what comes of it."""
+    """Opens a TLS connection, which the caller must close."""
     context = session.context if session else ssl.create_default_context(cafile=certificate)
     if not session:
         context.minimum_version = minimum or ssl.TLSVersion.TLSv1_2
@@ -45,13 +45,13 @@ def handshake(port: int, certificate, minimum=None, maximum=None, ciphers: str =
 
 
 def serial(port: int) -> int:
-    """The serial number of the certificate that is served."""
+    """Returns the serial number of the certificate that the server uses."""
     pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=WAIT_TIMEOUT)
     shown = subprocess.run(["openssl", "x509", "-noout", "-serial"], input=pem, capture_output=True, text=True, check=True)
     return int(shown.stdout.strip().partition("=")[2], 16)
 
 
-def test_a_session_lives_over_tls_in_both_protocols(served, files):
+def test_sessions_work_over_tls_with_both_protocols(served, files):
     certificate, _ = files
     origin = f"https://localhost:{served.port}"
     for http2, version in [(True, "HTTP/2"), (False, "HTTP/1.1")]:
@@ -68,7 +68,7 @@ def test_a_session_lives_over_tls_in_both_protocols(served, files):
             assert client.get(f"{origin}/auth/status", headers=session).json()["reason"] == "revoked"
 
 
-def test_tls_1_2_and_1_3_are_spoken_and_nothing_older(served, files):
+def test_accepts_only_tls_1_2_and_1_3(served, files):
     certificate, _ = files
     for version, name in [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]:
         with handshake(served.port, certificate, version, version) as connection:
@@ -81,23 +81,23 @@ def test_tls_1_2_and_1_3_are_spoken_and_nothing_older(served, files):
 
 def test_suites_without_forward_secrecy_or_an_aead_are_refused(served, files):
     certificate, _ = files
-    old = ssl.TLSVersion.TLSv1_2
+    tls_1_2 = ssl.TLSVersion.TLSv1_2
     for suite in ["AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256"]:
         with pytest.raises(ssl.SSLError):
-            handshake(served.port, certificate, old, old, f"{suite}:@SECLEVEL=0")
-    with handshake(served.port, certificate, old, old, "ECDHE-ECDSA-AES128-GCM-SHA256") as connection:
+            handshake(served.port, certificate, tls_1_2, tls_1_2, f"{suite}:@SECLEVEL=0")
+    with handshake(served.port, certificate, tls_1_2, tls_1_2, "ECDHE-ECDSA-AES128-GCM-SHA256") as connection:
         assert connection.cipher()[0] == "ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
 def test_a_tls_session_is_resumed(served, files):
     certificate, _ = files
-    old = ssl.TLSVersion.TLSv1_2
-    with handshake(served.port, certificate, old, old) as first:
+    tls_1_2 = ssl.TLSVersion.TLSv1_2
+    with handshake(served.port, certificate, tls_1_2, tls_1_2) as first:
         with handshake(served.port, certificate, session=first) as second:
             assert second.session_reused
 
 
-def test_the_oldest_version_can_be_raised(sealjar, files):
+def test_the_minimum_version_can_be_raised(sealjar, files):
     certificate, key = files
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}", "tls.min_version=1.3")
     with pytest.raises(ssl.SSLError):
@@ -106,33 +106,34 @@ def test_the_oldest_version_can_be_raised(sealjar, files):
         assert connection.version() == "TLSv1.3"
 
 
-def test_a_new_certificate_needs_no_restart_and_a_bad_one_waits(served, files, tmp_path):
+def test_reloads_a_new_certificate_and_ignores_an_invalid_one(served, files, tmp_path):
     certificate, key = files
     first = serial(served.port)
     with connect("127.0.0.1", served.port, Client(served.port, certificate).context, HOST) as old_connection:
         (tmp_path / "new").mkdir()
         new_certificate, new_key = make_certificate(tmp_path / "new")
-        # The certificate first, which does not fit the old key.
+        # The new certificate is copied first. It does not belong to the old key.
         shutil.copy(new_certificate, certificate)
         assert "old one stays in use" in wait_until_logged(served, "cannot reload the certificate")["message"]
         assert serial(served.port) == first
         shutil.copy(new_key, key)
         wait_until(lambda: serial(served.port), lambda found: found != first)
-        # Who is connected stays so.
+        # An open connection stays open.
         assert exchange(old_connection, "GET", "/auth/status", [], b"", HOST).status == 401
     second = serial(served.port)
     no_certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
     for number, (broken, text) in enumerate([(certificate, "nothing"), (key, "nothing"), (certificate, no_certificate)]):
-        whole, seen = broken.read_text(), len([line for line in served.log if "cannot reload the certificate" in line["message"]])
+        valid_text = broken.read_text()
+        seen = len([line for line in served.log if "cannot reload the certificate" in line["message"]])
         broken.write_text(text)
         wait_until_logged(served, "cannot reload the certificate", seen + 1)
         assert serial(served.port) == second
-        broken.write_text(whole)
-        # The first time was above.
+        broken.write_text(valid_text)
+        # The message was logged once before this loop.
         wait_until_logged(served, "the certificate files can be read again", number + 2)
 
 
-def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
+def test_sighup_reloads_the_certificate_at_once(served, files, tmp_path):
     certificate, key = files
     first = serial(served.port)
     (tmp_path / "new").mkdir()
@@ -142,27 +143,27 @@ def test_a_hangup_reads_the_certificate_at_once(served, files, tmp_path):
     wait_until(lambda: serial(served.port), lambda found: found != first)
 
 
-def test_what_is_not_tls_or_says_nothing_keeps_nobody_waiting(served, files):
+def test_silent_and_non_tls_connections_block_no_other_client(served, files):
     certificate, _ = files
     silent = [socket.create_connection(("127.0.0.1", served.port), WAIT_TIMEOUT) for _ in range(20)]
-    for nonsense in [b"GET /auth/status HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x00"]:
+    for invalid in [b"GET /auth/status HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x00"]:
         with socket.create_connection(("127.0.0.1", served.port), WAIT_TIMEOUT) as connection:
-            answered = b""
+            received = b""
             try:
-                connection.sendall(nonsense)
+                connection.sendall(invalid)
                 connection.shutdown(socket.SHUT_WR)
                 while part := connection.recv(4096):
-                    answered += part
+                    received += part
             except OSError:
-                pass  # it was reset, at whichever step
-            assert b"HTTP" not in answered
+                pass  # the server may reset the connection at any step
+            assert b"HTTP" not in received
     assert Client(served.port, certificate)("GET", "/auth/status").status == 401
     for connection in silent:
         connection.close()
     assert not [line for line in served.log if line.get("level") == "ERROR"]
 
 
-def test_who_shook_hands_and_says_nothing_holds_up_no_stop(served, files):
+def test_a_silent_tls_connection_does_not_delay_shutdown(served, files):
     certificate, _ = files
     with handshake(served.port, certificate):
         began = time.monotonic()
@@ -170,31 +171,31 @@ def test_who_shook_hands_and_says_nothing_holds_up_no_stop(served, files):
         assert time.monotonic() - began < 10, "http.shutdown_timeout is 20 s"
 
 
-def test_a_certificate_is_made_for_trying_out(sealjar):
+def test_creates_a_self_signed_certificate_for_tests(sealjar):
     sealjar.start("tls.self_signed=true")
     with pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(
             socket.create_connection(("127.0.0.1", sealjar.port), WAIT_TIMEOUT), server_hostname="localhost"
         )
-    pem = sealjar.home / "made.pem"
+    pem = sealjar.home / "self-signed.pem"
     pem.write_text(ssl.get_server_certificate(("127.0.0.1", sealjar.port), timeout=WAIT_TIMEOUT))
     for host in [f"localhost:{sealjar.port}", f"127.0.0.1:{sealjar.port}"]:
         assert Client(sealjar.port, pem)("GET", "/auth/status", host=host).status == 401
     assert "tests only" in wait_until_logged(sealjar, "new self-signed TLS certificate")["message"]
 
 
-def test_the_admin_listener_speaks_no_tls(served):
+def test_the_admin_listener_does_not_use_tls(served):
     assert served.request_admin("/readyz").status == 200
 
 
-def test_a_key_that_everybody_can_read_is_warned_of(sealjar, files):
+def test_warns_of_a_world_readable_private_key(sealjar, files):
     certificate, key = files
     key.chmod(0o644)
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
     assert wait_until_logged(sealjar, "every user of this machine can read the private key")["level"] == "WARN"
 
 
-def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_path):
+def test_unusable_files_stop_the_start_with_a_reason(sealjar, files, tmp_path):
     certificate, key = files
     (tmp_path / "other").mkdir()
     _, other_key = make_certificate(tmp_path / "other")
@@ -208,15 +209,16 @@ def test_what_cannot_be_used_ends_the_start_and_says_why(sealjar, files, tmp_pat
         (certificate, "", 78, "setting tls.private_key"),
         ("", key, 78, "setting tls.certificate"),
     ]
-    for chain, private, code, said in cases:
+    for chain, private, code, message in cases:
         settings = [word for text in (ORIGIN, f"tls.certificate={chain}", f"tls.private_key={private}") for word in ("--set", text)]
         ended, text = sealjar.serve_expecting_failure("--listen", "127.0.0.1:0", *settings)
-        # The settings are checked before there is a log, whose lines are JSON here.
+        # The settings are checked before the log starts. The log lines are JSON, and the earlier message is not.
         hint = '"hint":' if code == 74 else "hint: "
-        assert ended == code and said in text and hint in text, text
+        assert ended == code and message in text and hint in text, text
 
 
 def endless(path):
+    """Creates a sparse file of 1 TiB."""
     path.touch()
     os.truncate(path, 1 << 40)
 
@@ -231,7 +233,7 @@ def endless(path):
     ],
     ids=["pipe", "device", "endless"],
 )
-def test_what_is_no_file_of_its_kind_stops_no_renewal(served, files, tmp_path, which, put, reason):
+def test_unusable_files_do_not_block_a_later_reload(served, files, tmp_path, which, put, reason):
     certificate, _ = files
     session = Client(served.port, certificate)
     old = serial(served.port)

@@ -1,4 +1,5 @@
-"""Certificate and key files that cannot be used: what the file has, and a remedy that works when it is pasted into a shell."""
+"""Tests of certificate and key files that cannot be used. The error names the content of the file, and the hint has a command that
+must work in a shell."""
 
 import json
 import subprocess
@@ -21,8 +22,8 @@ def files(tmp_path):
     return make_certificate(directory)
 
 
-def refused(sealjar, certificate, key) -> dict:
-    """The line of the log with which the server ends."""
+def startup_error(sealjar, certificate, key) -> dict:
+    """Starts the server, which must fail. Returns its last log line."""
     settings = [ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}"]
     words = [word for setting in settings for word in ("--set", setting)]
     code, text = sealjar.serve_expecting_failure("--listen", "127.0.0.1:0", "--set", "log.format=json", *words)
@@ -30,9 +31,9 @@ def refused(sealjar, certificate, key) -> dict:
     return json.loads(text.splitlines()[-1])
 
 
-def is_told(sealjar, certificate, key, error: str, hint: str) -> str:
-    """Server and doctor say the same; returns the hint."""
-    line = refused(sealjar, certificate, key)
+def assert_reported(sealjar, certificate, key, error: str, hint: str) -> str:
+    """Asserts that the server and `sealjar doctor` report the same error and hint. Returns the hint."""
+    line = startup_error(sealjar, certificate, key)
     assert error in line["error"] and hint in line["hint"], line
     done = subprocess.run(
         [sealjar.binary, "doctor", "--json", "--set", f"tls.certificate={certificate}", "--set", f"tls.private_key={key}"],
@@ -47,12 +48,13 @@ def is_told(sealjar, certificate, key, error: str, hint: str) -> str:
     return line["hint"]
 
 
-def starts(sealjar, certificate, key) -> None:
+def assert_starts(sealjar, certificate, key) -> None:
+    """Asserts that the server starts with these files."""
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
     sealjar.stop()
 
 
-# How a file is made of the good one, what the server says of it, and the words before the command of the hint.
+# For each format: arguments of OpenSSL that convert a valid file to it, and the error of the server.
 KEYS = {
     "encrypted": (["pkey", "-aes256", "-passout", "pass:x"], "it has an encrypted private key"),
     "encrypted in the old format": (["ec", "-aes128", "-passout", "pass:x"], "it has an encrypted private key"),
@@ -64,57 +66,58 @@ CERTIFICATES = {
 }
 
 
-@pytest.mark.parametrize("what", KEYS)
-def test_the_command_that_converts_a_key_works(sealjar, files, what):
+@pytest.mark.parametrize("file_format", KEYS)
+def test_the_command_that_converts_a_key_works(sealjar, files, file_format):
     certificate, key = files
-    arguments, found = KEYS[what]
+    arguments, found = KEYS[file_format]
     bad = key.with_name("bad.key")
     openssl(*arguments, "-in", key, "-out", bad, directory=key.parent)
-    hint = is_told(sealjar, certificate, bad, f"{bad} has no private key that can be used: {found}", "openssl pkey")
-    pasted(hint, key.parent)
-    starts(sealjar, certificate, key.with_name("new.pem"))
+    hint = assert_reported(sealjar, certificate, bad, f"{bad} has no private key that can be used: {found}", "openssl pkey")
+    run_hint(hint, key.parent)
+    assert_starts(sealjar, certificate, key.with_name("new.pem"))
 
 
-@pytest.mark.parametrize("what", CERTIFICATES)
-def test_the_command_that_converts_a_certificate_works(sealjar, files, what):
+@pytest.mark.parametrize("file_format", CERTIFICATES)
+def test_the_command_that_converts_a_certificate_works(sealjar, files, file_format):
     certificate, key = files
-    arguments, found = CERTIFICATES[what]
+    arguments, found = CERTIFICATES[file_format]
     bad = key.with_name("bad.crt")
     openssl(*arguments, "-in", certificate, "-out", bad, directory=key.parent)
-    hint = is_told(sealjar, bad, key, f"{bad} has no certificate that can be used: {found}", "openssl x509")
-    pasted(hint, key.parent)
-    starts(sealjar, key.with_name("new.pem"), key)
+    hint = assert_reported(sealjar, bad, key, f"{bad} has no certificate that can be used: {found}", "openssl x509")
+    run_hint(hint, key.parent)
+    assert_starts(sealjar, key.with_name("new.pem"), key)
 
 
-def pasted(hint: str, directory, password="-passin pass:x") -> None:
-    """Runs the command at the end of a hint, from another directory than the server's. No terminal asks for the passphrase."""
+def run_hint(hint: str, directory, password="-passin pass:x") -> None:
+    """Runs the command at the end of a hint in this directory. There is no terminal, so an option provides the passphrase."""
     command = hint[hint.index("openssl ") :]
     subprocess.run(["sh", "-c", f"{command} {password}"], cwd=directory, check=True, capture_output=True, timeout=WAIT_TIMEOUT)
 
 
-def test_pkcs_12_and_pkcs_7_are_converted_too(sealjar, files):
+def test_the_commands_for_pkcs_12_and_pkcs_7_work(sealjar, files):
     certificate, key = files
-    bundle, seven = key.with_name("all.p12"), key.with_name("all.p7b")
-    openssl("pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:x", "-out", bundle, directory=key.parent)
-    openssl("crl2pkcs7", "-nocrl", "-certfile", certificate, "-out", seven, directory=key.parent)
+    pkcs12 = key.with_name("all.p12")
+    pkcs7 = key.with_name("all.p7b")
+    openssl("pkcs12", "-export", "-inkey", key, "-in", certificate, "-passout", "pass:x", "-out", pkcs12, directory=key.parent)
+    openssl("crl2pkcs7", "-nocrl", "-certfile", certificate, "-out", pkcs7, directory=key.parent)
     new = key.with_name("new.pem")
-    pasted(is_told(sealjar, bundle, key, "it is in PKCS #12", "openssl pkcs12"), key.parent)
-    starts(sealjar, new, key)
-    pasted(is_told(sealjar, certificate, bundle, "it is in PKCS #12", "openssl pkcs12"), key.parent)
-    starts(sealjar, certificate, new)
-    pasted(is_told(sealjar, seven, key, "it is in PKCS #7", "openssl pkcs7"), key.parent, "")
-    starts(sealjar, new, key)
+    run_hint(assert_reported(sealjar, pkcs12, key, "it is in PKCS #12", "openssl pkcs12"), key.parent)
+    assert_starts(sealjar, new, key)
+    run_hint(assert_reported(sealjar, certificate, pkcs12, "it is in PKCS #12", "openssl pkcs12"), key.parent)
+    assert_starts(sealjar, certificate, new)
+    run_hint(assert_reported(sealjar, pkcs7, key, "it is in PKCS #7", "openssl pkcs7"), key.parent, "")
+    assert_starts(sealjar, new, key)
 
 
-def test_files_that_are_something_else_are_named(sealjar, files):
+def test_reports_the_content_of_a_wrong_file(sealjar, files):
     certificate, key = files
     other = key.with_name("other")
     other.mkdir()
     other_certificate, other_key = make_certificate(other)
-    (empty, blank, marked, half, public, request) = (key.with_name(name) for name in "abcdef")
+    (empty, blank, with_bom, half, public, request) = (key.with_name(name) for name in "abcdef")
     empty.write_text("")
     blank.write_text("\n\n")
-    marked.write_bytes(b"\xef\xbb\xbf" + certificate.read_bytes())
+    with_bom.write_bytes(b"\xef\xbb\xbf" + certificate.read_bytes())
     half.write_text(certificate.read_text()[:200])
     openssl("pkey", "-in", key, "-pubout", "-out", public, directory=other)
     openssl("req", "-new", "-key", key, "-subj", f"/CN={HOST}", "-out", request, directory=other)
@@ -124,48 +127,50 @@ def test_files_that_are_something_else_are_named(sealjar, files):
         (key, key, "it has a private key", "swap"),
         (empty, key, "it is empty", "copy the complete certificate"),
         (certificate, blank, "it is empty", "copy the complete private key"),
-        (marked, key, "it begins with a byte order mark", "sed -i"),
+        (with_bom, key, "it begins with a byte order mark", "sed -i"),
         (half, key, "it has a certificate", "copy the complete certificate"),
         (certificate, public, "it has a public key", "private key of the certificate"),
         (request, key, "it has a certificate request", "authority"),
         (certificate, other_key, f"in {other_key} does not belong to the certificate in {certificate}", "openssl pkey -pubout"),
         (sealjar.binary, key, "longer than", "PEM files"),
     ]:
-        is_told(sealjar, chain, private, error, hint)
-    hint = is_told(sealjar, marked, key, "byte order mark", "sed -i")
+        assert_reported(sealjar, chain, private, error, hint)
+    hint = assert_reported(sealjar, with_bom, key, "byte order mark", "sed -i")
     subprocess.run(["sh", "-c", hint.partition(": ")[2]], check=True, timeout=WAIT_TIMEOUT)
-    starts(sealjar, marked, key)
+    assert_starts(sealjar, with_bom, key)
 
 
-def test_parameters_before_the_key_and_a_common_file_are_read(sealjar, files):
+def test_accepts_ec_parameters_and_a_combined_file(sealjar, files):
     certificate, key = files
-    old, common = key.with_name("old.key"), key.with_name("common.pem")
+    old = key.with_name("old.key")
+    combined = key.with_name("combined.pem")
     openssl("ecparam", "-name", "prime256v1", "-out", old, directory=key.parent)
     converted = key.with_name("sec1.key")
     openssl("ec", "-in", key, "-out", converted, directory=key.parent)
     old.write_text(old.read_text() + converted.read_text())
     assert old.read_text().startswith("-----BEGIN EC PARAMETERS-----")
-    starts(sealjar, certificate, old)
-    common.write_text(key.read_text() + certificate.read_text())
-    starts(sealjar, common, common)
+    assert_starts(sealjar, certificate, old)
+    combined.write_text(key.read_text() + certificate.read_text())
+    assert_starts(sealjar, combined, combined)
 
 
-def test_a_chain_in_the_wrong_order_is_named(sealjar, files):
+def test_reports_a_chain_in_the_wrong_order(sealjar, files):
     certificate, key = files
-    other, third = key.with_name("other"), key.with_name("third")
+    other = key.with_name("other")
+    third = key.with_name("third")
     other.mkdir(), third.mkdir()
     issuer, _ = make_certificate(other)
     chain = key.with_name("chain.pem")
     chain.write_text(issuer.read_text() + certificate.read_text())
-    is_told(sealjar, chain, key, f"belongs to certificate 2 in {chain}, and not to the first one", "first")
-    # The second one has another subject than the issuer of the first.
+    assert_reported(sealjar, chain, key, f"belongs to certificate 2 in {chain}, and not to the first one", "first")
+    # The subject of the second certificate is not the issuer of the first.
     openssl("req", "-x509", "-key", key, "-subj", "/CN=unrelated", "-days", "1", "-out", third / "cert.pem", directory=third)
     chain.write_text(certificate.read_text() + (third / "cert.pem").read_text())
     sealjar.start(ORIGIN, f"tls.certificate={chain}", f"tls.private_key={key}")
     assert wait_until_logged(sealjar, "the certificate chain is in the wrong order")["number"] == 1
 
 
-def test_the_hint_is_in_the_log_when_a_renewal_leaves_a_bad_file(sealjar, files):
+def test_a_failed_reload_logs_the_hint(sealjar, files):
     certificate, key = files
     sealjar.start(ORIGIN, f"tls.certificate={certificate}", f"tls.private_key={key}")
     encrypted = key.with_name("new.key")

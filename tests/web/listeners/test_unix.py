@@ -1,4 +1,4 @@
-"""The public listener at a Unix socket: who may connect, whose word counts, and what becomes of the file."""
+"""Tests of the public listener at a Unix socket: permissions, trust in the peer, and the socket file."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ def path(sealjar):
     return sealjar.home / "public.sock"
 
 
-def ask(path, method: str, target: str, headers=(), body: bytes = b"", host: str = HOST):
+def send(path, method: str, target: str, headers=(), body: bytes = b"", host: str = HOST):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WAIT_TIMEOUT)
         connection.connect(str(path))
@@ -26,22 +26,22 @@ def ask(path, method: str, target: str, headers=(), body: bytes = b"", host: str
 
 
 def accepts(path) -> bool:
-    """Whether someone listens there: the file is there before."""
+    """Returns whether a server accepts connections. The file exists before that."""
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(str(path)) == 0
 
 
 def sign_in(path, headers=(), password: str = PASSWORD):
     body = json.dumps({"login": "alice", "password": password}).encode()
-    return ask(path, "POST", "/auth/login", [("Content-Type", "application/json"), *headers], body)
+    return send(path, "POST", "/auth/login", [("Content-Type", "application/json"), *headers], body)
 
 
-def test_a_session_lives_at_a_unix_socket(sealjar, path):
+def test_sessions_work_on_a_unix_socket(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     (cookie,) = sign_in(path).cookies()
-    assert ask(path, "GET", "/auth/status", [("Cookie", cookie)]).json()["login_name"] == "alice"
-    assert ask(path, "POST", "/auth/logout", [("Cookie", cookie)]).status == 200
-    assert ask(path, "GET", "/auth/status", [("Cookie", cookie)]).reason() == "revoked"
+    assert send(path, "GET", "/auth/status", [("Cookie", cookie)]).json()["login_name"] == "alice"
+    assert send(path, "POST", "/auth/logout", [("Cookie", cookie)]).status == 200
+    assert send(path, "GET", "/auth/status", [("Cookie", cookie)]).reason() == "revoked"
 
 
 def test_only_owner_and_group_may_connect_by_default(sealjar, path):
@@ -58,38 +58,38 @@ def test_the_socket_counts_as_a_trusted_proxy_only_if_configured(sealjar, path):
     sign_in(path, forwarded)
     assert wait_until_logged(sealjar, "signed in")["client"] == "unknown"
     verify = [("X-Forwarded-Host", HOST), ("X-Forwarded-Uri", "/"), ("Cookie", sign_in(path).cookies()[0])]
-    assert ask(path, "GET", "/auth/verify", verify, host="localhost").status == 403
+    assert send(path, "GET", "/auth/verify", verify, host="localhost").status == 403
     sealjar.stop()
     sealjar.start(ORIGIN, "http.trusted_proxies=unix", listen=f"unix:{path}")
     sign_in(path, forwarded)
     assert wait_until_logged(sealjar, "signed in")["client"] == "203.0.113.0/24"
-    assert ask(path, "GET", "/auth/verify", verify, host="localhost").values("remote-user") == ["alice"]
+    assert send(path, "GET", "/auth/verify", verify, host="localhost").values("remote-user") == ["alice"]
 
 
-def test_the_file_goes_with_the_server(sealjar, path):
+def test_the_server_removes_its_socket_file(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     sealjar.stop()
     assert not path.exists()
 
 
-def test_a_left_over_file_is_replaced_and_one_in_use_is_not(sealjar, path):
+def test_replaces_a_stale_socket_file_but_not_one_in_use(sealjar, path):
     sealjar.start(ORIGIN, listen=f"unix:{path}")
     sealjar.stop(signal.SIGKILL)
     assert path.exists()
     sealjar.start(ORIGIN, listen=f"unix:{path}")
-    assert ask(path, "GET", "/auth/status").status == 401
-    code, said = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
-    assert code == 74 and "another server already listens on this socket" in said, said
-    assert ask(path, "GET", "/auth/status").status == 401
+    assert send(path, "GET", "/auth/status").status == 401
+    code, message = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
+    assert code == 74 and "another server already listens on this socket" in message, message
+    assert send(path, "GET", "/auth/status").status == 401
 
 
-def test_a_file_that_is_no_socket_is_left_alone(sealjar, path):
+def test_does_not_replace_a_file_that_is_not_a_socket(sealjar, path):
     path.write_text("precious")
-    code, said = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
-    assert code == 74 and path.read_text() == "precious", said
+    code, message = sealjar.serve_expecting_failure("--listen", f"unix:{path}", "--set", ORIGIN)
+    assert code == 74 and path.read_text() == "precious", message
 
 
-def test_connections_at_the_socket_give_way_like_any_other(sealjar, path):
+def test_idle_connections_at_the_unix_socket_are_evicted(sealjar, path):
     sealjar.start(ORIGIN, "http.max_connections=4", listen=f"unix:{path}")
     held = [socket.socket(socket.AF_UNIX) for _ in range(12)]
     try:

@@ -1,4 +1,5 @@
-//! Tokens that were on their way when their child was presented: accepted for 90 seconds, and not renewed.
+//! Tests of late tokens: a request with the parent of a token that was already presented. It is accepted for 90 seconds, but
+//! not renewed.
 
 use sealjar::session::claims::Methods;
 use sealjar::session::lifetime::RenewalWindow;
@@ -8,7 +9,7 @@ use super::SECOND;
 use super::node::Node;
 use crate::fixture::{ALICE, ORDINARY, SITE, field};
 
-/// A node, a token P, its children A and B of 300 s later, and what A became at 600 s.
+/// A node, a token P, its two children A and B (renewed after about 300 s), and the child of A (renewed at 600 s).
 struct Family {
     node: Node,
     p: SealedSession,
@@ -20,7 +21,7 @@ struct Family {
 impl Family {
     fn new() -> Self {
         let node = Node::start(ORDINARY, 1 << 16, 0);
-        let p = node.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, node.now(0)).expect("signs in");
+        let p = node.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, node.now(0)).expect("a session");
         let [a, b] = [300, 301].map(|at| present(&node, at, &p).expect("live").expect("due"));
         let child_of_a = present(&node, 600, &a).expect("live").expect("due");
         Self { node, p, a, b, child_of_a }
@@ -31,7 +32,7 @@ impl Family {
     }
 }
 
-/// Presents a token at a second, and renews it if it is time.
+/// Presents a token at a time in seconds, and renews it if it is due.
 fn present(node: &Node, at: u64, session: &SealedSession) -> Result<Option<SealedSession>, Refusal> {
     let field = field(session.token.expose());
     let now = node.now(at * SECOND);
@@ -56,9 +57,9 @@ fn a_parent_is_accepted_for_ninety_seconds_and_not_renewed() {
 
 #[test]
 fn the_ninety_seconds_begin_with_the_first_child() {
-    type Again = fn(&Family) -> &SealedSession;
-    let again: [(&str, Again); 2] = [("the same child", |family| &family.a), ("its sibling", |family| &family.b)];
-    for (name, child) in again {
+    type Child = fn(&Family) -> &SealedSession;
+    let children: [(&str, Child); 2] = [("the same child", |family| &family.a), ("its sibling", |family| &family.b)];
+    for (name, child) in children {
         for (at, verdict) in [(690, Ok(false)), (691, Err(Refusal::Revoked))] {
             let family = Family::new();
             assert_eq!(family.present(680, child(&family)), Ok(true), "{name}");
@@ -68,14 +69,14 @@ fn the_ninety_seconds_begin_with_the_first_child() {
 }
 
 #[test]
-fn a_straggler_is_not_remembered() {
+fn a_late_token_is_not_recorded() {
     let family = Family::new();
     assert_eq!(family.present(650, &family.p), Ok(false));
     assert_eq!(family.present(900, &family.child_of_a), Ok(true));
 }
 
 #[test]
-fn only_the_parent_is_a_straggler() {
+fn only_the_parent_is_accepted_late() {
     let family = Family::new();
     assert_eq!(family.present(900, &family.child_of_a), Ok(true));
     assert_eq!(family.present(901, &family.a), Ok(false));

@@ -1,4 +1,4 @@
-//! What was ended, and when, without expiries: the truth, which forgets nothing, or as much of it as a node has heard.
+//! Revocations with their times and without expiries. The store has all of them, and each node those that it must know.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +8,15 @@ use sealjar::session::Identity;
 use sealjar::session::claims::Claims;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ended {
+pub(super) struct Revocations {
     sessions: HashMap<Sid, u64>,
     subjects: Vec<(Box<str>, u64, u64)>,
     keys: BTreeMap<Kid, u64>,
-    /// Generations below which everybody's sessions are dead.
+    /// Global generations below which all sessions are revoked, each with the time of its revocation.
     pub(super) everyone: Vec<(u64, u64)>,
 }
 
-impl Ended {
+impl Revocations {
     pub(super) fn add(&mut self, entry: &Entry, at: u64) {
         match entry {
             Entry::Session { sid, .. } => {
@@ -29,34 +29,41 @@ impl Ended {
         }
     }
 
-    pub(super) fn learn(&mut self, other: &Self) {
+    /// Adds all revocations of another record.
+    pub(super) fn merge(&mut self, other: &Self) {
         other.sessions.iter().for_each(|(sid, at)| _ = self.sessions.entry(*sid).or_insert(*at));
         self.subjects.clone_from(&merged(&self.subjects, &other.subjects));
         self.everyone.clone_from(&other.everyone);
         other.keys.iter().for_each(|(kid, at)| _ = self.keys.entry(*kid).or_insert(*at));
     }
 
-    /// When this session was ended, if it was.
-    pub(super) fn at(&self, claims: &Claims<'_>) -> Option<u64> {
+    /// Returns the time at which this session was revoked, or `None` if it was not.
+    pub(super) fn session_revoked_at(&self, claims: &Claims<'_>) -> Option<u64> {
         let alone = self.sessions.get(&claims.sid).copied();
         let Identity { sub, account_generation, global_generation, .. } = claims.identity;
-        let all = self.generation_at(sub, account_generation, global_generation);
+        let all = self.generation_revoked_at(sub, account_generation, global_generation);
         alone.into_iter().chain(all).min()
     }
 
-    /// When the log began to refuse this key, if it does.
-    pub(super) fn key_at(&self, kid: Kid) -> Option<u64> {
+    /// Returns the time at which this key was revoked in the log, or `None` if it was not.
+    pub(super) fn key_revoked_at(&self, kid: Kid) -> Option<u64> {
         self.keys.get(&kid).copied()
     }
 
-    /// When all sessions of these generations were.
-    pub(super) fn generation_at(&self, sub: &str, account_generation: u64, global_generation: u64) -> Option<u64> {
+    /// Returns the time at which all sessions of these generations were revoked, or `None` if they were not.
+    pub(super) fn generation_revoked_at(
+        &self,
+        sub: &str,
+        account_generation: u64,
+        global_generation: u64,
+    ) -> Option<u64> {
         let subject = self.subjects.iter().filter(|(of, below, _)| **of == *sub && account_generation < *below);
         let everyone = self.everyone.iter().filter(|(below, _)| global_generation < *below);
         subject.map(|(_, _, at)| *at).chain(everyone.map(|(_, at)| *at)).min()
     }
 }
 
+/// Returns all elements of `mine`, and those of `theirs` that `mine` does not contain.
 fn merged<T: Clone + PartialEq>(mine: &[T], theirs: &[T]) -> Vec<T> {
     let new = theirs.iter().filter(|each| !mine.contains(each));
     mine.iter().chain(new).cloned().collect()

@@ -1,26 +1,26 @@
-//! Schedules of lone browsers that are too rare, or too important, to be left to chance.
+//! Simulations of a single browser in cases that are too rare or too important for random schedules.
 
 use super::holder::{CLICKS, Habit, POLLS, SPARSE};
-use super::request::{Ask, Front, GET, LONGEST_UPLOAD, PAGE, POST, PROXY, UNTRUSTED};
+use super::request::{Front, GET, MAX_UPLOAD_DURATION, PAGE, POST, PROXY, RequestTemplate, UNTRUSTED};
 use super::tally::Tally;
 use super::world::{Setup, World};
-use super::{HOUR, MINUTE, SECOND, stated_or};
+use super::{HOUR, MINUTE, SECOND, full_or_reduced};
 use crate::fixture::lifetime;
 
 const THREE_NODES: [i64; 3] = [-30_000, 30_000, 0];
 
-/// Lets browsers with these habits live for twelve hours each.
+/// Runs browsers with these habits for twelve hours each.
 fn run(setup: &Setup, habits: &[Habit]) -> Tally {
     let mut tally = Tally::default();
-    for seed in 0..stated_or(200, 2) {
+    for seed in 0..full_or_reduced(200, 2) {
         tally.add(&World::new(seed, setup.clone(), habits).run(12 * HOUR - MINUTE).tally);
     }
     tally
 }
 
 #[test]
-fn an_upload_of_ten_minutes_beside_clicks_is_safe() {
-    let upload = Habit::after(Ask::upload((10 * MINUTE, 15 * MINUTE), 15 * MINUTE), SECOND, 20 * MINUTE);
+fn an_upload_of_ten_minutes_with_concurrent_clicks_is_safe() {
+    let upload = Habit::after(RequestTemplate::upload((10 * MINUTE, 15 * MINUTE), 15 * MINUTE), SECOND, 20 * MINUTE);
     for skews in [vec![0], THREE_NODES.to_vec()] {
         let setup = Setup { skews, slow: 10, ..Setup::default() };
         run(&setup, &[CLICKS, upload, upload]);
@@ -28,10 +28,12 @@ fn an_upload_of_ten_minutes_beside_clicks_is_safe() {
     }
 }
 
-/// All answers may renew in the last third only, so that two thirds of the idle time take the place of I.
+/// Responses renew the session only in the last third of the idle timeout. So two thirds of it replace the interval I of the
+/// proof.
 #[test]
 fn an_upload_without_a_trusted_proxy_is_safe() {
-    let upload = Habit::after(Ask::upload((2 * MINUTE, 15 * MINUTE), LONGEST_UPLOAD), SECOND, 10 * MINUTE);
+    let upload =
+        Habit::after(RequestTemplate::upload((2 * MINUTE, 15 * MINUTE), MAX_UPLOAD_DURATION), SECOND, 10 * MINUTE);
     for skews in [vec![0], THREE_NODES.to_vec()] {
         let setup = Setup { skews, front: UNTRUSTED, slow: 10, ..Setup::default() };
         run(&setup, &[CLICKS, upload, upload]);
@@ -39,10 +41,10 @@ fn an_upload_without_a_trusted_proxy_is_safe() {
     }
 }
 
-/// As nginx does with `proxy_request_buffering`: the check sees the cookie of some minutes ago.
+/// nginx does this with `proxy_request_buffering`. The check then receives a cookie that is some minutes old.
 #[test]
 fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
-    let upload = Habit::after(Ask::held_upload((MINUTE, 5 * MINUTE), 5 * MINUTE), SECOND, 10 * MINUTE);
+    let upload = Habit::after(RequestTemplate::held_upload((MINUTE, 5 * MINUTE), 5 * MINUTE), SECOND, 10 * MINUTE);
     for front in [PROXY, UNTRUSTED, Front::Embedded] {
         for skews in [vec![0], THREE_NODES.to_vec()] {
             run(&Setup { skews, front, ..Setup::default() }, &[CLICKS, upload]);
@@ -50,17 +52,17 @@ fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
     }
 }
 
-/// Beyond the bound: the cookie of an upload that was held for longer looks like a copy, if the user opens pages meanwhile.
+/// Beyond the bound: if the proxy buffers an upload for longer and the user opens pages meanwhile, its cookie looks like a copy.
 #[test]
 fn an_upload_that_a_proxy_holds_for_longer_looks_like_a_copy() {
     for minutes in [6, 8, 10, 14] {
         let span = minutes * MINUTE;
-        let upload = Habit::after(Ask::held_upload((span, span), 15 * MINUTE), SECOND, 30 * MINUTE);
+        let upload = Habit::after(RequestTemplate::held_upload((span, span), 15 * MINUTE), SECOND, 30 * MINUTE);
         let counts = [vec![0], THREE_NODES.to_vec()].map(|skews| {
             let setup = Setup { is_strict: false, skews, ..Setup::default() };
             run(&setup, &[CLICKS, upload]).copies
         });
-        println!("uploads held for {minutes} minutes: {counts:?} sign-outs on 1 and 3 nodes");
+        println!("uploads held for {minutes} minutes: {counts:?} logouts on 1 and 3 nodes");
         assert!(minutes < 8 || counts.iter().all(|count| *count > 0), "{minutes} minutes: {counts:?}");
     }
 }
@@ -71,14 +73,14 @@ fn a_get_every_four_minutes_keeps_the_session_to_its_end() {
         for skews in [vec![0], THREE_NODES.to_vec()] {
             let setup = Setup { skews, front, slow: 100, ..Setup::default() };
             let tally = run(&setup, &[SPARSE]);
-            assert_eq!((tally.expired, tally.sign_ins), (0, stated_or(200, 2)));
+            assert_eq!((tally.expired, tally.sign_ins), (0, full_or_reduced(200, 2)));
         }
     }
 }
 
-/// One every third of the idle time meets the last third, if all clocks agree.
+/// If all clocks are the same, one request in every third of the idle timeout is always in the last third.
 #[test]
-fn posts_every_third_of_the_idle_time_keep_the_session() {
+fn posts_every_third_of_the_idle_timeout_keep_the_session() {
     let post = Habit::every(POST.taking((0, 0)), 10 * MINUTE, 10 * MINUTE);
     let setup = Setup { network: (0, 0), ..Setup::default() };
     assert_eq!(run(&setup, &[post]).expired, 0);
@@ -87,29 +89,29 @@ fn posts_every_third_of_the_idle_time_keep_the_session() {
     assert_eq!(run(&setup, &[post]).expired, 0);
 }
 
-/// The last idle time before the absolute deadline, again and again.
+/// Short sessions, so that many of them are in the last idle timeout before their absolute deadline.
 #[test]
-fn the_end_of_a_session_is_no_copy() {
+fn the_end_of_a_session_does_not_look_like_a_copy() {
     let setup =
         Setup { lifetime: lifetime(30 * 60, 40 * 60), skews: THREE_NODES.to_vec(), slow: 50, ..Setup::default() };
     let tally = run(&setup, &[CLICKS, POLLS, Habit::page_loads(GET, 8, MINUTE, 2 * MINUTE)]);
-    assert!(tally.sign_ins >= 17 * stated_or(200, 2), "{tally}");
+    assert!(tally.sign_ins >= 17 * full_or_reduced(200, 2), "{tally}");
 }
 
-/// Nodes that forget all chains every few minutes.
+/// The nodes lose all chains every few minutes.
 #[test]
-fn nodes_that_restart_all_the_time_sign_nobody_out() {
+fn frequent_restarts_of_nodes_end_no_session() {
     let setup = Setup { skews: THREE_NODES.to_vec(), restarts: 4 * MINUTE, slow: 50, lost: 50, ..Setup::default() };
     run(&setup, &[CLICKS, Habit::after(PAGE, SECOND, MINUTE)]);
 }
 
-/// A user who was away for longer than two thirds of the idle time, and begins with an upload. The GETs beside it make children of
-/// the same token, so that the proof allows seven minutes. Longer uploads are beyond the bound and only measured.
+/// The user was away for more than two thirds of the idle timeout, and starts with an upload. Concurrent GET requests renew the
+/// same token, so the proof allows seven minutes. Longer uploads are beyond the bound and are only measured.
 #[test]
-fn an_upload_of_a_user_who_was_away_may_take_seven_minutes() {
+fn an_upload_after_a_long_pause_may_take_seven_minutes() {
     for minutes in [2, 4, 6, 7, 8, 10, 14] {
         let span = minutes * MINUTE;
-        let upload = Habit::after(Ask::upload((span, span), 15 * MINUTE), SECOND, MINUTE);
+        let upload = Habit::after(RequestTemplate::upload((span, span), 15 * MINUTE), SECOND, MINUTE);
         let setup = Setup { is_strict: false, suspends: 40 * MINUTE, slow: 100, ..Setup::default() };
         let tally = run(&setup, &[upload, CLICKS]);
         println!("uploads of {minutes} minutes: {tally}");
