@@ -46,8 +46,8 @@ pub(super) static TEXTS: Texts = Texts {
     password: Password {
         heading: "Change your password",
         intro: "All your other sessions will end. You stay signed in here.",
-        first_heading: "Choose a new password",
-        first_intro: "Somebody else set your password. Choose one that only you know. Then you are signed in.",
+        forced_heading: "Choose a new password",
+        forced_intro: "Somebody else set your password. Choose one that only you know. Then you are signed in.",
         new: "New password",
         new_hint: "At least 8 characters, and not a common password. Several words are a good choice.",
         again: "New password again",

@@ -82,7 +82,7 @@ pub(super) enum Unopened {
 }
 
 impl World {
-    /// As `is_known_elsewhere` in `src/http/logout.rs`. That nobody opens it is held against every node.
+    /// As `may_be_live_on_other_node` in `src/http/logout.rs`. That nobody opens it is held against every node.
     pub(super) fn unopened(&mut self, request: &Request) -> Unopened {
         let Some(token) = self.cookie(request) else { return Unopened::Opens };
         let kid = token.kid;
