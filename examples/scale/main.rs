@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_rule_through_a_small_day() {
+    fn finds_no_violation_on_a_small_day() {
         let scenario = small();
         let day = World::new(&scenario).play().expect("no violation");
         assert!(day.watched.copies > 3_000 && day.watched.accepted_after_answer > Duration::ZERO, "{:?}", day.watched);
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_rule_on_one_node_without_remembered_sessions() {
+    fn finds_no_violation_on_one_node_with_ordinary_sessions() {
         let scenario = Scenario { nodes: 1, remembered: 0.0, ..small() };
         World::new(&scenario).play().expect("no violation");
     }
 
     #[test]
-    fn notices_entries_that_go_before_their_tokens() {
+    fn detects_entries_that_are_deleted_before_their_tokens() {
         let mut scenario = small();
         scenario.recorded.ordinary.idle /= 4;
         let outcome = World::new(&scenario).play().map(drop);
@@ -113,21 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn notices_a_node_that_believes_an_old_list() {
+    fn detects_a_node_that_uses_a_stale_list() {
         let scenario = Scenario { believed_for: Duration::from_secs(30), ..small() };
         let outcome = World::new(&scenario).play().map(drop);
         assert!(matches!(outcome, Err(Violation::AcceptedTooLong { .. })), "{outcome:?}");
     }
 
     #[test]
-    fn notices_a_store_that_cannot_keep_up() {
+    fn detects_an_overloaded_store() {
         let scenario = Scenario { users: 10_000_000_000, share: 1_000, remembered: 0.0, ..small() };
         let outcome = World::new(&scenario).play().map(drop);
         assert!(matches!(outcome, Err(Violation::Overloaded { .. })), "{outcome:?}");
     }
 
     #[test]
-    fn refuses_arguments_that_mean_nothing() {
+    fn refuses_invalid_arguments() {
         for line in
             ["--users", "--users many", "--nodes 0", "--share 0", "--peak 2.5", "--skew 61", "--remembered 101", "7"]
         {

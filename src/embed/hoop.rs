@@ -26,8 +26,8 @@ impl Jar {
         Hoop(self.clone())
     }
 
-    /// Verifies the session of a request, and renews it if it is due. Refuses a request for another host, and a request with an unsafe
-    /// method (any except GET, HEAD and OPTIONS) that another site may have sent.
+    /// Verifies the session of a request, and renews it if it is due. Refuses a request for another host. Refuses a request that another
+    /// site may have sent, except GET, HEAD and CORS preflights. A WebSocket handshake is not excepted.
     async fn check(&self, request: &Request) -> Result<RequestState, Problem> {
         let Inner { shared, hosts, .. } = &*self.0;
         let headers = request.headers();
