@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Browser, COOKIE_NAME, KEYS, Shop, TIMEOUT, outcome_of};
 
-/// Signs in whoever it is outcome_of to, changes the data at once, and says who is signed in now.
+/// Starts a session for the subject in the form, replaces its data, and returns the subject and the data.
 #[handler]
 async fn sign_in(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<String, Problem> {
     let subject: String = request.form("sub").await.unwrap_or_default();
