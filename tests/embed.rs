@@ -77,7 +77,8 @@ impl Shop {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts the application on a new port. The port of a process that was killed may not be free yet. Cookies do not depend on the port.
+    /// Starts the application on a new port. The port of a process that was killed may not be free yet. Cookies do not depend on
+    /// the port.
     async fn start(&mut self) {
         self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(example());

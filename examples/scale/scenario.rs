@@ -21,7 +21,8 @@ pub(crate) const USAGE: &str =
 
 /// Maximum staleness of a list that is still used: the default of `revocation.max_staleness`.
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(10);
-/// Lag (L in `retention.rs`) in whole seconds, as the store records it: `max_staleness`, one poll interval, and the maximum time of a commit.
+/// Lag (L in `retention.rs`) in whole seconds, as the store records it: `max_staleness`, one poll interval, and the maximum time
+/// of a commit.
 const LAG: Duration = Duration::from_secs(MAX_STALENESS.as_secs() + 1 + COMMITTED_WITHIN.as_secs());
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -115,7 +116,8 @@ impl Scenario {
         self.set_outages();
     }
 
-    /// Sets two outages: one shorter and one longer than `max_staleness`. They are after noon, when the peak memory has been measured.
+    /// Sets two outages: one shorter and one longer than `max_staleness`. They are after noon, when the peak memory has been
+    /// measured.
     fn set_outages(&mut self) {
         let from = self.day * 5 / 8;
         let later = from + Duration::from_secs(600);
@@ -130,7 +132,8 @@ impl Scenario {
         self.users as f64 / self.share as f64 / self.day.as_secs_f64()
     }
 
-    /// Returns the number of simulated logouts per second, `at` seconds after midnight. It is lowest at midnight and highest at noon.
+    /// Returns the number of simulated logouts per second, `at` seconds after midnight. It is lowest at midnight and highest at
+    /// noon.
     pub(crate) fn rate(&self, at: f64) -> f64 {
         self.average() * (1.0 - (self.peak - 1.0) * (TAU * at / self.day.as_secs_f64()).cos())
     }
@@ -147,8 +150,8 @@ impl Scenario {
         longest.idle + longest.lag + 2 * CLOCK_SKEW
     }
 
-    /// Returns the predicted number of entries: logouts per second, times the lifetime of an entry. For ordinary sessions this is the rate
-    /// at noon. For remembered sessions it is the average rate, because their entries exist for days.
+    /// Returns the predicted number of entries: logouts per second, times the lifetime of an entry. For ordinary sessions this is
+    /// the rate at noon. For remembered sessions it is the average rate, because their entries exist for days.
     pub(crate) fn predicted_entries(&self) -> f64 {
         let ordinary = self.average() * self.peak * (1.0 - self.remembered) * self.entry_life(false).as_secs_f64();
         ordinary + self.average() * self.remembered * self.entry_life(true).as_secs_f64()

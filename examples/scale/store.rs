@@ -43,8 +43,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Commits the waiting logouts of the nodes in batches, in the order in which their committers request the lock. Ends with the
-    /// requests before `until`.
+    /// Commits the waiting logouts of the nodes in batches, in the order in which their committers request the lock. Ends with
+    /// the requests before `until`.
     pub(crate) fn commit(
         &mut self,
         scenario: &Scenario,
@@ -63,7 +63,8 @@ impl Store {
             let batch = node.take_batch(begun, limit);
             let rows = u32::try_from(batch.len() as u64 * scenario.share).expect("at most 1024");
             let committed = self.lock_free_at.max(begun) + COMMIT_TIME + ROW_COMMIT_TIME * rows;
-            // A commit that takes longer is invalid (`retention.rs`). A response waits no longer either, except after an outage of the node.
+            // A commit that takes longer is invalid (`retention.rs`). A response waits no longer either, except after an outage
+            // of the node.
             let has_backlog = node.has_backlog();
             let since = if has_backlog { begun } else { batch.first().map_or(begun, |first| first.at) };
             if committed - since > COMMITTED_WITHIN {

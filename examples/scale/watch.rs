@@ -1,9 +1,10 @@
 //! Copies of logged-out cookies. They are presented to every node until their entry is deleted from every list.
 //!
-//! As long as a node may accept a copy, it is presented to every node four times per second. Each time a node accepts it, it is renewed,
-//! even if it is not due. So it expires as late as any token of the session could. Later, it is presented only after a node has deleted
-//! expired entries. This is sufficient, because only a deletion can make a node accept a refused copy again: otherwise entries are only
-//! added, the time of the list never decreases, and a stale list is updated before the node uses it again.
+//! As long as a node may accept a copy, it is presented to every node four times per second. Each time a node accepts it, it is
+//! renewed, even if it is not due. So it expires as late as any token of the session could. Later, it is presented only after a
+//! node has deleted expired entries. This is sufficient, because only a deletion can make a node accept a refused copy again:
+//! otherwise entries are only added, the time of the list never decreases, and a stale list is updated before the node uses it
+//! again.
 
 use std::time::Duration;
 
@@ -138,8 +139,8 @@ impl Copy {
     ) -> Result<(), Violation> {
         self.try_to_renew(node, at, lifetimes, watched)?;
         let (_, expires_at) = self.ended.expect("a copy becomes old after the response");
-        // The node has deleted entries during the last step, perhaps in the previous second. And the list keeps an entry until the next even
-        // second. So up to two seconds are correct.
+        // The node has deleted entries during the last step, perhaps in the previous second. And the list keeps an entry until
+        // the next even second. So up to two seconds are correct.
         let late = node.list.time(node.now(at)).since(expires_at).as_secs();
         if late > 2 && node.list.is_durable(self.sid) {
             return Err(Violation::KeptTooLong { node: node.number, secs: late });

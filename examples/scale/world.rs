@@ -111,8 +111,8 @@ impl<'s> World<'s> {
         Ok(Day { watched: self.watch.watched, took: Now::read().boot - started.boot, ..self.day })
     }
 
-    /// Adds the entries of earlier days that have not expired at the start of the day. They are of remembered sessions. Few entries of
-    /// ordinary sessions are left at midnight, and none at noon.
+    /// Adds the entries of earlier days that have not expired at the start of the day. They are of remembered sessions. Few
+    /// entries of ordinary sessions are left at midnight, and none at noon.
     fn add_earlier_entries(&mut self) {
         let longest = self.scenario.longest(true);
         for ago in (1..self.scenario.entry_life(true).as_secs()).rev() {
@@ -147,8 +147,8 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Simulates the logouts of the step that begins at `from`. Each is on a random node. One per second is watched, and more while a node is
-    /// disconnected from the store.
+    /// Simulates the logouts of the step that begins at `from`. Each is on a random node. One per second is watched, and more
+    /// while a node is disconnected from the store.
     fn sign_out(&mut self, from: Duration) {
         self.carry += self.scenario.rate((from + STEP / 2).as_secs_f64()) * STEP.as_secs_f64();
         let count = u32::try_from(self.take_whole_sign_outs()).expect("fewer than 2^32 logouts in a step");

@@ -1,5 +1,5 @@
-//! Middleware around the handlers, which Salvo calls a *hoop*. Before a handler it checks the host, the origin and the session. After it,
-//! it writes the cookie and the header fields for caches.
+//! Middleware around the handlers, which Salvo calls a *hoop*. Before a handler it checks the host, the origin and the session.
+//! After it, it writes the cookie and the header fields for caches.
 //!
 //! Invariant: a response has at most one `Set-Cookie` of the session, and caches do not store a response with one.
 
@@ -26,8 +26,8 @@ impl Jar {
         Hoop(self.clone())
     }
 
-    /// Verifies the session of a request, and renews it if it is due. Refuses a request for another host. Refuses a request that another
-    /// site may have sent, except GET, HEAD and CORS preflights. A WebSocket handshake is not excepted.
+    /// Verifies the session of a request, and renews it if it is due. Refuses a request for another host. Refuses a request that
+    /// another site may have sent, except GET, HEAD and CORS preflights. A WebSocket handshake is not excepted.
     async fn check(&self, request: &Request) -> Result<RequestState, Problem> {
         let Inner { shared, hosts, .. } = &*self.0;
         let headers = request.headers();
@@ -46,7 +46,8 @@ impl Jar {
             )
         };
         let mut outcome = verify();
-        // Another node may already seal with a new key. So the directory is read again before a token with an unknown key is refused.
+        // Another node may already seal with a new key. So the directory is read again before a token with an unknown key is
+        // refused.
         if let Err(refusal) = &outcome
             && let Some(key_directory) = &shared.key_directory
             && shared.sessions.lacked_key(cookie::fields(headers), *refusal)
@@ -75,7 +76,8 @@ fn renewal(renewed: Result<Option<SealedSession>, SealError>) -> Option<SealedSe
     })
 }
 
-/// Returns whether the response has an error status. A handler that panics creates no response, and this code does not run after it.
+/// Returns whether the response has an error status. A handler that panics creates no response, and this code does not run after
+/// it.
 fn is_failure(response: &Response) -> bool {
     response.status_code.is_some_and(|status| status.is_client_error() || status.is_server_error())
 }
@@ -118,8 +120,8 @@ impl Handler for Hoop {
     }
 }
 
-/// Middleware for routes below [`Jar::hoop`]. It accepts requests with a live session, and refuses all others with 401. A browser is
-/// redirected to the page of [`Settings::sign_in_at`](super::Settings::sign_in_at), if there is one.
+/// Middleware for routes below [`Jar::hoop`]. It accepts requests with a live session, and refuses all others with 401. A browser
+/// is redirected to the page of [`Settings::sign_in_at`](super::Settings::sign_in_at), if there is one.
 #[handler]
 pub async fn signed_in(request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
     let refused = match RequestState::of(depot) {

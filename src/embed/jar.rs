@@ -75,18 +75,19 @@ impl Jar {
         depot.get_typed().cloned().map_err(|_| Problem::NoHoop)
     }
 
-    /// Starts a session for `subject`, whom the application has authenticated. The session always has a new id. The response sets its
-    /// cookie, and [`Session::of`](super::Session::of) returns the new session for the rest of this request.
+    /// Starts a session for `subject`, whom the application has authenticated. The session always has a new id. The response sets
+    /// its cookie, and [`Session::of`](super::Session::of) returns the new session for the rest of this request.
     ///
-    /// The sessions that came with the request are revoked first. So an attacker who planted a cookie in the browser before the login
-    /// does not get the user's session. A session whose key this process does not have is not revoked, and ends at its deadline.
+    /// The sessions that came with the request are revoked first. So an attacker who planted a cookie in the browser before the
+    /// login does not get the user's session. A session whose key this process does not have is not revoked, and ends at its
+    /// deadline.
     ///
-    /// If the handler fails after this, nobody is logged in: a response with a status of 400 or above does not set the cookie, nor
-    /// does a handler that panics. The new session is not revoked, because nobody has its token. The sessions that came with the
-    /// request stay revoked.
+    /// If the handler fails after this, nobody is logged in: a response with a status of 400 or above does not set the cookie,
+    /// nor does a handler that panics. The new session is not revoked, because nobody has its token. The sessions that came with
+    /// the request stay revoked.
     ///
-    /// `subject` is 1 to 64 bytes of visible ASCII. It must identify one person forever: use a number or a random text, and not a name
-    /// that another person may get later.
+    /// `subject` is 1 to 64 bytes of visible ASCII. It must identify one person forever: use a number or a random text, and not a
+    /// name that another person may get later.
     ///
     /// # Errors
     /// [`Problem`]. Then no session has started, and the cookie is unchanged.
@@ -136,18 +137,19 @@ impl Jar {
         Ok(sid)
     }
 
-    /// Revokes the sessions that came with the request, including expired ones, and removes the cookie. When this returns, copies of the
-    /// cookie are refused here, after a restart, and on every node that uses the store. Without a session it does nothing. The cookie is
-    /// removed even if the response has an error status, because its session has ended.
+    /// Revokes the sessions that came with the request, including expired ones, and removes the cookie. When this returns, copies
+    /// of the cookie are refused here, after a restart, and on every node that uses the store. Without a session it does nothing.
+    /// The cookie is removed even if the response has an error status, because its session has ended.
     ///
     /// # Errors
     /// After each of these errors the browser still has the cookie, so it can repeat the request:
     ///
-    /// - [`Problem::NotDurable`] if the store did not commit the logout. This process refuses the session already, and tries again to
-    ///   commit it.
-    /// - [`Problem::TooManyCookies`] if the request has too many cookies with the name of the session cookie. Nothing was revoked.
-    /// - [`Problem::KeyElsewhere`] if the key of a token is not in the directory, or is revoked there but not in the store. The session
-    ///   may still be live on another node.
+    /// - [`Problem::NotDurable`] if the store did not commit the logout. This process refuses the session already, and tries
+    ///   again to commit it.
+    /// - [`Problem::TooManyCookies`] if the request has too many cookies with the name of the session cookie. Nothing was
+    ///   revoked.
+    /// - [`Problem::KeyElsewhere`] if the key of a token is not in the directory, or is revoked there but not in the store. The
+    ///   session may still be live on another node.
     pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
         RequestState::of(depot)?;
         if !self.end_presented(request).await? {
@@ -160,8 +162,8 @@ impl Jar {
         Ok(())
     }
 
-    /// Ends every session that `subject` has, on every device. Sessions that start later are not affected. If the session of this request
-    /// is one of them, it is refused from the next request on. [`Jar::sign_out`] removes its cookie.
+    /// Ends every session that `subject` has, on every device. Sessions that start later are not affected. If the session of this
+    /// request is one of them, it is refused from the next request on. [`Jar::sign_out`] removes its cookie.
     ///
     /// # Errors
     /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
@@ -171,14 +173,15 @@ impl Jar {
         self.0.changes.run(async move { jar.0.revocations.end_all(&subject).await }).await
     }
 
-    /// Replaces the data in the session of this request. The session keeps its id and its deadlines. If it is due for renewal, it is
-    /// renewed. If several concurrent responses replace the data, the browser keeps the last one. If the session already has this data,
-    /// nothing changes. A response with a status of 400 or above does not set the cookie, so the session keeps its old data.
+    /// Replaces the data in the session of this request. The session keeps its id and its deadlines. If it is due for renewal, it
+    /// is renewed. If several concurrent responses replace the data, the browser keeps the last one. If the session already has
+    /// this data, nothing changes. A response with a status of 400 or above does not set the cookie, so the session keeps its old
+    /// data.
     ///
-    /// The response should follow within 90 seconds of the request, or within 30 seconds if the idle time is 18 minutes. A later response
-    /// can restore a cookie that the browser replaced long ago, and copy detection then counts it as a copy (see
-    /// [`Settings::copy_detection`](super::Settings::copy_detection)). Responses that do not replace data may take two minutes. For the same
-    /// reason, do not replace data in responses that overlap all the time, such as those to several long polls.
+    /// The response should follow within 90 seconds of the request, or within 30 seconds if the idle time is 18 minutes. A later
+    /// response can restore a cookie that the browser replaced long ago, and copy detection then counts it as a copy (see
+    /// [`Settings::copy_detection`](super::Settings::copy_detection)). Responses that do not replace data may take two minutes.
+    /// For the same reason, do not replace data in responses that overlap all the time, such as those to several long polls.
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.
@@ -197,7 +200,8 @@ impl Jar {
         };
         let outgoing = outgoing.map(|session| format!("{}={}", cookies.session().as_str(), session.token.expose()));
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
-        // The token may have become due after the middleware verified it. Then this response renews it, so copy detection checks it now.
+        // The token may have become due after the middleware verified it. Then this response renews it, so copy detection checks
+        // it now.
         let end = |copied| self.0.end_copied(&copied);
         let sealed = sessions.verify_and_detect(fields, site, Now::read(), RenewalWindow::WhenDue, end, |verified| {
             let claims = verified.claims();
@@ -218,15 +222,15 @@ impl Jar {
         Ok(())
     }
 
-    /// Closes the jar and its store. Await this after the application has stopped serving. It waits at most ten seconds for logins and
-    /// logouts in progress. Then it tries for at most ten more seconds to write the logouts that the store has not committed yet.
-    /// Without this, they are lost when the process exits. After this call, no session can start and no logout is stored. Soon
-    /// afterwards the revocation list is stale, and no session is live. With [`Settings::in_memory`](super::Settings::in_memory), nothing
-    /// is stored.
+    /// Closes the jar and its store. Await this after the application has stopped serving. It waits at most ten seconds for
+    /// logins and logouts in progress. Then it tries for at most ten more seconds to write the logouts that the store has not
+    /// committed yet. Without this, they are lost when the process exits. After this call, no session can start and no logout is
+    /// stored. Soon afterwards the revocation list is stale, and no session is live. With
+    /// [`Settings::in_memory`](super::Settings::in_memory), nothing is stored.
     ///
     /// # Errors
-    /// [`Problem::NotDurable`] if some logouts are not stored: other nodes still accept these sessions, and this node accepts them after
-    /// its next start.
+    /// [`Problem::NotDurable`] if some logouts are not stored: other nodes still accept these sessions, and this node accepts
+    /// them after its next start.
     pub async fn close(&self) -> Result<(), Problem> {
         if tokio::time::timeout(CHANGES_TIMEOUT, self.0.changes.finish()).await.is_err() {
             tracing::error!("requests that change something did not end in time: their outcome is not known");
@@ -236,9 +240,9 @@ impl Jar {
         self.0.revocations.close().await
     }
 
-    /// Revokes the sessions that came with the request. Returns `false` if a session may still be live on another node: the key of its
-    /// token is not in the directory, even after it was read again, or it is revoked in this directory only. A key that is revoked in the
-    /// store opens no token on any node. In memory, there is only one key.
+    /// Revokes the sessions that came with the request. Returns `false` if a session may still be live on another node: the key
+    /// of its token is not in the directory, even after it was read again, or it is revoked in this directory only. A key that is
+    /// revoked in the store opens no token on any node. In memory, there is only one key.
     async fn end_presented(&self, request: &Request) -> Result<bool, Problem> {
         let headers: HeaderMap =
             request.headers().get_all(COOKIE).iter().map(|field| (COOKIE, field.clone())).collect();
@@ -262,8 +266,8 @@ impl Jar {
         self.0.changes.run(change).await
     }
 
-    /// Returns whether this process cannot open a token whose key is not revoked in the store. Another node may be able to open it. The
-    /// nodes of an application do not report their keys.
+    /// Returns whether this process cannot open a token whose key is not revoked in the store. Another node may be able to open
+    /// it. The nodes of an application do not report their keys.
     fn may_be_live_on_other_node(&self, headers: &HeaderMap) -> bool {
         let Inner { shared, cookies, .. } = &*self.0;
         let list = shared.sessions.revocations();

@@ -21,8 +21,9 @@ impl SignInPage {
         (is_path(path) && before_query(path) == path).then(|| Self(path.to_owned()))
     }
 
-    /// Replaces a 401 with a redirect, if the request is a navigation to another page. Caches must not store the redirect, because the page
-    /// is available after the login. This runs after the handlers: if an extractor returned a redirect, Salvo would change it to 400.
+    /// Replaces a 401 with a redirect, if the request is a navigation to another page. Caches must not store the redirect,
+    /// because the page is available after the login. This runs after the handlers: if an extractor returned a redirect, Salvo
+    /// would change it to 400.
     pub(super) fn redirect(&self, request: &Request, response: &mut Response) {
         let Some(url) = self.url_for(request) else {
             return;
@@ -35,8 +36,8 @@ impl SignInPage {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 
-    /// Returns the URL to which a request without a session is redirected. Returns `None` for the request of a program, and for the sign-in
-    /// page itself, because this would be an endless loop.
+    /// Returns the URL to which a request without a session is redirected. Returns `None` for the request of a program, and for
+    /// the sign-in page itself, because this would be an endless loop.
     fn url_for(&self, request: &Request) -> Option<String> {
         let Self(page) = self;
         if !is_navigation(request.headers()) || request.uri().path() == page {

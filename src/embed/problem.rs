@@ -1,5 +1,5 @@
-//! Errors that a client of an application can see: problem details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a reason for
-//! programs.
+//! Errors that a client of an application can see: problem details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a
+//! reason for programs.
 //!
 //! Invariant: a response does not reveal the exact cause of a refusal.
 
@@ -22,16 +22,17 @@ use crate::web::refusal;
 /// Error for a request that is refused. A handler can return it with `?`, and it becomes the response.
 ///
 /// The body is `application/problem+json` with `title`, `status`, [`reason`](Problem::reason) (a word from the list below) and
-/// `detail`, which is the text of [`Display`](fmt::Display): what the client can do. So `{}` may be shown to a user. `{:?}` must not be
-/// shown: it contains the exact cause of a refused token, which would help an attacker who forges tokens. [`advice`](Problem::advice) is
-/// for the developer. It is logged with every response of status 500 (`sealjar::embed`, level `error`).
+/// `detail`, which is the text of [`Display`](fmt::Display): what the client can do. So `{}` may be shown to a user. `{:?}` must
+/// not be shown: it contains the exact cause of a refused token, which would help an attacker who forges tokens.
+/// [`advice`](Problem::advice) is for the developer. It is logged with every response of status 500 (`sealjar::embed`, level
+/// `error`).
 ///
 /// With [`Settings::sign_in_at`](super::Settings::sign_in_at), a browser that opens a page without a session gets a redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// 401 `missing`, `invalid`, `expired` or `revoked`: the request has no live session. 503 `stale`: the store could not be read for too
-    /// long, so no session can be checked.
+    /// 401 `missing`, `invalid`, `expired` or `revoked`: the request has no live session. 503 `stale`: the store could not be
+    /// read for too long, so no session can be checked.
     Session(Refusal),
     /// 403 `forbidden`: the live session does not have the required role.
     Role,
@@ -43,18 +44,20 @@ pub enum Problem {
     Misdirected,
     /// 401 `overtaken`: the subject was logged out everywhere during this login.
     Overtaken,
-    /// 503 `not-durable`: this process refuses the session, but the store has not committed the logout. A restart could make the session
-    /// valid again. The commit is repeated until it succeeds.
+    /// 503 `not-durable`: this process refuses the session, but the store has not committed the logout. A restart could make the
+    /// session valid again. The commit is repeated until it succeeds.
     NotDurable,
-    /// 503 `key-elsewhere`: the session could not be ended, because this process cannot open its token. Either it does not have the key,
-    /// which another node may have (or a client invented the key id; this process cannot distinguish the cases). Or the key is revoked in
-    /// the directory of this process but not in the store, so another node may still open the token.
+    /// 503 `key-elsewhere`: the session could not be ended, because this process cannot open its token. Either it does not have
+    /// the key, which another node may have (or a client invented the key id; this process cannot distinguish the cases). Or the
+    /// key is revoked in the directory of this process but not in the store, so another node may still open the token.
     KeyElsewhere,
-    /// 400 `too-many-cookies`: the request has more than 200 cookies with the name of the session cookie. Nothing was started or ended.
+    /// 400 `too-many-cookies`: the request has more than 200 cookies with the name of the session cookie. Nothing was started or
+    /// ended.
     TooManyCookies,
     /// 503 `store`: the store cannot be read, so nothing was started or ended.
     Store,
-    /// 503 `no-active-key`: no key can seal. 500 `does-not-fit`: the session does not fit into a cookie, or breaks the rule of a claim.
+    /// 503 `no-active-key`: no key can seal. 500 `does-not-fit`: the session does not fit into a cookie, or breaks the rule of a
+    /// claim.
     Seal(SealError),
     /// 500 `subject`: the subject is not 1 to 64 bytes of visible ASCII. Nothing was started or ended.
     Subject,

@@ -1,7 +1,7 @@
 //! The place where logouts of an application are stored: in memory, or in a store.
 //!
-//! In memory, the key is lost together with the logouts when the process exits, so no revoked session becomes valid again. In a store, a
-//! logout is committed before the response. Called by `jar.rs`. Uses `sync/committer.rs`.
+//! In memory, the key is lost together with the logouts when the process exits, so no revoked session becomes valid again. In a
+//! store, a logout is committed before the response. Called by `jar.rs`. Uses `sync/committer.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,8 +29,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Storage of the logouts.
 #[derive(Debug)]
 pub(super) enum Revocations {
-    /// Only the list in memory. All subjects share one `generation`, which increases with every logout everywhere. `longest` is the
-    /// maximum lifetime of a session.
+    /// Only the list in memory. All subjects share one `generation`, which increases with every logout everywhere. `longest` is
+    /// the maximum lifetime of a session.
     Memory { list: Arc<RevocationList>, generation: AtomicU64, longest: Duration },
     /// A store, which other nodes may use, too.
     #[cfg(feature = "store")]
@@ -91,8 +91,8 @@ impl Revocations {
 
     /// Revokes every session that this subject has now.
     pub(super) async fn end_all(&self, sub: &str) -> Result<(), Problem> {
-        // Checked before the committer gets the entry. The store cannot store an invalid subject. So the whole batch of entries would fail,
-        // and the committer would repeat it forever.
+        // Checked before the committer gets the entry. The store cannot store an invalid subject. So the whole batch of entries
+        // would fail, and the committer would repeat it forever.
         if !is_subject(sub) {
             return Err(Problem::Subject);
         }
@@ -105,11 +105,11 @@ impl Revocations {
             }
             #[cfg(feature = "store")]
             Self::Store { store, committer, .. } => {
-                // This process refuses immediately all sessions of the subject that have started so far. The transaction that commits the
-                // entry extends this to all sessions that started before the commit, in any process. The entry itself increases the
-                // generation of every later login. So exactly the sessions that started before the commit end. If the commit fails, it is
-                // repeated, and then also ends the sessions that started meanwhile. The caller gets an error, and so knows that the
-                // logout is not complete.
+                // This process refuses immediately all sessions of the subject that have started so far. The transaction that
+                // commits the entry extends this to all sessions that started before the commit, in any process. The entry itself
+                // increases the generation of every later login. So exactly the sessions that started before the commit end. If
+                // the commit fails, it is repeated, and then also ends the sessions that started meanwhile. The caller gets an
+                // error, and so knows that the logout is not complete.
                 let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
                     .revoke(vec![Revoke::SubjectSoFar { sub: sub.into(), at_least }])
@@ -149,8 +149,8 @@ fn entry(session: &Presented) -> Entry {
     Entry::Session { sid: session.sid, expires_at: session.absolute_deadline.plus(2 * CLOCK_SKEW) }
 }
 
-/// Logs that the store failed, and returns the problem for the client. The level is `DEBUG`, because clients can cause a line per request.
-/// The follower logs once that the store is unavailable.
+/// Logs that the store failed, and returns the problem for the client. The level is `DEBUG`, because clients can cause a line per
+/// request. The follower logs once that the store is unavailable.
 #[cfg(feature = "store")]
 fn failed(error: crate::store::StoreError) -> Problem {
     sampled!(DEBUG, %error, "login or logout failed: the store is unavailable");

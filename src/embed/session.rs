@@ -1,4 +1,5 @@
-//! The session of a request: [`Session`] for handlers, with the application's data in its type, and [`RequestState`] for the middleware.
+//! The session of a request: [`Session`] for handlers, with the application's data in its type, and [`RequestState`] for the
+//! middleware.
 //!
 //! The middleware (`hoop.rs`) stores a [`RequestState`] in Salvo's depot, the storage of values per request.
 
@@ -16,13 +17,13 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Cause, Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
-/// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and the
-/// client gets 401 with the reason.
+/// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and
+/// the client gets 401 with the reason.
 ///
-/// `T` is the application's own data, from [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data). The token contains it
-/// as JSON, so that a later version of the application may add a field with `#[serde(default)]`. A token whose data is not a valid `T` is
-/// refused as invalid. Of several concurrent responses, the browser keeps the data of the last one. While an older token is valid, a
-/// user can send it again and so restore earlier data: do not store counters or permissions in it.
+/// `T` is the application's own data, from [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data). The token
+/// contains it as JSON, so that a later version of the application may add a field with `#[serde(default)]`. A token whose data
+/// is not a valid `T` is refused as invalid. Of several concurrent responses, the browser keeps the data of the last one. While
+/// an older token is valid, a user can send it again and so restore earlier data: do not store counters or permissions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session<T = ()> {
     /// Id of the session. It is not a credential.
@@ -107,7 +108,8 @@ pub struct Claims<'a, T = ()> {
     pub roles: &'a [&'a str],
     /// Whether the session is a remembered one: it has longer timeouts, and its cookie outlives the browser.
     pub remember: bool,
-    /// The application's own data. The whole cookie has at most 4096 bytes. This leaves about 2,700 bytes for all fields together.
+    /// The application's own data. The whole cookie has at most 4096 bytes. This leaves about 2,700 bytes for all fields
+    /// together.
     pub data: T,
 }
 
@@ -152,8 +154,8 @@ impl RawSession {
     }
 }
 
-/// State of one request: its session, and the change of the cookie in its response. There is one per request, so a response has at most one
-/// `Set-Cookie` of the session.
+/// State of one request: its session, and the change of the cookie in its response. There is one per request, so a response has
+/// at most one `Set-Cookie` of the session.
 #[derive(Debug)]
 pub(super) struct RequestState {
     pub(super) session: Result<RawSession, Refusal>,
@@ -169,8 +171,8 @@ impl RequestState {
         depot.get_typed().map_err(|_| Problem::NoHoop)
     }
 
-    /// Takes the change of the cookie for the response. If the handler failed, its new cookie is not set: a request that failed must not
-    /// log the client in or change its data. But a renewal is still sent, and the cookie is removed after a logout.
+    /// Takes the change of the cookie for the response. If the handler failed, its new cookie is not set: a request that failed
+    /// must not log the client in or change its data. But a renewal is still sent, and the cookie is removed after a logout.
     pub(super) fn take_change(&mut self, has_failed: bool) -> CookieChange {
         let renewal = self.renewal.take().map_or(CookieChange::Keep, CookieChange::Set);
         match std::mem::take(&mut self.change) {

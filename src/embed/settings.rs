@@ -25,8 +25,8 @@ use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::{Domain, Hosts};
 use crate::web::sites::{BadSite, Sites};
 
-/// Maximum number of cookies with the name of the session cookie that are verified in a request. A limit is needed, because this library
-/// does not know the maximum size of a request head in the application.
+/// Maximum number of cookies with the name of the session cookie that are verified in a request. A limit is needed, because this
+/// library does not know the maximum size of a request head in the application.
 const MAX_CANDIDATES: usize = 200;
 /// Time between two deletions of expired entries, if there is no store.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -77,15 +77,16 @@ impl Settings {
         }
     }
 
-    /// Sets the timeouts of sessions. By default, ordinary sessions have an idle timeout of 30 minutes and an absolute timeout of 12
-    /// hours. Remembered sessions have 14 days and 90 days. No session lives longer than the `max_lifetime_secs` of the active key.
+    /// Sets the timeouts of sessions. By default, ordinary sessions have an idle timeout of 30 minutes and an absolute timeout of
+    /// 12 hours. Remembered sessions have 14 days and 90 days. No session lives longer than the `max_lifetime_secs` of the active
+    /// key.
     #[must_use]
     pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
         Self { lifetimes, ..self }
     }
 
-    /// Sets whether a session ends if its cookie is used in two places: `true` by default. A copied cookie is noticed if its holder and
-    /// the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are not checked.
+    /// Sets whether a session ends if its cookie is used in two places: `true` by default. A copied cookie is noticed if its
+    /// holder and the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are not checked.
     ///
     /// Set it to `false` in these cases, because requests of one browser can seem to come from two holders:
     ///
@@ -98,25 +99,26 @@ impl Settings {
         Self { detects_copies, ..self }
     }
 
-    /// Sets the path of the sign-in page, such as `/sign-in`. A browser that opens another page without a live session is redirected there
-    /// (303), with the path of the page in `rd`. [`return_path`](super::return_path) reads it after the login. Programs still get
-    /// 401, and so does a request for the sign-in page itself. Without this setting, browsers get 401, too.
+    /// Sets the path of the sign-in page, such as `/sign-in`. A browser that opens another page without a live session is
+    /// redirected there (303), with the path of the page in `rd`. [`return_path`](super::return_path) reads it after the login.
+    /// Programs still get 401, and so does a request for the sign-in page itself. Without this setting, browsers get 401, too.
     ///
-    /// The page must not require a session: use a handler without [`Session`](super::Session), not below [`signed_in`](super::signed_in).
+    /// The page must not require a session: use a handler without [`Session`](super::Session), not below
+    /// [`signed_in`](super::signed_in).
     #[must_use]
     pub fn sign_in_at(self, path: impl Into<String>) -> Self {
         Self { sign_in_at: Some(path.into()), ..self }
     }
 
-    /// Uses one session for all hosts of this domain, such as `example.com`, instead of one session per host. Browsers send the cookie to
-    /// every host below the domain, and any of these hosts can set a cookie with this name.
+    /// Uses one session for all hosts of this domain, such as `example.com`, instead of one session per host. Browsers send the
+    /// cookie to every host below the domain, and any of these hosts can set a cookie with this name.
     #[must_use]
     pub fn cookie_domain(self, domain: impl Into<String>) -> Self {
         Self { cookie_domain: Some(domain.into()), ..self }
     }
 
-    /// Sets cookies without `Secure`, for clients that drop `Secure` cookies over plain HTTP. For development only: all origins must be
-    /// loopback addresses, because anyone who can read the traffic can copy the session cookie.
+    /// Sets cookies without `Secure`, for clients that drop `Secure` cookies over plain HTTP. For development only: all origins
+    /// must be loopback addresses, because anyone who can read the traffic can copy the session cookie.
     #[must_use]
     pub fn plain_http(self) -> Self {
         Self { plain_http: true, ..self }
@@ -128,8 +130,8 @@ impl Settings {
     /// `sqlite://PATH` (created if it does not exist), or `postgres://USER@HOST/DATABASE` for several nodes.
     ///
     /// All nodes of the application share the keys and the store. No other application and no Sealjar server may use them: an
-    /// application with the same keys could create sessions, and a server counts generations in another way. A store that has accounts
-    /// is refused.
+    /// application with the same keys could create sessions, and a server counts generations in another way. A store that has
+    /// accounts is refused.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -193,8 +195,8 @@ impl Settings {
         })))
     }
 
-    /// Opens a [`Jar`] whose key and revocation list are only in memory. When the process exits, the key is lost and every session ends.
-    /// So no revoked session can become valid again. For tests, for development, and for tools with one process.
+    /// Opens a [`Jar`] whose key and revocation list are only in memory. When the process exits, the key is lost and every
+    /// session ends. So no revoked session can become valid again. For tests, for development, and for tools with one process.
     ///
     /// # Errors
     /// [`OpenError::Setting`].
@@ -282,8 +284,8 @@ struct ParsedSettings {
     sign_in_page: Option<SignInPage>,
 }
 
-/// Deletes expired entries again and again. After a clock step it pauses for a day: with a wrong time, it would delete entries that are
-/// still needed when the time is correct again.
+/// Deletes expired entries again and again. After a clock step it pauses for a day: with a wrong time, it would delete entries
+/// that are still needed when the time is correct again.
 async fn prune(list: Arc<RevocationList>, started: Now) {
     let mut steps = StepGuard::new(started);
     loop {

@@ -53,8 +53,8 @@ pub(crate) struct SignInForm {
 }
 
 impl SignInForm {
-    /// Returns new tokens. If the browser has a valid login form cookie, they keep its form id, so that forms in several tabs stay valid.
-    /// Their lifetime starts again.
+    /// Returns new tokens. If the browser has a valid login form cookie, they keep its form id, so that forms in several tabs
+    /// stay valid. Their lifetime starts again.
     pub(crate) fn of(context: &Context) -> Result<Self, Problem> {
         let app = &context.app;
         let now = context.now();

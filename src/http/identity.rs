@@ -11,8 +11,8 @@ use salvo::hyper::body::Bytes;
 
 use crate::session::claims::Claims;
 
-/// Names of the identity headers. Each fact has two names: that of Authelia (`remote-*`) and that of oauth2-proxy (`x-auth-request-*`).
-/// The last one is the absolute deadline in Unix seconds, which a renewal does not change.
+/// Names of the identity headers. Each fact has two names: that of Authelia (`remote-*`) and that of oauth2-proxy
+/// (`x-auth-request-*`). The last one is the absolute deadline in Unix seconds, which a renewal does not change.
 static NAMES: [HeaderName; 9] = [
     HeaderName::from_static("remote-user"),
     HeaderName::from_static("x-auth-request-user"),

@@ -1,7 +1,8 @@
-//! Fast writer of JSON objects, for responses on the fast path. Names are prepared at compile time. Texts without special characters are
-//! copied, and all others are escaped by `serde_json`.
+//! Fast writer of JSON objects, for responses on the fast path. Names are prepared at compile time. Texts without special
+//! characters are copied, and all others are escaped by `serde_json`.
 
-/// Name of a member, with the comma, quotes and colon around it. It contains no characters that need escaping. Created by [`name!`].
+/// Name of a member, with the comma, quotes and colon around it. It contains no characters that need escaping. Created by
+/// [`name!`].
 #[derive(Clone, Copy)]
 pub(super) struct Name(pub(super) &'static str);
 
@@ -96,8 +97,8 @@ fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Returns whether a text needs no escaping ([RFC 8259 section 7](https://www.rfc-editor.org/rfc/rfc8259#section-7)). Tests eight bytes at
-/// a time.
+/// Returns whether a text needs no escaping ([RFC 8259 section 7](https://www.rfc-editor.org/rfc/rfc8259#section-7)). Tests eight
+/// bytes at a time.
 fn is_plain(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
     let mut last = [b' '; 8];
@@ -105,8 +106,9 @@ fn is_plain(text: &[u8]) -> bool {
     words.iter().chain([&last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)))
 }
 
-/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses the tests for a zero byte and for a byte
-/// below a limit of [Bit Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord), which are exact for a word.
+/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses the tests for a zero byte and for
+/// a byte below a limit of [Bit Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord), which are
+/// exact for a word.
 const fn is_plain_word(word: u64) -> bool {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const TOP_BITS: u64 = EACH << 7;

@@ -3,8 +3,10 @@
 //! Invariants:
 //!
 //! - A logout gets 200 only after the database has committed its entry.
-//! - Every token of the request that can be opened is revoked, even if it is idle-expired, and even if the revocation list is stale.
-//! - The response removes the cookie only if the logout succeeds. After a failure, the browser still has the cookie and can try again.
+//! - Every token of the request that can be opened is revoked, even if it is idle-expired, and even if the revocation list is
+//!   stale.
+//! - The response removes the cookie only if the logout succeeds. After a failure, the browser still has the cookie and can try
+//!   again.
 
 use salvo::http::Request;
 
@@ -33,8 +35,8 @@ pub(crate) async fn logout(context: &Context, request: &mut Request) -> Result<R
     end(context, &submission, &presented, Vec::new()).await
 }
 
-/// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or one that an earlier request of this
-/// type has ended, so that a client can repeat a request that failed. If the list is stale, the session counts as live.
+/// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or one that an earlier request of
+/// this type has ended, so that a client can repeat a request that failed. If the list is stale, the session counts as live.
 pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
     let all = all_sessions(context, &presented)?;
@@ -50,7 +52,8 @@ fn all_sessions(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke
     });
     live.map(|all| vec![all]).or_else(|refusal| {
         let may_end_all = |token: &&Presented| match refusal {
-            // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the commit.
+            // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the
+            // commit.
             Refusal::Revoked => token.generation_ended,
             // A logout must work with a stale list, too.
             Refusal::Stale => true,
@@ -62,8 +65,8 @@ fn all_sessions(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke
     })
 }
 
-/// Reads the body, and returns it with the tokens that came with the request. A form must be bound to one of them. If there are no
-/// tokens, every form passes: the session of its page was logged out elsewhere, and there is nothing to end.
+/// Reads the body, and returns it with the tokens that came with the request. A form must be bound to one of them. If there are
+/// no tokens, every form passes: the session of its page was logged out elsewhere, and there is nothing to end.
 async fn read(context: &Context, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
     let submission = Submission::read(context, request).await?;
     let presented = context.app.sessions.presented(context.cookies(), context.now());
@@ -77,11 +80,12 @@ async fn read(context: &Context, request: &mut Request) -> Result<(Submission, V
     Ok((submission, presented))
 }
 
-/// Returns whether another node can open a token of the request that this server cannot open. This server either does not have the key,
-/// or the key is revoked here. So it cannot read the session id, and cannot end the session, which may be live on the other node.
+/// Returns whether another node can open a token of the request that this server cannot open. This server either does not have
+/// the key, or the key is revoked here. So it cannot read the session id, and cannot end the session, which may be live on the
+/// other node.
 ///
-/// The reports of the nodes list their keys. If the key is revoked here, the report of a node counts only if the node may still be
-/// running, because the last report of a node that was killed stays in the store.
+/// The reports of the nodes list their keys. If the key is revoked here, the report of a node counts only if the node may still
+/// be running, because the last report of a node that was killed stays in the store.
 async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -> Result<bool, Problem> {
     let app = &context.app;
     let not_opened: Vec<(Kid, NoKey)> =

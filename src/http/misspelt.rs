@@ -1,8 +1,9 @@
 //! Counter for misspelt rules in the query of a verify request, such as `roles=` or `max-age=`.
 //!
-//! A misspelt rule in a query is ignored, because the query may contain parameters of the client. So the route is less protected than
-//! its operator intended. Therefore such parameters are counted for `/metrics`, `/readyz` and `sealjar doctor`. If the rules of a
-//! verify request are in its path, all rules in its query are ignored. They are counted too, even if their names are correct.
+//! A misspelt rule in a query is ignored, because the query may contain parameters of the client. So the route is less protected
+//! than its operator intended. Therefore such parameters are counted for `/metrics`, `/readyz` and `sealjar doctor`. If the rules
+//! of a verify request are in its path, all rules in its query are ignored. They are counted too, even if their names are
+//! correct.
 //!
 //! Called by `rules.rs` and `verify.rs`.
 
@@ -50,8 +51,8 @@ impl MisspeltRules {
     }
 }
 
-/// Returns the rule with the most similar name. Case and punctuation do not count. The names may differ by one letter that is wrong,
-/// missing, added or swapped with its neighbour, or by two such letters in a name of more than five letters (an [edit
+/// Returns the rule with the most similar name. Case and punctuation do not count. The names may differ by one letter that is
+/// wrong, missing, added or swapped with its neighbour, or by two such letters in a name of more than five letters (an [edit
 /// distance](https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance)).
 fn similar_rule(name: &str) -> Option<RuleName> {
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();

@@ -1,5 +1,5 @@
-//! The [OpenAPI 3.1](https://spec.openapis.org/oas/v3.1.0.html) description of each listener. It is generated from the types of the request
-//! and response bodies, from the problems and their reasons, and from the settings for hosts and cookies.
+//! The [OpenAPI 3.1](https://spec.openapis.org/oas/v3.1.0.html) description of each listener. It is generated from the types of
+//! the request and response bodies, from the problems and their reasons, and from the settings for hosts and cookies.
 //!
 //! Both `/openapi.json` and `sealjar openapi` return it. `description.rs` serves it.
 

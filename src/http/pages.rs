@@ -1,7 +1,7 @@
 //! HTML pages for users, rendered from the templates in `pages/`.
 //!
-//! Invariants: no page has a script, and the template engine escapes every value. The texts come from a catalogue (`pages/texts.rs`) and
-//! from the operator's settings. Called by the handlers and by `problem.rs`.
+//! Invariants: no page has a script, and the template engine escapes every value. The texts come from a catalogue
+//! (`pages/texts.rs`) and from the operator's settings. Called by the handlers and by `problem.rs`.
 
 pub(crate) mod assets;
 mod english;
@@ -112,8 +112,9 @@ impl Shell<'_> {
 /// Returns the Content-Security-Policy of every page ([CSP level 3](https://www.w3.org/TR/CSP3/)): no script, nothing inline and
 /// nothing of other origins.
 ///
-/// Browsers apply `form-action` to the form and to every redirect after it. After a login, these are redirects of the application, and
-/// may lead to any origin. So `form-action` allows schemes: `https:`, and `http:` if one of `http.public_origins` has it.
+/// Browsers apply `form-action` to the form and to every redirect after it. After a login, these are redirects of the
+/// application, and may lead to any origin. So `form-action` allows schemes: `https:`, and `http:` if one of
+/// `http.public_origins` has it.
 pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
     let is_plain = hosts.origins().any(|origin| !origin.is_secure());
     HeaderValue::from_static(if is_plain {

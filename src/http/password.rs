@@ -1,8 +1,8 @@
 //! The route `/auth/password`: users change their own password. The old password is required. The change ends all sessions of the
 //! account, and starts a new one for this browser.
 //!
-//! If the body contains a login name, no session is needed, because the old password authenticates the user. This is for a user who
-//! must change the password before the first session: see [`Problem::MustChange`].
+//! If the body contains a login name, no session is needed, because the old password authenticates the user. This is for a user
+//! who must change the password before the first session: see [`Problem::MustChange`].
 
 use std::borrow::Cow;
 
@@ -127,8 +127,8 @@ async fn replace_password(
         Err(StoreError::NoSuchAccount(_)) => return Err(Problem::AccountChanged),
         Err(error) => {
             if matches!(error, StoreError::TooLate) {
-                // The transaction took too long, and may still be committed. Then its revocation entry could expire before the last token
-                // that it must refuse. So the committer adds another entry.
+                // The transaction took too long, and may still be committed. Then its revocation entry could expire before the
+                // last token that it must refuse. So the committer adds another entry.
                 let below = authenticated.account.generation + 1;
                 let entry = Revoke::Subject { sub: authenticated.account.sub.as_str().into(), below };
                 let _ = app.committer.revoke(vec![entry]).await;

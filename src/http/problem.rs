@@ -1,5 +1,6 @@
 //! Every error that a client can see. A navigation gets a page, and other requests get `application/problem+json` ([RFC
-//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that tells the client what to do.
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that tells the client what to
+//! do.
 //!
 //! Invariant: a response does not reveal the exact cause of a refusal. Only the log has it.
 //!
@@ -202,8 +203,8 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the response for a program, and returns its body. A 401 must have a challenge ([RFC 9110 section
-    /// 15.5.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2)), which names the cookie.
+    /// Writes the header fields of the response for a program, and returns its body. A 401 must have a challenge ([RFC 9110
+    /// section 15.5.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2)), which names the cookie.
     pub(crate) fn render(self, cookie: &CookieName, headers: &mut HeaderMap) -> String {
         let (status, reason, detail) = self.parts();
         let title = status.canonical_reason().unwrap_or("Error");
@@ -242,7 +243,8 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the response for a navigation, and returns its page. `host` and `path` are those of the request.
+    /// Writes the header fields of the response for a navigation, and returns its page. `host` and `path` are those of the
+    /// request.
     pub(crate) fn render_page(
         self,
         pages: &Pages,

@@ -1,5 +1,5 @@
-//! The route `/auth/reauthenticate`: [step-up authentication](https://www.rfc-editor.org/rfc/rfc9470). The user of a live session gives
-//! the password again, and gets a new session with a new `authenticated_at`. The old session is revoked.
+//! The route `/auth/reauthenticate`: [step-up authentication](https://www.rfc-editor.org/rfc/rfc9470). The user of a live session
+//! gives the password again, and gets a new session with a new `authenticated_at`. The old session is revoked.
 
 use salvo::http::Request;
 

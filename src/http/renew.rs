@@ -1,7 +1,7 @@
 //! The route `GET /auth/renew`: renews the session.
 //!
-//! With a return URL, it redirects the browser there. This is for proxies that drop the `Set-Cookie` of a verify response. Without a
-//! return URL, the response is the deadlines of the session in JSON. This is for scripts in pages that stay open.
+//! With a return URL, it redirects the browser there. This is for proxies that drop the `Set-Cookie` of a verify response.
+//! Without a return URL, the response is the deadlines of the session in JSON. This is for scripts in pages that stay open.
 
 use crate::http::context::Context;
 use crate::http::json::{Object, name};
@@ -9,8 +9,8 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::session::lifetime::Deadlines;
 
-/// Query parameter that `/auth/renew` adds to the return URL. It tells the verify route that the browser was already redirected, so there
-/// is at most one redirect to `/auth/renew`. The verify route removes it again.
+/// Query parameter that `/auth/renew` adds to the return URL. It tells the verify route that the browser was already redirected,
+/// so there is at most one redirect to `/auth/renew`. The verify route removes it again.
 const MARKER: &str = "sealjar-renewed";
 
 /// Handles `GET /auth/renew`. `rd` in the query is the return URL.

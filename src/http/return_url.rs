@@ -1,8 +1,9 @@
-//! Return URLs: the page to which a browser returns after a login. Any client can create a link with any return URL. So a return URL is
-//! used only if it stays on this site. Otherwise it would be an [open redirect](https://cwe.mitre.org/data/definitions/601.html).
+//! Return URLs: the page to which a browser returns after a login. Any client can create a link with any return URL. So a return
+//! URL is used only if it stays on this site. Otherwise it would be an [open
+//! redirect](https://cwe.mitre.org/data/definitions/601.html).
 //!
-//! A return URL is a path on the same host. With a cookie domain, it may also be an absolute URL of a host below that domain. A URL is
-//! refused if a browser, a proxy or an application could read it as another host or as a second header field.
+//! A return URL is a path on the same host. With a cookie domain, it may also be an absolute URL of a host below that domain. A
+//! URL is refused if a browser, a proxy or an application could read it as another host or as a second header field.
 //!
 //! | refused | reason |
 //! |---|---|
@@ -36,8 +37,8 @@ impl ReturnUrl {
     /// Path of the session page.
     pub(crate) const SESSION: &str = "/auth/status";
 
-    /// Parses the setting `pages.home`, the page after a login without a return URL. It is a path, an HTTPS URL, or a plain HTTP URL on
-    /// this machine. Of the pages of this server, only the session page is allowed.
+    /// Parses the setting `pages.home`, the page after a login without a return URL. It is a path, an HTTPS URL, or a plain HTTP
+    /// URL on this machine. Of the pages of this server, only the session page is allowed.
     pub(crate) fn home(text: &str) -> Option<Self> {
         let path = if text.starts_with('/') {
             text
@@ -70,14 +71,15 @@ impl ReturnUrl {
         })
     }
 
-    /// Parses a return URL on the host of the origin `own_origin`: a path, or an absolute URL. Of an absolute URL, only path, query and
-    /// fragment are kept.
+    /// Parses a return URL on the host of the origin `own_origin`: a path, or an absolute URL. Of an absolute URL, only path,
+    /// query and fragment are kept.
     pub(crate) fn on_host(text: &str, own_origin: &Origin) -> Option<Self> {
         let path = if text.starts_with('/') { Cow::Borrowed(text) } else { path_on_host(text, own_origin)? };
         (is_path(&path) && is_short(&path)).then(|| Self(path.into_owned()))
     }
 
-    /// Returns the path if this URL is a path that is valid on any host. Returns `None` if it names a host or is a page of this server.
+    /// Returns the path if this URL is a path that is valid on any host. Returns `None` if it names a host or is a page of this
+    /// server.
     pub(crate) fn on_any_host(&self) -> Option<Self> {
         (self.0.starts_with('/') && !is_own_page(&self.0)).then(|| self.clone())
     }
@@ -111,8 +113,8 @@ fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
     origin.to_string().starts_with(&format!("{scheme}://")).then_some(path)
 }
 
-/// Returns the path of an absolute URL if its host and port are those of `own_origin`. The scheme may be `http` or `https`: a proxy
-/// behind another proxy that terminates TLS may send `http`. The result names no host, so it cannot lead to another one.
+/// Returns the path of an absolute URL if its host and port are those of `own_origin`. The scheme may be `http` or `https`: a
+/// proxy behind another proxy that terminates TLS may send `http`. The result names no host, so it cannot lead to another one.
 fn path_on_host<'t>(text: &'t str, own_origin: &Origin) -> Option<Cow<'t, str>> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

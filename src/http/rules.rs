@@ -1,9 +1,9 @@
 //! Rules of a verify request: `role=`, `max_age=`, `csrf=`, `renew=` and `preflight=`.
 //!
 //! The rules are either in the path of the verify request or in its query. In the path, only the operator writes them: an unknown
-//! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So a rule in the query
-//! can only make access stricter: if a rule is repeated, all of them apply. An invalid rule is an error. An unknown parameter is ignored,
-//! and counted if its name is similar to a rule (`misspelt.rs`).
+//! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So a rule in the
+//! query can only make access stricter: if a rule is repeated, all of them apply. An invalid rule is an error. An unknown
+//! parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
 //!
 //! Called by `verify.rs`.
 
@@ -27,8 +27,8 @@ pub(crate) struct Rules<'q> {
     pub(crate) csrf: bool,
     /// Whether the session is renewed by a redirect of the browser to `/auth/renew` and back (`renew=redirect`).
     pub(crate) renew_by_redirect: bool,
-    /// Whether CORS preflights pass without a session (`preflight=1`). No other rule allows more requests. So this rule is accepted only
-    /// in the path, where clients cannot add it.
+    /// Whether CORS preflights pass without a session (`preflight=1`). No other rule allows more requests. So this rule is
+    /// accepted only in the path, where clients cannot add it.
     pub(crate) preflight: bool,
 }
 
@@ -61,8 +61,8 @@ impl<'q> Rules<'q> {
         Ok(rules)
     }
 
-    /// Reads the rules in the segments of a path, up to the segment `-`. Returns them and the rest of the path, which begins with its
-    /// slash. A rule may be percent-encoded. The `-` may not.
+    /// Reads the rules in the segments of a path, up to the segment `-`. Returns them and the rest of the path, which begins with
+    /// its slash. A rule may be percent-encoded. The `-` may not.
     pub(crate) fn of_segments(path: &'q str) -> Result<(Self, &'q str), BadRule> {
         let mut rules = Self::default();
         let mut rest = path;

@@ -17,8 +17,8 @@ use crate::session::{Presented, Refusal, SealedSession, Verified};
 use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
-    /// Verifies the session of a site, and calls `accept` with it if it is live. Ends a session whose cookie is used in two places.
-    /// `window` is the renewal window for the client's request.
+    /// Verifies the session of a site, and calls `accept` with it if it is live. Ends a session whose cookie is used in two
+    /// places. `window` is the renewal window for the client's request.
     ///
     /// # Errors
     /// The refusal. If several cookies were refused, it is that of the cookie that passed the most checks.
@@ -41,8 +41,8 @@ impl Context {
         self.app.committer.revoke_later(copied.into());
     }
 
-    /// Returns whether the session may have been refused because its key was not in the key ring. The key may be in the key directory
-    /// by now.
+    /// Returns whether the session may have been refused because its key was not in the key ring. The key may be in the key
+    /// directory by now.
     pub(super) fn lacked_session_key(&self, refusal: Refusal) -> bool {
         self.app.sessions.lacked_key(self.cookies(), refusal)
     }
@@ -53,7 +53,8 @@ impl Context {
         lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
     }
 
-    /// Returns the renewal window for the response to this request. A verify request has another one, that of the client's request.
+    /// Returns the renewal window for the response to this request. A verify request has another one, that of the client's
+    /// request.
     pub(super) fn renewal_window(&self) -> RenewalWindow {
         renewal_window(Some(self.method()))
     }
@@ -92,7 +93,8 @@ impl Context {
         ReturnUrl::of_query(self.uri().query(), &self.served().ok()?.origin, &self.app.hosts)
     }
 
-    /// Redirects a navigation without a live session to the login page, which returns to `return_url`. Other outcomes stay unchanged.
+    /// Redirects a navigation without a live session to the login page, which returns to `return_url`. Other outcomes stay
+    /// unchanged.
     pub(super) fn or_sign_in(&self, return_url: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
         match outcome {
             Err(problem) if problem.needs_login() && self.is_navigation() => {

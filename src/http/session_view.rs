@@ -13,7 +13,7 @@ use crate::session::lifetime::Deadlines;
 #[derive(ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionView<'a> {
-    /// Id of the session. Every login makes a new one. It is not a credential.
+    /// Id of the session. Every login creates a new id. It is not a credential.
     #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     sid: Sid,
     /// Id of the account, which never changes.

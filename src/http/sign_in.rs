@@ -4,8 +4,9 @@
 //!
 //! - The generations of the account and of the store are read *before* the password is hashed, and sealed into the claims. If the
 //!   password is changed meanwhile, the account's generation is higher, and a session from the old password is refused.
-//! - All sessions that came with the request are revoked, and the new session has a new random sid. So an attacker who plants a cookie in
-//!   a browser does not get the user's session ([session fixation](https://owasp.org/www-community/attacks/Session_fixation)).
+//! - All sessions that came with the request are revoked, and the new session has a new random sid. So an attacker who plants a
+//!   cookie in a browser does not get the user's session ([session
+//!   fixation](https://owasp.org/www-community/attacks/Session_fixation)).
 //! - The throttle admits an attempt before the account is read.
 //!
 //! Called by `login.rs`, `reauthenticate.rs` and `password.rs`. Uses `throttle.rs` and `account/password/checker.rs`.
@@ -148,7 +149,8 @@ pub(super) async fn start_session(
     Ok((session, Reply::json(view.object())))
 }
 
-/// Checks a login name and a password. Returns the account if the password is correct and the account did not change during the check.
+/// Checks a login name and a password. Returns the account if the password is correct and the account did not change during the
+/// check.
 pub(super) async fn authenticate(
     context: &Context,
     purpose: Purpose,
@@ -196,8 +198,8 @@ type FailedCheck = (Failure, Option<String>);
 
 /// Checks a password against the account with this login name. An outer error means that the password was not checked.
 ///
-/// `presented` are the tokens of the request. `token` is the one of them with which the throttle admitted the attempt. If a token has a
-/// higher generation than its account, the store was rolled back to an old backup. This is noted.
+/// `presented` are the tokens of the request. `token` is the one of them with which the throttle admitted the attempt. If a token
+/// has a higher generation than its account, the store was rolled back to an old backup. This is noted.
 async fn check(
     context: &Context,
     attempt: &mut Attempt<'_>,
@@ -266,7 +268,8 @@ async fn check(
     Ok(Ok(AuthenticatedAccount { account, state, read }))
 }
 
-/// Checks the password of the user of a live session. Returns the account if the password is correct and the session is still live.
+/// Checks the password of the user of a live session. Returns the account if the password is correct and the session is still
+/// live.
 ///
 /// The store may contain a change of the account that this server has not read into its revocation list yet. So the account's
 /// generation is compared with that of the session.

@@ -31,7 +31,8 @@ pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     })
 }
 
-/// Handles `GET /protected`, a sample of a resource that requires a live session. A navigation without one is redirected to the login page.
+/// Handles `GET /protected`, a sample of a resource that requires a live session. A navigation without one is redirected to the
+/// login page.
 pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;

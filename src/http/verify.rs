@@ -1,15 +1,16 @@
-//! Forward authentication: the routes `/auth/verify` and below. A reverse proxy sends a *verify request* for each client request. The
-//! response tells the proxy whether to forward the client request to the application, and contains the identity headers of the user.
+//! Forward authentication: the routes `/auth/verify` and below. A reverse proxy sends a *verify request* for each client request.
+//! The response tells the proxy whether to forward the client request to the application, and contains the identity headers of
+//! the user.
 //!
 //! There are three routes, because proxies use the response in different ways:
 //!
 //! - *Plain* (nginx, Apache): 200, 401 or 403, and never a redirect. A 401 has the URL of the login page in `Location`.
 //! - *Redirect* (Caddy, HAProxy, Traefik): the same, but a navigation that needs a login gets a redirect to the login page.
-//! - *Envoy*: the same as *redirect*. Envoy sends no forwarded headers: the verify request has the client's method and host, and its
-//!   path is a prefix with the rules, followed by the client's path.
+//! - *Envoy*: the same as *redirect*. Envoy sends no forwarded headers: the verify request has the client's method and host, and
+//!   its path is a prefix with the rules, followed by the client's path.
 //!
-//! The rules are path segments after the path of the route. The segment `-` ends them: `/auth/verify/role=admin/-`. If there are no
-//! such segments, the first two routes read the rules from the query.
+//! The rules are path segments after the path of the route. The segment `-` ends them: `/auth/verify/role=admin/-`. If there are
+//! no such segments, the first two routes read the rules from the query.
 //!
 //! Every method is accepted. The handlers ignore the body and never wait.
 //!
@@ -86,8 +87,8 @@ impl Shape {
         };
         let (rules, rest) = Rules::of_segments(segments)?;
         let target = match self {
-            // Envoy appends the client's path. A query without such a path comes from the operator's configuration. It may contain
-            // rules, which would be ignored.
+            // Envoy appends the client's path. A query without such a path comes from the operator's configuration. It may
+            // contain rules, which would be ignored.
             Self::Envoy if rest.is_empty() && uri.query().is_some() => return Err(BadRule),
             Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
             Self::Plain | Self::Redirect if rest.is_empty() => {
@@ -229,8 +230,8 @@ impl<'r> VerifyRequest<'r> {
         Visit { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
     }
 
-    /// Returns whether the client request is a [CORS preflight](https://fetch.spec.whatwg.org/#cors-preflight-request). If no trusted
-    /// proxy sent the method, it counts as another request, and this is logged.
+    /// Returns whether the client request is a [CORS preflight](https://fetch.spec.whatwg.org/#cors-preflight-request). If no
+    /// trusted proxy sent the method, it counts as another request, and this is logged.
     fn is_preflight(&self, context: &Context) -> bool {
         let may_be_preflight = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
         if may_be_preflight && !context.has_reread_keys() {
@@ -241,8 +242,9 @@ impl<'r> VerifyRequest<'r> {
 
     /// Checks that a live session meets the rules.
     ///
-    /// The rule `renew=redirect` renews the session by a redirect to `/auth/renew` and back, for proxies that drop the `Set-Cookie` of
-    /// the verify response. The URL of the way back has a marker, so a browser that did not store the cookie gets only one redirect.
+    /// The rule `renew=redirect` renews the session by a redirect to `/auth/renew` and back, for proxies that drop the
+    /// `Set-Cookie` of the verify response. The URL of the way back has a marker, so a browser that did not store the cookie gets
+    /// only one redirect.
     fn check(&self, context: &Context, session: &Verified<'_>, now: Now, is_navigation: bool) -> Result<(), Denial> {
         let claims = session.claims();
         let origin = &self.served.origin;
@@ -273,15 +275,15 @@ impl<'r> VerifyRequest<'r> {
         }
     }
 
-    /// Returns the URL of a page of this server, with the return URL in `rd`. The page is on the host of the client request. But if
-    /// that host is not listed and only below the cookie domain, the page is on the first listed host.
+    /// Returns the URL of a page of this server, with the return URL in `rd`. The page is on the host of the client request. But
+    /// if that host is not listed and only below the cookie domain, the page is on the first listed host.
     fn page_url(&self, context: &Context, page: &str) -> String {
         let origin = &self.served.origin;
         let target = self.return_target(context.headers());
         match (&self.served, context.app.hosts.first()) {
             (Cow::Owned(_), Some(first)) => {
-                // If there is no return URL, the page redirects to `pages.home`. If that is a path, it must be a path on the client's
-                // host and not on the first host.
+                // If there is no return URL, the page redirects to `pages.home`. If that is a path, it must be a path on the
+                // client's host and not on the first host.
                 let target = target.or_else(|| context.app.pages.home.on_any_host());
                 let target = target.map(|path| format!("{origin}{path}"));
                 ReturnUrl::at_page(&format!("{first}{page}"), target.as_deref())
@@ -292,9 +294,9 @@ impl<'r> VerifyRequest<'r> {
 
     /// Returns the path and query to which the browser returns, or `None` if they are unknown or cannot be a return URL.
     ///
-    /// A browser returns with a GET. After a request with another method, such as a submitted form, it returns to the page that sent the
-    /// request. It does not return to the URL of the request: the application may have no page there, or a page that does not tell the
-    /// user that the input was lost.
+    /// A browser returns with a GET. After a request with another method, such as a submitted form, it returns to the page that
+    /// sent the request. It does not return to the URL of the request: the application may have no page there, or a page that
+    /// does not tell the user that the input was lost.
     fn return_target(&self, headers: &HeaderMap) -> Option<ReturnUrl> {
         let path = match self.method {
             None | Some(Method::GET | Method::HEAD) => self.target?,
@@ -328,6 +330,6 @@ impl From<Contradiction> for Problem {
 
 const HOST_UNKNOWN: &str = "the host of the request is unknown or not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
 const METHOD_UNKNOWN: &str = "this route refuses cross-site requests, but the method of the request is unknown; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
-/// Detail for a CONNECT request. Some proxies, such as Caddy over HTTP/2, forward the bytes after a CONNECT unchanged. Requests in these
-/// bytes would reach the application without a verify request.
+/// Detail for a CONNECT request. Some proxies, such as Caddy over HTTP/2, forward the bytes after a CONNECT unchanged. Requests
+/// in these bytes would reach the application without a verify request.
 const CONNECT: &str = "CONNECT is always refused, because the proxy does not verify the requests that follow it; the operator lets the proxy refuse CONNECT";

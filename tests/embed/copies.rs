@@ -156,8 +156,8 @@ impl SlowRequest {
     }
 }
 
-/// Runs three rounds in which the thief's token becomes due while a request waits for its body. The handler then replaces the data. The
-/// owner opens a page, or sends such a request, too. Returns the statuses of all responses.
+/// Runs three rounds in which the thief's token becomes due while a request waits for its body. The handler then replaces the
+/// data. The owner opens a page, or sends such a request, too. Returns the statuses of all responses.
 async fn statuses_with_late_bodies(owner_is_late: bool) -> Vec<String> {
     let mut clocked = ClockedShop::open().await;
     let mut owner = Browser::signed_in(&clocked.shop).await;

@@ -185,7 +185,8 @@ async fn a_logout_everywhere_ends_sessions_from_before_its_commit() {
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let database = SqliteConnectOptions::new().filename(shop.home.path().join("sign-outs.db"));
     let mut other = database.connect().await.unwrap();
-    // Another process holds the write lock and adds an entry. Later logins have a higher generation, and the logout waits for the lock.
+    // Another process holds the write lock and adds an entry. Later logins have a higher generation, and the logout waits for the
+    // lock.
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     other.execute("INSERT INTO revocation (sid, expires_at) VALUES (randomblob(16), 9999999999)").await.unwrap();
     let ending = tokio::spawn(async move { jar.sign_out_everywhere("a").await });

@@ -28,9 +28,9 @@ const VERIFY_PROBLEMS: [Problem; 8] = [
 const ROLES: &str = "[A-Za-z0-9_.:-]{1,64}(,[A-Za-z0-9_.:-]{1,64})*";
 
 /// Description of the verify routes that read forwarded headers.
-const FORWARDED: &str = "A reverse proxy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Any method is accepted, and the body is not read. The proxy describes the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
+const FORWARDED: &str = "A reverse proxy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Any method is accepted, and the body is not read. The proxy describes the client's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
 /// Description of the verify route for Envoy.
-const ENVOY: &str = "Envoy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Method, host and path are those of the visitor's request. They are used only if the proxy is in `http.trusted_proxies`. The body is not read.";
+const ENVOY: &str = "Envoy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Method, host and path are those of the client's request. They are used only if the proxy is in `http.trusted_proxies`. The body is not read.";
 
 /// Returns the descriptions of all verify routes.
 pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
@@ -100,7 +100,7 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
             ))
     };
     let with_redirects = |operation: operation::OperationSpec, also: &str| {
-        let to_login = "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
+        let to_login = "For a navigation without a sufficient session, if the client's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
         operation
             .redirect(StatusCode::FOUND, &format!("{to_login}{also}"))
             .redirect(StatusCode::SEE_OTHER, "For a navigation without a sufficient session, with another method: to the same pages. After the login, the user returns to the page that sent the request.")
@@ -139,7 +139,7 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
     )
     .parameter(rule("|renew=redirect", RENEW));
     let path =
-        segment("path", string(), "reports", "The path of the visitor's request. It may have any number of segments.");
+        segment("path", string(), "reports", "The path of the client's request. It may have any number of segments.");
     let envoy = with_redirects(
         operation_for("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()),
         "",

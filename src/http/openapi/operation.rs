@@ -56,8 +56,8 @@ impl SharedComponents {
         Ref::from_schema_name(name)
     }
 
-    /// Returns a reference to a response. Equal responses of several operations share one reference. If another response has this name, a
-    /// number is added to the name.
+    /// Returns a reference to a response. Equal responses of several operations share one reference. If another response has this
+    /// name, a number is added to the name.
     fn response(&mut self, name: &str, response: Response) -> Ref {
         let mut names = (1..).map(|number| if number == 1 { name.to_owned() } else { format!("{name}-{number}") });
         let is_free = |name: &String| self.responses.get(name).is_none_or(|other| *other == response);

@@ -85,7 +85,7 @@ const PASSWORD_PROBLEMS: [Problem; 10] = [
 /// Problems of both logout routes.
 const LOGOUT_PROBLEMS: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
 pub(super) const RENEWED: &str = "The renewed session, if it is due: five minutes after the last renewal, or after a sixth of the idle timeout if that \
-is shorter. If the visitor's method is not known, or is neither GET nor HEAD: after two thirds of the idle timeout.";
+is shorter. If the client's method is unknown, or is neither GET nor HEAD: after two thirds of the idle timeout.";
 const NEW_SESSION: &str = "The new session.";
 
 /// Returns the descriptions of the routes.

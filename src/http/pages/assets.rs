@@ -1,7 +1,7 @@
 //! Files that the pages load from this server: the stylesheet, the icon and the operator's logo.
 //!
-//! The URL of a file contains a hash of its content, so that browsers can cache it. The files are the same for all clients, and are served
-//! for every host: the error page for a host that is not served needs them, too.
+//! The URL of a file contains a hash of its content, so that browsers can cache it. The files are the same for all clients, and
+//! are served for every host: the error page for a host that is not served needs them, too.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -18,8 +18,8 @@ pub(crate) const ICON_PATH: &str = "/auth/icon.svg";
 pub(crate) const LOGO_PATH: &str = "/auth/logo";
 
 const SVG: &str = "image/svg+xml";
-/// Content-Security-Policy of an SVG file. A browser that opens its URL treats it as a document, which could contain scripts. The policy
-/// allows only its own styles.
+/// Content-Security-Policy of an SVG file. A browser that opens its URL treats it as a document, which could contain scripts. The
+/// policy allows only its own styles.
 const LOGO_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 pub(crate) static STYLE: LazyLock<Asset> = LazyLock::new(|| {

@@ -1,5 +1,5 @@
-//! Texts of errors for pages: the user's text from the catalogue (`pages/texts.rs`), the message to the operator, and the link to the
-//! next page.
+//! Texts of errors for pages: the user's text from the catalogue (`pages/texts.rs`), the message to the operator, and the link to
+//! the next page.
 
 use std::borrow::Cow;
 
