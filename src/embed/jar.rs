@@ -110,7 +110,7 @@ impl Jar {
         let email: Email = email.parse()?;
         // Fails on a route without the middleware, before any session is revoked.
         RequestState::of(depot)?;
-        let read = Now::read();
+        let read_at = Now::read();
         let generations = self.0.revocations.generations().await?;
         let identity = Identity {
             sub: subject,
@@ -126,7 +126,7 @@ impl Jar {
         let session = sessions.sign_in(&identity, Methods::NONE, remember, &data, site, Now::read())?;
         self.end_presented(request).await?;
         RequestState::of_mut(depot)?.renewal = None;
-        sessions.may_begin(&identity, read, Now::read()).map_err(|refusal| match refusal {
+        sessions.may_begin(&identity, read_at, Now::read()).map_err(|refusal| match refusal {
             Refusal::Stale => Problem::Session(refusal),
             _ => Problem::Overtaken,
         })?;

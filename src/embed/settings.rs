@@ -284,7 +284,7 @@ struct ParsedSettings {
     sign_in_page: Option<SignInPage>,
 }
 
-/// Deletes expired entries again and again. After a clock step it pauses for a day: with a wrong time, it would delete entries
+/// Deletes expired entries every minute. After a clock step it pauses for a day: with a wrong time, it would delete entries
 /// that are still needed when the time is correct again.
 async fn prune(list: Arc<RevocationList>, started: Now) {
     let mut steps = StepGuard::new(started);

@@ -122,7 +122,7 @@ async fn replace_password(
     let hashed = app.passwords.hash_new(new, authenticated.account.profile.clone()).await?;
     let hash = hashed.map_err(Problem::NewPassword)?;
     let revocations = app.sessions.revocations();
-    authenticated.read = context.now();
+    authenticated.read_at = context.now();
     let changed = match app.store.change_own_password(&authenticated.account, &hash).await {
         Err(StoreError::NoSuchAccount(_)) => return Err(Problem::AccountChanged),
         Err(error) => {

@@ -81,7 +81,7 @@ pub(super) struct AuthenticatedAccount {
     /// State of the store before the password was hashed.
     pub(super) state: State,
     /// Time of the last read that confirmed that the account has not changed.
-    pub(super) read: Now,
+    pub(super) read_at: Now,
 }
 
 /// Revokes the sessions that came with the request, and starts a new one. The reply is the JSON form of the new session.
@@ -92,7 +92,7 @@ pub(super) async fn start_session(
 ) -> Result<(SealedSession, Reply), Problem> {
     let app = &context.app;
     let client = context.client();
-    let AuthenticatedAccount { account, state, read } = authenticated;
+    let AuthenticatedAccount { account, state, read_at } = authenticated;
     if account.must_change {
         audit::password_refused(options.purpose, Failure::MustChange, Some(&account.sub), client);
         return Err(Problem::MustChange);
@@ -131,7 +131,7 @@ pub(super) async fn start_session(
         roles: profile.roles.as_str(),
     };
     let now = context.now();
-    app.sessions.may_begin(&identity, *read, now).map_err(|refusal| {
+    app.sessions.may_begin(&identity, *read_at, now).map_err(|refusal| {
         if refusal == Refusal::Stale {
             return failed(Problem::Session(refusal));
         }
@@ -252,7 +252,7 @@ async fn check(
         Verdict::Unusable => return Ok(Err((Failure::HashUnusable, Some(account.sub)))),
     };
     // Reads the account again: it may have changed while the password was hashed.
-    let read = context.now();
+    let read_at = context.now();
     let current = app.store.account(login_name).await.map_err(store_failed)?;
     // Every change of the password increases the generation. A new hash of the same password with another cost does not.
     let is_unchanged =
@@ -265,7 +265,7 @@ async fn check(
     {
         sampled!(WARN, %error, "password rehash failed: the old hash stays until the next login");
     }
-    Ok(Ok(AuthenticatedAccount { account, state, read }))
+    Ok(Ok(AuthenticatedAccount { account, state, read_at }))
 }
 
 /// Checks the password of the user of a live session. Returns the account if the password is correct and the session is still
