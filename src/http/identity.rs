@@ -30,7 +30,7 @@ const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
 /// Bytes to percent-encode in display names: those of [`INVISIBLE`], and `%`, so that decoding returns the original text.
 const INVISIBLE_AND_PERCENT: &AsciiSet = &INVISIBLE.add(b'%');
 
-/// Returns all identity headers with empty values, in the order that [`write`] needs.
+/// Returns all identity headers with empty values, in the order that [`write()`] needs.
 pub(super) fn empty() -> HeaderMap {
     NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))).collect()
 }
