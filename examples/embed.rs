@@ -1,5 +1,6 @@
-//! A shop that embeds sessions: its own sign-in, its own data in the session, a route of its own. Its keys are its own, too: run
-//! `sealjar keys init --keys shop-keys` once, and then, in the same directory, `cargo run --example embed 127.0.0.1:8000`.
+//! A shop that embeds Sealjar's sessions. It has its own login, stores a cart in the session, and has its own keys.
+//!
+//! Run `sealjar keys init --keys shop-keys` once, and then `cargo run --example embed 127.0.0.1:8000` in the same directory.
 
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, Problem, Session, Settings};

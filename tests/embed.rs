@@ -1,4 +1,4 @@
-//! The application in `examples/embed.rs`, driven over HTTP as a browser does, through `kill -9` and a rotation of its keys.
+//! Tests of the application in `examples/embed.rs`, over HTTP as from a browser, with `kill -9` and key rotation.
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used)]
 
@@ -26,9 +26,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Long enough for a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The key directory of the example, which is not that of a server.
+/// Maximum time to wait for a condition. It is long, because the machine may be loaded.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Key directory of the example. It is not that of a server.
 const KEYS: &str = "shop-keys";
 const COOKIE_NAME: &str = "__Host-sealjar-app-shop";
 const CART: &str = "/cart";
@@ -36,14 +36,14 @@ const SIGN_IN: &str = "/sign-in";
 const SIGN_OUT: &str = "/sign-out";
 const CODE: &[(&str, &str)] = &[("code", "2718")];
 
-/// The example, which `cargo test` builds before it runs any test.
+/// Returns the path of the example's binary. `cargo test` builds it before it runs any test.
 fn example() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_sealjar")).with_file_name("examples").join("embed");
-    assert!(built.exists(), "a single test needs: cargo build --example embed");
+    assert!(built.exists(), "to run a single test, first run: cargo build --example embed");
     built
 }
 
-/// A directory with keys, in which the application runs; killed when dropped.
+/// The running application, and the directory with its keys. The process is killed on drop.
 struct Shop {
     home: TempDir,
     address: String,
@@ -56,7 +56,7 @@ impl Shop {
         Self::open_with(tempfile::tempdir().unwrap(), Vec::new()).await
     }
 
-    /// With these variables of the environment, in this empty directory.
+    /// Starts the application with these environment variables in this empty directory.
     async fn open_with(home: TempDir, variables: Vec<(&'static str, &'static OsStr)>) -> Self {
         let mut shop = Self { home, address: String::new(), variables, process: None };
         shop.sealjar(&["keys", "init"]);
@@ -64,44 +64,48 @@ impl Shop {
         shop
     }
 
+    /// Runs a command of `sealjar` with the keys of the application.
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealjar"));
         command.args(arguments).args(["--keys", KEYS]).current_dir(&self.home).output().unwrap()
     }
 
+    /// Runs a command of `sealjar` that must succeed, and returns its output.
     fn sealjar(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// On another port each time: that of a process that was killed may not be free yet, and cookies do not tell ports apart.
+    /// Starts the application on a new port. The port of a process that was killed may not be free yet. Cookies do not depend on
+    /// the port.
     async fn start(&mut self) {
         self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(example());
         command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null()).envs(self.variables.clone());
         let process = self.process.insert(command.spawn().unwrap());
-        let (started, url) = (Instant::now(), format!("http://{}{CART}", self.address));
+        let started = Instant::now();
+        let url = format!("http://{}{CART}", self.address);
         while Client::new().get(&url).send().await.is_err() {
-            assert_eq!(process.try_wait().unwrap(), None, "it ended by itself");
-            assert!(started.elapsed() < PATIENCE, "it never listened");
+            assert_eq!(process.try_wait().unwrap(), None, "the application exited");
+            assert!(started.elapsed() < TIMEOUT, "the application does not listen");
         }
     }
 
-    /// SIGKILL: nothing is written or said any more.
+    /// Kills the process with SIGKILL, so that it cannot write anything more.
     fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    /// SIGINT: it ends in order.
+    /// Sends SIGINT, and asserts that the process shuts down cleanly.
     async fn interrupt(&mut self) {
         let mut process = self.process.take().unwrap();
         let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &process.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
-        let status = tokio::time::timeout(PATIENCE, ended).await.expect("it stops").unwrap();
+        let status = tokio::time::timeout(TIMEOUT, ended).await.expect("it stops").unwrap();
         assert!(status.success(), "{status}");
     }
 
@@ -118,7 +122,7 @@ impl Drop for Shop {
     }
 }
 
-/// A browser with at most the one cookie; a clone has a copy of it.
+/// A browser that stores only the session cookie. A clone has a copy of the cookie.
 #[derive(Clone, Default)]
 struct Browser {
     cookie: Option<String>,
@@ -146,9 +150,9 @@ impl Browser {
         }
         let response = request.send().await.unwrap();
         assert!(response.headers().get(LOCATION).is_none());
-        let set: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
-        assert!(set.len() <= 1, "{set:?}");
-        for value in set {
+        let set_cookies: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
+        assert!(set_cookies.len() <= 1, "{set_cookies:?}");
+        for value in set_cookies {
             let value = value.to_str().unwrap();
             assert!(value.starts_with(&format!("{COOKIE_NAME}=")), "{value}");
             assert!(value.contains("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{value}");
@@ -167,23 +171,25 @@ impl Browser {
     }
 
     async fn cart(&mut self, shop: &Shop) -> Result<String, (StatusCode, String)> {
-        told(self.send(shop, Method::GET, CART, &[]).await).await
+        outcome_of(self.send(shop, Method::GET, CART, &[]).await).await
     }
 }
 
-/// What a problem is called, or the body.
-async fn told(response: Response) -> Result<String, (StatusCode, String)> {
-    let (status, challenged) = (response.status(), response.headers().contains_key("www-authenticate"));
+/// Returns the body of a success, or the status and reason of a problem.
+async fn outcome_of(response: Response) -> Result<String, (StatusCode, String)> {
+    let status = response.status();
+    let has_challenge = response.headers().contains_key("www-authenticate");
     let body = response.text().await.unwrap();
     if status.is_success() {
         return Ok(body);
     }
-    assert_eq!(status == StatusCode::UNAUTHORIZED, challenged);
+    assert_eq!(status == StatusCode::UNAUTHORIZED, has_challenge);
     let problem: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(problem["status"], status.as_u16());
     Err((status, problem["reason"].as_str().unwrap().to_owned()))
 }
 
+/// Returns the outcome 401 with this reason.
 fn refused(reason: &str) -> Result<String, (StatusCode, String)> {
     Err((StatusCode::UNAUTHORIZED, reason.to_owned()))
 }
@@ -205,8 +211,8 @@ async fn carries_its_own_data_and_protects_its_route() {
     let before = browser.cookie.clone();
     let large = "x".repeat(4000);
     let response = browser.send(&shop, Method::POST, CART, &[("item", &large)]).await;
-    assert_eq!(told(response).await, Err((StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned())));
-    assert_eq!(browser.cookie, before, "the session is as it was");
+    assert_eq!(outcome_of(response).await, Err((StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned())));
+    assert_eq!(browser.cookie, before, "the session is unchanged");
 
     let cookie = browser.cookie.as_mut().unwrap();
     let last = cookie.pop().unwrap();
@@ -215,7 +221,7 @@ async fn carries_its_own_data_and_protects_its_route() {
 }
 
 #[tokio::test]
-async fn a_sign_out_holds_for_every_copy_and_through_kill_9() {
+async fn a_logout_ends_every_copy_and_survives_kill_9() {
     let mut shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
     let mut other = Browser::signed_in(&shop).await;
@@ -237,7 +243,7 @@ async fn a_sign_out_holds_for_every_copy_and_through_kill_9() {
         for browser in [&mut copy, &mut other, &mut third] {
             assert_eq!(browser.cart(&shop).await, refused("revoked"));
         }
-        assert!(Browser::signed_in(&shop).await.cart(&shop).await.is_ok(), "who signs in again, is in");
+        assert!(Browser::signed_in(&shop).await.cart(&shop).await.is_ok(), "a new login works");
     }
     let mut last = Browser::signed_in(&shop).await;
     let mut before = Browser::signed_in(&shop).await;
@@ -246,7 +252,7 @@ async fn a_sign_out_holds_for_every_copy_and_through_kill_9() {
 }
 
 #[tokio::test]
-async fn a_planted_session_gains_nothing() {
+async fn a_login_ends_a_planted_session() {
     let shop = Shop::open().await;
     let mut attacker = Browser::signed_in(&shop).await;
     let mut victim = attacker.clone();
@@ -273,51 +279,52 @@ async fn another_site_can_neither_sign_in_nor_out() {
             let mut sent = Browser::signed_in(&shop).await;
             let headers: HeaderMap = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
             let before = sent.cookie.clone();
-            let outcome = told(sent.send_with(&shop, Method::POST, path, CODE, headers).await).await;
+            let outcome = outcome_of(sent.send_with(&shop, Method::POST, path, CODE, headers).await).await;
             if passes {
                 assert!(outcome.is_ok(), "{name}: {value} to {path}");
             } else {
                 assert_eq!(outcome, Err((StatusCode::FORBIDDEN, "cross-site".to_owned())), "{name}: {value} to {path}");
                 assert_eq!(sent.cookie, before);
-                assert!(sent.cart(&shop).await.is_ok(), "it is as it was");
+                assert!(sent.cart(&shop).await.is_ok(), "the session is unchanged");
             }
         }
     }
     let foreign: HeaderMap = [("host".parse().unwrap(), "evil.example".parse().unwrap())].into_iter().collect();
     let response = browser.send_with(&shop, Method::GET, CART, &[], foreign).await;
-    assert_eq!(told(response).await, Err((StatusCode::MISDIRECTED_REQUEST, "misdirected".to_owned())));
+    assert_eq!(outcome_of(response).await, Err((StatusCode::MISDIRECTED_REQUEST, "misdirected".to_owned())));
 }
 
 #[tokio::test]
-async fn a_rotation_signs_nobody_out_and_a_new_key_seals_at_once() {
+async fn a_rotation_ends_no_session_and_the_new_key_seals_at_once() {
     let shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
     let kid = |browser: &Browser| browser.cookie.as_ref().unwrap()[COOKIE_NAME.len() + 1..][..12].to_owned();
     shop.sealjar(&["keys", "rotate", "--activate-in", "0s"]);
     let started = Instant::now();
     while kid(&Browser::signed_in(&shop).await) == kid(&browser) {
-        assert!(started.elapsed() < PATIENCE, "the new key never seals");
+        assert!(started.elapsed() < TIMEOUT, "the new key does not seal");
     }
     assert!(browser.cart(&shop).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_sign_out_keeps_the_cookie_until_its_key_is_here() {
-    let (home, elsewhere) = (Shop::open().await, Shop::open().await);
+async fn a_logout_keeps_the_cookie_while_its_key_is_unknown() {
+    let home = Shop::open().await;
+    let elsewhere = Shop::open().await;
     let mut browser = Browser::signed_in(&elsewhere).await;
     let before = browser.cookie.clone();
     let response = browser.send(&home, Method::POST, SIGN_OUT, &[]).await;
-    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
-    assert_eq!(browser.cookie, before, "it can ask again");
+    assert_eq!(outcome_of(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    assert_eq!(browser.cookie, before, "the browser can repeat the logout");
 
-    // A sign-in does not depend on it: the old session is no longer this browser's.
+    // A login succeeds in spite of the unknown key. It replaces the cookie of the browser.
     let mut again = browser.clone();
     assert_eq!(again.send(&home, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
     assert!(again.cart(&home).await.is_ok());
-    // Beside a live session it counts, too, and the live one is ended.
+    // A logout with both cookies fails because of the unknown key, but ends the live session.
     let mut both = Browser { cookie: Some(format!("{}; {}", again.cookie.clone().unwrap(), before.unwrap())) };
     let response = both.send(&home, Method::POST, SIGN_OUT, &[]).await;
-    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    assert_eq!(outcome_of(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
     assert_eq!(again.cart(&home).await, refused("revoked"));
 
     for key in std::fs::read_dir(elsewhere.home.path().join(KEYS)).unwrap() {
@@ -331,27 +338,31 @@ async fn a_sign_out_keeps_the_cookie_until_its_key_is_here() {
 }
 
 #[tokio::test]
-async fn a_key_revoked_here_opens_elsewhere_until_the_store_knows() {
+async fn a_logout_fails_until_the_store_has_the_revoked_key() {
     let shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
     let keys: Value = serde_json::from_str(&shop.sealjar(&["keys", "list", "--json"])).unwrap();
     let kid = keys[0]["kid"].as_str().unwrap();
-    assert_eq!(shop.run(&["keys", "revoke", kid, "--replace"]).status.code(), Some(1), "there is no store there");
+    assert_eq!(
+        shop.run(&["keys", "revoke", kid, "--replace"]).status.code(),
+        Some(1),
+        "no Sealjar store is configured"
+    );
     let started = Instant::now();
     while browser.cart(&shop).await != refused("invalid") {
-        assert!(started.elapsed() < PATIENCE, "the key opens still");
+        assert!(started.elapsed() < TIMEOUT, "the key still opens tokens");
     }
     let response = browser.send(&shop, Method::POST, SIGN_OUT, &[]).await;
-    assert_eq!(told(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
+    assert_eq!(outcome_of(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
     shop.sealjar(&["keys", "revoke", kid, "--store", "sqlite://sign-outs.db"]);
     while browser.send(&shop, Method::POST, SIGN_OUT, &[]).await.status() != StatusCode::OK {
-        assert!(started.elapsed() < PATIENCE, "nobody opens with the key");
+        assert!(started.elapsed() < TIMEOUT, "the logout still fails");
     }
     assert_eq!(browser.cookie, None);
 }
 
 #[tokio::test]
-async fn stops_in_order_when_it_is_interrupted() {
+async fn shuts_down_cleanly_on_sigint() {
     let mut shop = Shop::open().await;
     shop.interrupt().await;
 }

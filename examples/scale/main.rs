@@ -1,19 +1,20 @@
-//! A day of sign-outs, at any scale: how large the list of refusals gets, and how far behind it is.
+//! Simulation of one day of logouts with any number of users: how long the revocation list gets, and how long nodes take to read
+//! it.
 //!
-//! The lists and the rule of retention are the library's own, one list for each node. What committers, followers and the store
-//! do is told again here, in simulated time: sign-outs follow a day's curve, commits queue for the log's one lock, nodes poll,
-//! lose the store and come back, prune once a minute, and their clocks are apart. Where figures of the store are taken for
-//! granted, they are constants of `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers poll and hear no notices:
-//! that is the slow way, and the one that is sure.
+//! Each node has the real revocation list of the library, and the real rule for the expiry of entries. The committers, the
+//! followers and the store are simulated: logouts follow a daily curve, commits wait for the one lock of the log, and nodes poll.
+//! Nodes lose the store and reconnect, delete expired entries once a minute, and have different clocks. The costs of the store
+//! are constants in `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers only poll and get no notifications,
+//! because notifications may be lost.
 //!
-//! As the day goes, copies of cookies that were signed out are held against every node ([`watch`]), and every list is counted
-//! after every pruning ([`node::Due`]). Where the rule is broken, the day ends with an error.
+//! During the day, copies of logged-out cookies are presented to every node ([`watch`]). After each deletion of expired entries,
+//! the entries of the list are counted ([`node::ExpectedEntries`]). If a rule is violated, the simulation ends with an error.
 //!
 //! ```sh
 //! cargo run --release --example scale -- --users 1000000000 --share 1000 --nodes 3
 //! ```
 //!
-//! An example and not a bench: it holds figures of the machine beside a rule, and what it is for is the rule.
+//! This is an example and not a benchmark, because its purpose is to check the rules.
 
 mod node;
 mod report;
@@ -27,18 +28,18 @@ use std::process::ExitCode;
 use scenario::Scenario;
 use world::World;
 
-/// What must never happen.
+/// Error for a rule that the simulation has violated.
 #[derive(Debug, PartialEq, thiserror::Error)]
 enum Violation {
-    #[error("node {node} accepts a session {after_ms} ms after its sign-out was answered")]
+    #[error("node {node} accepts a session {after_ms} ms after the response to its logout")]
     AcceptedTooLong { node: usize, after_ms: u128 },
-    #[error("node {node} accepts a session that was signed out there")]
-    AcceptedWhereItEnded { node: usize },
-    #[error("node {node} holds an entry {secs} s after its end, although it has pruned since")]
+    #[error("node {node} accepts a session that was logged out there")]
+    AcceptedByLogoutNode { node: usize },
+    #[error("node {node} still has an entry {secs} s after its expiry, although it has deleted expired entries since")]
     KeptTooLong { node: usize, secs: u64 },
-    #[error("node {node} holds {held} entries after pruning, and should hold {due}")]
-    Miscounted { node: usize, held: usize, due: usize },
-    #[error("a commit took {took_ms} ms: the store cannot keep up with so many nodes or sign-outs")]
+    #[error("node {node} has {actual} entries after the deletion of expired entries, and should have {expected}")]
+    Miscounted { node: usize, actual: usize, expected: usize },
+    #[error("a commit took {took_ms} ms: the store is overloaded by this number of nodes or logouts")]
     Overloaded { took_ms: u128 },
 }
 
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Small days. The last three show that the watch would notice.
+/// Simulations of short days. Some of them violate a rule on purpose, and assert that this is detected.
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -80,54 +81,54 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_rule_through_a_small_day() {
+    fn finds_no_violation_on_a_small_day() {
         let scenario = small();
         let day = World::new(&scenario).play().expect("no violation");
         assert!(day.watched.copies > 3_000 && day.watched.accepted_after_answer > Duration::ZERO, "{:?}", day.watched);
         assert!(
             day.watched.outlived > 3_000,
-            "hardly any copy was watched until its entry had gone: {:?}",
+            "too few copies were presented until their entry was deleted: {:?}",
             day.watched
         );
-        assert!(day.refused_everything > Duration::from_secs(45), "nobody was cut off: {day:?}");
+        assert!(day.refused_everything > Duration::from_secs(45), "no node was disconnected from the store: {day:?}");
         let ratio = day.peak.entries as f64 / scenario.predicted_entries();
-        assert!((0.8..1.1).contains(&ratio), "{ratio} of what the formula says");
+        assert!((0.8..1.1).contains(&ratio), "{ratio} of the number that the formula predicts");
         println!("{}", report::Report { scenario: &scenario, day: &day });
     }
 
     #[test]
-    fn keeps_the_rule_on_one_node_without_remembered_sessions() {
+    fn finds_no_violation_on_one_node_with_ordinary_sessions() {
         let scenario = Scenario { nodes: 1, remembered: 0.0, ..small() };
         World::new(&scenario).play().expect("no violation");
     }
 
     #[test]
-    fn notices_entries_that_go_before_their_tokens() {
+    fn detects_entries_that_are_deleted_before_their_tokens() {
         let mut scenario = small();
         scenario.recorded.ordinary.idle /= 4;
         let outcome = World::new(&scenario).play().map(drop);
         let accepted = |violation: &Violation| {
-            matches!(violation, Violation::AcceptedTooLong { .. } | Violation::AcceptedWhereItEnded { .. })
+            matches!(violation, Violation::AcceptedTooLong { .. } | Violation::AcceptedByLogoutNode { .. })
         };
         assert!(outcome.as_ref().is_err_and(accepted), "{outcome:?}");
     }
 
     #[test]
-    fn notices_a_node_that_believes_an_old_list() {
-        let scenario = Scenario { believed_for: Duration::from_secs(30), ..small() };
+    fn detects_a_node_that_uses_a_stale_list() {
+        let scenario = Scenario { max_staleness: Duration::from_secs(30), ..small() };
         let outcome = World::new(&scenario).play().map(drop);
         assert!(matches!(outcome, Err(Violation::AcceptedTooLong { .. })), "{outcome:?}");
     }
 
     #[test]
-    fn notices_a_store_that_cannot_keep_up() {
+    fn detects_an_overloaded_store() {
         let scenario = Scenario { users: 10_000_000_000, share: 1_000, remembered: 0.0, ..small() };
         let outcome = World::new(&scenario).play().map(drop);
         assert!(matches!(outcome, Err(Violation::Overloaded { .. })), "{outcome:?}");
     }
 
     #[test]
-    fn refuses_arguments_that_mean_nothing() {
+    fn refuses_invalid_arguments() {
         for line in
             ["--users", "--users many", "--nodes 0", "--share 0", "--peak 2.5", "--skew 61", "--remembered 101", "7"]
         {

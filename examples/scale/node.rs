@@ -1,4 +1,4 @@
-//! A node: its list, its clock, its committer's queue and its follower.
+//! A simulated node: its revocation list, its clock, the queue of its committer, and its follower.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -13,18 +13,18 @@ use crate::scenario::Scenario;
 use crate::store::{Row, Store};
 use crate::world::{Day, Random, START, time};
 
-/// Between two polls.
-const POLL: Duration = Duration::from_millis(250);
-/// A poll takes between this ...
-const QUICKEST: Duration = Duration::from_millis(1);
-/// ... and this much longer, with the network, however little there is to read.
-const SPREAD: Duration = Duration::from_millis(20);
-/// And so much for each row.
-const READ_ROW: Duration = Duration::from_nanos(2_500);
-/// A connection that was lost is made again within this after the store can be reached.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Minimum time of a poll that reads no rows.
+const MIN_POLL_TIME: Duration = Duration::from_millis(1);
+/// Maximum additional time of a poll, because of the network.
+const MAX_NETWORK_DELAY: Duration = Duration::from_millis(20);
+/// Time to read one row.
+const ROW_READ_TIME: Duration = Duration::from_nanos(2_500);
+/// Maximum time to reconnect after the store is reachable again.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// A sign-out that is not yet durable.
+/// A logout that is not yet committed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignOut {
     pub(crate) sid: Sid,
@@ -34,99 +34,104 @@ pub(crate) struct SignOut {
     pub(crate) watched: bool,
 }
 
+/// A simulated node.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) number: usize,
     pub(crate) list: RevocationList,
-    pub(crate) due: Due,
-    /// By how many seconds its clock is ahead.
-    ahead: i64,
+    pub(crate) expected: ExpectedEntries,
+    /// Seconds by which the node's clock is ahead of the correct time.
+    clock_offset_secs: i64,
+    /// Logouts that wait for a commit.
     waiting: VecDeque<SignOut>,
-    /// Whether some of these came while it could not reach the store.
-    behind: bool,
+    /// Whether some waiting logouts arrived while the store was unreachable.
+    has_backlog: bool,
     committer_free_at: Duration,
-    /// How many rows of the log it has read.
-    pub(crate) read: u64,
+    /// Number of rows of the log that the node has read.
+    pub(crate) rows_read: u64,
     poll: Poll,
-    /// Whether it has lost the store since the last poll that succeeded.
-    lost: bool,
+    /// Whether the store was unreachable after the last successful poll.
+    was_disconnected: bool,
     next_record: Duration,
-    /// Whether it has pruned since it was last asked.
-    pub(crate) pruned: bool,
+    /// Whether the node has deleted expired entries since the watch last checked it.
+    pub(crate) has_pruned: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Poll {
+    /// The next poll starts at this time.
     At(Duration),
-    UnderWay { started: Duration, to: u64, ends: Duration },
+    /// A poll is in progress. It reads the log up to row `to`.
+    InProgress { started: Duration, to: u64, ends: Duration },
 }
 
 impl Node {
     pub(crate) fn new(number: usize, scenario: &Scenario, random: &mut Random) -> Self {
-        let freshness = Freshness { max_staleness: scenario.believed_for, when_stale: WhenStale::Refuse };
+        let freshness = Freshness { max_staleness: scenario.max_staleness, when_stale: WhenStale::Refuse };
         let skew = i64::try_from(scenario.skew.as_secs()).expect("at most a minute");
-        let ahead = match scenario.nodes {
+        let clock_offset_secs = match scenario.nodes {
             1 => 0,
             nodes => skew * number as i64 / (nodes as i64 - 1) - skew / 2,
         };
         let node = Self {
             number,
             list: RevocationList::new(freshness),
-            due: Due::new(scenario),
-            ahead,
+            expected: ExpectedEntries::new(scenario),
+            clock_offset_secs,
             waiting: VecDeque::new(),
-            behind: false,
+            has_backlog: false,
             committer_free_at: Duration::ZERO,
-            read: 0,
-            poll: Poll::At(random.within(POLL)),
-            lost: false,
+            rows_read: 0,
+            poll: Poll::At(random.within(POLL_INTERVAL)),
+            was_disconnected: false,
             next_record: random.within(retention::CLOCK_RECORDED_EVERY),
-            pruned: false,
+            has_pruned: false,
         };
         node.list.mark_synced(node.now(Duration::ZERO));
         node
     }
 
-    /// What its clocks say.
+    /// Returns the time on the node's clocks.
     pub(crate) fn now(&self, at: Duration) -> Now {
-        let wall = UnixTime((START.0 + at.as_secs()).saturating_add_signed(self.ahead));
+        let wall = UnixTime((START.0 + at.as_secs()).saturating_add_signed(self.clock_offset_secs));
         Now { wall, boot: at + Duration::from_secs(1) }
     }
 
-    /// Refuses a session at once.
+    /// Adds a pending entry for a session, and queues its commit.
     pub(crate) fn sign_out(&mut self, sign_out: SignOut, scenario: &Scenario) {
-        self.behind |= scenario.reachable(self.number, sign_out.at) > sign_out.at;
+        self.has_backlog |= scenario.reachable(self.number, sign_out.at) > sign_out.at;
         self.list.add_pending(sign_out.sid, retention::pending_until(sign_out.absolute_deadline));
         self.waiting.push_back(sign_out);
     }
 
-    /// When its committer asks for the lock next, if there is something to commit.
+    /// Returns the time at which the committer next requests the lock, or `None` if no logout waits.
     pub(crate) fn commits_at(&self, scenario: &Scenario) -> Option<Duration> {
         Some(scenario.reachable(self.number, self.waiting.front()?.at.max(self.committer_free_at)))
     }
 
-    /// What it has then, up to a limit.
-    pub(crate) fn batch(&mut self, at: Duration, limit: usize) -> Vec<SignOut> {
+    /// Takes the logouts that wait at that time, up to a limit.
+    pub(crate) fn take_batch(&mut self, at: Duration, limit: usize) -> Vec<SignOut> {
         let size = self.waiting.iter().take(limit).take_while(|sign_out| sign_out.at <= at).count();
         self.waiting.drain(..size).collect()
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
-        self.behind
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.has_backlog
     }
 
+    /// Notes that a commit ended at this time.
     pub(crate) fn committed(&mut self, at: Duration) {
         self.committer_free_at = at;
-        self.behind &= !self.waiting.is_empty();
+        self.has_backlog &= !self.waiting.is_empty();
         self.waiting.shrink_to(4 * self.waiting.len() + 4096);
     }
 
-    /// Puts a durable entry into the list.
-    pub(crate) fn take(&self, row: &Row) {
+    /// Adds a durable entry to the list.
+    pub(crate) fn add(&self, row: &Row) {
         self.list.add_durable(&Entry::Session { sid: row.sid, expires_at: row.expires_at });
     }
 
-    /// Polls, records and prunes until then.
+    /// Simulates the follower until this time: it polls, records the clock, and deletes expired entries.
     pub(crate) fn follow(
         &mut self,
         scenario: &Scenario,
@@ -138,26 +143,26 @@ impl Node {
         loop {
             match self.poll {
                 Poll::At(at) => {
-                    let back = scenario.reachable(self.number, at);
-                    if back > at {
-                        self.lost = true;
-                        self.poll = Poll::At(back + random.within(RECONNECT));
+                    let reachable_at = scenario.reachable(self.number, at);
+                    if reachable_at > at {
+                        self.was_disconnected = true;
+                        self.poll = Poll::At(reachable_at + random.within(MAX_RECONNECT_DELAY));
                     } else if at < until {
                         let to = store.end_at(at);
-                        let rows = u32::try_from((to - self.read) * scenario.share).unwrap_or(u32::MAX);
-                        let ends = at + QUICKEST + random.within(SPREAD) + READ_ROW * rows;
-                        self.poll = Poll::UnderWay { started: at, to, ends };
+                        let rows = u32::try_from((to - self.rows_read) * scenario.share).unwrap_or(u32::MAX);
+                        let ends = at + MIN_POLL_TIME + random.within(MAX_NETWORK_DELAY) + ROW_READ_TIME * rows;
+                        self.poll = Poll::InProgress { started: at, to, ends };
                     } else {
                         return Ok(());
                     }
                 }
-                Poll::UnderWay { ends, .. } if ends >= until => return Ok(()),
-                Poll::UnderWay { ends, .. } if scenario.reachable(self.number, ends) > ends => {
+                Poll::InProgress { ends, .. } if ends >= until => return Ok(()),
+                Poll::InProgress { ends, .. } if scenario.reachable(self.number, ends) > ends => {
                     self.poll = Poll::At(ends)
                 }
-                Poll::UnderWay { started, to, ends } => {
+                Poll::InProgress { started, to, ends } => {
                     self.catch_up(store, started, to, ends, day);
-                    self.poll = Poll::At(ends + POLL);
+                    self.poll = Poll::At(ends + POLL_INTERVAL);
                     if started >= self.next_record {
                         self.next_record = started + retention::CLOCK_RECORDED_EVERY;
                         self.prune(store, ends, day)?;
@@ -167,70 +172,74 @@ impl Node {
         }
     }
 
+    /// Adds the rows of a poll to the list.
     fn catch_up(&mut self, store: &Store, started: Duration, to: u64, ends: Duration, day: &mut Day) {
-        let lags = if self.lost { &mut day.lags_after_outage } else { &mut day.lags };
-        let delivering = time(|| store.rows(self.read, to).for_each(|row| self.take(row)));
-        for row in store.rows(self.read, to).filter(|row| row.node != self.number) {
-            self.due.add(row.expires_at);
+        let lags = if self.was_disconnected { &mut day.lags_after_outage } else { &mut day.lags };
+        let delivering = time(|| store.rows(self.rows_read, to).for_each(|row| self.add(row)));
+        for row in store.rows(self.rows_read, to).filter(|row| row.node != self.number) {
+            self.expected.add(row.expires_at);
             lags.add(ends - row.committed);
         }
         day.delivering += delivering;
-        day.delivered += to - self.read;
-        self.read = to;
+        day.delivered += to - self.rows_read;
+        self.rows_read = to;
         self.list.raise_pruned_through(store.pruned_through);
         self.list.mark_synced(self.now(started));
-        self.lost = false;
+        self.was_disconnected = false;
     }
 
-    /// The store first, then the list; and then the list is counted.
+    /// Deletes the expired entries in the store and in the list, and checks the number of entries in the list.
     fn prune(&mut self, store: &mut Store, at: Duration, day: &mut Day) -> Result<(), Violation> {
         let now = self.now(at);
         store.clock_reached = store.clock_reached.max(now.wall);
         let instant = self.list.time(now);
         store.pruned_through = store.pruned_through.max(instant);
         let took = time(|| self.list.prune(instant));
-        (day.pruning, day.longest_pruning) = (day.pruning + took, day.longest_pruning.max(took));
+        day.pruning += took;
+        day.longest_pruning = day.longest_pruning.max(took);
         day.prunings += 1;
-        self.pruned = true;
-        self.due.prune(instant);
-        let (held, due) = (self.list.len(), self.due.total + self.waiting.len());
-        if held == due { Ok(()) } else { Err(Violation::Miscounted { node: self.number, held, due }) }
+        self.has_pruned = true;
+        self.expected.prune(instant);
+        let actual = self.list.len();
+        let expected = self.expected.total + self.waiting.len();
+        if actual == expected { Ok(()) } else { Err(Violation::Miscounted { node: self.number, actual, expected }) }
     }
 }
 
-/// How many entries the list should hold: those whose end was not before the last pruning.
+/// Number of entries that the list should have: those that had not expired at the last deletion.
 #[derive(Debug)]
-pub(crate) struct Due {
-    /// By the second of their end, counted from the day's start.
-    ends: Vec<u32>,
-    pruned: usize,
+pub(crate) struct ExpectedEntries {
+    /// Number of entries per second of their expiry. The index is the number of seconds since the start of the day.
+    by_expiry: Vec<u32>,
+    /// Second of the last deletion.
+    pruned_until: usize,
     total: usize,
 }
 
-impl Due {
+impl ExpectedEntries {
     fn new(scenario: &Scenario) -> Self {
-        // C is at most so much ahead of the right time, see `retention::commit_time`.
-        let ahead = CLOCK_SKEW + retention::CLOCK_RECORDED_EVERY;
-        let last = scenario.day + ahead + scenario.entry_life(true).max(scenario.entry_life(false));
-        let mut ends = vec![0; usize::try_from(last.as_secs() + 2).expect("some weeks")];
-        // Touched, so that it is in what the process holds from the start, and not counted for the list.
-        black_box(&mut ends).fill(0);
-        Self { ends, pruned: 0, total: 0 }
+        // Maximum by which the commit time of an entry is ahead of the correct time: see `retention::commit_time`.
+        let max_ahead = CLOCK_SKEW + retention::CLOCK_RECORDED_EVERY;
+        let last = scenario.day + max_ahead + scenario.entry_life(true).max(scenario.entry_life(false));
+        let mut by_expiry = vec![0; usize::try_from(last.as_secs() + 2).expect("some weeks")];
+        // Writes to every page now. So this memory is resident before the simulation, and is not counted as memory of the list.
+        black_box(&mut by_expiry).fill(0);
+        Self { by_expiry, pruned_until: 0, total: 0 }
     }
 
-    /// An entry is added; one that has come to its end before goes at the next pruning.
+    /// Counts a new entry. If it has expired already, the list deletes it at the next deletion.
     pub(crate) fn add(&mut self, expires_at: UnixTime) {
-        // The list keeps it until the next even second.
+        // The list keeps an entry until the next even second.
         let end = UnixTime(expires_at.0.next_multiple_of(2));
         let second = usize::try_from(end.since(START).as_secs()).expect("some weeks");
-        self.ends[second.max(self.pruned)] += 1;
+        self.by_expiry[second.max(self.pruned_until)] += 1;
         self.total += 1;
     }
 
     fn prune(&mut self, instant: UnixTime) {
-        let pruned = usize::try_from(instant.since(START).as_secs()).expect("a day").max(self.pruned);
-        let gone: u32 = self.ends[self.pruned..pruned].iter().sum();
-        self.total -= gone as usize;
-        self.pruned = pruned;
+        let pruned_until = usize::try_from(instant.since(START).as_secs()).expect("a day").max(self.pruned_until);
+        let deleted: u32 = self.by_expiry[self.pruned_until..pruned_until].iter().sum();
+        self.total -= deleted as usize;
+        self.pruned_until = pruned_until;
     }
 }

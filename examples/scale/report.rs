@@ -1,4 +1,4 @@
-//! What is printed: Markdown tables, as `docs/scale.md` shows them.
+//! The report of a simulation: the Markdown tables in `docs/scale.md`.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::scenario::Scenario;
 use crate::world::Day;
 
-/// How often something took how many milliseconds.
+/// [Histogram](https://en.wikipedia.org/wiki/Histogram) of durations: the number of durations per millisecond.
 #[derive(Debug, Default)]
 pub(crate) struct Lags(Vec<u64>);
 
@@ -19,18 +19,19 @@ impl Lags {
         self.0[ms] += 1;
     }
 
-    /// What that part of them did not take longer than, in milliseconds; if there were any.
+    /// Returns a quantile in milliseconds, such as the median for 0.5. Returns `None` if there are no durations.
     fn quantile(&self, part: f64) -> Option<usize> {
         let rank = (self.0.iter().sum::<u64>() as f64 * part).ceil() as u64;
-        let mut so_far = 0;
+        let mut sum = 0;
         let reached = |count: &u64| {
-            so_far += count;
-            so_far >= rank
+            sum += count;
+            sum >= rank
         };
         self.0.iter().position(reached)
     }
 }
 
+/// The report of one simulation. [`fmt::Display`] writes it.
 pub(crate) struct Report<'r> {
     pub(crate) scenario: &'r Scenario,
     pub(crate) day: &'r Day,
@@ -48,11 +49,12 @@ impl fmt::Display for Report<'_> {
 impl Report<'_> {
     fn write_size(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, day } = self;
-        let (secs, peak) = (scenario.day.as_secs_f64(), day.peak);
+        let secs = scenario.day.as_secs_f64();
+        let peak = day.peak;
         writeln!(f, "| | simulated | all users |\n|---|---:|---:|")?;
-        let mut row = |what: &str, simulated: f64| {
+        let mut row = |label: &str, simulated: f64| {
             let all = simulated * scenario.share as f64;
-            writeln!(f, "| {what} | {} | {} |", grouped(simulated), grouped(all))
+            writeln!(f, "| {label} | {} | {} |", grouped(simulated), grouped(all))
         };
         row("users, with one logout a day each", scenario.users as f64 / scenario.share as f64)?;
         row("logouts per second, average", day.sign_outs as f64 / secs)?;
@@ -67,14 +69,14 @@ impl Report<'_> {
     fn write_lags(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { day, .. } = self;
         writeln!(f, "| simulated time, ms | median | 99.9 % | longest |\n|---|---:|---:|---:|")?;
-        for (what, lags) in [
+        for (label, lags) in [
             ("from a logout to the commit and the answer", &day.answers),
             ("the same, on a node that had lost the database", &day.answers_after_outage),
             ("from the answer until another node has the entry, by polling alone", &day.lags),
             ("the same, on a node that had lost the database", &day.lags_after_outage),
         ] {
             let at = |part| lags.quantile(part).map_or("–".to_owned(), |ms| grouped(ms as f64));
-            writeln!(f, "| {what} | {} | {} | {} |", at(0.5), at(0.999), at(1.0))?;
+            writeln!(f, "| {label} | {} | {} | {} |", at(0.5), at(0.999), at(1.0))?;
         }
         let longest = |span: Duration| grouped(span.as_secs_f64() * 1e3);
         writeln!(
@@ -132,7 +134,7 @@ impl Report<'_> {
     }
 }
 
-/// In groups of three digits; a small one with a decimal.
+/// Formats a number in groups of three digits. A number below 10 has one decimal.
 fn grouped(number: f64) -> String {
     if number < 10.0 && number.fract() != 0.0 {
         return format!("{number:.1}");

@@ -1,4 +1,4 @@
-//! What is played: how many users, when they sign out, how long their sessions live, and what goes wrong.
+//! Parameters of the simulation: the number of users, the times of their logouts, the lifetimes of sessions, and the outages.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
@@ -8,24 +8,25 @@ use sealjar::revocation::retention::{COMMITTED_WITHIN, Longest};
 use sealjar::session::Lifetimes;
 use sealjar::session::lifetime::Lifetime;
 
-/// What the command line takes.
+/// Usage text of the command line.
 pub(crate) const USAGE: &str =
     "usage: scale [--users N] [--share N] [--nodes N] [--remembered PERCENT] [--peak TIMES] [--skew SECS] [--seed N]
-  --users       each signs out once a day; 1000000000
-  --share       only one in so many of them is simulated, up to 1000; 1000
-  --nodes       each has a list of its own; 3
-  --remembered  how many of a hundred sign-outs are of remembered sessions; 1
-  --peak        the day's busiest moment, times its average, from 1 to 2; 2
-  --skew        how far the first and the last node's clocks are apart, up to 60; 60
-  --seed        of the random numbers; 1";
+  --users       number of users, each of whom logs out once a day; default 1000000000
+  --share       simulate one user of this number, from 1 to 1000; default 1000
+  --nodes       number of nodes; default 3
+  --remembered  percentage of logouts that are of remembered sessions; default 1
+  --peak        logouts per second at noon, as a multiple of the average, from 1 to 2; default 2
+  --skew        seconds between the clocks of the first and the last node, from 0 to 60; default 60
+  --seed        seed of the random numbers; default 1";
 
-/// The longest that a list is believed without a successful poll: the default of `revocation.max_staleness`.
+/// Maximum staleness of a list that is still used: the default of `revocation.max_staleness`.
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(10);
-/// L, in whole seconds as the store records it: `max_staleness`, a poll of 250 ms, and what a commit may take.
+/// Lag (L in `retention.rs`) in whole seconds, as the store records it: `max_staleness`, one poll interval, and the maximum time
+/// of a commit.
 const LAG: Duration = Duration::from_secs(MAX_STALENESS.as_secs() + 1 + COMMITTED_WITHIN.as_secs());
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A time when a node cannot reach the store.
+/// Period in which a node cannot reach the store.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outage {
     pub(crate) node: usize,
@@ -33,31 +34,32 @@ pub(crate) struct Outage {
     pub(crate) until: Duration,
 }
 
+/// Parameters of one simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) users: u64,
-    /// One user in so many is simulated.
+    /// Number of users that one simulated user stands for.
     pub(crate) share: u64,
     pub(crate) nodes: usize,
-    /// Which part of the sign-outs is of remembered sessions.
+    /// Fraction of the logouts that are of remembered sessions.
     pub(crate) remembered: f64,
-    /// The busiest moment, times the average.
+    /// Logouts per second at noon, as a multiple of the average.
     pub(crate) peak: f64,
-    /// How far the clocks of the first and the last node are apart.
+    /// Difference between the clocks of the first and the last node.
     pub(crate) skew: Duration,
     pub(crate) seed: u64,
     pub(crate) day: Duration,
-    /// What tokens carry.
+    /// Lifetimes in the tokens.
     pub(crate) lifetimes: Lifetimes,
-    /// What the store was told that they carry.
+    /// Lifetimes that the store has recorded. They determine the expiry of entries.
     pub(crate) recorded: Lifetimes,
-    /// For how long the nodes believe an old list.
-    pub(crate) believed_for: Duration,
+    /// Maximum staleness of a list with which the nodes accept sessions.
+    pub(crate) max_staleness: Duration,
     pub(crate) outages: Vec<Outage>,
 }
 
 impl Scenario {
-    /// The defaults, changed by `--name value` pairs.
+    /// Returns the default scenario, with the changes of `--name value` pairs.
     pub(crate) fn of_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let lifetime = |idle_secs, absolute_secs| Lifetime {
             idle: Duration::from_secs(idle_secs),
@@ -76,15 +78,15 @@ impl Scenario {
             day: DAY,
             lifetimes,
             recorded: lifetimes,
-            believed_for: MAX_STALENESS,
+            max_staleness: MAX_STALENESS,
             outages: Vec::new(),
         };
         while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
-            let number: f64 = value.parse().map_err(|_| format!("{name} wants a number and not `{value}`"))?;
-            let within = |least: f64, most: f64| match (least..=most).contains(&number) {
+            let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let number: f64 = value.parse().map_err(|_| format!("{name} needs a number, and `{value}` is not one"))?;
+            let within = |min: f64, max: f64| match (min..=max).contains(&number) {
                 true => Ok(number),
-                false => Err(format!("{name} is from {least} to {most}")),
+                false => Err(format!("{name} must be from {min} to {max}")),
             };
             match name.as_str() {
                 "--users" => scenario.users = within(1.0, 1e12)? as u64,
@@ -94,14 +96,14 @@ impl Scenario {
                 "--peak" => scenario.peak = within(1.0, 2.0)?,
                 "--skew" => scenario.skew = Duration::from_secs(within(0.0, CLOCK_SKEW.as_secs_f64())? as u64),
                 "--seed" => scenario.seed = number as u64,
-                _ => return Err(format!("there is no {name}")),
+                _ => return Err(format!("unknown option {name}")),
             }
         }
         scenario.set_outages();
         Ok(scenario)
     }
 
-    /// Two hours as a day, with sessions that live as much shorter.
+    /// Shortens the day to two hours, and the lifetimes of sessions accordingly.
     #[cfg(test)]
     pub(crate) fn shorten(&mut self) {
         let minutes = |idle: u64, absolute: u64| Lifetime {
@@ -109,11 +111,13 @@ impl Scenario {
             absolute: Duration::from_secs(60 * absolute),
         };
         self.lifetimes = Lifetimes { ordinary: minutes(10, 60), remembered: minutes(60, 600) };
-        (self.recorded, self.day) = (self.lifetimes, Duration::from_secs(2 * 3600));
+        self.recorded = self.lifetimes;
+        self.day = Duration::from_secs(2 * 3600);
         self.set_outages();
     }
 
-    /// Not at the peak itself, where the memory is read.
+    /// Sets two outages: one shorter and one longer than `max_staleness`. They are after noon, when the peak memory has been
+    /// measured.
     fn set_outages(&mut self) {
         let from = self.day * 5 / 8;
         let later = from + Duration::from_secs(600);
@@ -123,44 +127,45 @@ impl Scenario {
         ];
     }
 
-    /// Simulated sign-outs a second, on average.
+    /// Returns the average number of simulated logouts per second.
     pub(crate) fn average(&self) -> f64 {
         self.users as f64 / self.share as f64 / self.day.as_secs_f64()
     }
 
-    /// Simulated sign-outs a second `at` seconds after midnight, when it is quietest; it is busiest at noon.
+    /// Returns the number of simulated logouts per second, `at` seconds after midnight. It is lowest at midnight and highest at
+    /// noon.
     pub(crate) fn rate(&self, at: f64) -> f64 {
         self.average() * (1.0 - (self.peak - 1.0) * (TAU * at / self.day.as_secs_f64()).cos())
     }
 
-    /// What the store knows of a kind.
+    /// Returns the recorded lifetimes of ordinary or remembered sessions.
     pub(crate) fn longest(&self, remembered: bool) -> Longest {
         let Lifetime { idle, absolute } = if remembered { self.recorded.remembered } else { self.recorded.ordinary };
         Longest { idle, absolute, lag: LAG, fail_open: false }
     }
 
-    /// How long the formula says that an entry lives: the idle time, L, and twice the skew of clocks.
+    /// Returns the predicted lifetime of an entry: the idle timeout, the lag, and twice the maximum clock skew.
     pub(crate) fn entry_life(&self, remembered: bool) -> Duration {
         let longest = self.longest(remembered);
         longest.idle + longest.lag + 2 * CLOCK_SKEW
     }
 
-    /// Sign-outs a second times the life of an entry, for both kinds: at the peak's rate for ordinary sessions, and at the average
-    /// for remembered ones, whose entries live for days.
+    /// Returns the predicted number of entries: logouts per second, times the lifetime of an entry. For ordinary sessions this is
+    /// the rate at noon. For remembered sessions it is the average rate, because their entries exist for days.
     pub(crate) fn predicted_entries(&self) -> f64 {
         let ordinary = self.average() * self.peak * (1.0 - self.remembered) * self.entry_life(false).as_secs_f64();
         ordinary + self.average() * self.remembered * self.entry_life(true).as_secs_f64()
     }
 
-    /// The first instant not before `at` at which the node reaches the store.
+    /// Returns the first time from `at` on at which the node can reach the store.
     pub(crate) fn reachable(&self, node: usize, at: Duration) -> Duration {
         let outage =
             self.outages.iter().find(|outage| outage.node == node && (outage.from..outage.until).contains(&at));
         outage.map_or(at, |outage| outage.until)
     }
 
-    /// Whether some node was cut off a moment ago.
-    pub(crate) fn in_trouble(&self, at: Duration) -> bool {
+    /// Returns whether a node is disconnected from the store, or was until less than `max_staleness` ago.
+    pub(crate) fn is_near_outage(&self, at: Duration) -> bool {
         self.outages.iter().any(|outage| outage.from <= at && at < outage.until + MAX_STALENESS)
     }
 }

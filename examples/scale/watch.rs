@@ -1,9 +1,10 @@
-//! Thieves: copies of cookies that were signed out, held against every node until the entry has gone everywhere.
+//! Copies of logged-out cookies. They are presented to every node until their entry is deleted from every list.
 //!
-//! Each copy's owner tries every node four times a second for as long as one of them accepts it, and every acceptance renews it,
-//! whether or not a tenth of its idle time has gone: so it dies as late as any token of that session could. Later it is tried
-//! after every pruning. Between two prunings nothing that is refused can become accepted again: entries are only added, time,
-//! as the list tells it, only grows, and a list that was too old to be believed has been read before it is believed again.
+//! As long as a node may accept a copy, it is presented to every node four times per second. Each time a node accepts it, it is
+//! renewed, even if it is not due. So it expires as late as any token of the session could. Later, it is presented only after a
+//! node has deleted expired entries. This is sufficient, because only a deletion can make a node accept a refused copy again:
+//! otherwise entries are only added, the time of the list never decreases, and a stale list is updated before the node uses it
+//! again.
 
 use std::time::Duration;
 
@@ -16,35 +17,39 @@ use crate::node::Node;
 use crate::scenario::MAX_STALENESS;
 use crate::store::Row;
 
-/// What was watched.
+/// Results of the watch.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Watched {
-    /// Copies that thieves had.
+    /// Number of copies.
     pub(crate) copies: u64,
-    /// How often one was held against a node.
+    /// Number of times that a copy was presented to a node.
     pub(crate) tries: u64,
-    /// Copies that were watched until their entry had gone from every list.
+    /// Number of copies that were presented until their entry was deleted from every list.
     pub(crate) outlived: u64,
-    /// The longest after the answer to a sign-out that some node accepted a copy.
+    /// Maximum time after the response to a logout at which a node accepted a copy.
     pub(crate) accepted_after_answer: Duration,
 }
 
+/// A copy of a logged-out cookie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Copy {
     pub(crate) sid: Sid,
-    pub(crate) signed_out_at: usize,
+    /// Number of the node on which the session was logged out.
+    pub(crate) logout_node: usize,
     pub(crate) remembered: bool,
     pub(crate) idle_deadline: UnixTime,
     pub(crate) absolute_deadline: UnixTime,
-    /// When the sign-out was answered, and when its entry may go.
+    /// Time of the response to the logout, and expiry of its entry. `None` before the commit.
     pub(crate) ended: Option<(Duration, UnixTime)>,
 }
 
+/// All copies that are presented to the nodes.
 #[derive(Debug)]
 pub(crate) struct Watch {
     lifetimes: Lifetimes,
-    /// Those that some node may still accept.
+    /// Copies that some node may still accept.
     recent: Vec<Copy>,
+    /// Copies that no node may accept any more.
     old: Vec<Copy>,
     pub(crate) watched: Watched,
 }
@@ -59,14 +64,14 @@ impl Watch {
         self.recent.push(copy);
     }
 
-    /// The sign-out of a copy is durable, and answered.
+    /// Notes that the logout of a copy is committed and that its response was sent.
     pub(crate) fn committed(&mut self, row: &Row) {
         let copy = self.recent.iter_mut().find(|copy| copy.sid == row.sid);
-        copy.expect("watched from its sign-out on").ended = Some((row.committed, row.expires_at));
+        copy.expect("a copy is added at its logout").ended = Some((row.committed, row.expires_at));
     }
 
-    /// Tries every node.
-    pub(crate) fn look(&mut self, nodes: &mut [Node], at: Duration) -> Result<(), Violation> {
+    /// Presents the copies to every node.
+    pub(crate) fn check(&mut self, nodes: &mut [Node], at: Duration) -> Result<(), Violation> {
         let Self { lifetimes, recent, old, watched } = self;
         for copy in &mut *recent {
             nodes.iter().try_for_each(|node| copy.try_to_renew(node, at, lifetimes, watched))?;
@@ -74,25 +79,26 @@ impl Watch {
         let too_late = |copy: &mut Copy| copy.ended.is_some_and(|(answered, _)| at > answered + MAX_STALENESS);
         old.extend(recent.extract_if(.., too_late));
         for node in &mut *nodes {
-            if std::mem::take(&mut node.pruned) {
+            if std::mem::take(&mut node.has_pruned) {
                 old.iter_mut().try_for_each(|copy| copy.try_again(node, at, lifetimes, watched))?;
             }
         }
         if at.as_millis().is_multiple_of(10_000) {
-            let has_gone = |node: &Node, copy: &Copy| !node.list.is_durable(copy.sid) && copy.is_dead(node, at);
-            let before = old.len();
-            old.retain(|copy| !nodes.iter().all(|node| has_gone(node, copy)));
-            watched.outlived += (before - old.len()) as u64;
+            let is_deleted = |node: &Node, copy: &Copy| !node.list.is_durable(copy.sid) && copy.is_expired(node, at);
+            let previous = old.len();
+            old.retain(|copy| !nodes.iter().all(|node| is_deleted(node, copy)));
+            watched.outlived += (previous - old.len()) as u64;
         }
         Ok(())
     }
 }
 
 impl Copy {
-    fn is_dead(&self, node: &Node, at: Duration) -> bool {
+    fn is_expired(&self, node: &Node, at: Duration) -> bool {
         node.list.time(node.now(at)) >= self.idle_deadline.min(self.absolute_deadline)
     }
 
+    /// Presents the copy to a node. If the node accepts it, checks that it may, and renews the copy.
     fn try_to_renew(
         &mut self,
         node: &Node,
@@ -102,13 +108,14 @@ impl Copy {
     ) -> Result<(), Violation> {
         watched.tries += 1;
         let now = node.now(at);
-        // Generations aside, what `Sessions::verify` asks.
-        let refused = node.list.refuses(self.sid, "", 0, 0) || self.is_dead(node, at) || !node.list.may_be_trusted(now);
+        // The checks of `Sessions::verify`, without generations.
+        let refused =
+            node.list.refuses(self.sid, "", 0, 0) || self.is_expired(node, at) || !node.list.may_be_trusted(now);
         if refused {
             return Ok(());
         }
-        if node.number == self.signed_out_at {
-            return Err(Violation::AcceptedWhereItEnded { node: node.number });
+        if node.number == self.logout_node {
+            return Err(Violation::AcceptedByLogoutNode { node: node.number });
         }
         if let Some((answered, _)) = self.ended {
             let after = at.saturating_sub(answered);
@@ -122,7 +129,7 @@ impl Copy {
         Ok(())
     }
 
-    /// After a pruning.
+    /// Presents the copy to a node that has just deleted expired entries. Checks that the entry was not kept too long.
     fn try_again(
         &mut self,
         node: &Node,
@@ -131,9 +138,9 @@ impl Copy {
         watched: &mut Watched,
     ) -> Result<(), Violation> {
         self.try_to_renew(node, at, lifetimes, watched)?;
-        let (_, expires_at) = self.ended.expect("old since it was answered");
-        // It has pruned at some moment of the last step, which may have been of the second before. And the list keeps an entry
-        // until the next even second.
+        let (_, expires_at) = self.ended.expect("a copy becomes old after the response");
+        // The node has deleted entries during the last step, perhaps in the previous second. And the list keeps an entry until
+        // the next even second. So up to two seconds are correct.
         let late = node.list.time(node.now(at)).since(expires_at).as_secs();
         if late > 2 && node.list.is_durable(self.sid) {
             return Err(Violation::KeptTooLong { node: node.number, secs: late });

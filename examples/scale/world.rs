@@ -1,4 +1,4 @@
-//! The day, a quarter of a second at a time.
+//! The simulated day. It advances in steps of 250 ms.
 
 use std::time::Duration;
 
@@ -13,46 +13,51 @@ use crate::scenario::Scenario;
 use crate::store::{Row, Store};
 use crate::watch::{Copy, Watch, Watched};
 
-/// When the day begins.
+/// Time at which the day begins.
 pub(crate) const START: UnixTime = UnixTime(1_800_000_000);
 const STEP: Duration = Duration::from_millis(250);
-/// Of the sign-outs before the day, the first in so many seconds is watched.
-const HISTORY_WATCHED_EVERY: u64 = 600;
+/// Interval of the logouts before the day whose copies are watched, in seconds.
+const WATCHED_HISTORY_INTERVAL: u64 = 600;
 
-/// What came of it.
+/// Results of the simulation.
 #[derive(Debug, Default)]
 pub(crate) struct Day {
     pub(crate) sign_outs: u64,
     pub(crate) peak: Peak,
-    /// From the commit of a sign-out until another node has it; where that could reach the store all the time, and where not.
+    /// Times from the commit of a logout until another node has its entry, if that node could reach the store.
     pub(crate) lags: Lags,
+    /// Times from the commit of a logout until another node has its entry, if that node had been disconnected from the store.
     pub(crate) lags_after_outage: Lags,
-    /// From a sign-out until it is durable, likewise.
+    /// Times from a logout to its commit, on nodes that could reach the store.
     pub(crate) answers: Lags,
+    /// Times from a logout to its commit, on nodes that had been disconnected from the store.
     pub(crate) answers_after_outage: Lags,
+    /// Maximum staleness of a list.
     pub(crate) stalest: Duration,
-    /// For how long nodes refused every session, because their list was too old.
+    /// Total time during which nodes refused every session, because their list was stale.
     pub(crate) refused_everything: Duration,
     pub(crate) watched: Watched,
-    /// By the machine's clock.
+    /// Real time in which entries were added to lists.
     pub(crate) delivering: Duration,
     pub(crate) delivered: u64,
+    /// Real time in which expired entries were deleted from lists.
     pub(crate) pruning: Duration,
     pub(crate) longest_pruning: Duration,
     pub(crate) prunings: u32,
     pub(crate) took: Duration,
 }
 
-/// When the fullest list was fullest.
+/// Sizes at the time when one list had the most entries.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Peak {
     pub(crate) entries: usize,
-    /// In all lists together.
+    /// Number of entries in all lists.
     pub(crate) entries_in_all: usize,
-    /// What the process held more than with empty lists.
+    /// Resident memory of the process, minus that with empty lists.
     pub(crate) bytes: Option<u64>,
 }
 
+/// The simulation: nodes, store and watch.
 #[derive(Debug)]
 pub(crate) struct World<'s> {
     scenario: &'s Scenario,
@@ -61,7 +66,7 @@ pub(crate) struct World<'s> {
     store: Store,
     watch: Watch,
     day: Day,
-    /// A fraction of a sign-out.
+    /// Fraction of a logout that remains for the next step.
     carry: f64,
     empty_bytes: Option<u64>,
 }
@@ -70,13 +75,23 @@ impl<'s> World<'s> {
     pub(crate) fn new(scenario: &'s Scenario) -> Self {
         let mut random = Random(scenario.seed);
         let nodes = (0..scenario.nodes).map(|number| Node::new(number, scenario, &mut random)).collect();
-        let (store, watch, day) = (Store::default(), Watch::new(scenario.lifetimes), Day::default());
-        Self { scenario, random, nodes, store, watch, day, carry: 0.0, empty_bytes: resident_bytes() }
+        let watch = Watch::new(scenario.lifetimes);
+        Self {
+            scenario,
+            random,
+            nodes,
+            store: Store::default(),
+            watch,
+            day: Day::default(),
+            carry: 0.0,
+            empty_bytes: resident_bytes(),
+        }
     }
 
+    /// Runs the simulation.
     pub(crate) fn play(mut self) -> Result<Day, Violation> {
-        let began = Now::read();
-        self.days_before();
+        let started = Now::read();
+        self.add_earlier_entries();
         let steps = u32::try_from(self.scenario.day.as_millis() / STEP.as_millis()).expect("a day");
         for until in (1..=steps).map(|step| STEP * step) {
             self.sign_out(until - STEP);
@@ -87,38 +102,40 @@ impl<'s> World<'s> {
                 self.day.stalest = self.day.stalest.max(node.list.staleness(now));
                 self.day.refused_everything += if node.list.may_be_trusted(now) { Duration::ZERO } else { STEP };
             }
-            self.store.forget(self.nodes.iter().map(|node| node.read).min().expect("a node"));
-            self.watch.look(&mut self.nodes, until)?;
+            self.store.forget(self.nodes.iter().map(|node| node.rows_read).min().expect("a node"));
+            self.watch.check(&mut self.nodes, until)?;
             if until.as_millis().is_multiple_of(60_000) {
-                self.weigh();
+                self.measure();
             }
         }
-        Ok(Day { watched: self.watch.watched, took: Now::read().boot - began.boot, ..self.day })
+        Ok(Day { watched: self.watch.watched, took: Now::read().boot - started.boot, ..self.day })
     }
 
-    /// What earlier days left of remembered sessions. Of ordinary ones midnight leaves little, and noon nothing.
-    fn days_before(&mut self) {
+    /// Adds the entries of earlier days that have not expired at the start of the day. They are of remembered sessions. Few
+    /// entries of ordinary sessions are left at midnight, and none at noon.
+    fn add_earlier_entries(&mut self) {
         let longest = self.scenario.longest(true);
         for ago in (1..self.scenario.entry_life(true).as_secs()).rev() {
-            // Whole days do not count to the cosine.
+            // The daily curve is periodic, so a negative time is valid, too.
             self.carry += self.scenario.rate(-(ago as f64)) * self.scenario.remembered;
-            for first in std::iter::successors(Some(true), |_| Some(false)).take(self.due()) {
+            for first in std::iter::successors(Some(true), |_| Some(false)).take(self.take_whole_sign_outs()) {
                 let committed_at = UnixTime(START.0 - ago);
-                let (sid, absolute_deadline) = (self.random.sid(), self.deadline(committed_at, true));
+                let sid = self.random.sid();
+                let absolute_deadline = self.deadline(committed_at, true);
                 let expires_at = retention::expiry(committed_at, Some(absolute_deadline), longest);
                 if expires_at < START {
                     continue;
                 }
                 let row = Row { sid, expires_at, committed: Duration::ZERO, node: 0 };
                 for node in &mut self.nodes {
-                    node.take(&row);
-                    node.due.add(expires_at);
+                    node.add(&row);
+                    node.expected.add(expires_at);
                 }
-                if first && ago.is_multiple_of(HISTORY_WATCHED_EVERY) {
+                if first && ago.is_multiple_of(WATCHED_HISTORY_INTERVAL) {
                     let idle_deadline = committed_at.plus(self.scenario.lifetimes.remembered.idle);
                     self.watch.add(Copy {
                         sid,
-                        signed_out_at: 0,
+                        logout_node: 0,
                         remembered: true,
                         idle_deadline,
                         absolute_deadline,
@@ -130,26 +147,27 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Whoever signs out in the step that begins at `from`, each at some node. One a second is watched, and more when a node is
-    /// cut off.
+    /// Simulates the logouts of the step that begins at `from`. Each is on a random node. One per second is watched, and more
+    /// while a node is disconnected from the store.
     fn sign_out(&mut self, from: Duration) {
         self.carry += self.scenario.rate((from + STEP / 2).as_secs_f64()) * STEP.as_secs_f64();
-        let count = u32::try_from(self.due()).expect("there are not that many");
+        let count = u32::try_from(self.take_whole_sign_outs()).expect("fewer than 2^32 logouts in a step");
         self.day.sign_outs += u64::from(count);
         for number in 0..count {
             let at = from + STEP * number / count;
             let remembered = self.random.part() < self.scenario.remembered;
-            let watched = number == 0 && (from.subsec_millis() == 0 || self.scenario.in_trouble(from));
-            let right = START.plus(at);
-            let (sid, absolute_deadline) = (self.random.sid(), self.deadline(right, remembered));
+            let watched = number == 0 && (from.subsec_millis() == 0 || self.scenario.is_near_outage(from));
+            let correct_time = START.plus(at);
+            let sid = self.random.sid();
+            let absolute_deadline = self.deadline(correct_time, remembered);
             let node = self.random.below(self.nodes.len());
             if watched {
                 let lifetimes = &self.scenario.lifetimes;
                 let idle = if remembered { lifetimes.remembered.idle } else { lifetimes.ordinary.idle };
-                let idle_deadline = right.plus(idle);
+                let idle_deadline = correct_time.plus(idle);
                 self.watch.add(Copy {
                     sid,
-                    signed_out_at: node,
+                    logout_node: node,
                     remembered,
                     idle_deadline,
                     absolute_deadline,
@@ -160,21 +178,22 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Whole sign-outs that have come together.
-    fn due(&mut self) -> usize {
+    /// Takes the whole logouts from the sum of fractions.
+    fn take_whole_sign_outs(&mut self) -> usize {
         let count = self.carry.floor();
         self.carry -= count;
         count as usize
     }
 
-    /// Where the session ends that is signed out now: it is of any age.
+    /// Returns a random absolute deadline for a session that is logged out now. The session has a random age.
     fn deadline(&mut self, now: UnixTime, remembered: bool) -> UnixTime {
         let lifetimes = &self.scenario.lifetimes;
         let absolute = if remembered { lifetimes.remembered.absolute } else { lifetimes.ordinary.absolute };
         now.plus(Duration::from_secs(1) + self.random.within(absolute))
     }
 
-    fn weigh(&mut self) {
+    /// Updates the peak sizes.
+    fn measure(&mut self) {
         let sizes = || self.nodes.iter().map(|node| node.list.len());
         let entries = sizes().max().expect("a node");
         if entries > self.day.peak.entries {
@@ -184,7 +203,7 @@ impl<'s> World<'s> {
     }
 }
 
-/// SplitMix64: the same day for the same seed, and quick.
+/// Fast random numbers ([SplitMix64](https://prng.di.unimi.it/splitmix64.c)). The same seed gives the same simulation.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -196,16 +215,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to 1.
+    /// Returns a random number from 0 to 1, without 1.
     fn part(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// Returns a random number from 0 to `limit`, without `limit`.
     fn below(&mut self, limit: usize) -> usize {
         (self.part() * limit as f64) as usize
     }
 
-    /// Less than that.
+    /// Returns a random duration less than `span`.
     pub(crate) fn within(&mut self, span: Duration) -> Duration {
         span.mul_f64(self.part())
     }
@@ -215,14 +235,14 @@ impl Random {
     }
 }
 
-/// How long it takes, by the machine's clock.
+/// Returns the real time that a function takes.
 pub(crate) fn time(run: impl FnOnce()) -> Duration {
-    let began = Now::read();
+    let started = Now::read();
     run();
-    Now::read().boot.saturating_sub(began.boot)
+    Now::read().boot.saturating_sub(started.boot)
 }
 
-/// What the process holds of memory, where the system tells.
+/// Returns the resident memory of the process, or `None` if the system does not report it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,7 @@
-//! The sessions of an application: sign-in, sign-out, and change of a session's data.
+//! The sessions of an application: login, logout, and change of a session's data.
+//!
+//! Invariant: a login or logout that has started runs to its end, even if the client disconnects. Called by the handlers of the
+//! application. Uses `revocations.rs` and `session.rs`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +14,8 @@ use tokio::task::JoinSet;
 
 use super::navigation::SignInPage;
 use super::problem::Problem;
-use super::refusals::Refusals;
-use super::session::{Claims, RawSession, Visit};
+use super::revocations::Revocations;
+use super::session::{Claims, RawSession, RequestState};
 use crate::account::{DisplayName, Email, Roles};
 use crate::clock::Now;
 use crate::id::{Sid, Site};
@@ -25,7 +28,7 @@ use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
 use crate::web::hosts::Hosts;
 
-/// Maximum time that [`Jar::close`] waits for sign-ins and sign-outs under way.
+/// Maximum time that [`Jar::close`] waits for logins and logouts in progress.
 const CHANGES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The sessions of an application: keys, cookie, and revocations. Clones share state. The background tasks stop when the last
@@ -35,36 +38,36 @@ pub struct Jar(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) core: Arc<Core>,
+    pub(super) shared: Arc<Shared>,
     pub(super) hosts: Hosts,
     pub(super) cookies: Cookies,
     pub(super) sign_in_page: Option<SignInPage>,
-    pub(super) refusals: Refusals,
-    /// Sign-ins and sign-outs under way. They run to their end even if their client disconnects.
+    pub(super) revocations: Revocations,
+    /// Logins and logouts in progress. They run to their end even if their client disconnects.
     pub(super) changes: Changes,
     /// Background tasks. They stop when this is dropped.
     pub(super) tasks: Mutex<JoinSet<()>>,
 }
 
-/// The part that the background tasks use, too.
+/// State that handlers and background tasks share.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct Shared {
     pub(super) sessions: Sessions,
-    /// The directory of the keys, or `None` if the ring never changes.
+    /// Directory of the key files, or `None` if the key ring never changes.
     pub(super) key_directory: Option<KeyDirectory>,
 }
 
 impl Inner {
-    /// Ends a session of which there is a copy. It is refused already, and nothing waits for the store.
+    /// Ends a session whose cookie was copied. The revocation list refuses it already. The entry is committed in the background.
     pub(super) fn end_copied(&self, copied: &Presented) {
         let Presented { sid, sub, .. } = copied;
         tracing::warn!(%sid, %sub, "ended a session whose cookie is used in two places");
-        self.refusals.end_later(copied);
+        self.revocations.end_later(copied);
     }
 }
 
 impl Jar {
-    /// Returns the jar whose hoop this request came through.
+    /// Returns the jar whose middleware handled this request.
     ///
     /// # Errors
     /// [`Problem::NoHoop`].
@@ -72,19 +75,22 @@ impl Jar {
         depot.get_typed().cloned().map_err(|_| Problem::NoHoop)
     }
 
-    /// Begins a session for `subject`, whom the application has authenticated, always under a fresh id. Sessions that came with
-    /// the request are ended first, for good, so that a cookie that was planted before gains nothing. A session whose key is not
-    /// held here is left to its deadline. The answer sets the cookie, and the rest of this request sees the new session.
+    /// Starts a session for `subject`, whom the application has authenticated. The session always has a new id. The response sets
+    /// its cookie, and [`Session::of`](super::Session::of) returns the new session for the rest of this request.
     ///
-    /// If the handler fails after this, nobody is signed in: an answer with a status of 400 or above does not set the cookie, nor
-    /// does a handler that panics. The new session is not ended, because nobody has its token. The sessions that came with the
-    /// request stay ended.
+    /// The sessions that came with the request are revoked first. So an attacker who planted a cookie in the browser before the
+    /// login does not get the user's session. A session whose key this process does not have is not revoked, and ends at its
+    /// deadline.
     ///
-    /// `subject` is 1 to 64 bytes of visible ASCII and stands for one person for ever: a number or random text, not a name that
-    /// another person may get later.
+    /// If the handler fails after this, nobody is logged in: a response with a status of 400 or above does not set the cookie,
+    /// nor does a handler that panics. The new session is not revoked, because nobody has its token. The sessions that came with
+    /// the request stay revoked.
+    ///
+    /// `subject` is 1 to 64 bytes of visible ASCII. It must identify one person forever: use a number or a random text, and not a
+    /// name that another person may get later.
     ///
     /// # Errors
-    /// [`Problem`]. Then no session has begun, and the cookie is unchanged.
+    /// [`Problem`]. Then no session has started, and the cookie is unchanged.
     pub async fn sign_in<T: Serialize>(
         &self,
         request: &Request,
@@ -102,10 +108,10 @@ impl Jar {
         let roles = Roles::new(&roles)?;
         let display_name: DisplayName = display_name.parse()?;
         let email: Email = email.parse()?;
-        // Before anything is awaited, so that a handler without the hoop ends no session.
-        Visit::of(depot)?;
-        let read = Now::read();
-        let generations = self.0.refusals.generations().await?;
+        // Fails on a route without the middleware, before any session is revoked.
+        RequestState::of(depot)?;
+        let read_at = Now::read();
+        let generations = self.0.revocations.generations().await?;
         let identity = Identity {
             sub: subject,
             account_generation: generations.subject,
@@ -115,82 +121,87 @@ impl Jar {
             email: email.as_str(),
             roles: roles.as_str(),
         };
-        let sessions = &self.0.core.sessions;
-        // Sealed before anything is ended: what cannot be sealed ends nothing.
+        let sessions = &self.0.shared.sessions;
+        // Seals the new session before the old ones are revoked. If sealing fails, nothing is revoked.
         let session = sessions.sign_in(&identity, Methods::NONE, remember, &data, site, Now::read())?;
         self.end_presented(request).await?;
-        Visit::of_mut(depot)?.renewal = None;
-        sessions.may_begin(&identity, read, Now::read()).map_err(|refusal| match refusal {
+        RequestState::of_mut(depot)?.renewal = None;
+        sessions.may_begin(&identity, read_at, Now::read()).map_err(|refusal| match refusal {
             Refusal::Stale => Problem::Session(refusal),
             _ => Problem::Overtaken,
         })?;
         let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
-        let visit = Visit::of_mut(depot)?;
-        visit.session = Ok(RawSession::new(sid, &identity, sealed_at, deadlines, flags, data));
-        visit.change = CookieChange::Set(session);
+        let state = RequestState::of_mut(depot)?;
+        state.session = Ok(RawSession::new(sid, &identity, sealed_at, deadlines, flags, data));
+        state.change = CookieChange::Set(session);
         Ok(sid)
     }
 
-    /// Ends the sessions that came with the request, expired ones too, and removes the cookie. When this returns, copies of the
-    /// cookie are refused here, after a restart, and on every node of the store. Without a session it does nothing. Whatever the
-    /// status of the answer, the cookie is removed, because its session is over.
+    /// Revokes the sessions that came with the request, including expired ones, and removes the cookie. When this returns, copies
+    /// of the cookie are refused here, after a restart, and on every node that uses the store. Without a session it does nothing.
+    /// The cookie is removed even if the response has an error status, because its session has ended.
     ///
     /// # Errors
-    /// The cookie stays with each of them, so that the browser can ask again:
-    /// [`Problem::NotDurable`] if the store did not take it. The session is refused here already, and the store is tried again.
-    /// [`Problem::TooManyCookies`] if more cookies of the session's name came than are looked at. Nothing was ended.
-    /// [`Problem::KeyElsewhere`] if a token's key is not in the directory, or is revoked there but not in the store. The session
-    /// may be alive on another node.
+    /// After each of these errors the browser still has the cookie, so it can repeat the request:
+    ///
+    /// - [`Problem::NotDurable`] if the store did not commit the logout. This process refuses the session already, and tries
+    ///   again to commit it.
+    /// - [`Problem::TooManyCookies`] if the request has too many cookies with the name of the session cookie. Nothing was
+    ///   revoked.
+    /// - [`Problem::KeyElsewhere`] if the key of a token is not in the directory, or is revoked there but not in the store. The
+    ///   session may still be live on another node.
     pub async fn sign_out(&self, request: &Request, depot: &mut Depot) -> Result<(), Problem> {
-        Visit::of(depot)?;
+        RequestState::of(depot)?;
         if !self.end_presented(request).await? {
             return Err(Problem::KeyElsewhere);
         }
-        let visit = Visit::of_mut(depot)?;
-        visit.renewal = None;
-        visit.change = CookieChange::Clear;
-        visit.session = Err(Refusal::Revoked);
+        let state = RequestState::of_mut(depot)?;
+        state.renewal = None;
+        state.change = CookieChange::Clear;
+        state.session = Err(Refusal::Revoked);
         Ok(())
     }
 
-    /// Ends every session that `subject` has, on every device. Sessions that begin later are not affected. If the cookie of this
-    /// request is one of them, it is refused from the next request on; [`Jar::sign_out`] removes it.
+    /// Ends every session that `subject` has, on every device. Sessions that start later are not affected. If the session of this
+    /// request is one of them, it is refused from the next request on. [`Jar::sign_out`] removes its cookie.
     ///
     /// # Errors
     /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
         let jar = self.clone();
         let subject = subject.to_owned();
-        self.0.changes.run(async move { jar.0.refusals.end_all(&subject).await }).await
+        self.0.changes.run(async move { jar.0.revocations.end_all(&subject).await }).await
     }
 
-    /// Seals other data into the session of this request. The session keeps its id and its deadlines; if it is due for renewal, it
-    /// is renewed. Of concurrent answers, the last one wins. If the session has this data already, nothing changes. An answer with
-    /// a status of 400 or above does not set the cookie, so the session keeps its data.
+    /// Replaces the data in the session of this request. The session keeps its id and its deadlines. If it is due for renewal, it
+    /// is renewed. If several concurrent responses replace the data, the browser keeps the last one. If the session already has
+    /// this data, nothing changes. A response with a status of 400 or above does not set the cookie, so the session keeps its old
+    /// data.
     ///
-    /// The answer should follow within 90 seconds of the request, or within 30 seconds if the idle time is 18 minutes: a later one
-    /// can bring back a cookie that the browser has replaced long ago, which looks like a copy (see
-    /// [`Settings::copy_detection`](super::Settings::copy_detection)). Without new data, two minutes are enough. For the same
-    /// reason, do not replace data in answers that overlap all the time, such as those to several long polls.
+    /// The response should follow within 90 seconds of the request, or within 30 seconds if the idle time is 18 minutes. A later
+    /// response can restore a cookie that the browser replaced long ago, and copy detection then counts it as a copy (see
+    /// [`Settings::copy_detection`](super::Settings::copy_detection)). Responses that do not replace data may take two minutes.
+    /// For the same reason, do not replace data in responses that overlap all the time, such as those to several long polls.
     ///
     /// # Errors
     /// [`Problem::Session`] if there is no live session, [`Problem::Seal`] if the data does not fit.
     pub fn replace_data<T: Serialize>(&self, request: &Request, depot: &mut Depot, data: &T) -> Result<(), Problem> {
-        let visit = Visit::of_mut(depot)?;
-        let sid = visit.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?.sid;
+        let state = RequestState::of_mut(depot)?;
+        let sid = state.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?.sid;
         let site = self.site(request)?;
         let data = json(data)?;
-        let Inner { core, cookies, .. } = &*self.0;
-        let sessions = &core.sessions;
-        // A token that goes out with this answer is newer than those that came.
-        let outgoing = match &visit.change {
+        let Inner { shared, cookies, .. } = &*self.0;
+        let sessions = &shared.sessions;
+        // If this response already has a new token, it is newer than those of the request. It is verified first.
+        let outgoing = match &state.change {
             CookieChange::Set(session) => Some(session),
-            CookieChange::Keep => visit.renewal.as_ref(),
+            CookieChange::Keep => state.renewal.as_ref(),
             CookieChange::Clear => None,
         };
         let outgoing = outgoing.map(|session| format!("{}={}", cookies.session().as_str(), session.token.expose()));
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
-        // A token that has become due since the hoop saw it is judged now, because the answer renews it.
+        // The token may have become due after the middleware verified it. Then this response renews it, so copy detection checks
+        // it now.
         let end = |copied| self.0.end_copied(&copied);
         let sealed = sessions.verify_and_detect(fields, site, Now::read(), RenewalWindow::WhenDue, end, |verified| {
             let claims = verified.claims();
@@ -203,68 +214,71 @@ impl Jar {
             let sealed = sessions.replace_app_data(verified, &data)?.ok_or(Problem::Session(Refusal::Revoked))?;
             Ok(Some((RawSession::verified(verified), sealed)))
         });
-        let Some((mut held, sealed)) = sealed.map_err(Problem::Session)?? else { return Ok(()) };
-        held.deadlines = sealed.deadlines;
-        held.data = data;
-        visit.session = Ok(held);
-        visit.change = CookieChange::Set(sealed);
+        let Some((mut session, sealed)) = sealed.map_err(Problem::Session)?? else { return Ok(()) };
+        session.deadlines = sealed.deadlines;
+        session.data = data;
+        state.session = Ok(session);
+        state.change = CookieChange::Set(sealed);
         Ok(())
     }
 
-    /// Closes the sessions and their store. Await this when the application has stopped serving. It waits at most ten seconds for
-    /// sign-ins and sign-outs under way. Then it tries for at most ten more to write the sign-outs that the store has not taken
-    /// yet; without that, they are lost with the process. Afterwards no session begins, no sign-out is kept, and soon no session
-    /// is live. In memory there is nothing to keep.
+    /// Closes the jar and its store. Await this after the application has stopped serving. It waits at most ten seconds for
+    /// logins and logouts in progress. Then it tries for at most ten more seconds to write the logouts that the store has not
+    /// committed yet. Without this, they are lost when the process exits. After this call, no session can start and no logout is
+    /// stored. Soon afterwards the revocation list is stale, and no session is live. With
+    /// [`Settings::in_memory`](super::Settings::in_memory), nothing is stored.
     ///
     /// # Errors
-    /// [`Problem::NotDurable`] if some sign-outs are not kept: those sessions live on elsewhere, and here after the next start.
+    /// [`Problem::NotDurable`] if some logouts are not stored: other nodes still accept these sessions, and this node accepts
+    /// them after its next start.
     pub async fn close(&self) -> Result<(), Problem> {
         if tokio::time::timeout(CHANGES_TIMEOUT, self.0.changes.finish()).await.is_err() {
             tracing::error!("requests that change something did not end in time: their outcome is not known");
         }
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
-        self.0.refusals.close().await
+        self.0.revocations.close().await
     }
 
-    /// Ends the sessions that came with the request, and returns whether those were all. They are not if a token's key is not
-    /// held here after the directory was read again, or is revoked in this directory only. A key that the store refuses opens
-    /// nothing on any node, and in memory no other key opens anything.
+    /// Revokes the sessions that came with the request. Returns `false` if a session may still be live on another node: the key
+    /// of its token is not in the directory, even after it was read again, or it is revoked in this directory only. A key that is
+    /// revoked in the store opens no token on any node. In memory, there is only one key.
     async fn end_presented(&self, request: &Request) -> Result<bool, Problem> {
         let headers: HeaderMap =
             request.headers().get_all(COOKIE).iter().map(|field| (COOKIE, field.clone())).collect();
-        if self.0.core.sessions.has_too_many_candidates(cookie::fields(&headers)) {
+        if self.0.shared.sessions.has_too_many_candidates(cookie::fields(&headers)) {
             return Err(Problem::TooManyCookies);
         }
         let jar = self.clone();
         let change = async move {
-            let Inner { core, refusals, .. } = &*jar.0;
-            let mut all = true;
-            if let Some(reads) = &core.key_directory {
+            let Inner { shared, revocations, .. } = &*jar.0;
+            let mut are_all_ended = true;
+            if let Some(key_directory) = &shared.key_directory {
                 if jar.lacks_key(&headers) {
-                    changes::wait_for_anybody(reads.reread()).await;
+                    changes::wait_for_anybody(key_directory.reread()).await;
                 }
-                all = !jar.may_be_elsewhere(&headers);
+                are_all_ended = !jar.may_be_live_on_other_node(&headers);
             }
-            let presented = core.sessions.presented(cookie::fields(&headers), Now::read());
-            refusals.end(&presented).await?;
-            Ok(all)
+            let presented = shared.sessions.presented(cookie::fields(&headers), Now::read());
+            revocations.end(&presented).await?;
+            Ok(are_all_ended)
         };
         self.0.changes.run(change).await
     }
 
-    /// Whether a token names a key that does not open here and may open on another node: nodes do not tell which keys they have.
-    fn may_be_elsewhere(&self, headers: &HeaderMap) -> bool {
-        let Inner { core, cookies, .. } = &*self.0;
-        let list = core.sessions.revocations();
-        let mut keys = core.sessions.keys_not_opened(cookie::fields(headers), cookies.session());
+    /// Returns whether this process cannot open a token whose key is not revoked in the store. Another node may be able to open
+    /// it. The nodes of an application do not report their keys.
+    fn may_be_live_on_other_node(&self, headers: &HeaderMap) -> bool {
+        let Inner { shared, cookies, .. } = &*self.0;
+        let list = shared.sessions.revocations();
+        let mut keys = shared.sessions.keys_not_opened(cookie::fields(headers), cookies.session());
         keys.any(|(kid, _)| !list.refuses_key(kid))
     }
 
-    /// Whether a token names a key that is not held here.
+    /// Returns whether a token names a key that is not in the key ring.
     fn lacks_key(&self, headers: &HeaderMap) -> bool {
-        let Inner { core, cookies, .. } = &*self.0;
-        core.sessions.lacks_key_of_cookies(cookie::fields(headers), cookies.session())
+        let Inner { shared, cookies, .. } = &*self.0;
+        shared.sessions.lacks_key_of_cookies(cookie::fields(headers), cookies.session())
     }
 
     /// Returns the site of the host that the request names.
@@ -273,6 +287,7 @@ impl Jar {
     }
 }
 
+/// Returns the application's data as JSON.
 fn json<T: Serialize>(data: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(data).map_err(|_| Problem::Data)
 }

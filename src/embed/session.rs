@@ -1,4 +1,7 @@
-//! A session as handlers see it, with the application's own data in its type; and as it is kept in the depot while they run.
+//! The session of a request: [`Session`] for handlers, with the application's data in its type, and [`RequestState`] for the
+//! middleware.
+//!
+//! The middleware (`hoop.rs`) stores a [`RequestState`] in Salvo's depot, the storage of values per request.
 
 use std::sync::LazyLock;
 
@@ -14,46 +17,46 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Cause, Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
-/// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and the
-/// client gets 401 with the reason.
+/// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and
+/// the client gets 401 with the reason.
 ///
-/// `T` is the application's own data, as [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data) sealed it. It travels
-/// as JSON, so that a later version of the application may add a field with `#[serde(default)]`; a token whose data is no `T` at
-/// all is refused as invalid. Last response wins, and a user can bring an earlier value back within a token's life: keep neither
-/// counters nor grants in it.
+/// `T` is the application's own data, from [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data). The token
+/// contains it as JSON, so that a later version of the application may add a field with `#[serde(default)]`. A token whose data
+/// is not a valid `T` is refused as invalid. Of several concurrent responses, the browser keeps the data of the last one. While
+/// an older token is valid, a user can send it again and so restore earlier data: do not store counters or permissions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session<T = ()> {
-    /// What a sign-out ends; no credential.
+    /// Id of the session. It is not a credential.
     pub sid: Sid,
-    /// The subject: who it is.
+    /// Subject: the id of the user.
     pub sub: String,
-    /// The name to sign in with, or empty.
+    /// Login name, or empty.
     pub login_name: String,
-    /// What to call the user, or empty.
+    /// Display name, or empty.
     pub display_name: String,
-    /// An address, or empty.
+    /// Email address, or empty.
     pub email: String,
-    /// Roles.
+    /// Roles of the user.
     pub roles: Vec<String>,
-    /// When the user last proved who it is.
+    /// Time at which the application last authenticated the user.
     pub authenticated_at: UnixTime,
-    /// When it ends.
+    /// Times at which the session ends.
     pub deadlines: Deadlines,
-    /// Whether the user asked to be remembered.
+    /// Whether the user chose a remembered session.
     pub remembered: bool,
     /// The application's own data.
     pub data: T,
 }
 
 impl<T: DeserializeOwned> Session<T> {
-    /// The live session of this request, for handlers that serve others too.
+    /// Returns the live session of this request, for handlers that also serve requests without a session.
     ///
     /// # Errors
-    /// [`Problem::Session`] if there is none, [`Problem::NoHoop`] if nobody looked.
+    /// [`Problem::Session`] if there is no live session, [`Problem::NoHoop`] if the route has no middleware of a jar.
     pub fn of(depot: &Depot) -> Result<Self, Problem> {
-        let held = Visit::of(depot)?.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
+        let raw = RequestState::of(depot)?.session.as_ref().map_err(|refusal| Problem::Session(*refusal))?;
         let data =
-            serde_json::from_slice(&held.data).map_err(|_| Problem::Session(Refusal::Invalid(Cause::BadClaims)))?;
+            serde_json::from_slice(&raw.data).map_err(|_| Problem::Session(Refusal::Invalid(Cause::BadClaims)))?;
         let Session {
             sid,
             sub,
@@ -65,18 +68,18 @@ impl<T: DeserializeOwned> Session<T> {
             deadlines,
             remembered,
             data: _,
-        } = held.clone();
+        } = raw.clone();
         Ok(Self { sid, sub, login_name, display_name, email, roles, authenticated_at, deadlines, remembered, data })
     }
 }
 
 impl<T> Session<T> {
-    /// Whether the session has this role.
+    /// Checks that the session has this role.
     ///
     /// # Errors
-    /// [`Problem::Role`] if not: 403.
+    /// [`Problem::Role`] (403) if the session does not have the role.
     pub fn require_role(&self, role: &str) -> Result<(), Problem> {
-        if self.roles.iter().any(|held| held == role) { Ok(()) } else { Err(Problem::Role) }
+        if self.roles.iter().any(|own| own == role) { Ok(()) } else { Err(Problem::Role) }
     }
 }
 
@@ -92,35 +95,36 @@ impl<'ex, T: DeserializeOwned> Extractible<'ex> for Session<T> {
     }
 }
 
-/// What a new session says of whoever signed in. All but `data` may be left out:
-/// `Claims { display_name, ..Claims::of(data) }`.
+/// Content of a new session. All fields except `data` are optional: `Claims { display_name, ..Claims::of(data) }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claims<'a, T = ()> {
-    /// The name to sign in with: at most 64 bytes.
+    /// Login name: at most 64 bytes.
     pub login_name: &'a str,
-    /// What to call the user: at most 256 bytes, no control characters.
+    /// Display name: at most 256 bytes, no control characters.
     pub display_name: &'a str,
-    /// An address of visible ASCII: at most 254 bytes.
+    /// Email address of visible ASCII: at most 254 bytes.
     pub email: &'a str,
-    /// Roles, each `[A-Za-z0-9_.:-]{1,64}`; joined by commas at most 1024 bytes.
+    /// Roles, each `[A-Za-z0-9_.:-]{1,64}`. Joined by commas, they have at most 1024 bytes.
     pub roles: &'a [&'a str],
-    /// Whether the user asked to be remembered: the longer lifetimes, and a cookie that outlives the browser.
+    /// Whether the session is a remembered one: it has longer timeouts, and its cookie outlives the browser.
     pub remember: bool,
-    /// The application's own data. The whole cookie has at most 4096 bytes, which leaves some 2,700 for all of these together.
+    /// The application's own data. The whole cookie has at most 4096 bytes. This leaves about 2,700 bytes for all fields
+    /// together.
     pub data: T,
 }
 
 impl<T> Claims<'_, T> {
-    /// Claims that say nothing but the application's own data.
+    /// Returns claims with the application's own data. All other fields are empty.
     pub const fn of(data: T) -> Self {
         Self { login_name: "", display_name: "", email: "", roles: &[], remember: false, data }
     }
 }
 
-/// A session whose data is still as the token has it, copied out of the buffer that the token was opened in.
+/// A session whose data is still the JSON of the token. It is a copy, because the buffer of the opened token is reused.
 pub(super) type RawSession = Session<Vec<u8>>;
 
 impl RawSession {
+    /// Returns the session with these claims.
     pub(super) fn new(
         sid: Sid,
         identity: &Identity<'_>,
@@ -143,32 +147,32 @@ impl RawSession {
         }
     }
 
+    /// Returns a copy of a verified session.
     pub(super) fn verified(session: &Verified<'_>) -> Self {
         let claims::Claims { sid, identity, authenticated_at, flags, app_data, .. } = session.claims();
         Self::new(*sid, identity, *authenticated_at, session.deadlines(), *flags, app_data.to_vec())
     }
 }
 
-/// A request under way: its session, and the change that its answer makes to the cookie. Each request has one in its depot, so an
-/// answer has at most one `Set-Cookie` of ours.
+/// State of one request: its session, and the change of the cookie in its response. There is one per request, so a response has
+/// at most one `Set-Cookie` of the session.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct RequestState {
     pub(super) session: Result<RawSession, Refusal>,
-    /// The renewal by the hoop, as long as nothing ended the session.
+    /// Session that the middleware renewed. A login or logout removes it.
     pub(super) renewal: Option<SealedSession>,
-    /// The change by the handler.
+    /// Change of the cookie by the handler.
     pub(super) change: CookieChange,
 }
 
-impl Visit {
-    /// The visit of this request, if it came through the hoop.
+impl RequestState {
+    /// Returns the state of this request. Fails if the route has no middleware of a jar.
     pub(super) fn of(depot: &Depot) -> Result<&Self, Problem> {
         depot.get_typed().map_err(|_| Problem::NoHoop)
     }
 
-    /// Takes the change that the answer makes to the cookie. An answer that reports a failure sets no cookie that its handler
-    /// wanted: the client must not be signed in, or have other data, by what failed. It renews a session, and removes the cookie
-    /// of one that was signed out for good.
+    /// Takes the change of the cookie for the response. If the handler failed, its new cookie is not set: a request that failed
+    /// must not log the client in or change its data. But a renewal is still sent, and the cookie is removed after a logout.
     pub(super) fn take_change(&mut self, has_failed: bool) -> CookieChange {
         let renewal = self.renewal.take().map_or(CookieChange::Keep, CookieChange::Set);
         match std::mem::take(&mut self.change) {
@@ -178,6 +182,7 @@ impl Visit {
         }
     }
 
+    /// Returns the state of this request, to change it.
     pub(super) fn of_mut(depot: &mut Depot) -> Result<&mut Self, Problem> {
         depot.get_typed_mut().map_err(|_| Problem::NoHoop)
     }

@@ -1,4 +1,5 @@
-//! A description of a listener (OpenAPI) as it is served: prepared once, with a tag.
+//! The route `GET /openapi.json`: serves the OpenAPI description of a listener. The JSON text and its
+//! [`ETag`](https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3) are created once, at the start.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,22 +9,24 @@ use salvo::hyper::body::Bytes;
 use salvo::prelude::{Response, handler};
 use sha2::{Digest, Sha256};
 
-/// A description as it is served, prepared once.
+/// The JSON text of an OpenAPI description, and its `ETag`.
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
     body: Bytes,
-    tag: HeaderValue,
+    etag: HeaderValue,
 }
 
 impl Description {
+    /// Computes the `ETag` of a description: its SHA-256 hash.
     pub(crate) fn new(text: String) -> Self {
-        let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&text)));
-        Self { body: text.into(), tag: HeaderValue::try_from(tag).expect("base64url is visible ASCII") }
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&text)));
+        Self { body: text.into(), etag: HeaderValue::try_from(etag).expect("base64url is visible ASCII") }
     }
 
-    /// Whether the client has it already (RFC 9110 section 13.1.2).
-    fn is_held(&self, headers: &HeaderMap) -> bool {
-        let own = self.tag.as_bytes();
+    /// Returns whether the client already has this description, according to `If-None-Match` ([RFC 9110 section
+    /// 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)).
+    fn is_cached(&self, headers: &HeaderMap) -> bool {
+        let own = self.etag.as_bytes();
         headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(
             |tag| {
                 let tag = tag.trim_ascii();
@@ -32,12 +35,12 @@ impl Description {
         )
     }
 
-    /// Returns status, header fields and body for a request with these header fields: the description, or that the client has it.
+    /// Returns status, header fields and body of the response: the description, or 304 if the client already has it.
     pub(super) fn answer(&self, headers: &HeaderMap) -> (StatusCode, HeaderMap, Bytes) {
-        // It changes with the settings and the version.
-        let fields = [(ETAG, self.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+        // The description changes with the settings and the version, so caches must revalidate it.
+        let fields = [(ETAG, self.etag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
         let mut fields = HeaderMap::from_iter(fields);
-        if self.is_held(headers) {
+        if self.is_cached(headers) {
             return (StatusCode::NOT_MODIFIED, fields, Bytes::new());
         }
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -63,10 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_that_is_held_is_known_by_its_tag() {
+    fn recognizes_the_etag_of_a_cached_description() {
         let description = Description::new("{}".to_owned());
-        let tag = description.tag.to_str().expect("visible ASCII").to_owned();
-        for (value, is_held) in [
+        let tag = description.etag.to_str().expect("visible ASCII").to_owned();
+        for (value, is_cached) in [
             (tag.clone(), true),
             (format!("W/{tag}"), true),
             (format!("\"other\", {tag}"), true),
@@ -76,8 +79,8 @@ mod tests {
             (String::new(), false),
         ] {
             let headers = HeaderMap::from_iter([(IF_NONE_MATCH, value.parse().expect("a header value"))]);
-            assert_eq!(description.is_held(&headers), is_held, "{value}");
+            assert_eq!(description.is_cached(&headers), is_cached, "{value}");
         }
-        assert!(!description.is_held(&HeaderMap::new()));
+        assert!(!description.is_cached(&HeaderMap::new()));
     }
 }

@@ -1,4 +1,7 @@
-//! Forms that need no session: what they are filled with, and what binds them to the browser.
+//! Forms that need no session, such as the login form: the values of their fields, and the tokens that bind a form to a browser.
+//!
+//! A form without a session is bound to a cookie of its own, because there is no session cookie yet. This protects against [login
+//! CSRF](https://en.wikipedia.org/wiki/Cross-site_request_forgery#Forging_login_requests).
 
 use crate::http::body::Submission;
 use crate::http::context::Context;
@@ -8,18 +11,19 @@ use crate::id::FormId;
 use crate::seal::SealedToken;
 use crate::session::form::Bound;
 
-/// Values that a form is filled with.
+/// Values that the fields of a form have when it is shown.
 #[derive(Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct FormValues {
     pub(crate) login: String,
     pub(crate) remember: bool,
     rd: Option<ReturnUrl>,
 }
 
-impl Entry {
-    /// A login name longer than any account's is not repeated.
+impl FormValues {
+    /// Maximum length of a login name that is shown again. No account has a longer one.
     const MAX_LOGIN_BYTES: usize = 256;
 
+    /// Returns the values that the user submitted.
     pub(crate) fn of_submission(submission: &Submission, context: &Context) -> Self {
         let login = submission.field("login").filter(|login| login.len() <= Self::MAX_LOGIN_BYTES);
         Self {
@@ -29,7 +33,7 @@ impl Entry {
         }
     }
 
-    /// Returns what the query of a link to the form says.
+    /// Returns the values in the query of a link to the form.
     pub(crate) fn of_query(context: &Context) -> Self {
         Self { rd: context.return_url(), ..Self::default() }
     }
@@ -40,14 +44,17 @@ impl Entry {
     }
 }
 
-/// Tokens that bind a form to the browser before there is a session.
+/// Pair of tokens that binds a form to the browser before there is a session. Both contain the same random form id.
 pub(crate) struct SignInForm {
+    /// Value of the login form cookie.
     pub(crate) cookie: SealedToken,
+    /// Value of the hidden field of the form.
     pub(crate) csrf_token: SealedToken,
 }
 
 impl SignInForm {
-    /// Returns the same form while its cookie is good, so that two tabs work. Its time begins anew.
+    /// Returns new tokens. If the browser has a valid login form cookie, they keep its form id, so that forms in several tabs
+    /// stay valid. Their lifetime starts again.
     pub(crate) fn of(context: &Context) -> Result<Self, Problem> {
         let app = &context.app;
         let now = context.now();
@@ -59,7 +66,7 @@ impl SignInForm {
 }
 
 impl Context {
-    /// Returns the sign-in form that the cookie of the request is bound to.
+    /// Returns the form id in the login form cookie of the request, or `None` if there is no valid one.
     pub(crate) fn sign_in_form(&self) -> Option<FormId> {
         self.app.sessions.sign_in_form(self.cookies(), &self.app.cookies.form, self.now())
     }

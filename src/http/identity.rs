@@ -1,5 +1,9 @@
-//! Who it is, for the app behind a proxy: header fields that stand on every 200 of a verify route, even empty, because some
-//! proxies let the client's own field through where one is missing.
+//! Identity headers: response headers of a verify request that tell the application behind a proxy who the user is.
+//!
+//! Every 200 of a verify route has all of them, even those without a value. If one were missing, some proxies would forward the
+//! header of that name that the client sent.
+//!
+//! Called by `verify.rs`. `headers.rs` prepares the empty headers.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use salvo::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -7,8 +11,8 @@ use salvo::hyper::body::Bytes;
 
 use crate::session::claims::Claims;
 
-/// Each fact under the name that Authelia made common and the one of oauth2-proxy; at last, in Unix seconds, the absolute deadline,
-/// which renewal does not move.
+/// Names of the identity headers. Each fact has two names: that of Authelia (`remote-*`) and that of oauth2-proxy
+/// (`x-auth-request-*`). The last one is the absolute deadline in Unix seconds, which a renewal does not change.
 static NAMES: [HeaderName; 9] = [
     HeaderName::from_static("remote-user"),
     HeaderName::from_static("x-auth-request-user"),
@@ -21,32 +25,34 @@ static NAMES: [HeaderName; 9] = [
     HeaderName::from_static("remote-session-deadline"),
 ];
 
-/// Every byte but visible ASCII.
+/// Bytes to percent-encode in login names, roles and email addresses: every byte that is not visible ASCII.
 const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
-/// And `%` itself, so that decoding gives back the text.
-const TEXT: &AsciiSet = &INVISIBLE.add(b'%');
+/// Bytes to percent-encode in display names: those of [`INVISIBLE`], and `%`, so that decoding returns the original text.
+const INVISIBLE_AND_PERCENT: &AsciiSet = &INVISIBLE.add(b'%');
 
-/// The fields without a fact, in this order: what [`write`] fills in.
+/// Returns all identity headers with empty values, in the order that [`write()`] needs.
 pub(super) fn empty() -> HeaderMap {
     NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))).collect()
 }
 
-/// Whether a map, or a copy of it, begins with [`empty`] fields.
+/// Returns whether a map begins with the names of the identity headers, in the order of [`empty`].
 pub(super) fn is_begun(headers: &HeaderMap) -> bool {
     NAMES.iter().zip(headers.keys()).all(|(own, name)| own == name) && headers.len() >= NAMES.len()
 }
 
-/// Fills in what is not empty, in a map that begins with [`empty`] fields. They are passed in turn: to look each up costs more than
-/// all the rest. All values are parts of one buffer.
+/// Writes the facts of a session into a map that begins with the headers of [`empty`]. Facts that are empty stay empty.
+///
+/// This is on the fast path. So it iterates over the headers instead of looking up each name, and all values share one buffer.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
     let identity = &claims.identity;
     let texts = [
         (identity.login_name, INVISIBLE),
-        (identity.display_name, TEXT),
+        (identity.display_name, INVISIBLE_AND_PERCENT),
         (identity.roles, INVISIBLE),
         (identity.email, INVISIBLE),
     ];
     let mut values = String::with_capacity(256);
+    // The end of each encoded text in the buffer.
     let ends = texts.map(|(text, set)| {
         values.extend(percent_encode(text.as_bytes(), set));
         values.len()
@@ -58,9 +64,9 @@ pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {
     let mut fields = headers.values_mut();
     let mut start = 0;
     for end in ends {
-        let pair = [fields.next(), fields.next()];
+        let both_names = [fields.next(), fields.next()];
         if start < end {
-            pair.into_iter().flatten().for_each(|field| *field = value(start..end));
+            both_names.into_iter().flatten().for_each(|field| *field = value(start..end));
         }
         start = end;
     }
@@ -99,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_says_its_own_fact_whatever_the_others_are() {
+    fn each_header_has_its_fact_for_all_values_of_the_others() {
         let every_byte: String = (0..=0x7f).map(char::from).collect();
         let long = "\u{1f36f}".repeat(64);
         let texts = ["", "a", "a,b", "100% \"b\"\r\nx: y", "B\u{f6}b", &every_byte, &long];
@@ -107,7 +113,7 @@ mod tests {
         prepared.insert("vary", HeaderValue::from_static("Cookie"));
         for number in 0..texts.len().pow(4) {
             let [login_name, display_name, roles, email] =
-                [0, 1, 2, 3].map(|place| texts[number / texts.len().pow(place) % texts.len()]);
+                [0, 1, 2, 3].map(|digit| texts[number / texts.len().pow(digit) % texts.len()]);
             let deadline = if number % 2 == 0 { 0 } else { u64::MAX };
             let identity = Identity {
                 sub: "s",
@@ -120,7 +126,12 @@ mod tests {
             };
             let mut headers = prepared.clone();
             write(&claims(identity, deadline), &mut headers);
-            let expected = [(login_name, INVISIBLE), (display_name, TEXT), (roles, INVISIBLE), (email, INVISIBLE)];
+            let expected = [
+                (login_name, INVISIBLE),
+                (display_name, INVISIBLE_AND_PERCENT),
+                (roles, INVISIBLE),
+                (email, INVISIBLE),
+            ];
             let expected = expected.map(|(text, set)| utf8_percent_encode(text, set).to_string());
             let values: Vec<&str> = headers.values().map(|value| value.to_str().expect("visible ASCII")).collect();
             let [login, name, roles, email] = expected.each_ref().map(String::as_str);

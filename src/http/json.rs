@@ -1,6 +1,8 @@
-//! JSON objects from prepared names and plain texts. Whatever must be escaped is left to `serde_json`.
+//! Fast writer of JSON objects, for responses on the fast path. Names are prepared at compile time. Texts without special
+//! characters are copied, and all others are escaped by `serde_json`.
 
-/// A member's name, which must need no escaping, as it stands before its value.
+/// Name of a member, with the comma, quotes and colon around it. It contains no characters that need escaping. Created by
+/// [`name!`].
 #[derive(Clone, Copy)]
 pub(super) struct Name(pub(super) &'static str);
 
@@ -11,11 +13,11 @@ macro_rules! name {
 }
 pub(super) use name;
 
-/// An object that is being written: its members, with a comma before each.
+/// Writer of one object. The buffer contains the members, each with a comma before it. [`Self::finish`] replaces the first comma.
 pub(crate) struct Object(Vec<u8>);
 
 impl Object {
-    /// An empty object, with room for most sessions.
+    /// Returns an empty object, with enough capacity for most sessions.
     pub(super) fn new() -> Self {
         Self(Vec::with_capacity(512))
     }
@@ -26,20 +28,21 @@ impl Object {
         &mut self.0
     }
 
+    /// Adds a text, and escapes it if necessary.
     #[inline]
     pub(super) fn text(mut self, name: Name, text: &str) -> Self {
         push_text(self.value_of(name), text);
         self
     }
 
-    /// A text that needs no escaping, such as digits or base64url.
+    /// Adds a text that needs no escaping, such as digits or base64url.
     #[inline]
     pub(super) fn plain(mut self, name: Name, text: &[u8]) -> Self {
         push_quoted(self.value_of(name), text);
         self
     }
 
-    /// A list of the texts.
+    /// Adds a list of texts.
     pub(super) fn list<'t>(mut self, name: Name, texts: impl Iterator<Item = &'t str>) -> Self {
         let out = self.value_of(name);
         out.push(b'[');
@@ -53,19 +56,21 @@ impl Object {
         self
     }
 
+    /// Adds a number.
     #[inline]
     pub(super) fn number(mut self, name: Name, number: u64) -> Self {
         self.value_of(name).extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self
     }
 
+    /// Adds a boolean.
     #[inline]
     pub(super) fn boolean(mut self, name: Name, is_true: bool) -> Self {
         self.value_of(name).extend_from_slice(if is_true { b"true" } else { b"false" });
         self
     }
 
-    /// The object's bytes, and a line's end for those who look at it in a terminal.
+    /// Returns the JSON text, with a line break at its end for terminals.
     pub(super) fn finish(self) -> Vec<u8> {
         let Self(mut out) = self;
         match out.first_mut() {
@@ -92,7 +97,8 @@ fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Whether nothing must be escaped (RFC 8259 section 7), eight bytes at a time.
+/// Returns whether a text needs no escaping ([RFC 8259 section 7](https://www.rfc-editor.org/rfc/rfc8259#section-7)). Tests eight
+/// bytes at a time.
 fn is_plain(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
     let mut last = [b' '; 8];
@@ -100,7 +106,9 @@ fn is_plain(text: &[u8]) -> bool {
     words.iter().chain([&last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)))
 }
 
-/// By what Anderson, *Bit Twiddling Hacks*, says of a byte that is zero or less than another; both are exact for a whole word.
+/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses the tests for a zero byte and for
+/// a byte below a limit of [Bit Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord), which are
+/// exact for a word.
 const fn is_plain_word(word: u64) -> bool {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const TOP_BITS: u64 = EACH << 7;
@@ -121,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_reads_back(texts in proptest::collection::vec("(\\PC|[\\x00-\\x7f]){0,20}", 0..4), number: u64) {
+        fn any_text_is_the_same_after_parsing(texts in proptest::collection::vec("(\\PC|[\\x00-\\x7f]){0,20}", 0..4), number: u64) {
             let first = texts.first().map_or("", String::as_str);
             let object = Object::new()
                 .text(name!("text"), first)
@@ -136,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn may_be_empty() {
+    fn writes_an_empty_object() {
         assert_eq!(Object::new().finish(), b"{}\n");
     }
 }

@@ -1,7 +1,12 @@
-//! `POST /auth/logout` and `POST /auth/logout/all`: refuse for good, and say so only when the disk has it.
+//! The routes `POST /auth/logout` and `POST /auth/logout/all`.
 //!
-//! Every presented token that opens is revoked, even an idle-expired one, and however stale the list is. The removal cookie goes
-//! out only with success: after a failure the browser still has what it needs to try again.
+//! Invariants:
+//!
+//! - A logout gets 200 only after the database has committed its entry.
+//! - Every token of the request that can be opened is revoked, even if it is idle-expired, and even if the revocation list is
+//!   stale.
+//! - The response removes the cookie only if the logout succeeds. After a failure, the browser still has the cookie and can try
+//!   again.
 
 use salvo::http::Request;
 
@@ -21,81 +26,83 @@ use crate::session::{Presented, Refusal};
 use crate::store::{Node, Revoke};
 use crate::web::cookie::CookieChange;
 
-/// Where a form goes on to.
+/// Page after the logout of a form without a return URL.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
 
-/// `POST /auth/logout`: ends this session; idempotent.
+/// Handles `POST /auth/logout`: ends the sessions that came with the request. A repeated logout succeeds, too.
 pub(crate) async fn logout(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
     end(context, &submission, &presented, Vec::new()).await
 }
 
-/// `POST /auth/logout/all`: ends every session of the subject. Needs a live session, as far as this server knows, or one that was
-/// ended in this very way, so that it can be tried again.
+/// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or one that an earlier request of
+/// this type has ended, so that a client can repeat a request that failed. If the list is stale, the session counts as live.
 pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
-    let all = subject(context, &presented)?;
+    let all = all_sessions(context, &presented)?;
     end(context, &submission, &presented, all).await
 }
 
-/// The refusal of all sessions of the subject.
-fn subject(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
+/// Returns the entries that revoke all sessions of the account.
+fn all_sessions(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
     let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
     let live = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
         let identity = &session.claims().identity;
         all(identity.sub, identity.account_generation)
     });
     live.map(|all| vec![all]).or_else(|refusal| {
-        let tried_again = |token: &&Presented| match refusal {
-            // Ended already, but perhaps not on disk: the committer knows.
+        let may_end_all = |token: &&Presented| match refusal {
+            // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the
+            // commit.
             Refusal::Revoked => token.generation_ended,
-            // Signing out works on old knowledge too.
+            // A logout must work with a stale list, too.
             Refusal::Stale => true,
             Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => false,
         };
-        let found: Vec<_> =
-            presented.iter().filter(tried_again).map(|token| all(&token.sub, token.account_generation)).collect();
-        if found.is_empty() { Err(Problem::Session(refusal)) } else { Ok(found) }
+        let entries: Vec<_> =
+            presented.iter().filter(may_end_all).map(|token| all(&token.sub, token.account_generation)).collect();
+        if entries.is_empty() { Err(Problem::Session(refusal)) } else { Ok(entries) }
     })
 }
 
-/// The body, and the sessions that came with the request. A form must be bound to one of them; the form of a page that was open
-/// while its session was signed out elsewhere has nothing left to act on, and passes.
+/// Reads the body, and returns it with the tokens that came with the request. A form must be bound to one of them. If there are
+/// no tokens, every form passes: the session of its page was logged out elsewhere, and there is nothing to end.
 async fn read(context: &Context, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
     let submission = Submission::read(context, request).await?;
     let presented = context.app.sessions.presented(context.cookies(), context.now());
     submission.check_token(context, |bound| {
         presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
     })?;
-    if is_known_elsewhere(context, &submission).await? {
+    if may_be_live_on_other_node(context, &submission).await? {
         SIGN_OUTS.add(SignOut::KeyElsewhere as usize);
         return Err(Problem::KeyElsewhere);
     }
     Ok((submission, presented))
 }
 
-/// Whether a token that came with the request is of a key that this server does not open with, because it lacks it or it was revoked
-/// here, and another opens with: then nobody here can tell whose session it is, and it may be alive there. A key that nobody opens
-/// with opens nothing anywhere.
+/// Returns whether another node can open a token of the request that this server cannot open. This server either does not have
+/// the key, or the key is revoked here. So it cannot read the session id, and cannot end the session, which may be live on the
+/// other node.
 ///
-/// A revoked key counts only while that node may still serve: one that was killed has left a report that says nothing.
-async fn is_known_elsewhere(context: &Context, submission: &Submission) -> Result<bool, Problem> {
+/// The reports of the nodes list their keys. If the key is revoked here, the report of a node counts only if the node may still
+/// be running, because the last report of a node that was killed stays in the store.
+async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -> Result<bool, Problem> {
     let app = &context.app;
     let not_opened: Vec<(Kid, NoKey)> =
         app.sessions.keys_not_opened(context.cookies(), app.cookies.session()).collect();
     if not_opened.is_empty() {
         return Ok(false);
     }
-    // Anybody can make up a key, so the connection may be closed to make room while this waits.
+    // Any client can send an invented key id. So the connection may be evicted during this wait.
     let _paused = submission.pause_work(NodeReports::TIMEOUT);
     let nodes = app.node_waits.run(context.client(), app.node_reports.next()).await?.ok_or(Problem::Store)?;
-    let opens = |node: &Node, kid: Kid, reason: NoKey| {
+    let can_open = |node: &Node, kid: Kid, reason: NoKey| {
         node.report.opens_with(kid) && (reason == NoKey::Unknown || node.may_serve())
     };
-    Ok(nodes.iter().any(|node| not_opened.iter().any(|(kid, reason)| opens(node, *kid, *reason))))
+    Ok(nodes.iter().any(|node| not_opened.iter().any(|(kid, reason)| can_open(node, *kid, *reason))))
 }
 
-/// Ends the sessions that came with the request and `all` those of their subjects.
+/// Revokes the sessions that came with the request, and the entries in `all`. Waits for the commit.
 async fn end(
     context: &Context,
     submission: &Submission,
@@ -104,9 +111,9 @@ async fn end(
 ) -> Result<Reply, Problem> {
     let app = &context.app;
     let client = context.client();
-    let tell = |new: &Revoke| match new {
+    let write_audit_event = |new: &Revoke| match new {
         Revoke::Session { sid, .. } => {
-            // A session that ended with its account's generation does not end again.
+            // A session that ended with the generation of its account already has an audit event.
             if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.generation_ended) {
                 audit::signing_out(*sid, &token.sub, client);
             }
@@ -114,7 +121,7 @@ async fn end(
         Revoke::Subject { sub, .. } | Revoke::SubjectSoFar { sub, .. } => audit::signing_out_everywhere(sub, client),
     };
     let revokes = presented.iter().map(Revoke::from).chain(all).collect();
-    let outcome = app.committer.revoke_telling(revokes, tell).await;
+    let outcome = app.committer.revoke_telling(revokes, write_audit_event).await;
     SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
     outcome.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {

@@ -1,63 +1,65 @@
-//! Parameters of a question's query that are nearly a rule, such as `roles=` or `max-age=`.
+//! Counter for misspelt rules in the query of a verify request, such as `roles=` or `max-age=`.
 //!
-//! They are passed over, because the query may hold the visitor's own parameters, so the route is wider open than its operator meant.
-//! They are counted, for `/metrics`, `/readyz` and `sealjar doctor`. Where the rules are segments, a rule in the query is passed over,
-//! too, however it is spelled.
+//! A misspelt rule in a query is ignored, because the query may contain parameters of the client. So the route is less protected
+//! than its operator intended. Therefore such parameters are counted for `/metrics`, `/readyz` and `sealjar doctor`. If the rules
+//! of a verify request are in its path, all rules in its query are ignored. They are counted too, even if their names are
+//! correct.
+//!
+//! Called by `rules.rs` and `verify.rs`.
 
 use strum::VariantArray;
 
 use crate::log_sampler::sampled;
 use crate::metrics::{MISSPELT_RULES, RuleName};
 
-/// Looks at the unknown parameters of one query.
+/// Counts misspelt rules among the unknown parameters of one query.
 #[derive(Debug)]
-pub(super) struct Misspelt {
-    looked_at: usize,
+pub(super) struct MisspeltRules {
+    /// Number of names that were inspected.
+    inspected: usize,
 }
 
-impl Misspelt {
-    /// Of the parameters of one query, only so many are looked at.
+impl MisspeltRules {
+    /// Maximum number of parameters that are inspected in one query.
     const MAX_NAMES: usize = 16;
-    /// Longer names are not near to a rule.
+    /// Maximum length of a name that is inspected. Longer names are not similar to a rule.
     const MAX_NAME_BYTES: usize = 20;
 
-    /// Counts nothing if the query was looked at before.
+    /// Returns a counter for one query. If the same query was counted before (`is_repeated`), the counter counts nothing.
     pub(super) const fn new(is_repeated: bool) -> Self {
-        Self { looked_at: if is_repeated { Self::MAX_NAMES } else { 0 } }
+        Self { inspected: if is_repeated { Self::MAX_NAMES } else { 0 } }
     }
 
-    /// Counts a parameter that is no rule, if its name is nearly one.
-    pub(super) fn look_at(&mut self, name: &str) {
-        self.looked_at += 1;
-        if self.looked_at > Self::MAX_NAMES || name.len() > Self::MAX_NAME_BYTES {
+    /// Counts and logs an unknown parameter if its name is similar to that of a rule.
+    pub(super) fn count(&mut self, name: &str) {
+        self.inspected += 1;
+        if self.inspected > Self::MAX_NAMES || name.len() > Self::MAX_NAME_BYTES {
             return;
         }
-        if let Some(rule) = nearest(name) {
+        if let Some(rule) = similar_rule(name) {
             MISSPELT_RULES.add(rule as usize);
             let rule = <&str>::from(rule);
-            sampled!(
-                WARN,
-                rule,
-                "the query of a proxy's question has a parameter that is no rule there; it is passed over"
-            );
+            sampled!(WARN, rule, "query parameter of a verify request ignored: its name is similar to that of a rule");
         }
     }
 
-    /// Counts the rules in the query of a question whose rules are segments.
-    pub(super) fn look_at_all(mut self, query: Option<&str>) {
+    /// Counts the rules in the query of a verify request that has its rules in the path. There, each of them is ignored.
+    pub(super) fn count_in_query(mut self, query: Option<&str>) {
         for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Self::MAX_NAMES) {
-            self.look_at(&name);
+            self.count(&name);
         }
     }
 }
 
-/// Returns the rule that was meant: the same letters, or one wrong, missing, added or exchanged; in long names two.
-fn nearest(name: &str) -> Option<RuleName> {
+/// Returns the rule with the most similar name. Case and punctuation do not count. The names may differ by one letter that is
+/// wrong, missing, added or swapped with its neighbour, or by two such letters in a name of more than five letters (an [edit
+/// distance](https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance)).
+fn similar_rule(name: &str) -> Option<RuleName> {
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     RuleName::VARIANTS.iter().copied().find(|rule| {
         let rule: String = <&str>::from(rule).chars().filter(char::is_ascii_alphanumeric).collect();
-        let most = if rule.len() > 5 { 2 } else { 1 };
-        rule.len().abs_diff(letters.len()) <= most && strsim::osa_distance(&rule, &letters) <= most
+        let max_distance = if rule.len() > 5 { 2 } else { 1 };
+        rule.len().abs_diff(letters.len()) <= max_distance && strsim::osa_distance(&rule, &letters) <= max_distance
     })
 }
 
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_rule_that_was_meant() {
+    fn finds_the_rule_with_a_similar_name() {
         for (name, rule) in [
             ("roles", Some("role")),
             ("Role", Some("role")),
@@ -90,7 +92,7 @@ mod tests {
             ("\u{440}\u{43e}le", None),
             ("", None),
         ] {
-            assert_eq!(nearest(name).map(<&str>::from), rule, "{name}");
+            assert_eq!(similar_rule(name).map(<&str>::from), rule, "{name}");
         }
     }
 }

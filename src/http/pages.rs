@@ -1,5 +1,7 @@
-//! The pages, rendered from the templates in `pages/`: without scripts, and escaped by the template engine. Their texts come from a
-//! catalogue (`pages/texts.rs`), and from the operator's settings.
+//! HTML pages for users, rendered from the templates in `pages/`.
+//!
+//! Invariants: no page has a script, and the template engine escapes every value. The texts come from a catalogue
+//! (`pages/texts.rs`) and from the operator's settings. Called by the handlers and by `problem.rs`.
 
 pub(crate) mod assets;
 mod english;
@@ -24,9 +26,9 @@ use texts::Texts;
 /// Settings of the pages.
 #[derive(Debug, Clone)]
 pub(crate) struct PageSettings {
-    /// Page that a sign-in leads to if nothing else was asked for.
+    /// Page after a login without a return URL.
     pub(crate) home: ReturnUrl,
-    /// Name of the service, if it has one besides its host.
+    /// Name of the service. Without it, pages show the host.
     pub(crate) title: Option<String>,
     /// Image file for every page.
     pub(crate) logo: Option<PathBuf>,
@@ -40,7 +42,7 @@ pub(crate) struct Pages {
     title: Option<String>,
     pub(crate) logo: Option<Arc<Asset>>,
     pub(crate) texts: &'static Texts,
-    /// Warn on every page that cookies travel in the clear.
+    /// Whether every page warns that cookies are sent unencrypted.
     plain_http: bool,
 }
 
@@ -52,18 +54,18 @@ impl Pages {
         Ok(Self { home, title, logo: logo.map(Arc::new), texts: language.texts(), plain_http })
     }
 
-    /// Returns the same with other settings. The logo stays: it is read at the start only.
+    /// Returns a copy with other settings. The logo stays the same, because it is read only at the start.
     pub(crate) fn with_settings(&self, settings: &PageSettings) -> Self {
         let PageSettings { home, title, language, .. } = settings.clone();
         Self { home, title, texts: language.texts(), ..self.clone() }
     }
 
-    /// Returns where the link to the home page leads; `None` if that is the page of the session.
+    /// Returns the target of the link to the home page, or `None` if the home page is the session page.
     pub(crate) fn home_link(&self) -> Option<&str> {
         Some(self.home.as_str()).filter(|home| *home != ReturnUrl::SESSION)
     }
 
-    /// Returns the frame of a page with this heading.
+    /// Returns the shell of a page with this heading.
     pub(crate) fn shell<'a>(&'a self, host: Cow<'a, str>, heading: &'static str) -> Shell<'a> {
         let logo = self.logo.as_deref().map(Asset::href);
         Shell {
@@ -80,14 +82,14 @@ impl Pages {
     }
 }
 
-/// The frame of a page: what it shows besides its own content.
+/// The parts that all pages share, around the content of a page (`base.html`).
 #[derive(Debug)]
 pub(crate) struct Shell<'a> {
     style: &'a str,
     icon: &'a str,
     logo: Option<&'a str>,
     title: Option<&'a str>,
-    /// The host that was asked for, as far as it is known.
+    /// Host of the request, or empty if it is unknown.
     host: Cow<'a, str>,
     heading: &'static str,
     is_error: bool,
@@ -96,12 +98,12 @@ pub(crate) struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    /// The same for a form that is shown again because of an error.
+    /// Marks the page as one that shows an error. Its title then begins with "Error".
     pub(crate) fn of_error(self, is_error: bool) -> Self {
         Self { is_error, ..self }
     }
 
-    /// Name of the service.
+    /// Returns the name of the service.
     fn name(&self) -> &str {
         self.title.unwrap_or(&self.host)
     }
@@ -110,8 +112,9 @@ impl Shell<'_> {
 /// Returns the Content-Security-Policy of every page ([CSP level 3](https://www.w3.org/TR/CSP3/)): no script, nothing inline and
 /// nothing of other origins.
 ///
-/// Browsers apply `form-action` not only to the form, but to every redirect that follows it. After a sign-in, these are redirects of
-/// the application, and may lead to any origin. So `form-action` names schemes: `https:`, and `http:` if an origin of ours has it.
+/// Browsers apply `form-action` to the form and to every redirect after it. After a login, these are redirects of the
+/// application, and may lead to any origin. So `form-action` allows schemes: `https:`, and `http:` if one of
+/// `http.public_origins` has it.
 pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
     let is_plain = hosts.origins().any(|origin| !origin.is_secure());
     HeaderValue::from_static(if is_plain {
@@ -121,7 +124,7 @@ pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
     })
 }
 
-/// A page as text.
+/// Returns the HTML of a page.
 pub(super) fn render(page: &impl Template) -> String {
     page.render().expect("writing to memory cannot fail, and no template calls anything else that can")
 }
@@ -145,7 +148,7 @@ pub(crate) struct SignInPage<'a> {
     pub(crate) form_error: Option<&'a str>,
 }
 
-/// `GET /auth/status`, for a person.
+/// `GET /auth/status`, for a navigation.
 #[derive(Debug, Template)]
 #[template(path = "session.html")]
 pub(crate) struct SessionPage<'a> {
@@ -156,7 +159,7 @@ pub(crate) struct SessionPage<'a> {
     pub(crate) display_name: &'a str,
     pub(crate) email: &'a str,
     pub(crate) roles: Vec<&'a str>,
-    /// Each with its label.
+    /// Times of the session, each with its label.
     pub(crate) instants: [(&'static str, Instant); 3],
     pub(crate) remembered: bool,
     pub(crate) notice: Option<&'static str>,
@@ -169,16 +172,16 @@ pub(crate) struct PasswordPage<'a> {
     pub(crate) shell: Shell<'a>,
     pub(crate) csrf_token: &'a str,
     pub(crate) login_name: &'a str,
-    /// Whether there is no session yet.
-    pub(crate) first: Option<FirstChange<'a>>,
+    /// Hidden fields of a forced change, or `None` if there is a session.
+    pub(crate) forced: Option<ForcedChange<'a>>,
     pub(crate) old_error: Option<&'a str>,
     pub(crate) new_error: Option<&'a str>,
     pub(crate) form_error: Option<&'a str>,
 }
 
-/// What goes with a change of the password that must be made before a session can begin.
+/// Hidden fields of the form of a forced change: a change of the password that is required before the first session.
 #[derive(Debug)]
-pub(crate) struct FirstChange<'a> {
+pub(crate) struct ForcedChange<'a> {
     pub(crate) rd: &'a str,
     pub(crate) remember: bool,
 }
@@ -195,7 +198,7 @@ pub(crate) struct ReauthenticatePage<'a> {
     pub(crate) form_error: Option<&'a str>,
 }
 
-/// An error, for a person.
+/// The page of an error.
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
 pub(crate) struct ErrorPage<'a> {
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_is_escaped() {
+    fn escapes_texts_of_operators_and_clients() {
         let settings = PageSettings {
             home: ReturnUrl::home("/").expect("a path"),
             title: Some("\"T'&".to_owned()),

@@ -1,8 +1,13 @@
-//! Every error that a client can see, on one page: RFC 9457 `application/problem+json` for programs, a page for people, with a
-//! stable `reason` and a `detail` that says what to do. The precise cause of a refusal is for the log only.
+//! Every error that a client can see. A navigation gets a page, and other requests get `application/problem+json` ([RFC
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that tells the client what to
+//! do.
+//!
+//! Invariant: a response does not reveal the exact cause of a refusal. Only the log has it.
+//!
+//! `details.rs` has the texts for programs, and `page_texts.rs` selects those for pages. Called by `reply.rs`.
 
-mod people;
-mod words;
+mod details;
+mod page_texts;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -39,7 +44,7 @@ pub(crate) struct ProblemBody {
     title: &'static str,
 }
 
-/// The kind of error, for programs. The meaning of a value never changes.
+/// The type of error, for programs. The meaning of a value never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reason {
@@ -77,74 +82,74 @@ pub(crate) enum Reason {
     Error,
 }
 
-/// What went wrong, as far as the client is told.
+/// An error that a client can see. `details.rs` has the status, reason and text of each variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// There is no live session.
+    /// The request has no live session.
     Session(Refusal),
-    /// Unknown account, wrong password or disabled account: all alike.
+    /// The account is unknown or disabled, or the password is wrong. The client cannot distinguish these cases.
     Credentials,
-    /// Not the password of the account that is signed in.
-    Password,
-    /// A password was right when it was given, and the account changed while it was checked.
-    Overtaken,
-    /// The password must be given again: it was given too long ago for what is asked for.
+    /// The password is not that of the user of the live session.
+    WrongPassword,
+    /// The account changed while its password was checked.
+    AccountChanged,
+    /// The resource requires that the password was given more recently.
     StepUp,
-    /// A live session without the role that the route asks for.
+    /// The live session does not have a role that the route requires.
     Role,
-    /// The password is right, and was set by somebody else: it leads nowhere but to the change of it.
+    /// The password is correct, but the user must change it before a session can start.
     MustChange,
-    /// A limit on passwords was reached; how long to wait.
+    /// A rate limit for passwords is reached. The client must wait for this time.
     Throttled(Duration),
-    /// Password checks queue up.
+    /// The queue of password checks is full.
     Busy,
-    /// Too many requests wait because of their keys.
+    /// Too many requests wait until the key files are read again, because their keys are unknown.
     KeyWaits,
     /// The store cannot be read or written.
     Store,
-    /// A revocation is in force here, but not on disk.
+    /// This server refuses the session, but the store has not committed the revocation.
     NotDurable,
-    /// Another server may know the session, and this one does not have its key.
+    /// This server cannot open the token of the session, but another node may be able to.
     KeyElsewhere,
-    /// No key can seal, or what the account holds cannot be sealed.
+    /// There is no active key, or the session does not fit into a token.
     Seal(SealError),
     /// The body is not JSON.
     NotJson,
-    /// The body's fields are wrong.
+    /// A field of the body is missing or invalid.
     Fields(&'static str),
-    /// The login name cannot be one.
+    /// The login name breaks the rules for login names.
     LoginName(&'static str),
-    /// The new password cannot be one.
+    /// The new password breaks the rules for passwords.
     NewPassword(BadPassword),
-    /// The new password is the old one.
+    /// The new password is the same as the old one.
     UnchangedPassword,
-    /// The new password was entered twice, and not in the same way.
+    /// The two entries of the new password are different.
     PasswordsDiffer,
-    /// The body is of a type that is not taken.
+    /// The media type of the body is not supported.
     MediaType,
     /// The body is compressed.
     ContentEncoding,
     /// The body is too large.
     TooLarge,
-    /// The body did not arrive.
+    /// The body ended before it was complete.
     Incomplete,
     /// The body did not arrive in time.
     Slow,
-    /// No single authority, or a target that is a whole URL.
+    /// The request does not name exactly one host, or its target is a whole URL.
     Authority,
-    /// An authority that is not served.
+    /// The request names a host that the public listener does not serve.
     Misdirected,
-    /// The same, on the admin listener.
+    /// The request names a host that the admin listener does not serve.
     AdminMisdirected,
-    /// A request that another site made the browser send.
+    /// Another site may have made the browser send the request.
     CrossSite,
-    /// A form without its token, or with that of another session or sign-in.
+    /// The form has no CSRF token, or that of another session or login form.
     FormToken,
-    /// A route's rule cannot be read.
+    /// A rule of a verify request is invalid.
     Rule,
-    /// What a proxy should have said is missing or contradicts itself.
+    /// The forwarded headers of a proxy are missing or contradict each other.
     Forwarded(&'static str),
-    /// 404, 405 and 500.
+    /// The request failed with a status that has no other variant: 404, 405 or 500.
     Status(StatusCode),
 }
 
@@ -160,22 +165,22 @@ impl Problem {
         self.parts().1
     }
 
-    /// What to do about it, for programs.
+    /// Returns the description of the error and what to do, for programs.
     pub(crate) fn detail(self) -> &'static str {
         self.parts().2
     }
 
-    /// Whether there is no session, and a sign-in would change that.
-    pub(crate) fn is_cured_by_sign_in(self) -> bool {
+    /// Returns whether the request has no live session, and a login would solve this.
+    pub(crate) fn needs_login(self) -> bool {
         matches!(self, Self::Session(refusal) if refusal != Refusal::Stale)
     }
 
-    /// Whether the password that was given is not the account's.
-    pub(crate) const fn is_about_the_password(self) -> bool {
-        matches!(self, Self::Credentials | Self::Password | Self::Overtaken)
+    /// Returns whether the password was not accepted. A form shows such an error at the field of the password.
+    pub(crate) const fn is_wrong_password(self) -> bool {
+        matches!(self, Self::Credentials | Self::WrongPassword | Self::AccountChanged)
     }
 
-    /// Whether the form that failed can be shown again: its session is live.
+    /// Returns whether the form can be shown again with this error, because its session is live.
     pub(crate) const fn is_shown_in_form(self) -> bool {
         !matches!(
             self,
@@ -183,7 +188,7 @@ impl Problem {
         )
     }
 
-    /// Returns how an answer with this problem to the question for a live session is counted.
+    /// Returns the metrics label under which a response with this problem is counted.
     pub(crate) fn verification(self) -> Verification {
         match self {
             Self::Session(Refusal::Missing) => Verification::Missing,
@@ -198,7 +203,8 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the answer for a program, and returns its body. The cookie is named in the challenge, which a 401 must have (RFC 9110 section 15.5.2).
+    /// Writes the header fields of the response for a program, and returns its body. A 401 must have a challenge ([RFC 9110
+    /// section 15.5.2](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2)), which names the cookie.
     pub(crate) fn render(self, cookie: &CookieName, headers: &mut HeaderMap) -> String {
         let (status, reason, detail) = self.parts();
         let title = status.canonical_reason().unwrap_or("Error");
@@ -212,17 +218,18 @@ impl Problem {
         )
     }
 
+    /// Writes the header fields that pages and responses for programs share.
     fn write_fields(self, status: StatusCode, cookie: &CookieName, headers: &mut HeaderMap) {
         if status == StatusCode::UNAUTHORIZED {
             let form = if self == Self::StepUp { "/auth/reauthenticate" } else { "/auth/login" };
             headers.insert(WWW_AUTHENTICATE, refusal::challenge(Some(form), cookie));
         }
-        // RFC 9110 section 15.5.9. HTTP/2 has no such field, and hyper leaves it out there.
+        // RFC 9110 section 15.5.9 requires this field. HTTP/2 does not have it, and there hyper removes it.
         if status == StatusCode::REQUEST_TIMEOUT {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         match self {
-            // RFC 9110 section 15.5.16.
+            // RFC 9110 section 15.5.16 recommends this field.
             Self::ContentEncoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
@@ -236,7 +243,8 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the answer as a page, and returns the page. The request named this host, and has this path.
+    /// Writes the header fields of the response for a navigation, and returns its page. `host` and `path` are those of the
+    /// request.
     pub(crate) fn render_page(
         self,
         pages: &Pages,
@@ -245,12 +253,12 @@ impl Problem {
         headers: &mut HeaderMap,
     ) -> String {
         let status = self.status();
-        let (heading, detail) = self.for_people(pages.texts);
+        let (heading, detail) = self.heading_and_text(pages.texts);
         let page = ErrorPage {
             shell: pages.shell(host, heading),
             status: status.as_u16(),
             detail: &detail,
-            operator: self.for_the_operator(),
+            operator: self.operator_message(),
             link: self.link(pages, path),
         };
         self.write_fields(status, cookie, headers);
@@ -259,7 +267,7 @@ impl Problem {
     }
 }
 
-/// Returns the span in seconds, rounded up, so that nobody comes back too early.
+/// Returns the span in seconds, rounded up, so that no client repeats its request too early.
 const fn whole_seconds(span: Duration) -> u64 {
     span.as_secs() + (span.subsec_nanos() > 0) as u64
 }

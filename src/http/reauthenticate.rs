@@ -1,4 +1,5 @@
-//! `/auth/reauthenticate`: step-up. The password again makes a fresh session with a fresh `authenticated_at`; the old one is dead.
+//! The route `/auth/reauthenticate`: [step-up authentication](https://www.rfc-editor.org/rfc/rfc9470). The user of a live session
+//! gives the password again, and gets a new session with a new `authenticated_at`. The old session is revoked.
 
 use salvo::http::Request;
 
@@ -10,18 +11,18 @@ use crate::http::pages::ReauthenticatePage;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::return_url::ReturnUrl;
-use crate::http::sign_in::{Current, Manner, authenticate_again, begin};
+use crate::http::sign_in::{CurrentSession, SessionOptions, authenticate_again, start_session};
 use crate::session::form::Bound;
 use crate::web::cookie::CookieChange;
 
-/// `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
+/// Handles `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     let rd = context.return_url().unwrap_or_else(|| context.app.pages.home.clone());
-    // A user who has to sign in first has given the password by then.
+    // A user without a session logs in and so gives the password. A step-up is not needed after that, so the login leads to `rd`.
     context.or_sign_in(&rd, form(context, &rd, None))
 }
 
-/// `POST /auth/reauthenticate`: JSON or form with `password`.
+/// Handles `POST /auth/reauthenticate`: JSON or a form with `password`.
 pub(crate) async fn reauthenticate(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let mut rd = context.app.pages.home.clone();
     match step_up(context, request, &mut rd).await {
@@ -32,17 +33,19 @@ pub(crate) async fn reauthenticate(context: &Context, request: &mut Request) -> 
     }
 }
 
+/// Checks the password and starts the new session. Writes the return URL of the form into `rd`.
 async fn step_up(context: &Context, request: &mut Request, rd: &mut ReturnUrl) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
     if let Some(url) = submission.return_url(context) {
         *rd = url;
     }
-    let current = Current::of(context)?;
+    let current = CurrentSession::of(context)?;
     submission.check_token(context, |bound| bound == Bound::Session(current.sid))?;
-    let given = Reauthentication::parse(submission.required_type()?, &submission.body)?;
-    let checked = authenticate_again(context, Purpose::StepUp, &current, given.password).await?;
-    let manner = Manner { purpose: Purpose::StepUp, remember: current.remembered, app_data: &current.app_data };
-    let (session, view) = begin(context, &checked, manner).await?;
+    let body = Reauthentication::parse(submission.required_type()?, &submission.body)?;
+    let authenticated = authenticate_again(context, Purpose::StepUp, &current, body.password).await?;
+    let options =
+        SessionOptions { purpose: Purpose::StepUp, remember: current.remembered, app_data: &current.app_data };
+    let (session, view) = start_session(context, &authenticated, options).await?;
     let reply = if submission.is_form() { Reply::see_other(rd.as_str()) } else { view };
     Ok(reply.cookie(CookieChange::Set(session)))
 }
@@ -51,9 +54,9 @@ fn form(context: &Context, rd: &ReturnUrl, problem: Option<Problem>) -> Result<R
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
         let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
-        let text = problem.map(|problem| problem.words(context.texts()));
-        let at_password = problem.is_some_and(Problem::is_about_the_password);
-        let (password_error, form_error) = if at_password { (text, None) } else { (None, text) };
+        let text = problem.map(|problem| problem.page_text(context.texts()));
+        let is_wrong_password = problem.is_some_and(Problem::is_wrong_password);
+        let (password_error, form_error) = if is_wrong_password { (text, None) } else { (None, text) };
         Ok(Reply::page(&ReauthenticatePage {
             shell: context.shell(context.texts().reauthenticate.heading).of_error(problem.is_some()),
             csrf_token: csrf_token.expose(),

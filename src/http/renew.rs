@@ -1,5 +1,7 @@
-//! `GET /auth/renew`: renews and returns to the checked return URL, for browsers behind proxies that drop the `Set-Cookie` of a
-//! verify answer. Without a return URL it answers with the deadlines, for scripts of pages that only fetch.
+//! The route `GET /auth/renew`: renews the session.
+//!
+//! With a return URL, it redirects the browser there. This is for proxies that drop the `Set-Cookie` of a verify response.
+//! Without a return URL, the response is the deadlines of the session in JSON. This is for scripts in pages that stay open.
 
 use crate::http::context::Context;
 use crate::http::json::{Object, name};
@@ -7,14 +9,15 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::session::lifetime::Deadlines;
 
-/// What the return URL's query carries after a renewal, so that there is one round trip at most. The verify route takes it away.
+/// Query parameter that `/auth/renew` adds to the return URL. It tells the verify route that the browser was already redirected,
+/// so there is at most one redirect to `/auth/renew`. The verify route removes it again.
 const MARKER: &str = "sealjar-renewed";
 
-/// `GET /auth/renew`. `rd` in the query is the return URL.
+/// Handles `GET /auth/renew`. `rd` in the query is the return URL.
 pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
     let rd = context.return_url();
     let outcome = context.with_session(context.site()?, context.now(), |_, deadlines| match &rd {
-        Some(rd) => Ok(Reply::found(&marked(rd.as_str()))),
+        Some(rd) => Ok(Reply::found(&with_marker(rd.as_str()))),
         None => {
             let Deadlines { idle, absolute } = deadlines;
             let times =
@@ -25,14 +28,15 @@ pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
     context.or_sign_in(rd.as_ref().unwrap_or(&context.app.pages.home), outcome)
 }
 
-fn marked(url: &str) -> String {
+/// Returns the URL with the marker at the end of its query.
+fn with_marker(url: &str) -> String {
     let (before_fragment, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
     let separator = if before_fragment.contains('?') { '&' } else { '?' };
     format!("{before_fragment}{separator}{MARKER}{fragment}")
 }
 
-/// A target without the marker, if it has it.
-pub(super) fn unmarked(target: &str) -> Option<String> {
+/// Returns a path and query without the marker, or `None` if they do not have it.
+pub(super) fn without_marker(target: &str) -> Option<String> {
     let (path, query) = target.split_once('?')?;
     if !query.split('&').any(|pair| pair == MARKER) {
         return None;
@@ -46,16 +50,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_marker_comes_off_as_it_went_on() {
+    fn removing_the_marker_restores_the_url() {
         for url in ["/", "/a", "/a?b", "/a?b=c&d=%20", "/?", "/a?b=1;2,3", "/a??"] {
-            let marked = marked(url);
-            let back = unmarked(&marked).expect("it is marked");
-            // An empty query goes with the marker.
-            assert_eq!(back.trim_end_matches('?'), url.trim_end_matches('?'), "{marked}");
-            assert_eq!(unmarked(&back), None);
+            let marked = with_marker(url);
+            let restored = without_marker(&marked).expect("it has the marker");
+            // An empty query is removed with the marker.
+            assert_eq!(restored.trim_end_matches('?'), url.trim_end_matches('?'), "{marked}");
+            assert_eq!(without_marker(&restored), None);
         }
-        assert_eq!(marked("/a#b?c"), "/a?sealjar-renewed#b?c");
-        assert_eq!(unmarked("/a?sealjar-renewed&b=1&sealjar-renewed"), Some("/a?b=1".to_owned()));
-        assert_eq!(unmarked("/a?sealjar-renewedx&xsealjar-renewed"), None);
+        assert_eq!(with_marker("/a#b?c"), "/a?sealjar-renewed#b?c");
+        assert_eq!(without_marker("/a?sealjar-renewed&b=1&sealjar-renewed"), Some("/a?b=1".to_owned()));
+        assert_eq!(without_marker("/a?sealjar-renewedx&xsealjar-renewed"), None);
     }
 }

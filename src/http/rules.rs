@@ -1,8 +1,11 @@
-//! Rules of a protected route: `role=`, `max_age=`, `csrf=`; and `renew=`, `preflight=`.
+//! Rules of a verify request: `role=`, `max_age=`, `csrf=`, `renew=` and `preflight=`.
 //!
-//! They stand in the segments of the question's path, which are exact: an unknown one refuses. Or they stand in its query. Some
-//! proxies append the client's own query to that, so every rule there only narrows: repeated ones all apply, a malformed one refuses,
-//! nothing loosens, and what is unknown is passed over. A name that is nearly a rule is counted (`misspelt.rs`).
+//! The rules are either in the path of the verify request or in its query. In the path, only the operator writes them: an unknown
+//! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So a rule in the
+//! query can only make access stricter: if a rule is repeated, all of them apply. An invalid rule is an error. An unknown
+//! parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
+//!
+//! Called by `verify.rs`.
 
 use std::borrow::Cow;
 
@@ -10,55 +13,56 @@ use percent_encoding::percent_decode_str;
 
 use crate::account::Roles;
 use crate::clock::UnixTime;
-use crate::http::misspelt::Misspelt;
+use crate::http::misspelt::MisspeltRules;
 use crate::session::claims::Claims;
 
-/// What a route asks of a session.
+/// Rules of one verify request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules<'q> {
-    /// Each must hold: the session has one of these roles, separated by commas.
+    /// One entry per `role=`: a list of roles, separated by commas. The session must have at least one role of each entry.
     roles: Vec<Cow<'q, str>>,
-    /// How long ago the password may have been given, in seconds.
+    /// Maximum time since the password was given, in seconds.
     max_age: Option<u64>,
-    /// The app behind wants cross-site requests refused.
+    /// Whether cross-site requests are refused.
     pub(crate) csrf: bool,
-    /// Renewal by a round trip of the browser (`renew=redirect`). Asks nothing of the session.
+    /// Whether the session is renewed by a redirect of the browser to `/auth/renew` and back (`renew=redirect`).
     pub(crate) renew_by_redirect: bool,
-    /// CORS preflights pass without a session (`preflight=1`). The one rule that lets something pass: only segments have it.
+    /// Whether CORS preflights pass without a session (`preflight=1`). No other rule allows more requests. So this rule is
+    /// accepted only in the path, where clients cannot add it.
     pub(crate) preflight: bool,
 }
 
-/// A rule that cannot be read. It refuses.
+/// Error for a rule that cannot be parsed. The verify request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadRule;
 
-/// Why a live session is not enough.
+/// Reason why a live session does not meet the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unmet {
-    /// A role is missing.
+    /// The session does not have a required role.
     Role,
-    /// The password was given too long ago.
+    /// The password was given longer ago than `max_age`.
     Age,
 }
 
-/// More `role=` rules than this are refused.
+/// Maximum number of `role=` rules. More are an error.
 const MAX_ROLE_RULES: usize = 32;
 const PREFLIGHT: &str = "preflight";
 
 impl<'q> Rules<'q> {
-    /// The rules among the pairs of a query.
-    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: Misspelt) -> Result<Self, BadRule> {
+    /// Reads the rules among the parameters of a query. Ignores other parameters.
+    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: MisspeltRules) -> Result<Self, BadRule> {
         let mut rules = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == PREFLIGHT || !rules.add(&name, value)? {
-                misspelt.look_at(&name);
+                misspelt.count(&name);
             }
         }
         Ok(rules)
     }
 
-    /// The rules in the segments of a path, each of which may be percent-encoded, up to the segment `-`, which may not; and the rest
-    /// of the path after that, with its slash.
+    /// Reads the rules in the segments of a path, up to the segment `-`. Returns them and the rest of the path, which begins with
+    /// its slash. A rule may be percent-encoded. The `-` may not.
     pub(crate) fn of_segments(path: &'q str) -> Result<(Self, &'q str), BadRule> {
         let mut rules = Self::default();
         let mut rest = path;
@@ -77,12 +81,12 @@ impl<'q> Rules<'q> {
                     rules.add(name, Cow::Owned(value.to_owned()))?
                 }
             };
-            // A segment that is no rule is one that the operator misspelt.
+            // Only the operator writes segments, so an unknown segment is a mistake in the configuration.
             rest = after.strip_prefix('/').filter(|_| is_known).ok_or(BadRule)?;
         }
     }
 
-    /// Adds a rule. Returns whether there is one of this name.
+    /// Adds a rule. Returns `false` if there is no rule with this name.
     fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<bool, BadRule> {
         match name {
             "role" if value.split(',').all(Roles::is_role) && self.roles.len() < MAX_ROLE_RULES => {
@@ -101,21 +105,21 @@ impl<'q> Rules<'q> {
         Ok(true)
     }
 
-    /// Holds the rules against a live session.
+    /// Checks that a live session meets the rules.
     pub(crate) fn check(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Unmet> {
-        let has = |role: &str| claims.identity.roles().any(|held| held == role);
-        if !self.roles.iter().all(|any_of| any_of.split(',').any(has)) {
+        let has_role = |role: &str| claims.identity.roles().any(|held| held == role);
+        if !self.roles.iter().all(|any_of| any_of.split(',').any(has_role)) {
             return Err(Unmet::Role);
         }
         let age = now.since(claims.authenticated_at).as_secs();
-        if self.max_age.is_some_and(|most| age > most) { Err(Unmet::Age) } else { Ok(()) }
+        if self.max_age.is_some_and(|max_age| age > max_age) { Err(Unmet::Age) } else { Ok(()) }
     }
 }
 
-/// Whole seconds, one at least: with none, nobody could ever come in.
+/// Parses a number of seconds. Zero is invalid, because no session could meet such a rule.
 fn parse_secs(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|secs| *secs > 0)
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten().filter(|secs| *secs > 0)
 }
 
 #[cfg(test)]
@@ -126,7 +130,7 @@ mod tests {
     use crate::session::claims::{Flags, Methods};
 
     fn of_query(query: Option<&str>) -> Result<Rules<'_>, BadRule> {
-        Rules::of_query(query, Misspelt::new(false))
+        Rules::of_query(query, MisspeltRules::new(false))
     }
 
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_holds_and_nothing_that_is_appended_loosens() {
+    fn all_rules_apply_and_appended_parameters_allow_nothing() {
         let session = claims("admin,staff", 1000);
         let cases = [
             ("", Ok(())),
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_rule_refuses() {
+    fn refuses_a_malformed_rule() {
         let many = "role=a&".repeat(MAX_ROLE_RULES + 1);
         for query in [
             "role=",
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_segment_lets_preflights_pass() {
+    fn accepts_the_rule_preflight_only_in_the_path() {
         for query in ["preflight=1", "preflight=1&role=a", "role=a&preflight=1&preflight=1", "%70reflight=1"] {
             assert!(!of_query(Some(query)).expect("well formed").preflight, "{query}");
         }
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_end_at_the_hyphen_and_the_rest_is_not_looked_at() {
+    fn segments_end_at_the_hyphen_and_the_rest_is_not_parsed() {
         for (path, rest) in [
             ("-", ""),
             ("-/", "/"),

@@ -1,4 +1,6 @@
-//! The check of a request's session: verify, renew in passing, answer. No I/O, no waiting.
+//! Check and renewal of the session of a request. Nothing here does I/O or waits.
+//!
+//! Methods of [`Context`], which the handlers of the public routes call. The rules of a session are in `session/verify.rs`.
 
 use crate::audit;
 use crate::clock::Now;
@@ -15,11 +17,11 @@ use crate::session::{Presented, Refusal, SealedSession, Verified};
 use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
-    /// Hands the live session of a site to `accept`. A session whose cookie is used in two places ends here. `window` is that of the
-    /// visitor's request.
+    /// Verifies the session of a site, and calls `accept` with it if it is live. Ends a session whose cookie is used in two
+    /// places. `window` is the renewal window for the client's request.
     ///
     /// # Errors
-    /// The refusal of the cookie that came furthest.
+    /// The refusal. If several cookies were refused, it is that of the cookie that passed the most checks.
     pub(super) fn verify<R>(
         &self,
         site: Site,
@@ -31,7 +33,7 @@ impl Context {
         self.app.sessions.verify_and_detect(self.cookies(), site, now, window, end, accept)
     }
 
-    /// Ends a session of which there is a copy. It is refused already, and nothing waits for the store.
+    /// Ends a session whose cookie was copied. The revocation list refuses it already. The entry is committed in the background.
     #[cold]
     fn end_copied(&self, copied: &Presented) {
         COPIED_SESSIONS.add(0);
@@ -39,43 +41,45 @@ impl Context {
         self.app.committer.revoke_later(copied.into());
     }
 
-    /// Returns whether this refusal may be due to a key that was not held here. It may be in the key directory by now.
+    /// Returns whether the session may have been refused because its key was not in the key ring. The key may be in the key
+    /// directory by now.
     pub(super) fn lacked_session_key(&self, refusal: Refusal) -> bool {
         self.app.sessions.lacked_key(self.cookies(), refusal)
     }
 
-    /// Returns whether a session's cookie, or that of a sign-in form, names a key that is not held here.
+    /// Returns whether a session cookie or a login form cookie names a key that is not in the key ring.
     pub(super) fn lacks_key(&self) -> bool {
         let lacks = |cookie| self.app.sessions.lacks_key_of_cookies(self.cookies(), cookie);
         lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
     }
 
-    /// Returns from when on the answer to this request, which is not about another one, may renew the session.
+    /// Returns the renewal window for the response to this request. A verify request has another one, that of the client's
+    /// request.
     pub(super) fn renewal_window(&self) -> RenewalWindow {
         renewal_window(Some(self.method()))
     }
 
-    /// Answers with what `answer` makes of the live session and its deadlines. Renews the session if it is time.
+    /// Returns the reply that `respond` creates from the live session and its deadlines. Renews the session if it is due.
     pub(super) fn with_session(
         &self,
         site: Site,
         now: Now,
-        answer: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
+        respond: impl FnOnce(&Claims<'_>, Deadlines) -> Result<Reply, Problem>,
     ) -> Result<Reply, Problem> {
         let window = self.renewal_window();
-        let answered = self.verify(site, now, window, |session| {
-            let renewed = self.renewed(session, window);
+        let outcome = self.verify(site, now, window, |session| {
+            let renewed = self.renew(session, window);
             let deadlines = renewed.as_ref().map_or_else(|| session.deadlines(), |renewed| renewed.deadlines);
-            let reply = answer(session.claims(), deadlines)?;
+            let reply = respond(session.claims(), deadlines)?;
             Ok(reply.cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
         });
-        answered.map_err(Problem::Session)?
+        outcome.map_err(Problem::Session)?
     }
 
-    /// Renews a session if it is time for an answer of this kind. If that fails, the session goes on as it is.
-    pub(super) fn renewed(&self, session: &Verified<'_>, window: RenewalWindow) -> Option<SealedSession> {
+    /// Returns the renewed session, or `None` if it is not due in this window. If sealing fails, the session continues unchanged.
+    pub(super) fn renew(&self, session: &Verified<'_>, window: RenewalWindow) -> Option<SealedSession> {
         let renewed = self.app.sessions.renew(session, window).unwrap_or_else(|error| {
-            sampled!(ERROR, %error, "a session could not be renewed and goes on as it is");
+            sampled!(ERROR, %error, "session renewal failed: the session continues with its old deadline");
             None
         });
         if renewed.is_some() {
@@ -84,17 +88,18 @@ impl Context {
         renewed
     }
 
-    /// Returns the return URL in the query, if it is a good one.
+    /// Returns the return URL in the query, if it is valid.
     pub(super) fn return_url(&self) -> Option<ReturnUrl> {
         ReturnUrl::of_query(self.uri().query(), &self.served().ok()?.origin, &self.app.hosts)
     }
 
-    /// Sends a browser that has no live session to the sign-in page, and from there back `here`.
-    pub(super) fn or_sign_in(&self, here: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+    /// Redirects a navigation without a live session to the login page, which returns to `return_url`. Other outcomes stay
+    /// unchanged.
+    pub(super) fn or_sign_in(&self, return_url: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
         match outcome {
-            Err(problem) if problem.is_cured_by_sign_in() && self.is_navigation() => {
-                // A sign-in leads home by itself, and home may be a URL that is no return URL.
-                let rd = (*here != self.app.pages.home).then_some(here.as_str());
+            Err(problem) if problem.needs_login() && self.is_navigation() => {
+                // Without `rd`, a login leads to `pages.home`, which may be a URL that is not valid in `rd`.
+                let rd = (*return_url != self.app.pages.home).then_some(return_url.as_str());
                 Ok(Reply::found(&ReturnUrl::at_page("/auth/login", rd)).because(problem))
             }
             outcome => outcome,

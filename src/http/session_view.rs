@@ -1,4 +1,4 @@
-//! A session as its owner sees it, in JSON.
+//! JSON form of a session, for its user. Responses of `/auth/status` and of a login have it.
 
 use utoipa::ToSchema;
 
@@ -9,11 +9,11 @@ use crate::session::Identity;
 use crate::session::claims::Flags;
 use crate::session::lifetime::Deadlines;
 
-/// A session, for its user. Times are Unix seconds.
+/// JSON form of a session. Times are Unix seconds.
 #[derive(ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionView<'a> {
-    /// Id of the session. Every login makes a new one. It is not a credential.
+    /// Id of the session. Every login creates a new id. It is not a credential.
     #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     sid: Sid,
     /// Id of the account, which never changes.
@@ -24,17 +24,17 @@ pub(crate) struct SessionView<'a> {
     display_name: &'a str,
     /// The email address; may be empty.
     email: &'a str,
-    // Joined by commas here, and a list in JSON.
+    // A list in JSON, and here a text with commas.
     /// The roles of the account when the session started.
     #[schema(value_type = Vec<String>)]
     roles: &'a str,
-    /// When the user last gave the password.
+    /// Time at which the user last gave the password.
     #[schema(value_type = u64)]
     authenticated_at: UnixTime,
-    /// When the session ends if it is not used.
+    /// Time at which the session ends if it is not used.
     #[schema(value_type = u64)]
     idle_deadline: UnixTime,
-    /// When the session ends in any case.
+    /// Time at which the session ends in any case.
     #[schema(value_type = u64)]
     absolute_deadline: UnixTime,
     /// Whether the session outlives the browser.
@@ -68,6 +68,7 @@ impl<'a> SessionView<'a> {
         }
     }
 
+    /// Returns the JSON object.
     pub(super) fn object(&self) -> Object {
         Object::new()
             .plain(name!("sid"), &self.sid.digits())

@@ -1,8 +1,15 @@
-//! From a password to a fresh session: what sign-in, step-up and change of the password have in common.
+//! From a password to a new session: the steps that login, step-up and change of the password share.
 //!
-//! The account's and the store's generation are read *before* the password is hashed, and sealed into the claims: a sign-in that
-//! was waiting with an old password is dead whenever it arrives. Whatever session came with the request is revoked, so a planted
-//! cookie gains nothing, and the new sid is always fresh. An attempt is let in by the throttle before anything is looked up.
+//! Invariants:
+//!
+//! - The generations of the account and of the store are read *before* the password is hashed, and sealed into the claims. If the
+//!   password is changed meanwhile, the account's generation is higher, and a session from the old password is refused.
+//! - All sessions that came with the request are revoked, and the new session has a new random sid. So an attacker who plants a
+//!   cookie in a browser does not get the user's session ([session
+//!   fixation](https://owasp.org/www-community/attacks/Session_fixation)).
+//! - The throttle admits an attempt before the account is read.
+//!
+//! Called by `login.rs`, `reauthenticate.rs` and `password.rs`. Uses `throttle.rs` and `account/password/checker.rs`.
 
 use crate::account::password::Verdict;
 use crate::account::password::checker::queue::Lane;
@@ -21,9 +28,9 @@ use crate::session::form::Bound;
 use crate::session::{Identity, Presented, Refusal, SealError, SealedSession};
 use crate::store::{Account, Revoke, State, StoreError};
 
-/// The live session behind a request, as far as it concerns a change of its privilege.
+/// Facts about the live session of a request that step-up and change of the password need.
 #[derive(Debug)]
-pub(super) struct Current {
+pub(super) struct CurrentSession {
     pub(super) sid: Sid,
     pub(super) sub: Box<str>,
     pub(super) account_generation: u64,
@@ -33,9 +40,10 @@ pub(super) struct Current {
     pub(super) app_data: Box<[u8]>,
 }
 
-impl Current {
+impl CurrentSession {
+    /// Returns the facts about the live session of this request.
     pub(super) fn of(context: &Context) -> Result<Self, Problem> {
-        let found = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
+        let current = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
             let claims = session.claims();
             let identity = &claims.identity;
             Some(Self {
@@ -48,68 +56,70 @@ impl Current {
                 app_data: claims.app_data.into(),
             })
         });
-        // A login name that no account can have: sealed by an application of its own.
-        found.map_err(Problem::Session)?.ok_or(Problem::Overtaken)
+        // No account can have this login name. An application with the same keys may have sealed it.
+        current.map_err(Problem::Session)?.ok_or(Problem::AccountChanged)
     }
 
-    /// Whether it was ended since, in another tab or by somebody else.
-    fn is_ended(&self, context: &Context) -> bool {
+    /// Returns whether the session has been revoked since it was verified, such as in another tab.
+    fn is_revoked(&self, context: &Context) -> bool {
         context.app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, self.global_generation)
     }
 }
 
-/// What a session is begun for, and what of it its owner or the application chose.
+/// Options of a new session.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner<'a> {
+pub(super) struct SessionOptions<'a> {
     pub(super) purpose: Purpose,
     pub(super) remember: bool,
     pub(super) app_data: &'a [u8],
 }
 
-/// An account to begin a session for, as the store has it.
+/// An account whose password was checked. A session can start for it.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct AuthenticatedAccount {
     pub(super) account: Account,
-    /// As it was before the password was hashed.
+    /// State of the store before the password was hashed.
     pub(super) state: State,
-    /// When the store was last asked whether the account is still so.
-    pub(super) read: Now,
+    /// Time of the last read that confirmed that the account has not changed.
+    pub(super) read_at: Now,
 }
 
-/// Ends the sessions that came with the request, for good, and begins a fresh one. The reply tells of it as JSON.
-pub(super) async fn begin(
+/// Revokes the sessions that came with the request, and starts a new one. The reply is the JSON form of the new session.
+pub(super) async fn start_session(
     context: &Context,
-    checked: &Checked,
-    manner: Manner<'_>,
+    authenticated: &AuthenticatedAccount,
+    options: SessionOptions<'_>,
 ) -> Result<(SealedSession, Reply), Problem> {
     let app = &context.app;
     let client = context.client();
-    let Checked { account, state, read } = checked;
+    let AuthenticatedAccount { account, state, read_at } = authenticated;
     if account.must_change {
-        audit::password_refused(manner.purpose, Failure::MustChange, Some(&account.sub), client);
+        audit::password_refused(options.purpose, Failure::MustChange, Some(&account.sub), client);
         return Err(Problem::MustChange);
     }
     let site = context.site()?;
+    // Revokes the sessions that came with the request.
     let presented = app.sessions.presented(context.cookies(), context.now());
-    // A change of the password has just ended its own sessions for good: no second commit that could fail after it.
-    let ended = |token: &&Presented| {
+    // A change of the password has already revoked the sessions of its account. A second commit is not needed, and could fail.
+    let is_revoked = |token: &&Presented| {
         app.sessions.revocations().is_durable_below(&token.sub, token.account_generation.saturating_add(1))
     };
-    let replaced: Vec<&Presented> = presented.iter().filter(|token| !ended(token)).collect();
+    let replaced: Vec<&Presented> = presented.iter().filter(|token| !is_revoked(token)).collect();
     let revokes = replaced.iter().map(|token| Revoke::from(*token)).collect();
-    let tell = |new: &Revoke| {
+    let write_audit_event = |new: &Revoke| {
         if let Revoke::Session { sid, .. } = new
             && let Some(token) = replaced.iter().find(|token| token.sid == *sid && !token.generation_ended)
         {
-            audit::session_replaced(manner.purpose, *sid, &token.sub);
+            audit::session_replaced(options.purpose, *sid, &token.sub);
         }
     };
     let failed = |problem| {
-        audit::password_failed(manner.purpose);
+        audit::password_failed(options.purpose);
         problem
     };
-    app.committer.revoke_telling(revokes, tell).await.map_err(|_| failed(Problem::NotDurable))?;
+    app.committer.revoke_telling(revokes, write_audit_event).await.map_err(|_| failed(Problem::NotDurable))?;
 
+    // Checks that nothing has revoked the new session in advance, and seals it.
     let profile = &account.profile;
     let identity = Identity {
         sub: &account.sub,
@@ -121,38 +131,39 @@ pub(super) async fn begin(
         roles: profile.roles.as_str(),
     };
     let now = context.now();
-    app.sessions.may_begin(&identity, *read, now).map_err(|refusal| {
+    app.sessions.may_begin(&identity, *read_at, now).map_err(|refusal| {
         if refusal == Refusal::Stale {
             return failed(Problem::Session(refusal));
         }
-        audit::password_refused(manner.purpose, Failure::ChangedMeanwhile, Some(&account.sub), client);
-        Problem::Overtaken
+        audit::password_refused(options.purpose, Failure::ChangedMeanwhile, Some(&account.sub), client);
+        Problem::AccountChanged
     })?;
-    let unsealed = |error| failed(not_sealed(error));
-    let Manner { remember, app_data, .. } = manner;
+    let seal_failed = |error| failed(not_sealed(error));
+    let SessionOptions { remember, app_data, .. } = options;
     let session =
-        app.sessions.sign_in(&identity, Methods::PASSWORD, remember, app_data, site, now).map_err(unsealed)?;
-    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(unsealed)?;
-    audit::session_begun(manner.purpose, &account.sub, session.sid, manner.remember, client);
+        app.sessions.sign_in(&identity, Methods::PASSWORD, remember, app_data, site, now).map_err(seal_failed)?;
+    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(seal_failed)?;
+    audit::session_begun(options.purpose, &account.sub, session.sid, options.remember, client);
     let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
     let view = SessionView::new(sid, &identity, sealed_at, deadlines, flags, csrf_token.expose().as_bytes());
     Ok((session, Reply::json(view.object())))
 }
 
-/// The account, if the password is its own and nothing about it changed meanwhile; and the store's state as it was before.
+/// Checks a login name and a password. Returns the account if the password is correct and the account did not change during the
+/// check.
 pub(super) async fn authenticate(
     context: &Context,
     purpose: Purpose,
     login_name: LoginName,
     password: Password,
-) -> Result<Checked, Problem> {
+) -> Result<AuthenticatedAccount, Problem> {
     let app = &context.app;
     let client = context.client();
     let now = context.now();
     let presented = app.sessions.presented(context.cookies(), now);
-    let own = |token: &&Presented| *token.login_name == *login_name.as_str() && !token.is_ended;
-    // One that is in use, if there is one.
-    let token = presented.iter().filter(own).min_by_key(|token| token.is_idle);
+    // In the throttle, a client with a session of this account has its own limit. A session that is not idle is preferred.
+    let is_of_name = |token: &&Presented| *token.login_name == *login_name.as_str() && !token.is_ended;
+    let token = presented.iter().filter(is_of_name).min_by_key(|token| token.is_idle);
     let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
     let attempt = LoginAttempt { account: &login_name, network: client.network(), session };
     let admitted = app.throttle.admit_in_turn(attempt, || context.now().boot).await;
@@ -161,14 +172,14 @@ pub(super) async fn authenticate(
         Problem::Throttled(throttled.wait)
     })?;
     match check(context, &mut attempt, token, &presented, &login_name, password).await {
-        Ok(Ok(found)) => {
+        Ok(Ok(authenticated)) => {
             attempt.succeeded(context.now().boot);
-            Ok(found)
+            Ok(authenticated)
         }
         Ok(Err((failure, sub))) => {
             attempt.failed();
             audit::password_refused(purpose, failure, sub.as_deref(), client);
-            Err(if failure == Failure::ChangedMeanwhile { Problem::Overtaken } else { Problem::Credentials })
+            Err(if failure == Failure::ChangedMeanwhile { Problem::AccountChanged } else { Problem::Credentials })
         }
         Err(problem) => {
             attempt.withdrawn();
@@ -182,12 +193,13 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Why there is no session, and whose it would have been.
-type Refused = (Failure, Option<String>);
+/// Reason why a password is refused, and the id of the account if there is one.
+type FailedCheck = (Failure, Option<String>);
 
-/// Checks a password against the account of this name. An error means that it was not checked. `token` is the one that the attempt
-/// was admitted with, of all that are `presented`. A session of the account that has a higher generation than the account shows that
-/// the store was rolled back.
+/// Checks a password against the account with this login name. An outer error means that the password was not checked.
+///
+/// `presented` are the tokens of the request. `token` is the one of them with which the throttle admitted the attempt. If a token
+/// has a higher generation than its account, the store was rolled back to an old backup. This is noted.
 async fn check(
     context: &Context,
     attempt: &mut Attempt<'_>,
@@ -195,9 +207,9 @@ async fn check(
     presented: &[Presented],
     login_name: &LoginName,
     password: Password,
-) -> Result<Result<Checked, Refused>, Problem> {
+) -> Result<Result<AuthenticatedAccount, FailedCheck>, Problem> {
     let app = &context.app;
-    // If no session can begin, nothing is checked, changed or ended for one.
+    // If no session can start now, nothing is checked, changed or revoked.
     let now = context.now();
     if !app.sessions.revocations().is_current(now) {
         return Err(Problem::Session(Refusal::Stale));
@@ -205,27 +217,29 @@ async fn check(
     if app.sessions.active_key(now).is_none() {
         return Err(not_sealed(SealError::NoActiveKey));
     }
+    // The generations must be read before the password is hashed.
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
-    let lost = |token: &Presented| {
+    let shows_rollback = |token: &Presented| {
         let is_ahead = |account: &Account| *token.sub == *account.sub && token.account_generation > account.generation;
         account.as_ref().is_some_and(is_ahead)
     };
-    if presented.iter().any(lost) {
+    if presented.iter().any(shows_rollback) {
         app.sessions.revocations().rollback().note_loss(state.global_generation);
     }
-    let stored = account.as_ref().map(|account| account.password_hash.clone());
+    let stored_hash = account.as_ref().map(|account| account.password_hash.clone());
     let may_sign_in = account.as_ref().is_some_and(|account| !account.disabled);
     let is_of_account = |token: &Presented| {
         account
             .as_ref()
             .is_some_and(|account| *account.sub == *token.sub && account.generation == token.account_generation)
     };
+    // The throttle admitted the attempt by login name. Only now it is certain whether the token belongs to this account.
     if !token.is_some_and(is_of_account) {
         attempt.disown_session(context.now().boot);
     }
     let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
-    let verdict = app.passwords.verify(lane, password, stored, may_sign_in).await?;
+    let verdict = app.passwords.verify(lane, password, stored_hash, may_sign_in).await?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));
     };
@@ -237,48 +251,54 @@ async fn check(
         Verdict::Refused => return Ok(Err((Failure::WrongPassword, Some(account.sub)))),
         Verdict::Unusable => return Ok(Err((Failure::HashUnusable, Some(account.sub)))),
     };
-    let read = context.now();
+    // Reads the account again: it may have changed while the password was hashed.
+    let read_at = context.now();
     let current = app.store.account(login_name).await.map_err(store_failed)?;
-    // Every change of the password raises the generation; a hash of the same password at another cost does not.
-    let unchanged =
+    // Every change of the password increases the generation. A new hash of the same password with another cost does not.
+    let is_unchanged =
         |current: &Account| current.sub == account.sub && current.generation == account.generation && !current.disabled;
-    if !current.as_ref().is_some_and(unchanged) {
+    if !current.as_ref().is_some_and(is_unchanged) {
         return Ok(Err((Failure::ChangedMeanwhile, Some(account.sub))));
     }
-    if let Some(new) = rehashed
-        && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new).await
+    if let Some(new_hash) = rehashed
+        && let Err(error) = app.store.rehash(&account.sub, &account.password_hash, &new_hash).await
     {
-        sampled!(WARN, %error, "a password keeps its old hash until the next sign-in");
+        sampled!(WARN, %error, "password rehash failed: the old hash stays until the next login");
     }
-    Ok(Ok(Checked { account, state, read }))
+    Ok(Ok(AuthenticatedAccount { account, state, read_at }))
 }
 
-/// The account of a live session, if the password is its own, and nothing ended the session meanwhile, nor the account's sessions
-/// in a way that this server has not heard of yet.
+/// Checks the password of the user of a live session. Returns the account if the password is correct and the session is still
+/// live.
+///
+/// The store may contain a change of the account that this server has not read into its revocation list yet. So the account's
+/// generation is compared with that of the session.
 pub(super) async fn authenticate_again(
     context: &Context,
     purpose: Purpose,
-    current: &Current,
+    current: &CurrentSession,
     password: Password,
-) -> Result<Checked, Problem> {
+) -> Result<AuthenticatedAccount, Problem> {
     match authenticate(context, purpose, current.login_name.clone(), password).await {
-        Ok(Checked { account, .. })
+        Ok(AuthenticatedAccount { account, .. })
             if *account.sub != *current.sub || account.generation != current.account_generation =>
         {
-            Err(Problem::Overtaken)
+            Err(Problem::AccountChanged)
         }
-        Ok(_) if current.is_ended(context) => Err(Problem::Session(Refusal::Revoked)),
-        Err(Problem::Credentials) => Err(Problem::Password),
+        Ok(_) if current.is_revoked(context) => Err(Problem::Session(Refusal::Revoked)),
+        Err(Problem::Credentials) => Err(Problem::WrongPassword),
         outcome => outcome,
     }
 }
 
+/// Logs that a session could not be sealed, and returns the problem for the client.
 fn not_sealed(error: SealError) -> Problem {
-    sampled!(ERROR, %error, "a sign-in could not be sealed");
+    sampled!(ERROR, %error, "login failed: the session cannot be sealed");
     Problem::Seal(error)
 }
 
+/// Logs that the store failed, and returns the problem for the client.
 pub(super) fn store_failed(error: StoreError) -> Problem {
-    sampled!(ERROR, %error, "a request about an account needs the store");
+    sampled!(ERROR, %error, "account lookup or change failed: the store is unavailable");
     Problem::Store
 }

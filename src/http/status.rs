@@ -1,4 +1,4 @@
-//! `GET /auth/status` and `GET /protected`.
+//! The routes `GET /auth/status`, which shows the session of the request, and `GET /protected`, a sample of a protected resource.
 
 use crate::clock::Now;
 use crate::http::context::Context;
@@ -13,7 +13,7 @@ use crate::session::claims::Claims;
 use crate::session::form::Bound;
 use crate::session::lifetime::Deadlines;
 
-/// `GET /auth/status`: the session, or why there is none; as JSON or as a page.
+/// Handles `GET /auth/status`. Returns the session, or the reason why there is none: as JSON, or as a page for a navigation.
 pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;
@@ -31,7 +31,8 @@ pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     })
 }
 
-/// `GET /protected`: the sample of a resource that only a live session sees. A browser without one is sent to sign in.
+/// Handles `GET /protected`, a sample of a resource that requires a live session. A navigation without one is redirected to the
+/// login page.
 pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;
@@ -40,11 +41,12 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
         let sample = sample.text(name!("login_name"), session.identity.login_name);
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });
-    let here = || context.uri().path_and_query().and_then(|here| ReturnUrl::on_host(here.as_str(), &served.origin));
+    let this_page =
+        || context.uri().path_and_query().and_then(|path| ReturnUrl::on_host(path.as_str(), &served.origin));
     if outcome.is_ok() {
         outcome
     } else {
-        context.or_sign_in(&here().unwrap_or_else(|| app.pages.home.clone()), outcome)
+        context.or_sign_in(&this_page().unwrap_or_else(|| app.pages.home.clone()), outcome)
     }
 }
 

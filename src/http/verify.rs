@@ -1,14 +1,20 @@
-//! `/auth/verify`: a reverse proxy asks whether a request may pass to the app behind it, and who sent it.
+//! Forward authentication: the routes `/auth/verify` and below. A reverse proxy sends a *verify request* for each client request.
+//! The response tells the proxy whether to forward the client request to the application, and contains the identity headers of
+//! the user.
 //!
-//! Three shapes, because proxies differ in what they can do with the answer. *Plain* (nginx, Apache): 200, 401 or 403 and never
-//! a redirect; a 401 says in `Location` where to sign in. *Redirect* (Caddy, HAProxy, Traefik): a navigation that needs a sign-in
-//! is answered with the redirect itself. *Envoy*: the same, but the original request's method, host and path are those of the
-//! request itself, behind a prefix that carries the rules.
+//! There are three routes, because proxies use the response in different ways:
 //!
-//! Rules are the segments of the path behind the shape's own, ended by `/-` (`/auth/verify/role=admin/-`). Without such segments the
-//! first two shapes read them from the query.
+//! - *Plain* (nginx, Apache): 200, 401 or 403, and never a redirect. A 401 has the URL of the login page in `Location`.
+//! - *Redirect* (Caddy, HAProxy, Traefik): the same, but a navigation that needs a login gets a redirect to the login page.
+//! - *Envoy*: the same as *redirect*. Envoy sends no forwarded headers: the verify request has the client's method and host, and
+//!   its path is a prefix with the rules, followed by the client's path.
 //!
-//! No body is looked at, any method will do, and nothing on the way waits.
+//! The rules are path segments after the path of the route. The segment `-` ends them: `/auth/verify/role=admin/-`. If there are
+//! no such segments, the first two routes read the rules from the query.
+//!
+//! Every method is accepted. The handlers ignore the body and never wait.
+//!
+//! Called by `entrance.rs`. Uses `rules.rs`, `forwarded.rs`, `identity.rs` and `proxy_hints.rs`.
 
 use std::borrow::Cow;
 
@@ -19,7 +25,7 @@ use salvo::http::uri::Uri;
 use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
-use crate::http::misspelt::Misspelt;
+use crate::http::misspelt::MisspeltRules;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints::{self, Visit, shortened};
 use crate::http::reply::Reply;
@@ -34,16 +40,19 @@ use crate::web::cookie::{CookieChange, renewal_window};
 use crate::web::csrf;
 use crate::web::hosts::Served;
 
-/// What the proxy can do with the answer.
+/// Verify route. The type of the proxy determines which one it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
+    /// Route that never redirects.
     Plain,
+    /// Route that redirects navigations without a sufficient session.
     Redirect,
+    /// Route that redirects as [`Self::Redirect`], and reads the client's path after the rules.
     Envoy,
 }
 
 impl Shape {
-    /// Returns the shape that is asked for at this path, as it was sent.
+    /// Returns the verify route that has this path, or `None` for a path of another route. The path is as it was sent.
     pub(super) fn at(path: &str) -> Option<Self> {
         let below = path.strip_prefix(Self::Plain.path()).filter(|below| below.is_empty() || below.starts_with('/'))?;
         Some(if path == Self::Redirect.path() || below.starts_with("/redirect/") {
@@ -55,6 +64,7 @@ impl Shape {
         })
     }
 
+    /// Returns the path of the route, without rules.
     const fn path(self) -> &'static str {
         match self {
             Self::Plain => "/auth/verify",
@@ -63,10 +73,10 @@ impl Shape {
         }
     }
 
-    /// Reads the rules of the question; and in Envoy's shape the visitor's path and query, which follow them.
+    /// Reads the rules of a verify request. On the Envoy route, also returns the client's path and query, which follow the rules.
     ///
-    /// Each shape's path has one spelling, as all routes have. Others are refused, since what they hold of rules would be lost.
-    fn read(self, uri: &Uri, misspelt: Misspelt) -> Result<(Rules<'_>, Option<&str>), BadRule> {
+    /// The path of a route has one spelling. A path with another spelling is refused, because its rules would be ignored.
+    fn read(self, uri: &Uri, misspelt: MisspeltRules) -> Result<(Rules<'_>, Option<&str>), BadRule> {
         let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
         let Some(segments) = below.strip_prefix('/') else {
             let has_query_rules = below.is_empty() && self != Self::Envoy;
@@ -77,11 +87,12 @@ impl Shape {
         };
         let (rules, rest) = Rules::of_segments(segments)?;
         let target = match self {
-            // Envoy appends a path, so a query before it is the operator's: rules that would be lost.
+            // Envoy appends the client's path. A query without such a path comes from the operator's configuration. It may
+            // contain rules, which would be ignored.
             Self::Envoy if rest.is_empty() && uri.query().is_some() => return Err(BadRule),
             Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
             Self::Plain | Self::Redirect if rest.is_empty() => {
-                misspelt.look_at_all(uri.query());
+                misspelt.count_in_query(uri.query());
                 None
             }
             Self::Plain | Self::Redirect => return Err(BadRule),
@@ -90,55 +101,59 @@ impl Shape {
     }
 }
 
-/// Any method on `/auth/verify` and below.
+/// Handles `/auth/verify` and the paths below it, with any method.
 pub(super) fn plain(context: &Context) -> Result<Reply, Problem> {
-    Asked::of(context, Shape::Plain)?.answer(context)
+    VerifyRequest::parse(context, Shape::Plain)?.respond(context)
 }
 
-/// Any method on `/auth/verify/redirect` and below.
+/// Handles `/auth/verify/redirect` and the paths below it, with any method.
 pub(super) fn redirect(context: &Context) -> Result<Reply, Problem> {
-    Asked::of(context, Shape::Redirect)?.answer(context)
+    VerifyRequest::parse(context, Shape::Redirect)?.respond(context)
 }
 
-/// Any method below `/auth/verify/envoy/`.
+/// Handles the paths below `/auth/verify/envoy/`, with any method.
 pub(super) fn envoy(context: &Context) -> Result<Reply, Problem> {
-    Asked::of(context, Shape::Envoy)?.answer(context)
+    VerifyRequest::parse(context, Shape::Envoy)?.respond(context)
 }
 
-/// A request that a proxy asks about. What only a trusted proxy can say is `None` from any other.
-struct Asked<'r> {
+/// A verify request, and the client request that it describes.
+struct VerifyRequest<'r> {
     shape: Shape,
     rules: Rules<'r>,
-    /// The host that the visitor asked for.
+    /// Host of the client request, and its site.
     served: Cow<'r, Served>,
+    /// Method of the client request, or `None` if no trusted proxy sent it.
     method: Option<Method>,
-    /// Path and query.
+    /// Path and query of the client request, or `None` if no trusted proxy sent them.
     target: Option<&'r str>,
 }
 
-/// Why a live session does not pass.
-enum Stop {
+/// Reason why a client request with a live session gets no 200.
+enum Denial {
+    /// The session does not meet the rules.
     Problem(Problem),
-    /// The browser is to go there first.
-    Detour(String),
+    /// The browser must first go to this URL.
+    Redirect(String),
 }
 
-impl<'r> Asked<'r> {
-    fn of(context: &'r Context, shape: Shape) -> Result<Self, Problem> {
+impl<'r> VerifyRequest<'r> {
+    /// Reads the rules and the forwarded headers of a verify request. Forwarded headers are read only from a trusted proxy.
+    fn parse(context: &'r Context, shape: Shape) -> Result<Self, Problem> {
         let hosts = &context.app.hosts;
         let uri = context.uri();
         let headers = context.headers();
+        // The host of the verify request itself.
         let own_host = hosts.of_verify_request(uri, headers).inspect_err(|_| {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
-            sampled!(WARN, host, "a proxy asked under a host that is not listed; nobody is let in");
+            sampled!(WARN, host, "verify request refused: its host is not served; list it in http.public_origins");
         })?;
-        let misspelt = Misspelt::new(context.has_reread_keys());
-        let (rules, own_target) = shape.read(uri, misspelt).inspect_err(|BadRule| {
+        let misspelt = MisspeltRules::new(context.has_reread_keys());
+        let (rules, target_after_rules) = shape.read(uri, misspelt).inspect_err(|BadRule| {
             UNREADABLE_RULES.add(0);
             let path = shortened(uri.path());
-            sampled!(WARN, path, "the rules in a proxy's question cannot be read; nobody is let in");
+            sampled!(WARN, path, "verify request refused: invalid rules; correct them in the proxy's configuration");
         })?;
-        let forwarded = match (context.is_from_proxy(), own_target) {
+        let forwarded = match (context.is_from_proxy(), target_after_rules) {
             (false, _) => {
                 proxy_hints::note_untrusted(context);
                 Forwarded::default()
@@ -152,15 +167,19 @@ impl<'r> Asked<'r> {
             proxy_hints::note_unknown_method(context);
         }
         let served = hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
-            sampled!(WARN, believed = forwarded.host.is_some(), "a proxy asked about a host that is not served");
+            sampled!(
+                WARN,
+                believed = forwarded.host.is_some(),
+                "verify request refused: the host of the client request is not served"
+            );
             Problem::Forwarded(HOST_UNKNOWN)
         })?;
         let target = forwarded.target.and_then(|target| str::from_utf8(target).ok());
         Ok(Self { shape, rules, served, method: forwarded.method, target })
     }
 
-    /// 200 with all identity fields, or what stands in the way.
-    fn answer(&self, context: &Context) -> Result<Reply, Problem> {
+    /// Returns the response: 200 with all identity headers, or the reason for a refusal.
+    fn respond(&self, context: &Context) -> Result<Reply, Problem> {
         let app = &context.app;
         if self.method == Some(Method::CONNECT) {
             return Err(Problem::Forwarded(CONNECT));
@@ -170,61 +189,68 @@ impl<'r> Asked<'r> {
         }
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
-                sampled!(WARN, "a route asks for csrf, but no trusted proxy said what the method is");
+                sampled!(WARN, "verify request refused: the rule csrf needs the method, and no trusted proxy sent it");
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
             csrf::check_for_app(method, context.headers(), &self.served.origin)
                 .inspect_err(|_| proxy_hints::note_cross_site(context, self.visit()))?;
         }
-        let navigates = self.shape != Shape::Plain && context.is_navigation();
+        let is_navigation = self.shape != Shape::Plain && context.is_navigation();
         let now = context.now();
         let window = renewal_window(self.method.as_ref());
         let passed = context.verify(self.served.site, now, window, |session| {
-            self.check(context, session, now, navigates)?;
+            self.check(context, session, now, is_navigation)?;
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
-            let in_place = if self.rules.renew_by_redirect { None } else { context.renewed(session, window) };
-            Ok(Reply::passed(headers).cookie(in_place.map_or(CookieChange::Keep, CookieChange::Set)))
+            let renewed = if self.rules.renew_by_redirect { None } else { context.renew(session, window) };
+            Ok(Reply::passed(headers).cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
         });
         let problem = match passed {
             Ok(Ok(reply)) => return Ok(reply),
-            Ok(Err(Stop::Detour(location))) => return Ok(Reply::found(&location)),
-            Ok(Err(Stop::Problem(problem))) => problem,
+            Ok(Err(Denial::Redirect(location))) => return Ok(Reply::found(&location)),
+            Ok(Err(Denial::Problem(problem))) => problem,
             Err(refusal) => Problem::Session(refusal),
         };
+        // Sends the user to the page that can correct the problem. For other problems, there is no such page.
         let page = match problem {
             Problem::StepUp => "/auth/reauthenticate",
-            _ if problem.is_cured_by_sign_in() => "/auth/login",
+            _ if problem.needs_login() => "/auth/login",
             _ => return Err(problem),
         };
-        let location = self.by_way_of(context, page);
+        let location = self.page_url(context, page);
         Ok(match self.method {
-            _ if !navigates => Reply::from(problem).location(&location),
+            _ if !is_navigation => Reply::from(problem).location(&location),
             None | Some(Method::GET | Method::HEAD) => Reply::found(&location).because(problem),
             Some(_) => Reply::see_other(&location).because(problem),
         })
     }
 
+    /// Returns the facts of the client request that log lines report.
     fn visit(&self) -> Visit<'_> {
         Visit { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
     }
 
-    /// Whether the visitor's request is a CORS preflight, as far as is known.
+    /// Returns whether the client request is a [CORS preflight](https://fetch.spec.whatwg.org/#cors-preflight-request). If no
+    /// trusted proxy sent the method, it counts as another request, and this is logged.
     fn is_preflight(&self, context: &Context) -> bool {
-        let is_unsaid = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
-        if is_unsaid && !context.has_reread_keys() {
-            sampled!(WARN, "a route lets preflights pass, but no trusted proxy said what the method is");
+        let may_be_preflight = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
+        if may_be_preflight && !context.has_reread_keys() {
+            sampled!(WARN, "rule preflight not applied: no trusted proxy sent the method");
         }
         self.method.as_ref().is_some_and(|method| csrf::is_preflight(method, context.headers()))
     }
 
-    /// Holds a live session against the route's rules, and sends the browser round by the renewal if that is asked for and due.
-    fn check(&self, context: &Context, session: &Verified<'_>, now: Now, navigates: bool) -> Result<(), Stop> {
+    /// Checks that a live session meets the rules.
+    ///
+    /// The rule `renew=redirect` renews the session by a redirect to `/auth/renew` and back, for proxies that drop the
+    /// `Set-Cookie` of the verify response. The URL of the way back has a marker, so a browser that did not store the cookie gets
+    /// only one redirect.
+    fn check(&self, context: &Context, session: &Verified<'_>, now: Now, is_navigation: bool) -> Result<(), Denial> {
         let claims = session.claims();
-        let own = &self.served.origin;
+        let origin = &self.served.origin;
         let now = context.app.sessions.revocations().time(now);
         self.rules.check(claims, now).map_err(|unmet| {
-            Stop::Problem(match unmet {
+            Denial::Problem(match unmet {
                 Unmet::Role => {
                     proxy_hints::note_missing_role(context, self.visit(), claims.identity.sub);
                     Problem::Role
@@ -232,56 +258,58 @@ impl<'r> Asked<'r> {
                 Unmet::Age => Problem::StepUp,
             })
         })?;
-        let renews = self.shape == Shape::Redirect && self.rules.renew_by_redirect && navigates;
-        let (true, Some(&Method::GET), Some(target)) = (renews, self.method.as_ref(), self.target) else {
+        let may_redirect = self.shape == Shape::Redirect && self.rules.renew_by_redirect && is_navigation;
+        let (true, Some(&Method::GET), Some(target)) = (may_redirect, self.method.as_ref(), self.target) else {
             return Ok(());
         };
-        let clean = renew::unmarked(target);
-        let due = session.deadlines().is_half_spent(claims.sealed_at, now);
-        match clean.as_deref().map(|clean| ReturnUrl::on_host(clean, own)) {
-            None if due && ReturnUrl::on_host(target, own).is_some() => {
-                Err(Stop::Detour(self.by_way_of(context, "/auth/renew")))
+        let without_marker = renew::without_marker(target);
+        let is_due = session.deadlines().is_half_spent(claims.sealed_at, now);
+        match without_marker.as_deref().map(|target| ReturnUrl::on_host(target, origin)) {
+            None if is_due && ReturnUrl::on_host(target, origin).is_some() => {
+                Err(Denial::Redirect(self.page_url(context, "/auth/renew")))
             }
-            // It arrived, and the cookie with it.
-            Some(Some(clean)) if !due => Err(Stop::Detour(format!("{own}{clean}"))),
-            // It arrived without the cookie: once is enough.
+            // The browser comes back with the new cookie. The redirect removes the marker from the address bar.
+            Some(Some(target)) if !is_due => Err(Denial::Redirect(format!("{origin}{target}"))),
+            // The browser comes back without the new cookie. Another redirect would not help.
             _ => Ok(()),
         }
     }
 
-    /// The address of a page of ours that leads back, or home: on the same host, or on the first of ours for a host that is only
-    /// known to be below the cookie's domain.
-    fn by_way_of(&self, context: &Context, page: &str) -> String {
-        let own = &self.served.origin;
-        let back = self.way_back(context.headers());
+    /// Returns the URL of a page of this server, with the return URL in `rd`. The page is on the host of the client request. But
+    /// if that host is not listed and only below the cookie domain, the page is on the first listed host.
+    fn page_url(&self, context: &Context, page: &str) -> String {
+        let origin = &self.served.origin;
+        let target = self.return_target(context.headers());
         match (&self.served, context.app.hosts.first()) {
             (Cow::Owned(_), Some(first)) => {
-                // Without a return URL, a home that is a path would be that path of the first host.
-                let back = back.or_else(|| context.app.pages.home.on_any_host());
-                let back = back.map(|path| format!("{own}{path}"));
-                ReturnUrl::at_page(&format!("{first}{page}"), back.as_deref())
+                // If there is no return URL, the page redirects to `pages.home`. If that is a path, it must be a path on the
+                // client's host and not on the first host.
+                let target = target.or_else(|| context.app.pages.home.on_any_host());
+                let target = target.map(|path| format!("{origin}{path}"));
+                ReturnUrl::at_page(&format!("{first}{page}"), target.as_deref())
             }
-            _ => ReturnUrl::at_page(&format!("{own}{page}"), back.as_ref().map(ReturnUrl::as_str)),
+            _ => ReturnUrl::at_page(&format!("{origin}{page}"), target.as_ref().map(ReturnUrl::as_str)),
         }
     }
 
-    /// The path to come back to, with its query; `None` if it is not known or cannot be a return URL.
+    /// Returns the path and query to which the browser returns, or `None` if they are unknown or cannot be a return URL.
     ///
-    /// A browser can only come back with a GET. So a request with another method, such as a form that was sent, leads back to the page
-    /// that it came from, and not to its own address: there the application may have no page, or one that says nothing of the lost input.
-    fn way_back(&self, headers: &HeaderMap) -> Option<ReturnUrl> {
+    /// A browser returns with a GET. After a request with another method, such as a submitted form, it returns to the page that
+    /// sent the request. It does not return to the URL of the request: the application may have no page there, or a page that
+    /// does not tell the user that the input was lost.
+    fn return_target(&self, headers: &HeaderMap) -> Option<ReturnUrl> {
         let path = match self.method {
             None | Some(Method::GET | Method::HEAD) => self.target?,
-            Some(_) => self.sending_page(headers)?,
+            Some(_) => self.referring_page(headers)?,
         };
-        ReturnUrl::on_host(&renew::unmarked(path).unwrap_or_else(|| path.to_owned()), &self.served.origin)
+        ReturnUrl::on_host(&renew::without_marker(path).unwrap_or_else(|| path.to_owned()), &self.served.origin)
     }
 
-    /// The path of the page that sent the request, with its query: of a page of the same origin, and not one of ours, from which
-    /// the visitor would be led on again.
-    fn sending_page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+    /// Returns the path and query of the page that sent the request, if the page has the same origin. Pages of this server are
+    /// excluded, because they redirect the user again.
+    fn referring_page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let path = browser::referer(headers, &self.served.origin)?;
-        (!return_url::is_ours(path)).then_some(path)
+        (!return_url::is_own_page(path)).then_some(path)
     }
 }
 
@@ -293,14 +321,15 @@ impl From<BadRule> for Problem {
 
 impl From<Contradiction> for Problem {
     fn from(Contradiction(what): Contradiction) -> Self {
-        sampled!(WARN, what, "the forwarded fields of a trusted proxy contradict each other");
+        sampled!(WARN, what, "verify request refused: forwarded headers of a trusted proxy contradict each other");
         Self::Forwarded(
-            "the proxy's forwarded fields contradict each other; the operator lets the proxy overwrite those that it does not set",
+            "the proxy's forwarded headers contradict each other; the operator lets the proxy remove those that it does not set",
         )
     }
 }
 
-const HOST_UNKNOWN: &str = "which host was asked for is not known, or it is not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
-const METHOD_UNKNOWN: &str = "this route refuses requests of other sites, and the method is not known; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
-/// A proxy that sends on what follows a CONNECT as it comes, as Caddy does over HTTP/2, would not ask about requests in there.
-const CONNECT: &str = "a CONNECT passes with no session: what follows it could be requests that the proxy does not ask about; the operator lets the proxy refuse it";
+const HOST_UNKNOWN: &str = "the host of the request is unknown or not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
+const METHOD_UNKNOWN: &str = "this route refuses cross-site requests, but the method of the request is unknown; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
+/// Detail for a CONNECT request. Some proxies, such as Caddy over HTTP/2, forward the bytes after a CONNECT unchanged. Requests
+/// in these bytes would reach the application without a verify request.
+const CONNECT: &str = "CONNECT is always refused, because the proxy does not verify the requests that follow it; the operator lets the proxy refuse CONNECT";

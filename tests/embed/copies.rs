@@ -1,4 +1,4 @@
-//! Copy detection and renewals in an application, whose clock is moved.
+//! Tests of copy detection and renewals in an application whose clock the test moves.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use super::{Browser, CART, COOKIE_NAME, SIGN_IN, Shop, refused};
 
 const INTERVAL_MINUTES: u32 = 5;
 
-/// A shop, and the file that moves its clock.
-struct Clocked {
+/// The application, and the file that moves its clock.
+struct ClockedShop {
     shop: Shop,
     clock: PathBuf,
     minutes: u32,
 }
 
-impl Clocked {
+impl ClockedShop {
     async fn open() -> Self {
         let home = tempfile::tempdir().unwrap();
         let clock = home.path().join("clock");
@@ -27,7 +27,8 @@ impl Clocked {
         Self { shop: Shop::open_with(home, variables).await, clock, minutes: 0 }
     }
 
-    fn pass(&mut self, minutes: u32) {
+    /// Moves the clock forward.
+    fn advance(&mut self, minutes: u32) {
         self.minutes += minutes;
         write_clock(&self.clock, &format!("+{}m", self.minutes));
     }
@@ -41,34 +42,34 @@ impl Clocked {
 }
 
 #[tokio::test]
-async fn reading_renews_after_five_minutes_and_writing_when_due() {
-    let mut clocked = Clocked::open().await;
+async fn a_get_renews_when_due_and_a_post_in_the_last_third() {
+    let mut clocked = ClockedShop::open().await;
     let mut browser = Browser::signed_in(&clocked.shop).await;
-    clocked.pass(INTERVAL_MINUTES - 1);
+    clocked.advance(INTERVAL_MINUTES - 1);
     let first = browser.cookie.clone();
     assert!(browser.cart(&clocked.shop).await.is_ok());
-    assert_eq!(browser.cookie, first, "it is not due");
-    clocked.pass(1);
+    assert_eq!(browser.cookie, first, "the session is not due");
+    clocked.advance(1);
     assert!(browser.cart(&clocked.shop).await.is_ok());
-    assert_ne!(browser.cookie, first, "it is due");
-    // A POST that changes nothing renews in the last third of the idle time only.
+    assert_ne!(browser.cookie, first, "the session is due");
+    // A POST that changes nothing renews only in the last third of the idle time.
     let renewed = browser.cookie.clone();
-    clocked.pass(19);
-    let nothing = [("code", "wrong")];
-    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &nothing).await.status(), StatusCode::FORBIDDEN);
+    clocked.advance(19);
+    let wrong_code = [("code", "wrong")];
+    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &wrong_code).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(browser.cookie, renewed);
-    clocked.pass(1);
-    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &nothing).await.status(), StatusCode::FORBIDDEN);
+    clocked.advance(1);
+    assert_eq!(browser.send(&clocked.shop, Method::POST, SIGN_IN, &wrong_code).await.status(), StatusCode::FORBIDDEN);
     assert_ne!(browser.cookie, renewed);
 }
 
 #[tokio::test]
-async fn an_hour_of_new_data_on_each_request_signs_nobody_out() {
-    let mut clocked = Clocked::open().await;
+async fn an_hour_of_data_changes_ends_no_session() {
+    let mut clocked = ClockedShop::open().await;
     let mut browser = Browser::signed_in(&clocked.shop).await;
     for minute in 0..60 {
-        clocked.pass(1);
-        // Of tabs that write at once, the last answer wins.
+        clocked.advance(1);
+        // If several tabs change the data at the same time, the browser keeps the cookie of the last response.
         let mut tabs = [browser.clone(), browser.clone(), browser.clone()];
         for (number, tab) in tabs.iter_mut().enumerate() {
             let item = format!("{minute}.{number}");
@@ -83,8 +84,8 @@ async fn an_hour_of_new_data_on_each_request_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn data_that_does_not_change_sets_no_cookie() {
-    let clocked = Clocked::open().await;
+async fn unchanged_data_sets_no_cookie() {
+    let clocked = ClockedShop::open().await;
     let mut browser = Browser::signed_in(&clocked.shop).await;
     // A form without an item leaves the cart as it is.
     let before = browser.cookie.clone();
@@ -94,16 +95,16 @@ async fn data_that_does_not_change_sets_no_cookie() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_used_beside_the_original_ends_both() {
-    let mut clocked = Clocked::open().await;
+async fn a_copy_used_next_to_the_original_ends_both() {
+    let mut clocked = ClockedShop::open().await;
     let mut owner = Browser::signed_in(&clocked.shop).await;
     let mut thief = owner.clone();
     for _ in 0..2 {
-        clocked.pass(INTERVAL_MINUTES);
+        clocked.advance(INTERVAL_MINUTES);
         assert!(owner.cart(&clocked.shop).await.is_ok());
         assert!(thief.cart(&clocked.shop).await.is_ok());
     }
-    clocked.pass(INTERVAL_MINUTES);
+    clocked.advance(INTERVAL_MINUTES);
     let outcomes = [owner.cart(&clocked.shop).await, thief.cart(&clocked.shop).await];
     assert!(outcomes.contains(&refused("revoked")), "{outcomes:?}");
     clocked.shop.interrupt().await;
@@ -119,7 +120,7 @@ struct SlowRequest(BufReader<TcpStream>);
 const SLOW_BODY: &str = "item=tea";
 
 impl SlowRequest {
-    /// Returns once the handler waits for the body, so after the session was looked for.
+    /// Sends the head of the request. Returns when the handler waits for the body, which is after the session was verified.
     async fn begin(shop: &Shop, browser: &Browser) -> Self {
         let mut connection = BufReader::new(TcpStream::connect(&shop.address).await.unwrap());
         let head = format!(
@@ -136,16 +137,16 @@ impl SlowRequest {
         Self(connection)
     }
 
-    /// Sends the body. Returns the status, and keeps the cookie.
+    /// Sends the body. Stores the cookie in the browser, and returns the status.
     async fn finish(mut self, browser: &mut Browser) -> String {
         self.0.write_all(SLOW_BODY.as_bytes()).await.unwrap();
         let mut lines = self.0.lines();
         let mut status = String::new();
         while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some(answered) = line.strip_prefix("HTTP/1.1 ")
-                && answered.len() > 3
+            if let Some(status_line) = line.strip_prefix("HTTP/1.1 ")
+                && status_line.len() > 3
             {
-                status = answered[..3].to_owned();
+                status = status_line[..3].to_owned();
             }
             let cookie = line.strip_prefix("set-cookie: ").filter(|cookie| cookie.starts_with(COOKIE_NAME));
             browser.cookie =
@@ -155,26 +156,26 @@ impl SlowRequest {
     }
 }
 
-/// Lets data be replaced whenever the thief's token has just become due, by a body that arrives late. The owner opens a page, or
-/// does the same. Returns the statuses of three rounds.
-async fn of_late_bodies(owner_is_late: bool) -> Vec<String> {
-    let mut clocked = Clocked::open().await;
+/// Runs three rounds in which the thief's token becomes due while a request waits for its body. The handler then replaces the
+/// data. The owner opens a page, or sends such a request, too. Returns the statuses of all responses.
+async fn statuses_with_late_bodies(owner_is_late: bool) -> Vec<String> {
+    let mut clocked = ClockedShop::open().await;
     let mut owner = Browser::signed_in(&clocked.shop).await;
     let mut thief = owner.clone();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
-        clocked.pass(INTERVAL_MINUTES - 1);
-        let of_owner = if owner_is_late { Some(SlowRequest::begin(&clocked.shop, &owner).await) } else { None };
-        let of_thief = SlowRequest::begin(&clocked.shop, &thief).await;
-        clocked.pass(1);
-        outcomes.push(match of_owner {
+        clocked.advance(INTERVAL_MINUTES - 1);
+        let owner_request = if owner_is_late { Some(SlowRequest::begin(&clocked.shop, &owner).await) } else { None };
+        let thief_request = SlowRequest::begin(&clocked.shop, &thief).await;
+        clocked.advance(1);
+        outcomes.push(match owner_request {
             Some(request) => request.finish(&mut owner).await,
             None => match owner.cart(&clocked.shop).await {
                 Ok(_) => "200".to_owned(),
                 Err((status, _)) => status.as_u16().to_string(),
             },
         });
-        outcomes.push(of_thief.finish(&mut thief).await);
+        outcomes.push(thief_request.finish(&mut thief).await);
     }
     assert_eq!(owner.cart(&clocked.shop).await, refused("revoked"));
     assert_eq!(thief.cart(&clocked.shop).await, refused("revoked"));
@@ -182,9 +183,9 @@ async fn of_late_bodies(owner_is_late: bool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_thief_who_never_shows_a_due_cookie_first_is_noticed() {
+async fn notices_a_thief_whose_cookie_becomes_due_in_a_request() {
     for owner_is_late in [false, true] {
-        let outcomes = of_late_bodies(owner_is_late).await;
+        let outcomes = statuses_with_late_bodies(owner_is_late).await;
         assert_eq!(outcomes[..4], ["200"; 4], "their first two renewals");
         assert!(outcomes[4..].contains(&"401".to_owned()), "{outcomes:?}");
     }

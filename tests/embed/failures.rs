@@ -1,4 +1,4 @@
-//! Handlers that change a session and then fail, and two applications with the same keys.
+//! Tests of handlers that change a session and then fail, and of two applications with the same keys.
 
 use reqwest::Method;
 use salvo::catch_panic::CatchPanic;
@@ -7,11 +7,12 @@ use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 
 use super::{Browser, KEYS, Shop, refused};
 
-/// Does what the form says to the session, and then what it says of the answer.
+/// Changes the session as the field `do` of the form says, and then creates the response that the field `then` names.
 #[handler]
 async fn change(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<(), Problem> {
     let jar = Jar::of(depot)?;
-    let [act, then] = [request.form::<String>("do").await.unwrap(), request.form("then").await.unwrap()];
+    let act: String = request.form("do").await.unwrap();
+    let then: String = request.form("then").await.unwrap();
     match &*act {
         "sign in" => drop(jar.sign_in(request, depot, "b", Claims::of("new")).await?),
         "replace" => jar.replace_data(request, depot, &"new")?,
@@ -19,7 +20,7 @@ async fn change(request: &mut Request, depot: &mut Depot, response: &mut Respons
         _ => drop(jar.sign_in(request, depot, "a", Claims::of("old")).await?),
     }
     match &*then {
-        "panic" => panic!("as the test wants it"),
+        "panic" => panic!("for the test"),
         "problem" => return Err(Problem::Role),
         "error" => response.render(StatusError::internal_server_error()),
         "nothing" => {}
@@ -33,7 +34,7 @@ async fn who(session: Session<String>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
-/// At `/change` a panic is caught outside of the hoop, at `/inside/change` inside of it.
+/// Starts an application. At `/change`, a panic is caught outside the middleware, and at `/inside/change` inside it.
 async fn serve() -> Shop {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let shop = Shop { home: tempfile::tempdir().unwrap(), address, variables: Vec::new(), process: None };
@@ -50,37 +51,41 @@ async fn serve() -> Shop {
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_changes_no_cookie_but_for_a_sign_out() {
+async fn a_failed_handler_changes_the_cookie_only_for_a_logout() {
     let shop = serve().await;
     let succeeds = ["nothing", "200", "201", "303"];
     for path in ["/change", "/inside/change"] {
         for then in ["nothing", "200", "201", "303", "400", "403", "500", "problem", "error", "panic"] {
-            let new = succeeds.contains(&then);
-            // A panic outside of the hoop takes the removal of the cookie with it. Its session is over all the same.
-            let removed = !(then == "panic" && path == "/change");
+            let is_success = succeeds.contains(&then);
+            // After a panic outside the middleware, the response does not remove the cookie. But its session is revoked.
+            let is_removed = !(then == "panic" && path == "/change");
             for (act, outcome, copy) in [
-                ("sign in", if new { Ok("b new") } else { Err("revoked") }, Err("revoked")),
-                ("replace", Ok(if new { "a new" } else { "a old" }), Ok("a old")),
-                ("sign out", Err(if removed { "missing" } else { "revoked" }), Err("revoked")),
+                ("sign in", if is_success { Ok("b new") } else { Err("revoked") }, Err("revoked")),
+                ("replace", Ok(if is_success { "a new" } else { "a old" }), Ok("a old")),
+                ("sign out", Err(if is_removed { "missing" } else { "revoked" }), Err("revoked")),
             ] {
-                let told = |outcome: Result<&str, &str>| match outcome {
-                    Ok(said) => Ok(said.to_owned()),
+                let expected = |outcome: Result<&str, &str>| match outcome {
+                    Ok(body) => Ok(body.to_owned()),
                     Err(reason) => refused(reason),
                 };
                 let mut browser = Browser::default();
                 browser.send(&shop, Method::POST, path, &[("do", "begin"), ("then", "nothing")]).await;
                 let mut before = browser.clone();
                 let response = browser.send(&shop, Method::POST, path, &[("do", act), ("then", then)]).await;
-                assert!(new || response.status().as_u16() >= 400, "{then}");
-                assert_eq!(browser.cart(&shop).await, told(outcome), "{act}, then {then} at {path}");
-                assert_eq!(before.cart(&shop).await, told(copy), "the session before: {act}, then {then} at {path}");
+                assert!(is_success || response.status().as_u16() >= 400, "{then}");
+                assert_eq!(browser.cart(&shop).await, expected(outcome), "{act}, then {then} at {path}");
+                assert_eq!(
+                    before.cart(&shop).await,
+                    expected(copy),
+                    "the session before: {act}, then {then} at {path}"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn no_application_takes_a_session_of_another_with_its_keys() {
+async fn refuses_a_session_of_another_application_with_its_keys() {
     let shop = serve().await;
     shop.sealjar(&["keys", "init"]);
     let [keys, store] = [KEYS, "sign-outs.db"].map(|name| shop.home.path().join(name).display().to_string());
@@ -111,7 +116,7 @@ async fn no_application_takes_a_session_of_another_with_its_keys() {
 }
 
 #[tokio::test]
-async fn refuses_a_name_that_makes_no_name_of_a_cookie() {
+async fn refuses_an_application_name_that_is_invalid_in_a_cookie() {
     for name in ["", "Shop", "a-b", "a b", "\u{e9}", &"a".repeat(33)] {
         let outcome = Settings::new(name, ["https://app.example.com"]).in_memory();
         assert!(matches!(outcome, Err(OpenError::Setting(_))), "{name:?}");

@@ -1,4 +1,4 @@
-//! A browser without a session is led to the sign-in page of the application, and back; a program gets 401.
+//! Tests of the redirect to the sign-in page of the application, and of the path back. Programs get 401.
 
 use std::error::Error;
 
@@ -18,13 +18,13 @@ async fn page(session: Session<u8>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
-/// Leads on as an application does after a sign-in.
+/// Returns the return path, to which an application would redirect after a login.
 #[handler]
 async fn sign_in_page(request: &mut Request) -> String {
     return_path(request).unwrap_or_else(|| "none".to_owned())
 }
 
-/// Signs in, and then finds that the session has other data than the page wants.
+/// Starts a session, and then fails, because the data of the session has another type.
 #[handler]
 async fn fails_late(request: &mut Request, depot: &mut Depot) -> Result<String, Problem> {
     Jar::of(depot)?.sign_in(request, depot, "a", Claims::of("text")).await?;
@@ -36,6 +36,7 @@ async fn stale() -> Problem {
     Problem::Session(Refusal::Stale)
 }
 
+/// Starts an application, and returns its address.
 async fn serve(sign_in_at: Option<&str>) -> String {
     let listening = TcpListener::new("127.0.0.1:0").bind().await;
     let address = listening.local_addr().unwrap().to_string();
@@ -47,7 +48,7 @@ async fn serve(sign_in_at: Option<&str>) -> String {
         .push(Router::with_path("late").get(fails_late))
         .push(Router::with_path("stale").get(stale))
         .push(Router::with_path("sign-in").get(sign_in_page).post(sign_in_page))
-        // By mistake, the sign-in page of this one is protected.
+        // A sign-in page that requires a session by mistake.
         .push(Router::with_path("closed").get(page))
         .push(Router::with_hoop(signed_in).path("below/{**rest}").get(sign_in_page))
         .push(Router::with_path("{**rest}").get(page));
@@ -55,51 +56,57 @@ async fn serve(sign_in_at: Option<&str>) -> String {
     address
 }
 
-struct Told {
+/// The response to a request.
+struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
-impl Told {
+impl Answer {
     fn location(&self) -> Option<&str> {
         self.headers.get(LOCATION).map(|value| value.to_str().unwrap())
     }
 }
 
-async fn ask(address: &str, method: Method, path: &str, fields: &[(&str, &str)]) -> Told {
+/// Sends a request with these header fields. Follows no redirect.
+async fn send(address: &str, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     let fields = fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
     let request = client.request(method, format!("http://{address}{path}")).headers(fields.collect());
     let response = request.send().await.unwrap();
     let status = response.status();
     let headers = response.headers().clone();
-    Told { status, headers, body: response.text().await.unwrap() }
+    Answer { status, headers, body: response.text().await.unwrap() }
 }
 
 #[tokio::test]
-async fn a_browser_is_led_to_the_sign_in_page_and_back() {
+async fn redirects_a_browser_to_the_sign_in_page_and_back() {
     let address = serve(Some("/sign-in")).await;
     for browser in [NAVIGATION, OLD_BROWSER] {
         for (method, path, rd) in [
             (Method::GET, "/page", Some("%2Fpage")),
             (Method::GET, "/page?a=b&c=%20d", Some("%2Fpage%3Fa%3Db%26c%3D%2520d")),
             (Method::GET, "/below/a/b?rd=%2Fx", Some("%2Fbelow%2Fa%2Fb%3Frd%3D%252Fx")),
-            // The form cannot be sent again by the redirect.
+            // The redirect cannot send the form again.
             (Method::POST, "/page", None),
         ] {
-            let told = ask(&address, method.clone(), path, browser).await;
+            let answer = send(&address, method.clone(), path, browser).await;
             let expected = rd.map_or_else(|| "/sign-in".to_owned(), |rd| format!("/sign-in?rd={rd}"));
-            assert_eq!((told.status, told.location()), (StatusCode::SEE_OTHER, Some(&*expected)), "{method} {path}");
-            assert_eq!(told.headers[CACHE_CONTROL], "no-store");
-            assert!([SET_COOKIE, WWW_AUTHENTICATE, CONTENT_TYPE].iter().all(|name| !told.headers.contains_key(name)));
-            assert!(told.body.is_empty(), "{}", told.body);
-            let back = ask(&address, Method::GET, &expected, browser).await;
+            assert_eq!(
+                (answer.status, answer.location()),
+                (StatusCode::SEE_OTHER, Some(&*expected)),
+                "{method} {path}"
+            );
+            assert_eq!(answer.headers[CACHE_CONTROL], "no-store");
+            assert!([SET_COOKIE, WWW_AUTHENTICATE, CONTENT_TYPE].iter().all(|name| !answer.headers.contains_key(name)));
+            assert!(answer.body.is_empty(), "{}", answer.body);
+            let back = send(&address, Method::GET, &expected, browser).await;
             assert_eq!((back.status, &*back.body), (StatusCode::OK, rd.map_or("none", |_| path)));
         }
     }
     let long = format!("/page?{}", "x".repeat(2100));
-    assert_eq!(ask(&address, Method::GET, &long, NAVIGATION).await.location(), Some("/sign-in"));
+    assert_eq!(send(&address, Method::GET, &long, NAVIGATION).await.location(), Some("/sign-in"));
 }
 
 #[tokio::test]
@@ -110,35 +117,35 @@ async fn a_program_gets_401_and_so_does_a_browser_by_default() {
     let json: &[(&str, &str)] = &[("accept", "application/json")];
     for (address, fields) in [(&with_page, script), (&with_page, json), (&with_page, &[][..]), (&without, NAVIGATION)] {
         for path in ["/page", "/below/a"] {
-            let told = ask(address, Method::GET, path, fields).await;
-            assert_eq!((told.status, told.location()), (StatusCode::UNAUTHORIZED, None), "{fields:?} {path}");
-            assert_eq!(told.headers[CONTENT_TYPE], "application/problem+json");
-            assert!(told.headers.contains_key(WWW_AUTHENTICATE));
-            assert!(told.body.contains(r#""reason":"missing""#), "{}", told.body);
+            let answer = send(address, Method::GET, path, fields).await;
+            assert_eq!((answer.status, answer.location()), (StatusCode::UNAUTHORIZED, None), "{fields:?} {path}");
+            assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
+            assert!(answer.headers.contains_key(WWW_AUTHENTICATE));
+            assert!(answer.body.contains(r#""reason":"missing""#), "{}", answer.body);
         }
     }
-    let told = ask(&with_page, Method::GET, "/stale", NAVIGATION).await;
-    assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE, "a sign-in does not help");
+    let answer = send(&with_page, Method::GET, "/stale", NAVIGATION).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "a login would not help");
 }
 
 #[tokio::test]
-async fn a_sign_in_page_that_is_protected_leads_to_no_loop() {
+async fn a_protected_sign_in_page_causes_no_redirect_loop() {
     let address = serve(Some("/closed")).await;
-    let told = ask(&address, Method::GET, "/page", NAVIGATION).await;
-    let closed = told.location().unwrap().to_owned();
+    let answer = send(&address, Method::GET, "/page", NAVIGATION).await;
+    let closed = answer.location().unwrap().to_owned();
     assert_eq!(closed, "/closed?rd=%2Fpage");
-    assert_eq!(ask(&address, Method::GET, &closed, NAVIGATION).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&address, Method::GET, &closed, NAVIGATION).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_after_a_sign_in_signs_nobody_in() {
+async fn a_handler_that_fails_after_a_login_logs_nobody_in() {
     let address = serve(Some("/sign-in")).await;
-    let told = ask(&address, Method::GET, "/late", NAVIGATION).await;
-    assert_eq!((told.status, told.location()), (StatusCode::SEE_OTHER, Some("/sign-in?rd=%2Flate")));
-    assert!(told.headers.get(SET_COOKIE).is_none(), "as with the 401 of a program");
-    let told = ask(&address, Method::GET, "/late", &[]).await;
-    assert_eq!(told.status, StatusCode::UNAUTHORIZED);
-    assert!(told.headers.get(SET_COOKIE).is_none());
+    let answer = send(&address, Method::GET, "/late", NAVIGATION).await;
+    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, Some("/sign-in?rd=%2Flate")));
+    assert!(answer.headers.get(SET_COOKIE).is_none(), "as with the 401 of a program");
+    let answer = send(&address, Method::GET, "/late", &[]).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.headers.get(SET_COOKIE).is_none());
 }
 
 #[tokio::test]
@@ -155,12 +162,12 @@ async fn a_return_path_never_leads_to_another_host() {
         "",
         "%2F%C3%A4",
     ] {
-        let told = ask(&address, Method::GET, &format!("/sign-in?rd={refused}"), &[]).await;
-        assert_eq!(told.body, "none", "{refused}");
+        let answer = send(&address, Method::GET, &format!("/sign-in?rd={refused}"), &[]).await;
+        assert_eq!(answer.body, "none", "{refused}");
     }
-    // A page whose address begins with two slashes is not remembered.
-    let told = ask(&address, Method::GET, "//evil.example/%5c", NAVIGATION).await;
-    assert_eq!(told.location(), Some("/sign-in"));
+    // A path that begins with two slashes does not become a return path.
+    let answer = send(&address, Method::GET, "//evil.example/%5c", NAVIGATION).await;
+    assert_eq!(answer.location(), Some("/sign-in"));
 }
 
 #[test]
@@ -174,7 +181,7 @@ fn a_sign_in_page_is_a_path_on_this_host() {
 }
 
 #[test]
-fn what_is_displayed_tells_no_forger_the_cause() {
+fn error_texts_do_not_reveal_the_cause_of_a_refusal() {
     let causes = [
         Cause::Malformed,
         Cause::UnknownKey,

@@ -1,4 +1,4 @@
-//! What the shop of the example has no handler for: an application of a few handlers that do what they should not, over HTTP too.
+//! Tests of cases that the example does not have: an application whose handlers use sessions in unusual or incorrect ways.
 
 use std::task::Poll;
 
@@ -7,9 +7,9 @@ use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 use tempfile::TempDir;
 
-use super::{Browser, COOKIE_NAME, KEYS, PATIENCE, Shop, told};
+use super::{Browser, COOKIE_NAME, KEYS, Shop, TIMEOUT, outcome_of};
 
-/// Signs in whoever it is told to, changes the data at once, and says who is signed in now.
+/// Starts a session for the subject in the form, replaces its data, and returns the subject and the data.
 #[handler]
 async fn sign_in(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<String, Problem> {
     let subject: String = request.form("sub").await.unwrap_or_default();
@@ -41,15 +41,15 @@ async fn who(session: Session<u8>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
-/// Polls as often as the form says, at most, and then drops the future, as for a client that hangs up.
+/// Polls a future at most as often as the form says, and then drops it, as if the client had disconnected.
 async fn poll_times(request: &mut Request, change: impl AsyncFnOnce(&Request) -> Result<(), Problem>) -> &'static str {
-    let mut left: usize = request.form("polls").await.unwrap();
+    let mut remaining_polls: usize = request.form("polls").await.unwrap();
     let mut change = std::pin::pin!(change(request));
     std::future::poll_fn(|cx| match change.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.map_or("failed", |()| "done")),
         Poll::Pending => {
-            left -= 1;
-            if left == 0 { Poll::Ready("dropped") } else { Poll::Pending }
+            remaining_polls -= 1;
+            if remaining_polls == 0 { Poll::Ready("dropped") } else { Poll::Pending }
         }
     })
     .await
@@ -73,7 +73,7 @@ async fn drop_end(request: &mut Request, depot: &mut Depot) -> Result<&'static s
     Ok(poll_times(request, async |_| jar.sign_out_everywhere("a").await).await)
 }
 
-/// With keys and a store on disk.
+/// Starts an application with keys and a store on disk.
 async fn serve() -> (Shop, Jar) {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let shop = Shop { home: tempfile::tempdir().unwrap(), address, variables: Vec::new(), process: None };
@@ -102,7 +102,7 @@ async fn sign_in_as(browser: &mut Browser, shop: &Shop, subject: &str) -> reqwes
 }
 
 #[tokio::test]
-async fn an_answer_that_changes_the_cookie_is_for_no_cache() {
+async fn a_response_that_changes_the_cookie_is_not_cached() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();
     let signed_in = sign_in_as(&mut browser, &shop, "a").await;
@@ -116,18 +116,18 @@ async fn an_answer_that_changes_the_cookie_is_for_no_cache() {
 }
 
 #[tokio::test]
-async fn from_the_sign_in_on_the_new_session_is_the_one() {
+async fn after_a_login_the_request_has_the_new_session() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();
     for subject in ["a", "b"] {
         let response = sign_in_as(&mut browser, &shop, subject).await;
-        assert_eq!(told(response).await, Ok(format!("{subject} 2")), "in the same request");
+        assert_eq!(outcome_of(response).await, Ok(format!("{subject} 2")), "in the same request");
         assert_eq!(browser.cart(&shop).await, Ok(format!("{subject} 2")), "in the next one");
     }
 }
 
 #[tokio::test]
-async fn a_subject_that_cannot_be_kept_stops_no_other_sign_out() {
+async fn an_invalid_subject_does_not_block_other_logouts() {
     let (shop, jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
@@ -136,9 +136,9 @@ async fn a_subject_that_cannot_be_kept_stops_no_other_sign_out() {
     for subject in ["", "a\0b", "a b", "J\u{f6}rg", &long] {
         assert_eq!(jar.sign_out_everywhere(subject).await, Err(Problem::Subject));
         let response = browser.send(&shop, reqwest::Method::POST, "/end", &[("sub", subject)]).await;
-        assert_eq!(told(response).await, refused, "{subject:?}");
-        assert_eq!(told(sign_in_as(&mut browser, &shop, subject).await).await, refused, "{subject:?}");
-        assert!(browser.cart(&shop).await.is_ok(), "the session that came with it is as it was");
+        assert_eq!(outcome_of(response).await, refused, "{subject:?}");
+        assert_eq!(outcome_of(sign_in_as(&mut browser, &shop, subject).await).await, refused, "{subject:?}");
+        assert!(browser.cart(&shop).await.is_ok(), "the session of the request is unchanged");
     }
     let response = browser.send(&shop, reqwest::Method::POST, "/end", &[("sub", "a")]).await;
     assert!(response.status().is_success());
@@ -148,24 +148,24 @@ async fn a_subject_that_cannot_be_kept_stops_no_other_sign_out() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_dropped_at_any_poll_goes_on() {
+async fn a_change_dropped_at_any_poll_still_completes() {
     let (shop, jar) = serve().await;
     for path in ["/dropped/sign-out", "/dropped/end", "/dropped/sign-in"] {
         for polls in 1.. {
             assert!(polls < 100, "{path} never ends");
             let mut browser = Browser::default();
             let started = tokio::time::Instant::now();
-            // The end of all sessions, which goes on, may overtake it.
+            // An earlier logout everywhere is still running, and may end the new session.
             while !sign_in_as(&mut browser, &shop, "a").await.status().is_success() {
-                assert!(started.elapsed() < PATIENCE, "no sign-in after {polls} polls of {path}");
+                assert!(started.elapsed() < TIMEOUT, "no login after {polls} polls of {path}");
             }
             let mut copy = browser.clone();
             let form = [("polls", &*polls.to_string())];
-            let outcome = told(browser.send(&shop, reqwest::Method::POST, path, &form).await).await;
-            // A sign-in asks the store first: only from then on it ends what came with the request.
-            let began = !(path == "/dropped/sign-in" && outcome.as_deref() == Ok("dropped"));
-            while began && copy.cart(&shop).await.is_ok() {
-                assert!(started.elapsed() < PATIENCE, "the session lives on after {polls} polls of {path}");
+            let outcome = outcome_of(browser.send(&shop, reqwest::Method::POST, path, &form).await).await;
+            // A login reads the store first, and revokes the sessions of the request only after that.
+            let ends_session = !(path == "/dropped/sign-in" && outcome.as_deref() == Ok("dropped"));
+            while ends_session && copy.cart(&shop).await.is_ok() {
+                assert!(started.elapsed() < TIMEOUT, "the session is still live after {polls} polls of {path}");
             }
             match outcome.as_deref() {
                 Ok("done") => break,
@@ -177,7 +177,7 @@ async fn a_change_that_is_dropped_at_any_poll_goes_on() {
 }
 
 #[tokio::test]
-async fn a_sign_out_everywhere_ends_what_begins_before_its_commit() {
+async fn a_logout_everywhere_ends_sessions_from_before_its_commit() {
     use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
 
     let (shop, jar) = serve().await;
@@ -185,34 +185,35 @@ async fn a_sign_out_everywhere_ends_what_begins_before_its_commit() {
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let database = SqliteConnectOptions::new().filename(shop.home.path().join("sign-outs.db"));
     let mut other = database.connect().await.unwrap();
-    // Another process writes: sign-ins have a higher generation after it, and the sign-out waits for it.
+    // Another process holds the write lock and adds an entry. Later logins have a higher generation, and the logout waits for the
+    // lock.
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     other.execute("INSERT INTO revocation (sid, expires_at) VALUES (randomblob(16), 9999999999)").await.unwrap();
     let ending = tokio::spawn(async move { jar.sign_out_everywhere("a").await });
     let started = tokio::time::Instant::now();
     while browser.cart(&shop).await.is_ok() {
-        assert!(started.elapsed() < PATIENCE, "it is never refused here");
+        assert!(started.elapsed() < TIMEOUT, "the session is still accepted");
     }
     other.execute("COMMIT").await.unwrap();
     assert_eq!(ending.await.unwrap(), Ok(()));
     let row = "SELECT seq + global_generation, below FROM revocation, state WHERE sub = 'a'";
     let (generation, below): (i64, i64) = sqlx::query_as(row).fetch_one(&mut other).await.unwrap();
-    assert_eq!(below, generation, "that of the first sign-in after the commit");
+    assert_eq!(below, generation, "the generation of the first login after the commit");
 }
 
 #[tokio::test]
-async fn a_close_that_is_dropped_is_taken_up_by_the_next() {
+async fn the_next_close_continues_one_that_was_dropped() {
     let (shop, jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let [file, away] = ["sign-outs.db", "away"].map(|name| shop.home.path().join(name));
-    // Nothing can be stored until it is put back.
+    // Without its file, the database cannot store anything.
     std::fs::rename(&file, &away).unwrap();
     let started = tokio::time::Instant::now();
-    // If every open connection is in use, a new one is wanted, for which there is no file: then nothing was done.
+    // If all open connections are in use, the logout opens a new one. This fails without the file, and then nothing was done.
     let outcome = loop {
         match jar.sign_out_everywhere("a").await {
-            Err(Problem::Store) => assert!(started.elapsed() < PATIENCE, "never an open connection"),
+            Err(Problem::Store) => assert!(started.elapsed() < TIMEOUT, "no open connection is free"),
             outcome => break outcome,
         }
     };
@@ -222,43 +223,46 @@ async fn a_close_that_is_dropped_is_taken_up_by_the_next() {
         assert!(closed.is_err(), "not closed, because the sign-out is not stored: {closed:?}");
     }
     std::fs::rename(&away, &file).unwrap();
-    assert_eq!(jar.close().await, Ok(()), "now it is");
+    assert_eq!(jar.close().await, Ok(()), "the logout is stored");
 }
 
 #[tokio::test]
-async fn a_sign_out_looks_at_200_cookies_and_then_fails() {
+async fn a_logout_with_more_than_200_session_cookies_fails() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let live = browser.cookie.clone().unwrap();
-    let among = |count: usize| Browser {
+    let last_of = |count: usize| Browser {
         cookie: Some(format!("{}{live}", format!("{COOKIE_NAME}={}; ", "A".repeat(70)).repeat(count - 1))),
     };
     let refused = Err((reqwest::StatusCode::BAD_REQUEST, "too-many-cookies".to_owned()));
     for path in ["/sign-out", "/sign-in"] {
-        let response = among(201).send(&shop, reqwest::Method::POST, path, &[("sub", "b")]).await;
-        assert_eq!(told(response).await, refused, "{path}");
+        let response = last_of(201).send(&shop, reqwest::Method::POST, path, &[("sub", "b")]).await;
+        assert_eq!(outcome_of(response).await, refused, "{path}");
         assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "{path}: nothing was ended");
     }
-    assert_eq!(among(200).cart(&shop).await.as_deref(), Ok("a 2"));
-    assert!(among(201).cart(&shop).await.is_err(), "the last one is not looked at");
-    assert!(among(200).send(&shop, reqwest::Method::POST, "/sign-out", &[]).await.status().is_success());
+    assert_eq!(last_of(200).cart(&shop).await.as_deref(), Ok("a 2"));
+    assert!(last_of(201).cart(&shop).await.is_err(), "the last cookie is not verified");
+    assert!(last_of(200).send(&shop, reqwest::Method::POST, "/sign-out", &[]).await.status().is_success());
     assert!(browser.cart(&shop).await.is_err());
 }
 
 #[tokio::test]
-async fn what_cannot_be_sealed_ends_nothing() {
+async fn a_login_that_cannot_be_sealed_ends_no_session() {
     let (shop, _jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let form = [("sub", "b"), ("login", &"x".repeat(65))];
     let response = browser.send(&shop, reqwest::Method::POST, "/sign-in", &form).await;
-    assert_eq!(told(response).await, Err((reqwest::StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned())));
-    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "the session that came with it is as it was");
+    assert_eq!(
+        outcome_of(response).await,
+        Err((reqwest::StatusCode::INTERNAL_SERVER_ERROR, "does-not-fit".to_owned()))
+    );
+    assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "the session of the request is unchanged");
 }
 
 #[tokio::test]
-async fn takes_no_token_of_a_server_with_the_same_keys() {
+async fn refuses_tokens_of_a_server_with_the_same_keys() {
     use sealjar::clock::Now;
     use sealjar::id::Site;
     use sealjar::revocation::{Freshness, RevocationList, WhenStale};
@@ -267,7 +271,8 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
     use std::{sync::Arc, time::Duration};
 
     let (shop, _jar) = serve().await;
-    let (now, site) = (Now::read(), Site::of_host("127.0.0.1"));
+    let now = Now::read();
+    let site = Site::of_host("127.0.0.1");
     let list = Arc::new(RevocationList::new(Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse }));
     list.mark_synced(now);
     let cookie = |name| sealjar::seal::CookieName::new(name).unwrap();
@@ -289,7 +294,7 @@ async fn takes_no_token_of_a_server_with_the_same_keys() {
             let outcome = browser.cart(&shop).await;
             assert_eq!(outcome.is_ok(), passes && sent_as == COOKIE_NAME, "{name} as {sent_as}: {outcome:?}");
         }
-        // Nor is one of the application a server's.
+        // A server does not accept a token of the application either.
         let mut browser = Browser::default();
         assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
         let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
@@ -312,7 +317,7 @@ async fn refuses_a_store_that_has_accounts() {
 }
 
 #[test]
-fn every_error_of_the_library_is_an_error() {
+fn every_error_type_implements_error() {
     fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
     is_error::<Problem>();
     is_error::<OpenError>();
@@ -331,7 +336,7 @@ fn every_error_of_the_library_is_an_error() {
 }
 
 #[tokio::test]
-async fn no_debug_text_of_a_jar_has_a_key_or_a_token() {
+async fn debug_output_contains_no_key_and_no_token() {
     let (shop, jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
@@ -342,11 +347,11 @@ async fn no_debug_text_of_a_jar_has_a_key_or_a_token() {
     let secret = text.split_once("secret = \"").unwrap().1.split('"').next().unwrap();
     let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
     let shown = format!("{jar:?}{jar:#?}{ring:?}{:?}", jar.hoop());
-    assert!(shown.len() > 200, "it says something: {shown}");
+    assert!(shown.len() > 200, "the output is too short: {shown}");
     assert!(!shown.contains(secret) && !shown.contains(&token), "{shown}");
     use base64::Engine;
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(secret).unwrap();
-    // Nor as a list of numbers.
+    // The key must not be in the output as a list of numbers either.
     let compact: String = shown.split_whitespace().collect();
     let numbers = format!("{:?}", &bytes[..4]).replace(' ', "");
     assert!(!compact.contains(numbers.trim_matches(['[', ']'])), "{shown}");

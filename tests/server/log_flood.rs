@@ -68,10 +68,25 @@ fn a_thousand_requests_write_at_most_ten_lines_a_second() {
     let contradictory = "X-Forwarded-Method: GET\r\nX-Original-Method: POST\r\n";
     let garbage = "Cookie: __Host-sealjar=garbage\r\n";
     for (start, fields, body, what) in [
-        ("GET /auth/verify?csrf=1", "", "", "a route asks for csrf, but no trusted proxy said what the method is"),
-        ("POST /auth/verify?csrf=1", "", "", "a route asks for csrf, but no trusted proxy said what the method is"),
-        ("GET /auth/verify", unlisted, "", "a proxy asked about a host that is not served"),
-        ("GET /auth/verify", contradictory, "", "the forwarded fields of a trusted proxy contradict each other"),
+        (
+            "GET /auth/verify?csrf=1",
+            "",
+            "",
+            "verify request refused: the rule csrf needs the method, and no trusted proxy sent it",
+        ),
+        (
+            "POST /auth/verify?csrf=1",
+            "",
+            "",
+            "verify request refused: the rule csrf needs the method, and no trusted proxy sent it",
+        ),
+        ("GET /auth/verify", unlisted, "", "verify request refused: the host of the client request is not served"),
+        (
+            "GET /auth/verify",
+            contradictory,
+            "",
+            "verify request refused: forwarded headers of a trusted proxy contradict each other",
+        ),
         ("GET /auth/status", garbage, "", "token-refused"),
         ("GET /auth/verify", garbage, "", "token-refused"),
         ("GET /protected", garbage, "", "token-refused"),
@@ -163,7 +178,7 @@ async fn logins_during_a_store_outage_write_ten_lines_a_second() {
     assert_eq!(send_many(&server, &request, REQUESTS), REQUESTS);
     let duration = started.elapsed();
     let lines = lines_so_far(&mut server);
-    assert!(count(&lines, "a request about an account needs the store").0 > 0);
+    assert!(count(&lines, "account lookup or change failed: the store is unavailable").0 > 0);
     assert_sampled(&lines, duration, "store outage");
 }
 

@@ -55,7 +55,7 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
     let session = log_in(&server).await;
     let answer = send(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
     assert_eq!(answer.verdict(), "403 rule");
-    let line = server.wait_for("the rules in a proxy's question cannot be read");
+    let line = server.wait_for("verify request refused: invalid rules");
     assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may belong to the client");
     assert_eq!(server.metric("sealjar_unreadable_rules_total").await, 1.0);
     doctor(&home, &["--admin-listen", &server.admin]).assert_has(
@@ -65,7 +65,7 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
     );
     let answer = send(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
     assert_eq!(answer.verdict(), "421 misdirected");
-    assert_eq!(server.wait_for("a proxy asked under a host that is not listed")["host"], "other.example.com");
+    assert_eq!(server.wait_for("verify request refused: its host is not served")["host"], "other.example.com");
 }
 
 #[tokio::test]

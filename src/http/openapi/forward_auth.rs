@@ -1,50 +1,51 @@
-//! The routes for reverse proxies, described.
+//! OpenAPI description of the verify routes, which reverse proxies request.
 
 use salvo::http::StatusCode;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{RefOr, Required};
 
-use crate::http::openapi::described::Described;
-use crate::http::openapi::operation::{self, Shared, number, parameter, string, string_like};
+use crate::http::openapi::operation::{self, SharedComponents, number, parameter, string, string_like};
 use crate::http::openapi::public::{FAILED, NO_SESSION, RENEWED};
+use crate::http::openapi::resource::Resource;
 use crate::http::problem::Problem;
 
 const VERIFY: &str = "forward authentication";
 
-const PASSED_ON: [Problem; 8] = [
+/// Problems of every verify route, in addition to [`NO_SESSION`].
+const VERIFY_PROBLEMS: [Problem; 8] = [
     Problem::Authority,
     Problem::Misdirected,
     Problem::StepUp,
     Problem::Role,
     Problem::CrossSite,
     Problem::Rule,
-    Problem::Forwarded("what the proxy says of the request is missing or contradicts itself"),
+    Problem::Forwarded("the forwarded headers of the proxy are missing or contradict each other"),
     FAILED,
 ];
 
-/// A regular expression for the value of a rule `role=`.
+/// Regular expression for the value of a rule `role=`.
 const ROLES: &str = "[A-Za-z0-9_.:-]{1,64}(,[A-Za-z0-9_.:-]{1,64})*";
 
-/// The description of a verification request, for the shapes that read forwarded fields.
-const FORWARDED: &str = "A reverse proxy asks whether a request may pass to the application, and who sent it. Any method is accepted, and the body is not read. The proxy describes the visitor's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
-/// The same for Envoy.
-const ENVOY: &str = "Envoy asks whether a request may pass to the application, and who sent it. Method, host and path are those of the visitor's request. They are believed only if the proxy is in `http.trusted_proxies`. The body is not read.";
+/// Description of the verify routes that read forwarded headers.
+const FORWARDED: &str = "A reverse proxy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Any method is accepted, and the body is not read. The proxy describes the client's request in `X-Forwarded-Host`, `-Uri` and `-Method` (or in `X-Original-URL`, `-URI` and `-Method`). These fields are read only if the proxy is in `http.trusted_proxies`.";
+/// Description of the verify route for Envoy.
+const ENVOY: &str = "Envoy sends this request before it forwards a request to the application. The response allows or denies the request, and names the user. Method, host and path are those of the client's request. They are used only if the proxy is in `http.trusted_proxies`. The body is not read.";
 
-/// All of them.
-pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
-    let asked = |id, summary, text, deadline: Object| {
-        let who = [
+/// Returns the descriptions of all verify routes.
+pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
+    let operation_for = |id, summary, text, deadline: Object| {
+        let identity_headers = [
             ("User", "The login name."),
             ("Name", "The display name. `%` and every byte that is not visible ASCII are percent-encoded."),
             ("Groups", "The roles, joined by commas."),
             ("Email", "The email address."),
         ];
-        let passed = operation::Described::public(id, VERIFY, summary)
+        let operation = operation::OperationSpec::public(id, VERIFY, summary)
             .text(text)
             .session(false)
             .problems(&NO_SESSION)
-            .problems(&PASSED_ON)
+            .problems(&VERIFY_PROBLEMS)
             .content(StatusCode::OK, "text/plain", string(), "The request may pass.")
             .header(
                 StatusCode::OK,
@@ -61,7 +62,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
                 "The URL of the login page, or for `step-up` of the page to give the password again.",
             )
             .sets_cookie(StatusCode::OK, false, RENEWED);
-        who.into_iter().fold(passed, |all, (fact, text)| {
+        identity_headers.into_iter().fold(operation, |all, (fact, text)| {
             all.header(StatusCode::OK, &format!("Remote-{fact}"), true, string(), text).header(
                 StatusCode::OK,
                 &format!("X-Auth-Request-{fact}"),
@@ -71,7 +72,7 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
             )
         })
     };
-    let ruled = |operation: operation::Described| {
+    let with_query_rules = |operation: operation::OperationSpec| {
         let role = string_like(&format!("^{ROLES}$"));
         let roles: Array = ArrayBuilder::new().items(RefOr::T(Schema::Object(role))).max_items(Some(32)).build();
         let roles = ParameterBuilder::from(parameter(
@@ -98,17 +99,17 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
                 "Refuses requests to the application that another site caused. GET, HEAD and CORS preflights pass, and WebSocket handshakes are checked.",
             ))
     };
-    let redirected = |operation: operation::Described, also: &str| {
-        let sign_in = "For a navigation without a sufficient session, if the visitor's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
+    let with_redirects = |operation: operation::OperationSpec, also: &str| {
+        let to_login = "For a navigation without a sufficient session, if the client's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
         operation
-            .redirect(StatusCode::FOUND, &format!("{sign_in}{also}"))
-            .redirect(StatusCode::SEE_OTHER, "The same for a navigation with another method. After the login, it leads to the page that sent the request, and not to its address.")
+            .redirect(StatusCode::FOUND, &format!("{to_login}{also}"))
+            .redirect(StatusCode::SEE_OTHER, "For a navigation without a sufficient session, with another method: to the same pages. After the login, the user returns to the page that sent the request.")
     };
     const RENEWAL: &str = " With `renew=redirect`, also to `/auth/renew`, and from there back.";
-    let plain = ruled(asked("verify", "For nginx and Apache: no redirects.", FORWARDED, number()));
+    let plain = with_query_rules(operation_for("verify", "For nginx and Apache: no redirects.", FORWARDED, number()));
     let redirect =
-        asked("verifyRedirect", "For Caddy, HAProxy and Traefik: redirects navigations.", FORWARDED, number());
-    let redirect = redirected(ruled(redirect), RENEWAL).parameter(parameter(
+        operation_for("verifyRedirect", "For Caddy, HAProxy and Traefik: redirects navigations.", FORWARDED, number());
+    let redirect = with_redirects(with_query_rules(redirect), RENEWAL).parameter(parameter(
         ParameterIn::Query,
         "renew",
         string(),
@@ -120,15 +121,15 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     };
     const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`. The last one lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. An unknown rule is an error. The query is not read.";
     const RENEW: &str = "A rule as for `/auth/verify/{rule}/-`, or `renew=redirect`.";
-    let exact = asked(
+    let plain_segments = operation_for(
         "verifySegments",
         "For nginx and Apache, with rules in the path: no redirects.",
         FORWARDED,
         deadline_or_empty(),
     )
     .parameter(rule("", SEGMENTS));
-    let redirect_exact = redirected(
-        asked(
+    let redirect_segments = with_redirects(
+        operation_for(
             "verifyRedirectSegments",
             "For Caddy, HAProxy and Traefik, with rules in the path: redirects navigations.",
             FORWARDED,
@@ -138,23 +139,27 @@ pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
     )
     .parameter(rule("|renew=redirect", RENEW));
     let path =
-        segment("path", string(), "reports", "The path of the visitor's request. It may have any number of segments.");
-    let envoy = redirected(asked("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()), "");
+        segment("path", string(), "reports", "The path of the client's request. It may have any number of segments.");
+    let envoy = with_redirects(
+        operation_for("verifyEnvoy", "For Envoy: redirects navigations.", ENVOY, deadline_or_empty()),
+        "",
+    );
     let envoy = envoy.parameter(rule("", SEGMENTS)).parameter(path);
     vec![
-        Described::at("/auth/verify").any(plain.build(shared)),
-        Described::at("/auth/verify/{rule}/-").any(exact.build(shared)),
-        Described::at("/auth/verify/redirect").any(redirect.build(shared)),
-        Described::at("/auth/verify/redirect/{rule}/-").any(redirect_exact.build(shared)),
-        Described::at("/auth/verify/envoy/{rule}/-/{path}").any(envoy.build(shared)),
+        Resource::at("/auth/verify").any(plain.build(shared)),
+        Resource::at("/auth/verify/{rule}/-").any(plain_segments.build(shared)),
+        Resource::at("/auth/verify/redirect").any(redirect.build(shared)),
+        Resource::at("/auth/verify/redirect/{rule}/-").any(redirect_segments.build(shared)),
+        Resource::at("/auth/verify/envoy/{rule}/-/{path}").any(envoy.build(shared)),
     ]
 }
 
-/// The deadline, which is empty after a preflight.
+/// Returns the schema of the deadline header, which is empty after a preflight.
 fn deadline_or_empty() -> Object {
     string_like("^[0-9]*$")
 }
 
+/// Returns a parameter in the path.
 fn segment(name: &str, schema: Object, example: &str, text: &str) -> Parameter {
     let segment = ParameterBuilder::from(parameter(ParameterIn::Path, name, schema, text));
     segment.required(Required::True).example(Some(example.into())).build()

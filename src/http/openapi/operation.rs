@@ -1,4 +1,4 @@
-//! An operation: what it takes, how it answers, and every problem that it can answer with.
+//! OpenAPI description of an operation: its parameters and body, its responses, and its problems.
 
 use std::collections::BTreeMap;
 
@@ -19,18 +19,18 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const HTML: &str = "text/html";
 const PROBLEM: &str = "application/problem+json";
 
-/// The name of the security scheme.
+/// Name of the security scheme for the session cookie.
 pub(super) const SESSION: &str = "session";
 
-/// What operations refer to.
+/// Schemas and responses that several operations share. Operations contain references to them.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct SharedComponents {
     schemas: BTreeMap<String, RefOr<Schema>>,
-    answers: BTreeMap<String, Response>,
+    responses: BTreeMap<String, Response>,
 }
 
-impl Shared {
-    /// A reference to the type's schema.
+impl SharedComponents {
+    /// Returns a reference to the schema of a type.
     pub(super) fn of<T: ToSchema>(&mut self) -> Ref {
         let mut all = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut all);
@@ -38,16 +38,16 @@ impl Shared {
         Ref::from_schema_name(T::name())
     }
 
-    /// A reference to the schema of the same fields in a form, which knows no `null`.
+    /// Returns a reference to the schema of a type as a form. It has the same fields, but a form has no `null`.
     pub(super) fn of_form<T: ToSchema>(&mut self) -> Ref {
         let mut schema = T::schema();
         if let RefOr::T(Schema::Object(form)) = &mut schema {
             for field in form.properties.values_mut() {
                 if let RefOr::T(Schema::Object(field)) = field
                     && let SchemaType::Array(types) = &field.schema_type
-                    && let Some(only) = types.iter().find(|one| **one != Type::Null)
+                    && let Some(not_null) = types.iter().find(|each| **each != Type::Null)
                 {
-                    field.schema_type = SchemaType::Type(only.clone());
+                    field.schema_type = SchemaType::Type(not_null.clone());
                 }
             }
         }
@@ -56,65 +56,69 @@ impl Shared {
         Ref::from_schema_name(name)
     }
 
-    /// A reference to this answer, which others may give too.
-    fn answer(&mut self, name: &str, answer: Response) -> Ref {
+    /// Returns a reference to a response. Equal responses of several operations share one reference. If another response has this
+    /// name, a number is added to the name.
+    fn response(&mut self, name: &str, response: Response) -> Ref {
         let mut names = (1..).map(|number| if number == 1 { name.to_owned() } else { format!("{name}-{number}") });
-        let is_its = |name: &String| self.answers.get(name).is_none_or(|other| *other == answer);
-        let name = names.find(is_its).expect("there are more numbers than answers");
-        self.answers.insert(name.clone(), answer);
+        let is_free = |name: &String| self.responses.get(name).is_none_or(|other| *other == response);
+        let name = names.find(is_free).expect("there are more numbers than responses");
+        self.responses.insert(name.clone(), response);
         Ref::from_response_name(name)
     }
 
+    /// Returns the components of the description.
     pub(super) fn components(self) -> Components {
         let mut components = Components::new();
         components.schemas.extend(self.schemas);
-        components.responses.extend(self.answers.into_iter().map(|(name, answer)| (name, RefOr::T(answer))));
+        components.responses.extend(self.responses.into_iter().map(|(name, response)| (name, RefOr::T(response))));
         components
     }
 }
 
-/// An operation that is being described.
-pub(super) struct Described {
+/// Builder of the description of one operation.
+pub(super) struct OperationSpec {
     id: String,
     operation: OperationBuilder,
-    answers: BTreeMap<u16, Response>,
+    responses: BTreeMap<u16, Response>,
     problems: BTreeMap<u16, Vec<Problem>>,
-    /// Whether a browser gets pages.
-    pages: bool,
+    /// Whether a navigation gets a page for a problem.
+    has_pages: bool,
 }
 
-impl Described {
-    /// Of the public listener.
+impl OperationSpec {
+    /// Returns an operation of the public listener.
     pub(super) fn public(id: &str, tag: &str, summary: &str) -> Self {
-        Self { pages: true, ..Self::admin(id, tag, summary) }
+        Self { has_pages: true, ..Self::admin(id, tag, summary) }
     }
 
-    /// Of the admin listener.
+    /// Returns an operation of the admin listener.
     pub(super) fn admin(id: &str, tag: &str, summary: &str) -> Self {
         let operation = OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary));
-        Self { id: id.to_owned(), operation, answers: BTreeMap::new(), problems: BTreeMap::new(), pages: false }
+        Self { id: id.to_owned(), operation, responses: BTreeMap::new(), problems: BTreeMap::new(), has_pages: false }
     }
 
     fn map(self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
         Self { operation: change(self.operation), ..self }
     }
 
+    /// Sets the description.
     pub(super) fn text(self, text: &str) -> Self {
         self.map(|operation| operation.description(Some(text)))
     }
 
-    /// Only for a session; `or_none` if there may be none.
-    pub(super) fn session(self, or_none: bool) -> Self {
-        let none = or_none.then(SecurityRequirement::default);
-        let needed = SecurityRequirement::new::<_, [&str; 0], &str>(SESSION, []);
-        self.map(|operation| operation.securities(Some(none.into_iter().chain([needed]))))
+    /// Declares that the operation needs a session. If `is_optional`, it also works without one.
+    pub(super) fn session(self, is_optional: bool) -> Self {
+        let without_session = is_optional.then(SecurityRequirement::default);
+        let with_session = SecurityRequirement::new::<_, [&str; 0], &str>(SESSION, []);
+        self.map(|operation| operation.securities(Some(without_session.into_iter().chain([with_session]))))
     }
 
+    /// Adds a parameter.
     pub(super) fn parameter(self, parameter: Parameter) -> Self {
         self.map(|operation| operation.parameter(parameter))
     }
 
-    /// A body as JSON or as a form.
+    /// Sets the schemas of the request body as JSON and as a form.
     pub(super) fn body(
         self,
         required: Required,
@@ -128,16 +132,17 @@ impl Described {
         self.map(|operation| operation.request_body(Some(body.build())))
     }
 
-    fn answer(&mut self, status: StatusCode, text: &str) -> &mut Response {
-        let answer = self.answers.entry(status.as_u16()).or_insert_with(|| Response::new(""));
-        if !answer.description.is_empty() && !text.is_empty() {
-            answer.description += " ";
+    /// Returns the response with this status, and appends `text` to its description.
+    fn response(&mut self, status: StatusCode, text: &str) -> &mut Response {
+        let response = self.responses.entry(status.as_u16()).or_insert_with(|| Response::new(""));
+        if !response.description.is_empty() && !text.is_empty() {
+            response.description += " ";
         }
-        answer.description += text;
-        answer
+        response.description += text;
+        response
     }
 
-    /// An answer with a body.
+    /// Adds a response with a body.
     pub(super) fn content(
         mut self,
         status: StatusCode,
@@ -145,39 +150,40 @@ impl Described {
         schema: impl Into<RefOr<Schema>>,
         text: &str,
     ) -> Self {
-        self.answer(status, text).content.insert(media_type.to_owned(), RefOr::T(Content::new(Some(schema))));
+        self.response(status, text).content.insert(media_type.to_owned(), RefOr::T(Content::new(Some(schema))));
         self
     }
 
-    /// An answer without a body, perhaps with a place to go.
+    /// Adds a response without a body.
     pub(super) fn bare(mut self, status: StatusCode, text: &str) -> Self {
-        self.answer(status, text);
+        self.response(status, text);
         self
     }
 
-    /// To another place.
+    /// Adds a redirect.
     pub(super) fn redirect(self, status: StatusCode, text: &str) -> Self {
         self.bare(status, text).header(status, "Location", true, string(), "The URL of the next page.")
     }
 
-    /// A field of the answer.
+    /// Adds a header field to the response with this status.
     pub(super) fn header(
         mut self,
         status: StatusCode,
         name: &str,
-        always: bool,
+        is_required: bool,
         schema: impl Into<RefOr<Schema>>,
         text: &str,
     ) -> Self {
-        self.answer(status, "").headers.insert(name.to_owned(), RefOr::T(header(always, schema, text)));
+        self.response(status, "").headers.insert(name.to_owned(), RefOr::T(header(is_required, schema, text)));
         self
     }
 
-    /// The session's cookie on an answer.
-    pub(super) fn sets_cookie(self, status: StatusCode, always: bool, text: &str) -> Self {
-        self.header(status, "Set-Cookie", always, string(), text)
+    /// Adds `Set-Cookie` to the response with this status.
+    pub(super) fn sets_cookie(self, status: StatusCode, is_required: bool, text: &str) -> Self {
+        self.header(status, "Set-Cookie", is_required, string(), text)
     }
 
+    /// Adds the problems with which the operation can fail.
     pub(super) fn problems<'p>(mut self, problems: impl IntoIterator<Item = &'p Problem>) -> Self {
         for problem in problems {
             self.problems.entry(problem.status().as_u16()).or_default().push(*problem);
@@ -185,15 +191,17 @@ impl Described {
         self
     }
 
-    pub(super) fn build(mut self, shared: &mut Shared) -> Operation {
+    /// Returns the description of the operation. Adds its responses to the shared components.
+    pub(super) fn build(mut self, shared: &mut SharedComponents) -> Operation {
         let body = shared.of::<ProblemBody>();
+        // One response per status of the problems.
         for (status, problems) in std::mem::take(&mut self.problems) {
             let mut reasons: Vec<Value> = Vec::new();
             let mut lines = Vec::new();
             for problem in problems {
                 let reason = json!(problem.reason());
                 let line = format!("`{}`: {}.", reason.as_str().unwrap_or_default(), problem.detail());
-                // A reason has several details if it has several causes.
+                // Several problems can have the same reason, with different details.
                 if !lines.contains(&line) {
                     lines.push(line);
                 }
@@ -201,18 +209,19 @@ impl Described {
                     reasons.push(reason);
                 }
             }
-            let narrowed = ObjectBuilder::new()
+            // The status and the reasons that are possible here.
+            let restricted = ObjectBuilder::new()
                 .property("status", ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([status])))
                 .property("reason", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(reasons)));
-            let schema = Schema::AllOf(AllOfBuilder::new().item(body.clone()).item(narrowed).build());
-            let answer = self.answers.entry(status).or_insert_with(|| Response::new(""));
-            answer.description = lines.join("\n");
-            answer.content.insert(PROBLEM.to_owned(), RefOr::T(Content::new(Some(schema))));
-            if self.pages {
-                answer.content.insert(HTML.to_owned(), RefOr::T(Content::new(Some(page()))));
+            let schema = Schema::AllOf(AllOfBuilder::new().item(body.clone()).item(restricted).build());
+            let response = self.responses.entry(status).or_insert_with(|| Response::new(""));
+            response.description = lines.join("\n");
+            response.content.insert(PROBLEM.to_owned(), RefOr::T(Content::new(Some(schema))));
+            if self.has_pages {
+                response.content.insert(HTML.to_owned(), RefOr::T(Content::new(Some(page()))));
             }
             let mut field = |name: &str, schema: Object, text: &str| {
-                answer.headers.insert(name.to_owned(), RefOr::T(header(true, schema, text)));
+                response.headers.insert(name.to_owned(), RefOr::T(header(true, schema, text)));
             };
             match status {
                 401 => field(
@@ -224,53 +233,55 @@ impl Described {
                 _ => {}
             }
         }
-        let answers = self.answers.into_iter().map(|(status, answer)| {
-            // That of an answer which is a problem and nothing else says so.
-            let name = if answer.content.contains_key(PROBLEM) { "Problem" } else { &*self.id };
-            (status.to_string(), shared.answer(&format!("{name}-{status}"), answer))
+        let responses = self.responses.into_iter().map(|(status, response)| {
+            // Responses with problems are equal in many operations, so their names do not contain the id of the operation.
+            let name = if response.content.contains_key(PROBLEM) { "Problem" } else { &*self.id };
+            (status.to_string(), shared.response(&format!("{name}-{status}"), response))
         });
-        answers.fold(self.operation, |operation, (status, answer)| operation.response(status, answer)).build()
+        responses.fold(self.operation, |operation, (status, response)| operation.response(status, response)).build()
     }
 }
 
-fn header(always: bool, schema: impl Into<RefOr<Schema>>, text: &str) -> Header {
+/// Returns the description of a header field.
+fn header(is_required: bool, schema: impl Into<RefOr<Schema>>, text: &str) -> Header {
     let mut header = Header::new(schema);
     header.description = Some(text.to_owned());
-    // The builder knows no such member (OpenAPI 3.1 section 4.8.21).
-    header.extensions = always.then(|| Extensions::from_iter([("required", true)]));
+    // The builder does not support the member `required` (OpenAPI 3.1 section 4.8.21).
+    header.extensions = is_required.then(|| Extensions::from_iter([("required", true)]));
     header
 }
 
-/// A text that this regular expression takes.
+/// Returns the schema of a text that matches a regular expression.
 pub(super) fn string_like(pattern: &str) -> Object {
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
 }
 
+/// Returns the schema of a text.
 pub(super) fn string() -> Object {
     Object::with_type(Type::String)
 }
 
-/// A whole number, not negative.
+/// Returns the schema of a whole number that is not negative.
 pub(super) fn number() -> Object {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build()
 }
 
-/// A page, whose words are for people.
+/// Returns the schema of an HTML page.
 pub(super) fn page() -> Object {
     string()
 }
 
-/// An object of just these members.
+/// Returns the schema of an object in which all these members are required.
 pub(super) fn object<const N: usize>(members: [(&str, RefOr<Schema>); N]) -> Object {
     let all = ObjectBuilder::new();
     members.into_iter().fold(all, |all, (name, schema)| all.property(name, schema).required(name)).build()
 }
 
-/// A parameter that may be left out.
-pub(super) fn parameter(place: ParameterIn, name: &str, schema: impl Into<RefOr<Schema>>, text: &str) -> Parameter {
+/// Returns an optional parameter.
+pub(super) fn parameter(location: ParameterIn, name: &str, schema: impl Into<RefOr<Schema>>, text: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
-        .parameter_in(place)
+        .parameter_in(location)
         .required(Required::False)
         .schema(Some(schema))
         .description(Some(text))

@@ -1,4 +1,4 @@
-//! The public routes, described.
+//! OpenAPI description of the routes of the public listener, except the verify routes.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use utoipa::openapi::schema::{Components, ObjectBuilder, Type, empty};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 use crate::account::credentials::{PasswordChangeBody, SignInBody, StepUpBody};
-use crate::http::openapi::described::Described;
 use crate::http::openapi::operation::{
-    self, HTML, JSON, SESSION, Shared, number, object, page, parameter, string, string_like,
+    self, HTML, JSON, SESSION, SharedComponents, number, object, page, parameter, string, string_like,
 };
+use crate::http::openapi::resource::Resource;
 use crate::http::problem::Problem;
 use crate::http::session_view::SessionView;
 use crate::seal::TooLarge;
@@ -30,7 +30,7 @@ list. A form that succeeds is answered with a redirect.
 A request from a browser with a method other than GET and HEAD must come from this site. The server checks `Sec-Fetch-Site`, or \
 `Origin` if that is absent. If `Content-Type` is not `application/json`, the request must also contain the `csrf_token` of its \
 page or session: as a field of the form, or in `X-CSRF-Token`. A client that sends neither of the two headers needs no token. The \
-forward authentication routes do not check this, unless the rule `csrf` asks for it.
+forward authentication routes do not check this, unless the rule `csrf` requires it.
 
 An unknown path is 404 with the reason `not-found`. A method that a path does not have is 405 with the reason `method` and the \
 field `Allow`. A request that is not valid HTTP is 400 without a body. A head that is longer than 32 KiB, or has more than 100 \
@@ -42,12 +42,12 @@ const AUTH: &str = "session";
 const OTHER: &str = "other";
 
 pub(super) const FAILED: Problem = Problem::Status(StatusCode::INTERNAL_SERVER_ERROR);
-/// Problems of every route except those for proxies.
-const ADMITTED: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
-/// The same for routes that are served for every host.
-const ADMITTED_FOR_ANY_HOST: [Problem; 3] = [Problem::Authority, Problem::TooLarge, FAILED];
+/// Problems of every route except the verify routes.
+const COMMON_PROBLEMS: [Problem; 4] = [Problem::Authority, Problem::Misdirected, Problem::TooLarge, FAILED];
+/// Problems of the routes that are served for every host.
+const ANY_HOST_PROBLEMS: [Problem; 3] = [Problem::Authority, Problem::TooLarge, FAILED];
 /// Problems of every route that reads a body.
-const SUBMITTED: [Problem; 6] = [
+const BODY_PROBLEMS: [Problem; 6] = [
     Problem::CrossSite,
     Problem::FormToken,
     Problem::MediaType,
@@ -55,7 +55,10 @@ const SUBMITTED: [Problem; 6] = [
     Problem::Incomplete,
     Problem::Slow,
 ];
-const MALFORMED: [Problem; 2] = [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
+/// Problems of a body that is not empty.
+const MALFORMED_BODY_PROBLEMS: [Problem; 2] =
+    [Problem::NotJson, Problem::Fields("the body has other fields, or of other types")];
+/// Problems of every route that needs a live session.
 pub(super) const NO_SESSION: [Problem; 6] = [
     Problem::Session(Refusal::Missing),
     Problem::Session(Refusal::Invalid(Cause::Malformed)),
@@ -67,7 +70,7 @@ pub(super) const NO_SESSION: [Problem; 6] = [
 const STALE: Problem = Problem::Session(Refusal::Stale);
 const NO_KEY: Problem = Problem::Seal(SealError::NoActiveKey);
 /// Problems of every route that checks a password.
-const PASSWORD: [Problem; 10] = [
+const PASSWORD_PROBLEMS: [Problem; 10] = [
     Problem::Credentials,
     Problem::MustChange,
     Problem::Throttled(Duration::ZERO),
@@ -79,44 +82,44 @@ const PASSWORD: [Problem; 10] = [
     NO_KEY,
     Problem::Seal(SealError::TooLarge(TooLarge { bytes: 0 })),
 ];
-const SIGNED_OUT: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
+/// Problems of both logout routes.
+const LOGOUT_PROBLEMS: [Problem; 4] = [Problem::NotDurable, Problem::KeyElsewhere, Problem::KeyWaits, Problem::Store];
 pub(super) const RENEWED: &str = "The renewed session, if it is due: five minutes after the last renewal, or after a sixth of the idle timeout if that \
-is shorter. If the visitor's method is not known, or is neither GET nor HEAD: after two thirds of the idle timeout.";
-const BEGUN: &str = "The new session.";
+is shorter. If the client's method is unknown, or is neither GET nor HEAD: after two thirds of the idle timeout.";
+const NEW_SESSION: &str = "The new session.";
 
-pub(super) fn resources(shared: &mut Shared) -> Vec<Described> {
+/// Returns the descriptions of the routes.
+pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
     let mut all = sessions(shared);
     all.extend(passwords(shared));
-    let file = |id, summary| operation::Described::public(id, OTHER, summary).problems(&ADMITTED_FOR_ANY_HOST);
+    let file = |id, summary| operation::OperationSpec::public(id, OTHER, summary).problems(&ANY_HOST_PROBLEMS);
     let style = file("style", "The style sheet of the pages.").content(OK, "text/css", string(), "The style sheet.");
-    all.push(Described::at("/auth/style.css").get(style.build(shared)));
+    all.push(Resource::at("/auth/style.css").get(style.build(shared)));
     let icon = file("icon", "The icon of the pages, if there is no logo.");
     let icon = icon.content(OK, "image/svg+xml", string(), "The icon.");
-    all.push(Described::at("/auth/icon.svg").get(icon.build(shared)));
+    all.push(Resource::at("/auth/icon.svg").get(icon.build(shared)));
     let logo = file("logo", "The logo of the pages.").problems(&[Problem::NOT_FOUND]);
     let logo = logo.content(OK, "image/*", string(), "The file that `pages.logo` names.");
-    all.push(Described::at("/auth/logo").get(logo.build(shared)));
+    all.push(Resource::at("/auth/logo").get(logo.build(shared)));
     for (path, id, summary, to) in [
-        ("/", "root", "Leads to the session.", "/auth/status"),
-        ("/auth", "auth", "Leads to the session.", "/auth/status"),
-        ("/auth/", "authDirectory", "Leads to the session.", "/auth/status"),
+        ("/", "root", "Redirects to the session.", "/auth/status"),
+        ("/auth", "auth", "Redirects to the session.", "/auth/status"),
+        ("/auth/", "authDirectory", "Redirects to the session.", "/auth/status"),
         (
             "/.well-known/change-password",
             "changePassword",
-            "Leads password managers to the page to change the password.",
+            "Redirects password managers to the page to change the password.",
             "/auth/password",
         ),
     ] {
-        let leads_on = public(id, OTHER, summary).redirect(StatusCode::FOUND, &format!("To `{to}`."));
-        all.push(Described::at(path).get(leads_on.build(shared)));
+        let redirect = public(id, OTHER, summary).redirect(StatusCode::FOUND, &format!("To `{to}`."));
+        all.push(Resource::at(path).get(redirect.build(shared)));
     }
-    all.push(
-        Described::at("/openapi.json").get(description(public("description", OTHER, "This description."), shared)),
-    );
+    all.push(Resource::at("/openapi.json").get(description(public("description", OTHER, "This description."), shared)));
     all
 }
 
-/// The session's cookie, as it is called under the settings in force.
+/// Adds the security scheme: the session cookie, with its name under the current settings.
 pub(super) fn security(mut components: Components, cookies: &Cookies) -> Components {
     let text = "The encrypted session. The name is `__Host-sealjar`, with `cookie.domain` `__Secure-sealjar`, and with `cookie.plain_http` `sealjar-insecure`.";
     let cookie = ApiKey::Cookie(ApiKeyValue::with_description(cookies.session().as_str(), text));
@@ -124,14 +127,15 @@ pub(super) fn security(mut components: Components, cookies: &Cookies) -> Compone
     components
 }
 
-fn public(id: &str, tag: &str, summary: &str) -> operation::Described {
-    operation::Described::public(id, tag, summary).problems(&ADMITTED)
+/// Returns an operation with the problems of every route.
+fn public(id: &str, tag: &str, summary: &str) -> operation::OperationSpec {
+    operation::OperationSpec::public(id, tag, summary).problems(&COMMON_PROBLEMS)
 }
 
-/// A method that changes something.
-fn change(id: &str, summary: &str) -> operation::Described {
+/// Returns an operation that changes a session or an account. It reads a body and needs a CSRF token.
+fn change(id: &str, summary: &str) -> operation::OperationSpec {
     let token = "The `csrf_token`, if the body is not a form with this field.";
-    public(id, AUTH, summary).problems(&SUBMITTED).parameter(parameter(
+    public(id, AUTH, summary).problems(&BODY_PROBLEMS).parameter(parameter(
         ParameterIn::Header,
         "X-CSRF-Token",
         string(),
@@ -139,11 +143,12 @@ fn change(id: &str, summary: &str) -> operation::Described {
     ))
 }
 
+/// Returns the parameter for the return URL.
 fn rd(text: &str) -> Parameter {
     parameter(ParameterIn::Query, "rd", string(), text)
 }
 
-fn sessions(shared: &mut Shared) -> Vec<Described> {
+fn sessions(shared: &mut SharedComponents) -> Vec<Resource> {
     let session = shared.of::<SessionView<'_>>();
     let status = public("status", AUTH, "The session.")
         .text("JSON, or a page for a navigation. May renew the session.")
@@ -174,37 +179,38 @@ fn sessions(shared: &mut Shared) -> Vec<Described> {
         .session(true);
     let everywhere = sign_out("logoutAll", "Ends all sessions of the account.").session(false).problems(&NO_SESSION);
     vec![
-        Described::at("/auth/status").get(status.build(shared)),
-        Described::at("/protected").get(protected.build(shared)),
-        Described::at("/auth/renew").get(renew.build(shared)),
-        Described::at("/auth/logout").post(logout.build(shared)),
-        Described::at("/auth/logout/all").post(everywhere.build(shared)),
+        Resource::at("/auth/status").get(status.build(shared)),
+        Resource::at("/protected").get(protected.build(shared)),
+        Resource::at("/auth/renew").get(renew.build(shared)),
+        Resource::at("/auth/logout").post(logout.build(shared)),
+        Resource::at("/auth/logout/all").post(everywhere.build(shared)),
     ]
 }
 
-fn sign_out(id: &str, summary: &str) -> operation::Described {
+/// Returns the operation of a logout route.
+fn sign_out(id: &str, summary: &str) -> operation::OperationSpec {
     let form = ObjectBuilder::new().property("csrf_token", string()).property("rd", string()).build();
     let done = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
     let removed = "Removes the session's cookie.";
     change(id, summary)
         .body(Required::False, empty(), form)
-        .problems(&SIGNED_OUT)
+        .problems(&LOGOUT_PROBLEMS)
         .content(StatusCode::OK, JSON, object([("signed_out", done.into())]), "The logout is stored.")
         .sets_cookie(StatusCode::OK, true, removed)
-        .redirect(StatusCode::SEE_OTHER, "The logout is stored; answer to a form: to `rd` or to the login page.")
+        .redirect(StatusCode::SEE_OTHER, "The logout is stored. Response to a form: to `rd` or to the login page.")
         .sets_cookie(StatusCode::SEE_OTHER, true, removed)
 }
 
-fn passwords(shared: &mut Shared) -> Vec<Described> {
+fn passwords(shared: &mut SharedComponents) -> Vec<Resource> {
     let session = shared.of::<SessionView<'_>>();
-    let begins = |operation: operation::Described, to: &str| {
+    let starts_session = |operation: operation::OperationSpec, to: &str| {
         operation
-            .problems(&MALFORMED)
-            .problems(&PASSWORD)
+            .problems(&MALFORMED_BODY_PROBLEMS)
+            .problems(&PASSWORD_PROBLEMS)
             .content(OK, JSON, session.clone(), "The new session.")
-            .sets_cookie(OK, true, BEGUN)
+            .sets_cookie(OK, true, NEW_SESSION)
             .redirect(StatusCode::SEE_OTHER, to)
-            .sets_cookie(StatusCode::SEE_OTHER, true, BEGUN)
+            .sets_cookie(StatusCode::SEE_OTHER, true, NEW_SESSION)
     };
     let form = |id, summary| public(id, AUTH, summary).content(OK, HTML, page(), "The page.").problems(&[NO_KEY]);
     let to_sign_in = "To the login page, for a navigation without a live session.";
@@ -212,53 +218,56 @@ fn passwords(shared: &mut Shared) -> Vec<Described> {
         .sets_cookie(OK, true, "A cookie that binds the form to this browser.")
         .text("With the query `signed-out` the page says that the user is signed out.")
         .parameter(rd("Return URL after the login. Ignored if it could lead to another site."));
-    let (json, fields) = (shared.of::<SignInBody>(), shared.of_form::<SignInBody>());
+    let json = shared.of::<SignInBody>();
+    let fields = shared.of_form::<SignInBody>();
     let login = change("login", "Signs in.").body(Required::True, json, fields).text(
         "Starts a session, and ends the sessions that the request carries. The `csrf_token` of the login page is bound to a cookie that the page sets.",
     );
-    let login = begins(login, "The session has started; answer to a form: to `rd` or to `pages.home`.");
+    let login = starts_session(login, "The session has started. Response to a form: to `rd` or to `pages.home`.");
     let reauthenticate_page = form("reauthenticateForm", "The page to give the password again.")
         .sets_cookie(OK, false, RENEWED)
         .session(false)
         .problems(&NO_SESSION)
         .parameter(rd("Return URL. Ignored if it could lead to another site."))
         .redirect(StatusCode::FOUND, to_sign_in);
-    let (json, fields) = (shared.of::<StepUpBody>(), shared.of_form::<StepUpBody>());
+    let json = shared.of::<StepUpBody>();
+    let fields = shared.of_form::<StepUpBody>();
     let reauthenticate =
         change("reauthenticate", "Checks the password again and starts a new session (step-up authentication).")
             .session(false)
             .body(Required::True, json, fields)
             .problems(&NO_SESSION);
     let reauthenticate =
-        begins(reauthenticate, "The session has started; answer to a form: to `rd` or to `pages.home`.");
+        starts_session(reauthenticate, "The session has started. Response to a form: to `rd` or to `pages.home`.");
     let password_page = form("passwordForm", "The page to change the password.")
         .sets_cookie(OK, false, RENEWED)
         .session(false)
         .problems(&NO_SESSION)
         .redirect(StatusCode::FOUND, to_sign_in);
-    let (json, fields) = (shared.of::<PasswordChangeBody>(), shared.of_form::<PasswordChangeBody>());
+    let json = shared.of::<PasswordChangeBody>();
+    let fields = shared.of_form::<PasswordChangeBody>();
     let password = change("password", "Changes the user's password, and ends all other sessions of the account.")
         .text("With `login`, no session is needed: this is the way to log in after 403 `must-change`.")
         .session(true)
         .body(Required::True, json, fields)
         .problems(&NO_SESSION);
-    let password = begins(
+    let password = starts_session(
         password,
-        "The session has started; answer to a form: with `login` to `rd` or to `pages.home`, otherwise to `/auth/status`.",
+        "The session has started. Response to a form: with `login` to `rd` or to `pages.home`, otherwise to `/auth/status`.",
     );
     vec![
-        Described::at("/auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
-        Described::at("/auth/password").get(password_page.build(shared)).post(password.build(shared)),
-        Described::at("/auth/reauthenticate").get(reauthenticate_page.build(shared)).post(reauthenticate.build(shared)),
+        Resource::at("/auth/login").get(sign_in_page.build(shared)).post(login.build(shared)),
+        Resource::at("/auth/password").get(password_page.build(shared)).post(password.build(shared)),
+        Resource::at("/auth/reauthenticate").get(reauthenticate_page.build(shared)).post(reauthenticate.build(shared)),
     ]
 }
 
-/// `GET /openapi.json`, of either listener.
-pub(super) fn description(operation: operation::Described, shared: &mut Shared) -> Operation {
+/// Returns the operation `GET /openapi.json` of a listener.
+pub(super) fn description(operation: operation::OperationSpec, shared: &mut SharedComponents) -> Operation {
     let tag = || string_like("^\"[A-Za-z0-9_-]{43}\"$");
-    let known = "The `ETag` of a description that the client has. If it is current, the answer is 304.";
+    let cached = "The `ETag` of a description that the client has. If it is current, the response is 304.";
     operation
-        .parameter(parameter(ParameterIn::Header, "If-None-Match", string(), known))
+        .parameter(parameter(ParameterIn::Header, "If-None-Match", string(), cached))
         .content(StatusCode::OK, JSON, ObjectBuilder::new().schema_type(Type::Object).build(), "The description.")
         .header(StatusCode::OK, "ETag", true, tag(), "A hash of the description.")
         .bare(StatusCode::NOT_MODIFIED, "The description has not changed.")

@@ -1,7 +1,7 @@
 //! Files that the pages load from this server: the stylesheet, the icon and the operator's logo.
 //!
-//! Each has an address that changes with its content, so that browsers may keep it. They are the same for everybody, and served for
-//! every host: the page that says that a host is not set up needs them too.
+//! The URL of a file contains a hash of its content, so that browsers can cache it. The files are the same for all clients, and
+//! are served for every host: the error page for a host that is not served needs them, too.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -18,7 +18,8 @@ pub(crate) const ICON_PATH: &str = "/auth/icon.svg";
 pub(crate) const LOGO_PATH: &str = "/auth/logo";
 
 const SVG: &str = "image/svg+xml";
-/// An SVG file is a document when it is opened by itself. It may have styles of its own, and may do nothing.
+/// Content-Security-Policy of an SVG file. A browser that opens its URL treats it as a document, which could contain scripts. The
+/// policy allows only its own styles.
 const LOGO_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 pub(crate) static STYLE: LazyLock<Asset> = LazyLock::new(|| {
@@ -68,12 +69,12 @@ impl Asset {
         Ok(Self::new(LOGO_PATH, media_type, Bytes::copy_from_slice(&bytes)))
     }
 
-    /// Address with the version.
+    /// Returns the URL, with the hash of the content.
     pub(crate) fn href(&self) -> &str {
         &self.href
     }
 
-    /// Returns status, header fields and body of the answer.
+    /// Returns status, header fields and body of the response.
     pub(crate) fn answer(&self) -> (StatusCode, HeaderMap, Bytes) {
         let fields = [
             (CONTENT_TYPE, HeaderValue::from_static(self.media_type)),
@@ -87,7 +88,7 @@ impl Asset {
     }
 }
 
-/// The media type of an image, by how it begins.
+/// Returns the media type of an image, detected from its first bytes. Returns `None` if it is not a supported image.
 fn media_type(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_images_by_how_they_begin() {
+    fn detects_the_image_type_from_the_first_bytes() {
         for (bytes, found) in [
             (&b"\x89PNG\r\n\x1a\n..."[..], Some("image/png")),
             (b"\xff\xd8\xff\xe0...", Some("image/jpeg")),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_changes_with_the_content() {
+    fn the_url_changes_with_the_content() {
         let [one, two] =
             ["<svg/>", "<svg />"].map(|text| Asset::new(LOGO_PATH, SVG, Bytes::from_static(text.as_bytes())));
         assert_ne!(one.href(), two.href());
@@ -133,16 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn a_logo_is_a_short_image_file() {
+    fn accepts_only_a_small_image_file_as_a_logo() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("logo.svg");
         let read = || Asset::read_logo(&path).map(|asset| asset.media_type).map_err(|error| error.to_string());
-        let says = |end: &str| Err(format!("cannot read the logo {}: {end}", path.display()));
-        assert_eq!(read(), says("No such file or directory (os error 2)"));
+        let unreadable = |end: &str| Err(format!("cannot read the logo {}: {end}", path.display()));
+        assert_eq!(read(), unreadable("No such file or directory (os error 2)"));
         std::fs::write(&path, "not an image").expect("written");
         assert_eq!(read(), Err(format!("the logo {} is not an image in SVG, PNG, JPEG or WebP", path.display())));
         std::fs::write(&path, format!("<svg>{}</svg>", " ".repeat(256 * 1024))).expect("written");
-        assert_eq!(read(), says("it is longer than 262144 bytes"));
+        assert_eq!(read(), unreadable("it is longer than 262144 bytes"));
         std::fs::write(&path, "<svg/>").expect("written");
         assert_eq!(read(), Ok(SVG));
     }

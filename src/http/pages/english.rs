@@ -46,8 +46,8 @@ pub(super) static TEXTS: Texts = Texts {
     password: Password {
         heading: "Change your password",
         intro: "All your other sessions will end. You stay signed in here.",
-        first_heading: "Choose a new password",
-        first_intro: "Somebody else set your password. Choose one that only you know. Then you are signed in.",
+        forced_heading: "Choose a new password",
+        forced_intro: "Somebody else set your password. Choose one that only you know. Then you are signed in.",
         new: "New password",
         new_hint: "At least 8 characters, and not a common password. Several words are a good choice.",
         again: "New password again",
@@ -128,7 +128,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         does_not_fit: ErrorText {
             title: "You cannot sign in",
-            detail: "Your account holds too much for a session: too many roles, or names that are too long. Tell the operator of this service.",
+            detail: "Your account has too many roles, or its names are too long. Tell the operator of this service.",
         },
         form: ErrorText {
             title: "This form could not be read",
@@ -169,7 +169,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         rule: ErrorText {
             title: "You cannot open this page",
-            detail: "Its address contains a condition that cannot be read. If you did not add anything to the address yourself, tell the operator of this service.",
+            detail: "The address of this page contains a condition that is not valid. If you did not add anything to the address yourself, tell the operator of this service.",
         },
         forwarded: ErrorText {
             title: "You cannot open this page",

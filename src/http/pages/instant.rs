@@ -1,4 +1,4 @@
-//! Instants as pages show them: how far away they are, and the date and time in UTC.
+//! Times in pages: the distance from now, such as "2 hours ago", and the date and time in UTC.
 
 use time::OffsetDateTime;
 
@@ -9,10 +9,10 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// An instant for machines and for people.
+/// The texts that a page shows for one time.
 #[derive(Debug)]
 pub(crate) struct Instant {
-    /// For machines (RFC 3339).
+    /// Time for the attribute `datetime` ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)).
     pub(super) iso: String,
     /// Distance from now.
     pub(super) distance: String,
@@ -43,6 +43,7 @@ fn distance(instant: u64, now: u64, times: &Times) -> String {
     if is_later { (times.later)(&amount) } else { (times.ago)(&amount) }
 }
 
+/// Returns the number of units, rounded to the nearest whole number.
 const fn nearest(secs: u64, unit: u64) -> u64 {
     secs / unit + (secs % unit >= unit / 2) as u64
 }
@@ -55,7 +56,7 @@ mod tests {
     const NOW: u64 = 1_764_000_060;
 
     #[test]
-    fn an_instant_is_written_for_people() {
+    fn shows_the_date_and_the_distance_from_now() {
         let times = &Language::English.texts().times;
         let at = |instant: u64| Instant::new(UnixTime(instant), UnixTime(NOW), times);
         let instant = at(NOW);

@@ -27,6 +27,7 @@ impl From<Language> for String {
 }
 
 impl Language {
+    /// Returns the texts of the pages in this language.
     pub(crate) const fn texts(self) -> &'static Texts {
         match self {
             Self::English => &english::TEXTS,

@@ -1,7 +1,7 @@
 //! The texts of the pages: one catalogue for each language. Templates and handlers contain no text of their own.
 //!
 //! Another language is another value of [`Texts`], and a variant of `Language` (`language.rs`). Texts for programs
-//! (`problem/words.rs`) and for the operator are English in every language.
+//! (`problem/details.rs`) and for the operator are English in every language.
 
 use time::OffsetDateTime;
 
@@ -22,7 +22,7 @@ pub(crate) struct Texts {
 /// Texts of several pages.
 #[derive(Debug)]
 pub(crate) struct Common {
-    /// Begins the title of a page with an error.
+    /// Beginning of the title of a page with an error.
     pub(crate) error: &'static str,
     pub(crate) development_mode: &'static str,
     pub(crate) plain_http: &'static str,
@@ -38,19 +38,19 @@ pub(crate) struct Common {
 #[derive(Debug)]
 pub(crate) struct SignIn {
     pub(crate) signed_out: &'static str,
-    /// Stands before the login name.
+    /// Text before the login name.
     pub(crate) signed_in_as: &'static str,
-    /// Follows the login name.
+    /// Text after the login name.
     pub(crate) continue_or_change: &'static str,
     pub(crate) continue_: &'static str,
     pub(crate) password: &'static str,
     pub(crate) remember: &'static str,
     pub(crate) remember_hint: &'static str,
-    /// The form's cookie is there, and is not that of the form.
+    /// Error if the form belongs to another login form cookie than that of the browser.
     pub(crate) out_of_date: &'static str,
-    /// The form's cookie is not there.
+    /// Error if the browser did not send the login form cookie.
     pub(crate) without_cookie: &'static str,
-    /// The browser comes from this page, and has no cookie of it.
+    /// Message if the browser seems to block cookies: it comes from the login page, and did not send the login form cookie.
     pub(crate) cookies_blocked: &'static str,
 }
 
@@ -78,16 +78,16 @@ pub(crate) struct Session {
 pub(crate) struct Password {
     pub(crate) heading: &'static str,
     pub(crate) intro: &'static str,
-    /// The same for a password that somebody else has set.
-    pub(crate) first_heading: &'static str,
-    pub(crate) first_intro: &'static str,
+    /// Heading for a user who must change the password before the first session.
+    pub(crate) forced_heading: &'static str,
+    pub(crate) forced_intro: &'static str,
     pub(crate) new: &'static str,
     pub(crate) new_hint: &'static str,
     pub(crate) again: &'static str,
     pub(crate) submit: &'static str,
     pub(crate) back_to_sign_in: &'static str,
     pub(crate) back_to_session: &'static str,
-    // Reasons why a new password is refused.
+    // Errors for a new password.
     pub(crate) too_short: &'static str,
     pub(crate) too_long: &'static str,
     pub(crate) common: &'static str,
@@ -104,19 +104,19 @@ pub(crate) struct Reauthenticate {
     pub(crate) not_you: &'static str,
 }
 
-/// An error: the heading of its page, and what happened and what to do.
+/// Texts of an error: the heading of its page, and the description of what happened and what to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorText {
     pub(crate) title: &'static str,
     pub(crate) detail: &'static str,
 }
 
-/// The errors. Where one is shown in a form, it is without its title.
+/// Texts of the errors. A form shows only the detail of an error, without its title.
 #[derive(Debug)]
 pub(crate) struct Errors {
-    /// Stands before what is for the operator.
+    /// Text before the message to the operator.
     pub(crate) for_the_operator: &'static str,
-    /// Stands before the status code.
+    /// Text before the status code.
     pub(crate) status: &'static str,
     pub(crate) missing: ErrorText,
     pub(crate) invalid: ErrorText,
@@ -130,7 +130,7 @@ pub(crate) struct Errors {
     pub(crate) role: ErrorText,
     pub(crate) must_change: ErrorText,
     pub(crate) throttled: &'static str,
-    /// Detail of the same, with the time to wait.
+    /// Detail of `throttled`, with the time to wait.
     pub(crate) wait: fn(amount: &str) -> String,
     pub(crate) busy: ErrorText,
     pub(crate) store: ErrorText,
@@ -165,20 +165,20 @@ pub(crate) enum Unit {
     Day,
 }
 
-/// Spans and instants.
+/// Texts for times and durations.
 #[derive(Debug)]
 pub(crate) struct Times {
-    /// A number of units, such as "2 minutes".
+    /// Formats a duration, such as "2 minutes".
     pub(crate) amount: fn(count: u64, unit: Unit) -> String,
-    /// After such an amount.
+    /// Formats a time in the future from its distance, such as "in 2 minutes".
     pub(crate) later: fn(amount: &str) -> String,
-    /// Before such an amount.
+    /// Formats a time in the past from its distance, such as "2 minutes ago".
     pub(crate) ago: fn(amount: &str) -> String,
-    /// Within the next minute.
+    /// Text for a time within the next minute.
     pub(crate) soon: &'static str,
-    /// Within the last minute.
+    /// Text for a time within the last minute.
     pub(crate) just_now: &'static str,
-    /// Date and time of day in UTC.
+    /// Formats the date and time of day in UTC.
     pub(crate) instant: fn(OffsetDateTime) -> String,
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn no_text_stands_in_a_template() {
+    fn templates_contain_no_text_of_their_own() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/pages");
         let files = fs::read_dir(folder).expect("the templates").map(|entry| entry.expect("an entry").path());
         let templates: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "html")).collect();

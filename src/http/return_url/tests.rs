@@ -10,14 +10,14 @@ fn hosts(domain: Option<&str>) -> Hosts {
     Hosts::new(origins, domain.and_then(Domain::parse), Vec::new())
 }
 
-/// Parses what came with a request to the second host.
+/// Parses the return URL of a request to the second host.
 fn parse(text: &str, domain: Option<&str>) -> Option<String> {
-    let own = Origin::parse("https://auth.example.com:8443").expect("valid");
-    ReturnUrl::parse(text, &own, &hosts(domain)).map(|url| url.to_string())
+    let own_origin = Origin::parse("https://auth.example.com:8443").expect("valid");
+    ReturnUrl::parse(text, &own_origin, &hosts(domain)).map(|url| url.to_string())
 }
 
 #[test]
-fn a_path_of_this_host_is_kept_as_it_is() {
+fn keeps_a_path_of_this_host_unchanged() {
     let long = format!("/{}", "x".repeat(MAX_BYTES - 1));
     for good in [
         "/",
@@ -38,16 +38,18 @@ fn a_path_of_this_host_is_kept_as_it_is() {
     }
 }
 
-/// The query and fragment percent-encode sets of the URL standard are all that a browser encodes there.
+/// In a query or fragment, a browser encodes only the characters in the percent-encode sets of the URL standard.
 #[test]
-fn a_query_or_fragment_may_have_what_browsers_send() {
-    let left = |encoded: &str| -> Vec<String> {
-        let left = (0x21..0x7f).map(char::from).filter(|character| !encoded.contains(*character));
-        left.map(String::from).collect()
+fn accepts_the_characters_of_browsers_in_query_and_fragment() {
+    let not_encoded = |encoded: &str| -> Vec<String> {
+        let characters = (0x21..0x7f).map(char::from).filter(|character| !encoded.contains(*character));
+        characters.map(String::from).collect()
     };
     let controls = (0..0x20).chain([0x7f]).flat_map(|byte| [format!("%{byte:02x}"), format!("%{byte:02X}")]);
     let controls: Vec<_> = controls.collect();
-    for (start, characters) in [("/a?", left("\"#<>")), ("/?", left("\"#<>'")), ("/a#", left("\"<>`"))] {
+    for (start, characters) in
+        [("/a?", not_encoded("\"#<>")), ("/?", not_encoded("\"#<>'")), ("/a#", not_encoded("\"<>`"))]
+    {
         assert!(characters.contains(&"\\".to_owned()));
         for text in characters.iter().chain(&controls).map(String::as_str).chain(["%", "%zz", "%5c", "%2F%2f"]) {
             for url in
@@ -62,7 +64,7 @@ fn a_query_or_fragment_may_have_what_browsers_send() {
 }
 
 #[test]
-fn of_the_own_host_only_the_path_is_kept() {
+fn keeps_only_the_path_of_a_url_of_this_host() {
     for domain in [None, Some("example.com")] {
         for (absolute, path) in [
             ("https://auth.example.com:8443/", "/"),
@@ -116,7 +118,7 @@ fn of_the_own_host_only_the_path_is_kept() {
 }
 
 #[test]
-fn the_length_counts_without_the_own_host() {
+fn the_length_limit_does_not_count_this_host() {
     let longest = format!("/{}", "x".repeat(MAX_BYTES - 1));
     assert_eq!(parse(&format!("https://auth.example.com:8443{longest}"), None), Some(longest.clone()));
     assert_eq!(parse(&format!("https://auth.example.com:8443{longest}x"), None), None);
@@ -124,7 +126,7 @@ fn the_length_counts_without_the_own_host() {
 }
 
 #[test]
-fn home_is_a_path_or_a_page_that_is_reached_safely() {
+fn home_is_a_path_or_a_url_with_a_safe_scheme() {
     for good in [
         "/",
         "/app?x=\\%0a#y",
@@ -172,10 +174,10 @@ fn home_is_a_path_or_a_page_that_is_reached_safely() {
 }
 
 #[test]
-fn one_that_html_makes_much_longer_is_refused() {
+fn refuses_a_url_that_html_escaping_makes_too_long() {
     for special in ["\"", "&", "'", "<", ">"] {
-        let most = format!("/{}{}", "x".repeat(MAX_BYTES - 1 - 128), special.repeat(128));
-        let [fits, too_long] = [most.clone(), most.replacen('x', special, 1)];
+        let fits = format!("/{}{}", "x".repeat(MAX_BYTES - 1 - 128), special.repeat(128));
+        let too_long = fits.replacen('x', special, 1);
         assert!(parse(&fits, None).is_some(), "{special}");
         assert_eq!(parse(&too_long, None), None, "{special}");
         assert_eq!(parse(&format!("/{}", special.repeat(MAX_BYTES - 1)), None), None);
@@ -183,15 +185,15 @@ fn one_that_html_makes_much_longer_is_refused() {
 }
 
 #[test]
-fn its_length_in_a_page_is_what_the_template_engine_writes() {
+fn the_escaped_length_is_that_of_the_template_engine() {
     use askama::filters::{Html, escape};
-    let every: String = (0x21..0x7f).map(char::from).collect();
-    let written = escape(&every, Html).expect("a filter that cannot fail").to_string();
-    assert_eq!(escaped_length(&every), written.len());
+    let all_characters: String = (0x21..0x7f).map(char::from).collect();
+    let escaped = escape(&all_characters, Html).expect("a filter that cannot fail").to_string();
+    assert_eq!(escaped_length(&all_characters), escaped.len());
 }
 
 #[test]
-fn refuses_what_may_be_read_as_another_host_or_a_second_field() {
+fn refuses_urls_with_another_host_or_a_second_header_field() {
     let long = format!("/{}", "x".repeat(MAX_BYTES));
     for bad in [
         "",
@@ -252,7 +254,7 @@ fn refuses_what_may_be_read_as_another_host_or_a_second_field() {
 }
 
 #[test]
-fn with_a_cookie_domain_hosts_below_it_are_here_too() {
+fn a_cookie_domain_allows_the_hosts_below_it() {
     let domain = Some("example.com");
     for good in [
         "/a",

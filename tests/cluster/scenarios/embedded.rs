@@ -171,5 +171,5 @@ async fn the_database_of_a_sealjar_server_is_refused() {
     let home = nodes::home(&database, &[]);
     let refused =
         Node::start(&home, &database.url("sealjar", "sslmode=disable")).await.err().expect("refused").to_string();
-    assert!(refused.contains("name a store of the application's own"), "{refused}");
+    assert!(refused.contains("use a separate store for the application"), "{refused}");
 }

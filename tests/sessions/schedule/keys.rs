@@ -83,7 +83,7 @@ pub(super) enum Unopened {
 }
 
 impl World {
-    /// Models `is_known_elsewhere` in `src/http/logout.rs`. If no node opens the token, every node must also refuse it.
+    /// Models `may_be_live_on_other_node` in `src/http/logout.rs`. If no node opens the token, every node must also refuse it.
     pub(super) fn look_up_unopened(&mut self, request: &Request) -> Unopened {
         let Some(token) = self.cookie(request) else { return Unopened::Opens };
         let kid = token.kid;

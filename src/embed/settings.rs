@@ -1,4 +1,6 @@
-//! From settings to a [`Jar`]: what it is told, what is refused, and the tasks that keep it current.
+//! Settings of an application. They are checked, and then open a [`Jar`] with its background tasks.
+//!
+//! Called by the application. The tasks follow the revocation log and the key directory, or delete expired entries in memory.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -6,9 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::jar::{Core, Inner, Jar};
+use super::jar::{Inner, Jar, Shared};
 use super::navigation::SignInPage;
-use super::refusals::Refusals;
+use super::revocations::Revocations;
 use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
 use crate::revocation::{Freshness, RevocationList, WhenStale};
@@ -23,12 +25,13 @@ use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::{Domain, Hosts};
 use crate::web::sites::{BadSite, Sites};
 
-/// Number of cookies of the session's name that are looked at in a request: the application's limit of a head is not known here.
+/// Maximum number of cookies with the name of the session cookie that are verified in a request. A limit is needed, because this
+/// library does not know the maximum size of a request head in the application.
 const MAX_CANDIDATES: usize = 200;
-/// How often what has expired is thrown away, if there is no store.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Time between two deletions of expired entries, if there is no store.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What an application decides about its sessions. The defaults are the safe ones.
+/// Settings of an application's sessions. The defaults are secure.
 #[derive(Debug, Clone)]
 pub struct Settings {
     name: String,
@@ -40,28 +43,28 @@ pub struct Settings {
     sign_in_at: Option<String>,
 }
 
-/// Why there is no [`Jar`].
+/// Error for a [`Jar`] that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Settings that contradict each other or a rule of safety.
+    /// The settings contradict each other, or are not secure.
     #[error("{0}")]
     Setting(String),
-    /// The key ring cannot be read. `sealjar keys init --keys DIRECTORY` makes one.
+    /// The key ring cannot be read. `sealjar keys init --keys DIRECTORY` creates one.
     #[error(transparent)]
     Keys(#[from] RingError),
     /// The store cannot be opened or read.
     #[cfg(feature = "store")]
-    #[error("the store of sign-outs: {0}")]
+    #[error("cannot use the store of logouts: {0}")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Settings {
-    /// For the application of this name, such as `shop`, that browsers reach under these origins, such as
+    /// Returns the default settings of the application `name`, such as `shop`. Browsers reach it under these origins, such as
     /// `https://app.example.com`. Requests for any other host are refused (421). Without TLS only loopback hosts are allowed.
     ///
     /// The name is 1 to 32 lower-case letters, digits or underscores, and is part of the cookie's name. All nodes of the
-    /// application have the same name, and every other application has another one: sessions of one name are never accepted
-    /// under another. Under a new name, all users must log in again.
+    /// application must have the same name, and other applications must have other names: a session of one name is never accepted
+    /// under another name. After a change of the name, all users must log in again.
     pub fn new<S: Into<String>>(name: impl Into<String>, origins: impl IntoIterator<Item = S>) -> Self {
         Self {
             name: name.into(),
@@ -74,57 +77,61 @@ impl Settings {
         }
     }
 
-    /// How long sessions live. By default half an hour unused and twelve hours in all; remembered ones 14 and 90 days. The
-    /// `max_lifetime_secs` of the active key caps all of them.
+    /// Sets the timeouts of sessions. By default, ordinary sessions have an idle timeout of 30 minutes and an absolute timeout of
+    /// 12 hours. Remembered sessions have 14 days and 90 days. No session lives longer than the `max_lifetime_secs` of the active
+    /// key.
     #[must_use]
     pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
         Self { lifetimes, ..self }
     }
 
-    /// Whether a session ends whose cookie is used in two places: `true` by default. A copied cookie is noticed if its holder and
-    /// the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are never looked at.
+    /// Sets whether a session ends if its cookie is used in two places: `true` by default. A copied cookie is noticed if its
+    /// holder and the owner both keep using it on one node. Sessions whose idle time is less than 18 minutes are not checked.
     ///
-    /// Set it to `false` in these cases, because a single browser can look like two holders:
+    /// Set it to `false` in these cases, because requests of one browser can seem to come from two holders:
     ///
     /// - Clients share one cookie on purpose, such as the workers of a test.
-    /// - Answers to GET take more than two minutes, such as those to long polls.
-    /// - Answers that replace data ([`Jar::replace_data`]) overlap all the time, such as those to two polls that are sent again at
-    ///   once. In simulations, this ended a session within hours, and with two long polls within half an hour.
+    /// - Responses to GET take more than two minutes, such as those to long polls.
+    /// - Responses that replace data ([`Jar::replace_data`]) overlap all the time, such as those to two polls that are repeated
+    ///   immediately. In simulations, this ended a session within hours, and with two long polls within half an hour.
     #[must_use]
     pub fn copy_detection(self, detects_copies: bool) -> Self {
         Self { detects_copies, ..self }
     }
 
-    /// The path of the sign-in page, such as `/sign-in`. A browser that opens another page without a live session is redirected there
-    /// (303), with the path of the page in `rd`: [`return_path`](super::return_path) reads it after the sign-in. Programs still get
-    /// 401, and so does a request for the sign-in page itself. Without this, browsers get 401, too.
+    /// Sets the path of the sign-in page, such as `/sign-in`. A browser that opens another page without a live session is
+    /// redirected there (303), with the path of the page in `rd`. [`return_path`](super::return_path) reads it after the login.
+    /// Programs still get 401, and so does a request for the sign-in page itself. Without this setting, browsers get 401, too.
     ///
-    /// The page must be open to everybody: a handler without [`Session`](super::Session), not below [`signed_in`](super::signed_in).
+    /// The page must not require a session: use a handler without [`Session`](super::Session), not below
+    /// [`signed_in`](super::signed_in).
     #[must_use]
     pub fn sign_in_at(self, path: impl Into<String>) -> Self {
         Self { sign_in_at: Some(path.into()), ..self }
     }
 
-    /// One session for all hosts of this domain, such as `example.com`, instead of one for each host. Every host below it is sent
-    /// the cookie, and any of them can plant one.
+    /// Uses one session for all hosts of this domain, such as `example.com`, instead of one session per host. Browsers send the
+    /// cookie to every host below the domain, and any of these hosts can set a cookie with this name.
     #[must_use]
     pub fn cookie_domain(self, domain: impl Into<String>) -> Self {
         Self { cookie_domain: Some(domain.into()), ..self }
     }
 
-    /// Development only: cookies without `Secure`, for clients that drop those over plain HTTP. Only loopback origins are allowed
-    /// with it, because whoever sees the traffic can take the session.
+    /// Sets cookies without `Secure`, for clients that drop `Secure` cookies over plain HTTP. For development only: all origins
+    /// must be loopback addresses, because anyone who can read the traffic can copy the session cookie.
     #[must_use]
     pub fn plain_http(self) -> Self {
         Self { plain_http: true, ..self }
     }
 
-    /// Opens the sessions: the key ring in the directory `keys`, which `sealjar keys init` makes and `sealjar keys rotate` changes
-    /// under the running application; and the store of sign-outs, `sqlite://PATH` (made if it is missing) or
-    /// `postgres://USER@HOST/DATABASE` for several nodes.
+    /// Opens a [`Jar`] with the key ring in the directory `keys` and the store of logouts at the URL `store`.
     ///
-    /// Keys and store must be the application's own, shared by its nodes and with nothing else: whoever shares the keys can make its
-    /// sessions, and a Sealjar server counts generations in another way. A store that has accounts is refused.
+    /// `sealjar keys init` creates the key ring. `sealjar keys rotate` can change it while the application runs. The store is
+    /// `sqlite://PATH` (created if it does not exist), or `postgres://USER@HOST/DATABASE` for several nodes.
+    ///
+    /// All nodes of the application share the keys and the store. No other application and no Sealjar server may use them: an
+    /// application with the same keys could create sessions, and a server counts generations in another way. A store that has
+    /// accounts is refused.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -145,7 +152,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(4),
         };
         let failed = |error: StoreError| OpenError::Store(Box::new(error));
-        let Parsed { hosts, cookies, sign_in_page } = self.parse()?;
+        let ParsedSettings { hosts, cookies, sign_in_page } = self.parse()?;
         let directory = keys.as_ref().to_owned();
         let ring = KeyRing::load(&directory)?;
         let url =
@@ -154,8 +161,8 @@ impl Settings {
         if store.has_accounts().await.map_err(failed)? {
             store.close().await;
             return Err(OpenError::Setting(
-                "the store has the accounts of a Sealjar server, which counts their generations in another way: name a store of \
-                 the application's own"
+                "the store contains the accounts of a Sealjar server, which counts generations in another way: use a separate store \
+                 for the application"
                     .to_owned(),
             ));
         }
@@ -167,29 +174,29 @@ impl Settings {
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
         sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
-        let core = Arc::new(Core { sessions, key_directory: Some(KeyDirectory::new(Now::read())) });
+        let shared = Arc::new(Shared { sessions, key_directory: Some(KeyDirectory::new(Now::read())) });
         let mut tasks = JoinSet::new();
-        // A key that is refused takes effect with its entry, and there is nobody to tell.
+        // A revoked key needs no further action here: its entry in the list takes effect immediately.
         tasks.spawn(follower.run(|| ()));
-        let follows = core.clone();
+        let for_task = shared.clone();
         tasks.spawn(async move {
-            if let Some(reads) = &follows.key_directory {
-                reads.follow(&follows.sessions, &directory, |_| ()).await;
+            if let Some(key_directory) = &for_task.key_directory {
+                key_directory.follow(&for_task.sessions, &directory, |_| ()).await;
             }
         });
         Ok(Jar(Arc::new(Inner {
-            core,
+            shared,
             hosts,
             cookies,
             sign_in_page,
-            refusals: Refusals::Store { store, committer, committing: tokio::sync::Mutex::new(Some(committing)) },
+            revocations: Revocations::Store { store, committer, committing: tokio::sync::Mutex::new(Some(committing)) },
             changes: Changes::new(),
             tasks: Mutex::new(tasks),
         })))
     }
 
-    /// Sessions that live in this process only, under a key of its own that is never written: when it ends, every session ends, so
-    /// none that was signed out can come back. For tests, for development, and for tools of one process.
+    /// Opens a [`Jar`] whose key and revocation list are only in memory. When the process exits, the key is lost and every
+    /// session ends. So no revoked session can become valid again. For tests, for development, and for tools with one process.
     ///
     /// # Errors
     /// [`OpenError::Setting`].
@@ -197,17 +204,17 @@ impl Settings {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn in_memory(self) -> Result<Jar, OpenError> {
-        let Parsed { hosts, cookies, sign_in_page } = self.parse()?;
+        let ParsedSettings { hosts, cookies, sign_in_page } = self.parse()?;
         let now = Now::read();
         let dates = Dates {
             created_at: now.wall,
-            // Always, so that a clock that is set back does not stop it.
+            // Active at any time, so that the key stays active if the clock is set back.
             activates_at: Some(crate::clock::UnixTime(0)),
             revoked_at: None,
             max_lifetime: self.lifetimes.longest(),
         };
         let ring = KeyRing::new(vec![Key::new(Secret::random(), dates)]);
-        // There is nobody to hear from.
+        // No other process revokes sessions, so the list is never stale.
         let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
         list.mark_synced(now);
@@ -215,22 +222,30 @@ impl Settings {
             .with_max_candidates(MAX_CANDIDATES);
         sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
         let longest = self.lifetimes.longest();
-        let refusals = Refusals::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
+        let revocations = Revocations::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();
         tasks.spawn(prune(list, now));
-        let core = Arc::new(Core { sessions, key_directory: None });
+        let shared = Arc::new(Shared { sessions, key_directory: None });
         let changes = Changes::new();
-        Ok(Jar(Arc::new(Inner { core, hosts, cookies, sign_in_page, refusals, changes, tasks: Mutex::new(tasks) })))
+        Ok(Jar(Arc::new(Inner {
+            shared,
+            hosts,
+            cookies,
+            sign_in_page,
+            revocations,
+            changes,
+            tasks: Mutex::new(tasks),
+        })))
     }
 
-    /// Returns what these settings make.
-    fn parse(&self) -> Result<Parsed, OpenError> {
+    /// Checks the settings.
+    fn parse(&self) -> Result<ParsedSettings, OpenError> {
         let bad = |message: &str| OpenError::Setting(message.to_owned());
         let name = AppName::parse(&self.name)
             .ok_or_else(|| bad("the application's name must have 1 to 32 lower-case letters, digits or underscores"))?;
         for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
             Lifetime::new(idle, absolute).map_err(|_| {
-                bad("an idle lifetime must be at least 10 s and at most the absolute one, and that at most ten years")
+                bad("an idle lifetime must be at least 10 s and at most the absolute lifetime, which must be at most ten years")
             })?;
         }
         let domain = |text| {
@@ -253,28 +268,28 @@ impl Settings {
             return Err(bad("name at least one origin under which browsers reach the application"));
         }
         let hosts = Hosts::new(sites.origins().to_vec(), sites.domain().cloned(), Vec::new());
-        let page = |path: &String| {
+        let parse_page = |path: &String| {
             SignInPage::parse(path)
                 .ok_or_else(|| bad("the sign-in page must be a path such as /sign-in, without a query"))
         };
-        let sign_in_page = self.sign_in_at.as_ref().map(page).transpose()?;
-        Ok(Parsed { hosts, cookies: sites.cookies_of_app(&name), sign_in_page })
+        let sign_in_page = self.sign_in_at.as_ref().map(parse_page).transpose()?;
+        Ok(ParsedSettings { hosts, cookies: sites.cookies_of_app(&name), sign_in_page })
     }
 }
 
-/// Settings that were checked.
-struct Parsed {
+/// Settings after the checks.
+struct ParsedSettings {
     hosts: Hosts,
     cookies: Cookies,
     sign_in_page: Option<SignInPage>,
 }
 
-/// Throws away what has expired, for ever; not while the clock has been set lately, because what a wrong time pruned would be
-/// missing when it is right again.
+/// Deletes expired entries every minute. After a clock step it pauses for a day: with a wrong time, it would delete entries
+/// that are still needed when the time is correct again.
 async fn prune(list: Arc<RevocationList>, started: Now) {
     let mut steps = StepGuard::new(started);
     loop {
-        tokio::time::sleep(PRUNE_EVERY).await;
+        tokio::time::sleep(PRUNE_INTERVAL).await;
         let now = Now::read();
         if let Some(before) = steps.look(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");

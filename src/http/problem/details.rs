@@ -1,4 +1,4 @@
-//! Errors for programs: status, reason and detail.
+//! Texts of errors for programs: the status, reason and detail of each [`Problem`]. They are English in every language.
 
 use salvo::http::StatusCode;
 
@@ -7,86 +7,84 @@ use crate::session::{Refusal, SealError};
 use crate::web::refusal;
 
 impl Problem {
-    /// Status, reason, detail.
+    /// Returns status, reason and detail.
     pub(super) fn parts(self) -> (StatusCode, Reason, &'static str) {
         use {Reason as R, StatusCode as S};
         match self {
             Self::Session(Refusal::Missing) => (
                 S::UNAUTHORIZED,
                 R::Missing,
-                "no session cookie came with the request; sign in with POST /auth/login and send back the cookie that it sets",
+                "the request has no session cookie; log in with POST /auth/login, and send the cookie of the response",
             ),
-            Self::Session(Refusal::Invalid(_)) => (
-                S::UNAUTHORIZED,
-                R::Invalid,
-                "the session cookie is not one that this server accepts here; sign in again",
-            ),
+            Self::Session(Refusal::Invalid(_)) => {
+                (S::UNAUTHORIZED, R::Invalid, "the session cookie is not valid on this host; log in again")
+            }
             Self::Session(Refusal::Expired) => (S::UNAUTHORIZED, R::Expired, refusal::EXPIRED),
             Self::Session(Refusal::Revoked) => (S::UNAUTHORIZED, R::Revoked, refusal::REVOKED),
             Self::Session(Refusal::Stale) => (
                 S::SERVICE_UNAVAILABLE,
                 R::Stale,
-                "this server has not been able to learn of revocations for too long to vouch for any session; try again, or ask the operator to look at the store",
+                "no session can be checked, because the server could not read the revocation log for too long; try again, or ask the operator to check the store",
             ),
             Self::Credentials => {
-                (S::UNAUTHORIZED, R::Credentials, "the login name and the password do not belong together; try again")
+                (S::UNAUTHORIZED, R::Credentials, "the login name or the password is wrong; try again")
             }
-            Self::Password => (S::UNAUTHORIZED, R::Credentials, "that is not the password of this account; try again"),
-            Self::Overtaken => {
-                (S::UNAUTHORIZED, R::Credentials, "the account was changed during this sign-in; try again")
+            Self::WrongPassword => (S::UNAUTHORIZED, R::Credentials, "the password is wrong; try again"),
+            Self::AccountChanged => {
+                (S::UNAUTHORIZED, R::Credentials, "the account was changed during this login; try again")
             }
             Self::StepUp => (
                 S::UNAUTHORIZED,
                 R::StepUp,
-                "this asks for a password given more recently; send it to POST /auth/reauthenticate",
+                "the last password check is too long ago; send the password to POST /auth/reauthenticate",
             ),
             Self::Role => (S::FORBIDDEN, R::Forbidden, refusal::ROLE),
             Self::MustChange => (
                 S::FORBIDDEN,
                 R::MustChange,
-                "this password must be changed before a session can begin; send login, old_password and new_password to POST /auth/password",
+                "this password must be changed before a session can start; send login, old_password and new_password to POST /auth/password",
             ),
             Self::Throttled(_) => (
                 S::TOO_MANY_REQUESTS,
                 R::Throttled,
-                "too many attempts; wait as many seconds as Retry-After says, and try again",
+                "too many attempts; wait for the number of seconds in Retry-After, and try again",
             ),
-            Self::Busy => (S::SERVICE_UNAVAILABLE, R::Busy, "too many sign-ins at once; try again in a moment"),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, R::Busy, "too many logins at the same time; try again in a moment"),
             Self::KeyWaits => (
                 S::SERVICE_UNAVAILABLE,
                 R::Busy,
-                "too many requests bring cookies that are sealed with keys that this server does not open with; try again in a moment",
+                "too many requests have cookies whose keys this server does not have; try again in a moment",
             ),
             Self::Store => (
                 S::SERVICE_UNAVAILABLE,
                 R::Store,
-                "the account store cannot be used; try again, or ask the operator to look at the server's log",
+                "the account database is unavailable; try again, or ask the operator to check the server's log",
             ),
             Self::NotDurable => (
                 S::SERVICE_UNAVAILABLE,
                 R::NotDurable,
-                "the session is ended in this process, but storage failed: a restart could bring it back until storage is repaired; try again",
+                "this server refuses the session, but could not store the logout: after a restart, the session may be valid again; try again",
             ),
             Self::KeyElsewhere => (
                 S::SERVICE_UNAVAILABLE,
                 R::KeyElsewhere,
-                "nothing was ended: this server does not open sessions with this key, but another one does; try again in a moment",
+                "no session was ended: this server cannot decrypt the cookie, but another server can; try again in a moment",
             ),
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoActiveKey,
-                "no key is active, so no session can begin; the operator copies the key files of another server here, or without one runs: sealjar keys rotate --activate-in 0s",
+                "no key is active, so no session can start; the operator copies the key files of another server, or if there is none, runs: sealjar keys rotate --activate-in 0s",
             ),
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => (
                 S::INTERNAL_SERVER_ERROR,
                 R::DoesNotFit,
-                "what the account holds does not fit a cookie; the operator gives it fewer roles or a shorter name",
+                "the data of the account does not fit into a cookie; the operator gives the account fewer roles or a shorter name",
             ),
             Self::NotJson => (S::BAD_REQUEST, R::Malformed, "the body is not well-formed JSON"),
             Self::Fields(expected) | Self::LoginName(expected) => (S::UNPROCESSABLE_ENTITY, R::Fields, expected),
             Self::NewPassword(bad) => (S::UNPROCESSABLE_ENTITY, R::Fields, bad.rule()),
             Self::UnchangedPassword => {
-                (S::UNPROCESSABLE_ENTITY, R::Fields, "the new password is the old one; choose another")
+                (S::UNPROCESSABLE_ENTITY, R::Fields, "the new password is the same as the old one; choose another")
             }
             Self::PasswordsDiffer => (
                 S::UNPROCESSABLE_ENTITY,
@@ -99,9 +97,9 @@ impl Problem {
             Self::ContentEncoding => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 R::ContentEncoding,
-                "this server takes no compressed bodies; send the body as it is, without Content-Encoding",
+                "this server does not accept compressed bodies; send the body without Content-Encoding",
             ),
-            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, R::TooLarge, "the body is larger than this server takes"),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, R::TooLarge, "the body is larger than this server accepts"),
             Self::Incomplete => (S::BAD_REQUEST, R::Incomplete, "the body ended before it was complete"),
             Self::Slow => (S::REQUEST_TIMEOUT, R::Slow, "the body did not arrive in time; send the request again"),
             Self::Authority => (
@@ -123,20 +121,20 @@ impl Problem {
             Self::FormToken => (
                 S::FORBIDDEN,
                 R::FormToken,
-                "a form sent by a browser needs the csrf_token of its page, which is good for one session; load the page again, or send JSON",
+                "a form from a browser needs the csrf_token of its page, which is valid for one session; load the page again, or send JSON",
             ),
             Self::Rule => (
                 S::FORBIDDEN,
                 R::Rule,
-                "a rule of this route is misspelt or cannot be read; if you did not add role, max_age or csrf to the address yourself, tell the operator",
+                "a rule of this route is invalid; if you did not add role, max_age or csrf to the address yourself, tell the operator",
             ),
             Self::Forwarded(what) => (S::FORBIDDEN, R::Forwarded, what),
-            Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, R::NotFound, "there is nothing here"),
+            Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, R::NotFound, "there is no resource at this path"),
             Self::Status(S::METHOD_NOT_ALLOWED) => {
                 (S::METHOD_NOT_ALLOWED, R::Method, "the Allow field lists the methods of this resource")
             }
             Self::Status(status) => {
-                (status, R::Error, "the server could not answer; the operator finds the cause in its log")
+                (status, R::Error, "the request failed; the operator finds the cause in the server's log")
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Errors for people: their texts in the catalogue, messages to the operator, and links to the next page.
+//! Texts of errors for pages: the user's text from the catalogue (`pages/texts.rs`), the message to the operator, and the link to
+//! the next page.
 
 use std::borrow::Cow;
 
@@ -11,17 +12,17 @@ use crate::http::problem::{Problem, whole_seconds};
 use crate::http::return_url::ReturnUrl;
 use crate::session::{Refusal, SealError};
 
-/// Pages to which a sign-in may lead back when it was asked for there.
-const LED_BACK_TO: [&str; 3] = [ReturnUrl::SESSION, "/auth/password", "/auth/reauthenticate"];
+/// Pages to which the login returns if it was linked from an error page with this path.
+const RETURN_PAGES: [&str; 3] = [ReturnUrl::SESSION, "/auth/password", "/auth/reauthenticate"];
 
 impl Problem {
-    /// Returns what went wrong and what to do, for a form.
-    pub(crate) fn words(self, texts: &Texts) -> Cow<'static, str> {
-        self.for_people(texts).1
+    /// Returns the text for the user: what went wrong and what to do. A form shows it without a heading.
+    pub(crate) fn page_text(self, texts: &Texts) -> Cow<'static, str> {
+        self.heading_and_text(texts).1
     }
 
-    /// Heading and detail of the page.
-    pub(super) fn for_people(self, texts: &Texts) -> (&'static str, Cow<'static, str>) {
+    /// Returns the heading and the text of the error page.
+    pub(super) fn heading_and_text(self, texts: &Texts) -> (&'static str, Cow<'static, str>) {
         let errors = &texts.errors;
         let ErrorText { title, detail } = match self {
             Self::Throttled(wait) => {
@@ -47,8 +48,8 @@ impl Problem {
             Self::Session(Refusal::Revoked) => errors.revoked,
             Self::Session(Refusal::Stale) => errors.stale,
             Self::Credentials => errors.credentials,
-            Self::Password => errors.wrong_password,
-            Self::Overtaken => errors.account_changed,
+            Self::WrongPassword => errors.wrong_password,
+            Self::AccountChanged => errors.account_changed,
             Self::StepUp => errors.step_up,
             Self::Role => errors.role,
             Self::MustChange => errors.must_change,
@@ -77,7 +78,7 @@ impl Problem {
     }
 
     /// Returns the message to the operator, for an error that only the operator can correct.
-    pub(super) fn for_the_operator(self) -> Option<&'static str> {
+    pub(super) fn operator_message(self) -> Option<&'static str> {
         match self {
             Self::Session(Refusal::Stale)
             | Self::Store
@@ -89,21 +90,21 @@ impl Problem {
         }
     }
 
-    /// Returns the link to the next page, for a request with this path.
+    /// Returns the link to the next page, or `None` if no link helps. `path` is the path of the request.
     pub(super) fn link<'a>(self, pages: &'a Pages, path: &str) -> Option<Link<'a>> {
         let common = &pages.texts.common;
         let session = Link { href: ReturnUrl::SESSION.into(), label: common.your_session };
         Some(match self {
-            // A link would lead to the same wrong host.
+            // A link would lead to the same host, which is not served.
             Self::Authority | Self::Misdirected | Self::AdminMisdirected => return None,
-            _ if self.is_cured_by_sign_in() => {
-                let back = LED_BACK_TO.into_iter().find(|page| *page == path);
-                let href = ReturnUrl::at_page("/auth/login", back).into();
+            _ if self.needs_login() => {
+                let return_url = RETURN_PAGES.into_iter().find(|page| *page == path);
+                let href = ReturnUrl::at_page("/auth/login", return_url).into();
                 Link { href, label: common.sign_in }
             }
             Self::StepUp => Link { href: "/auth/reauthenticate".into(), label: pages.texts.reauthenticate.submit },
             Self::Role | Self::FormToken | Self::KeyElsewhere | Self::OTHER_METHOD => session,
-            // Not to this very page.
+            // A link to the page itself would not help.
             _ => pages
                 .home_link()
                 .filter(|home| *home != path)
@@ -120,10 +121,10 @@ mod tests {
     use crate::http::pages::language::Language;
 
     #[test]
-    fn a_long_wait_is_told_in_minutes() {
+    fn shows_a_long_wait_in_minutes() {
         for (seconds, amount) in [(1, "1 second"), (90, "90 seconds"), (91, "2 minutes"), (3600, "60 minutes")] {
-            let words = Problem::Throttled(Duration::from_secs(seconds)).words(Language::English.texts());
-            assert!(words.contains(&format!("Wait {amount},")), "{words}");
+            let text = Problem::Throttled(Duration::from_secs(seconds)).page_text(Language::English.texts());
+            assert!(text.contains(&format!("Wait {amount},")), "{text}");
         }
     }
 }

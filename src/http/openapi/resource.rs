@@ -1,32 +1,33 @@
-//! A resource as it is described: its path, and an operation for each method.
+//! OpenAPI description of a resource: its path, and one operation per method.
 
 use salvo::http::Method;
 use utoipa::openapi::PathItem;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItemBuilder};
 
-/// A path and its operations.
-pub(super) struct Described {
+/// Description of a resource: a path and its operations.
+pub(super) struct Resource {
     path: String,
     operations: Vec<(Method, HttpMethod, Operation)>,
 }
 
-impl Described {
-    /// The resource at this path, as OpenAPI spells it.
+impl Resource {
+    /// Returns the resource at this path, without operations. The path is in the syntax of OpenAPI, with parameters in braces.
     pub(super) fn at(path: &str) -> Self {
         Self { path: path.to_owned(), operations: Vec::new() }
     }
 
-    /// GET and, as everywhere, HEAD.
+    /// Adds an operation for GET, and the same for HEAD.
     pub(super) fn get(self, operation: Operation) -> Self {
         let head = renamed(&operation, "Head");
         self.with(Method::GET, HttpMethod::Get, operation).with(Method::HEAD, HttpMethod::Head, head)
     }
 
+    /// Adds an operation for POST.
     pub(super) fn post(self, operation: Operation) -> Self {
         self.with(Method::POST, HttpMethod::Post, operation)
     }
 
-    /// The same for any method that OpenAPI knows.
+    /// Adds the same operation for every method that OpenAPI supports.
     pub(super) fn any(self, operation: Operation) -> Self {
         let others = [
             (Method::POST, HttpMethod::Post, "Post"),
@@ -53,6 +54,7 @@ impl Described {
         (self.path, self.operations.into_iter().map(|(method, ..)| method).collect())
     }
 
+    /// Returns the path and its description.
     pub(super) fn path_item(self) -> (String, PathItem) {
         let item = self
             .operations
@@ -62,6 +64,7 @@ impl Described {
     }
 }
 
+/// Returns a copy of an operation with a suffix at its id, because ids must be unique.
 fn renamed(operation: &Operation, suffix: &str) -> Operation {
     let mut other = operation.clone();
     other.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}{suffix}"));

@@ -1,4 +1,7 @@
-//! Where sign-outs are kept: in memory, with a key that dies with them; or in a store, durable before they are answered.
+//! The place where logouts of an application are stored: in memory, or in a store.
+//!
+//! In memory, the key is lost together with the logouts when the process exits, so no revoked session becomes valid again. In a
+//! store, a logout is committed before the response. Called by `jar.rs`. Uses `sync/committer.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,34 +22,35 @@ use crate::store::{Revoke, Store};
 #[cfg(feature = "store")]
 use crate::sync::committer::{Committer, Committing};
 
-/// How long closing waits for the last sign-outs to be on disk, and then for the database to close.
+/// Maximum time to wait for the last logouts to be committed, and again for the database to close.
 #[cfg(feature = "store")]
-const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The two places.
+/// Storage of the logouts.
 #[derive(Debug)]
-pub(super) enum Refusals {
-    /// The subjects' generation, which grows with every sign-out everywhere; and the longest that a session lives.
+pub(super) enum Revocations {
+    /// Only the list in memory. All subjects share one `generation`, which increases with every logout everywhere. `longest` is
+    /// the maximum lifetime of a session.
     Memory { list: Arc<RevocationList>, generation: AtomicU64, longest: Duration },
-    /// A store that others may write to as well.
+    /// A store, which other nodes may use, too.
     #[cfg(feature = "store")]
     Store {
         store: Store,
         committer: Committer,
-        /// Until all that was committed is kept.
+        /// Background task of the committer, or `None` after all logouts were committed and the store was closed.
         committing: Mutex<Option<Committing>>,
     },
 }
 
-/// Both generations of a sign-in.
+/// Generations that a new session contains.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Generations {
     pub(super) subject: u64,
     pub(super) global: u64,
 }
 
-impl Refusals {
-    /// The generations of whoever signs in now: there are no accounts here, so all subjects count alike.
+impl Revocations {
+    /// Returns the generations for a new session. An application has no accounts, so all subjects have the same generation.
     pub(super) async fn generations(&self) -> Result<Generations, Problem> {
         match self {
             Self::Memory { generation, .. } => {
@@ -54,14 +58,14 @@ impl Refusals {
             }
             #[cfg(feature = "store")]
             Self::Store { store, .. } => {
-                // The global one first: whoever is ended between the two is ended.
+                // The global generation is read first. A revocation between the two reads then refuses the new session.
                 let global = store.state().await.map_err(failed)?.global_generation;
                 Ok(Generations { subject: store.generation().await.map_err(failed)?, global })
             }
         }
     }
 
-    /// Ends these sessions.
+    /// Revokes these sessions, and waits until the store has committed it.
     pub(super) async fn end(&self, presented: &[Presented]) -> Result<(), Problem> {
         match self {
             Self::Memory { list, .. } => {
@@ -76,7 +80,7 @@ impl Refusals {
         }
     }
 
-    /// Ends a session that is refused already, without waiting for the store.
+    /// Revokes a session that is refused already, without waiting for the store.
     pub(super) fn end_later(&self, copied: &Presented) {
         match self {
             Self::Memory { list, .. } => list.add_durable(&entry(copied)),
@@ -85,9 +89,10 @@ impl Refusals {
         }
     }
 
-    /// Ends every session that this subject has now.
+    /// Revokes every session that this subject has now.
     pub(super) async fn end_all(&self, sub: &str) -> Result<(), Problem> {
-        // Before the store sees it: what it cannot keep would fail with all that is committed along with it, for ever.
+        // Checked before the committer gets the entry. The store cannot store an invalid subject. So the whole batch of entries
+        // would fail, and the committer would repeat it forever.
         if !is_subject(sub) {
             return Err(Problem::Subject);
         }
@@ -100,10 +105,11 @@ impl Refusals {
             }
             #[cfg(feature = "store")]
             Self::Store { store, committer, .. } => {
-                // Refused here at once: all that have begun so far. The transaction that commits the entry raises that to all that
-                // began before it, in any process; and the entry itself raises the generation of every later sign-in. So the commit
-                // divides those that end from those that live. If it fails, it is tried again, and then ends those too that began
-                // meanwhile: the caller knows from the error that the sign-out is still to come.
+                // This process refuses immediately all sessions of the subject that have started so far. The transaction that
+                // commits the entry extends this to all sessions that started before the commit, in any process. The entry itself
+                // increases the generation of every later login. So exactly the sessions that started before the commit end. If
+                // the commit fails, it is repeated, and then also ends the sessions that started meanwhile. The caller gets an
+                // error, and so knows that the logout is not complete.
                 let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
                     .revoke(vec![Revoke::SubjectSoFar { sub: sub.into(), at_least }])
@@ -113,19 +119,19 @@ impl Refusals {
         }
     }
 
-    /// Takes no more, waits until what was taken is on disk, and closes the store.
+    /// Accepts no more logouts, waits until the accepted ones are committed, and closes the store.
     pub(super) async fn close(&self) -> Result<(), Problem> {
         match self {
             Self::Memory { .. } => Ok(()),
             #[cfg(feature = "store")]
             Self::Store { store, committing, .. } => {
-                // Held to the end: if this is dropped, the next call goes on with it.
+                // The lock is held until the end. If this future is dropped, the next call continues its work.
                 let mut committing = committing.lock().await;
                 let Some(running) = committing.as_mut() else {
                     return Ok(());
                 };
-                let flushed = running.finish(FLUSH_PATIENCE).await;
-                if tokio::time::timeout(FLUSH_PATIENCE, store.close()).await.is_err() {
+                let flushed = running.finish(CLOSE_TIMEOUT).await;
+                if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
                     tracing::error!("the database did not close in time");
                 }
                 if !flushed {
@@ -138,14 +144,15 @@ impl Refusals {
     }
 }
 
-/// The entry for a session in memory, which is as good as durable.
+/// Returns the entry that revokes a session in memory. It is durable, because a restart ends all sessions anyway.
 fn entry(session: &Presented) -> Entry {
     Entry::Session { sid: session.sid, expires_at: session.absolute_deadline.plus(2 * CLOCK_SKEW) }
 }
 
-/// Debug, because it comes with each request; that the store is away is said once, by what follows it.
+/// Logs that the store failed, and returns the problem for the client. The level is `DEBUG`, because clients can cause a line per
+/// request. The follower logs once that the store is unavailable.
 #[cfg(feature = "store")]
 fn failed(error: crate::store::StoreError) -> Problem {
-    sampled!(DEBUG, %error, "a sign-in or sign-out needs the store");
+    sampled!(DEBUG, %error, "login or logout failed: the store is unavailable");
     Problem::Store
 }
